@@ -1,6 +1,7 @@
 """How hard does Hypothesis look?
 
-``fast`` repeats itself and takes seconds; ``deep`` searches anew and takes minutes. Chosen by the environment variable ``HYPOTHESIS_PROFILE`` (``make test`` and ``make properties`` set it).
+``fast`` repeats itself and takes seconds; ``deep`` searches anew and takes minutes.
+The environment variable ``HYPOTHESIS_PROFILE`` chooses (``make test`` and ``make properties`` set it).
 """
 
 from __future__ import annotations
