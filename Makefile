@@ -1,0 +1,95 @@
+# One door to everything a person does here. `make` alone says what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CONFIG ?= gateway.toml
+ARGS ?=
+PYTEST_ARGS ?=
+SCENARIO_SIZE ?= full
+
+# The stamps carry the hash of what they installed: a changed lock installs anew, a touched file does not.
+LOCK_HASH := $(shell cat pyproject.toml requirements/*.txt | sha256sum | cut -c1-16)
+RUNTIME := $(VENV)/.runtime-$(LOCK_HASH)
+DEV := $(VENV)/.dev-$(LOCK_HASH)
+COMPILE = $(BIN)/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: help
+help: ## what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo run simulate
+demo: $(RUNTIME) ## a simulated contact centre of 200 agents, live on a board in this terminal
+	@$(BIN)/oscc-gateway demo $(ARGS)
+
+run: $(RUNTIME) ## one gateway node; CONFIG=gateway.toml
+	@$(BIN)/oscc-gateway serve --config $(CONFIG) $(ARGS)
+
+simulate: $(RUNTIME) ## a simulated OSCC-E Server; ARGS="--agents 1500 --queues 100"
+	@$(BIN)/oscc-gateway simulate $(ARGS)
+
+.PHONY: test properties scenarios
+test: $(DEV) ## all tests but the scenarios
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m "not scenario" $(PYTEST_ARGS)
+
+properties: $(DEV) ## the state machines, searched deeply (minutes)
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties --timeout=3600 $(PYTEST_ARGS)
+
+scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light|full
+	SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario --timeout=1800 $(PYTEST_ARGS)
+
+.PHONY: check format
+check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh diagrams
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/_generate/diagrams.py --check
+	$(BIN)/python -m pytest -q tests/architecture
+
+format: $(DEV) ## format the code and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: transcripts diagrams
+transcripts: $(DEV) ## write the recorded conversations of the tests anew; then read the diff
+	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
+
+diagrams: $(DEV) ## draw docs/diagrams from the transition tables of the core
+	$(BIN)/python docs/_generate/diagrams.py
+
+.PHONY: venv lock clean
+venv: $(DEV) ## .venv with everything that development needs, from the hashed locks
+
+lock: $(DEV) ## write requirements/*.txt anew from pyproject.toml
+	$(COMPILE) --upgrade --group dev --output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--group pyproject.toml:build --constraint requirements/dev.txt --output-file requirements/build.txt
+
+clean: ## remove the virtual environment and all caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	@echo "making $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): | $(BIN)/python
+	@echo "installing the gateway from its locks …"
+	@$(PIP) install --require-hashes --no-deps -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.runtime-* && touch $@
+
+$(DEV): $(RUNTIME)
+	@echo "installing the development tools from their lock …"
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
+	@rm -f $(VENV)/.dev-* && touch $@
