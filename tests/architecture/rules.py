@@ -1,0 +1,231 @@
+"""Which rules of the house can a machine check? Pure functions: texts in, a sentence per fault out.
+
+Every rule is itself tested with a seeded violation in ``test_rules.py``; ``test_architecture.py`` applies
+them to this tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+
+Files = Mapping[str, str]
+"""Path from the root of the repository → text."""
+
+FILE_LINES = 350
+FUNCTION_LINES = 40
+
+NOT_ROOMS = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "handler", "base", "misc"})
+"""Names that say nothing about the question a room answers."""
+
+MACHINE_TRACES = (
+    re.compile(r"(?<![\w.-])/(?:work|tmp|root|home)/\w"),
+    re.compile(r"\bshared/design\b"),
+    re.compile(r"\b(?:pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|/opt/wheels)\b"),
+    re.compile(r"--(?:extra-)?index-url\s+\S*://|--find-links"),
+)
+"""Whatever is true on one machine only: its folders, its package registries."""
+
+_DOC_ROW = re.compile(r"^\|\s*`?(?P<code>[a-z0-9_]+)`?\s*\|(?P<rest>.*)\|\s*$", re.MULTILINE)
+_SUPPRESSION = re.compile(r"#\s*(?:noqa|type:\s*ignore)(?P<codes>[:\[][\w, -]*?\]?)?(?=\s|$)(?P<rest>.*)")
+_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
+
+
+def long_files(files: Files) -> Iterator[str]:
+    """Report each file of more than 350 lines."""
+    for path, text in files.items():
+        lines = text.count("\n")
+        if lines > FILE_LINES:
+            yield f"{path}: {lines} lines, at most {FILE_LINES}: which second question does it answer?"
+
+
+def long_functions(files: Files) -> Iterator[str]:
+    """Report each function of more than 40 lines, its docstring not counted."""
+    for path, node in _nodes(files):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1 - _docstring_lines(node)
+            if lines > FUNCTION_LINES:
+                yield f"{path}:{node.lineno}: {node.name} has {lines} lines, at most {FUNCTION_LINES}"
+
+
+def missing_tests(paths: Iterable[str], exempt: Mapping[str, str]) -> Iterator[str]:
+    """Report each source file without its test file, and each exemption that nothing needs."""
+    known = set(paths)
+    for path in sorted(known):
+        test = _test_of(path)
+        if test is not None and path not in exempt and test not in known:
+            yield f"{path}: has no {test}"
+    for path in exempt:
+        if path not in known:
+            yield f"{path}: is exempt from having a test but does not exist"
+        elif _test_of(path) in known:
+            yield f"{path}: is exempt from having a test but has one"
+
+
+def empty_room_names(files: Files) -> Iterator[str]:
+    """Report modules, packages and classes named after nothing in particular."""
+    for path in files:
+        for part in PurePosixPath(path).with_suffix("").parts:
+            for word in NOT_ROOMS.intersection(part.lower().split("_")):
+                yield f"{path}: {word!r} is no name for a room"
+    for path, node in _nodes(files):
+        if isinstance(node, ast.ClassDef):
+            last = re.findall(r"[A-Z][a-z0-9]*|[a-z0-9]+", node.name)[-1].lower()
+            if last in NOT_ROOMS:
+                yield f"{path}:{node.lineno}: {node.name} does not say what it is"
+
+
+def machine_traces(files: Files) -> Iterator[str]:
+    """Report folders and package registries of the machine that somebody worked on."""
+    for path, text in files.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            for pattern in MACHINE_TRACES:
+                if found := pattern.search(line):
+                    yield f"{path}:{number}: {found.group()!r} is true on one machine only"
+
+
+def unreasoned_suppressions(files: Files) -> Iterator[str]:
+    """Report each suppressed lint or type error that names no code, or no reason on its line or above it."""
+    for path, text in files.items():
+        above = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if found := _SUPPRESSION.search(line):
+                reason = found["rest"].strip(" #-–—:")
+                if not found["codes"]:
+                    yield f"{path}:{number}: suppresses everything; name the code"
+                elif len(reason) < 8 and not above.lstrip().startswith("#"):
+                    yield f"{path}:{number}: suppresses {found['codes']} without saying why"
+            above = line
+
+
+def forbidden_constructs(files: Files) -> Iterator[str]:
+    """Report stubs, tasks without an owner, dispatch on names that are data, and untyped shapes."""
+    for path, node in _nodes(files):
+        if fault := _construct_fault(path, node):
+            yield f"{path}:{fault}"
+
+
+def code_faults(documented: str, status_of: Mapping[str, int], retry_of: Mapping[str, bool]) -> Iterator[str]:
+    """Report differences between the error codes and their table: code, HTTP status, retry, meaning."""
+    rows = {row["code"]: [cell.strip() for cell in row["rest"].split("|")] for row in _rows(documented)}
+    rows = {code: cells for code, cells in rows.items() if cells[0].isdecimal()}
+    for code in sorted(status_of.keys() - rows.keys()):
+        yield f"error code {code} is not documented"
+    for code in sorted(rows.keys() - status_of.keys()):
+        yield f"error code {code} is documented but does not exist"
+    for code in sorted(rows.keys() & status_of.keys()):
+        if int(rows[code][0]) != status_of[code]:
+            yield f"error code {code} is {status_of[code]}, documented as {rows[code][0]}"
+        if (rows[code][1] == "yes") != retry_of[code]:
+            yield f"error code {code}: retry is {retry_of[code]}, documented as {rows[code][1]!r}"
+
+
+def close_faults(documented: str, verdict_of: Mapping[str, tuple[int, str]]) -> Iterator[str]:
+    """Report differences between the close codes and their table: number, name, verdict, meaning."""
+    rows: dict[str, tuple[int, str]] = {}
+    for row in _rows(documented):
+        cells = [cell.strip().strip("`") for cell in row["rest"].split("|")]
+        if row["code"].isdecimal() and len(cells) == 3:
+            rows[cells[0]] = (int(row["code"]), cells[1])
+    for name in sorted(verdict_of.keys() - rows.keys()):
+        yield f"close code {name} is not documented"
+    for name in sorted(rows.keys() - verdict_of.keys()):
+        yield f"close code {name} is documented but does not exist"
+    for name in sorted(rows.keys() & verdict_of.keys()):
+        if rows[name] != verdict_of[name]:
+            yield f"close code {name} is {verdict_of[name]}, documented as {rows[name]}"
+
+
+def decision_faults(records: Files) -> Iterator[str]:
+    """Report decision records that lack a part or a number in the row (Nygard's form)."""
+    for expected, (path, text) in enumerate(sorted(records.items()), 1):
+        name = PurePosixPath(path).name
+        if not name.startswith(f"{expected:04d}-"):
+            yield f"{path}: the next number is {expected:04d}"
+        if not re.match(rf"# {expected}\. \S", text):
+            yield f"{path}: the first line is not '# {expected}. Title'"
+        for part in ("Status", "Context", "Decision", "Consequences"):
+            body = re.search(rf"^## {part}\n+(?P<body>.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+            if body is None or not body["body"].strip():
+                yield f"{path}: has no {part}"
+
+
+def dead_links(documents: Files, paths: Iterable[str]) -> Iterator[str]:
+    """Report relative links of Markdown files that lead nowhere."""
+    known = set(paths) | {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    for path, text in documents.items():
+        for link in _LINK.finditer(text):
+            target = link["target"]
+            if "://" not in target and not target.startswith("mailto:"):
+                resolved = _resolve(PurePosixPath(path).parent, target)
+                if resolved not in known:
+                    yield f"{path}: {target} leads nowhere"
+
+
+def undescribed_targets(makefile: str) -> Iterator[str]:
+    """Report public make targets that ``make help`` does not show."""
+    for phony in re.findall(r"^\.PHONY:(.*)$", makefile, re.MULTILINE):
+        for target in phony.split():
+            if not re.search(rf"^{re.escape(target)}:.*## \S", makefile, re.MULTILINE):
+                yield f"Makefile: {target} has no '## text' for help"
+
+
+def _nodes(files: Files) -> Iterator[tuple[str, ast.AST]]:
+    for path, text in files.items():
+        if path.endswith(".py"):
+            for node in ast.walk(ast.parse(text, path)):
+                yield path, node
+
+
+def _construct_fault(path: str, node: ast.AST) -> str | None:
+    match node:
+        case ast.Name(id="NotImplementedError"):
+            return f"{node.lineno}: a stub; finish it or leave it out"
+        case ast.Call(func=ast.Attribute(value=owner, attr="create_task")) if not _owns_tasks(owner):
+            return f"{node.lineno}: {ast.unparse(owner)} owns no tasks; use a TaskGroup"
+        case ast.Call(func=ast.Name(id="getattr"), args=[_, name, *_]) if not isinstance(name, ast.Constant):
+            return f"{node.lineno}: getattr on data; dispatch by match on types"
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[_, ast.Name(id="Any")])):
+            return None if _maps_the_wire(path) else f"{node.lineno}: dict[str, Any] past the wire; type it"
+        case _:
+            return None
+
+
+def _owns_tasks(owner: ast.expr) -> bool:
+    return re.search(r"(?i)(group|tasks|\btg)$", ast.unparse(owner)) is not None
+
+
+def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    if ast.get_docstring(node, clean=False) is None:
+        return 0
+    first = node.body[0]
+    return (first.end_lineno or first.lineno) - first.lineno + 1
+
+
+def _test_of(path: str) -> str | None:
+    """The test file that belongs to a source file; None for what is no source file of the gateway."""
+    pure = PurePosixPath(path)
+    if pure.parts[0] != "gateway" or pure.suffix != ".py" or pure.stem in {"__init__", "__main__"}:
+        return None
+    return str(PurePosixPath("tests", *pure.parts[1:-1], f"test_{pure.name}"))
+
+
+def _maps_the_wire(path: str) -> bool:
+    return not path.startswith(("gateway/core/", "gateway/domain/", "gateway/runtime/"))
+
+
+def _rows(documented: str) -> Iterator[re.Match[str]]:
+    return _DOC_ROW.finditer(documented)
+
+
+def _resolve(folder: PurePosixPath, target: str) -> str:
+    parts: list[str] = list(folder.parts)
+    for part in PurePosixPath(target).parts:
+        if part == "..":
+            if parts:
+                parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return str(PurePosixPath(*parts))

@@ -1,0 +1,120 @@
+"""Does this tree keep the rules of the house? Each test lists every fault with a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+import gateway
+from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, verdict
+from tests.architecture import rules
+
+ROOT = Path(gateway.__file__).parents[1]
+
+WITHOUT_OWN_TEST: dict[str, str] = {}
+"""Source file → why no test file of its own is the better test."""
+
+NAMES_TRACES_ON_PURPOSE = frozenset({"tests/architecture/rules.py", "tests/architecture/test_rules.py"})
+"""The rule itself and its samples."""
+
+
+def _tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
+    return sorted(path for path in listed.stdout.split("\0") if path and (ROOT / path).is_file())
+
+
+TRACKED = _tracked()
+
+
+def _texts(*suffixes: str, under: tuple[str, ...] = ("",)) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for path in TRACKED:
+        if path.startswith(under) and (not suffixes or path.endswith(suffixes)):
+            try:
+                texts[path] = (ROOT / path).read_text("utf-8")
+            except UnicodeDecodeError:  # a picture, not a text
+                continue
+    return texts
+
+
+CODE = _texts(".py", under=("gateway/", "tests/", "bench/", "docs/"))
+SOURCE = _texts(".py", under=("gateway/",))
+
+
+def _none(faults: Iterable[str]) -> None:
+    found = list(faults)
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
+
+
+def test_there_is_something_to_check() -> None:
+    assert "gateway/__init__.py" in SOURCE
+    assert len(CODE) > len(SOURCE)
+
+
+def test_files_are_short() -> None:
+    _none(rules.long_files(CODE | _texts(".js", ".lua", ".html", ".css")))
+
+
+def test_functions_are_short() -> None:
+    _none(rules.long_functions(CODE))
+
+
+def test_every_source_file_has_its_test() -> None:
+    _none(rules.missing_tests(TRACKED, WITHOUT_OWN_TEST))
+
+
+def test_rooms_are_named_after_what_they_hold() -> None:
+    _none(rules.empty_room_names(SOURCE | _texts(".py", under=("tests/", "bench/"))))
+
+
+def test_nothing_tells_of_one_machine() -> None:
+    _none(rules.machine_traces({p: t for p, t in _texts().items() if p not in NAMES_TRACES_ON_PURPOSE}))
+
+
+def test_every_suppression_has_a_reason() -> None:
+    _none(rules.unreasoned_suppressions({p: t for p, t in CODE.items() if not p.endswith("test_rules.py")}))
+
+
+def test_no_stubs_no_orphan_tasks_no_dispatch_on_data() -> None:
+    _none(rules.forbidden_constructs(SOURCE))
+
+
+def test_every_error_code_is_documented_as_it_is() -> None:
+    documented = (ROOT / "docs/protocol.md").read_text("utf-8")
+    status_of = {code.value: ERRORS[code].status for code in ErrorCode}
+    retry_of = {code.value: ERRORS[code].retry for code in ErrorCode}
+    _none(rules.code_faults(documented, status_of, retry_of))
+
+
+def test_every_close_code_is_documented_as_it_is() -> None:
+    documented = (ROOT / "docs/protocol.md").read_text("utf-8")
+    verdict_of = {code.name.lower(): (int(code), verdict(code).value) for code in CloseCode}
+    _none(rules.close_faults(documented, verdict_of))
+
+
+def test_decisions_are_complete_and_numbered() -> None:
+    records = _texts(".md", under=("docs/decisions/",))
+    assert len(records) >= 6
+    _none(rules.decision_faults(records))
+
+
+def test_links_lead_somewhere() -> None:
+    _none(rules.dead_links(_texts(".md"), TRACKED))
+
+
+def test_make_help_shows_every_target() -> None:
+    _none(rules.undescribed_targets((ROOT / "Makefile").read_text("utf-8")))
+
+
+def test_imports_keep_the_floors_and_the_doors() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [lint, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.fail(done.stdout + done.stderr, pytrace=False)

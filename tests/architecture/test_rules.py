@@ -1,0 +1,197 @@
+"""Does each rule report what it is made for? One seeded violation per rule, beside what must pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.architecture import rules
+
+
+def _function(lines: int, docstring: str = "") -> str:
+    return "def f() -> None:\n" + docstring + "    x = 1\n" * (lines - 1)
+
+
+def test_a_file_may_have_350_lines_and_no_more() -> None:
+    assert list(rules.long_files({"a.py": "\n" * 350})) == []
+    assert len(list(rules.long_files({"a.py": "\n" * 351}))) == 1
+
+
+def test_a_function_may_have_40_lines_beside_its_docstring() -> None:
+    docstring = '    """Says.\n\n    More.\n    """\n'
+    assert list(rules.long_functions({"a.py": _function(40)})) == []
+    assert list(rules.long_functions({"a.py": _function(40, docstring)})) == []
+    assert len(list(rules.long_functions({"a.py": _function(41)}))) == 1
+    assert len(list(rules.long_functions({"a.py": "async " + _function(41, docstring)}))) == 1
+
+
+def test_a_source_file_has_a_test_file_at_its_place() -> None:
+    paths = ["gateway/core/lease.py", "tests/core/test_lease.py", "gateway/client.py", "tests/test_client.py"]
+    assert list(rules.missing_tests([*paths, "gateway/core/__init__.py", "gateway/__main__.py"], {})) == []
+    assert list(rules.missing_tests([*paths, "gateway/edge/ops.py"], {})) == [
+        "gateway/edge/ops.py: has no tests/edge/test_ops.py"
+    ]
+
+
+def test_an_exemption_must_be_needed() -> None:
+    source, test = "gateway/core/lease.py", "tests/core/test_lease.py"
+    assert list(rules.missing_tests([source], {source: "for a reason"})) == []
+    assert len(list(rules.missing_tests([source, test], {source: "for a reason"}))) == 1
+    assert len(list(rules.missing_tests([], {source: "for a reason"}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("gateway/core/utils.py", ""),
+        ("gateway/common/lease.py", ""),
+        ("gateway/core/lease_helpers.py", ""),
+        ("gateway/core/lease.py", "class LeaseManager: ..."),
+        ("gateway/core/lease.py", "class Base: ..."),
+    ],
+)
+def test_empty_names_are_reported(path: str, text: str) -> None:
+    assert len(list(rules.empty_room_names({path: text}))) == 1
+
+
+def test_speaking_names_pass() -> None:
+    files = {"gateway/core/lease.py": "class ManagerStateChanged: ...\nclass Database: ..."}
+    assert list(rules.empty_room_names(files)) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cd /work/somewhere",
+        'open("/tmp/x")',
+        "see /root/notes",
+        "/home/somebody/.venv",
+        "--index-url https://mirror.example/simple",
+        "https://pypi.org/simple",
+    ],
+)
+def test_machine_traces_are_reported(line: str) -> None:
+    assert len(list(rules.machine_traces({"README.md": f"fine\n{line}\n"}))) == 1
+
+
+def test_routes_and_relative_paths_are_no_traces() -> None:
+    text = "GET /v1/session\ntests/work/x\nagent:work /unavailable/work (reason)\n"
+    assert list(rules.machine_traces({"README.md": text})) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = 1  # noqa",
+        "x = 1  # type: ignore",
+        "x = 1  # noqa: S101",
+        "x = 1  # type: ignore[arg-type]",
+    ],
+)
+def test_suppressions_without_code_or_reason_are_reported(line: str) -> None:
+    assert len(list(rules.unreasoned_suppressions({"a.py": f"y = 2\n{line}\n"}))) == 1
+
+
+def test_reasons_may_stand_beside_or_above() -> None:
+    text = (
+        "x = 1  # noqa: S101 - pytest rewrites it\n"
+        "x = 1  # type: ignore[arg-type]  # hostile input on purpose\n"
+        "# the wire gives what it gives\n"
+        "x = 1  # type: ignore[arg-type]\n"
+    )
+    assert list(rules.unreasoned_suppressions({"a.py": text})) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "raise NotImplementedError",
+        "raise NotImplementedError('later')",
+        "loop.create_task(run())",
+        "asyncio.create_task(run())",
+        "getattr(self, f'on_{kind}')()",
+        "x: dict[str, Any] = {}",
+    ],
+)
+def test_forbidden_constructs_are_reported(text: str) -> None:
+    assert len(list(rules.forbidden_constructs({"gateway/core/lease.py": text}))) == 1
+
+
+def test_owned_tasks_constant_attributes_and_wire_shapes_pass() -> None:
+    text = (
+        "tg.create_task(run())\nself._group.create_task(run())\ngetattr(socket, 'TCP_NOTSENT_LOWAT', None)\n"
+    )
+    assert list(rules.forbidden_constructs({"gateway/edge/socket.py": text + "x: dict[str, Any]"})) == []
+
+
+CODES = "| code | HTTP | retry | meaning |\n|---|---|---|---|\n| `busy` | 503 | yes | later |\n"
+
+
+def test_documented_codes_equal_the_codes() -> None:
+    assert list(rules.code_faults(CODES, {"busy": 503}, {"busy": True})) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "retry"),
+    [
+        ({"busy": 500}, {"busy": True}),
+        ({"busy": 503}, {"busy": False}),
+        ({}, {}),
+        ({"busy": 503, "gone": 410}, {"busy": True, "gone": False}),
+    ],
+)
+def test_differing_codes_are_reported(status: dict[str, int], retry: dict[str, bool]) -> None:
+    assert len(list(rules.code_faults(CODES, status, retry))) == 1
+
+
+CLOSES = "| code | name | verdict | meaning |\n|---|---|---|---|\n| 4108 | `slow` | back_off | too slow |\n"
+
+
+def test_documented_closes_equal_the_closes() -> None:
+    assert list(rules.close_faults(CLOSES, {"slow": (4108, "back_off")})) == []
+
+
+@pytest.mark.parametrize(
+    "verdicts",
+    [
+        {},
+        {"slow": (4108, "stop")},
+        {"slow": (4107, "back_off")},
+        {"slow": (4108, "back_off"), "draining": (4200, "window")},
+    ],
+)
+def test_differing_closes_are_reported(verdicts: dict[str, tuple[int, str]]) -> None:
+    assert len(list(rules.close_faults(CLOSES, verdicts))) == 1
+
+
+RECORD = (
+    "# 1. Title\n\n## Status\n\nAccepted\n\n## Context\n\nc\n\n## Decision\n\nd\n\n## Consequences\n\ne\n"
+)
+
+
+def test_a_complete_decision_passes() -> None:
+    assert list(rules.decision_faults({"docs/decisions/0001-title.md": RECORD})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("0002-title.md", RECORD),
+        ("0001-title.md", RECORD.replace("# 1.", "# 2.")),
+        ("0001-title.md", RECORD.replace("## Context\n\nc\n\n", "")),
+        ("0001-title.md", RECORD.replace("\ne\n", "")),
+    ],
+)
+def test_incomplete_decisions_are_reported(name: str, text: str) -> None:
+    assert len(list(rules.decision_faults({f"docs/decisions/{name}": text}))) == 1
+
+
+def test_dead_links_are_reported_and_live_ones_pass() -> None:
+    paths = ["docs/a.md", "docs/decisions/0001-x.md", "README.md"]
+    live = "[x](decisions/0001-x.md#status) [y](../README.md) [z](https://example.org) [f](decisions)"
+    assert list(rules.dead_links({"docs/a.md": live}, paths)) == []
+    assert len(list(rules.dead_links({"docs/a.md": "[x](b.md)"}, paths))) == 1
+
+
+def test_targets_without_text_are_reported() -> None:
+    assert list(rules.undescribed_targets(".PHONY: a\na: b ## does a\n")) == []
+    assert len(list(rules.undescribed_targets(".PHONY: a b\na: ## does a\nb:\n"))) == 1
