@@ -1,0 +1,1 @@
+"""How a process is put together: settings, logging, wiring, command line."""

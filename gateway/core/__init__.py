@@ -1,0 +1,1 @@
+"""What happens next: pure state machines that are told things and answer with data."""

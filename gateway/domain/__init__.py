@@ -1,0 +1,1 @@
+"""What is true however it travels. Standard library only."""

@@ -1,0 +1,234 @@
+"""Which errors and close codes exist, and what does each one mean for whoever meets it?
+
+Every code that leaves the gateway stands here once; HTTP status, retry verdict and
+close-code range are read from here by the edge, the schemas, the documentation tests
+and the clients.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+
+class ErrorCode(enum.StrEnum):
+    """Stable names of everything that can be refused. The value is what travels."""
+
+    # doors
+    BAD_REQUEST = "bad_request"
+    UNAUTHENTICATED = "unauthenticated"
+    SESSION_ENDED = "session_ended"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    WRONG_RESOURCE_KIND = "wrong_resource_kind"
+    RATE_LIMITED = "rate_limited"
+    BUSY = "busy"
+    EXPIRED = "expired"
+    BUS_DOWN = "bus_down"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
+    UPSTREAM_VERSION_UNSUPPORTED = "upstream_version_unsupported"
+    FUNCTION_UNAVAILABLE = "function_unavailable"
+    UPSTREAM_REJECTED = "upstream_rejected"
+    UNSUPPORTED_BY_UPSTREAM = "unsupported_by_upstream"
+    KEY_REUSED = "key_reused"
+    OVERLOADED = "overloaded"
+    OVER_CAPACITY = "over_capacity"
+    INTERNAL = "internal"
+    # log-on
+    INVALID_CREDENTIALS = "invalid_credentials"
+    ACCOUNT_LOCKED = "account_locked"
+    ACCOUNT_BLOCKED = "account_blocked"
+    ROLE_MISSING = "role_missing"
+    UNTRUSTED_TRANSPORT = "untrusted_transport"
+    NOTICE_MUST_BE_ACKNOWLEDGED = "notice_must_be_acknowledged"
+    ALREADY_LOGGED_ON = "already_logged_on"
+    REMOTE_NUMBER_MISSING = "remote_number_missing"
+    REMOTE_NUMBER_INVALID = "remote_number_invalid"
+    REMOTE_NUMBER_NOT_ALLOWED = "remote_number_not_allowed"
+    REMOTE_NUMBER_IN_USE = "remote_number_in_use"
+    SITE_UNKNOWN = "site_unknown"
+    VERSION_UNSUPPORTED = "version_unsupported"
+    TOO_MANY_DEVICES = "too_many_devices"
+    # commands
+    REASON_REQUIRED = "reason_required"
+    REASON_UNKNOWN = "reason_unknown"
+    REASON_WRONG_KIND = "reason_wrong_kind"
+    NOT_ALLOWED_WHILE_HANDLING = "not_allowed_while_handling"
+    CANNOT_LOG_ON_FOR_ANOTHER = "cannot_log_on_for_another"
+    NOT_LOGGED_ON = "not_logged_on"
+    # why an outcome is unknown
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    OWNER_LOST = "owner_lost"
+    OTHER_EPOCH = "other_epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRule:
+    """What one error code means: *status* over HTTP, whether trying the same again later may help."""
+
+    status: int
+    retry: bool = False
+
+
+ERRORS: Final[dict[ErrorCode, ErrorRule]] = {
+    ErrorCode.BAD_REQUEST: ErrorRule(400),
+    ErrorCode.UNAUTHENTICATED: ErrorRule(401),
+    ErrorCode.SESSION_ENDED: ErrorRule(401),
+    ErrorCode.FORBIDDEN: ErrorRule(403),
+    ErrorCode.NOT_FOUND: ErrorRule(404),
+    ErrorCode.WRONG_RESOURCE_KIND: ErrorRule(400),
+    ErrorCode.RATE_LIMITED: ErrorRule(429, retry=True),
+    ErrorCode.BUSY: ErrorRule(503, retry=True),
+    ErrorCode.EXPIRED: ErrorRule(408),
+    ErrorCode.BUS_DOWN: ErrorRule(503, retry=True),
+    ErrorCode.UPSTREAM_UNAVAILABLE: ErrorRule(503, retry=True),
+    ErrorCode.UPSTREAM_VERSION_UNSUPPORTED: ErrorRule(502),
+    ErrorCode.FUNCTION_UNAVAILABLE: ErrorRule(503, retry=True),
+    ErrorCode.UPSTREAM_REJECTED: ErrorRule(502),
+    ErrorCode.UNSUPPORTED_BY_UPSTREAM: ErrorRule(501),
+    ErrorCode.KEY_REUSED: ErrorRule(409),
+    ErrorCode.OVERLOADED: ErrorRule(503, retry=True),
+    ErrorCode.OVER_CAPACITY: ErrorRule(503, retry=True),
+    ErrorCode.INTERNAL: ErrorRule(500),
+    ErrorCode.INVALID_CREDENTIALS: ErrorRule(401),
+    ErrorCode.ACCOUNT_LOCKED: ErrorRule(423, retry=True),
+    ErrorCode.ACCOUNT_BLOCKED: ErrorRule(403),
+    ErrorCode.ROLE_MISSING: ErrorRule(403),
+    ErrorCode.UNTRUSTED_TRANSPORT: ErrorRule(403),
+    ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED: ErrorRule(409),
+    ErrorCode.ALREADY_LOGGED_ON: ErrorRule(409),
+    ErrorCode.REMOTE_NUMBER_MISSING: ErrorRule(422),
+    ErrorCode.REMOTE_NUMBER_INVALID: ErrorRule(422),
+    ErrorCode.REMOTE_NUMBER_NOT_ALLOWED: ErrorRule(422),
+    ErrorCode.REMOTE_NUMBER_IN_USE: ErrorRule(409),
+    ErrorCode.SITE_UNKNOWN: ErrorRule(422),
+    ErrorCode.VERSION_UNSUPPORTED: ErrorRule(422),
+    ErrorCode.TOO_MANY_DEVICES: ErrorRule(409),
+    ErrorCode.REASON_REQUIRED: ErrorRule(422),
+    ErrorCode.REASON_UNKNOWN: ErrorRule(422),
+    ErrorCode.REASON_WRONG_KIND: ErrorRule(422),
+    ErrorCode.NOT_ALLOWED_WHILE_HANDLING: ErrorRule(409),
+    ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER: ErrorRule(409),
+    ErrorCode.NOT_LOGGED_ON: ErrorRule(409),
+    ErrorCode.UPSTREAM_TIMEOUT: ErrorRule(504),
+    ErrorCode.OWNER_LOST: ErrorRule(504),
+    ErrorCode.OTHER_EPOCH: ErrorRule(504),
+}
+
+
+class Verdict(enum.StrEnum):
+    """What a client does after a close: the range of the code says it."""
+
+    STOP = "stop"
+    BACK_OFF = "back_off"
+    WINDOW = "window"
+    LOG_ON = "log_on"
+
+
+class CloseCode(enum.IntEnum):
+    """WebSocket close codes of this protocol (RFC 6455 §7.4.2: 4000–4999 are private)."""
+
+    PROTOCOL_ERROR = 4000
+    TOKEN_INVALID = 4001
+    FORBIDDEN = 4002
+    VERSION_UNSUPPORTED = 4003
+    REPLACED = 4004
+    LOGGED_OFF = 4005
+    TOO_MANY_DEVICES = 4006
+    TOO_MANY_ERRORS = 4007
+    ACCOUNT_BLOCKED = 4008
+    INTERNAL = 4100
+    RATE_LIMITED = 4102
+    OVER_CAPACITY = 4103
+    SLOW = 4108
+    NO_PONG = 4109
+    HELLO_TIMEOUT = 4110
+    DRAINING = 4200
+    REBALANCE = 4201
+    SESSION_ENDED = 4300
+
+
+_STANDARD_BACK_OFF: Final = frozenset({1001, 1006, 1011, 1012, 1013})
+
+
+def verdict(code: int) -> Verdict:
+    """Tell what a client does after a close with *code*; old clients need only the range.
+
+    1001, 1006, 1011, 1012 and 1013 count as 4100s; 1008 and whatever is not known mean stop.
+    """
+    if code in _STANDARD_BACK_OFF or 4100 <= code <= 4199:
+        return Verdict.BACK_OFF
+    if 4200 <= code <= 4299:
+        return Verdict.WINDOW
+    if 4300 <= code <= 4399:
+        return Verdict.LOG_ON
+    return Verdict.STOP
+
+
+def advice(code: int) -> str:
+    """Return the `reconnect` word of a `bye` frame: `never`, `after` or `log_on`."""
+    match verdict(code):
+        case Verdict.STOP:
+            return "never"
+        case Verdict.BACK_OFF | Verdict.WINDOW:
+            return "after"
+        case Verdict.LOG_ON:
+            return "log_on"
+
+
+class EndReason(enum.StrEnum):
+    """Why OSCC-E ended a session."""
+
+    LOGGED_OFF = "logged_off"
+    LOGGED_OFF_BY_SUPERVISOR = "logged_off_by_supervisor"
+    TAKEN_OVER = "taken_over"
+    BLOCKED = "blocked"
+    EXPIRED = "expired"
+    MAINTENANCE = "maintenance"
+    UNKNOWN = "unknown"
+
+
+def close_for(reason: EndReason, *, remote_assistant: bool) -> CloseCode:
+    """Tell how a phone whose session ended for *reason* is closed.
+
+    An unknown reason closes a Remote Assistant for good, so that no number comes back by itself.
+    """
+    match reason:
+        case EndReason.LOGGED_OFF | EndReason.LOGGED_OFF_BY_SUPERVISOR | EndReason.TAKEN_OVER:
+            return CloseCode.LOGGED_OFF
+        case EndReason.BLOCKED:
+            return CloseCode.ACCOUNT_BLOCKED
+        case EndReason.EXPIRED | EndReason.MAINTENANCE:
+            return CloseCode.SESSION_ENDED
+        case EndReason.UNKNOWN:
+            return CloseCode.LOGGED_OFF if remote_assistant else CloseCode.SESSION_ENDED
+
+
+Detail = str | int | float | bool | None | list[dict[str, str]]
+"""What a detail of an error may be: a plain value, or a list of small records (notices)."""
+
+
+class GatewayError(Exception):
+    """Something was refused, with a stable code.
+
+    Args:
+        code: What is told to machines.
+        message: One plain sentence for people. Holds no secret, number or realtime value.
+        retry_after_s: How long to wait before the same may work.
+        details: Further members beside the code, named as the protocol's page names them.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, retry_after_s: float | None = None, **details: Detail
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.details = details
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of this error."""
+        return ERRORS[self.code].status

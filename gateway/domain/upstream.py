@@ -1,0 +1,358 @@
+"""What do a gateway and an OSCC-E Server say to each other, whatever the wire?
+
+The vocabulary of the ports in :mod:`gateway.runtime.ports`. An adapter maps its wire's
+names to these types and back; nobody above it knows the wire.
+Instants here are ms since 1970 in the *server's* clock unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.domain.commands import Command
+from gateway.domain.errors import EndReason
+from gateway.domain.model import (
+    Application,
+    Device,
+    Kind,
+    Right,
+    Scope,
+    SessionId,
+    SessionSecret,
+    User,
+)
+from gateway.domain.resources import (
+    Agent,
+    Aggregate,
+    FunctionState,
+    Group,
+    LastEnd,
+    Queue,
+    Reason,
+    RoutingParameter,
+    Skill,
+)
+
+
+class Feature(enum.StrEnum):
+    """What a server may or may not be able to do; a missing one is not offered."""
+
+    SKILLS = "skills"
+    ROUTING_PARAMETERS = "routing_parameters"
+    POST_PROCESSING_START = "post_processing.start"
+    POST_PROCESSING_EXTEND = "post_processing.extend"
+    POST_PROCESSING_FINISH = "post_processing.finish"
+    POST_PROCESSING_SET_AUTO = "post_processing.set_auto"
+    REMOTE_AGENT = "remote_agent"
+    LINK_FENCING = "link_fencing"
+    REQUEST_KEYS = "request_keys"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which server this is; versions were checked by the adapter."""
+
+    extensions_version: str
+    contact_center_version: str
+    features: frozenset[Feature]
+
+
+# ---- log-on and log-off (request and response) ----
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LogOn:
+    """Credentials on their one way in. Lives for one request; its repr shows nothing."""
+
+    application: Application
+    user_name: str
+    password: str
+    device: Device
+    remote_number: str | None = None
+    takeover: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LoggedOn:
+    """A session that OSCC-E has opened."""
+
+    secret: SessionSecret
+    session: SessionId
+    expires_at_ms: int
+    idle_timeout_s: int
+    user: User
+    remote_number: str | None
+    """The number in effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOff:
+    """What OSCC-E says of a session's end: is anything still routed to the remote number?"""
+
+    routing: Literal["removed", "after_contact", "none"]
+    routed_until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One of a user's sessions as OSCC-E lists them."""
+
+    session: SessionId
+    application: Application
+    device: Device
+    since_ms: int
+    attached: bool
+
+
+# ---- the link: what the server tells ----
+
+
+class Source(enum.StrEnum):
+    """Which piece of a resource a part carries."""
+
+    DIRECTORY = "directory"
+    REALTIME = "realtime"
+    CUMULATIVE = "cumulative"
+    CONFIGURATION = "configuration"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One piece of one resource, as one server message carried it.
+
+    *value* holds the fields of its source only; the others are at their defaults. Two links
+    that received identical bytes for the same time share one Part, so identity means equality.
+    """
+
+    kind: Kind
+    number: int
+    source: Source
+    value: Agent | Queue | Group | Aggregate
+    remote_number: str | None = None
+    """Of the own agent's realtime part only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """OSCC-E has accepted a session on this link."""
+
+    alias: int
+    session: SessionId
+    application: Application
+    rights: frozenset[Right]
+    scope: Scope
+    own_agent: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The link is open; always its first message."""
+
+    time_ms: int
+    keep_alive_s: float
+    user: User
+    attached: Attached
+    last_end: LastEnd | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Parts of one kind and source, read at *time_ms*.
+
+    *complete*: the whole set of the query. A user absent from a complete realtime set is
+    logged off, other kinds absent are gone; *removed* says the same of single ones.
+    """
+
+    query: int
+    kind: Kind | None
+    """None for configuration, which covers several kinds."""
+    source: Source
+    time_ms: int
+    complete: bool
+    parts: tuple[Part, ...]
+    removed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChanged:
+    """A directory object was added, changed (with its *part*) or removed (without)."""
+
+    kind: Kind
+    number: int
+    part: Part | None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueChanged:
+    """Skills, reasons or routing parameters changed: query them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeChanged:
+    """A session's rights or scope changed in place."""
+
+    alias: int
+    rights: frozenset[Right]
+    scope: Scope
+
+
+FunctionName = Literal[
+    "realtime", "routing", "administration", "voice", "email", "callback", "web_collaboration", "remote_agent"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionChanged:
+    """A function of the server went up or down."""
+
+    function: FunctionName
+    state: FunctionState
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """OSCC-E ended a session."""
+
+    alias: int
+    reason: EndReason
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReplaced:
+    """Another link with *token* took this one's place; the link is closed."""
+
+    token: int
+
+
+LinkEvent = (
+    Opened
+    | Reading
+    | ObjectChanged
+    | CatalogueChanged
+    | ScopeChanged
+    | FunctionChanged
+    | SessionEnded
+    | LinkReplaced
+)
+
+
+# ---- the link: what the gateway asks ----
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AttachSession:
+    """Attach a further session of the user. Answer: :class:`Attached`."""
+
+    secret: SessionSecret
+
+
+@dataclass(frozen=True, slots=True)
+class DetachSession:
+    """Take a session off this link without ending it. Answer: None."""
+
+    alias: int
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Say whether a device of the session is connected. Answer: None."""
+
+    alias: int
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Ask for parts of one *kind* and *source*; *numbers* None means all in the union of scopes.
+
+    ``Listen(None, CONFIGURATION, None)`` and ``Listen(None, DIRECTORY, None)`` (live directory,
+    scope and catalogue changes) cover all kinds. Answer: :class:`Listening`.
+    """
+
+    kind: Kind | None
+    source: Source
+    numbers: frozenset[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopListening:
+    """End a query. Answer: None."""
+
+    query: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryDirectory:
+    """Ask for all directory objects and catalogues in the union of scopes. Answer: :class:`Directory`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Break a silence. Answer: None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Execute *command* for the session. Answer: :class:`Executed`."""
+
+    alias: int
+    command: Command
+    key: str
+    not_after_ms: int
+    """Server clock."""
+
+
+LinkRequest = (
+    AttachSession | DetachSession | Presence | Listen | StopListening | QueryDirectory | KeepAlive | Execute
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A query runs; its first complete reading follows."""
+
+    query: int
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All directory objects that the attached sessions may see, and the catalogues."""
+
+    parts: tuple[Part, ...]
+    skills: tuple[Skill, ...]
+    reasons: tuple[Reason, ...]
+    parameters: tuple[RoutingParameter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """The server's answer to a command; its effect came before."""
+
+    state: Literal["applied", "pending", "unchanged"]
+    version: int | None = None
+
+
+LinkAnswer = Attached | Listening | Directory | Executed | None
+
+
+class LinkClosed(Exception):
+    """The link is gone. Whatever was asked and not answered may have happened.
+
+    Args:
+        reason: ``session_unknown``, ``stale`` (another holder's token is higher), ``unavailable``,
+            ``version_unsupported``, ``unfenced`` or ``lost``.
+        token: The highest token, when *reason* is ``stale``.
+    """
+
+    def __init__(
+        self,
+        reason: Literal["session_unknown", "stale", "unavailable", "version_unsupported", "lost"],
+        *,
+        token: int | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.token = token

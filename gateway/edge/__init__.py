@@ -1,0 +1,1 @@
+"""How phones reach a node: HTTP API and WebSocket."""

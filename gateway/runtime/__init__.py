@@ -1,0 +1,1 @@
+"""Who runs it: tasks, timers and ports; knows no vendor."""

@@ -1,0 +1,1 @@
+"""How an OSCC-E Server is spoken to."""
