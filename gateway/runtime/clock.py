@@ -1,0 +1,29 @@
+"""What time is it really? The one place where the gateway reads it, and waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AbstractAsyncContextManager
+
+
+class SystemClock:
+    """The Clock port on the machine's own clocks."""
+
+    __slots__ = ()
+
+    def now(self) -> float:
+        """Return monotonic seconds. Never goes back."""
+        return time.monotonic()  # noqa: TID251 - this is the clock adapter
+
+    def wall_ms(self) -> int:
+        """Return ms since 1970 UTC. May jump."""
+        return time.time_ns() // 1_000_000  # noqa: TID251 - this is the clock adapter
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds* of :meth:`now` have passed."""
+        await asyncio.sleep(seconds)
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
+        return asyncio.timeout(seconds)

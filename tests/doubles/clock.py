@@ -1,0 +1,122 @@
+"""How does a test make time pass, all at once and in a fixed order?"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+STEP_S: Final = 2.0**-20
+"""Spans are rounded up to whole steps, about 1 µs: then sums and differences of instants are exact."""
+QUIET_TURNS: Final = 4
+"""Turns of the loop without anything to do until it counts as settled; each lets loopback sockets speak."""
+MOST_TURNS: Final = 20_000
+"""Turns after which something is busy for ever."""
+
+
+@dataclass(order=True, slots=True)
+class _Wait:
+    due: float
+    order: int
+    wake: Callable[[], object] = field(compare=False)
+    over: bool = field(default=False, compare=False)
+
+
+class ManualClock:
+    """The Clock port under a test's hand: time stands still until :meth:`advance`.
+
+    Invariant: whoever waits is woken in the order of the instants waited for, then in the order
+    of asking, and everything that a wake-up sets off has happened before the next one.
+
+    Args:
+        now: Where :meth:`now` starts, whole seconds.
+        wall_ms: Where :meth:`wall_ms` starts.
+    """
+
+    def __init__(self, *, now: int = 1_000, wall_ms: int = 1_700_000_000_000) -> None:
+        self._now = float(now)
+        self._wall_at_zero_ms = wall_ms - now * 1_000
+        self._order = itertools.count()
+        self._waits: list[_Wait] = []
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self._now
+
+    def wall_ms(self) -> int:
+        """Return ms since 1970 UTC."""
+        return round(self._wall_at_zero_ms + self._now * 1_000)
+
+    def jump_wall(self, by_ms: int) -> None:
+        """Let the wall clock jump, as an operator or NTP does; nobody who waits notices."""
+        self._wall_at_zero_ms += by_ms
+
+    @property
+    def waiting(self) -> int:
+        """How many sleeps and timeouts are under way."""
+        return sum(not wait.over for wait in self._waits)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds* were advanced; at once, but not before others ran, when there are none."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.Event()
+        with self._waiting(seconds, woken.set):
+            await woken.wait()
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Bound the block: :class:`TimeoutError` once *seconds* were advanced inside it."""
+        return self._timeout(seconds)
+
+    async def advance(self, seconds: float) -> None:
+        """Let *seconds* pass: wake sleepers and timeouts in order; let the loop settle around each."""
+        until = self._after(seconds)
+        await self.settle()
+        while self._waits and self._waits[0].due <= until:
+            wait = heapq.heappop(self._waits)
+            if not wait.over:
+                self._now = max(self._now, wait.due)
+                wait.wake()
+                await self.settle()
+        self._now = max(self._now, until)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Return when every task waits for what only time or the test can give.
+
+        Raises:
+            AssertionError: Something spins.
+        """
+        ready: object = getattr(asyncio.get_running_loop(), "_ready", None)
+        quiet = 0
+        for _ in range(MOST_TURNS):
+            await asyncio.sleep(0)
+            quiet = 0 if ready else quiet + 1
+            if quiet == QUIET_TURNS:
+                return
+        raise AssertionError("the loop never came to rest")
+
+    @asynccontextmanager
+    async def _timeout(self, seconds: float) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None if seconds > 0 else 0) as bound:
+            with self._waiting(seconds, lambda: bound.reschedule(loop.time())):
+                yield
+
+    @contextmanager
+    def _waiting(self, seconds: float, wake: Callable[[], object]) -> Iterator[None]:
+        wait = _Wait(self._after(seconds), next(self._order), wake)
+        heapq.heappush(self._waits, wait)
+        try:
+            yield
+        finally:
+            wait.over = True
+
+    def _after(self, seconds: float) -> float:
+        return self._now + math.ceil(seconds / STEP_S) * STEP_S
