@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 
 class ErrorCode(enum.StrEnum):
@@ -166,7 +166,7 @@ def verdict(code: int) -> Verdict:
     return Verdict.STOP
 
 
-def advice(code: int) -> str:
+def advice(code: int) -> Literal["never", "after", "log_on"]:
     """Return the `reconnect` word of a `bye` frame: `never`, `after` or `log_on`."""
     match verdict(code):
         case Verdict.STOP:
@@ -232,3 +232,28 @@ class GatewayError(Exception):
     def status(self) -> int:
         """The HTTP status of this error."""
         return ERRORS[self.code].status
+
+
+class SessionRefused(Exception):  # noqa: N818 - names what happened
+    """A connection cannot be served (any more): close it with *code*.
+
+    Args:
+        code: The close code; its range tells the phone what to do.
+        reason: A short word for the `bye`.
+        by: Who caused it, when that is known.
+        window_s: When the phone should come back, as (earliest, latest).
+    """
+
+    def __init__(
+        self,
+        code: CloseCode,
+        reason: str,
+        *,
+        by: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.by = by
+        self.window_s = window_s

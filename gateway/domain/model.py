@@ -164,6 +164,8 @@ class Ticket:
     """Acknowledged notices as (id, version)."""
     issued_at_ms: int
     expires_at_ms: int
+    idle_timeout_s: int
+    """After how long without a device OSCC-E ends the session; 0 is never."""
 
     def __repr__(self) -> str:
         return f"Ticket({self.application}, {self.handle})"

@@ -74,7 +74,9 @@ class FunctionState(enum.StrEnum):
 
 
 Medium = Literal["voice", "callback", "email", "web_collaboration", "open_media", "unknown"]
-HandlingState = Literal["pending", "ringing", "talking", "holding", "consulting", "post_processing", "unknown"]
+HandlingState = Literal[
+    "pending", "ringing", "talking", "holding", "consulting", "post_processing", "unknown"
+]
 Actor = Literal["self", "supervisor", "system", "unknown"]
 
 

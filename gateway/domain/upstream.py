@@ -338,7 +338,7 @@ class Executed:
 LinkAnswer = Attached | Listening | Directory | Executed | None
 
 
-class LinkClosed(Exception):
+class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.CancelledError's kin do
     """The link is gone. Whatever was asked and not answered may have happened.
 
     Args:

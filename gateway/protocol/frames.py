@@ -132,7 +132,9 @@ class ClientBye:
 
 
 ClientFrame = Hello | Follow | Pace | CommandFrame | Pong | Resync | ClientBye
-CLIENT_FRAME: Final[TypeAdapter[ClientFrame]] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="kind")])
+CLIENT_FRAME: Final[TypeAdapter[ClientFrame]] = TypeAdapter(
+    Annotated[ClientFrame, Field(discriminator="kind")]
+)
 
 
 # ---- gateway → phone ----
@@ -324,9 +326,7 @@ class Bye:
     kind: Literal["bye"] = "bye"
 
 
-GatewayFrame = (
-    Welcome | Changes | Ping | Followed | Result | NoticeFrame | Renewed | ErrorFrame | Bye
-)
+GatewayFrame = Welcome | Changes | Ping | Followed | Result | NoticeFrame | Renewed | ErrorFrame | Bye
 ControlFrame = Welcome | Followed | Result | NoticeFrame | Renewed | ErrorFrame | Bye
 GATEWAY_FRAME: Final[TypeAdapter[GatewayFrame]] = TypeAdapter(
     Annotated[GatewayFrame, Field(discriminator="kind")]

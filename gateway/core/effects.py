@@ -1,0 +1,80 @@
+"""What may a client connection ask of whoever runs it, and what is it told of the world?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.domain.commands import Call
+from gateway.protocol import frames
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Attach:
+    """Have the session accepted and its topics listened to. *token* None: as before, with other topics."""
+
+    token: str | None
+    topics: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Have a command executed; its outcome is told to the session under *id*."""
+
+    id: str
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send what is left, then close with *code*. A code of 4000 and above has a `bye` before it."""
+
+    code: int
+    reason: str = ""
+    by: str | None = None
+    window_s: tuple[float, float] | None = None
+
+
+Effect = Attach | Invoke | Close
+Effects = tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How old a user's data may be. *as_of_ms* is None before the first snapshot."""
+
+    upstream: frames.Health
+    bus: frames.BusHealth
+    as_of_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one connection may take. The defaults are the protocol's."""
+
+    hello_s: float = 5.0
+    hello_bytes: int = 8 * 1024
+    frame_bytes_in: int = 16 * 1024
+    frame_bytes_out: int = 256 * 1024
+    frames_per_s: float = 20.0
+    frames_burst: int = 40
+    dropped_max: int = 200
+    errors_per_s: int = 4
+    topics: int = 64
+    commands_in_flight: int = 8
+    command_ahead_s: float = 60.0
+    devices: int = 5
+    ping_s: float = 25.0
+    pong_s: float = 10.0
+    resync_s: float = 5.0
+
+    def told(self) -> frames.Limits:
+        """Return what phones are told of these limits."""
+        return frames.Limits(
+            frame_bytes_in=self.frame_bytes_in,
+            frame_bytes_out=self.frame_bytes_out,
+            frames_per_s=self.frames_per_s,
+            frames_burst=self.frames_burst,
+            topics=self.topics,
+            commands_in_flight=self.commands_in_flight,
+            devices=self.devices,
+        )

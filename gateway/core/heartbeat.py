@@ -1,0 +1,53 @@
+"""Is the phone still there, and when is it asked?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SPREAD: Final = 0.1
+
+
+class Heartbeat:
+    """When pings leave, and whether the phone answered in time. Any frame counts as an answer.
+
+    Args:
+        every_s: Time between pings; each is spread by ± 10 % so that phones do not march in step.
+        pong_s: How long after a ping the phone may stay silent.
+        jitter: In [0, 1), one per connection.
+    """
+
+    __slots__ = ("_count", "_due_at", "_every_s", "_pong_s", "_waiting_since")
+
+    def __init__(self, now: float, *, every_s: float, pong_s: float, jitter: float) -> None:
+        self._every_s = every_s * (1 - _SPREAD + 2 * _SPREAD * jitter)
+        self._pong_s = pong_s
+        self._due_at = now + self._every_s
+        self._waiting_since: float | None = None
+        self._count = 0
+
+    def heard(self) -> None:
+        """Note that a frame came."""
+        self._waiting_since = None
+
+    def due(self, now: float) -> bool:
+        """Tell whether it is time for a ping."""
+        return now >= self._due_at
+
+    def ping(self, now: float) -> str:
+        """Note that a ping leaves; returns its nonce."""
+        self._due_at = now + self._every_s
+        if self._waiting_since is None:
+            self._waiting_since = now
+        self._count += 1
+        return str(self._count)
+
+    def silent(self, now: float) -> bool:
+        """Tell whether the phone has not answered in time."""
+        return self._waiting_since is not None and now >= self._waiting_since + self._pong_s
+
+    @property
+    def next_at(self) -> float:
+        """When one of the above may change by time alone."""
+        if self._waiting_since is None:
+            return self._due_at
+        return min(self._due_at, self._waiting_since + self._pong_s)

@@ -1,0 +1,207 @@
+"""What happens while a session is served?
+
+The part of a connection's life after OSCC-E accepted it: view, commands, pings. Everything
+that is to be sent waits in its outbox.
+"""
+
+from __future__ import annotations
+
+from gateway.core.admission import check_command, check_deadline
+from gateway.core.answers import outcome_view, topics_of, welcome_frame
+from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.heartbeat import Heartbeat
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Cursor, Outbox, PingMaker
+from gateway.core.pace import Pace
+from gateway.core.view import view_of
+from gateway.domain.commands import Call, Outcome, Status
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, close_for
+from gateway.domain.model import DEFAULT_TOPICS, Application, Ticket
+from gateway.protocol import frames
+from gateway.protocol.codec import Codec
+from gateway.protocol.envelopes import SessionFacts
+
+
+class Live:
+    """A served session.
+
+    Invariants: every command gets exactly one result, and the state it caused leaves before it;
+    what the phone sees is always within the scope that the newest facts give.
+
+    Args:
+        ticket: Who it is.
+        facts: What OSCC-E accepted.
+        ledger: The user's mirror.
+        hello: What the phone asked for.
+        jitter: In [0, 1): spreads the pings.
+    """
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        facts: SessionFacts,
+        ledger: Ledger,
+        codec: Codec,
+        hello: frames.Hello,
+        limits: SessionLimits,
+        now: float,
+        jitter: float,
+    ) -> None:
+        self.ticket = ticket
+        self.facts = facts
+        self._codec = codec
+        self._limits = limits
+        self._topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
+        self._pace = Pace(hello.pace_s or 0.0)
+        view = view_of(facts.handle, facts.scope, self._topics)
+        self.outbox = Outbox(ledger, view, codec, self._pace, frame_bytes=limits.frame_bytes_out)
+        self._resumed = self.outbox.begin(hello.position)
+        self._ping_s = hello.ping_s or limits.ping_s
+        self._heartbeat = Heartbeat(now, every_s=self._ping_s, pong_s=limits.pong_s, jitter=jitter)
+        self._told: Health | None = None
+        self._in_flight = 0
+        self._resync_at = now
+
+    def welcome(self, wall_ms: int) -> Effects:
+        """Queue the frame that opens the session; the `changes` that it owes follow."""
+        return self.post(
+            welcome_frame(
+                self.ticket,
+                self.facts,
+                self.outbox.view,
+                self._limits.told(),
+                resumed=self._resumed,
+                server_time_ms=wall_ms,
+                ping_s=self._ping_s,
+                pace_s=self._pace.every_s,
+            )
+        )
+
+    # ---- what it is told ----
+
+    def heard(self) -> None:
+        """Note that a frame came."""
+        self._heartbeat.heard()
+
+    def serve(self, frame: frames.Serviceable, now: float, wall_ms: int) -> Effects:
+        """Serve one frame."""
+        match frame:
+            case frames.Follow():
+                return self._follow(frame)
+            case frames.Pace():
+                self._pace.every_s = frame.every_s
+                return ()
+            case frames.Resync():
+                return self._resync(now)
+            case frames.CommandFrame():
+                return self._command(frame, wall_ms)
+
+    def learned(self, facts: SessionFacts) -> Effects:
+        """Take in what OSCC-E says of this session now: rights, scope, life and end."""
+        if facts.end is not None:
+            remote = facts.application is Application.REMOTE_ASSISTANT
+            return (Close(close_for(facts.end, remote_assistant=remote), facts.end, facts.end_by),)
+        if facts.scope != self.facts.scope:
+            self.outbox.look(view_of(facts.handle, facts.scope, self._topics))
+        self.facts = facts
+        return ()
+
+    def settled(self, frame_id: str, outcome: Outcome) -> Effects:
+        """Take in what became of a command."""
+        self._in_flight -= 1
+        return self._result(frame_id, outcome)
+
+    def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
+        """Queue a control frame; a phone that lets too many wait is closed."""
+        if not self.outbox.post(frame, after_state=after_state):
+            return (Close(CloseCode.SLOW, "too many frames wait"),)
+        return ()
+
+    def tick(self, now: float) -> Effects:
+        """Take in that time has passed."""
+        if self._heartbeat.silent(now):
+            return (Close(CloseCode.NO_PONG, "no frame after a ping"),)
+        return ()
+
+    def flushed(self, *, drained: bool) -> None:
+        """Note how a flush found the socket; sets the pace."""
+        self._pace.flushed(drained=drained)
+
+    # ---- what it gives ----
+
+    def due_at(self, now: float, health: Health) -> float:
+        """Return when :meth:`tick` or :meth:`take` has something to do: *now* or later."""
+        if self._is_news(health):
+            return now
+        waiting = self.outbox.due_at(now)
+        return self._heartbeat.next_at if waiting is None else min(waiting, self._heartbeat.next_at)
+
+    def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
+        """Remove and return the frames that leave now, in order."""
+        if self._heartbeat.due(now) or self._is_news(health):
+            self._told = health
+            self.outbox.ping(self._ping(self._heartbeat.ping(now), wall_ms, health))
+        return self.outbox.take(now)
+
+    # ---- inner ----
+
+    def _follow(self, frame: frames.Follow) -> Effects:
+        self._topics = frame.topics
+        view = view_of(self.facts.handle, self.facts.scope, frame.topics)
+        self.outbox.look(view)
+        return (*self.post(frames.Followed(frame.id, topics_of(view))), Attach(None, view.granted))
+
+    def _resync(self, now: float) -> Effects:
+        if now < self._resync_at:
+            wait_s = round(self._resync_at - now, 3)
+            message = f"A reset is sent at most every {self._limits.resync_s:.0f} s."
+            return self.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
+        self._resync_at = now + self._limits.resync_s
+        self.outbox.reset()
+        return ()
+
+    def _command(self, frame: frames.CommandFrame, wall_ms: int) -> Effects:
+        try:
+            check_deadline(frame.expires_at_ms, wall_ms, ahead_s=self._limits.command_ahead_s)
+            check_command(frame.command, self.facts)
+        except GatewayError as error:
+            return self._result(frame.id, Outcome(Status.REJECTED, error))
+        if self._in_flight >= self._limits.commands_in_flight:
+            busy = GatewayError(ErrorCode.BUSY, "Too many commands wait for their result.")
+            return self._result(frame.id, Outcome(Status.REJECTED, busy))
+        self._in_flight += 1
+        return (Invoke(frame.id, self._call(frame)),)
+
+    def _call(self, frame: frames.CommandFrame) -> Call:
+        epoch = frame.stream.partition(".")[0]
+        return Call(
+            key=frame.key.lower(),
+            session=self.facts.handle,
+            command=frame.command,
+            stream_epoch=int(epoch) if epoch.isascii() and epoch.isdecimal() else None,
+            retry=frame.retry,
+            deadline_ms=frame.expires_at_ms,
+        )
+
+    def _result(self, frame_id: str, outcome: Outcome) -> Effects:
+        return self.post(frames.Result(frame_id, outcome_view(outcome)), after_state=True)
+
+    def _is_news(self, health: Health) -> bool:
+        told = self._told
+        return told is None or (told.upstream, told.bus) != (health.upstream, health.bus)
+
+    def _ping(self, nonce: str, wall_ms: int, health: Health) -> PingMaker:
+        def make(cursor: Cursor, upto: int) -> bytes:
+            return self._codec.encode(
+                frames.Ping(
+                    after=cursor.seq,
+                    upto=upto,
+                    nonce=nonce,
+                    as_of_ms=health.as_of_ms,
+                    upstream=health.upstream,
+                    bus=health.bus,
+                    server_time_ms=wall_ms,
+                )
+            )
+
+        return make

@@ -1,0 +1,241 @@
+"""What happens next on one client connection?
+
+A pure machine: it is told frames, the owner's answers and the time, and answers with three
+kinds of effects: Attach, Invoke and Close. What is to be sent waits in its outbox. It never
+raises on what a phone sends.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, TypeGuard, assert_never
+
+from gateway.core.discipline import Discipline, Ruling
+from gateway.core.effects import Attach, Close, Effects, Health, SessionLimits
+from gateway.core.ledger import Ledger
+from gateway.core.live import Live
+from gateway.domain.commands import Outcome
+from gateway.domain.errors import CloseCode, ErrorCode, advice
+from gateway.domain.model import Ticket
+from gateway.protocol import frames
+from gateway.protocol.codec import BadFrame, Codec
+from gateway.protocol.envelopes import SessionFacts
+
+
+class State(enum.StrEnum):
+    """Where a connection stands."""
+
+    HELLO = "hello"
+    ATTACHING = "attaching"
+    LIVE = "live"
+    CLOSING = "closing"
+
+
+TRANSITIONS: Final[dict[tuple[State, str], State]] = {
+    (State.HELLO, "hello"): State.ATTACHING,
+    (State.HELLO, "close"): State.CLOSING,
+    (State.ATTACHING, "attached"): State.LIVE,
+    (State.ATTACHING, "close"): State.CLOSING,
+    (State.LIVE, "close"): State.CLOSING,
+}
+
+_WRONG_TYPE: Final = 1003
+"""RFC 6455 §7.4.1: data of a type that is not accepted."""
+_NORMAL: Final = 1000
+
+
+class Session:
+    """One phone's connection, from hello to close.
+
+    Invariants: nothing of the mirror is framed before OSCC-E accepted the session; after
+    :class:`Close` nothing more is asked or taken in; an illegal transition changes nothing.
+
+    Args:
+        codec: The subprotocol that was agreed on.
+        limits: What it may take.
+        now: Monotonic seconds, here and everywhere below.
+        jitter: In [0, 1): spreads the pings.
+    """
+
+    def __init__(self, codec: Codec, limits: SessionLimits, now: float, jitter: float) -> None:
+        self.state = State.HELLO
+        self.live: Live | None = None
+        self.heard_at = now
+        self._codec = codec
+        self._limits = limits
+        self._jitter = jitter
+        self._discipline = Discipline(
+            per_s=limits.frames_per_s,
+            burst=limits.frames_burst,
+            dropped_max=limits.dropped_max,
+            errors_per_s=limits.errors_per_s,
+        )
+        self._hello_by = now + limits.hello_s
+        self._hello: frames.Hello | None = None
+        self._bye: bytes | None = None
+
+    # ---- what it is told ----
+
+    def receive(self, data: bytes, now: float, wall_ms: int) -> Effects:
+        """Take in one message as it came from the phone."""
+        if self.state is State.CLOSING:
+            return ()
+        self.heard_at = now
+        if self.live is not None:
+            self.live.heard()
+        ruling = self._discipline.frame(now)
+        if ruling is not Ruling.SERVE:
+            return self._over_rate(ruling)
+        if self.state is State.HELLO and len(data) > self._limits.hello_bytes:
+            return self._close(Close(CloseCode.PROTOCOL_ERROR, "hello is too large"))
+        try:
+            frame = self._codec.decode_client(data)
+        except BadFrame as bad:
+            return self._bad_frame(bad, now)
+        return self._run(self._serve(frame, now, wall_ms))
+
+    def wrong_type(self) -> Effects:
+        """Take in a message of the wrong type: text for binary or the reverse."""
+        if self.state is State.LIVE:
+            return self._close(Close(_WRONG_TYPE))
+        return self._close(Close(CloseCode.PROTOCOL_ERROR, "wrong message type"))
+
+    def attached(
+        self, ticket: Ticket, facts: SessionFacts, ledger: Ledger, now: float, wall_ms: int
+    ) -> Effects:
+        """Take in that OSCC-E has accepted the session: welcome, and what the phone is missing."""
+        if self._hello is None or not self._move("attached"):
+            return ()
+        hello, self._hello = self._hello, None
+        self.live = Live(ticket, facts, ledger, self._codec, hello, self._limits, now, self._jitter)
+        return self._run(self.live.welcome(wall_ms))
+
+    def learned(self, facts: SessionFacts) -> Effects:
+        """Take in what OSCC-E says of this session now."""
+        return self._run(self.live.learned(facts)) if self._is_live(self.live) else ()
+
+    def settled(self, frame_id: str, outcome: Outcome) -> Effects:
+        """Take in what became of a command. The state it caused leaves first."""
+        return self._run(self.live.settled(frame_id, outcome)) if self._is_live(self.live) else ()
+
+    def post(self, frame: frames.ControlFrame) -> Effects:
+        """Queue a frame of the gateway's own: a notice or a renewed token."""
+        return self._run(self.live.post(frame)) if self._is_live(self.live) else ()
+
+    def tick(self, now: float) -> Effects:
+        """Take in that time has passed."""
+        if self.state is State.HELLO and now >= self._hello_by:
+            return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
+        return self._run(self.live.tick(now)) if self._is_live(self.live) else ()
+
+    def close(
+        self,
+        code: CloseCode,
+        reason: str,
+        *,
+        by: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> Effects:
+        """End the connection: a `bye` with *code*, then the close. Closing twice does nothing."""
+        return self._close(Close(code, reason, by, window_s))
+
+    def flushed(self, *, drained: bool) -> None:
+        """Note how a flush found the socket; sets the pace."""
+        if self.live is not None:
+            self.live.flushed(drained=drained)
+
+    def release(self) -> None:
+        """Stop reading the mirror: the connection is gone."""
+        self._move("close")
+        if self.live is not None:
+            self.live.outbox.close()
+            self.live = None
+
+    # ---- what it gives ----
+
+    def due_at(self, now: float, health: Health) -> float | None:
+        """Return when :meth:`tick` or :meth:`take` has something to do: *now* or later; None: never."""
+        if self._bye is not None:
+            return now
+        if self.state is State.HELLO:
+            return self._hello_by
+        return self.live.due_at(now, health) if self._is_live(self.live) else None
+
+    def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
+        """Remove and return the frames that leave now, in order; a `bye` is the last ever."""
+        taken = [] if self.live is None else self.live.take(now, wall_ms, health)
+        if self._bye is not None:
+            taken.append(self._bye)
+            self._bye = None
+        return taken
+
+    # ---- inner ----
+
+    def _serve(self, frame: frames.ClientFrame, now: float, wall_ms: int) -> Effects:
+        match frame:
+            case frames.Hello():
+                return self._on_hello(frame)
+            case frames.ClientBye():
+                return (Close(_NORMAL),)
+            case frames.Pong():
+                return ()
+            case frames.Follow() | frames.Pace() | frames.CommandFrame() | frames.Resync():
+                if self.live is None:
+                    return (Close(CloseCode.PROTOCOL_ERROR, "a frame came before welcome"),)
+                return self.live.serve(frame, now, wall_ms)
+            case _:
+                assert_never(frame)
+
+    def _on_hello(self, hello: frames.Hello) -> Effects:
+        if not self._move("hello"):
+            return (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
+        self._hello = hello
+        return (Attach(hello.token, hello.topics),)
+
+    def _bad_frame(self, bad: BadFrame, now: float) -> Effects:
+        if self.live is None:
+            return self._close(Close(CloseCode.PROTOCOL_ERROR, bad.reason))
+        if bad.close_code is not None:
+            return self._close(Close(bad.close_code))
+        if self._discipline.error(now) is Ruling.CLOSE:
+            return self._close(Close(CloseCode.TOO_MANY_ERRORS, "too many bad frames"))
+        return self._run(
+            self.live.post(frames.ErrorFrame(ErrorCode.BAD_REQUEST, bad.reason, id=bad.frame_id))
+        )
+
+    def _over_rate(self, ruling: Ruling) -> Effects:
+        if ruling is Ruling.CLOSE:
+            return self._close(Close(CloseCode.RATE_LIMITED, "too many frames"))
+        if ruling is Ruling.DROP or self.live is None:
+            return ()
+        message = "Frames came too fast and were dropped."
+        return self._run(
+            self.live.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, retry_after_s=1.0))
+        )
+
+    def _run(self, effects: Effects) -> Effects:
+        """Hand effects on; a close among them ends the session and everything after it."""
+        for index, effect in enumerate(effects):
+            if isinstance(effect, Close):
+                return (*effects[:index], *self._close(effect))
+        return effects
+
+    def _close(self, close: Close) -> Effects:
+        if not self._move("close"):
+            return ()
+        if close.code >= CloseCode.PROTOCOL_ERROR:
+            low, high = close.window_s if close.window_s is not None else (None, None)
+            bye = frames.Bye(close.code, close.reason, advice(close.code), close.by, low, high)
+            self._bye = self._codec.encode(bye)
+        return (close,)
+
+    def _move(self, event: str) -> bool:
+        """Make the transition that the table has for *event*; False and no change when it has none."""
+        target = TRANSITIONS.get((self.state, event))
+        if target is None:
+            return False
+        self.state = target
+        return True
+
+    def _is_live(self, live: Live | None) -> TypeGuard[Live]:
+        return live is not None and self.state is State.LIVE
