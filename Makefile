@@ -45,12 +45,13 @@ scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light
 	SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario --timeout=1800 $(PYTEST_ARGS)
 
 .PHONY: check format
-check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh diagrams
+check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/_generate/diagrams.py --check
+	$(BIN)/python docs/_generate/rooms.py --check
 	$(BIN)/python -m pytest -q tests/architecture
 
 format: $(DEV) ## format the code and fix what ruff can fix
@@ -61,8 +62,9 @@ format: $(DEV) ## format the code and fix what ruff can fix
 transcripts: $(DEV) ## write the recorded conversations of the tests anew; then read the diff
 	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
 
-diagrams: $(DEV) ## draw docs/diagrams from the transition tables of the core
+diagrams: $(DEV) ## draw docs/diagrams and docs/rooms.md from the code
 	$(BIN)/python docs/_generate/diagrams.py
+	$(BIN)/python docs/_generate/rooms.py
 
 .PHONY: venv lock clean
 venv: $(DEV) ## .venv with everything that development needs, from the hashed locks

@@ -64,6 +64,26 @@ def missing_tests(paths: Iterable[str], exempt: Mapping[str, str]) -> Iterator[s
             yield f"{path}: is exempt from having a test but has one"
 
 
+def questionless_rooms(files: Files) -> Iterator[str]:
+    """Report each module whose docstring does not open with the question that it answers."""
+    for path, text in files.items():
+        if PurePosixPath(path).stem not in {"__init__", "__main__"}:
+            docstring = ast.get_docstring(ast.parse(text, path)) or ""
+            if "?" not in docstring.split("\n\n", maxsplit=1)[0]:
+                yield f"{path}: which question does it answer?"
+
+
+def sleeping_tests(files: Files) -> Iterator[str]:
+    """Report tests that wait for real time to pass; zero seconds only let others have their turn."""
+    for path, node in _nodes(files):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="asyncio" | "time"), attr="sleep"), args=[how_long]
+            ):
+                if not (isinstance(how_long, ast.Constant) and how_long.value == 0):
+                    yield f"{path}:{node.lineno}: sleeps; move the manual clock"
+
+
 def empty_room_names(files: Files) -> Iterator[str]:
     """Report modules, packages and classes named after nothing in particular."""
     for path in files:

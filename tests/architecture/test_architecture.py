@@ -70,6 +70,15 @@ def test_every_source_file_has_its_test() -> None:
     _none(rules.missing_tests(TRACKED, WITHOUT_OWN_TEST))
 
 
+def test_every_module_opens_with_its_question() -> None:
+    _none(rules.questionless_rooms(SOURCE))
+
+
+def test_tests_of_the_core_and_its_runtime_do_not_sleep() -> None:
+    quiet = ("domain", "protocol", "core", "runtime", "bus", "properties", "contracts", "doubles")
+    _none(rules.sleeping_tests(_texts(".py", under=tuple(f"tests/{room}/" for room in quiet))))
+
+
 def test_rooms_are_named_after_what_they_hold() -> None:
     _none(rules.empty_room_names(SOURCE | _texts(".py", under=("tests/", "bench/"))))
 

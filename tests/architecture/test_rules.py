@@ -39,6 +39,19 @@ def test_an_exemption_must_be_needed() -> None:
     assert len(list(rules.missing_tests([], {source: "for a reason"}))) == 1
 
 
+@pytest.mark.parametrize("docstring", ["", '"""Leases."""', '"""Leases.\n\nWhat else?"""'])
+def test_a_module_opens_with_its_question(docstring: str) -> None:
+    assert len(list(rules.questionless_rooms({"gateway/core/lease.py": docstring}))) == 1
+    asked = {"gateway/core/lease.py": '"""May this\nnode speak?"""', "gateway/core/__init__.py": ""}
+    assert list(rules.questionless_rooms(asked)) == []
+
+
+@pytest.mark.parametrize("call", ["asyncio.sleep(0.1)", "asyncio.sleep(delay)", "time.sleep(1)"])
+def test_sleeping_tests_are_reported(call: str) -> None:
+    assert len(list(rules.sleeping_tests({"tests/core/test_lease.py": call}))) == 1
+    assert list(rules.sleeping_tests({"tests/core/test_lease.py": "asyncio.sleep(0)\nclock.sleep(1)"})) == []
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [

@@ -1,0 +1,76 @@
+"""Which question does each room of the house answer? Writes docs/rooms.md from the modules' docstrings.
+
+Without arguments it writes the page; with ``--check`` it writes nothing and fails when the page is stale.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "rooms.md"
+
+FLOORS = {
+    "app": "composition root, CLI, settings, logging",
+    "client": "the Python SDK",
+    "edge": "adapter: HTTP and WebSocket towards phones",
+    "bus": "adapter: between nodes",
+    "upstream": "adapter: towards an OSCC-E Server",
+    "simulator": "adapter: an OSCC-E Server of our own",
+    "runtime": "who runs it: tasks, timers, ports",
+    "telemetry": "every metric",
+    "core": "what happens next: pure state machines",
+    "protocol": "how it is written down; pure",
+    "domain": "what is true however it travels",
+}
+"""From the top of the house to its ground."""
+
+
+def sources() -> dict[str, str]:
+    """Return path below ``gateway/`` → text of every module that has a question of its own."""
+    folder = ROOT / "gateway"
+    paths = sorted(path for path in folder.rglob("*.py") if path.stem not in {"__init__", "__main__"})
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in paths}
+
+
+def render(files: Mapping[str, str]) -> str:
+    """Return the page: a table of rooms and questions per floor."""
+    lines = ["# The rooms and their questions", ""]
+    lines += ["Written by `make diagrams` from the first line of each module; do not edit.", ""]
+    lines += ["[Architecture](architecture.md) says why the floors are as they are.", ""]
+    for floor, purpose in FLOORS.items():
+        rooms = {
+            path: text for path, text in files.items() if path.removesuffix(".py").split("/")[0] == floor
+        }
+        if rooms:
+            lines += [f"## {floor}: {purpose}", "", "| room | question |", "|---|---|"]
+            lines += [
+                f"| [`{path}`](../gateway/{path}) | {_question(text)} |" for path, text in rooms.items()
+            ]
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or check it. Returns the exit code."""
+    page = render(sources())
+    if arguments == ["--check"]:
+        fresh = PAGE.is_file() and PAGE.read_text("utf-8") == page
+        if not fresh:
+            print("docs/rooms.md: stale; run make diagrams")
+        return 0 if fresh else 1
+    PAGE.write_text(page, "utf-8")
+    return 0
+
+
+def _question(text: str) -> str:
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    first = " ".join(docstring.split("\n\n")[0].split())
+    return (first.partition("?")[0] + "?").replace("|", "\\|") if "?" in first else first
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
