@@ -1,0 +1,188 @@
+"""What does one user's link say his resources are, right now?
+
+Folds the readings of one link, in whatever order they come, into the newest parts of each
+resource, and tells which resources may have changed. Rules: a complete reading is the whole
+set of its query; a user absent from it is logged off, other kinds absent are gone; an element
+older than the held one of the same source is ignored and counted; nothing is a resource
+before its directory object is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gateway.core.compose import Parts
+from gateway.domain.model import Kind, Scope
+from gateway.domain.upstream import Listen, Part, Reading, Source
+
+Address = tuple[Kind, int]
+
+
+@dataclass(slots=True)
+class _Query:
+    listen: Listen
+    complete: bool = False
+    """Whether its first complete reading came, or it was refused."""
+    refused: bool = False
+
+    def covers(self, kind: Kind, number: int) -> bool:
+        numbers = self.listen.numbers
+        return self.listen.kind in (None, kind) and (numbers is None or number in numbers)
+
+
+@dataclass(slots=True)
+class _Slots:
+    parts: dict[Source, Part] = field(default_factory=dict)
+    read_at_ms: dict[Source, int] = field(default_factory=dict)
+    """When each source was last read, also when it said that there is nothing."""
+
+
+class Assembly:
+    """The parts that one link has told.
+
+    Invariant: of each resource and source it holds the part with the greatest reading time,
+    the last of equal ones.
+    """
+
+    def __init__(self) -> None:
+        self.late = 0
+        self._slots: dict[Address, _Slots] = {}
+        self._queries: dict[int, _Query] = {}
+
+    # ---- queries ----
+
+    def listening(self, query: int, listen: Listen) -> None:
+        """Note that *query* runs; nothing of it is a resource before its first complete reading."""
+        self._queries[query] = _Query(listen)
+
+    def refused(self, query: int, listen: Listen) -> set[Address]:
+        """Note that *listen* cannot be had: its resources are shown without that source."""
+        self._queries[query] = _Query(listen, complete=True, refused=True)
+        return self._covered(self._queries[query])
+
+    def stopped(self, query: int) -> set[Address]:
+        """Note that *query* ended: what only it covered is a resource no longer."""
+        gone = self._queries.pop(query, None)
+        return set() if gone is None else self._covered(gone)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every query has answered once."""
+        return all(query.complete for query in self._queries.values())
+
+    # ---- readings ----
+
+    def read(self, reading: Reading) -> set[Address]:
+        """Take in a reading; returns the resources that may have changed. Unknown queries are ignored."""
+        query = self._queries.get(reading.query)
+        if query is None:
+            return set()
+        changed: set[Address] = set()
+        if reading.complete and not query.complete:
+            query.complete = True
+            changed |= self._covered(query)
+        for part in reading.parts:
+            if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
+                changed.add((part.kind, part.number))
+        for address in self._absent(query, reading):
+            if self._take(address, reading.source, None, reading.time_ms):
+                changed.add(address)
+        return changed
+
+    def directory(self, parts: Iterable[Part]) -> set[Address]:
+        """Take in the whole directory; objects absent from it are gone."""
+        known = {(part.kind, part.number): part for part in parts}
+        lost = {a for a, slots in self._slots.items() if Source.DIRECTORY in slots.parts} - known.keys()
+        for address, part in known.items():
+            self._slot(address).parts[Source.DIRECTORY] = part
+        for address in lost:
+            del self._slots[address].parts[Source.DIRECTORY]
+        return lost | known.keys()
+
+    def object(self, address: Address, part: Part | None) -> set[Address]:
+        """Take in that one directory object was added, changed, or removed (None)."""
+        if part is None:
+            self._slot(address).parts.pop(Source.DIRECTORY, None)
+        else:
+            self._slot(address).parts[Source.DIRECTORY] = part
+        return {address}
+
+    def keep(self, scope: Scope) -> set[Address]:
+        """Forget all that is outside *scope*, the union of what the sessions may see."""
+        outside = {(kind, number) for kind, number in self._slots if number not in scope.of(kind)}
+        for address in outside:
+            del self._slots[address]
+        return outside
+
+    # ---- resources ----
+
+    def parts(self, address: Address) -> Parts | None:
+        """Return what a resource is made of now, or None when there is no such resource."""
+        slots = self._slots.get(address)
+        directory = None if slots is None else slots.parts.get(Source.DIRECTORY)
+        if slots is None or directory is None:
+            return None
+        queries = [
+            q for q in self._queries.values() if q.listen.source is Source.REALTIME and q.covers(*address)
+        ]
+        if not any(query.complete for query in queries):
+            return None
+        readable = any(query.complete and not query.refused for query in queries)
+        realtime = slots.parts.get(Source.REALTIME)
+        if realtime is None and readable and address[0] is not Kind.AGENT:
+            return None
+        return Parts(
+            directory,
+            realtime,
+            slots.parts.get(Source.CUMULATIVE),
+            slots.parts.get(Source.CONFIGURATION),
+            readable,
+            self._absent_since_ms(slots) if realtime is None else None,
+        )
+
+    def part(self, address: Address, source: Source) -> Part | None:
+        """Return the newest part of one source."""
+        slots = self._slots.get(address)
+        return None if slots is None else slots.parts.get(source)
+
+    # ---- inner ----
+
+    def _slot(self, address: Address) -> _Slots:
+        return self._slots.setdefault(address, _Slots())
+
+    def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
+        slots = self._slot(address)
+        if time_ms < slots.read_at_ms.get(source, time_ms):
+            self.late += 1
+            return False
+        before = slots.parts.get(source)
+        if part is before:
+            slots.read_at_ms[source] = time_ms
+            return False
+        slots.read_at_ms[source] = time_ms
+        if part is None:
+            del slots.parts[source]
+        else:
+            slots.parts[source] = part
+        return True
+
+    def _absent(self, query: _Query, reading: Reading) -> list[Address]:
+        """Return what the reading says is no more."""
+        absent: list[Address] = []
+        if reading.kind is not None:
+            absent += [(reading.kind, number) for number in reading.removed]
+        if reading.complete:
+            present = {(part.kind, part.number) for part in reading.parts}
+            absent += [
+                address
+                for address, slots in self._slots.items()
+                if reading.source in slots.parts and query.covers(*address) and address not in present
+            ]
+        return absent
+
+    def _absent_since_ms(self, slots: _Slots) -> int | None:
+        return slots.read_at_ms.get(Source.REALTIME)
+
+    def _covered(self, query: _Query) -> set[Address]:
+        return {address for address in self._slots if query.covers(*address)}

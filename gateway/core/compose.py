@@ -1,0 +1,227 @@
+"""What is a resource, given the parts that OSCC-E told of it?
+
+Pure functions from parts to values, and the composer that makes each distinct value once
+per node, however many links tell it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeVar
+
+from gateway.core.element import Element, Interner, Pool
+from gateway.domain.model import Kind, key_of
+from gateway.domain.resources import Agent, Aggregate, Group, Handling, Queue, RoutingState
+from gateway.domain.upstream import Part
+from gateway.protocol.codec import JSON
+
+STEADY_MS: Final = 2_000
+"""Instants that move by no more than this make no change: readings carry whole seconds."""
+OFFSET_STEP_MS: Final = 250
+"""Granularity of the clock offset, so that links of one server share their elements."""
+
+R = TypeVar("R", Agent, Queue, Group, Aggregate)
+
+
+class Parts(NamedTuple):
+    """What is known of one resource. *since_ms* (server clock): when an absent user left."""
+
+    directory: Part
+    realtime: Part | None
+    cumulative: Part | None
+    configuration: Part | None
+    readable: bool
+    """Whether realtime data can be had at all; a user absent from it is logged off only then."""
+    absent_since_ms: int | None
+
+
+class Composer:
+    """Makes elements from parts and shares them between all users of a node.
+
+    Sharing is by identity of what the links delivered and what they held before, so nobody
+    can be shown what his own link did not deliver.
+    """
+
+    def __init__(self) -> None:
+        self.made: Pool[tuple[Parts, Element | None, int], Element] = Pool()
+        self._interner = Interner()
+
+    def element(self, parts: Parts, before: Element | None, offset_ms: int, now: float) -> Element:
+        """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock."""
+
+        def make() -> Element:
+            value = compose(parts, offset_ms)
+            if before is not None and isinstance(before.value, type(value)):
+                value = steady(before.value, value)
+                if value == before.value:
+                    return before
+            key = key_of(parts.directory.kind, parts.directory.number)
+            return self._interner.intern(key, Element(value), JSON)
+
+        return self.made.get((parts, before, offset_ms), make, now)
+
+
+def compose(parts: Parts, offset_ms: int) -> Agent | Queue | Group | Aggregate:
+    """Put the parts of one resource together, in gateway time."""
+    match parts.directory.kind:
+        case Kind.AGENT:
+            return _agent(parts, offset_ms)
+        case Kind.QUEUE:
+            return _queue(parts, offset_ms)
+        case Kind.GROUP:
+            return _group(parts)
+        case Kind.AGGREGATE:
+            return _aggregate(parts, offset_ms)
+
+
+def _agent(parts: Parts, offset_ms: int) -> Agent:
+    known = _value(parts.directory, Agent)
+    now = _value(parts.realtime, Agent) if parts.realtime is not None else _absent_agent(parts)
+    day = _value(parts.cumulative, Agent)
+    skilled = _newest(
+        known, _value(parts.configuration, Agent), has_configuration=parts.configuration is not None
+    )
+    return replace(
+        now,
+        display_name=known.display_name,
+        extension=now.extension or known.extension,
+        group_ids=known.group_ids,
+        queue_ids=known.queue_ids,
+        skills=skilled.skills,
+        version=skilled.version,
+        routing_state_since_ms=_shift(now.routing_state_since_ms, offset_ms),
+        handling=tuple(replace(h, since_ms=_shift(h.since_ms, offset_ms)) for h in now.handling),
+        post_processing=now.post_processing
+        and replace(
+            now.post_processing,
+            since_ms=_shift(now.post_processing.since_ms, offset_ms),
+            ends_at_ms=_shift(now.post_processing.ends_at_ms, offset_ms),
+        ),
+        app_absent_since_ms=_shift(now.app_absent_since_ms, offset_ms),
+        handled_today=day.handled_today,
+        talk_s_today=day.talk_s_today,
+        day_start_ms=_shift(day.day_start_ms, offset_ms),
+    )
+
+
+def _absent_agent(parts: Parts) -> Agent:
+    if not parts.readable:
+        return Agent(routing_state=RoutingState.UNKNOWN)
+    return Agent(
+        routing_state=RoutingState.LOGGED_OFF,
+        routing_state_since_ms=parts.absent_since_ms,
+        logged_on_remotely=False,
+    )
+
+
+def _newest(known: Agent, configured: Agent, *, has_configuration: bool) -> Agent:
+    """Skills stand in the directory and in the configuration: the higher version is right."""
+    if not has_configuration or (known.version or 0) > (configured.version or 0):
+        return known
+    return configured
+
+
+def _queue(parts: Parts, offset_ms: int) -> Queue:
+    known = _value(parts.directory, Queue)
+    now = _value(parts.realtime, Queue)
+    window = _value(parts.cumulative, Queue)
+    configured = _value(parts.configuration, Queue)
+    return replace(
+        now,
+        name=known.name,
+        media=known.media,
+        oldest_since_ms=_shift(now.oldest_since_ms, offset_ms),
+        window_start_ms=_shift(window.window_start_ms, offset_ms),
+        received=window.received,
+        answered=window.answered,
+        abandoned=window.abandoned,
+        average_wait_s=window.average_wait_s,
+        maximum_wait_s=window.maximum_wait_s,
+        routing_parameters=configured.routing_parameters,
+        version=configured.version,
+    )
+
+
+def _group(parts: Parts) -> Group:
+    configured = _value(parts.configuration, Group)
+    return replace(
+        _value(parts.realtime, Group),
+        name=_value(parts.directory, Group).name,
+        routing_parameters=configured.routing_parameters,
+        version=configured.version,
+    )
+
+
+def _aggregate(parts: Parts, offset_ms: int) -> Aggregate:
+    known = _value(parts.directory, Aggregate)
+    now = _value(parts.realtime, Aggregate)
+    return replace(
+        now,
+        name=known.name,
+        queue_ids=known.queue_ids,
+        oldest_since_ms=_shift(now.oldest_since_ms, offset_ms),
+    )
+
+
+def _value(part: Part | None, kind: type[R]) -> R:
+    """Return what a part carries; a missing part carries nothing."""
+    return part.value if part is not None and isinstance(part.value, kind) else kind()
+
+
+def _shift(instant_ms: int | None, offset_ms: int) -> int | None:
+    return None if instant_ms is None else instant_ms + offset_ms
+
+
+# ---- hysteresis: jitter makes no change ----
+
+
+def steady(before: R, after: R) -> R:
+    """Return *after* with the instants of *before* where they only jittered.
+
+    An instant is kept only while what it dates stays the same.
+    """
+    if isinstance(before, Agent) and isinstance(after, Agent):
+        return _steady_agent(before, after)
+    if isinstance(before, Queue) and isinstance(after, Queue):
+        return replace(
+            after,
+            oldest_since_ms=_kept(before.oldest_since_ms, after.oldest_since_ms),
+            window_start_ms=_kept(before.window_start_ms, after.window_start_ms),
+        )
+    if isinstance(before, Aggregate) and isinstance(after, Aggregate):
+        return replace(after, oldest_since_ms=_kept(before.oldest_since_ms, after.oldest_since_ms))
+    return after
+
+
+def _steady_agent(before: Agent, after: Agent) -> Agent:
+    same_state = before.routing_state is after.routing_state
+    contacts = {(held.contact_id, held.state): held for held in before.handling}
+    post = after.post_processing
+    if post is not None and before.post_processing is not None:
+        post = replace(
+            post,
+            since_ms=_kept(before.post_processing.since_ms, post.since_ms),
+            ends_at_ms=_kept(before.post_processing.ends_at_ms, post.ends_at_ms),
+        )
+    return replace(
+        after,
+        routing_state_since_ms=_kept(before.routing_state_since_ms, after.routing_state_since_ms)
+        if same_state
+        else after.routing_state_since_ms,
+        handling=tuple(_steady_contact(contacts.get((h.contact_id, h.state)), h) for h in after.handling),
+        post_processing=post,
+        app_absent_since_ms=_kept(before.app_absent_since_ms, after.app_absent_since_ms),
+        day_start_ms=_kept(before.day_start_ms, after.day_start_ms),
+    )
+
+
+def _steady_contact(before: Handling | None, after: Handling) -> Handling:
+    if before is None:
+        return after
+    return replace(after, since_ms=_kept(before.since_ms, after.since_ms))
+
+
+def _kept(before_ms: int | None, after_ms: int | None) -> int | None:
+    if before_ms is None or after_ms is None:
+        return after_ms
+    return before_ms if abs(after_ms - before_ms) <= STEADY_MS else after_ms

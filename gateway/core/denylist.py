@@ -1,0 +1,63 @@
+"""Which sessions are known to have ended, so that their tokens are refused at once?
+
+A fast path only: OSCC-E accepts or refuses each session when it is attached.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from gateway.domain.errors import EndReason
+from gateway.domain.model import UserId
+
+_ENTRIES_MAX: Final = 10_000
+
+
+class End(NamedTuple):
+    """How a session ended."""
+
+    reason: EndReason
+    by: str | None
+
+
+class _Entry(NamedTuple):
+    user: UserId
+    end: End
+    until_ms: int
+
+
+class Denylist:
+    """Ended sessions by their handle, each until its token expires.
+
+    Bounded: when full, the entry that was added first is forgotten.
+    """
+
+    def __init__(self, *, entries_max: int = _ENTRIES_MAX) -> None:
+        self._entries_max = entries_max
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+
+    def add(self, user: UserId, handle: str, end: End, *, until_ms: int) -> None:
+        """Refuse the session until *until_ms*. What was said first of a session stands."""
+        if handle not in self._entries:
+            self._entries[handle] = _Entry(user, end, until_ms)
+        while len(self._entries) > self._entries_max:
+            self._entries.popitem(last=False)
+
+    def get(self, handle: str, wall_ms: int) -> End | None:
+        """Return how the session ended, or None when nothing is known of an end."""
+        entry = self._entries.get(handle)
+        if entry is None:
+            return None
+        if wall_ms >= entry.until_ms:
+            del self._entries[handle]
+            return None
+        return entry.end
+
+    def clear(self, user: UserId) -> None:
+        """Forget what is said of the user's sessions: he has logged on again."""
+        for handle in [handle for handle, entry in self._entries.items() if entry.user == user]:
+            del self._entries[handle]
+
+    def __len__(self) -> int:
+        return len(self._entries)
