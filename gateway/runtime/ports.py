@@ -106,6 +106,11 @@ class Leases(Protocol):
 class Link(Protocol):
     """One open link of one user. Used by one owner; ends with :class:`LinkClosed`."""
 
+    @property
+    def heard_at(self) -> float:
+        """When a message of the server was last received, in seconds of the clock's ``now``."""
+        ...
+
     async def receive(self) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none (an answer, a keep-alive).
 

@@ -106,6 +106,9 @@ class ManualClock:
     async def _timeout(self, seconds: float) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(None if seconds > 0 else 0) as bound:
+            if seconds <= 0:
+                yield
+                return
             with self._waiting(seconds, lambda: bound.reschedule(loop.time())):
                 yield
 

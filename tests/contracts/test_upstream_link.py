@@ -1,0 +1,213 @@
+"""Do the links of the double and of the real adapter keep the promises of the port Link?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.domain.commands import SetRoutingState
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import Application, Kind, Right, SessionSecret
+from gateway.domain.resources import Agent, RoutingState
+from gateway.domain.upstream import (
+    Attached,
+    AttachSession,
+    DetachSession,
+    Directory,
+    Executed,
+    KeepAlive,
+    LinkClosed,
+    Listen,
+    Listening,
+    Opened,
+    Presence,
+    QueryDirectory,
+    Reading,
+    SessionEnded,
+    Source,
+    StopListening,
+)
+from tests.contracts.upstream_sites import SITES, Site, hearing
+
+
+@pytest.fixture(params=SITES)
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    async with request.param() as made:
+        yield made
+
+
+# ---- Link ----
+
+
+async def test_listening_answers_then_brings_the_whole_set(site: Site) -> None:
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        answer = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
+        assert isinstance(answer, Listening)
+        reading = await heard.first(Reading)
+    assert (reading.query, reading.complete) == (answer.query, True)
+    assert (reading.kind, reading.source) == (Kind.AGENT, Source.REALTIME)
+    (own,) = reading.parts
+    assert isinstance(own.value, Agent)
+    assert own.value.routing_state is RoutingState.UNAVAILABLE
+    assert own.remote_number == site.remote_number
+
+
+async def test_configuration_covers_all_kinds(site: Site) -> None:
+    link = await site.link(await site.dashboard())
+    async with hearing(link) as heard:
+        await link.request(Listen(None, Source.CONFIGURATION, None))
+        reading = await heard.first(Reading)
+    assert (reading.kind, reading.source, reading.complete) == (None, Source.CONFIGURATION, True)
+
+
+async def test_what_nobody_listens_to_any_more_is_not_told(site: Site) -> None:
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        alias = (await heard.first(Opened)).attached.alias
+        answer = await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
+        assert isinstance(answer, Listening)
+        await heard.first(Reading)
+        await link.request(StopListening(answer.query))
+        told = len(heard.events)
+        await link.request(site.execute(alias, SetRoutingState("available")))
+        assert [event for event in heard.events[told:] if isinstance(event, Reading)] == []
+
+
+async def test_the_directory_shows_the_own_agent(site: Site) -> None:
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        own = (await heard.first(Opened)).attached.own_agent
+        directory = await link.request(QueryDirectory())
+    assert isinstance(directory, Directory)
+    shown = {(part.kind, part.number, part.source) for part in directory.parts}
+    assert (Kind.AGENT, own, Source.DIRECTORY) in shown
+
+
+async def test_a_further_session_is_attached_and_detached(site: Site) -> None:
+    first, second = await site.dashboard(), await site.assistant()
+    link = await site.link(first)
+    async with hearing(link):
+        attached = await link.request(AttachSession(second.secret))
+        assert isinstance(attached, Attached)
+        assert (attached.session, attached.application) == (second.session, Application.REMOTE_ASSISTANT)
+        assert Right.OWN_ROUTING_STATE in attached.rights
+        assert await link.request(Presence(attached.alias, present=True)) is None
+        listed = await site.server.sessions(first.secret)
+        assert all(info.attached for info in listed)
+        assert await link.request(DetachSession(attached.alias)) is None
+        listed = await site.server.sessions(first.secret)
+        assert {info.session: info.attached for info in listed} == {
+            first.session: True,
+            second.session: False,
+        }
+
+
+async def test_attaching_an_unknown_session_leaves_the_link_open(site: Site) -> None:
+    link = await site.link(await site.dashboard())
+    async with hearing(link):
+        with pytest.raises(GatewayError) as refused:
+            await link.request(AttachSession(SessionSecret("no-such-session")))
+        assert refused.value.code is ErrorCode.SESSION_ENDED
+        assert await link.request(KeepAlive()) is None
+
+
+async def test_a_session_that_ends_is_told_with_its_reason(site: Site) -> None:
+    first, second = await site.dashboard(), await site.assistant()
+    link = await site.link(first)
+    async with hearing(link) as heard:
+        attached = await link.request(AttachSession(second.secret))
+        assert isinstance(attached, Attached)
+        await site.server.log_off(second.secret)
+        ended = await heard.first(SessionEnded)
+    assert (ended.alias, ended.reason) == (attached.alias, EndReason.LOGGED_OFF)
+
+
+async def test_a_command_is_told_as_state_before_it_is_answered(site: Site) -> None:
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        alias = (await heard.first(Opened)).attached.alias
+        await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
+        await heard.first(Reading)
+        told = len(heard.events)
+        answer = await link.request(site.execute(alias, SetRoutingState("available")))
+        assert answer == Executed("applied")
+        states = [
+            part.value.routing_state
+            for event in heard.events[told:]
+            if isinstance(event, Reading)
+            for part in event.parts
+            if isinstance(part.value, Agent)
+        ]
+    assert RoutingState.AVAILABLE in states
+
+
+async def test_the_present_state_asked_for_changes_nothing(site: Site) -> None:
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        alias = (await heard.first(Opened)).attached.alias
+        await link.request(Listen(Kind.AGENT, Source.REALTIME, None))
+        await link.request(site.execute(alias, SetRoutingState("available"), key="k-1"))
+        told = len(heard.events)
+        answer = await link.request(site.execute(alias, SetRoutingState("available"), key="k-2"))
+        assert answer == Executed("unchanged")
+        assert [event for event in heard.events[told:] if isinstance(event, Reading)] == []
+
+
+async def test_a_repeated_key_gets_the_first_answer(site: Site) -> None:
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        alias = (await heard.first(Opened)).attached.alias
+        command = site.execute(alias, SetRoutingState("available"))
+        assert await link.request(command) == Executed("applied")
+        assert await link.request(command) == Executed("applied")
+
+
+async def test_a_late_command_is_not_executed(site: Site) -> None:
+    link = await site.link(await site.assistant())
+    async with hearing(link) as heard:
+        alias = (await heard.first(Opened)).attached.alias
+        with pytest.raises(GatewayError) as refused:
+            await link.request(site.execute(alias, SetRoutingState("available"), ttl_ms=-60_000))
+        assert refused.value.code is ErrorCode.EXPIRED
+
+
+async def test_a_session_without_the_right_may_not(site: Site) -> None:
+    link = await site.link(await site.dashboard())
+    async with hearing(link) as heard:
+        alias = (await heard.first(Opened)).attached.alias
+        with pytest.raises(GatewayError) as refused:
+            await link.request(site.execute(alias, SetRoutingState("available")))
+        assert refused.value.code is ErrorCode.FORBIDDEN
+
+
+async def test_closing_ends_whoever_waits_and_may_be_repeated(site: Site) -> None:
+    link = await site.link(await site.dashboard())
+    assert isinstance(await link.receive(), Opened)
+
+    async def ask() -> LinkClosed | None:
+        try:
+            await link.request(KeepAlive())
+        except LinkClosed as closed:
+            return closed
+        return None
+
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(ask())
+        await asyncio.sleep(0)
+        await link.close()
+    assert isinstance(asking.result(), LinkClosed)
+    await link.close()
+    with pytest.raises(LinkClosed):
+        await link.receive()
+    with pytest.raises(LinkClosed):
+        await link.request(KeepAlive())
+
+
+async def test_hearing_is_dated(site: Site) -> None:
+    link = await site.link(await site.dashboard())
+    await link.receive()
+    assert 0 <= site.clock.now() - link.heard_at < 60
+    await link.close()

@@ -1,0 +1,126 @@
+"""How do the contract suites of the upstream ports reach each implementation, and listen to its links?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeVar
+
+import pytest
+
+from gateway.domain.commands import Command
+from gateway.domain.model import Application, Device, Kind, Scope
+from gateway.domain.resources import Agent
+from gateway.domain.upstream import (
+    Execute,
+    LinkClosed,
+    LinkEvent,
+    LoggedOn,
+    LogOn,
+    Part,
+    Source,
+)
+from gateway.runtime.ports import Authority, Clock, Link, Upstream
+from tests.doubles.clock import ManualClock
+from tests.doubles.fake_upstream import FakeUpstream
+
+EventT = TypeVar("EventT", bound=LinkEvent)
+TABLET = Device("tablet-1", "Tablet")
+PHONE = Device("phone-1", "Phone")
+
+
+class Server(Upstream, Authority, Protocol):
+    """Both doors of one server."""
+
+
+class Site(NamedTuple):
+    """A server with an agent who may use both applications."""
+
+    server: Server
+    clock: Clock
+    user_name: str
+    password: str
+    remote_number: str
+
+    async def dashboard(self, device: Device = TABLET) -> LoggedOn:
+        credentials = LogOn(Application.DASHBOARD, self.user_name, self.password, device)
+        return await self.server.log_on(credentials)
+
+    async def assistant(self, device: Device = PHONE, *, takeover: bool = False) -> LoggedOn:
+        credentials = LogOn(
+            Application.REMOTE_ASSISTANT, self.user_name, self.password, device, self.remote_number, takeover
+        )
+        return await self.server.log_on(credentials)
+
+    def execute(self, alias: int, command: Command, *, key: str = "k-1", ttl_ms: int = 10_000) -> Execute:
+        return Execute(alias, command, key, self.clock.wall_ms() + ttl_ms)
+
+    async def link(self, session: LoggedOn, *, token: int = 1, holder: str = "a") -> Link:
+        return await self.server.open(session.user.id, session.secret, token=token, holder=holder)
+
+
+@asynccontextmanager
+async def fake() -> AsyncIterator[Site]:
+    """The double."""
+    clock = ManualClock()
+    server = FakeUpstream(clock)
+    scope = Scope(agents=frozenset({7, 8}), queues=frozenset({3}))
+    server.add_user(7, "ana", "right", scope=scope, own_agent=7)
+    server.put(Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Ana Agent")))
+    yield Site(server, clock, "ana", "right", "+49891234")
+
+
+@dataclass(slots=True)
+class Heard:
+    """Everything that a link brought, in order."""
+
+    events: list[LinkEvent] = field(default_factory=list)
+    closed: LinkClosed | None = None
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def first(self, kind: type[EventT], *, after: int = 0) -> EventT:
+        """Wait for the first event of *kind* from position *after* on."""
+        while True:
+            for event in self.events[after:]:
+                if isinstance(event, kind):
+                    return event
+            assert self.closed is None, f"the link closed before any {kind.__name__}"
+            self.came.clear()
+            await self.came.wait()
+
+    async def end(self) -> LinkClosed:
+        """Wait for the end."""
+        while self.closed is None:
+            self.came.clear()
+            await self.came.wait()
+        return self.closed
+
+
+@asynccontextmanager
+async def hearing(link: Link) -> AsyncIterator[Heard]:
+    """Receive beside the block, as an owner does, and close the link after it."""
+    heard = Heard()
+
+    async def receive() -> None:
+        try:
+            while True:
+                event = await link.receive()
+                if event is not None:
+                    heard.events.append(event)
+                    heard.came.set()
+        except LinkClosed as closed:
+            heard.closed = closed
+            heard.came.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(receive())
+        try:
+            yield heard
+        finally:
+            await link.close()
+
+
+SITES = [pytest.param(fake, id="double")]
+"""Every implementation of the ports."""

@@ -1,0 +1,293 @@
+"""What is true at the double's contact centre, and what does each link get to hear of it?"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+from gateway.domain.commands import Command
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import Application, Kind, Right, Scope, SessionId, SessionSecret, UserId
+from gateway.domain.resources import (
+    Agent,
+    FunctionState,
+    LastEnd,
+    Reason,
+    RoutingParameter,
+    Skill,
+)
+from gateway.domain.upstream import (
+    Attached,
+    AttachSession,
+    CatalogueChanged,
+    DetachSession,
+    Directory,
+    Execute,
+    Executed,
+    FunctionChanged,
+    FunctionName,
+    KeepAlive,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    Listening,
+    ObjectChanged,
+    Part,
+    Presence,
+    QueryDirectory,
+    Reading,
+    ScopeChanged,
+    SessionEnded,
+    Source,
+    StopListening,
+)
+from gateway.runtime.ports import Clock
+from tests.doubles import fake_rules
+from tests.doubles.fake_people import Person, Session, Wire
+
+
+class Centre:
+    """The facts of the double. Methods without an underscore are the script of a test.
+
+    Invariant: every link hears of every change in its scope that it listens to, in order; a
+    remote number and automatic post-processing are told to the own user's link only.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.parts: dict[tuple[Source, Kind, int], Part] = {}
+        self.skills: tuple[Skill, ...] = ()
+        self.reasons: tuple[Reason, ...] = ()
+        self.parameters: tuple[RoutingParameter, ...] = ()
+        self.functions: dict[FunctionName, FunctionState] = {
+            "realtime": FunctionState.UP,
+            "routing": FunctionState.UP,
+            "administration": FunctionState.UP,
+        }
+        self.people: dict[UserId, Person] = {}
+        self.live: dict[SessionSecret, Session] = {}
+        self.routing: dict[int, str] = {}
+        """Own agent → the remote number that his contacts go to."""
+        self.requests: list[tuple[UserId, LinkRequest]] = []
+        """All that was asked on links, in order."""
+        self.refusals: dict[type[LinkRequest], GatewayError] = {}
+        """Requests of that type are refused, as long as it stands here."""
+        self.wires: dict[UserId, Wire] = {}
+        self._public: dict[int, tuple[Part, Part]] = {}
+        self._answers: dict[tuple[SessionId, str], Executed] = {}
+        self._numbers = itertools.count(1)
+
+    def put(self, *parts: Part) -> None:
+        """Change *parts*, all of one kind and source, and tell who listens (one reading)."""
+        for part in parts:
+            self.parts[part.source, part.kind, part.number] = part
+        for wire in list(self.wires.values()):
+            for query, listen in wire.queries.items():
+                seen = tuple(self._for(wire, part) for part in parts if wire.wants(listen, part))
+                if seen and listen.source is Source.DIRECTORY:
+                    for part in seen:
+                        wire.link.push(ObjectChanged(part.kind, part.number, part))
+                elif seen:
+                    wire.link.push(self._reading(query, listen, seen))
+
+    def remove(self, kind: Kind, number: int, source: Source) -> None:
+        """Take a part away: a realtime agent logs off, a directory object ceases to exist."""
+        part = self.parts.pop((source, kind, number))
+        for wire in list(self.wires.values()):
+            for query, listen in wire.queries.items():
+                if not wire.wants(listen, part):
+                    continue
+                if source is Source.DIRECTORY:
+                    wire.link.push(ObjectChanged(kind, number, None))
+                else:
+                    wire.link.push(self._reading(query, listen, (), removed=(number,)))
+
+    def set_catalogue(
+        self,
+        skills: tuple[Skill, ...] = (),
+        reasons: tuple[Reason, ...] = (),
+        parameters: tuple[RoutingParameter, ...] = (),
+    ) -> None:
+        """Replace the catalogues and tell who listens to the directory."""
+        self.skills, self.reasons, self.parameters = skills, reasons, parameters
+        for wire in self.wires.values():
+            if any(listen.source is Source.DIRECTORY for listen in wire.queries.values()):
+                wire.link.push(CatalogueChanged())
+
+    def set_scope(
+        self, user: UserId, application: Application, scope: Scope, rights: frozenset[Right] | None = None
+    ) -> None:
+        """Change what sessions of *application* may see; tell of gained objects, then of whole sets."""
+        person = self.people[user]
+        wire = self.wires.get(user)
+        before = {key for key in self.parts if wire and wire.sees(key[1], key[2])}
+        person.scopes[application] = scope
+        if rights is not None:
+            person.rights[application] = rights
+        if wire is None:
+            return
+        if any(listen.source is Source.DIRECTORY for listen in wire.queries.values()):
+            for session in wire.sessions.values():
+                if session.application is application:
+                    wire.link.push(ScopeChanged(session.alias, session.rights, session.scope))
+            for key, part in self.parts.items():
+                if key not in before and key[0] is Source.DIRECTORY and wire.sees(part.kind, part.number):
+                    wire.link.push(ObjectChanged(part.kind, part.number, part))
+        self._tell_whole_sets(wire)
+
+    def set_function(self, function: FunctionName, state: FunctionState) -> None:
+        """Let a function of the server go up or down."""
+        self.functions[function] = state
+        for wire in self.wires.values():
+            wire.link.push(FunctionChanged(function, state))
+
+    def end_session(self, session: Session, reason: EndReason, by: str | None = None) -> None:
+        """End a session: the link is told, its number is routed to no more, its agent is logged off."""
+        if self.live.pop(session.secret, None) is None:
+            return
+        person = session.person
+        person.last_end = LastEnd(reason.value, by, self.clock.wall_ms())
+        own = person.own_agent
+        if session.application is Application.REMOTE_ASSISTANT and own is not None:
+            self.routing.pop(own, None)
+            if reason is not EndReason.TAKEN_OVER and (Source.REALTIME, Kind.AGENT, own) in self.parts:
+                self.remove(Kind.AGENT, own, Source.REALTIME)
+        wire = self.wires.get(person.id)
+        if wire is not None and wire.sessions.pop(session.alias, None) is not None:
+            wire.link.push(SessionEnded(session.alias, reason, by))
+            self._tell_whole_sets(wire)
+            if not wire.sessions and reason is not EndReason.TAKEN_OVER:
+                self.wires.pop(person.id).link.finish()
+
+    def attach(self, wire: Wire, session: Session) -> Attached:
+        """Put a session on a link."""
+        if session.alias not in wire.sessions:
+            session.alias = next(self._numbers)
+            session.present = False
+            wire.sessions[session.alias] = session
+            self._tell_whole_sets(wire)
+        return session.attached()
+
+    def serve(self, wire: Wire, request: LinkRequest) -> LinkAnswer:
+        """Do what a link asks."""
+        self.requests.append((wire.person.id, request))
+        if type(request) in self.refusals:
+            raise self.refusals[type(request)]
+        match request:
+            case AttachSession(secret):
+                return self._attach_asked(wire, secret)
+            case Listen():
+                return self._listen(wire, request)
+            case QueryDirectory():
+                return self._directory(wire)
+            case Execute():
+                return self._execute(wire, request)
+            case DetachSession() | Presence() | StopListening() | KeepAlive():
+                self._note(wire, request)
+        return None
+
+    def _note(self, wire: Wire, request: DetachSession | Presence | StopListening | KeepAlive) -> None:
+        match request:
+            case DetachSession(alias):
+                wire.session(alias).alias = 0
+                del wire.sessions[alias]
+                self._tell_whole_sets(wire)
+            case Presence(alias, present):
+                wire.session(alias).present = present
+            case StopListening(query):
+                wire.queries.pop(query, None)
+            case KeepAlive():
+                pass
+
+    def _attach_asked(self, wire: Wire, secret: SessionSecret) -> Attached:
+        session = self.live.get(secret)
+        if session is None:
+            raise GatewayError(ErrorCode.SESSION_ENDED, "the session has ended")
+        if session.person is not wire.person:
+            raise GatewayError(ErrorCode.FORBIDDEN, "another user's session")
+        return self.attach(wire, session)
+
+    def _listen(self, wire: Wire, listen: Listen) -> Listening:
+        query = next(self._numbers)
+        wire.queries[query] = listen
+        if listen.source is not Source.DIRECTORY:
+            wire.link.push_later(self._whole(wire, query, listen))
+        return Listening(query)
+
+    def _directory(self, wire: Wire) -> Directory:
+        parts = [part for part in self.parts.values() if part.source is Source.DIRECTORY]
+        seen = tuple(part for part in parts if wire.sees(part.kind, part.number))
+        return Directory(seen, self.skills, self.reasons, self.parameters)
+
+    def _execute(self, wire: Wire, request: Execute) -> Executed:
+        session = wire.session(request.alias)
+        known = self._answers.get((session.id, request.key))
+        if known is not None:
+            return known
+        if self.clock.wall_ms() > request.not_after_ms:
+            raise GatewayError(ErrorCode.EXPIRED, "too late")
+        answer = self._change_state(wire, session, request.command)
+        self._answers[session.id, request.key] = answer
+        return answer
+
+    def _change_state(self, wire: Wire, session: Session, command: Command) -> Executed:
+        number, right = fake_rules.target(command, session.person.own_agent)
+        if right not in session.rights:
+            raise GatewayError(ErrorCode.FORBIDDEN, "not allowed")
+        if not wire.sees(Kind.AGENT, number):
+            raise GatewayError(ErrorCode.NOT_FOUND, "no such agent")
+        part = self.parts.get((Source.REALTIME, Kind.AGENT, number))
+        agent = part.value if part is not None else None
+        assert agent is None or isinstance(agent, Agent)
+        change = fake_rules.change(agent, command, self.clock.wall_ms())
+        if part is None or change.agent is agent:
+            return change.answer
+        if change.agent is None:
+            self._log_agent_off(number)
+        else:
+            self.put(dataclasses.replace(part, value=change.agent))
+        return change.answer
+
+    def _log_agent_off(self, number: int) -> None:
+        for session in list(self.live.values()):
+            if session.application is Application.REMOTE_ASSISTANT and session.person.own_agent == number:
+                self.end_session(session, EndReason.LOGGED_OFF_BY_SUPERVISOR)
+        if (Source.REALTIME, Kind.AGENT, number) in self.parts:
+            self.remove(Kind.AGENT, number, Source.REALTIME)
+
+    def _tell_whole_sets(self, wire: Wire) -> None:
+        for query, listen in wire.queries.items():
+            if listen.numbers is None and listen.source is not Source.DIRECTORY:
+                wire.link.push(self._whole(wire, query, listen))
+
+    def _whole(self, wire: Wire, query: int, listen: Listen) -> Reading:
+        parts = tuple(self._for(wire, part) for part in self.parts.values() if wire.wants(listen, part))
+        return self._reading(query, listen, parts, complete=True)
+
+    def _reading(
+        self,
+        query: int,
+        listen: Listen,
+        parts: tuple[Part, ...],
+        *,
+        complete: bool = False,
+        removed: tuple[int, ...] = (),
+    ) -> Reading:
+        time_ms = self.clock.wall_ms()
+        return Reading(query, listen.kind, listen.source, time_ms, complete, parts, removed)
+
+    def _for(self, wire: Wire, part: Part) -> Part:
+        value = part.value
+        own = part.kind is Kind.AGENT and part.number == wire.person.own_agent
+        if own or part.source is not Source.REALTIME or not isinstance(value, Agent):
+            return part
+        if part.remote_number is None and value.auto_post_processing is None:
+            return part
+        known = self._public.get(part.number)
+        if known is None or known[0] is not part:
+            public = dataclasses.replace(value, auto_post_processing=None)
+            known = self._public[part.number] = (
+                part,
+                dataclasses.replace(part, value=public, remote_number=None),
+            )
+        return known[1]

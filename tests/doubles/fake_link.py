@@ -1,0 +1,137 @@
+"""How does the double's link bring events and answers in one order, and end?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.upstream import Execute, LinkAnswer, LinkClosed, LinkEvent, LinkRequest
+from gateway.runtime.ports import Clock
+
+REQUEST_S: Final = 5.0
+"""As the real adapter's default."""
+
+Serve = Callable[[LinkRequest], LinkAnswer]
+
+
+class FakeLink:
+    """One open link of the double.
+
+    Invariant: what the centre pushed is received in that order; an answer stands behind the
+    events that its request caused, and before those of :meth:`push_later`.
+
+    Args:
+        serve: Does what is asked.
+        left: Called once, when either side has closed it.
+        clock: Bounds requests.
+        token: The fencing token it was opened with.
+        holder: And its holder.
+    """
+
+    def __init__(
+        self, serve: Serve, left: Callable[[], None], clock: Clock, *, token: int, holder: str
+    ) -> None:
+        self.token = token
+        self.holder = holder
+        self.heard_at = clock.now()
+        self._serve = serve
+        self._left = left
+        self._clock = clock
+        self._later: list[LinkEvent] = []
+        self._muted = False
+        self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
+        self._came = asyncio.Event()
+        self._pending: set[asyncio.Future[LinkAnswer]] = set()
+        self._closed: LinkClosed | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether neither side has closed it."""
+        return self._closed is None
+
+    async def receive(self) -> LinkEvent | None:
+        """Return the next event, or None for an answer."""
+        while self._muted or not self._inbox:
+            if self._closed is not None and not self._inbox:
+                raise LinkClosed(self._closed.reason)
+            self._came.clear()
+            await self._came.wait()
+        self.heard_at = self._clock.now()
+        return self._inbox.popleft()()
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """Have the centre serve *request*; wait until its answer is met by :meth:`receive`."""
+        if self._closed is not None:
+            raise LinkClosed(self._closed.reason)
+        answer: asyncio.Future[LinkAnswer] = asyncio.get_running_loop().create_future()
+        self._pending.add(answer)
+        try:
+            async with self._clock.timeout(REQUEST_S):
+                self._have_served(request, answer)
+                return await answer
+        except TimeoutError:
+            executing = isinstance(request, Execute)
+            code = ErrorCode.UPSTREAM_TIMEOUT if executing else ErrorCode.UPSTREAM_UNAVAILABLE
+            raise GatewayError(code, "the OSCC-E Server did not answer") from None
+        finally:
+            self._pending.discard(answer)
+
+    async def close(self) -> None:
+        """Close it from the gateway's side."""
+        self.finish("lost", discard=True)
+
+    def push(self, event: LinkEvent) -> None:
+        """Let the server say *event*; nobody hears it when the link is closed."""
+        if self._closed is None:
+            self._put(lambda: event)
+
+    def push_later(self, event: LinkEvent) -> None:
+        """Let the server say *event* after the answer that is being made."""
+        self._later.append(event)
+
+    def mute(self) -> None:
+        """Let the server fall silent."""
+        self._muted = True
+
+    def unmute(self) -> None:
+        """Let the server say what it kept back, and speak on."""
+        self._muted = False
+        self._came.set()
+
+    def finish(self, reason: Literal["session_unknown", "lost"] = "lost", *, discard: bool = False) -> None:
+        """End it: after what was said, or at once."""
+        if discard:
+            self._inbox.clear()
+        if self._closed is None:
+            self._closed = LinkClosed(reason)
+            self._left()
+            if discard:
+                self._abandon()
+            else:
+                self._put(self._abandon)
+        self._muted = False
+        self._came.set()
+
+    def _have_served(self, request: LinkRequest, answer: asyncio.Future[LinkAnswer]) -> None:
+        try:
+            value = self._serve(request)
+        except GatewayError as error:
+            refused = error
+            self._put(lambda: None if answer.done() else answer.set_exception(refused))
+        else:
+            self._put(lambda: None if answer.done() else answer.set_result(value))
+        for event in self._later:
+            self.push(event)
+        self._later.clear()
+
+    def _abandon(self) -> None:
+        for answer in self._pending:
+            if not answer.done():
+                answer.set_exception(LinkClosed("lost"))
+
+    def _put(self, item: Callable[[], LinkEvent | None]) -> None:
+        self._inbox.append(item)
+        self._came.set()
