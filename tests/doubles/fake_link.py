@@ -52,10 +52,16 @@ class FakeLink:
         """Whether neither side has closed it."""
         return self._closed is None
 
+    @property
+    def speaks(self) -> bool:
+        """Whether :meth:`receive` would return at once."""
+        return bool(self._inbox) and not self._muted
+
     async def receive(self) -> LinkEvent | None:
         """Return the next event, or None for an answer."""
         while self._muted or not self._inbox:
             if self._closed is not None and not self._inbox:
+                self._abandon()
                 raise LinkClosed(self._closed.reason)
             self._came.clear()
             await self._came.wait()
@@ -108,10 +114,8 @@ class FakeLink:
         if self._closed is None:
             self._closed = LinkClosed(reason)
             self._left()
-            if discard:
-                self._abandon()
-            else:
-                self._put(self._abandon)
+        if discard:
+            self._abandon()
         self._muted = False
         self._came.set()
 
