@@ -2,7 +2,7 @@
 
 One immutable type per frame kind. Client frames are validated strictly (unknown fields are
 ignored); gateway frames are what clients read. `changes` and `ping` are framed from fragments
-on the hot path (:mod:`gateway.protocol.splice`); the types here say what they are.
+on the hot path (:meth:`gateway.protocol.codec.Codec.changes`); the types here say what they are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ INT_MAX: Final = 2**53 - 1
 """Largest integer that every client can hold (RFC 8259 §6)."""
 
 TOPICS_MAX: Final = 64
+
+ALWAYS_WRITTEN: Final = "always_written"
+"""Metadata of a field that stands in the frame as null when it has no value."""
 
 Id = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
 Topic = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
@@ -132,6 +135,8 @@ class ClientBye:
 
 
 ClientFrame = Hello | Follow | Pace | CommandFrame | Pong | Resync | ClientBye
+Serviceable = Follow | Pace | CommandFrame | Resync
+"""What a session serves once it is live; the other frames only move the connection."""
 CLIENT_FRAME: Final[TypeAdapter[ClientFrame]] = TypeAdapter(
     Annotated[ClientFrame, Field(discriminator="kind")]
 )
@@ -321,8 +326,8 @@ class Bye:
     reason: str
     reconnect: Literal["never", "after", "log_on"]
     by: str | None = None
-    min_s: float | None = None
-    max_s: float | None = None
+    min_s: float | None = field(default=None, metadata={ALWAYS_WRITTEN: True})
+    max_s: float | None = field(default=None, metadata={ALWAYS_WRITTEN: True})
     kind: Literal["bye"] = "bye"
 
 
