@@ -1,0 +1,208 @@
+"""Which bytes stand for an envelope, and which envelope do bytes stand for?
+
+Typed both ways: what is read has the types of what was written, or nothing is read at all.
+Missing fields take their defaults and unknown ones are ignored, so that nodes of neighbouring
+versions understand each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from gateway.domain.commands import RULES, Call, Command, Outcome, Status
+from gateway.domain.errors import Detail, ErrorCode, GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.domain.resources import RESOURCES, Resource, resource_type
+from gateway.protocol.envelopes import (
+    Attach,
+    AttachAnswer,
+    CallAnswer,
+    CallRequest,
+    Detach,
+    Envelope,
+    Publication,
+    SessionFacts,
+    Since,
+    Update,
+    Value,
+)
+
+SESSION: Final = "session"
+"""Prefix of the keys under which :class:`SessionFacts` stand."""
+
+
+class BadEnvelope(Exception):  # noqa: N818 - names what came, as BadFrame does
+    """Bytes that are no envelope. Its text never holds what was in them."""
+
+
+def encode(envelope: Envelope) -> bytes:
+    """Write an envelope: its type's name, then its fields."""
+    return _ENCODER.encode((type(envelope).__name__, envelope))
+
+
+def decode(data: bytes) -> Envelope:
+    """Read an envelope.
+
+    Raises:
+        BadEnvelope: It is none that this version knows.
+    """
+    try:
+        name, body = _NAMED.decode(data)
+        return _read(name, body)
+    except (msgspec.MsgspecError, RecursionError):
+        raise BadEnvelope("unreadable") from None
+
+
+# ---- writing: domain types say themselves how they are written, except for errors ----
+
+
+class _Error(msgspec.Struct):
+    code: ErrorCode
+    message: str
+    retry_after_s: float | None
+    details: dict[str, Detail]
+
+
+def _of_error(error: object) -> _Error:
+    if not isinstance(error, GatewayError):
+        raise TypeError(f"{type(error).__name__} is no part of an envelope")
+    return _Error(error.code, error.message, error.retry_after_s, error.details)
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_of_error)
+
+
+# ---- reading: where a field may be of several types, its bytes wait until its name decides ----
+
+
+class _Update(msgspec.Struct):
+    key: str
+    seq: int
+    value: msgspec.Raw
+
+
+class _Publication(msgspec.Struct):
+    user: UserId
+    epoch: int
+    after: int
+    upto: int
+    reset: bool
+    updates: tuple[_Update, ...]
+    upstream: Literal["live", "stale", "down"]
+    as_of_ms: int | None
+
+
+class _Call(msgspec.Struct):
+    key: str
+    session: str
+    command: msgspec.Raw
+    stream_epoch: int | None
+    retry: bool
+    deadline_ms: int
+
+
+class _CallRequest(msgspec.Struct):
+    user: UserId
+    node: NodeId
+    request: int
+    call: _Call
+
+
+class _Outcome(msgspec.Struct):
+    status: Status
+    error: _Error | None
+    version: int | None
+
+
+class _CallAnswer(msgspec.Struct):
+    request: int
+    outcome: _Outcome
+
+
+class _Kind(msgspec.Struct):
+    kind: str
+
+
+_NAMED: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_PUBLICATION: Final = msgspec.msgpack.Decoder(_Publication)
+_CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
+_CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
+_AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[Since | Attach | Detach | AttachAnswer]]] = {
+    of.__name__: msgspec.msgpack.Decoder(of) for of in (Since, Attach, Detach, AttachAnswer)
+}
+_KIND: Final = msgspec.msgpack.Decoder(_Kind)
+
+
+def _kind_of(command: type[Command]) -> str:
+    return next(str(field.default) for field in dataclasses.fields(command) if field.name == "kind")
+
+
+_COMMANDS: Final[dict[str, msgspec.msgpack.Decoder[Command]]] = {
+    _kind_of(of): msgspec.msgpack.Decoder(of) for of in RULES
+}
+_FACTS: Final = msgspec.msgpack.Decoder(SessionFacts | None)
+_VALUES: Final[dict[type[Resource], msgspec.msgpack.Decoder[Resource | None]]] = {
+    of: msgspec.msgpack.Decoder(of | None) for of in RESOURCES.values()
+}
+
+
+def _read(name: str, body: msgspec.Raw) -> Envelope:
+    match name:
+        case "Publication":
+            return _publication(_PUBLICATION.decode(body))
+        case "CallRequest":
+            return _call_request(_CALL_REQUEST.decode(body))
+        case "CallAnswer":
+            return _call_answer(_CALL_ANSWER.decode(body))
+        case _:
+            return _known(_AS_THEY_ARE, name).decode(body)
+
+
+def _publication(read: _Publication) -> Publication:
+    updates = tuple(
+        Update(update.key, update.seq, _value(update.key, update.value)) for update in read.updates
+    )
+    return Publication(
+        read.user, read.epoch, read.after, read.upto, read.reset, updates, read.upstream, read.as_of_ms
+    )
+
+
+def _value(key: str, raw: msgspec.Raw) -> Value | None:
+    if key.partition(":")[0] == SESSION:
+        facts: SessionFacts | None = _FACTS.decode(raw)
+        return facts
+    of = resource_type(key)
+    if of is None:
+        raise BadEnvelope("a key of an unknown kind")
+    value: Resource | None = _VALUES[of].decode(raw)
+    return value
+
+
+def _call_request(read: _CallRequest) -> CallRequest:
+    raw = read.call
+    command = _known(_COMMANDS, _KIND.decode(raw.command).kind).decode(raw.command)
+    call = Call(raw.key, raw.session, command, raw.stream_epoch, raw.retry, raw.deadline_ms)
+    return CallRequest(read.user, read.node, read.request, call)
+
+
+def _call_answer(read: _CallAnswer) -> CallAnswer:
+    raw = read.outcome
+    error = None
+    if raw.error is not None:
+        error = GatewayError(raw.error.code, raw.error.message, retry_after_s=raw.error.retry_after_s)
+        error.details.update(raw.error.details)
+    return CallAnswer(read.request, Outcome(raw.status, error, raw.version))
+
+
+D = TypeVar("D")
+
+
+def _known(decoders: Mapping[str, D], name: str) -> D:
+    found = decoders.get(name)
+    if found is None:
+        raise BadEnvelope("of an unknown type")
+    return found

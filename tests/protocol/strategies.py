@@ -1,0 +1,158 @@
+"""Which values can a type of the protocol have? Strategies made from the types themselves."""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
+
+from hypothesis import strategies as st
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.resources import RESOURCES, Resource
+from gateway.protocol import envelopes, frames
+
+Strategy = st.SearchStrategy[Any]
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+INTEGERS = st.integers(-frames.INT_MAX, frames.INT_MAX)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | INTEGERS | FLOATS | TEXT
+PLAIN = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+"""Whatever JSON and msgpack can both say."""
+
+
+def of(hint: Any) -> Strategy:  # noqa: ANN401 - types of types have no common type
+    """Return a strategy for the values of *hint*; pydantic's bounds are kept."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _bounded(*get_args(hint))
+    if origin in (Union, types.UnionType):
+        return st.one_of([of(member) for member in get_args(hint)])
+    if origin is Literal:
+        return st.sampled_from(get_args(hint))
+    if origin in _GENERIC:
+        return _GENERIC[origin](*get_args(hint))
+    if isinstance(hint, NewType):
+        return of(hint.__supertype__)
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return st.sampled_from(hint)
+    return built(hint)
+
+
+_PLAIN: dict[object, Strategy] = {
+    str: TEXT,
+    bool: st.booleans(),
+    int: INTEGERS,
+    float: FLOATS,
+    type(None): st.none(),
+    Any: PLAIN,
+}
+_GENERIC: dict[object, Callable[..., Strategy]] = {
+    tuple: lambda member, *_: st.lists(of(member), max_size=3).map(tuple),
+    list: lambda member: st.lists(of(member), max_size=3),
+    frozenset: lambda member: st.frozensets(of(member), max_size=3),
+    dict: lambda key, member: st.dictionaries(of(key), of(member), max_size=3),
+}
+
+
+def built(cls: Callable[..., Any]) -> Strategy:
+    """Return a strategy for a dataclass or NamedTuple whose fields all take any value of their types."""
+    if cls is GatewayError:
+        return ERRORS
+    hints = {name: hint for name, hint in get_type_hints(cls, include_extras=True).items() if _is_field(hint)}
+    return st.builds(cls, **{name: of(hint) for name, hint in hints.items() if name != "kind" or _open(hint)})
+
+
+def _is_field(hint: object) -> bool:
+    return get_origin(hint) is not typing.ClassVar
+
+
+def _open(hint: object) -> bool:
+    """Tell a `kind` that is a value (of a reason) from one that names its type."""
+    return len(get_args(hint)) != 1
+
+
+def _bounded(hint: object, *metadata: object) -> Strategy:
+    """Keep the bounds that pydantic's ``Field`` sets."""
+    bounds: dict[str, Any] = {}
+    for mark in metadata:
+        for bound in getattr(mark, "metadata", ()):
+            bounds |= {
+                name: getattr(bound, name) for name in _BOUNDS if getattr(bound, name, None) is not None
+            }
+    if "pattern" in bounds:
+        return st.uuids().map(str)
+    if hint is str:
+        return st.text(
+            st.characters(exclude_categories=["Cs"]),
+            min_size=bounds.get("min_length", 0),
+            max_size=min(8, bounds.get("max_length", 8)),
+        )
+    if hint is int:
+        return st.integers(bounds["ge"], bounds["le"])
+    if hint is float:
+        return st.floats(bounds["ge"], bounds["le"])
+    return of(hint)
+
+
+_BOUNDS = ("ge", "le", "min_length", "max_length", "pattern")
+
+DETAILS = st.dictionaries(
+    st.sampled_from(["function", "minimum", "where", "since_ms", "notices", "upstream_code"]),
+    st.none()
+    | st.booleans()
+    | INTEGERS
+    | FLOATS
+    | TEXT
+    | st.lists(st.dictionaries(TEXT, TEXT, max_size=2), max_size=2),
+    max_size=3,
+)
+ERRORS: Strategy = st.builds(
+    lambda code, message, retry_after_s, details: GatewayError(
+        code, message, retry_after_s=retry_after_s, **details
+    ),
+    st.sampled_from(ErrorCode),
+    TEXT,
+    st.none() | FLOATS,
+    DETAILS,
+)
+
+RESOURCE_TYPES = sorted(set(RESOURCES.values()), key=lambda cls: cls.__name__)
+resources: st.SearchStrategy[Resource] = st.one_of([built(cls) for cls in RESOURCE_TYPES])
+"""A value of any kind of resource."""
+
+client_frames: st.SearchStrategy[frames.ClientFrame] = of(frames.ClientFrame)
+gateway_frames: st.SearchStrategy[frames.GatewayFrame] = of(frames.GatewayFrame)
+
+
+def _update(key: str) -> st.SearchStrategy[envelopes.Update]:
+    value = built(envelopes.SessionFacts) if key.startswith("session:") else built(_value_type(key))
+    return st.builds(envelopes.Update, st.just(key), INTEGERS, st.none() | value)
+
+
+def _value_type(key: str) -> type[Resource]:
+    return RESOURCES.get(key) or RESOURCES[key.partition(":")[0]]
+
+
+KEYS = (
+    "agent:5", "queue:7", "group:1", "aggregate:2", "site", "me:0f3c", "session:0f3c",
+    "catalogue:skills", "catalogue:reasons", "catalogue:routing_parameters",
+)  # fmt: skip
+updates = st.lists(st.one_of([_update(key) for key in KEYS]), max_size=4).map(tuple)
+publications: st.SearchStrategy[envelopes.Publication] = st.builds(
+    envelopes.Publication,
+    **{name: of(hint) for name, hint in get_type_hints(envelopes.Publication).items() if name != "updates"},
+    updates=updates,
+)
+every_envelope: st.SearchStrategy[envelopes.Envelope] = publications | st.one_of(
+    [built(cls) for cls in get_args(envelopes.Envelope) if cls is not envelopes.Publication]
+)
