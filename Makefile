@@ -49,7 +49,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/_generate/diagrams.py --check
 	$(BIN)/python docs/_generate/rooms.py --check
 	$(BIN)/python -m pytest -q tests/architecture

@@ -15,7 +15,7 @@ from tests.architecture import rules
 
 ROOT = Path(gateway.__file__).parents[1]
 
-WITHOUT_OWN_TEST = {
+WITHOUT_OWN_TEST: dict[str, str] = {
     "gateway/runtime/ports.py": "Protocols only; tests/contracts holds every adapter to them",
 }
 """Source file → why no test file of its own is the better test."""
