@@ -141,6 +141,10 @@ class Assembly:
             self._absent_since_ms(slots) if realtime is None else None,
         )
 
+    def addresses(self) -> set[Address]:
+        """Return what anything is known of."""
+        return set(self._slots)
+
     def part(self, address: Address, source: Source) -> Part | None:
         """Return the newest part of one source."""
         slots = self._slots.get(address)

@@ -20,6 +20,7 @@ STEADY_MS: Final = 2_000
 OFFSET_STEP_MS: Final = 250
 """Granularity of the clock offset, so that links of one server share their elements."""
 
+Composed = Agent | Queue | Group | Aggregate
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
 
 
@@ -61,7 +62,7 @@ class Composer:
         return self.made.get((parts, before, offset_ms), make, now)
 
 
-def compose(parts: Parts, offset_ms: int) -> Agent | Queue | Group | Aggregate:
+def compose(parts: Parts, offset_ms: int) -> Composed:
     """Put the parts of one resource together, in gateway time."""
     match parts.directory.kind:
         case Kind.AGENT:
@@ -175,7 +176,7 @@ def _shift(instant_ms: int | None, offset_ms: int) -> int | None:
 # ---- hysteresis: jitter makes no change ----
 
 
-def steady(before: R, after: R) -> R:
+def steady(before: Composed, after: Composed) -> Composed:
     """Return *after* with the instants of *before* where they only jittered.
 
     An instant is kept only while what it dates stays the same.

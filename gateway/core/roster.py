@@ -1,0 +1,171 @@
+"""Which sessions of a user does the owner speak for, and until when is each kept?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.core.interest import Following
+from gateway.domain.errors import EndReason
+from gateway.domain.model import Application, Right, Scope, Ticket
+from gateway.domain.upstream import Attached
+from gateway.protocol.envelopes import SessionFacts
+
+_RENEW_AT: Final = 1 / 3
+"""A session is renewed when this part of its life is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linger:
+    """How long a session is kept after its phone left.
+
+    Longer for a Remote Assistant: the phone that rings is usually the phone with the app.
+    """
+
+    dashboard_s: float = 90.0
+    remote_assistant_s: float = 15 * 60.0
+
+    def of(self, application: Application) -> float:
+        """Return the time for *application*, s."""
+        return self.remote_assistant_s if application is Application.REMOTE_ASSISTANT else self.dashboard_s
+
+
+@dataclass(slots=True)
+class Member:
+    """One session that the owner speaks for."""
+
+    ticket: Ticket
+    topics: tuple[str, ...]
+    expires_at_ms: int
+    lived_from_ms: int
+    attached: Attached | None = None
+    """What OSCC-E accepted it as in this epoch; kept while the link is down."""
+    on_link: bool = False
+    """Whether the present link has it attached."""
+    present: bool = True
+    left_at: float | None = None
+    renew_after: float | None = None
+
+    @property
+    def handle(self) -> str:
+        """The session's name inside the gateway."""
+        return self.ticket.handle
+
+    def facts(self, end: EndReason | None = None, by: str | None = None) -> SessionFacts:
+        """Return what OSCC-E said of it."""
+        attached = self.attached
+        return SessionFacts(
+            handle=self.handle,
+            application=self.ticket.application,
+            rights=() if attached is None else tuple(sorted(attached.rights)),
+            scope=Scope() if attached is None else attached.scope,
+            expires_at_ms=self.expires_at_ms,
+            end=end,
+            end_by=by,
+        )
+
+
+class Roster:
+    """The sessions of one user at his owner, by handle."""
+
+    def __init__(self, linger: Linger) -> None:
+        self._linger = linger
+        self._members: dict[str, Member] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, handle: str) -> bool:
+        return handle in self._members
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self._members.values()))
+
+    def get(self, handle: str) -> Member | None:
+        """Return the session of that name."""
+        return self._members.get(handle)
+
+    def join(self, ticket: Ticket, topics: tuple[str, ...]) -> Member:
+        """Take a session in, or note that its phone is back."""
+        member = self._members.get(ticket.handle)
+        if member is None:
+            member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms)
+            self._members[ticket.handle] = member
+        member.topics, member.present, member.left_at = topics, True, None
+        return member
+
+    def leave(self, handle: str, now: float) -> None:
+        """Note that the session's phone left."""
+        member = self._members.get(handle)
+        if member is not None and member.present:
+            member.present, member.left_at = False, now
+
+    def remove(self, handle: str) -> Member | None:
+        """Take a session out."""
+        return self._members.pop(handle, None)
+
+    def accepted(self, handle: str, attached: Attached) -> None:
+        """Note that OSCC-E accepted the session on the present link."""
+        member = self._members.get(handle)
+        if member is not None:
+            member.attached, member.on_link = attached, True
+
+    def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
+        """Note that a session's rights or scope changed."""
+        member = self.by_alias(alias)
+        if member is not None and member.attached is not None:
+            member.attached = replace(member.attached, rights=rights, scope=scope)
+        return member
+
+    def by_alias(self, alias: int) -> Member | None:
+        """Return the session that the present link calls *alias*."""
+        for member in self._members.values():
+            if member.on_link and member.attached is not None and member.attached.alias == alias:
+                return member
+        return None
+
+    def unlinked(self) -> None:
+        """Note that the link is gone."""
+        for member in self._members.values():
+            member.on_link = False
+
+    def overdue(self, now: float) -> list[Member]:
+        """Return the sessions whose phone has been away for too long."""
+        return [
+            member
+            for member in self._members.values()
+            if member.left_at is not None
+            and now >= member.left_at + self._linger.of(member.ticket.application)
+        ]
+
+    def expiring(self, now: float, wall_ms: int) -> list[Member]:
+        """Return the sessions with a phone of whose life a third or less is left."""
+        return [m for m in self._members.values() if m.present and _expires_soon(m, now, wall_ms)]
+
+    @property
+    def scope(self) -> Scope:
+        """The union of what the accepted sessions may see."""
+        scopes = [m.attached.scope for m in self._members.values() if m.attached is not None]
+        return Scope(
+            agents=frozenset[int]().union(*(s.agents for s in scopes)),
+            queues=frozenset[int]().union(*(s.queues for s in scopes)),
+            groups=frozenset[int]().union(*(s.groups for s in scopes)),
+            aggregates=frozenset[int]().union(*(s.aggregates for s in scopes)),
+        )
+
+    @property
+    def followings(self) -> list[Following]:
+        """What the sessions on the link follow."""
+        return [
+            Following(m.ticket.application, m.attached.scope, m.attached.own_agent, m.topics)
+            for m in self._members.values()
+            if m.on_link and m.attached is not None
+        ]
+
+
+def _expires_soon(member: Member, now: float, wall_ms: int) -> bool:
+    if member.renew_after is not None and now < member.renew_after:
+        return False
+    life_ms = member.expires_at_ms - member.lived_from_ms
+    return member.expires_at_ms - wall_ms <= life_ms * _RENEW_AT

@@ -1,0 +1,95 @@
+"""Where do one user's changes go on this node?
+
+The user's mirror and the connections that read it. Whoever changes the mirror calls
+:meth:`Feed.flush` once afterwards, in the same turn, and every connection with news is woken.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.core.effects import Health
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.core.session import Session
+from gateway.core.view import facts_key, me_key
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import Device, UserId
+from gateway.domain.resources import Me
+from gateway.protocol.envelopes import SessionFacts
+
+
+class Connection(Protocol):
+    """One phone's connection, as whoever serves it sees it. No method blocks or raises."""
+
+    @property
+    def session(self) -> Session:
+        """The connection's machine."""
+        ...
+
+    @property
+    def device(self) -> Device:
+        """The phone, as its token names it."""
+        ...
+
+    def wake(self) -> None:
+        """Note that something may be due."""
+        ...
+
+    def learned(self, facts: SessionFacts) -> None:
+        """Take in what OSCC-E says of the session now."""
+        ...
+
+    def close(
+        self,
+        code: CloseCode,
+        reason: str,
+        *,
+        by: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> None:
+        """Say `bye` with *code* and close."""
+        ...
+
+
+class Feed:
+    """One user on this node: his mirror, and who reads it."""
+
+    def __init__(self, user: UserId) -> None:
+        self.user = user
+        self.ledger = Ledger()
+        self.connections: dict[str, Connection] = {}
+        self.health = Health("down", "live", None)
+
+    def flush(self) -> None:
+        """Wake the connections: the mirror or its health changed."""
+        for connection in self.connections.values():
+            connection.wake()
+
+    def facts(self, handle: str) -> SessionFacts | None:
+        """Return what OSCC-E said of a session."""
+        element = self.ledger.get(facts_key(handle))
+        return element.value if element is not None and isinstance(element.value, SessionFacts) else None
+
+    def learn(self, facts: SessionFacts, me: Me | None) -> None:
+        """Take in what OSCC-E says of a session: into the mirror, and to its connection in the same turn."""
+        known = self.facts(facts.handle)
+        if known != facts:
+            self.ledger.record(facts_key(facts.handle), Element(facts))
+        if me is not None:
+            self.ledger.record(me_key(facts.handle), Element(me))
+        connection = self.connections.get(facts.handle)
+        if connection is not None and known != facts:
+            connection.learned(facts)
+
+    def forget(self, handle: str) -> None:
+        """Take a session out of the mirror."""
+        self.ledger.record(facts_key(handle), None)
+        self.ledger.record(me_key(handle), None)
+
+    def say(self, health: Health) -> None:
+        """Note how old the data may be; a change of it is told at once."""
+        news = (health.upstream, health.bus) != (self.health.upstream, self.health.bus)
+        self.health = health
+        if news:
+            self.flush()

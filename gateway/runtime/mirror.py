@@ -1,0 +1,177 @@
+"""How does what a link tells become the user's mirror?
+
+Synchronous: each event is folded into the assembly and recorded in the ledger in one turn.
+Until the first answers of a new link are all there, the mirror keeps what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gateway.core.assembly import Address, Assembly
+from gateway.core.compose import OFFSET_STEP_MS, Composer
+from gateway.core.element import Element
+from gateway.core.roster import Member, Roster
+from gateway.domain.model import (
+    REASONS,
+    ROUTING_PARAMETERS,
+    SITE,
+    SKILLS,
+    Application,
+    Kind,
+    key_of,
+    parse_key,
+)
+from gateway.domain.resources import (
+    Functions,
+    FunctionState,
+    LastEnd,
+    Me,
+    Reasons,
+    RoutingParameters,
+    Site,
+    Skills,
+)
+from gateway.domain.upstream import About, Directory, FunctionChanged, ObjectChanged, Reading, Source
+from gateway.runtime.feed import Feed
+from gateway.runtime.ports import Clock
+
+_MASK_SHOWS = 3
+
+
+class Mirror:
+    """One user's resources, as one link after another tells them."""
+
+    def __init__(self, feed: Feed, roster: Roster, composer: Composer, clock: Clock) -> None:
+        self.assembly = Assembly()
+        self.live = False
+        """Whether the present link has answered every first question."""
+        self.functions = _UNKNOWN_FUNCTIONS
+        self._feed = feed
+        self._roster = roster
+        self._composer = composer
+        self._clock = clock
+        self._about: About | None = None
+        self._offset_ms: int | None = None
+        self._last_end: LastEnd | None = None
+
+    # ---- the life of a link ----
+
+    def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
+        """Start afresh with a new link; what is shown stays until :meth:`settle`."""
+        self.assembly = Assembly()
+        self.live = False
+        self.functions = _UNKNOWN_FUNCTIONS
+        self._about = about
+        self._offset_ms = None
+        self._last_end = last_end
+        self._see_clock(time_ms)
+
+    def settle(self) -> None:
+        """Show what the new link said: whole sets, so what it did not name is gone."""
+        self.live = True
+        shown = {parsed for key, _ in self._feed.ledger.items() if (parsed := parse_key(key)) is not None}
+        self.show(shown | self.assembly.addresses())
+        self._show_site()
+        self.show_sessions()
+
+    # ---- what the link tells ----
+
+    def read(self, reading: Reading) -> None:
+        """Take in a reading."""
+        self._see_clock(reading.time_ms)
+        self.show(self.assembly.read(reading))
+
+    def directory(self, directory: Directory) -> None:
+        """Take in the whole directory and the catalogues."""
+        changed = self.assembly.directory(directory.parts)
+        ledger = self._feed.ledger
+        ledger.record(SKILLS, Element(Skills(directory.skills)))
+        ledger.record(REASONS, Element(Reasons(directory.reasons)))
+        ledger.record(ROUTING_PARAMETERS, Element(RoutingParameters(directory.parameters)))
+        self.show(changed)
+
+    def object(self, change: ObjectChanged) -> None:
+        """Take in one change of the directory."""
+        self.show(self.assembly.object((change.kind, change.number), change.part))
+
+    def function(self, change: FunctionChanged) -> None:
+        """Take in that a function went up or down."""
+        self.functions = replace(self.functions, **{change.function: change.state})
+        if self.live:
+            self._show_site()
+
+    def narrowed(self) -> None:
+        """Forget what no session may see any more."""
+        self.show(self.assembly.keep(self._roster.scope))
+
+    # ---- what is shown ----
+
+    def show(self, addresses: Iterable[Address]) -> None:
+        """Record the present value of each resource."""
+        if not self.live:
+            return
+        ledger, now = self._feed.ledger, self._clock.now()
+        own = {m.attached.own_agent for m in self._roster if m.attached is not None}
+        owns = False
+        for address in addresses:
+            key = key_of(*address)
+            parts = self.assembly.parts(address)
+            if parts is None:
+                ledger.record(key, None)
+            else:
+                element = self._composer.element(parts, ledger.get(key), self._offset_ms or 0, now)
+                ledger.record(key, element)
+            owns = owns or (address[0] is Kind.AGENT and address[1] in own)
+        if owns:
+            self.show_sessions()
+
+    def show_sessions(self) -> None:
+        """Record what each accepted session sees of itself."""
+        for member in self._roster:
+            if member.attached is not None:
+                self._feed.learn(member.facts(), self._me(member))
+
+    def _show_site(self) -> None:
+        about = self._about
+        if about is not None:
+            site = Site(about.extensions_version, about.contact_center_version, self.functions)
+            self._feed.ledger.record(SITE, Element(site))
+
+    def _me(self, member: Member) -> Me:
+        attached = member.attached
+        agent = None if attached is None else attached.own_agent
+        number = self._remote_number(agent)
+        if number is not None and member.ticket.application is not Application.REMOTE_ASSISTANT:
+            number = masked(number)
+        return Me(
+            user_id=str(member.ticket.user.key),
+            display_name=member.ticket.display_name,
+            agent=None if agent is None else str(agent),
+            rights=member.facts().rights,
+            scope_size=None if attached is None else attached.scope.size,
+            remote_number=number,
+            last_end=self._last_end,
+        )
+
+    def _remote_number(self, agent: int | None) -> str | None:
+        if agent is None:
+            return None
+        part = self.assembly.part((Kind.AGENT, agent), Source.REALTIME)
+        return None if part is None else part.remote_number
+
+    def _see_clock(self, time_ms: int) -> None:
+        """Keep the link's smallest (receipt - Time), in steps so that links share their elements."""
+        seen = self._clock.wall_ms() - time_ms
+        step = round(seen / OFFSET_STEP_MS) * OFFSET_STEP_MS
+        if self._offset_ms is None or step < self._offset_ms:
+            self._offset_ms = step
+
+
+def masked(number: str) -> str:
+    """Return a remote number with all but its last three characters hidden."""
+    return "*" * (len(number) - _MASK_SHOWS) + number[-_MASK_SHOWS:] if len(number) > _MASK_SHOWS else "***"
+
+
+_UNKNOWN_FUNCTIONS = Functions(*[FunctionState.UNKNOWN] * 8)
