@@ -142,6 +142,15 @@ def code_faults(documented: str, status_of: Mapping[str, int], retry_of: Mapping
             yield f"error code {code}: retry is {retry_of[code]}, documented as {rows[code][1]!r}"
 
 
+def undocumented_fields(documented: str, fields_of: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Report fields of the protocol's types that the reference never names."""
+    words = set(re.findall(r"\w+", documented))
+    for name, fields in fields_of.items():
+        for field in fields:
+            if field not in words:
+                yield f"{name}.{field} is not documented"
+
+
 def close_faults(documented: str, verdict_of: Mapping[str, tuple[int, str]]) -> Iterator[str]:
     """Report differences between the close codes and their table: number, name, verdict, meaning."""
     rows: dict[str, tuple[int, str]] = {}

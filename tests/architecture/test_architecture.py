@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import gateway
+from gateway.domain import resources
 from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, verdict
+from gateway.protocol import frames
 from tests.architecture import rules
 
 ROOT = Path(gateway.__file__).parents[1]
@@ -106,6 +110,17 @@ def test_every_close_code_is_documented_as_it_is() -> None:
     documented = (ROOT / "docs/protocol.md").read_text("utf-8")
     verdict_of = {code.name.lower(): (int(code), verdict(code).value) for code in CloseCode}
     _none(rules.close_faults(documented, verdict_of))
+
+
+@pytest.mark.parametrize("module", [resources, frames])
+def test_every_field_that_travels_is_documented(module: ModuleType) -> None:
+    fields_of = {
+        kind.__name__: [field.name for field in dataclasses.fields(kind)]
+        for kind in vars(module).values()
+        if isinstance(kind, type) and kind.__module__ == module.__name__ and dataclasses.is_dataclass(kind)
+    }
+    assert len(fields_of) > 5
+    _none(rules.undocumented_fields((ROOT / "docs/protocol.md").read_text("utf-8"), fields_of))
 
 
 def test_decisions_are_complete_and_numbered() -> None:

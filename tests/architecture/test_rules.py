@@ -156,6 +156,14 @@ def test_differing_codes_are_reported(status: dict[str, int], retry: dict[str, b
     assert len(list(rules.code_faults(CODES, status, retry))) == 1
 
 
+def test_fields_that_the_reference_never_names_are_reported() -> None:
+    reference = "`agent`: `skills[{skill_id, level}]`, `extension` P"
+    assert list(rules.undocumented_fields(reference, {"Agent": ["skills", "extension"]})) == []
+    assert list(rules.undocumented_fields(reference, {"Agent": ["skill", "level"]})) == [
+        "Agent.skill is not documented"
+    ]
+
+
 CLOSES = "| code | name | verdict | meaning |\n|---|---|---|---|\n| 4108 | `slow` | back_off | too slow |\n"
 
 
