@@ -7,13 +7,12 @@ versions understand each other.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from gateway.domain.commands import RULES, Call, Command, Outcome, Status
+from gateway.domain.commands import Call, Command, Outcome, Status
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import RESOURCES, Resource, resource_type
@@ -30,6 +29,7 @@ from gateway.protocol.envelopes import (
     Update,
     Value,
 )
+from gateway.protocol.frames import COMMANDS
 
 SESSION: Final = "session"
 """Prefix of the keys under which :class:`SessionFacts` stand."""
@@ -136,13 +136,8 @@ _AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[Since | Attach | Detach | 
 }
 _KIND: Final = msgspec.msgpack.Decoder(_Kind)
 
-
-def _kind_of(command: type[Command]) -> str:
-    return next(str(field.default) for field in dataclasses.fields(command) if field.name == "kind")
-
-
 _COMMANDS: Final[dict[str, msgspec.msgpack.Decoder[Command]]] = {
-    _kind_of(of): msgspec.msgpack.Decoder(of) for of in RULES
+    kind: msgspec.msgpack.Decoder(of) for kind, of in COMMANDS.items()
 }
 _FACTS: Final = msgspec.msgpack.Decoder(SessionFacts | None)
 _VALUES: Final[dict[type[Resource], msgspec.msgpack.Decoder[Resource | None]]] = {

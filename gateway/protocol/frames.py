@@ -7,12 +7,12 @@ on the hot path (:meth:`gateway.protocol.codec.Codec.changes`); the types here s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, Strict, TypeAdapter
 
-from gateway.domain.commands import Command
+from gateway.domain.commands import RULES, Command
 from gateway.domain.model import Application, Right
 
 JSON_PROTOCOL: Final = "oscc.v1.json"
@@ -133,6 +133,11 @@ class ClientBye:
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     kind: Literal["bye"] = "bye"
 
+
+COMMANDS: Final[dict[str, type[Command]]] = {
+    str(field.default): of for of in RULES for field in fields(of) if field.name == "kind"
+}
+"""The kinds of commands that are offered, each with its type."""
 
 ClientFrame = Hello | Follow | Pace | CommandFrame | Pong | Resync | ClientBye
 Serviceable = Follow | Pace | CommandFrame | Resync

@@ -1,0 +1,196 @@
+"""What travels in the bodies of the HTTP API?
+
+One immutable type per body. What a client sends is checked strictly and its unknown members are
+ignored. :mod:`gateway.protocol.http_form` reads and writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import ConfigDict, Field, Strict, TypeAdapter
+
+from gateway.domain.model import Application
+from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, SessionView, UserView
+
+_IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
+
+_Name = Annotated[str, Strict(), Field(min_length=1, max_length=256)]
+_Word = Annotated[str, Strict(), Field(min_length=1, max_length=64)]
+_Id = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
+_Count = Annotated[int, Strict(), Field(ge=0, le=INT_MAX)]
+
+
+# ---- phone → gateway ----
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBody:
+    """The phone as it names itself. *id* stays the same as long as the app is installed."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
+    id: _Id
+    name: Annotated[str, Strict(), Field(max_length=128)]
+    platform: _Word
+    app_version: _Word
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeReference:
+    """One version of a notice."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
+    id: _Id
+    version: _Count
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LogOnBody:
+    """``POST /v1/sessions``. Its repr shows none of what identifies or admits a person."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
+    site: _Word
+    application: Application
+    user_name: _Name
+    password: Annotated[str, Strict(), Field(max_length=1024)]
+    device: DeviceBody
+    remote_number: Annotated[str, Strict(), Field(max_length=64)] | None = None
+    takeover: Annotated[bool, Strict()] = False
+    accepted_notices: Annotated[tuple[NoticeReference, ...], Field(max_length=32)] | None = None
+
+    def __repr__(self) -> str:
+        return f"LogOnBody({self.site}, {self.application})"
+
+
+LOG_ON: Final[TypeAdapter[LogOnBody]] = TypeAdapter(LogOnBody)
+
+
+# ---- gateway → phone ----
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """A site that phones may name."""
+
+    id: str
+    display_name: str
+    applications: tuple[Application, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyView:
+    """Whom to ask about personal data, and where it is explained."""
+
+    contact: str | None
+    statement_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AboutBody:
+    """``GET /v1/about``. *trusted_transport*: this connection is encrypted as far as the gateway can tell."""
+
+    name: str
+    version: str
+    sites: tuple[SiteView, ...]
+    trusted_transport: bool
+    privacy: PrivacyView
+    protocols: tuple[str, ...] = PROTOCOLS
+    capabilities: tuple[str, ...] = tuple(COMMANDS)
+    """The kinds of commands that are offered."""
+    client_may_keep: tuple[str, ...] = ("address", "login_data", "session_token")
+    client_must_not_keep: tuple[str, ...] = ("realtime_data",)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeView:
+    """A message to the users of the system."""
+
+    id: str
+    version: int
+    category: Literal["privacy", "security", "maintenance"]
+    title: str
+    summary: str
+    link: str | None
+    effective_at_ms: int
+    must_acknowledge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesBody:
+    """``GET /v1/notices``."""
+
+    notices: tuple[NoticeView, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SessionCreated:
+    """``POST /v1/sessions`` → 201. *remote_number* is the one in effect. Its repr shows no secret."""
+
+    token: str
+    session: SessionView
+    user: UserView
+    remote_number: str | None = None
+
+    def __repr__(self) -> str:
+        return f"SessionCreated({self.session.application})"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBody:
+    """``GET /v1/session``: who am I, until when."""
+
+    session: SessionView
+    user: UserView
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device as its user named it."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEntry:
+    """One of the user's sessions. *attached*: a link serves it; *current*: it is the one that asks."""
+
+    id: str
+    application: Application
+    device: DeviceView
+    since_ms: int
+    attached: bool
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsBody:
+    """``GET /v1/sessions``."""
+
+    sessions: tuple[SessionEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogOffPending:
+    """``DELETE /v1/session`` → 202: calls may come until *routed_until_ms*; None when nobody knows."""
+
+    routed_until_ms: int | None
+    state: Literal["pending"] = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportEntry:
+    """What is held of one category of the data inventory, as plain members."""
+
+    category: str
+    held: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportBody:
+    """``GET /v1/me/export``: one entry for each category of the inventory, also where nothing is held."""
+
+    user: UserView
+    at_ms: int
+    entries: tuple[ExportEntry, ...]
