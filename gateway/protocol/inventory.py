@@ -1,0 +1,216 @@
+"""Which personal data does the gateway handle, why, where, how long, and who sees it?
+
+The part about resources is made from the privacy class of every field, so that it cannot fall
+behind them; the rest is what the gateway handles beside the mirror.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, get_args, get_type_hints
+
+from gateway.domain.resources import RESOURCES, Privacy, Resource
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryEntry:
+    """One category of data. *fields* are named as the protocol names them."""
+
+    category: str
+    privacy: Privacy
+    fields: tuple[str, ...]
+    purpose: str
+    source: str
+    held_in: str
+    held_for: str
+    seen_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryBody:
+    """``GET /v1/privacy/inventory``."""
+
+    entries: tuple[InventoryEntry, ...]
+
+
+def inventory() -> InventoryBody:
+    """Return the whole data inventory."""
+    mirrored = [entry for name, of in RESOURCES.items() for entry in _of_resource(name, of)]
+    return InventoryBody((*mirrored, *_BESIDE_THE_MIRROR))
+
+
+# ---- resources, from the classes of their fields ----
+
+
+def classified(
+    of: type[Any], prefix: str = "", outer: Privacy = Privacy.NEUTRAL
+) -> Iterator[tuple[str, Privacy]]:
+    """Give the path and privacy class of every field of a resource, those of its parts included.
+
+    A part is handled as strictly as the field that holds it.
+
+    Raises:
+        TypeError: A field has no class.
+    """
+    hints = get_type_hints(of)
+    for field in dataclasses.fields(of):
+        privacy = field.metadata.get("privacy")
+        if not isinstance(privacy, Privacy):
+            raise TypeError(f"{of.__name__}.{field.name} has no privacy class")
+        stricter = max(privacy, outer, key=_STRICTNESS.index)
+        part, many = _part(hints[field.name])
+        if part is None:
+            yield prefix + field.name, stricter
+        else:
+            yield from classified(part, f"{prefix}{field.name}{'[]' if many else ''}.", stricter)
+
+
+_STRICTNESS: Final = (Privacy.NEUTRAL, Privacy.PERSONAL, Privacy.REALTIME, Privacy.CREDENTIAL)
+
+
+def _part(hint: object) -> tuple[type[Any] | None, bool]:
+    """Return the dataclass inside *hint*, if any, and whether there are many of it."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return hint, False
+    for inner in get_args(hint):
+        part, many = _part(inner)
+        if part is not None:
+            return part, many or getattr(hint, "__origin__", None) is tuple
+    return None, False
+
+
+_SERVER: Final = "the OSCC-E Server, over the user's own link"
+_PURPOSES: Final = {
+    "agent": "show supervisors and agents whom contacts can be routed to, and let them change it",
+    "queue": "show how queues stand",
+    "group": "show how groups stand",
+    "aggregate": "show figures over several queues",
+    "site": "show which functions of the OSCC-E Server work",
+    "me": "show the user who he is to the system and what he may do",
+    "catalogue:skills": "name skills",
+    "catalogue:reasons": "name reasons of routing states",
+    "catalogue:routing_parameters": "name routing parameters and their bounds",
+}
+_MEMORY: Final = "memory of the nodes that serve the user; sealed between nodes; on no disk, in no log"
+_WHILE_LINKED: Final = (
+    "while the user's link is open: at most 90 s after his last device left, 15 min for a Remote Assistant"
+)
+_IN_SCOPE: Final = "the user's own sessions, within the scope that the OSCC-E Server grants"
+
+
+def _of_resource(name: str, of: type[Resource]) -> Iterator[InventoryEntry]:
+    by_class: dict[Privacy, list[str]] = {}
+    for path, privacy in classified(of):
+        by_class.setdefault(privacy, []).append(path)
+    for privacy, paths in sorted(by_class.items(), key=lambda found: _STRICTNESS.index(found[0])):
+        yield InventoryEntry(
+            category=f"{name}.{privacy}",
+            privacy=privacy,
+            fields=tuple(paths),
+            purpose=_PURPOSES[name],
+            source=_SERVER,
+            held_in=_MEMORY,
+            held_for=_WHILE_LINKED,
+            seen_by=_IN_SCOPE,
+        )
+
+
+# ---- what is handled beside the mirror ----
+
+_BESIDE_THE_MIRROR: Final = (
+    InventoryEntry(
+        category="log_on",
+        privacy=Privacy.CREDENTIAL,
+        fields=("site", "application", "user_name", "password"),
+        purpose="log on to the OSCC-E Server",
+        source="the user, at log-on",
+        held_in="memory of the node that serves the request",
+        held_for="one request",
+        seen_by="the OSCC-E Server",
+    ),
+    InventoryEntry(
+        category="token",
+        privacy=Privacy.CREDENTIAL,
+        fields=(
+            "site", "user_id", "display_name", "application", "session_secret", "session_id",
+            "device.id", "device.name", "accepted_notices", "issued_at_ms", "expires_at_ms",
+        ),
+        purpose="let the phone come back without a log-on",
+        source="the OSCC-E Server's answer to the log-on",
+        held_in="the phone, sealed; memory of the nodes that serve the session",
+        held_for="the life of the session at the OSCC-E Server; at the phone until log-off",
+        seen_by="nobody: only nodes can open it",
+    ),
+    InventoryEntry(
+        category="remote_number",
+        privacy=Privacy.PERSONAL,
+        fields=("remote_number",),
+        purpose="route contacts to a Remote Assistant",
+        source="the user, at log-on",
+        held_in=_MEMORY,
+        held_for="until the log-off is confirmed or the session ends",
+        seen_by="the OSCC-E Server; the user's Remote Assistant, in his other sessions masked to 3 digits",
+    ),
+    InventoryEntry(
+        category="device",
+        privacy=Privacy.PERSONAL,
+        fields=("device.id", "device.name", "device.platform", "device.app_version"),
+        purpose="tell the user's sessions apart, keep one socket a device, refuse apps that are too old",
+        source="the phone, at log-on",
+        held_in="the token; memory of the node that serves the phone; the OSCC-E Server's list of sessions",
+        held_for="the life of the session",
+        seen_by="the user, in the list of his sessions",
+    ),
+    InventoryEntry(
+        category="connection",
+        privacy=Privacy.PERSONAL,
+        fields=("network_address",),
+        purpose="limit connections and log-ons for each address",
+        source="the network",
+        held_in="memory of the node; keyed hashes in Redis; truncated in logs",
+        held_for="minutes; in logs as long as their operator keeps them",
+        seen_by="operators, truncated",
+    ),
+    InventoryEntry(
+        category="failed_log_ons",
+        privacy=Privacy.PERSONAL,
+        fields=("site", "user_name"),
+        purpose="stop the guessing of passwords before the account is locked",
+        source="failed log-ons",
+        held_in="keyed hashes in memory and Redis, with a count",
+        held_for="minutes",
+        seen_by="nobody: hashes only",
+    ),
+    InventoryEntry(
+        category="ended_sessions",
+        privacy=Privacy.PERSONAL,
+        fields=("session_id", "reason"),
+        purpose="refuse the tokens of sessions that have ended",
+        source="the user, a supervisor, or the OSCC-E Server",
+        held_in="keyed hashes in memory and Redis, with the reason",
+        held_for="until the token would have expired",
+        seen_by="nobody: hashes only",
+    ),
+    InventoryEntry(
+        category="command_outcomes",
+        privacy=Privacy.REALTIME,
+        fields=("key", "outcome"),
+        purpose="carry out no command twice",
+        source="the user's commands",
+        held_in="memory of the node that has the link, with a hash of the command's body",
+        held_for="10 min",
+        seen_by="the session that asked",
+    ),
+    InventoryEntry(
+        category="session_log",
+        privacy=Privacy.PERSONAL,
+        fields=("user_hash", "application", "close_code", "statistics"),
+        purpose="operate the gateway and find faults",
+        source="the gateway",
+        held_in="one log line at the end of each connection, the user as a keyed hash, without content",
+        held_for="as long as the operator keeps logs",
+        seen_by="operators",
+    ),
+)  # fmt: skip
