@@ -205,7 +205,7 @@ def close_for(reason: EndReason, *, remote_assistant: bool) -> CloseCode:
             return CloseCode.LOGGED_OFF if remote_assistant else CloseCode.SESSION_ENDED
 
 
-Detail = str | int | float | bool | None | list[dict[str, str]]
+Detail = str | int | float | bool | None | list[dict[str, str | int | bool | None]]
 """What a detail of an error may be: a plain value, or a list of small records (notices)."""
 
 
