@@ -1,0 +1,11 @@
+"""A whole OSCC-E Server for development, demos and tests, on the reference link protocol v1.
+
+It shares no code with the gateway. ``python -m gateway.simulator --help`` starts one;
+``async with Simulator(SimulatorSettings(...)) as simulator`` is one in this process.
+"""
+
+from gateway.simulator.clock import Clock, ManualClock, RealClock
+from gateway.simulator.server import Simulator, run
+from gateway.simulator.settings import SimulatorSettings
+
+__all__ = ["Clock", "ManualClock", "RealClock", "Simulator", "SimulatorSettings", "run"]

@@ -1,0 +1,203 @@
+"""What may a session do to the contact centre, and what comes of it?
+
+Each command checks in this order: right, object (unknown and out of scope are told alike), kind,
+version, values; then the effect. State is answered as ``Applied``, ``Pending`` or ``Unchanged``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from gateway.simulator import parameters, post_processing, routing, skills
+from gateway.simulator.about import About
+from gateway.simulator.contact_center import ContactCenter
+from gateway.simulator.directory import ObjectKind
+from gateway.simulator.errors import Refused
+from gateway.simulator.model import Agent, Group, Json, Queue, TargetState
+from gateway.simulator.numbers import normalise
+from gateway.simulator.sessions import Session, Sessions
+from gateway.simulator.settings import SimulatorSettings
+
+REASON_KIND_FOR: Final[dict[str, str]] = {"Unavailable": "UnavailableReason", "Work": "WorkReason"}
+"""Routing state → the kind of its reasons; the other states have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Commands of sessions, on one centre."""
+
+    settings: SimulatorSettings
+    about: About
+    center: ContactCenter
+    sessions: Sessions
+    changed_object: Callable[[int], None]
+    """Is told of an object whose directory entry changed."""
+
+    def set_routing_state(
+        self, session: Session, user_key: int, target: TargetState, reason_key: int | None, when: routing.When
+    ) -> Json:
+        """Ask for a routing state, one's own or another's."""
+        own = user_key == session.account.agent_key
+        self._need(session, "OwnRoutingState" if own and session.remote else "RoutingStateWrite")
+        agent = self._agent(session, user_key)
+        self.center.functions.need("LocalRouting", "RealTime")
+        if agent.remote is not None and agent.remote.routed_until_ms is not None and target != "LoggedOff":
+            raise Refused("NotLoggedOn")
+        if not agent.logged_on and target != "LoggedOff":
+            raise Refused("NotLoggedOn" if own else "CannotLogOnForAnother")
+        self._check_reason(agent, target, reason_key)
+        verdict = self.center.ask(
+            agent, target, reason_key, when, "Self" if own else "Supervisor", session.account.name
+        )
+        return {"State": verdict}
+
+    def set_skills(
+        self,
+        session: Session,
+        user_key: int,
+        changes: Sequence[skills.SkillChange],
+        version: int,
+        *,
+        replace_all: bool,
+    ) -> Json:
+        """Change an agent's skills."""
+        self.about.need("Skills")
+        self._need(session, "SkillsWrite")
+        agent = self._agent(session, user_key)
+        self.center.functions.need("AdministrationDatabase")
+        _check_version(version, agent.version)
+        wanted = skills.changed(agent.skills, changes, self.center.directory.skills, replace=replace_all)
+        if wanted == agent.skills:
+            return {"State": "Unchanged", "Version": agent.version}
+        self.center.mark_agent(agent)
+        agent.skills = wanted
+        agent.version += 1
+        self.center.directory.relate()
+        self.center.mark_agent(agent)
+        self.center.mark_configuration(agent.key)
+        self.changed_object(agent.key)
+        return {"State": "Applied", "Version": agent.version}
+
+    def set_routing_parameters(
+        self,
+        session: Session,
+        kind: Literal["Queue", "Group"],
+        key: int,
+        changes: Mapping[str, object],
+        version: int,
+    ) -> Json:
+        """Change routing parameters of a queue or a group."""
+        self.about.need("RoutingParameters")
+        self._need(session, "RoutingParametersWrite")
+        self._need_object(session, key, kind)
+        self.center.functions.need("AdministrationDatabase")
+        directory = self.center.directory
+        thing: Queue | Group = directory.queues[key] if kind == "Queue" else directory.groups[key]
+        _check_version(version, thing.version)
+        wanted = thing.parameters | parameters.check(kind, changes)
+        if isinstance(thing, Queue):
+            parameters.check_together(thing, wanted, directory.queues, session.scope.queues)
+        if wanted == thing.parameters:
+            return {"State": "Unchanged", "Version": thing.version}
+        thing.parameters = wanted
+        thing.version += 1
+        self.center.mark_configuration(key)
+        if isinstance(thing, Queue):
+            self.center.mark_queue(thing)
+        return {"State": "Applied", "Version": thing.version}
+
+    def post_processing(self, session: Session, asked: PostProcessingAsked) -> Json:
+        """Start, extend, finish or automate one's own post-processing."""
+        self._need(session, "OwnPostProcessing")
+        self.about.need(f"PostProcessing.{asked.action}")
+        self.center.functions.need("LocalRouting", "RealTime")
+        agent = self.sessions.agent_of(session)
+        if agent is None or not agent.logged_on:
+            raise Refused("NotLoggedOn")
+        until_ms = None if asked.until_ms is None else asked.until_ms - self.center.skew_ms
+        match asked.action:
+            case "Start":
+                verdict = post_processing.start(self.center, agent, until_ms, asked.duration_s)
+            case "Extend":
+                verdict = post_processing.extend(self.center, agent, until_ms)
+            case "Finish":
+                verdict = post_processing.finish(self.center, agent, asked.next_state, asked.wrapup_keys)
+            case _:
+                if asked.on is None:
+                    raise Refused("BadRequest", Field="On")
+                verdict = post_processing.set_auto(self.center, agent, asked.duration_s, on=asked.on)
+        if asked.next_state is not None and asked.action in {"Start", "Extend"}:
+            self.center.ask(agent, asked.next_state, None, "AfterContact", "Self")
+        return {"State": verdict}
+
+    def change_remote_number(self, session: Session, number: str) -> Json:
+        """Route the agent's calls to another number."""
+        if not session.remote:
+            raise Refused("Forbidden")
+        self.about.need("RemoteAgent")
+        self.center.functions.need("LocalRouting", "RemoteAgent")
+        agent = self.sessions.agent_of(session)
+        if agent is None or agent.remote is None:
+            raise Refused("NotLoggedOn")
+        try:
+            wanted = normalise(number, self.settings)
+        except Refused as refused:
+            # over the link a missing number is an invalid one
+            raise Refused(refused.name.replace("Missing", "Invalid")) from None
+        if wanted == agent.remote.number:
+            return {"State": "Unchanged", "RemoteNumber": wanted}
+        if agent.handling:
+            raise Refused("NotAllowedWhileHandling")
+        self.sessions.check_free(wanted, session.account)
+        self.center.set_remote(agent, replace(agent.remote, number=wanted), seen_by_all=False)
+        return {"State": "Applied", "RemoteNumber": wanted}
+
+    def _need(self, session: Session, right: str) -> None:
+        if right not in session.rights:
+            raise Refused("Forbidden")
+
+    def _agent(self, session: Session, key: int) -> Agent:
+        self._need_object(session, key, "User")
+        return self.center.directory.agents[key]
+
+    def _need_object(self, session: Session, key: int, kind: ObjectKind) -> None:
+        if key not in session.scope.keys:
+            raise Refused("NotFound")
+        found = self.center.directory.kind_of(key)
+        if found is None:
+            raise Refused("NotFound")
+        if found != kind:
+            raise Refused("WrongObjectType")
+
+    def _check_reason(self, agent: Agent, target: TargetState, reason_key: int | None) -> None:
+        if routing.is_present(agent, target, reason_key):
+            return
+        reasons = self.center.directory.reasons
+        if reason_key is None:
+            if any(target in each.required_for for each in reasons.values()):
+                raise Refused("ReasonRequired")
+            return
+        reason = reasons.get(reason_key)
+        if reason is None:
+            raise Refused("ReasonUnknown")
+        if reason.kind != REASON_KIND_FOR.get(target):
+            raise Refused("ReasonWrongKind")
+
+
+@dataclass(frozen=True, slots=True)
+class PostProcessingAsked:
+    """The fields of one ``PostProcessing`` request."""
+
+    action: Literal["Start", "Extend", "Finish", "SetAuto"]
+    until_ms: int | None = None
+    next_state: TargetState | None = None
+    wrapup_keys: tuple[int, ...] = ()
+    on: bool | None = None
+    duration_s: int | None = None
+
+
+def _check_version(asked: int, present: int) -> None:
+    if asked != present:
+        raise Refused("VersionConflict", Version=present)

@@ -1,0 +1,407 @@
+"""What happens to agents and contacts, whoever causes it? The pure model.
+
+No I/O, no clock, no chance: :mod:`life` and :mod:`commands` cause, this room knows what follows
+and notes in :attr:`ContactCenter.changes` which elements are to be read anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from gateway.simulator import counters, routing
+from gateway.simulator.agenda import Agenda
+from gateway.simulator.changes import Changes, Kind
+from gateway.simulator.directory import Directory
+from gateway.simulator.functions import Functions
+from gateway.simulator.model import (
+    Agent,
+    By,
+    Contact,
+    ContactState,
+    Counters,
+    Media,
+    Queue,
+    Remote,
+    TargetState,
+    UserCounters,
+)
+
+
+class Fate(Protocol):
+    """Whoever decides how a contact goes on; told, not asked."""
+
+    def waits(self, contact: Contact) -> None:
+        """*contact* waits in its queue."""
+
+    def rings(self, contact: Contact) -> None:
+        """*contact* rings at its agent."""
+
+    def answered(self, contact: Contact) -> None:
+        """*contact* is being talked to."""
+
+
+class NoFate:
+    """Nothing happens by itself."""
+
+    def waits(self, contact: Contact) -> None:
+        """Let it wait."""
+
+    def rings(self, contact: Contact) -> None:
+        """Let it ring."""
+
+    def answered(self, contact: Contact) -> None:
+        """Let them talk."""
+
+
+LoggedOff = Callable[[Agent, By, str | None], None]
+
+
+class ContactCenter:
+    """Agents, queues and contacts, and everything that follows from what happens to them.
+
+    Invariant: whenever an element would read differently, its key stands in :attr:`changes`
+    (the mere passing of time is no difference: seconds follow from instants).
+    """
+
+    def __init__(self, directory: Directory, now_ms: int, zone: str = "UTC") -> None:
+        self.directory = directory
+        self.now_ms = now_ms
+        self.skew_ms = 0
+        """The server's clock minus the centre's; stepping the server's clock changes it."""
+        self.changes = Changes()
+        self.generation = 0
+        """Grows with each change."""
+        self.functions = Functions()
+        self.fate: Fate = NoFate()
+        self.rules = Agenda()
+        self.life = Agenda()
+        self.paused_ms: int | None = None
+        self.on_logged_off: LoggedOff = lambda _agent, _by, _name: None
+        """Told after a logged-on agent was logged off by his own or another's asking."""
+        self.overrides: dict[int, str] = {}
+        """User → a routing state that the page does not know (a fault)."""
+        self._zone = zone
+        self._calls = itertools.count(1)
+        self.rules.plan(counters.midnight_after(now_ms, zone), self._new_day)
+
+    # ---- time ----
+
+    @property
+    def wall_ms(self) -> int:
+        """The server's clock."""
+        return self.now_ms + self.skew_ms
+
+    def advance(self, now_ms: int) -> None:
+        """Let everything due until *now_ms* happen, each at its own instant."""
+        while True:
+            agenda = self._earliest(now_ms)
+            if agenda is None:
+                break
+            self.now_ms = max(self.now_ms, agenda.next_ms or 0)
+            agenda.happen()
+        self.now_ms = max(self.now_ms, now_ms)
+
+    def pause(self) -> None:
+        """Let nothing happen by itself any more; rules with deadlines and requests go on."""
+        if self.paused_ms is None:
+            self.paused_ms = self.now_ms
+
+    def resume(self) -> None:
+        """Let life go on as if no time had passed."""
+        if self.paused_ms is not None:
+            self.life.shift(self.now_ms - self.paused_ms)
+            self.paused_ms = None
+
+    # ---- contacts ----
+
+    def arrive(self, queue: Queue, media: Media | None = None) -> Contact:
+        """A contact comes to a queue: to an idle agent at once, or it waits."""
+        contact = Contact(self._call_id(), media or queue.media, queue.key, self.now_ms, self.now_ms)
+        queue.counters = counters.received(queue.counters)
+        self._mark_counted(queue)
+        self._route(contact, queue)
+        return contact
+
+    def call_directly(self, agent: Agent, media: Media = "Voice") -> Contact:
+        """A contact comes to an agent past all queues."""
+        contact = Contact(self._call_id(), media, None, self.now_ms, self.now_ms, direct=True)
+        self._ring(contact, agent)
+        return contact
+
+    def give(self, agent: Agent, queue: Queue | None, media: Media | None, state: ContactState) -> Contact:
+        """Put a contact that a test drives straight to an agent, in the wished state."""
+        chosen: Media = media or (queue.media if queue else "Voice")
+        key = queue.key if queue else None
+        contact = Contact(self._call_id(), chosen, key, self.now_ms, self.now_ms, direct=queue is None)
+        contact.driven = True
+        if queue is not None:
+            queue.counters = counters.received(queue.counters)
+        routing.contact_begins(agent, contact, self.now_ms)
+        contact.state = "Ringing" if state not in {"Pending", "Ringing"} else state
+        if state not in {"Pending", "Ringing"}:
+            self.answer(contact)
+            contact.state = state
+        self.mark_agent(agent)
+        return contact
+
+    def answer(self, contact: Contact) -> None:
+        """The agent takes the contact."""
+        agent = self._agent_of(contact)
+        contact.state = "Talking"
+        contact.since_ms = contact.answered_ms = self.now_ms
+        if contact.queue_key is not None:
+            queue = self.directory.queues[contact.queue_key]
+            wait_ms = self.now_ms - contact.arrived_ms
+            threshold = queue.parameters["ServiceLevelThreshold"]
+            queue.counters = counters.answered(queue.counters, wait_ms, float(threshold or 0))
+            self._mark_counted(queue)
+        self.mark_agent(agent)
+        self.fate.answered(contact)
+
+    def turn(self, contact: Contact, state: ContactState) -> None:
+        """The contact is held, consulted about, or talked to again."""
+        contact.state = state
+        contact.since_ms = self.now_ms
+        self.mark_agent(self._agent_of(contact))
+
+    def end(self, contact: Contact) -> None:
+        """The contact is over; the agent goes where the rules lead."""
+        agent = self._agent_of(contact)
+        with_pending = agent.pending
+        routing.contact_ends(agent, contact, self.now_ms)
+        if contact.answered_ms is not None:
+            agent.counters = counters.handled(agent.counters, self.now_ms - contact.answered_ms)
+            self.changes.add(Kind.USER_CUMULATIVE, (agent.key,))
+        contact.agent_key = None
+        self._followed(agent, with_pending.by if with_pending else "System",
+                       with_pending.by_name if with_pending else None)  # fmt: skip
+        self.rules.plan(self.now_ms + routing.POST_PROCESSING_GRACE_S * 1000, self._regret(agent))
+
+    def abandon(self, contact: Contact) -> None:
+        """A waiting contact gives up."""
+        queue = self._queue_of(contact)
+        queue.waiting.remove(contact)
+        queue.counters = counters.abandoned(queue.counters, self.now_ms - contact.arrived_ms)
+        self._mark_counted(queue)
+
+    def overflow(self, contact: Contact, target: Queue) -> None:
+        """A waiting contact moves to another queue."""
+        queue = self._queue_of(contact)
+        queue.waiting.remove(contact)
+        self.mark_queue(queue)
+        contact.queue_key = target.key
+        target.counters = counters.received(target.counters)
+        self._mark_counted(target)
+        self._route(contact, target)
+
+    # ---- agents ----
+
+    def ask(
+        self,
+        agent: Agent,
+        target: TargetState,
+        reason_key: int | None,
+        when: routing.When,
+        by: By,
+        by_name: str | None = None,
+    ) -> routing.Verdict:
+        """Ask for a routing state and let follow what follows.
+
+        Raises:
+            Refused: As :func:`routing.ask`.
+        """
+        before = agent.pending
+        verdict = routing.ask(agent, target, reason_key, when, self.now_ms, by, by_name)
+        if verdict == "Applied" or (verdict == "Pending" and agent.pending != before):
+            self._followed(agent, by, by_name)
+        return verdict
+
+    def log_on(self, agent: Agent, remote: Remote | None = None) -> None:
+        """Log an agent on, at his desk or remotely."""
+        if remote is not None:
+            agent.retired = True
+            if agent.logged_on and agent.remote is None:
+                self._drop_contacts(agent)
+        routing.log_on(agent, self.now_ms, remote)
+        self.mark_agent(agent)
+
+    def set_remote(self, agent: Agent, remote: Remote, *, seen_by_all: bool) -> None:
+        """Change what is known of a remote agent."""
+        agent.remote = remote
+        if seen_by_all:
+            self.changes.add(Kind.USER, (agent.key,))
+        else:
+            self.changes.own.add(agent.key)
+        self.generation += 1
+
+    def leave(self, agent: Agent, limit_ms: int) -> None:
+        """The agent's session is over: log him off now, or after his contact but within *limit_ms*."""
+        if agent.remote is None:
+            return
+        if not agent.contacts:
+            self.force_off(agent)
+            return
+        until_ms = self.now_ms + limit_ms
+        leaving = replace(agent.remote, routed_until_ms=until_ms, present=False, absent_since_ms=self.now_ms)
+        agent.post = None
+        routing.ask(agent, "LoggedOff", None, "AfterContact", self.now_ms, "System")
+        self.set_remote(agent, leaving, seen_by_all=True)
+        self.rules.plan(until_ms, self._overdue(agent, leaving))
+
+    def force_off(self, agent: Agent) -> None:
+        """Log the agent off at once; his contacts are lost."""
+        for contact in agent.contacts:
+            contact.agent_key = None
+        routing.log_off(agent)
+        self.mark_agent(agent)
+
+    def finish_post_processing(self, agent: Agent) -> None:
+        """Leave post-processing for the pending or the previous state."""
+        pending = agent.pending
+        routing.post_processing_ends(agent, self.now_ms)
+        self._followed(agent, pending.by if pending else "System", pending.by_name if pending else None)
+
+    def post_processing_set(self, agent: Agent) -> None:
+        """Note that post-processing began, or that its end moved."""
+        self.mark_agent(agent)
+        if agent.post is not None:
+            self.rules.plan(agent.post.ends_ms, self._post_processing_due(agent))
+
+    # ---- notes ----
+
+    def mark_agent(self, agent: Agent) -> None:
+        """An agent's element changed, and the counts of his queues and groups."""
+        self.changes.add(Kind.USER, (agent.key,))
+        self.changes.add(Kind.QUEUE, self.directory.queues_of.get(agent.key, ()))
+        self.changes.add(Kind.GROUP, agent.group_keys)
+        self.generation += 1
+
+    def mark_queue(self, queue: Queue) -> None:
+        """A queue's element changed, and those of its groups and aggregates."""
+        self.changes.add(Kind.QUEUE, (queue.key,))
+        self.changes.add(Kind.GROUP, self.directory.groups_of.get(queue.key, ()))
+        self.changes.add(Kind.AGGREGATE, self.directory.aggregates_of.get(queue.key, ()))
+        self.generation += 1
+
+    def mark_configuration(self, key: int) -> None:
+        """An object's skills or routing parameters changed."""
+        self.changes.add(Kind.CONFIGURATION, (key,))
+        self.generation += 1
+
+    # ---- what follows ----
+
+    def _followed(self, agent: Agent, by: By, by_name: str | None) -> None:
+        self.mark_agent(agent)
+        if not agent.logged_on:
+            self.on_logged_off(agent, by, by_name)
+        elif agent.idle:
+            self._serve(agent)
+        elif agent.post is not None:
+            self.post_processing_set(agent)
+
+    def _route(self, contact: Contact, queue: Queue) -> None:
+        idle = [agent for agent in self.directory.agents_of.get(queue.key, ()) if agent.idle]
+        if idle and not queue.waiting:
+            self._ring(contact, min(idle, key=self._preferred(queue)))
+            return
+        contact.state = "Pending"
+        queue.waiting.append(contact)
+        self.mark_queue(queue)
+        self.fate.waits(contact)
+
+    def _serve(self, agent: Agent) -> None:
+        queues = (self.directory.queues[key] for key in self.directory.queues_of.get(agent.key, ()))
+        waiting = [queue for queue in queues if queue.waiting]
+        if waiting:
+            queue = min(waiting, key=_urgency)
+            contact = queue.waiting.popleft()
+            self.mark_queue(queue)
+            self._ring(contact, agent)
+
+    def _ring(self, contact: Contact, agent: Agent) -> None:
+        contact.state = "Ringing"
+        routing.contact_begins(agent, contact, self.now_ms)
+        self.mark_agent(agent)
+        self.fate.rings(contact)
+
+    def _drop_contacts(self, agent: Agent) -> None:
+        for contact in agent.contacts:
+            contact.agent_key = None
+        agent.contacts.clear()
+        agent.post = None
+        agent.post_wanted = False
+
+    def _new_day(self, due_ms: int) -> None:
+        start_ms = due_ms + self.skew_ms
+        for queue in self.directory.queues.values():
+            queue.counters = Counters(start_ms)
+            self._mark_counted(queue)
+        for agent in self.directory.agents.values():
+            agent.counters = UserCounters(start_ms)
+        self.changes.add(Kind.USER_CUMULATIVE, self.directory.agents)
+        self.rules.plan(counters.midnight_after(due_ms, self._zone), self._new_day)
+
+    def _mark_counted(self, queue: Queue) -> None:
+        self.changes.add(Kind.QUEUE_CUMULATIVE, (queue.key,))
+        self.mark_queue(queue)
+
+    def _post_processing_due(self, agent: Agent) -> Callable[[int], None]:
+        expected = agent.post
+
+        def due(_due_ms: int) -> None:
+            if agent.post is not None and agent.post is expected:
+                self.finish_post_processing(agent)
+
+        return due
+
+    def _overdue(self, agent: Agent, leaving: Remote) -> Callable[[int], None]:
+        def due(_due_ms: int) -> None:
+            if agent.remote is leaving:
+                self.force_off(agent)
+
+        return due
+
+    def _regret(self, agent: Agent) -> Callable[[int], None]:
+        contact = agent.last_contact
+
+        def due(_due_ms: int) -> None:
+            if contact is not None and agent.last_contact is contact:
+                agent.last_contact = None
+                self.changes.add(Kind.USER, (agent.key,))
+                self.generation += 1
+
+        return due
+
+    def _preferred(self, queue: Queue) -> Callable[[Agent], tuple[int, int]]:
+        best = queue.parameters["Distribution"] == "BestSkilled"
+
+        def order(agent: Agent) -> tuple[int, int]:
+            return (-agent.skills[queue.skill_key].level if best else 0, agent.since_ms)
+
+        return order
+
+    def _earliest(self, now_ms: int) -> Agenda | None:
+        agendas = (self.rules,) if self.paused_ms is not None else (self.rules, self.life)
+        due = [(each.next_ms, n) for n, each in enumerate(agendas) if each.next_ms is not None]
+        return agendas[min(due)[1]] if due and min(due)[0] <= now_ms else None
+
+    def _agent_of(self, contact: Contact) -> Agent:
+        if contact.agent_key is None:
+            raise LookupError(f"contact {contact.call_id} is at no agent")
+        return self.directory.agents[contact.agent_key]
+
+    def _queue_of(self, contact: Contact) -> Queue:
+        if contact.queue_key is None:
+            raise LookupError(f"contact {contact.call_id} waits in no queue")
+        return self.directory.queues[contact.queue_key]
+
+    def _call_id(self) -> str:
+        return f"C{next(self._calls):06d}"
+
+
+def _urgency(queue: Queue) -> tuple[float, int]:
+    priority = queue.parameters["Priority"]
+    return (-float(priority or 0), queue.waiting[0].arrived_ms)

@@ -1,0 +1,281 @@
+"""How does each element of each event type look at one instant?"""
+
+from __future__ import annotations
+
+from gateway.simulator import counters
+from gateway.simulator.changes import Kind
+from gateway.simulator.contact_center import ContactCenter
+from gateway.simulator.model import MEDIA, Agent, Contact, Json, Queue
+
+
+def render(center: ContactCenter, kind: Kind, key: int, *, own: bool = False) -> Json | None:
+    """Return the element of *key* now; None when it is in no set (a logged-off user, an object gone).
+
+    *own*: as the user sees himself.
+    """
+    directory = center.directory
+    match kind:
+        case Kind.USER:
+            agent = directory.agents.get(key)
+            return _user(center, agent, own=own) if agent is not None and agent.logged_on else None
+        case Kind.QUEUE:
+            return _queue(center, directory.queues[key]) if key in directory.queues else None
+        case Kind.GROUP:
+            return _group(center, key) if key in directory.groups else None
+        case Kind.AGGREGATE:
+            return _aggregate(center, key) if key in directory.aggregates else None
+        case Kind.QUEUE_CUMULATIVE:
+            return _queue_cumulative(directory.queues[key]) if key in directory.queues else None
+        case Kind.USER_CUMULATIVE:
+            return _user_cumulative(directory.agents[key]) if key in directory.agents else None
+        case Kind.CONFIGURATION:
+            return configuration(center, key)
+
+
+def configuration(center: ContactCenter, key: int) -> Json | None:
+    """Return an object's skills or routing parameters."""
+    directory = center.directory
+    match directory.kind_of(key):
+        case "User":
+            agent = directory.agents[key]
+            skills = directory.skills_json(agent)
+            return {"ObjectType": "User", "Key": key, "Skills": skills, "Version": agent.version}
+        case "Queue":
+            queue = directory.queues[key]
+            return {
+                "ObjectType": "Queue",
+                "Key": key,
+                "RoutingParameters": queue.parameters,
+                "Version": queue.version,
+            }
+        case "Group":
+            group = directory.groups[key]
+            return {
+                "ObjectType": "Group",
+                "Key": key,
+                "RoutingParameters": group.parameters,
+                "Version": group.version,
+            }
+        case _:
+            return None
+
+
+def allowed_actions(agent: Agent) -> list[str]:
+    """List what the agent's state lets be done, whoever may do it."""
+    if agent.remote is not None and agent.remote.routed_until_ms is not None:
+        return []
+    actions = [
+        name
+        for name, state in (
+            ("SetAvailable", "Available"),
+            ("SetUnavailable", "Unavailable"),
+            ("SetWork", "Work"),
+        )
+        if agent.state != state or agent.pending is not None or state != "Available"
+    ]
+    actions.append("LogOff")
+    if agent.post is not None:
+        actions.append("FinishPostProcessing")
+        if agent.post.ends_ms < agent.post.limit_ms:
+            actions.append("ExtendPostProcessing")
+    elif _may_start(agent):
+        actions.append("StartPostProcessing")
+    if agent.remote is not None and not agent.handling:
+        actions.append("ChangeRemoteNumber")
+    return actions
+
+
+def _may_start(agent: Agent) -> bool:
+    if agent.contacts:
+        return not agent.post_wanted and any(each.answered_ms is not None for each in agent.contacts)
+    return agent.last_contact is not None
+
+
+def _user(center: ContactCenter, agent: Agent, *, own: bool) -> Json:
+    found: Json = {
+        "UserKey": agent.key,
+        "Extension": agent.extension,
+        "RoutingState": center.overrides.get(agent.key, agent.state),
+        "TimeInRoutingState": _seconds(center.now_ms - agent.since_ms),
+    }
+    if agent.reason_key is not None:
+        found["ReasonKey"] = agent.reason_key
+    if agent.pending is not None:
+        found["PendingRoutingState"] = agent.pending.state
+        found["PendingBy"] = agent.pending.by
+    found["PresenceState"] = _presence(agent)
+    found["HandlingStates"] = _handling(center, agent)
+    if agent.post is not None:
+        found["PostProcessing"] = _post_processing(center, agent)
+    if own:
+        found["AutoPostProcessing"] = {"On": agent.auto.on, "Duration": agent.auto.duration_s}
+    found["Media"] = _media(center, agent)
+    found["Remote"] = _remote(center, agent, own=own)
+    found["AllowedActions"] = allowed_actions(agent)
+    return found
+
+
+def _presence(agent: Agent) -> str:
+    if agent.handling:
+        return "Busy"
+    return "Online" if agent.state == "Available" else "Away"
+
+
+def _handling(center: ContactCenter, agent: Agent) -> list[Json]:
+    found = [_handled(center, each) for each in agent.contacts]
+    if (post := agent.post) is not None:
+        element: Json = {
+            "HandlingState": "PostProcessing",
+            "TimeInHandlingState": _seconds(center.now_ms - post.since_ms),
+            "CallID": post.call_id,
+            "Media": post.media,
+            "Direct": post.direct,
+        }
+        if post.queue_key is not None:
+            element["QueueKey"] = post.queue_key
+        found.append(element)
+    return found
+
+
+def _handled(center: ContactCenter, contact: Contact) -> Json:
+    found: Json = {
+        "HandlingState": contact.state,
+        "TimeInHandlingState": _seconds(center.now_ms - contact.since_ms),
+        "CallID": contact.call_id,
+        "Media": contact.media,
+        "Direct": contact.direct,
+    }
+    if contact.queue_key is not None:
+        found["QueueKey"] = contact.queue_key
+    return found
+
+
+def _post_processing(center: ContactCenter, agent: Agent) -> Json:
+    post = agent.post
+    if post is None:
+        return {}
+    found: Json = {"EndsAt": post.ends_ms + center.skew_ms, "Extendable": post.ends_ms < post.limit_ms}
+    if agent.pending is not None:
+        found["NextState"] = agent.pending.state
+        if agent.pending.reason_key is not None:
+            found["ReasonKey"] = agent.pending.reason_key
+    return found
+
+
+def _media(center: ContactCenter, agent: Agent) -> Json:
+    directory = center.directory
+    served = {directory.queues[key].media for key in directory.queues_of.get(agent.key, ())} | {"Voice"}
+    return {
+        media: ("Failed" if center.functions.is_down(media) else "On") if media in served else "Off"
+        for media in MEDIA
+    }
+
+
+def _remote(center: ContactCenter, agent: Agent, *, own: bool) -> Json:
+    remote = agent.remote
+    if remote is None:
+        return {"LoggedOn": False}
+    found: Json = {"LoggedOn": True, "AppPresent": remote.present}
+    if remote.absent_since_ms is not None:
+        found["AppAbsentSince"] = remote.absent_since_ms + center.skew_ms
+    if own:
+        found["RemoteNumber"] = remote.number
+    return found
+
+
+def _queue(center: ContactCenter, queue: Queue) -> Json:
+    agents = [agent for agent in center.directory.agents_of.get(queue.key, ()) if agent.logged_on]
+    handling = sum(bool(agent.contacts) for agent in agents)
+    after = sum(agent.post is not None and not agent.contacts for agent in agents)
+    free = [agent.state for agent in agents if not agent.handling]
+    count = queue.counters
+    return {
+        "QueueKey": queue.key,
+        "Contacts": len(queue.waiting),
+        "OldestContactWaitTime": _oldest(center, queue),
+        "ServiceLevel": counters.service_level(count.within_threshold, count.answered, count.abandoned),
+        "ServiceLevelThreshold": queue.parameters["ServiceLevelThreshold"],
+        "ServiceLevelFormula": counters.SERVICE_LEVEL_FORMULA,
+        "AbandonedRate": counters.abandoned_rate(count),
+        "EstimatedWaitTime": round(180 * (len(queue.waiting) + 1) / len(agents), 1) if agents else None,
+        "LoggedOnUsers": len(agents),
+        "AvailableUsers": free.count("Available"),
+        "HandlingUsers": handling,
+        "PostProcessingUsers": after,
+        "UnavailableUsers": free.count("Unavailable"),
+        "WorkUsers": free.count("Work"),
+        "Level": _level(queue),
+    }
+
+
+def _level(queue: Queue) -> str:
+    waiting = len(queue.waiting)
+    for name, level in (("ActionContacts", "Action"), ("AttentionContacts", "Attention")):
+        if waiting >= float(queue.parameters[name] or 0):
+            return level
+    return "Ok"
+
+
+def _oldest(center: ContactCenter, queue: Queue) -> float | None:
+    if not queue.waiting:
+        return None
+    return _seconds(center.now_ms - min(each.arrived_ms for each in queue.waiting))
+
+
+def _group(center: ContactCenter, key: int) -> Json:
+    directory = center.directory
+    agents = [agent for agent in directory.members_of.get(key, ()) if agent.logged_on]
+    free = [agent.state for agent in agents if not agent.handling]
+    waiting = [queue for queue in directory.queues.values() if key in directory.groups_of[queue.key]]
+    return {
+        "GroupKey": key,
+        "LoggedOnUsers": len(agents),
+        "IdleUsers": free.count("Available"),
+        "BusyUsers": len(agents) - len(free),
+        "AwayUsers": len(free) - free.count("Available"),
+        "HandlingRoutedUsers": sum(any(not each.direct for each in agent.contacts) for agent in agents),
+        "HandlingDirectUsers": sum(any(each.direct for each in agent.contacts) for agent in agents),
+        "CallsWaiting": sum(len(queue.waiting) for queue in waiting),
+    }
+
+
+def _aggregate(center: ContactCenter, key: int) -> Json:
+    keys = center.directory.aggregates[key].queue_keys
+    queues = [queue for each in keys if (queue := center.directory.queues.get(each)) is not None]
+    waits = [wait for queue in queues if (wait := _oldest(center, queue)) is not None]
+    return {
+        "AggregateKey": key,
+        "Contacts": sum(len(queue.waiting) for queue in queues),
+        "ServiceLevel": counters.service_level(
+            sum(queue.counters.within_threshold for queue in queues),
+            sum(queue.counters.answered for queue in queues),
+            sum(queue.counters.abandoned for queue in queues),
+        ),
+        "OldestContactWaitTime": max(waits, default=None),
+    }
+
+
+def _queue_cumulative(queue: Queue) -> Json:
+    count = queue.counters
+    return {
+        "QueueKey": queue.key,
+        "WindowStart": count.window_start_ms,
+        "Received": count.received,
+        "Answered": count.answered,
+        "Abandoned": count.abandoned,
+        "AverageWaitTime": counters.average_wait_s(count),
+        "MaximumWaitTime": count.wait_max_ms / 1000,
+    }
+
+
+def _user_cumulative(agent: Agent) -> Json:
+    return {
+        "UserKey": agent.key,
+        "WindowStart": agent.counters.window_start_ms,
+        "Handled": agent.counters.handled,
+        "TotalTalkTime": agent.counters.talk_ms / 1000,
+    }
+
+
+def _seconds(elapsed_ms: int) -> float:
+    return elapsed_ms / 1000

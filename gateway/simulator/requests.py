@@ -1,0 +1,236 @@
+"""What is answered to each request on a link?"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.simulator import fields
+from gateway.simulator.commands import Commands, PostProcessingAsked
+from gateway.simulator.directory import DIRECTORY_KINDS
+from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Body
+from gateway.simulator.frames import message
+from gateway.simulator.model import TARGET_STATES, Json
+from gateway.simulator.skills import SkillChange
+from gateway.simulator.switchboard import Link, Switchboard
+
+REMEMBERED_MS = 600_000
+REMEMBERED_MOST = 50_000
+"""First responses kept for repeated ``RequestKey``s; the oldest goes first."""
+
+
+@dataclass(slots=True)
+class FirstResponses:
+    """Responses by session and ``RequestKey``, for ten minutes."""
+
+    _kept: OrderedDict[tuple[str, str], tuple[int, Json]] = field(default_factory=OrderedDict)
+
+    def get(self, at: tuple[str, str], now_ms: int) -> Json | None:
+        """Return what was answered first, if it is not too long ago."""
+        while self._kept and now_ms - next(iter(self._kept.values()))[0] >= REMEMBERED_MS:
+            self._kept.popitem(last=False)
+        found = self._kept.get(at)
+        return None if found is None else found[1]
+
+    def put(self, at: tuple[str, str], now_ms: int, response: Json) -> None:
+        """Keep the first response."""
+        self._kept[at] = (now_ms, response)
+        if len(self._kept) > REMEMBERED_MOST:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """Restart: nothing was ever answered."""
+        self._kept.clear()
+
+
+class Requests:
+    """Executes requests, each at once and whole.
+
+    Invariant: a request gets exactly one response, after the events of its effect; one that is read
+    on a replaced link gets none and has no effect.
+    """
+
+    def __init__(self, board: Switchboard, commands: Commands) -> None:
+        self._board = board
+        self._commands = commands
+        self.first_responses = FirstResponses()
+        self.executed: dict[str, int] = {}
+        """Method → how often it was executed."""
+
+    def received(self, link: Link, body: Body) -> None:
+        """Execute one request read on *link* and send its response.
+
+        Raises:
+            Refused: ``BadRequest`` when it is no request at all; the link is to be closed.
+        """
+        if not self._board.is_present(link):
+            return
+        request_id = fields.integer(body, "RequestID")
+        if body.get("Type") != "Request" or request_id <= 0:
+            raise Refused("BadRequest")
+        if not link.subscriptions.sessions and body.get("Method") not in {"AttachSession", "KeepAlive"}:
+            answer, followed = self._failure(Refused("SessionUnknown")), None
+        else:
+            answer, followed = self._answer(link, body)
+        link.send(message({"Type": "Response", "RequestID": request_id, **answer}))
+        if followed is not None:
+            link.send(followed)
+
+    def _answer(self, link: Link, body: Body) -> tuple[Json, bytes | None]:
+        try:
+            self._check_time(body)
+            if body.get("Method") == "ListenForEvents":
+                return self._listen(link, body)
+            at = self._request_key(link, body)
+            if at is not None and (first := self.first_responses.get(at, self._now_ms)) is not None:
+                return first, None
+            answer = self._board.with_effects(link, lambda: self._guarded(link, body))
+            if at is not None:
+                self.first_responses.put(at, self._now_ms, answer)
+        except Refused as refused:
+            return self._failure(refused), None
+        return answer, None
+
+    def _guarded(self, link: Link, body: Body) -> Json:
+        try:
+            answer = self._execute(link, body)
+        except Refused as refused:
+            return self._failure(refused)
+        method = str(body.get("Method"))
+        self.executed[method] = self.executed.get(method, 0) + 1
+        return {"Error": 0, **answer}
+
+    def _execute(self, link: Link, body: Body) -> Json:
+        match body.get("Method"):
+            case "KeepAlive":
+                return {"Time": self._board.center.wall_ms}
+            case "AttachSession":
+                return self._board.attach(link, self._board.sessions.get(fields.text(body, "SessionID")))
+            case "DetachSession":
+                link.subscriptions.session(body.get("Session"))
+                self._board.detach(link, fields.integer(body, "Session"))
+                return {}
+            case "Presence":
+                session = link.subscriptions.session(body.get("Session"))
+                self._board.sessions.set_present(session, present=fields.flag(body, "Present"))
+                return {}
+            case "StopListeningForEvents":
+                link.subscriptions.stop(fields.integer(body, "QueryID"))
+                return {}
+            case "QueryDirectory":
+                return self._query_directory(link, body)
+            case str():
+                return self._command(link, body)
+            case _:
+                raise Refused("BadRequest", Field="Method")
+
+    def _command(self, link: Link, body: Body) -> Json:
+        commands = {
+            "SetRoutingState": self._set_routing_state,
+            "SetSkills": self._set_skills,
+            "SetRoutingParameters": self._set_routing_parameters,
+            "PostProcessing": self._post_processing,
+            "ChangeRemoteNumber": self._change_remote_number,
+        }
+        command: Callable[[Link, Body], Json] | None = commands.get(fields.text(body, "Method"))
+        if command is None:
+            raise Refused("MethodUnknown")
+        return command(link, body)
+
+    def _listen(self, link: Link, body: Body) -> tuple[Json, bytes | None]:
+        event_type = fields.text(body, "EventType")
+        if event_type.endswith("Realtime"):
+            self._board.center.functions.need("RealTime")
+        if event_type.endswith("Cumulative"):
+            self._board.center.functions.need("Historical")
+        keys = body.get("Keys")
+        query = link.subscriptions.listen(
+            event_type, "All" if keys == "All" else fields.integers(body, "Keys")
+        )
+        return {"Error": 0, "QueryID": query.query_id}, link.subscriptions.whole(query, self._board.reading())
+
+    def _query_directory(self, link: Link, body: Body) -> Json:
+        self._board.center.functions.need("AdministrationDatabase")
+        kinds = body.get("Kinds")
+        if not isinstance(kinds, list) or any(kind not in DIRECTORY_KINDS for kind in kinds):
+            raise Refused("BadRequest", Field="Kinds")
+        found = self._board.center.directory.query(kinds, link.subscriptions.scope)
+        return {"Objects": found}
+
+    def _set_routing_state(self, link: Link, body: Body) -> Json:
+        return self._commands.set_routing_state(
+            link.subscriptions.session(body.get("Session")),
+            fields.integer(body, "UserKey"),
+            fields.one_of(body, "RoutingState", TARGET_STATES),
+            fields.optional_integer(body, "ReasonKey"),
+            fields.one_of({"When": "Now", **body}, "When", ("Now", "AfterContact")),
+        )
+
+    def _set_skills(self, link: Link, body: Body) -> Json:
+        session = link.subscriptions.session(body.get("Session"))
+        changes = [
+            SkillChange(
+                fields.integer(each, "SkillKey"),
+                fields.optional_integer(each, "Level"),
+                fields.optional_integer(each, "Preference"),
+                None if each.get("Active") is None else fields.flag(each, "Active"),
+            )
+            for each in fields.mappings(body, "Skills")
+        ]
+        return self._commands.set_skills(
+            session,
+            fields.integer(body, "UserKey"),
+            changes,
+            fields.integer(body, "Version"),
+            replace_all=fields.one_of(body, "Mode", ("Patch", "Replace")) == "Replace",
+        )
+
+    def _set_routing_parameters(self, link: Link, body: Body) -> Json:
+        session = link.subscriptions.session(body.get("Session"))
+        if body.get("ObjectType") in {"User", "Aggregate"}:
+            raise Refused("WrongObjectType")
+        return self._commands.set_routing_parameters(
+            session,
+            fields.one_of(body, "ObjectType", ("Queue", "Group")),
+            fields.integer(body, "Key"),
+            fields.mapping(body, "Parameters"),
+            fields.integer(body, "Version"),
+        )
+
+    def _post_processing(self, link: Link, body: Body) -> Json:
+        keys = [] if body.get("WrapupReasonKeys") is None else fields.integers(body, "WrapupReasonKeys")
+        asked = PostProcessingAsked(
+            fields.one_of(body, "Action", ("Start", "Extend", "Finish", "SetAuto")),
+            fields.optional_integer(body, "Until"),
+            None if body.get("NextState") is None else fields.one_of(body, "NextState", TARGET_STATES),
+            tuple(keys),
+            None if body.get("On") is None else fields.flag(body, "On"),
+            fields.optional_integer(body, "Duration"),
+        )
+        return self._commands.post_processing(link.subscriptions.session(body.get("Session")), asked)
+
+    def _change_remote_number(self, link: Link, body: Body) -> Json:
+        session = link.subscriptions.session(body.get("Session"))
+        return self._commands.change_remote_number(session, fields.text(body, "RemoteNumber"))
+
+    def _check_time(self, body: Body) -> None:
+        not_after_ms = fields.optional_integer(body, "NotAfter")
+        if not_after_ms is not None and self._board.center.wall_ms > not_after_ms:
+            raise Refused("Expired")
+
+    def _request_key(self, link: Link, body: Body) -> tuple[str, str] | None:
+        key = fields.optional_text(body, "RequestKey")
+        if key is None or "RequestKeys" not in self._commands.about.features:
+            return None
+        session = link.subscriptions.sessions.get(fields.optional_integer(body, "Session") or 0)
+        return None if session is None else (session.secret, key)
+
+    @property
+    def _now_ms(self) -> int:
+        return self._board.center.now_ms
+
+    @staticmethod
+    def _failure(refused: Refused) -> Json:
+        return {"Error": refused.code, "ErrorName": refused.name, **refused.details}

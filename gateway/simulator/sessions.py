@@ -1,0 +1,373 @@
+"""Which sessions live, and when and how do they end?
+
+A session is known by a secret and by a public id. An ended one is remembered for 24 h, so that
+a log-off can be repeated until it is confirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gateway.simulator.accounts import OWN_RIGHTS, Account, Accounts, Application
+from gateway.simulator.contact_center import ContactCenter
+from gateway.simulator.errors import Refused
+from gateway.simulator.model import Agent, By, Json, Remote, Scope
+from gateway.simulator.numbers import normalise
+from gateway.simulator.settings import SimulatorSettings
+
+EndReason = Literal["LoggedOff", "LoggedOffBySupervisor", "Expired", "Blocked", "Maintenance", "TakenOver"]
+REMEMBERED_MS = 24 * 3600 * 1000
+REMEMBERED_MOST = 100_000
+"""Ended sessions; the oldest is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogOn:
+    """What somebody who logs on says."""
+
+    application: Application
+    user_name: str
+    password: str
+    device_id: str
+    device_name: str
+    remote_number: str | None = None
+    takeover: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """One log-on of one user at one device."""
+
+    secret: str
+    public_id: str
+    account: Account
+    application: Application
+    device_id: str
+    device_name: str
+    since_ms: int
+    expires_ms: int
+    idle_timeout_s: int
+    rights: tuple[str, ...]
+    scope: Scope
+    link_id: str | None = None
+    alias: int = 0
+    present: bool = False
+    ever_attached: bool = False
+    idle_ms: int = 0
+    counted_ms: int = 0
+    """Idle time is counted up to here."""
+
+    @property
+    def remote(self) -> bool:
+        """Is it a RemoteAssistant session?"""
+        return self.application == "RemoteAssistant"
+
+    @property
+    def watched(self) -> bool:
+        """Is it attached, with a device present?"""
+        return self.link_id is not None and self.present
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A session that is over."""
+
+    session: Session
+    reason: EndReason
+    by: str | None
+    at_ms: int
+
+
+OnEnd = Callable[[Ended], None]
+
+
+class Sessions:
+    """All sessions of the server.
+
+    Invariant: a user has at most one RemoteAssistant session, and his agent is remotely logged on
+    exactly while it lives (or, after its end during a contact, until the limit).
+    """
+
+    def __init__(
+        self,
+        center: ContactCenter,
+        accounts: Accounts,
+        settings: SimulatorSettings,
+        new_secret: Callable[[], str],
+    ) -> None:
+        self._center = center
+        self._accounts = accounts
+        self._settings = settings
+        self._new_secret = new_secret
+        self._live: dict[str, Session] = {}
+        self._of_user: dict[int, list[Session]] = {}
+        self._ended: dict[str, Ended] = {}
+        self._last_end: dict[int, Ended] = {}
+        self.on_end: OnEnd = lambda _ended: None
+        """Told after a session ended."""
+        self.log_ons = 0
+        center.on_logged_off = self._agent_logged_off
+
+    def __iter__(self) -> Iterator[Session]:
+        """List the live sessions."""
+        return iter(list(self._live.values()))
+
+    def of_user(self, user_key: int) -> tuple[Session, ...]:
+        """List the live sessions of one user."""
+        return tuple(self._of_user.get(user_key, ()))
+
+    def get(self, secret: str) -> Session:
+        """Return a live session.
+
+        Raises:
+            Refused: ``SessionUnknown``.
+        """
+        session = self._live.get(secret)
+        if session is None:
+            raise Refused("SessionUnknown")
+        return session
+
+    def is_live(self, session: Session) -> bool:
+        """Tell whether the session has not ended."""
+        return session.secret in self._live
+
+    def last_end(self, user_key: int) -> Ended | None:
+        """Tell which session of the user ended last, within the last 24 h."""
+        return self._last_end.get(user_key)
+
+    def routing_table(self) -> dict[str, str]:
+        """Return user name → number for each agent whose calls leave the house."""
+        agents = self._center.directory.agents.values()
+        return {each.user_id: each.remote.number for each in agents if each.remote is not None}
+
+    # ---- log-on ----
+
+    def log_on(self, asked: LogOn) -> Session:
+        """Open a session; a RemoteAssistant's agent is logged on with it, unavailable.
+
+        Raises:
+            Refused: Each error of ``POST /oscce/v1/sessions``.
+        """
+        now_ms = self._center.now_ms
+        functions = self._center.functions
+        functions.need("AdministrationDatabase")
+        account = self._accounts.authenticate(asked.user_name, asked.password, asked.application, now_ms)
+        number = None
+        if asked.application == "RemoteAssistant":
+            functions.need("LocalRouting", "RemoteAgent")
+            number = normalise(asked.remote_number or "", self._settings)
+        replaced = self._replaced(account, asked)
+        if number is not None:
+            self.check_free(number, account)
+        session = self._open(account, asked)
+        if replaced is not None:
+            self._end(replaced, "TakenOver", asked.device_name, leave=False)
+        if number is not None:
+            self._agent_logs_on(account, number)
+        return session
+
+    def check_free(self, number: str, account: Account) -> None:
+        """Go on only when no other agent's calls go to *number*.
+
+        Raises:
+            Refused: ``NumberInUse``.
+        """
+        for agent in self._center.directory.agents.values():
+            if agent.remote is not None and agent.remote.number == number and agent.key != account.agent_key:
+                raise Refused("NumberInUse")
+
+    def remote_number(self, session: Session) -> str | None:
+        """Return the number in effect of a RemoteAssistant session."""
+        agent = self.agent_of(session)
+        return agent.remote.number if session.remote and agent is not None and agent.remote else None
+
+    def agent_of(self, session: Session) -> Agent | None:
+        """Return the agent that the session's user is."""
+        key = session.account.agent_key
+        return None if key is None else self._center.directory.agents.get(key)
+
+    # ---- life ----
+
+    def keep_alive(self, session: Session) -> int:
+        """Give the session a whole life again; returns its new end."""
+        session.expires_ms = self._center.now_ms + self._settings.session_life_s * 1000
+        return session.expires_ms
+
+    def attach(self, session: Session, link_id: str, alias: int) -> None:
+        """The session is on a link now; absent until a device is said to be present."""
+        self._count(session)
+        session.link_id, session.alias, session.ever_attached = link_id, alias, True
+        self.set_present(session, present=False)
+
+    def detach(self, session: Session) -> None:
+        """The session is on no link any more."""
+        self.set_present(session, present=False)
+        session.link_id, session.alias = None, 0
+
+    def set_present(self, session: Session, *, present: bool) -> None:
+        """A device of the session is connected, or is not."""
+        self._count(session)
+        session.present = present
+        if session.watched:
+            session.idle_ms = 0
+        agent = self.agent_of(session)
+        if session.remote and agent is not None and agent.remote is not None:
+            known = agent.remote
+            if known.present != session.watched:
+                absent_ms = None if session.watched else self._center.now_ms
+                told = replace(known, present=session.watched, absent_since_ms=absent_ms)
+                self._center.set_remote(agent, told, seen_by_all=True)
+
+    def advance(self) -> None:
+        """End what is due: expired, idle for too long, or never attached."""
+        now_ms = self._center.now_ms
+        for session in list(self._live.values()):
+            self._count(session)
+            unattached = not session.ever_attached and (
+                now_ms - session.since_ms >= self._settings.attach_within_s * 1000
+            )
+            if unattached or now_ms >= session.expires_ms or self._is_idle_too_long(session):
+                self.end(session, "Expired")
+        oldest = next(iter(self._ended.values()), None)
+        while oldest is not None and now_ms - oldest.at_ms >= REMEMBERED_MS:
+            self._forget_oldest()
+            oldest = next(iter(self._ended.values()), None)
+
+    # ---- end ----
+
+    def end(self, session: Session, reason: EndReason, by: str | None = None) -> Ended:
+        """End a session; a RemoteAssistant's agent is logged off, after his contact if he has one."""
+        return self._end(session, reason, by, leave=True)
+
+    def find_own(self, session: Session, public_id: str) -> Session | Ended:
+        """Return another session of the same user by its public id, live or ended.
+
+        Raises:
+            Refused: ``NotFound``.
+        """
+        for other in self.of_user(session.account.key):
+            if other.public_id == public_id:
+                return other
+        for ended in self._ended.values():
+            if ended.session.public_id == public_id and ended.session.account is session.account:
+                return ended
+        raise Refused("NotFound")
+
+    def find(self, secret: str) -> Session | Ended:
+        """Return a session by its secret, live or ended within 24 h.
+
+        Raises:
+            Refused: ``SessionUnknown``.
+        """
+        found = self._live.get(secret) or self._ended.get(secret)
+        if found is None:
+            raise Refused("SessionUnknown")
+        return found
+
+    def routing_of(self, ended: Ended) -> Json:
+        """Tell what is still routed for an ended session, as it stands now."""
+        agent = self.agent_of(ended.session)
+        if not ended.session.remote or ended.reason == "TakenOver":
+            return {"Routing": "None"}
+        if agent is not None and agent.remote is not None and agent.remote.routed_until_ms is not None:
+            until_ms = agent.remote.routed_until_ms + self._center.skew_ms
+            return {"Routing": "AfterContact", "RoutedUntil": until_ms}
+        return {"Routing": "Removed"}
+
+    def forget_all(self) -> None:
+        """Restart: no session was ever there; remote agents are logged off and their routing is removed."""
+        for agent in self._center.directory.agents.values():
+            if agent.remote is not None:
+                self._center.force_off(agent)
+        for each in (self._live, self._of_user, self._ended, self._last_end):
+            each.clear()
+
+    # ---- inside ----
+
+    def _open(self, account: Account, asked: LogOn) -> Session:
+        now_ms = self._center.now_ms
+        remote = asked.application == "RemoteAssistant"
+        settings = self._settings
+        agent = self._center.directory.agents[account.agent_key] if account.agent_key is not None else None
+        own = remote and agent is not None
+        session = Session(
+            self._new_secret(),
+            f"s{self._new_secret()[:12]}",
+            account,
+            asked.application,
+            asked.device_id,
+            asked.device_name,
+            now_ms,
+            now_ms + settings.session_life_s * 1000,
+            settings.idle_timeout_s if remote else settings.dashboard_idle_timeout_s,
+            OWN_RIGHTS if own else account.dashboard_rights,
+            self._center.directory.own(agent) if own and agent is not None else account.scope,
+            counted_ms=now_ms,
+        )
+        self._live[session.secret] = session
+        self._of_user.setdefault(account.key, []).append(session)
+        self.log_ons += 1
+        return session
+
+    def _replaced(self, account: Account, asked: LogOn) -> Session | None:
+        for old in self.of_user(account.key):
+            if old.application != asked.application:
+                continue
+            if old.device_id == asked.device_id:
+                return old
+            if old.remote:
+                if asked.takeover:
+                    return old
+                since_ms = old.since_ms + self._center.skew_ms
+                raise Refused("AlreadyLoggedOn", Where=old.device_name, Since=since_ms)
+        return None
+
+    def _agent_logs_on(self, account: Account, number: str) -> None:
+        agent = self._center.directory.agents[account.agent_key or 0]
+        remote = Remote(number, absent_since_ms=self._center.now_ms)
+        if agent.logged_on and agent.remote is not None and agent.remote.routed_until_ms is None:
+            self._center.set_remote(agent, remote, seen_by_all=True)
+        else:
+            self._center.log_on(agent, remote)
+
+    def _agent_logged_off(self, agent: Agent, by: By, by_name: str | None) -> None:
+        reason: EndReason = "LoggedOff" if by == "Self" else "LoggedOffBySupervisor"
+        account = self._accounts.by_agent(agent.key)
+        for session in self.of_user(account.key) if account is not None else ():
+            if session.remote:
+                self._end(session, reason, None if by == "Self" else by_name, leave=False)
+
+    def _end(self, session: Session, reason: EndReason, by: str | None, *, leave: bool) -> Ended:
+        ended = Ended(session, reason, by, self._center.now_ms)
+        if self._live.pop(session.secret, None) is None:
+            return self._ended.get(session.secret, ended)
+        self._of_user[session.account.key].remove(session)
+        if not self._of_user[session.account.key]:
+            del self._of_user[session.account.key]
+        self._ended[session.secret] = ended
+        self._last_end[session.account.key] = ended
+        if len(self._ended) > REMEMBERED_MOST:
+            self._forget_oldest()
+        agent = self.agent_of(session)
+        if leave and session.remote and agent is not None:
+            self._center.leave(agent, self._settings.after_contact_limit_s * 1000)
+        self.on_end(ended)
+        return ended
+
+    def _forget_oldest(self) -> None:
+        ended = self._ended.pop(next(iter(self._ended)))
+        if self._last_end.get(ended.session.account.key) is ended:
+            del self._last_end[ended.session.account.key]
+
+    def _count(self, session: Session) -> None:
+        now_ms = self._center.now_ms
+        agent = self.agent_of(session)
+        handling = session.remote and agent is not None and bool(agent.contacts)
+        if not session.watched and not handling:
+            session.idle_ms += now_ms - session.counted_ms
+        session.counted_ms = now_ms
+
+    def _is_idle_too_long(self, session: Session) -> bool:
+        return 0 < session.idle_timeout_s * 1000 <= session.idle_ms

@@ -1,0 +1,100 @@
+"""Which contact centre is simulated, by which policies?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ALL_FEATURES: Final = (
+    "Skills",
+    "RoutingParameters",
+    "PostProcessing.Start",
+    "PostProcessing.Extend",
+    "PostProcessing.Finish",
+    "PostProcessing.SetAuto",
+    "RemoteAgent",
+    "LinkFencing",
+    "RequestKeys",
+)
+"""Everything that the page names."""
+
+KEEP_ALIVE_S = 20
+"""As the link's first message says; a link silent for three times as long is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """Everything that can be chosen. The same seed and settings make the same centre."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: any free port."""
+    control_port: int = 0
+    """The control door, on the loopback interface only."""
+    tls: bool = False
+    """Self-signed."""
+
+    agents: int = 200
+    queues: int = 20
+    groups: int = 0
+    """0: one for every 25 agents."""
+    users: int = 10
+    """Dashboard users; the first sees everything, the others the teams of a slice."""
+    seed: int = 1
+    password: str = "demo"  # noqa: S105 - a simulated account's
+    locale_zone: str = "Europe/Berlin"
+    """Its midnight resets the cumulative counters."""
+
+    scale: float = 1.0
+    """How much faster than ours the centre's time runs."""
+    interval_s: float = 1.0
+    """How often realtime elements are read, in the transport's time."""
+    on_change: bool = False
+    """Read as soon as something changed (every 50 ms) instead."""
+    events_per_s: float | None = None
+    """Drive about so many element changes a second in the whole centre; None: as contacts come."""
+    start_paused: bool = False
+    """Nothing happens by itself until resumed."""
+
+    extensions_version: str = "V2R1"
+    contact_center_version: str = "V8R2"
+    features: tuple[str, ...] = ALL_FEATURES
+
+    session_life_s: int = 8 * 3600
+    idle_timeout_s: int = 900
+    """Of RemoteAssistant sessions, 1..3600."""
+    dashboard_idle_timeout_s: int = 0
+    """0: never."""
+    attach_within_s: int = 120
+    after_contact_limit_s: int = 600
+    """So long may a number stay routed after its session ended during a contact."""
+    log_on_budget_per_s: float = 200.0
+    """Log-ons beyond it are refused with 503."""
+    lock_out_tries: int = 5
+    lock_out_s: int = 60
+
+    country_code: str = "49"
+    """National numbers (0…) are numbers of this country."""
+    allowed_prefixes: tuple[str, ...] = ("+49", "+43", "+41", "+44", "+33", "+31", "+39", "+34", "+48", "+1")
+    barred_prefixes: tuple[str, ...] = ("+49900", "+49137", "+49180", "+49118", "+1900", "+44909")
+
+    link_buffer_bytes: int = 8 * 1024 * 1024
+    """A link that lets more than this wait is closed as too slow."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no centre can be.
+
+        Raises:
+            ValueError: A number is out of its bounds.
+        """
+        if self.agents < 1 or self.queues < 1 or self.users < 1 or self.groups < 0:
+            raise ValueError("a contact centre has at least one agent, one queue and one user")
+        if not 1 <= self.idle_timeout_s <= 3600:
+            raise ValueError("the idle timeout of a RemoteAssistant session is 1..3600 s")
+        if self.interval_s <= 0 or self.scale <= 0:
+            raise ValueError("interval and scale are above 0")
+
+    @property
+    def group_count(self) -> int:
+        """How many groups there are."""
+        return self.groups or max(1, self.agents // 25)

@@ -1,0 +1,324 @@
+"""Which message goes to which link, and in which order? The server without its sockets.
+
+Everything here happens at once, without waiting: between deciding and sending nothing can come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.simulator.accounts import Accounts
+from gateway.simulator.changes import Changes, Kind
+from gateway.simulator.contact_center import ContactCenter
+from gateway.simulator.errors import Refused
+from gateway.simulator.frames import message
+from gateway.simulator.links import Links
+from gateway.simulator.model import Json
+from gateway.simulator.reading import Publication, Reading
+from gateway.simulator.sessions import Ended, Session, Sessions
+from gateway.simulator.settings import KEEP_ALIVE_S, SimulatorSettings
+from gateway.simulator.subscriptions import Subscriptions, attached_json
+
+LINGER_MS = 5000
+"""So long does a link stay after its last session: a take-over may follow."""
+NORMAL, REPLACED = 1000, 4409
+
+HELD_BACK: Final[dict[str, tuple[Kind, ...]]] = {
+    "RealTime": (Kind.USER, Kind.QUEUE, Kind.GROUP, Kind.AGGREGATE),
+    "Historical": (Kind.QUEUE_CUMULATIVE, Kind.USER_CUMULATIVE),
+}
+"""Function → the kinds that are not told while it is down."""
+
+
+class Outlet(Protocol):
+    """The way out to one peer. Never blocks; what is slow is its own business."""
+
+    def send(self, frames: bytes) -> None:
+        """Send whole frames, in order."""
+
+    def close(self, code: int) -> None:
+        """Say good-bye after what was sent."""
+
+    def abort(self) -> None:
+        """Cut the line."""
+
+
+class Link:
+    """One link of one user, from its admission to its end."""
+
+    def __init__(self, link_id: str, session: Session) -> None:
+        self.link_id = link_id
+        self.account = session.account
+        self.opened_by = session
+        self.subscriptions = Subscriptions()
+        self.outlet: Outlet | None = None
+        self.replaced_by: int | None = None
+        self.linger_until_ms: int | None = None
+
+    def send(self, *frames: bytes) -> None:
+        """Send frames in order; before the link is open there is nothing to send."""
+        if frames and self.outlet is not None:
+            self.outlet.send(frames[0] if len(frames) == 1 else b"".join(frames))
+
+
+class Switchboard:
+    """All present links, and what they are told.
+
+    Invariants: events that carry a request's effect are sent before its response; one reading goes to
+    all links with the same time and the same bytes; a replaced link is sent nothing but its replacement.
+    """
+
+    def __init__(
+        self,
+        settings: SimulatorSettings,
+        center: ContactCenter,
+        accounts: Accounts,
+        sessions: Sessions,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.center = center
+        self.accounts = accounts
+        self.sessions = sessions
+        self.links = Links(fencing="LinkFencing" in settings.features)
+        self.open_links: dict[str, Link] = {}
+        self.published_changes = 0
+        """Element changes read so far."""
+        self._new_id = new_id
+        self._ended: list[Ended] = []
+        self._last_reading: Reading | None = None
+        sessions.on_end = self._ended.append
+
+    # ---- a link's life ----
+
+    def admit(self, session: Session, token: int | None, holder: str | None) -> Link:
+        """Let a new link be the user's; the old one is replaced in the same breath.
+
+        Raises:
+            Refused: ``FunctionUnavailable``, ``BadRequest``, ``LinkStale``.
+        """
+        self.center.functions.need("RealTime")
+        link = Link(self._new_id(), session)
+        account = session.account
+        old = self.links.admit(
+            account.key, account.user_name, link.link_id, token, holder, self.center.now_ms
+        )
+        self.open_links[link.link_id] = link
+        if old is not None:
+            self._replace(old, token or 0)
+        return link
+
+    def opened(self, link: Link, outlet: Outlet) -> None:
+        """The socket stands: greet, unless the link was replaced meanwhile."""
+        link.outlet = outlet
+        if link.replaced_by is not None:
+            self._say_replaced(link, link.replaced_by)
+            return
+        session = link.opened_by
+        if not self.sessions.is_live(session):
+            outlet.close(NORMAL)
+            return
+        attached = self._attach(link, session)
+        greeting: Json = {
+            "Type": "LinkOpened",
+            "LinkID": link.link_id,
+            "Time": self.center.wall_ms,
+            "KeepAlive": KEEP_ALIVE_S,
+            "User": link.account.as_json(),
+            "Session": attached,
+        }
+        last_end = self.sessions.last_end(link.account.key)
+        if last_end is not None:
+            greeting["LastEnd"] = self._last_end(last_end)
+        link.send(message(greeting), *(message(each) for each in self.center.functions.messages()))
+
+    def closed(self, link: Link) -> None:
+        """The socket is gone: its sessions are absent and on no link."""
+        self.open_links.pop(link.link_id, None)
+        self.links.closed(link.account.key, link.link_id, self.center.now_ms)
+        self._detach_all(link)
+
+    def is_present(self, link: Link) -> bool:
+        """Tell whether requests on *link* are still executed."""
+        return link.replaced_by is None and link.link_id in self.open_links
+
+    def of_user(self, user_key: int) -> Link | None:
+        """Return the present link of a user."""
+        link_id = self.links.present(user_key)
+        return None if link_id is None else self.open_links.get(link_id)
+
+    def outbid(self, user_key: int, token: int | None = None) -> int:
+        """Act as if another holder had opened a link with a higher token; returns that token."""
+        highest, old = self.links.outbid(user_key, token)
+        if old is not None:
+            self._replace(old, highest)
+        return highest
+
+    # ---- sessions on links ----
+
+    def attach(self, link: Link, session: Session) -> Json:
+        """Attach a session to its user's link; what that lets be seen precedes the answer.
+
+        Raises:
+            Refused: ``Forbidden`` for another user's session.
+        """
+        if session.account is not link.account:
+            raise Refused("Forbidden")
+        for alias, attached in link.subscriptions.sessions.items():
+            if attached is session:
+                return attached_json(session, alias, session.account.agent_key)
+        return self._attach(link, session)
+
+    def detach(self, link: Link, alias: int) -> None:
+        """Take a session off the link without ending it."""
+        session = link.subscriptions.sessions.pop(alias)
+        self.sessions.detach(session)
+        self._rescoped(link)
+
+    def rescope(self, link: Link, elements: list[Json]) -> None:
+        """Tell of changed scopes: *elements* and every object gained, then whole sets."""
+        subscriptions = link.subscriptions
+        gained = subscriptions.union().keys - subscriptions.scope.keys
+        added: list[Json] = [
+            {
+                "ObjectType": kind,
+                "Key": key,
+                "Change": "Added",
+                "Object": self.center.directory.object_json(key),
+            }
+            for key in sorted(gained)
+            if (kind := self.center.directory.kind_of(key)) is not None
+        ]
+        link.send(
+            *subscriptions.administration([*elements, *added], self.center.wall_ms),
+            *subscriptions.rescope(self.reading()),
+        )
+
+    def flush_ended(self) -> None:
+        """Tell links of the sessions that ended."""
+        ended, self._ended[:] = list(self._ended), []
+        for each in ended:
+            self._tell_end(each)
+            user_key = each.session.account.key
+            if not self.sessions.of_user(user_key):
+                self.links.forget_token(user_key)
+
+    # ---- events ----
+
+    def reading(self) -> Reading:
+        """Return the values now; the last reading as long as it holds."""
+        if self._last_reading is None or not self._last_reading.holds():
+            self._last_reading = Reading(self.center)
+        return self._last_reading
+
+    def publish(self) -> None:
+        """Send what changed since the last reading to all links that may see it."""
+        changes, self.center.changes = self.center.changes, Changes()
+        if not changes:
+            return
+        self._hold_back(changes)
+        self.published_changes += len(changes)
+        publication = Publication(self.reading(), changes)
+        for link in list(self.open_links.values()):
+            link.send(*link.subscriptions.changed(publication, changes))
+
+    def with_effects(self, link: Link, act: Callable[[], Json]) -> Json:
+        """Let *act* change the centre, and send what it changed to *link* before its answer is given.
+
+        The other links get it with the next reading.
+        """
+        outer, self.center.changes = self.center.changes, Changes()
+        try:
+            return act()
+        finally:
+            effect, self.center.changes = self.center.changes, outer
+            outer.merge(effect)
+            if effect:
+                self._hold_back(effect)
+                link.send(*link.subscriptions.changed(Publication(self.reading(), effect), effect))
+            self.flush_ended()
+
+    def broadcast(self, content: Json) -> None:
+        """Send one message to every link."""
+        frame = message(content)
+        for link in list(self.open_links.values()):
+            link.send(frame)
+
+    def turn(self, now_ms: int) -> None:
+        """Let time pass: the centre, sessions that are due, links that linger. Nothing is published."""
+        self.center.advance(now_ms)
+        self.sessions.advance()
+        self.flush_ended()
+        for link in list(self.open_links.values()):
+            if link.linger_until_ms is not None and now_ms >= link.linger_until_ms:
+                self._say_good_bye(link)
+
+    # ---- inside ----
+
+    def _attach(self, link: Link, session: Session) -> Json:
+        own = session.account.agent_key
+        alias = link.subscriptions.attach(session, own)
+        link.linger_until_ms = None
+        self.sessions.attach(session, link.link_id, alias)
+        self.rescope(link, [])
+        return attached_json(session, alias, own)
+
+    def _tell_end(self, ended: Ended) -> None:
+        session = ended.session
+        link = None if session.link_id is None else self.open_links.get(session.link_id)
+        if link is None:
+            return
+        told: Json = {"Type": "SessionEnded", "Session": session.alias, "Reason": ended.reason}
+        if ended.by is not None:
+            told["By"] = ended.by
+        link.send(message(told))
+        link.subscriptions.sessions.pop(session.alias, None)
+        session.link_id, session.present = None, False
+        self._rescoped(link)
+
+    def _rescoped(self, link: Link) -> None:
+        link.send(*link.subscriptions.rescope(self.reading()))
+        if not link.subscriptions.sessions:
+            link.linger_until_ms = self.center.now_ms + LINGER_MS
+
+    def _replace(self, link_id: str, token: int) -> None:
+        link = self.open_links.pop(link_id, None)
+        if link is None:
+            return
+        self._detach_all(link)
+        link.replaced_by = token
+        if link.outlet is not None:
+            self._say_replaced(link, token)
+
+    def _say_replaced(self, link: Link, token: int) -> None:
+        link.send(message({"Type": "LinkReplaced", "Token": token}))
+        if link.outlet is not None:
+            link.outlet.close(REPLACED)
+
+    def _say_good_bye(self, link: Link) -> None:
+        self.closed(link)
+        if link.outlet is not None:
+            link.outlet.close(NORMAL)
+
+    def _detach_all(self, link: Link) -> None:
+        for session in link.subscriptions.sessions.values():
+            if session.link_id == link.link_id:
+                self.sessions.detach(session)
+        link.subscriptions.sessions.clear()
+        link.subscriptions.queries.clear()
+
+    def _last_end(self, ended: Ended) -> Json:
+        told: Json = {"Reason": ended.reason, "Time": ended.at_ms + self.center.skew_ms}
+        if ended.by is not None:
+            told["By"] = ended.by
+        return told
+
+    def _hold_back(self, changes: Changes) -> None:
+        """What a function that is down would tell waits until it is up."""
+        functions = self.center.functions
+        for name, kinds in HELD_BACK.items():
+            if functions.is_down(name):
+                for kind in kinds:
+                    self.center.changes.add(kind, changes.keys[kind])
+                    changes.keys[kind] = set()
