@@ -20,6 +20,7 @@ _Name = Annotated[str, Strict(), Field(min_length=1, max_length=256)]
 _Word = Annotated[str, Strict(), Field(min_length=1, max_length=64)]
 _Id = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
 _Count = Annotated[int, Strict(), Field(ge=0, le=INT_MAX)]
+_Password = Annotated[str, Strict(), Field(max_length=1024, json_schema_extra={"writeOnly": True})]
 
 
 # ---- phone → gateway ----
@@ -53,7 +54,7 @@ class LogOnBody:
     site: _Word
     application: Application
     user_name: _Name
-    password: Annotated[str, Strict(), Field(max_length=1024)]
+    password: _Password
     device: DeviceBody
     remote_number: Annotated[str, Strict(), Field(max_length=64)] | None = None
     takeover: Annotated[bool, Strict()] = False

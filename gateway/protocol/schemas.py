@@ -1,0 +1,107 @@
+"""What are frames, resources and bodies as JSON Schemas (draft 2020-12)?
+
+Made from the types, so that what is published is what is checked. Resources say of each field
+how it may be handled (`x-privacy`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, get_args, get_type_hints
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from gateway.domain.resources import RESOURCES, Privacy
+from gateway.protocol import frames
+
+API_VERSION: Final = "1.0.0"
+"""Version of the protocol; the package has its own."""
+
+Schema = dict[str, Any]
+"""A JSON Schema, or a part of a document made of them."""
+
+CLIENT_FRAMES: Final[tuple[type[Any], ...]] = get_args(frames.ClientFrame)
+GATEWAY_FRAMES: Final[tuple[type[Any], ...]] = get_args(frames.GatewayFrame)
+
+
+def frame_schemas() -> dict[str, Schema]:
+    """Return the schemas of all frames and resources, and of their parts, by name."""
+    found = schemas_of((*CLIENT_FRAMES, *GATEWAY_FRAMES, *RESOURCES.values()))
+    for verb in ("put", "patch"):
+        found["Changes"]["properties"][verb] = _by_key()
+    commands = [ref(of.__name__) for of in frames.COMMANDS.values()]
+    found["CommandFrame"]["properties"]["command"] = {"oneOf": commands}
+    return found
+
+
+def schemas_of(types: Iterable[type[Any]]) -> dict[str, Schema]:
+    """Return the schemas of dataclasses and of their parts by name; references lead to components."""
+    wanted = tuple(dict.fromkeys(types))
+    _, made = TypeAdapter.json_schemas(
+        [(of.__name__, "validation", TypeAdapter(of)) for of in wanted],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_WithoutDefaults,
+    )
+    schemas: dict[str, Schema] = made["$defs"]
+    for part in {part for of in wanted for part in _dataclasses(of)}:
+        _mark(schemas[part.__name__], part)
+    return schemas
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to the component *name*."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _by_key() -> Schema:
+    """Return the schema of resources by key; a later gateway may send keys that are not listed."""
+    patterns = {
+        f"^{prefix}:[0-9]+$" if prefix in _HAVE_IDS else f"^{prefix}$": ref(of.__name__)
+        for prefix, of in RESOURCES.items()
+    }
+    return {"type": "object", "patternProperties": patterns, "additionalProperties": {"type": "object"}}
+
+
+_HAVE_IDS: Final = frozenset({"agent", "queue", "group", "aggregate"})
+
+
+class _WithoutDefaults(GenerateJsonSchema):
+    """Leaves out titles that repeat names, and defaults: absent means null, whatever Python calls it."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's signature
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def _mark(schema: Schema, of: type[Any]) -> None:
+    """Add which members are always there, and how each may be handled."""
+    required = [field.name for field in dataclasses.fields(of) if _is_required(field)]
+    if required:
+        schema["required"] = required
+    for field in dataclasses.fields(of):
+        privacy = field.metadata.get("privacy")
+        if isinstance(privacy, Privacy):
+            schema["properties"][field.name]["x-privacy"] = privacy.value
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return False
+    return (
+        field.default is dataclasses.MISSING or bool(field.default) or frames.ALWAYS_WRITTEN in field.metadata
+    )
+
+
+def _dataclasses(hint: object) -> Iterator[type[Any]]:
+    """Give the dataclasses that *hint* consists of, itself and the parts of parts included."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        yield hint
+        for inner in get_type_hints(hint).values():
+            yield from _dataclasses(inner)
+    for inner in get_args(hint):
+        yield from _dataclasses(inner)
