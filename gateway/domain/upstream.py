@@ -118,7 +118,7 @@ class Source(enum.StrEnum):
     CONFIGURATION = "configuration"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Part:
     """One piece of one resource, as one server message carried it.
 

@@ -1,1 +1,4 @@
-"""How an OSCC-E Server is spoken to."""
+"""How an OSCC-E Server is spoken to.
+
+``wire*.py`` alone know the server's names; ``link.py`` and ``client.py`` alone do I/O.
+"""

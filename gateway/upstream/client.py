@@ -1,0 +1,337 @@
+"""How does the gateway come through the doors of one OSCC-E Server?
+
+The HTTPS doors (which server, log on and off, sessions) and the opening of links.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import SessionId, SessionSecret, UserId
+from gateway.domain.upstream import (
+    About,
+    Feature,
+    LinkClosed,
+    LoggedOff,
+    LoggedOn,
+    LogOn,
+    SessionInfo,
+)
+from gateway.runtime.ports import Clock
+from gateway.upstream import wire_http
+from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_pool import PartPool
+
+T = TypeVar("T")
+
+SUBPROTOCOL: Final = "oscce.link.v1"
+MESSAGE_BYTES: Final = 8 * 2**20
+"""The largest message of a link."""
+BODY_BYTES: Final = 2**20
+"""The largest HTTP body; a user has few sessions."""
+DOORS: Final = 32
+"""HTTP requests under way at once; more wait within their deadline."""
+ABOUT_S: Final = 60.0
+"""How long the answer to "which server is this" holds."""
+ABOUT_FAILED_S: Final = 1.0
+"""How long its failure holds: whoever waited for the same answer shares it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long may what take? Seconds."""
+
+    answer_s: float = 10.0
+    """One HTTP request."""
+    open_s: float = 10.0
+    """The upgrade to a link."""
+    request_s: float = 5.0
+    """One request on a link."""
+    close_s: float = 1.0
+    """The closing handshake of a link."""
+
+
+def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return TLS that verifies the server: by *ca_file* when given, else by the system's authorities."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class OsccServer:
+    """One organisation's OSCC-E Server: the ports Upstream and Authority.
+
+    Invariant: no request outlives its deadline; neither texts nor causes of its errors hold
+    passwords, SessionIDs or numbers. Made inside a running loop; ``async with`` closes it.
+
+    Args:
+        site: The site of its users.
+        base_url: ``https://host:port``, with or without a path.
+        clock: The only time.
+        tls: Verifies the server; None means the system's authorities.
+        deadlines: Bounds of every wait.
+        pool: Shared by all links; its counters say how much was shared.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        base_url: str,
+        clock: Clock,
+        *,
+        tls: ssl.SSLContext | None = None,
+        deadlines: Deadlines | None = None,
+        pool: PartPool | None = None,
+    ) -> None:
+        self.pool = pool or PartPool()
+        self._site = site
+        self._root = base_url.rstrip("/") + "/oscce/v1/"
+        self._clock = clock
+        self._deadlines = deadlines or Deadlines()
+        self._http = _session(tls, most=DOORS)
+        # links are bounded by the users of the node, not by the connector
+        self._links = _session(tls, most=0)
+        self._asking = asyncio.Lock()
+        self._about: tuple[float, About | GatewayError] | None = None
+
+    async def __aenter__(self) -> OsccServer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.close()
+        await self._links.close()
+
+    # ---- Upstream ----
+
+    async def about(self) -> About:
+        """Tell which server this is; asked anew after a minute, and after a link was lost.
+
+        Raises:
+            GatewayError: ``upstream_version_unsupported`` or ``upstream_unavailable``.
+        """
+        async with self._asking:
+            if self._about is None or self._clock.now() >= self._about[0]:
+                self._about = await self._ask_about()
+            known = self._about[1]
+        if isinstance(known, GatewayError):
+            raise GatewayError(known.code, known.message)
+        return known
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
+        """Open the user's link by any of his live sessions; the first event is ``Opened``.
+
+        Raises:
+            LinkClosed: ``session_unknown``, ``stale`` (with the token), ``unavailable``,
+                ``version_unsupported``.
+        """
+        try:
+            about = await self.about()
+        except GatewayError as error:
+            unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
+            raise LinkClosed("version_unsupported" if unsupported else "unavailable") from None
+        headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": holder}
+        socket = await self._upgrade(headers)
+        return OsccLink(
+            socket,
+            Terms(
+                user=user,
+                pool=self.pool,
+                clock=self._clock,
+                keys=Feature.REQUEST_KEYS in about.features,
+                request_s=self._deadlines.request_s,
+                close_s=self._deadlines.close_s,
+                left=self._forget,
+            ),
+        )
+
+    # ---- Authority ----
+
+    async def log_on(self, credentials: LogOn) -> LoggedOn:
+        """Open a session.
+
+        Raises:
+            GatewayError: As the port says.
+        """
+        await self.about()
+        body = await self._call("POST", "sessions", body=wire_http.log_on_body(credentials))
+        return _readable(lambda: wire_http.logged_on(body, self._site))
+
+    async def log_off(self, secret: SessionSecret) -> LoggedOff:
+        """End the session. An ended or unknown one counts as removed."""
+        try:
+            body = await self._call("DELETE", "sessions/current", secret)
+        except GatewayError as error:
+            if error.code is ErrorCode.SESSION_ENDED:
+                return LoggedOff("removed", None)
+            raise
+        return _readable(lambda: wire_http.logged_off(body))
+
+    async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
+        """List the sessions of the user."""
+        body = await self._call("GET", "sessions", secret)
+        return _readable(lambda: wire_http.sessions(body))
+
+    async def end(self, secret: SessionSecret, session: SessionId) -> None:
+        """End another session of the same user. Raises ``not_found`` when it is none."""
+        missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
+        if session in {"", ".", "..", "current"}:
+            raise missing
+        try:
+            await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
+        except _Refused as refused:
+            # another user's session is none, and does not become known this way
+            if refused.status in {403, 404}:
+                raise missing from None
+            raise wire_http.refused(refused.status, refused.body) from None
+
+    async def keep_alive(self, secret: SessionSecret) -> int:
+        """Ask for more life; returns the new end, ms since 1970."""
+        body = await self._call("POST", "sessions/current/keepalive", secret)
+        return _readable(lambda: wire_http.kept_alive(body))
+
+    # ---- inside ----
+
+    async def _ask_about(self) -> tuple[float, About | GatewayError]:
+        try:
+            body = await self._call("GET", "about")
+            about = _readable(lambda: wire_http.about(body))
+        except GatewayError as error:
+            unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
+            return self._clock.now() + ABOUT_FAILED_S, error if unsupported else wire_http.unavailable()
+        return self._clock.now() + ABOUT_S, about
+
+    def _forget(self) -> None:
+        self._about = None
+
+    async def _call(
+        self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
+    ) -> bytes:
+        """Return the body of a success.
+
+        Raises:
+            GatewayError: What the server refused, or ``upstream_unavailable``.
+        """
+        try:
+            return await self._send(method, path, secret, body=body)
+        except _Refused as refused:
+            raise wire_http.refused(refused.status, refused.body) from None
+
+    async def _send(
+        self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
+    ) -> bytes:
+        headers: dict[str, str] = {} if secret is None else {"OSCCE-Session": secret}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        url = URL(self._root + path, encoded=True)
+        try:
+            async with (
+                self._clock.timeout(self._deadlines.answer_s),
+                self._http.request(
+                    method, url, headers=headers, data=body, allow_redirects=False
+                ) as response,
+            ):
+                return await _body(response)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            raise wire_http.unavailable() from None
+
+    async def _upgrade(self, headers: dict[str, str]) -> aiohttp.ClientWebSocketResponse[bool]:
+        try:
+            async with self._clock.timeout(self._deadlines.open_s):
+                return await self._links.ws_connect(
+                    URL(self._root + "link", encoded=True),
+                    protocols=(SUBPROTOCOL,),
+                    headers=headers,
+                    autoping=False,
+                    compress=0,
+                    # aiohttp refuses what reaches its limit
+                    max_msg_size=MESSAGE_BYTES + 1,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=self._deadlines.close_s),
+                )
+        except _Refused as refused:
+            raise _closed(refused) from None
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            self._forget()
+            raise LinkClosed("unavailable") from None
+
+
+class _Refused(Exception):  # noqa: N818 - names what happened
+    """The server answered with anything but success."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+def _closed(refused: _Refused) -> LinkClosed:
+    match refused.status:
+        case 401:
+            return LinkClosed("session_unknown")
+        case 409:
+            return LinkClosed("stale", token=wire_http.stale_token(refused.body))
+        case _:
+            return LinkClosed("unavailable")
+
+
+def _readable(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except WireError:
+        raise wire_http.unavailable() from None
+
+
+def _session(tls: ssl.SSLContext | None, *, most: int) -> aiohttp.ClientSession:
+    redirects = aiohttp.TraceConfig()
+    redirects.on_request_redirect.append(_refuse_redirect)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=most, ssl=tls or True),
+        # one user's cookies are nobody else's
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},
+        raise_for_status=_refuse,
+        timeout=aiohttp.ClientTimeout(),
+        trace_configs=[redirects],
+    )
+
+
+async def _refuse(response: aiohttp.ClientResponse) -> None:
+    """Raise on anything but success, with the body, which ``ws_connect`` would lose."""
+    if response.status not in {101, 200, 201, 204}:
+        body = await _body(response)
+        response.close()
+        raise _Refused(response.status, body)
+
+
+async def _refuse_redirect(
+    _: aiohttp.ClientSession, __: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """Raise: secrets in headers are for this server alone."""
+    redirect.response.close()
+    raise _Refused(redirect.response.status, b"")
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise aiohttp.ClientPayloadError("the body is too big")
+    return bytes(body)

@@ -1,0 +1,223 @@
+"""How does one user's link to an OSCC-E Server carry events, requests and answers?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+import aiohttp
+from aiohttp import WSMsgType
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import UserId
+from gateway.domain.upstream import (
+    Attached,
+    DetachSession,
+    Execute,
+    LinkAnswer,
+    LinkClosed,
+    LinkEvent,
+    LinkReplaced,
+    LinkRequest,
+    Opened,
+    SessionEnded,
+)
+from gateway.runtime.ports import Clock
+from gateway.upstream.wire import LinkReader, Response
+from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.wire_requests import answer, render
+
+MOST_IN_FLIGHT: Final = 64
+"""Requests of one user that wait for their answers; one more is ``busy``."""
+NORMAL: Final = 1000
+PROTOCOL_ERROR: Final = 1002
+"""RFC 6455 §7.4.1. aiohttp itself closes with 1007 on invalid UTF-8 and with 1009 on a message too big."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a link is opened under.
+
+    Args:
+        user: Whose link it is.
+        pool: Shared by all links of the node to this server.
+        clock: Dates what is heard and bounds requests.
+        keys: Whether the server knows ``RequestKey``.
+        request_s: How long an answer may take.
+        close_s: How long the closing handshake may take.
+        left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
+    """
+
+    user: UserId
+    pool: PartPool
+    clock: Clock
+    keys: bool
+    request_s: float
+    close_s: float
+    left: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    request: LinkRequest
+    answer: asyncio.Future[LinkAnswer]
+
+
+class OsccLink:
+    """One open link; the port's contract is :class:`gateway.runtime.ports.Link`.
+
+    Invariant: ``Opened`` comes first; events and answers come in the order of the wire; nothing
+    comes after the link was replaced or said what cannot be read. It has no task of its own.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], terms: Terms) -> None:
+        self.heard_at = terms.clock.now()
+        self._socket = socket
+        self._terms = terms
+        self._reader = LinkReader(terms.user.site, terms.pool)
+        self._numbers = count(1)
+        self._pending: dict[int, _Pending] = {}
+        self._ready: deque[LinkEvent] = deque()
+        self._own_agents: dict[int, int] = {}
+        self._opened = False
+        self._replaced = False
+        self._closed = False
+
+    async def receive(self) -> LinkEvent | None:
+        """Return the next event; None when a message came that carries none.
+
+        Raises:
+            LinkClosed: ``lost``.
+        """
+        if self._ready:
+            return self._ready.popleft()
+        if self._replaced or self._closed:
+            raise await self._lost(NORMAL)
+        message = await self._socket.receive()
+        self.heard_at = self._terms.clock.now()
+        match message.type:
+            case WSMsgType.TEXT:
+                return await self._take(message.data)
+            case WSMsgType.PING:
+                await self._pong(message.data)
+            case WSMsgType.PONG:
+                pass
+            case WSMsgType.BINARY:
+                raise await self._lost(PROTOCOL_ERROR)
+            case _:
+                raise await self._lost(NORMAL)
+        return None
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
+
+        Raises:
+            GatewayError: The server refused it; ``busy`` with too many under way; when no answer
+                came in time ``upstream_timeout`` for a command, else ``upstream_unavailable``.
+            LinkClosed: The link went before the answer came.
+        """
+        if self._closed or self._replaced:
+            raise LinkClosed("lost")
+        if len(self._pending) >= MOST_IN_FLIGHT:
+            raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
+        number = next(self._numbers)
+        text = render(request, number, own_agents=self._own_agents, keys=self._terms.keys)
+        pending = _Pending(request, asyncio.get_running_loop().create_future())
+        self._pending[number] = pending
+        try:
+            async with self._terms.clock.timeout(self._terms.request_s):
+                await self._socket.send_str(text)
+                return await pending.answer
+        except TimeoutError:
+            raise _unanswered(request) from None
+        except (aiohttp.ClientError, OSError):
+            raise LinkClosed("lost") from None
+        finally:
+            del self._pending[number]
+
+    async def close(self) -> None:
+        """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
+        self._closed = True
+        await self._shut(NORMAL)
+
+    async def _take(self, text: str) -> LinkEvent | None:
+        try:
+            for said in self._reader.read(text, self.heard_at):
+                if isinstance(said, Response):
+                    self._settle(said)
+                else:
+                    self._note(said)
+                    self._ready.append(said)
+        except WireError:
+            self._ready.clear()
+            raise await self._lost(PROTOCOL_ERROR) from None
+        return self._ready.popleft() if self._ready else None
+
+    def _settle(self, response: Response) -> None:
+        pending = self._pending.get(response.request_id)
+        if pending is None or pending.answer.done():
+            return
+        try:
+            value = answer(pending.request, response.body, self._terms.pool)
+        except GatewayError as error:
+            pending.answer.set_exception(error)
+            return
+        match pending.request, value:
+            case _, Attached():
+                self._remember(value)
+            case DetachSession(alias), _:
+                self._own_agents.pop(alias, None)
+        pending.answer.set_result(value)
+
+    def _note(self, event: LinkEvent) -> None:
+        if isinstance(event, Opened) is self._opened:
+            raise WireError("a link opens once, before it says anything else")
+        match event:
+            case Opened():
+                if event.user.id != self._terms.user:
+                    raise WireError("the link is another user's")
+                self._opened = True
+                self._remember(event.attached)
+            case SessionEnded():
+                self._own_agents.pop(event.alias, None)
+            case LinkReplaced():
+                self._replaced = True
+
+    def _remember(self, attached: Attached) -> None:
+        if attached.own_agent is not None:
+            self._own_agents[attached.alias] = attached.own_agent
+
+    async def _pong(self, payload: bytes) -> None:
+        try:
+            await self._socket.pong(payload)
+        except (aiohttp.ClientError, OSError):
+            raise await self._lost(NORMAL) from None
+
+    async def _lost(self, code: int) -> LinkClosed:
+        if not self._closed:
+            self._closed = True
+            self._terms.left()
+        await self._shut(code)
+        return LinkClosed("lost")
+
+    async def _shut(self, code: int) -> None:
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(LinkClosed("lost"))
+        try:
+            async with self._terms.clock.timeout(self._terms.close_s):
+                await self._socket.close(code=code)
+        except TimeoutError:
+            # aiohttp has dropped the connection when it was interrupted
+            return
+
+
+def _unanswered(request: LinkRequest) -> GatewayError:
+    executing = isinstance(request, Execute)
+    code = ErrorCode.UPSTREAM_TIMEOUT if executing else ErrorCode.UPSTREAM_UNAVAILABLE
+    return GatewayError(code, "The OSCC-E Server did not answer in time.")

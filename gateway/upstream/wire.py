@@ -1,0 +1,256 @@
+"""What does the server say on a link?
+
+Together with the other ``wire_*`` modules this is the only code that knows the server's names.
+Pure: bytes and the time in, events and answers out; whatever cannot be read is a
+:class:`~gateway.upstream.wire_errors.WireError`, for to skip it would be to lose a change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import msgspec
+
+from gateway.domain.errors import EndReason
+from gateway.domain.model import SessionId, User, UserId
+from gateway.domain.resources import FunctionState, LastEnd
+from gateway.domain.upstream import (
+    Attached,
+    FunctionChanged,
+    LinkEvent,
+    LinkReplaced,
+    Opened,
+    Reading,
+    SessionEnded,
+    Source,
+)
+from gateway.upstream.wire_directory import Scoped, changes, display_name, rights, scope
+from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES
+from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_names import (
+    APPLICATIONS,
+    END_REASONS,
+    FUNCTION_STATES,
+    FUNCTIONS,
+    Count,
+    Element,
+    Key,
+    Millis,
+)
+from gateway.upstream.wire_pool import PartPool
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What msgspec raises on bytes that are not what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer; *body* is read by whoever knows what was asked."""
+
+    request_id: int
+    body: str | bytes
+
+
+Said = tuple[LinkEvent | Response, ...]
+"""What one message says, in order; nothing when it is none of the gateway's business."""
+
+
+# ---- messages ----
+
+
+class _Person(Element):
+    key: Key
+    id: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class AttachedSession(Element):
+    """A session as ``LinkOpened`` and ``AttachSession`` tell it."""
+
+    session: Count
+    id: str
+    application: str
+    rights: tuple[str, ...]
+    scope: Scoped
+    own_user_key: Key | None = None
+
+
+class _LastEnd(Element):
+    reason: str | None = None
+    by: str | None = None
+    time: Millis | None = None
+
+
+class _LinkOpened(Element, tag_field="Type", tag="LinkOpened"):
+    time: Millis
+    keep_alive: Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+    user: _Person
+    session: AttachedSession
+    last_end: _LastEnd | None = None
+
+
+class _Event(Element, tag_field="Type", tag="Event"):
+    query_id: Count
+    event_type: str
+    time: Millis
+    complete: bool = False
+    elements: tuple[msgspec.Raw, ...] = ()
+    removed: tuple[Key, ...] | None = None
+
+
+class _Response(Element, tag_field="Type", tag="Response"):
+    request_id: Count
+
+
+class _SessionEnded(Element, tag_field="Type", tag="SessionEnded"):
+    session: Count
+    reason: str
+    by: str | None = None
+
+
+class _ManagerStateChanged(Element, tag_field="Type", tag="ManagerStateChanged"):
+    function: str
+    state: str
+
+
+class _LinkReplaced(Element, tag_field="Type", tag="LinkReplaced"):
+    token: Count
+
+
+_Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced
+_decode: Final = msgspec.json.Decoder(_Message).decode
+_ADMINISTRATION: Final = EVENT_TYPES[None, Source.DIRECTORY]
+_TYPES: Final = frozenset(
+    {"LinkOpened", "Event", "Response", "SessionEnded", "ManagerStateChanged", "LinkReplaced"}
+)
+
+
+class _Typed(Element):
+    type: str
+
+
+_decode_type: Final = msgspec.json.Decoder(_Typed).decode
+
+
+class LinkReader:
+    """Reads the messages of one link.
+
+    Args:
+        site: The site of its users.
+        pool: Shared by all links of the node to this server.
+    """
+
+    __slots__ = ("_pool", "_routing", "_site")
+
+    def __init__(self, site: str, pool: PartPool) -> None:
+        self._site = site
+        self._pool = pool
+        self._routing: dict[str, FunctionState] = {}
+
+    def read(self, message: str | bytes, now: float) -> Said:
+        """Read one message, received at *now* (monotonic seconds).
+
+        Raises:
+            WireError: It cannot be read, or says what cannot be.
+        """
+        try:
+            return self._said(_decode(message), message, now)
+        except UNREADABLE as error:
+            if _is_foreign(message):
+                return ()
+            raise WireError(_place(error)) from None
+
+    def _said(self, told: _Message, message: str | bytes, now: float) -> Said:
+        match told:
+            case _Event():
+                return self._event(told, now)
+            case _Response():
+                return (Response(told.request_id, message),)
+            case _ManagerStateChanged():
+                return self._function(told)
+            case _SessionEnded():
+                return (SessionEnded(told.session, _end_reason(told.reason), told.by),)
+            case _LinkReplaced():
+                return (LinkReplaced(told.token),)
+            case _LinkOpened():
+                return (self._opened(told),)
+
+    def _event(self, told: _Event, now: float) -> Said:
+        shape = SHAPES.get(told.event_type)
+        if shape is None:
+            return changes(told.elements, self._pool) if told.event_type == _ADMINISTRATION else ()
+        parts = self._pool.parts(told.event_type, shape, told.time, told.elements, now)
+        removed = told.removed or ()
+        return (Reading(told.query_id, shape.kind, shape.source, told.time, told.complete, parts, removed),)
+
+    def _function(self, told: _ManagerStateChanged) -> Said:
+        function = FUNCTIONS.get(told.function)
+        if function is None:
+            return ()
+        state = FUNCTION_STATES.get(told.state, FunctionState.UNKNOWN)
+        if function == "routing":
+            self._routing[told.function] = state
+            state = routing_state(self._routing.get("LocalRouting"), self._routing.get("NetworkRouting"))
+        return (FunctionChanged(function, state),)
+
+    def _opened(self, told: _LinkOpened) -> Opened:
+        user = person(self._site, told.user.key, told.user.id, told.user.first_name, told.user.last_name)
+        last = told.last_end
+        end = None
+        if last is not None:
+            reason = None if last.reason is None else _end_reason(last.reason).value
+            end = LastEnd(reason, last.by, last.time)
+        return Opened(told.time, told.keep_alive, user, attached(told.session), end)
+
+
+def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
+    """Tell how routing does as a whole: the site's own decides, trouble of the network degrades it."""
+    if local is None:
+        return network or FunctionState.UNKNOWN
+    if local is FunctionState.UP and network in {FunctionState.DEGRADED, FunctionState.DOWN}:
+        return FunctionState.DEGRADED
+    return local
+
+
+def attached(told: AttachedSession) -> Attached:
+    """Map an attached session.
+
+    Raises:
+        WireError: It belongs to no application of ours.
+    """
+    application = APPLICATIONS.get(told.application)
+    if application is None:
+        raise WireError("the session belongs to an unknown application")
+    return Attached(
+        alias=told.session,
+        session=SessionId(told.id),
+        application=application,
+        rights=rights(told.rights),
+        scope=scope(told.scope),
+        own_agent=told.own_user_key,
+    )
+
+
+def person(site: str, key: int, id_: str | None, first: str | None, last: str | None) -> User:
+    """Map a user."""
+    login = id_ or str(key)
+    return User(UserId(site, key), login, display_name(first, last, login) or login)
+
+
+def _end_reason(name: str) -> EndReason:
+    return END_REASONS.get(name, EndReason.UNKNOWN)
+
+
+def _is_foreign(message: str | bytes) -> bool:
+    """Tell whether a message is a well-formed one of a type that stands on no page: it is ignored."""
+    try:
+        return _decode_type(message).type not in _TYPES
+    except UNREADABLE:
+        return False
+
+
+def _place(error: Exception) -> str:
+    """Tell what was wrong and where, without any value of the message."""
+    return str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__

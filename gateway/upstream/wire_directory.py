@@ -1,0 +1,325 @@
+"""Which objects and catalogues are there, and which of them changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from gateway.domain.model import Kind, Right, Scope
+from gateway.domain.resources import (
+    Agent,
+    Aggregate,
+    Group,
+    Queue,
+    Reason,
+    ReasonKind,
+    RoutingParameter,
+    Skill,
+)
+from gateway.domain.upstream import (
+    CatalogueChanged,
+    Directory,
+    LinkEvent,
+    ObjectChanged,
+    Part,
+    ScopeChanged,
+    Source,
+)
+from gateway.upstream.wire_agents import UserSkill, skills
+from gateway.upstream.wire_elements import Read, References, Shape
+from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_names import (
+    KINDS,
+    MEDIA,
+    RIGHTS,
+    Count,
+    Element,
+    Key,
+    ids,
+    is_reference,
+    own_name,
+    parameter,
+)
+from gateway.upstream.wire_pool import PartPool
+
+ElementT = TypeVar("ElementT", bound=Element)
+
+REASON_KINDS: Final[dict[str, ReasonKind]] = {
+    "UnavailableReason": "unavailable",
+    "WorkReason": "work",
+    "PostProcessingReason": "post_processing",
+    "WrapupReason": "wrapup",
+}
+CATALOGUES: Final = frozenset({"Skill", *REASON_KINDS, "RoutingParameter"})
+DIRECTORY_KINDS: Final = (*KINDS, "Skill", *REASON_KINDS, "RoutingParameter")
+"""All that can be queried."""
+
+
+# ---- objects ----
+
+
+class _User(Element):
+    key: Key
+    id: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    extension: str | None = None
+    group_keys: tuple[Key, ...] | None = None
+    queue_keys: tuple[Key, ...] | None = None
+    skills: tuple[UserSkill, ...] | None = None
+    version: Count | None = None
+
+
+def display_name(first: str | None, last: str | None, id_: str | None) -> str | None:
+    """Return how a person is called: by his names, or else by his ID."""
+    return " ".join(filter(None, (first, last))) or id_ or None
+
+
+def _user(told: _User) -> Part:
+    agent = Agent(
+        display_name=display_name(told.first_name, told.last_name, told.id),
+        extension=told.extension,
+        group_ids=ids(told.group_keys or ()),
+        queue_ids=ids(told.queue_keys or ()),
+        skills=skills(told.skills),
+        version=told.version,
+    )
+    return Part(Kind.AGENT, told.key, Source.DIRECTORY, agent)
+
+
+class _Queue(Element):
+    key: Key
+    name: str | None = None
+    media: str | None = None
+
+
+def _queue(told: _Queue) -> Part:
+    media = None if told.media is None else MEDIA.get(told.media, "unknown")
+    return Part(Kind.QUEUE, told.key, Source.DIRECTORY, Queue(name=told.name, media=media))
+
+
+class _Group(Element):
+    key: Key
+    name: str | None = None
+
+
+def _group(told: _Group) -> Part:
+    return Part(Kind.GROUP, told.key, Source.DIRECTORY, Group(name=told.name))
+
+
+class _Aggregate(Element):
+    key: Key
+    name: str | None = None
+    queue_keys: tuple[Key, ...] | None = None
+
+
+def _aggregate(told: _Aggregate) -> Part:
+    aggregate = Aggregate(name=told.name, queue_ids=ids(told.queue_keys or ()))
+    return Part(Kind.AGGREGATE, told.key, Source.DIRECTORY, aggregate)
+
+
+def _shape(kind: Kind, element: type[ElementT], part: Callable[[ElementT], Part]) -> Shape:
+    decode = msgspec.json.Decoder(element).decode
+    read: Read = lambda raw, _, __: part(decode(raw))  # noqa: E731 - its type is the interface
+    return Shape(kind, Source.DIRECTORY, False, read)
+
+
+_OBJECTS: Final[dict[str, Shape]] = {
+    "User": _shape(Kind.AGENT, _User, _user),
+    "Queue": _shape(Kind.QUEUE, _Queue, _queue),
+    "Group": _shape(Kind.GROUP, _Group, _group),
+    "Aggregate": _shape(Kind.AGGREGATE, _Aggregate, _aggregate),
+}
+
+
+# ---- catalogues ----
+
+
+class _Skill(Element):
+    key: Key
+    name: str = ""
+    level_min: Count | None = None
+    level_max: Count | None = None
+    preference_min: Count | None = None
+    preference_max: Count | None = None
+
+
+class _Reason(Element):
+    key: Key
+    name: str = ""
+    required_for: tuple[str, ...] | None = None
+
+
+class _RoutingParameter(Element):
+    name: str
+    applies_to: str
+    data_type: str
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    values: tuple[Any, ...] | None = None
+    unit: str | None = None
+    read_only: bool | None = None
+    default: Any = None
+
+
+class _Catalogues(Element):
+    skill: tuple[_Skill, ...] = ()
+    unavailable_reason: tuple[_Reason, ...] = ()
+    work_reason: tuple[_Reason, ...] = ()
+    post_processing_reason: tuple[_Reason, ...] = ()
+    wrapup_reason: tuple[_Reason, ...] = ()
+    routing_parameter: tuple[_RoutingParameter, ...] = ()
+    user: tuple[msgspec.Raw, ...] = ()
+    queue: tuple[msgspec.Raw, ...] = ()
+    group: tuple[msgspec.Raw, ...] = ()
+    aggregate: tuple[msgspec.Raw, ...] = ()
+
+
+class _Queried(Element):
+    objects: _Catalogues
+
+
+_decode_queried: Final = msgspec.json.Decoder(_Queried).decode
+
+
+def directory(body: str | bytes, pool: PartPool) -> Directory:
+    """Read the answer to ``QueryDirectory``; the pool learns which routing parameters are references."""
+    told = _decode_queried(body).objects
+    pool.refer(
+        References(
+            frozenset(each.name for each in told.routing_parameter if _refers(each, "Queue")),
+            frozenset(each.name for each in told.routing_parameter if _refers(each, "Group")),
+        )
+    )
+    raws = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
+    found = (_object(name, bytes(raw), pool) for name, listed in raws.items() for raw in listed)
+    return Directory(
+        parts=tuple(part for part in found if part is not None),
+        skills=tuple(_skill(each) for each in told.skill),
+        reasons=tuple(_reasons(told)),
+        parameters=tuple(_parameter(each) for each in told.routing_parameter),
+    )
+
+
+def _object(name: str, raw: bytes, pool: PartPool) -> Part | None:
+    return pool.part(name, _OBJECTS[name], raw)
+
+
+def _skill(told: _Skill) -> Skill:
+    return Skill(
+        skill_id=str(told.key),
+        name=told.name,
+        level_min=told.level_min,
+        level_max=told.level_max,
+        preference_min=told.preference_min,
+        preference_max=told.preference_max,
+    )
+
+
+def _reasons(told: _Catalogues) -> Iterator[Reason]:
+    kinds: tuple[tuple[ReasonKind, tuple[_Reason, ...]], ...] = (
+        ("unavailable", told.unavailable_reason),
+        ("work", told.work_reason),
+        ("post_processing", told.post_processing_reason),
+        ("wrapup", told.wrapup_reason),
+    )
+    for kind, reasons in kinds:
+        for each in reasons:
+            states = tuple(own_name(state) for state in each.required_for or ())
+            yield Reason(str(each.key), kind, each.name, states)
+
+
+def _refers(told: _RoutingParameter, applies_to: str) -> bool:
+    return told.applies_to == applies_to and is_reference(told.data_type)
+
+
+def _parameter(told: _RoutingParameter) -> RoutingParameter:
+    reference = is_reference(told.data_type)
+    values = None if told.values is None else [parameter(v, reference=reference) for v in told.values]
+    return RoutingParameter(
+        name=told.name,
+        applies_to=own_name(told.applies_to),
+        data_type=own_name(told.data_type),
+        min=told.min,
+        max=told.max,
+        step=told.step,
+        values=None if values is None else tuple(values),
+        unit=told.unit,
+        read_only=told.read_only,
+        default=parameter(told.default, reference=reference),
+    )
+
+
+# ---- changes ----
+
+
+class Scoped(Element):
+    """The objects that a session may see."""
+
+    users: tuple[Key, ...] = ()
+    queues: tuple[Key, ...] = ()
+    groups: tuple[Key, ...] = ()
+    aggregates: tuple[Key, ...] = ()
+
+
+def scope(told: Scoped) -> Scope:
+    """Map a scope."""
+    return Scope(
+        frozenset(told.users), frozenset(told.queues), frozenset(told.groups), frozenset(told.aggregates)
+    )
+
+
+def rights(told: tuple[str, ...]) -> frozenset[Right]:
+    """Map rights; a right that is not known gives none."""
+    return frozenset(RIGHTS[name] for name in told if name in RIGHTS)
+
+
+class _Change(Element):
+    object_type: str
+    key: Key | None = None
+    change: str | None = None
+    object: msgspec.Raw | None = None
+    session: Count | None = None
+    rights: tuple[str, ...] | None = None
+    scope: Scoped | None = None
+
+
+_decode_change: Final = msgspec.json.Decoder(_Change).decode
+_NULL: Final = b"null"
+
+
+def changes(raws: tuple[msgspec.Raw, ...], pool: PartPool) -> tuple[LinkEvent, ...]:
+    """Map the elements of one ``Administration`` event; the catalogues are told once however many changed."""
+    events: list[LinkEvent] = []
+    for raw in raws:
+        event = _change(_decode_change(raw), pool)
+        if event is not None and not (isinstance(event, CatalogueChanged) and event in events):
+            events.append(event)
+    return tuple(events)
+
+
+def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
+    if told.object_type == "Session":
+        return _rescoped(told)
+    if told.object_type in CATALOGUES:
+        return CatalogueChanged()
+    kind = KINDS.get(told.object_type)
+    if kind is None:
+        return None
+    if told.key is None:
+        raise WireError("an object changed that has no key")
+    if told.change == "Removed":
+        return ObjectChanged(kind, told.key, None)
+    raw = _NULL if told.object is None else bytes(told.object)
+    part = None if raw == _NULL else _object(told.object_type, raw, pool)
+    # when it is not said what the object is now, the directory has to be queried again
+    return CatalogueChanged() if part is None else ObjectChanged(kind, told.key, part)
+
+
+def _rescoped(told: _Change) -> ScopeChanged:
+    if told.session is None or told.rights is None or told.scope is None:
+        raise WireError("a session changed that has no alias, rights or scope")
+    return ScopeChanged(told.session, rights(told.rights), scope(told.scope))

@@ -1,0 +1,210 @@
+"""What do the server's HTTPS doors say, and how are they asked?
+
+Bodies are checked by pydantic; whatever is wrong with one is told without its values.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Device, SessionId, SessionSecret
+from gateway.domain.upstream import About, LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.upstream.wire import UNREADABLE, person
+from gateway.upstream.wire_errors import Refusal, WireError, refusal
+from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, server_name
+
+PROTOCOL: Final = 1
+OLDEST_EXTENSIONS: Final = (2, 1)
+OLDEST_CONTACT_CENTER: Final = (8, 2)
+
+_Key = Annotated[int, Field(ge=0, le=MOST)]
+_Secret = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,1024}$")]
+"""Travels in a header."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=server_name, extra="ignore", frozen=True, strict=True, hide_input_in_errors=True
+    )
+
+
+BodyT = TypeVar("BodyT", bound=_Body)
+
+
+class _About(_Body):
+    extensions_version: Any = None
+    contact_center_version: Any = None
+    protocol: Any = PROTOCOL
+    features: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class _User(_Body):
+    key: _Key
+    id: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class _LoggedOn(_Body):
+    session_id: _Secret
+    id: str
+    expires_at: _Key
+    idle_timeout: float
+    user: _User
+    remote_number: str | None = None
+
+
+class _LoggedOff(_Body):
+    routing: str
+    routed_until: _Key | None = None
+
+
+class _Device(_Body):
+    id: str = ""
+    name: str = ""
+
+
+class _Session(_Body):
+    id: str
+    application: str
+    device: _Device = _Device()
+    since: _Key
+    attached: bool
+
+
+class _Sessions(_Body):
+    sessions: list[_Session]
+
+
+class _KeptAlive(_Body):
+    expires_at: _Key
+
+
+class _Refusal(msgspec.Struct, rename="pascal"):
+    error: str
+
+
+def about(body: bytes) -> About:
+    """Read which server it is.
+
+    Raises:
+        GatewayError: ``upstream_version_unsupported``: it is too old, or does not say what it is.
+        WireError: This is no such server at all.
+    """
+    told = _read(_About, body)
+    extensions, center = _version(told.extensions_version), _version(told.contact_center_version)
+    if told.protocol != PROTOCOL or extensions < OLDEST_EXTENSIONS or center < OLDEST_CONTACT_CENTER:
+        raise GatewayError(
+            ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "The version of the OSCC-E Server is not supported."
+        )
+    features = frozenset(FEATURES[name] for name in told.features if name in FEATURES)
+    return About(told.extensions_version, told.contact_center_version, features)
+
+
+def _version(told: object) -> tuple[int, int]:
+    """Return ``VnRm`` as numbers, so that V10R0 is above V9R9; what cannot be read is below all."""
+    found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", told) if isinstance(told, str) else None
+    return (int(found[1]), int(found[2])) if found else (-1, -1)
+
+
+def log_on_body(credentials: LogOn) -> bytes:
+    """Write a log-on."""
+    fields: dict[str, Any] = {
+        "Application": APPLICATION_NAMES[credentials.application],
+        "UserName": credentials.user_name,
+        "Password": credentials.password,
+        "Device": {"ID": credentials.device.id, "Name": credentials.device.name},
+    }
+    if credentials.remote_number is not None:
+        fields["RemoteNumber"] = credentials.remote_number
+    if credentials.takeover:
+        fields["Takeover"] = True
+    return msgspec.json.encode(fields)
+
+
+def logged_on(body: bytes, site: str) -> LoggedOn:
+    """Read a new session."""
+    told = _read(_LoggedOn, body)
+    user = told.user
+    return LoggedOn(
+        secret=SessionSecret(told.session_id),
+        session=SessionId(told.id),
+        expires_at_ms=told.expires_at,
+        idle_timeout_s=round(told.idle_timeout),
+        user=person(site, user.key, user.id, user.first_name, user.last_name),
+        remote_number=told.remote_number,
+    )
+
+
+_ROUTINGS: Final[dict[str, Literal["removed", "none"]]] = {"Removed": "removed", "None": "none"}
+
+
+def logged_off(body: bytes) -> LoggedOff:
+    """Read what a session's end did to routing; a word that is not known confirms nothing."""
+    told = _read(_LoggedOff, body)
+    return LoggedOff(_ROUTINGS.get(told.routing, "after_contact"), told.routed_until)
+
+
+def sessions(body: bytes) -> tuple[SessionInfo, ...]:
+    """Read a user's sessions; those of applications that are not known are left out."""
+    return tuple(
+        SessionInfo(
+            session=SessionId(each.id),
+            application=APPLICATIONS[each.application],
+            device=Device(each.device.id, each.device.name),
+            since_ms=each.since,
+            attached=each.attached,
+        )
+        for each in _read(_Sessions, body).sessions
+        if each.application in APPLICATIONS
+    )
+
+
+def kept_alive(body: bytes) -> int:
+    """Read until when a session lives now, ms since 1970."""
+    return _read(_KeptAlive, body).expires_at
+
+
+def refused(status: int, body: bytes) -> GatewayError:
+    """Tell what a response that is no success means.
+
+    Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``.
+    """
+    try:
+        name = msgspec.json.decode(body, type=_Refusal).error
+        details = msgspec.json.decode(body, type=Refusal)
+    except UNREADABLE:
+        return unavailable()
+    if status >= 500 and name not in {"FunctionUnavailable", "Busy"}:
+        return unavailable()
+    return refusal(name, details)
+
+
+def stale_token(body: bytes) -> int | None:
+    """Read the highest token from the refusal of a link."""
+    try:
+        return msgspec.json.decode(body, type=_Stale).token
+    except UNREADABLE:
+        return None
+
+
+class _Stale(msgspec.Struct, rename="pascal"):
+    token: Annotated[int, msgspec.Meta(ge=0, le=MOST)] | None = None
+
+
+def unavailable() -> GatewayError:
+    """Tell that no answer came that could be used."""
+    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server does not answer.")
+
+
+def _read(model: type[BodyT], body: bytes) -> BodyT:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError:
+        # its text would show parts of the body
+        raise WireError(f"{model.__name__[1:]} cannot be read") from None

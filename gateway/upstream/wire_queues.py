@@ -1,0 +1,128 @@
+"""What does the server tell of a queue, a group or an aggregate?"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from gateway.domain.model import Kind
+from gateway.domain.resources import Aggregate, Group, Queue
+from gateway.domain.upstream import Part, Source
+from gateway.upstream.wire_names import Count, Element, Key, Millis, Seconds, since
+
+_LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
+    "Ok": "ok",
+    "Attention": "attention",
+    "Action": "action",
+}
+
+
+class QueueRealtime(Element):
+    """A queue as it is now."""
+
+    queue_key: Key
+    contacts: Count | None = None
+    oldest_contact_wait_time: Seconds | None = None
+    service_level: float | None = None
+    service_level_threshold: Seconds | None = None
+    service_level_formula: str | None = None
+    abandoned_rate: float | None = None
+    estimated_wait_time: Seconds | None = None
+    logged_on_users: Count | None = None
+    available_users: Count | None = None
+    handling_users: Count | None = None
+    post_processing_users: Count | None = None
+    unavailable_users: Count | None = None
+    work_users: Count | None = None
+    level: str | None = None
+
+
+def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
+    """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
+    queue = Queue(
+        contacts_waiting=told.contacts,
+        oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
+        service_level_pct=told.service_level,
+        service_level_threshold_s=told.service_level_threshold,
+        service_level_formula=told.service_level_formula,
+        abandoned_rate_pct=told.abandoned_rate,
+        estimated_wait_s=told.estimated_wait_time,
+        agents_logged_on=told.logged_on_users,
+        agents_available=told.available_users,
+        agents_handling=told.handling_users,
+        agents_post_processing=told.post_processing_users,
+        agents_unavailable=told.unavailable_users,
+        agents_work=told.work_users,
+        level=None if told.level is None else _LEVELS.get(told.level, "unknown"),
+    )
+    return Part(Kind.QUEUE, told.queue_key, Source.REALTIME, queue)
+
+
+class QueueCumulative(Element):
+    """A queue's figures since the window began."""
+
+    queue_key: Key
+    window_start: Millis | None = None
+    received: Count | None = None
+    answered: Count | None = None
+    abandoned: Count | None = None
+    average_wait_time: Seconds | None = None
+    maximum_wait_time: Seconds | None = None
+
+
+def queue_cumulative(told: QueueCumulative, _: int) -> Part:
+    """Map a queue's figures."""
+    queue = Queue(
+        window_start_ms=told.window_start,
+        received=told.received,
+        answered=told.answered,
+        abandoned=told.abandoned,
+        average_wait_s=told.average_wait_time,
+        maximum_wait_s=told.maximum_wait_time,
+    )
+    return Part(Kind.QUEUE, told.queue_key, Source.CUMULATIVE, queue)
+
+
+class GroupRealtime(Element):
+    """A group as it is now."""
+
+    group_key: Key
+    logged_on_users: Count | None = None
+    idle_users: Count | None = None
+    busy_users: Count | None = None
+    away_users: Count | None = None
+    handling_routed_users: Count | None = None
+    handling_direct_users: Count | None = None
+    calls_waiting: Count | None = None
+
+
+def group_realtime(told: GroupRealtime, _: int) -> Part:
+    """Map a group."""
+    group = Group(
+        users_logged_on=told.logged_on_users,
+        users_idle=told.idle_users,
+        users_busy=told.busy_users,
+        users_away=told.away_users,
+        users_handling_routed=told.handling_routed_users,
+        users_handling_direct=told.handling_direct_users,
+        calls_waiting=told.calls_waiting,
+    )
+    return Part(Kind.GROUP, told.group_key, Source.REALTIME, group)
+
+
+class AggregateRealtime(Element):
+    """Figures over several queues as they are now."""
+
+    aggregate_key: Key
+    contacts: Count | None = None
+    service_level: float | None = None
+    oldest_contact_wait_time: Seconds | None = None
+
+
+def aggregate_realtime(told: AggregateRealtime, time_ms: int) -> Part:
+    """Map an aggregate."""
+    aggregate = Aggregate(
+        contacts_waiting=told.contacts,
+        service_level_pct=told.service_level,
+        oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
+    )
+    return Part(Kind.AGGREGATE, told.aggregate_key, Source.REALTIME, aggregate)
