@@ -131,7 +131,9 @@ resources: st.SearchStrategy[Resource] = st.one_of([built(cls) for cls in RESOUR
 """A value of any kind of resource."""
 
 client_frames: st.SearchStrategy[frames.ClientFrame] = of(frames.ClientFrame)
-gateway_frames: st.SearchStrategy[frames.GatewayFrame] = of(frames.GatewayFrame)
+Written = frames.ControlFrame | frames.Ping
+"""What the gateway writes whole; `changes` is spliced."""
+written_by_gateway: st.SearchStrategy[Written] = of(Written)
 
 
 def _update(key: str) -> st.SearchStrategy[envelopes.Update]:
@@ -143,11 +145,12 @@ def _value_type(key: str) -> type[Resource]:
     return RESOURCES.get(key) or RESOURCES[key.partition(":")[0]]
 
 
-KEYS = (
-    "agent:5", "queue:7", "group:1", "aggregate:2", "site", "me:0f3c", "session:0f3c",
+RESOURCE_KEYS = (
+    "agent:5", "queue:7", "group:1", "aggregate:2", "site", "me",
     "catalogue:skills", "catalogue:reasons", "catalogue:routing_parameters",
 )  # fmt: skip
-updates = st.lists(st.one_of([_update(key) for key in KEYS]), max_size=4).map(tuple)
+LEDGER_KEYS = (*(key for key in RESOURCE_KEYS if key != "me"), "me:0f3c", "session:0f3c")
+updates = st.lists(st.one_of([_update(key) for key in LEDGER_KEYS]), max_size=4).map(tuple)
 publications: st.SearchStrategy[envelopes.Publication] = st.builds(
     envelopes.Publication,
     **{name: of(hint) for name, hint in get_type_hints(envelopes.Publication).items() if name != "updates"},
