@@ -1,0 +1,8 @@
+"""``python -m gateway``: the same as ``oscc-gateway``."""
+
+import sys
+
+from gateway.app.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Is a configuration right, and is what it points to there? The command ``check-config``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.app import config_shown
+from gateway.app.cli_options import add_config
+from gateway.app.config import load
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Settings, Site
+from gateway.app.notices import read_notices
+from gateway.app.tls import client_context, expires_at_s, site_context
+from gateway.domain.errors import GatewayError
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import Clock
+from gateway.upstream.client import Deadlines, OsccServer
+
+EXPIRY_WARNING_S: Final = 30 * 86_400
+SITE_S: Final = 5.0
+TOKEN_CHARACTERS: Final = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_config(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of the file, check nothing"
+    )
+    what.add_argument(
+        "--reference", action="store_true", help="print the page of all settings, check nothing"
+    )
+    what.add_argument("--offline", action="store_true", help="check all but the sites")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the settings in effect, then a sentence per fault or advice. Returns the exit code."""
+    if args.schema or args.reference:
+        sys.stdout.write(config_shown.schema() if args.schema else config_shown.reference())
+        return 0
+    configuration = load(args.config, os.environ)
+    sys.stdout.write(config_shown.effective(configuration))
+    clock = SystemClock()
+    for advice in advices(configuration.settings, clock.wall_ms()):
+        sys.stderr.write(f"advice: {advice}\n")
+    faults = [*files(configuration.settings)]
+    if not faults and not args.offline:
+        faults += asyncio.run(sites(configuration.settings, clock))
+    for fault in faults:
+        sys.stderr.write(f"fault: {fault}\n")
+    return 1 if faults else 0
+
+
+def files(settings: Settings) -> Iterator[str]:
+    """Yield a sentence per file that cannot be used."""
+    for each in (lambda: client_context(settings.client), lambda: read_notices(settings.notices.files)):
+        try:
+            each()
+        except ConfigError as error:
+            yield from error.faults
+    for place, site in enumerate(settings.sites):
+        try:
+            site_context(place, site)
+        except ConfigError as error:
+            yield from error.faults
+
+
+async def sites(settings: Settings, clock: Clock) -> list[str]:
+    """Ask each site which server it is; tells those that answer, returns a sentence per one that does not."""
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(_ask(place, site, clock)) for place, site in enumerate(settings.sites)]
+    return [fault for task in asked if (fault := task.result()) is not None]
+
+
+def advices(settings: Settings, wall_ms: int) -> Iterator[str]:
+    """Yield what is allowed and yet worth a thought."""
+    if settings.secrets is None:
+        yield "[secrets] is not set: sessions end with the process; make them with `oscc-gateway keys`."
+    if settings.client.insecure:
+        yield "client.insecure is true: passwords travel readable."
+    if settings.admin.token is None:
+        yield "admin.token is not set: the admin listener stays closed."
+    elif len(settings.admin.token.get_secret_value()) < TOKEN_CHARACTERS:
+        yield f"admin.token has fewer than {TOKEN_CHARACTERS} characters: it could be guessed."
+    if settings.client.certificate is not None:
+        try:
+            left_s = expires_at_s(settings.client.certificate) - wall_ms / 1000
+        except ConfigError:
+            return  # a fault, told as one
+        if left_s < EXPIRY_WARNING_S:
+            yield f"client.certificate expires in {left_s / 86_400:.0f} days."
+
+
+async def _ask(place: int, site: Site, clock: Clock) -> str | None:
+    deadlines = Deadlines(answer_s=SITE_S)
+    async with OsccServer(
+        site.id, site.url, clock, tls=site_context(place, site), deadlines=deadlines
+    ) as server:
+        try:
+            about = await server.about()
+        except GatewayError as error:
+            return f"Site {site.id} at {site.url}: {error.message}"
+    sys.stdout.write(
+        f"# site {site.id} answers: OSCC-E {about.extensions_version}, "
+        f"contact center {about.contact_center_version}\n"
+    )
+    return None

@@ -1,0 +1,91 @@
+"""What can one ask of ``oscc-gateway`` on a command line?
+
+Exit codes: 0 done, 1 something failed or a check found a fault, 2 the command line or the
+configuration cannot be used. Reasons go to standard error, a sentence each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import gateway
+from gateway.app import check, cli_keys
+from gateway.app.config_faults import ConfigError
+
+UNUSABLE: Final = 2
+
+_ABOUT: Final = "Realtime gateway between an OSCC-E Server and thin mobile clients."
+_EXAMPLES: Final = """\
+examples:
+  oscc-gateway demo                                  look at it: a simulated contact centre, live
+  oscc-gateway keys >> gateway.toml                  make the secrets
+  oscc-gateway check-config --config gateway.toml    is it right, and are the sites there?
+  oscc-gateway serve --config gateway.toml           run a node; Ctrl-C or SIGTERM ends it
+
+`oscc-gateway COMMAND --help` explains a command.
+"""
+
+
+class Command(NamedTuple):
+    """One command. *run* returns the exit code."""
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    examples: str
+
+
+COMMANDS: Final = {
+    "check-config": Command(
+        "show the settings in effect without their secrets, and try what they point to",
+        check.add_arguments,
+        check.run,
+        "oscc-gateway check-config --config gateway.toml\n"
+        "  oscc-gateway check-config --schema > gateway.schema.json",
+    ),
+    "keys": Command(
+        "make the secrets of a gateway, or rotate its sealing key",
+        cli_keys.add_arguments,
+        cli_keys.run,
+        "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says. Returns the exit code."""
+    args = parser().parse_args(arguments)
+    command: Command = args.command
+    try:
+        return command.run(args)
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"oscc-gateway: {fault}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; it puts the :class:`Command` under ``command``."""
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog="oscc-gateway", description=_ABOUT, epilog=_EXAMPLES, formatter_class=raw, allow_abbrev=False
+    )
+    top.add_argument("--version", action="version", version=f"oscc-gateway {gateway.__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=f"examples:\n  {command.examples}",
+            formatter_class=raw,
+            allow_abbrev=False,
+        )
+        command.add_arguments(added)
+        added.set_defaults(command=command)
+    return top

@@ -1,0 +1,88 @@
+"""Which settings do not fit together? One sentence per fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from gateway.app.config_sections import Settings, Site
+from gateway.app.config_types import LOOPBACK
+from gateway.domain.model import Application
+
+
+def faults(settings: Settings) -> Iterator[str]:
+    """Yield what must not be, although each setting alone is within its bounds."""
+    yield from _transport(settings)
+    yield from _bus(settings)
+    yield from _keys(settings)
+    yield from _listeners(settings)
+    seen = Counter(site.id for site in settings.sites)
+    for site_id, times in seen.items():
+        if times > 1:
+            yield f"{times} sites have the id {site_id}: an id names one site."
+    for place, site in enumerate(settings.sites):
+        yield from _site(place, site)
+
+
+def _transport(settings: Settings) -> Iterator[str]:
+    client = settings.client
+    if (client.certificate is None) != (client.key is None):
+        there, missing = ("certificate", "key") if client.key is None else ("key", "certificate")
+        yield f"client.{there} is set without client.{missing}: TLS needs both."
+    elif client.certificate is None and not client.insecure and not client.trusted_proxies:
+        yield (
+            "The client listener would speak clear text: set client.certificate and client.key, name the "
+            "proxy that ends TLS in client.trusted_proxies, or accept it with client.insecure = true."
+        )
+    if client.certificate is not None and client.insecure:
+        yield "client.insecure and client.certificate contradict each other: keep one."
+
+
+def _bus(settings: Settings) -> Iterator[str]:
+    if settings.bus.url.startswith("memory://"):
+        return
+    yield (
+        "bus.url names a Redis, but this version has no Redis adapter yet: "
+        "use memory://, which serves one node."
+    )
+    if settings.secrets is None:
+        yield (
+            "[secrets] is missing: only a single node on memory:// makes its own; "
+            "make them once with `oscc-gateway keys` and give them to all nodes."
+        )
+
+
+def _listeners(settings: Settings) -> Iterator[str]:
+    if settings.admin.host not in LOOPBACK:
+        yield "admin.host must be 127.0.0.1, ::1 or localhost: operators come from this machine only."
+    named = (("client", settings.client), ("ops", settings.ops), ("admin", settings.admin))
+    ports: dict[int, str] = {}
+    for name, listener in named:
+        if listener.port in ports:
+            yield f"{name}.port is {listener.port}, which {ports[listener.port]}.port is already."
+        elif listener.port != 0:
+            ports[listener.port] = name
+
+
+def _site(place: int, site: Site) -> Iterator[str]:
+    if Application.REMOTE_ASSISTANT in site.applications and site.country is None:
+        yield (
+            f"sites[{place}].country is missing: site {site.id} offers the Remote Assistant, whose numbers "
+            'are checked against the site\'s country; name it, or set applications = ["dashboard"].'
+        )
+    parts = urlsplit(site.url)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not site.insecure:
+        yield (
+            f"sites[{place}].url is clear text to another machine: use https://, "
+            f"or accept it with insecure = true for site {site.id}."
+        )
+    if parts.scheme == "http" and site.ca_file is not None:
+        yield f"sites[{place}].ca_file is set, but sites[{place}].url is not https://."
+
+
+def _keys(settings: Settings) -> Iterator[str]:
+    keys = settings.secrets.sealing_keys if settings.secrets is not None else ()
+    for key_id, times in Counter(key.id for key in keys).items():
+        if times > 1:
+            yield f"{times} keys of secrets.sealing_keys have the id {key_id}: an id names one key."

@@ -1,0 +1,243 @@
+"""What can be set, in which unit and bounds, with which default, and why?
+
+Every setting stands here once; the environment's names, the reference page, the JSON Schema
+and the redaction follow from it. Rules that join settings are in :mod:`gateway.app.config_rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.app.config_types import (
+    AppMinimum,
+    BusUrl,
+    Country,
+    File,
+    Host,
+    Network,
+    Origin,
+    PageUrl,
+    Password,
+    Port,
+    SealingKeyText,
+    SecretKeyText,
+    SiteName,
+    SiteUrl,
+)
+from gateway.core.effects import SessionLimits
+from gateway.domain.model import Application
+from gateway.edge.settings import DoorLimits
+
+_SESSION = SessionLimits()
+_DOORS = DoorLimits()
+
+
+class Section(BaseModel):
+    """A table of the file. Immutable; an unknown key is a fault; errors never show a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Client(Section):
+    """The listener for phones."""
+
+    host: Host = Field(
+        "127.0.0.1", description="The address to listen on; others reach it only when told so."
+    )
+    port: Port = Field(8080, description="The port to listen on; 0 takes any free one.")
+    certificate: File | None = Field(
+        None, description="PEM file of the certificate and its chain; with it the listener speaks TLS."
+    )
+    key: File | None = Field(None, description="PEM file of its private key, without a password.")
+    insecure: bool = Field(
+        False,
+        description="Allow clear text without a trusted proxy, to try things out: passwords travel readable. "
+        "`GET /v1/about` tells clients.",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        max_length=64,
+        description="Networks whose `X-Forwarded-For` is believed. With one, clear text is allowed: "
+        "TLS ends there.",
+    )
+    origins: tuple[Origin, ...] = Field(
+        (),
+        max_length=64,
+        description="Web origins whose pages may connect, as browsers send them; none: the same host only.",
+    )
+    app_minimum: tuple[AppMinimum, ...] = Field(
+        (), max_length=16, description="Oldest app that may log on, per platform, as in `android=1.2.0`."
+    )
+
+
+class Ops(Section):
+    """The listener for health and metrics. It holds no personal data and asks for no password."""
+
+    host: Host = Field("127.0.0.1", description="The address to listen on; keep it inside.")
+    port: Port = Field(9090, description="The port to listen on; 0 takes any free one.")
+
+
+class Admin(Section):
+    """The listener for operators. This version checks the settings and does not open it yet."""
+
+    host: Host = Field("127.0.0.1", description="The address to listen on, on the loopback interface only.")
+    port: Port = Field(9091, description="The port to listen on; 0 takes any free one.")
+    token: Password | None = Field(
+        None, description="The bearer token of operators; without it the listener stays closed."
+    )
+
+
+class Bus(Section):
+    """How the nodes of one gateway reach each other."""
+
+    url: BusUrl = Field("memory://", description="`memory://`: one node, nothing leaves the process.")
+
+
+class Secrets(Section):
+    """Keys made by `oscc-gateway keys`, the same on all nodes."""
+
+    sealing_keys: tuple[SealingKeyText, ...] = Field(
+        min_length=1,
+        max_length=8,
+        description="Keys of session tokens, each an id, a colon and 32 bytes in base64. The first seals, "
+        "all open: so a new one can be put first while old tokens still live.",
+    )
+    pseudonym_key: SecretKeyText = Field(
+        description="32 bytes in base64: names users by keyed hashes in logs. Never rotated, "
+        "so that hashes stay comparable."
+    )
+
+
+class Site(Section):
+    """An OSCC-E Server that phones may log on to. Clients name its id, never an address."""
+
+    id: SiteName = Field(description="How clients name the site; part of every token, so it never changes.")
+    url: SiteUrl = Field(description="Address of the OSCC-E Server's local web server.")
+    ca_file: File | None = Field(
+        None, description="PEM file of the authority behind the site's certificate; none: the system's."
+    )
+    insecure: bool = Field(
+        False,
+        description="Allow clear text to a server that is not on this machine: passwords travel readable.",
+    )
+    display_name: str = Field(
+        min_length=1, max_length=64, description="What people see when they choose a site."
+    )
+    country: Country | None = Field(
+        None,
+        description="The country whose remote numbers are allowed; the Remote Assistant needs it.",
+    )
+    applications: tuple[Application, ...] = Field(
+        (Application.DASHBOARD, Application.REMOTE_ASSISTANT),
+        min_length=1,
+        max_length=2,
+        description="Which of the two apps may log on here.",
+    )
+
+
+class Limits(Section):
+    """How much is taken on. Every bound has a policy: what is refused is told, with when to come back."""
+
+    connections: int = Field(
+        _DOORS.connections, ge=1, le=1_000_000, description="WebSockets on this node; more are answered 503."
+    )
+    unhelloed: int = Field(
+        _DOORS.unhelloed, ge=1, le=1_000_000, description="Of them, those that have not shown a token yet."
+    )
+    unhelloed_per_address: int = Field(
+        _DOORS.unhelloed_per_address, ge=1, le=1_000_000, description="The same of one address."
+    )
+    handshakes_per_s: float = Field(
+        _DOORS.handshakes_per_s,
+        gt=0,
+        le=100_000,
+        description="Upgrades and log-ons of this node, on average: what it bears after another node's end.",
+    )
+    handshakes_burst: int = Field(
+        _DOORS.handshakes_burst, ge=1, le=1_000_000, description="The same at once."
+    )
+    handshakes_per_s_of_address: float = Field(
+        _DOORS.handshakes_per_s_of_address,
+        gt=0,
+        le=100_000,
+        description="The same of one address; an office may come back behind one.",
+    )
+    handshakes_burst_of_address: int = Field(
+        _DOORS.handshakes_burst_of_address, ge=1, le=1_000_000, description="The same of one address at once."
+    )
+    devices: int = Field(_SESSION.devices, ge=1, le=20, description="Phones of one user at a time.")
+    ping_s: float = Field(
+        _SESSION.ping_s, ge=10, le=55, description="Pause between pings where a phone chooses none."
+    )
+    frames_per_s: float = Field(
+        _SESSION.frames_per_s, ge=1, le=1_000, description="Frames a phone may send, on average."
+    )
+    frames_burst: int = Field(
+        _SESSION.frames_burst, ge=1, le=10_000, description="Frames a phone may send at once."
+    )
+    commands_in_flight: int = Field(
+        _SESSION.commands_in_flight, ge=1, le=100, description="Commands of a phone that await results."
+    )
+    linger_s: float = Field(
+        90, ge=0, le=3_600, description="How long a user's link outlives the last phone: phones blink."
+    )
+    linger_remote_assistant_s: float = Field(
+        900,
+        ge=0,
+        le=3_600,
+        description="The same while a Remote Assistant is logged on: the phone that rings is usually "
+        "the one with the app.",
+    )
+    log_ons_per_s: float = Field(
+        20, gt=0, le=10_000, description="Log-ons and link openings per site: what its server can bear."
+    )
+    log_ons_in_flight: int = Field(
+        32, ge=1, le=1_000, description="Log-ons and link openings per site that await answers."
+    )
+    drain_s: float = Field(
+        10, ge=0, le=600, description="On SIGTERM: in which window phones are asked to come back."
+    )
+
+
+class Notices(Section):
+    """Messages shown before log-on and inside the system."""
+
+    files: tuple[File, ...] = Field(
+        (), max_length=100, description="One TOML file per notice: id, version, category, texts by language."
+    )
+
+
+class Privacy(Section):
+    """What people are told about the handling of their data."""
+
+    contact: Annotated[str, Field(max_length=200)] = Field(
+        "", description="Whom people ask about their data; shown by `GET /v1/about`."
+    )
+    statement_url: PageUrl | None = Field(
+        None, description="Where the privacy statement can be read; shown by `GET /v1/about`."
+    )
+
+
+class Log(Section):
+    """JSON lines on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level that is written. No level shows personal or realtime data."
+    )
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    client: Client = Client()
+    ops: Ops = Ops()
+    admin: Admin = Admin()
+    bus: Bus = Bus()
+    secrets: Secrets | None = None
+    sites: tuple[Site, ...] = Field(min_length=1, max_length=100)
+    limits: Limits = Limits()
+    notices: Notices = Notices()
+    privacy: Privacy = Privacy()
+    log: Log = Log()

@@ -1,0 +1,91 @@
+"""How are the keys of ``[secrets]`` written, read and made?
+
+A key is 32 random bytes in base64. A sealing key has an id in front (``k1:…``), by which a
+sealed token names the key that opens it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+KEY_BYTES: Final = 32
+_ID: Final = re.compile(r"[a-z0-9]{1,16}")
+_COUNTED: Final = re.compile(r"k(\d{1,6})")
+_MAKE_ONE: Final = "make one with `oscc-gateway keys`"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SecretKey:
+    """32 secret bytes. Its repr and str show nothing."""
+
+    raw: bytes
+
+    def __repr__(self) -> str:
+        return "SecretKey(…)"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SealingKey:
+    """A key that seals and opens tokens. Its repr and str show its id only."""
+
+    id: str
+    key: SecretKey
+
+    def __repr__(self) -> str:
+        return f"SealingKey({self.id}:…)"
+
+
+def parse_secret_key(text: str) -> SecretKey:
+    """Read a key from its base64 form.
+
+    Raises:
+        ValueError: It is none. The message never repeats it.
+    """
+    try:
+        raw = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"is not base64: {_MAKE_ONE}") from None
+    if len(raw) != KEY_BYTES:
+        raise ValueError(f"has {len(raw)} bytes, but must have {KEY_BYTES}: {_MAKE_ONE}")
+    return SecretKey(raw)
+
+
+def parse_sealing_key(text: str) -> SealingKey:
+    """Read a sealing key: an id of lower-case letters and digits, a colon, base64.
+
+    Raises:
+        ValueError: It is none. The message never repeats it.
+    """
+    key_id, colon, key = text.strip().partition(":")
+    if not colon or _ID.fullmatch(key_id) is None:
+        raise ValueError(f"must be an id, a colon and base64, as in `k1:…`: {_MAKE_ONE}")
+    return SealingKey(key_id, parse_secret_key(key))
+
+
+def new_secret_key() -> SecretKey:
+    """Draw a key."""
+    return SecretKey(secrets.token_bytes(KEY_BYTES))
+
+
+def new_sealing_key(present: Sequence[SealingKey] = ()) -> SealingKey:
+    """Draw a sealing key whose id is the next of k1, k2 and so on after those *present*."""
+    counted = [int(match[1]) for key in present if (match := _COUNTED.fullmatch(key.id)) is not None]
+    return SealingKey(f"k{max(counted, default=0) + 1}", new_secret_key())
+
+
+def write_block(sealing_keys: Sequence[SealingKey], pseudonym_key: SecretKey) -> str:
+    """Return the ``[secrets]`` table that holds these keys, ready for a configuration file."""
+    lines = ["[secrets]", "sealing_keys = ["]
+    lines += [f'    "{key.id}:{_base64(key.key)}",' for key in sealing_keys]
+    lines += ["]", f'pseudonym_key = "{_base64(pseudonym_key)}"', ""]
+    return "\n".join(lines)
+
+
+def _base64(key: SecretKey) -> str:
+    return base64.b64encode(key.raw).decode("ascii")
