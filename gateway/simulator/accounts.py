@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from gateway.simulator.directory import Directory
 from gateway.simulator.errors import Refused
-from gateway.simulator.model import Json, Scope
+from gateway.simulator.model import Agent, Json, Scope
 from gateway.simulator.names import FIRST_NAMES, LAST_NAMES
 from gateway.simulator.population import SUPERVISOR_KEYS
 from gateway.simulator.settings import SimulatorSettings
@@ -36,6 +35,10 @@ class Account:
     dashboard_rights: tuple[str, ...]
     scope: Scope
     """Of the Dashboard."""
+    teams: tuple[int, ...] | None = None
+    """The groups from which the scope follows; None: everything."""
+    scope_fixed: bool = False
+    """The scope was set by hand and follows from nothing."""
     agent_key: int | None = None
     blocked: bool = False
     failures: int = 0
@@ -85,11 +88,14 @@ class Accounts:
 
     settings: SimulatorSettings
     by_name: dict[str, Account]
+    attempts: int = 0
     budget: Budget = field(init=False)
+    _by_agent: dict[int, Account] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Fill the budget."""
+        """Fill the budget and find each agent's account."""
         self.budget = Budget(self.settings.log_on_budget_per_s)
+        self._by_agent = {a.agent_key: a for a in self.by_name.values() if a.agent_key is not None}
 
     def authenticate(self, user_name: str, password: str, application: Application, now_ms: int) -> Account:
         """Return the account when it may log on as *application*.
@@ -98,6 +104,7 @@ class Accounts:
             Refused: ``FunctionUnavailable`` (over budget), ``InvalidCredentials``, ``AccountLocked``,
                 ``AccountBlocked``, ``RoleMissing``.
         """
+        self.attempts += 1
         if not self.budget.take(now_ms):
             raise Refused("FunctionUnavailable", Function="AdministrationDatabase")
         account = self.by_name.get(user_name)
@@ -117,7 +124,13 @@ class Accounts:
 
     def by_agent(self, agent_key: int) -> Account | None:
         """Return the account of an agent."""
-        return next((each for each in self.by_name.values() if each.agent_key == agent_key), None)
+        return self._by_agent.get(agent_key)
+
+    def add(self, account: Account) -> None:
+        """Open one more account."""
+        self.by_name[account.user_name] = account
+        if account.agent_key is not None:
+            self._by_agent[account.agent_key] = account
 
     def _count_failure(self, account: Account, now_ms: int) -> None:
         account.failures += 1
@@ -128,30 +141,50 @@ class Accounts:
 
 def open_accounts(settings: SimulatorSettings, directory: Directory) -> Accounts:
     """Give ``supervisor1…N`` and ``agent1…N`` their accounts; supervisor1 sees everything."""
+    accounts = Accounts(settings, {})
     groups = sorted(directory.groups)
-    slices = {key: directory.within((key,)) for key in groups}
-    supervisors = [
-        _supervisor(n, directory.everything() if n == 0 else slices[groups[(n - 1) % len(groups)]])
-        for n in range(settings.users)
-    ]
-    agents = [
-        Account(
-            agent.key,
-            agent.user_id,
-            agent.first_name,
-            agent.last_name,
-            directory.groups[agent.group_keys[0]].name,
-            APPLICATIONS if n % TEAM_LEADER_EVERY == 0 else ("RemoteAssistant",),
-            RIGHTS,
-            slices[agent.group_keys[0]],
-            agent_key=agent.key,
-        )
-        for n, agent in enumerate(directory.agents.values(), 1)
-    ]
-    return Accounts(settings, {each.user_name: each for each in _all(supervisors, agents)})
+    for n in range(settings.users):
+        accounts.add(_supervisor(n, None if n == 0 else (groups[(n - 1) % len(groups)],)))
+    for n, agent in enumerate(directory.agents.values(), 1):
+        accounts.add(agent_account(agent, directory, leads=n % TEAM_LEADER_EVERY == 0))
+    scopes = Scopes(directory)
+    for account in accounts.by_name.values():
+        account.scope = scopes.of(account.teams)
+    return accounts
 
 
-def _supervisor(index: int, scope: Scope) -> Account:
+def agent_account(agent: Agent, directory: Directory, *, leads: bool = False) -> Account:
+    """Return the account of an agent; one who *leads* may use the Dashboard for his team."""
+    return Account(
+        agent.key,
+        agent.user_id,
+        agent.first_name,
+        agent.last_name,
+        directory.groups[agent.group_keys[0]].name,
+        APPLICATIONS if leads else ("RemoteAssistant",),
+        RIGHTS,
+        Scope(),
+        teams=agent.group_keys,
+        agent_key=agent.key,
+    )
+
+
+@dataclass(slots=True)
+class Scopes:
+    """Scopes of the directory as it is now; equal ones are one object, so that links share frames."""
+
+    directory: Directory
+    _known: dict[tuple[int, ...] | None, Scope] = field(default_factory=dict)
+
+    def of(self, teams: tuple[int, ...] | None) -> Scope:
+        """Return the scope of whoever leads *teams*; None sees everything."""
+        if teams not in self._known:
+            found = self.directory.everything() if teams is None else self.directory.within(teams)
+            self._known[teams] = found
+        return self._known[teams]
+
+
+def _supervisor(index: int, teams: tuple[int, ...] | None) -> Account:
     return Account(
         SUPERVISOR_KEYS + index + 1,
         f"supervisor{index + 1}",
@@ -160,9 +193,6 @@ def _supervisor(index: int, scope: Scope) -> Account:
         "Customer service",
         ("Dashboard",),
         WRITE_RIGHTS,
-        scope,
+        Scope(),
+        teams=teams,
     )
-
-
-def _all(*lists: Iterable[Account]) -> list[Account]:
-    return [account for accounts in lists for account in accounts]

@@ -17,7 +17,8 @@ from gateway.simulator.directory import ObjectKind
 from gateway.simulator.errors import Refused
 from gateway.simulator.model import Agent, Group, Json, Queue, TargetState
 from gateway.simulator.numbers import normalise
-from gateway.simulator.sessions import Session, Sessions
+from gateway.simulator.session import Session
+from gateway.simulator.sessions import Sessions
 from gateway.simulator.settings import SimulatorSettings
 
 REASON_KIND_FOR: Final[dict[str, str]] = {"Unavailable": "UnavailableReason", "Work": "WorkReason"}

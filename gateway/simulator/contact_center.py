@@ -6,114 +6,31 @@ and notes in :attr:`ContactCenter.changes` which elements are to be read anew.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from gateway.simulator import counters, routing
-from gateway.simulator.agenda import Agenda
-from gateway.simulator.changes import Changes, Kind
-from gateway.simulator.directory import Directory
-from gateway.simulator.functions import Functions
+from gateway.simulator.changes import Kind
 from gateway.simulator.model import (
     Agent,
+    AutoPostProcessing,
     By,
     Contact,
     ContactState,
-    Counters,
     Media,
     Queue,
     Remote,
     TargetState,
-    UserCounters,
 )
+from gateway.simulator.premises import Premises
 
 
-class Fate(Protocol):
-    """Whoever decides how a contact goes on; told, not asked."""
-
-    def waits(self, contact: Contact) -> None:
-        """*contact* waits in its queue."""
-
-    def rings(self, contact: Contact) -> None:
-        """*contact* rings at its agent."""
-
-    def answered(self, contact: Contact) -> None:
-        """*contact* is being talked to."""
-
-
-class NoFate:
-    """Nothing happens by itself."""
-
-    def waits(self, contact: Contact) -> None:
-        """Let it wait."""
-
-    def rings(self, contact: Contact) -> None:
-        """Let it ring."""
-
-    def answered(self, contact: Contact) -> None:
-        """Let them talk."""
-
-
-LoggedOff = Callable[[Agent, By, str | None], None]
-
-
-class ContactCenter:
+class ContactCenter(Premises):
     """Agents, queues and contacts, and everything that follows from what happens to them.
 
     Invariant: whenever an element would read differently, its key stands in :attr:`changes`
     (the mere passing of time is no difference: seconds follow from instants).
     """
-
-    def __init__(self, directory: Directory, now_ms: int, zone: str = "UTC") -> None:
-        self.directory = directory
-        self.now_ms = now_ms
-        self.skew_ms = 0
-        """The server's clock minus the centre's; stepping the server's clock changes it."""
-        self.changes = Changes()
-        self.generation = 0
-        """Grows with each change."""
-        self.functions = Functions()
-        self.fate: Fate = NoFate()
-        self.rules = Agenda()
-        self.life = Agenda()
-        self.paused_ms: int | None = None
-        self.on_logged_off: LoggedOff = lambda _agent, _by, _name: None
-        """Told after a logged-on agent was logged off by his own or another's asking."""
-        self.overrides: dict[int, str] = {}
-        """User → a routing state that the page does not know (a fault)."""
-        self._zone = zone
-        self._calls = itertools.count(1)
-        self.rules.plan(counters.midnight_after(now_ms, zone), self._new_day)
-
-    # ---- time ----
-
-    @property
-    def wall_ms(self) -> int:
-        """The server's clock."""
-        return self.now_ms + self.skew_ms
-
-    def advance(self, now_ms: int) -> None:
-        """Let everything due until *now_ms* happen, each at its own instant."""
-        while True:
-            agenda = self._earliest(now_ms)
-            if agenda is None:
-                break
-            self.now_ms = max(self.now_ms, agenda.next_ms or 0)
-            agenda.happen()
-        self.now_ms = max(self.now_ms, now_ms)
-
-    def pause(self) -> None:
-        """Let nothing happen by itself any more; rules with deadlines and requests go on."""
-        if self.paused_ms is None:
-            self.paused_ms = self.now_ms
-
-    def resume(self) -> None:
-        """Let life go on as if no time had passed."""
-        if self.paused_ms is not None:
-            self.life.shift(self.now_ms - self.paused_ms)
-            self.paused_ms = None
 
     # ---- contacts ----
 
@@ -121,7 +38,7 @@ class ContactCenter:
         """A contact comes to a queue: to an idle agent at once, or it waits."""
         contact = Contact(self._call_id(), media or queue.media, queue.key, self.now_ms, self.now_ms)
         queue.counters = counters.received(queue.counters)
-        self._mark_counted(queue)
+        self.mark_counted(queue)
         self._route(contact, queue)
         return contact
 
@@ -157,7 +74,7 @@ class ContactCenter:
             wait_ms = self.now_ms - contact.arrived_ms
             threshold = queue.parameters["ServiceLevelThreshold"]
             queue.counters = counters.answered(queue.counters, wait_ms, float(threshold or 0))
-            self._mark_counted(queue)
+            self.mark_counted(queue)
         self.mark_agent(agent)
         self.fate.answered(contact)
 
@@ -185,7 +102,7 @@ class ContactCenter:
         queue = self._queue_of(contact)
         queue.waiting.remove(contact)
         queue.counters = counters.abandoned(queue.counters, self.now_ms - contact.arrived_ms)
-        self._mark_counted(queue)
+        self.mark_counted(queue)
 
     def overflow(self, contact: Contact, target: Queue) -> None:
         """A waiting contact moves to another queue."""
@@ -194,7 +111,7 @@ class ContactCenter:
         self.mark_queue(queue)
         contact.queue_key = target.key
         target.counters = counters.received(target.counters)
-        self._mark_counted(target)
+        self.mark_counted(target)
         self._route(contact, target)
 
     # ---- agents ----
@@ -225,6 +142,7 @@ class ContactCenter:
             agent.retired = True
             if agent.logged_on and agent.remote is None:
                 self._drop_contacts(agent)
+                agent.auto = AutoPostProcessing()
         routing.log_on(agent, self.now_ms, remote)
         self.mark_agent(agent)
 
@@ -258,6 +176,14 @@ class ContactCenter:
         routing.log_off(agent)
         self.mark_agent(agent)
 
+    def drop(self, contact: Contact) -> None:
+        """A contact is lost, in whatever state; its agent goes where the rules lead."""
+        if contact.agent_key is not None:
+            contact.answered_ms = None
+            self.end(contact)
+        elif contact.queue_key is not None and contact in self._queue_of(contact).waiting:
+            self.abandon(contact)
+
     def finish_post_processing(self, agent: Agent) -> None:
         """Leave post-processing for the pending or the previous state."""
         pending = agent.pending
@@ -269,27 +195,6 @@ class ContactCenter:
         self.mark_agent(agent)
         if agent.post is not None:
             self.rules.plan(agent.post.ends_ms, self._post_processing_due(agent))
-
-    # ---- notes ----
-
-    def mark_agent(self, agent: Agent) -> None:
-        """An agent's element changed, and the counts of his queues and groups."""
-        self.changes.add(Kind.USER, (agent.key,))
-        self.changes.add(Kind.QUEUE, self.directory.queues_of.get(agent.key, ()))
-        self.changes.add(Kind.GROUP, agent.group_keys)
-        self.generation += 1
-
-    def mark_queue(self, queue: Queue) -> None:
-        """A queue's element changed, and those of its groups and aggregates."""
-        self.changes.add(Kind.QUEUE, (queue.key,))
-        self.changes.add(Kind.GROUP, self.directory.groups_of.get(queue.key, ()))
-        self.changes.add(Kind.AGGREGATE, self.directory.aggregates_of.get(queue.key, ()))
-        self.generation += 1
-
-    def mark_configuration(self, key: int) -> None:
-        """An object's skills or routing parameters changed."""
-        self.changes.add(Kind.CONFIGURATION, (key,))
-        self.generation += 1
 
     # ---- what follows ----
 
@@ -334,20 +239,6 @@ class ContactCenter:
         agent.post = None
         agent.post_wanted = False
 
-    def _new_day(self, due_ms: int) -> None:
-        start_ms = due_ms + self.skew_ms
-        for queue in self.directory.queues.values():
-            queue.counters = Counters(start_ms)
-            self._mark_counted(queue)
-        for agent in self.directory.agents.values():
-            agent.counters = UserCounters(start_ms)
-        self.changes.add(Kind.USER_CUMULATIVE, self.directory.agents)
-        self.rules.plan(counters.midnight_after(due_ms, self._zone), self._new_day)
-
-    def _mark_counted(self, queue: Queue) -> None:
-        self.changes.add(Kind.QUEUE_CUMULATIVE, (queue.key,))
-        self.mark_queue(queue)
-
     def _post_processing_due(self, agent: Agent) -> Callable[[int], None]:
         expected = agent.post
 
@@ -382,11 +273,6 @@ class ContactCenter:
             return (-agent.skills[queue.skill_key].level if best else 0, agent.since_ms)
 
         return order
-
-    def _earliest(self, now_ms: int) -> Agenda | None:
-        agendas = (self.rules,) if self.paused_ms is not None else (self.rules, self.life)
-        due = [(each.next_ms, n) for n, each in enumerate(agendas) if each.next_ms is not None]
-        return agendas[min(due)[1]] if due and min(due)[0] <= now_ms else None
 
     def _agent_of(self, contact: Contact) -> Agent:
         if contact.agent_key is None:

@@ -10,11 +10,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from gateway.simulator.model import Agent, Aggregate, Group, Json, Queue, Reason, Scope, Skill
+from gateway.simulator.model import (
+    Agent,
+    Aggregate,
+    Group,
+    Json,
+    Queue,
+    Reason,
+    ReasonKind,
+    Scope,
+    Skill,
+)
 from gateway.simulator.parameters import PARAMETERS
 
 ObjectKind = Literal["User", "Queue", "Group", "Aggregate", "Skill"]
-REASON_KINDS: Final = ("UnavailableReason", "WorkReason", "PostProcessingReason", "WrapupReason")
+REASON_KINDS: Final[tuple[ReasonKind, ...]] = (
+    "UnavailableReason",
+    "WorkReason",
+    "PostProcessingReason",
+    "WrapupReason",
+)
 DIRECTORY_KINDS: Final = (
     "User", "Queue", "Group", "Aggregate", "Skill", *REASON_KINDS, "RoutingParameter",
 )  # fmt: skip

@@ -1,15 +1,45 @@
-"""What goes wrong, and when? Faults that are in force, and one-time ones."""
+"""What goes wrong, and when? Faults that are in force until taken back, and one-time ones."""
 
 from __future__ import annotations
 
-from gateway.simulator.errors import Refused
+from collections import deque
+from collections.abc import Iterator
+
+from gateway.simulator.about import About
+from gateway.simulator.clock import Clock
+from gateway.simulator.errors import CODES, Refused
+from gateway.simulator.first_responses import FirstResponses
+from gateway.simulator.frames import message, text_frame
+from gateway.simulator.functions import FunctionState
+from gateway.simulator.link import Link
+from gateway.simulator.outlet import Line
+from gateway.simulator.switchboard import Switchboard
+
+OVERSIZED_BYTES = 8 * 1024 * 1024 + 1
+"""One more than a message may have."""
 
 
 class Faults:
-    """Faults in force. Everything is off at first."""
+    """The fault script. *user* None means everybody.
 
-    def __init__(self) -> None:
+    Invariant: with nothing in force the server behaves as the page says.
+    """
+
+    def __init__(
+        self, board: Switchboard, about: About, clock: Clock, first_responses: FirstResponses
+    ) -> None:
+        self._board = board
+        self._about = about
+        self._clock = clock
+        self._first_responses = first_responses
+        self.lines: dict[str, Line] = {}
+        """Open sockets by link, kept by the link's door."""
         self.refuse_log_ons = False
+        self.delay_s = 0.0
+        self.frozen_until_s = 0.0
+        self._answers: deque[Refused] = deque(maxlen=10_000)
+
+    # ---- asked by the doors ----
 
     def check_log_on(self) -> None:
         """Refuse a log-on while log-ons are refused.
@@ -19,3 +49,163 @@ class Faults:
         """
         if self.refuse_log_ons:
             raise Refused("FunctionUnavailable", Function="AdministrationDatabase")
+
+    def check_request(self) -> None:
+        """Refuse a request instead of executing it, when so many are to be refused.
+
+        Raises:
+            Refused: What :meth:`answer` was told.
+        """
+        if self._answers:
+            raise self._answers.popleft()
+
+    def trouble(self, line: Line) -> None:
+        """Bring what is in force upon a new line."""
+        line.outlet.delay_s = self.delay_s
+        line.outlet.frozen_until_s = self.frozen_until_s
+
+    def wait_s(self) -> float:
+        """Return how long an HTTP request is to wait."""
+        return max(0.0, self.frozen_until_s - self._clock.transport_s()) + self.delay_s
+
+    # ---- lines ----
+
+    def drop_links(self, user: str | None) -> int:
+        """Cut lines without a word; returns how many."""
+        dropped = list(self._lines(user))
+        for line in dropped:
+            line.outlet.abort()
+        return len(dropped)
+
+    def freeze(self, seconds: float, user: str | None) -> None:
+        """Neither read nor write for *seconds*; for everybody HTTP stands still as well."""
+        until_s = self._clock.transport_s() + seconds
+        if user is None:
+            self.frozen_until_s = until_s
+        for line in self._lines(user):
+            line.outlet.frozen_until_s = until_s
+
+    def delay(self, seconds: float, user: str | None) -> None:
+        """Let everything leave *seconds* later; 0 takes it back."""
+        if user is None:
+            self.delay_s = seconds
+        for line in self._lines(user):
+            line.outlet.delay_s = seconds
+
+    def malformed(self, user: str | None) -> None:
+        """Send a message that is no JSON."""
+        for line in self._lines(user):
+            line.outlet.send(text_frame(b'{"Type":"Event","QueryID":1,"Elements":[{'))
+
+    def oversized(self, user: str | None) -> None:
+        """Send a message of more than 8 MiB."""
+        for line in self._lines(user):
+            line.outlet.send(text_frame(b'{"Type":"Notice","Text":"%b"}' % (b"x" * OVERSIZED_BYTES)))
+
+    def notice(self, user: str | None, text: str) -> None:
+        """Send a notice."""
+        for line in self._lines(user):
+            line.outlet.send(message({"Type": "Notice", "Text": text}))
+
+    # ---- events ----
+
+    def duplicate_event(self, user: str | None) -> None:
+        """Send the last partial events once more."""
+        for link in self._links(user):
+            link.send(*link.repeatable)
+
+    def late_event(self, user: str | None) -> None:
+        """Let the next partial events arrive after those that follow them."""
+        for link in self._links(user):
+            link.hold_next = True
+
+    def unknown_state(self, user_key: int, value: str | None) -> None:
+        """Say a routing state of a user that the page does not know; None takes it back.
+
+        Raises:
+            Refused: ``NotFound``.
+        """
+        agent = self._board.center.directory.agents.get(user_key)
+        if agent is None:
+            raise Refused("NotFound")
+        if value is None:
+            self._board.center.overrides.pop(user_key, None)
+        else:
+            self._board.center.overrides[user_key] = value
+        self._board.center.mark_agent(agent)
+
+    # ---- sessions and the server ----
+
+    def expire_sessions(self, user: str | None) -> int:
+        """End sessions as expired; returns how many."""
+        expired = [each for each in self._board.sessions if user in {None, each.account.user_name}]
+        for session in expired:
+            self._board.sessions.end(session, "Expired")
+        self._board.flush_ended()
+        return len(expired)
+
+    def set_refuse_log_ons(self, *, on: bool) -> None:
+        """Refuse all log-ons, or no longer."""
+        self.refuse_log_ons = on
+
+    def restart(self) -> None:
+        """Come back without a memory: no session, no token, no routing; all lines are cut."""
+        for line in self._lines(None):
+            line.outlet.abort()
+        self._board.restart()
+        self._first_responses.clear()
+
+    def split(self, user: str | None, token: int | None) -> None:
+        """Act as if another holder had opened the link with a higher token."""
+        for link in list(self._links(user)):
+            self._board.outbid(link.account.key, token)
+
+    def answer(self, name: str, times: int) -> None:
+        """Answer the next *times* requests with an error instead of executing them.
+
+        Raises:
+            Refused: ``BadRequest`` for an error that the page does not know.
+        """
+        if name not in CODES:
+            raise Refused("BadRequest")
+        self._answers.extend(Refused(name) for _ in range(times))
+
+    def set_function(self, name: str, state: FunctionState) -> None:
+        """Let a function go up or down, and tell everybody.
+
+        Raises:
+            Refused: ``NotFound``.
+        """
+        functions = self._board.center.functions
+        if name not in functions.states:
+            raise Refused("NotFound")
+        if functions.states[name] != state:
+            functions.states[name] = state
+            self._board.broadcast(functions.message(name))
+            for agent in self._board.center.directory.agents.values():
+                self._board.center.mark_agent(agent)
+
+    def set_features(self, features: set[str]) -> None:
+        """Offer other features; without LinkFencing links replace by newest."""
+        self._about.features = features
+        self._board.links.fencing = "LinkFencing" in features
+
+    def set_versions(self, extensions: str | None, contact_center: str | None) -> None:
+        """Say other versions."""
+        self._about.extensions_version = extensions or self._about.extensions_version
+        self._about.contact_center_version = contact_center or self._about.contact_center_version
+
+    def link_fencing(self, *, on: bool) -> None:
+        """Offer and obey LinkFencing, or do not."""
+        fenced = {"LinkFencing"}
+        self.set_features(self._about.features | fenced if on else self._about.features - fenced)
+
+    # ---- inside ----
+
+    def _lines(self, user: str | None) -> Iterator[Line]:
+        chosen = list(self.lines.values())
+        return (each for each in chosen if user in {None, each.link.account.user_name})
+
+    def _links(self, user: str | None) -> Iterator[Link]:
+        chosen = list(self._board.open_links.values())
+        return (each for each in chosen if user in {None, each.account.user_name})

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from gateway.simulator.clock import Clock
 from gateway.simulator.errors import Refused
+from gateway.simulator.faults import Faults
 from gateway.simulator.fields import Body
-from gateway.simulator.outlet import SocketOutlet
+from gateway.simulator.link import Link
+from gateway.simulator.outlet import Line, SocketOutlet
 from gateway.simulator.requests import Requests
 from gateway.simulator.settings import KEEP_ALIVE_S
-from gateway.simulator.switchboard import Link, Switchboard
+from gateway.simulator.switchboard import Switchboard
 from gateway.simulator.web import SESSION_HEADER
 
 PROTOCOL = "oscce.link.v1"
@@ -22,17 +23,6 @@ TOKEN_HEADER, HOLDER_HEADER = "OSCCE-Link-Token", "OSCCE-Link-Holder"
 MESSAGE_LIMIT_BYTES = 8 * 1024 * 1024
 INBOX_MOST = 1000
 """Requests that may wait while a link is frozen."""
-
-
-@dataclass(slots=True)
-class Line:
-    """One open socket of one link."""
-
-    link: Link
-    outlet: SocketOutlet
-    heard_s: float
-    inbox: list[Body] = field(default_factory=list)
-    """Requests read while the line is frozen."""
 
 
 class LinkDoor:
@@ -48,6 +38,7 @@ class LinkDoor:
         requests: Requests,
         clock: Clock,
         tasks: asyncio.TaskGroup,
+        faults: Faults,
         limit_bytes: int,
     ) -> None:
         self._board = board
@@ -55,7 +46,11 @@ class LinkDoor:
         self._clock = clock
         self._tasks = tasks
         self._limit_bytes = limit_bytes
-        self.lines: dict[str, Line] = {}
+        self._faults = faults
+        self.lines = faults.lines
+        self.cut_slow = 0
+        """Lines that were cut because too much waited."""
+        self._silence_at_s = clock.transport_s()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Open a link and serve it until it ends."""
@@ -70,7 +65,8 @@ class LinkDoor:
             self._board.opened(link, line.outlet)
             await self._read(line, socket)
         finally:
-            self.lines.pop(link.link_id, None)
+            gone = self.lines.pop(link.link_id, None)
+            self.cut_slow += gone is not None and gone.outlet.cut_slow
             self._board.closed(link)
         return socket
 
@@ -78,13 +74,17 @@ class LinkDoor:
         """Let frozen lines thaw and cut silent ones."""
         now_s = self._clock.transport_s()
         for line in list(self.lines.values()):
-            line.outlet.turn()
+            if line.outlet.waiting:
+                line.outlet.turn()
             if line.inbox and line.outlet.frozen_until_s <= now_s:
                 waiting, line.inbox[:] = list(line.inbox), []
                 for body in waiting:
-                    self._requests.received(line.link, body)
-            if now_s - line.heard_s > 3 * KEEP_ALIVE_S:
-                line.outlet.abort()
+                    self._execute(line, body)
+        if now_s - self._silence_at_s >= 1:
+            self._silence_at_s = now_s
+            for line in list(self.lines.values()):
+                if now_s - line.heard_s > 3 * KEEP_ALIVE_S:
+                    line.outlet.abort()
 
     def _line(self, link: Link, socket: web.WebSocketResponse, request: web.Request) -> Line:
         transport = request.transport
@@ -97,6 +97,7 @@ class LinkDoor:
         outlet = SocketOutlet(transport, self._clock, self._limit_bytes, say_close)
         line = Line(link, outlet, self._clock.transport_s())
         self.lines[link.link_id] = line
+        self._faults.trouble(line)
         return line
 
     async def _read(self, line: Line, socket: web.WebSocketResponse) -> None:
@@ -106,20 +107,26 @@ class LinkDoor:
                 line.outlet.close(WSCloseCode.UNSUPPORTED_DATA)
                 return
             try:
-                self._take(line, received.data)
-            except (ValueError, RecursionError, Refused):
-                line.outlet.close(WSCloseCode.PROTOCOL_ERROR)
+                body = json.loads(received.data)
+            except (ValueError, RecursionError):
+                body = None
+            self._take(line, body)
 
-    def _take(self, line: Line, data: str) -> None:
-        body = json.loads(data)
+    def _take(self, line: Line, body: object) -> None:
         if not isinstance(body, dict):
-            raise Refused("BadRequest")
-        if line.outlet.frozen_until_s <= self._clock.transport_s():
-            self._requests.received(line.link, body)
+            line.outlet.close(WSCloseCode.PROTOCOL_ERROR)
+        elif line.outlet.frozen_until_s <= self._clock.transport_s():
+            self._execute(line, body)
         elif len(line.inbox) < INBOX_MOST:
             line.inbox.append(body)
         else:
             line.outlet.abort()
+
+    def _execute(self, line: Line, body: Body) -> None:
+        try:
+            self._requests.received(line.link, body)
+        except Refused:
+            line.outlet.close(WSCloseCode.PROTOCOL_ERROR)
 
 
 async def _close(socket: web.WebSocketResponse, code: int) -> None:

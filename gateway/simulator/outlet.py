@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from gateway.simulator.clock import Clock
+from gateway.simulator.fields import Body
+from gateway.simulator.link import Link
 
 
 class SocketOutlet:
@@ -27,8 +30,8 @@ class SocketOutlet:
         self._closed = False
         self.frozen_until_s = 0.0
         self.delay_s = 0.0
-        self.cut_slow = 0
-        """How often it was cut for being slow: 0 or 1."""
+        self.cut_slow = False
+        """Was it cut because too much waited?"""
 
     def send(self, frames: bytes) -> None:
         """Send whole frames; later while the line is frozen or delayed."""
@@ -46,6 +49,11 @@ class SocketOutlet:
         self._closed = True
         self._held.clear()
         self._transport.abort()
+
+    @property
+    def waiting(self) -> bool:
+        """Is anything held?"""
+        return bool(self._held)
 
     def turn(self) -> None:
         """Let go what has waited long enough."""
@@ -77,5 +85,16 @@ class SocketOutlet:
             self._cut()
 
     def _cut(self) -> None:
-        self.cut_slow = 1
+        self.cut_slow = True
         self.abort()
+
+
+@dataclass(slots=True)
+class Line:
+    """One open socket of one link."""
+
+    link: Link
+    outlet: SocketOutlet
+    heard_s: float
+    inbox: list[Body] = field(default_factory=list)
+    """Requests read while the line is frozen."""

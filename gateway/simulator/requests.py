@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from gateway.simulator import fields
 from gateway.simulator.commands import Commands, PostProcessingAsked
 from gateway.simulator.directory import DIRECTORY_KINDS
 from gateway.simulator.errors import Refused
 from gateway.simulator.fields import Body
+from gateway.simulator.first_responses import FirstResponses
 from gateway.simulator.frames import message
+from gateway.simulator.link import Link
 from gateway.simulator.model import TARGET_STATES, Json
 from gateway.simulator.skills import SkillChange
-from gateway.simulator.switchboard import Link, Switchboard
-
-REMEMBERED_MS = 600_000
-REMEMBERED_MOST = 50_000
-"""First responses kept for repeated ``RequestKey``s; the oldest goes first."""
-
-
-@dataclass(slots=True)
-class FirstResponses:
-    """Responses by session and ``RequestKey``, for ten minutes."""
-
-    _kept: OrderedDict[tuple[str, str], tuple[int, Json]] = field(default_factory=OrderedDict)
-
-    def get(self, at: tuple[str, str], now_ms: int) -> Json | None:
-        """Return what was answered first, if it is not too long ago."""
-        while self._kept and now_ms - next(iter(self._kept.values()))[0] >= REMEMBERED_MS:
-            self._kept.popitem(last=False)
-        found = self._kept.get(at)
-        return None if found is None else found[1]
-
-    def put(self, at: tuple[str, str], now_ms: int, response: Json) -> None:
-        """Keep the first response."""
-        self._kept[at] = (now_ms, response)
-        if len(self._kept) > REMEMBERED_MOST:
-            self._kept.popitem(last=False)
-
-    def clear(self) -> None:
-        """Restart: nothing was ever answered."""
-        self._kept.clear()
+from gateway.simulator.switchboard import Switchboard
 
 
 class Requests:
@@ -52,10 +24,18 @@ class Requests:
     on a replaced link gets none and has no effect.
     """
 
-    def __init__(self, board: Switchboard, commands: Commands) -> None:
+    def __init__(
+        self,
+        board: Switchboard,
+        commands: Commands,
+        first_responses: FirstResponses,
+        refuse: Callable[[], None],
+    ) -> None:
         self._board = board
+        self._refuse = refuse
+        """Refuses a request when the fault script says so."""
         self._commands = commands
-        self.first_responses = FirstResponses()
+        self._first_responses = first_responses
         self.executed: dict[str, int] = {}
         """Method → how often it was executed."""
 
@@ -81,14 +61,15 @@ class Requests:
     def _answer(self, link: Link, body: Body) -> tuple[Json, bytes | None]:
         try:
             self._check_time(body)
+            self._refuse()
             if body.get("Method") == "ListenForEvents":
                 return self._listen(link, body)
             at = self._request_key(link, body)
-            if at is not None and (first := self.first_responses.get(at, self._now_ms)) is not None:
+            if at is not None and (first := self._first_responses.get(at, self._now_ms)) is not None:
                 return first, None
             answer = self._board.with_effects(link, lambda: self._guarded(link, body))
             if at is not None:
-                self.first_responses.put(at, self._now_ms, answer)
+                self._first_responses.put(at, self._now_ms, answer)
         except Refused as refused:
             return self._failure(refused), None
         return answer, None

@@ -12,15 +12,18 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gateway.simulator.about import about_of
 from gateway.simulator.accounts import open_accounts
+from gateway.simulator.administration import Administration
 from gateway.simulator.clock import Clock, ManualClock, RealClock
 from gateway.simulator.commands import Commands
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.control import ControlDoor
 from gateway.simulator.counters import midnight_before
 from gateway.simulator.faults import Faults
+from gateway.simulator.first_responses import FirstResponses
 from gateway.simulator.life import Life, pace_for
 from gateway.simulator.link_socket import LinkDoor
 from gateway.simulator.population import populate
@@ -56,9 +59,12 @@ class Simulator:
         self.board = Switchboard(
             settings, self.center, self.accounts, self.sessions, lambda: secrets.token_hex(6)
         )
-        commands = Commands(settings, self.about, self.center, self.sessions, lambda _key: None)
-        self.requests = Requests(self.board, commands)
-        self.faults = Faults()
+        self.links = self.board.links
+        self.administration = Administration(self.board)
+        commands = Commands(settings, self.about, self.center, self.sessions, self.administration.changed)
+        first_responses = FirstResponses()
+        self.faults = Faults(self.board, self.about, self.clock, first_responses)
+        self.requests = Requests(self.board, commands, first_responses, self.faults.check_request)
         self.url = self.control_url = ""
         self._read_at_s = self.clock.transport_s()
         self._stack = AsyncExitStack()
@@ -68,15 +74,17 @@ class Simulator:
         settings = self.settings
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            self.doors = LinkDoor(self.board, self.requests, self.clock, tasks, settings.link_buffer_bytes)
+            self.doors = LinkDoor(
+                self.board, self.requests, self.clock, tasks, self.faults, settings.link_buffer_bytes
+            )
             self.life.begin()
             if settings.start_paused:
                 self.center.pause()
             self.turn()
             context = server_context(*self_signed(settings.host)) if settings.tls else None
-            web_door = WebDoor(self.board, self.about, self.faults)
+            web_door = WebDoor(self.board, self.about, self.faults, self.clock)
             routes = [*web_door.routes(), web.get("/oscce/v1/link", self.doors.serve)]
-            port = await self._listen(stack, routes, settings.host, settings.port, context)
+            port = await self._listen(stack, routes, settings.host, settings.port, context, web_door.troubles)
             self.url = f"{'https' if settings.tls else 'http'}://{settings.host}:{port}"
             control = ControlDoor(self)
             port = await self._listen(stack, control.routes(), "127.0.0.1", settings.control_port, None)
@@ -96,6 +104,15 @@ class Simulator:
         for line in list(self.doors.lines.values()):
             line.outlet.abort()
         await self._stack.aclose()
+
+    def pause(self) -> None:
+        """Let nothing happen by itself any more, and tell what has changed until now."""
+        self.center.pause()
+        self.board.publish()
+
+    def resume(self) -> None:
+        """Let life go on."""
+        self.center.resume()
 
     def turn(self) -> None:
         """Let time pass until now, and read what changed when a reading is due."""
@@ -122,8 +139,9 @@ class Simulator:
         host: str,
         port: int,
         context: ssl.SSLContext | None,
+        *middlewares: Middleware,
     ) -> int:
-        app = web.Application(middlewares=[refusals], client_max_size=BODY_LIMIT_BYTES)
+        app = web.Application(middlewares=[*middlewares, refusals], client_max_size=BODY_LIMIT_BYTES)
         app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()

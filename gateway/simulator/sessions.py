@@ -7,78 +7,19 @@ a log-off can be repeated until it is confirmed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from gateway.simulator.accounts import OWN_RIGHTS, Account, Accounts, Application
+from gateway.simulator.accounts import OWN_RIGHTS, Account, Accounts
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.errors import Refused
-from gateway.simulator.model import Agent, By, Json, Remote, Scope
+from gateway.simulator.model import Agent, By, Json, Remote
 from gateway.simulator.numbers import normalise
+from gateway.simulator.session import Ended, EndReason, LogOn, Session
 from gateway.simulator.settings import SimulatorSettings
 
-EndReason = Literal["LoggedOff", "LoggedOffBySupervisor", "Expired", "Blocked", "Maintenance", "TakenOver"]
 REMEMBERED_MS = 24 * 3600 * 1000
 REMEMBERED_MOST = 100_000
 """Ended sessions; the oldest is forgotten first."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogOn:
-    """What somebody who logs on says."""
-
-    application: Application
-    user_name: str
-    password: str
-    device_id: str
-    device_name: str
-    remote_number: str | None = None
-    takeover: bool = False
-
-
-@dataclass(slots=True)
-class Session:
-    """One log-on of one user at one device."""
-
-    secret: str
-    public_id: str
-    account: Account
-    application: Application
-    device_id: str
-    device_name: str
-    since_ms: int
-    expires_ms: int
-    idle_timeout_s: int
-    rights: tuple[str, ...]
-    scope: Scope
-    link_id: str | None = None
-    alias: int = 0
-    present: bool = False
-    ever_attached: bool = False
-    idle_ms: int = 0
-    counted_ms: int = 0
-    """Idle time is counted up to here."""
-
-    @property
-    def remote(self) -> bool:
-        """Is it a RemoteAssistant session?"""
-        return self.application == "RemoteAssistant"
-
-    @property
-    def watched(self) -> bool:
-        """Is it attached, with a device present?"""
-        return self.link_id is not None and self.present
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A session that is over."""
-
-    session: Session
-    reason: EndReason
-    by: str | None
-    at_ms: int
-
 
 OnEnd = Callable[[Ended], None]
 

@@ -78,7 +78,7 @@ class SimulatorSettings:
     allowed_prefixes: tuple[str, ...] = ("+49", "+43", "+41", "+44", "+33", "+31", "+39", "+34", "+48", "+1")
     barred_prefixes: tuple[str, ...] = ("+49900", "+49137", "+49180", "+49118", "+1900", "+44909")
 
-    link_buffer_bytes: int = 8 * 1024 * 1024
+    link_buffer_bytes: int = 16 * 1024 * 1024
     """A link that lets more than this wait is closed as too slow."""
 
     def __post_init__(self) -> None:

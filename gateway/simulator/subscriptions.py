@@ -12,7 +12,7 @@ from gateway.simulator.errors import Refused
 from gateway.simulator.frames import encode, event
 from gateway.simulator.model import Json, Scope
 from gateway.simulator.reading import Publication, Reading
-from gateway.simulator.sessions import Session
+from gateway.simulator.session import Session
 
 ADMINISTRATION: Final = "Administration"
 QUERIES_MOST = 64

@@ -6,20 +6,25 @@ Everything here happens at once, without waiting: between deciding and sending n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.simulator.accounts import Accounts
 from gateway.simulator.changes import Changes, Kind
 from gateway.simulator.contact_center import ContactCenter
 from gateway.simulator.errors import Refused
 from gateway.simulator.frames import message
+from gateway.simulator.link import Link, Outlet
 from gateway.simulator.links import Links
 from gateway.simulator.model import Json
 from gateway.simulator.reading import Publication, Reading
-from gateway.simulator.sessions import Ended, Session, Sessions
+from gateway.simulator.session import Ended, Session
+from gateway.simulator.sessions import Sessions
 from gateway.simulator.settings import KEEP_ALIVE_S, SimulatorSettings
-from gateway.simulator.subscriptions import Subscriptions, attached_json
+from gateway.simulator.subscriptions import attached_json
 
+SESSIONS_EVERY_MS = 250
+"""How often it is looked which sessions are due."""
+REMOVED: Final = b'"Removed":['
 LINGER_MS = 5000
 """So long does a link stay after its last session: a take-over may follow."""
 NORMAL, REPLACED = 1000, 4409
@@ -29,37 +34,6 @@ HELD_BACK: Final[dict[str, tuple[Kind, ...]]] = {
     "Historical": (Kind.QUEUE_CUMULATIVE, Kind.USER_CUMULATIVE),
 }
 """Function → the kinds that are not told while it is down."""
-
-
-class Outlet(Protocol):
-    """The way out to one peer. Never blocks; what is slow is its own business."""
-
-    def send(self, frames: bytes) -> None:
-        """Send whole frames, in order."""
-
-    def close(self, code: int) -> None:
-        """Say good-bye after what was sent."""
-
-    def abort(self) -> None:
-        """Cut the line."""
-
-
-class Link:
-    """One link of one user, from its admission to its end."""
-
-    def __init__(self, link_id: str, session: Session) -> None:
-        self.link_id = link_id
-        self.account = session.account
-        self.opened_by = session
-        self.subscriptions = Subscriptions()
-        self.outlet: Outlet | None = None
-        self.replaced_by: int | None = None
-        self.linger_until_ms: int | None = None
-
-    def send(self, *frames: bytes) -> None:
-        """Send frames in order; before the link is open there is nothing to send."""
-        if frames and self.outlet is not None:
-            self.outlet.send(frames[0] if len(frames) == 1 else b"".join(frames))
 
 
 class Switchboard:
@@ -88,6 +62,7 @@ class Switchboard:
         self._new_id = new_id
         self._ended: list[Ended] = []
         self._last_reading: Reading | None = None
+        self._sessions_at_ms = center.now_ms
         sessions.on_end = self._ended.append
 
     # ---- a link's life ----
@@ -138,6 +113,14 @@ class Switchboard:
         self.open_links.pop(link.link_id, None)
         self.links.closed(link.account.key, link.link_id, self.center.now_ms)
         self._detach_all(link)
+
+    def restart(self) -> None:
+        """Forget all links, sessions and tokens. The sockets are to be cut by whoever holds them."""
+        for link in list(self.open_links.values()):
+            self.closed(link)
+        self.sessions.forget_all()
+        self.links.restart()
+        self._ended.clear()
 
     def is_present(self, link: Link) -> bool:
         """Tell whether requests on *link* are still executed."""
@@ -190,10 +173,8 @@ class Switchboard:
             for key in sorted(gained)
             if (kind := self.center.directory.kind_of(key)) is not None
         ]
-        link.send(
-            *subscriptions.administration([*elements, *added], self.center.wall_ms),
-            *subscriptions.rescope(self.reading()),
-        )
+        link.send(*subscriptions.administration([*elements, *added], self.center.wall_ms))
+        self._send_rescoped(link)
 
     def flush_ended(self) -> None:
         """Tell links of the sessions that ended."""
@@ -215,13 +196,14 @@ class Switchboard:
     def publish(self) -> None:
         """Send what changed since the last reading to all links that may see it."""
         changes, self.center.changes = self.center.changes, Changes()
-        if not changes:
-            return
         self._hold_back(changes)
         self.published_changes += len(changes)
         publication = Publication(self.reading(), changes)
         for link in list(self.open_links.values()):
-            link.send(*link.subscriptions.changed(publication, changes))
+            late, link.late = link.late, []
+            if changes:
+                self._publish_to(link, link.subscriptions.changed(publication, changes))
+            link.send(*late)
 
     def with_effects(self, link: Link, act: Callable[[], Json]) -> Json:
         """Let *act* change the centre, and send what it changed to *link* before its answer is given.
@@ -248,7 +230,9 @@ class Switchboard:
     def turn(self, now_ms: int) -> None:
         """Let time pass: the centre, sessions that are due, links that linger. Nothing is published."""
         self.center.advance(now_ms)
-        self.sessions.advance()
+        if now_ms - self._sessions_at_ms >= SESSIONS_EVERY_MS:
+            self._sessions_at_ms = now_ms
+            self.sessions.advance()
         self.flush_ended()
         for link in list(self.open_links.values()):
             if link.linger_until_ms is not None and now_ms >= link.linger_until_ms:
@@ -278,9 +262,24 @@ class Switchboard:
         self._rescoped(link)
 
     def _rescoped(self, link: Link) -> None:
-        link.send(*link.subscriptions.rescope(self.reading()))
+        self._send_rescoped(link)
         if not link.subscriptions.sessions:
             link.linger_until_ms = self.center.now_ms + LINGER_MS
+
+    def _send_rescoped(self, link: Link) -> None:
+        before = link.subscriptions.scope
+        link.send(*link.subscriptions.rescope(self.reading()))
+        if link.subscriptions.scope != before:
+            link.late, link.repeatable = [], []
+
+    def _publish_to(self, link: Link, frames: list[bytes]) -> None:
+        repeatable = [frame for frame in frames if REMOVED not in frame]
+        if frames:
+            link.repeatable = repeatable
+        if link.hold_next and repeatable:
+            link.hold_next, link.late = False, repeatable
+            frames = [frame for frame in frames if REMOVED in frame]
+        link.send(*frames)
 
     def _replace(self, link_id: str, token: int) -> None:
         link = self.open_links.pop(link_id, None)

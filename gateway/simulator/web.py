@@ -6,14 +6,17 @@ import json
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gateway.simulator import fields
 from gateway.simulator.about import About
 from gateway.simulator.accounts import APPLICATIONS
+from gateway.simulator.clock import Clock
 from gateway.simulator.errors import Refused
 from gateway.simulator.faults import Faults
 from gateway.simulator.model import Json
-from gateway.simulator.sessions import Ended, LogOn, Session, Sessions
+from gateway.simulator.session import Ended, LogOn, Session
+from gateway.simulator.sessions import Sessions
 from gateway.simulator.switchboard import Switchboard
 
 SESSION_HEADER = "OSCCE-Session"
@@ -23,7 +26,8 @@ BODY_LIMIT_BYTES = 64 * 1024
 class WebDoor:
     """The routes of the local web server."""
 
-    def __init__(self, board: Switchboard, about: About, faults: Faults) -> None:
+    def __init__(self, board: Switchboard, about: About, faults: Faults, clock: Clock) -> None:
+        self._clock = clock
         self._board = board
         self._about = about
         self._faults = faults
@@ -38,6 +42,22 @@ class WebDoor:
             web.delete("/oscce/v1/sessions/current", self._log_off),
             web.delete("/oscce/v1/sessions/{public_id}", self._end_other),
         ]
+
+    @property
+    def troubles(self) -> Middleware:
+        """Hold requests up while the whole server is frozen or slow."""
+
+        @web.middleware
+        async def hold_up(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            while (wait_s := self._faults.wait_s()) > 0:
+                await self._clock.sleep(wait_s)
+                if self._faults.delay_s > 0:
+                    break
+            return await handler(request)
+
+        return hold_up
 
     async def _say_about(self, _request: web.Request) -> web.Response:
         return _answer(self._about.as_json())

@@ -1,0 +1,293 @@
+"""What does an administrator change while everybody works: objects, scopes, rights, accounts?
+
+Every change is told at once on the links that may see it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.simulator.accounts import Account, Scopes, agent_account
+from gateway.simulator.directory import REASON_KINDS
+from gateway.simulator.errors import Refused
+from gateway.simulator.model import (
+    Agent,
+    AgentSkill,
+    Aggregate,
+    Counters,
+    Group,
+    Json,
+    Media,
+    Queue,
+    Reason,
+    ReasonKind,
+    Scope,
+    Skill,
+    UserCounters,
+)
+from gateway.simulator.parameters import defaults
+from gateway.simulator.session import EndReason, Session
+from gateway.simulator.subscriptions import scope_json
+from gateway.simulator.switchboard import Switchboard
+
+
+class Administration:
+    """Changes to directory, scopes, rights and accounts.
+
+    Invariant: after each change every session's scope follows from the directory (unless set by hand),
+    and every link has been told.
+    """
+
+    def __init__(self, board: Switchboard) -> None:
+        self._board = board
+        self._directory = board.center.directory
+        self._last_key = 900_000
+
+    # ---- objects ----
+
+    def changed(self, key: int) -> None:
+        """Tell that a directory object changed, and let scopes follow."""
+        self._tell(key, "Changed")
+        self.refresh_scopes()
+
+    def rename(self, key: int, name: str) -> None:
+        """Give an object another name; a user's last one.
+
+        Raises:
+            Refused: ``NotFound``.
+        """
+        directory = self._directory
+        match directory.kind_of(key):
+            case "User":
+                directory.agents[key].last_name = name
+            case "Queue":
+                directory.queues[key].name = name
+            case "Group":
+                directory.groups[key].name = name
+            case "Aggregate":
+                directory.aggregates[key] = replace(directory.aggregates[key], name=name)
+            case "Skill":
+                directory.skills[key] = replace(directory.skills[key], name=name)
+            case None:
+                raise Refused("NotFound")
+        self.changed(key)
+
+    def add_queue(self, name: str, media: Media, skill_key: int | None) -> int:
+        """Open a queue, of a new skill unless one is given."""
+        skill = self.add_skill(name) if skill_key is None else skill_key
+        start_ms = self._board.center.wall_ms
+        queue = Queue(self._next_key(), name, media, skill, 1, defaults("Queue"), Counters(start_ms))
+        self._directory.queues[queue.key] = queue
+        self._directory.relate()
+        self._board.center.mark_counted(queue)
+        return self._added(queue.key)
+
+    def add_group(self, name: str) -> int:
+        """Found a group."""
+        key = self._next_key()
+        self._directory.groups[key] = Group(key, name, defaults("Group"))
+        return self._added(key)
+
+    def add_aggregate(self, name: str, queue_keys: tuple[int, ...]) -> int:
+        """Make an aggregate of queues."""
+        key = self._next_key()
+        self._directory.aggregates[key] = Aggregate(key, name, queue_keys)
+        return self._added(key)
+
+    def add_skill(self, name: str) -> int:
+        """Put a skill into the catalogue."""
+        key = self._next_key()
+        self._directory.skills[key] = Skill(key, name)
+        return self._added(key)
+
+    def add_reason(self, name: str, kind: ReasonKind, required_for: tuple[str, ...]) -> int:
+        """Put a reason into the catalogue."""
+        key = self._next_key()
+        self._directory.reasons[key] = Reason(key, name, kind, required_for)
+        content: Json = {"Key": key, "Name": name, "RequiredFor": required_for}
+        self._tell_all([{"ObjectType": kind, "Key": key, "Change": "Added", "Object": content}])
+        return key
+
+    def add_agent(self, first_name: str, last_name: str, group_key: int, skill_keys: tuple[int, ...]) -> int:
+        """Hire an agent; his user name is ``agent<key>``.
+
+        Raises:
+            Refused: ``NotFound`` when there is no such group.
+        """
+        if group_key not in self._directory.groups:
+            raise Refused("NotFound")
+        key = self._next_key()
+        agent = Agent(
+            key,
+            f"agent{key}",
+            first_name,
+            last_name,
+            str(key),
+            (group_key,),
+            {skill: AgentSkill(50) for skill in skill_keys},
+            UserCounters(self._board.center.wall_ms),
+            retired=True,
+        )
+        self._directory.agents[key] = agent
+        self._board.accounts.add(agent_account(agent, self._directory))
+        return self._added(key)
+
+    def remove(self, key: int) -> None:
+        """Take an object away; a user's sessions end with it.
+
+        Raises:
+            Refused: ``NotFound``.
+        """
+        directory, center = self._directory, self._board.center
+        kind = directory.kind_of(key)
+        affected: tuple[Agent, ...] = ()
+        match kind:
+            case "User":
+                self._dismiss(directory.agents[key])
+                del directory.agents[key]
+            case "Queue":
+                affected = directory.agents_of[key]
+                self._close_queue(directory.queues[key])
+            case "Group":
+                affected = directory.members_of[key]
+                del directory.groups[key]
+                for agent in affected:
+                    agent.group_keys = tuple(each for each in agent.group_keys if each != key)
+            case "Aggregate":
+                del directory.aggregates[key]
+            case "Skill" if all(key != queue.skill_key for queue in directory.queues.values()):
+                del directory.skills[key]
+            case _:
+                raise Refused("NotFound")
+        directory.relate()
+        seen_by = None if kind == "Skill" else key
+        self._tell_all([{"ObjectType": kind, "Key": key, "Change": "Removed"}], seen_by)
+        for agent in affected:
+            center.mark_agent(agent)
+            self._tell(agent.key, "Changed")
+        self.refresh_scopes()
+
+    # ---- scopes and rights ----
+
+    def refresh_scopes(self) -> None:
+        """Let each scope follow from the directory, and tell whose changed."""
+        scopes = Scopes(self._directory)
+        for account in self._board.accounts.by_name.values():
+            if not account.scope_fixed:
+                account.scope = scopes.of(account.teams)
+        self._apply({session.secret: self._scope_of(session) for session in self._board.sessions})
+
+    def set_scope(self, account: Account, scope: Scope) -> None:
+        """Set a user's Dashboard scope by hand; it is in force in his sessions at once."""
+        account.scope, account.scope_fixed = scope, True
+        sessions = self._board.sessions.of_user(account.key)
+        self._apply({each.secret: scope for each in sessions if not each.remote})
+
+    def set_rights(self, account: Account, rights: tuple[str, ...]) -> None:
+        """Set a user's rights by hand, in all his sessions."""
+        account.dashboard_rights = rights
+        sessions = self._board.sessions.of_user(account.key)
+        for session in sessions:
+            session.rights = rights
+        self._apply({each.secret: each.scope for each in sessions}, always=True)
+
+    # ---- accounts ----
+
+    def end_sessions(self, account: Account, reason: EndReason, by: str | None, public_id: str | None) -> int:
+        """End a user's sessions, or one of them; returns how many."""
+        ended = 0
+        for session in self._board.sessions.of_user(account.key):
+            if public_id is None or session.public_id == public_id:
+                self._board.sessions.end(session, reason, by)
+                ended += 1
+        self._board.flush_ended()
+        return ended
+
+    def block(self, account: Account, *, blocked: bool, by: str | None = None) -> None:
+        """Block an account, which ends its sessions, or let it log on again."""
+        account.blocked = blocked
+        if blocked:
+            self.end_sessions(account, "Blocked", by, None)
+
+    def flush(self) -> None:
+        """Tell links of the sessions that ended."""
+        self._board.flush_ended()
+
+    # ---- inside ----
+
+    def _added(self, key: int) -> int:
+        self._directory.relate()
+        self._board.center.mark_configuration(key)
+        if self._directory.kind_of(key) == "Skill":
+            self._tell_all([self._element(key, "Added")])
+        self.refresh_scopes()
+        return key
+
+    def _apply(self, wanted: dict[str, Scope], *, always: bool = False) -> None:
+        elements: dict[str, list[Json]] = {}
+        for secret, scope in wanted.items():
+            session = self._board.sessions.get(secret)
+            if not always and scope == session.scope:
+                continue
+            session.scope = scope
+            if session.link_id is not None:
+                told: Json = {"ObjectType": "Session", "Session": session.alias}
+                told |= {"Rights": list(session.rights), "Scope": scope_json(scope)}
+                elements.setdefault(session.link_id, []).append(told)
+        for link_id, told_all in elements.items():
+            link = self._board.open_links.get(link_id)
+            if link is not None:
+                self._board.rescope(link, told_all)
+
+    def _scope_of(self, session: Session) -> Scope:
+        agent = self._board.sessions.agent_of(session)
+        return self._directory.own(agent) if session.remote and agent is not None else session.account.scope
+
+    def _tell(self, key: int, change: str) -> None:
+        self._tell_all([self._element(key, change)], None if key in self._directory.skills else key)
+
+    def _tell_all(self, elements: list[Json], key: int | None = None) -> None:
+        """Tell elements on all links that see *key*; None: on all."""
+        for link in self._board.open_links.values():
+            if key is None or key in link.subscriptions.scope.keys:
+                link.send(*link.subscriptions.administration(elements, self._board.center.wall_ms))
+
+    def _element(self, key: int, change: str) -> Json:
+        kind, content = self._directory.kind_of(key), self._directory.object_json(key)
+        return {"ObjectType": kind, "Key": key, "Change": change, "Object": content}
+
+    def _dismiss(self, agent: Agent) -> None:
+        account = self._board.accounts.by_agent(agent.key)
+        if account is not None:
+            self.block(account, blocked=True)
+        self._board.center.force_off(agent)
+        agent.retired = True
+
+    def _close_queue(self, queue: Queue) -> None:
+        center = self._board.center
+        busy = [each for agent in self._directory.agents.values() for each in agent.contacts]
+        for contact in [*queue.waiting, *busy]:
+            if contact.queue_key == queue.key:
+                center.drop(contact)
+        for other in self._directory.queues.values():
+            if other.parameters["OverflowQueue"] == queue.key:
+                other.parameters = other.parameters | {"OverflowQueue": None}
+                other.version += 1
+                center.mark_configuration(other.key)
+        del self._directory.queues[queue.key]
+
+    def _next_key(self) -> int:
+        self._last_key += 1
+        return self._last_key
+
+
+def reason_kind(name: str) -> ReasonKind:
+    """Return the kind of reason with *name*.
+
+    Raises:
+        Refused: ``BadRequest``.
+    """
+    kinds: dict[str, ReasonKind] = {kind: kind for kind in REASON_KINDS}
+    if name not in kinds:
+        raise Refused("BadRequest")
+    return kinds[name]
