@@ -165,7 +165,8 @@ def check_json_depth(data: bytes) -> None:
                 depth -= 1
 
 
-_MSGPACK_OPENS: Final = frozenset([*range(0x81, 0x90), *range(0x91, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
+_MSGPACK_OPENS: Final = frozenset([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
+"""Heads of maps and arrays."""
 _MSGPACK_OTHERS: Final = bytes(head for head in range(256) if head not in _MSGPACK_OPENS)
 _SCALAR_BYTES: Final = {
     0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9,
@@ -193,10 +194,10 @@ def check_msgpack_depth(data: bytes) -> None:
     at, end = 0, len(data)
     while at < end:
         at, children = _step(data, at)
+        if children is not None and len(waiting) == DEPTH_MAX:
+            raise BadFrame(_TOO_DEEP)
         if children:
             waiting.append(children)
-            if len(waiting) > DEPTH_MAX:
-                raise BadFrame(_TOO_DEEP)
             continue
         while waiting:
             waiting[-1] -= 1
@@ -205,22 +206,22 @@ def check_msgpack_depth(data: bytes) -> None:
             waiting.pop()
 
 
-def _step(data: bytes, at: int) -> tuple[int, int]:
-    """Return where the value at *at* ends, its children not counted, and how many children it has."""
+def _step(data: bytes, at: int) -> tuple[int, int | None]:
+    """Return where the value at *at* ends without its children, and how many it has; None: can have none."""
     head = data[at]
     if head < 0x80 or head >= 0xE0:  # fixint
-        return at + 1, 0
+        return at + 1, None
     if head < 0xA0:  # fixmap, fixarray
         return at + 1, (head & 0x0F) * (2 if head < 0x90 else 1)
     if head < 0xC0:  # fixstr
-        return at + 1 + (head & 0x1F), 0
+        return at + 1 + (head & 0x1F), None
     width = _LENGTH_BYTES.get(head)
     if width is None:
-        return at + _SCALAR_BYTES.get(head, 1), 0
+        return at + _SCALAR_BYTES.get(head, 1), None
     length = int.from_bytes(data[at + 1 : at + 1 + width], "big")
     at += 1 + width
     if head >= 0xDE:
         return at, 2 * length
     if head >= 0xDC:
         return at, length
-    return at + length + (1 if 0xC7 <= head <= 0xC9 else 0), 0
+    return at + length + (1 if 0xC7 <= head <= 0xC9 else 0), None

@@ -138,12 +138,13 @@ SAMPLES = [
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{type(sample).__name__}")
 def test_msgpack_of_any_format_is_stepped_over(sample: object) -> None:
-    """Seventeen arrays, none deeper than two, are told from seventeen inside each other."""
+    """Many arrays beside each other are told from as many inside each other."""
     flat = [sample, *([[]] * DEPTH_MAX), sample, [sample, 1]]
     check_msgpack_depth(msgpack.packb(flat))
-    deep: object = sample
-    for _ in range(DEPTH_MAX):
+    deep: object = []
+    for _ in range(DEPTH_MAX - 1):
         deep = [sample, deep]
+    check_msgpack_depth(msgpack.packb(deep))
     with pytest.raises(BadFrame, match="deep"):
         check_msgpack_depth(msgpack.packb([sample, deep, sample]))
 
@@ -163,6 +164,8 @@ def test_bombs_are_refused_before_anything_is_built(data: bytes) -> None:
         check_msgpack_depth(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xdd", b"\xd9", b"\x90" * 100, b"\x91" * DEPTH_MAX, b"\xc7" * 40])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xdd", b"\xd9", b"\x90" * 100, b"\x91" * DEPTH_MAX + b"\x01", b"\xc7" * 40]
+)
 def test_truncated_msgpack_is_left_to_the_reader(data: bytes) -> None:
     check_msgpack_depth(data)
