@@ -53,7 +53,7 @@ def decode(data: bytes) -> Envelope:
     try:
         name, body = _NAMED.decode(data)
         return _read(name, body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadEnvelope("unreadable") from None
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from hypothesis import strategies as st
 
+from gateway.domain.commands import Call, Command
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.resources import RESOURCES, Resource
 from gateway.protocol import envelopes, frames
@@ -159,3 +160,8 @@ publications: st.SearchStrategy[envelopes.Publication] = st.builds(
 every_envelope: st.SearchStrategy[envelopes.Envelope] = publications | st.one_of(
     [built(cls) for cls in get_args(envelopes.Envelope) if cls is not envelopes.Publication]
 )
+
+
+def call(key: str, command: Command) -> Call:
+    """Return a call that says nothing in particular."""
+    return Call(key, "0f", command, None, retry=False, deadline_ms=5)

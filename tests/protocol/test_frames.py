@@ -1,0 +1,83 @@
+"""Do the frames' types say what the protocol says?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.domain.commands import RULES
+from gateway.protocol import frames
+
+PAGE = {
+    "hello": {"token", "topics", "position", "pace_s", "ping_s", "client"},
+    "follow": {"id", "topics"},
+    "pace": {"every_s"},
+    "command": {"id", "key", "stream", "retry", "expires_at_ms", "command"},
+    "pong": {"nonce"},
+    "resync": set(),
+    "welcome": {
+        "session", "user", "rights", "application", "topics", "resumed", "server_time_ms", "ping_s",
+        "pace_s", "limits",
+    },
+    "changes": {"after", "upto", "stream", "reset", "more", "put", "patch", "gone"},
+    "ping": {"after", "upto", "nonce", "as_of_ms", "upstream", "bus", "server_time_ms"},
+    "followed": {"id", "topics"},
+    "result": {"id", "outcome"},
+    "notice": {
+        "id", "version", "category", "title", "summary", "link", "effective_at_ms", "must_acknowledge",
+    },
+    "renewed": {"token", "expires_at_ms"},
+    "error": {"id", "code", "message", "retry_after_s"},
+}  # fmt: skip
+"""Kind of frame → its fields."""
+
+
+def _fields(of: type) -> tuple[str, set[str]]:
+    listed = {field.name: field for field in dataclasses.fields(of)}
+    return str(listed["kind"].default), listed.keys() - {"kind"}
+
+
+def test_every_frame_has_the_fields_of_the_page() -> None:
+    client = dict(map(_fields, get_args(frames.ClientFrame)))
+    sent = dict(map(_fields, get_args(frames.GatewayFrame)))
+    assert client.pop("bye") == set()
+    assert sent.pop("bye") == {"code", "reason", "by", "reconnect", "min_s", "max_s"}
+    assert client | sent == PAGE
+    assert not client.keys() & sent.keys()
+
+
+def test_control_frames_are_all_but_state_and_pings() -> None:
+    control = set(get_args(frames.ControlFrame))
+    assert control == set(get_args(frames.GatewayFrame)) - {frames.Changes, frames.Ping}
+
+
+def test_every_command_that_has_a_rule_is_offered_under_its_kind() -> None:
+    assert set(frames.COMMANDS.values()) == set(RULES)
+    assert set(frames.COMMANDS) == {"agent.routing_state.set", "routing_state.set"}
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("pace_s", [0, 60, 0.5], [-0.1, 60.1, "1", float("nan")]),
+        ("ping_s", [10, 55], [9.9, 55.1, True]),
+        ("token", ["x", "x" * 4096, None], ["x" * 4097, 5, b"x"]),
+        ("topics", [[], ["agents"] * 64], [["agents"] * 65, [""], ["x" * 129]]),
+        ("position", [{"stream": "1.a", "seq": 0}], [{"stream": "1.a"}, {"stream": 1, "seq": 0}, "1.a"]),
+    ],
+)
+def test_hello_is_bounded(field: str, good: list[object], bad: list[object]) -> None:
+    hello: dict[str, object] = {"kind": "hello", "client": {"app": "a", "version": "1", "platform": "p"}}
+    for value in good:
+        assert isinstance(frames.CLIENT_FRAME.validate_python(hello | {field: value}), frames.Hello)
+    for value in bad:
+        with pytest.raises(ValidationError):
+            frames.CLIENT_FRAME.validate_python(hello | {field: value})
+
+
+def test_reprs_show_no_token() -> None:
+    info = frames.ClientInfo("a", "1", "p")
+    assert "secret" not in repr(frames.Hello(info, "secret")) + repr(frames.Renewed("secret", 5))
