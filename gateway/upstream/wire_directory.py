@@ -277,18 +277,20 @@ def rights(told: tuple[str, ...]) -> frozenset[Right]:
     return frozenset(RIGHTS[name] for name in told if name in RIGHTS)
 
 
+_NULL: Final = msgspec.Raw(b"null")
+
+
 class _Change(Element):
     object_type: str
     key: Key | None = None
     change: str | None = None
-    object: msgspec.Raw | None = None
+    object: msgspec.Raw = _NULL
     session: Count | None = None
     rights: tuple[str, ...] | None = None
     scope: Scoped | None = None
 
 
 _decode_change: Final = msgspec.json.Decoder(_Change).decode
-_NULL: Final = b"null"
 
 
 def changes(raws: tuple[msgspec.Raw, ...], pool: PartPool) -> tuple[LinkEvent, ...]:
@@ -313,8 +315,7 @@ def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
         raise WireError("an object changed that has no key")
     if told.change == "Removed":
         return ObjectChanged(kind, told.key, None)
-    raw = _NULL if told.object is None else bytes(told.object)
-    part = None if raw == _NULL else _object(told.object_type, raw, pool)
+    part = None if told.object == _NULL else _object(told.object_type, bytes(told.object), pool)
     # when it is not said what the object is now, the directory has to be queried again
     return CatalogueChanged() if part is None else ObjectChanged(kind, told.key, part)
 

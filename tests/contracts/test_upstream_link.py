@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.domain.commands import SetRoutingState
+from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind, Right, SessionSecret
 from gateway.domain.resources import Agent, RoutingState
@@ -174,13 +174,14 @@ async def test_a_late_command_is_not_executed(site: Site) -> None:
         assert refused.value.code is ErrorCode.EXPIRED
 
 
-async def test_a_session_without_the_right_may_not(site: Site) -> None:
-    link = await site.link(await site.dashboard())
+async def test_an_agent_changes_nobody_else(site: Site) -> None:
+    link = await site.link(await site.assistant())
     async with hearing(link) as heard:
-        alias = (await heard.first(Opened)).attached.alias
+        attached = (await heard.first(Opened)).attached
+        another = SetAgentRoutingState(str((attached.own_agent or 0) + 1), "work")
         with pytest.raises(GatewayError) as refused:
-            await link.request(site.execute(alias, SetRoutingState("available")))
-        assert refused.value.code is ErrorCode.FORBIDDEN
+            await link.request(site.execute(attached.alias, another))
+        assert refused.value.code in {ErrorCode.FORBIDDEN, ErrorCode.NOT_FOUND}
 
 
 async def test_closing_ends_whoever_waits_and_may_be_repeated(site: Site) -> None:

@@ -22,7 +22,10 @@ from gateway.domain.upstream import (
     Part,
     Source,
 )
+from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.upstream.client import OsccServer
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 
@@ -122,5 +125,15 @@ async def hearing(link: Link) -> AsyncIterator[Heard]:
             await link.close()
 
 
-SITES = [pytest.param(fake, id="double")]
+@asynccontextmanager
+async def simulated() -> AsyncIterator[Site]:
+    """The real adapter, before a simulated contact centre in which nothing happens by itself."""
+    settings = SimulatorSettings(agents=10, queues=2, users=1, start_paused=True, on_change=True)
+    clock = SystemClock()
+    async with Simulator(settings) as simulator, OsccServer("main", simulator.url, clock) as server:
+        # the tenth agent leads his team: he may use both applications
+        yield Site(server, clock, "agent10", settings.password, "+49301234567")
+
+
+SITES = [pytest.param(fake, id="double"), pytest.param(simulated, id="adapter")]
 """Every implementation of the ports."""

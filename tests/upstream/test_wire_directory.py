@@ -1,0 +1,204 @@
+"""Are objects, catalogues and their changes read, and nothing lost or leaked?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.domain.model import Kind, Right, Scope
+from gateway.domain.resources import (
+    Agent,
+    AgentSkill,
+    Aggregate,
+    Group,
+    Queue,
+    Reason,
+    RoutingParameter,
+    Skill,
+)
+from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
+from gateway.upstream.wire_directory import DIRECTORY_KINDS, changes, directory, display_name
+from gateway.upstream.wire_elements import References
+from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_pool import PartPool
+from tests.upstream.samples import SESSION, USER
+
+SKILLS = (AgentSkill("61", 3, 2, active=True), AgentSkill("62"))
+ANA = Agent(
+    display_name="Ana Agent",
+    extension="2107",
+    group_ids=("4",),
+    queue_ids=("3", "9"),
+    skills=SKILLS,
+    version=11,
+)
+OBJECTS: dict[str, Any] = {
+    "User": [USER],
+    "Queue": [{"Key": 3, "Name": "Sales", "Media": "Voice"}, {"Key": 9, "Name": "Fax", "Media": "Telex"}],
+    "Group": [{"Key": 4, "Name": "Team"}],
+    "Aggregate": [{"Key": 5, "Name": "All", "QueueKeys": [3, 9]}],
+    "Skill": [{"Key": 61, "Name": "French", "LevelMin": 1, "LevelMax": 10, "PreferenceMin": 1}],
+    "UnavailableReason": [{"Key": 31, "Name": "Lunch"}],
+    "WorkReason": [{"Key": 32, "Name": "Back office", "RequiredFor": ["Work"]}],
+    "PostProcessingReason": [{"Key": 41, "Name": "Notes", "RequiredFor": ["PostProcessing"]}],
+    "WrapupReason": [{"Key": 51, "Name": "Solved"}],
+    "RoutingParameter": [
+        {
+            "Name": "OverflowQueue",
+            "AppliesTo": "Queue",
+            "DataType": "QueueReference",
+            "Values": [3, 9],
+            "ReadOnly": False,
+            "Default": 9,
+        },
+        {
+            "Name": "OverflowAfter",
+            "AppliesTo": "Group",
+            "DataType": "Integer",
+            "Min": 5,
+            "Max": 600,
+            "Step": 5,
+            "Unit": "s",
+            "ReadOnly": True,
+            "Default": 60,
+        },
+    ],
+}
+
+
+def body(objects: dict[str, Any]) -> bytes:
+    """Write an answer to ``QueryDirectory``."""
+    return json.dumps({"Type": "Response", "RequestID": 1, "Error": 0, "Objects": objects}).encode()
+
+
+def administer(*elements: dict[str, Any]) -> tuple[LinkEvent, ...]:
+    """Read the elements of an ``Administration`` event."""
+    told = msgspec.json.decode(json.dumps(elements), type=tuple[msgspec.Raw, ...])
+    return changes(told, PartPool())
+
+
+def test_objects_become_parts() -> None:
+    read = directory(body(OBJECTS), PartPool())
+    assert {(part.kind, part.number): part.value for part in read.parts} == {
+        (Kind.AGENT, 7): ANA,
+        (Kind.QUEUE, 3): Queue(name="Sales", media="voice"),
+        (Kind.QUEUE, 9): Queue(name="Fax", media="unknown"),
+        (Kind.GROUP, 4): Group(name="Team"),
+        (Kind.AGGREGATE, 5): Aggregate(name="All", queue_ids=("3", "9")),
+    }
+    assert {part.source for part in read.parts} == {Source.DIRECTORY}
+
+
+def test_catalogues_are_mapped() -> None:
+    read = directory(body(OBJECTS), PartPool())
+    assert read.skills == (Skill("61", "French", 1, 10, 1),)
+    assert read.reasons == (
+        Reason("31", "unavailable", "Lunch"),
+        Reason("32", "work", "Back office", ("work",)),
+        Reason("41", "post_processing", "Notes", ("post_processing",)),
+        Reason("51", "wrapup", "Solved"),
+    )
+    assert read.parameters == (
+        RoutingParameter(
+            "OverflowQueue", "queue", "queue_reference", values=("3", "9"), read_only=False, default="9"
+        ),
+        RoutingParameter(
+            "OverflowAfter", "group", "integer", 5, 600, 5, unit="s", read_only=True, default=60
+        ),
+    )
+
+
+def test_the_pool_learns_the_references_and_shares_objects() -> None:
+    pool = PartPool()
+    first, second = directory(body(OBJECTS), pool), directory(body(OBJECTS), pool)
+    assert pool._references == References(queue=frozenset({"OverflowQueue"}))
+    assert all(one is other for one, other in zip(first.parts, second.parts, strict=True))
+
+
+def test_kinds_that_are_missing_are_empty() -> None:
+    read = directory(body({}), PartPool())
+    assert (read.parts, read.skills, read.reasons, read.parameters) == ((), (), (), ())
+
+
+def test_everything_is_asked_for() -> None:
+    assert set(DIRECTORY_KINDS) == OBJECTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "id_", "name"),
+    [
+        ("Ana", "Agent", "ana", "Ana Agent"),
+        ("", "Agent", "ana", "Agent"),
+        (None, None, "ana", "ana"),
+        (None, "", None, None),
+    ],
+)
+def test_people_are_called_by_their_names(
+    first: str | None, last: str | None, id_: str | None, name: str | None
+) -> None:
+    assert display_name(first, last, id_) == name
+
+
+def test_an_object_that_was_added_or_changed_comes_with_its_part() -> None:
+    for change in ("Added", "Changed", "Mutated"):
+        (event,) = administer({"ObjectType": "User", "Key": 7, "Change": change, "Object": USER})
+        assert isinstance(event, ObjectChanged)
+        assert event.part is not None
+        assert (event.kind, event.number, event.part.value) == (Kind.AGENT, 7, ANA)
+
+
+def test_an_object_that_was_removed_comes_without() -> None:
+    (event,) = administer({"ObjectType": "Queue", "Key": 3, "Change": "Removed", "Object": {"Key": 3}})
+    assert event == ObjectChanged(Kind.QUEUE, 3, None)
+
+
+@pytest.mark.parametrize("element", [{"Change": "Changed"}, {"Change": "Added", "Object": None}])
+def test_a_change_that_does_not_say_to_what_has_the_directory_queried(element: dict[str, Any]) -> None:
+    assert administer({"ObjectType": "Group", "Key": 4} | element) == (CatalogueChanged(),)
+
+
+def test_catalogues_are_told_once_per_event() -> None:
+    kinds = ("Skill", "WorkReason", "UnavailableReason", "PostProcessingReason", "WrapupReason")
+    elements = [{"ObjectType": kind, "Key": 1, "Change": "Changed"} for kind in kinds]
+    named = {"ObjectType": "RoutingParameter", "Change": "Changed"}
+    assert administer(*elements, named) == (CatalogueChanged(),)
+
+
+def test_a_scope_changes_before_the_objects_that_it_gained() -> None:
+    session = {key: SESSION[key] for key in ("Session", "Rights", "Scope")}
+    rescoped, gained = administer(
+        {"ObjectType": "Session"} | session,
+        {"ObjectType": "Group", "Key": 4, "Change": "Added", "Object": {"Key": 4, "Name": "Team"}},
+    )
+    assert rescoped == ScopeChanged(
+        2,
+        frozenset({Right.OWN_ROUTING_STATE, Right.OWN_POST_PROCESSING}),
+        Scope(frozenset({7, 8}), frozenset({3}), frozenset({4}), frozenset({5})),
+    )
+    assert isinstance(gained, ObjectChanged)
+
+
+def test_objects_of_no_kind_are_ignored() -> None:
+    assert administer({"ObjectType": "Balloon", "Key": 1, "Change": "Added"}) == ()
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        {"ObjectType": "User", "Change": "Removed"},
+        {"ObjectType": "Session", "Session": 1},
+        {"ObjectType": "Session", "Rights": [], "Scope": {}},
+    ],
+)
+def test_changes_to_nobody_knows_what_are_unreadable(element: dict[str, Any]) -> None:
+    with pytest.raises(WireError):
+        administer(element)
+
+
+@pytest.mark.parametrize("element", [{"Key": 1}, {"ObjectType": "User", "Key": 7, "Object": {"Key": "x"}}])
+def test_malformed_changes_are_unreadable(element: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        administer(element)

@@ -1,0 +1,117 @@
+"""Does every error name of the server become the code and the details that clients know?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.upstream.wire_errors import NAMES, Refusal, refusal
+
+
+def refused(name: str, **details: Any) -> GatewayError:  # noqa: ANN401 - JSON
+    """Read a refusal."""
+    return refusal(name, msgspec.json.decode(json.dumps(details), type=Refusal))
+
+
+CODES = {
+    "BadRequest": "bad_request",
+    "MethodUnknown": "unsupported_by_upstream",
+    "SessionUnknown": "session_ended",
+    "Forbidden": "forbidden",
+    "NotFound": "not_found",
+    "WrongObjectType": "wrong_resource_kind",
+    "VersionConflict": "version_conflict",
+    "SkillUnknown": "skill_unknown",
+    "LevelOutOfRange": "level_out_of_range",
+    "PreferenceOutOfRange": "preference_out_of_range",
+    "DuplicateSkill": "duplicate_skill",
+    "NotLoggedOn": "not_logged_on",
+    "ReasonRequired": "reason_required",
+    "ReasonUnknown": "reason_unknown",
+    "ReasonWrongKind": "reason_wrong_kind",
+    "NotAllowedWhileHandling": "not_allowed_while_handling",
+    "CannotLogOnForAnother": "cannot_log_on_for_another",
+    "ParameterUnknown": "parameter_unknown",
+    "ParameterReadOnly": "parameter_read_only",
+    "ValueOutOfRange": "value_out_of_range",
+    "WrongType": "wrong_type",
+    "ReferenceUnknown": "reference_unknown",
+    "OverflowCycle": "overflow_cycle",
+    "InconsistentParameters": "inconsistent_parameters",
+    "NoContact": "no_contact",
+    "LimitReached": "limit_reached",
+    "WrapupReasonRequired": "wrap_up_reason_required",
+    "NotPostProcessing": "not_post_processing",
+    "RemoteNumberMissing": "remote_number_missing",
+    "RemoteNumberInvalid": "remote_number_invalid",
+    "RemoteNumberNotAllowed": "remote_number_not_allowed",
+    "NumberInUse": "remote_number_in_use",
+    "FunctionUnavailable": "function_unavailable",
+    "Busy": "busy",
+    "Unsupported": "unsupported_by_upstream",
+    "Expired": "expired",
+    "InvalidCredentials": "invalid_credentials",
+    "AccountBlocked": "account_blocked",
+    "AccountLocked": "account_locked",
+    "RoleMissing": "role_missing",
+    "AlreadyLoggedOn": "already_logged_on",
+}
+
+
+@pytest.mark.parametrize(("name", "code"), CODES.items())
+def test_names_become_codes_as_far_as_these_exist(name: str, code: str) -> None:
+    error = refused(name)
+    if code in set(ErrorCode):
+        assert (error.code, error.details) == (ErrorCode(code), {})
+    else:
+        assert (error.code, error.details) == (ErrorCode.UPSTREAM_REJECTED, {"upstream_code": name})
+
+
+@pytest.mark.parametrize("name", ["Internal", "Nonsense", "Error77"])
+def test_other_names_are_told_as_they_are(name: str) -> None:
+    error = refused(name)
+    assert (error.code, error.details) == (ErrorCode.UPSTREAM_REJECTED, {"upstream_code": name})
+
+
+@pytest.mark.parametrize("name", ["<script>", "a b", "", "x" * 65, "+49 89 1234"])
+def test_what_is_no_name_is_not_told(name: str) -> None:
+    assert refused(name).details == {"upstream_code": "Unknown"}
+
+
+def test_every_number_has_a_name_that_means_something() -> None:
+    assert set(NAMES.values()) - {"Internal"} <= CODES.keys()
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "details"),
+    [
+        ("AlreadyLoggedOn", {"Where": "Phone", "Since": 5}, {"where": "Phone", "since_ms": 5}),
+        ("FunctionUnavailable", {"Function": "RealTime"}, {"function": "realtime"}),
+        ("FunctionUnavailable", {"Function": "NetworkRouting"}, {"function": "routing"}),
+        ("FunctionUnavailable", {"Function": "Historical"}, {}),
+        ("ReasonUnknown", {"Min": 1, "Max": 9.5}, {"min": 1, "max": 9.5}),
+        ("ReasonUnknown", {"Version": 3, "Until": 9}, {"version": 3, "until_ms": 9}),
+        ("ReasonUnknown", {"Min": 2**60, "Where": None}, {}),
+    ],
+)
+def test_details_have_the_names_that_clients_know(
+    name: str, told: dict[str, Any], details: dict[str, Any]
+) -> None:
+    assert refused(name, **told).details == details
+
+
+def test_when_to_try_again_is_told() -> None:
+    assert refused("AccountLocked", RetryAfter=60).retry_after_s == 60
+    assert refused("AccountLocked").retry_after_s is None
+
+
+def test_every_sentence_is_one_for_people() -> None:
+    for name in CODES:
+        message = refused(name).message
+        assert message.endswith(".")
+        assert message[0].isupper()

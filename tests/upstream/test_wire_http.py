@@ -1,0 +1,218 @@
+"""Are the bodies of the HTTPS doors written and read as the page says, without a leak?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Device, SessionId, User, UserId
+from gateway.domain.upstream import About, Feature, LoggedOff, LogOn, SessionInfo
+from gateway.upstream import wire_http
+from gateway.upstream.wire_errors import WireError
+
+ABOUT: dict[str, Any] = {
+    "Product": "OSCC-E",
+    "ExtensionsVersion": "V2R1",
+    "ContactCenterVersion": "V8R2",
+    "Protocol": 1,
+    "Features": ["Skills", "LinkFencing", "Teleportation"],
+}
+LOGGED_ON: dict[str, Any] = {
+    "SessionID": "canary-secret",
+    "ID": "public-1",
+    "ExpiresAt": 1_700_000_000_000,
+    "IdleTimeout": 900,
+    "User": {"Key": 7, "ID": "ana", "FirstName": "Ana", "LastName": "Agent", "Department": "Sales"},
+    "RemoteNumber": "+49891234",
+}
+PHONE = Device("d-1", "Phone")
+
+
+def body(fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def test_the_server_says_which_one_it_is() -> None:
+    read = wire_http.about(body(ABOUT))
+    assert read == About("V2R1", "V8R2", frozenset({Feature.SKILLS, Feature.LINK_FENCING}))
+
+
+@pytest.mark.parametrize(
+    ("extensions", "center"),
+    [("V2R1", "V8R2"), ("V3R0", "V8R2"), ("V2R10", "V10R0"), ("V10R0", "V8R3"), ("V2R1", "V9R0")],
+)
+def test_these_versions_and_higher_are_accepted(extensions: str, center: str) -> None:
+    told = ABOUT | {"ExtensionsVersion": extensions, "ContactCenterVersion": center}
+    assert wire_http.about(body(told)).extensions_version == extensions
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ExtensionsVersion": "V1R9"},
+        {"ExtensionsVersion": "V2R0"},
+        {"ExtensionsVersion": "garbage"},
+        {"ExtensionsVersion": "V2R1 "},
+        {"ExtensionsVersion": "xV2R1"},
+        {"ExtensionsVersion": ""},
+        {"ExtensionsVersion": None},
+        {"ExtensionsVersion": 21},
+        {"ExtensionsVersion": "V\u0662R\u0661"},
+        {"ContactCenterVersion": "V8R1"},
+        {"ContactCenterVersion": "V7R9"},
+        {"ContactCenterVersion": ["V8R2"]},
+        {"Protocol": 2},
+        {"Protocol": "1"},
+    ],
+)
+def test_older_and_unreadable_versions_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(GatewayError) as refused:
+        wire_http.about(body(ABOUT | change))
+    assert refused.value.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
+
+
+def test_a_server_that_tells_nothing_has_no_features_and_no_version() -> None:
+    assert wire_http.about(body({k: v for k, v in ABOUT.items() if k != "Features"})).features == frozenset()
+    with pytest.raises(GatewayError):
+        wire_http.about(b"{}")
+
+
+def test_a_log_on_is_written_as_the_page_says() -> None:
+    credentials = LogOn(
+        Application.REMOTE_ASSISTANT, "ana", "päss", PHONE, remote_number="+49", takeover=True
+    )
+    assert json.loads(wire_http.log_on_body(credentials)) == {
+        "Application": "RemoteAssistant",
+        "UserName": "ana",
+        "Password": "päss",
+        "RemoteNumber": "+49",
+        "Takeover": True,
+        "Device": {"ID": "d-1", "Name": "Phone"},
+    }
+    plain = json.loads(wire_http.log_on_body(LogOn(Application.DASHBOARD, "ana", "p", PHONE)))
+    assert plain.keys() == {"Application", "UserName", "Password", "Device"}
+
+
+def test_a_session_is_read() -> None:
+    read = wire_http.logged_on(body(LOGGED_ON), "main")
+    assert (read.secret, read.session) == ("canary-secret", "public-1")
+    assert (read.expires_at_ms, read.idle_timeout_s) == (1_700_000_000_000, 900)
+    assert read.user == User(UserId("main", 7), "ana", "Ana Agent")
+    assert read.remote_number == "+49891234"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"SessionID": "a\r\nb"},
+        {"SessionID": ""},
+        {"SessionID": "x" * 1025},
+        {"SessionID": 5},
+        {"ExpiresAt": "soon"},
+        {"User": {"ID": "ana"}},
+    ],
+)
+def test_a_session_that_cannot_be_used_is_unreadable_and_tells_nothing(change: dict[str, Any]) -> None:
+    with pytest.raises(WireError) as error:
+        wire_http.logged_on(body(LOGGED_ON | change), "main")
+    assert str(error.value) == "LoggedOn cannot be read"
+    assert error.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ({"Routing": "Removed"}, LoggedOff("removed", None)),
+        ({"Routing": "None"}, LoggedOff("none", None)),
+        ({"Routing": "AfterContact", "RoutedUntil": 9}, LoggedOff("after_contact", 9)),
+        ({"Routing": "Perhaps"}, LoggedOff("after_contact", None)),
+    ],
+)
+def test_only_known_words_confirm_a_log_off(told: dict[str, Any], read: LoggedOff) -> None:
+    assert wire_http.logged_off(body(told)) == read
+
+
+def test_sessions_of_known_applications_are_listed() -> None:
+    session = {
+        "ID": "p-1",
+        "Application": "Dashboard",
+        "Device": {"ID": "d-1", "Name": "Phone"},
+        "Since": 5,
+        "Attached": True,
+    }
+    told = {"Sessions": [session, session | {"ID": "p-2", "Application": "Wallboard"}]}
+    assert wire_http.sessions(body(told)) == (
+        SessionInfo(SessionId("p-1"), Application.DASHBOARD, PHONE, 5, attached=True),
+    )
+
+
+def test_the_new_end_is_read() -> None:
+    assert wire_http.kept_alive(b'{"ExpiresAt":77}') == 77
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "code"),
+    [
+        (401, {"Error": "InvalidCredentials"}, ErrorCode.INVALID_CREDENTIALS),
+        (401, {"Error": "SessionUnknown"}, ErrorCode.SESSION_ENDED),
+        (403, {"Error": "AccountBlocked"}, ErrorCode.ACCOUNT_BLOCKED),
+        (403, {"Error": "RoleMissing"}, ErrorCode.ROLE_MISSING),
+        (409, {"Error": "NumberInUse"}, ErrorCode.REMOTE_NUMBER_IN_USE),
+        (422, {"Error": "RemoteNumberMissing"}, ErrorCode.REMOTE_NUMBER_MISSING),
+        (503, {"Error": "FunctionUnavailable", "Function": "RemoteAgent"}, ErrorCode.FUNCTION_UNAVAILABLE),
+        (503, {"Error": "Busy"}, ErrorCode.BUSY),
+        (418, {"Error": "Teapot"}, ErrorCode.UPSTREAM_REJECTED),
+        (500, {"Error": "Internal"}, ErrorCode.UPSTREAM_UNAVAILABLE),
+        (502, {}, ErrorCode.UPSTREAM_UNAVAILABLE),
+        (400, "text", ErrorCode.UPSTREAM_UNAVAILABLE),
+        (409, {"Error": 5}, ErrorCode.UPSTREAM_UNAVAILABLE),
+    ],
+)
+def test_refusals_have_the_codes_of_clients(status: int, told: object, code: ErrorCode) -> None:
+    assert wire_http.refused(status, body(told)).code is code
+
+
+def test_details_of_refusals_are_kept() -> None:
+    locked = wire_http.refused(423, body({"Error": "AccountLocked", "RetryAfter": 60}))
+    assert (locked.code, locked.retry_after_s) == (ErrorCode.ACCOUNT_LOCKED, 60)
+    elsewhere = wire_http.refused(409, body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5}))
+    assert (elsewhere.code, elsewhere.details) == (
+        ErrorCode.ALREADY_LOGGED_ON,
+        {"where": "Desk", "since_ms": 5},
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "token"),
+    [(b'{"Error":"LinkStale","Token":7}', 7), (b'{"Error":"LinkStale"}', None), (b"<html>", None)],
+)
+def test_the_highest_token_is_read_when_it_is_told(told: bytes, token: int | None) -> None:
+    assert wire_http.stale_token(told) == token
+
+
+@given(
+    st.binary(max_size=60)
+    | st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(
+                st.sampled_from(["SessionID", "ID", "User", "Key", "Routing", "Sessions", "Error"]), inner
+            )
+        ),
+        max_leaves=5,
+    ).map(body)
+)
+def test_arbitrary_bodies_are_harmless(told: bytes) -> None:
+    assert isinstance(wire_http.refused(400, told), GatewayError)
+    wire_http.stale_token(told)
+    for read in (wire_http.logged_off, wire_http.sessions, wire_http.kept_alive, wire_http.about):
+        try:
+            read(told)
+        except (WireError, GatewayError):
+            continue

@@ -1,0 +1,118 @@
+"""Is each distinct element read once per node, and forgotten in time?"""
+
+from __future__ import annotations
+
+import gc
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.domain.resources import Queue
+from gateway.domain.upstream import Part
+from gateway.upstream.wire_elements import SHAPES, References
+from gateway.upstream.wire_pool import PartPool
+from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
+
+NOW = 100.0
+
+
+def raws(*elements: dict[str, Any]) -> tuple[msgspec.Raw, ...]:
+    """Split elements as a message's reader does."""
+    return msgspec.json.decode(json.dumps(elements), type=tuple[msgspec.Raw, ...])
+
+
+def read(
+    pool: PartPool, *elements: dict[str, Any], time_ms: int = TIME_MS, now: float = NOW
+) -> tuple[Part, ...]:
+    """Read realtime elements of users."""
+    return pool.parts("UserRealtime", SHAPES["UserRealtime"], time_ms, raws(*elements), now)
+
+
+def configured(pool: PartPool) -> Part:
+    """Read the sample configuration of a queue."""
+    (part,) = pool.parts("Configuration", SHAPES["Configuration"], TIME_MS, raws(QUEUE_CONFIGURATION), NOW)
+    return part
+
+
+def test_equal_bytes_of_one_time_are_one_part() -> None:
+    pool = PartPool()
+    (first,), (second,) = read(pool, USER_REALTIME), read(pool, USER_REALTIME)
+    assert first is second
+    assert (pool.parsed, pool.shared) == (1, 1)
+
+
+def test_another_time_or_other_bytes_are_another_part() -> None:
+    pool = PartPool()
+    (first,) = read(pool, USER_REALTIME)
+    (later,) = read(pool, USER_REALTIME, time_ms=TIME_MS + 1)
+    (other,) = read(pool, USER_REALTIME | {"UserKey": 8})
+    assert len({first, later, other}) == 3
+
+
+def test_equal_bytes_of_two_event_types_are_two_parts() -> None:
+    pool = PartPool()
+    element = {"QueueKey": 1, "UserKey": 1}
+    (user,) = read(pool, element)
+    (queue,) = pool.parts("QueueRealtime", SHAPES["QueueRealtime"], TIME_MS, raws(element), NOW)
+    assert user.kind is not queue.kind
+
+
+def test_order_is_kept_and_repetitions_too() -> None:
+    pool = PartPool()
+    other = USER_REALTIME | {"UserKey": 8}
+    assert [part.number for part in read(pool, other, USER_REALTIME, other)] == [8, 7, 8]
+
+
+def test_a_reading_is_shared_for_two_periods_and_then_forgotten() -> None:
+    pool = PartPool()
+    (first,) = read(pool, USER_REALTIME)
+    (young,) = read(pool, USER_REALTIME, now=NOW + 1.9)
+    (old,) = read(pool, USER_REALTIME, now=NOW + 3.9)
+    assert first is young
+    assert first is old
+    (forgotten,) = read(pool, USER_REALTIME, now=NOW + 8.0)
+    assert forgotten is not first
+
+
+def test_many_parts_turn_the_generation_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.upstream.wire_pool.MOST_PARTS", 2)
+    pool = PartPool()
+    for number in range(100):
+        read(pool, USER_REALTIME | {"UserKey": number}, time_ms=TIME_MS + number)
+    held = sum(len(known) for known in (*pool._young.values(), *pool._old.values()))
+    assert held <= 2 * 2
+
+
+def test_what_is_not_dated_is_shared_over_time_while_somebody_holds_it() -> None:
+    pool = PartPool()
+    first = configured(pool)
+    assert configured(pool) is first
+    known = id(first)
+    del first
+    gc.collect()
+    assert len(pool._lasting) == 0
+    assert known
+
+
+def test_learning_of_references_reads_anew() -> None:
+    pool = PartPool()
+    before = configured(pool)
+    pool.refer(References(queue=frozenset({"OverflowQueue"})))
+    after = configured(pool)
+    assert isinstance(before.value, Queue)
+    assert isinstance(after.value, Queue)
+    assert before.value.routing_parameters is not None
+    assert after.value.routing_parameters is not None
+    assert before.value.routing_parameters["OverflowQueue"] == 9
+    assert after.value.routing_parameters["OverflowQueue"] == "9"
+    pool.refer(References(queue=frozenset({"OverflowQueue"})))
+    assert configured(pool) is after
+
+
+def test_objects_of_no_kind_are_left_out() -> None:
+    pool = PartPool()
+    elements = raws({"ObjectType": "Balloon", "Key": 1}, QUEUE_CONFIGURATION)
+    (part,) = pool.parts("Configuration", SHAPES["Configuration"], TIME_MS, elements, NOW)
+    assert part.number == 3

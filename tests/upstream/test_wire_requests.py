@@ -1,0 +1,222 @@
+"""Is every request written as the page says, and every answer understood?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.commands import Command, SetAgentRoutingState, SetRoutingState
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Kind, SessionSecret
+from gateway.domain.upstream import (
+    Attached,
+    AttachSession,
+    DetachSession,
+    Directory,
+    Execute,
+    Executed,
+    KeepAlive,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    Listening,
+    Presence,
+    QueryDirectory,
+    Source,
+    StopListening,
+)
+from gateway.upstream.wire_directory import DIRECTORY_KINDS
+from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.wire_requests import answer, render
+from tests.upstream.samples import SESSION
+
+KEY = "5f0c0e1a-0000-4000-8000-000000000001"
+
+
+def rendered(request: LinkRequest, *, keys: bool = True) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(render(request, 5, own_agents={2: 7}, keys=keys))
+    assert fields.pop("Type") == "Request"
+    assert fields.pop("RequestID") == 5
+    return fields
+
+
+def execute(command: Command, alias: int = 2) -> Execute:
+    return Execute(alias, command, KEY, 1_700_000_000_000)
+
+
+def answered(request: LinkRequest, **fields: Any) -> LinkAnswer:  # noqa: ANN401 - JSON
+    body = json.dumps({"Type": "Response", "RequestID": 5, "Error": 0} | fields)
+    return answer(request, body, PartPool())
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (AttachSession(SessionSecret("s")), {"Method": "AttachSession", "SessionID": "s"}),
+        (DetachSession(2), {"Method": "DetachSession", "Session": 2}),
+        (Presence(2, present=True), {"Method": "Presence", "Session": 2, "Present": True}),
+        (Presence(2, present=False), {"Method": "Presence", "Session": 2, "Present": False}),
+        (StopListening(9), {"Method": "StopListeningForEvents", "QueryID": 9}),
+        (QueryDirectory(), {"Method": "QueryDirectory", "Kinds": list(DIRECTORY_KINDS)}),
+        (KeepAlive(), {"Method": "KeepAlive"}),
+    ],
+)
+def test_requests_are_written_as_the_page_says(request_: LinkRequest, fields: dict[str, Any]) -> None:
+    assert rendered(request_) == fields
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "event_type"),
+    [
+        (Kind.AGENT, Source.REALTIME, "UserRealtime"),
+        (Kind.QUEUE, Source.REALTIME, "QueueRealtime"),
+        (Kind.GROUP, Source.REALTIME, "GroupRealtime"),
+        (Kind.AGGREGATE, Source.REALTIME, "AggregateRealtime"),
+        (Kind.AGENT, Source.CUMULATIVE, "UserCumulative"),
+        (Kind.QUEUE, Source.CUMULATIVE, "QueueCumulative"),
+        (None, Source.CONFIGURATION, "Configuration"),
+        (None, Source.DIRECTORY, "Administration"),
+    ],
+)
+def test_what_is_listened_to_has_an_event_type(kind: Kind | None, source: Source, event_type: str) -> None:
+    expected = {"Method": "ListenForEvents", "EventType": event_type, "Keys": "All"}
+    assert rendered(Listen(kind, source, None)) == expected
+
+
+def test_single_keys_are_listened_to_in_order() -> None:
+    fields = rendered(Listen(Kind.QUEUE, Source.REALTIME, frozenset({30, 4})))
+    assert fields["Keys"] == [4, 30]
+
+
+def test_a_supervisors_command_names_the_agent() -> None:
+    command = SetAgentRoutingState("8", "logged_off", "31", "after_contact")
+    assert rendered(execute(command)) == {
+        "Method": "SetRoutingState",
+        "Session": 2,
+        "UserKey": 8,
+        "RoutingState": "LoggedOff",
+        "ReasonKey": 31,
+        "When": "AfterContact",
+        "NotAfter": 1_700_000_000_000,
+        "RequestKey": KEY,
+    }
+
+
+def test_an_agents_command_is_about_himself() -> None:
+    assert rendered(execute(SetRoutingState("work")), keys=False) == {
+        "Method": "SetRoutingState",
+        "Session": 2,
+        "UserKey": 7,
+        "RoutingState": "Work",
+        "When": "Now",
+        "NotAfter": 1_700_000_000_000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (SetAgentRoutingState("x", "work"), ErrorCode.NOT_FOUND),
+        (SetAgentRoutingState("", "work"), ErrorCode.NOT_FOUND),
+        (SetAgentRoutingState("07", "work"), ErrorCode.NOT_FOUND),
+        (SetAgentRoutingState("-7", "work"), ErrorCode.NOT_FOUND),
+        (SetAgentRoutingState("\u0667", "work"), ErrorCode.NOT_FOUND),
+        (SetAgentRoutingState("9" * 17, "work"), ErrorCode.NOT_FOUND),
+        (SetAgentRoutingState("7", "work", "lunch"), ErrorCode.REASON_UNKNOWN),
+    ],
+)
+def test_ids_that_cannot_be_keys_are_refused(command: Command, code: ErrorCode) -> None:
+    with pytest.raises(GatewayError) as refused:
+        rendered(execute(command))
+    assert refused.value.code is code
+
+
+def test_a_session_without_an_agent_commands_none() -> None:
+    with pytest.raises(GatewayError) as refused:
+        rendered(execute(SetRoutingState("work"), alias=3))
+    assert refused.value.code is ErrorCode.NOT_LOGGED_ON
+
+
+def test_answers_are_read_as_what_was_asked() -> None:
+    attached = answered(AttachSession(SessionSecret("s")), **SESSION)
+    assert isinstance(attached, Attached)
+    assert (attached.alias, attached.application) == (2, Application.REMOTE_ASSISTANT)
+    assert answered(Listen(Kind.QUEUE, Source.REALTIME, None), QueryID=4) == Listening(4)
+    assert answered(QueryDirectory(), Objects={}) == Directory((), (), (), ())
+    for request in (DetachSession(1), Presence(1, present=True), StopListening(1), KeepAlive()):
+        assert answered(request, Time=1) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("Applied", "applied"), ("Pending", "pending"), ("Unchanged", "unchanged"), ("Queued", "pending")],
+)
+def test_what_became_of_a_command(state: str, expected: str) -> None:
+    command = execute(SetRoutingState("work"))
+    assert answered(command, State=state) == Executed(expected)  # type: ignore[arg-type] # parametrised
+    assert answered(command, State=state, Version=3) == Executed(expected, 3)  # type: ignore[arg-type] # as above
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "details"),
+    [
+        ({"Error": 63, "ErrorName": "Expired"}, ErrorCode.EXPIRED, {}),
+        ({"Error": 61}, ErrorCode.BUSY, {}),
+        (
+            {"Error": 60, "ErrorName": "FunctionUnavailable", "Function": "Voice"},
+            ErrorCode.FUNCTION_UNAVAILABLE,
+            {"function": "voice"},
+        ),
+        ({"Error": 99}, ErrorCode.UPSTREAM_REJECTED, {"upstream_code": "Internal"}),
+        ({"Error": 77}, ErrorCode.UPSTREAM_REJECTED, {"upstream_code": "Error77"}),
+        ({"Error": 3}, ErrorCode.SESSION_ENDED, {}),
+    ],
+)
+def test_refusals_have_the_codes_of_clients(
+    told: dict[str, Any], code: ErrorCode, details: dict[str, Any]
+) -> None:
+    with pytest.raises(GatewayError) as refused:
+        answered(execute(SetRoutingState("work")), **told)
+    assert (refused.value.code, refused.value.details) == (code, details)
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (KeepAlive(), {"Error": "none"}),
+        (KeepAlive(), {"Error": 3, "ErrorName": 3}),
+        (Listen(Kind.QUEUE, Source.REALTIME, None), {}),
+        (AttachSession(SessionSecret("s")), SESSION | {"Scope": None}),
+        (QueryDirectory(), {"Objects": {"User": [{"Key": None}]}}),
+        (Execute(2, SetRoutingState("work"), KEY, 0), {}),
+    ],
+)
+def test_answers_that_cannot_be_read_are_errors(request_: LinkRequest, fields: dict[str, Any]) -> None:
+    with pytest.raises(WireError):
+        answered(request_, **fields)
+
+
+@given(
+    st.sampled_from(
+        [
+            AttachSession(SessionSecret("s")),
+            Listen(Kind.QUEUE, Source.REALTIME, None),
+            QueryDirectory(),
+            execute(SetRoutingState("work")),
+        ]
+    ),
+    st.dictionaries(
+        st.sampled_from(["Error", "ErrorName", "Session", "Scope", "QueryID", "Objects", "State", "Min"]),
+        st.none() | st.integers() | st.text(max_size=3) | st.just({"User": [{}]}),
+    ),
+)
+def test_arbitrary_answers_are_harmless(request: LinkRequest, fields: dict[str, Any]) -> None:
+    try:
+        answer(request, json.dumps(fields), PartPool())
+    except (WireError, GatewayError):
+        return
