@@ -1,0 +1,98 @@
+"""Are the bodies of the HTTP API those of the page, and do they hide what they must?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.domain.model import Application
+from gateway.protocol import bodies
+from gateway.protocol.frames import SessionView, UserView
+
+DEVICE: dict[str, Any] = {"id": "d-1", "name": "My phone", "platform": "android", "app_version": "1.0"}
+LOG_ON: dict[str, Any] = {
+    "site": "main",
+    "application": "remote_assistant",
+    "user_name": "erika",
+    "password": "secret",
+    "device": DEVICE,
+}
+
+
+def names(of: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(of)}
+
+
+def test_bodies_have_the_members_of_the_page() -> None:
+    assert names(bodies.AboutBody) == {
+        "name", "version", "protocols", "sites", "capabilities", "trusted_transport", "privacy",
+        "client_may_keep", "client_must_not_keep",
+    }  # fmt: skip
+    assert names(bodies.SiteView) == {"id", "display_name", "applications"}
+    assert names(bodies.PrivacyView) == {"contact", "statement_url"}
+    assert names(bodies.LogOnBody) == {
+        "site", "application", "user_name", "password", "remote_number", "takeover", "device",
+        "accepted_notices",
+    }  # fmt: skip
+    assert names(bodies.DeviceBody) == set(DEVICE)
+    assert names(bodies.SessionCreated) == {"token", "session", "user", "remote_number"}
+    assert names(bodies.SessionEntry) == {"id", "application", "device", "since_ms", "attached", "current"}
+    assert names(bodies.LogOffPending) == {"state", "routed_until_ms"}
+
+
+def test_a_log_on_is_read() -> None:
+    body = bodies.LOG_ON.validate_python(LOG_ON | {"later": 1})
+    assert body == bodies.LogOnBody(
+        "main", Application.REMOTE_ASSISTANT, "erika", "secret", bodies.DeviceBody(**DEVICE)
+    )
+    assert (body.remote_number, body.takeover, body.accepted_notices) == (None, False, None)
+
+
+def test_all_of_a_log_on_is_read() -> None:
+    more = {"remote_number": "+49 89 1", "takeover": True, "accepted_notices": [{"id": "n", "version": 3}]}
+    body = bodies.LOG_ON.validate_python(LOG_ON | more)
+    assert body.remote_number == "+49 89 1"
+    assert body.takeover is True
+    assert body.accepted_notices == (bodies.NoticeReference("n", 3),)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"site": ""},
+        {"site": "x" * 65},
+        {"site": 1},
+        {"application": "webmail"},
+        {"user_name": ""},
+        {"user_name": "x" * 257},
+        {"password": None},
+        {"password": "x" * 1025},
+        {"takeover": "true"},
+        {"takeover": 1},
+        {"remote_number": 49},
+        {"remote_number": "1" * 65},
+        {"device": None},
+        {"device": DEVICE | {"id": ""}},
+        {"device": DEVICE | {"name": "x" * 129}},
+        {"device": {"id": "d-1"}},
+        {"accepted_notices": [{"id": "n", "version": "3"}]},
+        {"accepted_notices": [{"id": "n", "version": 1}] * 33},
+    ],
+)
+def test_a_log_on_is_checked_strictly(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        bodies.LOG_ON.validate_python(LOG_ON | wrong)
+
+
+def test_reprs_show_no_secret() -> None:
+    body = bodies.LOG_ON.validate_python(LOG_ON | {"remote_number": "+49 89 4711"})
+    for secret in ("secret", "4711", "erika"):
+        assert secret not in repr(body)
+    created = bodies.SessionCreated(
+        "secret", SessionView("1", Application.DASHBOARD, 5), UserView("1", "Erika"), "+49 89 4711"
+    )
+    for secret in ("secret", "4711"):
+        assert secret not in repr(created)

@@ -1,0 +1,84 @@
+"""Are bodies read by the rules of frames, and errors written as RFC 9457 says?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
+from gateway.protocol.bodies import LOG_ON, LogOffPending, LogOnBody
+from gateway.protocol.http_form import BODY_BYTES_MAX, problem, problem_members, read_body, write_body
+from tests.protocol import strategies as any_of
+
+GOOD = (
+    b'{"site":"main","application":"dashboard","user_name":"u","password":"canary",'
+    b'"device":{"id":"d","name":"n","platform":"p","app_version":"1"}}'
+)
+
+
+def test_a_body_is_read_with_its_type() -> None:
+    assert isinstance(read_body(GOOD, LOG_ON), LogOnBody)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "not JSON"),
+        (b"\xff", "not UTF-8"),
+        (b"[" * 100, "deep"),
+        (GOOD.replace(b'"u"', b"NaN"), "finite"),
+        (GOOD.replace(b'"u"', b"9007199254740992"), "range"),
+        (GOOD.replace(b'"u"', b'"\\ud800"'), "surrogate"),
+        (GOOD.replace(b'"site"', b'"password"'), "twice"),
+        (GOOD + b" " * BODY_BYTES_MAX, "too big"),
+        (GOOD.replace(b'"canary"', b'["canary"]'), r"password \(string_type\)"),
+        (GOOD.replace(b'"application"', b'"x"'), r"application \(missing\)"),
+        (b'["canary"]', r"the body \("),
+        (b"5", r"the body \("),
+    ],
+)
+def test_what_cannot_be_read_is_a_bad_request_that_repeats_nothing(data: bytes, told: str) -> None:
+    with pytest.raises(GatewayError, match=told) as refused:
+        read_body(data, LOG_ON)
+    assert refused.value.code is ErrorCode.BAD_REQUEST
+    assert refused.value.__suppress_context__
+    assert "canary" not in str(refused.value)
+
+
+@given(data=st.binary(max_size=100) | any_of.PLAIN.map(lambda value: json.dumps(value).encode()))
+def test_arbitrary_bodies_raise_nothing_else(data: bytes) -> None:
+    with pytest.raises(GatewayError):
+        read_body(data, LOG_ON)
+
+
+def test_a_body_is_written() -> None:
+    assert json.loads(write_body(LogOffPending(5))) == {"state": "pending", "routed_until_ms": 5}
+
+
+def test_an_error_is_written_with_its_details() -> None:
+    error = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Another session is open.", where="desk", since_ms=5)
+    assert json.loads(problem(error)) == {
+        "type": "urn:oscc-gateway:error:already_logged_on",
+        "title": "Already logged on",
+        "status": 409,
+        "detail": "Another session is open.",
+        "code": "already_logged_on",
+        "where": "desk",
+        "since_ms": 5,
+    }
+
+
+def test_an_error_says_how_long_to_wait() -> None:
+    assert (
+        problem_members(GatewayError(ErrorCode.RATE_LIMITED, "m", retry_after_s=1.5))["retry_after_s"] == 1.5
+    )
+    assert "retry_after_s" not in problem_members(GatewayError(ErrorCode.INTERNAL, "m"))
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_code_has_its_status(code: ErrorCode) -> None:
+    members = problem_members(GatewayError(code, "m"))
+    assert (members["code"], members["status"]) == (code.value, ERRORS[code].status)

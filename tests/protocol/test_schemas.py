@@ -1,0 +1,98 @@
+"""Do the published schemas describe what really travels?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from gateway.domain.resources import RESOURCES, Agent
+from gateway.protocol import frames
+from gateway.protocol.bodies import LogOnBody
+from gateway.protocol.inventory import InventoryBody
+from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, frame_schemas, ref, schemas_of
+from gateway.protocol.wire_form import fields
+from tests.protocol import strategies as any_of
+from tests.protocol.references import references
+
+SCHEMAS = frame_schemas()
+
+
+@pytest.mark.parametrize("of", [*CLIENT_FRAMES, *GATEWAY_FRAMES], ids=lambda of: of.__name__)
+def test_every_frame_is_described_with_its_fields(of: type) -> None:
+    listed = {field.name: field for field in dataclasses.fields(of)}
+    schema = SCHEMAS[of.__name__]
+    assert schema["properties"].keys() == listed.keys()
+    assert schema["properties"]["kind"]["const"] == listed["kind"].default
+    assert "kind" in schema["required"]
+
+
+def test_required_is_what_is_always_written() -> None:
+    assert SCHEMAS["Ping"]["required"] == [field.name for field in dataclasses.fields(frames.Ping)]
+    assert set(SCHEMAS["Bye"]["required"]) == {"kind", "code", "reason", "reconnect", "min_s", "max_s"}
+    assert set(SCHEMAS["Changes"]["required"]) == {"kind", "after", "upto"}
+    assert set(SCHEMAS["Hello"]["required"]) == {"kind", "client"}
+    assert "required" not in SCHEMAS["Agent"]
+
+
+@pytest.mark.parametrize("of", set(RESOURCES.values()), ids=lambda of: of.__name__)
+def test_every_field_of_a_resource_says_how_it_may_be_handled(of: type) -> None:
+    for field in dataclasses.fields(of):
+        told = SCHEMAS[of.__name__]["properties"][field.name]["x-privacy"]
+        assert told == field.metadata["privacy"]
+
+
+def test_parts_of_resources_say_it_too() -> None:
+    assert SCHEMAS["Handling"]["properties"]["contact_id"]["x-privacy"] == "realtime"
+
+
+def test_state_is_described_by_key() -> None:
+    for verb in ("put", "patch"):
+        patterns = SCHEMAS["Changes"]["properties"][verb]["patternProperties"]
+        assert patterns["^agent:[0-9]+$"] == ref("Agent")
+        assert patterns["^catalogue:skills$"] == ref("Skills")
+        assert len(patterns) == len(RESOURCES)
+
+
+def test_commands_are_the_ones_that_are_offered() -> None:
+    assert SCHEMAS["CommandFrame"]["properties"]["command"]["oneOf"] == [
+        ref("SetAgentRoutingState"),
+        ref("SetRoutingState"),
+    ]
+
+
+def _defaults(schema: object) -> list[object]:
+    match schema:
+        case dict():
+            own = [schema["default"]] if "default" in schema and "x-privacy" not in schema else []
+            return own + [found for member in schema.values() for found in _defaults(member)]
+        case list():
+            return [found for member in schema for found in _defaults(member)]
+        case _:
+            return []
+
+
+def test_no_default_hides_that_absent_means_null() -> None:
+    properties: list[Schema] = [schema.get("properties", {}) for schema in SCHEMAS.values()]
+    named = [member for schema in properties for name, member in schema.items() if name != "default"]
+    assert [found for member in named for found in _defaults(member)] == []
+
+
+def test_every_reference_leads_somewhere() -> None:
+    assert references(SCHEMAS) <= {f"#/components/schemas/{name}" for name in SCHEMAS}
+
+
+def test_a_type_comes_with_its_parts() -> None:
+    found = schemas_of([LogOnBody, InventoryBody, LogOnBody])
+    assert {"LogOnBody", "DeviceBody", "NoticeReference", "InventoryBody", "InventoryEntry"} <= found.keys()
+    assert found["LogOnBody"]["properties"]["password"]["writeOnly"] is True
+    assert schemas_of([Agent]).keys() >= {"Agent", "AgentSkill", "Media"}
+
+
+@given(value=any_of.client_frames | any_of.written_by_gateway | any_of.resources)
+def test_what_is_written_is_what_is_described(value: Any) -> None:  # noqa: ANN401 - a frame or a resource
+    jsonschema = pytest.importorskip("jsonschema")
+    document = {"components": {"schemas": SCHEMAS}, **ref(type(value).__name__)}
+    jsonschema.Draft202012Validator(document).validate(fields(value))
