@@ -88,9 +88,13 @@ class ManualClock:
         left_ms = round(seconds * 1000)
         while left_ms > 0:
             step_ms = min(left_ms, self.SLICE_MS)
-            self._now_ms += step_ms
             left_ms -= step_ms
-            for watcher in self._watchers:
-                watcher()
+            self.step(step_ms)
             async with self._moved:
                 self._moved.notify_all()
+
+    def step(self, step_ms: int) -> None:
+        """Let one slice pass and tell the watchers; sleepers sleep on until the next :meth:`advance`."""
+        self._now_ms += step_ms
+        for watcher in self._watchers:
+            watcher()

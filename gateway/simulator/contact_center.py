@@ -237,7 +237,7 @@ class ContactCenter(Premises):
             contact.agent_key = None
         agent.contacts.clear()
         agent.post = None
-        agent.post_wanted = False
+        agent.post_wanted_s = None
 
     def _post_processing_due(self, agent: Agent) -> Callable[[int], None]:
         expected = agent.post

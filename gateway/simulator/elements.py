@@ -87,7 +87,7 @@ def allowed_actions(agent: Agent) -> list[str]:
 
 def _may_start(agent: Agent) -> bool:
     if agent.contacts:
-        return not agent.post_wanted and any(each.answered_ms is not None for each in agent.contacts)
+        return agent.post_wanted_s is None and any(each.answered_ms is not None for each in agent.contacts)
     return agent.last_contact is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -55,10 +56,13 @@ class LinkDoor:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Open a link and serve it until it ends."""
         session = self._board.sessions.get(request.headers.get(SESSION_HEADER, ""))
-        link = self._board.admit(session, _token(request), request.headers.get(HOLDER_HEADER))
         socket = web.WebSocketResponse(
             protocols=(PROTOCOL,), compress=False, max_msg_size=MESSAGE_LIMIT_BYTES, timeout=2.0
         )
+        ready = socket.can_prepare(request)
+        if not ready.ok or ready.protocol != PROTOCOL:
+            raise Refused("BadRequest")  # before anybody's link is replaced
+        link = self._board.admit(session, _token(request), request.headers.get(HOLDER_HEADER))
         try:
             await socket.prepare(request)
             line = self._line(link, socket, request)
@@ -130,7 +134,8 @@ class LinkDoor:
 
 
 async def _close(socket: web.WebSocketResponse, code: int) -> None:
-    await socket.close(code=code)
+    with contextlib.suppress(ConnectionError):  # the peer may be gone already
+        await socket.close(code=code)
 
 
 def _token(request: web.Request) -> int | None:

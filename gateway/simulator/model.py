@@ -199,7 +199,8 @@ class Agent:
     pending: Pending | None = None
     contacts: list[Contact] = field(default_factory=list)
     post: PostProcessing | None = None
-    post_wanted: bool = False
+    post_wanted_s: float | None = None
+    """Post-processing of this length is to follow the present contact."""
     last_contact: Contact | None = None
     last_contact_ms: int = 0
     auto: AutoPostProcessing = field(default_factory=AutoPostProcessing)

@@ -18,15 +18,13 @@ from gateway.simulator.model import (
     Skill,
     UserCounters,
 )
-from gateway.simulator.names import FIRST_NAMES, LAST_NAMES, REASONS, queue_name, team_name
+from gateway.simulator.names import FIRST_NAMES, LAST_NAMES, REASONS, TEAMS, queue_name, team_name
 from gateway.simulator.parameters import defaults
 from gateway.simulator.settings import SimulatorSettings
 
 AGENT_KEYS, QUEUE_KEYS, GROUP_KEYS, AGGREGATE_KEYS = 10_000, 60_000, 70_000, 80_000
 SKILL_KEYS, REASON_KEYS, SUPERVISOR_KEYS = 90_000, 95_000, 100_000
 """Keys of a kind start one above these; no kind is larger than the gap."""
-
-QUEUES_PER_AGGREGATE = 5
 
 
 def populate(settings: SimulatorSettings, rng: random.Random, window_start_ms: int) -> Directory:
@@ -45,7 +43,7 @@ def populate(settings: SimulatorSettings, rng: random.Random, window_start_ms: i
         agents=agents,
         queues=queues,
         groups={key: Group(key, team_name(n), defaults("Group")) for n, key in enumerate(groups)},
-        aggregates=_aggregates(list(queues)),
+        aggregates=_aggregates(settings),
         skills={key: Skill(key, queue_name(n)) for n, key in _numbered(SKILL_KEYS, settings.queues)},
         reasons={
             REASON_KEYS + n: Reason(REASON_KEYS + n, name, kind, required_for)
@@ -97,9 +95,13 @@ def _agent(key: int, index: int, group: int, team_skills: list[int], rng: random
     )
 
 
-def _aggregates(queues: list[int]) -> dict[int, Aggregate]:
-    slices = [queues[n : n + QUEUES_PER_AGGREGATE] for n in range(0, len(queues), QUEUES_PER_AGGREGATE)]
-    return {
-        AGGREGATE_KEYS + n: Aggregate(AGGREGATE_KEYS + n, f"Service area {n}", tuple(keys))
-        for n, keys in enumerate(slices, 1)
-    }
+def _aggregates(settings: SimulatorSettings) -> dict[int, Aggregate]:
+    """One for the queues of each team; teams that share a queue share the aggregate."""
+    teams = min(settings.group_count, settings.queues)
+    found: dict[int, Aggregate] = {}
+    for team in range(teams):
+        key = AGGREGATE_KEYS + team + 1
+        skills = _team_skills(team, settings.group_count, settings)
+        queues = tuple(skill - SKILL_KEYS + QUEUE_KEYS for skill in skills)
+        found[key] = Aggregate(key, f"Service {TEAMS[team % len(TEAMS)]} {team + 1}", queues)
+    return found

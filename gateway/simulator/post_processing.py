@@ -26,24 +26,17 @@ def start(
     Raises:
         Refused: ``NoContact``, ``ValueOutOfRange``, ``LimitReached``.
     """
-    if agent.post is not None:
+    if agent.post is not None or agent.post_wanted_s is not None:
         return "Unchanged"
-    if any(each.answered_ms is not None for each in agent.contacts):
-        if agent.post_wanted:
-            return "Unchanged"
-        agent.post_wanted = True
+    in_contact = any(each.answered_ms is not None for each in agent.contacts)
+    contact = agent.last_contact
+    if not in_contact and (contact is None or agent.contacts):
+        raise Refused("NoContact")
+    wanted_s = _wanted_s(center, agent, until_ms, duration_s)
+    if in_contact or contact is None:
+        agent.post_wanted_s = wanted_s
         center.mark_agent(agent)
         return "Pending"
-    contact = agent.last_contact
-    if contact is None or agent.contacts:
-        raise Refused("NoContact")
-    wanted_s: float = agent.auto.duration_s if duration_s is None else duration_s
-    _check_duration(wanted_s)
-    if until_ms is not None:
-        wanted_s = max(0, until_ms - center.now_ms) / 1000
-        limit_ms = center.now_ms + routing.POST_PROCESSING_LIMIT_S * 1000
-        if until_ms > limit_ms:
-            raise Refused("LimitReached", Until=limit_ms + center.skew_ms)
     routing.post_processing_begins(agent, contact, center.now_ms, wanted_s)
     center.post_processing_set(agent)
     return "Applied"
@@ -96,6 +89,17 @@ def set_auto(center: ContactCenter, agent: Agent, duration_s: int | None, *, on:
     center.changes.own.add(agent.key)
     center.generation += 1
     return "Applied"
+
+
+def _wanted_s(center: ContactCenter, agent: Agent, until_ms: int | None, duration_s: int | None) -> float:
+    if until_ms is None:
+        wanted_s = agent.auto.duration_s if duration_s is None else duration_s
+        _check_duration(wanted_s)
+        return wanted_s
+    limit_ms = center.now_ms + routing.POST_PROCESSING_LIMIT_S * 1000
+    if until_ms > limit_ms:
+        raise Refused("LimitReached", Until=limit_ms + center.skew_ms)
+    return max(1.0, (until_ms - center.now_ms) / 1000)
 
 
 def _present(agent: Agent) -> PostProcessing:

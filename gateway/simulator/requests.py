@@ -50,7 +50,7 @@ class Requests:
         request_id = fields.integer(body, "RequestID")
         if body.get("Type") != "Request" or request_id <= 0:
             raise Refused("BadRequest")
-        if not link.subscriptions.sessions and body.get("Method") not in {"AttachSession", "KeepAlive"}:
+        if not link.subscriptions.sessions and body.get("Method") not in ("AttachSession", "KeepAlive"):
             answer, followed = self._failure(Refused("SessionUnknown")), None
         else:
             answer, followed = self._answer(link, body)
@@ -170,7 +170,7 @@ class Requests:
 
     def _set_routing_parameters(self, link: Link, body: Body) -> Json:
         session = link.subscriptions.session(body.get("Session"))
-        if body.get("ObjectType") in {"User", "Aggregate"}:
+        if body.get("ObjectType") in ("User", "Aggregate"):
             raise Refused("WrongObjectType")
         return self._commands.set_routing_parameters(
             session,

@@ -47,7 +47,7 @@ def log_off(agent: Agent) -> None:
     agent.pending = None
     agent.contacts.clear()
     agent.post = None
-    agent.post_wanted = False
+    agent.post_wanted_s = None
     agent.last_contact = None
     agent.remote = None
 
@@ -108,8 +108,8 @@ def contact_ends(agent: Agent, contact: Contact, now_ms: int) -> None:
     if agent.contacts or agent.post is not None:
         return
     leaving = agent.remote is not None and agent.remote.routed_until_ms is not None
-    if answered and not leaving and (agent.auto.on or agent.post_wanted):
-        post_processing_begins(agent, contact, now_ms, agent.auto.duration_s)
+    if answered and not leaving and (agent.auto.on or agent.post_wanted_s is not None):
+        post_processing_begins(agent, contact, now_ms, agent.post_wanted_s or agent.auto.duration_s)
     else:
         settle(agent, now_ms)
 
@@ -117,7 +117,7 @@ def contact_ends(agent: Agent, contact: Contact, now_ms: int) -> None:
 def post_processing_begins(agent: Agent, contact: Contact, now_ms: int, duration_s: float) -> None:
     """Enter post-processing of *contact*; what is pending stays so."""
     limit_ms = now_ms + POST_PROCESSING_LIMIT_S * 1000
-    agent.post_wanted = False
+    agent.post_wanted_s = None
     agent.last_contact = None
     agent.post = PostProcessing(
         contact.call_id,
@@ -139,7 +139,7 @@ def post_processing_ends(agent: Agent, now_ms: int) -> None:
 
 def settle(agent: Agent, now_ms: int) -> None:
     """Handling is empty: enter what is pending."""
-    agent.post_wanted = False
+    agent.post_wanted_s = None
     pending, agent.pending = agent.pending, None
     if pending is not None:
         _enter(agent, pending.state, pending.reason_key, now_ms)
