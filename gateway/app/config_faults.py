@@ -125,7 +125,8 @@ def _sentence(found: ErrorDetails, origins: Mapping[str, str]) -> str:
 def ending(found: ErrorDetails) -> str:
     """Return what is wrong with a value, as the end of a sentence that begins with its name."""
     kind = found["type"]
-    return _shown(found) + _ENDINGS.get(kind, kind.replace("_", " ")).format(**found.get("ctx", {}))
+    context = {name: f"{v:g}" if isinstance(v, float) else v for name, v in found.get("ctx", {}).items()}
+    return _shown(found) + _ENDINGS.get(kind, kind.replace("_", " ")).format(**context)
 
 
 def unknown(place: Place) -> str:

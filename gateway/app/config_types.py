@@ -62,7 +62,7 @@ def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(value))
     except ValueError:
-        raise ValueError("must be an address or a network such as 10.0.0.0/8, without host bits") from None
+        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
 
 
 def _origin(text: str) -> str:

@@ -1,0 +1,53 @@
+"""Which configuration do the tests of the composition root start from?"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from gateway.app.config import Configuration, load
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+OTHER_KEY = base64.b64encode(bytes(range(32, 64))).decode()
+
+SMALLEST = """\
+[client]
+host = "127.0.0.1"
+port = 8080
+insecure = true            # or certificate = "…", key = "…"
+[ops]
+host = "127.0.0.1"
+port = 9090
+[admin]
+host = "127.0.0.1"
+port = 9091
+token = "…"                # or OSCC_GATEWAY__ADMIN__TOKEN_FILE
+[bus]
+url = "memory://"
+[secrets]                  # made by `oscc-gateway keys`, shared by all nodes
+sealing_keys = ["k1:…"]    # the first seals, all open
+pseudonym_key = "…"        # never rotated
+[[sites]]
+id = "main"
+url = "https://oscce.example"
+display_name = "Main"
+country = "DE"             # for remote numbers
+"""
+"""The smallest file of docs/operations.md, to the letter."""
+
+SECRET = SMALLEST.replace("k1:…", f"k1:{KEY}").replace(
+    'pseudonym_key = "…"', f'pseudonym_key = "{OTHER_KEY}"'
+)
+"""The same with secrets."""
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a configuration file."""
+    path = folder / "gateway.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def loaded(folder: Path, text: str = SMALLEST, **environ: str) -> Configuration:
+    """Load a configuration from a file of *text*."""
+    return load(write(folder, text), environ)

@@ -1,0 +1,84 @@
+"""Is what does not fit together refused, and all else accepted?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.app import config_rules
+from gateway.app.config_sections import Settings
+from tests.app.samples import KEY, OTHER_KEY
+
+SITE = {"id": "main", "url": "https://oscce.example", "display_name": "Main", "country": "DE"}
+SECRETS = {"sealing_keys": [f"k1:{KEY}"], "pseudonym_key": OTHER_KEY}
+
+
+def faults_of(**sections: object) -> list[str]:
+    values = {"client": {"insecure": True}, "sites": [SITE], **sections}
+    return list(config_rules.faults(Settings.model_validate(values)))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"client": {"trusted_proxies": ["10.0.0.0/8"]}},
+        {"client": {"certificate": "a", "key": "b"}},
+        {"client": {"certificate": "a", "key": "b", "trusted_proxies": ["10.0.0.0/8"]}},
+        {"secrets": SECRETS},
+        {"client": {"insecure": True, "port": 0}, "ops": {"port": 0}, "admin": {"port": 0}},
+        {"sites": [{**SITE, "country": None, "applications": ["dashboard"]}]},
+        {"sites": [{**SITE, "url": "http://127.0.0.1:8443"}]},
+        {"sites": [{**SITE, "url": "http://oscce", "insecure": True}]},
+        {"sites": [SITE, {**SITE, "id": "other"}]},
+    ],
+)
+def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
+    assert faults_of(**sections) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "start"),
+    [
+        ({"client": {}}, "The client listener would speak clear text: "),
+        ({"client": {"certificate": "a"}}, "client.certificate is set without client.key: "),
+        ({"client": {"key": "a"}}, "client.key is set without client.certificate: "),
+        (
+            {"client": {"certificate": "a", "key": "b", "insecure": True}},
+            "client.insecure and client.certificate contradict each other: ",
+        ),
+        (
+            {"bus": {"url": "redis://host"}, "secrets": SECRETS},
+            "bus.url names a Redis, but this version has no Redis adapter yet: ",
+        ),
+        (
+            {"secrets": {**SECRETS, "sealing_keys": [f"k1:{KEY}", f"k1:{OTHER_KEY}"]}},
+            "2 keys of secrets.sealing_keys have the id k1: ",
+        ),
+        ({"admin": {"host": "0.0.0.0"}}, "admin.host must be 127.0.0.1, ::1 or localhost: "),
+        ({"ops": {"port": 8080}}, "ops.port is 8080, which client.port is already."),
+        ({"sites": [SITE, SITE]}, "2 sites have the id main: "),
+        (
+            {"sites": [{**SITE, "country": None}]},
+            "sites[0].country is missing: site main offers the Remote Assistant, ",
+        ),
+        (
+            {"sites": [SITE, {**SITE, "id": "b", "url": "http://oscce"}]},
+            "sites[1].url is clear text to another machine: ",
+        ),
+        (
+            {"sites": [{**SITE, "url": "http://localhost", "ca_file": "ca.pem"}]},
+            "sites[0].ca_file is set, but sites[0].url is not https://.",
+        ),
+    ],
+)
+def test_what_does_not_is_told_in_one_sentence(sections: dict[str, object], start: str) -> None:
+    (fault,) = faults_of(**sections)
+    assert fault.startswith(start)
+    assert fault.endswith(".")
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "redis+sentinel://a,b/m"])
+def test_only_the_memory_bus_makes_its_own_secrets(url: str) -> None:
+    told = faults_of(bus={"url": url})
+    assert any(fault.startswith("[secrets] is missing: only a single node on memory://") for fault in told)
+    assert faults_of(bus={"url": "memory://"}) == []

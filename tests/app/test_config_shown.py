@@ -1,0 +1,67 @@
+"""Do people and machines see the whole configuration, and no secret of it?"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import gateway
+from gateway.app.config import load
+from gateway.app.config_names import SETTINGS
+from gateway.app.config_shown import effective, reference, schema
+from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
+
+
+def test_the_effective_settings_are_toml_and_hide_secrets(tmp_path: Path) -> None:
+    shown = effective(loaded(tmp_path, SECRET.replace('token = "…"', 'token = "canary"')))
+    assert "canary" not in shown
+    assert KEY not in shown
+    assert OTHER_KEY not in shown
+    values = tomllib.loads(shown)
+    assert values["secrets"] == {"sealing_keys": ["k1:********"], "pseudonym_key": "********"}
+    assert values["admin"]["token"] == "********"
+    assert values["client"]["port"] == 8080
+    assert values["limits"]["devices"] == 5
+
+
+def test_the_effective_settings_say_where_each_came_from(tmp_path: Path) -> None:
+    shown = effective(loaded(tmp_path, OSCC_GATEWAY__OPS__PORT="1", OSCC_GATEWAY__SITES__0__COUNTRY="AT"))
+    assert "port = 1  # OSCC_GATEWAY__OPS__PORT\n" in shown
+    assert 'country = "AT"  # OSCC_GATEWAY__SITES__0__COUNTRY\n' in shown
+    assert 'level = "info"  # default\n' in shown
+    assert "port = 8080\n" in shown
+    assert "# [secrets] is not set" in shown
+    assert "# certificate is not set" in shown
+
+
+def test_the_effective_settings_without_secrets_load_again(tmp_path: Path) -> None:
+    first = loaded(tmp_path, SMALLEST + '[log]\nlevel = "error"\n[notices]\nfiles = ["a b.toml"]\n')
+    again = load(write(tmp_path, effective(first)), {})
+    assert again.settings == first.settings
+
+
+def test_the_page_of_all_settings_is_fresh() -> None:
+    page = Path(gateway.__file__).parents[1] / "docs" / "configuration.md"
+    assert page.read_text("utf-8") == reference(), "run: oscc-gateway check-config --reference"
+
+
+def test_the_page_explains_every_setting() -> None:
+    page = reference()
+    for setting in SETTINGS:
+        assert f"| `{setting.key}` | " in page
+    assert "| `port` | whole number 0 … 65535 | `8080` | " in page
+    assert "| `level` | `debug` or `info` or `warning` or `error` | `info` | " in page
+    assert "| `sealing_keys` | secrets | required | " in page
+    assert "| `log_ons_per_s` | number more than 0 … 10000 | `20` | " in page
+
+
+def test_the_schema_refuses_unknown_keys_and_marks_secrets() -> None:
+    found = json.loads(schema())
+    assert found["additionalProperties"] is False
+    assert found["required"] == ["sites"]
+    secrets = found["$defs"]["Secrets"]["properties"]
+    assert secrets["pseudonym_key"]["writeOnly"] is True
+    assert secrets["sealing_keys"]["items"]["writeOnly"] is True
+    assert found["$defs"]["Admin"]["properties"]["token"]["anyOf"][0]["writeOnly"] is True
+    assert found["$defs"]["Client"]["properties"]["port"]["maximum"] == 65_535
