@@ -1,0 +1,62 @@
+"""The Python SDK: the reference thin client.
+
+Everything that a program needs is named here; :class:`GatewayClient` is where to begin.
+"""
+
+from gateway.client.account import AskCredentials, Credentials, KeptSession
+from gateway.client.client import GatewayClient
+from gateway.client.clock import Clock
+from gateway.client.dialogue import Wishes
+from gateway.client.events import (
+    Connected,
+    Ended,
+    Event,
+    HealthChanged,
+    LogOffPending,
+    NoticeShown,
+    Reconnecting,
+    Refused,
+    Renewed,
+)
+from gateway.client.mirror import Listener, Mirror, Value
+from gateway.client.refusal import Unreachable
+from gateway.domain.commands import Outcome, SetAgentRoutingState, SetRoutingState, Status
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Kind
+from gateway.protocol.bodies import DeviceBody
+from gateway.protocol.codec import JSON, MSGPACK
+from gateway.protocol.frames import ClientInfo
+
+__all__ = [
+    "JSON",
+    "MSGPACK",
+    "Application",
+    "AskCredentials",
+    "ClientInfo",
+    "Clock",
+    "Connected",
+    "Credentials",
+    "DeviceBody",
+    "Ended",
+    "ErrorCode",
+    "Event",
+    "GatewayClient",
+    "GatewayError",
+    "HealthChanged",
+    "KeptSession",
+    "Kind",
+    "Listener",
+    "LogOffPending",
+    "Mirror",
+    "NoticeShown",
+    "Outcome",
+    "Reconnecting",
+    "Refused",
+    "Renewed",
+    "SetAgentRoutingState",
+    "SetRoutingState",
+    "Status",
+    "Unreachable",
+    "Value",
+    "Wishes",
+]

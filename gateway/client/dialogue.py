@@ -1,0 +1,224 @@
+"""What does a client say on one connection, and what does it take from what it hears?
+
+Pure: told frames and the time, it answers with frames to send. What outlives a connection (mirror,
+requests, the gateway's time, what is wished for) is lent to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple, assert_never
+
+from pydantic import ValidationError
+
+import gateway
+from gateway.client import events
+from gateway.client.liveness import Liveness
+from gateway.client.mirror import Mirror, Took
+from gateway.client.reconnect import LOST, Ending, window_of
+from gateway.client.requests import Requests
+from gateway.client.server_time import ServerTime
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.protocol import frames, wire_form
+
+RESYNC_S: Final = 5.0
+"""A gateway serves one `resync` in this time."""
+PING_S: Final = 25.0
+"""How often a gateway pings unless it says otherwise."""
+
+CLIENT: Final = frames.ClientInfo("python-sdk", gateway.__version__, "python")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a `hello` asks for.
+
+    Raises:
+        GatewayError: ``bad_request``; a gateway would not take it.
+    """
+
+    client: frames.ClientInfo = CLIENT
+    """Which program asks."""
+    topics: tuple[str, ...] | None = None
+    """What to see; None: what the application sees by default."""
+    pace_s: float | None = None
+    """At most one state frame in this time, 0..60."""
+    ping_s: float | None = None
+    """How often the gateway pings, 10..55."""
+
+    def __post_init__(self) -> None:
+        try:
+            frames.CLIENT_FRAME.validate_python(wire_form.fields(self.hello(None, None)))
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            names = ".".join(str(name) for name in fault["loc"])
+            raise GatewayError(
+                ErrorCode.BAD_REQUEST, f"Not as it should be: {names} ({fault['type']})."
+            ) from None
+
+    def hello(self, token: str | None, position: frames.StreamPosition | None) -> frames.Hello:
+        """Return the first frame of a connection."""
+        return frames.Hello(
+            client=self.client,
+            token=token,
+            topics=self.topics,
+            position=position,
+            pace_s=self.pace_s,
+            ping_s=self.ping_s,
+        )
+
+
+@dataclass(slots=True)
+class Memory:
+    """What outlives a connection; the wishes of the moment hold for the next one."""
+
+    wishes: Wishes
+    mirror: Mirror = dataclasses.field(default_factory=Mirror)
+    requests: Requests = dataclasses.field(default_factory=Requests)
+    server_time: ServerTime = dataclasses.field(default_factory=ServerTime)
+    health: events.HealthChanged | None = None
+    """The newest that was told."""
+
+
+class Hooks(NamedTuple):
+    """Whom the dialogue tells what is not state."""
+
+    event: Callable[[events.Event], None]
+    renewed: Callable[[frames.Renewed], None]
+
+
+Frames = tuple[frames.ClientFrame, ...]
+_Unanswered = (
+    frames.Result | frames.Followed | frames.ErrorFrame | frames.NoticeFrame | frames.Renewed | frames.Bye
+)
+
+
+class Dialogue:
+    """One connection, from its `hello` on.
+
+    Invariants: :attr:`in_sync` is False until `welcome` and the `changes` that it owes are there;
+    a reset is asked for at most once in :data:`RESYNC_S`.
+
+    Args:
+        memory: What it works on.
+        hooks: Whom it tells.
+        token: Opens the session.
+        now: Monotonic seconds, here and below.
+    """
+
+    def __init__(self, memory: Memory, hooks: Hooks, token: str, now: float) -> None:
+        self.hello: Final = memory.wishes.hello(token, memory.mirror.position)
+        """What is to be sent first."""
+        self.welcome: frames.Welcome | None = None
+        """None until the session is served: nothing else may be sent before it."""
+        self.in_sync = False
+        self._memory = memory
+        self._hooks = hooks
+        self._liveness = Liveness(now, memory.wishes.ping_s or PING_S)
+        self._bye: frames.Bye | None = None
+        self._resync_at = now
+        memory.mirror.reopen()
+
+    # ---- what it is told ----
+
+    def heard(self, now: float) -> None:
+        """Note that something came, whatever it is."""
+        self._liveness.heard(now)
+
+    def receive(self, frame: frames.GatewayFrame, now: float) -> Frames:
+        """Take in a frame; returns what is to be sent."""
+        match frame:
+            case frames.Welcome():
+                return self._on_welcome(frame, now)
+            case frames.Changes():
+                return self._on_state(frame, now)
+            case frames.Ping():
+                return self._on_ping(frame, now)
+            case _:
+                self._note(frame)
+                return ()
+
+    def probe(self, now: float) -> frames.Pong:
+        """Take in that the network changed: something must come soon."""
+        self._liveness.probe(now)
+        return frames.Pong()
+
+    def tick(self, now: float) -> Frames:
+        """Take in that time has passed."""
+        return self._resync(now) if self._memory.mirror.lost else ()
+
+    # ---- what it gives ----
+
+    def given_up(self, now: float) -> bool:
+        """Tell whether the gateway was silent for too long."""
+        return now >= self._liveness.over_at
+
+    @property
+    def due_at(self) -> float:
+        """When :meth:`tick` or :meth:`given_up` has something to say by time alone."""
+        over_at = self._liveness.over_at
+        return min(over_at, self._resync_at) if self._memory.mirror.lost else over_at
+
+    def ending(self, code: int | None) -> Ending:
+        """Return how it ended, given the close code that the socket saw; a `bye` knows best."""
+        bye = self._bye
+        if bye is not None:
+            return Ending(bye.code, bye.reason, bye.by, window_of(bye.min_s, bye.max_s))
+        return LOST if code is None or code == LOST.code else Ending(code, "connection closed")
+
+    # ---- inner ----
+
+    def _note(self, frame: _Unanswered) -> None:
+        match frame:
+            case frames.Result():
+                self._memory.requests.result(frame)
+            case frames.Followed():
+                self._memory.requests.followed(frame)
+            case frames.ErrorFrame():
+                if not self._memory.requests.refused(frame):
+                    self._hooks.event(events.Refused(frame))
+            case frames.NoticeFrame():
+                self._hooks.event(events.NoticeShown(frame))
+            case frames.Renewed():
+                self._hooks.renewed(frame)
+            case frames.Bye():
+                self._bye = frame
+            case _:
+                assert_never(frame)
+
+    def _on_welcome(self, welcome: frames.Welcome, now: float) -> Frames:
+        self.welcome = welcome
+        self._liveness.pings_every(welcome.ping_s)
+        self._memory.server_time.reset()
+        self._memory.server_time.heard(welcome.server_time_ms, now)
+        wishes = self._memory.wishes
+        again: Frames = self._memory.requests.welcomed(welcome.topics, self.hello.topics)
+        if wishes.pace_s is not None and wishes.pace_s != self.hello.pace_s:
+            again = (frames.Pace(wishes.pace_s), *again)
+        return again
+
+    def _on_state(self, frame: frames.Changes | frames.Ping, now: float) -> Frames:
+        took = self._memory.mirror.receive(frame)
+        if took is Took.GAP:
+            return self._resync(now)
+        if took is Took.APPLIED and not self.in_sync and self.welcome is not None:
+            self.in_sync = True
+            self._hooks.event(events.Connected(self.welcome.resumed))
+        return ()
+
+    def _on_ping(self, ping: frames.Ping, now: float) -> Frames:
+        self._memory.server_time.heard(ping.server_time_ms, now)
+        resync = self._on_state(ping, now)
+        health = events.HealthChanged(ping.upstream, ping.bus, ping.as_of_ms)
+        if health != self._memory.health:
+            self._memory.health = health
+            self._hooks.event(health)
+        return (frames.Pong(ping.nonce), *resync)
+
+    def _resync(self, now: float) -> Frames:
+        if now < self._resync_at:
+            return ()
+        self._resync_at = now + RESYNC_S
+        return (frames.Resync(),)

@@ -1,0 +1,153 @@
+"""How is the gateway's HTTP API asked?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
+
+import aiohttp
+from pydantic import TypeAdapter, ValidationError
+
+from gateway.client.clock import Clock
+from gateway.client.refusal import Unreachable, error_of
+from gateway.protocol.http_form import JSON_TYPE, PROBLEM_TYPE
+
+ANSWER_S: Final = 15.0
+"""How long an answer may take."""
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+"""How long an answer may be; an export of everything about one person is far smaller."""
+
+Method = Literal["GET", "POST", "DELETE"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is no error."""
+
+    status: int
+    body: dict[str, Any] = field(repr=False)
+    """What it says; empty for 204."""
+
+    def read(self, shape: TypeAdapter[T]) -> T:
+        """Return the body as a *shape* of :mod:`gateway.protocol.bodies`; unknown members are ignored.
+
+        Raises:
+            Unreachable: It has another shape.
+        """
+        try:
+            return shape.validate_python(self.body)
+        except ValidationError:
+            raise Unreachable("What answers at this address speaks another protocol.") from None
+
+
+class Api:
+    """The routes of one gateway.
+
+    Invariant: a token travels in ``Authorization`` only.
+
+    Args:
+        session: Whose connections are used; follows no redirects (:func:`open_http`).
+        address: The gateway's, without a slash at its end.
+        clock: Bounds every call.
+    """
+
+    __slots__ = ("_address", "_clock", "_session")
+
+    def __init__(self, session: aiohttp.ClientSession, address: str, clock: Clock) -> None:
+        self._session = session
+        self._address = address
+        self._clock = clock
+
+    async def ask(
+        self,
+        method: Method,
+        path: str,
+        *,
+        token: str | None = None,
+        body: bytes | None = None,
+        language: str | None = None,
+    ) -> Answer:
+        """Ask and return the answer.
+
+        Raises:
+            Unreachable: Nobody answered in time, or what answered is no gateway.
+            GatewayError: The gateway refused, with its code.
+        """
+        headers = {"Accept": f"{JSON_TYPE}, {PROBLEM_TYPE}"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if language is not None:
+            headers["Accept-Language"] = language
+        if body is not None:
+            headers["Content-Type"] = JSON_TYPE
+        url = self._address + path
+        try:
+            async with (
+                self._clock.timeout(ANSWER_S),
+                self._session.request(method, url, headers=headers, data=body) as response,
+            ):
+                return _answer(response.status, await _read(response), retry_after_of(response.headers))
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(f"The gateway does not answer ({type(error).__name__}).") from None
+
+
+def open_http(ssl: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp takes it: SSLContext or True
+    """Return what :class:`Api` and WebSockets connect with.
+
+    It keeps no cookies and follows no redirect: a token or a `hello` goes to the address given, only.
+    """
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_refuse_redirect)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=ssl),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+
+
+async def _refuse_redirect(
+    _session: object, _context: object, redirect: aiohttp.TraceRequestRedirectParams
+) -> None:
+    redirect.response.close()
+    raise aiohttp.ClientConnectionError
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of ``Retry-After``; its form as a date (RFC 9110 §10.2.3) is not used here."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdecimal() else None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise Unreachable("The answer is too long for one of a gateway.")
+    return bytes(body)
+
+
+def _answer(status: int, text: bytes, retry_after_s: float | None) -> Answer:
+    body = _object(text)
+    if 200 <= status < 300 and body is not None:
+        return Answer(status, body)
+    if status >= 400 and body is not None and "code" in body:
+        raise error_of(body, status, retry_after_s=retry_after_s)
+    if status in {429, 502, 503, 504}:
+        # whatever stands before the gateway, a balancer for example, is short of gateways
+        raise Unreachable(f"No gateway behind this address answers (HTTP {status}).", retry_after_s)
+    raise Unreachable(f"What answers at this address is no gateway (HTTP {status}).")
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    if not text:
+        return {}
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None

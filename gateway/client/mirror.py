@@ -1,0 +1,177 @@
+"""What does this client hold of the contact centre, and does the next frame continue it?"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from gateway.domain.model import Kind
+from gateway.protocol.frames import Changes, Ping, StreamPosition
+
+Value = Mapping[str, object]
+"""A resource as the protocol's page names its fields. A field that is not there is null."""
+Listener = Callable[[str, Value | None, Value | None], None]
+"""Is told a key, its value before and its value after; None where there is none."""
+
+PARTS_MAX: Final = 1024
+"""Parts of one answer that are held back; more (256 MiB) can only be a fault of the gateway."""
+
+
+class Took(enum.Enum):
+    """What became of a frame."""
+
+    APPLIED = enum.auto()
+    HELD_BACK = enum.auto()
+    """A part of an answer whose last part is still to come: nothing is to be seen of it yet."""
+    GAP = enum.auto()
+    """It does not continue what is held: nothing changed; ask for a reset."""
+
+
+class Mirror(Mapping[str, Value]):
+    """Keys and values as the gateway told them; lives in memory only.
+
+    Invariants: values and position belong together, before and after every frame; an answer of
+    several parts is seen whole or not at all; after a gap nothing changes until a reset.
+    Values are read-only. Listeners are called after a frame was taken in whole and must not raise.
+    """
+
+    __slots__ = ("_listeners", "_lost", "_parts", "_position", "_values")
+
+    def __init__(self) -> None:
+        self._values: dict[str, Value] = {}
+        self._position: StreamPosition | None = None
+        self._parts: list[Changes] = []
+        self._lost = False
+        self._listeners: list[Listener] = []
+
+    # ---- what one reads ----
+
+    def __getitem__(self, key: str) -> Value:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def position(self) -> StreamPosition | None:
+        """Where to resume; None before the first reset."""
+        return self._position
+
+    @property
+    def lost(self) -> bool:
+        """Whether a gap was found and the reset that closes it has not come."""
+        return self._lost
+
+    def of(self, kind: Kind) -> Iterator[tuple[str, Value]]:
+        """Return id and value of each resource of *kind*."""
+        prefix = f"{kind}:"
+        return ((key[len(prefix) :], value) for key, value in self._values.items() if key.startswith(prefix))
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell *listener* every change from now on; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # ---- what it is told ----
+
+    def reopen(self) -> None:
+        """Note that a new connection begins: parts of an answer cut short are forgotten."""
+        self._parts.clear()
+        self._lost = False
+
+    def clear(self) -> None:
+        """Forget everything: the session is over."""
+        self.reopen()
+        self._position = None
+        self._commit(dict.fromkeys(self._values))
+
+    def receive(self, frame: Changes | Ping) -> Took:
+        """Take in what the gateway sent."""
+        if isinstance(frame, Ping):
+            return self._ping(frame)
+        if not self._continues(frame):
+            return self._gap()
+        self._parts.append(frame)
+        if frame.more:
+            return Took.HELD_BACK
+        return self._apply(self._parts)
+
+    # ---- inner ----
+
+    def _continues(self, frame: Changes) -> bool:
+        if frame.reset:
+            # nothing is interleaved, so a reset that comes while parts wait begins anew
+            self._parts.clear()
+            return frame.stream is not None
+        if self._parts:
+            first = self._parts[0]
+            return frame.after == first.after and frame.stream is None and len(self._parts) < PARTS_MAX
+        if self._lost or self._position is None or frame.after != self._position.seq:
+            return False
+        return frame.stream is not None or frame.upto >= frame.after
+
+    def _ping(self, ping: Ping) -> Took:
+        position = self._position
+        if position is None or self._lost or self._parts or not position.seq == ping.after <= ping.upto:
+            return self._gap()
+        self._position = StreamPosition(position.stream, ping.upto)
+        return Took.APPLIED
+
+    def _gap(self) -> Took:
+        self._parts.clear()
+        self._lost = True
+        return Took.GAP
+
+    def _apply(self, parts: list[Changes]) -> Took:
+        first, last = parts[0], parts[-1]
+        news = self._merged(parts)
+        if news is None:
+            return self._gap()
+        if first.reset:
+            news |= dict.fromkeys(self._values.keys() - news.keys())
+        stream = first.stream
+        if stream is None and self._position is not None:
+            stream = self._position.stream
+        self._position = StreamPosition(stream or "", last.upto)
+        self._parts = []
+        self._lost = False
+        self._commit(news)
+        return Took.APPLIED
+
+    def _merged(self, parts: list[Changes]) -> dict[str, Value | None] | None:
+        """Return what *parts* make of the keys that they name; None when a patch has nothing to go on."""
+        held: Mapping[str, Value] = {} if parts[0].reset else self._values
+        news: dict[str, Value | None] = {}
+        for part in parts:
+            for key, value in part.put.items():
+                news[key] = _value(value)
+            for key, fields in part.patch.items():
+                before = news[key] if key in news else held.get(key)
+                if before is None:
+                    return None
+                news[key] = _value({**before, **fields})
+            news |= dict.fromkeys(part.gone)
+        return news
+
+    def _commit(self, news: Mapping[str, Value | None]) -> None:
+        changed: list[tuple[str, Value | None, Value | None]] = []
+        for key, after in news.items():
+            before = self._values.get(key)
+            if after is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = after
+            if before != after:
+                changed.append((key, before, after))
+        for listener in tuple(self._listeners):
+            for change in changed:
+                listener(*change)
+
+
+def _value(fields: Mapping[str, object]) -> Value:
+    return MappingProxyType({name: member for name, member in fields.items() if member is not None})

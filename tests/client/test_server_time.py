@@ -1,0 +1,52 @@
+"""Is the estimate of the gateway's clock close to it, and never ahead of it?"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.client.server_time import SAMPLES, ServerTime
+
+
+def test_nothing_is_known_before_the_first_reading() -> None:
+    assert ServerTime().at(5.0) is None
+
+
+def test_the_least_late_reading_counts() -> None:
+    time = ServerTime()
+    time.heard(1_000_000, now=10.0)
+    time.heard(1_001_000, now=10.5)
+    assert time.at(11.0) == 1_001_500
+
+
+@given(
+    st.integers(-(10**9), 10**13),
+    st.lists(st.tuples(st.floats(0, 30), st.floats(0, 5)), min_size=1, max_size=40),
+)
+def test_it_is_late_by_the_shortest_way_at_most_and_never_ahead(
+    skew_ms: int, readings: list[tuple[float, float]]
+) -> None:
+    time, now, delays = ServerTime(), 0.0, list[float]()
+    for wait_s, delay_s in readings:
+        now += wait_s + delay_s
+        time.heard(skew_ms + int((now - delay_s) * 1000), now)
+        delays.append(delay_s)
+    estimate, true_ms = time.at(now), skew_ms + now * 1000
+    assert estimate is not None
+    assert true_ms - min(delays[-SAMPLES:]) * 1000 - 3 <= estimate <= true_ms
+
+
+def test_a_clock_that_was_set_back_is_believed_in_the_end() -> None:
+    time = ServerTime()
+    time.heard(9_000_000, now=0.0)
+    for second in range(1, SAMPLES + 1):
+        time.heard(1_000_000 + second * 1000, now=float(second))
+    assert time.at(100.0) == 1_100_000
+
+
+def test_another_node_has_another_clock() -> None:
+    time = ServerTime()
+    time.heard(9_000_000, now=0.0)
+    time.reset()
+    time.heard(5_000, now=1.0)
+    assert time.at(1.0) == 5_000
