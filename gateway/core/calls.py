@@ -1,0 +1,290 @@
+"""Which commands of one user are in flight or done, and what becomes of one that comes again?
+
+"Lifecycle" in docs/protocol.md: the same key with the same body gets the same outcome and is
+never executed twice. A command whose fate cannot be known is not executed; it is ``unknown``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from gateway.domain.commands import Command, Outcome, Status
+from gateway.domain.errors import ErrorCode, GatewayError
+
+WaiterT = TypeVar("WaiterT")
+"""Whoever waits for an outcome, as the caller names him."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How much is kept and how much may run for one user."""
+
+    keep_s: float = 600.0
+    """How long an outcome is kept."""
+    per_session: int = 8
+    """Commands of one session in flight."""
+    per_user: int = 40
+    """Commands of one user in flight: five devices at their limit."""
+    entries: int = 1024
+    """Commands in flight and outcomes together. When full the outcome that settled first is
+    dropped early; when all are in flight the newcomer is refused."""
+    waiters: int = 16
+    """Who may wait for the same command: a phone that lost its connection asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """Execute it, and settle it whatever happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """It is being executed; the waiter is told together with the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It was executed: this became of it."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The key names another command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """It was sent before, perhaps to another owner or longer ago than is remembered: it may have run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Too many are in flight; nothing was noted of this one."""
+
+
+Answered = Done | Reused | Foreign | Busy
+Began = New | Pending | Answered
+
+
+class Remembered(NamedTuple):
+    """One outcome on its way to the next owner; the time left travels, clocks do not."""
+
+    key: str
+    body_hash: bytes
+    outcome: Outcome
+    left_s: float
+
+
+class History(NamedTuple):
+    """All that an owner who gives knows of commands: every outcome since epoch *since*."""
+
+    since: int
+    blind_s: float
+    """For how long a key that is not there proves nothing."""
+    outcomes: tuple[Remembered, ...]
+
+
+@dataclass(slots=True)
+class _InFlight(Generic[WaiterT]):
+    body_hash: bytes
+    session: str
+    waiters: list[WaiterT] = field(default_factory=list)
+
+
+class _Settled(NamedTuple):
+    body_hash: bytes
+    outcome: Outcome
+    until: float
+
+
+class Calls(Generic[WaiterT]):
+    """The commands of one user.
+
+    Invariants: a key is executed at most once while it is remembered; every waiter that got New
+    or Pending is returned by exactly one :meth:`settle`, unless it left; nothing grows beyond
+    the limits.
+
+    Keys are the user's, not the session's: a phone that logged on again may ask what became of
+    a command.
+    """
+
+    def __init__(self, limits: CallLimits | None = None) -> None:
+        self._limits = limits or CallLimits()
+        self._in_flight: dict[str, _InFlight[WaiterT]] = {}
+        self._settled: dict[str, _Settled] = {}  # in the order of their ends
+        self._epoch = 0
+        self._since = 0
+        self._blind_until = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._in_flight) + len(self._settled)
+
+    @property
+    def in_flight(self) -> tuple[str, ...]:
+        """The keys that are not settled, the oldest first."""
+        return tuple(self._in_flight)
+
+    def begin(
+        self,
+        key: str,
+        body_hash: bytes,
+        waiter: WaiterT,
+        now: float,
+        *,
+        session: str,
+        retry: bool,
+        stream_epoch: int | None,
+        epoch: int,
+    ) -> Began:
+        """Take in one command.
+
+        Args:
+            key: Names the intended action.
+            body_hash: Of the command, see :func:`fingerprint`.
+            waiter: Whom to tell.
+            now: Monotonic seconds, as everywhere here.
+            session: Whose limit it counts against.
+            retry: Whether the phone sent it before.
+            stream_epoch: The epoch that the phone knew when it first sent it.
+            epoch: The owner's epoch now.
+        """
+        self.expire(now)
+        self._enter(epoch)
+        if (done := self._settled.get(key)) is not None:
+            return Done(done.outcome) if done.body_hash == body_hash else Reused()
+        if (running := self._in_flight.get(key)) is not None:
+            return self._join(running, body_hash, waiter)
+        if retry and not self._remembers(stream_epoch, now):
+            return Foreign()
+        if self._is_busy(session) or not self._make_room():
+            return Busy()
+        self._in_flight[key] = _InFlight(body_hash, session, [waiter])
+        return New()
+
+    def settle(self, key: str, outcome: Outcome, now: float) -> tuple[WaiterT, ...]:
+        """Note what became of a command; returns who waits for it, in the order they came.
+
+        Of a key that is not in flight nothing is noted: its first outcome stands.
+        """
+        running = self._in_flight.pop(key, None)
+        if running is None:
+            return ()
+        self._settled[key] = _Settled(running.body_hash, outcome, now + self._limits.keep_s)
+        return tuple(running.waiters)
+
+    def leave(self, waiter: WaiterT) -> None:
+        """Forget a waiter. What it waited for goes on, and its outcome is kept."""
+        for running in self._in_flight.values():
+            running.waiters = [other for other in running.waiters if other != waiter]
+
+    def expire(self, now: float) -> None:
+        """Forget the outcomes that were kept long enough."""
+        while self._settled:
+            first = next(iter(self._settled))
+            if self._settled[first].until > now:
+                return
+            del self._settled[first]
+
+    def history(self, now: float) -> History:
+        """Return what the next owner must know.
+
+        Whoever gives settles what is in flight first, as unknown if need be, and begins nothing more.
+
+        Raises:
+            RuntimeError: Commands are in flight.
+        """
+        if self._in_flight:
+            raise RuntimeError("commands are in flight: settle them first")
+        self.expire(now)
+        outcomes = tuple(
+            Remembered(key, done.body_hash, done.outcome, done.until - now)
+            for key, done in self._settled.items()
+        )
+        return History(self._since, max(0.0, self._blind_until - now), outcomes)
+
+    def adopt(self, history: History, epoch: int, now: float) -> None:
+        """Take over from an owner who gave.
+
+        Args:
+            history: The giver's.
+            epoch: The new owner's: granted in direct succession to the giver's, with nobody between.
+            now: Monotonic seconds of the new owner.
+        """
+        self._enter(epoch)
+        self._since = min(self._since, history.since)
+        self._blind_until = max(self._blind_until, now + history.blind_s)
+        known = self._settled.keys() | self._in_flight.keys()
+        taken = {
+            one.key: _Settled(one.body_hash, one.outcome, now + min(one.left_s, self._limits.keep_s))
+            for one in history.outcomes
+            if one.key not in known
+        }
+        merged = sorted((self._settled | taken).items(), key=lambda item: item[1].until)
+        self._settled = dict(merged)
+        while len(self) > self._limits.entries and self._settled:
+            self._drop_first()
+
+    # ---- inner ----
+
+    def _enter(self, epoch: int) -> None:
+        """Begin a new epoch: whoever owned between may have executed anything."""
+        if epoch > self._epoch:
+            self._epoch = self._since = epoch
+
+    def _remembers(self, stream_epoch: int | None, now: float) -> bool:
+        """Tell whether a key first sent in *stream_epoch* would be known had it been executed.
+
+        It ran in that epoch or in a later one, never in an earlier one: the link is fenced.
+        """
+        if stream_epoch is None or now < self._blind_until:
+            return False
+        return self._since <= stream_epoch <= self._epoch
+
+    def _join(self, running: _InFlight[WaiterT], body_hash: bytes, waiter: WaiterT) -> Began:
+        if running.body_hash != body_hash:
+            return Reused()
+        if len(running.waiters) >= self._limits.waiters:
+            return Busy()
+        running.waiters.append(waiter)
+        return Pending()
+
+    def _is_busy(self, session: str) -> bool:
+        of_session = sum(running.session == session for running in self._in_flight.values())
+        return of_session >= self._limits.per_session or len(self._in_flight) >= self._limits.per_user
+
+    def _make_room(self) -> bool:
+        if len(self) >= self._limits.entries and self._settled:
+            self._drop_first()
+        return len(self) < self._limits.entries
+
+    def _drop_first(self) -> None:
+        """Drop the outcome that settled first; until its time was over an unknown key proves nothing."""
+        key = next(iter(self._settled))
+        self._blind_until = max(self._blind_until, self._settled.pop(key).until)
+
+
+_UNKNOWN_TEXT: Final = "It may have been executed: look, then ask again with a new key."
+
+
+def answer(began: Answered) -> Outcome:
+    """Return the outcome that is told at once."""
+    match began:
+        case Done(outcome):
+            return outcome
+        case Reused():
+            error = GatewayError(ErrorCode.KEY_REUSED, "The key was used for another command.")
+            return Outcome(Status.REJECTED, error)
+        case Foreign():
+            return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OTHER_EPOCH, _UNKNOWN_TEXT))
+        case Busy():
+            error = GatewayError(ErrorCode.BUSY, "Too many commands wait for their result.")
+            return Outcome(Status.REJECTED, error)
+
+
+def fingerprint(command: Command) -> bytes:
+    """Return a hash of the command's kind and fields: equal on every node for an equal command."""
+    return hashlib.blake2s(repr(command).encode(), digest_size=16, person=b"command").digest()

@@ -1,0 +1,245 @@
+"""What becomes of a command that comes again?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.calls import (
+    Began,
+    Busy,
+    CallLimits,
+    Calls,
+    Done,
+    Foreign,
+    New,
+    Pending,
+    Reused,
+    answer,
+    fingerprint,
+)
+from gateway.domain.commands import Outcome, SetRoutingState, Status
+from gateway.domain.errors import ErrorCode
+
+BODY, OTHER_BODY = b"body", b"other body"
+APPLIED = Outcome(Status.APPLIED)
+REJECTED = Outcome(Status.REJECTED)
+EPOCH = 7
+
+
+def begin(
+    calls: Calls[str],
+    key: str,
+    now: float = 0.0,
+    *,
+    body: bytes = BODY,
+    waiter: str = "first",
+    session: str = "s",
+    retry: bool = False,
+    stream: int | None = EPOCH,
+    epoch: int = EPOCH,
+) -> Began:
+    return calls.begin(key, body, waiter, now, session=session, retry=retry, stream_epoch=stream, epoch=epoch)
+
+
+def test_a_new_command_is_executed_and_its_waiter_told() -> None:
+    calls = Calls[str]()
+    assert begin(calls, "k") == New()
+    assert list(calls.in_flight) == ["k"]
+    assert calls.settle("k", APPLIED, 1.0) == ("first",)
+    assert list(calls.in_flight) == []
+
+
+def test_the_same_again_waits_with_the_first() -> None:
+    calls = Calls[str]()
+    begin(calls, "k")
+    assert begin(calls, "k", waiter="again", retry=True) == Pending()
+    assert calls.settle("k", APPLIED, 1.0) == ("first", "again")
+
+
+def test_the_same_later_gets_the_same_outcome() -> None:
+    calls = Calls[str]()
+    begin(calls, "k")
+    calls.settle("k", APPLIED, 1.0)
+    assert begin(calls, "k", 600.9) == Done(APPLIED)
+
+
+def test_an_outcome_is_forgotten_after_its_time() -> None:
+    calls = Calls[str]()
+    begin(calls, "k")
+    calls.settle("k", APPLIED, 1.0)
+    calls.expire(601.0)
+    assert len(calls) == 0
+    assert begin(calls, "k", 601.0) == New()
+
+
+def test_the_first_outcome_stands() -> None:
+    calls = Calls[str]()
+    begin(calls, "k")
+    calls.settle("k", APPLIED, 1.0)
+    assert calls.settle("k", REJECTED, 2.0) == ()
+    assert begin(calls, "k", 3.0) == Done(APPLIED)
+
+
+def test_settling_what_never_began_changes_nothing() -> None:
+    calls = Calls[str]()
+    assert calls.settle("k", APPLIED, 1.0) == ()
+    assert len(calls) == 0
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_key_names_one_command(settled: bool) -> None:
+    calls = Calls[str]()
+    begin(calls, "k")
+    if settled:
+        calls.settle("k", APPLIED, 1.0)
+    assert begin(calls, "k", 2.0, body=OTHER_BODY) == Reused()
+
+
+@pytest.mark.parametrize("stream", [None, EPOCH - 1, EPOCH + 1])
+def test_a_retry_from_another_epoch_is_not_executed(stream: int | None) -> None:
+    calls = Calls[str]()
+    assert begin(calls, "k", retry=True, stream=stream) == Foreign()
+    assert begin(calls, "k", retry=False, stream=stream) == New()
+
+
+def test_a_retry_within_the_epoch_is_executed_when_unknown() -> None:
+    assert begin(Calls[str](), "k", retry=True) == New()
+
+
+def test_a_new_epoch_of_the_same_node_does_not_know_what_others_did_between() -> None:
+    calls = Calls[str]()
+    begin(calls, "k")
+    calls.settle("k", APPLIED, 1.0)
+    assert begin(calls, "k", retry=True, epoch=EPOCH + 2) == Done(APPLIED)
+    assert begin(calls, "lost", retry=True, epoch=EPOCH + 2) == Foreign()
+
+
+def test_one_session_may_have_so_many_in_flight() -> None:
+    calls = Calls[str](CallLimits(per_session=2))
+    assert [begin(calls, key) for key in "abc"] == [New(), New(), Busy()]
+    assert begin(calls, "c", session="other") == New()
+    calls.settle("a", APPLIED, 1.0)
+    assert begin(calls, "d") == New()
+
+
+def test_asking_again_for_what_is_in_flight_costs_nothing_of_the_limit() -> None:
+    calls = Calls[str](CallLimits(per_session=1))
+    begin(calls, "a")
+    assert begin(calls, "a", waiter="again", retry=True) == Pending()
+
+
+def test_one_user_may_have_so_many_in_flight() -> None:
+    calls = Calls[str](CallLimits(per_user=2))
+    assert [begin(calls, key, session=key) for key in "abc"] == [New(), New(), Busy()]
+
+
+def test_so_many_may_wait_for_one_command() -> None:
+    calls = Calls[str](CallLimits(waiters=2))
+    assert [begin(calls, "a", waiter=waiter) for waiter in "xyz"] == [New(), Pending(), Busy()]
+    assert calls.settle("a", APPLIED, 1.0) == ("x", "y")
+
+
+def test_a_waiter_may_leave() -> None:
+    calls = Calls[str]()
+    begin(calls, "a", waiter="x")
+    begin(calls, "a", waiter="y")
+    calls.leave("x")
+    assert calls.settle("a", APPLIED, 1.0) == ("y",)
+
+
+def test_when_full_the_outcome_that_settled_first_goes() -> None:
+    calls = Calls[str](CallLimits(entries=2))
+    for key in "ab":
+        begin(calls, key)
+    calls.settle("b", APPLIED, 1.0)
+    calls.settle("a", APPLIED, 2.0)
+    assert begin(calls, "c", 3.0) == New()
+    assert begin(calls, "a", 3.0) == Done(APPLIED)
+    assert len(calls) == 2
+
+
+def test_after_an_early_drop_an_unknown_retry_is_not_executed_for_the_rest_of_its_time() -> None:
+    calls = Calls[str](CallLimits(entries=1))
+    begin(calls, "a")
+    calls.settle("a", APPLIED, 1.0)
+    begin(calls, "b", 2.0)
+    calls.settle("b", APPLIED, 2.0)
+    assert begin(calls, "a", 600.9, retry=True) == Foreign()
+    assert begin(calls, "a", 602.1, retry=True) == New()
+
+
+def test_when_all_are_in_flight_the_newcomer_is_refused() -> None:
+    calls = Calls[str](CallLimits(entries=1))
+    begin(calls, "a")
+    assert begin(calls, "b") == Busy()
+
+
+def test_the_next_owner_knows_what_the_giver_knew() -> None:
+    giver, taker = Calls[str](), Calls[str]()
+    begin(giver, "k")
+    giver.settle("k", APPLIED, 100.0)
+    taker.adopt(giver.history(400.0), EPOCH + 1, 9000.0)
+    assert begin(taker, "k", 9299.0, retry=True, epoch=EPOCH + 1) == Done(APPLIED)
+    assert begin(taker, "k", 9300.0, body=OTHER_BODY, epoch=EPOCH + 1) == New()
+    assert begin(taker, "new", 9300.0, retry=True, epoch=EPOCH + 1) == New()
+
+
+def test_the_next_owner_does_not_know_what_the_giver_did_not() -> None:
+    giver, taker = Calls[str](CallLimits(entries=1)), Calls[str]()
+    for key in "ab":
+        begin(giver, key)
+        giver.settle(key, APPLIED, 0.0)
+    taker.adopt(giver.history(100.0), EPOCH + 1, 1000.0)
+    assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == Foreign()
+    assert begin(taker, "a", 1500.0, retry=True, epoch=EPOCH + 1) == New()
+    assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == Foreign()
+
+
+def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
+    giver, taker = Calls[str](), Calls[str](CallLimits(entries=2))
+    for key, at in (("a", 0.0), ("b", 50.0)):
+        begin(giver, key)
+        giver.settle(key, APPLIED, at)
+    begin(taker, "mine", epoch=1)
+    taker.settle("mine", APPLIED, 30.0)
+    taker.adopt(giver.history(60.0), EPOCH + 1, 60.0)
+    assert len(taker) == 2
+    assert begin(taker, "mine", 60.0, epoch=EPOCH + 1) == Done(APPLIED)
+    taker.expire(640.0)
+    assert begin(taker, "b", 640.0, epoch=EPOCH + 1) == Done(APPLIED)
+    assert len(taker) == 1
+
+
+def test_what_is_known_already_is_not_replaced_by_what_is_adopted() -> None:
+    giver, taker = Calls[str](), Calls[str]()
+    begin(giver, "k")
+    giver.settle("k", REJECTED, 0.0)
+    begin(taker, "k", epoch=1)
+    taker.settle("k", APPLIED, 0.0)
+    taker.adopt(giver.history(0.0), EPOCH + 1, 0.0)
+    assert begin(taker, "k", epoch=EPOCH + 1) == Done(APPLIED)
+
+
+def test_nobody_gives_with_commands_in_flight() -> None:
+    calls = Calls[str]()
+    begin(calls, "k")
+    with pytest.raises(RuntimeError, match="in flight"):
+        calls.history(0.0)
+
+
+def test_what_is_told_at_once() -> None:
+    assert answer(Done(APPLIED)) is APPLIED
+    told = [answer(began) for began in (Reused(), Foreign(), Busy())]
+    assert [outcome.status for outcome in told] == [Status.REJECTED, Status.UNKNOWN, Status.REJECTED]
+    assert [outcome.error and outcome.error.code for outcome in told] == [
+        ErrorCode.KEY_REUSED,
+        ErrorCode.OTHER_EPOCH,
+        ErrorCode.BUSY,
+    ]
+
+
+def test_a_fingerprint_tells_commands_apart() -> None:
+    command = SetRoutingState("available")
+    assert fingerprint(command) == fingerprint(SetRoutingState("available"))
+    assert fingerprint(command) != fingerprint(SetRoutingState("unavailable"))
+    assert fingerprint(command) != fingerprint(SetRoutingState("available", when="after_contact"))
