@@ -1,0 +1,156 @@
+"""What does a server look like that does exactly what a test says?
+
+The real sockets and HTTP of an OSCC-E Server, with every answer written by the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
+
+from gateway.domain.model import Application, Device, SessionSecret, UserId
+from gateway.domain.upstream import LogOn
+from gateway.upstream.client import OsccServer
+from gateway.upstream.link import OsccLink
+from tests.doubles.clock import ManualClock
+from tests.upstream.samples import LINK_OPENED
+
+ABOUT: dict[str, Any] = {
+    "Product": "OSCC-E",
+    "ExtensionsVersion": "V2R1",
+    "ContactCenterVersion": "V8R2",
+    "Protocol": 1,
+    "Features": ["LinkFencing", "RequestKeys"],
+}
+USER = UserId("main", 7)
+SECRET = SessionSecret("canary-session")
+PASSWORD = "canary-password"
+NUMBER = "+49-canary-number"
+CREDENTIALS = LogOn(
+    Application.REMOTE_ASSISTANT, "ana", PASSWORD, Device("d-1", "Phone"), remote_number=NUMBER
+)
+
+
+class Asked(NamedTuple):
+    """One HTTP request as it came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass(slots=True)
+class ScriptedServer:
+    """Answers what stands in *answers*, and 404 without a body to everything else."""
+
+    answers: dict[str, tuple[int, object]] = field(default_factory=lambda: {"GET about": (200, ABOUT)})
+    """Method and path below ``/oscce/v1/`` → status and body (bytes as they are, else as JSON)."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Further headers of every answer."""
+    mute: bool = False
+    """Nothing is answered."""
+    greeting: bytes = json.dumps(LINK_OPENED).encode()
+    """The first message of a link."""
+    asked: list[Asked] = field(default_factory=list)
+    link: web.WebSocketResponse | None = None
+    """The newest link."""
+    told: deque[dict[str, Any]] = field(default_factory=deque)
+    """What links asked and was not yet looked at."""
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+    url: str = ""
+    unmuted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def say(self, message: bytes | dict[str, Any]) -> None:
+        """Send a text message on the newest link."""
+        assert self.link is not None
+        text = message if isinstance(message, bytes) else json.dumps(message).encode()
+        await self.link.send_frame(text, WSMsgType.TEXT)
+
+    async def hear(self) -> dict[str, Any]:
+        """Wait for the next request on a link."""
+        while not self.told:
+            self.came.clear()
+            await self.came.wait()
+        return self.told.popleft()
+
+    async def respond(self, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """Answer the next request; returns it."""
+        request = await self.hear()
+        await self.say({"Type": "Response", "RequestID": request["RequestID"], "Error": 0} | fields)
+        return request
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one HTTP request, or open a link."""
+        body = await request.text()
+        path = request.raw_path.removeprefix("/oscce/v1/")
+        self.asked.append(Asked(request.method, path, dict(request.headers), body))
+        if self.mute:
+            await self.unmuted.wait()
+        scripted = self.answers.get(f"{request.method} {path}")
+        if scripted is None and path == "link":
+            return await self._carry(request)
+        status, told = scripted or (404, b"")
+        raw = told if isinstance(told, bytes) else json.dumps(told).encode()
+        return web.Response(status=status, body=raw, headers=self.headers)
+
+    async def _carry(self, request: web.Request) -> web.WebSocketResponse:
+        link = web.WebSocketResponse(protocols=("oscce.link.v1",), autoping=False)
+        await link.prepare(request)
+        self.link = link
+        await link.send_frame(self.greeting, WSMsgType.TEXT)
+        async for message in link:
+            if message.type is WSMsgType.TEXT:
+                self.told.append(json.loads(message.data))
+            else:
+                self.told.append({"Type": message.type.name, "Payload": message.data.decode()})
+            self.came.set()
+        return link
+
+
+class Scene(NamedTuple):
+    """A scripted server, the adapter before it, and the adapter's time; *opened* is closed in the end."""
+
+    server: ScriptedServer
+    adapter: OsccServer
+    clock: ManualClock
+    opened: list[OsccLink]
+
+    async def open(self) -> OsccLink:
+        """Open a link and take its opening."""
+        link = await self.dial()
+        await link.receive()
+        return link
+
+    async def dial(self) -> OsccLink:
+        """Open a link."""
+        link = await self.adapter.open(USER, SECRET, token=5, holder="node-a")
+        self.opened.append(link)
+        return link
+
+
+@asynccontextmanager
+async def scene(*, tls: tuple[ssl.SSLContext, ssl.SSLContext | None] | None = None) -> AsyncIterator[Scene]:
+    """Start a scripted server; *tls* are its context and the adapter's."""
+    scripted, clock = ScriptedServer(), ManualClock()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", scripted.serve)
+    listening = TestServer(application, host="127.0.0.1", scheme="https" if tls else "http")
+    await listening.start_server(ssl=tls[0] if tls else None, shutdown_timeout=0.1)
+    async with listening:
+        scripted.url = str(listening.make_url("/"))
+        async with OsccServer("main", scripted.url, clock, tls=tls[1] if tls else None) as adapter:
+            opened: list[OsccLink] = []
+            yield Scene(scripted, adapter, clock, opened)
+            scripted.unmuted.set()
+            for link in opened:
+                await link.close()

@@ -1,0 +1,339 @@
+"""Are the server's doors used as the page says, within their deadlines, and without a leak?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import SessionId
+from gateway.domain.upstream import Feature, LinkClosed, LoggedOff, LoggedOn, Opened
+from gateway.simulator.tls import self_signed, server_context
+from gateway.upstream.client import ABOUT_S, OsccServer, tls_context
+from tests.doubles.clock import ManualClock
+from tests.upstream.scripted_server import (
+    ABOUT,
+    CREDENTIALS,
+    NUMBER,
+    PASSWORD,
+    SECRET,
+    USER,
+    Scene,
+    scene,
+)
+
+LOGGED_ON: dict[str, Any] = {
+    "SessionID": SECRET,
+    "ID": "public-1",
+    "ExpiresAt": 1_700_000_500_000,
+    "IdleTimeout": 900,
+    "User": {"Key": 7, "ID": "ana", "FirstName": "Ana", "LastName": "Agent"},
+    "RemoteNumber": NUMBER,
+}
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Scene]:
+    async with scene() as made:
+        yield made
+
+
+async def refused(call: Awaitable[object]) -> GatewayError:
+    """Return the error of *call*, having looked that it tells no secret."""
+    with pytest.raises(GatewayError) as raised:
+        await call
+    shown = "".join(traceback.format_exception(raised.value)) + repr(raised.value)
+    for canary in (SECRET, PASSWORD, NUMBER):
+        assert canary not in shown
+    return raised.value
+
+
+async def closed(call: Awaitable[object]) -> LinkClosed:
+    """Return why no link was opened, having looked that it tells no secret."""
+    with pytest.raises(LinkClosed) as raised:
+        await call
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+    return raised.value
+
+
+# ---- which server ----
+
+
+async def test_about_is_asked_once_a_minute(at: Scene) -> None:
+    for _ in range(3):
+        assert (await at.adapter.about()).features == {Feature.LINK_FENCING, Feature.REQUEST_KEYS}
+    assert len(at.server.asked) == 1
+    await at.clock.advance(ABOUT_S)
+    await at.adapter.about()
+    assert len(at.server.asked) == 2
+
+
+async def test_about_is_asked_again_after_a_link_was_lost(at: Scene) -> None:
+    link = await at.open()
+    assert at.server.link is not None
+    await at.server.link.close()
+    with pytest.raises(LinkClosed):
+        await link.receive()
+    at.server.answers["GET about"] = (200, ABOUT | {"ExtensionsVersion": "V1R9"})
+    assert (await closed(at.open())).reason == "version_unsupported"
+
+
+async def test_a_closed_link_is_no_lost_one(at: Scene) -> None:
+    await (await at.open()).close()
+    await at.open()
+    assert [asked.path for asked in at.server.asked] == ["about", "link", "link"]
+
+
+async def test_whoever_waited_for_the_same_answer_shares_its_failure(at: Scene) -> None:
+    at.server.mute = True
+    codes: list[ErrorCode] = []
+
+    async def ask() -> None:
+        codes.append((await refused(at.adapter.about())).code)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(ask())
+        await at.clock.advance(10)
+    assert codes == [ErrorCode.UPSTREAM_UNAVAILABLE] * 20
+    assert len(at.server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        ((200, ABOUT | {"ExtensionsVersion": "V2R0"}), "upstream_version_unsupported", "version_unsupported"),
+        ((200, ABOUT | {"ContactCenterVersion": "?"}), "upstream_version_unsupported", "version_unsupported"),
+        ((200, b"<html>"), "upstream_unavailable", "unavailable"),
+        ((200, b"x" * (2**20 + 1)), "upstream_unavailable", "unavailable"),
+        ((404, {"Error": "NotFound"}), "upstream_unavailable", "unavailable"),
+        ((500, b""), "upstream_unavailable", "unavailable"),
+        ((302, b""), "upstream_unavailable", "unavailable"),
+    ],
+)
+async def test_a_server_that_is_not_accepted(
+    at: Scene, answer: tuple[int, object], code: str, reason: str
+) -> None:
+    at.server.answers["GET about"] = answer
+    at.server.headers["Location"] = at.server.url
+    assert (await refused(at.adapter.about())).code == code
+    assert (await refused(at.adapter.log_on(CREDENTIALS))).code == code
+    assert (await closed(at.open())).reason == reason
+    assert {asked.path for asked in at.server.asked} == {"about"}
+
+
+async def test_nobody_listens() -> None:
+    async with OsccServer("main", "http://127.0.0.1:9", ManualClock()) as adapter:
+        assert (await refused(adapter.log_on(CREDENTIALS))).code is ErrorCode.UPSTREAM_UNAVAILABLE
+        assert (await closed(adapter.open(USER, SECRET, token=1, holder="a"))).reason == "unavailable"
+
+
+# ---- log-on ----
+
+
+async def test_a_log_on_is_written_and_read(at: Scene) -> None:
+    at.server.answers["POST sessions"] = (201, LOGGED_ON)
+    session = await at.adapter.log_on(CREDENTIALS)
+    assert isinstance(session, LoggedOn)
+    assert (session.secret, session.session, session.user.id) == (SECRET, "public-1", USER)
+    asked = at.server.asked[-1]
+    assert asked.headers["Content-Type"] == "application/json"
+    assert json.loads(asked.body)["Password"] == PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "code", "details", "retry_after_s"),
+    [
+        (401, {"Error": "InvalidCredentials"}, "invalid_credentials", {}, None),
+        (403, {"Error": "AccountBlocked"}, "account_blocked", {}, None),
+        (403, {"Error": "RoleMissing"}, "role_missing", {}, None),
+        (
+            409,
+            {"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5},
+            "already_logged_on",
+            {"where": "Desk", "since_ms": 5},
+            None,
+        ),
+        (409, {"Error": "NumberInUse"}, "remote_number_in_use", {}, None),
+        (422, {"Error": "RemoteNumberMissing"}, "remote_number_missing", {}, None),
+        (422, {"Error": "RemoteNumberInvalid"}, "remote_number_invalid", {}, None),
+        (422, {"Error": "RemoteNumberNotAllowed"}, "remote_number_not_allowed", {}, None),
+        (423, {"Error": "AccountLocked", "RetryAfter": 60}, "account_locked", {}, 60),
+        (
+            503,
+            {"Error": "FunctionUnavailable", "Function": "RemoteAgent"},
+            "function_unavailable",
+            {"function": "remote_agent"},
+            None,
+        ),
+        (503, {}, "upstream_unavailable", {}, None),
+        (500, {"Error": "Internal"}, "upstream_unavailable", {}, None),
+        (418, {"Error": "Teapot"}, "upstream_rejected", {"upstream_code": "Teapot"}, None),
+        (201, {"SessionID": SECRET}, "upstream_unavailable", {}, None),
+        (201, b"", "upstream_unavailable", {}, None),
+        (307, b"", "upstream_unavailable", {}, None),
+    ],
+)
+async def test_a_refused_log_on(
+    at: Scene,
+    status: int,
+    told: object,
+    code: str,
+    details: dict[str, Any],
+    retry_after_s: float | None,
+) -> None:
+    at.server.answers["POST sessions"] = (status, told)
+    at.server.headers["Location"] = at.server.url + "elsewhere"
+    error = await refused(at.adapter.log_on(CREDENTIALS))
+    assert (error.code, error.details, error.retry_after_s) == (code, details, retry_after_s)
+    assert [asked.path for asked in at.server.asked] == ["about", "sessions"]
+
+
+async def test_a_log_on_ends_at_its_deadline(at: Scene) -> None:
+    await at.adapter.about()
+    at.server.mute = True
+    async with asyncio.TaskGroup() as tasks:
+        failing = tasks.create_task(refused(at.adapter.log_on(CREDENTIALS)))
+        await at.clock.advance(9.9)
+        assert not failing.done()
+        await at.clock.advance(0.2)
+    assert failing.result().code is ErrorCode.UPSTREAM_UNAVAILABLE
+
+
+# ---- sessions ----
+
+
+async def test_a_log_off_tells_what_becomes_of_routing(at: Scene) -> None:
+    at.server.answers["DELETE sessions/current"] = (200, {"Routing": "AfterContact", "RoutedUntil": 9})
+    assert await at.adapter.log_off(SECRET) == LoggedOff("after_contact", 9)
+    assert at.server.asked[-1].headers["OSCCE-Session"] == SECRET
+
+
+async def test_an_unknown_session_counts_as_removed(at: Scene) -> None:
+    at.server.answers["DELETE sessions/current"] = (401, {"Error": "SessionUnknown"})
+    assert await at.adapter.log_off(SECRET) == LoggedOff("removed", None)
+
+
+@pytest.mark.parametrize("answer", [(404, b""), (500, b""), (200, b"{}"), (401, b"")])
+async def test_a_log_off_that_is_not_confirmed_is_unavailable(at: Scene, answer: tuple[int, object]) -> None:
+    at.server.answers["DELETE sessions/current"] = answer
+    assert (await refused(at.adapter.log_off(SECRET))).code is ErrorCode.UPSTREAM_UNAVAILABLE
+
+
+async def test_sessions_are_listed_and_kept_alive(at: Scene) -> None:
+    at.server.answers["GET sessions"] = (200, {"Sessions": []})
+    at.server.answers["POST sessions/current/keepalive"] = (200, {"ExpiresAt": 77})
+    assert await at.adapter.sessions(SECRET) == ()
+    assert await at.adapter.keep_alive(SECRET) == 77
+
+
+@pytest.mark.parametrize("call", [OsccServer.sessions, OsccServer.keep_alive])
+async def test_an_ended_session_is_told(
+    at: Scene, call: Callable[[OsccServer, str], Awaitable[object]]
+) -> None:
+    at.server.answers["GET sessions"] = (401, {"Error": "SessionUnknown"})
+    at.server.answers["POST sessions/current/keepalive"] = (401, {"Error": "SessionUnknown"})
+    assert (await refused(call(at.adapter, SECRET))).code is ErrorCode.SESSION_ENDED
+
+
+async def test_another_session_is_ended_by_its_id_alone(at: Scene) -> None:
+    at.server.answers["DELETE sessions/a%2Fb%3Fc"] = (200, {"Routing": "None"})
+    await at.adapter.end(SECRET, SessionId("a/b?c"))
+    assert at.server.asked[-1].path == "sessions/a%2Fb%3Fc"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_another_users_session_is_none(at: Scene, status: int) -> None:
+    at.server.answers["DELETE sessions/x"] = (status, {"Error": "Forbidden"})
+    assert (await refused(at.adapter.end(SECRET, SessionId("x")))).code is ErrorCode.NOT_FOUND
+
+
+async def test_ending_another_session_needs_a_living_one(at: Scene) -> None:
+    at.server.answers["DELETE sessions/x"] = (401, {"Error": "SessionUnknown"})
+    assert (await refused(at.adapter.end(SECRET, SessionId("x")))).code is ErrorCode.SESSION_ENDED
+
+
+@pytest.mark.parametrize("session", ["current", ".", "..", ""])
+async def test_words_of_the_path_are_no_sessions(at: Scene, session: str) -> None:
+    assert (await refused(at.adapter.end(SECRET, SessionId(session)))).code is ErrorCode.NOT_FOUND
+    assert at.server.asked == []
+
+
+# ---- links ----
+
+
+async def test_a_link_is_asked_for_with_token_and_holder(at: Scene) -> None:
+    link = await at.adapter.open(USER, SECRET, token=2**50, holder="node-a#1")
+    headers = at.server.asked[-1].headers
+    assert headers["OSCCE-Session"] == SECRET
+    assert headers["OSCCE-Link-Token"] == str(2**50)
+    assert headers["OSCCE-Link-Holder"] == "node-a#1"
+    assert headers["Sec-WebSocket-Protocol"] == "oscce.link.v1"
+    assert "Sec-WebSocket-Extensions" not in headers
+    assert isinstance(await link.receive(), Opened)
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "reason", "token"),
+    [
+        (401, {"Error": "SessionUnknown"}, "session_unknown", None),
+        (409, {"Error": "LinkStale", "Token": 99}, "stale", 99),
+        (409, b"", "stale", None),
+        (503, {"Error": "FunctionUnavailable", "Function": "RealTime"}, "unavailable", None),
+        (400, {"Error": "BadRequest"}, "unavailable", None),
+        (200, {}, "unavailable", None),
+    ],
+)
+async def test_a_refused_link(at: Scene, status: int, told: object, reason: str, token: int | None) -> None:
+    at.server.answers["GET link"] = (status, told)
+    why = await closed(at.open())
+    assert (why.reason, why.token) == (reason, token)
+
+
+async def test_a_redirected_link_takes_its_secret_nowhere(at: Scene) -> None:
+    at.server.answers["GET link"] = (307, b"")
+    at.server.headers["Location"] = at.server.url + "elsewhere"
+    assert (await closed(at.open())).reason == "unavailable"
+    assert [asked.path for asked in at.server.asked] == ["about", "link"]
+
+
+async def test_opening_ends_at_its_deadline(at: Scene) -> None:
+    await at.adapter.about()
+    at.server.mute = True
+    async with asyncio.TaskGroup() as tasks:
+        failing = tasks.create_task(closed(at.open()))
+        await at.clock.advance(10)
+    assert failing.result().reason == "unavailable"
+
+
+async def test_a_header_that_cannot_be_sent_opens_nothing(at: Scene) -> None:
+    opening = at.adapter.open(USER, SECRET, token=1, holder="a\r\nb")
+    assert (await closed(opening)).reason == "unavailable"
+
+
+# ---- TLS ----
+
+
+async def test_the_server_is_verified(tmp_path: Path) -> None:
+    certificate, key = self_signed("127.0.0.1")
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(certificate)
+    served = server_context(certificate, key)
+    async with scene(tls=(served, tls_context(authority))) as trusted:
+        assert Feature.LINK_FENCING in (await trusted.adapter.about()).features
+        link = await trusted.open()
+        await link.close()
+    async with scene(tls=(served, None)) as distrusted:
+        assert (await refused(distrusted.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE
+
+
+def test_old_tls_is_not_spoken() -> None:
+    assert tls_context().minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert tls_context().verify_mode is ssl.CERT_REQUIRED

@@ -1,0 +1,356 @@
+"""Does a link keep order, bounds and deadlines, whatever the server does to it?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from gateway.domain.commands import SetRoutingState
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import Kind, SessionSecret
+from gateway.domain.upstream import (
+    Attached,
+    AttachSession,
+    CatalogueChanged,
+    DetachSession,
+    Execute,
+    Executed,
+    KeepAlive,
+    LinkAnswer,
+    LinkClosed,
+    LinkReplaced,
+    LinkRequest,
+    ObjectChanged,
+    Opened,
+    Reading,
+    SessionEnded,
+)
+from gateway.upstream.link import MOST_IN_FLIGHT, OsccLink
+from tests.upstream.samples import LINK_OPENED, SESSION, USER_REALTIME, event
+from tests.upstream.scripted_server import USER, Scene, scene
+
+MESSAGE_BYTES = 8 * 2**20
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Scene]:
+    async with scene() as made:
+        yield made
+
+
+def execute(alias: int = 2) -> Execute:
+    return Execute(alias, SetRoutingState("work"), "k-1", 1_700_000_000_000)
+
+
+def link_of(at: Scene) -> web.WebSocketResponse:
+    """Return the server's end of the link."""
+    assert at.server.link is not None
+    return at.server.link
+
+
+async def code_seen(at: Scene) -> int | None:
+    """Return with which code the server saw the link closed."""
+    await at.clock.settle()
+    return link_of(at).close_code
+
+
+async def ended(link: OsccLink) -> str:
+    """Receive until the end; returns why."""
+    try:
+        while True:
+            await link.receive()
+    except LinkClosed as closed:
+        return closed.reason
+
+
+async def outcome(link: OsccLink, request: LinkRequest) -> LinkAnswer | ErrorCode | str:
+    """Return an answer, the code of a refusal, or why the link closed."""
+    try:
+        return await link.request(request)
+    except GatewayError as error:
+        return error.code
+    except LinkClosed as closed:
+        return closed.reason
+
+
+# ---- opening ----
+
+
+async def test_the_opening_comes_first(at: Scene) -> None:
+    link = await at.dial()
+    opened = await link.receive()
+    assert isinstance(opened, Opened)
+    assert opened.user.id == USER
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        event("UserRealtime", USER_REALTIME),
+        json.dumps(LINK_OPENED | {"User": {"Key": 8}}).encode(),
+        b'{"Type":"LinkOpened"}',
+    ],
+)
+async def test_what_does_not_open_the_users_link_closes_it(at: Scene, greeting: bytes) -> None:
+    at.server.greeting = greeting
+    link = await at.dial()
+    assert await ended(link) == "lost"
+    assert await code_seen(at) == 1002
+
+
+async def test_a_link_opens_once(at: Scene) -> None:
+    link = await at.open()
+    await at.server.say(LINK_OPENED)
+    assert await ended(link) == "lost"
+
+
+# ---- order ----
+
+
+async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene) -> None:
+    link = await at.open()
+    seen: list[str] = []
+
+    async def ask() -> None:
+        assert await link.request(execute()) == Executed("applied")
+        seen.append("answer")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask())
+        request = await at.server.hear()
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.server.say(
+            {"Type": "Response", "RequestID": request["RequestID"], "Error": 0, "State": "Applied"}
+        )
+        await at.clock.settle()
+        assert isinstance(await link.receive(), Reading)
+        await at.clock.settle()
+        seen.append("effect")
+        assert await link.receive() is None
+    assert seen == ["effect", "answer"]
+
+
+async def test_events_of_one_message_come_one_by_one(at: Scene) -> None:
+    link = await at.open()
+    removed = {"ObjectType": "User", "Key": 7, "Change": "Removed"}
+    await at.server.say(event("Administration", removed, {"ObjectType": "Skill"}, removed | {"Key": 8}))
+    assert await link.receive() == ObjectChanged(Kind.AGENT, 7, None)
+    assert await link.receive() == CatalogueChanged()
+    assert await link.receive() == ObjectChanged(Kind.AGENT, 8, None)
+
+
+async def test_a_message_that_is_unreadable_at_its_end_says_nothing_at_all(at: Scene) -> None:
+    link = await at.open()
+    removed = {"ObjectType": "User", "Key": 7, "Change": "Removed"}
+    await at.server.say(event("Administration", removed, {"ObjectType": 5}))
+    with pytest.raises(LinkClosed):
+        await link.receive()
+
+
+async def test_notices_and_answers_to_nobody_are_no_events(at: Scene) -> None:
+    link = await at.open()
+    await at.server.say({"Type": "Notice", "Text": "hello"})
+    await at.server.say({"Type": "Response", "RequestID": 99, "Error": 0})
+    assert await link.receive() is None
+    assert await link.receive() is None
+
+
+# ---- requests ----
+
+
+async def ask(at: Scene, link: OsccLink, request: LinkRequest, **answer: Any) -> Any:  # noqa: ANN401 - JSON
+    """Ask while the server answers *answer*; returns what was written and what came of it."""
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, request))
+        written = await at.server.respond(**answer)
+        while not asking.done():
+            await link.receive()
+            await at.clock.settle()
+    return written, asking.result()
+
+
+async def test_requests_are_numbered_and_answered(at: Scene) -> None:
+    link = await at.open()
+    first, _ = await ask(at, link, KeepAlive(), Time=1)
+    second, answer = await ask(at, link, KeepAlive(), Time=1)
+    assert first["RequestID"] < second["RequestID"]
+    assert answer is None
+
+
+async def test_a_refusal_has_the_code_of_clients(at: Scene) -> None:
+    link = await at.open()
+    _, code = await ask(at, link, execute(), Error=21, ErrorName="ReasonRequired")
+    assert code is ErrorCode.REASON_REQUIRED
+
+
+async def test_a_request_key_goes_only_to_servers_that_know_it(at: Scene) -> None:
+    written, _ = await ask(at, await at.open(), execute(), State="Applied")
+    assert written["RequestKey"] == "k-1"
+    at.server.answers["GET about"] = (200, {"ExtensionsVersion": "V2R1", "ContactCenterVersion": "V8R2"})
+    await at.clock.advance(60)
+    written, _ = await ask(at, await at.open(), execute(), State="Applied")
+    assert "RequestKey" not in written
+
+
+async def test_the_own_agent_of_a_session_is_known_while_it_is_attached(at: Scene) -> None:
+    link = await at.open()
+    session = SESSION | {"Session": 3, "OwnUserKey": 9}
+    _, attached = await ask(at, link, AttachSession(SessionSecret("s")), **session)
+    assert isinstance(attached, Attached)
+    written, _ = await ask(at, link, execute(alias=3), State="Applied")
+    assert written["UserKey"] == 9
+    await ask(at, link, DetachSession(3))
+    assert await outcome(link, execute(alias=3)) is ErrorCode.NOT_LOGGED_ON
+    await at.server.say({"Type": "SessionEnded", "Session": 2, "Reason": "Expired"})
+    assert await link.receive() == SessionEnded(2, EndReason.EXPIRED, None)
+    assert await outcome(link, execute(alias=2)) is ErrorCode.NOT_LOGGED_ON
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [(execute(), ErrorCode.UPSTREAM_TIMEOUT), (KeepAlive(), ErrorCode.UPSTREAM_UNAVAILABLE)],
+)
+async def test_an_answer_may_take_five_seconds(at: Scene, request_: LinkRequest, code: ErrorCode) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, request_))
+        await at.clock.advance(4.9)
+        assert not asking.done()
+        await at.clock.advance(0.2)
+    assert asking.result() is code
+    await at.server.respond(State="Applied")
+    assert await link.receive() is None
+
+
+async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(link.request(KeepAlive()))
+        await at.server.respond()
+        asking.cancel()
+    assert await link.receive() is None
+
+
+async def test_requests_under_way_are_bounded(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(outcome(link, KeepAlive())) for _ in range(MOST_IN_FLIGHT)]
+        await at.clock.settle()
+        assert await outcome(link, KeepAlive()) is ErrorCode.BUSY
+        await link.close()
+    assert {task.result() for task in asking} == {"lost"}
+
+
+# ---- what cannot be read ----
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "code"),
+    [
+        (b"{", WSMsgType.TEXT, 1002),
+        (event("UserRealtime", {"NoKey": 1}), WSMsgType.TEXT, 1002),
+        (b'{"Type":"Response","RequestID":1,"Error":"x"}', WSMsgType.TEXT, 1002),
+        (b'{"Type":"Notice"}', WSMsgType.BINARY, 1002),
+        (b'{"Type":"Notice","Text":"\xff"}', WSMsgType.TEXT, 1007),
+        (b" " * (MESSAGE_BYTES + 1), WSMsgType.TEXT, 1009),
+    ],
+)
+async def test_what_cannot_be_read_closes_the_link(
+    at: Scene, message: bytes, kind: WSMsgType, code: int
+) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, KeepAlive()))
+        await at.server.hear()
+        await link_of(at).send_frame(message, kind)
+        assert await ended(link) == "lost"
+    assert asking.result() == "lost"
+    assert await code_seen(at) == code
+
+
+async def test_a_message_may_have_eight_mebibytes(at: Scene) -> None:
+    link = await at.open()
+    head = b'{"Type":"Notice","Text":"'
+    await at.server.say(head + b"x" * (MESSAGE_BYTES - len(head) - 2) + b'"}')
+    assert await link.receive() is None
+
+
+# ---- hearing ----
+
+
+async def test_every_message_and_ping_is_heard_and_silence_is_not(at: Scene) -> None:
+    link = await at.open()
+    opened_at = link.heard_at
+    await at.clock.advance(7)
+    await link_of(at).ping(b"are you there")
+    assert await link.receive() is None
+    assert link.heard_at == opened_at + 7
+    assert await at.server.hear() == {"Type": "PONG", "Payload": "are you there"}
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(ended(link))
+        await at.clock.advance(600)
+        assert not waiting.done()
+        assert link.heard_at == opened_at + 7
+        await link.close()
+
+
+# ---- the end ----
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 4409])
+async def test_the_server_closes(at: Scene, code: int) -> None:
+    link = await at.open()
+    await link_of(at).close(code=code)
+    assert await ended(link) == "lost"
+    assert await outcome(link, KeepAlive()) == "lost"
+
+
+async def test_the_connection_breaks(at: Scene) -> None:
+    link = await at.open()
+    transport = link_of(at)._req.transport  # type: ignore[union-attr] # a plug is pulled
+    assert transport is not None
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, KeepAlive()))
+        await at.clock.settle()
+        transport.abort()
+        assert await ended(link) == "lost"
+    assert asking.result() == "lost"
+
+
+async def test_a_replaced_link_says_so_and_nothing_more(at: Scene) -> None:
+    link = await at.open()
+    await at.server.say({"Type": "LinkReplaced", "Token": 77})
+    await at.server.say(event("UserRealtime", USER_REALTIME))
+    assert await link.receive() == LinkReplaced(77)
+    assert await outcome(link, execute()) == "lost"
+    with pytest.raises(LinkClosed):
+        await link.receive()
+    assert at.server.told == type(at.server.told)()
+
+
+async def test_closing_ends_whoever_waits(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, KeepAlive()))
+        receiving = tasks.create_task(ended(link))
+        await at.clock.settle()
+        await link.close()
+    assert (asking.result(), receiving.result()) == ("lost", "lost")
+    assert await code_seen(at) == 1000
+    await link.close()
+
+
+async def test_a_server_that_does_not_answer_the_closing_holds_nobody_up(at: Scene) -> None:
+    link = await at.open()
+    link_of(at)._req.transport.pause_reading()  # type: ignore[union-attr] # deaf from now on
+    async with asyncio.TaskGroup() as tasks:
+        closing = tasks.create_task(link.close())
+        await at.clock.settle()
+        assert not closing.done()
+        await at.clock.advance(1)
+    assert closing.done()
