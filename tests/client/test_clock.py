@@ -1,0 +1,33 @@
+"""Does the machine's clock keep the promises that the client relies on?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.client.clock import MACHINE_CLOCK, Clock, jitter
+from tests.doubles.clock import ManualClock
+
+
+def test_the_manual_clock_can_take_its_place() -> None:
+    clocks: list[Clock] = [MACHINE_CLOCK, ManualClock()]
+    assert all(isinstance(clock.now(), float) for clock in clocks)
+
+
+async def test_sleep_takes_its_time() -> None:
+    began = MACHINE_CLOCK.now()
+    await MACHINE_CLOCK.sleep(0.01)
+    assert MACHINE_CLOCK.now() - began >= 0.01
+
+
+async def test_timeout_ends_the_block() -> None:
+    with pytest.raises(TimeoutError):
+        async with MACHINE_CLOCK.timeout(0.001):
+            await asyncio.Event().wait()
+
+
+def test_jitter_is_spread_over_zero_to_one() -> None:
+    drawn = {jitter() for _ in range(100)}
+    assert len(drawn) > 90
+    assert all(0.0 <= number < 1.0 for number in drawn)

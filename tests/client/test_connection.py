@@ -1,0 +1,148 @@
+"""Do frames get through in both encodings, and does every end say what it was?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from gateway.client.connection import Connection, NotOpened
+from gateway.client.reconnect import Window
+from gateway.protocol import frames
+from gateway.protocol.codec import JSON, MSGPACK, Codec
+from tests.doubles.clock import ManualClock
+from tests.doubles.scripted_gateway import Phone, ScriptedGateway, ping, welcome
+
+PONG = frames.Pong("x")
+CHANGES = frames.Changes(0, 3, stream="1.a", reset=True, put={"queue:1": {"name": "Ä"}}, gone=("site",))
+
+
+class Line:
+    """A connection with both of its ends."""
+
+    def __init__(self, connection: Connection, phone: Phone) -> None:
+        self.connection = connection
+        self.phone = phone
+
+
+@pytest.fixture(params=[JSON, MSGPACK], ids=lambda codec: codec.name)
+def codec(request: pytest.FixtureRequest) -> Codec:
+    codec: Codec = request.param
+    return codec
+
+
+@pytest.fixture
+async def line(
+    http: aiohttp.ClientSession, gateway: ScriptedGateway, codec: Codec, clock: ManualClock
+) -> Line:
+    return Line(await Connection.open(http, gateway.address, codec, clock), await gateway.phone())
+
+
+async def _all(connection: Connection) -> list[frames.GatewayFrame | None]:
+    async with asyncio.timeout(5):
+        return [frame async for frame in connection.frames()]
+
+
+async def test_frames_pass_both_ways(line: Line) -> None:
+    await line.connection.send(PONG)
+    assert await line.phone.receive(frames.Pong) == PONG
+    await line.phone.send(welcome(), CHANGES, ping(3, 3))
+    await line.phone.close(4200)
+    assert await _all(line.connection) == [welcome(), CHANGES, ping(3, 3)]
+    assert line.connection.close_code == 4200
+    await line.connection.close()
+
+
+async def test_frames_of_a_kind_that_is_not_known_pass_as_none(line: Line) -> None:
+    text = b'{"kind":"of_tomorrow"}' if line.phone.codec.text else b"\x81\xa4kind\xabof_tomorrow"
+    await line.phone.send_bytes(text)
+    await line.phone.send(ping(0, 0))
+    await line.phone.close(1001)
+    assert await _all(line.connection) == [None, ping(0, 0)]
+    await line.connection.close()
+
+
+async def test_a_bad_frame_ends_the_connection(line: Line) -> None:
+    await line.phone.send_bytes(b"{" if line.phone.codec.text else b"\xc1")
+    assert await _all(line.connection) == []
+    assert line.connection.close_code is None
+    await line.connection.close()
+    await line.phone.left()
+
+
+async def test_a_frame_of_the_wrong_type_ends_the_connection(line: Line) -> None:
+    other = MSGPACK if line.phone.codec.text else JSON
+    phone = line.phone
+    frame = other.encode(ping(0, 0))
+    phone.codec = other
+    await phone.send_bytes(frame)
+    assert await _all(line.connection) == []
+    await line.connection.close()
+
+
+async def test_a_broken_network_is_an_end_without_a_code(line: Line) -> None:
+    line.phone.drop()
+    assert await _all(line.connection) == []
+    assert line.connection.close_code is None
+    await line.connection.send(PONG)
+    await line.connection.close()
+
+
+async def test_closing_waits_for_nobody(line: Line) -> None:
+    await line.connection.close()
+    await line.connection.close()
+    await line.phone.left()
+    assert line.phone.close_code == 1000
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "window"),
+    [
+        (400, 4000, None),
+        (401, 4001, None),
+        (403, 4002, None),
+        (404, 1006, None),
+        (429, 1006, Window(7.0, 7.0)),
+        (503, 1006, Window(7.0, 7.0)),
+    ],
+)
+async def test_a_refused_upgrade_says_why(
+    http: aiohttp.ClientSession,
+    gateway: ScriptedGateway,
+    clock: ManualClock,
+    status: int,
+    code: int,
+    window: Window | None,
+) -> None:
+    headers = {} if window is None else {"Retry-After": "7"}
+    gateway.answer("GET", "/v1/realtime", status, b"", headers)
+    with pytest.raises(NotOpened) as refused:
+        await Connection.open(http, gateway.address, JSON, clock)
+    assert (refused.value.ending.code, refused.value.ending.window) == (code, window)
+
+
+async def test_nobody_there_is_no_connection(http: aiohttp.ClientSession, clock: ManualClock) -> None:
+    async with ScriptedGateway() as gone:
+        address = gone.address
+    with pytest.raises(NotOpened) as refused:
+        await Connection.open(http, address, JSON, clock)
+    assert refused.value.ending.code == 1006
+
+
+async def test_a_redirect_is_not_followed(
+    http: aiohttp.ClientSession, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    gateway.answer("GET", "/v1/realtime", 302, b"", {"Location": "/elsewhere"})
+    with pytest.raises(NotOpened):
+        await Connection.open(http, gateway.address, JSON, clock)
+    assert gateway.count("GET", "/elsewhere") == 0
+
+
+async def test_a_server_without_the_subprotocol_is_no_gateway(
+    http: aiohttp.ClientSession, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    gateway.protocols = ()
+    with pytest.raises(NotOpened) as refused:
+        await Connection.open(http, gateway.address, JSON, clock)
+    assert refused.value.ending.code == 4000

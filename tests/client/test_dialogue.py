@@ -1,0 +1,172 @@
+"""Does a client say the right thing on one connection, at the right time?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
+from gateway.client.events import Connected, Event, HealthChanged, NoticeShown, Refused
+from gateway.client.reconnect import LOST, Ending, Window
+from gateway.domain.commands import Outcome, SetRoutingState, Status
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.protocol import frames
+from tests.doubles.scripted_gateway import notice, ping, welcome
+
+RESET = frames.Changes(0, 5, stream="1.a", reset=True, put={"site": {}})
+
+
+class Told:
+    """What the hooks were told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.renewed: list[frames.Renewed] = []
+        self.hooks = Hooks(self.events.append, self.renewed.append)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory(Wishes())
+
+
+@pytest.fixture
+def dialogue(memory: Memory, told: Told) -> Dialogue:
+    return Dialogue(memory, told.hooks, "token", 100.0)
+
+
+def test_hello_says_what_is_wished_for_and_where_the_mirror_stands(memory: Memory, told: Told) -> None:
+    memory.wishes = Wishes(topics=("queues",), pace_s=2.0, ping_s=15.0)
+    memory.mirror.receive(RESET)
+    hello = Dialogue(memory, told.hooks, "token", 100.0).hello
+    assert hello == frames.Hello(
+        client=memory.wishes.client,
+        token="token",
+        topics=("queues",),
+        position=frames.StreamPosition("1.a", 5),
+        pace_s=2.0,
+        ping_s=15.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"pace_s": 61.0}, {"ping_s": 9.0}, {"topics": ("x",) * 65}, {"topics": ("",)}],
+)
+def test_wishes_that_no_gateway_takes_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(GatewayError) as refused:
+        dataclasses.replace(Wishes(), **wrong)  # type: ignore[arg-type]  # wrong on purpose
+    assert refused.value.code is ErrorCode.BAD_REQUEST
+    assert next(iter(wrong)) in refused.value.message
+
+
+def test_it_is_in_sync_when_welcome_and_the_changes_that_it_owes_are_there(
+    dialogue: Dialogue, told: Told
+) -> None:
+    assert dialogue.receive(welcome(resumed=False), 100.0) == ()
+    assert not dialogue.in_sync
+    dialogue.receive(dataclasses.replace(RESET, more=True, upto=0), 100.0)
+    assert told.events == []
+    dialogue.receive(frames.Changes(0, 5), 100.0)
+    dialogue.receive(frames.Changes(5, 6), 100.0)
+    assert told.events == [Connected(False)]
+
+
+def test_pings_are_answered_and_tell_how_current_the_data_is(
+    dialogue: Dialogue, memory: Memory, told: Told
+) -> None:
+    dialogue.receive(welcome(), 100.0)
+    dialogue.receive(RESET, 100.0)
+    assert dialogue.receive(ping(5, 9, nonce="a", as_of_ms=7), 101.0) == (frames.Pong("a"),)
+    assert dialogue.receive(ping(9, 9, nonce="b", as_of_ms=7), 102.0) == (frames.Pong("b"),)
+    dialogue.receive(ping(9, 9, upstream="stale", as_of_ms=7), 103.0)
+    live, stale = HealthChanged("live", "live", 7), HealthChanged("stale", "live", 7)
+    assert told.events[1:] == [live, stale]
+    assert memory.health == stale
+
+
+def test_the_time_of_the_gateway_is_taken_from_its_frames(dialogue: Dialogue, memory: Memory) -> None:
+    memory.server_time.heard(9_999_999, 99.0)
+    dialogue.receive(welcome(server_time_ms=50_000), 100.0)
+    assert memory.server_time.at(101.0) == 51_000
+    dialogue.receive(ping(0, 0, server_time_ms=52_500), 102.0)
+    assert memory.server_time.at(102.0) == 52_500
+
+
+def test_a_gap_asks_for_a_reset_once_in_five_seconds(dialogue: Dialogue) -> None:
+    dialogue.receive(welcome(), 100.0)
+    dialogue.receive(RESET, 100.0)
+    lost = frames.Changes(8, 9)
+    assert dialogue.receive(lost, 101.0) == (frames.Resync(),)
+    assert dialogue.receive(lost, 102.0) == ()
+    assert dialogue.receive(ping(9, 9, nonce="a"), 103.0) == (frames.Pong("a"),)
+    assert dialogue.tick(105.9) == ()
+    assert dialogue.due_at == 106.0
+    assert dialogue.tick(106.0) == (frames.Resync(),)
+    dialogue.receive(RESET, 107.0)
+    assert dialogue.tick(120.0) == ()
+
+
+def test_a_gap_soon_after_a_reset_waits_its_turn(dialogue: Dialogue) -> None:
+    dialogue.receive(welcome(), 100.0)
+    dialogue.receive(RESET, 100.0)
+    dialogue.receive(frames.Changes(8, 9), 101.0)
+    dialogue.receive(RESET, 102.0)
+    assert dialogue.receive(frames.Changes(8, 9), 103.0) == ()
+    assert dialogue.due_at == 106.0
+
+
+def test_a_silent_gateway_is_given_up(dialogue: Dialogue) -> None:
+    dialogue.receive(welcome(ping_s=12.0), 100.0)
+    dialogue.heard(101.0)
+    assert dialogue.due_at == 123.0
+    assert not dialogue.given_up(122.9)
+    assert dialogue.given_up(123.0)
+
+
+def test_a_change_of_network_is_answered_in_three_seconds_or_it_is_over(dialogue: Dialogue) -> None:
+    assert dialogue.probe(110.0) == frames.Pong()
+    assert not dialogue.given_up(112.9)
+    assert dialogue.given_up(113.0)
+
+
+def test_commands_that_wait_are_repeated_after_welcome(dialogue: Dialogue, memory: Memory) -> None:
+    outcomes: list[Outcome] = []
+    command = frames.CommandFrame("1", "key", "0.z", 99, SetRoutingState("work"))
+    memory.requests.command(command, outcomes.append)
+    assert dialogue.receive(welcome(), 100.0) == (dataclasses.replace(command, retry=True),)
+    dialogue.receive(frames.Result("1", frames.OutcomeView("applied")), 100.0)
+    assert outcomes == [Outcome(Status.APPLIED)]
+
+
+def test_wishes_that_changed_since_hello_are_told_after_welcome(dialogue: Dialogue, memory: Memory) -> None:
+    memory.wishes = dataclasses.replace(memory.wishes, topics=("queues",), pace_s=3.0)
+    follow = frames.Follow("1", ("queues",))
+    granted: list[object] = []
+    memory.requests.follow(follow, granted.append)
+    assert dialogue.receive(welcome(), 100.0) == (frames.Pace(3.0), follow)
+    dialogue.receive(frames.Followed("1", frames.GrantedTopics(("queues",), ())), 100.0)
+    assert granted == [frames.GrantedTopics(("queues",), ())]
+
+
+def test_notices_renewals_and_errors_are_handed_on(dialogue: Dialogue, told: Told) -> None:
+    error, renewed = frames.ErrorFrame("rate_limited", "Slower."), frames.Renewed("fresh", 9)
+    dialogue.receive(notice(), 100.0)
+    dialogue.receive(error, 100.0)
+    dialogue.receive(renewed, 100.0)
+    assert told.events == [NoticeShown(notice()), Refused(error)]
+    assert told.renewed == [renewed]
+
+
+def test_a_bye_knows_best_how_it_ended(dialogue: Dialogue) -> None:
+    assert dialogue.ending(None) == LOST
+    assert dialogue.ending(1006) == LOST
+    assert dialogue.ending(4108) == Ending(4108, "connection closed")
+    dialogue.receive(frames.Bye(4200, "draining", "after", "ops", 2.0, 8.0), 100.0)
+    assert dialogue.ending(None) == Ending(4200, "draining", "ops", Window(2.0, 8.0))

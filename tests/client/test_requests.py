@@ -1,0 +1,146 @@
+"""Is each request answered once, and a command repeated as the same one?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gateway.client.requests import WAITING_MAX, Requests, outcome_of
+from gateway.domain.commands import Outcome, SetRoutingState, Status
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.protocol.frames import (
+    CommandFrame,
+    ErrorFrame,
+    Follow,
+    Followed,
+    GrantedTopics,
+    OutcomeView,
+    Result,
+)
+
+APPLIED = OutcomeView("applied")
+TOPICS = GrantedTopics(("queues",), ())
+OTHER = GrantedTopics(("agents",), ())
+
+
+def _command(id_: str) -> CommandFrame:
+    return CommandFrame(id_, f"key-{id_}", "1.a", 99, SetRoutingState("available"))
+
+
+@pytest.fixture
+def requests() -> Requests:
+    return Requests()
+
+
+@pytest.fixture
+def outcomes() -> list[Outcome]:
+    return []
+
+
+@pytest.fixture
+def grants() -> list[GrantedTopics | GatewayError]:
+    return []
+
+
+def test_ids_are_never_used_twice(requests: Requests) -> None:
+    assert len({requests.next_id() for _ in range(100)}) == 100
+
+
+def test_a_result_settles_its_command_once(requests: Requests, outcomes: list[Outcome]) -> None:
+    requests.command(_command("1"), outcomes.append)
+    requests.result(Result("2", APPLIED))
+    assert outcomes == []
+    requests.result(Result("1", APPLIED))
+    requests.result(Result("1", OutcomeView("unknown")))
+    assert outcomes == [Outcome(Status.APPLIED)]
+
+
+def test_a_new_connection_gets_what_waits_with_the_same_key_stream_and_deadline(
+    requests: Requests, outcomes: list[Outcome]
+) -> None:
+    for id_ in "123":
+        requests.command(_command(id_), outcomes.append)
+    requests.result(Result("1", APPLIED))
+    requests.withdraw("3")
+    for _ in range(2):
+        assert requests.welcomed(TOPICS, None) == (dataclasses.replace(_command("2"), retry=True),)
+    requests.result(Result("3", APPLIED))
+    assert len(outcomes) == 1
+
+
+def test_an_error_with_the_id_of_a_command_rejects_it(requests: Requests, outcomes: list[Outcome]) -> None:
+    requests.command(_command("1"), outcomes.append)
+    assert requests.refused(ErrorFrame("bad_request", "No.", id="1"))
+    assert not requests.refused(ErrorFrame("bad_request", "No.", id="1"))
+    assert not requests.refused(ErrorFrame("rate_limited", "Slower."))
+    (outcome,) = outcomes
+    assert outcome.status is Status.REJECTED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.BAD_REQUEST
+
+
+def test_a_follow_is_answered_by_followed(
+    requests: Requests, grants: list[GrantedTopics | GatewayError]
+) -> None:
+    requests.follow(Follow("1", ("queues",)), grants.append)
+    requests.followed(Followed("2", OTHER))
+    requests.followed(Followed("1", TOPICS))
+    requests.followed(Followed("1", OTHER))
+    assert grants == [TOPICS]
+
+
+def test_a_follow_is_answered_by_a_hello_that_asked_the_same_and_sent_again_otherwise(
+    requests: Requests, grants: list[GrantedTopics | GatewayError]
+) -> None:
+    later = Follow("2", ("agents",))
+    requests.follow(Follow("1", ("queues",)), grants.append)
+    requests.follow(later, grants.append)
+    assert requests.welcomed(TOPICS, ("queues",)) == (later,)
+    assert grants == [TOPICS]
+    assert requests.welcomed(OTHER, ("agents",)) == ()
+    assert grants == [TOPICS, OTHER]
+
+
+def test_a_refused_follow_gets_the_error(
+    requests: Requests, grants: list[GrantedTopics | GatewayError]
+) -> None:
+    requests.follow(Follow("1", ("queues",)), grants.append)
+    assert requests.refused(ErrorFrame("not_found", "No.", id="1", retry_after_s=2.0))
+    (error,) = grants
+    assert isinstance(error, GatewayError)
+    assert (error.code, error.retry_after_s) == (ErrorCode.NOT_FOUND, 2.0)
+
+
+def test_the_end_answers_everything(
+    requests: Requests, outcomes: list[Outcome], grants: list[GrantedTopics | GatewayError]
+) -> None:
+    over = GatewayError(ErrorCode.SESSION_ENDED, "Over.")
+    requests.command(_command("1"), outcomes.append)
+    requests.follow(Follow("2", ("queues",)), grants.append)
+    requests.ended(over)
+    requests.ended(over)
+    assert grants == [over]
+    (outcome,) = outcomes
+    assert outcome.status is Status.UNKNOWN
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.OWNER_LOST
+
+
+def test_what_waits_is_bounded(requests: Requests, outcomes: list[Outcome]) -> None:
+    for number in range(WAITING_MAX):
+        requests.command(_command(str(number)), outcomes.append)
+        requests.follow(Follow(f"f{number}", ()), lambda _: None)
+    with pytest.raises(GatewayError) as refused:
+        requests.command(_command("more"), outcomes.append)
+    assert refused.value.code is ErrorCode.OVERLOADED
+    with pytest.raises(GatewayError):
+        requests.follow(Follow("more", ()), lambda _: None)
+
+
+def test_an_outcome_is_told_in_the_words_of_the_domain() -> None:
+    view = OutcomeView("rejected", {"code": "reason_required", "message": "Why?", "x": 1}, 7)
+    outcome = outcome_of(view)
+    assert (outcome.status, outcome.version) == (Status.REJECTED, 7)
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.details) == (ErrorCode.REASON_REQUIRED, {"x": 1})
