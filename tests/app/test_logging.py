@@ -1,0 +1,206 @@
+"""Is there nothing in the log that is not on the list, whoever logs and however?"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+import structlog
+
+from gateway.app.keys import SecretKey
+from gateway.app.logging import DenyByDefault, SessionLine, configure, log_session, set_level
+from gateway.domain.model import UserId
+
+KEY = SecretKey(bytes(32))
+CANARY = "canary"
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """All logging of the process, as ``configure`` leaves it, in a text."""
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level, logging.raiseExceptions)
+    written = io.StringIO()
+    configure("info", KEY, written)
+    yield written
+    root.handlers[:], root.level, logging.raiseExceptions = before[0], before[1], before[2]
+    logging.captureWarnings(capture=False)
+    logging.getLogger("aiohttp.access").disabled = False
+    structlog.reset_defaults()
+
+
+def _fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_json_with_time_level_and_logger(stream: io.StringIO) -> None:
+    structlog.get_logger("gateway.x").warning("a link is gone", site="main", link_state="down")
+    (line,) = lines(stream)
+    assert str(line.pop("timestamp")).endswith("Z")
+    assert line == {
+        "event": "a link is gone",
+        "level": "warning",
+        "link_state": "down",
+        "logger": "gateway.x",
+        "site": "main",
+    }
+
+
+def test_the_standard_library_ends_in_the_same_lines(stream: io.StringIO) -> None:
+    fields = {"site": "main", "user": UserId("main", 5), "password": CANARY}
+    logging.getLogger("gateway.edge.socket").error("it failed: %s", "KeyError", extra=fields)
+    (line,) = lines(stream)
+    assert line["event"] == "it failed: KeyError"
+    assert line["site"] == "main"
+    assert line["dropped"] == 1
+    assert len(str(line["user"])) == 16
+    assert CANARY not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["password", "token", "authorization", "remote_number", "user_name", "display_name", "query", "x"],
+)
+def test_unlisted_fields_are_left_out_and_counted(stream: io.StringIO, field: str) -> None:
+    structlog.get_logger("gateway.x").info("hello", **{field: CANARY, "site": CANARY + "@"})
+    (line,) = lines(stream)
+    assert line["dropped"] == 2
+    assert CANARY not in stream.getvalue()
+
+
+def test_of_other_libraries_only_the_template_is_kept(stream: io.StringIO) -> None:
+    logging.getLogger("aiohttp.server").error("Error handling %s", CANARY, extra={"site": CANARY})
+    for formatted in (f"Exception in callback work({CANARY!r})", f"Task exception\nfuture: <Task {CANARY}>"):
+        logging.getLogger("asyncio").error(formatted)
+    assert [line["event"] for line in lines(stream)] == [
+        "Error handling %s",
+        "Exception in callback work",
+        "Task exception",
+    ]
+    assert CANARY not in stream.getvalue()
+
+
+@pytest.mark.parametrize("logger", ["gateway.x", "aiohttp.server"])
+def test_of_exceptions_type_and_place_are_kept(stream: io.StringIO, logger: str) -> None:
+    for log in (logging.getLogger(logger), structlog.get_logger(logger)):
+        try:
+            _fail(CANARY)
+        except ValueError:
+            log.exception("it failed")
+    for line in lines(stream):
+        assert line["error"] == "ValueError"
+        assert str(line["place"]).startswith("tests/app/test_logging.py:")
+    assert len(lines(stream)) == 2
+    assert CANARY not in stream.getvalue()
+
+
+def test_of_a_group_the_first_exception_is_told(stream: io.StringIO) -> None:
+    group = ExceptionGroup(CANARY, [ExceptionGroup(CANARY, [KeyError(CANARY)])])
+    structlog.get_logger("gateway.x").error("it failed", exc_info=group)
+    (line,) = lines(stream)
+    assert line["error"] == "KeyError"
+    assert "place" not in line
+    assert CANARY not in stream.getvalue()
+
+
+def test_what_a_loop_says_of_a_failed_callback_shows_nothing(stream: io.StringIO) -> None:
+    def fail(value: str) -> None:
+        raise RuntimeError(value)
+
+    async def life() -> None:
+        asyncio.get_running_loop().call_soon(fail, CANARY)
+        await asyncio.sleep(0)
+
+    asyncio.run(life())
+    (line,) = lines(stream)
+    assert line["error"] == "RuntimeError"
+    assert CANARY not in stream.getvalue()
+
+
+def test_python_warnings_do_not_tell_their_text(stream: io.StringIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn(CANARY, UserWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+    assert CANARY not in stream.getvalue()
+    assert [line["logger"] for line in lines(stream)] == ["py.warnings"]
+
+
+def test_a_line_that_cannot_be_written_is_lost_in_silence(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger("gateway.x").error("%d", CANARY)
+    assert stream.getvalue() == ""
+    assert capsys.readouterr() == ("", "")
+
+
+def test_access_lines_are_not_written(stream: io.StringIO) -> None:
+    logging.getLogger("aiohttp.access").info("GET /?%s", CANARY)
+    assert stream.getvalue() == ""
+
+
+def test_the_level_can_be_changed_at_any_time(stream: io.StringIO) -> None:
+    log = structlog.get_logger("gateway.x")
+    log.debug("one")
+    set_level("debug")
+    log.debug("two")
+    set_level("error")
+    log.warning("three")
+    assert [line["event"] for line in lines(stream)] == ["two"]
+
+
+def test_a_connection_leaves_one_line(stream: io.StringIO) -> None:
+    log_session(
+        SessionLine(
+            user=UserId("main", 5),
+            application="dashboard",
+            platform="android",
+            codec="oscc.v1.json",
+            address=ip_address("203.0.113.77"),
+            lasted_s=12.3456,
+            initiator="client",
+            close_code=1000,
+            close_reason="",
+            frames_in=1,
+            frames_out=2,
+            bytes_out=3,
+            updates=4,
+            conflated=5,
+            commands=6,
+        )
+    )
+    (line,) = lines(stream)
+    del line["timestamp"], line["user"]
+    assert line == {
+        "event": "session over",
+        "level": "info",
+        "logger": "gateway.session",
+        "application": "dashboard",
+        "platform": "android",
+        "codec": "oscc.v1.json",
+        "address": "203.0.113.0/24",
+        "lasted_s": 12.346,
+        "initiator": "client",
+        "close_code": 1000,
+        "frames_in": 1,
+        "frames_out": 2,
+        "bytes_out": 3,
+        "updates": 4,
+        "conflated": 5,
+        "commands": 6,
+    }
+
+
+def test_nothing_is_listed_by_default() -> None:
+    assert DenyByDefault({})(None, "", {"event": "x", "none": None}) == {"dropped": 1}
