@@ -1,0 +1,333 @@
+"""Does each request get the one answer that the page names, and is every error name reachable?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from gateway.simulator.errors import CODES, Refused
+from tests.simulator.peer import AGENT, QUIET, Message, World
+
+SKILL = 90_001
+
+
+@dataclass
+class Case:
+    """How an error is provoked: what was done before, and the request."""
+
+    method: str
+    fields: dict[str, Any]
+    before: Callable[[World], object] = lambda _world: None
+    user: str = "supervisor1"
+
+
+def reason(world: World, kind: str) -> int:
+    return next(key for key, each in world.sim.center.directory.reasons.items() if each.kind == kind)
+
+
+def on(world: World) -> None:
+    world.sim.center.log_on(world.agent())
+
+
+def talking(world: World) -> None:
+    if not world.agent().logged_on:
+        world.log_on("agent1")
+    world.sim.center.give(world.agent(), None, "Voice", "Talking")
+
+
+def post_processing(world: World) -> None:
+    talking(world)
+    world.sim.center.end(world.agent().contacts[0])
+    own, _ = world.open("agent1")
+    assert world.ask(own, "PostProcessing", Session=1, Action="Start")["State"] == "Applied"
+
+
+def wrapup_needed(world: World) -> None:
+    queue = next(iter(world.sim.center.directory.queues.values()))
+    queue.parameters["WrapupReasonRequired"] = True
+    world.log_on("agent1")
+    contact = world.sim.center.give(world.agent(), queue, None, "Talking")
+    world.sim.center.end(contact)
+    own, _ = world.open("agent1")
+    assert world.ask(own, "PostProcessing", Session=1, Action="Start")["State"] == "Applied"
+
+
+def cycle(world: World) -> None:
+    queues = world.sim.center.directory.queues
+    queues[60_001].parameters["OverflowQueue"] = 60_002
+
+
+def state(target: str, **more: Any) -> dict[str, Any]:
+    return {"Session": 1, "UserKey": AGENT, "RoutingState": target, "When": "Now", **more}
+
+
+def skills(*changes: Message, **more: Any) -> dict[str, Any]:
+    return {"Session": 1, "UserKey": AGENT, "Mode": "Patch", "Skills": list(changes), "Version": 1, **more}
+
+
+def parameters(**changes: Any) -> dict[str, Any]:
+    return {"Session": 1, "ObjectType": "Queue", "Key": 60_002, "Parameters": changes, "Version": 1}
+
+
+def after(action: str, **more: Any) -> dict[str, Any]:
+    return {"Session": 1, "Action": action, **more}
+
+
+CASES = {
+    "BadRequest": Case("SetRoutingState", {"Session": 1, "UserKey": "x"}),
+    "MethodUnknown": Case("Juggle", {}),
+    "SessionUnknown": Case("SetRoutingState", state("Work") | {"Session": 9}),
+    "Forbidden": Case("SetSkills", skills(), user="agent1"),
+    "NotFound": Case("SetRoutingState", state("Available") | {"UserKey": 4711}),
+    "WrongObjectType": Case("SetRoutingState", state("Available") | {"UserKey": 60_001}),
+    "VersionConflict": Case("SetSkills", skills(Version=7)),
+    "SkillUnknown": Case("SetSkills", skills({"SkillKey": 1, "Level": 5})),
+    "LevelOutOfRange": Case("SetSkills", skills({"SkillKey": SKILL, "Level": 101})),
+    "PreferenceOutOfRange": Case("SetSkills", skills({"SkillKey": SKILL, "Level": 5, "Preference": 0})),
+    "DuplicateSkill": Case("SetSkills", skills({"SkillKey": SKILL, "Level": 5}, {"SkillKey": SKILL, "Level": 6})),
+    "NotLoggedOn": Case("PostProcessing", after("Start"), user="agent1"),
+    "ReasonRequired": Case("SetRoutingState", state("Work"), on),
+    "ReasonUnknown": Case("SetRoutingState", state("Work", ReasonKey=1), on),
+    "ReasonWrongKind": Case("SetRoutingState", state("Work", ReasonKey=95_001), on),
+    "NotAllowedWhileHandling": Case("SetRoutingState", state("LoggedOff"), talking),
+    "CannotLogOnForAnother": Case("SetRoutingState", state("Available")),
+    "ParameterUnknown": Case("SetRoutingParameters", parameters(Nonsense=1)),
+    "ParameterReadOnly": Case("SetRoutingParameters", parameters(SchedulingVersion="x")),
+    "ValueOutOfRange": Case("SetRoutingParameters", parameters(Priority=11)),
+    "WrongType": Case("SetRoutingParameters", parameters(Priority="high")),
+    "ReferenceUnknown": Case("SetRoutingParameters", parameters(OverflowQueue=1)),
+    "OverflowCycle": Case("SetRoutingParameters", parameters(OverflowQueue=60_001), cycle),
+    "InconsistentParameters": Case("SetRoutingParameters", parameters(AttentionContacts=9, ActionContacts=3)),
+    "NoContact": Case("PostProcessing", after("Start"), user="agent1"),
+    "LimitReached": Case("PostProcessing", after("Extend", Until=2**45), post_processing, "agent1"),
+    "WrapupReasonRequired": Case("PostProcessing", after("Finish"), wrapup_needed, "agent1"),
+    "NotPostProcessing": Case("PostProcessing", after("Finish"), user="agent1"),
+    "RemoteNumberInvalid": Case("ChangeRemoteNumber", {"Session": 1, "RemoteNumber": "112"}, user="agent1"),
+    "RemoteNumberNotAllowed": Case(
+        "ChangeRemoteNumber", {"Session": 1, "RemoteNumber": "+49 900 123456"}, user="agent1"
+    ),
+    "NumberInUse": Case(
+        "ChangeRemoteNumber",
+        {"Session": 1, "RemoteNumber": "+49 30 0000002"},
+        lambda world: world.log_on("agent2"),
+        "agent1",
+    ),
+    "FunctionUnavailable": Case(
+        "SetRoutingState", state("Available"), lambda world: world.sim.faults.set_function("LocalRouting", "Down")
+    ),
+    "Busy": Case("KeepAlive", {}, lambda world: world.sim.faults.answer("Busy", 1)),
+    "Unsupported": Case("SetSkills", skills(), lambda world: world.sim.faults.set_features(set())),
+    "Expired": Case("SetRoutingState", state("Available", NotAfter=1)),
+    "Internal": Case("KeepAlive", {}, lambda world: world.sim.faults.answer("Internal", 1)),
+}
+
+
+def test_the_matrix_is_complete() -> None:
+    assert set(CASES) == set(CODES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_error_has_its_name_and_code(name: str) -> None:
+    case, world = CASES[name], World()
+    link, _ = world.open(case.user)
+    if name == "NotLoggedOn":
+        world.agent().logged_on = False
+    case.before(world)
+    if case.user == "agent1" and not world.sim.board.is_present(link):
+        link_id = world.sim.links.present(AGENT)
+        assert link_id is not None
+        link = world.sim.board.open_links[link_id]
+    answer = world.ask(link, case.method, **case.fields)
+    assert (answer["ErrorName"], answer["Error"]) == (name, CODES[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "details"),
+    [
+        ("VersionConflict", {"Version": 1}),
+        ("LevelOutOfRange", {"Min": 1, "Max": 100}),
+        ("PreferenceOutOfRange", {"Min": 1, "Max": 10}),
+        ("ValueOutOfRange", {"Min": 1, "Max": 10}),
+        ("FunctionUnavailable", {"Function": "LocalRouting"}),
+    ],
+)
+def test_details_stand_beside_the_name(name: str, details: dict[str, Any]) -> None:
+    case, world = CASES[name], World()
+    link, _ = world.open(case.user)
+    case.before(world)
+    answer = world.ask(link, case.method, **case.fields)
+    assert {key: answer[key] for key in details} == details
+
+
+def test_the_effect_precedes_the_answer_and_others_get_it_with_the_next_reading() -> None:
+    world = World()
+    on(world)
+    link, peer = world.open()
+    other, watching = world.open("supervisor2")
+    world.listen(link, "UserRealtime")
+    world.listen(other, "UserRealtime")
+    peer.take()
+    watching.take()
+    answer = world.ask(link, "SetRoutingState", **state("Available"))
+    assert answer["State"] == "Applied"
+    event, response = peer.take()
+    assert response is answer
+    assert event["Complete"] is False
+    assert [each["RoutingState"] for each in event["Elements"]] == ["Available"]
+    assert watching.take() == []
+    world.pass_time(0.25)
+    assert [each["UserKey"] for each in watching.take()[0]["Elements"]] == [AGENT]
+
+
+def test_unchanged_makes_no_event() -> None:
+    world = World()
+    on(world)
+    link, peer = world.open()
+    world.listen(link, "UserRealtime", "QueueRealtime", "GroupRealtime")
+    world.pass_time(1)
+    peer.take()
+    assert world.ask(link, "SetRoutingState", **state("Unavailable"))["State"] == "Unchanged"
+    world.pass_time(1)
+    assert len(peer.take()) == 1
+
+
+def test_logging_an_agent_off_tells_event_then_end_then_answer() -> None:
+    world = World()
+    link, peer = world.open("agent1")
+    world.listen(link, "UserRealtime")
+    peer.take()
+    answer = world.ask(link, "SetRoutingState", **state("LoggedOff"))
+    assert answer["State"] == "Applied"
+    event, ended, response = peer.take()
+    assert (event["Removed"], ended["Type"], response) == ([AGENT], "SessionEnded", answer)
+    assert ended["Reason"] == "LoggedOff"
+
+
+def test_a_response_to_listening_precedes_the_first_event() -> None:
+    world = World()
+    link, peer = world.open()
+    answer = world.ask(link, "ListenForEvents", EventType="QueueRealtime", Keys=[60_001, 4711])
+    response, event = peer.take()
+    assert response is answer
+    assert event["Complete"] is True
+    assert [each["QueueKey"] for each in event["Elements"]] == [60_001]
+
+
+def test_a_repeated_request_key_gets_the_first_answer() -> None:
+    world = World()
+    on(world)
+    link, _ = world.open()
+    first = world.ask(link, "SetRoutingState", RequestKey="k", **state("Available"))
+    again = world.ask(link, "SetRoutingState", RequestKey="k", **state("Unavailable"))
+    assert (first["State"], again["State"]) == ("Applied", "Applied")
+    assert world.agent().state == "Available"
+    world.pass_time(601)
+    assert world.ask(link, "SetRoutingState", RequestKey="k", **state("Unavailable"))["State"] == "Applied"
+    assert world.agent().state == "Unavailable"
+
+
+def test_without_the_feature_a_repeated_key_is_executed() -> None:
+    world = World()
+    on(world)
+    world.sim.faults.set_features(set(QUIET.features) - {"RequestKeys"})
+    link, _ = world.open()
+    world.ask(link, "SetRoutingState", RequestKey="k", **state("Available"))
+    assert world.ask(link, "SetRoutingState", RequestKey="k", **state("Available"))["State"] == "Unchanged"
+
+
+def test_a_request_on_a_replaced_link_has_no_effect() -> None:
+    world = World()
+    on(world)
+    session = world.log_on()
+    old, peer = world.link(session, token=1)
+    world.link(session, token=2)
+    heard = len(peer.received)
+    request = {"Type": "Request", "RequestID": 1, "Method": "SetRoutingState", **state("Available")}
+    world.sim.requests.received(old, request)
+    assert world.agent().state == "Unavailable"
+    assert len(peer.received) == heard
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"Type": "Request", "RequestID": 0}, {"Type": "Event", "RequestID": 1}, {"RequestID": "1"}]
+)
+def test_what_is_no_request_is_refused(body: Message) -> None:
+    world = World()
+    link, _ = world.open()
+    with pytest.raises(Refused, match="BadRequest"):
+        world.sim.requests.received(link, body)
+
+
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [
+        ("ListenForEvents", {"EventType": "Weather", "Keys": "All"}),
+        ("ListenForEvents", {"EventType": "Configuration", "Keys": [1]}),
+        ("ListenForEvents", {"EventType": "Administration", "Keys": [1]}),
+        ("ListenForEvents", {"EventType": "UserRealtime", "Keys": "Some"}),
+        ("QueryDirectory", {"Kinds": ["Moon"]}),
+        ("QueryDirectory", {"Kinds": [[]]}),
+        ("Presence", {"Session": 1, "Present": 1}),
+        ("SetRoutingParameters", {"Session": 1, "ObjectType": []}),
+        (["KeepAlive"], {}),
+        (None, {}),
+    ],
+)
+def test_bad_fields_are_bad_requests(method: Any, fields: Message) -> None:
+    world = World()
+    link, _ = world.open()
+    assert world.ask(link, method, **fields)["ErrorName"] == "BadRequest"
+
+
+def test_the_directory_shows_the_scope_only() -> None:
+    world = World()
+    link, _ = world.open("supervisor2")
+    scope = world.log_on("supervisor2", "d2").scope
+    found = world.ask(link, "QueryDirectory", Kinds=["User", "Queue", "Group", "Aggregate", "Skill"])["Objects"]
+    assert {each["Key"] for each in found["User"]} == scope.users
+    assert {each["Key"] for each in found["Queue"]} == scope.queues
+    assert {each["Key"] for each in found["Group"]} == scope.groups
+    assert {each["Key"] for each in found["Aggregate"]} == scope.aggregates
+    assert len(found["Skill"]) == 4
+
+
+def test_keep_alive_tells_the_time_and_stop_stops() -> None:
+    world = World()
+    on(world)
+    link, peer = world.open()
+    assert world.ask(link, "KeepAlive")["Time"] == world.clock.now_ms()
+    query = world.ask(link, "ListenForEvents", EventType="UserRealtime", Keys="All")["QueryID"]
+    assert world.ask(link, "StopListeningForEvents", QueryID=query)["Error"] == 0
+    assert world.ask(link, "StopListeningForEvents", QueryID=query)["ErrorName"] == "NotFound"
+    peer.take()
+    world.ask(link, "SetRoutingState", **state("Available"))
+    world.pass_time(1)
+    assert [each["Type"] for each in peer.take()] == ["Response"]
+
+
+def test_a_detached_session_lives_and_cannot_command() -> None:
+    world = World()
+    session = world.log_on()
+    link, _ = world.link(session)
+    assert world.ask(link, "DetachSession", Session=1)["Error"] == 0
+    assert world.ask(link, "SetRoutingState", **state("Available"))["ErrorName"] == "SessionUnknown"
+    assert world.ask(link, "AttachSession", SessionID=session.secret)["Session"] == 2
+
+
+def test_another_users_session_is_forbidden() -> None:
+    world = World()
+    link, _ = world.open()
+    other = world.log_on("supervisor2")
+    assert world.ask(link, "AttachSession", SessionID=other.secret)["ErrorName"] == "Forbidden"
+
+
+def test_sixty_five_queries_are_too_many() -> None:
+    world = World(replace(QUIET, agents=2))
+    link, _ = world.open()
+    for _ in range(64):
+        world.listen(link, "QueueRealtime")
+    answer = world.ask(link, "ListenForEvents", EventType="QueueRealtime", Keys="All")
+    assert answer["ErrorName"] == "Busy"
