@@ -74,8 +74,8 @@ def unique(pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
     return members
 
 
-def check_value(value: object, depth: int = DEPTH_MAX) -> None:
-    """Refuse a decoded *value* that breaks a rule anywhere inside, *depth* levels down at most.
+def check_value(value: object) -> None:
+    """Refuse a decoded *value* that breaks a rule anywhere inside. Its depth was checked before it was built.
 
     Raises:
         BadFrame: With the rule that it breaks.
@@ -84,14 +84,12 @@ def check_value(value: object, depth: int = DEPTH_MAX) -> None:
     if kind is str:
         _check_text(value)  # type: ignore[arg-type]  # its exact type was compared
     elif kind is dict:
-        _check_depth(depth)
         for key, member in value.items():  # type: ignore[attr-defined]  # as above
             _check_text(key)
-            check_value(member, depth - 1)
+            check_value(member)
     elif kind is list:
-        _check_depth(depth)
         for member in value:  # type: ignore[attr-defined]  # as above
-            check_value(member, depth - 1)
+            check_value(member)
     else:
         _check_scalar(value)
 
@@ -104,11 +102,6 @@ def frame_id(value: object) -> str | None:
     if not isinstance(found, str) or not 0 < len(found) <= ID_CHARS_MAX or not _is_unicode(found):
         return None
     return found
-
-
-def _check_depth(depth: int) -> None:
-    if depth <= 0:
-        raise BadFrame(_TOO_DEEP)
 
 
 def _check_text(text: str) -> None:

@@ -75,7 +75,7 @@ def test_both_encodings_refuse_the_same_for_the_same_reason(value: object) -> No
 
 # ---- state ----
 
-FRAGMENTS = st.dictionaries(st.sampled_from(any_of.RESOURCE_KEYS), any_of.resources, max_size=5)
+FRAGMENTS = st.dictionaries(st.sampled_from(any_of.RESOURCE_KEYS) | any_of.TEXT, any_of.resources, max_size=5)
 
 
 @CODECS
