@@ -1,0 +1,124 @@
+"""How do credentials become a sealed token?"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Device, Ticket
+from gateway.domain.upstream import LoggedOn, LogOn
+from gateway.edge.notices import Notices
+from gateway.edge.ports import LogOns
+from gateway.edge.settings import EdgeSettings
+from gateway.edge.token import Tokens
+from gateway.edge.versions import check_version
+from gateway.protocol.bodies import LogOnBody, SessionCreated
+from gateway.protocol.frames import SessionView, UserView
+from gateway.runtime.ports import Clock
+
+_DISPLAY_NAME_CHARS: Final = 128
+"""Bounds what a name adds to a token."""
+_SAY_NOTHING: Final = frozenset(
+    {ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED}
+)
+"""Refusals whose answer time must not tell whether the user exists."""
+
+
+class Login:
+    """Serves log-ons.
+
+    Invariant: the password lives as long as one call; nothing of it is kept, logged or told.
+    """
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        node: LogOns,
+        tokens: Tokens,
+        notices: Notices,
+        clock: Clock,
+    ) -> None:
+        self._sites: Final = {site.id: site for site in settings.sites}
+        self._settings: Final = settings
+        self._node = node
+        self._tokens = tokens
+        self._notices = notices
+        self._clock = clock
+
+    async def log_on(self, body: LogOnBody, accept_language: str) -> SessionCreated:
+        """Log on; whatever can be refused without the OSCC-E Server is refused before it is asked.
+
+        Raises:
+            GatewayError: One of the protocol's log-on errors.
+        """
+        site = self._sites.get(body.site)
+        if site is None or body.application not in site.applications:
+            raise GatewayError(ErrorCode.SITE_UNKNOWN, "There is no such site for this application.")
+        check_version(body.device.platform, body.device.app_version, self._settings.app_minimum)
+        notices = self._notices.acknowledged(body.accepted_notices or (), accept_language)
+        logged_on = await self._ask(body)
+        return self._created(body, logged_on, notices)
+
+    async def _ask(self, body: LogOnBody) -> LoggedOn:
+        began = self._clock.now()
+        try:
+            return await self._node.log_on(body.site, _credentials(body))
+        except GatewayError as error:
+            if error.code not in _SAY_NOTHING:
+                raise
+            await self._level(began)
+            if error.code is ErrorCode.INVALID_CREDENTIALS:
+                # one text and no details: who does not exist and whose password is wrong look alike
+                raise GatewayError(error.code, "User name or password is wrong.") from None
+            raise
+
+    async def _level(self, began: float) -> None:
+        """Wait until the next whole multiple of the floor, so that the time taken tells nothing."""
+        floor_s, taken_s = self._settings.log_on_floor_s, self._clock.now() - began
+        await self._clock.sleep(max(1, math.ceil(taken_s / floor_s)) * floor_s - taken_s)
+
+    def _created(
+        self, body: LogOnBody, logged_on: LoggedOn, notices: tuple[tuple[str, int], ...]
+    ) -> SessionCreated:
+        user = logged_on.user
+        ticket = Ticket(
+            user=user.id,
+            display_name=user.display_name[:_DISPLAY_NAME_CHARS],
+            application=body.application,
+            secret=logged_on.secret,
+            session=logged_on.session,
+            device=Device(body.device.id, body.device.name),
+            notices=notices,
+            issued_at_ms=self._clock.wall_ms(),
+            expires_at_ms=logged_on.expires_at_ms,
+            idle_timeout_s=logged_on.idle_timeout_s,
+        )
+        return SessionCreated(
+            token=self._tokens.seal(ticket),
+            session=session_view(ticket),
+            user=user_view(ticket),
+            remote_number=logged_on.remote_number,
+        )
+
+
+def session_view(ticket: Ticket) -> SessionView:
+    """Return the session as its phone sees it."""
+    return SessionView(ticket.session, ticket.application, ticket.expires_at_ms)
+
+
+def user_view(ticket: Ticket) -> UserView:
+    """Return the session's user as his phone sees him."""
+    return UserView(str(ticket.user.key), ticket.display_name)
+
+
+def _credentials(body: LogOnBody) -> LogOn:
+    remote = body.application is Application.REMOTE_ASSISTANT
+    return LogOn(
+        application=body.application,
+        user_name=body.user_name,
+        password=body.password,
+        device=Device(body.device.id, body.device.name),
+        remote_number=body.remote_number if remote else None,
+        takeover=body.takeover,
+    )

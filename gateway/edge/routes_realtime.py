@@ -1,0 +1,85 @@
+"""Who may open a WebSocket, and what serves it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import hdrs, web
+
+from gateway.core.session import Session
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.bearer import Bearer
+from gateway.edge.channel import accept
+from gateway.edge.limits import Doors
+from gateway.edge.ports import Sockets
+from gateway.edge.settings import EdgeSettings
+from gateway.edge.socket import PhoneSocket
+from gateway.edge.token import Opened
+from gateway.edge.visitors import Visitors
+from gateway.protocol.codec import Codec, codec_for
+from gateway.runtime.ports import Clock
+
+
+class RealtimeRoute:
+    """``GET /v1/realtime``. Whatever speaks against a socket is said before the upgrade."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        node: Sockets,
+        bearer: Bearer,
+        visitors: Visitors,
+        doors: Doors,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._node = node
+        self._bearer = bearer
+        self._visitors = visitors
+        self._doors = doors
+        self._clock = clock
+        self._jitter = jitter
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return it."""
+        return [web.get("/v1/realtime", self.realtime, allow_head=False)]
+
+    async def realtime(self, request: web.Request) -> web.StreamResponse:
+        """Upgrade, and serve the socket until its end."""
+        address = self._visitors.address(request)
+        self._doors.knock(address, self._clock.now())
+        codec = _codec(request)
+        shown = self._shown(request)
+        place = self._doors.enter(address)
+        try:
+            channel, response = await accept(
+                request, codec, message_bytes=self._settings.session.frame_bytes_in
+            )
+            session = Session(codec, self._settings.session, self._clock.now(), self._jitter())
+            phone = PhoneSocket(
+                session,
+                channel,
+                self._node,
+                self._bearer,
+                self._clock,
+                shown=shown,
+                helloed=place.helloed,
+            )
+            await phone.run()
+        finally:
+            place.leave()
+        return response
+
+    def _shown(self, request: web.Request) -> Opened | None:
+        authorization = request.headers.getall(hdrs.AUTHORIZATION, [])
+        return self._bearer.of_header(authorization) if authorization else None
+
+
+def _codec(request: web.Request) -> Codec:
+    """Return the first subprotocol of the client's list that is known (RFC 6455 §4.2.2)."""
+    for offered in ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])).split(","):
+        codec = codec_for(offered.strip())
+        if codec is not None:
+            return codec
+    raise GatewayError(ErrorCode.BAD_REQUEST, "A subprotocol is needed: oscc.v1.json or oscc.v1.msgpack.")

@@ -1,0 +1,110 @@
+"""How are sessions begun, seen and ended over HTTP?"""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import SessionId, Ticket
+from gateway.domain.upstream import SessionInfo
+from gateway.edge.bearer import Bearer
+from gateway.edge.export import export
+from gateway.edge.limits import Doors
+from gateway.edge.login import Login, session_view, user_view
+from gateway.edge.ports import LogOns
+from gateway.edge.problems import UnsupportedMediaType, answer
+from gateway.edge.routes_public import accept_language
+from gateway.edge.visitors import Visitors
+from gateway.protocol.bodies import (
+    LOG_ON,
+    DeviceView,
+    LogOffPending,
+    SessionBody,
+    SessionEntry,
+    SessionsBody,
+)
+from gateway.protocol.http_form import JSON_TYPE, read_body
+from gateway.runtime.ports import Clock
+
+
+class SessionRoutes:
+    """Routes about sessions. All but the log-on need a token."""
+
+    def __init__(
+        self, login: Login, node: LogOns, bearer: Bearer, visitors: Visitors, doors: Doors, clock: Clock
+    ) -> None:
+        self._login = login
+        self._node = node
+        self._bearer = bearer
+        self._visitors = visitors
+        self._doors = doors
+        self._clock = clock
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return them."""
+        return [
+            web.post("/v1/sessions", self.log_on),
+            web.get("/v1/session", self.session),
+            web.delete("/v1/session", self.log_off),
+            web.get("/v1/sessions", self.sessions),
+            web.delete("/v1/sessions/{id}", self.end),
+            web.get("/v1/me/export", self.export),
+        ]
+
+    async def log_on(self, request: web.Request) -> web.Response:
+        """``POST /v1/sessions``."""
+        if not self._visitors.may_send_passwords(request):
+            raise GatewayError(
+                ErrorCode.UNTRUSTED_TRANSPORT,
+                "This connection is not encrypted: no password may travel over it.",
+            )
+        self._doors.knock(self._visitors.address(request), self._clock.now())
+        if request.content_type != JSON_TYPE or hdrs.CONTENT_TYPE not in request.headers:
+            raise UnsupportedMediaType
+        body = read_body(await request.read(), LOG_ON)
+        return answer(await self._login.log_on(body, accept_language(request)), status=201)
+
+    async def session(self, request: web.Request) -> web.Response:
+        """``GET /v1/session``."""
+        ticket = self._ticket(request)
+        return answer(SessionBody(session_view(ticket), user_view(ticket)))
+
+    async def log_off(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/session``."""
+        opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
+        logged_off = await self._node.log_off(opened.ticket)
+        if logged_off.routing == "after_contact":
+            return answer(LogOffPending(logged_off.routed_until_ms), status=202)
+        return web.Response(status=204)
+
+    async def sessions(self, request: web.Request) -> web.Response:
+        """``GET /v1/sessions``."""
+        ticket = self._ticket(request)
+        found = await self._node.sessions(ticket)
+        return answer(SessionsBody(tuple(_entry(info, ticket) for info in found)))
+
+    async def end(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/sessions/{id}``."""
+        await self._node.end(self._ticket(request), SessionId(request.match_info["id"]))
+        return web.Response(status=204)
+
+    async def export(self, request: web.Request) -> web.Response:
+        """``GET /v1/me/export``."""
+        ticket = self._ticket(request)
+        held = await self._node.export(ticket)
+        address = str(self._visitors.address(request))
+        return answer(export(ticket, held, address=address, at_ms=self._clock.wall_ms()))
+
+    def _ticket(self, request: web.Request) -> Ticket:
+        return self._bearer.of_header(request.headers.getall(hdrs.AUTHORIZATION, [])).ticket
+
+
+def _entry(info: SessionInfo, asking: Ticket) -> SessionEntry:
+    return SessionEntry(
+        id=info.session,
+        application=info.application,
+        device=DeviceView(info.device.id, info.device.name),
+        since_ms=info.since_ms,
+        attached=info.attached,
+        current=info.session == asking.session,
+    )
