@@ -1,0 +1,158 @@
+"""When is a user's link dialled, how healthy is it, and what does it need now?
+
+A pure machine. *now* is monotonic seconds everywhere; jitter is a number in [0, 1).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, Literal
+
+
+class LinkState(enum.StrEnum):
+    """Where the link of a user stands."""
+
+    IDLE = "idle"
+    DIALLING = "dialling"
+    SYNCING = "syncing"
+    LIVE = "live"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+TRANSITIONS: Final[dict[tuple[LinkState, str], LinkState]] = {
+    (LinkState.IDLE, "dial"): LinkState.DIALLING,
+    (LinkState.WAITING, "dial"): LinkState.DIALLING,
+    (LinkState.DIALLING, "opened"): LinkState.SYNCING,
+    (LinkState.DIALLING, "failed"): LinkState.WAITING,
+    (LinkState.DIALLING, "refused"): LinkState.IDLE,
+    (LinkState.SYNCING, "synced"): LinkState.LIVE,
+    (LinkState.SYNCING, "failed"): LinkState.WAITING,
+    (LinkState.LIVE, "silent"): LinkState.SYNCING,
+    (LinkState.LIVE, "failed"): LinkState.WAITING,
+    **{(state, "stop"): LinkState.STOPPED for state in LinkState if state is not LinkState.STOPPED},
+}
+
+BACK_OFF_MAX_S: Final = 30.0
+BACK_OFF_FIRST_S: Final = 0.5
+STABLE_S: Final = 30.0
+KICKED_BACK_OFF_S: Final = 5.0
+_STALE_AFTER: Final = 1.5
+_DROP_AFTER: Final = 3.0
+
+Need = Literal["nothing", "keep_alive", "listen_anew", "drop"]
+
+
+class LinkMachine:
+    """One user's link, over many connections.
+
+    Invariants: one dial at a time; after a failure the next dial waits, full jitter over a bound
+    that doubles and is reset only by 30 s of life; an illegal transition changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.state = LinkState.IDLE
+        self._failures = 0
+        self._kicks = 0
+        self._due_at = 0.0
+        self._live_since: float | None = None
+        self._heard_at: float | None = None
+        self._asked_at: float | None = None
+        self._keep_alive_s = 20.0
+        self._listen_anew = False
+
+    # ---- dialling ----
+
+    def dial_at(self, now: float) -> float | None:
+        """Return when to dial: *now* or later; None when that is not to be done."""
+        match self.state:
+            case LinkState.IDLE:
+                return now
+            case LinkState.WAITING:
+                return max(now, self._due_at)
+            case _:
+                return None
+
+    def dialling(self) -> bool:
+        """Note that it is being dialled. False: it must not be."""
+        return self._move("dial")
+
+    def opened(self, now: float, keep_alive_s: float) -> None:
+        """Note that the link is open and its first questions are asked."""
+        if self._move("opened"):
+            self._keep_alive_s = keep_alive_s
+            self._heard_at = self._asked_at = now
+            self._live_since = None
+
+    def refused(self) -> None:
+        """Note that the dial was refused for a reason that another dial at once may not meet."""
+        self._move("refused")
+
+    def synced(self, now: float) -> None:
+        """Note that every first question is answered."""
+        if self._move("synced") and self._live_since is None:
+            self._live_since = now
+
+    def failed(self, now: float, jitter: float) -> None:
+        """Note that the dial failed or the link is gone."""
+        stable = self._live_since is not None and now - self._live_since >= STABLE_S
+        if not self._move("failed"):
+            return
+        self._failures = 0 if stable else self._failures + 1
+        bound_s = min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** min(self._failures, 16))
+        self._due_at = now + jitter * bound_s
+        self._live_since = self._heard_at = None
+
+    def kicked(self, now: float, jitter: float) -> None:
+        """Note that another holder's link took this one's place: wait longer each time."""
+        self.failed(now, jitter)
+        self._due_at = now + KICKED_BACK_OFF_S * 2.0 ** min(self._kicks, 6)
+        self._kicks += 1
+
+    def stop(self) -> None:
+        """Note that the link is not wanted any more."""
+        self._move("stop")
+
+    # ---- while it is open ----
+
+    def heard(self, now: float) -> None:
+        """Note that a message came. After a long silence :meth:`need` asks for whole sets."""
+        if self._heard_at is None:
+            return
+        if now - self._heard_at > self._keep_alive_s and self.state is LinkState.LIVE:
+            self._move("silent")
+            self._heard_at = now
+            self._listen_anew = True
+            return
+        self._heard_at = now
+
+    def need(self, now: float) -> Need:
+        """Tell what the open link needs now; asking notes that it is given."""
+        if self._heard_at is None:
+            return "nothing"
+        silence_s = now - self._heard_at
+        if silence_s >= _DROP_AFTER * self._keep_alive_s:
+            return "drop"
+        if self._listen_anew:
+            self._listen_anew = False
+            return "listen_anew"
+        asked_s = now - max(self._heard_at, self._asked_at or 0.0)
+        if asked_s >= self._keep_alive_s / 2:
+            self._asked_at = now
+            return "keep_alive"
+        return "nothing"
+
+    def health(self, now: float) -> Literal["live", "stale", "down"]:
+        """Tell how fresh the data is: stale after 1.5 keep-alives of silence, down without a link."""
+        if self._heard_at is None:
+            return "down"
+        if self.state is not LinkState.LIVE or now - self._heard_at >= _STALE_AFTER * self._keep_alive_s:
+            return "stale"
+        return "live"
+
+    def _move(self, event: str) -> bool:
+        target = TRANSITIONS.get((self.state, event))
+        if target is None:
+            return False
+        self.state = target
+        return True
