@@ -1,0 +1,224 @@
+"""Which users and devices does this node have, who makes way for whom, and who may be let go?
+
+The rules are of docs/protocol.md: one connection a session, one a user, application and device
+(close code 4004), so many devices a user (4006), and the linger after the last one left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from gateway.core.roster import Linger
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import Application, UserId
+
+ConnectionT = TypeVar("ConnectionT", bound=Hashable)
+"""One connection, by identity: a session's next connection is another one."""
+
+
+class Seat(NamedTuple):
+    """Who sits at the other end of a connection."""
+
+    user: UserId
+    session: str
+    """The session's handle (:attr:`gateway.domain.model.Ticket.handle`)."""
+    application: Application
+    device: str
+    """The phone's id, as it named itself."""
+
+    def excludes(self, other: Seat) -> bool:
+        """Tell whether both cannot be connected at a time."""
+        if self.user != other.user:
+            return False
+        same_device = (self.application, self.device) == (other.application, other.device)
+        return self.session == other.session or same_device
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLimits:
+    """How many there may be, and how long nobody."""
+
+    connections: int = 10_000
+    """On this node; as many users may linger, and beyond that the next to end goes at once."""
+    devices: int = 5
+    """Of one user."""
+    silent_s: float = 600.0
+    """A device silent for longer makes way for a newcomer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added(Generic[ConnectionT]):
+    """The connection is here.
+
+    *first*: nothing was held of its user before; he is neither connected nor lingering.
+    *replaced*: connections that made way, to be closed with 4004; they are gone from here already.
+    """
+
+    first: bool
+    replaced: tuple[ConnectionT, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The connection is not taken in: close it with *code*."""
+
+    code: CloseCode
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The connection is gone. *last*: its user has no other here and lingers from now on."""
+
+    seat: Seat
+    last: bool
+
+
+@dataclass(slots=True)
+class _Place:
+    seat: Seat
+    heard_at: float
+
+
+@dataclass(slots=True)
+class _Person(Generic[ConnectionT]):
+    places: dict[ConnectionT, _Place] = field(default_factory=dict)
+    assistant: str | None = None
+    """The handle of the Remote Assistant session that came last and has not ended; OSCC-E allows one."""
+    left_at: float = 0.0
+    until: float = math.inf
+    """When the linger ends."""
+
+
+class Registry(Generic[ConnectionT]):
+    """The users of one node.
+
+    Invariants: a user has at most one connection per session, at most one per application and
+    device, and at most *devices* in all; a user without a connection lingers, and is reported
+    by :meth:`due` exactly once when that ends; *now* is monotonic seconds everywhere.
+    """
+
+    def __init__(self, limits: RegistryLimits | None = None, linger: Linger | None = None) -> None:
+        self._limits = limits or RegistryLimits()
+        self._linger = linger or Linger()
+        self._people: dict[UserId, _Person[ConnectionT]] = {}
+        self._users: dict[ConnectionT, UserId] = {}
+        self._lingering: dict[UserId, None] = {}
+
+    def __len__(self) -> int:
+        """How many connections there are."""
+        return len(self._users)
+
+    def __contains__(self, connection: ConnectionT) -> bool:
+        return connection in self._users
+
+    def __iter__(self) -> Iterator[UserId]:
+        """Return the users that are held: connected and lingering."""
+        return iter(tuple(self._people))
+
+    @property
+    def lingering(self) -> int:
+        """How many users are held without a connection."""
+        return len(self._lingering)
+
+    def connections(self, user: UserId) -> tuple[ConnectionT, ...]:
+        """Return the user's connections, the oldest first."""
+        person = self._people.get(user)
+        return () if person is None else tuple(person.places)
+
+    def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | Refused:
+        """Take in a connection whose token was opened; who makes way is taken out.
+
+        A refusal changes nothing. A connection that is here already keeps its seat: Added,
+        not first, replacing nobody.
+        """
+        if connection in self._users:
+            return Added(first=False)
+        person = self._people.get(seat.user)
+        first = person is None
+        if person is None:
+            person = _Person()
+        replaced = self._making_way(person, seat, now)
+        if len(person.places) - len(replaced) >= self._limits.devices:
+            return Refused(CloseCode.TOO_MANY_DEVICES)
+        if len(self._users) - len(replaced) >= self._limits.connections:
+            return Refused(CloseCode.OVER_CAPACITY)
+        for other in replaced:
+            del person.places[other], self._users[other]
+        self._seat(person, connection, seat, now)
+        return Added(first, replaced)
+
+    def remove(self, connection: ConnectionT, now: float) -> Removed | None:
+        """Take a connection out; None when it is not here, as one that was replaced."""
+        user = self._users.pop(connection, None)
+        if user is None:
+            return None
+        person = self._people[user]
+        seat = person.places.pop(connection).seat
+        if person.places:
+            return Removed(seat, last=False)
+        person.left_at = now
+        person.until = now + self._linger_s(person)
+        self._lingering[user] = None
+        self._crowd_out(now)
+        return Removed(seat, last=True)
+
+    def touch(self, connection: ConnectionT, now: float) -> None:
+        """Note that a frame came."""
+        user = self._users.get(connection)
+        if user is not None:
+            self._people[user].places[connection].heard_at = now
+
+    def ended(self, user: UserId, session: str) -> None:
+        """Note that a session ended: nobody lingers for its sake."""
+        person = self._people.get(user)
+        if person is None or person.assistant != session:
+            return
+        person.assistant = None
+        if user in self._lingering:
+            person.until = min(person.until, person.left_at + self._linger_s(person))
+
+    def due(self, now: float) -> tuple[UserId, ...]:
+        """Let go of the users whose linger ended, and return them."""
+        gone = tuple(user for user in self._lingering if self._people[user].until <= now)
+        for user in gone:
+            del self._lingering[user], self._people[user]
+        return gone
+
+    @property
+    def next_at(self) -> float | None:
+        """When :meth:`due` has somebody to report; None while nobody lingers."""
+        return min((self._people[user].until for user in self._lingering), default=None)
+
+    # ---- inner ----
+
+    def _making_way(self, person: _Person[ConnectionT], seat: Seat, now: float) -> tuple[ConnectionT, ...]:
+        """Return who goes when *seat* comes: those it excludes, else the most silent one of a full user."""
+        excluded = tuple(other for other, place in person.places.items() if seat.excludes(place.seat))
+        if excluded or len(person.places) < self._limits.devices:
+            return excluded
+        silent, place = min(person.places.items(), key=lambda item: item[1].heard_at)
+        return (silent,) if now - place.heard_at > self._limits.silent_s else ()
+
+    def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat, now: float) -> None:
+        person.places[connection] = _Place(seat, now)
+        person.until = math.inf
+        if seat.application is Application.REMOTE_ASSISTANT:
+            person.assistant = seat.session
+        self._people[seat.user] = person
+        self._users[connection] = seat.user
+        self._lingering.pop(seat.user, None)
+
+    def _linger_s(self, person: _Person[ConnectionT]) -> float:
+        assisted = person.assistant is not None
+        return self._linger.of(Application.REMOTE_ASSISTANT if assisted else Application.DASHBOARD)
+
+    def _crowd_out(self, now: float) -> None:
+        """Keep the number of those who linger on within its limit: the next to end goes at once."""
+        if len(self._lingering) <= self._limits.connections:
+            return
+        staying = [person for user in self._lingering if (person := self._people[user]).until > now]
+        if len(staying) > self._limits.connections:
+            min(staying, key=lambda person: person.until).until = now
