@@ -1,0 +1,210 @@
+"""How fast may something happen?"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gateway.core.throttle import Buckets, Budget, Locked, LogOnGuard, TokenBucket, Try, Urgency
+
+
+def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
+    bucket = TokenBucket(2.0, 3)
+    assert [bucket.take(10.0) for _ in range(4)] == [True, True, True, False]
+    assert bucket.wait_s(10.0) == 0.5
+    assert not bucket.take(10.25)
+    assert bucket.take(10.5)
+    assert not bucket.take(10.5)
+
+
+def test_a_bucket_holds_no_more_than_its_burst() -> None:
+    bucket = TokenBucket(1.0, 2)
+    assert [bucket.take(0.0), bucket.take(1000.0, 2), bucket.take(1000.0)] == [True, True, False]
+
+
+def test_a_refusal_takes_nothing() -> None:
+    bucket = TokenBucket(1.0, 2)
+    assert not bucket.take(0.0, 3)
+    assert bucket.take(0.0, 2)
+
+
+def test_a_clock_that_goes_back_fills_nothing() -> None:
+    bucket = TokenBucket(1.0, 1)
+    assert bucket.take(100.0)
+    assert not bucket.take(50.0)
+    assert not bucket.take(100.5)
+    assert bucket.take(101.0)
+
+
+def test_a_bucket_keeps_a_reserve() -> None:
+    bucket = TokenBucket(1.0, 3)
+    assert bucket.take(0.0, reserve=2)
+    assert not bucket.take(0.0, reserve=2)
+    assert bucket.wait_s(0.0, reserve=2) == 1.0
+    assert bucket.take(0.0)
+
+
+@pytest.mark.parametrize(("rate", "n", "expected"), [(1.0, 3.0, math.inf), (0.0, 1.0, 0.0), (1.0, 2.0, 0.0)])
+def test_what_never_fits_waits_for_ever(rate: float, n: float, expected: float) -> None:
+    assert TokenBucket(rate, 2).wait_s(0.0, n) == expected
+
+
+def test_an_empty_bucket_without_a_rate_stays_empty() -> None:
+    bucket = TokenBucket(0.0, 1)
+    assert bucket.take(0.0)
+    assert bucket.wait_s(1000.0) == math.inf
+
+
+def test_a_bucket_may_be_resized_without_gaining_anything() -> None:
+    bucket = TokenBucket(4.0, 4)
+    bucket.take(0.0, 4)
+    bucket.resize(0.5, 1.0, 1)
+    assert bucket.take(0.5)
+    assert not bucket.take(1.0)
+    assert bucket.take(1.5)
+    bucket.resize(100.0, 1.0, 4)
+    assert bucket.take(100.0)
+    assert not bucket.take(100.0)
+
+
+def test_each_key_has_its_own_bucket() -> None:
+    buckets = Buckets[str](1.0, 1)
+    assert buckets.take("a", 0.0)
+    assert not buckets.take("a", 0.0)
+    assert buckets.take("b", 0.0)
+    assert buckets.wait_s("a", 0.25) == 0.75
+    assert buckets.wait_s("unknown", 0.25) == 0.0
+    assert len(buckets) == 2
+
+
+def test_a_bucket_that_is_full_again_goes_first() -> None:
+    buckets = Buckets[str](1.0, 10, keys_max=2)
+    buckets.take("long", 0.0, 10)
+    buckets.take("short", 0.0, 1)
+    buckets.take("new", 1.0)
+    assert not buckets.take("long", 1.0, 2)
+    assert len(buckets) == 2
+
+
+def test_when_none_is_full_the_least_recently_used_goes() -> None:
+    buckets = Buckets[str](1.0, 1, keys_max=2)
+    for key in ("a", "b", "a"):
+        buckets.take(key, 0.0)
+    buckets.take("c", 0.0)
+    assert not buckets.take("a", 0.0)
+    assert len(buckets) == 2
+
+
+def fail(guard: LogOnGuard[str], times: int, now: float, name: str = "ann") -> None:
+    for _ in range(times):
+        admitted = guard.admit(name, now)
+        assert isinstance(admitted, Try)
+        guard.wrong(name, admitted, now)
+
+
+def test_after_so_many_wrong_passwords_the_name_is_locked_until_the_first_is_old() -> None:
+    guard = LogOnGuard[str]()
+    fail(guard, 3, 0.0)
+    fail(guard, 1, 100.0)
+    assert guard.admit("ann", 300.0) == Locked(600.0)
+    assert isinstance(guard.admit("bob", 300.0), Try)
+    assert isinstance(guard.admit("ann", 900.0), Try)
+
+
+def test_tries_without_an_answer_count_as_wrong() -> None:
+    guard = LogOnGuard[str]()
+    tries = [guard.admit("ann", 0.0) for _ in range(5)]
+    assert tries[:4] == [Try(1), Try(2), Try(3), Try(4)]
+    assert tries[4] == Locked(1.0)
+
+
+def test_a_right_password_forgets_the_wrong_ones_but_not_the_open_tries() -> None:
+    guard = LogOnGuard[str]()
+    fail(guard, 2, 0.0)
+    first, second = guard.admit("ann", 0.0), guard.admit("ann", 0.0)
+    assert isinstance(first, Try)
+    assert isinstance(second, Try)
+    guard.right("ann", first)
+    guard.wrong("ann", second, 0.0)
+    fail(guard, 3, 0.0)
+    assert guard.admit("ann", 0.0) == Locked(900.0)
+
+
+def test_a_try_without_a_verdict_does_not_count() -> None:
+    guard = LogOnGuard[str]()
+    for _ in range(10):
+        admitted = guard.admit("ann", 0.0)
+        assert isinstance(admitted, Try)
+        guard.unanswered("ann", admitted)
+    assert len(guard) == 0
+
+
+def test_names_that_logged_on_are_not_kept() -> None:
+    guard = LogOnGuard[str]()
+    admitted = guard.admit("ann", 0.0)
+    assert isinstance(admitted, Try)
+    guard.right("ann", admitted)
+    guard.right("ann", admitted)
+    guard.unanswered("ann", admitted)
+    assert len(guard) == 0
+
+
+def test_so_many_names_are_kept_and_a_late_answer_still_counts() -> None:
+    guard = LogOnGuard[str](tries=1, names_max=1)
+    admitted = guard.admit("ann", 0.0)
+    assert isinstance(admitted, Try)
+    guard.admit("bob", 0.0)
+    assert len(guard) == 1
+    guard.wrong("ann", admitted, 0.0)
+    assert guard.admit("ann", 1.0) == Locked(899.0)
+
+
+def test_a_budget_has_a_rate_and_flights() -> None:
+    budget = Budget(rate_per_s=2.0, in_flight=3)
+    assert [budget.take(Urgency.PERSON, 0.0) for _ in range(3)] == [True, True, False]
+    assert budget.wait_s(Urgency.PERSON, 0.0) == 0.5
+    assert budget.take(Urgency.PERSON, 0.5)
+    assert not budget.take(Urgency.PERSON, 100.0)
+    assert budget.wait_s(Urgency.PERSON, 100.0) == 1.0
+    budget.done()
+    assert budget.take(Urgency.PERSON, 100.0)
+    assert budget.in_flight == 3
+
+
+@pytest.mark.parametrize(
+    ("urgency", "begun"),
+    [(Urgency.PERSON, 20), (Urgency.ROAMING, 15), (Urgency.REOPENING, 10), (Urgency.GIVING, 5)],
+)
+def test_the_less_urgent_leaves_something_to_the_more_urgent(urgency: Urgency, begun: int) -> None:
+    by_rate = Budget(rate_per_s=20.0, in_flight=1000)
+    assert sum(by_rate.take(urgency, 0.0) for _ in range(30)) == begun
+    by_flights = Budget(rate_per_s=1000.0, in_flight=20)
+    assert sum(by_flights.take(urgency, 0.0) for _ in range(30)) == begun
+    assert by_flights.take(Urgency.PERSON, 0.0) is (urgency is not Urgency.PERSON)
+
+
+@pytest.mark.parametrize("urgency", list(Urgency))
+def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
+    budget = Budget(rate_per_s=1.0, in_flight=1)
+    budget.share(4, 0.0)
+    assert budget.take(urgency, 0.0)
+    budget.done()
+    assert not budget.take(urgency, 3.0)
+    assert budget.wait_s(urgency, 3.0) == 1.0
+    assert budget.take(urgency, 4.0)
+
+
+def test_a_budget_is_shared_by_the_nodes_that_live() -> None:
+    budget = Budget(rate_per_s=20.0, in_flight=32)
+    budget.share(4, 0.0)
+    assert sum(budget.take(Urgency.PERSON, 0.0) for _ in range(30)) == 5
+    assert sum(budget.take(Urgency.PERSON, 1.0) for _ in range(30)) == 3
+    budget.share(1, 1.0)
+    assert sum(budget.take(Urgency.PERSON, 2.0) for _ in range(30)) == 20
+
+
+def test_done_without_a_beginning_changes_nothing() -> None:
+    budget = Budget()
+    budget.done()
+    assert budget.in_flight == 0
