@@ -1,0 +1,267 @@
+"""When do sessions begin and end, and what becomes of the agent and his number?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.simulator.errors import Refused
+from gateway.simulator.session import Ended
+from tests.simulator.peer import AGENT, QUIET, World
+
+NUMBER = "+49300000001"
+
+
+def test_a_remote_log_on_logs_the_agent_on_unavailable_and_routes_his_calls() -> None:
+    world = World()
+    session = world.log_on("agent1", remote_number="030 / 000-0001")
+    agent = world.agent()
+    assert (agent.logged_on, agent.state, session.rights) == (True, "Unavailable", ("OwnRoutingState", "OwnPostProcessing"))
+    assert world.sim.sessions.routing_table() == {"agent1": NUMBER}
+    assert session.scope.users == {AGENT}
+
+
+def test_a_log_on_takes_the_agent_from_his_desk() -> None:
+    world = World()
+    world.sim.center.log_on(world.agent())
+    contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    world.log_on("agent1")
+    assert (world.agent().contacts, contact.agent_key, world.agent().state) == ([], None, "Unavailable")
+
+
+@pytest.mark.parametrize(
+    ("user", "fields", "name"),
+    [
+        ("supervisor1", {"password": "wrong"}, "InvalidCredentials"),
+        ("nobody", {}, "InvalidCredentials"),
+        ("agent1", {"application": "Dashboard"}, "RoleMissing"),
+        ("supervisor1", {"application": "RemoteAssistant", "remote_number": "+49301111111"}, "RoleMissing"),
+        ("agent1", {"remote_number": None}, "RemoteNumberMissing"),
+        ("agent1", {"remote_number": "*31#"}, "RemoteNumberInvalid"),
+        ("agent1", {"remote_number": "+882 1234567"}, "RemoteNumberNotAllowed"),
+        ("agent1", {"remote_number": "+49300000002"}, "NumberInUse"),
+    ],
+)
+def test_log_on_errors(user: str, fields: dict[str, Any], name: str) -> None:
+    world = World()
+    world.log_on("agent2")
+    with pytest.raises(Refused) as refused:
+        world.log_on(user, **fields)
+    assert refused.value.name == name
+    assert not world.agent().logged_on
+
+
+def test_a_second_remote_log_on_needs_take_over() -> None:
+    world = World()
+    first = world.log_on("agent1")
+    world.pass_time(10)
+    with pytest.raises(Refused) as refused:
+        world.log_on("agent1", "d2")
+    assert refused.value.details == {"Where": "phone d1", "Since": first.since_ms}
+    second = world.log_on("agent1", "d2", takeover=True, remote_number="+49307777777")
+    ended = world.sim.sessions.find(first.secret)
+    assert isinstance(ended, Ended)
+    assert (ended.reason, ended.by) == ("TakenOver", "phone d2")
+    assert world.agent().logged_on
+    assert world.sim.sessions.routing_table() == {"agent1": "+49307777777"}
+    assert world.sim.sessions.routing_of(ended) == {"Routing": "None"}
+    assert world.sim.sessions.of_user(AGENT) == (second,)
+
+
+@pytest.mark.parametrize("user", ["agent1", "supervisor1"])
+def test_the_same_device_replaces_silently(user: str) -> None:
+    world = World()
+    first, second = world.log_on(user), world.log_on(user)
+    assert not world.sim.sessions.is_live(first)
+    assert world.sim.sessions.is_live(second)
+
+
+def test_dashboards_of_several_devices_live_together() -> None:
+    world = World()
+    sessions = [world.log_on("supervisor1", f"d{n}") for n in range(5)]
+    assert all(map(world.sim.sessions.is_live, sessions))
+
+
+def test_log_off_removes_the_routing_and_can_be_repeated_for_a_day() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    ended = world.sim.sessions.end(session, "LoggedOff")
+    assert world.sim.sessions.routing_of(ended) == {"Routing": "Removed"}
+    assert world.sim.sessions.routing_table() == {}
+    world.clock.step(24 * 3600 * 1000 - 1000)
+    world.pass_time(0.5)
+    assert world.sim.sessions.find(session.secret) is ended
+    world.pass_time(1)
+    with pytest.raises(Refused, match="SessionUnknown"):
+        world.sim.sessions.find(session.secret)
+
+
+def test_log_off_during_a_contact_comes_after_it() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    ended = world.sim.sessions.end(session, "LoggedOff")
+    until_ms = world.clock.now_ms() + 600_000
+    assert world.sim.sessions.routing_of(ended) == {"Routing": "AfterContact", "RoutedUntil": until_ms}
+    world.sim.center.end(contact)
+    assert world.sim.sessions.routing_of(ended) == {"Routing": "Removed"}
+    assert not world.agent().logged_on
+
+
+def test_routed_until_is_the_latest_whatever_the_contact_does() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    world.sim.sessions.end(session, "Expired")
+    world.pass_time(599)
+    assert world.sim.sessions.routing_table() == {"agent1": NUMBER}
+    world.pass_time(1)
+    assert world.sim.sessions.routing_table() == {}
+    assert not world.agent().logged_on
+
+
+def test_whoever_logs_on_again_during_the_last_contact_stays() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    contact = world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    world.sim.sessions.end(session, "LoggedOff")
+    link, _ = world.open("agent1")
+    world.ask(link, "Presence", Session=1, Present=True)
+    world.pass_time(700)
+    world.sim.center.end(contact)
+    assert world.agent().logged_on
+
+
+def test_a_session_never_attached_ends_after_two_minutes() -> None:
+    world = World()
+    session = world.log_on()
+    world.pass_time(119.5)
+    assert world.sim.sessions.is_live(session)
+    world.pass_time(0.5)
+    assert not world.sim.sessions.is_live(session)
+
+
+def test_expiry_moves_with_keep_alive() -> None:
+    world = World(replace(QUIET, session_life_s=60))
+    session = world.log_on()
+    world.link(session)
+    world.pass_time(59)
+    assert world.sim.sessions.keep_alive(session) == world.clock.now_ms() + 60_000
+    world.pass_time(59.5)
+    assert world.sim.sessions.is_live(session)
+    world.pass_time(0.5)
+    ended = world.sim.sessions.last_end(session.account.key)
+    assert ended is not None
+    assert ended.reason == "Expired"
+
+
+def test_dashboards_never_idle_out() -> None:
+    world = World()
+    session = world.log_on()
+    world.link(session)
+    world.pass_time(2000)
+    assert world.sim.sessions.is_live(session)
+
+
+def test_a_supervisor_ends_the_agents_session() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    link, _ = world.open()
+    world.ask(link, "SetRoutingState", Session=1, UserKey=AGENT, RoutingState="LoggedOff", When="Now")
+    ended = world.sim.sessions.find(session.secret)
+    assert isinstance(ended, Ended)
+    assert (ended.reason, ended.by) == ("LoggedOffBySupervisor", "David Fischer")
+
+
+def test_restart_forgets_everything_and_removes_all_routing() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    world.sim.sessions.forget_all()
+    assert world.sim.sessions.routing_table() == {}
+    with pytest.raises(Refused, match="SessionUnknown"):
+        world.sim.sessions.find(session.secret)
+
+
+def test_another_session_of_the_user_is_found_by_its_public_id() -> None:
+    world = World()
+    own, other, foreign = world.log_on(), world.log_on(device="d2"), world.log_on("supervisor2")
+    assert world.sim.sessions.find_own(own, other.public_id) is other
+    ended = world.sim.sessions.end(other, "LoggedOff")
+    assert world.sim.sessions.find_own(own, other.public_id) is ended
+    with pytest.raises(Refused, match="NotFound"):
+        world.sim.sessions.find_own(own, foreign.public_id)
+
+
+class IdleRules(RuleBasedStateMachine):
+    """Idle time: counted while unattached or absent, standing still during a contact, started anew by presence."""
+
+    LIMIT_S = 40
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(replace(QUIET, idle_timeout_s=self.LIMIT_S, agents=2, queues=1, groups=1))
+        self.session = self.world.log_on("agent1")
+        self.link, _ = self.world.link(self.session)
+        self.attached, self.present, self.contact = True, False, False
+        self.idle_s = 0.0
+        self.alive = True
+
+    @precondition(lambda self: self.alive and not self.attached)
+    @rule()
+    def attach(self) -> None:
+        self.link, _ = self.world.link(self.session)
+        self.attached, self.present = True, False
+
+    @precondition(lambda self: self.alive and self.attached)
+    @rule()
+    def lose_the_link(self) -> None:
+        self.world.sim.board.closed(self.link)
+        self.attached = self.present = False
+
+    @precondition(lambda self: self.alive and self.attached)
+    @rule(present=st.booleans())
+    def say_presence(self, present: bool) -> None:
+        self.world.ask(self.link, "Presence", Session=self.session.alias, Present=present)
+        self.present = present
+        if present:
+            self.idle_s = 0
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def contact_changes(self) -> None:
+        agent = self.world.agent()
+        if self.contact:
+            self.world.sim.center.end(agent.contacts[0])
+        else:
+            self.world.sim.center.give(agent, None, "Voice", "Talking")
+        self.contact = not self.contact
+
+    @precondition(lambda self: self.alive)
+    @rule(seconds=st.integers(1, 30))
+    def time_passes(self, seconds: int) -> None:
+        self.world.pass_time(seconds)
+        if not self.present and not self.contact:
+            self.idle_s += seconds
+        self.alive = self.idle_s < self.LIMIT_S
+
+    @precondition(lambda self: not self.alive)
+    @rule()
+    def log_on_again(self) -> None:
+        self.session = self.world.log_on("agent1")
+        self.attached = self.present = self.contact = False
+        self.idle_s, self.alive = 0.0, True
+
+    @invariant()
+    def as_the_page_says(self) -> None:
+        assert self.world.sim.sessions.is_live(self.session) == self.alive
+        assert self.world.agent().logged_on == self.alive
+        assert bool(self.world.sim.sessions.routing_table()) == self.alive
+        if self.alive:
+            assert self.world.agent().remote.present == self.present
+
+
+TestIdleRules = IdleRules.TestCase
