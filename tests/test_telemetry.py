@@ -79,13 +79,13 @@ def test_what_is_rendered_can_be_read_by_prometheus() -> None:
     bucket = "oscc_gateway_command_seconds_bucket"
     assert samples[bucket, ("kind", "routing_state.set"), ("le", "0.25")] == 1
     assert samples[bucket, ("kind", "routing_state.set"), ("le", "0.1")] == 0
-    assert not [name for name, *_ in samples if name.endswith("_created")]
+    assert not [name for name, *_ in samples if str(name).endswith("_created")]
 
 
 def test_metrics_are_named_as_promtool_wants() -> None:
     for family in text_string_to_metric_families(Telemetry().render().decode()):
         assert re.fullmatch(r"oscc_gateway_[a-z_]+", family.name)
-        assert str(family.documentation).endswith(".")
+        assert str(family.documentation)[-1] == "."
         assert not family.name.endswith(("_milliseconds", "_ms", "_total", "_count", "_sum", "_bucket"))
 
 
