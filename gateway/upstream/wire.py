@@ -27,7 +27,7 @@ from gateway.domain.upstream import (
 )
 from gateway.upstream.wire_directory import Scoped, changes, display_name, rights, scope
 from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES
-from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_errors import UNREADABLE, WireError
 from gateway.upstream.wire_names import (
     APPLICATIONS,
     END_REASONS,
@@ -39,9 +39,6 @@ from gateway.upstream.wire_names import (
     Millis,
 )
 from gateway.upstream.wire_pool import PartPool
-
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What msgspec raises on bytes that are not what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +69,8 @@ class AttachedSession(Element):
     session: Count
     id: str
     application: str
-    rights: tuple[str, ...]
-    scope: Scoped
+    rights: tuple[str, ...] = ()
+    scope: Scoped = msgspec.field(default_factory=Scoped)
     own_user_key: Key | None = None
 
 

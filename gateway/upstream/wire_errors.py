@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import msgspec
+
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
 from gateway.upstream.wire_names import FUNCTIONS, MOST, Element
 
@@ -99,6 +101,10 @@ _MEANINGS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What msgspec raises on bytes that are not what was expected."""
+
+
 class WireError(Exception):
     """A message cannot be read. Its text holds no value of the message."""
 
@@ -116,13 +122,20 @@ class Refusal(Element):
     since: int | None = None
 
 
-def refusal(name: str, details: Refusal) -> GatewayError:
-    """Return what the error *name* means to clients."""
+_decode_details: Final = msgspec.json.Decoder(Refusal).decode
+
+
+def refusal(name: str, body: str | bytes) -> GatewayError:
+    """Return what the error *name* means to clients, with such details of *body* as can be read."""
     code, message = _MEANINGS.get(name, ("", ""))
     if code not in _CODES:
         return GatewayError(
             ErrorCode.UPSTREAM_REJECTED, "The OSCC-E Server refused it.", upstream_code=_printable(name)
         )
+    try:
+        details = _decode_details(body)
+    except UNREADABLE:
+        details = Refusal()
     told: dict[str, Detail] = {
         "min": _number(details.min),
         "max": _number(details.max),

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Device, SessionId, SessionSecret
 from gateway.domain.upstream import About, LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.upstream.wire import UNREADABLE, person
-from gateway.upstream.wire_errors import Refusal, WireError, refusal
+from gateway.upstream.wire import person
+from gateway.upstream.wire_errors import UNREADABLE, WireError, refusal
 from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, server_name
 
 PROTOCOL: Final = 1
@@ -54,7 +54,7 @@ class _LoggedOn(_Body):
     session_id: _Secret
     id: str
     expires_at: _Key
-    idle_timeout: float
+    idle_timeout: float | None = None
     user: _User
     remote_number: str | None = None
 
@@ -85,7 +85,7 @@ class _KeptAlive(_Body):
     expires_at: _Key
 
 
-class _Refusal(msgspec.Struct, rename="pascal"):
+class _Named(msgspec.Struct, rename="pascal"):
     error: str
 
 
@@ -135,7 +135,7 @@ def logged_on(body: bytes, site: str) -> LoggedOn:
         secret=SessionSecret(told.session_id),
         session=SessionId(told.id),
         expires_at_ms=told.expires_at,
-        idle_timeout_s=round(told.idle_timeout),
+        idle_timeout_s=round(told.idle_timeout or 0),
         user=person(site, user.key, user.id, user.first_name, user.last_name),
         remote_number=told.remote_number,
     )
@@ -176,13 +176,12 @@ def refused(status: int, body: bytes) -> GatewayError:
     Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``.
     """
     try:
-        name = msgspec.json.decode(body, type=_Refusal).error
-        details = msgspec.json.decode(body, type=Refusal)
+        name = msgspec.json.decode(body, type=_Named).error
     except UNREADABLE:
         return unavailable()
     if status >= 500 and name not in {"FunctionUnavailable", "Busy"}:
         return unavailable()
-    return refusal(name, details)
+    return refusal(name, body)
 
 
 def stale_token(body: bytes) -> int | None:

@@ -23,10 +23,10 @@ from gateway.domain.upstream import (
     QueryDirectory,
     StopListening,
 )
-from gateway.upstream.wire import UNREADABLE, AttachedSession, attached
+from gateway.upstream.wire import AttachedSession, attached
 from gateway.upstream.wire_directory import DIRECTORY_KINDS, directory
 from gateway.upstream.wire_elements import EVENT_TYPES
-from gateway.upstream.wire_errors import NAMES, Refusal, WireError, refusal
+from gateway.upstream.wire_errors import NAMES, UNREADABLE, WireError, refusal
 from gateway.upstream.wire_names import TARGET_STATES, WHENS, Count, Element
 from gateway.upstream.wire_pool import PartPool
 
@@ -116,7 +116,7 @@ def _key(id_: str, code: ErrorCode, message: str) -> int:
 # ---- answers ----
 
 
-class _Outcome(Refusal):
+class _Outcome(Element):
     error: Count = 0
     error_name: str | None = None
 
@@ -145,8 +145,8 @@ def answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswe
     """
     try:
         outcome = _decode_outcome(body)
-        if outcome.error != 0:
-            raise refusal(outcome.error_name or NAMES.get(outcome.error, f"Error{outcome.error}"), outcome)
+        if outcome.error != 0 or outcome.error_name:
+            raise refusal(outcome.error_name or NAMES.get(outcome.error, f"Error{outcome.error}"), body)
         return _answer(request, body, pool)
     except UNREADABLE:
         raise WireError("an answer cannot be read") from None

@@ -167,6 +167,8 @@ def test_what_became_of_a_command(state: str, expected: str) -> None:
     [
         ({"Error": 63, "ErrorName": "Expired"}, ErrorCode.EXPIRED, {}),
         ({"Error": 61}, ErrorCode.BUSY, {}),
+        ({"ErrorName": "Busy"}, ErrorCode.BUSY, {}),
+        ({"Error": 61, "RetryAfter": "soon"}, ErrorCode.BUSY, {}),
         (
             {"Error": 60, "ErrorName": "FunctionUnavailable", "Function": "Voice"},
             ErrorCode.FUNCTION_UNAVAILABLE,
@@ -190,6 +192,7 @@ def test_refusals_have_the_codes_of_clients(
     [
         (KeepAlive(), {"Error": "none"}),
         (KeepAlive(), {"Error": 3, "ErrorName": 3}),
+        (KeepAlive(), {"Error": None}),
         (Listen(Kind.QUEUE, Source.REALTIME, None), {}),
         (AttachSession(SessionSecret("s")), SESSION | {"Scope": None}),
         (QueryDirectory(), {"Objects": {"User": [{"Key": None}]}}),
