@@ -198,11 +198,13 @@ class Realtime:
 
     async def _read(self, connection: Connection, dialogue: Dialogue) -> None:
         async for frame in connection.frames():
-            now = self._clock.now()
+            now, due_at = self._clock.now(), dialogue.due_at
             dialogue.heard(now)
-            if frame is not None:
-                for answer in dialogue.receive(frame, now):
-                    await connection.send(answer)
+            answers = () if frame is None else dialogue.receive(frame, now)
+            if dialogue.due_at < due_at:
+                self._nudged.set()
+            for answer in answers:
+                await connection.send(answer)
 
     async def _watch(self, connection: Connection, dialogue: Dialogue, reading: asyncio.Task[None]) -> None:
         """End the reading when the gateway is silent or the application wants something else."""

@@ -1,15 +1,19 @@
-"""A scripted gateway and a clock that stands still, for every test of the client."""
+"""A scripted gateway, a clock that stands still, and a running realtime for the tests of the client."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from gateway.client.http import Api, open_http
+from gateway.client.realtime import Means
+from gateway.protocol.codec import JSON, MSGPACK
+from tests.client.subject import Subject
 from tests.doubles.clock import ManualClock
-from tests.doubles.scripted_gateway import ScriptedGateway
+from tests.doubles.scripted_gateway import Phone, ScriptedGateway
 
 
 @pytest.fixture
@@ -32,3 +36,30 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def api(http: aiohttp.ClientSession, gateway: ScriptedGateway, clock: ManualClock) -> Api:
     return Api(http, gateway.address, clock)
+
+
+@pytest.fixture(params=[JSON, MSGPACK], ids=lambda codec: codec.name)
+def means(
+    request: pytest.FixtureRequest, http: aiohttp.ClientSession, gateway: ScriptedGateway, clock: ManualClock
+) -> Means:
+    return Means(http, gateway.address, request.param, clock, lambda: 0.5)
+
+
+@pytest.fixture
+async def subject(means: Means) -> AsyncIterator[Subject]:
+    subject = Subject(means)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(subject.listen())
+        await asyncio.sleep(0)
+        subject.realtime.start(tasks)
+        yield subject
+        await subject.realtime.leave()
+        subject.realtime.close()
+
+
+@pytest.fixture
+async def phone(subject: Subject, gateway: ScriptedGateway) -> Phone:
+    phone = await gateway.phone()
+    await phone.serve(put={"queue:1": {"name": "Sales"}})
+    await subject.realtime.arrived()
+    return phone

@@ -213,6 +213,7 @@ class ScriptedGateway:
         self.asked: list[Asked] = []
         self.protocols: tuple[str, ...] = frames.PROTOCOLS
         self._answers: defaultdict[tuple[str, str], deque[_Answer]] = defaultdict(deque)
+        self._last: dict[tuple[str, str], _Answer] = {}
         self._phones: asyncio.Queue[Phone] = asyncio.Queue()
         self._connected: list[Phone] = []
         app = web.Application()
@@ -244,7 +245,7 @@ class ScriptedGateway:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer the next request of this route so; the last answer of a route is repeated."""
+        """Answer the next request of this route so; the last answer of a route is repeated. 101 upgrades."""
         self._answers[method, path].append(_Answer(status, body, headers or {}))
 
     async def phone(self) -> Phone:
@@ -265,13 +266,13 @@ class ScriptedGateway:
         text = await request.read()
         body = json.loads(text) if text else None
         self.asked.append(Asked(request.method, request.path, request.headers, body))
-        answers = self._answers[request.method, request.path]
-        if answers:
-            answer = answers[0] if len(answers) == 1 else answers.popleft()
-            if answer.status != 101:
-                payload = answer.body if isinstance(answer.body, bytes) else _json(answer.body)
-                return web.Response(status=answer.status, body=payload, headers=answer.headers)
-            answers.clear()
+        route = request.method, request.path
+        if waiting := self._answers[route]:
+            self._last[route] = waiting.popleft()
+        answer = self._last.get(route)
+        if answer is not None and answer.status != 101:
+            payload = answer.body if isinstance(answer.body, bytes) else _json(answer.body)
+            return web.Response(status=answer.status, body=payload, headers=answer.headers)
         if request.path != "/v1/realtime":
             return web.Response(status=404)
         return await self._talk(request)

@@ -1,0 +1,41 @@
+"""What do tests of realtime look at?"""
+
+from __future__ import annotations
+
+from gateway.client.dialogue import Wishes
+from gateway.client.events import Connected, Event, Reconnecting
+from gateway.client.realtime import Access, Means, Realtime
+from gateway.domain.errors import GatewayError
+from gateway.protocol import frames
+
+
+class Subject:
+    """A running realtime, what it told, and how often it logged on again."""
+
+    def __init__(self, means: Means) -> None:
+        self.renewed: list[frames.Renewed] = []
+        self.token = "token-1"
+        self.refusals: list[GatewayError] = []
+        self.told: list[Event] = []
+        self.log_ons = 0
+        self.realtime = Realtime(
+            means, Access(lambda: self.token, self.renewed.append, self._log_on_again), Wishes()
+        )
+
+    async def listen(self) -> None:
+        async for event in self.realtime.events.read():
+            self.told.append(event)
+
+    @property
+    def connected(self) -> int:
+        return sum(isinstance(event, Connected) for event in self.told)
+
+    @property
+    def waits(self) -> list[float]:
+        return [event.in_s for event in self.told if isinstance(event, Reconnecting)]
+
+    async def _log_on_again(self) -> None:
+        self.log_ons += 1
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.token = f"again-{self.log_ons}"

@@ -1,0 +1,219 @@
+"""Is a session kept exactly as long as it may have to be logged off, and a password not at all?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.client.account import Account, Credentials
+from gateway.client.events import Event, LogOffPending
+from gateway.client.http import Api
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application
+from gateway.protocol.bodies import DeviceBody, NoticeReference
+from gateway.protocol.frames import Renewed, UserView
+from gateway.protocol.http_form import problem_members
+from tests.doubles.clock import ManualClock
+from tests.doubles.scripted_gateway import ScriptedGateway, created
+
+DEVICE = DeviceBody("d1", "Ada's phone", "ios", "1.2")
+ADA = Credentials("ada", "secret", "+49 89 1")
+SESSION = "/v1/session"
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+async def account(api: Api, clock: ManualClock, told: list[Event]) -> Account:
+    return Account(api, clock, lambda: 0.5, told.append)
+
+
+@pytest.fixture
+async def logged_on(account: Account, gateway: ScriptedGateway) -> Account:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    await account.log_on(ADA, site="main", application=Application.DASHBOARD, device=DEVICE)
+    return account
+
+
+def _problem(code: ErrorCode, *, retry_after_s: float | None = None) -> tuple[int, dict[str, object]]:
+    error = GatewayError(code, "Why.", retry_after_s=retry_after_s)
+    return error.status, problem_members(error)
+
+
+async def test_log_on_says_what_the_page_says(account: Account, gateway: ScriptedGateway) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created() | {"remote_number": "+49891"})
+    account.accepted = frozenset({NoticeReference("n1", 2)})
+    answer = await account.log_on(
+        ADA, site="main", application=Application.REMOTE_ASSISTANT, device=DEVICE, takeover=True
+    )
+    assert gateway.asked[0].body == {
+        "site": "main",
+        "application": "remote_assistant",
+        "user_name": "ada",
+        "password": "secret",
+        "remote_number": "+49 89 1",
+        "takeover": True,
+        "device": {"id": "d1", "name": "Ada's phone", "platform": "ios", "app_version": "1.2"},
+        "accepted_notices": [{"id": "n1", "version": 2}],
+    }
+    assert (answer.user, answer.remote_number) == (UserView("7", "Ada"), "+49891")
+    assert account.session is not None
+    assert (account.session.token, account.session.site) == ("token-1", "main")
+
+
+async def test_what_need_not_be_said_is_left_out(logged_on: Account, gateway: ScriptedGateway) -> None:
+    body = gateway.asked[0].body
+    assert body is not None
+    assert "accepted_notices" not in body
+    assert "takeover" not in body
+
+
+async def test_a_refused_log_on_keeps_nothing(account: Account, gateway: ScriptedGateway) -> None:
+    status, problem = _problem(ErrorCode.INVALID_CREDENTIALS)
+    gateway.answer("POST", "/v1/sessions", status, problem)
+    with pytest.raises(GatewayError) as refused:
+        await account.log_on(ADA, site="main", application=Application.DASHBOARD, device=DEVICE)
+    assert refused.value.code is ErrorCode.INVALID_CREDENTIALS
+    assert account.session is None
+    with pytest.raises(GatewayError) as nobody:
+        _ = account.token
+    assert nobody.value.code is ErrorCode.UNAUTHENTICATED
+
+
+async def test_nothing_shows_a_secret(logged_on: Account) -> None:
+    assert "secret" not in repr(ADA) + repr(vars(type(ADA)))
+    assert "token-1" not in repr(logged_on.session)
+    kept = repr([getattr(logged_on, name) for name in ("session", "accepted")])
+    assert "secret" not in kept
+
+
+async def test_log_on_again_is_as_before(logged_on: Account, gateway: ScriptedGateway) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created("token-2"))
+    await logged_on.log_on_again(Credentials("ada", "other"))
+    assert logged_on.token == "token-2"
+    first, second = (asked.body for asked in gateway.asked)
+    assert first is not None
+    assert second is not None
+    assert [second[name] for name in ("site", "application", "device")] == [
+        first[name] for name in ("site", "application", "device")
+    ]
+
+
+async def test_nobody_logs_on_again_who_was_not(account: Account) -> None:
+    with pytest.raises(GatewayError):
+        await account.log_on_again(ADA)
+
+
+async def test_a_renewed_token_takes_the_place_of_the_old(logged_on: Account) -> None:
+    logged_on.renew(Renewed("fresh", 99))
+    assert logged_on.session is not None
+    assert (logged_on.session.token, logged_on.session.expires_at_ms) == ("fresh", 99)
+
+
+async def test_log_off_confirmed_at_once(
+    logged_on: Account, gateway: ScriptedGateway, told: list[Event]
+) -> None:
+    gateway.answer("DELETE", SESSION, 204)
+    await logged_on.log_off()
+    assert gateway.asked[-1].headers["Authorization"] == "Bearer token-1"
+    assert (logged_on.session, told) == (None, [])
+    await logged_on.log_off()
+    assert gateway.count("DELETE", SESSION) == 1
+
+
+async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
+    logged_on: Account, gateway: ScriptedGateway, clock: ManualClock, told: list[Event]
+) -> None:
+    pending = {"state": "pending", "routed_until_ms": 77}
+    gateway.answer("DELETE", SESSION, 202, pending)
+    gateway.answer("DELETE", SESSION, *_problem(ErrorCode.BUSY, retry_after_s=9.0))
+    gateway.answer("DELETE", SESSION, 502, b"")
+    gateway.answer("DELETE", SESSION, *_problem(ErrorCode.INTERNAL))
+    gateway.answer("DELETE", SESSION, 202, {"state": "pending", "routed_until_ms": None})
+    gateway.answer("DELETE", SESSION, 204)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(logged_on.log_off())
+        # after each answer: half of 0.5, what Retry-After says, half of 2, of 4, of 8
+        for asked, wait_s in enumerate((0.25, 9.0, 1.0, 2.0, 4.0), 1):
+            await clock.advance(0)
+            assert gateway.count("DELETE", SESSION) == asked
+            assert logged_on.token == "token-1"
+            await clock.advance(wait_s - 0.01)
+            assert gateway.count("DELETE", SESSION) == asked
+            await clock.advance(0.01)
+    assert gateway.count("DELETE", SESSION) == 6
+    assert logged_on.session is None
+    assert told == [LogOffPending(until) for until in (77, None, None, None, None)]
+
+
+@pytest.mark.parametrize("code", [ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED])
+async def test_a_session_that_is_not_known_counts_as_logged_off(
+    logged_on: Account, gateway: ScriptedGateway, code: ErrorCode
+) -> None:
+    gateway.answer("DELETE", SESSION, *_problem(code))
+    await logged_on.log_off()
+    assert logged_on.session is None
+
+
+async def test_a_refused_log_off_keeps_the_token(logged_on: Account, gateway: ScriptedGateway) -> None:
+    gateway.answer("DELETE", SESSION, *_problem(ErrorCode.FORBIDDEN))
+    with pytest.raises(GatewayError):
+        await logged_on.log_off()
+    assert logged_on.token == "token-1"
+
+
+async def test_a_log_off_that_is_given_up_can_be_taken_up_again(
+    logged_on: Account, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    gateway.answer("DELETE", SESSION, 202, {"state": "pending", "routed_until_ms": 1})
+    async with asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(logged_on.log_off())
+        await clock.advance(1)
+        leaving.cancel()
+    assert logged_on.token == "token-1"
+    gateway.answer("DELETE", SESSION, 204)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(logged_on.log_off())
+        await clock.advance(1)
+    assert logged_on.session is None
+
+
+async def test_questions_anybody_may_ask(account: Account, gateway: ScriptedGateway) -> None:
+    about = {
+        "name": "gw",
+        "version": "1",
+        "sites": [{"id": "main", "display_name": "Main", "applications": ["dashboard"]}],
+        "trusted_transport": True,
+        "privacy": {"contact": None, "statement_url": None},
+    }
+    shown = {
+        "id": "n1", "version": 2, "category": "privacy", "title": "t", "summary": "s", "link": None,
+        "effective_at_ms": 1, "must_acknowledge": True,
+    }  # fmt: skip
+    gateway.answer("GET", "/v1/about", 200, about)
+    gateway.answer("GET", "/v1/notices", 200, {"notices": [shown]})
+    assert (await account.about()).sites[0].id == "main"
+    assert [notice.id for notice in await account.notices("de")] == ["n1"]
+    assert gateway.asked[-1].headers["Accept-Language"] == "de"
+    assert all("Authorization" not in asked.headers for asked in gateway.asked)
+
+
+async def test_questions_about_oneself(logged_on: Account, gateway: ScriptedGateway) -> None:
+    entry = {
+        "id": "s/1", "application": "dashboard", "device": {"id": "d", "name": "n"}, "since_ms": 1,
+        "attached": True, "current": False,
+    }  # fmt: skip
+    user = {"user_id": "7", "display_name": "Ada"}
+    gateway.answer("GET", SESSION, 200, {"session": created()["session"], "user": user})
+    gateway.answer("GET", "/v1/sessions", 200, {"sessions": [entry]})
+    gateway.answer("DELETE", "/v1/sessions/s/1", 204)
+    gateway.answer("GET", "/v1/me/export", 200, {"user": user, "at_ms": 5, "entries": []})
+    assert (await logged_on.who()).user == UserView("7", "Ada")
+    assert [session.id for session in await logged_on.sessions()] == ["s/1"]
+    await logged_on.end_session("s/1")
+    assert (await logged_on.export()).at_ms == 5
+    assert {asked.headers["Authorization"] for asked in gateway.asked[1:]} == {"Bearer token-1"}
