@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gateway.core.throttle import Buckets, Budget, Locked, LogOnGuard, TokenBucket, Try, Urgency
+from gateway.core.throttle import Buckets, Budget, LogOnGuard, TokenBucket, Urgency
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -79,11 +79,11 @@ def test_each_key_has_its_own_bucket() -> None:
 
 
 def test_a_bucket_that_is_full_again_goes_first() -> None:
-    buckets = Buckets[str](1.0, 10, keys_max=2)
-    buckets.take("long", 0.0, 10)
-    buckets.take("short", 0.0, 1)
+    buckets = Buckets[str](1.0, 2, keys_max=2)
+    for key in ("emptied", "emptied", "touched"):
+        buckets.take(key, 0.0)
     buckets.take("new", 1.0)
-    assert not buckets.take("long", 1.0, 2)
+    assert [buckets.take("emptied", 1.0) for _ in range(2)] == [True, False]
     assert len(buckets) == 2
 
 
@@ -96,79 +96,96 @@ def test_when_none_is_full_the_least_recently_used_goes() -> None:
     assert len(buckets) == 2
 
 
-def fail(guard: LogOnGuard[str], times: int, now: float, name: str = "ann") -> None:
+SITE, ANN, BOB = "main", "ann", "bob"
+
+
+def fail(guard: LogOnGuard, times: int, now: float, name: str = ANN) -> None:
     for _ in range(times):
-        admitted = guard.admit(name, now)
-        assert isinstance(admitted, Try)
-        guard.wrong(name, admitted, now)
+        assert guard.locked_s(SITE, name, now) == 0.0
+        guard.trying(SITE, name)
+        guard.failed(SITE, name, now)
 
 
 def test_after_so_many_wrong_passwords_the_name_is_locked_until_the_first_is_old() -> None:
-    guard = LogOnGuard[str]()
+    guard = LogOnGuard()
     fail(guard, 3, 0.0)
     fail(guard, 1, 100.0)
-    assert guard.admit("ann", 300.0) == Locked(600.0)
-    assert isinstance(guard.admit("bob", 300.0), Try)
-    assert isinstance(guard.admit("ann", 900.0), Try)
+    assert guard.locked_s(SITE, ANN, 300.0) == 600.0
+    assert guard.locked_s(SITE, BOB, 300.0) == 0.0
+    assert guard.locked_s("other", ANN, 300.0) == 0.0
+    assert guard.locked_s(SITE, ANN, 900.0) == 0.0
+
+
+def test_a_name_has_one_spelling() -> None:
+    guard = LogOnGuard(tries=1)
+    fail(guard, 1, 0.0)
+    assert guard.locked_s(SITE, " Ann ", 0.0) == 900.0
 
 
 def test_tries_without_an_answer_count_as_wrong() -> None:
-    guard = LogOnGuard[str]()
-    tries = [guard.admit("ann", 0.0) for _ in range(5)]
-    assert tries[:4] == [Try(1), Try(2), Try(3), Try(4)]
-    assert tries[4] == Locked(1.0)
+    guard = LogOnGuard()
+    for _ in range(4):
+        assert guard.locked_s(SITE, ANN, 0.0) == 0.0
+        guard.trying(SITE, ANN)
+    assert guard.locked_s(SITE, ANN, 0.0) == 1.0
 
 
 def test_a_right_password_forgets_the_wrong_ones_but_not_the_open_tries() -> None:
-    guard = LogOnGuard[str]()
+    guard = LogOnGuard()
     fail(guard, 2, 0.0)
-    first, second = guard.admit("ann", 0.0), guard.admit("ann", 0.0)
-    assert isinstance(first, Try)
-    assert isinstance(second, Try)
-    guard.right("ann", first)
-    guard.wrong("ann", second, 0.0)
+    guard.trying(SITE, ANN)
+    guard.trying(SITE, ANN)
+    guard.succeeded(SITE, ANN)
+    guard.failed(SITE, ANN, 0.0)
     fail(guard, 3, 0.0)
-    assert guard.admit("ann", 0.0) == Locked(900.0)
+    assert guard.locked_s(SITE, ANN, 0.0) == 900.0
 
 
-def test_a_try_without_a_verdict_does_not_count() -> None:
-    guard = LogOnGuard[str]()
+def test_a_failure_counts_also_when_nobody_said_that_it_was_tried() -> None:
+    guard = LogOnGuard(tries=2)
+    guard.failed(SITE, ANN, 0.0)
+    assert guard.locked_s(SITE, ANN, 0.0) == 0.0
+    guard.failed(SITE, ANN, 10.0)
+    assert guard.locked_s(SITE, ANN, 10.0) == 890.0
+    guard.failed(SITE, ANN, 20.0)
+    assert guard.locked_s(SITE, ANN, 20.0) == 890.0
+
+
+def test_a_try_without_a_verdict_does_not_count_and_is_not_kept() -> None:
+    guard = LogOnGuard()
     for _ in range(10):
-        admitted = guard.admit("ann", 0.0)
-        assert isinstance(admitted, Try)
-        guard.unanswered("ann", admitted)
+        assert guard.locked_s(SITE, ANN, 0.0) == 0.0
+        guard.trying(SITE, ANN)
+        guard.unanswered(SITE, ANN)
     assert len(guard) == 0
 
 
 def test_names_that_logged_on_are_not_kept() -> None:
-    guard = LogOnGuard[str]()
-    admitted = guard.admit("ann", 0.0)
-    assert isinstance(admitted, Try)
-    guard.right("ann", admitted)
-    guard.right("ann", admitted)
-    guard.unanswered("ann", admitted)
+    guard = LogOnGuard()
+    guard.trying(SITE, ANN)
+    guard.succeeded(SITE, ANN)
+    guard.succeeded(SITE, ANN)
     assert len(guard) == 0
 
 
 def test_so_many_names_are_kept_and_a_late_answer_still_counts() -> None:
-    guard = LogOnGuard[str](tries=1, names_max=1)
-    admitted = guard.admit("ann", 0.0)
-    assert isinstance(admitted, Try)
-    guard.admit("bob", 0.0)
+    guard = LogOnGuard(tries=1, names_max=1)
+    guard.trying(SITE, ANN)
+    guard.trying(SITE, BOB)
     assert len(guard) == 1
-    guard.wrong("ann", admitted, 0.0)
-    assert guard.admit("ann", 1.0) == Locked(899.0)
+    guard.failed(SITE, ANN, 0.0)
+    assert guard.locked_s(SITE, ANN, 1.0) == 899.0
 
 
 def test_a_budget_has_a_rate_and_flights() -> None:
-    budget = Budget(rate_per_s=2.0, in_flight=3)
-    assert [budget.take(Urgency.PERSON, 0.0) for _ in range(3)] == [True, True, False]
-    assert budget.wait_s(Urgency.PERSON, 0.0) == 0.5
-    assert budget.take(Urgency.PERSON, 0.5)
-    assert not budget.take(Urgency.PERSON, 100.0)
-    assert budget.wait_s(Urgency.PERSON, 100.0) == 1.0
+    budget = Budget(rate_per_s=2.0, burst=2.0, in_flight_max=3)
+    assert [budget.admit(0.0, Urgency.PERSON) for _ in range(3)] == [True, True, False]
+    assert budget.wait_s(0.0, Urgency.PERSON) == 0.5
+    assert budget.admit(0.5, Urgency.PERSON)
+    assert not budget.admit(100.0, Urgency.PERSON)
+    assert budget.wait_s(100.0, Urgency.PERSON) == 1.0
     budget.done()
-    assert budget.take(Urgency.PERSON, 100.0)
+    assert budget.admit(100.0, Urgency.PERSON)
     assert budget.in_flight == 3
 
 
@@ -177,31 +194,31 @@ def test_a_budget_has_a_rate_and_flights() -> None:
     [(Urgency.PERSON, 20), (Urgency.ROAMING, 15), (Urgency.REOPENING, 10), (Urgency.GIVING, 5)],
 )
 def test_the_less_urgent_leaves_something_to_the_more_urgent(urgency: Urgency, begun: int) -> None:
-    by_rate = Budget(rate_per_s=20.0, in_flight=1000)
-    assert sum(by_rate.take(urgency, 0.0) for _ in range(30)) == begun
-    by_flights = Budget(rate_per_s=1000.0, in_flight=20)
-    assert sum(by_flights.take(urgency, 0.0) for _ in range(30)) == begun
-    assert by_flights.take(Urgency.PERSON, 0.0) is (urgency is not Urgency.PERSON)
+    by_rate = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1000)
+    assert sum(by_rate.admit(0.0, urgency) for _ in range(30)) == begun
+    by_flights = Budget(rate_per_s=1000.0, burst=1000.0, in_flight_max=20)
+    assert sum(by_flights.admit(0.0, urgency) for _ in range(30)) == begun
+    assert by_flights.admit(0.0, Urgency.PERSON) is (urgency is not Urgency.PERSON)
 
 
 @pytest.mark.parametrize("urgency", list(Urgency))
 def test_the_smallest_share_still_serves_every_class(urgency: Urgency) -> None:
-    budget = Budget(rate_per_s=1.0, in_flight=1)
+    budget = Budget(rate_per_s=1.0, burst=1.0, in_flight_max=1)
     budget.share(4, 0.0)
-    assert budget.take(urgency, 0.0)
+    assert budget.admit(0.0, urgency)
     budget.done()
-    assert not budget.take(urgency, 3.0)
-    assert budget.wait_s(urgency, 3.0) == 1.0
-    assert budget.take(urgency, 4.0)
+    assert not budget.admit(3.0, urgency)
+    assert budget.wait_s(3.0, urgency) == 1.0
+    assert budget.admit(4.0, urgency)
 
 
 def test_a_budget_is_shared_by_the_nodes_that_live() -> None:
-    budget = Budget(rate_per_s=20.0, in_flight=32)
+    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=32)
     budget.share(4, 0.0)
-    assert sum(budget.take(Urgency.PERSON, 0.0) for _ in range(30)) == 5
-    assert sum(budget.take(Urgency.PERSON, 1.0) for _ in range(30)) == 3
+    assert sum(budget.admit(0.0, Urgency.PERSON) for _ in range(30)) == 5
+    assert sum(budget.admit(1.0, Urgency.PERSON) for _ in range(30)) == 3
     budget.share(1, 1.0)
-    assert sum(budget.take(Urgency.PERSON, 2.0) for _ in range(30)) == 20
+    assert sum(budget.admit(2.0, Urgency.PERSON) for _ in range(30)) == 20
 
 
 def test_done_without_a_beginning_changes_nothing() -> None:
