@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from gateway.client import GatewayClient
 from gateway.client.http import Api, open_http
 from gateway.client.realtime import Means
-from gateway.protocol.codec import JSON, MSGPACK
-from tests.client.subject import Subject
+from gateway.protocol.codec import JSON, MSGPACK, Codec
+from tests.client.subject import Subject, log_on
 from tests.doubles.clock import ManualClock
-from tests.doubles.scripted_gateway import Phone, ScriptedGateway
+from tests.doubles.scripted_gateway import Phone, ScriptedGateway, created
 
 
 @pytest.fixture
@@ -39,10 +40,14 @@ def api(http: aiohttp.ClientSession, gateway: ScriptedGateway, clock: ManualCloc
 
 
 @pytest.fixture(params=[JSON, MSGPACK], ids=lambda codec: codec.name)
-def means(
-    request: pytest.FixtureRequest, http: aiohttp.ClientSession, gateway: ScriptedGateway, clock: ManualClock
-) -> Means:
-    return Means(http, gateway.address, request.param, clock, lambda: 0.5)
+def codec(request: pytest.FixtureRequest) -> Codec:
+    codec: Codec = request.param
+    return codec
+
+
+@pytest.fixture
+def means(http: aiohttp.ClientSession, gateway: ScriptedGateway, codec: Codec, clock: ManualClock) -> Means:
+    return Means(http, gateway.address, codec, clock, lambda: 0.5)
 
 
 @pytest.fixture
@@ -59,7 +64,27 @@ async def subject(means: Means) -> AsyncIterator[Subject]:
 
 @pytest.fixture
 async def phone(subject: Subject, gateway: ScriptedGateway) -> Phone:
+    """The gateway's end of the running realtime's connection."""
     phone = await gateway.phone()
     await phone.serve(put={"queue:1": {"name": "Sales"}})
     await subject.realtime.arrived()
+    return phone
+
+
+@pytest.fixture
+async def client(gateway: ScriptedGateway, clock: ManualClock, codec: Codec) -> AsyncIterator[GatewayClient]:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    client = GatewayClient(f"{gateway.address}/", codec=codec, clock=clock, chance=lambda: 0.5)
+    async with client:
+        await log_on(client)
+        yield client
+
+
+@pytest.fixture
+async def peer(client: GatewayClient, gateway: ScriptedGateway) -> Phone:
+    """The gateway's end of the client's connection."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(client.connect())
+        phone = await gateway.phone()
+        await phone.serve(put={"queue:1": {"name": "Sales"}})
     return phone

@@ -1,7 +1,8 @@
-"""What do tests of realtime look at?"""
+"""What do tests of the client look at?"""
 
 from __future__ import annotations
 
+from gateway.client import Application, DeviceBody, GatewayClient
 from gateway.client.dialogue import Wishes
 from gateway.client.events import Connected, Event, Reconnecting
 from gateway.client.realtime import Access, Means, Realtime
@@ -39,3 +40,14 @@ class Subject:
         if self.refusals:
             raise self.refusals.pop(0)
         self.token = f"again-{self.log_ons}"
+
+
+async def log_on(client: GatewayClient) -> None:
+    """Log a supervisor on."""
+    await client.log_on(
+        site="main",
+        application=Application.DASHBOARD,
+        user_name="ada",
+        password="secret",
+        device=DeviceBody("d1", "Ada's desk", "linux", "1.0"),
+    )

@@ -26,12 +26,6 @@ class Line:
         self.phone = phone
 
 
-@pytest.fixture(params=[JSON, MSGPACK], ids=lambda codec: codec.name)
-def codec(request: pytest.FixtureRequest) -> Codec:
-    codec: Codec = request.param
-    return codec
-
-
 @pytest.fixture
 async def line(
     http: aiohttp.ClientSession, gateway: ScriptedGateway, codec: Codec, clock: ManualClock

@@ -1,0 +1,271 @@
+"""Can a program log on, see, act and leave, whatever happens on the way?"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import pytest
+
+from gateway.client import (
+    Connected,
+    Credentials,
+    Ended,
+    ErrorCode,
+    Event,
+    GatewayClient,
+    GatewayError,
+    HealthChanged,
+    LogOffPending,
+    NoticeShown,
+    Reconnecting,
+    Unreachable,
+)
+from gateway.protocol import frames
+from gateway.protocol.http_form import problem_members
+from tests.client.subject import log_on
+from tests.doubles.clock import ManualClock
+from tests.doubles.scripted_gateway import Phone, ScriptedGateway, created, notice, ping, welcome
+
+# ---- coming and going ----
+
+
+async def test_log_on_connect_see_leave(client: GatewayClient, peer: Phone) -> None:
+    assert dict(client.mirror["queue:1"]) == {"name": "Sales"}
+    assert client.session is not None
+    assert client.session.token == "token-1"
+    assert client.server_time_ms() == welcome().server_time_ms
+
+
+async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: ManualClock) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    async with GatewayClient(gateway.address, clock=clock) as client:
+        await log_on(client)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(client.connect())
+            phone = await gateway.phone()
+            await phone.serve()
+    await phone.receive(frames.ClientBye)
+    await phone.left()
+    assert client.ended is None
+
+
+async def test_nobody_connects_who_is_not_logged_on(gateway: ScriptedGateway, clock: ManualClock) -> None:
+    async with GatewayClient(gateway.address, clock=clock) as client:
+        with pytest.raises(GatewayError) as refused:
+            await client.connect()
+        assert refused.value.code is ErrorCode.UNAUTHENTICATED
+        assert client.server_time_ms() is None
+
+
+async def test_connect_tells_when_the_session_is_over(
+    client: GatewayClient, gateway: ScriptedGateway
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        connecting = tasks.create_task(_refused(client))
+        phone = await gateway.phone()
+        await phone.receive(frames.Hello)
+        await phone.bye(4005, "logged_off_by_supervisor", by="Bob")
+    assert connecting.result().details == {
+        "close_code": 4005,
+        "reason": "logged_off_by_supervisor",
+        "by": "Bob",
+    }
+    with pytest.raises(GatewayError):
+        await client.connect()
+
+
+async def _refused(client: GatewayClient) -> GatewayError:
+    with pytest.raises(GatewayError) as refused:
+        await client.connect()
+    return refused.value
+
+
+async def test_run_returns_how_it_ended(client: GatewayClient, gateway: ScriptedGateway) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(client.run())
+        phone = await gateway.phone()
+        await phone.serve()
+        await phone.bye(4004, "replaced")
+    assert running.result() == client.ended == Ended(4004, "replaced", None)
+
+
+async def test_an_error_of_the_caller_is_the_callers(gateway: ScriptedGateway, clock: ManualClock) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+
+    async def block() -> None:
+        async with GatewayClient(gateway.address, clock=clock) as client:
+            await log_on(client)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(client.connect())
+                await (await gateway.phone()).serve()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await block()
+
+
+async def test_a_broken_listener_ends_the_block(gateway: ScriptedGateway, clock: ManualClock) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def block() -> None:
+        async with GatewayClient(gateway.address, clock=clock) as client:
+            client.mirror.listen(broken)
+            await log_on(client)
+            async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+                tasks.create_task(client.connect())
+                await (await gateway.phone()).serve(put={"site": {}})
+                await client.run()
+                await asyncio.Event().wait()
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await block()
+    assert raised.group_contains(ZeroDivisionError)
+
+
+async def test_a_kept_session_is_taken_up(
+    client: GatewayClient, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    kept = client.session
+    assert kept is not None
+    async with GatewayClient(gateway.address, clock=clock) as other, asyncio.TaskGroup() as tasks:
+        other.adopt(kept)
+        tasks.create_task(other.connect())
+        assert (await (await gateway.phone()).serve()).token == "token-1"
+
+
+async def test_its_own_authorities_may_be_trusted(gateway: ScriptedGateway, clock: ManualClock) -> None:
+    context = ssl.create_default_context()
+    async with GatewayClient(gateway.address, ssl=context, clock=clock) as client:
+        with pytest.raises(Unreachable):
+            await client.about()
+
+
+# ---- what happens ----
+
+
+async def test_events_tell_what_happens(
+    client: GatewayClient, peer: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    events: list[Event] = []
+
+    async def listen() -> None:
+        async for event in client.events():
+            events.append(event)  # noqa: PERF401 - told one by one
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(listen())
+        await clock.settle()
+        await peer.send(ping(5, 5, as_of_ms=7, upstream="stale"), notice(), frames.Renewed("fresh", 9))
+        await clock.settle()
+        peer.drop()
+        await clock.advance(0.25)
+        again = await gateway.phone()
+        assert (await again.resume()).token == "fresh"
+        await again.bye(4008, "account_blocked")
+    assert [event for event in events if not isinstance(event, Reconnecting)] == [
+        HealthChanged("stale", "live", 7),
+        NoticeShown(notice()),
+        *[event for event in events if type(event).__name__ == "Renewed"],
+        Connected(resumed=True),
+        Ended(4008, "account_blocked", None),
+    ]
+    assert client.health == HealthChanged("stale", "live", 7)
+    assert client.session is not None
+    assert client.session.token == "fresh"
+
+
+async def test_background_and_foreground(
+    client: GatewayClient, peer: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    client.background()
+    await peer.receive(frames.ClientBye)
+    await peer.left()
+    client.foreground()
+    again = await gateway.phone()
+    await again.resume()
+    await clock.settle()
+    client.network_changed()
+    await again.receive(frames.Pong)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_an_ended_session_asks_for_credentials(
+    gateway: ScriptedGateway, clock: ManualClock, stored: bool
+) -> None:
+    async def credentials() -> Credentials | None:
+        return Credentials("ada", "secret") if stored else None
+
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    gateway.answer("POST", "/v1/sessions", 201, created("token-2", session="s2"))
+    client = GatewayClient(gateway.address, credentials=credentials, clock=clock, chance=lambda: 0.5)
+    async with client, asyncio.TaskGroup() as tasks:
+        await log_on(client)
+        client.acknowledge("n1", 2)
+        running = tasks.create_task(client.run())
+        phone = await gateway.phone()
+        await phone.serve()
+        await phone.bye(4300, "session_ended")
+        await clock.advance(0.25)
+        if not stored:
+            assert await running == Ended(4300, "unauthenticated", None)
+            return
+        assert (await (await gateway.phone()).serve(stream="2.b")).token == "token-2"
+        body = gateway.asked[-2].body
+        assert body is not None
+        assert body["accepted_notices"] == [{"id": "n1", "version": 2}]
+        await client.connect()
+        running.cancel()
+
+
+# ---- log-off ----
+
+
+async def test_log_off_is_repeated_until_it_is_confirmed(
+    client: GatewayClient, peer: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    gateway.answer("DELETE", "/v1/session", 202, {"state": "pending", "routed_until_ms": 77})
+    gateway.answer("DELETE", "/v1/session", 204)
+    events = client.events()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(client.log_off())
+        await peer.receive(frames.ClientBye)
+        await peer.left()
+        await clock.settle()
+        assert len(client.mirror) == 0
+        assert client.session is not None
+        await clock.advance(0.25)
+    with pytest.raises(GatewayError):
+        await client.who()
+    assert [event async for event in events] == [LogOffPending(77), Ended(4005, "logged_off", "self")]
+    assert gateway.count("DELETE", "/v1/session") == 2
+
+
+async def test_log_off_needs_no_connection(client: GatewayClient, gateway: ScriptedGateway) -> None:
+    over = GatewayError(ErrorCode.SESSION_ENDED, "Over.", verdict="stop")
+    gateway.answer("DELETE", "/v1/session", 401, problem_members(over))
+    await client.log_off()
+    assert (client.session, client.ended) == (None, Ended(4005, "logged_off", "self"))
+
+
+async def test_the_questions_are_asked_of_the_account(
+    client: GatewayClient, gateway: ScriptedGateway
+) -> None:
+    user = {"user_id": "7", "display_name": "Ada"}
+    privacy = {"contact": None, "statement_url": None}
+    about = {"name": "gw", "version": "1", "sites": [], "trusted_transport": True, "privacy": privacy}
+    gateway.answer("GET", "/v1/about", 200, about)
+    gateway.answer("GET", "/v1/notices", 200, {"notices": []})
+    gateway.answer("GET", "/v1/session", 200, {"session": created()["session"], "user": user})
+    gateway.answer("GET", "/v1/sessions", 200, {"sessions": []})
+    gateway.answer("DELETE", "/v1/sessions/s2", 204)
+    gateway.answer("GET", "/v1/me/export", 200, {"user": user, "at_ms": 5, "entries": []})
+    assert (await client.about()).name == "gw"
+    assert await client.notices("de") == ()
+    assert (await client.who()).user.display_name == "Ada"
+    assert await client.sessions() == ()
+    await client.end_session("s2")
+    assert (await client.export()).at_ms == 5
