@@ -1,0 +1,59 @@
+"""How does an application get an address, and how does it give it up?"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+BACKLOG: Final = 4_096
+"""Handshakes that the kernel holds while the loop is busy: after another node's end many come at once."""
+FAREWELL_S: Final = 2.0
+"""How long requests under way may take once the listener closes."""
+
+
+class CannotListen(Exception):  # noqa: N818 - names what happened
+    """An address is not to be had. The message is a sentence for operators."""
+
+
+class Listener:
+    """An application at an address. Made by :func:`listening`."""
+
+    def __init__(self, runner: web.AppRunner, site: web.TCPSite, *, tls: bool) -> None:
+        self._site = site
+        self._is_open = True
+        host, port = runner.addresses[0][:2]
+        self.port: Final = int(port)
+        self.url: Final = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def refuse(self) -> None:
+        """Take no new connections; those that there are stay."""
+        if self._is_open:
+            self._is_open = False
+            await self._site.stop()
+
+
+@asynccontextmanager
+async def listening(
+    name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Listener]:
+    """Serve *app* while the block lasts; without an access log, which would name people.
+
+    Raises:
+        CannotListen: The address is taken, or not of this machine, or the port is not for us.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FAREWELL_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = (error.strerror or "no such address").lower()
+            raise CannotListen(f"The {name} listener cannot have {host} port {port}: {reason}.") from None
+        yield Listener(runner, site, tls=tls is not None)
+    finally:
+        await runner.cleanup()

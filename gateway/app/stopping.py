@@ -1,0 +1,37 @@
+"""Has somebody asked the process to end, and how much of a hurry are they in?"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopping:
+    """Whether the end was asked for. The first request is polite, the second is in a hurry."""
+
+    def __init__(self) -> None:
+        self.asked: Final = asyncio.Event()
+        self.hurried: Final = asyncio.Event()
+
+    def ask(self) -> None:
+        """Ask for the end; asked again, it comes fast."""
+        if self.asked.is_set():
+            self.hurried.set()
+        self.asked.set()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Let SIGTERM and SIGINT ask, while the block lasts."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.ask)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)

@@ -1,0 +1,119 @@
+"""Does ``check-config`` find what is wrong, before anybody depends on it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.app.check import advices, files, sites
+from gateway.app.cli import main
+from gateway.app.config_shown import reference, schema
+from gateway.runtime.clock import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.certificates import EXPIRES_AT_S, make
+from tests.app.samples import SECRET, SMALLEST, loaded, write
+
+QUIET = SECRET.replace("insecure = true", 'trusted_proxies = ["127.0.0.1"]').replace(
+    'token = "…"', f'token = "{"x" * 16}"'
+)
+DAY_MS = 86_400_000
+
+
+async def test_sites_that_answer_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with Simulator(SimulatorSettings(agents=1, queues=1, users=1, start_paused=True)) as simulator:
+        settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", simulator.url)).settings
+        assert await sites(settings, SystemClock()) == []
+    assert capsys.readouterr().out == "# site main answers: OSCC-E V2R1, contact center V8R2\n"
+
+
+async def test_a_site_that_does_not_is_a_fault(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", "http://127.0.0.1:1")).settings
+    (fault,) = await sites(settings, SystemClock())
+    assert fault == "Site main at http://127.0.0.1:1: The OSCC-E Server does not answer."
+
+
+def test_files_are_tried(tmp_path: Path) -> None:
+    text = SMALLEST.replace("insecure = true", 'certificate = "none.crt"\nkey = "none.key"').replace(
+        'country = "DE"', 'country = "DE"\nca_file = "none.pem"'
+    )
+    settings = loaded(tmp_path, text + '[notices]\nfiles = ["none.toml"]\n').settings
+    found = list(files(settings))
+    assert [fault.partition(" ")[0] for fault in found] == [
+        "client.certificate",
+        "Notice",
+        "sites[0].ca_file",
+    ]
+    assert list(files(loaded(tmp_path).settings)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "advice"),
+    [
+        ("[secrets]", "", "[secrets] is not set"),
+        ('trusted_proxies = ["127.0.0.1"]', "insecure = true", "client.insecure is true"),
+        (f'token = "{"x" * 16}"', "", "admin.token is not set"),
+        (f'token = "{"x" * 16}"', 'token = "short"', "admin.token has fewer than 16 characters"),
+    ],
+)
+def test_what_is_worth_a_thought_is_advised(tmp_path: Path, old: str, new: str, advice: str) -> None:
+    text = QUIET
+    if old == "[secrets]":
+        text = text.partition("[secrets]")[0] + text[text.index("[[sites]]") :]
+    else:
+        text = text.replace(old, new)
+    (found,) = advices(loaded(tmp_path, text).settings, 0)
+    assert found.startswith(advice)
+
+
+def test_nothing_is_advised_where_all_is_well(tmp_path: Path) -> None:
+    assert list(advices(loaded(tmp_path, QUIET).settings, 0)) == []
+
+
+def test_the_end_of_a_certificate_is_foreseen(tmp_path: Path) -> None:
+    make(tmp_path)
+    text = QUIET.replace('trusted_proxies = ["127.0.0.1"]', 'certificate = "server.crt"\nkey = "server.key"')
+    settings = loaded(tmp_path, text).settings
+    end_ms = round(EXPIRES_AT_S * 1000)
+    assert list(advices(settings, end_ms - 31 * DAY_MS)) == []
+    assert list(advices(settings, end_ms - 29 * DAY_MS)) == ["client.certificate expires in 29 days."]
+    (tmp_path / "server.crt").unlink()
+    assert list(advices(settings, end_ms)) == []
+
+
+# ---- the command ----
+
+
+def test_a_right_configuration_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config", "--offline", "--config", str(write(tmp_path, QUIET))]) == 0
+    shown = capsys.readouterr()
+    assert 'sealing_keys = ["k1:********"]' in shown.out
+    assert shown.err == ""
+
+
+def test_a_fault_has_its_line_and_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, QUIET + '[notices]\nfiles = ["none.toml"]\n')
+    assert main(["check-config", "--config", str(path)]) == 1
+    assert capsys.readouterr().err.startswith(f"fault: Notice {tmp_path}/none.toml cannot be read")
+
+
+def test_a_silent_site_is_a_fault_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, QUIET.replace("https://oscce.example", "http://127.0.0.1:1"))
+    assert main(["check-config", "--config", str(path)]) == 1
+    assert capsys.readouterr().err == (
+        "fault: Site main at http://127.0.0.1:1: The OSCC-E Server does not answer.\n"
+    )
+
+
+def test_a_configuration_that_cannot_be_used_has_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-config", "--config", str(write(tmp_path, QUIET.replace("port", "prot")))]) == 2
+    assert "did you mean client.port?" in capsys.readouterr().err
+
+
+def test_schema_and_reference_need_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config", "--schema"]) == 0
+    assert capsys.readouterr().out == schema()
+    assert main(["check-config", "--reference"]) == 0
+    assert capsys.readouterr().out == reference()

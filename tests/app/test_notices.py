@@ -1,0 +1,104 @@
+"""Are the operator's notices read as they were meant, and is each fault told?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.app.config_faults import ConfigError
+from gateway.app.notices import FILE_BYTES, read_notices
+
+NOTICE = """\
+id = "privacy-2026"
+version = 3
+category = "privacy"
+effective_at = 2026-01-31T08:00:00+01:00
+must_acknowledge = true
+
+[texts.en]
+title = "Privacy"
+summary = "What we keep."
+link = "https://example.org/privacy"
+
+[texts.de]
+title = "Datenschutz"
+summary = "Was wir behalten."
+"""
+
+
+def write(folder: Path, text: str, name: str = "notice.toml") -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def fault_of(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_notices([path])
+    (fault,) = caught.value.faults
+    return fault
+
+
+def test_a_notice_is_read(tmp_path: Path) -> None:
+    (english,) = read_notices([write(tmp_path, NOTICE)]).views("en")
+    assert (english.id, english.version, english.category) == ("privacy-2026", 3, "privacy")
+    assert (english.title, english.link) == ("Privacy", "https://example.org/privacy")
+    assert english.effective_at_ms == 1_769_842_800_000
+    assert english.must_acknowledge
+    (german,) = read_notices([write(tmp_path, NOTICE)]).views("de")
+    assert (german.title, german.link) == ("Datenschutz", None)
+
+
+def test_the_first_language_is_the_default(tmp_path: Path) -> None:
+    (view,) = read_notices([write(tmp_path, NOTICE)]).views("fr")
+    assert view.title == "Privacy"
+
+
+def test_no_files_are_no_notices() -> None:
+    assert read_notices([]).views("en") == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "end"),
+    [
+        ("version = 3", "version = 0", "version is 0, but must be at least 1."),
+        ("version = 3", "", "version is missing."),
+        ("version = 3", "version = 3\nurgent = true", "urgent is unknown."),
+        (
+            'category = "privacy"',
+            'category = "fun"',
+            "category is fun, but must be 'privacy', 'security' or 'maintenance'.",
+        ),
+        (
+            "effective_at = 2026-01-31T08:00:00+01:00",
+            "effective_at = 2026-01-31T08:00:00",
+            "effective_at must be an instant with its offset, as in 2026-01-31T08:00:00Z.",
+        ),
+        ("https://example.org", "http://example.org", "texts.en.link must be an https:// address."),
+        ('id = "privacy-2026"', f'id = "{"x" * 33}"', "id must have at most 32 characters."),
+    ],
+)
+def test_each_fault_is_told(tmp_path: Path, old: str, new: str, end: str) -> None:
+    assert old in NOTICE
+    path = write(tmp_path, NOTICE.replace(old, new))
+    assert fault_of(path) == f"Notice {path}: {end}"
+
+
+def test_files_that_are_no_notices_are_told(tmp_path: Path) -> None:
+    assert fault_of(tmp_path / "none.toml").endswith("cannot be read: No such file or directory.")
+    assert "is no TOML file: " in fault_of(write(tmp_path, "[x"))
+    assert fault_of(write(tmp_path, "#" * (FILE_BYTES + 1))).endswith(f"is larger than {FILE_BYTES} bytes.")
+
+
+def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.toml", write(tmp_path, NOTICE), tmp_path / "b.toml"]
+    with pytest.raises(ConfigError) as caught:
+        read_notices(paths)
+    assert len(caught.value.faults) == 2
+
+
+def test_an_id_names_one_notice(tmp_path: Path) -> None:
+    path = write(tmp_path, NOTICE)
+    with pytest.raises(ConfigError, match="comes twice"):
+        read_notices([path, path])

@@ -1,0 +1,87 @@
+"""Are TLS files tried before anybody depends on them, and is each fault told?"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Client, Site
+from gateway.app.tls import client_context, expires_at_s, site_context
+from tests.app.certificates import EXPIRES_AT_S, make
+
+SITE = Site(id="main", url="https://oscce.example", display_name="Main", country="DE")
+
+
+def test_a_certificate_and_its_key_make_a_context(tmp_path: Path) -> None:
+    certificate, key = make(tmp_path)
+    context = client_context(Client(certificate=certificate, key=key))
+    assert context is not None
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode is ssl.CERT_NONE
+
+
+def test_clear_text_has_no_context() -> None:
+    assert client_context(Client(insecure=True)) is None
+
+
+@pytest.mark.parametrize("missing", ["certificate", "key"])
+def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
+    certificate, key = make(tmp_path)
+    {"certificate": certificate, "key": key}[missing].unlink()
+    with pytest.raises(ConfigError) as caught:
+        client_context(Client(certificate=certificate, key=key))
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"client.{missing} {tmp_path}/server.")
+    assert fault.endswith("cannot be read: No such file or directory.")
+
+
+def test_another_certificates_key_is_refused(tmp_path: Path) -> None:
+    certificate, _ = make(tmp_path)
+    _, key = make(tmp_path, "other")
+    with pytest.raises(ConfigError, match="the key must be the certificate's"):
+        client_context(Client(certificate=certificate, key=key))
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    certificate, key = make(tmp_path, password=b"secret")
+    with pytest.raises(ConfigError, match="the key without a password"):
+        client_context(Client(certificate=certificate, key=key))
+
+
+def test_what_is_no_pem_is_refused(tmp_path: Path) -> None:
+    certificate, key = make(tmp_path)
+    certificate.write_text("x")
+    with pytest.raises(ConfigError, match="both must be PEM"):
+        client_context(Client(certificate=certificate, key=key))
+    with pytest.raises(ConfigError, match="is no PEM certificate"):
+        expires_at_s(certificate)
+
+
+def test_the_end_of_a_certificate_is_read(tmp_path: Path) -> None:
+    assert expires_at_s(make(tmp_path)[0]) == EXPIRES_AT_S
+
+
+def test_sites_are_verified(tmp_path: Path) -> None:
+    certificate, _ = make(tmp_path)
+    for site in (SITE, SITE.model_copy(update={"ca_file": certificate})):
+        context = site_context(0, site)
+        assert context is not None
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+
+
+def test_clear_text_sites_have_no_context() -> None:
+    assert site_context(0, SITE.model_copy(update={"url": "http://127.0.0.1"})) is None
+
+
+def test_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    site = SITE.model_copy(update={"ca_file": path})
+    with pytest.raises(ConfigError, match=r"sites\[2\].ca_file .* cannot be read"):
+        site_context(2, site)
+    path.write_text("x")
+    with pytest.raises(ConfigError, match=r"sites\[2\].ca_file .* holds no PEM certificate"):
+        site_context(2, site)

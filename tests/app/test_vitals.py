@@ -1,0 +1,50 @@
+"""Is a stuck loop found, and the process measured?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.app.vitals import STUCK_S, TURN_S, Vitals
+from gateway.telemetry import Telemetry
+from tests.doubles.clock import ManualClock
+
+
+def _values(telemetry: Telemetry) -> dict[str, float]:
+    return {
+        sample.name.removeprefix("oscc_gateway_") + "".join(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(telemetry.render().decode())
+        for sample in family.samples
+    }
+
+
+async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
+    clock, telemetry = ManualClock(), Telemetry()
+    vitals = Vitals(clock, telemetry)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(vitals.run())
+        await clock.advance(TURN_S * 4)
+        assert vitals.live() is None
+        running.cancel()
+    values = _values(telemetry)
+    assert values["loop_lag_seconds_count"] == 4
+    assert values["loop_lag_seconds_sum"] < 0.001
+
+
+async def test_a_loop_that_does_not_turn_is_not() -> None:
+    clock = ManualClock()
+    vitals = Vitals(clock, Telemetry())
+    await clock.advance(STUCK_S - 1)
+    assert vitals.live() is None
+    await clock.advance(1)
+    assert vitals.live() == "the event loop is stuck"
+
+
+async def test_the_process_is_measured_when_asked_for() -> None:
+    telemetry = Telemetry()
+    Vitals(ManualClock(), telemetry).sample()
+    values = _values(telemetry)
+    assert values["tasks"] >= 1
+    assert values["rss_bytes"] > 10_000_000
+    assert 3 <= values["fdsopen"] <= values["fdslimit"]
