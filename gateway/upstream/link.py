@@ -65,7 +65,13 @@ class Terms:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
     request: LinkRequest
-    answer: asyncio.Future[LinkAnswer]
+    told: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
+    """What came of it. Errors are results here: nobody has to look when nobody waits any more."""
+
+    def tell(self, told: LinkAnswer | GatewayError | LinkClosed) -> None:
+        """Wake whoever waits, once."""
+        if not self.told.done():
+            self.told.set_result(told)
 
 
 class OsccLink:
@@ -132,13 +138,16 @@ class OsccLink:
         try:
             async with self._terms.clock.timeout(self._terms.request_s):
                 await self._socket.send_str(text)
-                return await pending.answer
+                told = await pending.told
         except TimeoutError:
             raise _unanswered(request) from None
         except (aiohttp.ClientError, OSError):
             raise LinkClosed("lost") from None
         finally:
             del self._pending[number]
+        if isinstance(told, GatewayError | LinkClosed):
+            raise told
+        return told
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
@@ -160,19 +169,19 @@ class OsccLink:
 
     def _settle(self, response: Response) -> None:
         pending = self._pending.get(response.request_id)
-        if pending is None or pending.answer.done():
+        if pending is None:
             return
         try:
-            value = answer(pending.request, response.body, self._terms.pool)
+            told = answer(pending.request, response.body, self._terms.pool)
         except GatewayError as error:
-            pending.answer.set_exception(error)
+            pending.tell(error)
             return
-        match pending.request, value:
+        match pending.request, told:
             case _, Attached():
-                self._remember(value)
+                self._remember(told)
             case DetachSession(alias), _:
                 self._own_agents.pop(alias, None)
-        pending.answer.set_result(value)
+        pending.tell(told)
 
     def _note(self, event: LinkEvent) -> None:
         if isinstance(event, Opened) is self._opened:
@@ -207,8 +216,7 @@ class OsccLink:
 
     async def _shut(self, code: int) -> None:
         for pending in self._pending.values():
-            if not pending.answer.done():
-                pending.answer.set_exception(LinkClosed("lost"))
+            pending.tell(LinkClosed("lost"))
         try:
             async with self._terms.clock.timeout(self._terms.close_s):
                 await self._socket.close(code=code)

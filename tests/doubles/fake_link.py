@@ -14,6 +14,7 @@ from gateway.runtime.ports import Clock
 REQUEST_S: Final = 5.0
 """As the real adapter's default."""
 
+Told = LinkAnswer | GatewayError | LinkClosed
 Serve = Callable[[LinkRequest], LinkAnswer]
 
 
@@ -44,7 +45,7 @@ class FakeLink:
         self._muted = False
         self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
         self._came = asyncio.Event()
-        self._pending: set[asyncio.Future[LinkAnswer]] = set()
+        self._pending: set[asyncio.Future[Told]] = set()
         self._closed: LinkClosed | None = None
 
     @property
@@ -72,18 +73,21 @@ class FakeLink:
         """Have the centre serve *request*; wait until its answer is met by :meth:`receive`."""
         if self._closed is not None:
             raise LinkClosed(self._closed.reason)
-        answer: asyncio.Future[LinkAnswer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._pending.add(answer)
         try:
             async with self._clock.timeout(REQUEST_S):
                 self._have_served(request, answer)
-                return await answer
+                told = await answer
         except TimeoutError:
             executing = isinstance(request, Execute)
             code = ErrorCode.UPSTREAM_TIMEOUT if executing else ErrorCode.UPSTREAM_UNAVAILABLE
             raise GatewayError(code, "the OSCC-E Server did not answer") from None
         finally:
             self._pending.discard(answer)
+        if isinstance(told, GatewayError | LinkClosed):
+            raise told
+        return told
 
     async def close(self) -> None:
         """Close it from the gateway's side."""
@@ -119,23 +123,26 @@ class FakeLink:
         self._muted = False
         self._came.set()
 
-    def _have_served(self, request: LinkRequest, answer: asyncio.Future[LinkAnswer]) -> None:
+    def _have_served(self, request: LinkRequest, answer: asyncio.Future[Told]) -> None:
+        told: Told
         try:
-            value = self._serve(request)
+            told = self._serve(request)
         except GatewayError as error:
-            refused = error
-            self._put(lambda: None if answer.done() else answer.set_exception(refused))
-        else:
-            self._put(lambda: None if answer.done() else answer.set_result(value))
+            told = error
+        self._put(lambda: _tell(answer, told))
         for event in self._later:
             self.push(event)
         self._later.clear()
 
     def _abandon(self) -> None:
         for answer in self._pending:
-            if not answer.done():
-                answer.set_exception(LinkClosed("lost"))
+            _tell(answer, LinkClosed("lost"))
 
     def _put(self, item: Callable[[], LinkEvent | None]) -> None:
         self._inbox.append(item)
         self._came.set()
+
+
+def _tell(answer: asyncio.Future[Told], told: Told) -> None:
+    if not answer.done():
+        answer.set_result(told)

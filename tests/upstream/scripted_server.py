@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
+from gateway.domain.commands import SetRoutingState
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionSecret, UserId
-from gateway.domain.upstream import LogOn
+from gateway.domain.upstream import Execute, LinkAnswer, LinkClosed, LinkRequest, LogOn
 from gateway.upstream.client import OsccServer
 from gateway.upstream.link import OsccLink
 from tests.doubles.clock import ManualClock
@@ -154,3 +156,39 @@ async def scene(*, tls: tuple[ssl.SSLContext, ssl.SSLContext | None] | None = No
             scripted.unmuted.set()
             for link in opened:
                 await link.close()
+
+
+def execute(alias: int = 2) -> Execute:
+    """Return a command of an attached session."""
+    return Execute(alias, SetRoutingState("work"), "k-1", 1_700_000_000_000)
+
+
+def link_of(at: Scene) -> web.WebSocketResponse:
+    """Return the server's end of the link."""
+    assert at.server.link is not None
+    return at.server.link
+
+
+async def code_seen(at: Scene) -> int | None:
+    """Return with which code the server saw the link closed."""
+    await at.clock.settle()
+    return link_of(at).close_code
+
+
+async def ended(link: OsccLink) -> str:
+    """Receive until the end; returns why."""
+    try:
+        while True:
+            await link.receive()
+    except LinkClosed as closed:
+        return closed.reason
+
+
+async def outcome(link: OsccLink, request: LinkRequest) -> LinkAnswer | ErrorCode | str:
+    """Return an answer, the code of a refusal, or why the link closed."""
+    try:
+        return await link.request(request)
+    except GatewayError as error:
+        return error.code
+    except LinkClosed as closed:
+        return closed.reason

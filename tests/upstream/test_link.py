@@ -8,22 +8,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import WSMsgType, web
 
-from gateway.domain.commands import SetRoutingState
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.errors import EndReason, ErrorCode
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import (
     Attached,
     AttachSession,
     CatalogueChanged,
     DetachSession,
-    Execute,
     Executed,
     KeepAlive,
-    LinkAnswer,
     LinkClosed,
-    LinkReplaced,
     LinkRequest,
     ObjectChanged,
     Opened,
@@ -32,50 +27,13 @@ from gateway.domain.upstream import (
 )
 from gateway.upstream.link import MOST_IN_FLIGHT, OsccLink
 from tests.upstream.samples import LINK_OPENED, SESSION, USER_REALTIME, event
-from tests.upstream.scripted_server import USER, Scene, scene
-
-MESSAGE_BYTES = 8 * 2**20
+from tests.upstream.scripted_server import USER, Scene, code_seen, ended, execute, outcome, scene
 
 
 @pytest.fixture
 async def at() -> AsyncIterator[Scene]:
     async with scene() as made:
         yield made
-
-
-def execute(alias: int = 2) -> Execute:
-    return Execute(alias, SetRoutingState("work"), "k-1", 1_700_000_000_000)
-
-
-def link_of(at: Scene) -> web.WebSocketResponse:
-    """Return the server's end of the link."""
-    assert at.server.link is not None
-    return at.server.link
-
-
-async def code_seen(at: Scene) -> int | None:
-    """Return with which code the server saw the link closed."""
-    await at.clock.settle()
-    return link_of(at).close_code
-
-
-async def ended(link: OsccLink) -> str:
-    """Receive until the end; returns why."""
-    try:
-        while True:
-            await link.receive()
-    except LinkClosed as closed:
-        return closed.reason
-
-
-async def outcome(link: OsccLink, request: LinkRequest) -> LinkAnswer | ErrorCode | str:
-    """Return an answer, the code of a refusal, or why the link closed."""
-    try:
-        return await link.request(request)
-    except GatewayError as error:
-        return error.code
-    except LinkClosed as closed:
-        return closed.reason
 
 
 # ---- opening ----
@@ -244,113 +202,3 @@ async def test_requests_under_way_are_bounded(at: Scene) -> None:
         assert await outcome(link, KeepAlive()) is ErrorCode.BUSY
         await link.close()
     assert {task.result() for task in asking} == {"lost"}
-
-
-# ---- what cannot be read ----
-
-
-@pytest.mark.parametrize(
-    ("message", "kind", "code"),
-    [
-        (b"{", WSMsgType.TEXT, 1002),
-        (event("UserRealtime", {"NoKey": 1}), WSMsgType.TEXT, 1002),
-        (b'{"Type":"Response","RequestID":1,"Error":"x"}', WSMsgType.TEXT, 1002),
-        (b'{"Type":"Notice"}', WSMsgType.BINARY, 1002),
-        (b'{"Type":"Notice","Text":"\xff"}', WSMsgType.TEXT, 1007),
-        (b" " * (MESSAGE_BYTES + 1), WSMsgType.TEXT, 1009),
-    ],
-)
-async def test_what_cannot_be_read_closes_the_link(
-    at: Scene, message: bytes, kind: WSMsgType, code: int
-) -> None:
-    link = await at.open()
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, KeepAlive()))
-        await at.server.hear()
-        await link_of(at).send_frame(message, kind)
-        assert await ended(link) == "lost"
-    assert asking.result() == "lost"
-    assert await code_seen(at) == code
-
-
-async def test_a_message_may_have_eight_mebibytes(at: Scene) -> None:
-    link = await at.open()
-    head = b'{"Type":"Notice","Text":"'
-    await at.server.say(head + b"x" * (MESSAGE_BYTES - len(head) - 2) + b'"}')
-    assert await link.receive() is None
-
-
-# ---- hearing ----
-
-
-async def test_every_message_and_ping_is_heard_and_silence_is_not(at: Scene) -> None:
-    link = await at.open()
-    opened_at = link.heard_at
-    await at.clock.advance(7)
-    await link_of(at).ping(b"are you there")
-    assert await link.receive() is None
-    assert link.heard_at == opened_at + 7
-    assert await at.server.hear() == {"Type": "PONG", "Payload": "are you there"}
-    async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(ended(link))
-        await at.clock.advance(600)
-        assert not waiting.done()
-        assert link.heard_at == opened_at + 7
-        await link.close()
-
-
-# ---- the end ----
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 1011, 4409])
-async def test_the_server_closes(at: Scene, code: int) -> None:
-    link = await at.open()
-    await link_of(at).close(code=code)
-    assert await ended(link) == "lost"
-    assert await outcome(link, KeepAlive()) == "lost"
-
-
-async def test_the_connection_breaks(at: Scene) -> None:
-    link = await at.open()
-    transport = link_of(at)._req.transport  # type: ignore[union-attr] # a plug is pulled
-    assert transport is not None
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, KeepAlive()))
-        await at.clock.settle()
-        transport.abort()
-        assert await ended(link) == "lost"
-    assert asking.result() == "lost"
-
-
-async def test_a_replaced_link_says_so_and_nothing_more(at: Scene) -> None:
-    link = await at.open()
-    await at.server.say({"Type": "LinkReplaced", "Token": 77})
-    await at.server.say(event("UserRealtime", USER_REALTIME))
-    assert await link.receive() == LinkReplaced(77)
-    assert await outcome(link, execute()) == "lost"
-    with pytest.raises(LinkClosed):
-        await link.receive()
-    assert at.server.told == type(at.server.told)()
-
-
-async def test_closing_ends_whoever_waits(at: Scene) -> None:
-    link = await at.open()
-    async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, KeepAlive()))
-        receiving = tasks.create_task(ended(link))
-        await at.clock.settle()
-        await link.close()
-    assert (asking.result(), receiving.result()) == ("lost", "lost")
-    assert await code_seen(at) == 1000
-    await link.close()
-
-
-async def test_a_server_that_does_not_answer_the_closing_holds_nobody_up(at: Scene) -> None:
-    link = await at.open()
-    link_of(at)._req.transport.pause_reading()  # type: ignore[union-attr] # deaf from now on
-    async with asyncio.TaskGroup() as tasks:
-        closing = tasks.create_task(link.close())
-        await at.clock.settle()
-        assert not closing.done()
-        await at.clock.advance(1)
-    assert closing.done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -116,3 +117,16 @@ def test_objects_of_no_kind_are_left_out() -> None:
     elements = raws({"ObjectType": "Balloon", "Key": 1}, QUEUE_CONFIGURATION)
     (part,) = pool.parts("Configuration", SHAPES["Configuration"], TIME_MS, elements, NOW)
     assert part.number == 3
+
+
+def test_dated_elements_about_nothing_known_are_left_out_too() -> None:
+    users = SHAPES["UserRealtime"]
+
+    def even_only(raw: bytes, time_ms: int, references: References) -> Part | None:
+        part = users.read(raw, time_ms, references)
+        return part if part is not None and part.number % 2 == 0 else None
+
+    shape = replace(users, read=even_only)
+    elements = raws(USER_REALTIME, USER_REALTIME | {"UserKey": 8})
+    (part,) = PartPool().parts("UserRealtime", shape, TIME_MS, elements, NOW)
+    assert part.number == 8
