@@ -1,0 +1,237 @@
+"""May this node speak for a user?
+
+The lease store grants tokens that only grow; a token is the epoch under which its holder writes
+and the number that OSCC-E sees on the link. Pure: *now* is monotonic seconds of this node.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import Final
+
+
+class LeaseState(enum.StrEnum):
+    """What this node holds, and whether a question is under way."""
+
+    FREE = "free"
+    ASKING = "asking"
+    HELD = "held"
+    RENEWING = "renewing"
+    LEAVING = "leaving"
+    """Not wanted any more, while the answer to a question is still to come."""
+
+
+TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
+    (LeaseState.FREE, "ask"): LeaseState.ASKING,
+    (LeaseState.FREE, "assume"): LeaseState.HELD,
+    (LeaseState.ASKING, "granted"): LeaseState.HELD,
+    (LeaseState.ASKING, "granted_too_low"): LeaseState.FREE,
+    (LeaseState.ASKING, "refused"): LeaseState.FREE,
+    (LeaseState.ASKING, "unanswered"): LeaseState.FREE,
+    (LeaseState.ASKING, "release"): LeaseState.LEAVING,
+    (LeaseState.HELD, "ask"): LeaseState.RENEWING,
+    (LeaseState.HELD, "release"): LeaseState.FREE,
+    (LeaseState.RENEWING, "renewed"): LeaseState.HELD,
+    (LeaseState.RENEWING, "refused"): LeaseState.FREE,
+    (LeaseState.RENEWING, "unanswered"): LeaseState.HELD,
+    (LeaseState.RENEWING, "release"): LeaseState.LEAVING,
+    (LeaseState.LEAVING, "granted"): LeaseState.FREE,
+    (LeaseState.LEAVING, "granted_too_low"): LeaseState.FREE,
+    (LeaseState.LEAVING, "renewed"): LeaseState.FREE,
+    (LeaseState.LEAVING, "refused"): LeaseState.FREE,
+    (LeaseState.LEAVING, "unanswered"): LeaseState.FREE,
+}
+
+_OURS: Final = frozenset({LeaseState.HELD, LeaseState.RENEWING})
+_AGAIN_S: Final = 1.0
+"""After how long a renewal without an answer is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquire:
+    """Ask for a lease with a token above *floor*; *expected*: take it from the holder of that token."""
+
+    floor: int
+    expected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Ask to extend the lease of *token*."""
+
+    token: int
+
+
+class Lease:
+    """One user's lease, as this node knows it.
+
+    Invariants: of all nodes at most one :meth:`holds` at a time, however late messages come and
+    however long a node pauses; :attr:`epoch` and :attr:`floor` only grow; one question is under
+    way at most; an illegal transition changes nothing.
+
+    The link decides who speaks (docs/architecture.md): without a lease that :meth:`holds`, the
+    holder of an open, fenced link goes on, also for as long as the store is away.
+
+    Args:
+        ttl_s: For how long the store keeps a grant.
+        margin_s: How much earlier than the store this node lets go: covers the drift of two
+            clocks over *ttl_s* and the time that an act takes after :meth:`holds` was asked.
+        renew_s: Time between renewals.
+    """
+
+    def __init__(self, *, ttl_s: float = 15.0, margin_s: float = 5.0, renew_s: float = 5.0) -> None:
+        self.state = LeaseState.FREE
+        self.epoch = 0
+        """The token of the last grant; stays after the lease is gone."""
+        self.floor = 0
+        """The highest token seen for the user, whoever's."""
+        self.lost = False
+        """Whether the last renewal was refused: another holds what this node held."""
+        self._good_for_s = ttl_s - margin_s
+        self._renew_s = renew_s
+        self._until = -math.inf
+        self._asked_at = -math.inf
+        self._due_at = -math.inf
+        self._unanswered_at = math.inf
+        self._doubted = False
+        self._asked_in_doubt = False
+
+    # ---- the store ----
+
+    def ask(self, now: float, *, expected: int | None = None) -> Acquire | Renew | None:
+        """Note that a question is sent, and return it: to renew what is held, or else to acquire.
+
+        Exactly one of :meth:`granted`, :meth:`renewed`, :meth:`refused` and :meth:`unanswered` must
+        follow. None: a question is under way already.
+
+        Args:
+            now: When it is sent.
+            expected: Take the lease from the holder of this token (an early or planned take-over).
+        """
+        ours = self.state is LeaseState.HELD
+        if not self._move("ask"):
+            return None
+        self._asked_at = now
+        self._asked_in_doubt = self._doubted
+        return Renew(self.epoch) if ours else Acquire(self.floor, expected)
+
+    def granted(self, token: int) -> bool:
+        """Take in a grant. Time counts from when we asked, as the store's clock started after that.
+
+        Returns:
+            Whether the lease is held. False: release *token* in the store; it is not above the
+            floor, which grew meanwhile, or the lease is not wanted any more.
+        """
+        legal = self._move("granted" if token > self.floor else "granted_too_low")
+        if legal and self.state is LeaseState.HELD:
+            self.epoch = self.floor = token
+            self.lost = self._doubted = False
+            # an earlier question that got no answer may be what was granted
+            self._extend(min(self._asked_at, self._unanswered_at))
+        return self.state in _OURS and token == self.epoch
+
+    def renewed(self) -> bool:
+        """Take in that the lease was extended. False: it is not wanted any more, release it."""
+        if self._move("renewed") and self.state is LeaseState.HELD:
+            self._unanswered_at = math.inf
+            self._doubted = self._doubted and not self._asked_in_doubt
+            self._extend(self._asked_at)
+        return self.state in _OURS
+
+    def refused(self, token: int | None = None) -> None:
+        """Take in that another holds the lease, under *token*."""
+        was = self.state
+        if self._move("refused"):
+            self.lost = was is LeaseState.RENEWING
+            self._until = -math.inf
+            self.seen(token or 0)
+
+    def unanswered(self, now: float) -> None:
+        """Take in that no answer came: whatever was asked may have happened."""
+        was = self.state
+        if self._move("unanswered"):
+            self._due_at = now + _AGAIN_S
+            if was is not LeaseState.RENEWING:
+                self._unanswered_at = min(self._unanswered_at, self._asked_at)
+
+    def assume(self, wall_us: int) -> int | None:
+        """Take the user without the store, which is away: OSCC-E decides by the token.
+
+        Commands are fenced by the link alone; :meth:`holds` stays False until a renewal.
+
+        Args:
+            wall_us: µs since 1970 UTC: above what other nodes were granted or took before.
+
+        Returns:
+            The epoch; None when something is held or asked already.
+        """
+        if not self._move("assume"):
+            return None
+        self.epoch = self.floor = max(self.floor + 1, wall_us)
+        self.lost = self._doubted = False
+        self._until = self._due_at = -math.inf
+        return self.epoch
+
+    def release(self) -> bool:
+        """Give it up. True: release it in the store now; else nothing is held, or an answer comes first."""
+        ours = self.state is LeaseState.HELD
+        if self._move("release"):
+            self._until = -math.inf
+        return ours
+
+    # ---- the link ----
+
+    def seen(self, token: int) -> None:
+        """Note a token, whoever's: what is acquired from now on is above it."""
+        self.floor = max(self.floor, token)
+
+    def outbid(self, token: int) -> bool:
+        """Note that OSCC-E refused the link as stale, for the sake of *token*: give up and ask again.
+
+        Returns:
+            As :meth:`release`.
+        """
+        self.seen(token)
+        return self.release() if self.state in _OURS else False
+
+    def kicked(self, token: int) -> None:
+        """Note that a link with *token* replaced this node's.
+
+        Nothing is dialled any more until a renewal that is *sent after* this was granted: only
+        then does this node know that it was not outbid.
+        """
+        self.seen(token)
+        self._doubted = self.state in _OURS
+        self._asked_in_doubt = False
+        self._due_at = -math.inf
+
+    # ---- what it tells ----
+
+    def holds(self, now: float) -> bool:
+        """Tell whether this node alone may act for the user at *now*. Ask right before acting."""
+        return now < self._until
+
+    @property
+    def may_dial(self) -> bool:
+        """Whether a link may be dialled under :attr:`epoch`; OSCC-E has the last word."""
+        return self.state in _OURS and not self._doubted
+
+    @property
+    def due_at(self) -> float | None:
+        """When to ask for a renewal; None while nothing is held or a question is under way."""
+        return self._due_at if self.state is LeaseState.HELD else None
+
+    # ---- inner ----
+
+    def _extend(self, since: float) -> None:
+        self._until = since + self._good_for_s
+        self._due_at = -math.inf if self._doubted else since + self._renew_s
+
+    def _move(self, event: str) -> bool:
+        target = TRANSITIONS.get((self.state, event))
+        if target is None:
+            return False
+        self.state = target
+        return True
