@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.client import Application, DeviceBody, GatewayClient
 from gateway.client.dialogue import Wishes
 from gateway.client.events import Connected, Event, Reconnecting
@@ -42,7 +44,7 @@ class Subject:
         self.token = f"again-{self.log_ons}"
 
 
-async def log_on(client: GatewayClient) -> None:
+async def log_on(client: GatewayClient, *, accepted_notices: Iterable[tuple[str, int]] = ()) -> None:
     """Log a supervisor on."""
     await client.log_on(
         site="main",
@@ -50,4 +52,5 @@ async def log_on(client: GatewayClient) -> None:
         user_name="ada",
         password="secret",
         device=DeviceBody("d1", "Ada's desk", "linux", "1.0"),
+        accepted_notices=accepted_notices,
     )

@@ -50,6 +50,15 @@ async def test_leaving_the_block_says_bye(gateway: ScriptedGateway, clock: Manua
     assert client.ended is None
 
 
+async def test_accepted_notices_go_with_the_log_on(gateway: ScriptedGateway, clock: ManualClock) -> None:
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    async with GatewayClient(gateway.address, clock=clock) as client:
+        await log_on(client, accepted_notices=[("n1", 2)])
+    body = gateway.asked[0].body
+    assert body is not None
+    assert body["accepted_notices"] == [{"id": "n1", "version": 2}]
+
+
 async def test_nobody_connects_who_is_not_logged_on(gateway: ScriptedGateway, clock: ManualClock) -> None:
     async with GatewayClient(gateway.address, clock=clock) as client:
         with pytest.raises(GatewayError) as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -75,8 +76,11 @@ async def test_a_frame_of_the_wrong_type_ends_the_connection(line: Line) -> None
     await line.connection.close()
 
 
-async def test_a_broken_network_is_an_end_without_a_code(line: Line) -> None:
-    line.phone.drop()
+@pytest.mark.parametrize("end", [Phone.drop, Phone.hang_up])
+async def test_without_a_close_frame_it_is_an_end_without_a_code(
+    line: Line, end: Callable[[Phone], None]
+) -> None:
+    end(line.phone)
     assert await _all(line.connection) == []
     assert line.connection.close_code is None
     await line.connection.send(PONG)

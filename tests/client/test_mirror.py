@@ -78,10 +78,19 @@ def test_a_ping_moves_the_cursor() -> None:
         Changes(5, 4, put={"queue:2": {"name": "b"}}),
         Changes(5, 6, patch={"queue:2": {"name": "b"}}),
         Changes(0, 6, reset=True),
+        Changes(0, 6, reset=True, stream="1.a", patch={"queue:1": {"name": "b"}}),
         _ping(6, 6),
         _ping(5, 4),
     ],
-    ids=["after too high", "upto too low", "patch of nothing", "reset without stream", "ping", "ping back"],
+    ids=[
+        "after too high",
+        "upto too low",
+        "patch of nothing",
+        "reset without stream",
+        "patch of what is forgotten",
+        "ping",
+        "ping back",
+    ],
 )
 def test_what_does_not_continue_is_a_gap_and_only_a_reset_closes_it(frame: Changes | Ping) -> None:
     mirror = _in_sync(queue_1={"name": "a"})

@@ -136,6 +136,8 @@ async def test_a_change_of_network_asks_a_connection_for_a_sign_of_life(
     await clock.advance(2.9)
     await phone.send(ping(5, 5))
     await phone.receive(frames.Pong)
+    await clock.advance(5)
+    assert phone.silent
     subject.realtime.network_changed()
     await phone.receive(frames.Pong)
     await clock.advance(3)

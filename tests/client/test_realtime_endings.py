@@ -111,6 +111,7 @@ async def test_a_log_on_that_fails_for_a_while_is_tried_again(
         Unreachable("Nobody answers."),
         GatewayError(ErrorCode.OVER_CAPACITY, "Full.", retry_after_s=50.0),
     ]
+    await clock.advance(34)
     await phone.bye(4300)
     for wait_s in (0.25, 0.5, 50.0):
         await clock.advance(wait_s)

@@ -159,6 +159,11 @@ class Phone:
         assert self._transport is not None
         self._transport.abort()
 
+    def hang_up(self) -> None:
+        """End the connection in order, but without a close frame, as a balancer does."""
+        assert self._transport is not None
+        self._transport.close()
+
     # ---- what the test hears ----
 
     async def receive(self, kind: type[F]) -> F:
