@@ -109,7 +109,7 @@ class LinkDoor:
             line.heard_s = self._clock.transport_s()
             if received.type is not WSMsgType.TEXT:
                 line.outlet.close(WSCloseCode.UNSUPPORTED_DATA)
-                return
+                continue
             try:
                 body = json.loads(received.data)
             except (ValueError, RecursionError):

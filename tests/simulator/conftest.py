@@ -1,0 +1,20 @@
+"""A simulator on real sockets under a manual clock, and a client for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from gateway.simulator import ManualClock, Simulator
+from tests.simulator.peer import QUIET
+from tests.simulator.wire import Wire
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    """A quiet centre whose desks are open."""
+    simulator = Simulator(replace(QUIET, seed=3), ManualClock())
+    async with simulator, Wire(simulator) as client:
+        yield client

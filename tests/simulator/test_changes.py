@@ -1,0 +1,27 @@
+"""Is what changed noted once?"""
+
+from __future__ import annotations
+
+from gateway.simulator.changes import Changes, Kind
+
+
+def test_a_key_changed_twice_stands_once() -> None:
+    changes = Changes()
+    changes.add(Kind.USER, (1, 2))
+    changes.add(Kind.USER, (2,))
+    assert (len(changes), list(changes)) == (2, [Kind.USER])
+
+
+def test_nothing_is_false_and_the_own_view_counts_as_user() -> None:
+    changes = Changes()
+    assert not changes
+    changes.own.add(1)
+    assert (len(changes), list(changes)) == (1, [Kind.USER])
+
+
+def test_merging_takes_over_everything() -> None:
+    one, other = Changes(), Changes()
+    other.add(Kind.QUEUE, (5,))
+    other.own.add(7)
+    one.merge(other)
+    assert (one.keys[Kind.QUEUE], one.own) == ({5}, {7})

@@ -1,0 +1,210 @@
+"""What follows from what happens to contacts and agents?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.simulator.changes import Changes, Kind
+from gateway.simulator.model import Agent, AutoPostProcessing, Contact, Queue, Remote
+from tests.simulator.peer import AGENT, World
+
+NUMBER = "+49301234567"
+
+
+def queue_of(world: World, agent: Agent) -> Queue:
+    return world.sim.center.directory.queues[world.sim.center.directory.queues_of[agent.key][0]]
+
+
+def available(world: World, key: int = AGENT) -> Agent:
+    agent: Agent = world.agent(key)
+    world.sim.center.log_on(agent)
+    world.sim.center.ask(agent, "Available", None, "Now", "Self")
+    return agent
+
+
+def test_a_contact_rings_at_once_at_whoever_is_available() -> None:
+    world = World()
+    agent = available(world)
+    contact = world.sim.center.arrive(queue_of(world, agent))
+    assert (contact.state, agent.contacts) == ("Ringing", [contact])
+
+
+def test_the_longest_idle_is_preferred_or_the_best_skilled() -> None:
+    world = World()
+    center = world.sim.center
+    first = available(world)
+    queue = queue_of(world, first)
+    others = [agent for agent in center.directory.agents_of[queue.key] if agent is not first]
+    world.pass_time(10)
+    second = available(world, others[0].key)
+    center.arrive(queue)
+    assert first.contacts
+    assert not second.contacts
+    center.drop(first.contacts[0])
+    queue.parameters["Distribution"] = "BestSkilled"
+    center.arrive(queue)
+    best = max((first, second), key=lambda agent: agent.skills[queue.skill_key].level)
+    assert best.contacts or first.skills[queue.skill_key] == second.skills[queue.skill_key]
+
+
+def test_a_waiting_contact_rings_when_somebody_becomes_available() -> None:
+    world = World()
+    agent = world.agent()
+    queue = queue_of(world, agent)
+    contact = world.sim.center.arrive(queue)
+    assert list(queue.waiting) == [contact]
+    available(world)
+    assert (list(queue.waiting), agent.contacts) == ([], [contact])
+
+
+def test_urgent_queues_are_served_first() -> None:
+    world = World()
+    agent = world.agent()
+    keys = world.sim.center.directory.queues_of[agent.key]
+    low, high = (world.sim.center.directory.queues[key] for key in keys[:2])
+    high.parameters["Priority"] = 9
+    world.sim.center.arrive(low)
+    urgent = world.sim.center.arrive(high)
+    available(world)
+    assert agent.contacts == [urgent]
+
+
+def test_counters_count() -> None:
+    world = World()
+    agent = available(world)
+    queue = queue_of(world, agent)
+    contact = world.sim.center.arrive(queue)
+    waiting = world.sim.center.arrive(queue)
+    world.pass_time(10)
+    world.sim.center.answer(contact)
+    world.pass_time(5)
+    world.sim.center.abandon(waiting)
+    world.sim.center.end(contact)
+    count = queue.counters
+    assert (count.received, count.answered, count.within_threshold, count.abandoned) == (2, 1, 1, 1)
+    assert (count.wait_total_ms, count.wait_max_ms) == (10_000, 15_000)
+    assert (agent.counters.handled, agent.counters.talk_ms) == (1, 5000)
+
+
+def test_a_contact_flows_over() -> None:
+    world = World()
+    source, target = list(world.sim.center.directory.queues.values())[:2]
+    contact = world.sim.center.arrive(source)
+    world.sim.center.overflow(contact, target)
+    assert (list(source.waiting), list(target.waiting), contact.queue_key) == ([], [contact], target.key)
+
+
+def test_post_processing_ends_by_itself_and_the_next_contact_comes() -> None:
+    world = World()
+    agent = available(world)
+    agent.auto = AutoPostProcessing(on=True, duration_s=20)
+    queue = queue_of(world, agent)
+    first = world.sim.center.arrive(queue)
+    second = world.sim.center.arrive(queue)
+    world.sim.center.answer(first)
+    world.sim.center.end(first)
+    assert agent.post is not None
+    world.pass_time(19.75)
+    assert agent.contacts == []
+    world.pass_time(0.25)
+    assert agent.post is None
+    assert agent.contacts == [second]
+
+
+def test_a_moved_end_makes_the_old_one_void() -> None:
+    world = World()
+    agent = available(world)
+    agent.auto = AutoPostProcessing(on=True, duration_s=5)
+    contact = world.sim.center.give(agent, None, "Voice", "Talking")
+    world.sim.center.end(contact)
+    assert agent.post is not None
+    world.sim.center.finish_post_processing(agent)
+    other = world.sim.center.give(agent, None, "Voice", "Talking")
+    world.pass_time(2)
+    world.sim.center.end(other)
+    world.pass_time(4)
+    assert agent.post is not None
+    world.pass_time(1)
+    assert agent.post is None
+
+
+def test_what_is_pending_applies_after_the_contact_and_a_log_off_is_told() -> None:
+    world = World()
+    told: list[tuple[int, str, str | None]] = []
+    world.sim.center.on_logged_off = lambda agent, by, name: told.append((agent.key, by, name))
+    agent = available(world)
+    contact = world.sim.center.give(agent, None, "Voice", "Talking")
+    world.sim.center.ask(agent, "LoggedOff", None, "AfterContact", "Supervisor", "Eva")
+    assert told == []
+    world.sim.center.end(contact)
+    assert told == [(AGENT, "Supervisor", "Eva")]
+
+
+def test_an_equal_pending_state_changes_nothing() -> None:
+    world = World()
+    agent = available(world)
+    world.sim.center.give(agent, None, "Voice", "Talking")
+    world.sim.center.ask(agent, "Unavailable", None, "Now", "Self")
+    world.sim.center.changes = Changes()
+    assert world.sim.center.ask(agent, "Unavailable", None, "Now", "Self") == "Pending"
+    assert not world.sim.center.changes
+
+
+def test_leaving_without_a_contact_is_at_once_and_desks_do_not_leave() -> None:
+    world = World()
+    agent = available(world)
+    world.sim.center.leave(agent, 1000)
+    assert agent.logged_on
+    world.sim.center.log_on(agent, Remote(NUMBER))
+    world.sim.center.leave(agent, 1000)
+    assert not agent.logged_on
+
+
+def test_a_ringing_contact_that_is_dropped_counts_for_nobody() -> None:
+    world = World()
+    agent = available(world)
+    queue = queue_of(world, agent)
+    contact = world.sim.center.arrive(queue)
+    world.sim.center.drop(contact)
+    assert (agent.counters.handled, agent.handling) == (0, False)
+    world.sim.center.ask(agent, "Unavailable", None, "Now", "Self")
+    waiting = world.sim.center.arrive(queue)
+    world.sim.center.drop(waiting)
+    assert not queue.waiting
+
+
+def test_the_chance_to_post_process_passes_after_a_minute() -> None:
+    world = World()
+    agent = available(world)
+    world.sim.center.end(world.sim.center.give(agent, None, "Voice", "Talking"))
+    world.pass_time(59.75)
+    assert agent.last_contact is not None
+    world.sim.center.changes = Changes()
+    world.pass_time(0.25)
+    assert agent.last_contact is None
+
+
+def test_a_direct_call_is_direct() -> None:
+    world = World()
+    agent = available(world)
+    contact = world.sim.center.call_directly(agent)
+    assert (contact.direct, contact.queue_key, contact.state) == (True, None, "Ringing")
+
+
+def test_every_agent_change_marks_him_his_queues_and_groups() -> None:
+    world = World()
+    agent = world.agent()
+    world.sim.center.changes = Changes()
+    world.sim.center.log_on(agent)
+    keys = world.sim.center.changes.keys
+    assert keys[Kind.USER] == {AGENT}
+    assert keys[Kind.QUEUE] == set(world.sim.center.directory.queues_of[AGENT])
+    assert keys[Kind.GROUP] == set(agent.group_keys)
+
+
+def test_a_contact_that_is_nowhere_is_a_mistake() -> None:
+    center = World().sim.center
+    with pytest.raises(LookupError):
+        center.answer(Contact("C", "Voice", None, 0, 0))
+    with pytest.raises(LookupError):
+        center.abandon(Contact("C", "Voice", None, 0, 0))

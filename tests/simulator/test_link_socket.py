@@ -1,0 +1,86 @@
+"""Does a WebSocket become a link, and when does it not?"""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from tests.simulator.wire import Wire
+
+NORMAL = {"OSCCE-Link-Token": "3", "OSCCE-Link-Holder": "me"}
+
+
+async def test_refusals_before_the_upgrade(wire: Wire) -> None:
+    secret = (await wire.log_on())["SessionID"]
+    known = {"OSCCE-Session": secret}
+    assert await wire.refused_link(NORMAL) == 401
+    assert await wire.refused_link(known) == 400
+    assert await wire.refused_link(known | NORMAL | {"OSCCE-Link-Token": "x"}) == 400
+    await (await wire.link(secret, 5)).greeting()
+    assert await wire.refused_link(known | NORMAL) == 409
+    wire.sim.faults.set_function("RealTime", "Down")
+    assert await wire.refused_link(known | NORMAL | {"OSCCE-Link-Token": "9"}) == 503
+
+
+async def test_what_is_no_handshake_replaces_nobody(wire: Wire) -> None:
+    secret = (await wire.log_on())["SessionID"]
+    line = await wire.link(secret, 5)
+    await line.greeting()
+    headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": "9", "OSCCE-Link-Holder": "me"}
+    assert await wire.refused_link(headers, "other.v1") == 400
+    async with wire.http.get(f"{wire.sim.url}/oscce/v1/link", headers=headers) as response:
+        assert response.status == 400
+    assert (await line.ask("KeepAlive"))[0]["Error"] == 0
+
+
+async def test_a_higher_token_replaces_with_4409(wire: Wire) -> None:
+    secret = (await wire.log_on())["SessionID"]
+    old = await wire.link(secret, 5)
+    await old.greeting()
+    new = await wire.link(secret, 6)
+    await new.greeting()
+    assert await old.read() == {"Type": "LinkReplaced", "Token": 6}
+    assert await old.closed() == 4409
+    assert (await new.ask("KeepAlive"))[0]["Error"] == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "1", "{}", '{"Type":"Request","RequestID":-1}', "[" * 100_000])
+async def test_what_cannot_be_read_closes_with_1002(wire: Wire, text: str) -> None:
+    line = await wire.link((await wire.log_on())["SessionID"])
+    await line.socket.send_str(text)
+    assert await line.closed() == 1002
+
+
+async def test_binary_messages_close_with_1003(wire: Wire) -> None:
+    line = await wire.link((await wire.log_on())["SessionID"])
+    await line.socket.send_bytes(b"{}")
+    assert await line.closed() == 1003
+
+
+async def test_a_silent_link_is_dropped_after_three_keep_alives(wire: Wire) -> None:
+    secret = (await wire.log_on())["SessionID"]
+    line = await wire.link(secret)
+    await line.greeting()
+    await wire.clock.advance(59)
+    await line.ask("KeepAlive")
+    await wire.clock.advance(60)
+    await line.ask("KeepAlive")
+    await wire.clock.advance(62)
+    assert await line.closed() == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
+
+
+async def test_requests_of_a_frozen_line_wait_and_may_be_too_late(wire: Wire) -> None:
+    line = await wire.link((await wire.log_on())["SessionID"])
+    await line.greeting()
+    wire.sim.faults.freeze(10, "supervisor1")
+    now_ms = wire.clock.now_ms()
+    for request_id, not_after in ((1, now_ms + 5000), (2, now_ms + 50_000)):
+        await line.socket.send_json(
+            {"Type": "Request", "RequestID": request_id, "Method": "KeepAlive", "NotAfter": not_after}
+        )
+    while len(next(iter(wire.sim.faults.lines.values())).inbox) < 2:
+        await line.socket.ping()
+        await wire.control("POST", "publish")
+    await wire.clock.advance(11)
+    answers = [await line.read(), await line.read()]
+    assert [each.get("ErrorName") for each in answers] == ["Expired", None]

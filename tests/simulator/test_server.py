@@ -1,0 +1,125 @@
+"""Does a whole server live on real sockets, from the first log-on to the end?"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from gateway.simulator import ManualClock, Simulator, SimulatorSettings
+from gateway.simulator.server import introduction, run
+from tests.simulator.peer import AGENT, QUIET
+from tests.simulator.wire import Wire
+
+
+async def test_an_agents_day(wire: Wire) -> None:
+    assert (await wire.call("GET", "about"))[1]["ExtensionsVersion"] == "V2R1"
+    session = await wire.log_on("agent1")
+    assert session["RemoteNumber"] == "+49300000001"
+    assert session["IdleTimeout"] == 900
+    line = await wire.link(session["SessionID"])
+    opened = await line.greeting()
+    assert opened["Session"]["ID"] == session["ID"]
+    (listening,) = await line.ask("ListenForEvents", EventType="UserRealtime", Keys="All")
+    complete = await line.read()
+    assert (complete["QueryID"], complete["Complete"]) == (listening["QueryID"], True)
+    assert complete["Elements"][0]["Remote"] == {
+        "LoggedOn": True,
+        "AppPresent": False,
+        "AppAbsentSince": wire.clock.now_ms(),
+        "RemoteNumber": "+49300000001",
+    }
+    event, answer = await line.ask("Presence", Session=1, Present=True)
+    assert (event["Elements"][0]["Remote"]["AppPresent"], answer["Error"]) == (True, 0)
+    event, answer = await line.ask(
+        "SetRoutingState", Session=1, UserKey=AGENT, RoutingState="Available", When="Now"
+    )
+    assert (event["Elements"][0]["RoutingState"], answer["State"]) == ("Available", "Applied")
+    await wire.control("POST", "act", {"Act": "GiveContact", "UserKey": AGENT, "QueueKey": 60_001})
+    await wire.clock.advance(1)
+    assert (await line.read())["Elements"][0]["HandlingStates"][0]["HandlingState"] == "Talking"
+    status, log_off = await wire.call("DELETE", "sessions/current", secret=session["SessionID"])
+    assert (status, log_off["Routing"]) == (200, "AfterContact")
+    assert (await line.read())["Reason"] == "LoggedOff"
+    await wire.control("POST", "act", {"Act": "EndContact", "UserKey": AGENT})
+    assert (await wire.control("GET", "routing"))[1] == {}
+    assert (await wire.call("DELETE", "sessions/current", secret=session["SessionID"]))[1] == {
+        "Routing": "Removed"
+    }
+    await wire.clock.advance(5)
+    assert await line.closed() == 1000
+
+
+async def test_the_realtime_interval_batches_and_on_change_does_not() -> None:
+    for on_change, expected in ((False, 0), (True, 1)):
+        clock = ManualClock()
+        settings = replace(QUIET, on_change=on_change, interval_s=1.0)
+        async with Simulator(settings, clock) as simulator, Wire(simulator) as wire:
+            await wire.log_on("agent1")
+            await clock.advance(1)
+            before = simulator.board.published_changes
+            simulator.center.ask(simulator.center.directory.agents[AGENT], "Available", None, "Now", "Self")
+            await clock.advance(0.25)
+            assert (simulator.board.published_changes > before) == expected
+            await clock.advance(1)
+            assert simulator.board.published_changes > before
+
+
+async def test_the_wished_number_of_changes_happens() -> None:
+    clock = ManualClock()
+    settings = SimulatorSettings(agents=50, queues=5, events_per_s=40, on_change=True)
+    async with Simulator(settings, clock) as simulator:
+        await clock.advance(60)
+        before = simulator.board.published_changes
+        await clock.advance(60)
+        assert 0.8 * 2400 < simulator.board.published_changes - before < 1.5 * 2400
+        simulator.pause()
+        before = simulator.board.published_changes
+        await clock.advance(200)
+        quiet = simulator.board.published_changes
+        await clock.advance(60)
+        assert simulator.board.published_changes == quiet
+
+
+async def test_tls_on_request() -> None:
+    async with Simulator(replace(QUIET, tls=True), ManualClock()) as simulator:
+        assert simulator.url.startswith("https://")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        async with aiohttp.ClientSession() as http:
+            response = await http.get(f"{simulator.url}/oscce/v1/about", ssl=context)
+            assert (await response.json())["Product"] == "OSCC-E"
+
+
+async def test_the_same_seed_makes_the_same_centre() -> None:
+    truths = []
+    for _ in range(2):
+        clock = ManualClock()
+        async with Simulator(SimulatorSettings(agents=30, queues=5), clock) as simulator:
+            await clock.advance(300)
+            truths.append([repr(agent) for agent in simulator.center.directory.agents.values()])
+    assert truths[0] == truths[1]
+
+
+async def test_run_tells_where_it_is_and_ends_when_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
+    told = ""
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(run(QUIET))
+        while "control door" not in told:
+            await asyncio.sleep(0)
+            told += capsys.readouterr().out
+        task.cancel()
+    assert task.cancelled()
+    assert told.startswith("OSCC-E Server (simulated) at http://127.0.0.1:")
+
+
+def test_the_introduction_names_doors_and_log_ons() -> None:
+    simulator = Simulator(QUIET, ManualClock())
+    simulator.url, simulator.control_url = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    text = introduction(simulator)
+    assert "http://127.0.0.1:1" in text
+    assert "supervisor1 … supervisor4, password demo" in text

@@ -1,0 +1,104 @@
+"""Is each HTTPS route answered as the page says?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.simulator import ManualClock, Simulator
+from tests.simulator.peer import QUIET
+from tests.simulator.wire import Wire
+
+
+async def test_log_on_answers_everything_that_the_page_names(wire: Wire) -> None:
+    answer = await wire.log_on("supervisor1")
+    assert set(answer) == {"SessionID", "ID", "ExpiresAt", "IdleTimeout", "User"}
+    assert len(answer["SessionID"]) >= 32
+    assert answer["ExpiresAt"] == wire.clock.now_ms() + 8 * 3600 * 1000
+    assert answer["IdleTimeout"] == 0
+    assert answer["User"]["ID"] == "supervisor1"
+
+
+@pytest.mark.parametrize(
+    ("user", "more", "status", "name"),
+    [
+        ("supervisor1", {"Password": "x"}, 401, "InvalidCredentials"),
+        ("supervisor1", {"Application": "RemoteAssistant", "RemoteNumber": "0301234567"}, 403, "RoleMissing"),
+        ("agent1", {"RemoteNumber": ""}, 422, "RemoteNumberMissing"),
+        ("agent1", {"RemoteNumber": "tel"}, 422, "RemoteNumberInvalid"),
+        ("agent1", {"RemoteNumber": "0900 123456"}, 422, "RemoteNumberNotAllowed"),
+        ("agent1", {"RemoteNumber": "030 0000002"}, 409, "NumberInUse"),
+        ("supervisor1", {"Application": "Radio"}, 400, "BadRequest"),
+        ("supervisor1", {"Device": None}, 400, "BadRequest"),
+    ],
+)
+async def test_log_on_errors(wire: Wire, user: str, more: dict[str, Any], status: int, name: str) -> None:
+    await wire.log_on("agent2")
+    assert await wire.try_log_on(user, **more) == (status, {"Error": name, **_detail(more, name)})
+
+
+def _detail(more: dict[str, Any], name: str) -> dict[str, Any]:
+    return {"Field": next(iter(more))} if name == "BadRequest" else {}
+
+
+async def test_a_blocked_a_locked_and_a_second_log_on(wire: Wire) -> None:
+    await wire.control("POST", "act", {"Act": "Block", "User": "supervisor2"})
+    assert (await wire.try_log_on("supervisor2"))[1]["Error"] == "AccountBlocked"
+    for _ in range(5):
+        await wire.try_log_on("supervisor1", Password="x")
+    assert await wire.try_log_on("supervisor1") == (423, {"Error": "AccountLocked", "RetryAfter": 60})
+    await wire.log_on("agent1", "d1")
+    assert await wire.try_log_on("agent1", "d2") == (
+        409,
+        {"Error": "AlreadyLoggedOn", "Where": "phone d1", "Since": wire.clock.now_ms()},
+    )
+
+
+async def test_over_the_budget_it_is_unavailable() -> None:
+    async with (
+        Simulator(replace(QUIET, log_on_budget_per_s=2), ManualClock()) as simulator,
+        Wire(simulator) as wire,
+    ):
+        statuses = [(await wire.try_log_on("supervisor1", f"d{n}"))[0] for n in range(3)]
+        assert statuses == [201, 201, 503]
+        await wire.clock.advance(0.5)
+        await wire.log_on("supervisor1")
+
+
+async def test_sessions_are_listed_and_ended(wire: Wire) -> None:
+    one = await wire.log_on("supervisor1", "d1")
+    two = await wire.log_on("supervisor1", "d2")
+    line = await wire.link(two["SessionID"])
+    await line.greeting()
+    listed = (await wire.call("GET", "sessions", secret=one["SessionID"]))[1]["Sessions"]
+    assert {each["ID"]: each["Attached"] for each in listed} == {one["ID"]: False, two["ID"]: True}
+    path = f"sessions/{two['ID']}"
+    assert await wire.call("DELETE", path, secret=one["SessionID"]) == (200, {"Routing": "None"})
+    assert await line.read() == {"Type": "SessionEnded", "Session": 1, "Reason": "LoggedOff", "By": "phone d1"}
+    assert await wire.call("DELETE", path, secret=one["SessionID"]) == (200, {"Routing": "None"})
+    assert (await wire.call("DELETE", "sessions/nothing", secret=one["SessionID"]))[0] == 404
+    assert await wire.call("DELETE", "sessions/current", secret=two["SessionID"]) == (200, {"Routing": "None"})
+    assert (await wire.call("POST", "sessions/current/keepalive", secret=two["SessionID"]))[0] == 401
+
+
+async def test_keep_alive_moves_the_end(wire: Wire) -> None:
+    session = await wire.log_on()
+    await wire.clock.advance(10)
+    status, answer = await wire.call("POST", "sessions/current/keepalive", secret=session["SessionID"])
+    assert (status, answer["ExpiresAt"]) == (200, session["ExpiresAt"] + 10_000)
+
+
+@pytest.mark.parametrize("path", ["sessions", "sessions/current"])
+async def test_without_a_session_nothing_is_told(wire: Wire, path: str) -> None:
+    method = "GET" if path == "sessions" else "DELETE"
+    assert await wire.call(method, path, secret="guessed") == (401, {"Error": "SessionUnknown"})
+
+
+async def test_a_body_that_is_no_object_is_a_bad_request(wire: Wire) -> None:
+    for data in (b"{", b"[]", b"[" * 30_000):
+        async with aiohttp.ClientSession() as http:
+            response = await http.post(f"{wire.sim.url}/oscce/v1/sessions", data=data)
+            assert (response.status, (await response.json())["Error"]) == (400, "BadRequest")
