@@ -163,7 +163,7 @@ class PhoneSocket:
         """
         while self._ending is None:
             now = self._clock.now()
-            self._run(self.session.tick(now))
+            self._carry_out(self.session.tick(now))
             due_at = self.session.due_at(now, self._health())
             is_due = due_at is not None and due_at <= now
             if self._is_full(now):
@@ -230,7 +230,11 @@ class PhoneSocket:
     # ---- effects ----
 
     def _run(self, effects: Effects) -> None:
-        """Carry out what the session asks for."""
+        """Carry out what the session asks for, after it was told something that may have made frames."""
+        self._carry_out(effects)
+        self.wake()
+
+    def _carry_out(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
                 case Attach():
@@ -241,7 +245,6 @@ class PhoneSocket:
                     self._ending = effect
                 case _:
                     assert_never(effect)
-        self.wake()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None  # noqa: S101 - sessions ask for nothing before they are told something

@@ -1,0 +1,154 @@
+"""What does a node look like to the edge, told by a test line by line?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gateway.core.effects import Health
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.domain.commands import Call, Outcome, Status
+from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
+from gateway.domain.model import (
+    Application,
+    Device,
+    Right,
+    Scope,
+    SessionId,
+    SessionSecret,
+    Ticket,
+    User,
+    UserId,
+)
+from gateway.domain.resources import Queue, Resource, Site
+from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.edge.ports import Connection
+from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.ports import Clock
+
+LIFE_MS = 3_600_000
+LIVE = Health("live", "live", 1_700_000_000_000)
+
+
+class Attachment(NamedTuple):
+    """What an attach gives."""
+
+    facts: SessionFacts
+    ledger: Ledger
+
+
+class FakeNode:
+    """A node with one mirror for everybody and one user, ``ann`` with the password ``secret``."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.ledger = Ledger(1)
+        self.scope = Scope(queues=frozenset({1, 2}))
+        self.rights: tuple[Right, ...] = (Right.ROUTING_STATE_WRITE,)
+        self.connections: list[Connection] = []
+        self.detached: list[Connection] = []
+        self.followed: list[tuple[str, ...]] = []
+        self.calls: list[Call] = []
+        self.credentials: list[LogOn] = []
+        self.logged_off: list[Ticket] = []
+        self.ended: list[SessionId] = []
+        self.denials: dict[str, SessionRefused] = {}
+        self.refusal: SessionRefused | None = None
+        self.fault: Exception | None = None
+        self.error: GatewayError | None = None
+        self.log_on_takes_s = 0.0
+        self.gate = asyncio.Event()
+        """Attaches and commands wait until it is set."""
+        self.gate.set()
+        self.outcome = Outcome(Status.APPLIED)
+        self.routing = LoggedOff("removed", None)
+        self.expires_at_ms: int | None = None
+        self.told = LIVE
+        self.ledger.record("site", Element(Site(extensions_version="V2R1")))
+        for number in (1, 2):
+            self.ledger.record(f"queue:{number}", Element(Queue(name=f"q{number}", contacts_waiting=0)))
+
+    def wait_for(self, waiting: int, queue: int = 1) -> None:
+        """Let a queue's figure change, and tell all sockets."""
+        self.ledger.record(
+            f"queue:{queue}", Element(Queue(name=f"q{queue}", contacts_waiting=waiting))
+        )
+        for connection in self.connections:
+            connection.wake()
+
+    def facts(self, ticket: Ticket) -> SessionFacts:
+        """Return what OSCC-E said of the session."""
+        expires_at_ms = self.expires_at_ms or ticket.expires_at_ms
+        return SessionFacts(ticket.handle, ticket.application, self.rights, self.scope, expires_at_ms)
+
+    # ---- Sockets ----
+
+    async def attach(
+        self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
+    ) -> Attachment:
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        if self.refusal is not None:
+            raise self.refusal
+        self.connections.append(connection)
+        return Attachment(self.facts(ticket), self.ledger)
+
+    def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
+        self.followed.append(topics)
+
+    async def invoke(self, connection: Connection, call: Call) -> Outcome:
+        self.calls.append(call)
+        await self.gate.wait()
+        return self.outcome
+
+    def detach(self, connection: Connection) -> None:
+        self.detached.append(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+
+    def health(self, user: UserId) -> Health:
+        return self.told
+
+    def denied(self, ticket: Ticket) -> SessionRefused | None:
+        return self.denials.get(ticket.session)
+
+    # ---- LogOns ----
+
+    async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
+        self.credentials.append(credentials)
+        if self.log_on_takes_s:
+            await self.clock.sleep(self.log_on_takes_s)
+        if self.error is not None:
+            raise self.error
+        if (credentials.user_name, credentials.password) != ("ann", "secret"):
+            raise GatewayError(ErrorCode.INVALID_CREDENTIALS, "no user ann2 in the directory", hint="x")
+        return LoggedOn(
+            secret=SessionSecret("SECRET-SESSION"),
+            session=SessionId("public-1"),
+            expires_at_ms=self.clock.wall_ms() + LIFE_MS,
+            idle_timeout_s=0,
+            user=User(UserId(site, 7), "ann", "Ann"),
+            remote_number=credentials.remote_number,
+        )
+
+    async def log_off(self, ticket: Ticket) -> LoggedOff:
+        self.logged_off.append(ticket)
+        return self.routing
+
+    async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
+        if self.error is not None:
+            raise self.error
+        other = SessionInfo(SessionId("public-2"), Application.REMOTE_ASSISTANT, Device("d2", "two"), 5, False)
+        mine = SessionInfo(ticket.session, ticket.application, ticket.device, 3, True)
+        return (mine, other)
+
+    async def end(self, ticket: Ticket, session: SessionId) -> None:
+        if session != "public-2":
+            raise GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
+        self.ended.append(session)
+
+    async def export(self, ticket: Ticket) -> Mapping[str, Resource]:
+        return {key: element.value for key, element in self.ledger.items()}
