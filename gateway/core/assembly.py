@@ -53,8 +53,11 @@ class Assembly:
     # ---- queries ----
 
     def listening(self, query: int, listen: Listen) -> None:
-        """Note that *query* runs; nothing of it is a resource before its first complete reading."""
-        self._queries[query] = _Query(listen)
+        """Note that *query* runs; nothing of it is a resource before its first complete reading.
+
+        Changes of the directory have no first reading.
+        """
+        self._queries[query] = _Query(listen, complete=listen.source is Source.DIRECTORY)
 
     def refused(self, query: int, listen: Listen) -> set[Address]:
         """Note that *listen* cannot be had: its resources are shown without that source."""

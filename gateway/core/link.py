@@ -77,12 +77,15 @@ class LinkMachine:
         """Note that it is being dialled. False: it must not be."""
         return self._move("dial")
 
-    def opened(self, now: float, keep_alive_s: float) -> None:
+    def opened(self, now: float) -> None:
         """Note that the link is open and its first questions are asked."""
         if self._move("opened"):
-            self._keep_alive_s = keep_alive_s
             self._heard_at = self._asked_at = now
             self._live_since = None
+
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+        self._keep_alive_s = keep_alive_s
 
     def refused(self) -> None:
         """Note that the dial was refused for a reason that another dial at once may not meet."""

@@ -6,6 +6,8 @@ that is to be sent waits in its outbox.
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.core.admission import check_command, check_deadline
 from gateway.core.answers import outcome_view, topics_of, welcome_frame
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
@@ -20,6 +22,9 @@ from gateway.domain.model import DEFAULT_TOPICS, Application, Ticket
 from gateway.protocol import frames
 from gateway.protocol.codec import Codec
 from gateway.protocol.envelopes import SessionFacts
+
+LOG_ON_WINDOW_S: Final = (1.0, 30.0)
+"""Within which a phone logs on again: a restart of OSCC-E ends the sessions of all at once."""
 
 
 class Live:
@@ -100,7 +105,9 @@ class Live:
         """Take in what OSCC-E says of this session now: rights, scope, life and end."""
         if facts.end is not None:
             remote = facts.application is Application.REMOTE_ASSISTANT
-            return (Close(close_for(facts.end, remote_assistant=remote), facts.end, facts.end_by),)
+            code = close_for(facts.end, remote_assistant=remote)
+            window_s = LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
+            return (Close(code, facts.end, facts.end_by, window_s),)
         if facts.scope != self.facts.scope:
             self.outbox.look(view_of(facts.handle, facts.scope, self._topics))
         self.facts = facts

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from gateway.core.roster import Linger
+from gateway.core.linger import Linger
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId
 

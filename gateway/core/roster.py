@@ -1,4 +1,4 @@
-"""Which sessions of a user does the owner speak for, and until when is each kept?"""
+"""Which sessions of a user does the owner speak for, and which of them has a phone?"""
 
 from __future__ import annotations
 
@@ -8,27 +8,14 @@ from typing import Final
 
 from gateway.core.interest import Following
 from gateway.domain.errors import EndReason
-from gateway.domain.model import Application, Right, Scope, Ticket
+from gateway.domain.model import Right, Scope, Ticket
 from gateway.domain.upstream import Attached
 from gateway.protocol.envelopes import SessionFacts
 
+SESSIONS_MAX: Final = 16
+"""Sessions kept attached for one user; beyond it those without a phone are let go, the first left first."""
 _RENEW_AT: Final = 1 / 3
 """A session is renewed when this part of its life is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Linger:
-    """How long a session is kept after its phone left.
-
-    Longer for a Remote Assistant: the phone that rings is usually the phone with the app.
-    """
-
-    dashboard_s: float = 90.0
-    remote_assistant_s: float = 15 * 60.0
-
-    def of(self, application: Application) -> float:
-        """Return the time for *application*, s."""
-        return self.remote_assistant_s if application is Application.REMOTE_ASSISTANT else self.dashboard_s
 
 
 @dataclass(slots=True)
@@ -46,6 +33,8 @@ class Member:
     present: bool = True
     left_at: float | None = None
     renew_after: float | None = None
+    end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
+    """How it ended, once it is in the roster no more."""
 
     @property
     def handle(self) -> str:
@@ -69,8 +58,7 @@ class Member:
 class Roster:
     """The sessions of one user at his owner, by handle."""
 
-    def __init__(self, linger: Linger) -> None:
-        self._linger = linger
+    def __init__(self) -> None:
         self._members: dict[str, Member] = {}
 
     def __len__(self) -> int:
@@ -130,14 +118,17 @@ class Roster:
         for member in self._members.values():
             member.on_link = False
 
-    def overdue(self, now: float) -> list[Member]:
-        """Return the sessions whose phone has been away for too long."""
-        return [
-            member
-            for member in self._members.values()
-            if member.left_at is not None
-            and now >= member.left_at + self._linger.of(member.ticket.application)
-        ]
+    def surplus(self) -> Member | None:
+        """Return the session that was left first, when more than :data:`SESSIONS_MAX` are kept."""
+        left = [member for member in self._members.values() if member.left_at is not None]
+        if len(self._members) <= SESSIONS_MAX or not left:
+            return None
+        return min(left, key=lambda member: member.left_at or 0.0)
+
+    def forget_acceptances(self) -> None:
+        """Note that an epoch ended: OSCC-E must accept each session again."""
+        for member in self._members.values():
+            member.attached, member.on_link = None, False
 
     def expiring(self, now: float, wall_ms: int) -> list[Member]:
         """Return the sessions with a phone of whose life a third or less is left."""

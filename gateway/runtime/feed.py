@@ -22,6 +22,10 @@ from gateway.protocol.envelopes import SessionFacts
 class Connection(Protocol):
     """One phone's connection, as whoever serves it sees it. No method blocks or raises."""
 
+    def __hash__(self) -> int:
+        """Connections are told apart by identity."""
+        ...
+
     @property
     def session(self) -> Session:
         """The connection's machine."""

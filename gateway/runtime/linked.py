@@ -54,6 +54,10 @@ class Keeper(Protocol):
         """Note that a message came."""
         ...
 
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+        ...
+
     def synced(self) -> None:
         """Note that every first question is answered."""
         ...
@@ -79,7 +83,6 @@ class Linked:
     def __init__(self, link: Link, opener: str, about: About, keeper: Keeper) -> None:
         self.link = link
         self.replaced_by: int | None = None
-        self.keep_alive_s = 20.0
         self._opener = opener
         self._about = about
         self._keeper = keeper
@@ -89,6 +92,7 @@ class Linked:
         self._queries: dict[Listen, int] = {}
         self._present: dict[int, bool] = {}
         self._refused_queries = count(-1, -1)
+        self._settled = False
         self._tasks: asyncio.TaskGroup | None = None
 
     # ---- reading ----
@@ -150,7 +154,7 @@ class Linked:
                 self._function(event)
 
     def _opened(self, event: Opened) -> None:
-        self.keep_alive_s = event.keep_alive_s
+        self._keeper.agreed(event.keep_alive_s)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
         self._roster.accepted(self._opener, event.attached)
         self.spawn(self._sync)
@@ -174,12 +178,14 @@ class Linked:
             self.spawn(self.adjust)
 
     def _settle(self) -> None:
-        if not self._mirror.live and self._wants_nothing_more() and self._mirror.assembly.settled:
-            self._mirror.settle()
+        """Note it when everything that is followed has been read once."""
+        if self._settled or self._adjusting.locked() or not self._mirror.assembly.settled:
+            return
+        if self._queries.keys() == wanted(self._roster.followings):
+            self._settled = True
+            if not self._mirror.live:
+                self._mirror.settle()
             self._keeper.synced()
-
-    def _wants_nothing_more(self) -> bool:
-        return not self._adjusting.locked() and self._queries.keys() == wanted(self._roster.followings)
 
     # ---- asking ----
 
@@ -228,6 +234,7 @@ class Linked:
 
     async def adjust(self) -> None:
         """Make what is listened to equal to what is followed, and presence equal to who is there."""
+        self._settled = False
         async with self._adjusting:
             await self._say_presence()
             target = wanted(self._roster.followings)

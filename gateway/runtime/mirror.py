@@ -56,6 +56,11 @@ class Mirror:
         self._offset_ms: int | None = None
         self._last_end: LastEnd | None = None
 
+    @property
+    def offset_ms(self) -> int:
+        """Gateway clock minus server clock."""
+        return self._offset_ms or 0
+
     # ---- the life of a link ----
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
@@ -121,7 +126,7 @@ class Mirror:
             if parts is None:
                 ledger.record(key, None)
             else:
-                element = self._composer.element(parts, ledger.get(key), self._offset_ms or 0, now)
+                element = self._composer.element(parts, ledger.get(key), self.offset_ms, now)
                 ledger.record(key, element)
             owns = owns or (address[0] is Kind.AGENT and address[1] in own)
         if owns:

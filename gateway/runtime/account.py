@@ -1,0 +1,178 @@
+"""How do people log on and off, and what becomes of a log-off that nobody confirmed?"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.core.throttle import Budget, LogOnGuard
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import SessionId, Ticket, UserId
+from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.runtime.ports import Authority, Clock
+
+RETRY_S: Final = 5.0
+_PENDING_MAX: Final = 10_000
+
+
+class Doors(Protocol):
+    """A site as this room needs it."""
+
+    @property
+    def authority(self) -> Authority:
+        """Its log-on door."""
+        ...
+
+
+class Users(Protocol):
+    """Whoever serves the sessions."""
+
+    def logged_on(self, user: UserId) -> None:
+        """Note that the user logged on."""
+        ...
+
+    def logged_off(self, ticket: Ticket) -> None:
+        """Note that the user ended a session."""
+        ...
+
+
+@dataclass(slots=True)
+class _Pending:
+    ticket: Ticket
+    retry_at: float
+
+
+class Account:
+    """The log-on door of all sites.
+
+    Invariants: a wrong password is counted whether or not the name exists, and locks one try
+    below OSCC-E's own lock-out; a site is never asked for more log-ons than its budget; a
+    log-off that was not confirmed is retried until the session's life is over.
+    """
+
+    def __init__(self, sites: Mapping[str, Doors], clock: Clock, users: Users) -> None:
+        self._sites = sites
+        self._clock = clock
+        self._users = users
+        self._guard = LogOnGuard()
+        self._budgets = {site: Budget() for site in sites}
+        self._pending: OrderedDict[str, _Pending] = OrderedDict()
+
+    @property
+    def log_offs_pending(self) -> int:
+        """How many log-offs wait for their confirmation."""
+        return len(self._pending)
+
+    async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
+        """Open a session at OSCC-E.
+
+        Raises:
+            GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or what OSCC-E says.
+        """
+        authority, now = self._authority(site), self._clock.now()
+        locked_s = self._guard.locked_s(site, credentials.user_name, now)
+        if locked_s > 0:
+            message = "Too many wrong passwords: the account is locked for a while."
+            raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=round(locked_s, 1))
+        budget = self._budgets[site]
+        if not budget.admit(now):
+            wait_s = max(1.0, round(budget.wait_s(now), 1))
+            raise GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
+        try:
+            logged_on = await self._ask(authority, site, credentials)
+        finally:
+            budget.done()
+        self._users.logged_on(logged_on.user.id)
+        return logged_on
+
+    async def _ask(self, authority: Authority, site: str, credentials: LogOn) -> LoggedOn:
+        name = credentials.user_name
+        self._guard.trying(site, name)
+        try:
+            logged_on = await authority.log_on(credentials)
+        except GatewayError as error:
+            if error.code is ErrorCode.INVALID_CREDENTIALS:
+                self._guard.failed(site, name, self._clock.now())
+            else:
+                self._guard.unanswered(site, name)
+            raise
+        except BaseException:
+            self._guard.unanswered(site, name)
+            raise
+        self._guard.succeeded(site, name)
+        return logged_on
+
+    async def log_off(self, ticket: Ticket) -> LoggedOff:
+        """End the session. ``after_contact`` means: not confirmed yet, and tried on.
+
+        Its phone is told, and its token refused, at once either way.
+        """
+        self._users.logged_off(ticket)
+        try:
+            answer = await self._authority(ticket.user.site).log_off(ticket.secret)
+        except GatewayError:
+            self._try_again(ticket)
+            return LoggedOff("after_contact", self._routed_until_ms(ticket))
+        if answer.routing == "after_contact":
+            self._try_again(ticket)
+        else:
+            self._pending.pop(ticket.handle, None)
+        return answer
+
+    async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
+        """List the user's sessions.
+
+        Raises:
+            GatewayError: ``upstream_unavailable`` or ``session_ended``.
+        """
+        return await self._authority(ticket.user.site).sessions(ticket.secret)
+
+    async def end(self, ticket: Ticket, session: SessionId) -> None:
+        """End another session of the user.
+
+        Raises:
+            GatewayError: ``not_found``, ``upstream_unavailable`` or ``session_ended``.
+        """
+        await self._authority(ticket.user.site).end(ticket.secret, session)
+
+    async def run(self) -> None:
+        """Retry what was not confirmed, until cancelled."""
+        while True:
+            await self._clock.sleep(RETRY_S)
+            now = self._clock.now()
+            for pending in [p for p in self._pending.values() if p.retry_at <= now]:
+                await self._retry(pending)
+
+    async def _retry(self, pending: _Pending) -> None:
+        ticket = pending.ticket
+        if self._clock.wall_ms() >= ticket.expires_at_ms:
+            self._pending.pop(ticket.handle, None)
+            return
+        try:
+            answer = await self._authority(ticket.user.site).log_off(ticket.secret)
+        except GatewayError:
+            answer = None
+        if answer is None or answer.routing == "after_contact":
+            pending.retry_at = self._clock.now() + RETRY_S
+        else:
+            self._pending.pop(ticket.handle, None)
+
+    def _try_again(self, ticket: Ticket) -> None:
+        """Remember to retry. Bounded: beyond the limit the oldest is left to the session's own end."""
+        self._pending[ticket.handle] = _Pending(ticket, self._clock.now() + RETRY_S)
+        while len(self._pending) > _PENDING_MAX:
+            self._pending.popitem(last=False)
+
+    def _routed_until_ms(self, ticket: Ticket) -> int:
+        """Return until when calls may arrive though OSCC-E is not reached."""
+        if ticket.idle_timeout_s == 0:
+            return ticket.expires_at_ms
+        return min(ticket.expires_at_ms, self._clock.wall_ms() + ticket.idle_timeout_s * 1000)
+
+    def _authority(self, site: str) -> Authority:
+        found = self._sites.get(site)
+        if found is None:
+            raise GatewayError(ErrorCode.SITE_UNKNOWN, "There is no such site.")
+        return found.authority

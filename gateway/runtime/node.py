@@ -1,0 +1,297 @@
+"""Who is on this node, and who serves each of them?
+
+One :class:`Household` for each user with a phone here, or whose linger has not ended: his mirror
+and his owner. The node takes phones in, lets them go, and brings their commands to the owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from gateway.core.compose import Composer
+from gateway.core.denylist import Denylist, End
+from gateway.core.effects import Health
+from gateway.core.ledger import Ledger
+from gateway.core.linger import Linger
+from gateway.core.registry import Refused, Registry, RegistryLimits, Seat
+from gateway.domain.commands import Call, Outcome, Status
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.model import DEFAULT_TOPICS, NodeId, SessionId, Ticket, UserId
+from gateway.domain.resources import Resource
+from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.account import Account
+from gateway.runtime.faults import place
+from gateway.runtime.feed import Connection, Feed
+from gateway.runtime.owner import Owner
+from gateway.runtime.ports import Authority, Clock, Leases, Upstream
+from gateway.runtime.world import World, refusal
+
+TICK_S: Final = 1.0
+_LOG: Final = logging.getLogger(__name__)
+_UNKNOWN: Final = Health("down", "live", None)
+
+
+class Site(NamedTuple):
+    """One organisation's OSCC-E Server."""
+
+    upstream: Upstream
+    authority: Authority
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node is, and how much it takes."""
+
+    node: NodeId
+    holder: str
+    """This process's life: another start of the same node is another holder."""
+    limits: RegistryLimits = field(default_factory=RegistryLimits)
+    linger: Linger = field(default_factory=Linger)
+
+
+class Attachment(NamedTuple):
+    """What a served phone is given."""
+
+    facts: SessionFacts
+    ledger: Ledger
+
+
+@dataclass(slots=True)
+class Household:
+    """One user on this node."""
+
+    feed: Feed
+    owner: Owner
+
+
+class Node:
+    """All users of one node.
+
+    Invariant: a user has one household here at most, and so one owner and one link.
+
+    Args:
+        settings: What it is.
+        sites: The OSCC-E Servers by the id of their site.
+        leases: Who owns whom.
+        clock: Its time.
+        jitter: Gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        sites: Mapping[str, Site],
+        leases: Leases,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.clock = clock
+        self.composer = Composer()
+        self.account = Account(sites, clock, self)
+        self._settings = settings
+        self._sites = sites
+        self._leases = leases
+        self._jitter = jitter
+        self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
+        self._denied = Denylist()
+        self._households: dict[UserId, Household] = {}
+        self._tickets: dict[Connection, Ticket] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many phones are connected."""
+        return len(self._registry)
+
+    @property
+    def households(self) -> Mapping[UserId, Household]:
+        """The users of this node."""
+        return self._households
+
+    # ---- phones ----
+
+    async def attach(
+        self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
+    ) -> Attachment:
+        """Return when OSCC-E has accepted the session in this epoch; bounded in time.
+
+        Raises:
+            SessionRefused: How the connection is to be closed.
+        """
+        ended = self.denied(ticket)
+        if ended is not None:
+            raise ended
+        for other in self._registry.connections(ticket.user):
+            self._registry.touch(other, other.session.heard_at)
+        seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
+        added = self._registry.add(connection, seat, self.clock.now())
+        if isinstance(added, Refused):
+            raise SessionRefused(added.code, added.code.name.lower())
+        for other in added.replaced:
+            other.close(CloseCode.REPLACED, "replaced")
+        household = self._household(ticket.user)
+        household.feed.connections[ticket.handle] = connection
+        self._tickets[connection] = ticket
+        wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
+        return Attachment(await household.owner.attach(ticket, wanted), household.feed.ledger)
+
+    def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
+        """Have other topics listened to."""
+        found = self._of(connection)
+        if found is not None:
+            household, ticket = found
+            household.owner.follow(ticket.handle, topics)
+
+    async def invoke(self, connection: Connection, call: Call) -> Outcome:
+        """Have a command executed at the user's owner. Never raises."""
+        found = self._of(connection)
+        if found is None:
+            error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
+            return Outcome(Status.REJECTED, error)
+        return await found[0].owner.execute(call)
+
+    def detach(self, connection: Connection) -> None:
+        """Note that a connection is gone, attached or not; a successor of its session is not touched."""
+        self._registry.remove(connection, self.clock.now())
+        ticket = self._tickets.pop(connection, None)
+        household = None if ticket is None else self._households.get(ticket.user)
+        if ticket is None or household is None:
+            return
+        if household.feed.connections.get(ticket.handle) is connection:
+            del household.feed.connections[ticket.handle]
+            household.owner.leave(ticket.handle)
+
+    def health(self, user: UserId) -> Health:
+        """Return how old the user's data may be."""
+        household = self._households.get(user)
+        return _UNKNOWN if household is None else household.feed.health
+
+    # ---- sessions ----
+
+    async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
+        """Open a session at OSCC-E: see :meth:`gateway.runtime.account.Account.log_on`."""
+        return await self.account.log_on(site, credentials)
+
+    async def log_off(self, ticket: Ticket) -> LoggedOff:
+        """End the session: see :meth:`gateway.runtime.account.Account.log_off`."""
+        return await self.account.log_off(ticket)
+
+    async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
+        """List the user's sessions: see :meth:`gateway.runtime.account.Account.sessions`."""
+        return await self.account.sessions(ticket)
+
+    async def end(self, ticket: Ticket, session: SessionId) -> None:
+        """End another session: see :meth:`gateway.runtime.account.Account.end`."""
+        await self.account.end(ticket, session)
+
+    def denied(self, ticket: Ticket) -> SessionRefused | None:
+        """Return how the session ended, when that is known here."""
+        end = self._denied.get(ticket.handle, self.clock.wall_ms())
+        return None if end is None else refusal(ticket, end.reason, end.by)
+
+    def logged_on(self, user: UserId) -> None:
+        """Note that the user logged on: what was said of his ended sessions is over."""
+        self._denied.clear(user)
+
+    def logged_off(self, ticket: Ticket) -> None:
+        """Note that the user ended a session: its token is refused from now on, its phone told."""
+        self.session_ended(ticket, EndReason.LOGGED_OFF, "self")
+        household = self._households.get(ticket.user)
+        if household is None:
+            return
+        connection = household.feed.connections.get(ticket.handle)
+        if connection is not None:
+            connection.close(CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF, by="self")
+        household.owner.let_go(ticket.handle)
+
+    def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Refuse the tokens of a session that ended."""
+        self._denied.add(ticket.user, ticket.handle, End(reason, by), until_ms=ticket.expires_at_ms)
+        self._registry.ended(ticket.user, ticket.handle)
+
+    async def export(self, ticket: Ticket) -> dict[str, Resource]:
+        """Return what the session sees of the mirror; empty when it is not attached here."""
+        household = self._households.get(ticket.user)
+        connection = None if household is None else household.feed.connections.get(ticket.handle)
+        live = None if connection is None else connection.session.live
+        if household is None or live is None:
+            return {}
+        held = [(key, element.value) for key, element in household.feed.ledger.items()]
+        view = live.outbox.view
+        return {
+            view.wire_key(key): value
+            for key, value in held
+            if key in view.keys and not isinstance(value, SessionFacts)
+        }
+
+    # ---- life ----
+
+    async def run(self) -> None:
+        """Serve until cancelled; then every owner has released its lease and closed its link."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self.account.run())
+                while True:
+                    await self.clock.sleep(TICK_S)
+                    self._tick()
+        finally:
+            self._tasks = None
+
+    def drain(self, window_s: tuple[float, float]) -> None:
+        """Send every phone away; it comes back within *window_s*."""
+        for connection in list(self._tickets):
+            connection.close(CloseCode.DRAINING, "draining", window_s=window_s)
+
+    def _tick(self) -> None:
+        now = self.clock.now()
+        for household in list(self._households.values()):
+            household.owner.tick(now)
+        for user in self._registry.due(now):
+            gone = self._households.get(user)
+            if gone is not None:
+                gone.owner.stop()
+
+    def _household(self, user: UserId) -> Household:
+        household = self._households.get(user)
+        if household is not None and not household.owner.is_over():
+            return household
+        if self._tasks is None:
+            raise SessionRefused(CloseCode.DRAINING, "draining")
+        feed = Feed(user)
+        site = self._sites[user.site]
+        world = World(
+            self._settings.node,
+            self._settings.holder,
+            site.upstream,
+            site.authority,
+            self._leases,
+            self.clock,
+            self._jitter,
+            self.session_ended,
+        )
+        household = Household(feed, Owner(feed, world, self.composer))
+        self._households[user] = household
+        self._tasks.create_task(self._own(user, household))
+        return household
+
+    async def _own(self, user: UserId, household: Household) -> None:
+        try:
+            await household.owner.run()
+        except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
+            _LOG.error("an owner failed: %s", place(fault))
+            for connection in list(household.feed.connections.values()):
+                connection.close(CloseCode.INTERNAL, "internal")
+        finally:
+            if self._households.get(user) is household:
+                del self._households[user]
+
+    def _of(self, connection: Connection) -> tuple[Household, Ticket] | None:
+        ticket = self._tickets.get(connection)
+        household = None if ticket is None else self._households.get(ticket.user)
+        return None if ticket is None or household is None else (household, ticket)

@@ -1,0 +1,34 @@
+"""What does an owner need of the outside, and how is a phone told that its session ended?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.core.live import LOG_ON_WINDOW_S
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
+from gateway.domain.model import Application, NodeId, Ticket
+from gateway.runtime.ports import Authority, Clock, Leases, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What an owner needs of the outside."""
+
+    node: NodeId
+    holder: str
+    """This process's life: another start of the same node is another holder."""
+    upstream: Upstream
+    authority: Authority
+    leases: Leases
+    clock: Clock
+    jitter: Callable[[], float]
+    session_ended: Callable[[Ticket, EndReason, str | None], None]
+    """Told of each session that OSCC-E ended or refused."""
+
+
+def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused:
+    """Return how a phone is refused whose session ended for *reason*."""
+    code = close_for(reason, remote_assistant=ticket.application is Application.REMOTE_ASSISTANT)
+    window_s = LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
+    return SessionRefused(code, reason, by=by, window_s=window_s)
