@@ -270,7 +270,10 @@ class ContactCenter(Premises):
         best = queue.parameters["Distribution"] == "BestSkilled"
 
         def order(agent: Agent) -> tuple[int, int]:
-            return (-agent.skills[queue.skill_key].level if best else 0, agent.since_ms)
+            return (
+                -agent.skills[queue.skill_key].level if best else 0,
+                max(agent.since_ms, agent.last_contact_ms),
+            )
 
         return order
 

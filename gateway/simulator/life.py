@@ -59,7 +59,7 @@ class Life:
         """Open the desks and let contacts come."""
         center = self._center
         for agent in center.directory.agents.values():
-            if self._rng.random() < AT_DESK:
+            if self._rng.random() < AT_DESK and not agent.retired:
                 self._open_desk(agent)
             self._plan(self._rng.uniform(0, self._pace.stay_s), self._wander(agent))
         for key in center.directory.queues:

@@ -18,6 +18,8 @@ AGENT = 10_001
 SUPERVISOR = "supervisor1"
 
 Message = dict[str, Any]
+Free = Any
+"""Whatever a test says; it is the simulator that must cope."""
 
 
 def messages(frames: bytes) -> Iterator[Message]:
@@ -95,7 +97,7 @@ class World:
         self._ids = itertools.count(1)
         self._tokens = itertools.count(1)
 
-    def log_on(self, user: str = SUPERVISOR, device: str = "d1", **more: Any) -> Session:
+    def log_on(self, user: str = SUPERVISOR, device: str = "d1", **more: Free) -> Session:
         """Log on: agents at the Remote Assistant, others at the Dashboard."""
         remote = user.startswith("agent")
         fields: dict[str, Any] = {
@@ -117,14 +119,14 @@ class World:
         self.sim.board.opened(link, peer)
         return link, peer
 
-    def open(self, user: str = SUPERVISOR, **more: Any) -> tuple[Link, Peer]:
+    def open(self, user: str = SUPERVISOR, **more: Free) -> tuple[Link, Peer]:
         """Log on and open the link; the greeting is heard already."""
         link, peer = self.link(self.log_on(user, **more))
         peer.take()
         return link, peer
 
-    def ask(self, link: Link, method: str, **fields: Any) -> Message:
-        """Send a request and return its response, which is the last message that it causes but for a first event."""
+    def ask(self, link: Link, method: str, **fields: Free) -> Message:
+        """Send a request and return its response; what else it causes stands in the peer's messages."""
         peer = link.outlet
         assert isinstance(peer, Peer)
         request_id = next(self._ids)
@@ -147,6 +149,6 @@ class World:
             self.sim.board.turn(self.clock.now_ms())
             self.sim.board.publish()
 
-    def agent(self, key: int = AGENT) -> Any:
+    def agent(self, key: int = AGENT) -> Free:
         """The model of an agent."""
         return self.sim.center.directory.agents[key]

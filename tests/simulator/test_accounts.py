@@ -68,7 +68,9 @@ def test_supervisor1_sees_everything_and_others_their_team() -> None:
 
 def test_every_tenth_agent_leads_his_team() -> None:
     accounts = World().sim.accounts
-    leaders = [a.user_name for a in accounts.by_name.values() if a.agent_key and "Dashboard" in a.applications]
+    leaders = [
+        a.user_name for a in accounts.by_name.values() if a.agent_key and "Dashboard" in a.applications
+    ]
     assert leaders == ["agent10", "agent20"]
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from gateway.simulator.acts import Acts
 from gateway.simulator.errors import Refused
-from tests.simulator.peer import AGENT, World
+from tests.simulator.peer import AGENT, Free, World
 
 
-def act(world: World, name: str, **fields: Any) -> Any:
+def act(world: World, name: str, **fields: Free) -> Free:
     sim = world.sim
     return Acts(sim.center, sim.accounts, sim.administration).act({"Act": name, **fields})
 
@@ -36,7 +36,10 @@ def test_contacts_arrive_and_agents_are_set() -> None:
     world.sim.center.log_on(world.agent())
     assert act(world, "Arrive", QueueKey=60_001)["CallID"]
     assert len(world.sim.center.directory.queues[60_001].waiting) == 1
-    assert act(world, "SetRoutingState", UserKey=AGENT, RoutingState="Work", ReasonKey=95_005)["State"] == "Applied"
+    assert (
+        act(world, "SetRoutingState", UserKey=AGENT, RoutingState="Work", ReasonKey=95_005)["State"]
+        == "Applied"
+    )
     act(world, "GiveContact", UserKey=AGENT)
     answer = act(world, "SetRoutingState", UserKey=AGENT, RoutingState="Available", By="System")
     assert (answer["State"], world.agent().pending.by) == ("Pending", "System")
@@ -46,7 +49,9 @@ def test_a_supervisor_logs_an_agent_off() -> None:
     world = World()
     _, peer = world.open("agent1")
     act(world, "SetRoutingState", UserKey=AGENT, RoutingState="LoggedOff", ByName="Eva")
-    assert peer.take() == [{"Type": "SessionEnded", "Session": 1, "Reason": "LoggedOffBySupervisor", "By": "Eva"}]
+    assert peer.take() == [
+        {"Type": "SessionEnded", "Session": 1, "Reason": "LoggedOffBySupervisor", "By": "Eva"}
+    ]
 
 
 def test_sessions_end_and_accounts_are_blocked() -> None:

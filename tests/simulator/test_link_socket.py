@@ -16,7 +16,8 @@ async def test_refusals_before_the_upgrade(wire: Wire) -> None:
     assert await wire.refused_link(NORMAL) == 401
     assert await wire.refused_link(known) == 400
     assert await wire.refused_link(known | NORMAL | {"OSCCE-Link-Token": "x"}) == 400
-    await (await wire.link(secret, 5)).greeting()
+    line = await wire.link(secret, 5)
+    await line.greeting()
     assert await wire.refused_link(known | NORMAL) == 409
     wire.sim.faults.set_function("RealTime", "Down")
     assert await wire.refused_link(known | NORMAL | {"OSCCE-Link-Token": "9"}) == 503

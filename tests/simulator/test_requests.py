@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.simulator.errors import CODES, Refused
-from tests.simulator.peer import AGENT, QUIET, Message, World
+from tests.simulator.peer import AGENT, QUIET, Free, Message, World
 
 SKILL = 90_001
 
@@ -60,19 +60,19 @@ def cycle(world: World) -> None:
     queues[60_001].parameters["OverflowQueue"] = 60_002
 
 
-def state(target: str, **more: Any) -> dict[str, Any]:
+def state(target: str, **more: Free) -> dict[str, Any]:
     return {"Session": 1, "UserKey": AGENT, "RoutingState": target, "When": "Now", **more}
 
 
-def skills(*changes: Message, **more: Any) -> dict[str, Any]:
+def skills(*changes: Message, **more: Free) -> dict[str, Any]:
     return {"Session": 1, "UserKey": AGENT, "Mode": "Patch", "Skills": list(changes), "Version": 1, **more}
 
 
-def parameters(**changes: Any) -> dict[str, Any]:
+def parameters(**changes: Free) -> dict[str, Any]:
     return {"Session": 1, "ObjectType": "Queue", "Key": 60_002, "Parameters": changes, "Version": 1}
 
 
-def after(action: str, **more: Any) -> dict[str, Any]:
+def after(action: str, **more: Free) -> dict[str, Any]:
     return {"Session": 1, "Action": action, **more}
 
 
@@ -87,7 +87,9 @@ CASES = {
     "SkillUnknown": Case("SetSkills", skills({"SkillKey": 1, "Level": 5})),
     "LevelOutOfRange": Case("SetSkills", skills({"SkillKey": SKILL, "Level": 101})),
     "PreferenceOutOfRange": Case("SetSkills", skills({"SkillKey": SKILL, "Level": 5, "Preference": 0})),
-    "DuplicateSkill": Case("SetSkills", skills({"SkillKey": SKILL, "Level": 5}, {"SkillKey": SKILL, "Level": 6})),
+    "DuplicateSkill": Case(
+        "SetSkills", skills({"SkillKey": SKILL, "Level": 5}, {"SkillKey": SKILL, "Level": 6})
+    ),
     "NotLoggedOn": Case("PostProcessing", after("Start"), user="agent1"),
     "ReasonRequired": Case("SetRoutingState", state("Work"), on),
     "ReasonUnknown": Case("SetRoutingState", state("Work", ReasonKey=1), on),
@@ -116,7 +118,9 @@ CASES = {
         "agent1",
     ),
     "FunctionUnavailable": Case(
-        "SetRoutingState", state("Available"), lambda world: world.sim.faults.set_function("LocalRouting", "Down")
+        "SetRoutingState",
+        state("Available"),
+        lambda world: world.sim.faults.set_function("LocalRouting", "Down"),
     ),
     "Busy": Case("KeepAlive", {}, lambda world: world.sim.faults.answer("Busy", 1)),
     "Unsupported": Case("SetSkills", skills(), lambda world: world.sim.faults.set_features(set())),
@@ -276,7 +280,7 @@ def test_what_is_no_request_is_refused(body: Message) -> None:
         (None, {}),
     ],
 )
-def test_bad_fields_are_bad_requests(method: Any, fields: Message) -> None:
+def test_bad_fields_are_bad_requests(method: Free, fields: Message) -> None:
     world = World()
     link, _ = world.open()
     assert world.ask(link, method, **fields)["ErrorName"] == "BadRequest"
@@ -286,7 +290,9 @@ def test_the_directory_shows_the_scope_only() -> None:
     world = World()
     link, _ = world.open("supervisor2")
     scope = world.log_on("supervisor2", "d2").scope
-    found = world.ask(link, "QueryDirectory", Kinds=["User", "Queue", "Group", "Aggregate", "Skill"])["Objects"]
+    found = world.ask(link, "QueryDirectory", Kinds=["User", "Queue", "Group", "Aggregate", "Skill"])[
+        "Objects"
+    ]
     assert {each["Key"] for each in found["User"]} == scope.users
     assert {each["Key"] for each in found["Queue"]} == scope.queues
     assert {each["Key"] for each in found["Group"]} == scope.groups

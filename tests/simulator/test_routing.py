@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.simulator import routing
 from gateway.simulator.errors import Refused
 from gateway.simulator.model import Agent, AutoPostProcessing, Contact, Remote, UserCounters
+from tests.simulator.peer import Free
 
 STATES = ("Available", "Unavailable", "Work")
 TARGETS = st.sampled_from((*STATES, "LoggedOff"))
@@ -58,7 +59,7 @@ class RoutingRules(RuleBasedStateMachine):
         self.on, self.state, self.pending = True, ("Unavailable", None), None
 
     @rule(wanted=TARGETS, reason=REASONS, when=st.sampled_from(("Now", "AfterContact")))
-    def ask(self, wanted: Any, reason: Any, when: Any) -> None:
+    def ask(self, wanted: Free, reason: Free, when: Free) -> None:
         self.now += 1000
         before = repr(self.agent)
         try:
@@ -69,7 +70,7 @@ class RoutingRules(RuleBasedStateMachine):
         if verdict in {"Unchanged", "NotLoggedOn", "NotAllowedWhileHandling"}:
             assert repr(self.agent) == before
 
-    def expected(self, target: Any, reason: Any, when: Any) -> str:
+    def expected(self, target: Free, reason: Free, when: Free) -> str:
         if not self.on:
             return "Unchanged" if target == "LoggedOff" else "NotLoggedOn"
         if target == self.state[0] and reason in {None, self.state[1]}:
@@ -117,7 +118,11 @@ class RoutingRules(RuleBasedStateMachine):
     def equal(self) -> None:
         agent = self.agent
         pending = None if agent.pending is None else (agent.pending.state, agent.pending.reason_key)
-        assert (agent.logged_on, len(agent.contacts), agent.post is not None) == (self.on, self.calls, self.post)
+        assert (agent.logged_on, len(agent.contacts), agent.post is not None) == (
+            self.on,
+            self.calls,
+            self.post,
+        )
         assert (agent.state, agent.reason_key) == self.state
         assert pending == self.pending
 

@@ -20,7 +20,11 @@ def test_a_remote_log_on_logs_the_agent_on_unavailable_and_routes_his_calls() ->
     world = World()
     session = world.log_on("agent1", remote_number="030 / 000-0001")
     agent = world.agent()
-    assert (agent.logged_on, agent.state, session.rights) == (True, "Unavailable", ("OwnRoutingState", "OwnPostProcessing"))
+    assert (agent.logged_on, agent.state, session.rights) == (
+        True,
+        "Unavailable",
+        ("OwnRoutingState", "OwnPostProcessing"),
+    )
     assert world.sim.sessions.routing_table() == {"agent1": NUMBER}
     assert session.scope.users == {AGENT}
 
@@ -197,7 +201,7 @@ def test_another_session_of_the_user_is_found_by_its_public_id() -> None:
 
 
 class IdleRules(RuleBasedStateMachine):
-    """Idle time: counted while unattached or absent, standing still during a contact, started anew by presence."""
+    """Idle time: counted while unattached or absent, still during a contact, anew after presence."""
 
     LIMIT_S = 40
 

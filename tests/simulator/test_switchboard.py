@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -12,13 +11,13 @@ from gateway.simulator.changes import Kind
 from gateway.simulator.elements import render
 from gateway.simulator.model import Scope
 from gateway.simulator.subscriptions import of_kind
-from tests.simulator.peer import AGENT, QUIET, Peer, World
+from tests.simulator.peer import AGENT, QUIET, Free, Peer, World
 
 KINDS = [kind.value for kind in Kind]
 BUSY = replace(QUIET, agents=40, queues=6, groups=3, seed=7)
 
 
-def timeless(element: Any) -> Any:
+def timeless(element: Free) -> Free:
     """An element without what differs by the instant of reading."""
     if isinstance(element, dict):
         return {k: timeless(v) for k, v in element.items() if not k.startswith(("TimeIn", "OldestContact"))}
@@ -115,14 +114,19 @@ def test_a_take_over_within_the_linger_keeps_the_link() -> None:
 def test_an_end_shrinks_the_union_with_complete_events() -> None:
     world = World()
     world.sim.center.log_on(world.agent(10_010))
-    remote, dashboard = world.log_on("agent10"), world.log_on("agent10", application="Dashboard", remote_number=None)
+    remote, dashboard = (
+        world.log_on("agent10"),
+        world.log_on("agent10", application="Dashboard", remote_number=None),
+    )
     link, peer = world.link(remote)
     world.listen(link, "Configuration")
     peer.take()
     world.ask(link, "AttachSession", SessionID=dashboard.secret)
     event, _ = peer.take()
     assert event["Complete"] is True
-    assert set(peer.state["Configuration"]) == (remote.scope | dashboard.scope).keys - dashboard.scope.aggregates
+    assert (
+        set(peer.state["Configuration"]) == (remote.scope | dashboard.scope).keys - dashboard.scope.aggregates
+    )
     world.sim.sessions.end(dashboard, "Expired")
     world.sim.board.flush_ended()
     kinds = [(each["Type"], each.get("Complete")) for each in peer.take()]

@@ -77,10 +77,18 @@ async def test_sessions_are_listed_and_ended(wire: Wire) -> None:
     assert {each["ID"]: each["Attached"] for each in listed} == {one["ID"]: False, two["ID"]: True}
     path = f"sessions/{two['ID']}"
     assert await wire.call("DELETE", path, secret=one["SessionID"]) == (200, {"Routing": "None"})
-    assert await line.read() == {"Type": "SessionEnded", "Session": 1, "Reason": "LoggedOff", "By": "phone d1"}
+    assert await line.read() == {
+        "Type": "SessionEnded",
+        "Session": 1,
+        "Reason": "LoggedOff",
+        "By": "phone d1",
+    }
     assert await wire.call("DELETE", path, secret=one["SessionID"]) == (200, {"Routing": "None"})
     assert (await wire.call("DELETE", "sessions/nothing", secret=one["SessionID"]))[0] == 404
-    assert await wire.call("DELETE", "sessions/current", secret=two["SessionID"]) == (200, {"Routing": "None"})
+    assert await wire.call("DELETE", "sessions/current", secret=two["SessionID"]) == (
+        200,
+        {"Routing": "None"},
+    )
     assert (await wire.call("POST", "sessions/current/keepalive", secret=two["SessionID"]))[0] == 401
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 
 from gateway.simulator import ManualClock, Simulator
-from tests.simulator.peer import Message
+from tests.simulator.peer import Free, Message
 
 PATIENCE_S = 20
 
@@ -48,13 +48,13 @@ class Wire:
         async with self.http.request(method, url, json=body) as response:
             return response.status, await response.json()
 
-    async def log_on(self, user: str = "supervisor1", device: str = "d1", **more: Any) -> Message:
+    async def log_on(self, user: str = "supervisor1", device: str = "d1", **more: Free) -> Message:
         """Log on and expect success."""
         status, answer = await self.try_log_on(user, device, **more)
         assert status == 201, answer
         return answer
 
-    async def try_log_on(self, user: str, device: str = "d1", **more: Any) -> tuple[int, Message]:
+    async def try_log_on(self, user: str, device: str = "d1", **more: Free) -> tuple[int, Message]:
         """Log on: agents at the Remote Assistant, others at the Dashboard."""
         body: Message = {
             "Application": "Dashboard",
@@ -104,7 +104,7 @@ class Line:
             assert (await self.read())["Type"] == "ManagerStateChanged"
         return opened
 
-    async def ask(self, method: str, **fields: Any) -> list[Message]:
+    async def ask(self, method: str, **fields: Free) -> list[Message]:
         """Send a request; returns everything up to its response."""
         request_id = next(self._ids)
         await self.socket.send_json({"Type": "Request", "RequestID": request_id, "Method": method, **fields})

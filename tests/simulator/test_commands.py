@@ -1,0 +1,160 @@
+"""What comes of a session's commands?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.simulator.peer import AGENT, Message, World
+
+SKILLS: dict[str, Any] = {"Session": 1, "UserKey": AGENT, "Mode": "Patch", "Version": 1}
+
+
+def test_skills_change_with_configuration_administration_and_version() -> None:
+    world = World()
+    link, peer = world.open()
+    world.listen(link, "Configuration", "Administration")
+    have = set(world.agent().skills)
+    new = next(key for key in world.sim.center.directory.skills if key not in have)
+    peer.take()
+    answer = world.ask(link, "SetSkills", **SKILLS, Skills=[{"SkillKey": new, "Level": 50, "Preference": 2}])
+    assert (answer["State"], answer["Version"]) == ("Applied", 2)
+    events = peer.take()
+    assert events[-1] is answer
+    told = {each["EventType"]: each["Elements"] for each in events[:-1]}
+    assert told["Configuration"][0]["Version"] == 2
+    assert {"SkillKey": new, "Level": 50, "Preference": 2, "Active": True} in told["Configuration"][0][
+        "Skills"
+    ]
+    assert told["Administration"][0]["Object"]["Version"] == 2
+    queue = next(q for q in world.sim.center.directory.queues.values() if q.skill_key == new)
+    assert queue.key in world.sim.center.directory.queues_of[AGENT]
+
+
+def test_skills_that_stay_as_they_are_are_unchanged() -> None:
+    world = World()
+    link, peer = world.open()
+    world.listen(link, "Configuration")
+    peer.take()
+    answer = world.ask(link, "SetSkills", **SKILLS, Skills=[])
+    assert (answer["State"], answer["Version"], len(peer.take())) == ("Unchanged", 1, 1)
+
+
+def test_routing_parameters_change_with_configuration_and_version() -> None:
+    world = World()
+    link, peer = world.open()
+    world.listen(link, "Configuration", "QueueRealtime")
+    peer.take()
+    request = {"Session": 1, "ObjectType": "Queue", "Key": 60_001}
+    answer = world.ask(
+        link, "SetRoutingParameters", **request, Parameters={"ServiceLevelThreshold": 30}, Version=1
+    )
+    assert (answer["State"], answer["Version"]) == ("Applied", 2)
+    told = {each["EventType"]: each["Elements"][0] for each in peer.take()[:-1]}
+    assert told["Configuration"]["RoutingParameters"]["ServiceLevelThreshold"] == 30
+    assert told["QueueRealtime"]["ServiceLevelThreshold"] == 30
+    again = world.ask(
+        link, "SetRoutingParameters", **request, Parameters={"ServiceLevelThreshold": 30}, Version=2
+    )
+    assert (again["State"], again["Version"]) == ("Unchanged", 2)
+
+
+def test_groups_have_parameters_of_their_own() -> None:
+    world = World()
+    link, _ = world.open()
+    request: Message = {"Session": 1, "ObjectType": "Group", "Key": 70_001, "Version": 1}
+    assert (
+        world.ask(link, "SetRoutingParameters", **request, Parameters={"OverflowEnabled": False})["Error"]
+        == 0
+    )
+    request["Version"] = 2
+    wrong = world.ask(link, "SetRoutingParameters", **request, Parameters={"Priority": 1})
+    assert wrong["ErrorName"] == "ParameterUnknown"
+    wrong = world.ask(link, "SetRoutingParameters", **(request | {"Key": 60_001}), Parameters={})
+    assert wrong["ErrorName"] == "WrongObjectType"
+    wrong = world.ask(link, "SetRoutingParameters", **(request | {"ObjectType": "User"}), Parameters={})
+    assert wrong["ErrorName"] == "WrongObjectType"
+
+
+def test_whoever_is_leaving_cannot_be_held_back() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    world.sim.sessions.end(session, "LoggedOff")
+    link, _ = world.open()
+    request = {"Session": 1, "UserKey": AGENT, "RoutingState": "Available", "When": "Now"}
+    assert world.ask(link, "SetRoutingState", **request)["ErrorName"] == "NotLoggedOn"
+    assert world.agent().pending.state == "LoggedOff"
+
+
+def test_who_asked_is_told_by_pending() -> None:
+    world = World()
+    own, _ = world.open("agent1")
+    boss, _ = world.open()
+    world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    request = {"UserKey": AGENT, "RoutingState": "Available", "When": "AfterContact", "Session": 1}
+    assert world.ask(own, "SetRoutingState", **request)["State"] == "Pending"
+    assert world.agent().pending.by == "Self"
+    world.ask(boss, "SetRoutingState", **request)
+    assert world.agent().pending.by == "Supervisor"
+    assert (
+        world.ask(boss, "SetRoutingState", **(request | {"RoutingState": "Unavailable"}))["State"]
+        == "Applied"
+    )
+    assert world.agent().pending is None
+
+
+def test_an_agent_may_not_touch_another() -> None:
+    world = World()
+    link, _ = world.open("agent1")
+    request = {"Session": 1, "RoutingState": "Available", "When": "Now"}
+    assert world.ask(link, "SetRoutingState", UserKey=10_003, **request)["ErrorName"] == "Forbidden"
+
+
+def test_the_same_number_is_unchanged_and_none_is_invalid() -> None:
+    world = World()
+    link, _ = world.open("agent1")
+    answer = world.ask(link, "ChangeRemoteNumber", Session=1, RemoteNumber="030 0000001")
+    assert answer["State"] == "Unchanged"
+    assert (
+        world.ask(link, "ChangeRemoteNumber", Session=1, RemoteNumber="")["ErrorName"]
+        == "RemoteNumberInvalid"
+    )
+    world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    answer = world.ask(link, "ChangeRemoteNumber", Session=1, RemoteNumber="030 7654321")
+    assert answer["ErrorName"] == "NotAllowedWhileHandling"
+
+
+def test_a_dashboard_has_no_number() -> None:
+    world = World()
+    link, _ = world.open()
+    answer = world.ask(link, "ChangeRemoteNumber", Session=1, RemoteNumber="030 7654321")
+    assert answer["ErrorName"] == "Forbidden"
+
+
+@pytest.mark.parametrize("action", ["Start", "Extend", "Finish", "SetAuto"])
+def test_each_action_is_a_feature(action: str) -> None:
+    world = World()
+    link, _ = world.open("agent1")
+    world.sim.about.features.discard(f"PostProcessing.{action}")
+    answer = world.ask(link, "PostProcessing", Session=1, Action=action, On=True)
+    assert answer["ErrorName"] == "Unsupported"
+
+
+def test_what_follows_post_processing_can_be_said_when_it_starts() -> None:
+    world = World()
+    link, _ = world.open("agent1")
+    world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    answer = world.ask(link, "PostProcessing", Session=1, Action="Start", NextState="Available", Duration=9)
+    assert answer["State"] == "Pending"
+    world.sim.center.end(world.agent().contacts[0])
+    assert world.agent().post.ends_ms == world.clock.now_ms() + 9000
+    world.pass_time(9)
+    assert world.agent().state == "Available"
+
+
+def test_automatic_needs_on_or_off() -> None:
+    world = World()
+    link, _ = world.open("agent1")
+    assert world.ask(link, "PostProcessing", Session=1, Action="SetAuto")["ErrorName"] == "BadRequest"

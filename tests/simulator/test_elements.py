@@ -1,0 +1,171 @@
+"""Does each element look as the page says?"""
+
+from __future__ import annotations
+
+from gateway.simulator.changes import Kind
+from gateway.simulator.elements import allowed_actions, configuration, render
+from gateway.simulator.model import AutoPostProcessing, Json
+from tests.simulator.peer import AGENT, World
+
+
+def seen(world: World, kind: Kind, key: int, *, own: bool = False) -> Json:
+    found = render(world.sim.center, kind, key, own=own)
+    assert found is not None
+    return found
+
+
+def test_a_logged_off_user_is_in_no_set() -> None:
+    assert render(World().sim.center, Kind.USER, AGENT) is None
+
+
+def test_what_is_no_object_is_in_no_set() -> None:
+    center = World().sim.center
+    assert [render(center, kind, 4711) for kind in Kind] == [None] * len(Kind)
+
+
+def test_a_user_in_post_processing_with_something_pending() -> None:
+    world = World()
+    world.log_on("agent1")
+    agent, center = world.agent(), world.sim.center
+    agent.auto = AutoPostProcessing(on=True, duration_s=30)
+    contact = center.give(agent, center.directory.queues[60_001], None, "Talking")
+    world.pass_time(7)
+    center.end(contact)
+    center.ask(agent, "Work", 95_005, "AfterContact", "Supervisor")
+    center.skew_ms = -3_600_000
+    world.pass_time(2)
+    found = seen(world, Kind.USER, AGENT)
+    wall_ms = world.clock.now_ms() - 3_600_000
+    assert found["TimeInRoutingState"] == 9.0
+    assert (found["PendingRoutingState"], found["PendingBy"]) == ("Work", "Supervisor")
+    assert found["HandlingStates"] == [
+        {
+            "HandlingState": "PostProcessing",
+            "TimeInHandlingState": 2.0,
+            "CallID": contact.call_id,
+            "Media": "Voice",
+            "Direct": False,
+            "QueueKey": 60_001,
+        }
+    ]
+    assert found["PostProcessing"] == {
+        "EndsAt": wall_ms + 28_000,
+        "Extendable": True,
+        "NextState": "Work",
+        "ReasonKey": 95_005,
+    }
+    assert found["Remote"] == {"LoggedOn": True, "AppPresent": False, "AppAbsentSince": wall_ms - 9000}
+    assert "AutoPostProcessing" not in found
+    own = seen(world, Kind.USER, AGENT, own=True)
+    assert own["AutoPostProcessing"] == {"On": True, "Duration": 30}
+    assert own["Remote"] == {**found["Remote"], "RemoteNumber": "+49300000001"}
+
+
+def test_a_direct_contact_has_no_queue() -> None:
+    world = World()
+    world.sim.center.log_on(world.agent())
+    world.sim.center.call_directly(world.agent())
+    states = seen(world, Kind.USER, AGENT)["HandlingStates"]
+    assert isinstance(states, list)
+    (handled,) = states
+    assert "QueueKey" not in handled
+    assert handled["Direct"] is True
+
+
+def test_allowed_actions_follow_the_state() -> None:
+    world = World()
+    world.log_on("agent1")
+    agent, center = world.agent(), world.sim.center
+    assert allowed_actions(agent) == [
+        "SetAvailable",
+        "SetUnavailable",
+        "SetWork",
+        "LogOff",
+        "ChangeRemoteNumber",
+    ]
+    contact = center.give(agent, None, "Voice", "Talking")
+    assert "StartPostProcessing" in allowed_actions(agent)
+    assert "ChangeRemoteNumber" not in allowed_actions(agent)
+    center.end(contact)
+    assert "StartPostProcessing" in allowed_actions(agent)
+    agent.auto = AutoPostProcessing(on=True, duration_s=300)
+    center.end(center.give(agent, None, "Voice", "Talking"))
+    assert "FinishPostProcessing" in allowed_actions(agent)
+    assert "ExtendPostProcessing" not in allowed_actions(agent)
+
+
+def test_a_leaving_agent_can_do_nothing() -> None:
+    world = World()
+    session = world.log_on("agent1")
+    world.sim.center.give(world.agent(), None, "Voice", "Talking")
+    world.sim.sessions.end(session, "LoggedOff")
+    assert allowed_actions(world.agent()) == []
+
+
+def test_queues_groups_and_aggregates_count_together() -> None:
+    world = World()
+    center = world.sim.center
+    queue = center.directory.queues[60_001]
+    first, second = center.directory.agents_of[60_001][:2]
+    center.log_on(first)
+    center.log_on(second)
+    center.give(first, queue, None, "Talking")
+    for _ in range(3):
+        center.arrive(queue)
+    world.pass_time(4)
+    found = seen(world, Kind.QUEUE, 60_001)
+    assert (found["Contacts"], found["OldestContactWaitTime"], found["Level"]) == (3, 4.0, "Attention")
+    assert (found["LoggedOnUsers"], found["HandlingUsers"], found["UnavailableUsers"]) == (2, 1, 1)
+    assert (found["ServiceLevel"], found["AbandonedRate"]) == (100.0, 0.0)
+    (group_key,) = first.group_keys
+    group = seen(world, Kind.GROUP, group_key)
+    assert (group["BusyUsers"], group["AwayUsers"], group["HandlingRoutedUsers"], group["CallsWaiting"]) == (
+        1,
+        1,
+        1,
+        3,
+    )
+    (aggregate_key,) = center.directory.aggregates_of[60_001]
+    aggregate = seen(world, Kind.AGGREGATE, aggregate_key)
+    assert (aggregate["Contacts"], aggregate["OldestContactWaitTime"], aggregate["ServiceLevel"]) == (
+        3,
+        4.0,
+        100.0,
+    )
+
+
+def test_an_empty_queue_says_null_not_zero() -> None:
+    found = seen(World(), Kind.QUEUE, 60_001)
+    unknown = ("OldestContactWaitTime", "ServiceLevel", "AbandonedRate", "EstimatedWaitTime")
+    assert [found[name] for name in unknown] == [None] * 4
+
+
+def test_cumulative_elements() -> None:
+    world = World()
+    center = world.sim.center
+    center.log_on(world.agent())
+    contact = center.give(world.agent(), center.directory.queues[60_001], None, "Talking")
+    world.pass_time(3)
+    center.end(contact)
+    assert seen(world, Kind.QUEUE_CUMULATIVE, 60_001)["Answered"] == 1
+    user = seen(world, Kind.USER_CUMULATIVE, AGENT)
+    assert (user["Handled"], user["TotalTalkTime"]) == (1, 3.0)
+
+
+def test_configuration_covers_users_queues_and_groups() -> None:
+    center = World().sim.center
+    kinds = [(configuration(center, key) or {}).get("ObjectType") for key in (AGENT, 60_001, 70_001, 80_001)]
+    assert kinds == ["User", "Queue", "Group", None]
+
+
+def test_a_medium_that_is_down_has_failed() -> None:
+    world = World()
+    world.sim.center.log_on(world.agent())
+    world.sim.center.functions.states["Voice"] = "Down"
+    assert seen(world, Kind.USER, AGENT)["Media"] == {
+        "Voice": "Failed",
+        "Email": "Off",
+        "Callback": "Off",
+        "WebCollaboration": "Off",
+        "OpenMedia": "Off",
+    }

@@ -1,0 +1,176 @@
+"""Does each fault do what it says, and does everything come right again afterwards?"""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from gateway.simulator.errors import Refused
+from tests.simulator.peer import AGENT, Message, Peer, World
+from tests.simulator.wire import Wire
+
+
+def events(peer: Peer) -> list[Message]:
+    return [each for each in peer.take() if each["Type"] == "Event"]
+
+
+def watched() -> tuple[World, Peer]:
+    world = World()
+    world.sim.center.log_on(world.agent())
+    link, peer = world.open()
+    world.listen(link, "UserRealtime")
+    world.pass_time(0.25)
+    peer.take()
+    return world, peer
+
+
+def change(world: World, target: str, key: int = AGENT) -> None:
+    world.clock.step(1000)
+    world.sim.board.turn(world.clock.now_ms())
+    world.sim.center.ask(world.agent(key), target, None, "Now", "Self")  # type: ignore[arg-type] # a routing state
+    world.sim.board.publish()
+
+
+def test_a_duplicate_repeats_the_last_event() -> None:
+    world, peer = watched()
+    change(world, "Available")
+    world.sim.faults.duplicate_event(None)
+    one, two = events(peer)
+    assert one == two
+
+
+def test_a_late_event_comes_after_the_next_one() -> None:
+    world, peer = watched()
+    world.sim.center.log_on(world.agent(10_003))
+    world.sim.board.publish()
+    peer.take()
+    world.sim.faults.late_event("supervisor1")
+    change(world, "Available")
+    assert events(peer) == []
+    change(world, "Available", 10_003)
+    new, late = events(peer)
+    assert new["Time"] > late["Time"]
+    assert [each["UserKey"] for each in late["Elements"]] == [AGENT]
+    assert world.sim.board.of_user(100_001) is not None
+
+
+def test_a_late_event_comes_with_the_next_reading_at_the_latest() -> None:
+    world, peer = watched()
+    world.sim.faults.late_event(None)
+    change(world, "Available")
+    world.pass_time(0.25)
+    assert len(events(peer)) == 1
+
+
+def test_a_log_off_is_never_late_or_twice() -> None:
+    world, peer = watched()
+    world.sim.faults.late_event(None)
+    change(world, "LoggedOff")
+    assert events(peer)[0]["Removed"] == [AGENT]
+    world.sim.faults.duplicate_event(None)
+    assert events(peer) == []
+
+
+def test_an_unknown_state_is_said_until_it_is_taken_back() -> None:
+    world, peer = watched()
+    world.sim.faults.unknown_state(AGENT, "Levitating")
+    world.pass_time(0.25)
+    assert peer.state["UserRealtime"][AGENT]["RoutingState"] == "Levitating"
+    world.sim.faults.unknown_state(AGENT, None)
+    world.pass_time(0.25)
+    assert peer.state["UserRealtime"][AGENT]["RoutingState"] == "Unavailable"
+    with pytest.raises(Refused, match="NotFound"):
+        world.sim.faults.unknown_state(4711, "x")
+
+
+def test_a_split_outbids_the_holder() -> None:
+    world, peer = watched()
+    world.sim.faults.split("supervisor1", 50)
+    assert (peer.take(), peer.closed) == ([{"Type": "LinkReplaced", "Token": 50}], 4409)
+    with pytest.raises(Refused, match="LinkStale"):
+        world.link(world.log_on(), token=50)
+    world.link(world.log_on(), token=51)
+
+
+def test_sessions_expire_for_one_or_for_all() -> None:
+    world, peer = watched()
+    world.log_on("agent1")
+    assert world.sim.faults.expire_sessions("supervisor1") == 1
+    assert peer.take()[-1]["Reason"] == "Expired"
+    assert world.sim.faults.expire_sessions(None) == 1
+    assert world.sim.sessions.routing_table() == {}
+
+
+def test_functions_are_told_to_everybody_once() -> None:
+    world, peer = watched()
+    world.sim.faults.set_function("Voice", "Degraded")
+    world.sim.faults.set_function("Voice", "Degraded")
+    assert [each["State"] for each in peer.take()] == ["Degraded"]
+    with pytest.raises(Refused, match="NotFound"):
+        world.sim.faults.set_function("Gravity", "Down")
+
+
+def test_without_fencing_links_replace_by_newest() -> None:
+    world, _ = watched()
+    world.sim.faults.link_fencing(on=False)
+    assert "LinkFencing" not in world.sim.about.features
+    world.link(world.log_on(), token=0, holder="")
+    world.sim.faults.link_fencing(on=True)
+    with pytest.raises(Refused, match="LinkStale"):
+        world.link(world.log_on(), token=0)
+
+
+def test_versions_are_said() -> None:
+    world = World()
+    world.sim.faults.set_versions("V3R0", None)
+    assert world.sim.about.as_json()["ExtensionsVersion"] == "V3R0"
+    assert world.sim.about.as_json()["ContactCenterVersion"] == "V8R2"
+
+
+async def test_refused_log_ons(wire: Wire) -> None:
+    wire.sim.faults.set_refuse_log_ons(on=True)
+    assert (await wire.try_log_on("supervisor1"))[0] == 503
+    wire.sim.faults.set_refuse_log_ons(on=False)
+    await wire.log_on()
+
+
+async def test_a_restart_forgets_all_and_cuts_all(wire: Wire) -> None:
+    session = await wire.log_on("agent1")
+    line = await wire.link(session["SessionID"], 9)
+    await line.greeting()
+    wire.sim.faults.restart()
+    assert await line.closed() == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
+    assert (await wire.call("DELETE", "sessions/current", secret=session["SessionID"]))[0] == 401
+    assert (await wire.control("GET", "routing"))[1] == {}
+    again = await wire.log_on("agent1")
+    line = await wire.link(again["SessionID"], 1)
+    await line.greeting()
+
+
+async def test_malformed_and_oversized_messages_arrive(wire: Wire) -> None:
+    session = await wire.log_on()
+    line = await wire.link(session["SessionID"])
+    await line.greeting()
+    wire.sim.faults.malformed("supervisor1")
+    with pytest.raises(ValueError, match="Expecting"):
+        await line.read()
+    wire.sim.faults.oversized(None)
+    message = await line.socket.receive(timeout=20)
+    assert message.type is aiohttp.WSMsgType.ERROR
+
+
+async def test_a_frozen_server_answers_nothing_until_it_thaws(wire: Wire) -> None:
+    wire.sim.faults.freeze(5, None)
+    assert wire.sim.faults.wait_s() == 5
+    async with wire.http.get(f"{wire.sim.control_url}/simulator/v1/routing") as response:
+        assert response.status == 200
+    await wire.clock.advance(5)
+    assert wire.sim.faults.wait_s() == 0
+    await wire.log_on()
+
+
+async def test_notices_are_sent(wire: Wire) -> None:
+    line = await wire.link((await wire.log_on())["SessionID"])
+    await line.greeting()
+    wire.sim.faults.notice("supervisor1", "hello")
+    assert await line.read() == {"Type": "Notice", "Text": "hello"}

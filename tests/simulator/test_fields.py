@@ -1,0 +1,62 @@
+"""Is whatever is not as it should be a bad request?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.simulator import fields
+from gateway.simulator.errors import Refused
+from gateway.simulator.fields import Body
+
+
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (fields.integer, 5),
+        (fields.optional_integer, None),
+        (fields.optional_integer, 5),
+        (fields.text, "x"),
+        (fields.optional_text, None),
+        (fields.flag, False),
+        (fields.integers, [1, 2]),
+        (fields.mapping, {"a": 1}),
+        (fields.mappings, [{}]),
+    ],
+)
+def test_what_is_right_is_returned(read: Callable[[Body, str], object], value: object) -> None:
+    assert read({"f": value}, "f") == value
+
+
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (fields.integer, True),
+        (fields.integer, 1.0),
+        (fields.integer, None),
+        (fields.optional_integer, "5"),
+        (fields.text, 5),
+        (fields.text, "x" * 1025),
+        (fields.optional_text, []),
+        (fields.flag, 1),
+        (fields.flag, None),
+        (fields.integers, "12"),
+        (fields.integers, [1, True]),
+        (fields.mapping, []),
+        (fields.mappings, {}),
+        (fields.mappings, [1]),
+    ],
+)
+def test_what_is_wrong_is_refused(read: Callable[[Body, str], object], value: object) -> None:
+    with pytest.raises(Refused) as refused:
+        read({"f": value}, "f")
+    assert (refused.value.name, refused.value.details) == ("BadRequest", {"Field": "f"})
+
+
+def test_choices_and_defaults() -> None:
+    assert fields.one_of({"f": "b"}, "f", ("a", "b")) == "b"
+    assert fields.flag({}, "f", default=True) is True
+    for wrong in ("c", ["a"], None):
+        with pytest.raises(Refused):
+            fields.one_of({"f": wrong}, "f", ("a", "b"))

@@ -1,0 +1,92 @@
+"""Does a link get what its sessions may see, and only that?"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.simulator.changes import Changes, Kind
+from gateway.simulator.errors import Refused
+from gateway.simulator.model import Scope
+from gateway.simulator.reading import Publication, Reading
+from gateway.simulator.subscriptions import Subscriptions, attached_json, of_kind, scope_json
+from tests.simulator.peer import World, key_of, messages
+
+KEYS = st.frozensets(st.integers(10_001, 10_006))
+
+
+@given(first=KEYS, second=KEYS, asked=st.none() | KEYS, changed=KEYS)
+def test_no_key_outside_the_union_is_ever_told(
+    first: frozenset[int], second: frozenset[int], asked: frozenset[int] | None, changed: frozenset[int]
+) -> None:
+    world = World()
+    for agent in world.sim.center.directory.agents.values():
+        world.sim.center.log_on(agent)
+    subscriptions, reading = Subscriptions(), Reading(world.sim.center)
+    sessions = [world.log_on("supervisor1", f"d{n}") for n in range(2)]
+    for session, users in zip(sessions, (first, second), strict=True):
+        session.scope = Scope(users)
+        subscriptions.attach(session, None)
+        subscriptions.rescope(reading)
+    query = subscriptions.listen("UserRealtime", "All" if asked is None else asked)
+    expected = (first | second) & (first | second if asked is None else asked)
+    frame = subscriptions.whole(query, reading)
+    assert frame is not None
+    (complete,) = messages(frame)
+    assert {key_of("UserRealtime", each) for each in complete["Elements"]} == expected
+    changes = Changes()
+    changes.add(Kind.USER, changed)
+    frames = b"".join(subscriptions.changed(Publication(reading, changes), changes))
+    told = [key_of("UserRealtime", each) for event in messages(frames) for each in event["Elements"]]
+    assert told == sorted(expected & changed)
+
+
+def test_without_sessions_sets_are_emptied_in_silence() -> None:
+    world = World()
+    link, _ = world.open()
+    subscriptions, reading = link.subscriptions, Reading(world.sim.center)
+    query = subscriptions.listen("QueueRealtime", "All")
+    (session,) = subscriptions.sessions.values()
+    subscriptions.sessions.clear()
+    assert subscriptions.rescope(reading) == []
+    assert query.visible == frozenset()
+    subscriptions.attach(session, None)
+    assert len(subscriptions.rescope(reading)) == 1
+    assert subscriptions.rescope(reading) == []
+
+
+@pytest.mark.parametrize("alias", [0, 2, None, "1"])
+def test_only_attached_aliases_are_sessions(alias: object) -> None:
+    world = World()
+    link, _ = world.open()
+    with pytest.raises(Refused, match="SessionUnknown"):
+        link.subscriptions.session(alias)
+
+
+def test_each_kind_has_its_part_of_the_scope() -> None:
+    scope = Scope(*(frozenset((n,)) for n in range(4)))
+    assert {kind: of_kind(scope, kind) for kind in Kind} == {
+        Kind.USER: {0},
+        Kind.USER_CUMULATIVE: {0},
+        Kind.QUEUE: {1},
+        Kind.QUEUE_CUMULATIVE: {1},
+        Kind.GROUP: {2},
+        Kind.AGGREGATE: {3},
+        Kind.CONFIGURATION: {0, 1, 2},
+    }
+    assert scope_json(scope) == {"Users": [0], "Queues": [1], "Groups": [2], "Aggregates": [3]}
+
+
+def test_who_is_no_agent_has_no_own_key() -> None:
+    session = World().log_on()
+    assert "OwnUserKey" not in attached_json(session, 1, None)
+    assert attached_json(session, 1, 7)["OwnUserKey"] == 7
+
+
+def test_administration_has_no_first_event() -> None:
+    world = World()
+    link, peer = world.open()
+    world.listen(link, "Administration")
+    assert [each["Type"] for each in peer.take()] == ["Response"]
+    assert link.subscriptions.administration([], 0) == []
