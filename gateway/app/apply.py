@@ -1,0 +1,58 @@
+"""What do the settings mean to the rooms that obey them?"""
+
+from __future__ import annotations
+
+import gateway
+from gateway.app.config_sections import Limits, Settings
+from gateway.core.effects import SessionLimits
+from gateway.core.linger import Linger
+from gateway.edge.settings import DoorLimits, EdgeSettings
+from gateway.protocol.bodies import SiteView
+
+
+def edge_settings(settings: Settings) -> EdgeSettings:
+    """Return what the doors for phones are told."""
+    client = settings.client
+    minimum = dict(text.split("=", maxsplit=1) for text in client.app_minimum)
+    return EdgeSettings(
+        version=gateway.__version__,
+        sites=tuple(SiteView(site.id, site.display_name, site.applications) for site in settings.sites),
+        tls=client.certificate is not None,
+        insecure=client.insecure,
+        trusted_proxies=client.trusted_proxies,
+        origins=frozenset(client.origins),
+        privacy_contact=settings.privacy.contact or None,
+        privacy_statement_url=settings.privacy.statement_url,
+        app_minimum=minimum,
+        session=session_limits(settings.limits),
+        doors=door_limits(settings.limits),
+    )
+
+
+def session_limits(limits: Limits) -> SessionLimits:
+    """Return what one connection may take."""
+    return SessionLimits(
+        devices=limits.devices,
+        ping_s=limits.ping_s,
+        frames_per_s=limits.frames_per_s,
+        frames_burst=limits.frames_burst,
+        commands_in_flight=limits.commands_in_flight,
+    )
+
+
+def door_limits(limits: Limits) -> DoorLimits:
+    """Return how many may come in, and how fast."""
+    return DoorLimits(
+        connections=limits.connections,
+        unhelloed=limits.unhelloed,
+        unhelloed_per_address=limits.unhelloed_per_address,
+        handshakes_per_s=limits.handshakes_per_s,
+        handshakes_burst=limits.handshakes_burst,
+        handshakes_per_s_of_address=limits.handshakes_per_s_of_address,
+        handshakes_burst_of_address=limits.handshakes_burst_of_address,
+    )
+
+
+def linger(limits: Limits) -> Linger:
+    """Return how long users stay whose phones have left."""
+    return Linger(limits.linger_s, limits.linger_remote_assistant_s)

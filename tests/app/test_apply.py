@@ -1,0 +1,67 @@
+"""Does every setting reach the room that obeys it?"""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import ip_network
+from pathlib import Path
+
+import gateway
+from gateway.app.apply import door_limits, edge_settings, linger, session_limits
+from gateway.app.config_sections import Limits
+from gateway.core.effects import SessionLimits
+from gateway.core.linger import Linger
+from gateway.domain.model import Application
+from gateway.edge.settings import DoorLimits
+from gateway.protocol.bodies import SiteView
+from tests.app.samples import SMALLEST, loaded
+
+EVERYTHING = (
+    SMALLEST.replace(
+        "insecure = true",
+        'insecure = true\ntrusted_proxies = ["10.0.0.0/8"]\norigins = ["https://a"]\n'
+    'app_minimum = ["android=1.2", "ios=3"]',
+    )
+    + '[privacy]\ncontact = "the board"\nstatement_url = "https://a/privacy"\n'
+)
+
+
+def test_the_doors_are_told_everything(tmp_path: Path) -> None:
+    told = edge_settings(loaded(tmp_path, EVERYTHING).settings)
+    assert told.version == gateway.__version__
+    both = (Application.DASHBOARD, Application.REMOTE_ASSISTANT)
+    assert told.sites == (SiteView("main", "Main", both),)
+    assert (told.tls, told.insecure) == (False, True)
+    assert told.trusted_proxies == (ip_network("10.0.0.0/8"),)
+    assert told.origins == {"https://a"}
+    assert told.app_minimum == {"android": "1.2", "ios": "3"}
+    assert (told.privacy_contact, told.privacy_statement_url) == ("the board", "https://a/privacy")
+
+
+def test_tls_is_told(tmp_path: Path) -> None:
+    text = SMALLEST.replace("insecure = true", 'certificate = "a"\nkey = "b"')
+    told = edge_settings(loaded(tmp_path, text).settings)
+    assert (told.tls, told.insecure, told.privacy_contact) == (True, False, None)
+
+
+def test_defaults_are_those_of_the_rooms() -> None:
+    limits = Limits()
+    assert session_limits(limits) == SessionLimits()
+    assert door_limits(limits) == DoorLimits()
+    assert linger(limits) == Linger()
+
+
+def test_every_limit_arrives() -> None:
+    limits = Limits()
+    odd = {name: int(value) + 1 for name, value in limits}
+    changed = Limits.model_validate(odd)
+    arrived = {
+        **dataclasses.asdict(session_limits(changed)),
+        **dataclasses.asdict(door_limits(changed)),
+        "linger_s": linger(changed).dashboard_s,
+        "linger_remote_assistant_s": linger(changed).remote_assistant_s,
+    }
+    elsewhere = {"log_ons_per_s", "log_ons_in_flight", "drain_s"}
+    assert {name: arrived[name] for name in odd if name not in elsewhere} == {
+        name: value for name, value in odd.items() if name not in elsewhere
+    }
