@@ -20,9 +20,8 @@ from gateway.core.linger import Linger
 from gateway.core.registry import Refused, Registry, RegistryLimits, Seat
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import DEFAULT_TOPICS, NodeId, SessionId, Ticket, UserId
+from gateway.domain.model import DEFAULT_TOPICS, NodeId, Ticket, UserId
 from gateway.domain.resources import Resource
-from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.account import Account
 from gateway.runtime.faults import place
@@ -126,8 +125,6 @@ class Node:
         ended = self.denied(ticket)
         if ended is not None:
             raise ended
-        for other in self._registry.connections(ticket.user):
-            self._registry.touch(other, other.session.heard_at)
         seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
         added = self._registry.add(connection, seat, self.clock.now())
         if isinstance(added, Refused):
@@ -166,28 +163,16 @@ class Node:
             del household.feed.connections[ticket.handle]
             household.owner.leave(ticket.handle)
 
+    def touch(self, connection: Connection) -> None:
+        """Note that a frame came."""
+        self._registry.touch(connection, self.clock.now())
+
     def health(self, user: UserId) -> Health:
         """Return how old the user's data may be."""
         household = self._households.get(user)
         return _UNKNOWN if household is None else household.feed.health
 
     # ---- sessions ----
-
-    async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
-        """Open a session at OSCC-E: see :meth:`gateway.runtime.account.Account.log_on`."""
-        return await self.account.log_on(site, credentials)
-
-    async def log_off(self, ticket: Ticket) -> LoggedOff:
-        """End the session: see :meth:`gateway.runtime.account.Account.log_off`."""
-        return await self.account.log_off(ticket)
-
-    async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
-        """List the user's sessions: see :meth:`gateway.runtime.account.Account.sessions`."""
-        return await self.account.sessions(ticket)
-
-    async def end(self, ticket: Ticket, session: SessionId) -> None:
-        """End another session: see :meth:`gateway.runtime.account.Account.end`."""
-        await self.account.end(ticket, session)
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, when that is known here."""
@@ -214,7 +199,7 @@ class Node:
         self._denied.add(ticket.user, ticket.handle, End(reason, by), until_ms=ticket.expires_at_ms)
         self._registry.ended(ticket.user, ticket.handle)
 
-    async def export(self, ticket: Ticket) -> dict[str, Resource]:
+    def seen_by(self, ticket: Ticket) -> dict[str, Resource]:
         """Return what the session sees of the mirror; empty when it is not attached here."""
         household = self._households.get(ticket.user)
         connection = None if household is None else household.feed.connections.get(ticket.handle)
