@@ -189,10 +189,14 @@ class Calls(Generic[WaiterT]):
                 return
             del self._settled[first]
 
-    def history(self, now: float) -> History:
+    def history(self, now: float, *, epoch: int) -> History:
         """Return what the next owner must know.
 
         Whoever gives settles what is in flight first, as unknown if need be, and begins nothing more.
+
+        Args:
+            now: Monotonic seconds.
+            epoch: The giver's now, also when nothing was begun in it.
 
         Raises:
             RuntimeError: Commands are in flight.
@@ -200,6 +204,7 @@ class Calls(Generic[WaiterT]):
         if self._in_flight:
             raise RuntimeError("commands are in flight: settle them first")
         self.expire(now)
+        self._enter(epoch)
         outcomes = tuple(
             Remembered(key, done.body_hash, done.outcome, done.until - now)
             for key, done in self._settled.items()

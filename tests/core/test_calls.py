@@ -178,7 +178,7 @@ def test_the_next_owner_knows_what_the_giver_knew() -> None:
     giver, taker = Calls[str](), Calls[str]()
     begin(giver, "k")
     giver.settle("k", APPLIED, 100.0)
-    taker.adopt(giver.history(400.0), EPOCH + 1, 9000.0)
+    taker.adopt(giver.history(400.0, epoch=EPOCH), EPOCH + 1, 9000.0)
     assert begin(taker, "k", 9299.0, retry=True, epoch=EPOCH + 1) == Done(APPLIED)
     assert begin(taker, "k", 9300.0, body=OTHER_BODY, epoch=EPOCH + 1) == New()
     assert begin(taker, "new", 9300.0, retry=True, epoch=EPOCH + 1) == New()
@@ -189,10 +189,20 @@ def test_the_next_owner_does_not_know_what_the_giver_did_not() -> None:
     for key in "ab":
         begin(giver, key)
         giver.settle(key, APPLIED, 0.0)
-    taker.adopt(giver.history(100.0), EPOCH + 1, 1000.0)
+    taker.adopt(giver.history(100.0, epoch=EPOCH), EPOCH + 1, 1000.0)
     assert begin(taker, "a", 1499.0, retry=True, epoch=EPOCH + 1) == Foreign()
     assert begin(taker, "a", 1500.0, retry=True, epoch=EPOCH + 1) == New()
     assert begin(taker, "c", 1500.0, retry=True, stream=EPOCH - 1, epoch=EPOCH + 1) == Foreign()
+
+
+def test_a_giver_who_began_nothing_in_its_epoch_claims_nothing_of_earlier_ones() -> None:
+    giver, taker = Calls[str](), Calls[str]()
+    begin(giver, "k", epoch=EPOCH)
+    giver.settle("k", APPLIED, 0.0)
+    taker.adopt(giver.history(0.0, epoch=EPOCH + 2), EPOCH + 3, 0.0)
+    assert begin(taker, "k", retry=True, epoch=EPOCH + 3) == Done(APPLIED)
+    assert begin(taker, "lost", retry=True, epoch=EPOCH + 3) == Foreign()
+    assert begin(taker, "lost", retry=True, stream=EPOCH + 2, epoch=EPOCH + 3) == New()
 
 
 def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
@@ -202,7 +212,7 @@ def test_what_is_adopted_is_bounded_and_expires_in_order() -> None:
         giver.settle(key, APPLIED, at)
     begin(taker, "mine", epoch=1)
     taker.settle("mine", APPLIED, 30.0)
-    taker.adopt(giver.history(60.0), EPOCH + 1, 60.0)
+    taker.adopt(giver.history(60.0, epoch=EPOCH), EPOCH + 1, 60.0)
     assert len(taker) == 2
     assert begin(taker, "mine", 60.0, epoch=EPOCH + 1) == Done(APPLIED)
     taker.expire(640.0)
@@ -216,7 +226,7 @@ def test_what_is_known_already_is_not_replaced_by_what_is_adopted() -> None:
     giver.settle("k", REJECTED, 0.0)
     begin(taker, "k", epoch=1)
     taker.settle("k", APPLIED, 0.0)
-    taker.adopt(giver.history(0.0), EPOCH + 1, 0.0)
+    taker.adopt(giver.history(0.0, epoch=EPOCH), EPOCH + 1, 0.0)
     assert begin(taker, "k", epoch=EPOCH + 1) == Done(APPLIED)
 
 
@@ -224,7 +234,7 @@ def test_nobody_gives_with_commands_in_flight() -> None:
     calls = Calls[str]()
     begin(calls, "k")
     with pytest.raises(RuntimeError, match="in flight"):
-        calls.history(0.0)
+        calls.history(0.0, epoch=EPOCH)
 
 
 def test_what_is_told_at_once() -> None:
