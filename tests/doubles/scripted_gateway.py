@@ -253,6 +253,11 @@ class ScriptedGateway:
         """Answer the next request of this route so; the last answer of a route is repeated. 101 upgrades."""
         self._answers[method, path].append(_Answer(status, body, headers or {}))
 
+    def forget(self, method: str, path: str) -> None:
+        """Forget the answers of a route."""
+        self._answers.pop((method, path), None)
+        self._last.pop((method, path), None)
+
     async def phone(self) -> Phone:
         """Return the next client that connects."""
         async with asyncio.timeout(PATIENCE_S):

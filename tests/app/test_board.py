@@ -1,0 +1,180 @@
+"""Does the board say what is, in 80 and in 120 columns, and say so when it does not know?"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from datetime import timedelta, timezone
+
+import pytest
+from rich.console import Console
+
+from gateway.app.board import BoardHealth, board
+from gateway.client import Value
+
+T = 1_700_000_000_000
+"""22:13:20 UTC."""
+
+MIRROR: dict[str, Value] = {
+    "queue:1": {
+        "name": "Sales", "level": "action", "contacts_waiting": 7, "oldest_since_ms": T - 187_000,
+        "service_level_pct": 61.3, "agents_available": 0, "agents_handling": 9,
+        "agents_post_processing": 2, "agents_unavailable": 3, "agents_work": 1,
+    },
+    "queue:2": {"name": "Support", "level": "ok", "contacts_waiting": 0},
+    "queue:3": {"name": "Billing", "level": "attention", "contacts_waiting": 2},
+    "catalogue:reasons": {"reasons": [{"reason_id": "3", "name": "Lunch"}]},
+    "agent:1": {
+        "display_name": "Ada", "routing_state": "unavailable", "routing_state_since_ms": T - 4_000_000,
+        "reason_id": "3",
+    },
+    "agent:2": {
+        "display_name": "Grace", "handling": [{"state": "talking", "since_ms": T - 300_000}],
+        "pending_routing_state": "work", "pending_by": "self",
+    },
+    "agent:3": {"display_name": "Barbara", "post_processing": {"ends_at_ms": T + 12_000}},
+}  # fmt: skip
+
+LIVE = BoardHealth("main", "Eve", "dashboard", True, "live", "live", T - 3_000, last_event="connected")
+
+
+def _text(
+    mirror: dict[str, Value],
+    health: BoardHealth,
+    now_ms: int | None = T,
+    *,
+    width: int = 80,
+    lines: int | None = None,
+) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(board(mirror, health, now_ms, lines=lines))
+    return capture.get().splitlines()
+
+
+def _line(lines: list[str], word: str) -> str:
+    (found,) = [line for line in lines if word in line]
+    return " ".join(found.split())
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_whole_board(width: int) -> None:
+    lines = _text(MIRROR, LIVE, width=width)
+    assert all(len(line) <= width for line in lines)
+    assert _line(lines, "site main") == "dashboard · site main · Eve 22:13:20"
+    assert _line(lines, "upstream") == "upstream ● live bus ● live data 3 s old"
+    assert _line(lines, "waiting") == "waiting 9 longest 3:07 queues !! 1 action ! 1 attention"
+    assert _line(lines, "1 handling") == "agents ● 1 handling ◐ 1 post-processing ✕ 1 unavailable"
+    assert _line(lines, "Sales") == "Sales !! action 7 3:07 61 % 0 9 2 3 1"
+    assert _line(lines, "Support") == "Support ok 0 – – – – – – –"
+    assert _line(lines, "Ada") == "Ada ✕ unavailable 1:06:40 Lunch"
+    assert _line(lines, "Grace") == "Grace ● talking 5:00 → work by self"
+    assert _line(lines, "Barbara") == "Barbara ◐ post-processing −0:12"
+    assert _line(lines, "last:") == "last: connected"
+
+
+def test_worst_first() -> None:
+    lines = _text(MIRROR, LIVE)
+    order = [
+        next(i for i, line in enumerate(lines) if name in line) for name in ("Sales", "Billing", "Support")
+    ]
+    assert order == sorted(order)
+
+
+def test_headings_are_words_where_there_is_room() -> None:
+    wide, narrow = (_line(_text(MIRROR, LIVE, width=width), "in time") for width in (120, 80))
+    assert wide == "queues level wait longest in time available handling post-proc. unavail. work"
+    assert narrow == "queues level wait longest in time av ha pp un wk"
+
+
+def test_nothing_known_is_never_zero() -> None:
+    empty = BoardHealth("main", "Eve", "dashboard", connected=True)
+    lines = _text({"queue:1": {}}, empty, None)
+    assert _line(lines, "upstream") == "upstream – bus – as of –"
+    assert _line(lines, "waiting") == "waiting – longest – queues !! 0 action ! 0 attention"
+    assert _line(lines, "queue:1") == "queue:1 ? unknown – – – – – – – –"
+    assert "agents –" in [" ".join(line.split()) for line in lines]
+    assert _line(lines, "last:") == "last: –"
+    assert "22:13:20" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        dataclasses.replace(LIVE, upstream="stale", as_of_ms=T - 60_000),
+        dataclasses.replace(LIVE, upstream="down", as_of_ms=T - 60_000),
+        dataclasses.replace(LIVE, connected=False, as_of_ms=T - 60_000),
+    ],
+)
+def test_old_data_is_frozen_and_says_of_when_it_is(health: BoardHealth) -> None:
+    now, later = _text(MIRROR, health), _text(MIRROR, health, T + 500_000)
+    assert now[2:] == later[2:]
+    assert "as of 22:12:20" in _line(now, "upstream")
+    assert " 2:07 " in _line(now, "Sales")
+
+
+def test_old_data_is_grey() -> None:
+    def styled(health: BoardHealth) -> str:
+        console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system="standard")
+        with console.capture() as capture:
+            console.print(board(MIRROR, health, T))
+        return capture.get()
+
+    assert "\x1b[2mSales" in styled(dataclasses.replace(LIVE, upstream="stale"))
+    assert "\x1b[2mSales" not in styled(LIVE)
+
+
+def test_stale_says_since_when() -> None:
+    lines = _text(MIRROR, dataclasses.replace(LIVE, upstream="stale", bus="degraded", as_of_ms=T - 60_000))
+    assert _line(lines, "upstream") == "upstream ▲ stale since 22:12:20 bus ▲ degraded as of 22:12:20"
+
+
+def test_a_lost_connection_has_a_banner() -> None:
+    lost = dataclasses.replace(LIVE, connected=False, reconnect_in_s=4.2, reason="draining")
+    lines = _text(MIRROR, lost)
+    assert "▲ connecting in 4 s (draining)" in _line(lines, "connecting")
+    assert _line(lines, "upstream").startswith("upstream – bus –")
+    assert "▲ connecting │" in _line(_text({}, BoardHealth("m", "e", "d", False)), "connecting")
+
+
+def test_an_ended_session_has_a_banner() -> None:
+    lines = _text({}, dataclasses.replace(LIVE, ended="logged_off_by_supervisor by Bob"))
+    assert "✕ session ended: logged_off_by_supervisor by Bob" in _line(lines, "ended")
+
+
+def test_a_board_keeps_to_its_lines() -> None:
+    mirror: dict[str, Value] = {f"queue:{n}": {"name": f"queue {n:02}"} for n in range(30)}
+    mirror |= {f"agent:{n}": {"display_name": f"agent {n:02}"} for n in range(30)}
+    lines = _text(mirror, LIVE, lines=30)
+    assert len(lines) <= 30
+    assert _line(lines, "more queues") == "… and 21 more queues"
+    assert _line(lines, "more agents") == "… and 21 more agents"
+    few = _text(mirror | {f"agent:{n}": {} for n in range(30, 31)}, LIVE, lines=100)
+    assert not [line for line in few if "more" in line]
+
+
+def test_agents_leave_queues_the_lines_that_they_do_not_need() -> None:
+    mirror: dict[str, Value] = {f"queue:{n}": {} for n in range(30)}
+    lines = _text(mirror | {"agent:1": {}}, LIVE, lines=30)
+    assert _line(lines, "more queues") == "… and 13 more queues"
+    assert not [line for line in lines if "more agents" in line]
+
+
+def test_many_states_flow_to_the_next_line() -> None:
+    states = ("available", "work", "unavailable", "logged_off", "of tomorrow")
+    mirror: dict[str, Value] = {f"agent:{n}": {"routing_state": state} for n, state in enumerate(states)}
+    mirror["agent:9"] = {"handling": [{}]}
+    text = " ".join(" ".join(_text(mirror, LIVE)).split())
+    assert "● 1 handling ○ 1 available ■ 1 work ✕ 1 unavailable ? 1 unknown · 1 logged off" in text
+
+
+def test_a_name_cannot_command_the_terminal() -> None:
+    lines = _text({"queue:1": {"name": "x\x1b[2J\u202e[bold]y"}}, LIVE)
+    assert "x·[2J·[bold]y" in _line(lines, "x·")
+
+
+def test_times_are_shown_in_a_zone() -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    with console.capture() as capture:
+        console.print(board({}, LIVE, T, zone=timezone(timedelta(hours=2))))
+    assert "00:13:20" in capture.get()
