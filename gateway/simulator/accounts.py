@@ -144,7 +144,8 @@ def open_accounts(settings: SimulatorSettings, directory: Directory) -> Accounts
     accounts = Accounts(settings, {})
     groups = sorted(directory.groups)
     for n in range(settings.users):
-        accounts.add(_supervisor(n, None if n == 0 else (groups[(n - 1) % len(groups)],)))
+        everything = n == 0 or settings.all_see_everything
+        accounts.add(_supervisor(n, None if everything else (groups[(n - 1) % len(groups)],)))
     for n, agent in enumerate(directory.agents.values(), 1):
         accounts.add(agent_account(agent, directory, leads=n % TEAM_LEADER_EVERY == 0))
     scopes = Scopes(directory)

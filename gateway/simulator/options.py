@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--queues", type=int, default=_DEFAULTS.queues)
     add("--groups", type=int, default=_DEFAULTS.groups, help="0: one for every 25 agents")
     add("--users", type=int, default=_DEFAULTS.users, help="Dashboard users supervisor1…N")
+    add("--all-see-everything", action="store_true", help="not only supervisor1")
     add("--seed", type=int, default=_DEFAULTS.seed)
     add("--password", default=_DEFAULTS.password, help="of all users")
     add("--scale", type=float, default=_DEFAULTS.scale, help="how much faster the centre's time runs")

@@ -40,6 +40,8 @@ class SimulatorSettings:
     """0: one for every 25 agents."""
     users: int = 10
     """Dashboard users; the first sees everything, the others the teams of a slice."""
+    all_see_everything: bool = False
+    """Every Dashboard user sees what supervisor1 sees."""
     seed: int = 1
     password: str = "demo"  # noqa: S105 - a simulated account's
     locale_zone: str = "Europe/Berlin"

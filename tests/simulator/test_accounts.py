@@ -66,6 +66,11 @@ def test_supervisor1_sees_everything_and_others_their_team() -> None:
     assert accounts.by_name["supervisor2"].scope is accounts.by_name["supervisor4"].scope
 
 
+def test_all_may_see_everything() -> None:
+    accounts = World(replace(QUIET, all_see_everything=True)).sim.accounts
+    assert accounts.by_name["supervisor4"].scope is accounts.by_name["supervisor1"].scope
+
+
 def test_every_tenth_agent_leads_his_team() -> None:
     accounts = World().sim.accounts
     leaders = [

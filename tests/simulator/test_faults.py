@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -161,12 +163,24 @@ async def test_malformed_and_oversized_messages_arrive(wire: Wire) -> None:
 
 async def test_a_frozen_server_answers_nothing_until_it_thaws(wire: Wire) -> None:
     wire.sim.faults.freeze(5, None)
-    assert wire.sim.faults.wait_s() == 5
-    async with wire.http.get(f"{wire.sim.control_url}/simulator/v1/routing") as response:
-        assert response.status == 200
-    await wire.clock.advance(5)
-    assert wire.sim.faults.wait_s() == 0
-    await wire.log_on()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(wire.call("GET", "about"))
+        for _ in range(20):
+            assert (await wire.control("GET", "routing"))[0] == 200
+        assert not asking.done()
+        await wire.clock.advance(5)
+    assert asking.result()[0] == 200
+
+
+async def test_a_slow_server_answers_later(wire: Wire) -> None:
+    wire.sim.faults.delay(2, None)
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(wire.call("GET", "about"))
+        for _ in range(20):
+            await wire.control("GET", "routing")
+        assert not asking.done()
+        await wire.clock.advance(2)
+    assert asking.result()[0] == 200
 
 
 async def test_notices_are_sent(wire: Wire) -> None:

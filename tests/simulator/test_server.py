@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+import uvloop
 
 from gateway.simulator import ManualClock, Simulator, SimulatorSettings
 from gateway.simulator.server import introduction, run
@@ -93,6 +94,16 @@ async def test_tls_on_request() -> None:
         async with aiohttp.ClientSession() as http:
             response = await http.get(f"{simulator.url}/oscce/v1/about", ssl=context)
             assert (await response.json())["Product"] == "OSCC-E"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_links_live_on_uvloop_too(tls: bool) -> None:
+    async def live() -> str:
+        async with Simulator(replace(QUIET, tls=tls), ManualClock()) as simulator, Wire(simulator) as wire:
+            line = await wire.link((await wire.log_on())["SessionID"])
+            return str((await line.greeting())["Type"])
+
+    assert uvloop.run(live()) == "LinkOpened"
 
 
 async def test_the_same_seed_makes_the_same_centre() -> None:
