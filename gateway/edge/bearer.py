@@ -12,15 +12,14 @@ from gateway.domain.errors import (
     GatewayError,
     SessionRefused,
     Verdict,
-    close_for,
     verdict,
 )
 from gateway.domain.model import Application, Ticket
 from gateway.edge.token import Opened, Tokens, Unopened
 from gateway.runtime.ports import Clock
+from gateway.runtime.world import refusal
 
 TOKEN_INVALID: Final = "token_invalid"  # noqa: S105 - the name of a refusal
-_EXPIRED: Final = "expired"
 
 
 class Bearer:
@@ -50,16 +49,17 @@ class Bearer:
         """Return what *token* says.
 
         Raises:
-            SessionRefused: 4001 when it does not open, else how the session ended. An expired
-                token is the end of a session of which nobody knows more.
+            SessionRefused: 4001 when it does not open, else how the session ended; an expired token
+                is the end of its session.
         """
         opened = self._open(token)
         refused = self._denied(opened.ticket)
         if refused is not None:
             raise refused
         if opened.expired:
+            # a Remote Assistant's session may have ended otherwise before, which nobody remembers now
             remote = opened.ticket.application is Application.REMOTE_ASSISTANT
-            raise SessionRefused(close_for(EndReason.UNKNOWN, remote_assistant=remote), _EXPIRED)
+            raise refusal(opened.ticket, EndReason.UNKNOWN if remote else EndReason.EXPIRED, None)
         return opened
 
     def of_header(self, authorization: Sequence[str]) -> Opened:

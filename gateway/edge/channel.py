@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.codec import Codec
+from gateway.protocol.frames import PROTOCOLS
 
 NOTSENT_BYTES: Final = 16 * 1024
 """The kernel takes no more than this beyond what is in flight; without it megabytes grow stale there."""
@@ -25,6 +26,9 @@ _REASON_BYTES_MAX: Final = 123
 """RFC 6455 §5.5: control frames carry at most 125 bytes, two of them the code."""
 _SIZE_SLACK: Final = 4
 """Messages a little too large still come in whole, so that the session can answer them."""
+_NO_CODE: Final = 1005
+_BROKEN: Final = 1006
+"""RFC 6455 §7.1.5: the close had no code; there was no close."""
 _NEVER: Final = 2**62
 
 
@@ -33,6 +37,17 @@ class Message(NamedTuple):
 
     data: bytes
     text: bool
+
+
+class Gone(NamedTuple):
+    """There are no more messages; nothing can be written either.
+
+    *by*: ``client`` when it closed with *code*, ``network`` when the connection broke (1006), ``gateway``
+    when the peer broke the rules of RFC 6455 and was closed with *code* for it.
+    """
+
+    by: Literal["client", "network", "gateway"]
+    code: int
 
 
 class Channel:
@@ -64,16 +79,20 @@ class Channel:
         transport.set_write_buffer_limits(high=0)
         _tune(transport.get_extra_info("socket"))
 
-    async def receive(self) -> Message | None:
-        """Return the next message; None when there is none any more."""
+    async def receive(self) -> Message | Gone:
+        """Return the next message."""
         received = await self._ws.receive()
         match received.type:
             case WSMsgType.TEXT:
                 return Message(received.data, text=True)
             case WSMsgType.BINARY:
                 return Message(received.data, text=False)
+            case WSMsgType.CLOSE:
+                return Gone("client", received.data or _NO_CODE)
+            case WSMsgType.ERROR if self._ws.close_code not in {None, _BROKEN}:
+                return Gone("gateway", self._ws.close_code or _BROKEN)
             case _:
-                return None
+                return Gone("network", _BROKEN)
 
     async def write(self, frames: list[bytes]) -> None:
         """Send *frames*. Never waits; what a dead connection cannot take is lost."""
@@ -102,14 +121,20 @@ class Channel:
                 self._transport.abort()
 
 
+def check_handshake(request: web.Request) -> None:
+    """Refuse what asks for no WebSocket (RFC 6455 §4.2.1).
+
+    Raises:
+        GatewayError: ``bad_request``.
+    """
+    if not web.WebSocketResponse(protocols=PROTOCOLS).can_prepare(request):
+        raise GatewayError(ErrorCode.BAD_REQUEST, "A WebSocket handshake is needed here.")
+
+
 async def accept(
     request: web.Request, codec: Codec, *, message_bytes: int
 ) -> tuple[Channel, web.StreamResponse]:
-    """Upgrade *request*; returns the channel, and what its handler must return in the end.
-
-    Raises:
-        GatewayError: ``bad_request``; it asks for no WebSocket.
-    """
+    """Upgrade *request*; returns the channel, and what its handler must return in the end."""
     ws = web.WebSocketResponse(
         protocols=(codec.subprotocol,),
         compress=False,
@@ -118,8 +143,6 @@ async def accept(
         timeout=CLOSE_S,
         writer_limit=_NEVER,
     )
-    if not ws.can_prepare(request):
-        raise GatewayError(ErrorCode.BAD_REQUEST, "A WebSocket handshake is needed here (RFC 6455 §4.2.1).")
     writer = await ws.prepare(request)
     transport = request.transport
     if transport is None:

@@ -7,11 +7,11 @@ upgrade and say when to come back.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from ipaddress import IPv6Network
 from typing import Final
 
-from gateway.core.throttle import TokenBucket
+from gateway.core.throttle import Buckets, TokenBucket
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.addresses import Address, neighbourhood
 from gateway.edge.settings import DoorLimits
@@ -20,28 +20,6 @@ _FULL_RETRY_S: Final = 5.0
 _RETRY_MAX_S: Final = 60.0
 
 Neighbourhood = Address | IPv6Network
-
-
-class Rate:
-    """A token bucket that gives those it refuses appointments.
-
-    Invariant: appointments are as far apart as the rate allows, so that a crowd that was sent
-    away does not come back as one.
-    """
-
-    __slots__ = ("_bucket", "_next_at", "_per_s")
-
-    def __init__(self, per_s: float, burst: int) -> None:
-        self._bucket = TokenBucket(per_s, burst)
-        self._per_s = per_s
-        self._next_at = 0.0
-
-    def wait_s(self, now: float) -> float | None:
-        """Take one; None when there was one, else after how long to come back."""
-        if self._bucket.take(now):
-            return None
-        self._next_at = max(self._next_at, now) + 1 / self._per_s
-        return min(self._next_at - now, _RETRY_MAX_S)
 
 
 class Place:
@@ -81,8 +59,13 @@ class Doors:
         self.unhelloed = 0
         self._unhelloed_of: Counter[Neighbourhood] = Counter()
         self._limits = limits
-        self._rate = Rate(limits.handshakes_per_s, limits.handshakes_burst)
-        self._rate_of: OrderedDict[Neighbourhood, Rate] = OrderedDict()
+        self._rate = TokenBucket(limits.handshakes_per_s, limits.handshakes_burst)
+        self._rate_of: Buckets[Neighbourhood] = Buckets(
+            limits.handshakes_per_s_of_address,
+            limits.handshakes_burst_of_address,
+            keys_max=limits.addresses,
+        )
+        self._appointment = 0.0
 
     @property
     def remembered(self) -> int:
@@ -93,16 +76,18 @@ class Doors:
         """Count one handshake or log-on.
 
         Raises:
-            GatewayError: ``rate_limited`` for the address, ``overloaded`` for the node.
+            GatewayError: ``rate_limited`` for the address, ``over_capacity`` for the node.
         """
-        wait_s = self._rate_at(neighbourhood(address)).wait_s(now)
-        if wait_s is not None:
+        where = neighbourhood(address)
+        if not self._rate_of.take(where, now):
+            wait_s = self._rate_of.wait_s(where, now)
             raise GatewayError(
                 ErrorCode.RATE_LIMITED, "Too many requests come from this address.", retry_after_s=wait_s
             )
-        wait_s = self._rate.wait_s(now)
-        if wait_s is not None:
-            raise GatewayError(ErrorCode.OVERLOADED, "Too many come at once.", retry_after_s=wait_s)
+        if not self._rate.take(now):
+            raise GatewayError(
+                ErrorCode.OVER_CAPACITY, "Too many come at once.", retry_after_s=self._next_appointment(now)
+            )
 
     def enter(self, address: Address) -> Place:
         """Take a place for a socket.
@@ -130,12 +115,8 @@ class Doors:
         if not self._unhelloed_of[where]:
             del self._unhelloed_of[where]
 
-    def _rate_at(self, where: Neighbourhood) -> Rate:
-        rate = self._rate_of.get(where)
-        if rate is None:
-            rate = Rate(self._limits.handshakes_per_s_of_address, self._limits.handshakes_burst_of_address)
-            self._rate_of[where] = rate
-            if len(self._rate_of) > self._limits.addresses:
-                self._rate_of.popitem(last=False)
-        self._rate_of.move_to_end(where)
-        return rate
+    def _next_appointment(self, now: float) -> float:
+        """Return when to come back: as far apart as the rate allows, lest a crowd return as one."""
+        self._appointment = max(self._appointment, now) + 1 / self._limits.handshakes_per_s
+        self._appointment = min(self._appointment, now + _RETRY_MAX_S)
+        return self._appointment - now

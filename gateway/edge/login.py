@@ -9,16 +9,18 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Ticket
 from gateway.domain.upstream import LoggedOn, LogOn
 from gateway.edge.notices import Notices
-from gateway.edge.ports import LogOns
+from gateway.edge.ports import Accounts
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.token import Tokens
 from gateway.edge.versions import check_version
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.frames import SessionView, UserView
 from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
 
 _DISPLAY_NAME_CHARS: Final = 128
 """Bounds what a name adds to a token."""
+_OK: Final = "ok"
 _SAY_NOTHING: Final = frozenset(
     {ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED}
 )
@@ -34,17 +36,19 @@ class Login:
     def __init__(
         self,
         settings: EdgeSettings,
-        node: LogOns,
+        accounts: Accounts,
         tokens: Tokens,
         notices: Notices,
         clock: Clock,
+        telemetry: Telemetry,
     ) -> None:
         self._sites: Final = {site.id: site for site in settings.sites}
         self._settings: Final = settings
-        self._node = node
+        self._accounts = accounts
         self._tokens = tokens
         self._notices = notices
         self._clock = clock
+        self._telemetry = telemetry
 
     async def log_on(self, body: LogOnBody, accept_language: str) -> SessionCreated:
         """Log on; whatever can be refused without the OSCC-E Server is refused before it is asked.
@@ -52,6 +56,20 @@ class Login:
         Raises:
             GatewayError: One of the protocol's log-on errors.
         """
+        began, result = self._clock.now(), ErrorCode.INTERNAL.value
+        try:
+            created = await self._log_on(body, accept_language)
+            result = _OK
+        except GatewayError as error:
+            result = error.code.value
+            raise
+        else:
+            return created
+        finally:
+            self._telemetry.log_ons[body.application.value, result].inc()
+            self._telemetry.log_on_seconds.observe(self._clock.now() - began)
+
+    async def _log_on(self, body: LogOnBody, accept_language: str) -> SessionCreated:
         site = self._sites.get(body.site)
         if site is None or body.application not in site.applications:
             raise GatewayError(ErrorCode.SITE_UNKNOWN, "There is no such site for this application.")
@@ -63,7 +81,7 @@ class Login:
     async def _ask(self, body: LogOnBody) -> LoggedOn:
         began = self._clock.now()
         try:
-            return await self._node.log_on(body.site, _credentials(body))
+            return await self._accounts.log_on(body.site, _credentials(body))
         except GatewayError as error:
             if error.code not in _SAY_NOTHING:
                 raise

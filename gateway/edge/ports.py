@@ -1,4 +1,7 @@
-"""What does the edge need from the node that it belongs to?"""
+"""What does the edge need from the node that it belongs to?
+
+:class:`gateway.runtime.node.Node` and :class:`gateway.runtime.account.Account` in the gateway.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +10,13 @@ from typing import Protocol
 
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
-from gateway.core.session import Session
 from gateway.domain.commands import Call, Outcome
-from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.domain.model import Device, SessionId, Ticket, UserId
+from gateway.domain.errors import SessionRefused
+from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import SessionFacts
-
-
-class Connection(Protocol):
-    """One phone's socket as the node sees it. No method blocks or raises."""
-
-    session: Session
-
-    @property
-    def device(self) -> Device:
-        """The phone, by its ticket; known from the attach on."""
-        ...
-
-    def wake(self) -> None:
-        """Note that something may be due."""
-        ...
-
-    def learned(self, facts: SessionFacts) -> None:
-        """Take in what OSCC-E says of the session now."""
-        ...
-
-    def close(
-        self,
-        code: CloseCode,
-        reason: str,
-        *,
-        by: str | None = None,
-        window_s: tuple[float, float] | None = None,
-    ) -> None:
-        """End the connection."""
-        ...
+from gateway.runtime.feed import Connection
 
 
 class Attached(Protocol):
@@ -61,7 +34,7 @@ class Attached(Protocol):
 
 
 class Sockets(Protocol):
-    """What sockets need of the node."""
+    """Who serves sockets."""
 
     async def attach(
         self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
@@ -81,6 +54,10 @@ class Sockets(Protocol):
         """Have a command executed. Never raises; bounded by the call's deadline."""
         ...
 
+    def touch(self, connection: Connection) -> None:
+        """Note that a frame came."""
+        ...
+
     def detach(self, connection: Connection) -> None:
         """Note that the socket is gone. Called once for each, attached or not."""
         ...
@@ -89,20 +66,28 @@ class Sockets(Protocol):
         """Return how old the user's data may be."""
         ...
 
+
+class Sessions(Sockets, Protocol):
+    """Who knows the sessions."""
+
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, when that is known here."""
         ...
 
+    def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
+        """Return what the session sees of the mirror, as far as it is held here."""
+        ...
 
-class LogOns(Protocol):
-    """What the HTTP API needs of the node. Every call is bounded in time and may raise GatewayError."""
+
+class Accounts(Protocol):
+    """The log-on door. Every call is bounded in time and may raise GatewayError."""
 
     async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
-        """Open a session at OSCC-E."""
+        """Open a session at OSCC-E, guarded and budgeted."""
         ...
 
     async def log_off(self, ticket: Ticket) -> LoggedOff:
-        """End it. ``after_contact``: not confirmed yet, and tried on."""
+        """End it. ``after_contact``: not confirmed yet, and tried on. Does not raise."""
         ...
 
     async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
@@ -112,11 +97,3 @@ class LogOns(Protocol):
     async def end(self, ticket: Ticket, session: SessionId) -> None:
         """End another session of the user."""
         ...
-
-    async def export(self, ticket: Ticket) -> Mapping[str, Resource]:
-        """Return the session's view of the mirror as far as it is held here."""
-        ...
-
-
-class NodeDoors(Sockets, LogOns, Protocol):
-    """All that the edge needs of the node."""

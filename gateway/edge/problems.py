@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from pathlib import PurePath
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import http_form, json_form
+from gateway.runtime.faults import place
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -70,18 +70,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             raise
         return _of_http(refusal)
     except Exception as fault:  # noqa: BLE001 - the last line: one request's fault ends one request
-        _LOG.error("a request failed: %s at %s", type(fault).__name__, place(fault))
+        _LOG.error("a request failed: %s", place(fault))
         return problem(GatewayError(ErrorCode.INTERNAL, "Something went wrong here."))
-
-
-def place(fault: BaseException) -> str:
-    """Return where *fault* was raised, as file and line; never its text, which may hold secrets."""
-    trace = fault.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "nowhere"
-    return f"{PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
 
 
 def _of_http(refusal: web.HTTPException) -> web.Response:

@@ -9,15 +9,17 @@ from aiohttp import hdrs, web
 from gateway.core.session import Session
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.bearer import Bearer
-from gateway.edge.channel import accept
-from gateway.edge.limits import Doors
-from gateway.edge.ports import Sockets
+from gateway.edge.channel import Channel, accept, check_handshake
+from gateway.edge.limits import Doors, Place
+from gateway.edge.ports import Sessions
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Opened
 from gateway.edge.visitors import Visitors
+from gateway.edge.witness import Witness
 from gateway.protocol.codec import Codec, codec_for
 from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
 
 
 class RealtimeRoute:
@@ -26,12 +28,13 @@ class RealtimeRoute:
     def __init__(
         self,
         settings: EdgeSettings,
-        node: Sockets,
+        node: Sessions,
         bearer: Bearer,
         visitors: Visitors,
         doors: Doors,
         clock: Clock,
         jitter: Callable[[], float],
+        telemetry: Telemetry,
     ) -> None:
         self._settings = settings
         self._node = node
@@ -40,6 +43,7 @@ class RealtimeRoute:
         self._doors = doors
         self._clock = clock
         self._jitter = jitter
+        self._telemetry = telemetry
 
     def routes(self) -> list[web.RouteDef]:
         """Return it."""
@@ -47,29 +51,42 @@ class RealtimeRoute:
 
     async def realtime(self, request: web.Request) -> web.StreamResponse:
         """Upgrade, and serve the socket until its end."""
-        address = self._visitors.address(request)
-        self._doors.knock(address, self._clock.now())
-        codec = _codec(request)
-        shown = self._shown(request)
-        place = self._doors.enter(address)
+        try:
+            codec, shown, place = self._admit(request)
+        except GatewayError as error:
+            self._telemetry.handshakes[error.code.value].inc()
+            raise
         try:
             channel, response = await accept(
                 request, codec, message_bytes=self._settings.session.frame_bytes_in
             )
-            session = Session(codec, self._settings.session, self._clock.now(), self._jitter())
-            phone = PhoneSocket(
-                session,
-                channel,
-                self._node,
-                self._bearer,
-                self._clock,
-                shown=shown,
-                helloed=place.helloed,
-            )
-            await phone.run()
+            self._telemetry.handshakes["ok"].inc()
+            await self._phone(channel, shown, place).run()
         finally:
             place.leave()
         return response
+
+    def _admit(self, request: web.Request) -> tuple[Codec, Opened | None, Place]:
+        """Look at everything that may speak against a socket."""
+        address = self._visitors.address(request)
+        self._doors.knock(address, self._clock.now())
+        codec = _codec(request)
+        shown = self._shown(request)
+        check_handshake(request)
+        return codec, shown, self._doors.enter(address)
+
+    def _phone(self, channel: Channel, shown: Opened | None, place: Place) -> PhoneSocket:
+        now = self._clock.now()
+        return PhoneSocket(
+            Session(channel.codec, self._settings.session, now, self._jitter()),
+            channel,
+            self._node,
+            self._bearer,
+            self._clock,
+            shown=shown,
+            helloed=place.helloed,
+            witness=Witness(self._telemetry, channel.codec, now),
+        )
 
     def _shown(self, request: web.Request) -> Opened | None:
         authorization = request.headers.getall(hdrs.AUTHORIZATION, [])

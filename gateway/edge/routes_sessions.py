@@ -11,7 +11,7 @@ from gateway.edge.bearer import Bearer
 from gateway.edge.export import export
 from gateway.edge.limits import Doors
 from gateway.edge.login import Login, session_view, user_view
-from gateway.edge.ports import LogOns
+from gateway.edge.ports import Accounts, Sessions
 from gateway.edge.problems import UnsupportedMediaType, answer
 from gateway.edge.routes_public import accept_language
 from gateway.edge.visitors import Visitors
@@ -31,10 +31,18 @@ class SessionRoutes:
     """Routes about sessions. All but the log-on need a token."""
 
     def __init__(
-        self, login: Login, node: LogOns, bearer: Bearer, visitors: Visitors, doors: Doors, clock: Clock
+        self,
+        login: Login,
+        node: Sessions,
+        accounts: Accounts,
+        bearer: Bearer,
+        visitors: Visitors,
+        doors: Doors,
+        clock: Clock,
     ) -> None:
         self._login = login
         self._node = node
+        self._accounts = accounts
         self._bearer = bearer
         self._visitors = visitors
         self._doors = doors
@@ -72,7 +80,7 @@ class SessionRoutes:
     async def log_off(self, request: web.Request) -> web.Response:
         """``DELETE /v1/session``."""
         opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
-        logged_off = await self._node.log_off(opened.ticket)
+        logged_off = await self._accounts.log_off(opened.ticket)
         if logged_off.routing == "after_contact":
             return answer(LogOffPending(logged_off.routed_until_ms), status=202)
         return web.Response(status=204)
@@ -80,18 +88,18 @@ class SessionRoutes:
     async def sessions(self, request: web.Request) -> web.Response:
         """``GET /v1/sessions``."""
         ticket = self._ticket(request)
-        found = await self._node.sessions(ticket)
+        found = await self._accounts.sessions(ticket)
         return answer(SessionsBody(tuple(_entry(info, ticket) for info in found)))
 
     async def end(self, request: web.Request) -> web.Response:
         """``DELETE /v1/sessions/{id}``."""
-        await self._node.end(self._ticket(request), SessionId(request.match_info["id"]))
+        await self._accounts.end(self._ticket(request), SessionId(request.match_info["id"]))
         return web.Response(status=204)
 
     async def export(self, request: web.Request) -> web.Response:
         """``GET /v1/me/export``."""
         ticket = self._ticket(request)
-        held = await self._node.export(ticket)
+        held = self._node.seen_by(ticket)
         address = str(self._visitors.address(request))
         return answer(export(ticket, held, address=address, at_ms=self._clock.wall_ms()))
 

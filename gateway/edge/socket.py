@@ -17,12 +17,13 @@ from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device
 from gateway.edge.bearer import TOKEN_INVALID, Bearer, same_session
-from gateway.edge.channel import Channel
+from gateway.edge.channel import Channel, Gone
 from gateway.edge.ports import Sockets
-from gateway.edge.problems import place
 from gateway.edge.token import Opened
+from gateway.edge.witness import Witness
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import Renewed
+from gateway.runtime.faults import place
 from gateway.runtime.ports import Clock
 
 STALL_S: Final = 10.0
@@ -31,8 +32,7 @@ _LOOK_S: Final = 1.0
 """How often a full socket is looked at for progress."""
 _WAIT_MIN_S: Final = 0.001
 """Event loops wake up to a millisecond early; waiting at least this long they do not spin."""
-_GONE: Final = Close(1006)
-"""Stands for a connection that ended without a word of ours (RFC 6455 §7.1.5)."""
+_GOING_AWAY: Final = 1001
 _UNKNOWN: Final = Health("down", "live", None)
 """Health before anybody is known."""
 
@@ -44,7 +44,7 @@ class _Over(Exception):  # noqa: N818 - names what happened
 
 
 class PhoneSocket:
-    """One phone's connection, for the node: see :class:`gateway.edge.ports.Connection`.
+    """One phone's connection, for the node: see :class:`gateway.runtime.feed.Connection`.
 
     Invariant: every task of the socket lives in its group, which :meth:`run` owns; the node is
     told once that it is gone; what was asked to be executed is bounded by the session's limit of
@@ -57,6 +57,7 @@ class PhoneSocket:
         bearer: Opens tokens.
         shown: What the token in the header said, if there was one.
         helloed: Called when a valid token was shown.
+        witness: Counts.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class PhoneSocket:
         *,
         shown: Opened | None,
         helloed: Callable[[], None],
+        witness: Witness,
     ) -> None:
         self.session = session
         self._channel = channel
@@ -77,8 +79,9 @@ class PhoneSocket:
         self._clock = clock
         self._shown = shown
         self._helloed = helloed
+        self._witness = witness
         self._opened: Opened | None = None
-        self._ending: Close | None = None
+        self._ending: Close | Gone | None = None
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._unsent = 0
@@ -116,19 +119,27 @@ class PhoneSocket:
 
     # ---- life ----
 
-    async def run(self) -> Close:
-        """Serve until the end; returns how it ended. The node is told in any case."""
+    async def run(self) -> None:
+        """Serve until the end, of which the node is told in any case."""
         try:
             await self._serve()
-            ending = self._ending or _GONE
-            if ending is not _GONE:
-                await self._channel.write(self._take())
+            if isinstance(self._ending, Close):
+                await self._write_all()
         finally:
             self.session.release()
             self._node.detach(self)
-        if ending is not _GONE:
-            await self._channel.close(ending.code, ending.reason)
-        return ending
+            self._count_end()
+        if isinstance(self._ending, Close):
+            await self._channel.close(self._ending.code, self._ending.reason)
+
+    def _count_end(self) -> None:
+        match self._ending:
+            case Close(code=code):
+                self._witness.ended("gateway", code)
+            case Gone(by=by, code=code):
+                self._witness.ended(by, code)
+            case None:  # cancelled: the process ends
+                self._witness.ended("gateway", _GOING_AWAY)
 
     async def _serve(self) -> None:
         try:
@@ -139,18 +150,18 @@ class PhoneSocket:
         except* _Over:
             pass
         except* Exception as faults:  # noqa: BLE001 - the last line: one socket's fault ends one socket
-            for fault in faults.exceptions:
-                _LOG.error("a socket failed: %s at %s", type(fault).__name__, place(fault))
+            _LOG.error("a socket failed: %s", place(faults))
             self.close(CloseCode.INTERNAL, "internal")
 
     async def _read(self) -> None:
-        while (message := await self._channel.receive()) is not None:
+        while not isinstance(received := await self._channel.receive(), Gone):
+            self._node.touch(self)
             now, wall_ms = self._clock.now(), self._clock.wall_ms()
-            if message.text is not self._channel.codec.text:
+            if received.text is not self._channel.codec.text:
                 self._run(self.session.wrong_type())
             else:
-                self._run(self.session.receive(message.data, now, wall_ms))
-        self._ending = self._ending or _GONE
+                self._run(self.session.receive(received.data, now, wall_ms))
+        self._ending = self._ending or received
         self.wake()
 
     # ---- writing ----
@@ -177,16 +188,18 @@ class PhoneSocket:
 
     async def _flush(self) -> None:
         """Write what is due into the empty socket."""
-        frames = self._take()
-        if frames:
-            await self._channel.write(frames)
+        if await self._write_all():
             self.session.flushed(drained=True)
             self._unsent = self._channel.unsent_bytes
             self._progress_at = self._clock.now()
         await asyncio.sleep(0)  # the transport's turn, and the reader's
 
-    def _take(self) -> list[bytes]:
-        return self.session.take(self._clock.now(), self._clock.wall_ms(), self._health())
+    async def _write_all(self) -> bool:
+        """Write all that the session gives; tells whether that was anything."""
+        frames = self.session.take(self._clock.now(), self._clock.wall_ms(), self._health())
+        await self._channel.write(frames)
+        self._witness.wrote(frames)
+        return bool(frames)
 
     def _is_full(self, now: float) -> bool:
         """Tell whether the kernel has not taken all yet; without any progress for long it is the end."""
@@ -278,13 +291,22 @@ class PhoneSocket:
         # no await between the node's answer and what the session makes of it: nothing is missed
         now, wall_ms = self._clock.now(), self._clock.wall_ms()
         self._run(self.session.attached(opened.ticket, attached.facts, attached.ledger, now, wall_ms))
+        self._witness.welcomed(opened.ticket.application, now)
         self._renew(attached.facts)
 
     def _refuse(self, refused: SessionRefused) -> None:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     async def _invoke(self, invoke: Invoke) -> None:
-        self._run(self.session.settled(invoke.id, await self._node.invoke(self, invoke.call)))
+        began = self._clock.now()
+        self._witness.asked()
+        try:
+            outcome = await self._node.invoke(self, invoke.call)
+        except BaseException:
+            self._witness.forgot()
+            raise
+        self._witness.settled(invoke.call, outcome, self._clock.now() - began)
+        self._run(self.session.settled(invoke.id, outcome))
 
     def _renew(self, facts: SessionFacts) -> None:
         """Give the phone a fresh token when its own says something old, or is sealed by an old key."""

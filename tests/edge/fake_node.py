@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.core.effects import Health
@@ -24,8 +25,8 @@ from gateway.domain.model import (
 )
 from gateway.domain.resources import Queue, Resource, Site
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.edge.ports import Connection
 from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.feed import Connection
 from gateway.runtime.ports import Clock
 
 LIFE_MS = 3_600_000
@@ -50,6 +51,7 @@ class FakeNode:
         self.connections: list[Connection] = []
         self.detached: list[Connection] = []
         self.followed: list[tuple[str, ...]] = []
+        self.touched = 0
         self.calls: list[Call] = []
         self.credentials: list[LogOn] = []
         self.logged_off: list[Ticket] = []
@@ -72,18 +74,20 @@ class FakeNode:
 
     def wait_for(self, waiting: int, queue: int = 1) -> None:
         """Let a queue's figure change, and tell all sockets."""
-        self.ledger.record(
-            f"queue:{queue}", Element(Queue(name=f"q{queue}", contacts_waiting=waiting))
-        )
+        self.ledger.record(f"queue:{queue}", Element(Queue(name=f"q{queue}", contacts_waiting=waiting)))
         for connection in self.connections:
             connection.wake()
+
+    def allow_agent(self, number: int) -> None:
+        """Let sessions command an agent."""
+        self.scope = replace(self.scope, agents=frozenset({number}))
 
     def facts(self, ticket: Ticket) -> SessionFacts:
         """Return what OSCC-E said of the session."""
         expires_at_ms = self.expires_at_ms or ticket.expires_at_ms
         return SessionFacts(ticket.handle, ticket.application, self.rights, self.scope, expires_at_ms)
 
-    # ---- Sockets ----
+    # ---- Sessions ----
 
     async def attach(
         self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
@@ -104,6 +108,9 @@ class FakeNode:
         await self.gate.wait()
         return self.outcome
 
+    def touch(self, connection: Connection) -> None:
+        self.touched += 1
+
     def detach(self, connection: Connection) -> None:
         self.detached.append(connection)
         if connection in self.connections:
@@ -115,7 +122,14 @@ class FakeNode:
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         return self.denials.get(ticket.session)
 
-    # ---- LogOns ----
+    def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
+        return {
+            key: element.value
+            for key, element in self.ledger.items()
+            if not isinstance(element.value, SessionFacts)
+        }
+
+    # ---- Accounts ----
 
     async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
         self.credentials.append(credentials)
@@ -141,7 +155,9 @@ class FakeNode:
     async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
         if self.error is not None:
             raise self.error
-        other = SessionInfo(SessionId("public-2"), Application.REMOTE_ASSISTANT, Device("d2", "two"), 5, False)
+        other = SessionInfo(
+            SessionId("public-2"), Application.REMOTE_ASSISTANT, Device("d2", "two"), 5, False
+        )
         mine = SessionInfo(ticket.session, ticket.application, ticket.device, 3, True)
         return (mine, other)
 
@@ -149,6 +165,3 @@ class FakeNode:
         if session != "public-2":
             raise GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
         self.ended.append(session)
-
-    async def export(self, ticket: Ticket) -> Mapping[str, Resource]:
-        return {key: element.value for key, element in self.ledger.items()}

@@ -2,26 +2,329 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import replace
 
 import pytest
 
+from gateway.core.effects import Health
+from gateway.domain.commands import Outcome, SetAgentRoutingState, Status
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused
+from gateway.domain.model import Application
+from gateway.edge.token import Tokens
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
-from tests.edge.conftest import HELLO, Gateway
+from tests.edge.visits import HELLO, KEYS, Gateway, bearer, nonces, ticket_of
+
+CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
+UUID = "00000000-0000-4000-8000-00000000000{}"
 
 
-@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
+def command(gateway: Gateway, number: int = 1) -> frames.CommandFrame:
+    """Return a command that the fake node's session may give."""
+    return frames.CommandFrame(
+        id=f"c{number}",
+        key=UUID.format(number),
+        stream="1.x",
+        expires_at_ms=gateway.clock.wall_ms() + 5_000,
+        command=SetAgentRoutingState("5", "available"),
+    )
+
+
+@CODECS
 async def test_a_phone_is_welcomed_and_sees_what_changes(gateway: Gateway, codec: Codec) -> None:
-    phone = await gateway.connect(codec)
-    await phone.say(replace(HELLO, token=gateway.token()))
-    welcome, changes, *_ = await phone.hear_all("welcome", "changes", "ping")
-    assert isinstance(welcome, frames.Welcome)
+    phone = await gateway.hello(gateway.token(), codec)
+    welcome, changes, ping = await phone.hear_all("welcome", "changes", "ping")
     assert welcome.user == frames.UserView("7", "Ann")
-    assert changes.reset
-    assert set(changes.put) == {"site", "queue:1", "queue:2"} - {"queue:1"} | {"queue:1"}
+    assert (changes.reset, set(changes.put)) == (True, {"site", "queue:1", "queue:2"})
+    assert ping.upto == changes.upto
     await gateway.clock.advance(1)
     gateway.node.wait_for(4)
     seen = await phone.hear()
     assert isinstance(seen, frames.Changes)
     assert seen.patch == {"queue:1": {"contacts_waiting": 4}}
+
+
+async def test_many_changes_between_two_turns_are_one_frame(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    await gateway.clock.advance(1)
+    for waiting in range(1, 9):
+        gateway.node.wait_for(waiting)
+    seen = await phone.hear()
+    assert isinstance(seen, frames.Changes)
+    assert seen.patch == {"queue:1": {"contacts_waiting": 8}}
+
+
+async def test_without_a_hello_in_time_it_is_closed(gateway: Gateway) -> None:
+    phone = await gateway.connect()
+    await gateway.clock.advance(4.9)
+    assert gateway.doors.unhelloed == 1
+    await gateway.clock.advance(0.2)
+    bye, code = await phone.end()
+    assert (code, bye and bye.code, bye and bye.reconnect) == (4110, 4110, "after")
+    await gateway.clock.settle()
+    assert (gateway.doors.sockets, gateway.doors.unhelloed) == (0, 0)
+
+
+async def test_a_hello_gives_the_place_of_the_unhelloed_back(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    assert (gateway.doors.sockets, gateway.doors.unhelloed) == (1, 0)
+    await phone.ws.close()
+    await gateway.clock.settle()
+    assert gateway.doors.sockets == 0
+
+
+# ---- tokens ----
+
+
+@pytest.mark.parametrize("token", ["nonsense", None])
+async def test_a_token_that_does_not_open_is_4001(gateway: Gateway, token: str | None) -> None:
+    phone = await gateway.hello(token)
+    bye, code = await phone.end()
+    assert (code, bye and bye.reason, bye and bye.reconnect) == (4001, "token_invalid", "never")
+    assert gateway.node.connections == []
+
+
+async def test_the_token_in_the_header_is_enough(gateway: Gateway) -> None:
+    phone = await gateway.hello(None, headers=bearer(gateway.token()))
+    assert isinstance(await phone.hear(), frames.Welcome)
+
+
+async def test_two_tokens_of_one_session_are_fine(gateway: Gateway) -> None:
+    phone = await gateway.hello(gateway.token(), headers=bearer(gateway.token()))
+    assert isinstance(await phone.hear(), frames.Welcome)
+
+
+@pytest.mark.parametrize("other", [{"session": "public-9"}, {"key": 8}])
+async def test_two_tokens_of_different_sessions_are_4001(gateway: Gateway, other: dict[str, object]) -> None:
+    shown = gateway.token(ticket_of(gateway.clock, **other))  # type: ignore[arg-type]  # the parameters above
+    phone = await gateway.hello(gateway.token(), headers=bearer(shown))
+    assert (await phone.end())[1] == 4001
+
+
+@pytest.mark.parametrize(
+    ("application", "code"), [(Application.DASHBOARD, 4300), (Application.REMOTE_ASSISTANT, 4005)]
+)
+async def test_an_expired_token_is_the_end_of_its_session(
+    gateway: Gateway, application: Application, code: int
+) -> None:
+    token = gateway.token(ticket_of(gateway.clock, application=application, expires_in_ms=1_000))
+    await gateway.clock.advance(1)
+    phone = await gateway.hello(token)
+    assert (await phone.end())[1] == code
+
+
+async def test_a_token_expired_for_long_is_4001(gateway: Gateway) -> None:
+    token = gateway.token(ticket_of(gateway.clock, expires_in_ms=1_000))
+    gateway.clock.jump_wall(25 * 3_600_000)
+    phone = await gateway.hello(token)
+    assert (await phone.end())[1] == 4001
+
+
+async def test_a_denied_session_is_closed_as_it_ended(gateway: Gateway) -> None:
+    gateway.node.denials["public-1"] = SessionRefused(
+        CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF_BY_SUPERVISOR, by="Eve"
+    )
+    phone = await gateway.hello(gateway.token())
+    bye, code = await phone.end()
+    assert (code, bye and bye.reason, bye and bye.by) == (4005, "logged_off_by_supervisor", "Eve")
+
+
+async def test_a_refused_attach_closes_with_its_code_and_window(gateway: Gateway) -> None:
+    gateway.node.refusal = SessionRefused(CloseCode.SESSION_ENDED, "expired", window_s=(0, 30))
+    phone = await gateway.hello(gateway.token())
+    bye, code = await phone.end()
+    assert bye is not None
+    assert (code, bye.reconnect, bye.min_s, bye.max_s) == (4300, "log_on", 0, 30)
+
+
+# ---- renewal ----
+
+
+async def test_a_moved_end_of_life_renews_the_token(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
+    gateway.node.connections[0].learned(gateway.node.facts(ticket_of(gateway.clock)))
+    renewed = await phone.hear()
+    assert isinstance(renewed, frames.Renewed)
+    assert renewed.expires_at_ms == gateway.node.expires_at_ms
+    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
+    assert getattr(opened, "ticket", None) == replace(
+        ticket_of(gateway.clock), expires_at_ms=renewed.expires_at_ms
+    )
+    gateway.node.connections[0].learned(gateway.node.facts(ticket_of(gateway.clock)))
+    gateway.node.wait_for(2)
+    await gateway.clock.advance(1)
+    assert isinstance(await phone.hear(), frames.Changes), "the same facts renew nothing"
+
+
+async def test_a_life_that_moved_before_the_welcome_renews_after_it(gateway: Gateway) -> None:
+    gateway.node.expires_at_ms = gateway.clock.wall_ms() + 9_999_000
+    phone = await gateway.hello(gateway.token())
+    heard = await phone.hear_all("welcome", "renewed")
+    assert heard[0].session.expires_at_ms == heard[-1].expires_at_ms
+
+
+async def test_a_token_of_an_old_key_is_renewed(gateway: Gateway) -> None:
+    old = Tokens(KEYS[1:], ("main",), nonces()).seal(ticket_of(gateway.clock))
+    phone = await gateway.hello(old)
+    renewed = (await phone.hear_all("welcome", "renewed"))[-1]
+    opened = gateway.tokens.open(renewed.token, gateway.clock.wall_ms())
+    assert getattr(opened, "stale", None) is False
+
+
+# ---- effects ----
+
+
+async def test_topics_are_followed(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    await phone.say(frames.Follow("f1", ("queue:1", "queue:77")))
+    followed = (await phone.hear_all("followed"))[-1]
+    assert followed.topics.granted == ("queue:1",)
+    assert gateway.node.followed == [("queue:1",)]
+
+
+@CODECS
+async def test_a_command_gets_its_result(gateway: Gateway, codec: Codec) -> None:
+    gateway.node.allow_agent(5)
+    gateway.node.outcome = Outcome(Status.PENDING, version=3)
+    phone = await gateway.served(codec)
+    await phone.say(command(gateway))
+    result = (await phone.hear_all("result"))[-1]
+    assert result == frames.Result("c1", frames.OutcomeView("pending", version=3))
+    assert gateway.node.calls[0].key == UUID.format(1)
+    assert gateway.sample("commands_total", kind="agent.routing_state.set", status="pending") == 1
+    assert gateway.sample("commands_in_flight") == 0
+
+
+async def test_commands_run_side_by_side_up_to_the_limit(gateway: Gateway) -> None:
+    gateway.node.allow_agent(5)
+    phone = await gateway.served()
+    gateway.node.gate.clear()
+    for number in range(9):
+        await phone.say(command(gateway, number))
+    refused = (await phone.hear_all("result"))[-1]
+    assert refused.outcome.error["code"] == "busy"
+    assert len(gateway.node.calls) == 8
+    assert gateway.sample("commands_in_flight") == 8
+    gateway.node.gate.set()
+    for _ in range(8):
+        await phone.hear_all("result")
+    assert gateway.sample("commands_in_flight") == 0
+
+
+async def test_a_phone_that_leaves_takes_its_waiting_commands_along(gateway: Gateway) -> None:
+    gateway.node.allow_agent(5)
+    phone = await gateway.served()
+    gateway.node.gate.clear()
+    await phone.say(command(gateway))
+    await gateway.clock.settle()
+    await phone.ws.close()
+    await gateway.clock.settle()
+    assert gateway.sample("commands_in_flight") == 0
+    assert len(gateway.node.detached) == 1
+
+
+async def test_a_change_of_health_is_told_at_once(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    gateway.node.told = Health("stale", "live", 5)
+    gateway.node.connections[0].wake()
+    ping = await phone.hear()
+    assert isinstance(ping, frames.Ping)
+    assert (ping.upstream, ping.as_of_ms) == ("stale", 5)
+
+
+# ---- the end ----
+
+
+async def test_a_silent_phone_is_closed(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    await gateway.clock.advance(9)
+    assert not phone.ws.closed
+    await gateway.clock.advance(2)
+    bye, code = await phone.end()
+    assert (code, bye and bye.code) == (4109, 4109)
+
+
+async def test_the_node_may_close_it(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    gateway.node.wait_for(3)
+    gateway.node.connections[0].close(CloseCode.DRAINING, "draining", window_s=(1, 20))
+    heard = await phone.hear_all("bye")
+    assert [frame.kind for frame in heard][-1] == "bye"
+    assert (heard[-1].code, heard[-1].min_s, heard[-1].max_s) == (4200, 1, 20)
+    assert (await phone.end())[1] == 4200
+
+
+async def test_an_ended_session_is_closed_with_its_reason(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    facts = gateway.node.facts(ticket_of(gateway.clock))
+    gateway.node.connections[0].learned(replace(facts, end=EndReason.BLOCKED, end_by="Eve"))
+    bye, code = await phone.end()
+    assert (code, bye and bye.reason, bye and bye.by) == (4008, "blocked", "Eve")
+
+
+async def test_a_phone_says_bye(gateway: Gateway) -> None:
+    phone = await gateway.served()
+    await phone.say(frames.ClientBye())
+    bye, code = await phone.end()
+    assert (bye, code) == (None, 1000)
+    await gateway.clock.settle()
+    assert len(gateway.node.detached) == 1
+
+
+async def test_whatever_ends_it_the_node_is_told_once(gateway: Gateway) -> None:
+    closed, broken, served = await gateway.connect(), await gateway.served(), await gateway.served()
+    await closed.ws.close()
+    transport = broken.ws._conn
+    assert transport is not None
+    transport.transport.abort()  # type: ignore[union-attr]  # it is open
+    gateway.node.connections[1].close(CloseCode.REBALANCE, "rebalance")
+    assert (await served.end())[1] == 4201
+    await gateway.clock.settle()
+    assert len(gateway.node.detached) == 3
+    assert len(set(map(id, gateway.node.detached))) == 3
+    assert gateway.doors.sockets == 0
+    assert gateway.sample("closes_total", initiator="client", code="1000") == 1
+    assert gateway.sample("closes_total", initiator="network", code="1006") == 1
+    assert gateway.sample("closes_total", initiator="gateway", code="4201") == 1
+
+
+async def test_a_close_while_it_is_attached_ends_the_attach(gateway: Gateway) -> None:
+    gateway.node.gate.clear()
+    phone = await gateway.hello(gateway.token())
+    await gateway.clock.settle()
+    await phone.say(HELLO)
+    assert (await phone.end())[1] == 4000
+    gateway.node.gate.set()
+    await gateway.clock.settle()
+    assert gateway.node.connections == []
+    assert len(gateway.node.detached) == 1
+
+
+async def test_a_fault_of_ours_closes_one_socket_and_is_logged_without_its_text(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = await gateway.served()
+    gateway.node.fault = RuntimeError("SECRET-VALUE")
+    with caplog.at_level(logging.DEBUG):
+        phone = await gateway.hello(gateway.token())
+        bye, code = await phone.end()
+    assert (code, bye and bye.reason) == (4100, "internal")
+    assert "RuntimeError at fake_node.py" in caplog.text
+    assert "SECRET-VALUE" not in caplog.text
+    await gateway.clock.advance(1)
+    gateway.node.wait_for(1)
+    assert isinstance(await other.hear(), frames.Changes)
+
+
+async def test_no_task_is_left_behind(gateway: Gateway) -> None:
+    before = len(asyncio.all_tasks())
+    phones = [await gateway.served() for _ in range(3)]
+    for phone in phones:
+        await phone.ws.close()
+    await gateway.clock.settle()
+    served_by = [task for task in asyncio.all_tasks() if "PhoneSocket" in repr(task.get_coro())]
+    assert served_by == []
+    assert len(asyncio.all_tasks()) <= before + 3  # keep-alive connections of the test's own client

@@ -1,0 +1,163 @@
+"""Does a token open for those who hold a key, for nobody else, and only as it was sealed?"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.edge.notices import ID_CHARS_MAX, MUST_ACKNOWLEDGE_MAX
+from gateway.edge.token import TOKEN_CHARS_MAX, Opened, Tokens, Unopened
+from tests.edge.visits import nonces
+
+NOW = 1_700_000_000_000
+ONE, TWO = ("k1", b"\x01" * 32), ("k2", b"\x02" * 32)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
+COUNT = st.integers(0, 2**53 - 1)
+TICKETS = st.builds(
+    Ticket,
+    user=st.builds(UserId, st.sampled_from(["main", "north"]), st.integers(-(2**53), 2**53)),
+    display_name=TEXT,
+    application=st.sampled_from(Application),
+    secret=TEXT.map(SessionSecret),
+    session=TEXT.map(SessionId),
+    device=st.builds(Device, TEXT, TEXT),
+    notices=st.lists(st.tuples(TEXT, COUNT), max_size=4).map(tuple),
+    issued_at_ms=COUNT,
+    expires_at_ms=st.integers(NOW + 1, NOW * 2),
+    idle_timeout_s=st.integers(0, 10**6),
+)
+TICKET = Ticket(
+    UserId("main", 7),
+    "Ann",
+    Application.DASHBOARD,
+    SessionSecret("very secret"),
+    SessionId("public-1"),
+    Device("d1", "one"),
+    (("privacy", 3),),
+    NOW,
+    NOW + 1000,
+    300,
+)
+
+
+def tokens_of(*keys: tuple[str, bytes], sites: tuple[str, ...] = ("main", "north")) -> Tokens:
+    return Tokens(keys, sites, nonces())
+
+
+@given(TICKETS)
+def test_what_was_sealed_opens_to_the_same(ticket: Ticket) -> None:
+    tokens = tokens_of(ONE)
+    assert tokens.open(tokens.seal(ticket), NOW) == Opened(ticket, expired=False, stale=False)
+
+
+@given(st.data())
+def test_any_changed_character_opens_to_nothing(data: st.DataObject) -> None:
+    token = tokens_of(ONE).seal(TICKET)
+    at = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.sampled_from(sorted(set("ABCDwxyz0189-_") - {token[at]})))
+    opened = tokens_of(ONE).open(token[:at] + other + token[at + 1 :], NOW)
+    assert isinstance(opened, Unopened)
+
+
+@given(st.data())
+def test_any_flipped_bit_opens_to_nothing(data: st.DataObject) -> None:
+    raw = bytearray(base64.urlsafe_b64decode(tokens_of(ONE).seal(TICKET) + "=="))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    forged = base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode()
+    assert isinstance(tokens_of(ONE).open(forged, NOW), Unopened)
+
+
+@given(
+    st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
+)
+def test_garbage_opens_to_nothing(text: str) -> None:
+    assert isinstance(tokens_of(ONE).open(text, NOW), Unopened)
+
+
+def test_a_token_has_one_spelling() -> None:
+    token = tokens_of(ONE).seal(TICKET)
+    for other in (token + "=", token + "==", " " + token, token + "\n", token.replace("-", "+")):
+        assert other == token or tokens_of(ONE).open(other, NOW) is Unopened.GARBAGE
+    assert tokens_of(ONE).open("A" * (TOKEN_CHARS_MAX + 1), NOW) is Unopened.GARBAGE
+
+
+def test_another_key_of_the_same_name_refuses() -> None:
+    token = tokens_of(ONE).seal(TICKET)
+    assert tokens_of(("k1", b"\x09" * 32)).open(token, NOW) is Unopened.FORGED
+
+
+def test_an_unknown_key_refuses() -> None:
+    assert tokens_of(TWO).open(tokens_of(ONE).seal(TICKET), NOW) is Unopened.UNKNOWN_KEY
+
+
+def test_a_site_that_is_not_ours_refuses() -> None:
+    token = tokens_of(ONE).seal(TICKET)
+    assert tokens_of(ONE, sites=("north",)).open(token, NOW) is Unopened.FOREIGN_SITE
+
+
+def test_the_site_cannot_be_exchanged() -> None:
+    raw = base64.urlsafe_b64decode(tokens_of(ONE).seal(TICKET) + "==")
+    moved = raw.replace(b"\x04main", b"\x05north", 1)
+    token = base64.urlsafe_b64encode(moved).rstrip(b"=").decode()
+    assert tokens_of(ONE).open(token, NOW) is Unopened.FORGED
+
+
+def test_rotation_keeps_old_tokens_and_marks_them() -> None:
+    token = tokens_of(ONE).seal(TICKET)
+    rotated = tokens_of(TWO, ONE)
+    opened = rotated.open(token, NOW)
+    assert opened == Opened(TICKET, expired=False, stale=True)
+    ticket, renewed = rotated.renew(TICKET, NOW + 5000, NOW + 1)
+    assert ticket == replace(TICKET, issued_at_ms=NOW + 1, expires_at_ms=NOW + 5000)
+    assert rotated.open(renewed, NOW) == Opened(ticket, expired=False, stale=False)
+    assert tokens_of(ONE).open(renewed, NOW) is Unopened.UNKNOWN_KEY
+
+
+def test_an_expired_token_opens_within_the_grace_only() -> None:
+    tokens = tokens_of(ONE)
+    token, end = tokens.seal(TICKET), TICKET.expires_at_ms
+    assert tokens.open(token, end - 1) == Opened(TICKET, expired=False, stale=False)
+    assert tokens.open(token, end) is Unopened.EXPIRED
+    assert tokens.open(token, end, grace_s=60) == Opened(TICKET, expired=True, stale=False)
+    assert tokens.open(token, end + 59_999, grace_s=60) == Opened(TICKET, expired=True, stale=False)
+    assert tokens.open(token, end + 60_000, grace_s=60) is Unopened.EXPIRED
+
+
+def test_no_two_tokens_are_alike_and_none_shows_what_is_in_it() -> None:
+    tokens = tokens_of(ONE)
+    one, other = tokens.seal(TICKET), tokens.seal(TICKET)
+    assert one != other
+    assert b"very secret" not in base64.urlsafe_b64decode(one + "==")
+
+
+def test_the_nonce_comes_from_outside() -> None:
+    asked: list[int] = []
+
+    def draw(size: int) -> bytes:
+        asked.append(size)
+        return bytes(size)
+
+    Tokens([ONE], ("main",), draw).seal(TICKET)
+    assert asked == [12]
+
+
+def test_the_longest_ticket_fits_into_a_hello() -> None:
+    longest = replace(
+        TICKET,
+        display_name="ä" * 128,
+        secret=SessionSecret("s" * 128),
+        session=SessionId("p" * 128),
+        device=Device("ü" * 128, "ü" * 128),
+        notices=tuple((f"{number:0{ID_CHARS_MAX}}", 2**53) for number in range(MUST_ACKNOWLEDGE_MAX)),
+    )
+    assert len(tokens_of(ONE).seal(longest)) <= TOKEN_CHARS_MAX
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        tokens_of(("k1", b"short"))

@@ -1,0 +1,141 @@
+"""What does a test of the edge knock with: tickets, phones, and a gateway over a fake node?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.edge.limits import Doors
+from gateway.edge.settings import EdgeSettings
+from gateway.edge.token import Tokens
+from gateway.protocol import frames
+from gateway.protocol.bodies import SiteView
+from gateway.protocol.codec import JSON, Codec
+from gateway.telemetry import Telemetry
+from tests.doubles.clock import ManualClock
+from tests.edge.fake_node import LIFE_MS, FakeNode
+
+SITE = SiteView("main", "Main", (Application.DASHBOARD, Application.REMOTE_ASSISTANT))
+SETTINGS = EdgeSettings(version="1.2.3", sites=(SITE,), insecure=True)
+KEYS = (("k2", b"\x02" * 32), ("k1", b"\x01" * 32))
+HELLO = frames.Hello(frames.ClientInfo("test", "1.0", "linux"))
+_DATA = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
+
+
+def nonces() -> Callable[[int], bytes]:
+    """Return what draws nonces that never come twice."""
+    drawn = iter(range(1, 1 << 32))
+    return lambda size: next(drawn).to_bytes(size, "big")
+
+
+def ticket_of(
+    clock: ManualClock,
+    *,
+    session: str = "public-1",
+    application: Application = Application.DASHBOARD,
+    expires_in_ms: int = LIFE_MS,
+    key: int = 7,
+) -> Ticket:
+    """Return the ticket of somebody who has logged on."""
+    return Ticket(
+        user=UserId("main", key),
+        display_name="Ann",
+        application=application,
+        secret=SessionSecret(f"SECRET-{session}"),
+        session=SessionId(session),
+        device=Device("d1", "one"),
+        notices=(),
+        issued_at_ms=clock.wall_ms(),
+        expires_at_ms=clock.wall_ms() + expires_in_ms,
+        idle_timeout_s=0,
+    )
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the header that shows *token*."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Phone:
+    """The other end of a WebSocket."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse[bool], codec: Codec) -> None:
+        self.ws = ws
+        self.codec = codec
+
+    async def say(self, frame: frames.ClientFrame) -> None:
+        """Send a frame."""
+        data = self.codec.encode(frame)
+        await (self.ws.send_str(data.decode()) if self.codec.text else self.ws.send_bytes(data))
+
+    async def hear(self) -> frames.GatewayFrame:
+        """Return the next frame."""
+        message = await self.ws.receive(timeout=5)
+        assert message.type in _DATA, message
+        return self._frame(message.data)
+
+    async def hear_all(self, *kinds: str) -> list[Any]:
+        """Return frames, in order, until one of each of *kinds* has come."""
+        heard: list[Any] = []
+        while not set(kinds) <= {frame.kind for frame in heard}:
+            heard.append(await self.hear())
+        return heard
+
+    async def end(self) -> tuple[frames.Bye | None, int | None]:
+        """Return the `bye`, if it was the last frame, and the code of the close."""
+        bye: frames.Bye | None = None
+        while True:
+            message = await self.ws.receive(timeout=5)
+            if message.type not in _DATA:
+                return bye, self.ws.close_code
+            frame = self._frame(message.data)
+            bye = frame if isinstance(frame, frames.Bye) else None
+
+    def _frame(self, data: str | bytes) -> frames.GatewayFrame:
+        return self.codec.decode_gateway(data.encode() if isinstance(data, str) else data)
+
+
+@dataclass
+class Gateway:
+    """A gateway's edge over a fake node, and its doors."""
+
+    clock: ManualClock
+    node: FakeNode
+    tokens: Tokens
+    doors: Doors
+    client: TestClient[web.Request, None]
+    telemetry: Telemetry
+
+    def token(self, ticket: Ticket | None = None) -> str:
+        """Return the token of somebody who has logged on."""
+        return self.tokens.seal(ticket or ticket_of(self.clock))
+
+    async def connect(self, codec: Codec = JSON, headers: dict[str, str] | None = None) -> Phone:
+        """Open a WebSocket."""
+        protocols = (codec.subprotocol,)
+        ws = await self.client.ws_connect("/v1/realtime", protocols=protocols, headers=headers or {})
+        return Phone(ws, codec)
+
+    async def hello(
+        self, token: str | None, codec: Codec = JSON, headers: dict[str, str] | None = None
+    ) -> Phone:
+        """Open a WebSocket and say hello."""
+        phone = await self.connect(codec, headers)
+        await phone.say(frames.Hello(HELLO.client, token))
+        return phone
+
+    async def served(self, codec: Codec = JSON, ticket: Ticket | None = None) -> Phone:
+        """Open a WebSocket and come as far as the first state."""
+        phone = await self.hello(self.token(ticket), codec)
+        await phone.hear_all("welcome", "changes", "ping")
+        return phone
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        """Return what a metric counts."""
+        return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
