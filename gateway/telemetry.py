@@ -6,6 +6,7 @@ never holds a user, a session, an address or anything that a client may choose f
 
 from __future__ import annotations
 
+import math
 from typing import Final, Generic, Literal, TypeVar
 
 import prometheus_client
@@ -129,6 +130,8 @@ class Telemetry:
             "certificate_expiry_timestamp_seconds",
             "When the client listener's certificate expires, since 1970.",
         )
+        # without a certificate there is no end of it to be warned of: no comparison with NaN is true
+        self.certificate_expiry_timestamp_seconds.set(math.nan)
         self.build_info: Final = self._gauges("build_info", "Always 1.", "version", "loop", "python")
 
     def render(self) -> bytes:

@@ -6,6 +6,7 @@ import gateway
 from gateway.app.config_sections import Limits, Settings
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
+from gateway.core.registry import RegistryLimits
 from gateway.edge.settings import DoorLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
 
@@ -51,6 +52,11 @@ def door_limits(limits: Limits) -> DoorLimits:
         handshakes_per_s_of_address=limits.handshakes_per_s_of_address,
         handshakes_burst_of_address=limits.handshakes_burst_of_address,
     )
+
+
+def registry_limits(limits: Limits) -> RegistryLimits:
+    """Return how many phones there may be."""
+    return RegistryLimits(connections=limits.connections, devices=limits.devices)
 
 
 def linger(limits: Limits) -> Linger:

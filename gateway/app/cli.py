@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import gateway
-from gateway.app import check, cli_keys
+from gateway.app import check, cli_keys, demo, serving, simulating, watch
 from gateway.app.config_faults import ConfigError
 
 UNUSABLE: Final = 2
@@ -39,6 +39,33 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "serve": Command(
+        "run one node until SIGTERM or Ctrl-C; its phones are told when to come back",
+        serving.add_arguments,
+        serving.run,
+        "oscc-gateway serve --config gateway.toml\n"
+        "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",
+    ),
+    "demo": Command(
+        "show a simulated contact centre through a gateway, live on a board in this terminal",
+        demo.add_arguments,
+        demo.run,
+        "oscc-gateway demo\n  oscc-gateway demo --port 0 --no-board --for 60",
+    ),
+    "simulate": Command(
+        "run a simulated OSCC-E Server, to develop against",
+        simulating.add_arguments,
+        simulating.run,
+        "oscc-gateway simulate --port 8443 --tls\n"
+        "  oscc-gateway simulate --agents 1500 --queues 100 --events-per-s 500",
+    ),
+    "watch": Command(
+        "show a contact centre live on a board in this terminal, as a supervisor",
+        watch.add_arguments,
+        watch.run,
+        "oscc-gateway watch https://gateway.example --user anna\n"
+        "  OSCC_GATEWAY_WATCH_PASSWORD=… oscc-gateway watch https://gateway.example --user anna --once",
+    ),
     "check-config": Command(
         "show the settings in effect without their secrets, and try what they point to",
         check.add_arguments,

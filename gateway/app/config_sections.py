@@ -190,12 +190,6 @@ class Limits(Section):
         description="The same while a Remote Assistant is logged on: the phone that rings is usually "
         "the one with the app.",
     )
-    log_ons_per_s: float = Field(
-        20, gt=0, le=10_000, description="Log-ons and link openings per site: what its server can bear."
-    )
-    log_ons_in_flight: int = Field(
-        32, ge=1, le=1_000, description="Log-ons and link openings per site that await answers."
-    )
     drain_s: float = Field(
         10, ge=0, le=600, description="On SIGTERM: in which window phones are asked to come back."
     )

@@ -18,6 +18,8 @@ from gateway.app.config_names import BY_VARIABLE, PREFIX, SETTINGS, SITES, Setti
 FILE_BYTES: Final = 1024 * 1024
 SECRET_BYTES: Final = 64 * 1024
 PLACEHOLDER: Final = "…"
+NO_SETTINGS: Final = frozenset({"OSCC_GATEWAY_WATCH_PASSWORD"})
+"""Variables of other commands."""
 
 _SITE_VARIABLE: Final = re.compile(rf"({PREFIX}__SITES__)(\d{{1,3}})(__\w+?)")
 _SERVICE_LINK: Final = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
@@ -41,7 +43,7 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Sources:
         _read_file(path, sources)
     for name in sorted(environ, key=_by_number):
         meant = name.upper().startswith(PREFIX) or _is_near_miss(name)
-        if meant and environ[name] and not _is_service_link(name, environ[name]):
+        if meant and environ[name] and not _is_of_others(name, environ[name]):
             _take_variable(name, environ, sources)
     return sources
 
@@ -99,12 +101,12 @@ def _is_near_miss(name: str) -> bool:
     return name.startswith("OSCC") and "__" in name and nearest(name, BY_VARIABLE, cutoff=0.9) is not None
 
 
-def _is_service_link(name: str, value: str) -> bool:
-    """Whether Kubernetes made the variable, for a Service that is called as the gateway is."""
-    return "__" not in name and (
-        _SERVICE_LINK.search(name) is not None
-        or (name.endswith("_PORT") and value.startswith(("tcp://", "udp://", "sctp://")))
-    )
+def _is_of_others(name: str, value: str) -> bool:
+    """Whether a variable is another command's, or Kubernetes made it for a Service with our name."""
+    if name in NO_SETTINGS:
+        return True
+    is_address = name.endswith("_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
+    return "__" not in name and (is_address or _SERVICE_LINK.search(name) is not None)
 
 
 def _take_variable(name: str, environ: Mapping[str, str], sources: Sources) -> None:

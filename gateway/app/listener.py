@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,12 @@ class Listener:
             await self._site.stop()
 
 
+def why(error: OSError) -> str:
+    """Return why an address is not to be had, without the library's own words."""
+    number = error.errno or 0
+    return os.strerror(number).lower() if number > 0 else "there is no such address"
+
+
 @asynccontextmanager
 async def listening(
     name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
@@ -52,8 +59,7 @@ async def listening(
         try:
             await site.start()
         except OSError as error:
-            reason = (error.strerror or "no such address").lower()
-            raise CannotListen(f"The {name} listener cannot have {host} port {port}: {reason}.") from None
+            raise CannotListen(f"The {name} listener cannot have {host} port {port}: {why(error)}.") from None
         yield Listener(runner, site, tls=tls is not None)
     finally:
         await runner.cleanup()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
+
+from gateway.runtime.ports import Clock
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -23,6 +25,15 @@ class Stopping:
         if self.asked.is_set():
             self.hurried.set()
         self.asked.set()
+
+    async def wait(self, clock: Clock, seconds: float | None = None) -> None:
+        """Return when the end is asked for, or when *seconds* have passed."""
+        if seconds is None:
+            await self.asked.wait()
+            return
+        with suppress(TimeoutError):
+            async with clock.timeout(seconds):
+                await self.asked.wait()
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

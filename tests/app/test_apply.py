@@ -7,10 +7,11 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import gateway
-from gateway.app.apply import door_limits, edge_settings, linger, session_limits
+from gateway.app.apply import door_limits, edge_settings, linger, registry_limits, session_limits
 from gateway.app.config_sections import Limits
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
+from gateway.core.registry import RegistryLimits
 from gateway.domain.model import Application
 from gateway.edge.settings import DoorLimits
 from gateway.protocol.bodies import SiteView
@@ -20,7 +21,7 @@ EVERYTHING = (
     SMALLEST.replace(
         "insecure = true",
         'insecure = true\ntrusted_proxies = ["10.0.0.0/8"]\norigins = ["https://a"]\n'
-    'app_minimum = ["android=1.2", "ios=3"]',
+        'app_minimum = ["android=1.2", "ios=3"]',
     )
     + '[privacy]\ncontact = "the board"\nstatement_url = "https://a/privacy"\n'
 )
@@ -48,6 +49,7 @@ def test_defaults_are_those_of_the_rooms() -> None:
     limits = Limits()
     assert session_limits(limits) == SessionLimits()
     assert door_limits(limits) == DoorLimits()
+    assert registry_limits(limits).devices == RegistryLimits().devices
     assert linger(limits) == Linger()
 
 
@@ -58,10 +60,11 @@ def test_every_limit_arrives() -> None:
     arrived = {
         **dataclasses.asdict(session_limits(changed)),
         **dataclasses.asdict(door_limits(changed)),
+        **dataclasses.asdict(registry_limits(changed)),
         "linger_s": linger(changed).dashboard_s,
         "linger_remote_assistant_s": linger(changed).remote_assistant_s,
     }
-    elsewhere = {"log_ons_per_s", "log_ons_in_flight", "drain_s"}
+    elsewhere = {"drain_s"}
     assert {name: arrived[name] for name in odd if name not in elsewhere} == {
         name: value for name, value in odd.items() if name not in elsewhere
     }

@@ -37,7 +37,7 @@ def section(name: str, **values: object) -> dict[str, object]:
         (section("client", host=5), "client.host must be a text."),
         (section("client", certificate=5), "client.certificate must be a path."),
         (section("client", origins="x"), "client.origins must be a list."),
-        (section("limits", log_ons_per_s=0), "limits.log_ons_per_s is 0, but must be more than 0."),
+        (section("limits", handshakes_per_s=0), "limits.handshakes_per_s is 0, but must be more than 0."),
         (section("limits", ping_s="x"), "limits.ping_s must be a number."),
         (
             section("log", level="loud"),

@@ -53,7 +53,7 @@ def test_the_page_explains_every_setting() -> None:
     assert "| `port` | whole number 0 … 65535 | `8080` | " in page
     assert "| `level` | `debug` or `info` or `warning` or `error` | `info` | " in page
     assert "| `sealing_keys` | secrets | required | " in page
-    assert "| `log_ons_per_s` | number more than 0 … 10000 | `20` | " in page
+    assert "| `handshakes_per_s` | number more than 0 … 100000 | `500.0` | " in page
 
 
 def test_the_schema_refuses_unknown_keys_and_marks_secrets() -> None:

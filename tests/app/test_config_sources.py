@@ -64,6 +64,7 @@ def test_variables_of_others_are_none_of_ours() -> None:
     others = {
         "PATH": "x",
         "OSCC_HOME": "x",
+        "OSCC_GATEWAY_WATCH_PASSWORD": "canary",
         "OSCC_GATEWAY_SERVICE_HOST": "10.0.0.1",
         "OSCC_GATEWAY_SERVICE_PORT_HTTP": "80",
         "OSCC_GATEWAY_PORT": "tcp://10.0.0.1:80",

@@ -1,0 +1,59 @@
+"""How does one run a node? The command ``serve``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Final
+
+import structlog
+
+from gateway.app import logging, loop, wiring
+from gateway.app.cli_options import add_config
+from gateway.app.config import load, own_secrets
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Secrets, Settings
+from gateway.app.listener import CannotListen
+from gateway.app.stopping import Stopping
+from gateway.runtime.clock import SystemClock
+
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a node until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+    settings = load(args.config, os.environ).settings
+    secrets = settings.secrets or own_secrets()
+    logging.configure(settings.log.level, secrets.pseudonym_key)
+    if settings.secrets is None:
+        _LOG.warning("made its own secrets, sessions end with this process: none are configured")
+    loop.raise_file_limit()
+    try:
+        loop.run(_serve(settings, secrets))
+    except CannotListen as taken:
+        sys.stderr.write(f"oscc-gateway: {taken}\n")
+        return 1
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001 - the last line: a trace may hold secrets, the log shows type and place
+        _LOG.exception("the node failed")
+        return 1
+    _LOG.info("has ended")
+    return 0
+
+
+async def _serve(settings: Settings, secrets: Secrets) -> None:
+    stopping, clock = Stopping(), SystemClock()
+    with stopping.on_signals():
+        async with wiring.serving(settings, secrets, clock, stopping):
+            await stopping.wait(clock)

@@ -1,0 +1,203 @@
+"""Which concrete classes make a gateway? The one place that names them.
+
+One node on the memory bus: built, started, served, and ended with a farewell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import random
+import secrets as randomness
+import socket
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, NamedTuple
+
+import structlog
+
+import gateway
+from gateway.app.apply import edge_settings, linger, registry_limits
+from gateway.app.config_sections import Secrets, Settings
+from gateway.app.listener import Listener, listening
+from gateway.app.notices import read_notices
+from gateway.app.stopping import Stopping
+from gateway.app.tls import client_context, expires_at_s, site_context
+from gateway.app.vitals import Vitals
+from gateway.bus.memory import MemoryLeases
+from gateway.domain.model import NodeId
+from gateway.edge.limits import Doors
+from gateway.edge.ops import OpsParts, make_ops_app
+from gateway.edge.server import EdgeParts, make_app
+from gateway.edge.token import Tokens
+from gateway.runtime.node import Node, NodeSettings, Site
+from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
+from gateway.upstream.client import OsccServer
+
+FAREWELL_S: Final = 5.0
+"""How long phones may take to hear their `bye`; a phone that does not read holds nobody up."""
+_LOOK_S: Final = 0.05
+
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class Addresses(NamedTuple):
+    """Where a node listens."""
+
+    client: str
+    ops: str
+
+
+class Gateway:
+    """One node, put together and not yet alive.
+
+    Args:
+        settings: Valid ones.
+        secrets: Those of the settings, or made for this process.
+        servers: The OSCC-E Servers by the id of their site; whoever made them closes them.
+        clock: The only time.
+    """
+
+    def __init__(
+        self, settings: Settings, secrets: Secrets, servers: Mapping[str, OsccServer], clock: Clock
+    ) -> None:
+        edge = edge_settings(settings)
+        self.telemetry: Final = Telemetry()
+        self.vitals: Final = Vitals(clock, self.telemetry)
+        self.doors: Final = Doors(edge.doors)
+        self.node: Final = Node(
+            NodeSettings(
+                NodeId(f"{socket.gethostname()}-{settings.client.port}"),
+                randomness.token_hex(8),
+                registry_limits(settings.limits),
+                linger(settings.limits),
+            ),
+            {site: Site(server, server) for site, server in servers.items()},
+            MemoryLeases(clock),
+            clock,
+            random.random,
+        )
+        keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]
+        tokens = Tokens(keys, list(servers), randomness.token_bytes)
+        notices = read_notices(settings.notices.files)
+        self.edge: Final = make_app(
+            EdgeParts(
+                edge,
+                self.node,
+                self.node.account,
+                tokens,
+                notices,
+                self.doors,
+                clock,
+                random.random,
+                self.telemetry,
+            )
+        )
+        self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, self.render))
+        self.is_started = False
+        self.is_draining = False
+        self._servers = servers
+        self._capacity = edge.doors.connections
+        self._note_build(settings)
+
+    def started(self) -> str | None:
+        """Return why the node has not started, or None."""
+        return None if self.is_started else "starting"
+
+    def ready(self) -> str | None:
+        """Return why no phone should be sent here, or None."""
+        if self.is_draining:
+            return "draining"
+        return "over capacity" if self.doors.sockets >= self._capacity else self.started()
+
+    def render(self) -> bytes:
+        """Measure what is only read when asked for, and return all metrics."""
+        telemetry, node = self.telemetry, self.node
+        self.vitals.sample()
+        telemetry.users.set(len(node.households))
+        telemetry.log_offs_pending.set(node.account.log_offs_pending)
+        telemetry.drain_state.set(int(self.is_draining))
+        shared = sum(server.pool.shared for server in self._servers.values())
+        came = shared + sum(server.pool.parsed for server in self._servers.values())
+        telemetry.pool_hit_ratio.set(shared / came if came else 0.0)
+        return telemetry.render()
+
+    def _note_build(self, settings: Settings) -> None:
+        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        self.telemetry.build_info[gateway.__version__, loop, platform.python_version()].set(1)
+        if settings.client.certificate is not None:
+            expiry = self.telemetry.certificate_expiry_timestamp_seconds
+            expiry.set(expires_at_s(settings.client.certificate))
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, secrets: Secrets, clock: Clock, stopping: Stopping
+) -> AsyncIterator[Addresses]:
+    """Live as one node while the block lasts; then say farewell, in a hurry when *stopping* is.
+
+    Raises:
+        ConfigError: A file that the settings name cannot be used.
+        CannotListen: An address is not to be had.
+    """
+    async with AsyncExitStack() as stack:
+        tls = client_context(settings.client)
+        servers: dict[str, OsccServer] = {}
+        for place, site in enumerate(settings.sites):
+            server = OsccServer(site.id, site.url, clock, tls=site_context(place, site))
+            servers[site.id] = await stack.enter_async_context(server)
+        made = Gateway(settings, secrets, servers, clock)
+        await stack.enter_async_context(_alive(made.node.run(), made.vitals.run()))
+        where, door = settings.ops, settings.client
+        ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))
+        client = await stack.enter_async_context(listening("client", made.edge, door.host, door.port, tls))
+        made.is_started = True
+        _note_start(settings, client, ops)
+        try:
+            yield Addresses(client.url, ops.url)
+        finally:
+            await _say_farewell(made, client, stopping, clock, settings.limits.drain_s)
+
+
+@asynccontextmanager
+async def _alive(*lives: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run *lives* while the block lasts. The block's own error leaves it as it is, not in a group."""
+    own: Exception | None = None
+    async with asyncio.TaskGroup() as tasks:
+        living = [tasks.create_task(life) for life in lives]
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised again outside the group
+            own = error
+        finally:
+            for task in living:
+                task.cancel()
+    if own is not None:
+        raise own
+
+
+async def _say_farewell(
+    made: Gateway, client: Listener, stopping: Stopping, clock: Clock, window_s: float
+) -> None:
+    """Take nobody in, send everybody away with a window to come back in; wait until they have heard it."""
+    made.is_draining = True
+    await client.refuse()
+    _LOG.info("says farewell", connections=made.node.connections, window_s=window_s)
+    made.node.drain((0.0, window_s))
+    give_up_at = clock.now() + FAREWELL_S
+    while made.doors.sockets and clock.now() < give_up_at and not stopping.hurried.is_set():
+        await clock.sleep(_LOOK_S)
+
+
+def _note_start(settings: Settings, client: Listener, ops: Listener) -> None:
+    _LOG.info("listens", listener="ops", host=settings.ops.host, port=ops.port)
+    _LOG.info(
+        "listens",
+        listener="client",
+        host=settings.client.host,
+        port=client.port,
+        tls=settings.client.certificate is not None,
+        insecure=settings.client.insecure,
+        version=gateway.__version__,
+    )
