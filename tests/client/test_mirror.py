@@ -288,7 +288,9 @@ class MirrorEqualsModel(RuleBasedStateMachine):
         assert (dict(self.mirror), self.mirror.position) == before
         self.connected = False
 
-    @precondition(lambda self: self.connected)
+    # the counts of two streams may meet, so that the loss of the frame between them cannot be seen:
+    # an ordered connection loses no single frame, the gap rule is there for faults
+    @precondition(lambda self: self.connected and self.gateway.stream == f"{self.gateway.epoch}.v")
     @rule(key=st.sampled_from(KEYS), value=FIELD)
     def a_frame_is_lost(self, key: str, value: Fields) -> None:
         before = dict(self.mirror), self.mirror.position

@@ -1,0 +1,42 @@
+"""Does the SDK's mirror converge on everything that the gateway's own outbox can send?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.client.mirror import Mirror, Took
+from gateway.protocol.frames import Changes, Ping
+from tests.properties.test_convergence import Convergence, Phone
+
+
+class SdkPhone(Phone):
+    """The convergence test's phone, played by the SDK's mirror."""
+
+    def __init__(self) -> None:
+        self.mirror = Mirror()
+
+    @property
+    def shown(self) -> dict[str, dict[str, Any]]:  # type: ignore[override]  # made from the mirror
+        return {key: dict(value) for key, value in self.mirror.items()}
+
+    @property
+    def position(self) -> tuple[str, int] | None:  # type: ignore[override]  # made from the mirror
+        position = self.mirror.position
+        return None if position is None else (position.stream, position.seq)
+
+    def cut(self) -> None:
+        self.mirror.reopen()
+
+    def take(self, frame: Changes | Ping) -> None:
+        assert self.mirror.receive(frame) is not Took.GAP, "an ordered channel has no gaps"
+
+
+class SdkConvergence(Convergence):
+    """As :class:`Convergence`, with mirrors of the SDK."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phones = [SdkPhone() for _ in range(4)]
+
+
+TestSdkConvergence = SdkConvergence.TestCase
