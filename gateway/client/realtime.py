@@ -77,7 +77,8 @@ class Realtime:
         self._task: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
         self._nudged = asyncio.Event()
-        self._network_changed = False
+        self._hurried = False
+        self._probing = False
 
     # ---- life ----
 
@@ -134,11 +135,12 @@ class Realtime:
         """Connect at once, at most once per 2 s."""
         if self._mode is _Mode.BACKGROUND:
             self._mode = _Mode.ON
-        self.network_changed()
+        self._hurried = True
+        self._nudged.set()
 
     def network_changed(self) -> None:
         """Try at once, at most once per 2 s; a connection that is up must give a sign of life in 3 s."""
-        self._network_changed = True
+        self._hurried = self._probing = True
         self._nudged.set()
 
     # ---- what it gives ----
@@ -167,7 +169,7 @@ class Realtime:
             if self._is(_Mode.BACKGROUND):
                 await self._wait()
                 if self._is(_Mode.ON):
-                    self._network_changed = False
+                    self._hurried = False
                     await self._pause(self._reconnect.hurry(self._clock.now()), "foreground")
             else:
                 ending, up_s = await self._serve()
@@ -184,7 +186,7 @@ class Realtime:
         hooks = Hooks(self._tell, self._renewed)
         dialogue = Dialogue(self.memory, hooks, self._access.token(), began)
         self._live = connection, dialogue
-        self._network_changed = False
+        self._hurried = self._probing = False
         try:
             await connection.send(dialogue.hello)
             async with asyncio.TaskGroup() as tasks:
@@ -212,8 +214,9 @@ class Realtime:
             if not self._is(_Mode.ON):
                 await connection.send(frames.ClientBye())
                 break
-            if self._network_changed:
-                self._network_changed = False
+            self._hurried = False
+            if self._probing:
+                self._probing = False
                 await connection.send(dialogue.probe(now))
             for frame in dialogue.tick(now):
                 await connection.send(frame)
@@ -252,8 +255,8 @@ class Realtime:
         until = self._clock.now() + seconds
         while self._is(_Mode.ON) and (now := self._clock.now()) < until:
             await self._wait(until - now)
-            if self._network_changed:
-                self._network_changed = False
+            if self._hurried:
+                self._hurried = False
                 now = self._clock.now()
                 until = min(until, now + self._reconnect.hurry(now))
 

@@ -160,6 +160,26 @@ async def test_in_the_background_it_rests_and_resumes_in_the_foreground(
     assert subject.waits == [0.0]
 
 
+async def test_coming_to_the_foreground_asks_nothing_of_a_connection_that_is_up(
+    subject: Subject, phone: Phone, clock: ManualClock
+) -> None:
+    subject.realtime.foreground()
+    await clock.advance(10)
+    assert phone.silent
+    assert not phone.gone.is_set()
+
+
+async def test_coming_to_the_foreground_ends_a_wait(
+    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    subject.realtime.foreground()
+    await phone.bye(4200, window_s=(100.0, 100.0))
+    await clock.advance(50)
+    assert not gateway.called
+    subject.realtime.foreground()
+    await (await gateway.phone()).resume()
+
+
 async def test_flapping_to_the_foreground_tries_once_in_two_seconds(
     subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
 ) -> None:
