@@ -75,10 +75,11 @@ async def _demo(center: SimulatorSettings, secrets: Secrets, args: argparse.Name
             async with wiring.serving(settings, secrets, clock, stopping) as addresses:
                 sys.stdout.write(introduction(center, simulator.url, addresses))
                 sys.stdout.flush()
-                if not args.no_board:
-                    return await watch(board_options(center, addresses, args.for_s), stopping=stopping)
-                await stopping.wait(clock, args.for_s)
-    return 0
+                if args.no_board:
+                    await stopping.wait(clock, args.for_s)
+                    return 0
+                code = await watch(board_options(center, addresses, args.for_s), stopping=stopping)
+                return 0 if stopping.asked.is_set() else code
 
 
 def demo_settings(upstream: str, port: int) -> Settings:

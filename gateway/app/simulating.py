@@ -23,14 +23,14 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"oscc-gateway: {error}\n")
         return 2
     loop.raise_file_limit()
+    reasons: list[str] = []
     try:
         loop.run(_simulate(settings))
-    except OSError as error:
-        sys.stderr.write(
-            f"oscc-gateway: The simulator cannot have {args.host} port {args.port}: {why(error)}.\n"
-        )
-        return 1
-    return 0
+    except* OSError as taken:
+        reasons = [why(error) for error in taken.exceptions if isinstance(error, OSError)]
+    for reason in reasons:
+        sys.stderr.write(f"oscc-gateway: The simulator cannot have {args.host} port {args.port}: {reason}.\n")
+    return 1 if reasons else 0
 
 
 async def _simulate(settings: SimulatorSettings) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
@@ -22,17 +21,11 @@ CANARY = "canary"
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def stream(own_logging: None) -> io.StringIO:
     """All logging of the process, as ``configure`` leaves it, in a text."""
-    root = logging.getLogger()
-    before = (list(root.handlers), root.level, logging.raiseExceptions)
     written = io.StringIO()
     configure("info", KEY, written)
-    yield written
-    root.handlers[:], root.level, logging.raiseExceptions = before[0], before[1], before[2]
-    logging.captureWarnings(capture=False)
-    logging.getLogger("aiohttp.access").disabled = False
-    structlog.reset_defaults()
+    return written
 
 
 def _fail(text: str) -> None:

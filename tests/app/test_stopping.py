@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from gateway.app.stopping import SIGNALS, Stopping
+from tests.doubles.clock import ManualClock
 
 
 def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
@@ -18,6 +19,21 @@ def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
     assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
     stopping.ask()
     assert stopping.hurried.is_set()
+
+
+async def test_waiting_ends_when_asked_or_when_the_time_is_over() -> None:
+    clock, stopping = ManualClock(), Stopping()
+    async with asyncio.TaskGroup() as tasks:
+        patient = tasks.create_task(stopping.wait(clock))
+        bounded = tasks.create_task(stopping.wait(clock, 5))
+        await clock.advance(4)
+        assert not bounded.done()
+        await clock.advance(1)
+        assert bounded.done()
+        assert not patient.done()
+        stopping.ask()
+    assert patient.done()
+    await stopping.wait(clock, 5)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -1,0 +1,76 @@
+"""How do tests run the command line as a process of its own?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+ENDED_WITHIN_S = 20.0
+
+
+class Ended(NamedTuple):
+    """What a process left."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Running:
+    """A process that has begun; its standard output is read line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._read: list[str] = []
+
+    def until(self, words: str) -> str:
+        """Return the next line with *words* in it."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._read.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"it ended without {words!r}: {''.join(self._read)}")
+
+    def end(self, number: signal.Signals) -> Ended:
+        """Send a signal; returns what the process left."""
+        self._process.send_signal(number)
+        out, err = self._process.communicate(timeout=ENDED_WITHIN_S)
+        return Ended(self._process.returncode, "".join(self._read) + out, err)
+
+
+@contextmanager
+def running(*arguments: str, environ: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Run ``oscc-gateway`` with *arguments* while the block lasts."""
+    command = [sys.executable, "-m", "gateway", *arguments]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environ or {})},
+    )
+    with process:
+        try:
+            yield Running(process)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Ended:
+    """Run ``oscc-gateway`` with *arguments* to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **(environ or {})},
+        text=True,
+        timeout=60,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,87 @@
+"""Does the command line explain itself and end with the right code?"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import gateway
+from gateway.app import cli
+from gateway.app.cli import COMMANDS, main, parser
+from gateway.app.config_faults import ConfigError
+from tests.app.processes import run
+
+
+def test_the_commands_are_those_of_the_page() -> None:
+    assert list(COMMANDS) == ["serve", "demo", "simulate", "watch", "check-config", "keys"]
+
+
+def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert "examples:" in shown
+    for name in COMMANDS:
+        assert re.search(rf"^    {name}\b", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_help_with_examples_that_parse(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    _, _, examples = capsys.readouterr().out.partition("examples:\n")
+    lines = [line.strip() for line in examples.splitlines() if line.strip()]
+    assert lines
+    for line in lines:
+        words = re.sub(r"^\w+=\S+ ", "", line).split(">")[0].split()
+        assert words[:2] == ["oscc-gateway", name]
+        assert parser().parse_args(words[1:]).command is COMMANDS[name]
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"oscc-gateway {gateway.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["serve", "--confg", "x"], ["serve", "--conf", "x"], ["demo", "--for", "x"]]
+)
+def test_what_cannot_be_asked_is_a_fault_of_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: oscc-gateway" in capsys.readouterr().err
+
+
+def _command_that(error: BaseException) -> dict[str, cli.Command]:
+    def fail(args: object) -> int:
+        raise error
+
+    return {"keys": COMMANDS["keys"]._replace(run=fail)}
+
+
+def test_every_fault_of_a_configuration_has_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "COMMANDS", _command_that(ConfigError(["One.", "Two."])))
+    assert main(["keys"]) == 2
+    assert capsys.readouterr().err == "oscc-gateway: One.\noscc-gateway: Two.\n"
+
+
+def test_ctrl_c_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "COMMANDS", _command_that(KeyboardInterrupt()))
+    assert main(["keys"]) == 0
+
+
+def test_python_minus_m_is_the_same() -> None:
+    ended = run("--version")
+    assert ended == (0, f"oscc-gateway {gateway.__version__}\n", "")

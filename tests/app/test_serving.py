@@ -1,0 +1,83 @@
+"""Does ``serve`` start from the smallest file, say only what it may, and end well?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from gateway.app import serving, wiring
+from gateway.app.cli import main
+from tests.app.processes import running
+from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write
+
+ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_smallest_file_starts_and_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
+    path = write(tmp_path, SECRET if number is signal.SIGINT else SMALLEST)
+    with running("serve", "--config", str(path), environ=ANY_PORT) as process:
+        line = json.loads(process.until('"listener": "client"'))
+        with urllib.request.urlopen(f"http://127.0.0.1:{line['port']}/v1/about") as answer:
+            assert json.load(answer)["sites"][0]["id"] == "main"
+        ended = process.end(number)
+    assert (ended.code, ended.err) == (0, "")
+    events = [json.loads(each)["event"] for each in ended.out.splitlines()]
+    assert events[-2:] == ["says farewell", "has ended"]
+    made_own = "made its own secrets, sessions end with this process: none are configured"
+    assert (made_own in events) == (number is signal.SIGTERM)
+    assert KEY not in ended.out
+    assert OTHER_KEY not in ended.out
+
+
+def test_a_configuration_that_cannot_be_used_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, SMALLEST.replace("memory://", "redis://user:canary@host"))
+    assert main(["serve", "--config", str(path)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "oscc-gateway: bus.url names a Redis, but this version has no Redis adapter yet" in shown.err
+    assert "oscc-gateway: [secrets] is missing" in shown.err
+    assert "canary" not in shown.err
+
+
+def test_files_that_cannot_be_used_start_nothing(
+    tmp_path: Path, own_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, SMALLEST + '[notices]\nfiles = ["none.toml"]\n')
+    assert main(["serve", "--config", str(path)]) == 2
+    assert f"oscc-gateway: Notice {tmp_path}/none.toml cannot be read" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_told(
+    tmp_path: Path, own_logging: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name, value in {**ANY_PORT, "OSCC_GATEWAY__OPS__PORT": str(port)}.items():
+            monkeypatch.setenv(name, value)
+        assert main(["serve", "--config", str(write(tmp_path, SMALLEST))]) == 1
+    assert capsys.readouterr().err == (
+        f"oscc-gateway: The ops listener cannot have 127.0.0.1 port {port}: address already in use.\n"
+    )
+
+
+def test_a_fault_of_ours_shows_type_and_place_only(
+    tmp_path: Path, own_logging: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(wiring, "serving", fail)
+    args = argparse.Namespace(config=write(tmp_path, SMALLEST))
+    assert serving.run(args) == 1
+    shown = capsys.readouterr()
+    assert '"error": "RuntimeError"' in shown.out
+    assert "canary" not in shown.out + shown.err

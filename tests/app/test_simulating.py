@@ -1,0 +1,36 @@
+"""Does ``simulate`` run a server, refuse nonsense, and end well?"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.request
+
+import pytest
+
+from gateway.app.cli import main
+from tests.app.processes import running
+
+
+def test_it_runs_until_a_signal_comes() -> None:
+    with running("simulate", "--port", "0", "--agents", "2", "--queues", "1") as process:
+        port = process.until("OSCC-E Server (simulated) at ").split(":")[-1].strip()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/oscce/v1/about") as answer:
+            assert json.load(answer)["Product"] == "OSCC-E"
+        ended = process.end(signal.SIGTERM)
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--agents", "0"]) == 2
+    assert capsys.readouterr().err.startswith("oscc-gateway: a contact centre has at least one agent")
+
+
+def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["simulate", "--port", port, "--agents", "1", "--queues", "1"]) == 1
+    assert capsys.readouterr().err == (
+        f"oscc-gateway: The simulator cannot have 127.0.0.1 port {port}: address already in use.\n"
+    )

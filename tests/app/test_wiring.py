@@ -1,0 +1,211 @@
+"""Is a gateway put together so that a phone is served, and sent away at the end?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from gateway.app import wiring
+from gateway.app.config import own_secrets
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Settings
+from gateway.app.listener import CannotListen
+from gateway.app.stopping import Stopping
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.node import Node
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.upstream.client import OsccServer
+from tests.doubles.clock import ManualClock
+
+LOG_ON = {
+    "site": "main",
+    "application": "dashboard",
+    "user_name": "supervisor1",
+    "password": "demo",
+    "device": {"id": "d", "name": "test", "platform": "desktop", "app_version": "1"},
+}
+
+
+def settings_for(upstream: str, **client: object) -> Settings:
+    return Settings.model_validate(
+        {
+            "client": {"port": 0, "insecure": True, **client},
+            "ops": {"port": 0},
+            "admin": {"port": 0},
+            "sites": [{"id": "main", "url": upstream, "display_name": "Main", "country": "DE"}],
+            "limits": {"drain_s": 7},
+        }
+    )
+
+
+@asynccontextmanager
+async def running(stopping: Stopping) -> AsyncIterator[wiring.Addresses]:
+    """A gateway before a small contact centre."""
+    async with (
+        Simulator(SimulatorSettings(agents=2, queues=1, users=1)) as simulator,
+        wiring.serving(settings_for(simulator.url), own_secrets(), SystemClock(), stopping) as addresses,
+    ):
+        yield addresses
+
+
+async def text_of(http: aiohttp.ClientSession, url: str) -> tuple[int, str]:
+    async with http.get(url) as response:
+        return response.status, await response.text()
+
+
+async def _hello(http: aiohttp.ClientSession, client: str) -> aiohttp.ClientWebSocketResponse:
+    """Log on and say hello."""
+    async with http.post(f"{client}/v1/sessions", json=LOG_ON) as response:
+        assert response.status == 201
+        token = (await response.json())["token"]
+    ws = await http.ws_connect(f"{client}/v1/realtime", protocols=["oscc.v1.json"])
+    phone = {"app": "test", "version": "1", "platform": "test"}
+    await ws.send_json({"kind": "hello", "token": token, "client": phone})
+    return ws
+
+
+async def _rest(ws: aiohttp.ClientWebSocketResponse) -> list[dict[str, object]]:
+    return [json.loads(message.data) async for message in ws]
+
+
+async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
+    stopping = Stopping()
+    async with aiohttp.ClientSession() as http, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with running(stopping) as addresses:
+            ws = await _hello(http, addresses.client)
+            assert (await ws.receive_json())["kind"] == "welcome"
+            changes = await ws.receive_json()
+            assert {"queue:1", "me", "site"} & changes["put"].keys()
+            _, metrics = await text_of(http, f"{addresses.ops}/metrics")
+            assert "oscc_gateway_users 1.0\n" in metrics
+            rest = tasks.create_task(_rest(ws))
+        frames = await rest
+        (bye,) = [frame for frame in frames if frame["kind"] == "bye"]
+        assert (bye["code"], bye["reconnect"], bye["min_s"], bye["max_s"]) == (4200, "after", 0.0, 7.0)
+        assert ws.close_code == 4200
+
+
+async def test_the_ops_listener_tells_how_it_fares() -> None:
+    async with running(Stopping()) as addresses, aiohttp.ClientSession() as http:
+        for path in ("livez", "readyz", "startupz"):
+            assert await text_of(http, f"{addresses.ops}/{path}") == (200, "ok\n")
+        _, metrics = await text_of(http, f"{addresses.ops}/metrics")
+        assert "oscc_gateway_build_info{" in metrics
+        assert "oscc_gateway_certificate_expiry_timestamp_seconds NaN\n" in metrics
+        assert 'oscc_gateway_fds{kind="open"} ' in metrics
+
+
+async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
+    before = len(asyncio.all_tasks())
+    async with running(Stopping()) as addresses:
+        port = int(addresses.client.rpartition(":")[2])
+        settings = settings_for("http://127.0.0.1:1", port=port)
+        with pytest.raises(CannotListen, match=r"The client listener cannot have 127\.0\.0\.1 port"):
+            async with wiring.serving(settings, own_secrets(), SystemClock(), Stopping()):
+                pass
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_files_that_cannot_be_used_are_told_before_a_door_opens() -> None:
+    settings = settings_for("http://127.0.0.1:1", insecure=False, certificate="none.crt", key="none.key")
+    with pytest.raises(ConfigError, match=r"client\.certificate none\.crt cannot be read"):
+        async with wiring.serving(settings, own_secrets(), SystemClock(), Stopping()):
+            pass
+
+
+async def test_a_node_that_fails_ends_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: Node) -> None:
+        raise RuntimeError("seeded")
+
+    monkeypatch.setattr(Node, "run", fail)
+    stopping = Stopping()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(10), running(stopping):
+            await stopping.wait(SystemClock())
+    assert caught.group_contains(RuntimeError, match="seeded")
+
+
+async def test_an_error_inside_leaves_as_it_is() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with running(Stopping()):
+            raise KeyError("mine")
+
+
+# ---- the farewell, with time in the test's hand ----
+
+
+@asynccontextmanager
+async def gateway(clock: ManualClock) -> AsyncIterator[wiring.Gateway]:
+    settings = settings_for("http://127.0.0.1:1")
+    async with OsccServer("main", "http://127.0.0.1:1", clock) as server:
+        yield wiring.Gateway(settings, own_secrets(), {"main": server}, clock)
+
+
+async def test_ready_means_started_not_full_and_not_leaving() -> None:
+    async with gateway(ManualClock()) as made:
+        assert (made.started(), made.ready()) == ("starting", "starting")
+        made.is_started = True
+        assert (made.started(), made.ready()) == (None, None)
+        made.doors.sockets = 20_000
+        assert made.ready() == "over capacity"
+        made.doors.sockets = 0
+        made.is_draining = True
+        assert (made.started(), made.ready()) == (None, "draining")
+        assert b"oscc_gateway_drain_state 1.0\n" in made.render()
+
+
+class _Door:
+    """A listener that only notes."""
+
+    refused = False
+
+    async def refuse(self) -> None:
+        self.refused = True
+
+
+async def _farewell(made: wiring.Gateway, clock: ManualClock, stopping: Stopping, door: _Door) -> None:
+    await wiring._say_farewell(made, door, stopping, clock, 7.0)  # type: ignore[arg-type]  # only refuse() is asked
+
+
+async def test_nobody_who_does_not_listen_holds_the_farewell_up() -> None:
+    clock, stopping, door = ManualClock(), Stopping(), _Door()
+    async with gateway(clock) as made, asyncio.TaskGroup() as tasks:
+        made.doors.sockets = 1
+        leaving = tasks.create_task(_farewell(made, clock, stopping, door))
+        await clock.advance(wiring.FAREWELL_S - 0.1)
+        assert (leaving.done(), made.is_draining, door.refused) == (False, True, True)
+        await clock.advance(0.2)
+        assert leaving.done()
+
+
+async def test_the_farewell_is_over_when_all_have_left_or_somebody_is_in_a_hurry() -> None:
+    for hurry in (False, True):
+        clock, stopping = ManualClock(), Stopping()
+        async with gateway(clock) as made, asyncio.TaskGroup() as tasks:
+            made.doors.sockets = 1
+            leaving = tasks.create_task(_farewell(made, clock, stopping, _Door()))
+            await clock.advance(1)
+            assert not leaving.done()
+            if hurry:
+                stopping.hurried.set()
+            else:
+                made.doors.sockets = 0
+            await clock.advance(0.1)
+            assert leaving.done()
+
+
+def test_every_node_of_a_machine_is_another_holder() -> None:
+    async def holders() -> set[str]:
+        found = set()
+        for _ in range(2):
+            async with gateway(ManualClock()) as made:
+                found.add(made.node._settings.holder)
+        return found
+
+    assert len(asyncio.run(holders())) == 2
