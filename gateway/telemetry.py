@@ -65,78 +65,76 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry(auto_describe=False)
-        # phones
-        self.connections: Final = self._gauges(
+        self._measure_phones()
+        self._measure_commands()
+        self._measure_upstream()
+        self._measure_process()
+
+    def render(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
+        return prometheus_client.generate_latest(self.registry)
+
+    # ---- what there is ----
+
+    def _measure_phones(self) -> None:
+        self.connections = self._gauges(
             "connections", "Phones connected.", "application", "platform", "codec"
         )
-        self.users: Final = self._gauge("users", "Users with a phone here, or whose link lingers.")
-        self.unhelloed_connections: Final = self._gauge(
+        self.users = self._gauge("users", "Users with a phone here, or whose link lingers.")
+        self.unhelloed_connections = self._gauge(
             "unhelloed_connections", "Sockets that have shown no valid token yet."
         )
-        self.handshakes: Final = self._counters("handshakes", "Handshakes, by what became of them.", "result")
-        self.handshake_seconds: Final = self._histogram("handshake_seconds", "From upgrade to welcome.")
-        self.closes: Final = self._counters("closes", "Connections that ended.", "initiator", "code")
-        self.resumes: Final = self._counters(
-            "resumes", "First answers to phones, by what they held.", "result"
-        )
-        self.frames: Final = self._counter("frames", "Frames written to phones.")
-        self.frame_bytes: Final = self._counter("frame_bytes", "Bytes of frames written to phones.")
-        self.updates: Final = self._counter("updates", "Values written to phones, whole or as patches.")
-        self.conflated: Final = self._counter(
-            "conflated", "Values that a newer one replaced before they left."
-        )
-        # commands
-        self.commands: Final = self._counters(
-            "commands", "Commands, by what became of them.", "kind", "status"
-        )
-        self.command_seconds: Final = self._histograms(
+        self.handshakes = self._counters("handshakes", "Handshakes, by what became of them.", "result")
+        self.handshake_seconds = self._histogram("handshake_seconds", "From upgrade to welcome.")
+        self.closes = self._counters("closes", "Connections that ended.", "initiator", "code")
+        self.resumes = self._counters("resumes", "First answers to phones, by what they held.", "result")
+        self.frames = self._counter("frames", "Frames written to phones.")
+        self.frame_bytes = self._counter("frame_bytes", "Bytes of frames written to phones.")
+        self.updates = self._counter("updates", "Values written to phones, whole or as patches.")
+        self.conflated = self._counter("conflated", "Values that a newer one replaced before they left.")
+
+    def _measure_commands(self) -> None:
+        self.commands = self._counters("commands", "Commands, by what became of them.", "kind", "status")
+        self.command_seconds = self._histograms(
             "command_seconds", "From a command's arrival to its result.", "kind"
         )
-        self.commands_in_flight: Final = self._gauge(
-            "commands_in_flight", "Commands that await their result."
-        )
-        # upstream
-        self.links: Final = self._gauges("links", "Links to OSCC-E Servers.", "state")
-        self.link_opens: Final = self._counters("link_opens", "Attempts to open a link.", "result")
-        self.log_ons: Final = self._counters("log_ons", "Log-ons.", "application", "result")
-        self.log_on_seconds: Final = self._histogram(
-            "log_on_seconds", "From a log-on's arrival to its answer."
-        )
-        self.log_offs_pending: Final = self._gauge(
+        self.commands_in_flight = self._gauge("commands_in_flight", "Commands that await their result.")
+
+    def _measure_upstream(self) -> None:
+        self.links = self._gauges("links", "Links to OSCC-E Servers.", "state")
+        self.link_opens = self._counters("link_opens", "Attempts to open a link.", "result")
+        self.log_ons = self._counters("log_ons", "Log-ons.", "application", "result")
+        self.log_on_seconds = self._histogram("log_on_seconds", "From a log-on's arrival to its answer.")
+        self.log_offs_pending = self._gauge(
             "log_offs_pending", "Log-offs that no OSCC-E Server has confirmed yet."
         )
-        self.sessions_attached: Final = self._gauges(
+        self.sessions_attached = self._gauges(
             "sessions_attached", "Sessions that OSCC-E Servers have accepted on a link.", "application"
         )
-        self.upstream_events: Final = self._counters("upstream_events", "Events of links.", "type")
-        self.upstream_silence_seconds: Final = self._gauge(
+        self.upstream_events = self._counters("upstream_events", "Events of links.", "type")
+        self.upstream_silence_seconds = self._gauge(
             "upstream_silence_seconds", "Since the link that is silent longest was heard."
         )
-        self.late_elements: Final = self._counter(
+        self.late_elements = self._counter(
             "late_elements", "Elements that were older than the held one, and ignored."
         )
-        self.pool_hit_ratio: Final = self._gauge(
+        self.pool_hit_ratio = self._gauge(
             "pool_hit_ratio", "Elements that were known already, of all that came. 0 to 1."
         )
-        # the process
-        self.loop_lag_seconds: Final = self._histogram(
-            "loop_lag_seconds", "How late the event loop wakes up."
-        )
-        self.tasks: Final = self._gauge("tasks", "Tasks of the event loop.")
-        self.rss_bytes: Final = self._gauge("rss_bytes", "Resident memory.")
-        self.fds: Final = self._gauges("fds", "File descriptors: open ones, and how many may be.", "kind")
-        self.drain_state: Final = self._gauge("drain_state", "1 while the node says farewell to its phones.")
-        self.certificate_expiry_timestamp_seconds: Final = self._gauge(
+
+    def _measure_process(self) -> None:
+        self.loop_lag_seconds = self._histogram("loop_lag_seconds", "How late the event loop wakes up.")
+        self.tasks = self._gauge("tasks", "Tasks of the event loop.")
+        self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
+        self.fds = self._gauges("fds", "File descriptors: open ones, and how many may be.", "kind")
+        self.drain_state = self._gauge("drain_state", "1 while the node says farewell to its phones.")
+        self.certificate_expiry_timestamp_seconds = self._gauge(
             "certificate_expiry_timestamp_seconds",
             "When the client listener's certificate expires, since 1970.",
         )
         # without a certificate there is no end of it to be warned of: no comparison with NaN is true
         self.certificate_expiry_timestamp_seconds.set(math.nan)
-        self.build_info: Final = self._gauges("build_info", "Always 1.", "version", "loop", "python")
-
-    def render(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
-        return prometheus_client.generate_latest(self.registry)
+        self.build_info = self._gauges("build_info", "Always 1.", "version", "loop", "python")
 
     # ---- construction ----
 

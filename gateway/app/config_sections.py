@@ -167,6 +167,13 @@ class Limits(Section):
     handshakes_burst_of_address: int = Field(
         _DOORS.handshakes_burst_of_address, ge=1, le=1_000_000, description="The same of one address at once."
     )
+    log_ons_per_s: float = Field(
+        20,
+        gt=0,
+        le=10_000,
+        description="Log-ons that a site's OSCC-E Server is asked for, on average and at once.",
+    )
+    log_ons_in_flight: int = Field(32, ge=1, le=1_000, description="The same that may await their answer.")
     devices: int = Field(_SESSION.devices, ge=1, le=20, description="Phones of one user at a time.")
     ping_s: float = Field(
         _SESSION.ping_s, ge=10, le=55, description="Pause between pings where a phone chooses none."

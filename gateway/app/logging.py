@@ -86,8 +86,7 @@ class SessionLine:
 
 def log_session(line: SessionLine) -> None:
     """Write the canonical line of a connection."""
-    values: dict[str, object] = {each.name: getattr(line, each.name) for each in dataclasses.fields(line)}
-    structlog.get_logger(f"{OURS}.session").info("session over", **values)
+    structlog.get_logger(f"{OURS}.session").info("session over", **dataclasses.asdict(line))
 
 
 def configure(level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None) -> None:

@@ -72,22 +72,21 @@ class Gateway:
                 randomness.token_hex(8),
                 registry_limits(settings.limits),
                 linger(settings.limits),
+                settings.limits.log_ons_per_s,
+                settings.limits.log_ons_in_flight,
             ),
             {site: Site(server, server) for site, server in servers.items()},
             MemoryLeases(clock),
             clock,
             random.random,
         )
-        keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]
-        tokens = Tokens(keys, list(servers), randomness.token_bytes)
-        notices = read_notices(settings.notices.files)
         self.edge: Final = make_app(
             EdgeParts(
                 edge,
                 self.node,
                 self.node.account,
-                tokens,
-                notices,
+                _tokens(secrets, servers),
+                read_notices(settings.notices.files),
                 self.doors,
                 clock,
                 random.random,
@@ -129,6 +128,11 @@ class Gateway:
         if settings.client.certificate is not None:
             expiry = self.telemetry.certificate_expiry_timestamp_seconds
             expiry.set(expires_at_s(settings.client.certificate))
+
+
+def _tokens(secrets: Secrets, servers: Mapping[str, OsccServer]) -> Tokens:
+    keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]
+    return Tokens(keys, list(servers), randomness.token_bytes)
 
 
 @asynccontextmanager
