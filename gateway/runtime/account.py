@@ -52,12 +52,14 @@ class Account:
     log-off that was not confirmed is retried until the session's life is over.
     """
 
-    def __init__(self, sites: Mapping[str, Doors], clock: Clock, users: Users) -> None:
+    def __init__(
+        self, sites: Mapping[str, Doors], budgets: Mapping[str, Budget], clock: Clock, users: Users
+    ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
         self._guard = LogOnGuard()
-        self._budgets = {site: Budget() for site in sites}
+        self._budgets = budgets
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
 
     @property

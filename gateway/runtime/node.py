@@ -18,6 +18,7 @@ from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
 from gateway.core.linger import Linger
 from gateway.core.registry import Refused, Registry, RegistryLimits, Seat
+from gateway.core.throttle import Budget
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import DEFAULT_TOPICS, NodeId, Ticket, UserId
@@ -51,6 +52,9 @@ class NodeSettings:
     """This process's life: another start of the same node is another holder."""
     limits: RegistryLimits = field(default_factory=RegistryLimits)
     linger: Linger = field(default_factory=Linger)
+    log_ons_per_s: float = 20.0
+    """Log-ons that a site is asked for."""
+    log_ons_in_flight: int = 32
 
 
 class Attachment(NamedTuple):
@@ -91,7 +95,15 @@ class Node:
     ) -> None:
         self.clock = clock
         self.composer = Composer()
-        self.account = Account(sites, clock, self)
+        budgets = {
+            site: Budget(
+                rate_per_s=settings.log_ons_per_s,
+                burst=settings.log_ons_per_s,
+                in_flight_max=settings.log_ons_in_flight,
+            )
+            for site in sites
+        }
+        self.account = Account(sites, budgets, clock, self)
         self._settings = settings
         self._sites = sites
         self._leases = leases

@@ -1,0 +1,168 @@
+"""Phones for scenarios: each follows the client protocol strictly, and keeps count.
+
+Written from the protocol's page, not from the gateway's code, so that it may disagree with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+
+SUBPROTOCOL = "oscc.v1.json"
+CLIENT = {"app": "scenario", "version": "1.0", "platform": "test"}
+
+
+class ProtocolBroken(AssertionError):
+    """The gateway sent what the protocol forbids."""
+
+
+@dataclass
+class Counts:
+    """What all phones together saw."""
+
+    frames: int = 0
+    bytes: int = 0
+    resets: int = 0
+    resumed: int = 0
+    not_resumed: int = 0
+    closes: dict[int, int] = field(default_factory=dict)
+
+
+class Phone:
+    """One device of one user: logs on once, connects as often as the script wants."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, base: str, counts: Counts, name: str, device: str
+    ) -> None:
+        self.http, self.base, self.counts = http, base, counts
+        self.name, self.device = name, device
+        self.token = ""
+        self.shown: dict[str, dict[str, Any]] = {}
+        self.position: dict[str, Any] | None = None
+        self.health = ""
+        self.results: dict[str, dict[str, Any]] = {}
+        self.ready = asyncio.Event()
+        self._parts: dict[str, dict[str, Any]] | None = None
+        self._stream: str | None = None
+        self._ws: aiohttp.ClientWebSocketResponse | None = None
+
+    async def log_on(self, application: str = "dashboard", number: str | None = None) -> None:
+        """Log on, waiting when told to."""
+        body = {
+            "site": "main",
+            "application": application,
+            "user_name": self.name,
+            "password": "demo",
+            "device": {"id": self.device, "name": "Phone", "platform": "test", "app_version": "1.0"},
+        }
+        if number is not None:
+            body["remote_number"] = number
+        while True:
+            async with self.http.post(f"{self.base}/v1/sessions", json=body) as response:
+                answer = await response.json(content_type=None)
+                if response.status == 201:
+                    self.token = answer["token"]
+                    return
+                if response.status not in (429, 503):
+                    raise ProtocolBroken(f"log-on answered {response.status} {answer.get('code')}")
+                await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
+
+    async def live(self) -> None:
+        """Connect and take in frames until the connection ends."""
+        self._parts, self._stream = None, None
+        self.ready.clear()
+        async with self.http.ws_connect(
+            f"{self.base}/v1/realtime", protocols=(SUBPROTOCOL,), max_msg_size=1 << 20
+        ) as ws:
+            self._ws = ws
+            hello: dict[str, Any] = {"kind": "hello", "token": self.token, "client": CLIENT}
+            if self.position is not None:
+                hello["position"] = self.position
+            await ws.send_str(msgspec.json.encode(hello).decode())
+            async for message in ws:
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    break
+                await self._take(ws, message.data)
+            code = ws.close_code or 1006
+            self.counts.closes[code] = self.counts.closes.get(code, 0) + 1
+        self._ws = None
+
+    async def send(self, frame: dict[str, Any]) -> None:
+        """Send a frame on the open connection."""
+        assert self._ws is not None
+        await self._ws.send_str(msgspec.json.encode(frame).decode())
+
+    def cut(self) -> None:
+        """Break the connection as a dead network does: without a word."""
+        if self._ws is not None:
+            raw = self._ws.get_extra_info("socket")
+            if raw is not None:
+                # a reset instead of a goodbye (SO_LINGER of no seconds), as when a network dies
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raw.shutdown(socket.SHUT_RDWR)
+
+    async def _take(self, ws: aiohttp.ClientWebSocketResponse, text: str) -> None:
+        frame = msgspec.json.decode(text)
+        self.counts.frames += 1
+        self.counts.bytes += len(text)
+        match frame["kind"]:
+            case "changes":
+                self._changes(frame)
+            case "ping":
+                self._ping(frame)
+                await ws.send_str(f'{{"kind":"pong","nonce":"{frame["nonce"]}"}}')
+            case "welcome":
+                if frame["resumed"]:
+                    self.counts.resumed += 1
+                else:
+                    self.counts.not_resumed += 1
+            case "renewed":
+                self.token = frame["token"]
+            case "result":
+                self.results[frame["id"]] = frame["outcome"]
+            case _:
+                pass
+
+    def _ping(self, frame: dict[str, Any]) -> None:
+        if self._parts is not None:
+            raise ProtocolBroken("a ping among the parts of an answer")
+        if self.position is None or frame["after"] != self.position["seq"]:
+            raise ProtocolBroken("a ping that does not follow")
+        self.position = {"stream": self.position["stream"], "seq": frame["upto"]}
+        self.health = frame["upstream"]
+        self.ready.set()
+
+    def _changes(self, frame: dict[str, Any]) -> None:
+        shown = self.shown if self._parts is None else self._parts
+        if frame.get("reset"):
+            self.counts.resets += 1
+            shown = {}
+        elif self._parts is None and (self.position is None or frame["after"] != self.position["seq"]):
+            raise ProtocolBroken("changes that do not follow")
+        elif frame.get("more") and self._parts is None:
+            shown = {key: dict(value) for key, value in shown.items()}
+        self._stream = frame.get("stream", self._stream)
+        for key in frame.get("gone", ()):
+            shown.pop(key, None)
+        for key, value in frame.get("put", {}).items():
+            shown[key] = {name: one for name, one in value.items() if one is not None}
+        for key, fields in frame.get("patch", {}).items():
+            value = shown[key]
+            for name, one in fields.items():
+                if one is None:
+                    value.pop(name, None)
+                else:
+                    value[name] = one
+        if frame.get("more"):
+            self._parts = shown
+            return
+        self._parts, self.shown = None, shown
+        stream = self._stream or (self.position or {}).get("stream")
+        self.position = {"stream": stream, "seq": frame["upto"]}
+        self._stream = None
