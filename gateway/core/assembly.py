@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gateway.core.compose import Parts
+from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind, Scope
-from gateway.domain.upstream import Listen, Part, Reading, Source
+from gateway.domain.upstream import Part, Reading, Source
 
 Address = tuple[Kind, int]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from gateway.domain.link_requests import Listen
 from gateway.domain.model import KIND_OF_TOPIC, Application, Kind, Scope, parse_key
-from gateway.domain.upstream import Listen, Source
+from gateway.domain.upstream import Source
 
 ALWAYS: Final = frozenset({Listen(None, Source.DIRECTORY, None), Listen(None, Source.CONFIGURATION, None)})
 _SOURCES: Final = {

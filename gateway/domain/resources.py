@@ -1,48 +1,19 @@
 """What do phones see of a contact centre, and which fields of it are personal or realtime?
 
-Each resource is an immutable value. Every field carries a privacy class, from which the
-data inventory and the log rules are derived; a field without one fails the build.
+Each resource is an immutable value; every field carries its class of :mod:`gateway.domain.privacy`.
 Units: ``*_ms`` instants in ms since 1970 UTC (gateway time), ``*_s`` seconds, ``*_pct`` 0..100.
 Unknown or not applicable is None; None is left out of the wire form.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from gateway.domain.catalogue import Parameter, Reasons, RoutingParameters, Skills
 from gateway.domain.model import Right
-
-
-class Privacy(enum.StrEnum):
-    """How a field may be handled."""
-
-    NEUTRAL = "neutral"
-    PERSONAL = "personal"
-    REALTIME = "realtime"
-    CREDENTIAL = "credential"
-
-
-def _of(privacy: Privacy, *, many: bool) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
-    default: object = () if many else None
-    return dataclasses.field(default=default, metadata={"privacy": privacy})
-
-
-def neutral(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that says nothing about a person."""
-    return _of(Privacy.NEUTRAL, many=many)
-
-
-def personal(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that identifies or describes a person."""
-    return _of(Privacy.PERSONAL, many=many)
-
-
-def realtime(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that says what goes on right now; never stored anywhere."""
-    return _of(Privacy.REALTIME, many=many)
+from gateway.domain.privacy import neutral, personal, realtime
 
 
 class RoutingState(enum.StrEnum):
@@ -161,10 +132,6 @@ class Agent:
     version: int | None = neutral()
 
 
-Parameter = bool | int | float | str | None | tuple[str, ...]
-"""Value of a routing parameter; references to other objects are id strings."""
-
-
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A queue and its figures."""
@@ -264,71 +231,9 @@ class Me:
     """The id of the own agent, or None."""
     rights: tuple[Right, ...] = neutral(many=True)
     scope_size: int | None = neutral()
-    remote_number: str | None = dataclasses.field(default=None, metadata={"privacy": Privacy.PERSONAL})
+    remote_number: str | None = personal()
     """In full in the Remote Assistant's session, masked in the user's others."""
     last_end: LastEnd | None = personal()
-
-
-@dataclass(frozen=True, slots=True)
-class Skill:
-    """A skill that agents may have, with its bounds."""
-
-    skill_id: str = neutral()
-    name: str = neutral()
-    level_min: int | None = neutral()
-    level_max: int | None = neutral()
-    preference_min: int | None = neutral()
-    preference_max: int | None = neutral()
-
-
-@dataclass(frozen=True, slots=True)
-class Skills:
-    """The catalogue of skills."""
-
-    skills: tuple[Skill, ...] = neutral(many=True)
-
-
-ReasonKind = Literal["unavailable", "work", "post_processing", "wrapup"]
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A reason that agents may give for a state. A state needs one when any reason lists it."""
-
-    reason_id: str = neutral()
-    kind: ReasonKind = neutral()
-    name: str = neutral()
-    required_for: tuple[str, ...] = neutral(many=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Reasons:
-    """The catalogue of reasons."""
-
-    reasons: tuple[Reason, ...] = neutral(many=True)
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingParameter:
-    """A routing parameter of queues or groups, with its type and bounds."""
-
-    name: str = neutral()
-    applies_to: str = neutral()
-    data_type: str = neutral()
-    min: float | None = neutral()
-    max: float | None = neutral()
-    step: float | None = neutral()
-    values: tuple[Parameter, ...] | None = neutral()
-    unit: str | None = neutral()
-    read_only: bool | None = neutral()
-    default: Parameter = neutral()
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingParameters:
-    """The catalogue of routing parameters."""
-
-    parameters: tuple[RoutingParameter, ...] = neutral(many=True)
 
 
 Resource = Agent | Queue | Group | Aggregate | Site | Me | Skills | Reasons | RoutingParameters

@@ -1,7 +1,7 @@
-"""What do a gateway and an OSCC-E Server say to each other, whatever the wire?
+"""What does an OSCC-E Server tell a gateway, at log-on and on a user's link, whatever the wire?
 
-The vocabulary of the ports in :mod:`gateway.runtime.ports`. An adapter maps its wire's
-names to these types and back; nobody above it knows the wire.
+The vocabulary of the ports in :mod:`gateway.runtime.ports`, with :mod:`gateway.domain.link_requests`
+for what the gateway asks. An adapter maps its wire's names to these types; nobody above it knows the wire.
 Instants here are ms since 1970 in the *server's* clock unless said otherwise.
 """
 
@@ -11,7 +11,6 @@ import enum
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.domain.commands import Command
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     Application,
@@ -30,9 +29,6 @@ from gateway.domain.resources import (
     Group,
     LastEnd,
     Queue,
-    Reason,
-    RoutingParameter,
-    Skill,
 )
 
 
@@ -106,7 +102,7 @@ class SessionInfo:
     attached: bool
 
 
-# ---- the link: what the server tells ----
+# ---- the link ----
 
 
 class Source(enum.StrEnum):
@@ -237,105 +233,6 @@ LinkEvent = (
     | SessionEnded
     | LinkReplaced
 )
-
-
-# ---- the link: what the gateway asks ----
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class AttachSession:
-    """Attach a further session of the user. Answer: :class:`Attached`."""
-
-    secret: SessionSecret
-
-
-@dataclass(frozen=True, slots=True)
-class DetachSession:
-    """Take a session off this link without ending it. Answer: None."""
-
-    alias: int
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """Say whether a device of the session is connected. Answer: None."""
-
-    alias: int
-    present: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Ask for parts of one *kind* and *source*; *numbers* None means all in the union of scopes.
-
-    ``Listen(None, CONFIGURATION, None)`` and ``Listen(None, DIRECTORY, None)`` (live directory,
-    scope and catalogue changes) cover all kinds. Answer: :class:`Listening`.
-    """
-
-    kind: Kind | None
-    source: Source
-    numbers: frozenset[int] | None
-
-
-@dataclass(frozen=True, slots=True)
-class StopListening:
-    """End a query. Answer: None."""
-
-    query: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueryDirectory:
-    """Ask for all directory objects and catalogues in the union of scopes. Answer: :class:`Directory`."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
-    """Break a silence. Answer: None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Execute:
-    """Execute *command* for the session. Answer: :class:`Executed`."""
-
-    alias: int
-    command: Command
-    key: str
-    not_after_ms: int
-    """Server clock."""
-
-
-LinkRequest = (
-    AttachSession | DetachSession | Presence | Listen | StopListening | QueryDirectory | KeepAlive | Execute
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """A query runs; its first complete reading follows."""
-
-    query: int
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """All directory objects that the attached sessions may see, and the catalogues."""
-
-    parts: tuple[Part, ...]
-    skills: tuple[Skill, ...]
-    reasons: tuple[Reason, ...]
-    parameters: tuple[RoutingParameter, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """The server's answer to a command; its effect came before."""
-
-    state: Literal["applied", "pending", "unchanged"]
-    version: int | None = None
-
-
-LinkAnswer = Attached | Listening | Directory | Executed | None
 
 
 class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.CancelledError's kin do

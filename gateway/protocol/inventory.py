@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
-from gateway.domain.resources import RESOURCES, Privacy, Resource
+from gateway.domain.privacy import Privacy
+from gateway.domain.resources import RESOURCES, Resource
 
 
 @dataclass(frozen=True, slots=True)

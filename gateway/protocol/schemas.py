@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from gateway.domain.resources import RESOURCES, Privacy
+from gateway.domain.privacy import Privacy
+from gateway.domain.resources import RESOURCES
 from gateway.protocol import frames
 
 API_VERSION: Final = "1.0.0"

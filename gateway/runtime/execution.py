@@ -9,7 +9,8 @@ from gateway.core.calls import Calls, New, Pending, answer, fingerprint
 from gateway.core.roster import Roster
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.upstream import Execute, Executed, LinkClosed
+from gateway.domain.link_requests import Execute, Executed
+from gateway.domain.upstream import LinkClosed
 from gateway.runtime.ports import Clock, Link
 
 _MAY_HAVE_RUN: Final = "It may have been executed: look, then ask again with a new key."

@@ -14,28 +14,30 @@ from typing import Protocol, assert_never
 from gateway.core.interest import wanted
 from gateway.core.roster import Member, Roster
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import (
+    AttachSession,
+    DetachSession,
+    Directory,
+    Listen,
+    Listening,
+    Presence,
+    QueryDirectory,
+    StopListening,
+)
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
     About,
     Attached,
-    AttachSession,
     CatalogueChanged,
-    DetachSession,
-    Directory,
     FunctionChanged,
     LinkClosed,
     LinkEvent,
     LinkReplaced,
-    Listen,
-    Listening,
     ObjectChanged,
     Opened,
-    Presence,
-    QueryDirectory,
     Reading,
     ScopeChanged,
     SessionEnded,
-    StopListening,
 )
 from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror

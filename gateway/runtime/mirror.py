@@ -13,6 +13,8 @@ from gateway.core.assembly import Address, Assembly
 from gateway.core.compose import OFFSET_STEP_MS, Composer
 from gateway.core.element import Element
 from gateway.core.roster import Member, Roster
+from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
+from gateway.domain.link_requests import Directory
 from gateway.domain.model import (
     REASONS,
     ROUTING_PARAMETERS,
@@ -23,17 +25,8 @@ from gateway.domain.model import (
     key_of,
     parse_key,
 )
-from gateway.domain.resources import (
-    Functions,
-    FunctionState,
-    LastEnd,
-    Me,
-    Reasons,
-    RoutingParameters,
-    Site,
-    Skills,
-)
-from gateway.domain.upstream import About, Directory, FunctionChanged, ObjectChanged, Reading, Source
+from gateway.domain.resources import Functions, FunctionState, LastEnd, Me, Site
+from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading, Source
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Clock
 

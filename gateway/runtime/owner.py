@@ -16,8 +16,9 @@ from gateway.core.link import LinkMachine
 from gateway.core.roster import Member, Roster
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.link_requests import KeepAlive
 from gateway.domain.model import Ticket
-from gateway.domain.upstream import KeepAlive, LinkClosed
+from gateway.domain.upstream import LinkClosed
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.execution import Execution
 from gateway.runtime.feed import Feed

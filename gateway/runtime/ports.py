@@ -10,17 +10,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
+from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import NodeId, SessionId, SessionSecret, UserId
-from gateway.domain.upstream import (
-    About,
-    LinkAnswer,
-    LinkEvent,
-    LinkRequest,
-    LoggedOff,
-    LoggedOn,
-    LogOn,
-    SessionInfo,
-)
+from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.protocol.envelopes import Envelope
 
 

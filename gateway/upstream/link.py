@@ -13,19 +13,9 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import DetachSession, Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import UserId
-from gateway.domain.upstream import (
-    Attached,
-    DetachSession,
-    Execute,
-    LinkAnswer,
-    LinkClosed,
-    LinkEvent,
-    LinkReplaced,
-    LinkRequest,
-    Opened,
-    SessionEnded,
-)
+from gateway.domain.upstream import Attached, LinkClosed, LinkEvent, LinkReplaced, Opened, SessionEnded
 from gateway.runtime.ports import Clock
 from gateway.upstream.wire import LinkReader, Response
 from gateway.upstream.wire_errors import WireError

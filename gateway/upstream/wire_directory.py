@@ -7,26 +7,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from gateway.domain.catalogue import Reason, ReasonKind, RoutingParameter, Skill
+from gateway.domain.link_requests import Directory
 from gateway.domain.model import Kind, Right, Scope
-from gateway.domain.resources import (
-    Agent,
-    Aggregate,
-    Group,
-    Queue,
-    Reason,
-    ReasonKind,
-    RoutingParameter,
-    Skill,
-)
-from gateway.domain.upstream import (
-    CatalogueChanged,
-    Directory,
-    LinkEvent,
-    ObjectChanged,
-    Part,
-    ScopeChanged,
-    Source,
-)
+from gateway.domain.resources import Agent, Aggregate, Group, Queue
+from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
 from gateway.upstream.wire_agents import UserSkill, skills
 from gateway.upstream.wire_elements import Read, References, Shape
 from gateway.upstream.wire_errors import WireError

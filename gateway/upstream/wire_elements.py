@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from gateway.domain.catalogue import Parameter
 from gateway.domain.model import Kind
-from gateway.domain.resources import Agent, Group, Parameter, Queue
+from gateway.domain.resources import Agent, Group, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.upstream.wire_agents import (
     UserCumulative,

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.domain.commands import Command, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.upstream import (
+from gateway.domain.link_requests import (
     AttachSession,
     DetachSession,
     Execute,

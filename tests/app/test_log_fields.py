@@ -14,7 +14,7 @@ from gateway.app.log_fields import Pseudonyms, fields, network_of, text
 from gateway.domain import resources
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId
-from gateway.domain.resources import Privacy
+from gateway.domain.privacy import Privacy
 
 PSEUDONYMS = Pseudonyms(SecretKey(bytes(32)))
 FIELDS = fields(PSEUDONYMS)

@@ -9,26 +9,21 @@ import pytest
 
 from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, Kind, Right, SessionSecret
-from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.upstream import (
-    Attached,
+from gateway.domain.link_requests import (
     AttachSession,
     DetachSession,
     Directory,
     Executed,
     KeepAlive,
-    LinkClosed,
     Listen,
     Listening,
-    Opened,
     Presence,
     QueryDirectory,
-    Reading,
-    SessionEnded,
-    Source,
     StopListening,
 )
+from gateway.domain.model import Application, Kind, Right, SessionSecret
+from gateway.domain.resources import Agent, RoutingState
+from gateway.domain.upstream import Attached, LinkClosed, Opened, Reading, SessionEnded, Source
 from tests.contracts.upstream_sites import SITES, Site, hearing
 
 

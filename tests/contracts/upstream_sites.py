@@ -11,17 +11,10 @@ from typing import NamedTuple, Protocol, TypeVar
 import pytest
 
 from gateway.domain.commands import Command
+from gateway.domain.link_requests import Execute
 from gateway.domain.model import Application, Device, Kind, Scope
 from gateway.domain.resources import Agent
-from gateway.domain.upstream import (
-    Execute,
-    LinkClosed,
-    LinkEvent,
-    LoggedOn,
-    LogOn,
-    Part,
-    Source,
-)
+from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part, Source
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings

@@ -5,41 +5,37 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+from gateway.domain.catalogue import Reason, RoutingParameter, Skill
 from gateway.domain.commands import Command
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, Kind, Right, Scope, SessionId, SessionSecret, UserId
-from gateway.domain.resources import (
-    Agent,
-    FunctionState,
-    LastEnd,
-    Reason,
-    RoutingParameter,
-    Skill,
-)
-from gateway.domain.upstream import (
-    Attached,
+from gateway.domain.link_requests import (
     AttachSession,
-    CatalogueChanged,
     DetachSession,
     Directory,
     Execute,
     Executed,
-    FunctionChanged,
-    FunctionName,
     KeepAlive,
     LinkAnswer,
     LinkRequest,
     Listen,
     Listening,
-    ObjectChanged,
-    Part,
     Presence,
     QueryDirectory,
+    StopListening,
+)
+from gateway.domain.model import Application, Kind, Right, Scope, SessionId, SessionSecret, UserId
+from gateway.domain.resources import Agent, FunctionState, LastEnd
+from gateway.domain.upstream import (
+    Attached,
+    CatalogueChanged,
+    FunctionChanged,
+    FunctionName,
+    ObjectChanged,
+    Part,
     Reading,
     ScopeChanged,
     SessionEnded,
     Source,
-    StopListening,
 )
 from gateway.runtime.ports import Clock
 from tests.doubles import fake_rules

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.upstream import Execute, LinkAnswer, LinkClosed, LinkEvent, LinkRequest
+from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
+from gateway.domain.upstream import LinkClosed, LinkEvent
 from gateway.runtime.ports import Clock
 
 REQUEST_S: Final = 5.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Listen
 from gateway.domain.model import Application, Device, Kind, Right, Scope, SessionId, SessionSecret, UserId
 from gateway.domain.resources import LastEnd
-from gateway.domain.upstream import Attached, Listen, Part
+from gateway.domain.upstream import Attached, Part
 from tests.doubles.fake_link import FakeLink
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from gateway.domain.commands import Command, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Executed
 from gateway.domain.model import Right
 from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.upstream import Executed
 
 
 class Change(NamedTuple):

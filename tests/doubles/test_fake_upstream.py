@@ -6,19 +6,17 @@ import asyncio
 
 import pytest
 
+from gateway.domain.catalogue import Skill
 from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, Executed, KeepAlive, Listen
 from gateway.domain.model import Application, Device, Kind, Scope
-from gateway.domain.resources import Agent, AutoPostProcessing, Handling, Queue, RoutingState, Skill
+from gateway.domain.resources import Agent, AutoPostProcessing, Handling, Queue, RoutingState
 from gateway.domain.upstream import (
     CatalogueChanged,
-    Execute,
-    Executed,
     FunctionChanged,
-    KeepAlive,
     LinkClosed,
     LinkEvent,
-    Listen,
     LoggedOn,
     LogOn,
     ObjectChanged,

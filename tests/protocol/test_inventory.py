@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.domain.resources import RESOURCES, Agent, Privacy, neutral, personal, realtime
+from gateway.domain.privacy import Privacy, neutral, personal, realtime
+from gateway.domain.resources import RESOURCES, Agent
 from gateway.protocol.inventory import InventoryEntry, classified, inventory
 
 ENTRIES = {entry.category: entry for entry in inventory().entries}

@@ -19,8 +19,9 @@ from aiohttp.test_utils import TestServer
 
 from gateway.domain.commands import SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import Application, Device, SessionSecret, UserId
-from gateway.domain.upstream import Execute, LinkAnswer, LinkClosed, LinkRequest, LogOn
+from gateway.domain.upstream import LinkClosed, LogOn
 from gateway.upstream.client import OsccServer
 from gateway.upstream.link import OsccLink
 from tests.doubles.clock import ManualClock

@@ -10,16 +10,12 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import EndReason, ErrorCode
+from gateway.domain.link_requests import AttachSession, DetachSession, Executed, KeepAlive, LinkRequest
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import (
     Attached,
-    AttachSession,
     CatalogueChanged,
-    DetachSession,
-    Executed,
-    KeepAlive,
     LinkClosed,
-    LinkRequest,
     ObjectChanged,
     Opened,
     Reading,

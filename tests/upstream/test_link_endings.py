@@ -8,11 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import WSMsgType
 
-from gateway.domain.upstream import (
-    KeepAlive,
-    LinkClosed,
-    LinkReplaced,
-)
+from gateway.domain.link_requests import KeepAlive
+from gateway.domain.upstream import LinkClosed, LinkReplaced
 from tests.upstream.samples import USER_REALTIME, event
 from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene
 

@@ -8,17 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.catalogue import Reason, RoutingParameter, Skill
 from gateway.domain.model import Kind, Right, Scope
-from gateway.domain.resources import (
-    Agent,
-    AgentSkill,
-    Aggregate,
-    Group,
-    Queue,
-    Reason,
-    RoutingParameter,
-    Skill,
-)
+from gateway.domain.resources import Agent, AgentSkill, Aggregate, Group, Queue
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
 from gateway.upstream.wire_directory import DIRECTORY_KINDS, changes, directory, display_name
 from gateway.upstream.wire_elements import References

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.commands import Command, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application, Kind, SessionSecret
-from gateway.domain.upstream import (
-    Attached,
+from gateway.domain.link_requests import (
     AttachSession,
     DetachSession,
     Directory,
@@ -26,9 +24,10 @@ from gateway.domain.upstream import (
     Listening,
     Presence,
     QueryDirectory,
-    Source,
     StopListening,
 )
+from gateway.domain.model import Application, Kind, SessionSecret
+from gateway.domain.upstream import Attached, Source
 from gateway.upstream.wire_directory import DIRECTORY_KINDS
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_pool import PartPool
