@@ -24,7 +24,7 @@ from tests.edge.visits import KEYS, SETTINGS, Gateway, nonces
 class Server(TestServer):
     """A server whose handlers are not cancelled when their client leaves, as in the gateway."""
 
-    async def _make_runner(self, **kwargs: object) -> web.BaseRunner[web.Request]:
+    async def _make_runner(self, **kwargs: object) -> web.BaseRunner:
         return await super()._make_runner(**kwargs | {"handler_cancellation": False})
 
 

@@ -135,6 +135,8 @@ class FakeNode:
         self.credentials.append(credentials)
         if self.log_on_takes_s:
             await self.clock.sleep(self.log_on_takes_s)
+        if self.fault is not None:
+            raise self.fault
         if self.error is not None:
             raise self.error
         if (credentials.user_name, credentials.password) != ("ann", "secret"):

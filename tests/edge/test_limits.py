@@ -1,0 +1,133 @@
+"""Are crowds sent away before they come in, each with a time to come back, and is everyone counted out?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.limits import Doors, Place
+from gateway.edge.settings import DoorLimits
+
+HERE, THERE = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+LIMITS = DoorLimits(
+    connections=5,
+    unhelloed=4,
+    unhelloed_per_address=2,
+    handshakes_per_s=10,
+    handshakes_burst=20,
+    handshakes_per_s_of_address=1,
+    handshakes_burst_of_address=3,
+    addresses=100,
+)
+
+
+def refusal(error: pytest.ExceptionInfo[GatewayError]) -> tuple[ErrorCode, float | None]:
+    return error.value.code, error.value.retry_after_s
+
+
+def test_an_address_may_knock_at_its_rate() -> None:
+    doors = Doors(LIMITS)
+    for _ in range(3):
+        doors.knock(HERE, 0.0)
+    with pytest.raises(GatewayError) as refused:
+        doors.knock(HERE, 0.0)
+    assert refusal(refused) == (ErrorCode.RATE_LIMITED, 1.0)
+    doors.knock(THERE, 0.0)
+    doors.knock(HERE, 1.0)
+
+
+def test_neighbours_on_ipv6_are_one() -> None:
+    doors = Doors(LIMITS)
+    for last in range(3):
+        doors.knock(IPv6Address(f"2001:db8::{last}"), 0.0)
+    with pytest.raises(GatewayError):
+        doors.knock(IPv6Address("2001:db8::ffff"), 0.0)
+    doors.knock(IPv6Address("2001:db8:0:1::"), 0.0)
+
+
+def test_a_crowd_is_given_appointments_apart() -> None:
+    doors = Doors(LIMITS)
+    waits: list[float] = []
+    codes: set[ErrorCode] = set()
+    for number in range(25):
+        try:
+            doors.knock(IPv4Address(number + 1), 0.0)
+        except GatewayError as error:
+            codes.add(error.code)
+            waits.append(round(error.retry_after_s or 0, 6))
+    assert codes == {ErrorCode.OVER_CAPACITY}
+    assert waits == [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def test_no_appointment_is_too_far_away() -> None:
+    doors = Doors(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
+    waits: list[float | None] = []
+    for number in range(12):
+        try:
+            doors.knock(IPv4Address(number + 1), 0.0)
+        except GatewayError as error:
+            waits.append(error.retry_after_s)
+    assert max(wait or 0 for wait in waits) == 60
+
+
+def test_remembered_addresses_are_bounded() -> None:
+    doors = Doors(replace(LIMITS, addresses=7, handshakes_burst=1000))
+    for number in range(50):
+        doors.knock(IPv4Address(number + 1), 0.0)
+    assert doors.remembered == 7
+
+
+def test_sockets_without_a_token_are_few() -> None:
+    doors = Doors(LIMITS)
+    first = doors.enter(HERE)
+    doors.enter(HERE)
+    with pytest.raises(GatewayError) as refused:
+        doors.enter(HERE)
+    assert refusal(refused) == (ErrorCode.RATE_LIMITED, 5.0)
+    first.helloed()
+    doors.enter(HERE)
+    doors.enter(THERE)
+    doors.enter(THERE)
+    with pytest.raises(GatewayError) as refused:
+        doors.enter(IPv4Address("192.0.2.3"))
+    assert refusal(refused) == (ErrorCode.OVER_CAPACITY, 5.0)
+
+
+def test_a_full_node_says_so() -> None:
+    doors = Doors(LIMITS)
+    for number in range(5):
+        doors.enter(IPv4Address(number + 1)).helloed()
+    with pytest.raises(GatewayError) as refused:
+        doors.enter(HERE)
+    assert refusal(refused) == (ErrorCode.OVER_CAPACITY, 5.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 9)), max_size=40))
+def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int]]) -> None:
+    doors = Doors(LIMITS)
+    helloed: dict[Place, bool] = {}
+    for act, address, which in acts:
+        if act == 0:
+            try:
+                helloed[doors.enter(IPv4Address(address + 1))] = False
+            except GatewayError:
+                continue
+        elif helloed:
+            place = list(helloed)[which % len(helloed)]
+            if act == 1:
+                place.helloed()
+                helloed[place] = True
+            else:
+                place.leave()
+                place.leave()
+                del helloed[place]
+        assert doors.sockets == len(helloed)
+        assert doors.unhelloed == sum(not said for said in helloed.values())
+    for place in helloed:
+        place.leave()
+    assert (doors.sockets, doors.unhelloed) == (0, 0)

@@ -1,0 +1,109 @@
+"""Does the gateway tell anyone what anyone may know?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from gateway.edge.notices import Notice, Notices, NoticeText
+from gateway.edge.settings import EdgeSettings
+from gateway.protocol import http_form
+from gateway.protocol.inventory import inventory
+from tests.edge.conftest import Open
+from tests.edge.visits import SETTINGS, Gateway
+
+NOTICES = Notices(
+    [
+        Notice(
+            "privacy",
+            1,
+            "privacy",
+            5,
+            True,
+            {"en": NoticeText("Read", "this"), "de": NoticeText("Lies", "das")},
+        )
+    ]
+)
+
+
+async def test_about_says_what_the_page_says(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(SETTINGS, privacy_contact="dpo@example", privacy_statement_url=None))
+    answer = await gateway.client.get("/v1/about")
+    assert answer.status == 200
+    assert await answer.json() == {
+        "name": "OSCC gateway",
+        "version": "1.2.3",
+        "protocols": ["oscc.v1.json", "oscc.v1.msgpack"],
+        "sites": [{"id": "main", "display_name": "Main", "applications": ["dashboard", "remote_assistant"]}],
+        "capabilities": list(SETTINGS.capabilities),
+        "trusted_transport": False,
+        "privacy": {"contact": "dpo@example", "statement_url": None},
+        "client_may_keep": ["address", "login_data", "session_token"],
+        "client_must_not_keep": ["realtime_data"],
+    }
+
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "proto", "trusted"),
+    [
+        (SETTINGS, None, False),
+        (replace(SETTINGS, tls=True), None, True),
+        (replace(SETTINGS, trusted_proxies=LOOPBACK), "https", True),
+        (replace(SETTINGS, trusted_proxies=LOOPBACK), "http", False),
+        (SETTINGS, "https", False),
+    ],
+)
+async def test_about_says_whether_the_way_is_encrypted(
+    gateway_with: Open,
+    settings: EdgeSettings,
+    proto: str | None,
+    trusted: bool,
+) -> None:
+    gateway = await gateway_with(settings)
+    headers = {} if proto is None else {"X-Forwarded-Proto": proto}
+    about = await (await gateway.client.get("/v1/about", headers=headers)).json()
+    assert about["trusted_transport"] is trusted
+
+
+async def test_notices_come_in_the_readers_language(gateway_with: Open) -> None:
+    gateway = await gateway_with(notices=NOTICES)
+    for language, title in (("de-AT", "Lies"), ("fr", "Read")):
+        answer = await gateway.client.get("/v1/notices", headers={"Accept-Language": language})
+        (notice,) = (await answer.json())["notices"]
+        assert notice["title"] == title
+        assert answer.headers["Vary"] == "Accept-Language"
+
+
+async def test_the_inventory_is_published(gateway: Gateway) -> None:
+    answer = await gateway.client.get("/v1/privacy/inventory")
+    assert await answer.json() == json.loads(http_form.write_body(inventory()))
+
+
+@pytest.mark.parametrize(("path", "key"), [("openapi", "openapi"), ("asyncapi", "asyncapi")])
+async def test_the_documents_are_published(gateway: Gateway, path: str, key: str) -> None:
+    answer = await gateway.client.get(f"/v1/{path}.json")
+    assert answer.content_type == "application/json"
+    assert key in await answer.json()
+
+
+async def test_schemas_are_published_by_kind(gateway: Gateway) -> None:
+    for kind in ("hello", "changes", "agent", "catalogue:skills"):
+        answer = await gateway.client.get(f"/v1/schemas/{kind}.json")
+        assert (answer.status, answer.content_type) == (200, "application/schema+json")
+        assert "$schema" in json.loads(await answer.read())
+    missing = await gateway.client.get("/v1/schemas/nonsense.json")
+    assert (missing.status, (await missing.json())["code"]) == (404, "not_found")
+
+
+async def test_every_published_route_is_there(gateway: Gateway) -> None:
+    paths = (await (await gateway.client.get("/v1/openapi.json")).json())["paths"]
+    for path, operations in paths.items():
+        for method in operations.keys() & {"get", "post", "delete"}:
+            answer = await gateway.client.request(method, path.replace("{id}", "public-9"))
+            assert answer.status not in {404, 405, 500}, (method, path)

@@ -1,0 +1,145 @@
+"""Is whatever speaks against a WebSocket said before the upgrade?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from gateway.domain.errors import CloseCode, SessionRefused
+from gateway.edge.settings import DoorLimits
+from gateway.protocol.codec import MSGPACK
+from tests.edge.conftest import Open
+from tests.edge.test_routes_sessions import code_of
+from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Protocol": "oscc.v1.json",
+}
+
+
+async def knock(gateway: Gateway, **headers: str | None) -> aiohttp.ClientResponse:
+    """Ask for a WebSocket with some headers changed or left out."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent = {name: value for name, value in (UPGRADE | named).items() if value is not None}
+    return await gateway.client.get("/v1/realtime", headers=sent)
+
+
+async def test_the_first_known_subprotocol_is_chosen(gateway: Gateway) -> None:
+    protocols = ("other", MSGPACK.subprotocol, "oscc.v1.json")
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=protocols)
+    assert ws.protocol == MSGPACK.subprotocol
+    await ws.close()
+
+
+@pytest.mark.parametrize("offered", [None, "", "oscc.v2.json", "oscc.v1"])
+async def test_without_a_subprotocol_it_is_400(gateway: Gateway, offered: str | None) -> None:
+    answer = await knock(gateway, Sec_WebSocket_Protocol=offered)
+    assert await code_of(answer) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Upgrade": None},
+        {"Connection": None},
+        {"Sec_WebSocket_Key": None},
+        {"Sec_WebSocket_Key": "short"},
+        {"Sec_WebSocket_Version": "99"},
+    ],
+)
+async def test_what_is_no_handshake_is_400(gateway: Gateway, headers: dict[str, str | None]) -> None:
+    assert await code_of(await knock(gateway, **headers)) == (400, "bad_request")
+    assert gateway.doors.sockets == 0
+
+
+async def test_a_bad_token_in_the_header_is_401(gateway: Gateway) -> None:
+    assert await code_of(await knock(gateway, Authorization="Bearer nonsense")) == (401, "unauthenticated")
+    assert await code_of(await knock(gateway, Authorization="Basic eDp5")) == (401, "unauthenticated")
+    assert gateway.sample("handshakes_total", result="unauthenticated") == 2
+
+
+async def test_an_ended_session_is_401_with_its_verdict(gateway: Gateway) -> None:
+    gateway.node.denials["public-1"] = SessionRefused(CloseCode.SESSION_ENDED, "maintenance")
+    answer = await knock(gateway, **bearer(gateway.token()))
+    assert await code_of(answer) == (401, "session_ended")
+    assert (await answer.json())["verdict"] == "log_on"
+    expired = bearer(gateway.token(ticket_of(gateway.clock, session="public-2", expires_in_ms=0)))
+    assert await code_of(await knock(gateway, **expired)) == (401, "session_ended")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://127.0.0.1"])
+async def test_a_foreign_page_is_403(gateway: Gateway, origin: str) -> None:
+    assert await code_of(await knock(gateway, Origin=origin)) == (403, "forbidden")
+
+
+async def test_its_own_page_may_connect(gateway: Gateway) -> None:
+    own = f"http://{gateway.client.host}:{gateway.client.port}"
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",), origin=own)
+    await ws.close()
+
+
+async def test_a_page_on_the_list_may_connect(gateway_with: Open) -> None:
+    page = "https://app.example"
+    gateway = await gateway_with(replace(SETTINGS, origins=frozenset({page})))
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",), origin=page)
+    await ws.close()
+    own = f"http://{gateway.client.host}:{gateway.client.port}"
+    assert await code_of(await knock(gateway, Origin=own)) == (403, "forbidden")
+
+
+async def test_over_the_rate_of_an_address_it_is_429(gateway_with: Open) -> None:
+    doors = DoorLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
+    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    await gateway.connect()
+    answer = await knock(gateway)
+    assert await code_of(answer) == (429, "rate_limited")
+    assert answer.headers["Retry-After"] == "2"
+    assert gateway.sample("handshakes_total", result="ok") == 1
+
+
+async def test_over_the_rate_of_the_node_it_is_503(gateway_with: Open) -> None:
+    doors = DoorLimits(handshakes_per_s=0.25, handshakes_burst=1)
+    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    await gateway.connect()
+    answer = await knock(gateway)
+    assert await code_of(answer) == (503, "over_capacity")
+    assert answer.headers["Retry-After"] == "4"
+
+
+async def test_too_many_that_have_said_no_hello_are_429(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(SETTINGS, doors=DoorLimits(unhelloed_per_address=1)))
+    await gateway.served()
+    waiting = await gateway.connect()
+    answer = await knock(gateway)
+    assert await code_of(answer) == (429, "rate_limited")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert gateway.sample("unhelloed_connections") == 1
+    await waiting.ws.close()
+    await gateway.clock.settle()
+    await gateway.connect()
+
+
+async def test_a_full_node_is_503(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(SETTINGS, doors=DoorLimits(connections=1)))
+    await gateway.served()
+    answer = await knock(gateway)
+    assert await code_of(answer) == (503, "over_capacity")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_nothing_is_compressed(gateway: Gateway) -> None:
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",), compress=15)
+    assert not ws.compress
+    await ws.close()
+
+
+async def test_an_upgrade_wears_the_headers_of_every_answer(gateway: Gateway) -> None:
+    ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",))
+    assert ws._response.headers["Cache-Control"] == "no-store"
+    await ws.close()
