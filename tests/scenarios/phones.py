@@ -18,7 +18,7 @@ SUBPROTOCOL = "oscc.v1.json"
 CLIENT = {"app": "scenario", "version": "1.0", "platform": "test"}
 
 
-class ProtocolBroken(AssertionError):
+class ProtocolError(AssertionError):
     """The gateway sent what the protocol forbids."""
 
 
@@ -70,7 +70,7 @@ class Phone:
                     self.token = answer["token"]
                     return
                 if response.status not in (429, 503):
-                    raise ProtocolBroken(f"log-on answered {response.status} {answer.get('code')}")
+                    raise ProtocolError(f"log-on answered {response.status} {answer.get('code')}")
                 await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
 
     async def live(self) -> None:
@@ -131,34 +131,22 @@ class Phone:
 
     def _ping(self, frame: dict[str, Any]) -> None:
         if self._parts is not None:
-            raise ProtocolBroken("a ping among the parts of an answer")
+            raise ProtocolError("a ping among the parts of an answer")
         if self.position is None or frame["after"] != self.position["seq"]:
-            raise ProtocolBroken("a ping that does not follow")
+            raise ProtocolError("a ping that does not follow")
         self.position = {"stream": self.position["stream"], "seq": frame["upto"]}
         self.health = frame["upstream"]
         self.ready.set()
 
     def _changes(self, frame: dict[str, Any]) -> None:
-        shown = self.shown if self._parts is None else self._parts
-        if frame.get("reset"):
-            self.counts.resets += 1
-            shown = {}
-        elif self._parts is None and (self.position is None or frame["after"] != self.position["seq"]):
-            raise ProtocolBroken("changes that do not follow")
-        elif frame.get("more") and self._parts is None:
-            shown = {key: dict(value) for key, value in shown.items()}
+        shown = self._begin(frame)
         self._stream = frame.get("stream", self._stream)
         for key in frame.get("gone", ()):
             shown.pop(key, None)
         for key, value in frame.get("put", {}).items():
-            shown[key] = {name: one for name, one in value.items() if one is not None}
+            shown[key] = _known(value)
         for key, fields in frame.get("patch", {}).items():
-            value = shown[key]
-            for name, one in fields.items():
-                if one is None:
-                    value.pop(name, None)
-                else:
-                    value[name] = one
+            shown[key] = _known({**shown[key], **fields})
         if frame.get("more"):
             self._parts = shown
             return
@@ -166,3 +154,18 @@ class Phone:
         stream = self._stream or (self.position or {}).get("stream")
         self.position = {"stream": stream, "seq": frame["upto"]}
         self._stream = None
+
+    def _begin(self, frame: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return what *frame* is applied to: what is shown, a copy of it for a split answer, or nothing."""
+        if frame.get("reset"):
+            self.counts.resets += 1
+            return {}
+        if self._parts is not None:
+            return self._parts
+        if self.position is None or frame["after"] != self.position["seq"]:
+            raise ProtocolError("changes that do not follow")
+        return dict(self.shown) if frame.get("more") else self.shown
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: one for name, one in fields.items() if one is not None}

@@ -112,7 +112,7 @@ def _same(name: str, shown: Any, true: Any) -> bool:
             for mine, theirs in zip(pairs, true, strict=True)
         )
     if name.endswith("_ms") and shown is not None and true is not None:
-        return abs(shown - true) <= JITTER_MS
+        return bool(abs(shown - true) <= JITTER_MS)
     return bool(shown == true)
 
 
