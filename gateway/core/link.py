@@ -6,6 +6,7 @@ A pure machine. *now* is monotonic seconds everywhere; jitter is a number in [0,
 from __future__ import annotations
 
 import enum
+import math
 from typing import Final, Literal
 
 
@@ -27,9 +28,12 @@ TRANSITIONS: Final[dict[tuple[LinkState, str], LinkState]] = {
     (LinkState.DIALLING, "failed"): LinkState.WAITING,
     (LinkState.DIALLING, "refused"): LinkState.IDLE,
     (LinkState.SYNCING, "synced"): LinkState.LIVE,
+    (LinkState.SYNCING, "silent"): LinkState.SYNCING,
     (LinkState.SYNCING, "failed"): LinkState.WAITING,
+    (LinkState.SYNCING, "kicked"): LinkState.WAITING,
     (LinkState.LIVE, "silent"): LinkState.SYNCING,
     (LinkState.LIVE, "failed"): LinkState.WAITING,
+    (LinkState.LIVE, "kicked"): LinkState.WAITING,
     **{(state, "stop"): LinkState.STOPPED for state in LinkState if state is not LinkState.STOPPED},
 }
 
@@ -37,6 +41,13 @@ BACK_OFF_MAX_S: Final = 30.0
 BACK_OFF_FIRST_S: Final = 0.5
 STABLE_S: Final = 30.0
 KICKED_BACK_OFF_S: Final = 5.0
+_KICKS_MAX: Final = 6
+"""Kicks after which the wait grows no more: 320 s."""
+_KICKS_FORGOTTEN: Final = 3
+"""Kicks are forgotten after so many times the last wait. Two rivals who wait for each other in turn kick
+every two waits, so theirs are not: the waits go on growing and the links come to rest."""
+_REFUSALS_AT_ONCE: Final = 5
+"""Refused dials in a row that the next follows at once: a user's sessions may be tried in turn."""
 _STALE_AFTER: Final = 1.5
 _DROP_AFTER: Final = 3.0
 
@@ -46,18 +57,23 @@ Need = Literal["nothing", "keep_alive", "listen_anew", "drop"]
 class LinkMachine:
     """One user's link, over many connections.
 
-    Invariants: one dial at a time; after a failure the next dial waits, full jitter over a bound
-    that doubles and is reset only by 30 s of life; an illegal transition changes nothing.
+    Invariants: one dial at a time; unless it was stopped there is always a time of the next dial;
+    after a failure it waits, full jitter over a bound that doubles and is reset only by 30 s of
+    life; it is live only while every question was answered after the last long silence; an
+    illegal transition changes nothing.
     """
 
     def __init__(self) -> None:
         self.state = LinkState.IDLE
         self._failures = 0
+        self._refusals = 0
+        self._pause_s = 0.0
         self._kicks = 0
-        self._due_at = 0.0
+        self._kicked_at = -math.inf
+        self._due_at = -math.inf
         self._live_since: float | None = None
         self._heard_at: float | None = None
-        self._asked_at: float | None = None
+        self._asked_at = -math.inf
         self._keep_alive_s = 20.0
         self._listen_anew = False
 
@@ -65,13 +81,11 @@ class LinkMachine:
 
     def dial_at(self, now: float) -> float | None:
         """Return when to dial: *now* or later; None when that is not to be done."""
-        match self.state:
-            case LinkState.IDLE:
-                return now
-            case LinkState.WAITING:
-                return max(now, self._due_at)
-            case _:
-                return None
+        if self.state not in (LinkState.IDLE, LinkState.WAITING):
+            return None
+        if self._pause_s > 0.0:
+            self._due_at, self._pause_s = now + self._pause_s, 0.0
+        return max(now, self._due_at)
 
     def dialling(self) -> bool:
         """Note that it is being dialled. False: it must not be."""
@@ -82,17 +96,27 @@ class LinkMachine:
         if self._move("opened"):
             self._heard_at = self._asked_at = now
             self._live_since = None
+            self._listen_anew = False
+            self._refusals = 0
 
     def agreed(self, keep_alive_s: float) -> None:
         """Note after which silence the server wants a sign of life."""
         self._keep_alive_s = keep_alive_s
 
     def refused(self) -> None:
-        """Note that the dial was refused for a reason that another dial at once may not meet."""
-        self._move("refused")
+        """Note that the dial was refused for a reason that another dial at once may not meet.
+
+        After a few in a row even such dials pause, so that nobody can make us dial without end.
+        """
+        if self._move("refused"):
+            self._refusals += 1
+            excess = self._refusals - _REFUSALS_AT_ONCE
+            self._pause_s = _bound_s(excess) if excess >= 0 else 0.0
 
     def synced(self, now: float) -> None:
-        """Note that every first question is answered."""
+        """Note that every question is answered. Answers to questions of before a silence do not count."""
+        if self._listen_anew:
+            return
         if self._move("synced") and self._live_since is None:
             self._live_since = now
 
@@ -101,20 +125,31 @@ class LinkMachine:
         stable = self._live_since is not None and now - self._live_since >= STABLE_S
         if not self._move("failed"):
             return
-        self._failures = 0 if stable else self._failures + 1
-        bound_s = min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** min(self._failures, 16))
-        self._due_at = now + jitter * bound_s
+        if stable:
+            self._failures = 0
+        self._due_at = now + jitter * _bound_s(self._failures)
+        self._failures += 1
+        self._refusals = 0
         self._live_since = self._heard_at = None
 
     def kicked(self, now: float, jitter: float) -> None:
-        """Note that another holder's link took this one's place: wait longer each time."""
-        self.failed(now, jitter)
-        self._due_at = now + KICKED_BACK_OFF_S * 2.0 ** min(self._kicks, 6)
+        """Note that another holder's link took this one's place: wait longer each time.
+
+        Jitter adds up to a quarter, so that two rivals do not keep step.
+        """
+        if not self._move("kicked"):
+            return
+        if now - self._kicked_at > _KICKS_FORGOTTEN * _kick_wait_s(self._kicks - 1):
+            self._kicks = 0
+        self._due_at = now + _kick_wait_s(self._kicks) * (1 + jitter / 4)
+        self._kicked_at = now
         self._kicks += 1
+        self._live_since = self._heard_at = None
 
     def stop(self) -> None:
         """Note that the link is not wanted any more."""
-        self._move("stop")
+        if self._move("stop"):
+            self._live_since = self._heard_at = None
 
     # ---- while it is open ----
 
@@ -122,25 +157,20 @@ class LinkMachine:
         """Note that a message came. After a long silence :meth:`need` asks for whole sets."""
         if self._heard_at is None:
             return
-        if now - self._heard_at > self._keep_alive_s and self.state is LinkState.LIVE:
-            self._move("silent")
-            self._heard_at = now
+        if now - self._heard_at > self._keep_alive_s and self._move("silent"):
             self._listen_anew = True
-            return
         self._heard_at = now
 
     def need(self, now: float) -> Need:
         """Tell what the open link needs now; asking notes that it is given."""
         if self._heard_at is None:
             return "nothing"
-        silence_s = now - self._heard_at
-        if silence_s >= _DROP_AFTER * self._keep_alive_s:
+        if now - self._heard_at >= _DROP_AFTER * self._keep_alive_s:
             return "drop"
         if self._listen_anew:
             self._listen_anew = False
             return "listen_anew"
-        asked_s = now - max(self._heard_at, self._asked_at or 0.0)
-        if asked_s >= self._keep_alive_s / 2:
+        if now - max(self._heard_at, self._asked_at) >= self._keep_alive_s / 2:
             self._asked_at = now
             return "keep_alive"
         return "nothing"
@@ -159,3 +189,12 @@ class LinkMachine:
             return False
         self.state = target
         return True
+
+
+def _bound_s(failures: int) -> float:
+    """Return the longest wait after *failures* in a row before this one."""
+    return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** min(failures, 16))
+
+
+def _kick_wait_s(kicks: int) -> float:
+    return KICKED_BACK_OFF_S * 2.0 ** min(max(kicks, 0), _KICKS_MAX)

@@ -1,0 +1,234 @@
+"""When is a link dialled, and how healthy is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.core.link import TRANSITIONS, LinkMachine, LinkState
+
+KEEP_ALIVE_S = 20.0
+EVENTS: dict[str, Callable[[LinkMachine], object]] = {
+    "dial": lambda link: link.dialling(),
+    "opened": lambda link: link.opened(100.0),
+    "refused": lambda link: link.refused(),
+    "failed": lambda link: link.failed(100.0, 0.5),
+    "kicked": lambda link: link.kicked(100.0, 0.5),
+    "synced": lambda link: link.synced(100.0),
+    "silent": lambda link: link.heard(200.0),
+    "stop": lambda link: link.stop(),
+}
+ROADS: dict[LinkState, tuple[str, ...]] = {
+    LinkState.IDLE: (),
+    LinkState.DIALLING: ("dial",),
+    LinkState.SYNCING: ("dial", "opened"),
+    LinkState.LIVE: ("dial", "opened", "synced"),
+    LinkState.WAITING: ("dial", "failed"),
+    LinkState.STOPPED: ("stop",),
+}
+
+
+def led(state: LinkState) -> LinkMachine:
+    link = LinkMachine()
+    for event in ROADS[state]:
+        EVENTS[event](link)
+    return link
+
+
+def live(now: float = 0.0, link: LinkMachine | None = None) -> LinkMachine:
+    link = link or LinkMachine()
+    assert link.dialling()
+    link.opened(now)
+    link.agreed(KEEP_ALIVE_S)
+    link.synced(now)
+    return link
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("state", LinkState)
+def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: LinkState, event: str) -> None:
+    link = led(state)
+    before = dict(vars(link))
+    EVENTS[event](link)
+    if (state, event) in TRANSITIONS:
+        assert link.state is TRANSITIONS[state, event]
+    else:
+        assert vars(link) == before
+
+
+def test_it_is_dialled_at_once_and_only_once() -> None:
+    link = LinkMachine()
+    assert link.dial_at(5.0) == 5.0
+    assert link.dialling()
+    assert link.dial_at(5.0) is None
+    assert not link.dialling()
+
+
+def test_after_failures_it_waits_longer_each_time_within_a_bound() -> None:
+    link = LinkMachine()
+    waits = []
+    for _ in range(9):
+        link.dialling()
+        link.failed(100.0, 1.0)
+        due_at = link.dial_at(100.0)
+        waits.append(None if due_at is None else due_at - 100.0)
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_jitter_is_full() -> None:
+    link = LinkMachine()
+    link.dialling()
+    link.failed(100.0, 0.0)
+    assert link.dial_at(100.0) == 100.0
+
+
+@pytest.mark.parametrize(("lived_s", "wait_s"), [(29.9, 1.0), (30.0, 0.5)])
+def test_only_a_stable_link_resets_the_back_off(lived_s: float, wait_s: float) -> None:
+    link = LinkMachine()
+    link.dialling()
+    link.failed(0.0, 0.0)
+    live(0.0, link)
+    link.failed(lived_s, 1.0)
+    assert link.dial_at(lived_s) == lived_s + wait_s
+
+
+def test_life_counts_from_the_first_sync_also_over_a_silence() -> None:
+    link = live()
+    link.heard(25.0)
+    assert link.need(25.0) == "listen_anew"
+    link.synced(26.0)
+    link.failed(30.0, 1.0)
+    assert link.dial_at(30.0) == 30.5
+
+
+def test_a_few_refused_dials_are_followed_at_once_and_then_they_pause() -> None:
+    link = LinkMachine()
+    waits = []
+    for _ in range(7):
+        link.dialling()
+        link.refused()
+        due_at = link.dial_at(10.0)
+        waits.append(None if due_at is None else due_at - 10.0)
+    assert waits == [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 2.0]
+    link.dialling()
+    link.opened(50.0)
+    link.failed(50.0, 0.0)
+    link.dialling()
+    link.refused()
+    assert link.dial_at(50.0) == 50.0
+
+
+def test_each_kick_waits_longer_within_a_bound() -> None:
+    link = LinkMachine()
+    waits, now = [], 0.0
+    for _ in range(8):
+        live(now, link)
+        link.kicked(now, 0.0)
+        due_at = link.dial_at(now)
+        assert due_at is not None
+        waits.append(due_at - now)
+        now = due_at
+    assert waits == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 320.0]
+
+
+def test_kicks_are_forgotten_after_a_quiet_time() -> None:
+    link = live()
+    link.kicked(0.0, 0.0)
+    live(5.0, link)
+    link.kicked(15.0, 0.0)
+    assert link.dial_at(15.0) == 25.0
+    live(25.0, link)
+    link.kicked(45.5, 0.0)
+    assert link.dial_at(45.5) == 50.5
+
+
+def test_jitter_spreads_rivals() -> None:
+    link = live()
+    link.kicked(0.0, 0.8)
+    assert link.dial_at(0.0) == 6.0
+
+
+def test_a_sign_of_life_breaks_every_half_keep_alive_of_silence() -> None:
+    link = live()
+    assert [link.need(now) for now in (9.9, 10.0, 10.1, 19.9)] == [
+        "nothing",
+        "keep_alive",
+        "nothing",
+        "nothing",
+    ]
+    link.heard(19.9)
+    assert [link.need(now) for now in (20.0, 29.8, 29.9)] == ["nothing", "nothing", "keep_alive"]
+    assert link.need(39.9) == "keep_alive"
+
+
+def test_a_silent_link_is_dropped() -> None:
+    link = live()
+    assert link.need(59.9) == "keep_alive"
+    assert link.need(60.0) == "drop"
+    link.failed(60.0, 0.0)
+    assert link.need(60.0) == "nothing"
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_live(synced: bool) -> None:
+    link = live() if synced else led(LinkState.SYNCING)
+    since = 0.0 if synced else 100.0
+    link.heard(since + 20.1)
+    assert link.health(since + 20.1) == "stale"
+    link.synced(since + 20.2)
+    assert link.health(since + 20.2) == "stale"
+    assert link.need(since + 20.3) == "listen_anew"
+    assert link.need(since + 20.3) == "nothing"
+    link.synced(since + 20.4)
+    assert link.health(since + 20.4) == "live"
+
+
+def test_a_new_link_has_nothing_of_the_old_one_to_listen_to_anew() -> None:
+    link = live()
+    link.heard(50.0)
+    link.failed(50.0, 0.0)
+    live(51.0, link)
+    assert link.need(51.0) == "nothing"
+    assert link.health(51.0) == "live"
+
+
+def test_a_silence_of_one_keep_alive_is_no_reason_to_listen_anew() -> None:
+    link = live()
+    link.heard(20.0)
+    assert link.health(20.0) == "live"
+
+
+def test_health_is_live_stale_or_down() -> None:
+    link = LinkMachine()
+    assert link.health(0.0) == "down"
+    link.dialling()
+    assert link.health(0.0) == "down"
+    link.opened(0.0)
+    assert link.health(0.0) == "stale"
+    link.synced(1.0)
+    assert [link.health(now) for now in (1.0, 29.9, 30.0)] == ["live", "live", "stale"]
+    link.failed(30.0, 0.0)
+    assert link.health(30.0) == "down"
+
+
+def test_the_server_says_what_a_silence_is() -> None:
+    link = live()
+    link.agreed(4.0)
+    assert link.need(2.0) == "keep_alive"
+    assert link.health(6.0) == "stale"
+    assert link.need(12.0) == "drop"
+
+
+def test_a_stopped_link_is_down_and_dialled_no_more() -> None:
+    link = live()
+    link.stop()
+    assert link.health(1.0) == "down"
+    assert link.need(100.0) == "nothing"
+    assert link.dial_at(1.0) is None
+
+
+def test_hearing_without_a_link_changes_nothing() -> None:
+    link = LinkMachine()
+    link.heard(5.0)
+    assert link.health(5.0) == "down"
