@@ -7,7 +7,7 @@ never holds a user, a session, an address or anything that a client may choose f
 from __future__ import annotations
 
 import math
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -20,15 +20,6 @@ LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 """1 ms … 10 s, with an edge at each objective: 250 ms for events, 1 s for commands."""
 CHILDREN_MAX: Final = 256
 OTHER: Final = "other"
-
-Platform = Literal["android", "ios", "web", "desktop", "other"]
-PLATFORMS: Final[dict[str, Platform]] = {
-    "android": "android",
-    "ios": "ios",
-    "web": "web",
-    "desktop": "desktop",
-}
-"""What phones call themselves → the label; whatever else they say is ``other``."""
 
 # The library would add a series with the time of creation to every counter and histogram.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types it not

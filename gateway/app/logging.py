@@ -73,7 +73,7 @@ class SessionLine:
     codec: str
     address: IPv4Address | IPv6Address
     lasted_s: float
-    initiator: Literal["client", "gateway"]
+    initiator: Literal["client", "gateway", "network"]
     close_code: int
     close_reason: str
     frames_in: int

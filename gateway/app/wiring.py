@@ -18,6 +18,7 @@ import structlog
 
 import gateway
 from gateway.app.apply import edge_settings, linger, registry_limits
+from gateway.app.census import count_shared, count_users
 from gateway.app.config_sections import Secrets, Settings
 from gateway.app.listener import Listener, listening
 from gateway.app.notices import read_notices
@@ -112,15 +113,11 @@ class Gateway:
 
     def render(self) -> bytes:
         """Measure what is only read when asked for, and return all metrics."""
-        telemetry, node = self.telemetry, self.node
         self.vitals.sample()
-        telemetry.users.set(len(node.households))
-        telemetry.log_offs_pending.set(node.account.log_offs_pending)
-        telemetry.drain_state.set(int(self.is_draining))
-        shared = sum(server.pool.shared for server in self._servers.values())
-        came = shared + sum(server.pool.parsed for server in self._servers.values())
-        telemetry.pool_hit_ratio.set(shared / came if came else 0.0)
-        return telemetry.render()
+        count_users(self.node, self.telemetry)
+        count_shared((server.pool for server in self._servers.values()), self.telemetry)
+        self.telemetry.drain_state.set(int(self.is_draining))
+        return self.telemetry.render()
 
     def _note_build(self, settings: Settings) -> None:
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.config_sources import FILE_BYTES, SECRET_BYTES, read
+from gateway.app.watch import PASSWORD_VARIABLE
 from tests.app.samples import SMALLEST, write
 
 
@@ -64,7 +65,7 @@ def test_variables_of_others_are_none_of_ours() -> None:
     others = {
         "PATH": "x",
         "OSCC_HOME": "x",
-        "OSCC_GATEWAY_WATCH_PASSWORD": "canary",
+        PASSWORD_VARIABLE: "canary",
         "OSCC_GATEWAY_SERVICE_HOST": "10.0.0.1",
         "OSCC_GATEWAY_SERVICE_PORT_HTTP": "80",
         "OSCC_GATEWAY_PORT": "tcp://10.0.0.1:80",
