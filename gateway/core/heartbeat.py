@@ -16,7 +16,7 @@ class Heartbeat:
         jitter: In [0, 1), one per connection.
     """
 
-    __slots__ = ("_count", "_due_at", "_every_s", "_pong_s", "_waiting_since")
+    __slots__ = ("_answered", "_count", "_due_at", "_every_s", "_pong_s", "_waiting_since")
 
     def __init__(self, now: float, *, every_s: float, pong_s: float, jitter: float) -> None:
         self._every_s = every_s * (1 - _SPREAD + 2 * _SPREAD * jitter)
@@ -24,10 +24,21 @@ class Heartbeat:
         self._due_at = now + self._every_s
         self._waiting_since: float | None = None
         self._count = 0
+        self._answered = True
 
     def heard(self) -> None:
         """Note that a frame came."""
         self._waiting_since = None
+
+    def pong(self, nonce: str | None, now: float) -> None:
+        """Note that a pong came. One that no ping asked for is a question of its own: a ping answers at once.
+
+        A phone whose network changed sends such a pong, and gives the connection 3 s to show a sign of life.
+        """
+        if nonce == str(self._count) and not self._answered:
+            self._answered = True
+        else:
+            self._due_at = now
 
     def due(self, now: float) -> bool:
         """Tell whether it is time for a ping."""
@@ -39,6 +50,7 @@ class Heartbeat:
         if self._waiting_since is None:
             self._waiting_since = now
         self._count += 1
+        self._answered = False
         return str(self._count)
 
     def silent(self, now: float) -> bool:

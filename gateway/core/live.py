@@ -88,6 +88,10 @@ class Live:
         """Note that a frame came."""
         self._heartbeat.heard()
 
+    def pong(self, nonce: str | None, now: float) -> None:
+        """Take in a pong; one that no ping asked for is answered with a ping."""
+        self._heartbeat.pong(nonce, now)
+
     def serve(self, frame: frames.Serviceable, now: float, wall_ms: int) -> Effects:
         """Serve one frame."""
         match frame:

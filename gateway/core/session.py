@@ -178,7 +178,7 @@ class Session:
             case frames.ClientBye():
                 return (Close(_NORMAL),)
             case frames.Pong():
-                return ()
+                return self._on_pong(frame, now)
             case frames.Follow() | frames.Pace() | frames.CommandFrame() | frames.Resync():
                 if self.live is None:
                     return (Close(CloseCode.PROTOCOL_ERROR, "a frame came before welcome"),)
@@ -191,6 +191,11 @@ class Session:
             return (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
         self._hello = hello
         return (Attach(hello.token, hello.topics),)
+
+    def _on_pong(self, pong: frames.Pong, now: float) -> Effects:
+        if self.live is not None:
+            self.live.pong(pong.nonce, now)
+        return ()
 
     def _bad_frame(self, bad: BadFrame, now: float) -> Effects:
         if self.live is None:
