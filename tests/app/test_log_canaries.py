@@ -1,0 +1,72 @@
+"""Does anything that people typed, or that phones saw, appear in the log of a whole gateway?"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+
+import aiohttp
+import pytest
+
+from gateway.app import wiring
+from gateway.app.config import own_secrets
+from gateway.app.logging import configure
+from gateway.app.stopping import Stopping
+from gateway.runtime.clock import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.test_wiring import LOG_ON, settings_for
+
+PASSWORD, NUMBER, DEVICE = "canary-password", "+493012345678", "canary-device"
+REMOTE = {
+    **LOG_ON,
+    "application": "remote_assistant",
+    "user_name": "agent1",
+    "password": PASSWORD,
+    "remote_number": NUMBER,
+    "device": {"id": DEVICE, "name": DEVICE, "platform": DEVICE, "app_version": "1"},
+}
+BAD_FRAMES = ["{", '{"kind": "canary-kind"}', json.dumps({"kind": "pace", "every_s": "canary-value"})]
+
+
+async def _live(http: aiohttp.ClientSession, client: str) -> list[str]:
+    """Do right and wrong things; returns what must not be found afterwards."""
+    url = f"{client}/v1/sessions?canary=query"
+    for wrong in ({**REMOTE, "password": "canary-wrong"}, {**REMOTE, "user_name": "canary-name"}, {}):
+        async with http.post(url, json=wrong) as refused:
+            assert refused.status >= 400
+    async with http.post(url, json=REMOTE) as created:
+        answer = await created.json()
+        assert created.status == 201
+    token = str(answer["token"])
+    async with http.get(f"{client}/v1/session", headers={"Authorization": "Bearer canary-token"}) as forged:
+        assert forged.status == 401
+    ws = await http.ws_connect(f"{client}/v1/realtime?canary=query", protocols=["oscc.v1.json"])
+    phone = {"app": "canary-app", "version": "1", "platform": "canary-platform"}
+    await ws.send_json({"kind": "hello", "token": token, "client": phone})
+    await ws.receive_json()
+    seen = json.dumps(await ws.receive_json())
+    assert NUMBER[1:] in seen
+    for frame in BAD_FRAMES:
+        await ws.send_str(frame)
+        await ws.receive()
+    await ws.close()
+    name = str(answer["user"]["display_name"])
+    return [token, name, NUMBER, NUMBER[1:], NUMBER[-6:], PASSWORD, DEVICE, "agent1", "canary"]
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+async def test_the_log_of_a_whole_life_holds_no_canary(own_logging: None, level: str) -> None:
+    written, secrets = io.StringIO(), own_secrets()
+    configure("debug" if level == "debug" else "info", secrets.pseudonym_key, written)
+    center = SimulatorSettings(agents=2, queues=1, users=1, password=PASSWORD)
+    async with asyncio.timeout(30), aiohttp.ClientSession() as http, Simulator(center) as simulator:
+        settings = settings_for(simulator.url)
+        async with wiring.serving(settings, secrets, SystemClock(), Stopping()) as addresses:
+            canaries = await _live(http, addresses.client)
+            async with http.get(f"{addresses.ops}/metrics") as response:
+                metrics = await response.text()
+    assert "says farewell" in written.getvalue()
+    for canary in canaries:
+        assert canary not in written.getvalue()
+        assert canary not in metrics
