@@ -11,7 +11,7 @@ import socket
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -89,8 +89,8 @@ class Channel:
                 return Message(received.data, text=False)
             case WSMsgType.CLOSE:
                 return Gone("client", received.data or _NO_CODE)
-            case WSMsgType.ERROR if self._ws.close_code not in {None, _BROKEN}:
-                return Gone("gateway", self._ws.close_code or _BROKEN)
+            case WSMsgType.ERROR if isinstance(received.data, WebSocketError):
+                return Gone("gateway", received.data.code)
             case _:
                 return Gone("network", _BROKEN)
 

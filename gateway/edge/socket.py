@@ -174,10 +174,11 @@ class PhoneSocket:
         """
         while self._ending is None:
             now = self._clock.now()
+            is_full = self._is_full(now)
             self._carry_out(self.session.tick(now))
             due_at = self.session.due_at(now, self._health())
             is_due = due_at is not None and due_at <= now
-            if self._is_full(now):
+            if is_full:
                 self._note_late(is_due=is_due)
                 await self._pause(_LOOK_S)
             elif is_due:

@@ -14,11 +14,11 @@ from gateway.edge.settings import EdgeSettings
 
 _HEADERS: Final = {
     hdrs.CACHE_CONTROL: "no-store",
-    hdrs.SERVER: "oscc-gateway",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_NAME: Final = "oscc-gateway"
 _HSTS: Final = {"Strict-Transport-Security": "max-age=31536000"}
 
 
@@ -72,6 +72,7 @@ class Visitors:
         """Add the headers that every answer has; a more special one of the answer itself stays."""
         for name, value in (_HEADERS | _HSTS if self._settings.tls else _HEADERS).items():
             response.headers.setdefault(name, value)
+        response.headers[hdrs.SERVER] = _NAME  # aiohttp has put its own name and version there
         try:
             page = self.page(request)
         except GatewayError:

@@ -74,9 +74,18 @@ class FakeNode:
 
     def wait_for(self, waiting: int, queue: int = 1) -> None:
         """Let a queue's figure change, and tell all sockets."""
-        self.ledger.record(f"queue:{queue}", Element(Queue(name=f"q{queue}", contacts_waiting=waiting)))
+        shown = self.ledger.get(f"queue:{queue}")
+        assert shown is not None
+        assert isinstance(shown.value, Queue)
+        self.ledger.record(f"queue:{queue}", Element(replace(shown.value, contacts_waiting=waiting)))
         for connection in self.connections:
             connection.wake()
+
+    def show_queues(self, count: int, name: str) -> None:
+        """Let there be queues with long names."""
+        self.scope = replace(self.scope, queues=frozenset(range(count)))
+        for number in range(count):
+            self.ledger.record(f"queue:{number}", Element(Queue(name=name, contacts_waiting=0)))
 
     def allow_agent(self, number: int) -> None:
         """Let sessions command an agent."""

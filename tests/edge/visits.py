@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.edge.limits import Doors
+from gateway.edge.notices import Notices
+from gateway.edge.server import EdgeParts, make_app
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.token import Tokens
 from gateway.protocol import frames
@@ -101,6 +106,61 @@ class Phone:
         return self.codec.decode_gateway(data.encode() if isinstance(data, str) else data)
 
 
+class SlowPhone:
+    """A phone that reads only when told to; the kernel holds little for it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(
+        cls, client: TestClient[web.Request, web.Application], path: str = "/v1/realtime"
+    ) -> SlowPhone:
+        """Open a WebSocket."""
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, (client.host, client.port))
+        reader, writer = await asyncio.open_connection(sock=raw, limit=1024)
+        head = {"Host": "x", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        head |= {"Sec-WebSocket-Key": "A" * 22 + "==", "Sec-WebSocket-Protocol": JSON.subprotocol}
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        await reader.readuntil(b"\r\n\r\n")
+        return cls(reader, writer)
+
+    async def __aenter__(self) -> SlowPhone:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.transport.abort()
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    def say(self, frame: frames.ClientFrame) -> None:
+        """Send a frame (RFC 6455 §5.2, with a mask of zeros)."""
+        data = JSON.encode(frame)
+        self.writer.write(b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data)
+
+    async def read_to_the_end(self) -> int:
+        """Read until there is no more; returns how many bytes came."""
+        size_bytes = 0
+        async with asyncio.timeout(5):
+            with suppress(ConnectionError):
+                while data := await self.reader.read(65_536):
+                    size_bytes += len(data)
+        return size_bytes
+
+    async def read_until(self, end: bytes) -> bytes:
+        """Read what has come, until *end* has."""
+        data = b""
+        async with asyncio.timeout(5):
+            while end not in data:
+                data += await self.reader.read(65_536)
+        return data
+
+
 @dataclass
 class Gateway:
     """A gateway's edge over a fake node, and its doors."""
@@ -109,7 +169,7 @@ class Gateway:
     node: FakeNode
     tokens: Tokens
     doors: Doors
-    client: TestClient[web.Request, None]
+    client: TestClient[web.Request, web.Application]
     telemetry: Telemetry
 
     def token(self, ticket: Ticket | None = None) -> str:
@@ -139,3 +199,30 @@ class Gateway:
     def sample(self, name: str, **labels: str) -> float | None:
         """Return what a metric counts."""
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
+
+
+class Server(TestServer):
+    """A server as the gateway's: no access log, and handlers are not cancelled when their client leaves."""
+
+    async def _make_runner(self, **kwargs: object) -> web.BaseRunner:
+        return await super()._make_runner(**kwargs | {"handler_cancellation": False, "access_log": None})
+
+
+async def opened(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> Gateway:
+    """Open a gateway on a manual clock; its client must be closed in the end."""
+    clock, telemetry, doors = ManualClock(), Telemetry(), Doors(settings.doors)
+    node, tokens = FakeNode(clock), Tokens(KEYS, ("main",), nonces())
+    parts = EdgeParts(
+        settings=settings,
+        node=node,
+        accounts=node,
+        tokens=tokens,
+        notices=notices or Notices(),
+        doors=doors,
+        clock=clock,
+        jitter=lambda: 0.5,
+        telemetry=telemetry,
+    )
+    client: TestClient[web.Request, web.Application] = TestClient(Server(make_app(parts)))
+    await client.start_server()
+    return Gateway(clock, node, tokens, doors, client, telemetry)

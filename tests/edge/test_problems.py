@@ -1,0 +1,108 @@
+"""Does every failed request end in problem details that give nothing away?"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pytest_aiohttp.plugin import AiohttpClient
+
+from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
+from gateway.edge.problems import UnsupportedMediaType, answer, problem, problems
+from gateway.protocol.bodies import LogOffPending
+
+
+async def get(aiohttp_client: AiohttpClient, error: Exception) -> tuple[int, dict[str, object]]:
+    """Return what a request gets whose handler raises *error*."""
+
+    async def fail(_: web.Request) -> web.Response:
+        raise error
+
+    app = web.Application(middlewares=[problems])
+    app.router.add_get("/", fail)
+    client = await aiohttp_client(TestServer(app))  # type: ignore[var-annotated]  # its request type is of no interest
+    async with client.get("/", allow_redirects=False) as response:
+        return response.status, await response.json(content_type=None)
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_code_has_its_status(code: ErrorCode) -> None:
+    response = problem(GatewayError(code, "Sorry."))
+    assert (response.status, response.content_type) == (ERRORS[code].status, "application/problem+json")
+    assert "Retry-After" not in response.headers
+    assert ("WWW-Authenticate" in response.headers) is (
+        code in {ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED}
+    )
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.01, "2"), (60.0, "60")]
+)
+def test_waits_are_told_in_whole_seconds_and_never_too_short(wait_s: float, header: str) -> None:
+    response = problem(GatewayError(ErrorCode.RATE_LIMITED, "Wait.", retry_after_s=wait_s))
+    assert response.headers["Retry-After"] == header
+
+
+async def test_a_refusal_is_told_with_its_members(aiohttp_client: AiohttpClient) -> None:
+    error = GatewayError(ErrorCode.VERSION_UNSUPPORTED, "Too old.", minimum="2.0")
+    assert await get(aiohttp_client, error) == (
+        422,
+        {
+            "type": "urn:oscc-gateway:error:version_unsupported",
+            "title": "Version unsupported",
+            "status": 422,
+            "detail": "Too old.",
+            "code": "version_unsupported",
+            "minimum": "2.0",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code"),
+    [
+        (web.HTTPNotFound(), 404, "not_found"),
+        (web.HTTPMethodNotAllowed("PUT", ["GET"]), 405, "bad_request"),
+        (web.HTTPRequestEntityTooLarge(1, 2), 413, "bad_request"),
+        (UnsupportedMediaType(), 415, "bad_request"),
+        (web.HTTPBadRequest(text="what was sent"), 400, "bad_request"),
+        (web.HTTPExpectationFailed(), 417, "bad_request"),
+    ],
+)
+async def test_what_http_refuses_is_told_likewise(
+    aiohttp_client: AiohttpClient, refusal: web.HTTPException, status: int, code: str
+) -> None:
+    got, body = await get(aiohttp_client, refusal)
+    assert (got, body["status"], body["code"]) == (status, status, code)
+    assert "what was sent" not in str(body)
+
+
+async def test_a_redirect_is_no_problem(aiohttp_client: AiohttpClient) -> None:
+    async def move(_: web.Request) -> web.Response:
+        raise web.HTTPSeeOther("/elsewhere")
+
+    app = web.Application(middlewares=[problems])
+    app.router.add_get("/", move)
+    client = await aiohttp_client(TestServer(app))  # type: ignore[var-annotated]  # as above
+    async with client.get("/", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/elsewhere")
+
+
+async def test_a_fault_of_ours_shows_no_stack_and_logs_no_text(
+    aiohttp_client: AiohttpClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        status, body = await get(aiohttp_client, RuntimeError("SECRET-VALUE"))
+    assert (status, body["code"], body["detail"]) == (500, "internal", "Something went wrong here.")
+    assert "RuntimeError at test_problems.py" in caplog.text
+    assert "SECRET-VALUE" not in caplog.text + str(body)
+
+
+def test_bodies_are_json() -> None:
+    response = answer(LogOffPending(5), status=202)
+    assert (response.status, response.content_type, response.charset) == (202, "application/json", "utf-8")
+    assert response.text is not None
+    assert json.loads(response.text) == {"state": "pending", "routed_until_ms": 5}
