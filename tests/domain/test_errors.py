@@ -1,0 +1,104 @@
+"""Does every code say one thing, and does a close tell its phone what to do?"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.errors import (
+    ERRORS,
+    CloseCode,
+    EndReason,
+    ErrorCode,
+    GatewayError,
+    SessionRefused,
+    Verdict,
+    advice,
+    close_for,
+    verdict,
+)
+
+
+def test_every_code_has_its_status() -> None:
+    assert ERRORS.keys() == set(ErrorCode)
+    assert all(400 <= rule.status <= 599 for rule in ERRORS.values())
+
+
+@pytest.mark.parametrize("code", [429, 503, 423])
+def test_what_may_be_tried_again_is_what_was_refused_for_now(code: int) -> None:
+    assert {rule.retry for rule in ERRORS.values() if rule.status == code} == {True}
+
+
+def test_nothing_else_may_be_tried_again() -> None:
+    assert {rule.status for rule in ERRORS.values() if rule.retry} == {429, 503, 423}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        *((code, Verdict.STOP) for code in (1000, 1002, 1003, 1007, 1008, 1009, 3999, 4000, 4099, 4400)),
+        *((code, Verdict.BACK_OFF) for code in (1001, 1006, 1011, 1012, 1013, 4100, 4109, 4199)),
+        *((code, Verdict.WINDOW) for code in (4200, 4201, 4299)),
+        *((code, Verdict.LOG_ON) for code in (4300, 4399)),
+    ],
+)
+def test_the_range_is_the_verdict(code: int, expected: Verdict) -> None:
+    assert verdict(code) is expected
+
+
+@pytest.mark.parametrize("code", CloseCode)
+def test_every_close_code_stands_in_the_range_of_its_verdict(code: CloseCode) -> None:
+    ranges = {40: Verdict.STOP, 41: Verdict.BACK_OFF, 42: Verdict.WINDOW, 43: Verdict.LOG_ON}
+    assert verdict(code) is ranges[code // 100]
+
+
+@given(code=st.integers(0, 70_000))
+def test_the_advice_is_the_verdict_in_a_word(code: int) -> None:
+    words = {
+        Verdict.STOP: "never",
+        Verdict.BACK_OFF: "after",
+        Verdict.WINDOW: "after",
+        Verdict.LOG_ON: "log_on",
+    }
+    assert advice(code) == words[verdict(code)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "remote", "dashboard"),
+    [
+        (EndReason.LOGGED_OFF, 4005, 4005),
+        (EndReason.LOGGED_OFF_BY_SUPERVISOR, 4005, 4005),
+        (EndReason.TAKEN_OVER, 4005, 4005),
+        (EndReason.BLOCKED, 4008, 4008),
+        (EndReason.EXPIRED, 4300, 4300),
+        (EndReason.MAINTENANCE, 4300, 4300),
+        (EndReason.UNKNOWN, 4005, 4300),
+    ],
+)
+def test_how_a_session_ended_decides_its_close(reason: EndReason, remote: int, dashboard: int) -> None:
+    assert close_for(reason, remote_assistant=True) == remote
+    assert close_for(reason, remote_assistant=False) == dashboard
+
+
+def test_every_reason_closes() -> None:
+    closes = {close_for(reason, remote_assistant=remote) for reason in EndReason for remote in (True, False)}
+    assert closes == {CloseCode.LOGGED_OFF, CloseCode.ACCOUNT_BLOCKED, CloseCode.SESSION_ENDED}
+
+
+def test_an_error_carries_what_machines_and_people_are_told() -> None:
+    error = GatewayError(ErrorCode.RATE_LIMITED, "Too fast.", retry_after_s=2.0, minimum="1")
+    assert (error.code, error.message, error.retry_after_s) == (ErrorCode.RATE_LIMITED, "Too fast.", 2.0)
+    assert error.details == {"minimum": "1"}
+    assert error.status == 429
+    assert str(error) == "Too fast."
+
+
+def test_a_refusal_says_how_to_close() -> None:
+    refused = SessionRefused(CloseCode.DRAINING, "leaving", by="operator", window_s=(1.0, 2.0))
+    assert (refused.code, refused.reason) == (4200, "leaving")
+    assert (refused.by, refused.window_s) == ("operator", (1.0, 2.0))
+    assert (SessionRefused(CloseCode.SLOW, "x").by, SessionRefused(CloseCode.SLOW, "x").window_s) == (
+        None,
+        None,
+    )

@@ -1,0 +1,104 @@
+"""Do identities have one spelling, and does nothing secret show?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.model import (
+    ALWAYS,
+    DEFAULT_TOPICS,
+    KIND_OF_TOPIC,
+    TOPIC_OF_KIND,
+    Application,
+    Device,
+    Kind,
+    Position,
+    Scope,
+    SessionId,
+    SessionSecret,
+    Ticket,
+    UserId,
+    key_of,
+    parse_key,
+)
+
+TICKET = Ticket(
+    user=UserId("main", 7),
+    display_name="Ann Archer",
+    application=Application.DASHBOARD,
+    secret=SessionSecret("canary-secret"),
+    session=SessionId("public-1"),
+    device=Device("canary-device", "Ann's phone"),
+    notices=(("terms", 2),),
+    issued_at_ms=0,
+    expires_at_ms=1,
+    idle_timeout_s=0,
+)
+
+
+@given(kind=st.sampled_from(Kind), number=st.integers(0, 10**16 - 1))
+def test_a_key_is_parsed_to_what_it_was_made_of(kind: Kind, number: int) -> None:
+    assert parse_key(key_of(kind, number)) == (kind, number)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "agent", "agent:", "agent:-1", "agent:+1", "agent:01", "agent: 1", "agent:1 ", "agent:1.0"),
+        *("agent:1_0", "agent:٣", "agent:²", "Agent:1", "agents:1", "agent:1:2", "site", "me:1", ":1"),
+        "agent:10000000000000000",
+    ],
+)
+def test_no_other_spelling_is_a_key(text: str) -> None:
+    assert parse_key(text) is None
+
+
+@given(text=st.text(max_size=12) | st.text(alphabet="agentqu:0123456789", max_size=12))
+def test_whatever_parses_is_spelt_as_it_was(text: str) -> None:
+    parsed = parse_key(text)
+    assert parsed is None or key_of(*parsed) == text
+
+
+def test_topics_name_kinds_and_every_application_has_its_own() -> None:
+    assert {kind: KIND_OF_TOPIC[topic] for kind, topic in TOPIC_OF_KIND.items()} == {k: k for k in Kind}
+    assert DEFAULT_TOPICS.keys() == set(Application)
+    assert set(DEFAULT_TOPICS[Application.DASHBOARD]) == set(KIND_OF_TOPIC)
+    assert set(DEFAULT_TOPICS[Application.REMOTE_ASSISTANT]) == {"agents", "queues"}
+
+
+def test_what_every_session_sees_is_no_resource_of_a_scope() -> None:
+    assert [parse_key(key) for key in sorted(ALWAYS)] == [None] * len(ALWAYS)
+    assert len(ALWAYS) == 4
+
+
+def test_a_scope_tells_each_kind_from_the_others() -> None:
+    scope = Scope(frozenset({1}), frozenset({2, 3}), frozenset({4, 5, 6}), frozenset({7, 8, 9, 10}))
+    assert [len(scope.of(kind)) for kind in (Kind.AGENT, Kind.QUEUE, Kind.GROUP, Kind.AGGREGATE)] == [
+        *(1, 2, 3, 4)
+    ]
+    assert scope.size == 10
+    assert Scope().size == 0
+
+
+def test_positions_order_by_epoch_before_seq() -> None:
+    assert Position(1, 99) < Position(2, 0) < Position(2, 1)
+
+
+def test_a_ticket_shows_no_secret_and_nobodys_name() -> None:
+    shown = repr(TICKET)
+    for hidden in ("canary", "Ann", "public-1", "main"):
+        assert hidden not in shown
+    assert TICKET.handle in shown
+
+
+def test_a_handle_is_the_sessions_alone() -> None:
+    other = replace(TICKET, session=SessionId("public-2"))
+    renewed = replace(TICKET, expires_at_ms=99, display_name="Ann Baker")
+    assert other.handle != TICKET.handle
+    assert renewed.handle == TICKET.handle
+    assert len(TICKET.handle) == 16
+    assert "public" not in TICKET.handle

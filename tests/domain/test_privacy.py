@@ -1,0 +1,37 @@
+"""Does a field say how it may be handled?"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.domain.privacy import Privacy, neutral, personal, realtime
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    name: str | None = personal()
+    names: tuple[str, ...] = personal(many=True)
+    kind: str | None = neutral()
+    state: str | None = realtime()
+    states: tuple[str, ...] = realtime(many=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "privacy", "default"),
+    [
+        ("name", Privacy.PERSONAL, None),
+        ("names", Privacy.PERSONAL, ()),
+        ("kind", Privacy.NEUTRAL, None),
+        ("state", Privacy.REALTIME, None),
+        ("states", Privacy.REALTIME, ()),
+    ],
+)
+def test_a_field_carries_its_class_and_knows_when_it_is_unknown(
+    field: str, privacy: Privacy, default: object
+) -> None:
+    found = next(one for one in dataclasses.fields(Sample) if one.name == field)
+    assert found.metadata["privacy"] is privacy
+    assert getattr(Sample(), field) == default

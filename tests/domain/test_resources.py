@@ -1,0 +1,89 @@
+"""Are resources values whose every field says how it may be handled?"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.domain import catalogue, resources
+from gateway.domain.model import ALWAYS, ME, Kind, key_of
+from gateway.domain.privacy import Privacy
+from gateway.domain.resources import (
+    RESOURCES,
+    Agent,
+    Group,
+    Handling,
+    Me,
+    Queue,
+    Resource,
+    RoutingState,
+    Site,
+    resource_type,
+)
+
+
+def values() -> Iterator[type]:
+    """Yield every dataclass that may travel."""
+    for module in (resources, catalogue):
+        for found in vars(module).values():
+            if isinstance(found, type) and dataclasses.is_dataclass(found):
+                yield found
+
+
+@pytest.mark.parametrize("of", sorted(set(values()), key=repr), ids=repr)
+def test_every_field_has_a_class_and_a_default_and_no_value_changes(of: type) -> None:
+    assert dataclasses.is_dataclass(of)
+    for field in dataclasses.fields(of):
+        assert isinstance(field.metadata.get("privacy"), Privacy), field.name
+        assert field.default is None or field.default == (), f"{field.name}: unknown is null, or nothing"
+    name = dataclasses.fields(of)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(of(), name, 1)
+
+
+def test_there_is_a_type_for_every_key_that_a_phone_may_see() -> None:
+    keys = [*(key_of(kind, 5) for kind in Kind), *ALWAYS, ME]
+    assert {resource_type(key) for key in keys} == set(RESOURCES.values())
+    assert set(RESOURCES.values()) == set(typing.get_args(Resource))
+
+
+@pytest.mark.parametrize(
+    ("key", "of"),
+    [("agent:5", Agent), ("queue:0", Queue), ("group:1", Group), ("site", Site), ("me", Me)],
+)
+def test_a_key_names_its_type(key: str, of: type[Resource]) -> None:
+    assert resource_type(key) is of
+
+
+@pytest.mark.parametrize("key", ["", "agents", "session:ab", "catalogue", "catalogue:x", ":5"])
+def test_other_keys_have_none(key: str) -> None:
+    assert resource_type(key) is None
+
+
+def test_busy_is_never_a_routing_state() -> None:
+    assert set(RoutingState) == {"logged_off", "available", "unavailable", "work", "unknown"}
+
+
+def privacy_of(of: type, name: str) -> object:
+    assert dataclasses.is_dataclass(of)
+    return next(field.metadata["privacy"] for field in dataclasses.fields(of) if field.name == name)
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "privacy"),
+    [
+        (Agent, "display_name", Privacy.PERSONAL),
+        (Agent, "extension", Privacy.PERSONAL),
+        (Agent, "routing_state", Privacy.REALTIME),
+        (Agent, "handling", Privacy.REALTIME),
+        (Handling, "contact_id", Privacy.REALTIME),
+        (Queue, "contacts_waiting", Privacy.REALTIME),
+        (Queue, "name", Privacy.NEUTRAL),
+        (Me, "remote_number", Privacy.PERSONAL),
+    ],
+)
+def test_what_is_marked_on_the_protocols_page_is_marked_here(of: type, name: str, privacy: Privacy) -> None:
+    assert privacy_of(of, name) is privacy
