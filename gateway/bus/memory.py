@@ -62,14 +62,16 @@ class MemoryLeases:
     """Who owns a user, for the nodes of one process.
 
     Invariant: a user's tokens only grow; the last *floors_max* users' tokens are remembered
-    after their leases ended, and wall-clock microseconds stand in for those forgotten.
+    after their leases ended, and wall-clock microseconds stand in for those forgotten. Leases
+    that ran out go at the next grant, so there are as many as there are owners.
     """
 
     def __init__(self, clock: Clock, *, ttl_s: float = TTL_S, floors_max: int = _FLOORS_MAX) -> None:
         self._clock = clock
         self._ttl_s = ttl_s
         self._floors_max = floors_max
-        self._leases: dict[UserId, _Lease] = {}
+        self._leases: OrderedDict[UserId, _Lease] = OrderedDict()
+        """In the order of their ends: all live equally long."""
         self._floors: OrderedDict[UserId, int] = OrderedDict()
 
     async def acquire(
@@ -112,7 +114,11 @@ class MemoryLeases:
         return lease.grant
 
     def _grant(self, user: UserId, grant: Grant) -> Grant:
-        self._leases[user] = _Lease(grant, self._clock.now() + self._ttl_s)
+        now = self._clock.now()
+        while self._leases and now >= next(iter(self._leases.values())).until:
+            self._leases.popitem(last=False)
+        self._leases[user] = _Lease(grant, now + self._ttl_s)
+        self._leases.move_to_end(user)
         self._floors[user] = grant.token
         self._floors.move_to_end(user)
         while len(self._floors) > self._floors_max:

@@ -3,8 +3,9 @@
 Folds the readings of one link, in whatever order they come, into the newest parts of each
 resource, and tells which resources may have changed. Rules: a complete reading is the whole
 set of its query; a user absent from it is logged off, other kinds absent are gone; an element
-older than the held one of the same source is ignored and counted; nothing is a resource
-before its directory object is known.
+older than the held one of the same source, or than the whole set that lacked it, is ignored and
+counted; nothing is a resource before its directory object is known; what no query covers any
+more is forgotten.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class _Query:
     complete: bool = False
     """Whether its first complete reading came, or it was refused."""
     refused: bool = False
+    whole_at_ms: int | None = None
+    """When its whole set was last read: whatever was not in it was not there then."""
 
     def covers(self, kind: Kind, number: int) -> bool:
         numbers = self.listen.numbers
@@ -66,9 +69,17 @@ class Assembly:
         return self._covered(self._queries[query])
 
     def stopped(self, query: int) -> set[Address]:
-        """Note that *query* ended: what only it covered is a resource no longer."""
+        """Note that *query* ended: what only it told is forgotten. Directory objects stay."""
         gone = self._queries.pop(query, None)
-        return set() if gone is None else self._covered(gone)
+        if gone is None:
+            return set()
+        source, covered = gone.listen.source, self._covered(gone)
+        others = [other for other in self._queries.values() if other.listen.source is source]
+        for address in covered:
+            if source is not Source.DIRECTORY and not any(other.covers(*address) for other in others):
+                self._slots[address].parts.pop(source, None)
+                self._slots[address].read_at_ms.pop(source, None)
+        return covered
 
     @property
     def settled(self) -> bool:
@@ -82,10 +93,14 @@ class Assembly:
         query = self._queries.get(reading.query)
         if query is None:
             return set()
+        if query.whole_at_ms is not None and reading.time_ms < query.whole_at_ms:
+            self.late += len(reading.parts) + len(reading.removed)
+            return set()
         changed: set[Address] = set()
-        if reading.complete and not query.complete:
+        if reading.complete:
+            query.whole_at_ms = reading.time_ms
+            changed = set() if query.complete else self._covered(query)
             query.complete = True
-            changed |= self._covered(query)
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
                 changed.add((part.kind, part.number))
@@ -106,10 +121,10 @@ class Assembly:
 
     def object(self, address: Address, part: Part | None) -> set[Address]:
         """Take in that one directory object was added, changed, or removed (None)."""
-        if part is None:
-            self._slot(address).parts.pop(Source.DIRECTORY, None)
-        else:
+        if part is not None:
             self._slot(address).parts[Source.DIRECTORY] = part
+        elif address in self._slots:
+            self._slots[address].parts.pop(Source.DIRECTORY, None)
         return {address}
 
     def keep(self, scope: Scope) -> set[Address]:

@@ -131,7 +131,8 @@ class Outbox:
     def begin(self, position: StreamPosition | None) -> bool:
         """Start at the phone's *position*; returns whether it resumes without a reset.
 
-        Either way a `changes` frame is owed, empty when the phone is in sync.
+        Either way a `changes` frame is owed, empty when the phone is in sync. It follows at once on
+        the first control frame, which is the `welcome`.
         """
         self._owed = True
         if position is None or position.stream != self.stream:
@@ -210,6 +211,9 @@ class Outbox:
                 frames += self._state(now)
                 state_sent = True
             frames.append(waiting.frame)
+            if self._owed:
+                frames += self._state(now)
+                state_sent = True
         if not state_sent and (self._owed or self._pace.due_at(now) <= now):
             frames += self._state(now)
         if self._ping is not None:

@@ -162,8 +162,13 @@ class Session:
         return self.live.due_at(now, health) if self._is_live(self.live) else None
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
-        """Remove and return the frames that leave now, in order; a `bye` is the last ever."""
+        """Remove and return the frames that leave now, in order; a `bye` is the last ever.
+
+        What is left at a close leaves once: then the mirror is let go.
+        """
         taken = [] if self.live is None else self.live.take(now, wall_ms, health)
+        if self.state is State.CLOSING:
+            self.release()
         if self._bye is not None:
             taken.append(self._bye)
             self._bye = None
