@@ -1,0 +1,232 @@
+"""Whoever comes, goes and replaces whom: nobody is lost, counted twice, held too long or let go too early."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.core.linger import Linger
+from gateway.core.registry import Added, Refused, Registry, RegistryLimits, Removed, Seat
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import Application, UserId
+from tests.properties.seeded import SeededBug
+
+LIMITS = RegistryLimits(connections=4, devices=2, silent_s=600.0)
+LINGER = Linger(dashboard_s=90.0, remote_assistant_s=900.0)
+SEATS = st.builds(
+    Seat,
+    st.builds(UserId, st.just("main"), st.integers(1, 6)),
+    st.sampled_from(["s1", "s2", "s3", "s4", "s5"]),
+    st.sampled_from(Application),
+    st.sampled_from(["d1", "d2", "d3", "d4"]),
+)
+WHICH = st.integers(0, 9)
+
+
+@dataclass
+class Here:
+    """A connection as the onlooker remembers it."""
+
+    number: int
+    seat: Seat
+    heard_at: float
+
+
+@dataclass
+class Left:
+    """A user without a connection."""
+
+    at: float
+    until: float
+
+
+class Node(RuleBasedStateMachine):
+    """The registry beside a list of who is connected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.registry = Registry[int](LIMITS, LINGER)
+        self.here: list[Here] = []
+        self.left: dict[UserId, Left] = {}
+        self.assistants: dict[UserId, str] = {}
+        self.replaced: list[int] = []
+        self.count = 0
+
+    def of(self, user: UserId) -> list[Here]:
+        return [one for one in self.here if one.seat.user == user]
+
+    @rule(seconds=st.sampled_from([1.0, 30.0, 89.0, 100.0, 400.0, 601.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(seat=SEATS)
+    def one_comes(self, seat: Seat) -> None:
+        self.count += 1
+        mine = self.of(seat.user)
+        same = [
+            one
+            for one in mine
+            if one.seat.session == seat.session
+            or (one.seat.application, one.seat.device) == (seat.application, seat.device)
+        ]
+        silent = min(mine, key=lambda one: one.heard_at, default=None)
+        if (
+            not same
+            and len(mine) == LIMITS.devices
+            and silent is not None
+            and self.now - silent.heard_at > 600
+        ):
+            same = [silent]
+        answer = self.registry.add(self.count, seat, self.now)
+        if len(mine) - len(same) == LIMITS.devices:
+            assert answer == Refused(CloseCode.TOO_MANY_DEVICES)
+        elif len(self.here) - len(same) == LIMITS.connections:
+            assert answer == Refused(CloseCode.OVER_CAPACITY)
+        else:
+            first = not mine and seat.user not in self.left
+            assert answer == Added(first, tuple(one.number for one in same))
+            self.seat(seat, same)
+
+    def seat(self, seat: Seat, making_way: list[Here]) -> None:
+        self.here = [one for one in self.here if one not in making_way]
+        self.replaced += [one.number for one in making_way]
+        self.here.append(Here(self.count, seat, self.now))
+        self.left.pop(seat.user, None)
+        if seat.application is Application.REMOTE_ASSISTANT:
+            self.assistants[seat.user] = seat.session
+
+    @precondition(lambda self: self.here)
+    @rule(which=WHICH)
+    def one_speaks(self, which: int) -> None:
+        one = self.here[which % len(self.here)]
+        one.heard_at = self.now
+        self.registry.touch(one.number, self.now)
+
+    @precondition(lambda self: self.here)
+    @rule(which=WHICH)
+    def one_goes(self, which: int) -> None:
+        one = self.here.pop(which % len(self.here))
+        user, last = one.seat.user, not self.of(one.seat.user)
+        assert self.registry.remove(one.number, self.now) == Removed(one.seat, last)
+        if last:
+            self.left[user] = Left(self.now, self.now + (900.0 if user in self.assistants else 90.0))
+            staying = [left for left in self.left.values() if left.until > self.now]
+            if len(staying) > LIMITS.connections:
+                min(staying, key=lambda left: left.until).until = self.now
+
+    @precondition(lambda self: len(self.here) < LIMITS.connections)
+    @rule(seat=SEATS)
+    def one_looks_in(self, seat: Seat) -> None:
+        self.one_comes(seat)
+        if self.here and self.here[-1].number == self.count:
+            self.one_goes(len(self.here) - 1)
+
+    @precondition(lambda self: self.replaced)
+    @rule(which=WHICH)
+    def a_replaced_one_goes_late(self, which: int) -> None:
+        assert self.registry.remove(self.replaced[which % len(self.replaced)], self.now) is None
+
+    @rule(user=st.builds(UserId, st.just("main"), st.integers(1, 6)), session=st.sampled_from(["s1", "s2"]))
+    def a_session_ends(self, user: UserId, session: str) -> None:
+        self.registry.ended(user, session)
+        if self.assistants.get(user) == session:
+            del self.assistants[user]
+            if user in self.left:
+                self.left[user].until = min(self.left[user].until, self.left[user].at + 90.0)
+
+    @rule()
+    def lingers_end(self) -> None:
+        ended = {user for user, left in self.left.items() if left.until <= self.now}
+        assert sorted(self.registry.due(self.now)) == sorted(ended)
+        for user in ended:
+            del self.left[user]
+            self.assistants.pop(user, None)
+
+    @invariant()
+    def everybody_is_where_they_should_be(self) -> None:
+        assert len(self.registry) == len(self.here) <= LIMITS.connections
+        users = {one.seat.user for one in self.here}
+        assert set(self.registry) == users | self.left.keys()
+        assert users.isdisjoint(self.left)
+        for user in users:
+            numbers = self.registry.connections(user)
+            assert list(numbers) == [one.number for one in self.of(user)]
+            assert len(numbers) <= LIMITS.devices
+
+    @invariant()
+    def the_next_end_is_known(self) -> None:
+        assert self.registry.next_at == min((left.until for left in self.left.values()), default=None)
+
+
+TestNode = Node.TestCase
+
+REGISTRY = "core/registry.py"
+SEEDED = [
+    SeededBug(
+        "a replaced connection is not taken out",
+        REGISTRY,
+        "            del person.places[other], self._users[other]",
+        "            del person.places[other]",
+        "TestNode",
+        quick=True,
+    ),
+    SeededBug(
+        "the same device may connect twice",
+        REGISTRY,
+        "return self.session == other.session or same_device",
+        "return self.session == other.session",
+        "TestNode",
+    ),
+    SeededBug(
+        "a talking device makes way",
+        REGISTRY,
+        "return (silent,) if now - place.heard_at > self._limits.silent_s else ()",
+        "return (silent,)",
+        "TestNode",
+    ),
+    SeededBug(
+        "a refused newcomer has replaced somebody",
+        REGISTRY,
+        "if len(self._users) - len(replaced) >= self._limits.connections:",
+        "if len(self._users) >= self._limits.connections:",
+        "TestNode",
+    ),
+    SeededBug(
+        "a user may have any number of devices",
+        REGISTRY,
+        "if len(person.places) - len(replaced) >= self._limits.devices:",
+        "if False:",
+        "TestNode",
+    ),
+    SeededBug(
+        "who comes back in time is let go all the same",
+        REGISTRY,
+        "        self._lingering.pop(seat.user, None)\n",
+        "",
+        "TestNode",
+    ),
+    SeededBug(
+        "who comes back in time is new",
+        REGISTRY,
+        "        first = person is None\n",
+        "        first = person is None or not person.places\n",
+        "TestNode",
+    ),
+    SeededBug(
+        "an ended assistant is waited for",
+        REGISTRY,
+        "            person.until = min(person.until, person.left_at + self._linger_s(person))",
+        "            pass",
+        "TestNode",
+    ),
+    SeededBug(
+        "any number of users linger",
+        REGISTRY,
+        "            min(staying, key=lambda person: person.until).until = now",
+        "            pass",
+        "TestNode",
+    ),
+]
