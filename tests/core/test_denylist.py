@@ -1,0 +1,50 @@
+"""Are ended sessions refused, each for as long as its token lives?"""
+
+from __future__ import annotations
+
+from gateway.core.denylist import Denylist, End
+from gateway.domain.errors import EndReason
+from gateway.domain.model import UserId
+
+ANN, BOB = UserId("main", 1), UserId("main", 2)
+BLOCKED = End(EndReason.BLOCKED, None)
+OUSTED = End(EndReason.TAKEN_OVER, "Ann's other phone")
+
+
+def test_nothing_is_known_of_a_session_that_nobody_ended() -> None:
+    denied = Denylist()
+    denied.add(ANN, "a", BLOCKED, until_ms=100)
+    assert denied.get("b", 0) is None
+
+
+def test_an_end_is_known_until_the_token_expires_and_no_longer() -> None:
+    denied = Denylist()
+    denied.add(ANN, "a", OUSTED, until_ms=100)
+    assert denied.get("a", 99) == OUSTED
+    assert denied.get("a", 100) is None
+    assert len(denied) == 0
+
+
+def test_what_was_said_first_stands() -> None:
+    denied = Denylist()
+    denied.add(ANN, "a", OUSTED, until_ms=100)
+    denied.add(ANN, "a", BLOCKED, until_ms=200)
+    assert denied.get("a", 0) == OUSTED
+    assert denied.get("a", 150) is None
+
+
+def test_a_log_on_clears_the_users_sessions_and_nobody_elses() -> None:
+    denied = Denylist()
+    denied.add(ANN, "a1", BLOCKED, until_ms=100)
+    denied.add(ANN, "a2", BLOCKED, until_ms=100)
+    denied.add(BOB, "b", OUSTED, until_ms=100)
+    denied.clear(ANN)
+    assert [denied.get(handle, 0) for handle in ("a1", "a2", "b")] == [None, None, OUSTED]
+
+
+def test_when_full_the_first_is_forgotten() -> None:
+    denied = Denylist(entries_max=2)
+    for handle in ("a", "b", "c"):
+        denied.add(ANN, handle, BLOCKED, until_ms=100)
+    assert [denied.get(handle, 0) for handle in ("a", "b", "c")] == [None, BLOCKED, BLOCKED]
+    assert len(denied) == 2

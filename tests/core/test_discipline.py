@@ -1,0 +1,53 @@
+"""How much misbehaviour is taken, and what comes of more?"""
+
+from __future__ import annotations
+
+from gateway.core.discipline import Discipline, Ruling
+
+
+def strict(per_s: float = 1.0, burst: int = 2, dropped_max: int = 3, errors_per_s: int = 4) -> Discipline:
+    return Discipline(per_s=per_s, burst=burst, dropped_max=dropped_max, errors_per_s=errors_per_s)
+
+
+def test_a_burst_is_served_and_then_the_rate() -> None:
+    discipline = strict(per_s=2.0)
+    rulings = [discipline.frame(now) for now in (0.0, 0.0, 0.0, 0.5, 0.5, 1.0)]
+    serve, drop, tell = Ruling.SERVE, Ruling.DROP, Ruling.DROP_AND_TELL
+    assert rulings == [serve, serve, tell, serve, drop, serve]
+
+
+def test_dropping_is_told_once_a_second() -> None:
+    discipline = strict(per_s=0.0, dropped_max=99)
+    told = [now for now in (0.0, 0.0, 0.0, 0.4, 0.999, 1.0, 1.5, 2.1) if _tells(discipline.frame(now))]
+    assert told == [0.0, 1.0, 2.1]
+
+
+def _tells(ruling: Ruling) -> bool:
+    return ruling is Ruling.DROP_AND_TELL
+
+
+def test_who_does_not_stop_is_closed_after_the_most_that_is_dropped() -> None:
+    discipline = strict(per_s=0.0, burst=1, dropped_max=3)
+    rulings = [discipline.frame(0.0) for _ in range(5)]
+    assert rulings.index(Ruling.CLOSE) == 4
+    assert rulings[0] is Ruling.SERVE
+
+
+def test_dropped_frames_are_never_forgiven() -> None:
+    discipline = strict(per_s=1.0, burst=1, dropped_max=1)
+    assert discipline.frame(0.0) is Ruling.SERVE
+    assert discipline.frame(0.0) is Ruling.DROP_AND_TELL
+    assert discipline.frame(1_000.0) is Ruling.SERVE
+    assert discipline.frame(1_000.0) is Ruling.CLOSE
+
+
+def test_the_fourth_error_in_a_second_closes() -> None:
+    discipline = strict()
+    assert [discipline.error(now) for now in (0.0, 0.3, 0.6)] == [Ruling.DROP_AND_TELL] * 3
+    assert discipline.error(0.999) is Ruling.CLOSE
+
+
+def test_errors_a_second_apart_do_not() -> None:
+    discipline = strict()
+    assert {discipline.error(n * 0.375) for n in range(50)} == {Ruling.DROP_AND_TELL}
+    assert discipline.error(49 * 0.375 + 0.1) is Ruling.CLOSE

@@ -1,0 +1,52 @@
+"""Is a phone asked in time, and noticed when it does not answer?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.heartbeat import Heartbeat
+
+
+def beating(jitter: float = 0.5) -> Heartbeat:
+    return Heartbeat(100.0, every_s=20.0, pong_s=10.0, jitter=jitter)
+
+
+@pytest.mark.parametrize(("jitter", "every_s"), [(0.0, 18.0), (0.5, 20.0), (0.999, 22.0)])
+def test_pings_are_spread_by_a_tenth(jitter: float, every_s: float) -> None:
+    heartbeat = beating(jitter)
+    assert heartbeat.next_at == pytest.approx(100.0 + every_s, abs=0.01)
+    assert not heartbeat.due(100.0 + every_s - 0.1)
+    assert heartbeat.due(100.0 + every_s + 0.1)
+
+
+def test_each_ping_has_its_nonce_and_the_next_is_due_later() -> None:
+    heartbeat = beating()
+    assert [heartbeat.ping(120.0), heartbeat.ping(121.0)] == ["1", "2"]
+    heartbeat.heard()
+    assert heartbeat.next_at == 141.0
+
+
+def test_who_does_not_answer_in_time_is_silent() -> None:
+    heartbeat = beating()
+    heartbeat.ping(120.0)
+    assert heartbeat.next_at == 130.0
+    assert not heartbeat.silent(129.9)
+    assert heartbeat.silent(130.0)
+
+
+def test_any_frame_is_an_answer() -> None:
+    heartbeat = beating()
+    heartbeat.ping(120.0)
+    heartbeat.heard()
+    assert not heartbeat.silent(1_000.0)
+
+
+def test_the_first_ping_without_an_answer_counts() -> None:
+    heartbeat = beating()
+    heartbeat.ping(120.0)
+    heartbeat.ping(129.0)
+    assert heartbeat.silent(130.0)
+
+
+def test_nobody_is_silent_who_was_not_asked() -> None:
+    assert not beating().silent(1_000.0)

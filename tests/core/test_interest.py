@@ -1,0 +1,73 @@
+"""Is what somebody follows listened to, and nothing else?"""
+
+from __future__ import annotations
+
+from gateway.core.interest import ALWAYS, Following, wanted
+from gateway.domain.link_requests import Listen
+from gateway.domain.model import Application, Kind, Scope
+from gateway.domain.upstream import Source
+from tests.core.samples import SCOPE
+
+REALTIME, CUMULATIVE = Source.REALTIME, Source.CUMULATIVE
+
+
+def supervisor(*topics: str, scope: Scope = SCOPE) -> Following:
+    return Following(Application.DASHBOARD, scope, None, topics)
+
+
+def agent(*topics: str, own: int | None = 5) -> Following:
+    return Following(Application.REMOTE_ASSISTANT, SCOPE, own, topics)
+
+
+def asked(*followings: Following) -> set[Listen]:
+    found = wanted(followings)
+    assert found >= ALWAYS
+    return set(found - ALWAYS)
+
+
+def test_directory_and_configuration_are_always_listened_to() -> None:
+    assert wanted([]) == {
+        Listen(None, Source.DIRECTORY, None),
+        Listen(None, Source.CONFIGURATION, None),
+    }
+
+
+def test_a_kind_is_listened_to_with_all_its_sources() -> None:
+    assert asked(supervisor("agents")) == {
+        Listen(Kind.AGENT, REALTIME, None),
+        Listen(Kind.AGENT, CUMULATIVE, None),
+    }
+    assert asked(supervisor("queues", "groups", "aggregates")) == {
+        Listen(Kind.QUEUE, REALTIME, None),
+        Listen(Kind.QUEUE, CUMULATIVE, None),
+        Listen(Kind.GROUP, REALTIME, None),
+        Listen(Kind.AGGREGATE, REALTIME, None),
+    }
+
+
+def test_single_keys_are_listened_to_together() -> None:
+    found = asked(supervisor("queue:1"), supervisor("queue:2", "group:3"))
+    assert found == {
+        Listen(Kind.QUEUE, REALTIME, frozenset({1, 2})),
+        Listen(Kind.QUEUE, CUMULATIVE, frozenset({1, 2})),
+        Listen(Kind.GROUP, REALTIME, frozenset({3})),
+    }
+
+
+def test_a_whole_kind_includes_its_single_keys() -> None:
+    assert asked(supervisor("queue:1"), supervisor("queues")) == asked(supervisor("queues"))
+
+
+def test_nothing_outside_the_scope_is_asked_for() -> None:
+    assert asked(supervisor("queue:9", "agent:1", "nonsense", "site")) == set()
+    assert asked(supervisor("queue:1", scope=Scope())) == set()
+
+
+def test_an_agents_own_state_is_listened_to_whatever_he_follows() -> None:
+    own = {Listen(Kind.AGENT, REALTIME, frozenset({5})), Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))}
+    assert asked(agent()) == own
+    assert asked(agent(own=None)) == set()
+    assert asked(supervisor()) == set()
+    assert asked(agent("agent:6")) == {
+        Listen(Kind.AGENT, source, frozenset({5, 6})) for source in (REALTIME, CUMULATIVE)
+    }
