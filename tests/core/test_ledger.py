@@ -1,0 +1,186 @@
+"""Does a ledger know the newest of every key, and what a reader is missing?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.element import Element
+from gateway.core.ledger import Delta, Ledger, Receipt, Update
+from gateway.domain.model import Position
+from gateway.domain.resources import Queue
+
+ONE, TWO, THREE = (Element(Queue(contacts_waiting=waiting)) for waiting in (1, 2, 3))
+
+
+class Reader:
+    """Writes down what it is told."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.marks: list[tuple[str, Element | None]] = []
+        ledger.readers.append(self)
+
+    def mark(self, key: str, before: Element | None) -> None:
+        self.marks.append((key, before))
+
+
+def recorded(*keys: str, epoch: int = 1, tombstones: int = 1024) -> Ledger:
+    ledger = Ledger(epoch, tombstones=tombstones)
+    for key in keys:
+        ledger.record(key, ONE)
+    return ledger
+
+
+def delta(after: int, upto: int, *updates: Update, epoch: int = 1, reset: bool = False) -> Delta:
+    return Delta(epoch, after, upto, reset, updates)
+
+
+def replica() -> Ledger:
+    """Return a node's copy of a=ONE, b=TWO at (1, 2)."""
+    ledger = Ledger()
+    state = delta(0, 2, Update("a", 1, ONE), Update("b", 2, TWO), reset=True)
+    assert ledger.receive(state) is Receipt.APPLIED
+    return ledger
+
+
+# ---- the owner ----
+
+
+def test_a_change_has_its_number_and_its_reader_is_told_what_was() -> None:
+    ledger = Ledger(7)
+    reader = Reader(ledger)
+    assert ledger.record("a", ONE)
+    assert ledger.record("a", TWO)
+    assert ledger.record("a", None)
+    assert ledger.position == Position(7, 3)
+    assert reader.marks == [("a", None), ("a", ONE), ("a", TWO)]
+    assert ledger.get("a") is None
+    assert ledger.items() == []
+
+
+@pytest.mark.parametrize("same", [ONE, Element(Queue(contacts_waiting=1))], ids=["the same", "an equal one"])
+def test_what_is_no_change_has_no_number(same: Element) -> None:
+    ledger = recorded("a")
+    reader = Reader(ledger)
+    assert not ledger.record("a", same)
+    assert not ledger.record("never there", None)
+    assert ledger.position == Position(1, 1)
+    assert ledger.get("a") is ONE
+    assert reader.marks == []
+
+
+# ---- since ----
+
+
+def test_who_knows_nothing_gets_everything() -> None:
+    ledger = recorded("a", "b", "a")
+    assert ledger.since(Position(0, 0)) == delta(0, 2, Update("a", 1, ONE), Update("b", 2, ONE), reset=True)
+
+
+def test_who_is_in_sync_gets_a_heartbeat() -> None:
+    assert recorded("a", "b").since(Position(1, 2)) == delta(2, 2)
+
+
+def test_who_missed_something_gets_the_newest_of_it_in_order() -> None:
+    ledger = recorded("a", "b", "c")
+    ledger.record("a", TWO)
+    ledger.record("a", THREE)
+    ledger.record("b", None)
+    assert ledger.since(Position(1, 2)) == delta(
+        2, 6, Update("c", 3, ONE), Update("a", 5, THREE), Update("b", 6, None)
+    )
+
+
+@pytest.mark.parametrize("seen", [Position(0, 1), Position(2, 1), Position(1, 3)])
+def test_who_comes_from_elsewhere_or_from_the_future_starts_anew(seen: Position) -> None:
+    found = recorded("a", "b").since(seen)
+    assert (found.reset, found.after, found.upto) == (True, 0, 2)
+
+
+def test_who_is_older_than_the_oldest_forgotten_removal_starts_anew() -> None:
+    ledger = recorded("a", "b", "c", tombstones=1)
+    ledger.record("a", None)
+    assert ledger.since(Position(1, 3)) == delta(3, 4, Update("a", 4, None))
+    ledger.record("b", None)
+    assert ledger.since(Position(1, 3)).reset
+    assert ledger.since(Position(1, 4)) == delta(4, 5, Update("b", 5, None))
+
+
+def test_a_key_that_came_back_is_not_gone() -> None:
+    ledger = recorded("a")
+    ledger.record("a", None)
+    ledger.record("a", TWO)
+    assert ledger.since(Position(1, 1)) == delta(1, 3, Update("a", 3, TWO))
+
+
+# ---- a replica ----
+
+
+def test_a_reset_replaces_everything_and_tells_readers_of_what_left() -> None:
+    ledger = replica()
+    reader = Reader(ledger)
+    state = delta(0, 9, Update("b", 4, TWO), Update("c", 9, THREE), epoch=2, reset=True)
+    assert ledger.receive(state) is Receipt.APPLIED
+    assert dict(ledger.items()) == {"b": TWO, "c": THREE}
+    assert ledger.position == Position(2, 9)
+    assert sorted(reader.marks) == [("a", ONE), ("c", None)]
+
+
+def test_what_happened_before_a_reset_is_not_known() -> None:
+    ledger = replica()
+    ledger.receive(delta(0, 9, Update("a", 4, ONE), reset=True))
+    assert ledger.since(Position(1, 8)).reset
+    assert not ledger.since(Position(1, 9)).reset
+
+
+def test_the_next_changes_are_taken_in() -> None:
+    ledger = replica()
+    assert ledger.receive(delta(2, 5, Update("a", 4, THREE), Update("b", 5, None))) is Receipt.APPLIED
+    assert dict(ledger.items()) == {"a": THREE}
+    assert ledger.since(Position(1, 2)) == delta(2, 5, Update("a", 4, THREE), Update("b", 5, None))
+
+
+def test_an_overlap_is_harmless() -> None:
+    ledger = replica()
+    assert ledger.receive(delta(1, 3, Update("b", 2, TWO), Update("c", 3, ONE))) is Receipt.APPLIED
+    assert dict(ledger.items()) == {"a": ONE, "b": TWO, "c": ONE}
+
+
+@pytest.mark.parametrize(
+    ("late", "receipt"),
+    [
+        (delta(0, 2, Update("a", 1, THREE), reset=True), Receipt.STALE),
+        (delta(1, 2, Update("b", 2, THREE)), Receipt.STALE),
+        (delta(2, 2), Receipt.STALE),
+        (delta(0, 99, Update("a", 1, THREE), epoch=0, reset=True), Receipt.STALE),
+        (delta(3, 4, Update("a", 4, THREE)), Receipt.GAP),
+        (delta(0, 4, Update("a", 4, THREE), epoch=2), Receipt.GAP),
+    ],
+)
+def test_what_is_late_or_leaves_a_gap_changes_nothing(late: Delta, receipt: Receipt) -> None:
+    ledger = replica()
+    reader = Reader(ledger)
+    assert ledger.receive(late) is receipt
+    assert dict(ledger.items()) == {"a": ONE, "b": TWO}
+    assert ledger.position == Position(1, 2)
+    assert reader.marks == []
+
+
+# ---- a new owner ----
+
+
+def test_a_new_epoch_begins_with_the_keys_at_hand() -> None:
+    ledger = recorded("a", "b", "c")
+    ledger.record("b", None)
+    reader = Reader(ledger)
+    ledger.rebase(9)
+    assert ledger.position == Position(9, 2)
+    assert ledger.since(Position(9, 0)) == delta(0, 2, Update("a", 1, ONE), Update("c", 2, ONE), epoch=9)
+    assert ledger.since(Position(1, 4)).reset
+    assert reader.marks == []
+
+
+def test_numbers_go_on_from_there() -> None:
+    ledger = recorded("a", "b")
+    ledger.rebase(9)
+    ledger.record("b", TWO)
+    assert ledger.since(Position(9, 2)) == delta(2, 3, Update("b", 3, TWO), epoch=9)

@@ -1,0 +1,179 @@
+"""Does an owner know its sessions, which of them are here, and which must be renewed?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.interest import Following
+from gateway.core.roster import SESSIONS_MAX, Roster
+from gateway.domain.errors import EndReason
+from gateway.domain.model import Application, Right, Scope, SessionId, Ticket
+from gateway.domain.upstream import Attached
+from tests.core.samples import SCOPE, WALL_MS, ticket_of
+
+ONE, TWO = ticket_of(session="s1"), ticket_of(Application.REMOTE_ASSISTANT, "s2")
+LIFE_MS = 36_000_000
+
+
+def attached(ticket: Ticket, alias: int, scope: Scope = SCOPE, own_agent: int | None = None) -> Attached:
+    rights = frozenset({Right.SKILLS_WRITE, Right.OWN_ROUTING_STATE})
+    return Attached(alias, SessionId(ticket.session), ticket.application, rights, scope, own_agent)
+
+
+def full() -> Roster:
+    """Return a roster with both sessions accepted on the link, as 1 and 2."""
+    roster = Roster()
+    for alias, ticket in enumerate((ONE, TWO), start=1):
+        roster.join(ticket, ("agents",))
+        roster.accepted(ticket.handle, attached(ticket, alias, own_agent=5 if ticket is TWO else None))
+    return roster
+
+
+def test_a_session_joins_once_and_comes_back() -> None:
+    roster = Roster()
+    member = roster.join(ONE, ("agents",))
+    assert (member.handle, member.present, member.on_link, member.attached) == (ONE.handle, True, False, None)
+    roster.leave(ONE.handle, 50.0)
+    assert (member.present, member.left_at) == (False, 50.0)
+    assert roster.join(ONE, ("queues",)) is member
+    assert (member.topics, member.present, member.left_at) == (("queues",), True, None)
+    assert (len(roster), ONE.handle in roster, TWO.handle in roster) == (1, True, False)
+    assert roster.get(ONE.handle) is member
+
+
+def test_leaving_twice_is_leaving_the_first_time() -> None:
+    roster = Roster()
+    member = roster.join(ONE, ())
+    roster.leave(ONE.handle, 50.0)
+    roster.leave(ONE.handle, 60.0)
+    roster.leave("unknown", 60.0)
+    assert member.left_at == 50.0
+
+
+def test_a_session_that_was_taken_out_is_not_there() -> None:
+    roster = full()
+    member = roster.remove(ONE.handle)
+    assert member is not None
+    assert [one.handle for one in roster] == [TWO.handle]
+    assert roster.remove(ONE.handle) is None
+
+
+def test_the_roster_may_change_while_it_is_walked() -> None:
+    roster = full()
+    for member in roster:
+        roster.remove(member.handle)
+    assert len(roster) == 0
+
+
+# ---- what OSCC-E says ----
+
+
+def test_facts_are_what_was_accepted() -> None:
+    roster = full()
+    member = roster.get(TWO.handle)
+    assert member is not None
+    facts = member.facts(EndReason.TAKEN_OVER, "another phone")
+    assert (facts.handle, facts.application) == (TWO.handle, Application.REMOTE_ASSISTANT)
+    assert facts.rights == (Right.OWN_ROUTING_STATE, Right.SKILLS_WRITE)
+    assert (facts.scope, facts.expires_at_ms) == (SCOPE, TWO.expires_at_ms)
+    assert (facts.end, facts.end_by) == (EndReason.TAKEN_OVER, "another phone")
+
+
+def test_nobody_may_or_sees_anything_before_he_was_accepted() -> None:
+    facts = Roster().join(ONE, ()).facts()
+    assert (facts.rights, facts.scope, facts.end) == ((), Scope(), None)
+
+
+def test_an_alias_names_a_session_on_the_present_link_only() -> None:
+    roster = full()
+    found = roster.by_alias(2)
+    assert found is not None
+    assert found.handle == TWO.handle
+    assert roster.by_alias(3) is None
+    roster.unlinked()
+    assert roster.by_alias(2) is None
+    assert found.attached is not None
+
+
+def test_rights_and_scope_change_in_place() -> None:
+    roster = full()
+    member = roster.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
+    assert member is roster.get(ONE.handle)
+    assert member is not None
+    assert (member.facts().rights, member.facts().scope) == ((), Scope(agents=frozenset({6})))
+    assert roster.rescoped(9, frozenset(), Scope()) is None
+
+
+def test_unknown_sessions_are_accepted_by_nobody() -> None:
+    roster = Roster()
+    roster.accepted(ONE.handle, attached(ONE, 1))
+    assert len(roster) == 0
+
+
+def test_a_new_epoch_accepts_anew() -> None:
+    roster = full()
+    roster.forget_acceptances()
+    assert [member.attached for member in roster] == [None, None]
+    assert roster.scope == Scope()
+
+
+def test_the_scope_is_the_union_of_those_accepted() -> None:
+    roster = full()
+    roster.rescoped(1, frozenset(), Scope(frozenset({1}), frozenset({2}), frozenset({3}), frozenset({4})))
+    roster.rescoped(2, frozenset(), Scope(agents=frozenset({9})))
+    roster.join(ticket_of(session="s3"), ())
+    assert roster.scope == Scope(frozenset({1, 9}), frozenset({2}), frozenset({3}), frozenset({4}))
+
+
+def test_those_on_the_link_are_followed() -> None:
+    roster = full()
+    roster.join(ticket_of(session="s3"), ("queues",))
+    assert roster.followings == [
+        Following(Application.DASHBOARD, SCOPE, None, ("agents",)),
+        Following(Application.REMOTE_ASSISTANT, SCOPE, 5, ("agents",)),
+    ]
+    roster.unlinked()
+    assert roster.followings == []
+
+
+# ---- who is let go, who is renewed ----
+
+
+def test_beyond_the_most_the_one_that_left_first_is_surplus() -> None:
+    roster = Roster()
+    tickets = [ticket_of(session=f"s{number}") for number in range(SESSIONS_MAX + 1)]
+    for ticket in tickets:
+        roster.join(ticket, ())
+    assert roster.surplus() is None
+    roster.leave(tickets[5].handle, 20.0)
+    roster.leave(tickets[3].handle, 30.0)
+    surplus = roster.surplus()
+    assert surplus is not None
+    assert surplus.handle == tickets[5].handle
+    roster.remove(surplus.handle)
+    assert roster.surplus() is None
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "soon"), [(LIFE_MS, False), (12_000_001, False), (12_000_000, True), (0, True)]
+)
+def test_a_session_with_a_third_of_its_life_left_is_renewed(left_ms: int, soon: bool) -> None:
+    roster = Roster()
+    member = roster.join(ONE, ())
+    wall_ms = WALL_MS + LIFE_MS - left_ms
+    assert roster.expiring(0.0, wall_ms) == ([member] if soon else [])
+
+
+def test_a_session_without_a_phone_is_left_to_end() -> None:
+    roster = Roster()
+    roster.join(ONE, ())
+    roster.leave(ONE.handle, 0.0)
+    assert roster.expiring(0.0, WALL_MS + LIFE_MS) == []
+
+
+def test_a_renewal_that_failed_waits() -> None:
+    roster = Roster()
+    member = roster.join(ONE, ())
+    member.renew_after = 100.0
+    assert roster.expiring(99.0, WALL_MS + LIFE_MS) == []
+    assert roster.expiring(100.0, WALL_MS + LIFE_MS) == [member]
