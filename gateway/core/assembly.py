@@ -21,7 +21,7 @@ from gateway.domain.upstream import Part, Reading, Source
 Address = tuple[Kind, int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Query:
     listen: Listen
     complete: bool = False
@@ -53,6 +53,9 @@ class Assembly:
         self.late = 0
         self._slots: dict[Address, _Slots] = {}
         self._queries: dict[int, _Query] = {}
+        self._realtime: dict[Kind, list[_Query]] = {kind: [] for kind in Kind}
+        self._unread: set[int] = set()
+        """Agents that came into scope, of whom no whole set has told yet."""
 
     # ---- queries ----
 
@@ -61,12 +64,13 @@ class Assembly:
 
         Changes of the directory have no first reading.
         """
-        self._queries[query] = _Query(listen, complete=listen.source is Source.DIRECTORY)
+        self._run(query, _Query(listen, complete=listen.source is Source.DIRECTORY))
 
     def refused(self, query: int, listen: Listen) -> set[Address]:
         """Note that *listen* cannot be had: its resources are shown without that source."""
-        self._queries[query] = _Query(listen, complete=True, refused=True)
-        return self._covered(self._queries[query])
+        refused = _Query(listen, complete=True, refused=True)
+        self._run(query, refused)
+        return self._covered(refused)
 
     def stopped(self, query: int) -> set[Address]:
         """Note that *query* ended: what only it told is forgotten. Directory objects stay."""
@@ -74,7 +78,9 @@ class Assembly:
         if gone is None:
             return set()
         source, covered = gone.listen.source, self._covered(gone)
-        others = [other for other in self._queries.values() if other.listen.source is source]
+        if source is Source.REALTIME and gone.listen.kind is not None:
+            self._realtime[gone.listen.kind].remove(gone)
+        others = [q for q in self._queries.values() if q.listen.source is source and not q.refused]
         for address in covered:
             if source is not Source.DIRECTORY and not any(other.covers(*address) for other in others):
                 self._slots[address].parts.pop(source, None)
@@ -99,7 +105,7 @@ class Assembly:
         changed: set[Address] = set()
         if reading.complete:
             query.whole_at_ms = reading.time_ms
-            changed = set() if query.complete else self._covered(query)
+            changed = self._told(query) if query.complete else self._covered(query) | self._told(query)
             query.complete = True
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
@@ -127,8 +133,13 @@ class Assembly:
             self._slots[address].parts.pop(Source.DIRECTORY, None)
         return {address}
 
+    def gained(self, agents: frozenset[int]) -> None:
+        """Note that *agents* came into scope: absence says nothing before the whole set that follows."""
+        self._unread |= agents
+
     def keep(self, scope: Scope) -> set[Address]:
         """Forget all that is outside *scope*, the union of what the sessions may see."""
+        self._unread &= scope.agents
         outside = {(kind, number) for kind, number in self._slots if number not in scope.of(kind)}
         for address in outside:
             del self._slots[address]
@@ -142,14 +153,13 @@ class Assembly:
         directory = None if slots is None else slots.parts.get(Source.DIRECTORY)
         if slots is None or directory is None:
             return None
-        queries = [
-            q for q in self._queries.values() if q.listen.source is Source.REALTIME and q.covers(*address)
-        ]
-        if not any(query.complete for query in queries):
+        kind, number = address
+        queries = [query for query in self._realtime[kind] if query.complete and query.covers(kind, number)]
+        if not queries:
             return None
-        readable = any(query.complete and not query.refused for query in queries)
+        readable = not all(query.refused for query in queries)
         realtime = slots.parts.get(Source.REALTIME)
-        if realtime is None and readable and address[0] is not Kind.AGENT:
+        if realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
             return None
         return Parts(
             directory,
@@ -171,8 +181,24 @@ class Assembly:
 
     # ---- inner ----
 
+    def _run(self, number: int, query: _Query) -> None:
+        self._queries[number] = query
+        if query.listen.source is Source.REALTIME and query.listen.kind is not None:
+            self._realtime[query.listen.kind].append(query)
+
+    def _told(self, query: _Query) -> set[Address]:
+        """Return the agents of whom a whole set of *query* tells for the first time."""
+        if query.listen.source is not Source.REALTIME:
+            return set()
+        told = {number for number in self._unread if query.covers(Kind.AGENT, number)}
+        self._unread -= told
+        return {(Kind.AGENT, number) for number in told}
+
     def _slot(self, address: Address) -> _Slots:
-        return self._slots.setdefault(address, _Slots())
+        slots = self._slots.get(address)
+        if slots is None:
+            slots = self._slots[address] = _Slots()
+        return slots
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
         slots = self._slot(address)

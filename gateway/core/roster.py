@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.core.interest import Following
+from gateway.core.linger import Linger
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Right, Scope, Ticket
 from gateway.domain.upstream import Attached
@@ -125,6 +126,14 @@ class Roster:
             return None
         return min(left, key=lambda member: member.left_at or 0.0)
 
+    def lingered(self, now: float, linger: Linger) -> list[Member]:
+        """Return the sessions whose phone left longer ago than they are kept."""
+        return [
+            member
+            for member in self
+            if member.left_at is not None and now - member.left_at >= linger.of(member.ticket.application)
+        ]
+
     def forget_acceptances(self) -> None:
         """Note that an epoch ended: OSCC-E must accept each session again."""
         for member in self._members.values():
@@ -144,6 +153,12 @@ class Roster:
             groups=frozenset[int]().union(*(s.groups for s in scopes)),
             aggregates=frozenset[int]().union(*(s.aggregates for s in scopes)),
         )
+
+    @property
+    def own_agents(self) -> frozenset[int]:
+        """The user as an agent, as the accepted sessions say."""
+        owns = (m.attached.own_agent for m in self._members.values() if m.attached is not None)
+        return frozenset(own for own in owns if own is not None)
 
     @property
     def followings(self) -> list[Following]:

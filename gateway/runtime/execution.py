@@ -38,6 +38,11 @@ class Line(Protocol):
         """Gateway clock minus server clock."""
         ...
 
+    @property
+    def may_act(self) -> bool:
+        """Whether a command sent now is executed only if this node still speaks for the user."""
+        ...
+
 
 class Execution:
     """The commands of one user.
@@ -99,7 +104,11 @@ class Execution:
         member, link = line.roster.get(call.session), line.link
         if link is None or member is None or member.attached is None or not member.on_link:
             return _NOT_REACHED
+        if not line.may_act:
+            return _IN_DOUBT
         left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
+        if left_s <= 0:
+            return _TOO_LATE
         not_after_ms = call.deadline_ms - line.offset_ms
         request = Execute(member.attached.alias, call.command, call.key, not_after_ms)
         try:
@@ -119,7 +128,10 @@ def _unknown() -> Outcome:
     return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.UPSTREAM_TIMEOUT, _MAY_HAVE_RUN))
 
 
-_NOT_REACHED: Final = Outcome(
-    Status.REJECTED,
-    GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server is not reached right now."),
-)
+def _rejected(code: ErrorCode, message: str) -> Outcome:
+    return Outcome(Status.REJECTED, GatewayError(code, message))
+
+
+_NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server is not reached right now.")
+_IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
+_TOO_LATE: Final = _rejected(ErrorCode.EXPIRED, "The command arrived after its deadline.")

@@ -1,7 +1,7 @@
 """Where do one user's changes go on this node?
 
 The user's mirror and the connections that read it. Whoever changes the mirror calls
-:meth:`Feed.flush` once afterwards, in the same turn, and every connection with news is woken.
+:meth:`Feed.flush` once afterwards, in the same turn, and the connections with news are woken.
 """
 
 from __future__ import annotations
@@ -65,10 +65,12 @@ class Feed:
         self.connections: dict[str, Connection] = {}
         self.health = Health("down", "live", None)
 
-    def flush(self) -> None:
-        """Wake the connections: the mirror or its health changed."""
-        for connection in self.connections.values():
-            connection.wake()
+    def flush(self, now: float) -> None:
+        """Wake the connections for which something waits."""
+        for connection in list(self.connections.values()):
+            live = connection.session.live
+            if live is not None and live.outbox.due_at(now) is not None:
+                connection.wake()
 
     def facts(self, handle: str) -> SessionFacts | None:
         """Return what OSCC-E said of a session."""
@@ -96,4 +98,5 @@ class Feed:
         news = (health.upstream, health.bus) != (self.health.upstream, self.health.bus)
         self.health = health
         if news:
-            self.flush()
+            for connection in list(self.connections.values()):
+                connection.wake()

@@ -1,7 +1,8 @@
 """How does what a link tells become the user's mirror?
 
 Synchronous: each event is folded into the assembly and recorded in the ledger in one turn.
-Until the first answers of a new link are all there, the mirror keeps what it has.
+Until the first answers of a new link are all there, the mirror keeps what it has; what no
+session may see any more it forgets at once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gateway.domain.model import (
     SKILLS,
     Application,
     Kind,
+    Scope,
     key_of,
     parse_key,
 )
@@ -34,18 +36,24 @@ _MASK_SHOWS = 3
 
 
 class Mirror:
-    """One user's resources, as one link after another tells them."""
+    """One user's resources, as one link after another tells them.
+
+    Invariant: nothing is kept that is outside the union of the scopes of the user's sessions.
+    """
 
     def __init__(self, feed: Feed, roster: Roster, composer: Composer, clock: Clock) -> None:
         self.assembly = Assembly()
         self.live = False
         """Whether the present link has answered every first question."""
-        self.functions = _UNKNOWN_FUNCTIONS
+        self.has_snapshot = False
+        """Whether some link ever has."""
         self._feed = feed
         self._roster = roster
         self._composer = composer
         self._clock = clock
         self._about: About | None = None
+        self._directory: Directory | None = None
+        self._functions = _UNKNOWN_FUNCTIONS
         self._offset_ms: int | None = None
         self._last_end: LastEnd | None = None
 
@@ -60,18 +68,19 @@ class Mirror:
         """Start afresh with a new link; what is shown stays until :meth:`settle`."""
         self.assembly = Assembly()
         self.live = False
-        self.functions = _UNKNOWN_FUNCTIONS
+        self._functions = _UNKNOWN_FUNCTIONS
         self._about = about
+        self._directory = None
         self._offset_ms = None
         self._last_end = last_end
         self._see_clock(time_ms)
 
     def settle(self) -> None:
         """Show what the new link said: whole sets, so what it did not name is gone."""
-        self.live = True
-        shown = {parsed for key, _ in self._feed.ledger.items() if (parsed := parse_key(key)) is not None}
-        self.show(shown | self.assembly.addresses())
+        self.live = self.has_snapshot = True
+        self.show(self._shown() | self.assembly.addresses())
         self._show_site()
+        self._show_catalogues()
         self.show_sessions()
 
     # ---- what the link tells ----
@@ -83,12 +92,9 @@ class Mirror:
 
     def directory(self, directory: Directory) -> None:
         """Take in the whole directory and the catalogues."""
-        changed = self.assembly.directory(directory.parts)
-        ledger = self._feed.ledger
-        ledger.record(SKILLS, Element(Skills(directory.skills)))
-        ledger.record(REASONS, Element(Reasons(directory.reasons)))
-        ledger.record(ROUTING_PARAMETERS, Element(RoutingParameters(directory.parameters)))
-        self.show(changed)
+        self._directory = directory
+        self.show(self.assembly.directory(directory.parts))
+        self._show_catalogues()
 
     def object(self, change: ObjectChanged) -> None:
         """Take in one change of the directory."""
@@ -96,13 +102,27 @@ class Mirror:
 
     def function(self, change: FunctionChanged) -> None:
         """Take in that a function went up or down."""
-        self.functions = replace(self.functions, **{change.function: change.state})
-        if self.live:
-            self._show_site()
+        self._functions = replace(self._functions, **{change.function: change.state})
+        self._show_site()
+
+    def rescoped(self, before: Scope) -> None:
+        """Take in that what the sessions may see is not *before* any more; whole sets follow."""
+        self.assembly.gained(self._roster.scope.agents - before.agents)
+        self.narrowed()
+        self.show_sessions()
 
     def narrowed(self) -> None:
-        """Forget what no session may see any more."""
-        self.show(self.assembly.keep(self._roster.scope))
+        """Forget what no session may see any more.
+
+        Of a session that OSCC-E has not accepted in this epoch nobody knows what it may see:
+        then it waits for the next link, which tells whole sets.
+        """
+        scope = self._roster.scope
+        self.assembly.keep(scope)
+        if all(member.attached is not None for member in self._roster):
+            for kind, number in self._shown():
+                if number not in scope.of(kind):
+                    self._feed.ledger.record(key_of(kind, number), None)
 
     # ---- what is shown ----
 
@@ -110,8 +130,7 @@ class Mirror:
         """Record the present value of each resource."""
         if not self.live:
             return
-        ledger, now = self._feed.ledger, self._clock.now()
-        own = {m.attached.own_agent for m in self._roster if m.attached is not None}
+        ledger, now, own = self._feed.ledger, self._clock.now(), self._roster.own_agents
         owns = False
         for address in addresses:
             key = key_of(*address)
@@ -126,16 +145,27 @@ class Mirror:
             self.show_sessions()
 
     def show_sessions(self) -> None:
-        """Record what each accepted session sees of itself."""
+        """Record what each accepted session sees of itself; its rights, scope and end hold at once."""
         for member in self._roster:
             if member.attached is not None:
-                self._feed.learn(member.facts(), self._me(member))
+                self._feed.learn(member.facts(), self._me(member) if self.live else None)
+
+    def _shown(self) -> set[Address]:
+        return {parsed for key, _ in self._feed.ledger.items() if (parsed := parse_key(key)) is not None}
 
     def _show_site(self) -> None:
         about = self._about
-        if about is not None:
-            site = Site(about.extensions_version, about.contact_center_version, self.functions)
+        if self.live and about is not None:
+            site = Site(about.extensions_version, about.contact_center_version, self._functions)
             self._feed.ledger.record(SITE, Element(site))
+
+    def _show_catalogues(self) -> None:
+        told = self._directory
+        if self.live and told is not None:
+            ledger = self._feed.ledger
+            ledger.record(SKILLS, Element(Skills(told.skills)))
+            ledger.record(REASONS, Element(Reasons(told.reasons)))
+            ledger.record(ROUTING_PARAMETERS, Element(RoutingParameters(told.parameters)))
 
     def _me(self, member: Member) -> Me:
         attached = member.attached

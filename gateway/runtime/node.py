@@ -70,6 +70,8 @@ class Household:
 
     feed: Feed
     owner: Owner
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when link and lease are given up: only then may the next one begin."""
 
 
 class Node:
@@ -104,10 +106,20 @@ class Node:
             for site in sites
         }
         self.account = Account(sites, budgets, clock, self)
-        self._settings = settings
-        self._sites = sites
-        self._leases = leases
-        self._jitter = jitter
+        self._worlds = {
+            name: World(
+                settings.node,
+                settings.holder,
+                site.upstream,
+                site.authority,
+                leases,
+                clock,
+                jitter,
+                self.session_ended,
+                settings.linger,
+            )
+            for name, site in sites.items()
+        }
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
         self._denied = Denylist()
         self._households: dict[UserId, Household] = {}
@@ -255,36 +267,31 @@ class Node:
                 gone.owner.stop()
 
     def _household(self, user: UserId) -> Household:
-        household = self._households.get(user)
-        if household is not None and not household.owner.is_over():
-            return household
+        before = self._households.get(user)
+        if before is not None and not before.owner.is_over:
+            return before
         if self._tasks is None:
             raise SessionRefused(CloseCode.DRAINING, "draining")
+        world = self._worlds.get(user.site)
+        if world is None:
+            raise SessionRefused(CloseCode.TOKEN_INVALID, "site_unknown")
         feed = Feed(user)
-        site = self._sites[user.site]
-        world = World(
-            self._settings.node,
-            self._settings.holder,
-            site.upstream,
-            site.authority,
-            self._leases,
-            self.clock,
-            self._jitter,
-            self.session_ended,
-        )
         household = Household(feed, Owner(feed, world, self.composer))
         self._households[user] = household
-        self._tasks.create_task(self._own(user, household))
+        self._tasks.create_task(self._own(user, household, before))
         return household
 
-    async def _own(self, user: UserId, household: Household) -> None:
+    async def _own(self, user: UserId, household: Household, before: Household | None) -> None:
         try:
+            if before is not None:
+                await before.over.wait()
             await household.owner.run()
         except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
             _LOG.error("an owner failed: %s", place(fault))
             for connection in list(household.feed.connections.values()):
                 connection.close(CloseCode.INTERNAL, "internal")
         finally:
+            household.over.set()
             if self._households.get(user) is household:
                 del self._households[user]
 

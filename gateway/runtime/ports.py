@@ -70,7 +70,11 @@ class Grant(NamedTuple):
 
 
 class Leases(Protocol):
-    """Who owns a user. Tokens only grow, per user, also over forgetful stores."""
+    """Who owns a user. Tokens only grow, per user, also over forgetful stores.
+
+    Every method raises :class:`GatewayError` ``bus_down`` when no answer came: what was asked may
+    or may not have happened.
+    """
 
     async def acquire(
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gateway.core.linger import Linger
 from gateway.core.live import LOG_ON_WINDOW_S
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
 from gateway.domain.model import Application, NodeId, Ticket
@@ -13,7 +14,7 @@ from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What an owner needs of the outside."""
+    """What the owners of one site's users need of the outside."""
 
     node: NodeId
     holder: str
@@ -24,7 +25,8 @@ class World:
     clock: Clock
     jitter: Callable[[], float]
     session_ended: Callable[[Ticket, EndReason, str | None], None]
-    """Told of each session that OSCC-E ended or refused."""
+    """Told of each session that OSCC-E ended or refused; the ticket tells until when it would have lived."""
+    linger: Linger = field(default_factory=Linger)
 
 
 def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused:

@@ -1,0 +1,167 @@
+"""When is a user's link opened, by which session, and under which token?
+
+The loop of an owner's life: hold the lease, wait until a dial is due, dial, serve, again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from gateway.core.link import LinkMachine
+from gateway.core.roster import Member, Roster
+from gateway.domain.errors import EndReason, GatewayError
+from gateway.domain.model import UserId
+from gateway.domain.upstream import About, LinkClosed
+from gateway.runtime.leasing import Leasing
+from gateway.runtime.ports import Link
+from gateway.runtime.world import World
+
+_STORE_AGAIN_S: Final = 1.0
+"""After how long a store that gave no answer is asked again."""
+_IDLE_S: Final = 3600.0
+"""Longest wait without news: only a bound."""
+
+
+class Served(Protocol):
+    """Whose link it is."""
+
+    roster: Roster
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no link is needed any more."""
+        ...
+
+    def epoch_began(self, epoch: int) -> None:
+        """Note that a new lease was granted: what follows is written under *epoch*."""
+        ...
+
+    async def serve(self, link: Link, opener: Member, about: About) -> int | None:
+        """Serve an open link until it is gone; returns the token of the link that replaced it, if one did."""
+        ...
+
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Take out a session that OSCC-E refused."""
+        ...
+
+    def unreached(self) -> None:
+        """Note that a dial failed, or the link is gone."""
+        ...
+
+    def owned_elsewhere(self) -> None:
+        """Note that another node has the user."""
+        ...
+
+
+class Dialling:
+    """One user's link, again and again.
+
+    Invariants: one link at a time, opened only under a lease that was granted, and after a kick
+    only when a renewal sent after it was granted too; the lease is given up in the end.
+
+    Args:
+        user: Whose link.
+        world: The outside.
+        machine: Knows when a dial is due.
+        served: Who serves the link.
+    """
+
+    def __init__(self, user: UserId, world: World, machine: LinkMachine, served: Served) -> None:
+        self.leasing = Leasing(user, world)
+        self._user = user
+        self._world = world
+        self._machine = machine
+        self._served = served
+        self._news = asyncio.Event()
+        self._epoch = 0
+
+    def look(self) -> None:
+        """Note that somebody came or left, or that the life is over."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep a link open until none is needed any more, or another node has the user."""
+        while await self._hold():
+            if self._is_due():
+                await self._dial()
+            else:
+                await self._pause(self._due_in_s())
+
+    async def _hold(self) -> bool:
+        """Return True when the lease allows a dial; False when it is over."""
+        lease = self.leasing.lease
+        while not self._served.is_over and not lease.may_dial:
+            answer = await self.leasing.ask()
+            if answer == "unanswered":
+                await self._pause(_STORE_AGAIN_S)
+            elif answer == "refused" and not lease.lost:
+                # a refused renewal is followed by an acquire: that tells who has the user
+                self._served.owned_elsewhere()
+        if self._served.is_over:
+            return False
+        if lease.epoch != self._epoch:
+            self._epoch = lease.epoch
+            self._served.epoch_began(lease.epoch)
+        return True
+
+    def _is_due(self) -> bool:
+        return self._due_in_s() <= 0
+
+    def _due_in_s(self) -> float:
+        now = self._world.clock.now()
+        due_at = self._machine.dial_at(now)
+        return _IDLE_S if due_at is None else due_at - now
+
+    async def _pause(self, seconds: float) -> None:
+        """Return at news, or after *seconds*."""
+        self._news.clear()
+        try:
+            async with self._world.clock.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _dial(self) -> None:
+        opener = next(iter(self._served.roster), None)
+        if opener is None or not self._machine.dialling():
+            return
+        world = self._world
+        try:
+            about = await world.upstream.about()
+            link = await world.upstream.open(
+                self._user, opener.ticket.secret, token=self._epoch, holder=world.holder
+            )
+        except GatewayError:
+            self._fail()
+        except LinkClosed as closed:
+            await self._not_opened(opener, closed)
+        else:
+            await self._opened(link, opener, about)
+        self._served.unreached()
+
+    async def _opened(self, link: Link, opener: Member, about: About) -> None:
+        if self._served.is_over:
+            await link.close()
+            return
+        self._machine.opened(self._world.clock.now())
+        replaced_by = await self._served.serve(link, opener, about)
+        if replaced_by is None:
+            self._fail()
+        else:
+            self._machine.kicked(self._world.clock.now(), self._world.jitter())
+            self.leasing.lease.kicked(replaced_by)
+
+    async def _not_opened(self, opener: Member, closed: LinkClosed) -> None:
+        match closed.reason:
+            case "session_unknown":
+                self._machine.refused()
+                self._served.ended(opener, EndReason.UNKNOWN, None)
+            case "stale":
+                self._machine.refused()
+                await self.leasing.outbid(closed.token or 0)
+            case _:
+                self._fail()
+
+    def _fail(self) -> None:
+        self._machine.failed(self._world.clock.now(), self._world.jitter())
