@@ -8,15 +8,10 @@ from typing import Final
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Ticket
 from gateway.domain.upstream import LoggedOn, LogOn
-from gateway.edge.notices import Notices
-from gateway.edge.ports import Accounts
-from gateway.edge.settings import EdgeSettings
-from gateway.edge.token import Tokens
+from gateway.edge.parts import EdgeParts
 from gateway.edge.versions import check_version
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.frames import SessionView, UserView
-from gateway.runtime.ports import Clock
-from gateway.telemetry import Telemetry
 
 _DISPLAY_NAME_CHARS: Final = 128
 """Bounds what a name adds to a token."""
@@ -33,22 +28,9 @@ class Login:
     Invariant: the password lives as long as one call; nothing of it is kept, logged or told.
     """
 
-    def __init__(
-        self,
-        settings: EdgeSettings,
-        accounts: Accounts,
-        tokens: Tokens,
-        notices: Notices,
-        clock: Clock,
-        telemetry: Telemetry,
-    ) -> None:
-        self._sites: Final = {site.id: site for site in settings.sites}
-        self._settings: Final = settings
-        self._accounts = accounts
-        self._tokens = tokens
-        self._notices = notices
-        self._clock = clock
-        self._telemetry = telemetry
+    def __init__(self, parts: EdgeParts) -> None:
+        self._parts = parts
+        self._sites: Final = {site.id: site for site in parts.settings.sites}
 
     async def log_on(self, body: LogOnBody, accept_language: str) -> SessionCreated:
         """Log on; whatever can be refused without the OSCC-E Server is refused before it is asked.
@@ -56,7 +38,7 @@ class Login:
         Raises:
             GatewayError: One of the protocol's log-on errors.
         """
-        began, result = self._clock.now(), ErrorCode.INTERNAL.value
+        began, result = self._parts.clock.now(), ErrorCode.INTERNAL.value
         try:
             created = await self._log_on(body, accept_language)
             result = _OK
@@ -66,22 +48,22 @@ class Login:
         else:
             return created
         finally:
-            self._telemetry.log_ons[body.application.value, result].inc()
-            self._telemetry.log_on_seconds.observe(self._clock.now() - began)
+            self._parts.telemetry.log_ons[body.application.value, result].inc()
+            self._parts.telemetry.log_on_seconds.observe(self._parts.clock.now() - began)
 
     async def _log_on(self, body: LogOnBody, accept_language: str) -> SessionCreated:
         site = self._sites.get(body.site)
         if site is None or body.application not in site.applications:
             raise GatewayError(ErrorCode.SITE_UNKNOWN, "There is no such site for this application.")
-        check_version(body.device.platform, body.device.app_version, self._settings.app_minimum)
-        notices = self._notices.acknowledged(body.accepted_notices or (), accept_language)
+        check_version(body.device.platform, body.device.app_version, self._parts.settings.app_minimum)
+        notices = self._parts.notices.acknowledged(body.accepted_notices or (), accept_language)
         logged_on = await self._ask(body)
         return self._created(body, logged_on, notices)
 
     async def _ask(self, body: LogOnBody) -> LoggedOn:
-        began = self._clock.now()
+        began = self._parts.clock.now()
         try:
-            return await self._accounts.log_on(body.site, _credentials(body))
+            return await self._parts.accounts.log_on(body.site, _credentials(body))
         except GatewayError as error:
             if error.code not in _SAY_NOTHING:
                 raise
@@ -93,8 +75,8 @@ class Login:
 
     async def _level(self, began: float) -> None:
         """Wait until the next whole multiple of the floor, so that the time taken tells nothing."""
-        floor_s, taken_s = self._settings.log_on_floor_s, self._clock.now() - began
-        await self._clock.sleep(max(1, math.ceil(taken_s / floor_s)) * floor_s - taken_s)
+        floor_s, taken_s = self._parts.settings.log_on_floor_s, self._parts.clock.now() - began
+        await self._parts.clock.sleep(max(1, math.ceil(taken_s / floor_s)) * floor_s - taken_s)
 
     def _created(
         self, body: LogOnBody, logged_on: LoggedOn, notices: tuple[tuple[str, int], ...]
@@ -108,12 +90,12 @@ class Login:
             session=logged_on.session,
             device=Device(body.device.id, body.device.name),
             notices=notices,
-            issued_at_ms=self._clock.wall_ms(),
+            issued_at_ms=self._parts.clock.wall_ms(),
             expires_at_ms=logged_on.expires_at_ms,
             idle_timeout_s=logged_on.idle_timeout_s,
         )
         return SessionCreated(
-            token=self._tokens.seal(ticket),
+            token=self._parts.tokens.seal(ticket),
             session=session_view(ticket),
             user=user_view(ticket),
             remote_number=logged_on.remote_number,

@@ -31,7 +31,7 @@ _OF_HTTP: Final[dict[int, tuple[ErrorCode, str]]] = {
 
 
 class UnsupportedMediaType(web.HTTPUnsupportedMediaType):
-    """A body came without ``Content-Type: application/json``."""
+    """A body came that is not plainly ``application/json``."""
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:
@@ -69,6 +69,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if refusal.status < 400:
             raise
         return _of_http(refusal)
+    except web.RequestPayloadError:
+        return problem(GatewayError(ErrorCode.BAD_REQUEST, "The body cannot be read."))
+    except ConnectionError:  # the client has left: aiohttp ends it quietly
+        raise
     except Exception as fault:  # noqa: BLE001 - the last line: one request's fault ends one request
         _LOG.error("a request failed: %s", place(fault))
         return problem(GatewayError(ErrorCode.INTERNAL, "Something went wrong here."))

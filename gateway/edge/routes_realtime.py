@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from aiohttp import hdrs, web
 
 from gateway.core.session import Session
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.addresses import Address
 from gateway.edge.bearer import Bearer
 from gateway.edge.channel import Channel, accept, check_handshake
-from gateway.edge.limits import Doors, Place
-from gateway.edge.ports import Sessions
-from gateway.edge.settings import EdgeSettings
+from gateway.edge.limits import Place
+from gateway.edge.parts import EdgeParts
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Opened
 from gateway.edge.visitors import Visitors
 from gateway.edge.witness import Witness
 from gateway.protocol.codec import Codec, codec_for
-from gateway.runtime.ports import Clock
-from gateway.telemetry import Telemetry
 
 
 class RealtimeRoute:
     """``GET /v1/realtime``. Whatever speaks against a socket is said before the upgrade."""
 
-    def __init__(
-        self,
-        settings: EdgeSettings,
-        node: Sessions,
-        bearer: Bearer,
-        visitors: Visitors,
-        doors: Doors,
-        clock: Clock,
-        jitter: Callable[[], float],
-        telemetry: Telemetry,
-    ) -> None:
-        self._settings = settings
-        self._node = node
+    def __init__(self, parts: EdgeParts, bearer: Bearer, visitors: Visitors) -> None:
+        self._parts = parts
         self._bearer = bearer
         self._visitors = visitors
-        self._doors = doors
-        self._clock = clock
-        self._jitter = jitter
-        self._telemetry = telemetry
 
     def routes(self) -> list[web.RouteDef]:
         """Return it."""
@@ -52,40 +33,40 @@ class RealtimeRoute:
     async def realtime(self, request: web.Request) -> web.StreamResponse:
         """Upgrade, and serve the socket until its end."""
         try:
-            codec, shown, place = self._admit(request)
+            address = self._visitors.address(request)
+            codec, shown, place = self._admit(request, address)
         except GatewayError as error:
-            self._telemetry.handshakes[error.code.value].inc()
+            self._parts.telemetry.handshakes[error.code.value].inc()
             raise
         try:
             channel, response = await accept(
-                request, codec, message_bytes=self._settings.session.frame_bytes_in
+                request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
             )
-            self._telemetry.handshakes["ok"].inc()
-            await self._phone(channel, shown, place).run()
+            self._parts.telemetry.handshakes["ok"].inc()
+            await self._phone(channel, shown, place, address).run()
         finally:
             place.leave()
         return response
 
-    def _admit(self, request: web.Request) -> tuple[Codec, Opened | None, Place]:
+    def _admit(self, request: web.Request, address: Address) -> tuple[Codec, Opened | None, Place]:
         """Look at everything that may speak against a socket."""
-        address = self._visitors.address(request)
-        self._doors.knock(address, self._clock.now())
+        self._parts.doors.knock(address, self._parts.clock.now())
         codec = _codec(request)
         shown = self._shown(request)
         check_handshake(request)
-        return codec, shown, self._doors.enter(address)
+        return codec, shown, self._parts.doors.enter(address)
 
-    def _phone(self, channel: Channel, shown: Opened | None, place: Place) -> PhoneSocket:
-        now = self._clock.now()
+    def _phone(self, channel: Channel, shown: Opened | None, place: Place, address: Address) -> PhoneSocket:
+        now = self._parts.clock.now()
         return PhoneSocket(
-            Session(channel.codec, self._settings.session, now, self._jitter()),
+            Session(channel.codec, self._parts.settings.session, now, self._parts.jitter()),
             channel,
-            self._node,
+            self._parts.node,
             self._bearer,
-            self._clock,
+            self._parts.clock,
             shown=shown,
             helloed=place.helloed,
-            witness=Witness(self._telemetry, channel.codec, now),
+            witness=Witness(self._parts.telemetry, channel.codec, address, now, self._parts.note),
         )
 
     def _shown(self, request: web.Request) -> Opened | None:

@@ -9,9 +9,8 @@ from gateway.domain.model import SessionId, Ticket
 from gateway.domain.upstream import SessionInfo
 from gateway.edge.bearer import Bearer
 from gateway.edge.export import export
-from gateway.edge.limits import Doors
 from gateway.edge.login import Login, session_view, user_view
-from gateway.edge.ports import Accounts, Sessions
+from gateway.edge.parts import EdgeParts
 from gateway.edge.problems import UnsupportedMediaType, answer
 from gateway.edge.routes_public import accept_language
 from gateway.edge.visitors import Visitors
@@ -24,29 +23,16 @@ from gateway.protocol.bodies import (
     SessionsBody,
 )
 from gateway.protocol.http_form import JSON_TYPE, read_body
-from gateway.runtime.ports import Clock
 
 
 class SessionRoutes:
     """Routes about sessions. All but the log-on need a token."""
 
-    def __init__(
-        self,
-        login: Login,
-        node: Sessions,
-        accounts: Accounts,
-        bearer: Bearer,
-        visitors: Visitors,
-        doors: Doors,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, parts: EdgeParts, login: Login, bearer: Bearer, visitors: Visitors) -> None:
+        self._parts = parts
         self._login = login
-        self._node = node
-        self._accounts = accounts
         self._bearer = bearer
         self._visitors = visitors
-        self._doors = doors
-        self._clock = clock
 
     def routes(self) -> list[web.RouteDef]:
         """Return them."""
@@ -66,8 +52,8 @@ class SessionRoutes:
                 ErrorCode.UNTRUSTED_TRANSPORT,
                 "This connection is not encrypted: no password may travel over it.",
             )
-        self._doors.knock(self._visitors.address(request), self._clock.now())
-        if request.content_type != JSON_TYPE or hdrs.CONTENT_TYPE not in request.headers:
+        self._parts.doors.knock(self._visitors.address(request), self._parts.clock.now())
+        if request.content_type != JSON_TYPE or hdrs.CONTENT_ENCODING in request.headers:
             raise UnsupportedMediaType
         body = read_body(await request.read(), LOG_ON)
         return answer(await self._login.log_on(body, accept_language(request)), status=201)
@@ -80,7 +66,7 @@ class SessionRoutes:
     async def log_off(self, request: web.Request) -> web.Response:
         """``DELETE /v1/session``."""
         opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
-        logged_off = await self._accounts.log_off(opened.ticket)
+        logged_off = await self._parts.accounts.log_off(opened.ticket)
         if logged_off.routing == "after_contact":
             return answer(LogOffPending(logged_off.routed_until_ms), status=202)
         return web.Response(status=204)
@@ -88,20 +74,20 @@ class SessionRoutes:
     async def sessions(self, request: web.Request) -> web.Response:
         """``GET /v1/sessions``."""
         ticket = self._ticket(request)
-        found = await self._accounts.sessions(ticket)
+        found = await self._parts.accounts.sessions(ticket)
         return answer(SessionsBody(tuple(_entry(info, ticket) for info in found)))
 
     async def end(self, request: web.Request) -> web.Response:
         """``DELETE /v1/sessions/{id}``."""
-        await self._accounts.end(self._ticket(request), SessionId(request.match_info["id"]))
+        await self._parts.accounts.end(self._ticket(request), SessionId(request.match_info["id"]))
         return web.Response(status=204)
 
     async def export(self, request: web.Request) -> web.Response:
         """``GET /v1/me/export``."""
         ticket = self._ticket(request)
-        held = self._node.seen_by(ticket)
+        held = self._parts.node.seen_by(ticket)
         address = str(self._visitors.address(request))
-        return answer(export(ticket, held, address=address, at_ms=self._clock.wall_ms()))
+        return answer(export(ticket, held, address=address, at_ms=self._parts.clock.wall_ms()))
 
     def _ticket(self, request: web.Request) -> Ticket:
         return self._bearer.of_header(request.headers.getall(hdrs.AUTHORIZATION, [])).ticket

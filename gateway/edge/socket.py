@@ -133,13 +133,14 @@ class PhoneSocket:
             await self._channel.close(self._ending.code, self._ending.reason)
 
     def _count_end(self) -> None:
+        now = self._clock.now()
         match self._ending:
-            case Close(code=code):
-                self._witness.ended("gateway", code)
+            case Close(code=code, reason=reason):
+                self._witness.ended("gateway", code, reason, now)
             case Gone(by=by, code=code):
-                self._witness.ended(by, code)
+                self._witness.ended(by, code, "", now)
             case None:  # cancelled: the process ends
-                self._witness.ended("gateway", _GOING_AWAY)
+                self._witness.ended("gateway", _GOING_AWAY, "", now)
 
     async def _serve(self) -> None:
         try:
@@ -156,6 +157,7 @@ class PhoneSocket:
     async def _read(self) -> None:
         while not isinstance(received := await self._channel.receive(), Gone):
             self._node.touch(self)
+            self._witness.heard()
             now, wall_ms = self._clock.now(), self._clock.wall_ms()
             if received.text is not self._channel.codec.text:
                 self._run(self.session.wrong_type())
@@ -199,7 +201,8 @@ class PhoneSocket:
         """Write all that the session gives; tells whether that was anything."""
         frames = self.session.take(self._clock.now(), self._clock.wall_ms(), self._health())
         await self._channel.write(frames)
-        self._witness.wrote(frames)
+        live = self.session.live
+        self._witness.wrote(frames, 0 if live is None else live.outbox.conflated)
         return bool(frames)
 
     def _is_full(self, now: float) -> bool:
@@ -292,7 +295,7 @@ class PhoneSocket:
         # no await between the node's answer and what the session makes of it: nothing is missed
         now, wall_ms = self._clock.now(), self._clock.wall_ms()
         self._run(self.session.attached(opened.ticket, attached.facts, attached.ledger, now, wall_ms))
-        self._witness.welcomed(opened.ticket.application, now)
+        self._witness.welcomed(opened.ticket, now)
         self._renew(attached.facts)
 
     def _refuse(self, refused: SessionRefused) -> None:

@@ -1,11 +1,14 @@
-"""What is counted of one phone's connection?"""
+"""What is counted of one phone's connection, and what is left of it at its end?"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from gateway.domain.commands import Call, Outcome
-from gateway.domain.model import Application
+from gateway.domain.model import Application, Ticket, UserId
+from gateway.edge.addresses import Address
 from gateway.protocol.codec import Codec
 from gateway.telemetry import OTHER, Telemetry
 
@@ -15,33 +18,92 @@ _PEER_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 
 """What peers may say (RFC 6455 §7.4.1) and is told apart; a client chooses freely among thousands."""
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """A connection that is over. It shows nothing of what the phone saw."""
+
+    user: UserId | None
+    """None: it was never served."""
+    application: Application | None
+    codec: str
+    address: Address
+    lasted_s: float
+    initiator: Initiator
+    close_code: int
+    close_reason: str
+    frames_in: int
+    frames_out: int
+    bytes_out: int
+    conflated: int
+    commands: int
+
+
 class Witness:
     """Sees one connection from its upgrade to its end.
 
     Invariant: what was counted in is counted out at :meth:`ended`, once.
+
+    Args:
+        telemetry: Where it is counted.
+        codec: The agreed subprotocol.
+        address: The client's.
+        now: When the upgrade was; monotonic seconds, as below.
+        note: Told what is left of the connection.
     """
 
-    __slots__ = ("_began", "_codec", "_served", "_telemetry")
+    __slots__ = (
+        "_address",
+        "_began",
+        "_bytes_out",
+        "_codec",
+        "_commands",
+        "_conflated",
+        "_frames_in",
+        "_frames_out",
+        "_note",
+        "_telemetry",
+        "_ticket",
+    )
 
-    def __init__(self, telemetry: Telemetry, codec: Codec, now: float) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        codec: Codec,
+        address: Address,
+        now: float,
+        note: Callable[[Life], None],
+    ) -> None:
         self._telemetry = telemetry
         self._codec = codec
+        self._address = address
         self._began = now
-        self._served: tuple[str, str, str] | None = None
+        self._note = note
+        self._ticket: Ticket | None = None
+        self._frames_in = self._frames_out = self._bytes_out = self._conflated = self._commands = 0
 
-    def welcomed(self, application: Application, now: float) -> None:
+    def heard(self) -> None:
+        """Note that a frame came."""
+        self._frames_in += 1
+
+    def welcomed(self, ticket: Ticket, now: float) -> None:
         """Note that the session is served."""
+        self._ticket = ticket
         self._telemetry.handshake_seconds.observe(now - self._began)
-        self._served = (application.value, OTHER, self._codec.name)
-        self._telemetry.connections[self._served].inc()
+        self._telemetry.connections[self._labels(ticket)].inc()
 
-    def wrote(self, frames: list[bytes]) -> None:
-        """Note that *frames* were written."""
+    def wrote(self, frames: list[bytes], conflated: int) -> None:
+        """Note that *frames* were written, and how many values newer ones have replaced so far."""
+        size_bytes = sum(map(len, frames))
+        self._frames_out += len(frames)
+        self._bytes_out += size_bytes
         self._telemetry.frames.inc(len(frames))
-        self._telemetry.frame_bytes.inc(sum(map(len, frames)))
+        self._telemetry.frame_bytes.inc(size_bytes)
+        self._telemetry.conflated.inc(conflated - self._conflated)
+        self._conflated = conflated
 
     def asked(self) -> None:
         """Note that a command waits for its result; :meth:`settled` or :meth:`forgot` follows."""
+        self._commands += 1
         self._telemetry.commands_in_flight.inc()
 
     def settled(self, call: Call, outcome: Outcome, seconds: float) -> None:
@@ -54,10 +116,30 @@ class Witness:
         """Note that nobody waits for a command's result any more."""
         self._telemetry.commands_in_flight.dec()
 
-    def ended(self, initiator: Initiator, code: int) -> None:
-        """Note the end."""
+    def ended(self, initiator: Initiator, code: int, reason: str, now: float) -> None:
+        """Note the end. Called once."""
         told = str(code) if initiator == "gateway" or code in _PEER_CODES else OTHER
         self._telemetry.closes[initiator, told].inc()
-        if self._served is not None:
-            self._telemetry.connections[self._served].dec()
-            self._served = None
+        ticket = self._ticket
+        if ticket is not None:
+            self._telemetry.connections[self._labels(ticket)].dec()
+        self._note(
+            Life(
+                user=None if ticket is None else ticket.user,
+                application=None if ticket is None else ticket.application,
+                codec=self._codec.name,
+                address=self._address,
+                lasted_s=round(now - self._began, 3),
+                initiator=initiator,
+                close_code=code,
+                close_reason=reason,
+                frames_in=self._frames_in,
+                frames_out=self._frames_out,
+                bytes_out=self._bytes_out,
+                conflated=self._conflated,
+                commands=self._commands,
+            )
+        )
+
+    def _labels(self, ticket: Ticket) -> tuple[str, str, str]:
+        return ticket.application.value, OTHER, self._codec.name

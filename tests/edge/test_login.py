@@ -12,26 +12,22 @@ from gateway.domain.model import Application
 from gateway.edge.login import Login
 from gateway.edge.notices import Notice, Notices, NoticeText
 from gateway.edge.settings import EdgeSettings
-from gateway.edge.token import Opened, Tokens
+from gateway.edge.token import Opened
 from gateway.protocol.bodies import DeviceBody, LogOnBody, NoticeReference, SessionCreated
-from gateway.telemetry import Telemetry
-from tests.doubles.clock import ManualClock
-from tests.edge.fake_node import LIFE_MS, FakeNode
-from tests.edge.visits import KEYS, SETTINGS, SITE, nonces
+from tests.edge.fake_node import LIFE_MS
+from tests.edge.visits import SETTINGS, SITE, house
 
 BODY = LogOnBody("main", Application.DASHBOARD, "ann", "secret", DeviceBody("d1", "one", "ios", "2.0"))
 NOTICE = Notice("privacy", 2, "privacy", 0, True, {"en": NoticeText("Read", "this")})
 
 
-class House:
+class Desk:
     """A log-on door and what is behind it."""
 
     def __init__(self, settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> None:
-        self.clock = ManualClock()
-        self.node = FakeNode(self.clock)
-        self.tokens = Tokens(KEYS, ("main",), nonces())
-        self.telemetry = Telemetry()
-        self.login = Login(settings, self.node, self.tokens, notices or Notices(), self.clock, self.telemetry)
+        self.house = house(settings, notices)
+        self.clock, self.node, self.tokens = self.house.clock, self.house.node, self.house.tokens
+        self.login = Login(self.house.parts)
 
     async def refused(self, body: LogOnBody) -> GatewayError:
         """Return why a log-on was refused at once."""
@@ -49,31 +45,30 @@ class House:
         return refusal.result(), self.clock.now() - began
 
     def counted(self, result: str) -> float | None:
-        labels = {"application": "dashboard", "result": result}
-        return self.telemetry.registry.get_sample_value("oscc_gateway_log_ons_total", labels)
+        return self.house.sample("log_ons_total", application="dashboard", result=result)
 
 
 async def test_credentials_become_a_token_that_says_who() -> None:
-    house = House()
-    created = await house.login.log_on(BODY, "")
+    desk = Desk()
+    created = await desk.login.log_on(BODY, "")
     assert isinstance(created, SessionCreated)
-    opened = house.tokens.open(created.token, house.clock.wall_ms())
+    opened = desk.tokens.open(created.token, desk.clock.wall_ms())
     assert isinstance(opened, Opened)
     ticket = opened.ticket
     assert (ticket.user, ticket.device.id, ticket.secret) == (("main", 7), "d1", "SECRET-SESSION")
     assert created.session.id == ticket.session == "public-1"
-    assert created.session.expires_at_ms == house.clock.wall_ms() + LIFE_MS
+    assert created.session.expires_at_ms == desk.clock.wall_ms() + LIFE_MS
     assert created.user.user_id == "7"
     assert "SECRET" not in created.token
-    assert house.counted("ok") == 1
+    assert desk.counted("ok") == 1
 
 
 async def test_only_a_remote_assistant_has_a_number() -> None:
-    house = House()
-    assert (await house.login.log_on(replace(BODY, remote_number="+49891"), "")).remote_number is None
+    desk = Desk()
+    assert (await desk.login.log_on(replace(BODY, remote_number="+49891"), "")).remote_number is None
     remote = replace(BODY, application=Application.REMOTE_ASSISTANT, remote_number="+49891", takeover=True)
-    assert (await house.login.log_on(remote, "")).remote_number == "+49891"
-    assert house.node.credentials[-1].takeover
+    assert (await desk.login.log_on(remote, "")).remote_number == "+49891"
+    assert desk.node.credentials[-1].takeover
 
 
 @pytest.mark.parametrize(
@@ -91,17 +86,17 @@ async def test_what_can_be_refused_here_never_shows_a_password_to_the_server(
     settings = replace(
         SETTINGS, sites=(replace(SITE, applications=(Application.DASHBOARD,)),), app_minimum={"ios": "1.0"}
     )
-    house = House(settings, Notices([NOTICE]))
-    assert (await house.refused(body)).code is code
-    assert house.node.credentials == []
-    assert house.clock.waiting == 0
+    desk = Desk(settings, Notices([NOTICE]))
+    assert (await desk.refused(body)).code is code
+    assert desk.node.credentials == []
+    assert desk.clock.waiting == 0
 
 
 async def test_accepted_notices_go_into_the_ticket() -> None:
-    house = House(notices=Notices([NOTICE]))
+    desk = Desk(notices=Notices([NOTICE]))
     accepted = (NoticeReference("privacy", 2), NoticeReference("invented", 1))
-    created = await house.login.log_on(replace(BODY, accepted_notices=accepted), "")
-    opened = house.tokens.open(created.token, house.clock.wall_ms())
+    created = await desk.login.log_on(replace(BODY, accepted_notices=accepted), "")
+    opened = desk.tokens.open(created.token, desk.clock.wall_ms())
     assert isinstance(opened, Opened)
     assert opened.ticket.notices == (("privacy", 2),)
 
@@ -110,41 +105,41 @@ async def test_accepted_notices_go_into_the_ticket() -> None:
 async def test_wrong_credentials_have_one_text_and_one_time(takes_s: float) -> None:
     answers: set[tuple[str, str, float]] = set()
     for wrong in ({"user_name": "nobody"}, {"password": "wrong"}):
-        house = House()
-        house.node.log_on_takes_s = takes_s
-        error, seconds = await house.timed(replace(BODY, **wrong))  # type: ignore[arg-type]  # both are strings
+        desk = Desk()
+        desk.node.log_on_takes_s = takes_s
+        error, seconds = await desk.timed(replace(BODY, **wrong))  # type: ignore[arg-type]  # both are strings
         assert error.details == {}
         answers.add((error.code.value, error.message, round(seconds, 3)))
     assert answers == {("invalid_credentials", "User name or password is wrong.", 0.3)}
 
 
 async def test_a_slow_server_is_levelled_too() -> None:
-    house = House()
-    house.node.log_on_takes_s = 0.4
-    _, seconds = await house.timed(replace(BODY, password="wrong"))
+    desk = Desk()
+    desk.node.log_on_takes_s = 0.4
+    _, seconds = await desk.timed(replace(BODY, password="wrong"))
     assert round(seconds, 3) == 0.6
-    assert house.counted("invalid_credentials") == 1
+    assert desk.counted("invalid_credentials") == 1
 
 
 @pytest.mark.parametrize("code", [ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED])
 async def test_whether_an_account_is_locked_takes_as_long(code: ErrorCode) -> None:
-    house = House()
-    house.node.error = GatewayError(code, "Wait.", retry_after_s=30)
-    error, seconds = await house.timed(BODY)
+    desk = Desk()
+    desk.node.error = GatewayError(code, "Wait.", retry_after_s=30)
+    error, seconds = await desk.timed(BODY)
     assert (error.code, error.retry_after_s, round(seconds, 3)) == (code, 30, 0.3)
 
 
 async def test_other_refusals_come_at_once_and_whole() -> None:
-    house = House()
-    house.node.error = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Elsewhere.", where="two", since_ms=5)
-    error = await house.refused(BODY)
+    desk = Desk()
+    desk.node.error = GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Elsewhere.", where="two", since_ms=5)
+    error = await desk.refused(BODY)
     assert (error.code, error.details) == (ErrorCode.ALREADY_LOGGED_ON, {"where": "two", "since_ms": 5})
-    assert house.clock.waiting == 0
+    assert desk.clock.waiting == 0
 
 
 async def test_a_fault_of_ours_is_counted_as_one() -> None:
-    house = House()
-    house.node.fault = RuntimeError("boom")
+    desk = Desk()
+    desk.node.fault = RuntimeError("boom")
     with pytest.raises(RuntimeError):
-        await house.login.log_on(BODY, "")
-    assert house.counted("internal") == 1
+        await desk.login.log_on(BODY, "")
+    assert desk.counted("internal") == 1

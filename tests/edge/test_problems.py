@@ -70,10 +70,11 @@ async def test_a_refusal_is_told_with_its_members(aiohttp_client: AiohttpClient)
         (UnsupportedMediaType(), 415, "bad_request"),
         (web.HTTPBadRequest(text="what was sent"), 400, "bad_request"),
         (web.HTTPExpectationFailed(), 417, "bad_request"),
+        (web.RequestPayloadError("what was sent"), 400, "bad_request"),
     ],
 )
 async def test_what_http_refuses_is_told_likewise(
-    aiohttp_client: AiohttpClient, refusal: web.HTTPException, status: int, code: str
+    aiohttp_client: AiohttpClient, refusal: Exception, status: int, code: str
 ) -> None:
     got, body = await get(aiohttp_client, refusal)
     assert (got, body["status"], body["code"]) == (status, status, code)

@@ -93,6 +93,12 @@ async def test_another_content_type_is_not_read(gateway: Gateway, content_type: 
     assert await code_of(answer) == (415, "bad_request")
 
 
+async def test_a_compressed_body_is_not_unpacked(gateway: Gateway) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await gateway.client.post("/v1/sessions", data=b"{}", headers=headers)
+    assert await code_of(answer) == (415, "bad_request")
+
+
 async def test_a_charset_does_no_harm(gateway: Gateway) -> None:
     headers = {"Content-Type": "application/json; charset=utf-8"}
     answer = await gateway.client.post("/v1/sessions", data=b"{}", headers=headers)

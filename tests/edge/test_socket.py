@@ -289,6 +289,11 @@ async def test_whatever_ends_it_the_node_is_told_once(gateway: Gateway) -> None:
     assert gateway.sample("closes_total", initiator="client", code="1000") == 1
     assert gateway.sample("closes_total", initiator="network", code="1006") == 1
     assert gateway.sample("closes_total", initiator="gateway", code="4201") == 1
+    assert sorted((life.initiator, life.close_code, life.user is None) for life in gateway.lives) == [
+        ("client", 1000, True),
+        ("gateway", 4201, False),
+        ("network", 1006, False),
+    ]
 
 
 async def test_a_close_while_it_is_attached_ends_the_attach(gateway: Gateway) -> None:

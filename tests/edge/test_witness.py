@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
-from gateway.domain.model import Application
-from gateway.edge.witness import Initiator, Witness
+from gateway.domain.model import Application, UserId
+from gateway.edge.witness import Initiator, Life, Witness
 from gateway.protocol.codec import JSON
 from gateway.telemetry import Telemetry
+from tests.doubles.clock import ManualClock
+from tests.edge.visits import ticket_of
 
 CALL = Call("key", "handle", SetRoutingState("work"), 1, retry=False, deadline_ms=5)
 
 
-def sample(telemetry: Telemetry, name: str, **labels: str) -> float | None:
-    return telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
+class Watched:
+    """A witness, what it counted and what it left."""
+
+    def __init__(self) -> None:
+        self.telemetry = Telemetry()
+        self.lives: list[Life] = []
+        self.witness = Witness(self.telemetry, JSON, ip_address("192.0.2.1"), 10.0, self.lives.append)
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
 
 
 def test_a_served_phone_is_counted_in_and_out() -> None:
-    telemetry = Telemetry()
-    witness = Witness(telemetry, JSON, 10.0)
+    watched = Watched()
     labels = {"application": "dashboard", "platform": "other", "codec": "json"}
-    witness.welcomed(Application.DASHBOARD, 10.2)
-    assert sample(telemetry, "connections", **labels) == 1
-    assert sample(telemetry, "handshake_seconds_sum") == pytest.approx(0.2)
-    witness.ended("client", 1000)
-    witness.ended("client", 1000)
-    assert sample(telemetry, "connections", **labels) == 0
+    watched.witness.welcomed(ticket_of(ManualClock()), 10.2)
+    assert watched.sample("connections", **labels) == 1
+    assert watched.sample("handshake_seconds_sum") == pytest.approx(0.2)
+    watched.witness.ended("client", 1000, "", 11.0)
+    assert watched.sample("connections", **labels) == 0
 
 
 def test_one_that_was_never_served_is_not() -> None:
-    telemetry = Telemetry()
-    Witness(telemetry, JSON, 10.0).ended("gateway", 4110)
-    assert sample(telemetry, "closes_total", initiator="gateway", code="4110") == 1
-    assert b"oscc_gateway_connections{" not in telemetry.render()
+    watched = Watched()
+    watched.witness.ended("gateway", 4110, "no hello in time", 15.0)
+    assert watched.sample("closes_total", initiator="gateway", code="4110") == 1
+    assert b"oscc_gateway_connections{" not in watched.telemetry.render()
+    (life,) = watched.lives
+    assert (life.user, life.application, life.lasted_s, life.close_reason) == (
+        None,
+        None,
+        5.0,
+        "no hello in time",
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,20 +63,43 @@ def test_one_that_was_never_served_is_not() -> None:
     ],
 )
 def test_a_client_cannot_make_series(initiator: Initiator, code: int, label: str) -> None:
-    telemetry = Telemetry()
-    Witness(telemetry, JSON, 0.0).ended(initiator, code)
-    assert sample(telemetry, "closes_total", initiator=initiator, code=label) == 1
+    watched = Watched()
+    watched.witness.ended(initiator, code, "", 10.0)
+    assert watched.sample("closes_total", initiator=initiator, code=label) == 1
+    assert watched.lives[0].close_code == code
 
 
-def test_frames_and_commands_are_counted() -> None:
-    telemetry = Telemetry()
-    witness = Witness(telemetry, JSON, 0.0)
-    witness.wrote([b"12", b"345"])
+def test_frames_and_commands_are_counted_and_left() -> None:
+    watched = Watched()
+    witness = watched.witness
+    witness.welcomed(ticket_of(ManualClock()), 10.0)
+    witness.heard()
+    witness.wrote([b"12", b"345"], 4)
+    witness.wrote([b"6"], 6)
     witness.asked()
     witness.asked()
     witness.settled(CALL, Outcome(Status.APPLIED), 0.5)
     witness.forgot()
-    assert (sample(telemetry, "frames_total"), sample(telemetry, "frame_bytes_total")) == (2, 5)
-    assert sample(telemetry, "commands_in_flight") == 0
-    assert sample(telemetry, "commands_total", kind="routing_state.set", status="applied") == 1
-    assert sample(telemetry, "command_seconds_sum", kind="routing_state.set") == 0.5
+    witness.ended("network", 1006, "", 12.5)
+    assert (watched.sample("frames_total"), watched.sample("frame_bytes_total")) == (3, 6)
+    assert watched.sample("conflated_total") == 6
+    assert watched.sample("commands_in_flight") == 0
+    assert watched.sample("commands_total", kind="routing_state.set", status="applied") == 1
+    assert watched.sample("command_seconds_sum", kind="routing_state.set") == 0.5
+    assert watched.lives == [
+        Life(
+            user=UserId("main", 7),
+            application=Application.DASHBOARD,
+            codec="json",
+            address=ip_address("192.0.2.1"),
+            lasted_s=2.5,
+            initiator="network",
+            close_code=1006,
+            close_reason="",
+            frames_in=1,
+            frames_out=3,
+            bytes_out=6,
+            conflated=6,
+            commands=2,
+        )
+    ]

@@ -16,9 +16,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.edge.limits import Doors
 from gateway.edge.notices import Notices
-from gateway.edge.server import EdgeParts, make_app
+from gateway.edge.parts import EdgeParts
+from gateway.edge.server import make_app
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.token import Tokens
+from gateway.edge.witness import Life
 from gateway.protocol import frames
 from gateway.protocol.bodies import SiteView
 from gateway.protocol.codec import JSON, Codec
@@ -162,19 +164,38 @@ class SlowPhone:
 
 
 @dataclass
-class Gateway:
-    """A gateway's edge over a fake node, and its doors."""
+class House:
+    """What an edge over a fake node is made of, time and the node under the test's hand."""
 
     clock: ManualClock
     node: FakeNode
-    tokens: Tokens
-    doors: Doors
-    client: TestClient[web.Request, web.Application]
-    telemetry: Telemetry
+    parts: EdgeParts
+    lives: list[Life]
+
+    @property
+    def tokens(self) -> Tokens:
+        """Seals and opens."""
+        return self.parts.tokens
+
+    @property
+    def doors(self) -> Doors:
+        """Counts who is in."""
+        return self.parts.doors
 
     def token(self, ticket: Ticket | None = None) -> str:
         """Return the token of somebody who has logged on."""
         return self.tokens.seal(ticket or ticket_of(self.clock))
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        """Return what a metric counts."""
+        return self.parts.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
+
+
+@dataclass
+class Gateway(House):
+    """An edge that serves, and who may connect to it."""
+
+    client: TestClient[web.Request, web.Application]
 
     async def connect(self, codec: Codec = JSON, headers: dict[str, str] | None = None) -> Phone:
         """Open a WebSocket."""
@@ -196,10 +217,6 @@ class Gateway:
         await phone.hear_all("welcome", "changes", "ping")
         return phone
 
-    def sample(self, name: str, **labels: str) -> float | None:
-        """Return what a metric counts."""
-        return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
-
 
 class Server(TestServer):
     """A server as the gateway's: no access log, and handlers are not cancelled when their client leaves."""
@@ -208,21 +225,29 @@ class Server(TestServer):
         return await super()._make_runner(**kwargs | {"handler_cancellation": False, "access_log": None})
 
 
-async def opened(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> Gateway:
-    """Open a gateway on a manual clock; its client must be closed in the end."""
-    clock, telemetry, doors = ManualClock(), Telemetry(), Doors(settings.doors)
-    node, tokens = FakeNode(clock), Tokens(KEYS, ("main",), nonces())
+def house(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> House:
+    """Return what an edge over a fake node is made of."""
+    clock = ManualClock()
+    node = FakeNode(clock)
+    lives: list[Life] = []
     parts = EdgeParts(
         settings=settings,
         node=node,
         accounts=node,
-        tokens=tokens,
+        tokens=Tokens(KEYS, ("main",), nonces()),
         notices=notices or Notices(),
-        doors=doors,
+        doors=Doors(settings.doors),
         clock=clock,
         jitter=lambda: 0.5,
-        telemetry=telemetry,
+        telemetry=Telemetry(),
+        note=lives.append,
     )
-    client: TestClient[web.Request, web.Application] = TestClient(Server(make_app(parts)))
+    return House(clock, node, parts, lives)
+
+
+async def opened(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> Gateway:
+    """Open a gateway on a manual clock; its client must be closed in the end."""
+    made = house(settings, notices)
+    client: TestClient[web.Request, web.Application] = TestClient(Server(make_app(made.parts)))
     await client.start_server()
-    return Gateway(clock, node, tokens, doors, client, telemetry)
+    return Gateway(made.clock, made.node, made.parts, made.lives, client)

@@ -1,0 +1,38 @@
+"""What is the edge made of?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.edge.limits import Doors
+from gateway.edge.notices import Notices
+from gateway.edge.ports import Accounts, Sessions
+from gateway.edge.settings import EdgeSettings
+from gateway.edge.token import Tokens
+from gateway.edge.witness import Life
+from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
+
+
+def _forget(_: Life) -> None:
+    """Keep nothing of a connection that is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeParts:
+    """What whoever puts a gateway together gives its edge.
+
+    *jitter* draws from [0, 1); *note* is told what is left of each connection at its end.
+    """
+
+    settings: EdgeSettings
+    node: Sessions
+    accounts: Accounts
+    tokens: Tokens
+    notices: Notices
+    doors: Doors
+    clock: Clock
+    jitter: Callable[[], float]
+    telemetry: Telemetry
+    note: Callable[[Life], None] = _forget
