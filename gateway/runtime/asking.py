@@ -108,10 +108,10 @@ class Asking:
         self.need()
 
     def listen_anew(self) -> None:
-        """Ask for whole sets again: something may have been lost."""
+        """Ask for everything again: something may have been lost."""
         for listen in list(self._queries):
             self._drop(listen)
-        self.need()
+        self.directory_changed()
 
     def ask_refused_again(self) -> None:
         """Listen again to what was refused."""

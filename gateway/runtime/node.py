@@ -106,20 +106,8 @@ class Node:
             for site in sites
         }
         self.account = Account(sites, budgets, clock, self)
-        self._worlds = {
-            name: World(
-                settings.node,
-                settings.holder,
-                site.upstream,
-                site.authority,
-                leases,
-                clock,
-                jitter,
-                self.session_ended,
-                settings.linger,
-            )
-            for name, site in sites.items()
-        }
+        self._settings = settings
+        self._worlds = {name: self._world(site, leases, jitter) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
         self._denied = Denylist()
         self._households: dict[UserId, Household] = {}
@@ -265,6 +253,20 @@ class Node:
             gone = self._households.get(user)
             if gone is not None:
                 gone.owner.stop()
+
+    def _world(self, site: Site, leases: Leases, jitter: Callable[[], float]) -> World:
+        settings = self._settings
+        return World(
+            node=settings.node,
+            holder=settings.holder,
+            upstream=site.upstream,
+            authority=site.authority,
+            leases=leases,
+            clock=self.clock,
+            jitter=jitter,
+            session_ended=self.session_ended,
+            linger=settings.linger,
+        )
 
     def _household(self, user: UserId) -> Household:
         before = self._households.get(user)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.bus.memory import MemoryLeases
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
@@ -18,9 +18,11 @@ from gateway.domain.upstream import LogOn, Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.node import Node, NodeSettings, Site
+from gateway.runtime.owner import Owner
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 
+T = TypeVar("T")
 CLIENT = {"app": "test", "version": "1", "platform": "none"}
 
 
@@ -33,15 +35,21 @@ class PhoneLine:
         self.session = Session(JSON, SessionLimits(), scene.clock.now(), jitter)
         self.frames: list[dict[str, Any]] = []
         self.closed: Close | None = None
+        self.woken = 0
+        self.facts: list[SessionFacts] = []
+        """What it was told of its session after it was attached."""
+        scene.lines.append(self)
 
     @property
     def device(self) -> Device:
         return self.ticket.device
 
     def wake(self) -> None:
+        self.woken += 1
         self.take()
 
     def learned(self, facts: SessionFacts) -> None:
+        self.facts.append(facts)
         self.run(self.session.learned(facts))
 
     def close(
@@ -54,17 +62,39 @@ class PhoneLine:
     ) -> None:
         self.run(self.session.close(code, reason, by=by, window_s=window_s))
 
-    def send(self, **frame: Any) -> None:
+    def send(self, **frame: object) -> None:
         """Let the phone send a frame."""
         clock = self.scene.clock
         self.run(self.session.receive(json.dumps(frame).encode(), clock.now(), clock.wall_ms()))
 
-    def hello(self, **fields: Any) -> None:
+    def hello(self, **fields: object) -> None:
         self.send(kind="hello", token="sealed", client=CLIENT, **fields)
 
+    def bye(self) -> None:
+        """Let the phone go to the background."""
+        self.send(kind="bye")
+
+    def command(self, identity: str, key: str, **fields: object) -> None:
+        """Let the phone send a command: by default, that agent 7 be unavailable."""
+        wanted = {"kind": "agent.routing_state.set", "agent_id": "7", "state": "unavailable", "when": "now"}
+        frame = {
+            "stream": fields.pop("stream", self.stream),
+            "expires_at_ms": fields.pop("expires_at_ms", self.scene.clock.wall_ms() + 10_000),
+            "command": fields.pop("command", wanted),
+            **fields,
+        }
+        self.send(kind="command", id=identity, key=f"00000000-0000-4000-8000-{key:0>12}", **frame)
+
     def leave(self) -> None:
+        """Let the connection be gone, whoever ended it."""
         self.session.release()
         self.scene.node.detach(self)
+
+    def tick(self) -> None:
+        """Let time be looked at, and answer a ping."""
+        self.run(self.session.tick(self.scene.clock.now()))
+        if self.closed is None and self.frames and self.frames[-1]["kind"] == "ping":
+            self.send(kind="pong", nonce=self.frames[-1]["nonce"])
 
     def run(self, effects: Effects) -> None:
         for effect in effects:
@@ -99,12 +129,35 @@ class PhoneLine:
         self.run(self.session.settled(effect.id, outcome))
 
     def take(self) -> None:
+        """Take what leaves now."""
         clock = self.scene.clock
         health: Health = self.scene.node.health(self.ticket.user)
         taken = self.session.take(clock.now(), clock.wall_ms(), health)
         self.frames += [json.loads(frame) for frame in taken]
 
     # ---- what it shows ----
+
+    @property
+    def stream(self) -> str:
+        """The stream in force."""
+        return next((f["stream"] for f in reversed(self.of_kind("changes")) if "stream" in f), "0.none")
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """What it holds, for its next hello."""
+        said = [frame for frame in self.frames if frame["kind"] in {"changes", "ping"}]
+        return {"stream": self.stream, "seq": said[-1]["upto"]}
+
+    @property
+    def health(self) -> str:
+        """How fresh the data is, as it was told last."""
+        return str(self.of_kind("ping")[-1]["upstream"])
+
+    def result(self, identity: str) -> dict[str, Any] | None:
+        """What it was told of a command."""
+        found = [frame["outcome"] for frame in self.of_kind("result") if frame["id"] == identity]
+        assert len(found) <= 1, "a command gets one result"
+        return found[0] if found else None
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["kind"] == kind]
@@ -127,12 +180,13 @@ class PhoneLine:
 class Scene:
     """One node and one site."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: NodeSettings) -> None:
         self.clock = ManualClock()
         self.upstream = FakeUpstream(self.clock)
         self.leases = MemoryLeases(self.clock)
+        self.lines: list[PhoneLine] = []
         self.node = Node(
-            NodeSettings(NodeId("n1"), "n1-1"),
+            settings,
             {"main": Site(self.upstream, self.upstream)},
             self.leases,
             self.clock,
@@ -165,15 +219,51 @@ class Scene:
         )
         return PhoneLine(self, ticket)
 
-    def again(self, phone: PhoneLine) -> PhoneLine:
-        """Give the next connection of the same session."""
-        return PhoneLine(self, phone.ticket)
+    async def served(
+        self,
+        login: str = "anna",
+        application: Application = Application.DASHBOARD,
+        *,
+        device: str = "d1",
+        number: str | None = None,
+        **hello: object,
+    ) -> PhoneLine:
+        """Log on and say hello; give the phone once it is served."""
+        phone = await self.phone(login, application, device=device, number=number)
+        phone.hello(**hello)
+        await self.clock.settle()
+        return phone
+
+    async def again(self, phone: PhoneLine, **hello: object) -> PhoneLine:
+        """Give the next connection of the same session, after its hello."""
+        line = PhoneLine(self, phone.ticket)
+        line.hello(**hello)
+        await self.clock.settle()
+        return line
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the phones answer their pings."""
+        until = self.clock.now() + seconds
+        while self.clock.now() < until:
+            await self.clock.advance(min(1.0, until - self.clock.now()))
+            for line in self.lines:
+                if line.closed is None:
+                    line.tick()
+            await self.clock.settle()
+
+    def owner(self, key: int = 1) -> Owner:
+        """Give the owner of a user."""
+        return self.node.households[user(key)].owner
+
+    def asked(self, kind: type[T]) -> list[T]:
+        """Give what was asked on links of one kind, in order."""
+        return [request for _, request in self.upstream.requests if isinstance(request, kind)]
 
 
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
-    """Run a node with one supervisor (1) over two agents (7, 8) and a queue (5)."""
-    made = Scene()
+async def scene(settings: NodeSettings | None = None) -> AsyncIterator[Scene]:
+    """Run a node with one supervisor (1) over two agents (7, 8) and a queue (5), and an agent (7)."""
+    made = Scene(settings or NodeSettings(NodeId("n1"), "n1-1"))
     made.upstream.add_user(1, "anna", scope=Scope(agents=frozenset({7, 8}), queues=frozenset({5})))
     made.upstream.add_user(7, "bert", own_agent=7)
     made.upstream.put(
