@@ -20,7 +20,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 _LOOKED_AT: Final = 16
 """How many of the least recently used buckets are looked at for a full one: bounds the work under a flood."""
 _SOON_S: Final = 1.0
-_ROUNDING: Final = 1e-9
+_ROUNDING: Final = 1e-6
 """So that a wait of :meth:`TokenBucket.wait_s` is long enough whatever its sums were rounded to."""
 
 
@@ -125,6 +125,8 @@ class _Tries:
 
     wrong: list[float]
     open: int = 0
+    mixed: bool = False
+    """Whether tries overlap: then nobody knows in which order OSCC-E judged them."""
 
 
 class LogOnGuard:
@@ -159,29 +161,37 @@ class LogOnGuard:
         known = self._names.get(_name_hash(site, name))
         if known is None:
             return 0.0
-        known.wrong = [at for at in known.wrong if now < at + self._window_s]
-        if len(known.wrong) + known.open < self._tries:
+        counted = [at for at in known.wrong if now < at + self._window_s]
+        if len(counted) + known.open < self._tries:
             return 0.0
         # what has no answer yet may turn out right: worth asking again soon
-        return _SOON_S if known.open else known.wrong[-self._tries] + self._window_s - now
+        return _SOON_S if known.open else counted[-self._tries] + self._window_s - now
 
     def trying(self, site: str, name: str) -> None:
         """Note that a password is shown to OSCC-E; one of the three below must follow."""
-        self._known(_name_hash(site, name)).open += 1
+        known = self._known(_name_hash(site, name))
+        known.open += 1
+        known.mixed = known.mixed or known.open > 1
 
     def failed(self, site: str, name: str, now: float) -> None:
         """Note that the name or the password was wrong."""
         known = self._known(_name_hash(site, name))
-        known.open = max(0, known.open - 1)
         known.wrong = [*known.wrong, now][-self._tries :]
+        self._end(_name_hash(site, name), known)
 
     def succeeded(self, site: str, name: str) -> None:
-        """Forget the failures of a name: the password was right, and OSCC-E forgets them too."""
-        self._end(_name_hash(site, name), forget=True)
+        """Forget the failures of a name: the password was right, and OSCC-E forgets them too.
+
+        While tries overlap they are kept: one of them may have been judged after the right one.
+        """
+        known = self._names.get(_name_hash(site, name))
+        if known is not None and not known.mixed:
+            known.wrong.clear()
+        self._end(_name_hash(site, name), known)
 
     def unanswered(self, site: str, name: str) -> None:
         """Note that no password was judged: OSCC-E did not answer, or refused for another reason."""
-        self._end(_name_hash(site, name), forget=False)
+        self._end(_name_hash(site, name), self._names.get(_name_hash(site, name)))
 
     def _known(self, key: bytes) -> _Tries:
         known = self._names.setdefault(key, _Tries([]))
@@ -190,13 +200,11 @@ class LogOnGuard:
             self._names.popitem(last=False)
         return known
 
-    def _end(self, key: bytes, *, forget: bool) -> None:
-        known = self._names.get(key)
+    def _end(self, key: bytes, known: _Tries | None) -> None:
         if known is None:
             return
         known.open = max(0, known.open - 1)
-        if forget:
-            known.wrong.clear()
+        known.mixed = known.mixed and known.open > 0
         if not known.open and not known.wrong:
             del self._names[key]
 

@@ -130,14 +130,23 @@ def test_tries_without_an_answer_count_as_wrong() -> None:
     assert guard.locked_s(SITE, ANN, 0.0) == 1.0
 
 
-def test_a_right_password_forgets_the_wrong_ones_but_not_the_open_tries() -> None:
+def test_a_right_password_forgets_the_wrong_ones() -> None:
+    guard = LogOnGuard()
+    fail(guard, 3, 0.0)
+    guard.trying(SITE, ANN)
+    guard.succeeded(SITE, ANN)
+    fail(guard, 4, 0.0)
+    assert guard.locked_s(SITE, ANN, 0.0) == 900.0
+
+
+def test_a_right_password_among_others_at_once_forgets_nothing() -> None:
     guard = LogOnGuard()
     fail(guard, 2, 0.0)
     guard.trying(SITE, ANN)
     guard.trying(SITE, ANN)
-    guard.succeeded(SITE, ANN)
     guard.failed(SITE, ANN, 0.0)
-    fail(guard, 3, 0.0)
+    guard.succeeded(SITE, ANN)
+    fail(guard, 1, 0.0)
     assert guard.locked_s(SITE, ANN, 0.0) == 900.0
 
 

@@ -1,0 +1,288 @@
+"""No schedule of takers gets more than the rate, and no guesser shows more passwords than allowed."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.core.throttle import Buckets, Budget, LogOnGuard, TokenBucket, Urgency
+from tests.properties.seeded import SeededBug
+
+EPS = 1e-5
+STEPS = st.sampled_from([0.0, 2**-6, 0.125, 0.25, 1.0, 3.75, 60.0])
+RATES = st.sampled_from([0.0, 0.125, 1.0, 4.0, 16.0])
+BURSTS = st.integers(1, 10)
+
+
+@given(
+    rate=RATES, burst=BURSTS, asks=st.lists(st.tuples(STEPS, st.floats(0.01, 10.0)), min_size=5, max_size=40)
+)
+def test_no_schedule_gets_more_than_the_rate(
+    rate: float, burst: int, asks: list[tuple[float, float]]
+) -> None:
+    bucket, now = TokenBucket(rate, burst), 100.0
+    taken: list[tuple[float, float]] = []
+    for step, amount in asks:
+        now += step
+        if bucket.take(now, amount):
+            taken.append((now, amount))
+    for first, (since, _) in enumerate(taken):
+        got = 0.0
+        for at, amount in taken[first:]:
+            got += amount
+            assert got <= burst + rate * (at - since) + EPS
+
+
+@given(rate=RATES, burst=BURSTS, asks=st.lists(st.tuples(STEPS, st.floats(0.01, 12.0)), max_size=20))
+def test_a_wait_is_as_long_as_needed_and_no_longer(
+    rate: float, burst: int, asks: list[tuple[float, float]]
+) -> None:
+    bucket, now = TokenBucket(rate, burst), 0.0
+    for step, amount in asks:
+        now += step
+        wait_s = bucket.wait_s(now, amount)
+        if wait_s == math.inf:
+            assert amount > burst or rate == 0.0
+            assert not bucket.take(now + 1e6, amount)
+            now += 1e6
+        else:
+            assert wait_s == 0.0 or not bucket.take(now + wait_s - min(wait_s, 0.001), amount)
+            now += wait_s
+            assert bucket.take(now, amount)
+
+
+@given(
+    asks=st.lists(
+        st.tuples(st.sampled_from([0, 1, 1, 2, 30]), st.integers(0, 3), st.integers(1, 3)),
+        min_size=5,
+        max_size=60,
+    )
+)
+def test_forgetting_full_buckets_changes_no_decision(asks: list[tuple[int, int, int]]) -> None:
+    few, own, now = Buckets[int](1.0, 3, keys_max=2), dict[int, TokenBucket](), 0
+    for step, key, times in asks:
+        now += step
+        bucket = own.setdefault(key, TokenBucket(1.0, 3))
+        if sum(not other.is_full(now) or other is bucket for other in own.values()) > 2:
+            return  # from here on something must be forgotten
+        assert [few.take(key, now) for _ in range(times)] == [bucket.take(now) for _ in range(times)]
+        assert few.wait_s(key, now) == bucket.wait_s(now)
+        assert len(few) <= 2
+
+
+TRIES, WINDOW = 3, 100
+
+
+class Guessing(RuleBasedStateMachine):
+    """Many guess one name at once. OSCC-E judges each try at some time before its answer is here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0
+        self.guard = LogOnGuard(tries=TRIES, window_s=float(WINDOW))
+        self.shown = 0
+        self.judged: list[bool] = []
+        self.wrong_at_server: list[int] = []
+
+    @rule(seconds=st.sampled_from([1, 10, 50, 101]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(times=st.integers(1, 5))
+    def show_passwords(self, times: int) -> None:
+        for _ in range(times):
+            if self.guard.locked_s("main", "ann", self.now) == 0.0:
+                self.guard.trying("main", "ann")
+                self.shown += 1
+
+    @precondition(lambda self: self.shown)
+    @rule(right=st.sampled_from([False, False, True]))
+    def one_is_judged(self, right: bool) -> None:
+        self.shown -= 1
+        self.judged.append(right)
+        if right:
+            self.wrong_at_server.clear()
+        else:
+            self.wrong_at_server.append(self.now)
+
+    @precondition(lambda self: self.judged)
+    @rule(which=st.integers(0, 4))
+    def an_answer_comes(self, which: int) -> None:
+        if self.judged.pop(which % len(self.judged)):
+            self.guard.succeeded("main", "ann")
+        else:
+            self.guard.failed("main", "ann", self.now)
+
+    @precondition(lambda self: self.shown)
+    @rule()
+    def no_answer_comes(self) -> None:
+        self.shown -= 1
+        self.guard.unanswered("main", "ann")
+
+    @invariant()
+    def oscce_never_locks_the_account(self) -> None:
+        recent = [at for at in self.wrong_at_server if self.now < at + WINDOW]
+        assert len(recent) <= TRIES
+
+    @invariant()
+    def nobody_is_locked_out_for_ever(self) -> None:
+        assert self.guard.locked_s("main", "ann", self.now) <= WINDOW
+        if not self.shown and not self.judged:
+            assert self.guard.locked_s("main", "ann", self.now + WINDOW) == 0.0
+
+
+TestGuessing = Guessing.TestCase
+
+
+RATE, BURST, PLACES = 8.0, 8.0, 8
+FREE = {Urgency.PERSON: 0, Urgency.ROAMING: 2, Urgency.REOPENING: 4, Urgency.GIVING: 6}
+"""What each class leaves: of places and of tokens."""
+
+
+class Asking(RuleBasedStateMachine):
+    """Nodes ask a site for log-ons of every class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.nodes = [Budget(rate_per_s=RATE, burst=BURST, in_flight_max=PLACES)]
+        self.begun: list[float] = []
+
+    @rule(seconds=STEPS)
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: not self.begun)
+    @rule(nodes=st.sampled_from([1, 2, 4]))
+    def nodes_share(self, nodes: int) -> None:
+        self.nodes = [Budget(rate_per_s=RATE, burst=BURST, in_flight_max=PLACES) for _ in range(nodes)]
+        for node in self.nodes:
+            node.share(nodes, self.now)
+
+    @rule(which=st.integers(0, 3), urgency=st.sampled_from(Urgency), times=st.integers(1, 12))
+    def ask(self, which: int, urgency: Urgency, times: int) -> None:
+        node = self.nodes[which % len(self.nodes)]
+        for _ in range(times):
+            wait_s = node.wait_s(self.now, urgency)
+            if node.admit(self.now, urgency):
+                assert wait_s < EPS
+                self.begun.append(self.now)
+                if len(self.nodes) == 1:
+                    assert PLACES - node.in_flight >= FREE[urgency]
+            else:
+                assert wait_s > 0.0
+
+    @rule(urgency=st.sampled_from([Urgency.ROAMING, Urgency.REOPENING, Urgency.GIVING]))
+    def lesser_classes_leave_room_for_people(self, urgency: Urgency) -> None:
+        node = Budget(rate_per_s=RATE, burst=BURST, in_flight_max=PLACES)
+        while node.admit(self.now, urgency):
+            pass
+        assert [node.admit(self.now) for _ in range(FREE[urgency])] == [True] * FREE[urgency]
+        assert not node.admit(self.now)
+
+    @rule(which=st.integers(0, 3))
+    def one_is_done(self, which: int) -> None:
+        self.nodes[which % len(self.nodes)].done()
+
+    @invariant()
+    def the_site_is_not_asked_too_much(self) -> None:
+        assert sum(node.in_flight for node in self.nodes) <= PLACES
+        assert all(node.in_flight >= 0 for node in self.nodes)
+        for first, since in enumerate(self.begun):
+            for count, at in enumerate(self.begun[first:], 1):
+                assert count <= BURST + RATE * (at - since) + EPS
+
+
+TestAsking = Asking.TestCase
+
+THROTTLE = "core/throttle.py"
+SEEDED = [
+    SeededBug(
+        "a bucket fills beyond its burst",
+        THROTTLE,
+        "self._level = min(self.burst, self._level + (now - self._at) * self.rate_per_s)",
+        "self._level = self._level + (now - self._at) * self.rate_per_s",
+        "test_no_schedule_gets_more_than_the_rate",
+    ),
+    SeededBug(
+        "a bucket fills twice for the same time",
+        THROTTLE,
+        "        if self._at is None or now > self._at:\n            self._at = now",
+        "        if self._at is None:\n            self._at = now",
+        "test_no_schedule_gets_more_than_the_rate",
+        quick=True,
+    ),
+    SeededBug(
+        "a wait ignores the rate",
+        THROTTLE,
+        "return missing / self.rate_per_s",
+        "return missing",
+        "test_a_wait_is_as_long_as_needed_and_no_longer",
+    ),
+    SeededBug(
+        "who asks too much waits for nothing",
+        THROTTLE,
+        "if amount + reserve > self.burst + _ROUNDING or self.rate_per_s <= 0:",
+        "if self.rate_per_s <= 0:",
+        "test_a_wait_is_as_long_as_needed_and_no_longer",
+    ),
+    SeededBug(
+        "the least recently used bucket goes even if another is full",
+        THROTTLE,
+        "next((key for key, bucket in oldest if bucket.is_full(now)), oldest[0][0])",
+        "oldest[0][0]",
+        "test_forgetting_full_buckets_changes_no_decision",
+    ),
+    SeededBug(
+        "parallel guesses are not counted",
+        THROTTLE,
+        "if len(counted) + known.open < self._tries:",
+        "if len(counted) < self._tries:",
+        "TestGuessing",
+    ),
+    SeededBug(
+        "a right password forgets what was judged after it",
+        THROTTLE,
+        "if known is not None and not known.mixed:",
+        "if known is not None:",
+        "TestGuessing",
+    ),
+    SeededBug(
+        "a name is locked for ever",
+        THROTTLE,
+        "counted = [at for at in known.wrong if now < at + self._window_s]",
+        "counted = known.wrong",
+        "TestGuessing",
+    ),
+    SeededBug(
+        "lesser classes take everything at once",
+        THROTTLE,
+        "not self._bucket.take(now, reserve=self._reserve(urgency))",
+        "not self._bucket.take(now)",
+        "TestAsking",
+    ),
+    SeededBug(
+        "lesser classes take every place",
+        THROTTLE,
+        "return self.in_flight < self._in_flight_max - kept",
+        "return self.in_flight < self._in_flight_max",
+        "TestAsking",
+    ),
+    SeededBug(
+        "each node takes the whole budget",
+        THROTTLE,
+        "self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))",
+        "pass",
+        "TestAsking",
+    ),
+    SeededBug(
+        "each node takes every place",
+        THROTTLE,
+        "self._in_flight_max = max(1, in_flight_max // nodes)",
+        "pass",
+        "TestAsking",
+    ),
+]
