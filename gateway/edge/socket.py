@@ -174,10 +174,12 @@ class PhoneSocket:
         Raises:
             _Over: The connection has ended, or is to be.
         """
-        while self._ending is None:
+        while True:
             now = self._clock.now()
             is_full = self._is_full(now)
             self._carry_out(self.session.tick(now))
+            if self._ending is not None:
+                raise _Over
             due_at = self.session.due_at(now, self._health())
             is_due = due_at is not None and due_at <= now
             if is_full:
@@ -187,7 +189,6 @@ class PhoneSocket:
                 await self._flush()
             else:
                 await self._pause(None if due_at is None else due_at - now)
-        raise _Over
 
     async def _flush(self) -> None:
         """Write what is due into the empty socket."""
@@ -199,9 +200,9 @@ class PhoneSocket:
 
     async def _write_all(self) -> bool:
         """Write all that the session gives; tells whether that was anything."""
+        live = self.session.live  # before the last frames are taken, after which there is none
         frames = self.session.take(self._clock.now(), self._clock.wall_ms(), self._health())
         await self._channel.write(frames)
-        live = self.session.live
         self._witness.wrote(frames, 0 if live is None else live.outbox.conflated)
         return bool(frames)
 

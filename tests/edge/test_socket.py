@@ -46,6 +46,20 @@ async def test_a_phone_is_welcomed_and_sees_what_changes(gateway: Gateway, codec
     assert seen.patch == {"queue:1": {"contacts_waiting": 4}}
 
 
+@pytest.mark.parametrize("code", [4200, 4109])
+async def test_what_newer_values_replaced_is_counted_to_the_end(gateway: Gateway, code: int) -> None:
+    phone = await gateway.served()
+    for waiting in range(1, 4):
+        gateway.node.wait_for(waiting)
+    if code == 4200:
+        gateway.node.connections[0].close(CloseCode.DRAINING, "draining")
+    else:
+        await gateway.clock.advance(11)
+    assert (await phone.end())[1] == code
+    assert gateway.sample("conflated_total") == 2
+    assert [(life.close_code, life.conflated) for life in gateway.lives] == [(code, 2)]
+
+
 async def test_many_changes_between_two_turns_are_one_frame(gateway: Gateway) -> None:
     phone = await gateway.served()
     await gateway.clock.advance(1)
@@ -325,11 +339,22 @@ async def test_a_fault_of_ours_closes_one_socket_and_is_logged_without_its_text(
 
 
 async def test_no_task_is_left_behind(gateway: Gateway) -> None:
-    before = len(asyncio.all_tasks())
-    phones = [await gateway.served() for _ in range(3)]
+    gateway.node.allow_agent(5)
+    phones = [await gateway.served() for _ in range(2)]
+    gateway.node.gate.clear()
+    await phones[0].say(command(gateway))
+    phones.append(await gateway.hello(gateway.token()))
+    await gateway.clock.settle()
+    assert socket_tasks() == ["_invoke", "_open", "_read", "_read", "_read"]
     for phone in phones:
         await phone.ws.close()
     await gateway.clock.settle()
-    served_by = [task for task in asyncio.all_tasks() if "PhoneSocket" in repr(task.get_coro())]
-    assert served_by == []
-    assert len(asyncio.all_tasks()) <= before + 3  # keep-alive connections of the test's own client
+    assert socket_tasks() == []
+
+
+def socket_tasks() -> list[str]:
+    """Return what the tasks of sockets do."""
+    names = [repr(task.get_coro()) for task in asyncio.all_tasks()]
+    return sorted(
+        name.partition("PhoneSocket.")[2].partition(" ")[0] for name in names if "PhoneSocket." in name
+    )
