@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 _SPREAD: Final = 0.1
+_UNASKED_S: Final = 1.0
+"""A phone that asks by itself gets a ping at most this often: answers to answers must not run in circles."""
 
 
 class Heartbeat:
@@ -16,7 +19,7 @@ class Heartbeat:
         jitter: In [0, 1), one per connection.
     """
 
-    __slots__ = ("_answered", "_count", "_due_at", "_every_s", "_pong_s", "_waiting_since")
+    __slots__ = ("_answered", "_asked_at", "_count", "_due_at", "_every_s", "_pong_s", "_waiting_since")
 
     def __init__(self, now: float, *, every_s: float, pong_s: float, jitter: float) -> None:
         self._every_s = every_s * (1 - _SPREAD + 2 * _SPREAD * jitter)
@@ -25,20 +28,21 @@ class Heartbeat:
         self._waiting_since: float | None = None
         self._count = 0
         self._answered = True
+        self._asked_at = -math.inf
 
     def heard(self) -> None:
         """Note that a frame came."""
         self._waiting_since = None
 
     def pong(self, nonce: str | None, now: float) -> None:
-        """Note that a pong came. One that no ping asked for is a question of its own: a ping answers at once.
+        """Note that a pong came. One that no ping asked for is a question of its own: a ping answers soon.
 
         A phone whose network changed sends such a pong, and gives the connection 3 s to show a sign of life.
         """
         if nonce == str(self._count) and not self._answered:
             self._answered = True
         else:
-            self._due_at = now
+            self._due_at = min(self._due_at, max(now, self._asked_at + _UNASKED_S))
 
     def due(self, now: float) -> bool:
         """Tell whether it is time for a ping."""
@@ -46,7 +50,7 @@ class Heartbeat:
 
     def ping(self, now: float) -> str:
         """Note that a ping leaves; returns its nonce."""
-        self._due_at = now + self._every_s
+        self._due_at, self._asked_at = now + self._every_s, now
         if self._waiting_since is None:
             self._waiting_since = now
         self._count += 1

@@ -50,3 +50,38 @@ def test_the_first_ping_without_an_answer_counts() -> None:
 
 def test_nobody_is_silent_who_was_not_asked() -> None:
     assert not beating().silent(1_000.0)
+
+
+# ---- pongs ----
+
+
+def test_the_answer_to_a_ping_asks_for_nothing() -> None:
+    heartbeat = beating()
+    heartbeat.pong(heartbeat.ping(120.0), 121.0)
+    heartbeat.heard()
+    assert heartbeat.next_at == 140.0
+
+
+@pytest.mark.parametrize("nonce", [None, "", "1", "2"])
+def test_a_pong_that_no_ping_asked_for_is_answered_by_one(nonce: str | None) -> None:
+    heartbeat = beating()
+    heartbeat.pong(heartbeat.ping(101.0), 102.0)
+    heartbeat.heard()
+    heartbeat.pong(nonce, 110.0)
+    assert heartbeat.due(110.0)
+
+
+def test_a_phone_that_never_asks_by_name_is_answered_once_a_second() -> None:
+    heartbeat = beating()
+    heartbeat.ping(120.0)
+    for now in (120.1, 120.2, 120.9):
+        heartbeat.pong(None, now)
+        assert not heartbeat.due(now)
+    assert heartbeat.due(121.0)
+
+
+def test_an_unasked_pong_puts_off_no_ping() -> None:
+    heartbeat = Heartbeat(100.0, every_s=0.5, pong_s=10.0, jitter=0.5)
+    heartbeat.ping(100.0)
+    heartbeat.pong(None, 100.1)
+    assert heartbeat.due(100.5)

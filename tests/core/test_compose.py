@@ -1,0 +1,270 @@
+"""Is a resource what its parts say, in gateway time, without jitter, made once?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.core.compose import Composed, Composer, Parts, compose, steady
+from gateway.core.element import Element
+from gateway.domain.model import Kind
+from gateway.domain.resources import (
+    Agent,
+    AgentSkill,
+    Aggregate,
+    Group,
+    Handling,
+    Media,
+    PostProcessing,
+    Queue,
+    RoutingState,
+    Switch,
+)
+from gateway.domain.upstream import Part, Source
+from tests.core.samples import part
+
+KINDS: dict[type, Kind] = {Agent: Kind.AGENT, Queue: Kind.QUEUE, Group: Kind.GROUP, Aggregate: Kind.AGGREGATE}
+TALKING = Handling("c1", "voice", "talking", 1_000, False, "1")
+AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=1_000)
+
+
+def parts(
+    directory: Composed,
+    realtime: Composed | None = None,
+    cumulative: Composed | None = None,
+    configuration: Composed | None = None,
+    *,
+    readable: bool = True,
+    absent_since_ms: int | None = None,
+) -> Parts:
+    """Return the parts of the resource 5 of one kind."""
+
+    def made(value: Composed | None, source: Source) -> Part | None:
+        return None if value is None else part(KINDS[type(directory)], 5, source, value)
+
+    known = made(directory, Source.DIRECTORY)
+    assert known is not None
+    return Parts(
+        known,
+        made(realtime, Source.REALTIME),
+        made(cumulative, Source.CUMULATIVE),
+        made(configuration, Source.CONFIGURATION),
+        readable,
+        absent_since_ms,
+    )
+
+
+# ---- which part says what ----
+
+
+def test_an_agent_is_put_together_and_dated_in_gateway_time() -> None:
+    post = PostProcessing(since_ms=3_000, ends_at_ms=9_000, extendable=True)
+    now = Agent(
+        extension="12",
+        routing_state=RoutingState.WORK,
+        routing_state_since_ms=1_000,
+        handling=(TALKING,),
+        post_processing=post,
+        media=Media(voice=Switch.ON),
+        app_absent_since_ms=2_000,
+        allowed_actions=("log_off",),
+    )
+    known = Agent(display_name="Ann", extension="11", group_ids=("3",), queue_ids=("1",), version=1)
+    day = Agent(handled_today=4, talk_s_today=60, day_start_ms=500)
+    skilled = Agent(skills=(AgentSkill("9", 2),), version=2)
+    assert compose(parts(known, now, day, skilled), 100) == Agent(
+        display_name="Ann",
+        extension="12",
+        group_ids=("3",),
+        queue_ids=("1",),
+        skills=(AgentSkill("9", 2),),
+        routing_state=RoutingState.WORK,
+        routing_state_since_ms=1_100,
+        handling=(replace(TALKING, since_ms=1_100),),
+        post_processing=replace(post, since_ms=3_100, ends_at_ms=9_100),
+        media=Media(voice=Switch.ON),
+        app_absent_since_ms=2_100,
+        handled_today=4,
+        talk_s_today=60,
+        day_start_ms=600,
+        allowed_actions=("log_off",),
+        version=2,
+    )
+
+
+def test_a_queue_is_put_together() -> None:
+    now = Queue(contacts_waiting=3, oldest_since_ms=1_000, level="attention")
+    window = Queue(
+        window_start_ms=500, received=9, answered=7, abandoned=2, average_wait_s=1.5, maximum_wait_s=4.0
+    )
+    configured = Queue(routing_parameters={"x": 1}, version=4)
+    assert compose(parts(Queue(name="Sales", media="voice"), now, window, configured), 100) == Queue(
+        name="Sales",
+        media="voice",
+        contacts_waiting=3,
+        oldest_since_ms=1_100,
+        level="attention",
+        window_start_ms=600,
+        received=9,
+        answered=7,
+        abandoned=2,
+        average_wait_s=1.5,
+        maximum_wait_s=4.0,
+        routing_parameters={"x": 1},
+        version=4,
+    )
+
+
+def test_groups_and_aggregates_are_put_together() -> None:
+    group = parts(
+        Group(name="East"), Group(users_idle=2), None, Group(routing_parameters={"y": 2}, version=3)
+    )
+    assert compose(group, 100) == Group(name="East", users_idle=2, routing_parameters={"y": 2}, version=3)
+    aggregate = parts(
+        Aggregate(name="All", queue_ids=("1", "2")), Aggregate(contacts_waiting=3, oldest_since_ms=1_000)
+    )
+    assert compose(aggregate, 100) == Aggregate(
+        name="All", queue_ids=("1", "2"), contacts_waiting=3, oldest_since_ms=1_100
+    )
+
+
+@pytest.mark.parametrize("directory", [Queue(name="x"), Group(name="x"), Aggregate(name="x")])
+def test_what_nothing_is_told_of_is_unknown(directory: Queue | Group | Aggregate) -> None:
+    assert compose(parts(directory), 100) == directory
+
+
+# ---- agents who are not there ----
+
+
+def test_an_absent_agent_is_logged_off_and_nothing_else() -> None:
+    known = Agent(display_name="Ann", extension="11", group_ids=("3",), version=1)
+    found = compose(parts(known, absent_since_ms=1_000), 100)
+    assert found == replace(
+        known,
+        routing_state=RoutingState.LOGGED_OFF,
+        routing_state_since_ms=1_100,
+        logged_on_remotely=False,
+    )
+
+
+def test_an_agent_who_cannot_be_read_is_not_said_to_be_logged_off() -> None:
+    found = compose(parts(Agent(display_name="Ann"), readable=False), 100)
+    assert found == Agent(display_name="Ann", routing_state=RoutingState.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("directory", "configuration", "skill"),
+    [(1, None, "old"), (1, 1, "new"), (1, 2, "new"), (3, 2, "old"), (None, 1, "new")],
+)
+def test_of_two_skill_sets_the_one_of_the_higher_version_is_right(
+    directory: int | None, configuration: int | None, skill: str
+) -> None:
+    known = Agent(skills=(AgentSkill("old"),), version=directory)
+    told = None if configuration is None else Agent(skills=(AgentSkill("new"),), version=configuration)
+    found = compose(parts(known, AVAILABLE, None, told), 0)
+    assert isinstance(found, Agent)
+    assert found.skills == (AgentSkill(skill),)
+    assert found.version == (directory if skill == "old" else configuration)
+
+
+# ---- jitter ----
+
+
+@pytest.mark.parametrize(
+    ("by_ms", "moves"), [(0, False), (2_000, False), (-2_000, False), (2_001, True), (-2_001, True)]
+)
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (AVAILABLE, "routing_state_since_ms"),
+        (Agent(app_absent_since_ms=1), "app_absent_since_ms"),
+        (Agent(day_start_ms=1), "day_start_ms"),
+        (Queue(oldest_since_ms=1), "oldest_since_ms"),
+        (Queue(window_start_ms=1), "window_start_ms"),
+        (Aggregate(oldest_since_ms=1), "oldest_since_ms"),
+    ],
+    ids=lambda of: of if isinstance(of, str) else "",
+)
+def test_an_instant_that_jitters_stays(
+    value: Agent | Queue | Aggregate, field: str, by_ms: int, moves: bool
+) -> None:
+    dated: Callable[..., Any] = replace
+    before, after = dated(value, **{field: 10_000}), dated(value, **{field: 10_000 + by_ms})
+    assert steady(before, after) == (after if moves else before)
+
+
+def test_the_instants_inside_stay_too() -> None:
+    post = PostProcessing(since_ms=1_000, ends_at_ms=5_000)
+    before = Agent(handling=(TALKING,), post_processing=post)
+    jittered = Agent(
+        handling=(replace(TALKING, since_ms=2_500),),
+        post_processing=PostProcessing(since_ms=0, ends_at_ms=6_000),
+    )
+    assert steady(before, jittered) == before
+
+
+def test_a_new_state_has_its_own_instant_however_near() -> None:
+    after = replace(AVAILABLE, routing_state=RoutingState.WORK, routing_state_since_ms=1_500)
+    assert steady(AVAILABLE, after) == after
+    held = replace(TALKING, state="holding", since_ms=1_500)
+    other = replace(TALKING, contact_id="c2", since_ms=1_500)
+    for contact in (held, other):
+        assert steady(Agent(handling=(TALKING,)), Agent(handling=(contact,))) == Agent(handling=(contact,))
+
+
+def test_an_instant_that_becomes_known_or_unknown_changes() -> None:
+    known, unknown = Queue(oldest_since_ms=1_000), Queue()
+    assert steady(known, unknown) == unknown
+    assert steady(unknown, known) == known
+
+
+def test_what_has_no_instants_is_as_it_is() -> None:
+    assert steady(Group(name="a"), Group(name="b")) == Group(name="b")
+    assert steady(Queue(), Agent(routing_state_since_ms=1)) == Agent(routing_state_since_ms=1)
+
+
+# ---- elements ----
+
+
+def test_the_same_parts_are_one_element_for_everybody() -> None:
+    composer, told = Composer(), parts(Queue(name="Sales"), Queue(contacts_waiting=3))
+    first = composer.element(told, None, 0, 10.0)
+    assert composer.element(told, None, 0, 10.5) is first
+    assert (composer.made.hits, composer.made.misses) == (1, 1)
+
+
+def test_equal_values_of_other_parts_are_one_element_too() -> None:
+    composer = Composer()
+    first = composer.element(parts(Queue(name="Sales")), None, 0, 10.0)
+    assert composer.element(parts(Queue(name="Sales")), None, 0, 10.0) is first
+
+
+def test_other_values_are_other_elements() -> None:
+    composer = Composer()
+    told = [parts(Queue(name="Sales")), parts(Queue(name="Help")), parts(Agent(display_name="Sales"))]
+    elements = {composer.element(one, None, 0, 10.0) for one in told}
+    assert len(elements) == 3
+
+
+def test_clocks_that_differ_make_other_elements() -> None:
+    composer, told = Composer(), parts(Queue(), Queue(oldest_since_ms=1_000))
+    found = [composer.element(told, None, offset_ms, 10.0).value for offset_ms in (0, 5_000)]
+    assert found == [Queue(oldest_since_ms=1_000), Queue(oldest_since_ms=6_000)]
+
+
+def test_a_reading_that_only_jitters_is_the_element_before() -> None:
+    composer = Composer()
+    before = composer.element(parts(Queue(), Queue(oldest_since_ms=1_000)), None, 0, 10.0)
+    jittered = parts(Queue(), Queue(oldest_since_ms=2_000))
+    assert composer.element(jittered, before, 0, 10.0) is before
+    moved = parts(Queue(), Queue(oldest_since_ms=4_000))
+    assert composer.element(moved, before, 0, 10.0).value == Queue(oldest_since_ms=4_000)
+
+
+def test_what_was_of_another_kind_is_no_predecessor() -> None:
+    composer = Composer()
+    before = Element(Agent(display_name="x"))
+    assert composer.element(parts(Queue(name="Sales")), before, 0, 10.0).value == Queue(name="Sales")

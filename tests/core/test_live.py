@@ -1,0 +1,297 @@
+"""Is a served session served: topics, commands, health and end?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.core.live import Live
+from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
+from gateway.domain.model import Application, Scope
+from gateway.domain.resources import Queue
+from gateway.protocol import frames
+from gateway.protocol.codec import JSON
+from tests.core.samples import KEY, LIVE, SCOPE, WALL_MS, decoded, facts_of, ticket_of
+
+CLIENT = frames.ClientInfo("test", "1", "none")
+DOWN = Health("down", "live", WALL_MS)
+
+
+class Phone:
+    """A served session, and the frames that it was sent."""
+
+    def __init__(self, application: Application = Application.DASHBOARD, **hello: object) -> None:
+        self.ledger = Ledger(1)
+        self.ledger.record("queue:1", Element(Queue(contacts_waiting=1)))
+        self.ticket = ticket_of(application)
+        self.facts = facts_of(self.ticket)
+        self.now = 100.0
+        asked = replace(frames.Hello(CLIENT), **hello)  # type: ignore[arg-type]  # fields of a hello
+        self.live = Live(
+            self.ticket, self.facts, self.ledger, JSON, asked, SessionLimits(), self.now, jitter=0.5
+        )
+        assert self.live.welcome(WALL_MS) == ()
+
+    def take(self, health: Health = LIVE) -> list[dict[str, Any]]:
+        return decoded(self.live.take(self.now, WALL_MS, health))
+
+    def serve(self, frame: frames.Serviceable) -> Effects:
+        return self.live.serve(frame, self.now, WALL_MS)
+
+    def command(self, frame_id: str = "c1", **fields: object) -> Effects:
+        asked = SetAgentRoutingState("5", "available")
+        frame = frames.CommandFrame(frame_id, KEY.upper(), "1.x", WALL_MS + 5_000, asked)
+        return self.serve(replace(frame, **fields))  # type: ignore[arg-type]  # fields of a command
+
+
+def served(**hello: object) -> Phone:
+    """Return a phone that is in sync and has answered its first ping."""
+    phone = Phone(Application.DASHBOARD, **hello)
+    phone.take()
+    phone.live.heard()
+    phone.now += 10
+    return phone
+
+
+# ---- the beginning ----
+
+
+def test_welcome_comes_first_and_the_changes_that_it_owes_follow() -> None:
+    welcome, changes, ping = Phone(pace_s=2.0, ping_s=30.0).take()
+    assert (welcome["kind"], changes["kind"], ping["kind"]) == ("welcome", "changes", "ping")
+    assert (welcome["pace_s"], welcome["ping_s"], welcome["resumed"]) == (2.0, 30.0, False)
+    assert changes["put"] == {"queue:1": {"contacts_waiting": 1}}
+    assert (ping["upstream"], ping["bus"], ping["as_of_ms"]) == ("live", "live", WALL_MS)
+
+
+@pytest.mark.parametrize(
+    ("application", "granted"),
+    [
+        (Application.DASHBOARD, ["agents", "queues", "groups", "aggregates"]),
+        (Application.REMOTE_ASSISTANT, ["agents", "queues"]),
+    ],
+)
+def test_who_asks_for_nothing_gets_what_his_application_is_for(
+    application: Application, granted: list[str]
+) -> None:
+    assert Phone(application).take()[0]["topics"]["granted"] == granted
+
+
+def test_who_asks_for_no_topics_gets_none() -> None:
+    welcome, changes, _ = Phone(topics=()).take()
+    assert welcome["topics"] == {"granted": [], "refused": []}
+    assert "put" not in changes
+
+
+def test_a_phone_resumes_where_it_was() -> None:
+    first = Phone()
+    position = frames.StreamPosition(first.live.outbox.stream, 1)
+    welcome, changes, _ = Phone(position=position).take()
+    assert welcome["resumed"] is True
+    assert changes == {"kind": "changes", "after": 1, "upto": 1}
+
+
+# ---- topics and pace ----
+
+
+def test_follow_is_answered_before_what_it_changes() -> None:
+    phone = served()
+    effects = phone.serve(frames.Follow("f1", ("agents", "queue:9")))
+    assert effects == (Attach(None, ("agents",)),)
+    followed, changes = phone.take()
+    assert followed == {
+        "kind": "followed",
+        "id": "f1",
+        "topics": {"granted": ["agents"], "refused": [{"topic": "queue:9", "reason": "not_found"}]},
+    }
+    assert changes["gone"] == ["queue:1"]
+
+
+def test_a_phone_may_change_its_pace() -> None:
+    phone = served()
+    assert phone.serve(frames.Pace(5.0)) == ()
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    assert [frame["kind"] for frame in phone.take()] == ["changes"]
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
+    phone.now += 4.9
+    assert phone.take() == []
+    phone.now += 0.1
+    assert [frame["kind"] for frame in phone.take()] == ["changes"]
+
+
+def test_a_reset_may_be_asked_for_every_five_seconds() -> None:
+    phone = served()
+    assert phone.serve(frames.Resync()) == ()
+    assert phone.take()[0]["reset"] is True
+    phone.now += 4.0
+    assert phone.serve(frames.Resync()) == ()
+    (error,) = phone.take()
+    assert (error["kind"], error["code"], error["retry_after_s"]) == ("error", "rate_limited", 1.0)
+    phone.now += 1.0
+    phone.serve(frames.Resync())
+    assert phone.take()[0]["reset"] is True
+
+
+# ---- commands ----
+
+
+def test_a_command_is_handed_on_with_its_key_and_deadline() -> None:
+    phone = served()
+    call = Call(KEY, phone.facts.handle, SetAgentRoutingState("5", "available"), 1, False, WALL_MS + 5_000)
+    assert phone.command() == (Invoke("c1", call),)
+
+
+@pytest.mark.parametrize(
+    ("stream", "epoch"), [("17.ab", 17), ("17", 17), ("", None), ("x.1", None), ("-1.x", None), ("٣.x", None)]
+)
+def test_the_epoch_in_force_is_read_from_the_stream(stream: str, epoch: int | None) -> None:
+    (effect,) = served().command(stream=stream, retry=True)
+    assert isinstance(effect, Invoke)
+    assert (effect.call.stream_epoch, effect.call.retry) == (epoch, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"expires_at_ms": WALL_MS}, "expired"),
+        ({"expires_at_ms": WALL_MS + 60_001}, "bad_request"),
+        ({"command": SetAgentRoutingState("9", "work")}, "not_found"),
+        ({"command": SetAgentRoutingState("queue:1", "work")}, "wrong_resource_kind"),
+    ],
+)
+def test_what_may_not_be_is_rejected_at_once(fields: dict[str, Any], code: str) -> None:
+    phone = served()
+    assert phone.command(**fields) == ()
+    (result,) = phone.take()
+    assert (result["kind"], result["id"], result["outcome"]["status"]) == ("result", "c1", "rejected")
+    assert result["outcome"]["error"]["code"] == code
+
+
+def test_a_right_that_was_taken_away_is_missing_at_once() -> None:
+    phone = served()
+    phone.live.learned(facts_of(phone.ticket, rights=()))
+    assert phone.command() == ()
+    assert phone.take()[0]["outcome"]["error"]["code"] == "forbidden"
+
+
+def test_only_so_many_commands_are_in_flight() -> None:
+    phone = served()
+    effects = [phone.command(f"c{number}") for number in range(9)]
+    assert [len(made) for made in effects] == [1] * 8 + [0]
+    (busy,) = phone.take()
+    assert (busy["id"], busy["outcome"]["error"]["code"]) == ("c8", "busy")
+    phone.live.settled("c0", Outcome(Status.APPLIED))
+    assert len(phone.command("c9")) == 1
+
+
+def test_the_state_that_a_command_caused_leaves_before_its_result() -> None:
+    phone = served()
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    phone.take()
+    phone.command()
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
+    assert phone.live.settled("c1", Outcome(Status.PENDING, version=4)) == ()
+    changes, result = phone.take()
+    assert changes["patch"] == {"queue:1": {"contacts_waiting": 3}}
+    assert result == {"kind": "result", "id": "c1", "outcome": {"status": "pending", "version": 4}}
+
+
+def test_an_outcome_that_is_unknown_says_why() -> None:
+    phone = served()
+    phone.command()
+    phone.live.settled("c1", Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, "Look.")))
+    assert phone.take()[0]["outcome"] == {
+        "status": "unknown",
+        "error": {"code": "owner_lost", "message": "Look."},
+    }
+
+
+# ---- facts ----
+
+
+def test_another_scope_arrives_in_place() -> None:
+    phone = served()
+    phone.ledger.record("queue:2", Element(Queue(contacts_waiting=2)))
+    phone.take()
+    phone.now += 10
+    assert phone.live.learned(facts_of(phone.ticket, Scope(queues=frozenset({2})))) == ()
+    (changes,) = phone.take()
+    assert (changes["gone"], changes["stream"]) == (["queue:1"], phone.live.outbox.stream)
+    assert "reset" not in changes
+
+
+def test_facts_that_change_nothing_seen_make_no_frame() -> None:
+    phone = served()
+    assert phone.live.learned(replace(phone.facts, expires_at_ms=1)) == ()
+    assert phone.take() == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "application", "code", "has_window"),
+    [
+        (EndReason.LOGGED_OFF_BY_SUPERVISOR, Application.REMOTE_ASSISTANT, 4005, False),
+        (EndReason.BLOCKED, Application.DASHBOARD, 4008, False),
+        (EndReason.EXPIRED, Application.DASHBOARD, 4300, True),
+        (EndReason.UNKNOWN, Application.DASHBOARD, 4300, True),
+        (EndReason.UNKNOWN, Application.REMOTE_ASSISTANT, 4005, False),
+    ],
+)
+def test_an_ended_session_is_closed_as_its_end_says(
+    reason: EndReason, application: Application, code: int, has_window: bool
+) -> None:
+    phone = Phone(application)
+    window_s = (1.0, 30.0) if has_window else None
+    ended = facts_of(phone.ticket, SCOPE, end=reason, by="Bob")
+    assert phone.live.learned(ended) == (Close(CloseCode(code), reason, "Bob", window_s),)
+
+
+# ---- health ----
+
+
+def test_a_ping_leaves_when_it_is_time_and_when_health_changes() -> None:
+    phone = served()
+    assert phone.live.due_at(phone.now, LIVE) == 125.0
+    assert phone.take() == []
+    assert phone.live.due_at(phone.now, DOWN) == phone.now
+    (ping,) = phone.take(DOWN)
+    assert (ping["upstream"], ping["as_of_ms"], ping["server_time_ms"]) == ("down", WALL_MS, WALL_MS)
+    assert phone.take(DOWN) == []
+    phone.live.heard()
+    phone.now = 135.0
+    assert [frame["kind"] for frame in phone.take(DOWN)] == ["ping"]
+
+
+def test_the_age_alone_is_no_news() -> None:
+    phone = served()
+    assert phone.take(replace(LIVE, as_of_ms=WALL_MS + 1)) == []
+    assert [ping["kind"] for ping in phone.take(replace(LIVE, bus="degraded"))] == ["ping"]
+
+
+def test_a_phone_that_does_not_answer_is_closed() -> None:
+    phone = Phone()
+    phone.take()
+    assert phone.live.tick(109.9) == ()
+    assert phone.live.tick(110.0) == (Close(CloseCode.NO_PONG, "no frame after a ping"),)
+    phone.live.heard()
+    assert phone.live.tick(110.0) == ()
+
+
+def test_too_many_waiting_frames_close() -> None:
+    phone = served()
+    effects = [phone.live.post(frames.ErrorFrame("busy", "x")) for _ in range(65)]
+    assert effects == [()] * 64 + [(Close(CloseCode.SLOW, "too many frames wait"),)]
+
+
+def test_a_slow_flush_slows_down() -> None:
+    phone = served()
+    phone.live.flushed(drained=False)
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    phone.take()
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
+    assert phone.live.due_at(phone.now, LIVE) == phone.now + 0.25

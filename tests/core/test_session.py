@@ -1,0 +1,330 @@
+"""Does a connection go from hello to close, and nowhere else?"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.core.session import TRANSITIONS, Session, State
+from gateway.domain.commands import Outcome, Status
+from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.resources import Queue
+from gateway.protocol.codec import JSON
+from gateway.protocol.frames import ErrorFrame, Renewed
+from tests.core.samples import LIVE, WALL_MS, command, decoded, facts_of, frame, hello, ticket_of
+
+TICKET = ticket_of()
+FACTS = facts_of(TICKET)
+
+
+class Line:
+    """One connection and its user's mirror."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.session = Session(JSON, SessionLimits(), self.now, 0.5)
+        self.ledger = Ledger(1)
+        self.ledger.record("queue:1", Element(Queue(contacts_waiting=1)))
+
+    def send(self, data: bytes) -> Effects:
+        return self.session.receive(data, self.now, WALL_MS)
+
+    def accept(self) -> Effects:
+        return self.session.attached(TICKET, FACTS, self.ledger, self.now, WALL_MS)
+
+    def take(self, health: Health = LIVE) -> list[dict[str, Any]]:
+        return decoded(self.session.take(self.now, WALL_MS, health))
+
+
+def led(state: State) -> Line:
+    line = Line()
+    if state is not State.HELLO:
+        line.send(hello())
+    if state in (State.LIVE, State.CLOSING):
+        line.accept()
+        line.take()
+    if state is State.CLOSING:
+        line.session.close(CloseCode.DRAINING, "leaving")
+        line.take()
+    line.now += 10
+    return line
+
+
+EVENTS: dict[str, Callable[[Line], Effects]] = {
+    "hello": lambda line: line.send(hello()),
+    "attached": lambda line: line.accept(),
+    "close": lambda line: line.session.close(CloseCode.DRAINING, "leaving"),
+}
+
+
+# ---- the table ----
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("state", State)
+def test_the_table_is_what_happens(state: State, event: str) -> None:
+    line = led(state)
+    EVENTS[event](line)
+    two_hellos = event == "hello" and state in (State.ATTACHING, State.LIVE)
+    expected = State.CLOSING if two_hellos else TRANSITIONS.get((state, event), state)
+    assert line.session.state is expected
+
+
+@pytest.mark.parametrize("state", [State.HELLO, State.LIVE, State.CLOSING])
+def test_an_answer_that_nobody_waits_for_changes_nothing(state: State) -> None:
+    line = led(state)
+    before = {name: copy.copy(value) for name, value in vars(line.session).items() if name != "live"}
+    live = line.session.live
+    assert line.accept() == ()
+    after = {name: value for name, value in vars(line.session).items() if name != "live"}
+    assert {name: after[name] for name in ("state", "_hello", "_bye")} == {
+        name: before[name] for name in ("state", "_hello", "_bye")
+    }
+    assert line.session.live is live
+    assert line.take() == []
+
+
+def test_nothing_is_told_to_a_session_that_is_not_live() -> None:
+    for state in (State.HELLO, State.ATTACHING, State.CLOSING):
+        session = led(state).session
+        assert session.learned(facts_of(TICKET, end=EndReason.BLOCKED)) == ()
+        assert session.settled("c1", Outcome(Status.APPLIED)) == ()
+        assert session.post(Renewed("t", 1)) == ()
+        assert session.state is state
+
+
+# ---- hello ----
+
+
+def test_a_hello_asks_for_its_session() -> None:
+    line = Line()
+    assert line.send(hello(topics=["queues"])) == (Attach("sealed", ("queues",)),)
+    assert line.take() == []
+    assert line.session.due_at(line.now, LIVE) is None
+
+
+def test_once_accepted_it_is_welcome() -> None:
+    line = led(State.ATTACHING)
+    assert line.accept() == ()
+    assert [one["kind"] for one in line.take()] == ["welcome", "changes", "ping"]
+
+
+def test_what_is_posted_before_the_first_flush_stands_after_the_changes() -> None:
+    line = led(State.ATTACHING)
+    line.accept()
+    line.session.post(Renewed("t", 1))
+    assert [one["kind"] for one in line.take()] == ["welcome", "changes", "renewed", "ping"]
+
+
+def test_a_phone_that_says_nothing_is_closed() -> None:
+    line = Line()
+    assert line.session.due_at(line.now, LIVE) == 105.0
+    assert line.session.tick(104.9) == ()
+    assert line.session.tick(105.0) == (Close(CloseCode.HELLO_TIMEOUT, "no hello in time"),)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(
+            b"",
+            b"{",
+            b"[]",
+            b"\xff",
+            frame("nonsense"),
+            frame("hello"),
+            frame("resync"),
+            frame("follow", id="1"),
+        ),
+        frame("pace", every_s=1),
+        command(),
+        hello(padding="x" * 8_200),
+        hello(ping_s=5),
+    ],
+)
+def test_before_hello_anything_else_closes(data: bytes) -> None:
+    line = Line()
+    (effect,) = line.send(data)
+    assert isinstance(effect, Close)
+    assert effect.code == 4000
+    (bye,) = line.take()
+    assert (bye["kind"], bye["code"], bye["reconnect"]) == ("bye", 4000, "never")
+
+
+@pytest.mark.parametrize("data", [hello(), frame("resync"), command(), b"{"])
+def test_between_hello_and_welcome_nothing_is_served(data: bytes) -> None:
+    line = led(State.ATTACHING)
+    (effect,) = line.send(data)
+    assert isinstance(effect, Close)
+    assert effect.code == 4000
+    assert line.accept() == ()
+    assert [one["kind"] for one in line.take()] == ["bye"]
+
+
+def test_a_hello_of_the_full_size_is_read() -> None:
+    room = 8_192 - len(hello(padding=""))
+    assert len(hello(padding="x" * room)) == 8_192
+    assert len(Line().send(hello(padding="x" * room))) == 1
+
+
+# ---- live ----
+
+
+def test_two_hellos_are_too_many() -> None:
+    line = led(State.LIVE)
+    assert line.send(hello()) == (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
+
+
+def test_a_pong_is_a_sign_of_life() -> None:
+    line = led(State.LIVE)
+    assert line.send(frame("pong", nonce="1")) == ()
+    assert line.session.heard_at == line.now
+    assert line.session.tick(line.now) == ()
+    assert line.take() == []
+
+
+def test_a_pong_that_nobody_asked_for_gets_a_sign_of_life() -> None:
+    line = led(State.LIVE)
+    line.send(frame("pong", nonce="from the phone"))
+    assert [one["kind"] for one in line.take()] == ["ping"]
+
+
+def test_who_is_silent_is_closed() -> None:
+    line = led(State.LIVE)
+    (effect,) = line.session.tick(line.now)
+    assert isinstance(effect, Close)
+    assert effect.code == 4109
+    (bye,) = line.take()
+    assert (bye["code"], bye["reconnect"], bye["min_s"], bye["max_s"]) == (4109, "after", None, None)
+
+
+def test_a_bad_frame_is_answered_with_its_id() -> None:
+    line = led(State.LIVE)
+    assert line.send(frame("command", id="c1", key="no key")) == ()
+    (error,) = line.take()
+    assert (error["kind"], error["id"], error["code"]) == ("error", "c1", "bad_request")
+    assert line.session.state is State.LIVE
+
+
+def test_the_fourth_bad_frame_in_a_second_closes() -> None:
+    line = led(State.LIVE)
+    effects = [line.send(b"{") for _ in range(4)]
+    assert effects == [(), (), (), (Close(CloseCode.TOO_MANY_ERRORS, "too many bad frames"),)]
+    assert [one["kind"] for one in line.take()] == ["error", "error", "error", "bye"]
+
+
+@pytest.mark.parametrize(("data", "code"), [(b"\xff", 1007), (b" " * 16_385, 1009)])
+def test_what_the_websocket_forbids_is_closed_without_a_bye(data: bytes, code: int) -> None:
+    line = led(State.LIVE)
+    assert line.send(data) == (Close(code),)
+    assert line.take() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [(State.HELLO, 4000), (State.ATTACHING, 4000), (State.LIVE, 1003)]
+)
+def test_a_message_of_the_wrong_type(state: State, code: int) -> None:
+    (effect,) = led(state).session.wrong_type()
+    assert isinstance(effect, Close)
+    assert effect.code == code
+
+
+def test_a_flood_is_dropped_told_and_closed() -> None:
+    line = led(State.LIVE)
+    paces = [line.send(frame("pace", every_s=0)) for _ in range(41)]
+    assert paces == [()] * 41
+    assert [one["code"] for one in line.take()] == ["rate_limited"]
+    effects = [line.send(frame("pace", every_s=0)) for _ in range(200)]
+    assert effects[:199] == [()] * 199
+    assert effects[199] == (Close(CloseCode.RATE_LIMITED, "too many frames"),)
+
+
+def test_a_flood_before_welcome_is_dropped_in_silence() -> None:
+    line = led(State.ATTACHING)
+    for _ in range(50):
+        assert line.send(frame("pong")) == ()
+    line.accept()
+    assert [one["kind"] for one in line.take()] == ["welcome", "changes", "ping"]
+
+
+def test_a_command_goes_and_its_result_comes() -> None:
+    line = led(State.LIVE)
+    (effect,) = line.send(command())
+    assert isinstance(effect, Invoke)
+    line.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    assert line.session.settled(effect.id, Outcome(Status.APPLIED)) == ()
+    assert [one["kind"] for one in line.take()] == ["changes", "result"]
+
+
+# ---- the end ----
+
+
+def test_a_phone_that_leaves_gets_no_bye() -> None:
+    line = led(State.LIVE)
+    assert line.send(frame("bye")) == (Close(1000),)
+    assert line.take() == []
+
+
+def test_what_is_left_leaves_before_the_bye_and_nothing_after_it() -> None:
+    line = led(State.LIVE)
+    line.session.post(ErrorFrame("busy", "x"))
+    line.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    window_s = (1.0, 5.0)
+    line.session.close(CloseCode.REBALANCE, "another node", by="operator", window_s=window_s)
+    assert line.session.due_at(line.now, LIVE) == line.now
+    error, changes, bye = line.take()
+    assert (error["kind"], changes["kind"]) == ("error", "changes")
+    assert bye == {
+        "kind": "bye",
+        "code": 4201,
+        "reason": "another node",
+        "reconnect": "after",
+        "by": "operator",
+        "min_s": 1.0,
+        "max_s": 5.0,
+    }
+    line.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
+    assert line.take(Health("down", "down", None)) == []
+    assert line.session.due_at(line.now, LIVE) is None
+    assert line.ledger.readers == []
+
+
+def test_closing_twice_says_bye_once() -> None:
+    line = led(State.LIVE)
+    assert len(line.session.close(CloseCode.DRAINING, "leaving")) == 1
+    assert line.session.close(CloseCode.SLOW, "slow") == ()
+    assert line.send(hello()) == ()
+    assert [one["code"] for one in line.take()] == [4200]
+
+
+def test_an_ended_session_is_told_how_it_ended() -> None:
+    line = led(State.LIVE)
+    (effect,) = line.session.learned(facts_of(TICKET, end=EndReason.EXPIRED))
+    assert effect == Close(CloseCode.SESSION_ENDED, "expired", None, (1.0, 30.0))
+    (bye,) = line.take()
+    assert (bye["reconnect"], bye["min_s"], bye["max_s"]) == ("log_on", 1.0, 30.0)
+
+
+def test_a_connection_that_is_gone_reads_no_more() -> None:
+    line = led(State.LIVE)
+    line.session.release()
+    line.session.release()
+    assert line.ledger.readers == []
+    assert line.session.state is State.CLOSING
+    assert line.send(frame("resync")) == ()
+    line.session.flushed(drained=False)
+    assert line.take() == []
+
+
+def test_no_refusal_repeats_what_came() -> None:
+    line = led(State.LIVE)
+    for data in (frame("canary"), json.dumps({"kind": "follow", "topics": {"canary": 1}}).encode()):
+        line.send(data)
+    assert "canary" not in json.dumps(line.take())
