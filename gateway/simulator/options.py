@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--interval-s", type=float, default=_DEFAULTS.interval_s, help="seconds between realtime readings")
     add("--on-change", action="store_true", help="read as soon as something changed")
     add("--events-per-s", type=float, default=None, help="element changes a second in the whole centre")
+    add(
+        "--warm-up-s", type=float, default=_DEFAULTS.warm_up_s, help="seconds that it has lived when it opens"
+    )
     add("--start-paused", action="store_true", help="nothing happens by itself until resumed")
     add("--idle-timeout-s", type=int, default=_DEFAULTS.idle_timeout_s)
     add("--session-life-s", type=int, default=_DEFAULTS.session_life_s)

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from gateway.simulator.about import about_of
 from gateway.simulator.accounts import open_accounts
 from gateway.simulator.administration import Administration
+from gateway.simulator.changes import Changes
 from gateway.simulator.clock import Clock, ManualClock, RealClock
 from gateway.simulator.commands import Commands
 from gateway.simulator.contact_center import ContactCenter
@@ -49,9 +50,9 @@ class Simulator:
         self.settings = settings = settings or SimulatorSettings()
         self.clock: Clock = clock or RealClock(settings.scale)
         rng = random.Random(settings.seed)
-        now_ms = self.clock.now_ms()
-        directory = populate(settings, rng, midnight_before(now_ms, settings.locale_zone))
-        self.center = ContactCenter(directory, now_ms, settings.locale_zone)
+        began_ms = self.clock.now_ms() - round(settings.warm_up_s * 1000)
+        directory = populate(settings, rng, midnight_before(began_ms, settings.locale_zone))
+        self.center = ContactCenter(directory, began_ms, settings.locale_zone)
         self.life = Life(self.center, rng, pace_for(self.center, settings.events_per_s))
         self.about = about_of(settings)
         self.accounts = open_accounts(settings, directory)
@@ -70,14 +71,14 @@ class Simulator:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Open the listeners and begin to live."""
+        """Open the listeners and let time pass from now on."""
         settings = self.settings
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             self.doors = LinkDoor(
                 self.board, self.requests, self.clock, tasks, self.faults, settings.link_buffer_bytes
             )
-            self.life.begin()
+            self._warm_up()
             if settings.start_paused:
                 self.center.pause()
             self.turn()
@@ -126,6 +127,12 @@ class Simulator:
             if rate is not None and self.center.paused_ms is None:
                 self.life.stir(round(rate * elapsed_s))
             self.board.publish()
+
+    def _warm_up(self) -> None:
+        """Begin to live, and live through the past that the centre has when it opens."""
+        self.life.begin()
+        self.center.advance(self.clock.now_ms())
+        self.center.changes = Changes()  # nobody has listened yet
 
     async def _tick(self) -> None:
         while True:

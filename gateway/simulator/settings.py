@@ -18,6 +18,8 @@ ALL_FEATURES: Final = (
 )
 """Everything that the page names."""
 
+WARM_UP_MAX_S: Final = 86_400
+
 KEEP_ALIVE_S = 20
 """As the link's first message says; a link silent for three times as long is dropped."""
 
@@ -55,8 +57,10 @@ class SimulatorSettings:
     """Read as soon as something changed (every 50 ms) instead."""
     events_per_s: float | None = None
     """Drive about so many element changes a second in the whole centre; None: as contacts come."""
+    warm_up_s: float = 900.0
+    """So long the centre has lived when it opens; 0: everybody has just come, and nobody waits."""
     start_paused: bool = False
-    """Nothing happens by itself until resumed."""
+    """Once open, nothing happens by itself until resumed."""
 
     extensions_version: str = "V2R1"
     contact_center_version: str = "V8R2"
@@ -95,6 +99,8 @@ class SimulatorSettings:
             raise ValueError("the idle timeout of a RemoteAssistant session is 1..3600 s")
         if self.interval_s <= 0 or self.scale <= 0:
             raise ValueError("interval and scale are above 0")
+        if not 0 <= self.warm_up_s <= WARM_UP_MAX_S:
+            raise ValueError("a centre has lived for 0..86400 s when it opens")
 
     @property
     def group_count(self) -> int:

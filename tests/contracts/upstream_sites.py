@@ -121,7 +121,7 @@ async def hearing(link: Link) -> AsyncIterator[Heard]:
 @asynccontextmanager
 async def simulated() -> AsyncIterator[Site]:
     """The real adapter, before a simulated contact centre in which nothing happens by itself."""
-    settings = SimulatorSettings(agents=10, queues=2, users=1, start_paused=True, on_change=True)
+    settings = SimulatorSettings(agents=10, queues=2, users=1, warm_up_s=0, start_paused=True, on_change=True)
     clock = SystemClock()
     async with Simulator(settings) as simulator, OsccServer("main", simulator.url, clock) as server:
         # the tenth agent leads his team: he may use both applications

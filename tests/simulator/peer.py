@@ -13,7 +13,7 @@ from gateway.simulator.changes import Kind
 from gateway.simulator.link import Link
 from gateway.simulator.session import LogOn, Session
 
-QUIET = SimulatorSettings(agents=20, queues=4, groups=2, users=4, start_paused=True)
+QUIET = SimulatorSettings(agents=20, queues=4, groups=2, users=4, warm_up_s=0, start_paused=True)
 AGENT = 10_001
 SUPERVISOR = "supervisor1"
 

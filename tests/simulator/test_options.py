@@ -27,3 +27,4 @@ def test_options_are_taken_over() -> None:
     assert settings.on_change
     assert settings.tls
     assert parse("--events-per-s", "500").events_per_s == 500
+    assert parse("--warm-up-s", "0").warm_up_s == 0

@@ -116,6 +116,31 @@ async def test_the_same_seed_makes_the_same_centre() -> None:
     assert truths[0] == truths[1]
 
 
+async def test_a_centre_that_opens_has_a_past() -> None:
+    async with Simulator(SimulatorSettings(start_paused=True), ManualClock()) as simulator:
+        center = simulator.center
+        agents, queues = center.directory.agents.values(), center.directory.queues.values()
+        assert center.now_ms == simulator.clock.now_ms()
+        assert {agent.state for agent in agents} == {"Available", "Unavailable", "Work", "LoggedOff"}
+        assert any(agent.post for agent in agents)
+        assert {contact.state for agent in agents for contact in agent.contacts} >= {"Ringing", "Talking"}
+        assert len({agent.since_ms for agent in agents}) > 100
+        assert sum(len(queue.waiting) for queue in queues) > 0
+        assert all(queue.counters.answered > 0 for queue in queues)
+        assert any(queue.counters.within_threshold < queue.counters.answered for queue in queues)
+        assert not center.changes
+
+
+async def test_a_centre_without_a_past_has_just_opened() -> None:
+    settings = SimulatorSettings(warm_up_s=0, start_paused=True)
+    async with Simulator(settings, ManualClock()) as simulator:
+        center = simulator.center
+        assert {agent.since_ms for agent in center.directory.agents.values() if agent.logged_on} == {
+            center.now_ms
+        }
+        assert not any(queue.counters.received for queue in center.directory.queues.values())
+
+
 async def test_run_tells_where_it_is_and_ends_when_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
     told = ""
     async with asyncio.TaskGroup() as tasks:

@@ -20,10 +20,13 @@ from gateway.simulator.settings import SimulatorSettings
         {"idle_timeout_s": 3601},
         {"interval_s": 0},
         {"scale": 0},
+        {"warm_up_s": -1},
+        {"warm_up_s": 86_401},
+        {"warm_up_s": float("nan")},
     ],
 )
 def test_they_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"a contact centre|idle timeout|above 0"):
+    with pytest.raises(ValueError, match=r"a contact centre|idle timeout|above 0|has lived"):
         SimulatorSettings(**wrong)
 
 
