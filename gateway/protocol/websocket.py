@@ -1,0 +1,289 @@
+"""How does the server's end of a WebSocket read and write frames (RFC 6455)?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+"""RFC 6455 §5.2: the opcodes; the rest is reserved."""
+
+PROTOCOL_ERROR: Final = 1002
+INVALID_TEXT: Final = 1007
+POLICY: Final = 1008
+TOO_BIG: Final = 1009
+NO_CODE: Final = 1005
+BROKEN: Final = 1006
+"""RFC 6455 §7.4.1. The last two never travel: a close had no code; there was no close."""
+
+CONTROL_BYTES_MAX: Final = 125
+"""RFC 6455 §5.5."""
+REASON_BYTES_MAX: Final = CONTROL_BYTES_MAX - 2
+HEAD_BYTES_MAX: Final = 14
+"""RFC 6455 §5.2: two bytes, eight of length, four of mask."""
+FRAMES_BETWEEN_MAX: Final = 1024
+"""Fragments, pings and pongs until a message is whole: they are free of charge to no rate of messages."""
+
+_FIN: Final = 0x80
+_RESERVED: Final = 0x70
+_OPCODE: Final = 0x0F
+_CONTROL: Final = 0x08
+_MASKED: Final = 0x80
+_LENGTH: Final = 0x7F
+_LONG: Final = 126
+"""A length that stands in the next 2 bytes; one more: in the next 8."""
+
+
+class Message(NamedTuple):
+    """A whole message; *data* is valid UTF-8 when it is *text*."""
+
+    data: bytes
+    text: bool
+
+
+class Ping(NamedTuple):
+    """Is answered with a pong of the same payload (§5.5.2)."""
+
+    payload: bytes
+
+
+class PongFrame(NamedTuple):
+    """An answer to a ping, or none to any (§5.5.3)."""
+
+    payload: bytes
+
+
+class CloseReceived(NamedTuple):
+    """The peer sends nothing more (§5.5.1). *code* is 1005 when it gave none."""
+
+    code: int
+    reason: str
+
+
+class Violation(NamedTuple):
+    """The peer broke the rules: the connection is to be closed with *code* (§7.1.7)."""
+
+    code: int
+    reason: str
+
+
+Event: TypeAlias = Message | Ping | PongFrame | CloseReceived | Violation
+
+
+class _Breach(Exception):  # noqa: N818 - names what happened
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.violation = Violation(code, reason)
+
+
+class Parser:
+    """Reads what one client sends, however it is cut to pieces.
+
+    Invariants: what is held is at most one message and what was fed and not taken; after a
+    :class:`CloseReceived` or :class:`Violation` there is nothing more, and nothing is held.
+
+    Args:
+        message_bytes: The largest message, over all its fragments.
+    """
+
+    __slots__ = ("_between", "_buffer", "_fragments", "_is_over", "_is_text", "_message_bytes")
+
+    def __init__(self, message_bytes: int) -> None:
+        self._message_bytes = message_bytes
+        self._buffer = bytearray()
+        self._fragments: bytearray | None = None
+        self._is_text = False
+        self._between = 0
+        self._is_over = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was fed and not taken yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Take in *data*; returns the events that are there. Those left in the iterator stay there."""
+        if not self._is_over:
+            self._buffer += data
+        return iter(self.take, None)
+
+    def take(self) -> Event | None:
+        """Remove and return the next event; None when it takes more bytes."""
+        try:
+            while (frame := self._next_frame()) is not None:
+                first, payload = frame
+                opcode = first & _OPCODE
+                event = self._control(opcode, payload) if opcode & _CONTROL else self._data(first, payload)
+                if event is not None:
+                    return event
+        except _Breach as breach:
+            self._end()
+            return breach.violation
+        return None
+
+    # ---- one frame (§5.2) ----
+
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """Remove and return the first byte and the payload of the next frame, when it is whole."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        first, second = buffer[0], buffer[1]
+        self._check(first, second)
+        size, start = second & _LENGTH, 2
+        if size >= _LONG:
+            start = 4 if size == _LONG else 10
+            if len(buffer) < start:
+                return None
+            size = _long(buffer[2:start])
+        if not first & _CONTROL and size + len(self._fragments or b"") > self._message_bytes:
+            raise _Breach(TOO_BIG, "the message is too big")  # §7.4.1, before its payload is there
+        end = start + 4 + size
+        if len(buffer) < end:
+            return None
+        payload = unmask(buffer[start + 4 : end], buffer[start : start + 4])
+        del buffer[:end]
+        self._count()
+        return first, payload
+
+    def _check(self, first: int, second: int) -> None:
+        """Check what the first two bytes of a frame tell."""
+        if first & _RESERVED:  # §5.2: no extension was agreed on that would give them a meaning
+            raise _Breach(PROTOCOL_ERROR, "reserved bits are set")
+        if not second & _MASKED:  # §5.1
+            raise _Breach(PROTOCOL_ERROR, "the frame is not masked")
+        opcode = first & _OPCODE
+        if opcode & _CONTROL:
+            _check_control(opcode, first & _FIN, second & _LENGTH)
+        elif opcode > BINARY:  # §5.2
+            raise _Breach(PROTOCOL_ERROR, "the opcode is reserved")
+        elif opcode == CONTINUATION:
+            if self._fragments is None:  # §5.4
+                raise _Breach(PROTOCOL_ERROR, "nothing is there to continue")
+        elif self._fragments is not None:  # §5.4: messages are not interleaved
+            raise _Breach(PROTOCOL_ERROR, "a message began within another")
+
+    def _count(self) -> None:
+        self._between += 1
+        if self._between > FRAMES_BETWEEN_MAX:
+            raise _Breach(POLICY, "too many frames without a message")
+
+    # ---- what frames mean ----
+
+    def _data(self, first: int, payload: bytes) -> Message | None:
+        """Take in a fragment (§5.4); returns the message that it completes."""
+        opcode = first & _OPCODE
+        if opcode != CONTINUATION:
+            self._is_text = opcode == TEXT
+        if not first & _FIN:
+            if self._fragments is None:
+                self._fragments = bytearray()
+            self._fragments += payload
+            return None
+        if self._fragments is not None:
+            payload = bytes(self._fragments + payload)
+            self._fragments = None
+        if self._is_text and not _is_utf8(payload):  # §8.1
+            raise _Breach(INVALID_TEXT, "the text is not UTF-8")
+        self._between = 0
+        return Message(payload, self._is_text)
+
+    def _control(self, opcode: int, payload: bytes) -> Event:
+        if opcode == PING:
+            return Ping(payload)
+        if opcode == PONG:
+            return PongFrame(payload)
+        event = _close_of(payload)
+        self._end()  # §5.5.1: nothing follows a close
+        return event
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._buffer = bytearray()
+        self._fragments = None
+
+
+def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
+    """Return *payload* XOR *mask* over and over (§5.3), as one sum of whole numbers."""
+    size = len(payload)
+    stretched = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(stretched, "little")).to_bytes(size, "little")
+
+
+def _check_control(opcode: int, fin: int, length: int) -> None:
+    if opcode > PONG:  # §5.2
+        raise _Breach(PROTOCOL_ERROR, "the opcode is reserved")
+    if not fin:  # §5.5
+        raise _Breach(PROTOCOL_ERROR, "a control frame is fragmented")
+    if length > CONTROL_BYTES_MAX:  # §5.5
+        raise _Breach(PROTOCOL_ERROR, "a control frame is too long")
+
+
+def _long(field: bytearray) -> int:
+    """Return a length of 2 or 8 bytes."""
+    size = int.from_bytes(field, "big")
+    if size >> 63:  # §5.2: the most significant bit is 0
+        raise _Breach(PROTOCOL_ERROR, "the length is no length")
+    if size < (_LONG if len(field) == 2 else 1 << 16):  # §5.2: the fewest bytes that hold it
+        raise _Breach(PROTOCOL_ERROR, "the length is longer than need be")
+    return size
+
+
+def _close_of(payload: bytes) -> CloseReceived:
+    """Return what a close frame says (§5.5.1)."""
+    if not payload:
+        return CloseReceived(NO_CODE, "")  # §7.1.5
+    if len(payload) == 1:
+        raise _Breach(PROTOCOL_ERROR, "a close has half a code")
+    code = int.from_bytes(payload[:2], "big")
+    if not _may_travel(code):
+        raise _Breach(PROTOCOL_ERROR, "a close has a code that none may have")
+    try:
+        return CloseReceived(code, payload[2:].decode())
+    except UnicodeDecodeError:  # §8.1
+        raise _Breach(INVALID_TEXT, "the reason of a close is not UTF-8") from None
+
+
+def _may_travel(code: int) -> bool:
+    """Tell whether a close frame may have *code* (§7.4; 1012 to 1014: IANA's registry, §11.7)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# ---- what the server writes ----
+
+
+def head(opcode: int, size_bytes: int) -> bytes:
+    """Return what stands before a payload: a final frame, not masked (§5.1, §5.2)."""
+    if size_bytes < _LONG:
+        return bytes((_FIN | opcode, size_bytes))
+    if size_bytes < 1 << 16:
+        return bytes((_FIN | opcode, _LONG)) + size_bytes.to_bytes(2, "big")
+    return bytes((_FIN | opcode, _LONG + 1)) + size_bytes.to_bytes(8, "big")
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Return a message, or a control frame, as one frame."""
+    return head(opcode, len(payload)) + payload
+
+
+def close(code: int, reason: str = "") -> bytes:
+    """Return a close frame (§5.5.1): without a code for 1005; a reason too long is cut between characters."""
+    if code == NO_CODE:
+        return frame(CLOSE, b"")
+    said = reason.encode("utf-8", "replace")[:REASON_BYTES_MAX].decode("utf-8", "ignore").encode()
+    return frame(CLOSE, code.to_bytes(2, "big") + said)

@@ -1,0 +1,304 @@
+"""Are frames read as RFC 6455 says, and is every breach of it found?
+
+The tables follow the cases of the Autobahn test suite; its numbers stand beside them.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from gateway.protocol import websocket
+from gateway.protocol.websocket import (
+    CloseReceived,
+    Event,
+    Message,
+    Parser,
+    Ping,
+    PongFrame,
+    Violation,
+)
+from tests.protocol.framing import MASK, Heard, closing, framed, heard, text
+
+LIMIT = 70_000
+KAPPA = "κόσμε".encode()
+
+
+def read(*pieces: bytes, limit: int = LIMIT) -> list[Event]:
+    """Return what one who gets these pieces makes of them."""
+    parser = Parser(limit)
+    return [event for piece in pieces for event in parser.feed(piece)]
+
+
+def broken(*pieces: bytes, limit: int = LIMIT) -> int:
+    """Return the code that these pieces are closed with, as the last event of all."""
+    *_, last = events = read(*pieces, limit=limit)
+    assert isinstance(last, Violation)
+    assert sum(isinstance(event, Violation) for event in events) == 1
+    return last.code
+
+
+# ---- messages (1.x, 5.x) ----
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 65_535, 65_536, LIMIT])
+@pytest.mark.parametrize("opcode", [1, 2])
+def test_messages_of_every_length_are_read(opcode: int, size: int) -> None:
+    payload = b"*" * size
+    assert read(framed(opcode, payload)) == [Message(payload, text=opcode == 1)]
+
+
+def test_the_examples_of_the_rfc() -> None:
+    hello = bytes.fromhex("818537fa213d7f9f4d5158")
+    assert read(hello) == [Message(b"Hello", text=True)]
+    assert read(bytes.fromhex("898537fa213d7f9f4d5158")) == [Ping(b"Hello")]
+    assert websocket.frame(1, b"Hello") == bytes.fromhex("810548656c6c6f")
+    assert hello == text("Hello")
+
+
+def test_fragments_are_one_message() -> None:
+    first, more, last = framed(1, b"frag", fin=False), framed(0, b"", fin=False), framed(0, b"ment")
+    assert read(first, more, last) == [Message(b"fragment", text=True)]
+    assert read(framed(2, b"", fin=False), framed(0, b"\xff")) == [Message(b"\xff", text=False)]
+
+
+def test_control_frames_stand_between_fragments() -> None:
+    stream = framed(1, b"a", fin=False) + framed(9, b"1") + framed(0, b"b", fin=False) + framed(10, b"2")
+    assert read(stream + framed(0, b"c") + text("next")) == [
+        Ping(b"1"),
+        PongFrame(b"2"),
+        Message(b"abc", text=True),
+        Message(b"next", text=True),
+    ]
+
+
+@pytest.mark.parametrize("mask", [bytes(4), b"\xff\xff\xff\xff", b"\x01\x00\x00\x00"])
+def test_every_mask_is_taken_off(mask: bytes) -> None:
+    payload = bytes(range(256)) + b"tail"
+    assert read(framed(2, payload, mask=mask)) == [Message(payload, text=False)]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        framed(0, b"x"),  # 5.9
+        framed(0, b"x", fin=False),  # 5.12
+        text("whole") + framed(0, b"x"),  # 5.13
+        framed(1, b"x", fin=False) + text("y"),  # 5.18
+        framed(1, b"x", fin=False) + framed(2, b"y"),
+        framed(2, b"x", fin=False) + framed(2, b"y", fin=False),
+    ],
+)
+def test_fragments_out_of_place_are_a_breach(stream: bytes) -> None:
+    assert broken(stream) == 1002
+
+
+def test_what_stood_before_a_breach_was_said() -> None:
+    assert read(text("a") + framed(9) + framed(3) + text("b")) == [
+        Message(b"a", text=True),
+        Ping(b""),
+        Violation(1002, "the opcode is reserved"),
+    ]
+
+
+# ---- frames (2.x, 3.x, 4.x) ----
+
+
+@pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
+def test_reserved_opcodes_are_a_breach(opcode: int) -> None:
+    assert broken(framed(opcode)) == 1002
+
+
+@pytest.mark.parametrize("rsv", range(1, 8))
+@pytest.mark.parametrize("opcode", [0, 1, 2, 8, 9, 10])
+def test_reserved_bits_are_a_breach(opcode: int, rsv: int) -> None:
+    assert broken(framed(opcode, rsv=rsv)) == 1002
+
+
+@pytest.mark.parametrize("opcode", [1, 2, 8, 9, 10])
+def test_a_frame_without_a_mask_is_a_breach(opcode: int) -> None:
+    assert broken(websocket.frame(opcode, b"")) == 1002
+
+
+@pytest.mark.parametrize("opcode", [8, 9, 10])
+def test_control_frames_are_short_and_whole(opcode: int) -> None:
+    assert broken(framed(opcode, fin=False)) == 1002  # 5.1, 5.2
+    assert broken(framed(opcode, b"x" * 126)) == 1002  # 2.5, 7.3.6
+    assert broken(bytes((0x80 | opcode, 0xFE))) == 1002, "its length need not come"
+
+
+def test_a_ping_of_the_full_size_is_read() -> None:
+    assert read(framed(9, b"\xfe" * 125), framed(10, b"\xfe" * 125)) == [
+        Ping(b"\xfe" * 125),
+        PongFrame(b"\xfe" * 125),
+    ]
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        b"\xfe" + struct.pack("!H", 125),
+        b"\xfe" + struct.pack("!H", 0),
+        b"\xff" + struct.pack("!Q", 65_535),
+        b"\xff" + struct.pack("!Q", 0),
+        b"\xff" + struct.pack("!Q", 1 << 63),
+        b"\xff" * 9,
+    ],
+)
+def test_a_length_is_written_as_short_as_can_be_and_no_longer_than_63_bits(length: bytes) -> None:
+    assert broken(b"\x82" + length) == 1002
+
+
+# ---- size ----
+
+
+@pytest.mark.parametrize("length", [b"\xfe\x04\x01", b"\xff" + struct.pack("!Q", (1 << 63) - 1)])
+def test_a_message_too_big_is_refused_by_its_head(length: bytes) -> None:
+    assert broken(b"\x81" + length, limit=1024) == 1009
+
+
+def test_fragments_too_big_together_are_refused() -> None:
+    first = framed(2, b"x" * 1000, fin=False)
+    assert read(first, framed(0, b"x" * 24), limit=1024) == [Message(b"x" * 1024, text=False)]
+    assert broken(first, framed(0, b"x" * 25)[:2], limit=1024) == 1009
+
+
+def test_a_control_frame_counts_to_no_message() -> None:
+    ping = framed(9, b"x" * 100)
+    assert read(framed(2, b"x" * 20, fin=False) + ping + framed(0), limit=20)[-1] == Message(b"x" * 20, False)
+
+
+def test_frames_without_end_are_refused() -> None:
+    most = websocket.FRAMES_BETWEEN_MAX
+    assert broken(framed(9) * (most + 1)) == 1008
+    assert broken(framed(1, fin=False) + framed(0, fin=False) * most) == 1008
+    whole = framed(9) * (most - 1) + text("a")
+    assert len(read(whole * 2)) == 2 * most
+
+
+# ---- text (6.x) ----
+
+VALID = [
+    KAPPA,
+    b"\x00",
+    b"\x7f",
+    b"\xc2\x80",
+    b"\xdf\xbf",
+    b"\xe0\xa0\x80",
+    b"\xed\x9f\xbf",
+    b"\xee\x80\x80",
+    b"\xef\xbf\xbf",
+    b"\xf0\x90\x80\x80",
+    b"\xf4\x8f\xbf\xbf",
+]
+INVALID = [
+    KAPPA + b"\xed\xa0\x80edited",
+    b"\xf4\x90\x80\x80",
+    b"\xce",
+    KAPPA[:-1],
+    b"\x80",
+    b"\xbf",
+    b"\xfe",
+    b"\xff",
+    b"\xc0\xaf",
+    b"\xc1\xbf",
+    b"\xe0\x80\xaf",
+    b"\xf0\x80\x80\xaf",
+    b"\xf8\x88\x80\x80\x80",
+    b"\xed\xaf\xbf\xed\xbf\xbf",
+]
+
+
+@pytest.mark.parametrize("said", VALID)
+def test_text_is_utf8_wherever_it_is_cut(said: bytes) -> None:
+    assert read(text(said)) == [Message(said, text=True)]
+    for at in range(len(said)):
+        cut = framed(1, said[:at], fin=False) + framed(0, said[at:])
+        assert read(cut) == [Message(said, text=True)]
+
+
+@pytest.mark.parametrize("said", INVALID)
+def test_text_that_is_no_utf8_is_a_breach(said: bytes) -> None:
+    assert broken(text(said)) == 1007
+    assert broken(framed(1, said[:1], fin=False) + framed(0, said[1:])) == 1007
+    assert read(framed(2, said)) == [Message(said, text=False)]
+
+
+# ---- closes (7.x) ----
+
+
+@pytest.mark.parametrize(
+    "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
+)
+def test_a_close_says_why(code: int) -> None:
+    assert read(closing(code, KAPPA)) == [CloseReceived(code, "κόσμε")]
+
+
+def test_a_close_may_say_nothing() -> None:
+    assert read(closing()) == [CloseReceived(1005, "")]
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535])
+def test_codes_that_none_may_have_are_a_breach(code: int) -> None:
+    assert broken(closing(code)) == 1002
+
+
+def test_half_a_code_is_a_breach() -> None:
+    assert broken(framed(8, b"\x03")) == 1002
+
+
+@pytest.mark.parametrize("reason", INVALID)
+def test_a_reason_that_is_no_utf8_is_a_breach(reason: bytes) -> None:
+    assert broken(closing(1000, reason)) == 1007
+
+
+@pytest.mark.parametrize("end", [closing(1000), framed(3)])
+def test_after_the_end_there_is_nothing(end: bytes) -> None:
+    parser = Parser(LIMIT)
+    assert len(list(parser.feed(end + text("more")))) == 1
+    assert list(parser.feed(text("more") + closing(1000) + framed(3))) == []
+    assert parser.waiting_bytes == 0
+
+
+# ---- taking ----
+
+
+def test_what_is_not_taken_waits() -> None:
+    parser = Parser(LIMIT)
+    events = parser.feed(text("a") + text("b") + text("c")[:-1])
+    assert next(events) == Message(b"a", text=True)
+    assert parser.waiting_bytes == len(text("b") + text("c")) - 1
+    assert parser.take() == Message(b"b", text=True)
+    assert parser.take() is None
+    assert list(parser.feed(text("c")[-1:])) == [Message(b"c", text=True)]
+    assert parser.waiting_bytes == 0
+
+
+# ---- writing ----
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_what_is_written_is_one_frame(size: int) -> None:
+    payload = b"x" * size
+    data = websocket.frame(websocket.BINARY, payload)
+    assert heard(data) == [Heard(2, payload)]
+    assert data == websocket.head(2, size) + payload
+
+
+def test_a_close_is_written_with_its_code_and_reason() -> None:
+    assert heard(websocket.close(4000, "κ")) == [Heard(8, b"\x0f\xa0" + "κ".encode())]
+    assert heard(websocket.close(1000)) == [Heard(8, b"\x03\xe8")]
+    assert heard(websocket.close(1005)) == [Heard(8, b"")]
+
+
+@pytest.mark.parametrize("reason", ["x" * 200, "κ" * 62, "x" + "κ" * 61, "\ud800" * 124])
+def test_a_reason_is_cut_to_what_a_control_frame_holds(reason: str) -> None:
+    ((_, payload),) = heard(websocket.close(4000, reason))
+    assert len(payload) in {124, 125}
+    assert reason.encode("utf-8", "replace").startswith(payload[2:])
+    payload[2:].decode()
+
+
+def test_a_mask_is_taken_off_by_putting_it_on() -> None:
+    assert websocket.unmask(websocket.unmask(b"abcdefg", MASK), MASK) == b"abcdefg"
