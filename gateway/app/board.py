@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
@@ -18,14 +18,27 @@ from rich.styled import Styled
 from rich.table import Table
 from rich.text import Text
 
-from gateway.app.board_figures import STATES, AgentRow, QueueRow, Totals, agent_rows, queue_rows, totals
+from gateway.app.board_figures import (
+    LOGGED_OFF,
+    STATES,
+    AgentRow,
+    QueueRow,
+    Totals,
+    agent_rows,
+    queue_rows,
+    totals,
+)
 from gateway.client import Value
+
+Row = TypeVar("Row", AgentRow, QueueRow)
 
 UNKNOWN: Final = "–"
 WIDE: Final = 100
 """From so many columns on headings are words."""
-FIXED_LINES: Final = 12
-"""Lines that are neither a queue nor an agent."""
+_TOP_LINES: Final = 2
+_BANNER_LINES: Final = 3
+_TABLE_LINES: Final = 2
+"""Of a table's space and its headings."""
 
 _LEVEL_MARKS: Final = {"action": "!!", "attention": "! ", "unknown": "? ", "ok": "  "}
 _LEVEL_STYLES: Final = {"action": "bold red", "attention": "yellow", "unknown": "dim", "ok": "green"}
@@ -70,29 +83,41 @@ class _Board:
     now_ms: int | None
     zone: tzinfo | None
     lines: int | None
+    footer: str | None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._drawn(options.max_width)
 
     def _drawn(self, width: int) -> RenderableType:
         queues, agents = queue_rows(self.mirror), agent_rows(self.mirror)
-        shown_queues, shown_agents = _shares(len(queues), len(agents), self.lines)
+        present = [row for row in agents if row.state != LOGGED_OFF]
         # old data does not age on: its timers stand where they stood when it was current
         at_ms = self.now_ms if self.health.current else self.health.as_of_ms
+        banner = _banner(self.health)
+        figures = _figures(totals(queues, agents), at_ms, width)
+        below = self._below()
+        room = None
+        if self.lines is not None:
+            taken = _TOP_LINES + _BANNER_LINES * len(banner) + len(figures) + len(below)
+            room = self.lines - taken - _TABLE_LINES * (bool(queues) + bool(present))
+        for_queues, for_agents = _shares(len(queues), len(present), room)
         data = Group(
-            _figures(totals(queues, agents), at_ms, width),
-            _queue_table(queues[:shown_queues], at_ms, wide=width >= WIDE),
-            _more(len(queues) - shown_queues, "queues"),
-            _agent_table(agents[:shown_agents], at_ms),
-            _more(len(agents) - shown_agents, "agents"),
+            *figures,
+            *_queue_table(queues, for_queues, at_ms, wide=width >= WIDE),
+            *_agent_table(present, for_agents, at_ms),
         )
         return Group(
             _header(self.health, self.now_ms, self.zone),
-            *_banner(self.health),
+            *banner,
             _strip(self.health, self.now_ms, self.zone),
             data if self.health.current else Styled(data, "dim"),
-            Text(f"last: {_printable(self.health.last_event or UNKNOWN)}", "dim", no_wrap=True),
+            *below,
         )
+
+    def _below(self) -> list[RenderableType]:
+        last = f"last: {_printable(self.health.last_event or UNKNOWN)}"
+        lines = [last] if self.footer is None else [last, self.footer]
+        return [Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in lines]
 
 
 def board(
@@ -102,6 +127,7 @@ def board(
     *,
     zone: tzinfo | None = UTC,
     lines: int | None = None,
+    footer: str | None = None,
 ) -> RenderableType:
     """Return one frame of the board.
 
@@ -111,8 +137,9 @@ def board(
         now_ms: The gateway's clock; None when it is not known.
         zone: In which times are shown; None: the machine's.
         lines: How many lines there are; None: as many as it takes.
+        footer: What stands below it all.
     """
-    return _Board(mirror, health, now_ms, zone, lines)
+    return _Board(mirror, health, now_ms, zone, lines, footer)
 
 
 # ---- the parts, from the top ----
@@ -129,12 +156,16 @@ def _header(health: BoardHealth, now_ms: int | None, zone: tzinfo | None) -> Ren
 
 def _banner(health: BoardHealth) -> list[RenderableType]:
     if health.ended is not None:
-        return [Panel(Text(f"✕ session ended: {_printable(health.ended)}"), style="bold red")]
+        return [_panel(f"✕ session ended: {_printable(health.ended)}", "bold red")]
     if health.connected:
         return []
     when = "" if health.reconnect_in_s is None else f" in {max(0.0, health.reconnect_in_s):.0f} s"
     why = "" if health.reason is None else f" ({_printable(health.reason)})"
-    return [Panel(Text(f"▲ connecting{when}{why}"), style="bold yellow")]
+    return [_panel(f"▲ connecting{when}{why}", "bold yellow")]
+
+
+def _panel(text: str, style: str) -> RenderableType:
+    return Panel(Text(text, no_wrap=True, overflow="ellipsis"), style=style)
 
 
 def _strip(health: BoardHealth, now_ms: int | None, zone: tzinfo | None) -> RenderableType:
@@ -157,7 +188,7 @@ def _health(word: str | None) -> Text:
     return Text(f"{mark} {word}", style)
 
 
-def _figures(figures: Totals, at_ms: int | None, width: int) -> RenderableType:
+def _figures(figures: Totals, at_ms: int | None, width: int) -> list[Text]:
     waiting = f"{'≥ ' if figures.waiting_partly else ''}{_count(figures.waiting)}"
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append("waiting ").append(waiting, "bold")
@@ -165,32 +196,33 @@ def _figures(figures: Totals, at_ms: int | None, width: int) -> RenderableType:
     line.append("   queues ").append(f"!! {figures.action} action", "bold red" if figures.action else "")
     line.append("  ").append(f"! {figures.attention} attention", "yellow" if figures.attention else "")
     if figures.agents is None:
-        return Group(line, Text(f"agents  {UNKNOWN}"))
+        return [line, Text(f"agents  {UNKNOWN}")]
     counts = [
         Text(f"  {_STATE_MARKS[state]} {number} {state}", _STATE_STYLES[state])
         for state in STATES
         if (number := figures.agents.get(state, 0))
     ]
-    return Group(line, *_flow([Text("agents"), *counts], width))
+    return [line, *_flow("agents", counts, width)]
 
 
-def _flow(pieces: list[Text], width: int) -> list[Text]:
-    """Put *pieces* beside each other on as many lines as they take, none of them broken."""
-    lines = [Text(no_wrap=True, overflow="ellipsis")]
+def _flow(label: str, pieces: list[Text], width: int) -> list[Text]:
+    """Put *pieces* beside each other, below each other where the line ends, none of them broken."""
+    lines = [Text(label, no_wrap=True, overflow="ellipsis")]
     for piece in pieces:
         if lines[-1].cell_len + piece.cell_len > width:
-            lines.append(Text(no_wrap=True, overflow="ellipsis"))
+            lines.append(Text(" " * len(label), no_wrap=True, overflow="ellipsis"))
         lines[-1].append_text(piece)
     return lines
 
 
-def _queue_table(rows: list[QueueRow], at_ms: int | None, *, wide: bool) -> RenderableType:
+def _queue_table(rows: list[QueueRow], lines: int, at_ms: int | None, *, wide: bool) -> list[RenderableType]:
     table = _table()
     table.add_column("queues", no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column("level", no_wrap=True)
-    for name in ("wait", "longest", "in time", *_headings(wide=wide)):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
+    table.add_column("level", no_wrap=True, width=12)
+    for name, width in (("wait", 4), ("longest", 7), ("in time", 7), *_headings(wide=wide)):
+        table.add_column(name, justify="right", no_wrap=True, width=width)
+    shown, left = _fitting(rows, lines)
+    for row in shown:
         style = _LEVEL_STYLES[row.level]
         table.add_row(
             Text(_printable(row.name)),
@@ -200,23 +232,24 @@ def _queue_table(rows: list[QueueRow], at_ms: int | None, *, wide: bool) -> Rend
             _percent(row.service_level_pct),
             *map(_count, (row.available, row.handling, row.post_processing, row.unavailable, row.work)),
         )
-    return table
+    return _section(table, left) if rows else []
 
 
-def _headings(*, wide: bool) -> tuple[str, ...]:
+def _headings(*, wide: bool) -> tuple[tuple[str, int], ...]:
     if wide:
-        return "available", "handling", "post-proc.", "unavail.", "work"
-    return "av", "ha", "pp", "un", "wk"
+        return ("available", 9), ("handling", 8), ("post-proc.", 10), ("unavail.", 8), ("work", 4)
+    return ("av", 3), ("ha", 3), ("pp", 3), ("un", 3), ("wk", 3)
 
 
-def _agent_table(rows: list[AgentRow], at_ms: int | None) -> RenderableType:
+def _agent_table(rows: list[AgentRow], lines: int, at_ms: int | None) -> list[RenderableType]:
     table = _table()
-    table.add_column("agents", no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column("agents", no_wrap=True, overflow="ellipsis", ratio=19)
     table.add_column("state", no_wrap=True, overflow="ellipsis", width=17)
-    table.add_column("for", justify="right", no_wrap=True)
-    table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=2)
-    table.add_column("next", no_wrap=True, overflow="ellipsis", ratio=5)
-    for row in rows:
+    table.add_column("for", justify="right", no_wrap=True, width=7)
+    table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=12)
+    table.add_column("next", no_wrap=True, overflow="ellipsis", ratio=21)
+    shown, left = _fitting(rows, lines)
+    for row in shown:
         style = _STATE_STYLES[row.state]
         table.add_row(
             Text(_printable(row.name)),
@@ -225,7 +258,7 @@ def _agent_table(rows: list[AgentRow], at_ms: int | None) -> RenderableType:
             Text(_printable(row.reason or "")),
             _next(row),
         )
-    return table
+    return _section(table, left) if rows else []
 
 
 def _timer(row: AgentRow, at_ms: int | None) -> str:
@@ -247,15 +280,24 @@ def _table() -> Table:
     return Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="underline")
 
 
-def _more(number: int, what: str) -> RenderableType:
-    return Text(f"… and {number} more {what}" if number > 0 else "", "dim")
+def _section(table: Table, left: int) -> list[RenderableType]:
+    """Return a table with space above it, and how many rows are left out."""
+    more = [Text(f"… and {left} more", "dim")] if left else []
+    return [Text(), table, *more]
 
 
-def _shares(queues: int, agents: int, lines: int | None) -> tuple[int, int]:
+def _fitting(rows: list[Row], lines: int) -> tuple[list[Row], int]:
+    """Return the rows that *lines* hold and how many are left out; that they are takes a line too."""
+    if len(rows) <= lines:
+        return rows, 0
+    shown = rows[: max(0, lines - 1)]
+    return shown, len(rows) - len(shown)
+
+
+def _shares(queues: int, agents: int, room: int | None) -> tuple[int, int]:
     """Share the lines that there are: queues get what agents leave, and half of it in any case."""
-    if lines is None:
+    if room is None:
         return queues, agents
-    room = max(2, lines - FIXED_LINES)
     for_queues = min(queues, max(room // 2, room - agents))
     return for_queues, min(agents, room - for_queues)
 

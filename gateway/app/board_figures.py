@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.client import Kind, Value
 
+LOGGED_OFF: Final = "logged off"
 STATES: Final = (
     "handling",
     "post-processing",
@@ -19,11 +20,14 @@ STATES: Final = (
     "work",
     "unavailable",
     "unknown",
-    "logged off",
+    LOGGED_OFF,
 )
 """What an agent is doing, the busiest first."""
 LEVELS: Final = ("action", "attention", "unknown", "ok")
 """How a queue fares, the worst first."""
+
+_OWN: Final = (None, "self")
+"""Who needs no mention when he chose his next state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class AgentRow:
     """When post-processing ends by itself."""
     reason: str | None
     pending: str | None
-    """What comes when handling ends, and by whom."""
+    """What comes when handling ends, and by whom when it was another's wish."""
     remarks: tuple[str, ...]
 
 
@@ -75,7 +79,7 @@ class Totals:
 
 
 def queue_rows(mirror: Mapping[str, Value]) -> list[QueueRow]:
-    """Return the queues, worst first: level, then the longest wait, then how many wait."""
+    """Return the queues, worst first: level, longest wait, how many wait, how few were answered in time."""
     return sorted((_queue(key, value) for key, value in _of(mirror, Kind.QUEUE)), key=_badness)
 
 
@@ -132,10 +136,11 @@ def _queue(key: str, value: Value) -> QueueRow:
     )
 
 
-def _badness(row: QueueRow) -> tuple[int, int, int, str]:
+def _badness(row: QueueRow) -> tuple[int, int, int, float, str]:
     # an instant long ago is a long wait; no instant is no wait
     wait = row.oldest_since_ms if row.oldest_since_ms is not None else 2**62
-    return LEVELS.index(row.level), wait, -(row.waiting or 0), row.name.casefold()
+    in_time = row.service_level_pct if row.service_level_pct is not None else 100.0
+    return LEVELS.index(row.level), wait, -(row.waiting or 0), in_time, row.name.casefold()
 
 
 def _agent(key: str, value: Value, reasons: Mapping[str, str]) -> AgentRow:
@@ -150,7 +155,7 @@ def _agent(key: str, value: Value, reasons: Mapping[str, str]) -> AgentRow:
         since_ms=since_ms,
         ends_at_ms=ends_at_ms,
         reason=None if reason_id is None else reasons.get(reason_id, reason_id),
-        pending=None if pending is None else f"{_spaced(pending)}{f' by {by}' if by else ''}",
+        pending=None if pending is None else f"{_spaced(pending)}{f' by {by}' if by not in _OWN else ''}",
         remarks=tuple(_remarks(value)),
     )
 

@@ -11,7 +11,8 @@ from gateway.app.config import own_secrets
 from gateway.app.config_sections import Admin, Client, Ops, Secrets, Settings, Site
 from gateway.app.listener import CannotListen
 from gateway.app.stopping import Stopping
-from gateway.app.watch import Options, Refusal, watch
+from gateway.app.watch import watch
+from gateway.app.watch_options import Options, Refusal, add_lines
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 
@@ -21,21 +22,22 @@ PLAIN_REFRESH_S: Final = 5.0
 """How often a board is printed where it cannot be drawn in place."""
 
 _INTRODUCTION: Final = """\
-A simulated contact centre of {agents} agents and {queues} queues runs at {upstream}
-The gateway to it listens at {client} (clear text: for this machine only)
-                 metrics at {ops}/metrics
+A simulated contact centre: {agents} agents, {queues} queues, {upstream}
+A gateway to it (no TLS):   {client}
+Its metrics:                {ops}/metrics
 
 Log on with password {password}:
-  dashboard         {board_user} (sees everything), supervisor2 … supervisor{users} (see their teams)
-  remote assistant  agent1 … agent{agents}, remote number for example +49 30 1234567
+  dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
+  remote assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
 
 In another terminal:
-  OSCC_GATEWAY_WATCH_PASSWORD={password} oscc-gateway watch {client} --user supervisor2
+  OSCC_GATEWAY_WATCH_PASSWORD={password} \\
+    oscc-gateway watch {client} --user supervisor2
   curl {client}/v1/about
-  curl {client}/v1/sessions -H 'Content-Type: application/json' -d '{{"site": "{site}",
-    "application": "remote_assistant", "user_name": "agent1", "password": "{password}",
-    "remote_number": "+49301234567",
-    "device": {{"id": "d1", "name": "curl", "platform": "desktop", "app_version": "1"}}}}'
+  curl {client}/v1/sessions -H 'Content-Type: application/json' \\
+    -d '{{"site": "{site}", "application": "remote_assistant", "user_name": "agent1",
+    "password": "{password}", "remote_number": "+49301234567", "device": {{"id": "d1",
+    "name": "curl", "platform": "desktop", "app_version": "1"}}}}'
 
 Ctrl-C ends it.
 """
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8080, help="of the gateway (8080); 0: any free one")
     parser.add_argument("--agents", type=int, default=200, metavar="N", help="default 200")
     parser.add_argument("--queues", type=int, default=20, metavar="N", help="default 20")
+    add_lines(parser)
     parser.add_argument("--no-board", action="store_true", help="show no board, only run")
     parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="end after S seconds")
 
@@ -73,12 +76,13 @@ async def _demo(center: SimulatorSettings, secrets: Secrets, args: argparse.Name
         async with Simulator(center) as simulator:
             settings = demo_settings(simulator.url, args.port)
             async with wiring.serving(settings, secrets, clock, stopping) as addresses:
-                sys.stdout.write(introduction(center, simulator.url, addresses))
+                sys.stdout.write(f"{introduction(center, simulator.url, addresses)}\n")
                 sys.stdout.flush()
                 if args.no_board:
                     await stopping.wait(clock, args.for_s)
                     return 0
-                code = await watch(board_options(center, addresses, args.for_s), stopping=stopping)
+                options = board_options(center, addresses, args.for_s, args.lines)
+                code = await watch(options, stopping=stopping)
                 return 0 if stopping.asked.is_set() else code
 
 
@@ -92,7 +96,9 @@ def demo_settings(upstream: str, port: int) -> Settings:
     )
 
 
-def board_options(center: SimulatorSettings, addresses: wiring.Addresses, for_s: float | None) -> Options:
+def board_options(
+    center: SimulatorSettings, addresses: wiring.Addresses, for_s: float | None, lines: int | None = None
+) -> Options:
     """Return whose board is shown: that of the supervisor who sees everything."""
     return Options(
         addresses.client,
@@ -101,6 +107,8 @@ def board_options(center: SimulatorSettings, addresses: wiring.Addresses, for_s:
         site=SITE,
         for_s=for_s,
         refresh_s=1.0 if sys.stdout.isatty() else PLAIN_REFRESH_S,
+        lines=lines,
+        footer=f"gateway {addresses.client} · password {center.password} · Ctrl-C ends it",
     )
 
 

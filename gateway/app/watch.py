@@ -8,103 +8,38 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import io
-import os
-import socket
-import ssl
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from datetime import tzinfo
-from pathlib import Path
 from typing import Final
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-import gateway
 from gateway.app.board import board
 from gateway.app.stopping import Stopping
+from gateway.app.watch_log_on import log_off, log_on
+from gateway.app.watch_options import PLAIN_LINES, Options, Refusal, add_arguments, options_from
 from gateway.app.watch_view import View
-from gateway.client import (
-    Application,
-    Clock,
-    DeviceBody,
-    ErrorCode,
-    GatewayClient,
-    GatewayError,
-)
+from gateway.client import Clock, GatewayClient, Wishes
 from gateway.client.clock import MACHINE_CLOCK
-from gateway.protocol.bodies import SessionCreated
 
-PASSWORD_VARIABLE: Final = "OSCC_GATEWAY_WATCH_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+__all__ = ["add_arguments", "run", "watch"]
+
 SOON_S: Final = 0.1
 FIRST_DATA_S: Final = 30.0
 """How long ``--once`` waits for something to show."""
-LOG_OFF_S: Final = 10.0
-"""How long the command waits for the log-off to be confirmed."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Options:
-    """Whose board, and for how long. Its repr shows no password.
-
-    *for_s*: None until the end is asked for; 0: one frame, as soon as there is data.
-    """
-
-    address: str
-    user_name: str
-    password: str
-    site: str | None = None
-    takeover: bool = False
-    accept_notices: bool = False
-    for_s: float | None = None
-    refresh_s: float = 1.0
-    trusted: ssl.SSLContext | None = None
-    zone: tzinfo | None = None
-
-
-class Refusal(Exception):  # noqa: N818 - names what happened
-    """The board cannot be shown, and a sentence why."""
-
-
-# ---- command line ----
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.add_argument("address", metavar="URL", help="the gateway, for example https://gateway.example")
-    parser.add_argument("--user", required=True, metavar="NAME", help="the supervisor's user name")
-    parser.add_argument("--site", metavar="ID", help="the site; needed when the gateway has several")
-    parser.add_argument("--takeover", action="store_true", help="end the session that is open elsewhere")
-    parser.add_argument(
-        "--accept-notices", action="store_true", help="accept the notices that must be acknowledged"
-    )
-    span = parser.add_mutually_exclusive_group()
-    span.add_argument("--once", action="store_true", help="print one frame and log off")
-    span.add_argument("--for", dest="for_s", type=_seconds, metavar="S", help="end after so many seconds")
-    parser.add_argument("--refresh", type=_seconds, default=1.0, metavar="S", help="seconds between frames")
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="trust these authorities instead")
+FIRST_FRAME_S: Final = 3.0
+"""After how long a frame that is not drawn in place is shown without data too."""
+WISHES: Final = Wishes(ping_s=10)
+"""A board tells the age of its data, which each ping brings: the more often the better."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Show the board. Returns the exit code."""
     try:
-        options = Options(
-            address=args.address,
-            user_name=args.user,
-            password=_password(),
-            site=args.site,
-            takeover=args.takeover,
-            accept_notices=args.accept_notices,
-            for_s=0.0 if args.once else args.for_s,
-            refresh_s=args.refresh,
-            trusted=_trusted(args.ca_file),
-        )
-        return asyncio.run(watch(options))
+        return asyncio.run(watch(options_from(args)))
     except Refusal as refusal:
         sys.stderr.write(f"oscc-gateway: {refusal}\n")
         return 1
@@ -130,8 +65,8 @@ async def watch(
     """
     screen = console or _console()
     stop = stopping or Stopping()
-    async with GatewayClient(options.address, ssl=options.trusted, clock=clock) as client:
-        view = await _log_on(client, options, clock)
+    async with GatewayClient(options.address, wishes=WISHES, ssl=options.trusted, clock=clock) as client:
+        view = await log_on(client, options, clock)
         with stop.on_signals() if stopping is None else nullcontext():
             async with asyncio.TaskGroup() as tasks:
                 listening = tasks.create_task(view.listen(client))
@@ -140,7 +75,7 @@ async def watch(
                     await _Show(client, view, options, screen, clock).until(stop.asked)
                 finally:
                     code = 1 if client.ended is not None or client.mirror.position is None else 0
-                    await _log_off(client, stop, clock)
+                    await log_off(client, stop, clock)
                     running.cancel()
                     listening.cancel()
     return code
@@ -160,20 +95,23 @@ class _Show:
         self._options = options
         self._screen = screen
         self._clock = clock
-        self._ends_at = None if options.for_s is None else clock.now() + (options.for_s or FIRST_DATA_S)
+        self._is_once = options.for_s == 0
+        self._is_printed = False
+        self._in_place = screen.is_terminal and not self._is_once
+        began = clock.now()
+        self._ends_at = None if options.for_s is None else began + (options.for_s or FIRST_DATA_S)
+        self._impatient_at = began + (FIRST_DATA_S if self._is_once else FIRST_FRAME_S)
 
     async def until(self, asked: asyncio.Event) -> None:
         """Draw until the time is over, the session is, or the end is *asked* for."""
-        once = self._options.for_s == 0
         with self._drawing() as draw:
-            while not (over := self._is_over(asked)):
-                if not once:
+            while not self._is_over(asked):
+                if self._is_worth_a_frame():
                     draw(self._frame())
-                elif self._has_data():
-                    break
+                    if self._is_once:
+                        return
                 await self._pause(asked)
-            if once or over:
-                draw(self._frame())
+            draw(self._frame())
 
     def _is_over(self, asked: asyncio.Event) -> bool:
         late = self._ends_at is not None and self._clock.now() >= self._ends_at
@@ -182,9 +120,13 @@ class _Show:
     def _has_data(self) -> bool:
         return self._client.mirror.position is not None and self._client.health is not None
 
+    def _is_worth_a_frame(self) -> bool:
+        """Frames below each other begin when there is something to see, or has not been for long."""
+        return self._in_place or self._has_data() or self._clock.now() >= self._impatient_at
+
     async def _pause(self, asked: asyncio.Event) -> None:
         """Wait for the next frame or the end."""
-        wait_s = SOON_S if self._options.for_s == 0 else self._options.refresh_s
+        wait_s = self._options.refresh_s if self._has_data() else SOON_S
         if self._ends_at is not None:
             wait_s = min(wait_s, self._ends_at - self._clock.now())
         with suppress(TimeoutError):
@@ -197,113 +139,24 @@ class _Show:
             self._view.health,
             self._client.server_time_ms(),
             zone=self._options.zone,
-            lines=self._screen.height if self._screen.is_terminal else None,
+            lines=self._options.lines or (self._screen.height if self._in_place else PLAIN_LINES),
+            footer=self._options.footer,
         )
 
     @contextmanager
     def _drawing(self) -> Iterator[Callable[[RenderableType], None]]:
         """Give what draws a frame: in place on a terminal, one below the other elsewhere."""
-        if not self._screen.is_terminal or self._options.for_s == 0:
-            yield self._screen.print
+        if not self._in_place:
+            yield self._print
             return
         with Live(console=self._screen, screen=True, auto_refresh=False) as live:
             yield lambda frame: live.update(frame, refresh=True)
 
-
-# ---- log-on and log-off ----
-
-
-async def _log_on(client: GatewayClient, options: Options, clock: Clock) -> View:
-    """Log on as the options say; returns the view of the session.
-
-    Raises:
-        Refusal: With what the gateway says.
-    """
-    try:
-        site, name = await _site(client, options.site)
-        try:
-            created = await _ask(client, options, site, ())
-        except GatewayError as error:
-            if error.code is not ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED or not options.accept_notices:
-                raise
-            created = await _ask(client, options, site, tuple(_notices(error)))
-    except GatewayError as error:
-        raise Refusal(_advice(error)) from None
-    return View(name, created.user.display_name, Application.DASHBOARD.value, clock, options.zone)
-
-
-async def _site(client: GatewayClient, wanted: str | None) -> tuple[str, str]:
-    """Return id and name of the site that is meant."""
-    sites = {site.id: site.display_name for site in (await client.about()).sites}
-    if wanted is None and len(sites) == 1:
-        (wanted,) = sites
-    if wanted is None or wanted not in sites:
-        raise Refusal(f"Say which site with --site: {', '.join(sorted(sites)) or 'there is none'}.")
-    return wanted, sites[wanted]
-
-
-async def _ask(
-    client: GatewayClient, options: Options, site: str, accepted: tuple[tuple[str, int], ...]
-) -> SessionCreated:
-    host = socket.gethostname()
-    return await client.log_on(
-        site=site,
-        application=Application.DASHBOARD,
-        user_name=options.user_name,
-        password=options.password,
-        # one machine and person is one device: a second board replaces the first
-        device=DeviceBody(
-            id=str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{options.user_name}.{host}")),
-            name=f"watch on {host}"[:128],
-            platform=sys.platform,
-            app_version=gateway.__version__,
-        ),
-        takeover=options.takeover,
-        accepted_notices=accepted,
-    )
-
-
-def _notices(error: GatewayError) -> Iterator[tuple[str, int]]:
-    listed = error.details.get("notices")
-    for notice in listed if isinstance(listed, list) else ():
-        id_, version = notice.get("id"), notice.get("version")
-        if isinstance(id_, str) and isinstance(version, int):
-            yield id_, version
-
-
-def _advice(error: GatewayError) -> str:
-    """Return what to tell: the gateway's sentence and what helps."""
-    match error.code:
-        case ErrorCode.ALREADY_LOGGED_ON:
-            return f"{error.message} --takeover ends that session."
-        case ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED:
-            ids = ", ".join(id_ for id_, _ in _notices(error))
-            return f"{error.message} ({ids}) --accept-notices accepts them."
-        case _:
-            return error.message
-
-
-async def _log_off(client: GatewayClient, stop: Stopping, clock: Clock) -> None:
-    """Log off; waits for the confirmation as long as that is bearable."""
-    if client.ended is not None:
-        return
-    try:
-        async with clock.timeout(LOG_OFF_S), asyncio.TaskGroup() as tasks:
-            leaving = tasks.create_task(client.log_off())
-            hurrying = tasks.create_task(_cancel_when(stop.hurried, leaving))
-            leaving.add_done_callback(lambda _: hurrying.cancel())
-    except* (TimeoutError, GatewayError):
-        pass
-    if client.session is not None:
-        sys.stderr.write("oscc-gateway: The log-off is not confirmed; the session ends by itself.\n")
-
-
-async def _cancel_when(event: asyncio.Event, task: asyncio.Task[None]) -> None:
-    await event.wait()
-    task.cancel()
-
-
-# ---- the machine ----
+    def _print(self, frame: RenderableType) -> None:
+        if self._is_printed:
+            self._screen.print()
+        self._screen.print(frame)
+        self._is_printed = True
 
 
 def _console() -> Console:
@@ -311,28 +164,3 @@ def _console() -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     return Console(highlight=False)
-
-
-def _password() -> str:
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if password is not None:
-        return password
-    if not sys.stdin.isatty():
-        raise Refusal(f"There is nobody to ask for the password: set {PASSWORD_VARIABLE}.")
-    return getpass.getpass()
-
-
-def _trusted(ca_file: Path | None) -> ssl.SSLContext | None:
-    if ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError):
-        raise Refusal(f"{ca_file} holds no certificate that can be read.") from None
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.1 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError("between 0.1 and 86400 seconds")
-    return seconds

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+
+from tests.app.watching import SITE, Board, about
+from tests.doubles.scripted_gateway import ScriptedGateway, created
 
 
 @pytest.fixture
@@ -21,3 +24,19 @@ def own_logging() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     logging.getLogger("aiohttp.access").disabled = False
     structlog.reset_defaults()
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[ScriptedGateway]:
+    """A scripted gateway with one site that lets everybody on and off."""
+    async with ScriptedGateway() as gateway:
+        about(gateway, SITE)
+        gateway.answer("POST", "/v1/sessions", 201, created())
+        gateway.answer("DELETE", "/v1/session", 204)
+        yield gateway
+
+
+@pytest.fixture
+def board(gateway: ScriptedGateway) -> Board:
+    """A board before it."""
+    return Board(gateway)

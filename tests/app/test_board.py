@@ -7,6 +7,8 @@ import io
 from datetime import timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from gateway.app.board import BoardHealth, board
@@ -30,7 +32,7 @@ MIRROR: dict[str, Value] = {
     },
     "agent:2": {
         "display_name": "Grace", "handling": [{"state": "talking", "since_ms": T - 300_000}],
-        "pending_routing_state": "work", "pending_by": "self",
+        "pending_routing_state": "work", "pending_by": "supervisor",
     },
     "agent:3": {"display_name": "Barbara", "post_processing": {"ends_at_ms": T + 12_000}},
 }  # fmt: skip
@@ -68,7 +70,7 @@ def test_the_whole_board(width: int) -> None:
     assert _line(lines, "Sales") == "Sales !! action 7 3:07 61 % 0 9 2 3 1"
     assert _line(lines, "Support") == "Support ok 0 – – – – – – –"
     assert _line(lines, "Ada") == "Ada ✕ unavailable 1:06:40 Lunch"
-    assert _line(lines, "Grace") == "Grace ● talking 5:00 → work by self"
+    assert _line(lines, "Grace") == "Grace ● talking 5:00 → work by supervisor"
     assert _line(lines, "Barbara") == "Barbara ◐ post-processing −0:12"
     assert _line(lines, "last:") == "last: connected"
 
@@ -142,22 +144,72 @@ def test_an_ended_session_has_a_banner() -> None:
     assert "✕ session ended: logged_off_by_supervisor by Bob" in _line(lines, "ended")
 
 
+def _many(queues: int, agents: int) -> dict[str, Value]:
+    mirror: dict[str, Value] = {f"queue:{n}": {"name": f"queue {n:03}"} for n in range(queues)}
+    return mirror | {f"agent:{n}": {"display_name": f"agent {n:03}"} for n in range(agents)}
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(16, 80), st.sampled_from([80, 100]), st.booleans())
+def test_a_board_is_as_tall_as_it_may_be(
+    queues: int, agents: int, lines: int, width: int, connected: bool
+) -> None:
+    health = dataclasses.replace(LIVE, connected=connected)
+    shown = _text(_many(queues, agents), health, width=width, lines=lines)
+    whole = _text(_many(queues, agents), health, width=width)
+    assert len(shown) == min(lines, len(whole))
+    assert all(len(line) <= width for line in shown)
+    told = sum(int(line.split()[2]) for line in shown if line.startswith("…"))
+    assert told + sum(line.startswith(("queue ", "agent ")) for line in shown) == queues + agents
+
+
 def test_a_board_keeps_to_its_lines() -> None:
-    mirror: dict[str, Value] = {f"queue:{n}": {"name": f"queue {n:02}"} for n in range(30)}
-    mirror |= {f"agent:{n}": {"display_name": f"agent {n:02}"} for n in range(30)}
-    lines = _text(mirror, LIVE, lines=30)
-    assert len(lines) <= 30
-    assert _line(lines, "more queues") == "… and 21 more queues"
-    assert _line(lines, "more agents") == "… and 21 more agents"
-    few = _text(mirror | {f"agent:{n}": {} for n in range(30, 31)}, LIVE, lines=100)
-    assert not [line for line in few if "more" in line]
+    shown = _text(_many(30, 30), LIVE, lines=31)
+    assert [line.strip() for line in shown if "more" in line] == ["… and 20 more", "… and 20 more"]
+    assert not [line for line in _text(_many(30, 31), LIVE, lines=100) if "more" in line]
 
 
 def test_agents_leave_queues_the_lines_that_they_do_not_need() -> None:
-    mirror: dict[str, Value] = {f"queue:{n}": {} for n in range(30)}
-    lines = _text(mirror | {"agent:1": {}}, LIVE, lines=30)
-    assert _line(lines, "more queues") == "… and 13 more queues"
-    assert not [line for line in lines if "more agents" in line]
+    shown = _text(_many(30, 1), LIVE, lines=30)
+    assert _line(shown, "more") == "… and 11 more"
+    assert _line(shown, "agent 000") == "agent 000 ? unknown –"
+
+
+def test_who_is_logged_off_is_only_counted() -> None:
+    off: Value = {"display_name": "Zoe", "routing_state": "logged_off"}
+    shown = _text(MIRROR | {"agent:4": off}, LIVE)
+    assert "· 1 logged off" in _line(shown, "1 handling")
+    assert not [line for line in shown if "Zoe" in line]
+    assert not [line for line in _text({"agent:4": off}, LIVE) if "reason" in line]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_columns_stand_still(width: int) -> None:
+    longest: dict[str, Value] = {
+        "queue:1": {
+            "name": "A queue with some name", "level": "attention", "contacts_waiting": 9999,
+            "oldest_since_ms": T - 35_999_000, "service_level_pct": 100, "agents_available": 999,
+            "agents_handling": 999, "agents_post_processing": 999, "agents_unavailable": 999,
+            "agents_work": 999,
+        },
+        "agent:1": {
+            "display_name": "Maximilian Muster", "handling": [{"state": "consulting", "since_ms": T}] * 2,
+            "pending_routing_state": "unavailable", "logged_on_remotely": True,
+        },
+        "agent:2": {"display_name": "Eva", "post_processing": {"since_ms": T - 35_999_000}},
+    }  # fmt: skip
+    few, many = _text(MIRROR, LIVE, width=width), _text(longest, LIVE, width=width)
+    for word in ("in time", "reason"):
+        assert [line for line in few if word in line] == [line for line in many if word in line]
+    assert not [line for line in many if "…" in line]
+    assert _line(many, "A queue").endswith("9:59:59 100 % 999 999 999 999 999")
+    assert _line(many, "Maximilian") == "Maximilian Muster ● consulting +1 0:00 → unavailable remote"
+
+
+def test_what_stands_below() -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    with console.capture() as capture:
+        console.print(board({}, LIVE, T, footer="Ctrl-C ends it"))
+    assert capture.get().splitlines()[-1].strip() == "Ctrl-C ends it"
 
 
 def test_many_states_flow_to_the_next_line() -> None:

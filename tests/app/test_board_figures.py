@@ -19,6 +19,8 @@ def _agent(**fields: object) -> AgentRow:
 def test_queues_come_worst_first() -> None:
     mirror: dict[str, Value] = {
         "queue:1": {"name": "fine", "level": "ok", "contacts_waiting": 99},
+        "queue:8": {"name": "best", "level": "ok", "service_level_pct": 100},
+        "queue:9": {"name": "slow", "level": "ok", "service_level_pct": 70},
         "queue:2": {"name": "late", "level": "attention", "oldest_since_ms": T - 5},
         "queue:3": {"name": "later", "level": "attention", "oldest_since_ms": T - 9},
         "queue:4": {"name": "full", "level": "attention", "contacts_waiting": 3},
@@ -26,7 +28,9 @@ def test_queues_come_worst_first() -> None:
         "queue:6": {"name": "odd", "level": "of tomorrow"},
         "agent:7": {"display_name": "no queue"},
     }
-    assert [row.name for row in queue_rows(mirror)] == ["burning", "later", "late", "full", "odd", "fine"]
+    assert [row.name for row in queue_rows(mirror)] == [
+        "burning", "later", "late", "full", "odd", "fine", "slow", "best",
+    ]  # fmt: skip
 
 
 def test_agents_come_by_state_and_the_longest_first() -> None:
@@ -80,8 +84,9 @@ def test_reasons_have_names() -> None:
     assert {row.reason for row in agent_rows(mirror)} == {"Lunch", "4"}
 
 
-def test_what_is_pending_says_by_whom() -> None:
-    assert _agent(pending_routing_state="logged_off", pending_by="self").pending == "logged off by self"
+def test_what_is_pending_says_by_whom_unless_by_oneself() -> None:
+    assert _agent(pending_routing_state="work", pending_by="supervisor").pending == "work by supervisor"
+    assert _agent(pending_routing_state="logged_off", pending_by="self").pending == "logged off"
     assert _agent(pending_routing_state="work").pending == "work"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app.config_sources import FILE_BYTES, SECRET_BYTES, read
-from gateway.app.watch import PASSWORD_VARIABLE
+from gateway.app.watch_options import PASSWORD_VARIABLE
 from tests.app.samples import SMALLEST, write
 
 

@@ -20,7 +20,7 @@ SMALL = ("--port", "0", "--agents", "3", "--queues", "2")
 def test_a_board_is_shown_as_plain_frames_where_no_terminal_is() -> None:
     ended = run("demo", *SMALL, "--for", "2")
     assert (ended.code, ended.err) == (0, "")
-    assert "3 agents and 2 queues" in ended.out
+    assert "3 agents, 2 queues" in ended.out
     assert "upstream ● live" in ended.out
 
 
@@ -62,7 +62,7 @@ def test_the_introduction_names_what_there_is_to_try() -> None:
     addresses = Addresses("http://127.0.0.1:8080", "http://127.0.0.1:9090")
     text = introduction(center, "http://127.0.0.1:1", addresses)
     for part in (
-        "200 agents and 20 queues",
+        "200 agents, 20 queues",
         "supervisor1",
         "agent1",
         "password demo",
@@ -71,5 +71,8 @@ def test_the_introduction_names_what_there_is_to_try() -> None:
     ):
         assert part in text
     assert "oscc-gateway watch http://127.0.0.1:8080 --user supervisor2\n" in text
-    options = board_options(center, addresses, 5.0)
+    assert max(map(len, text.splitlines())) <= 80
+    options = board_options(center, addresses, 5.0, 60)
+    assert options.lines == 60
+    assert options.footer == "gateway http://127.0.0.1:8080 · password demo · Ctrl-C ends it"
     assert (options.address, options.user_name, options.for_s) == (addresses.client, "supervisor1", 5.0)

@@ -1,0 +1,104 @@
+"""Does a supervisor who watches get in and out, and hear what helps when not?"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from gateway.app.watch_options import Refusal
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.protocol.http_form import problem_members
+from tests.app.watching import SITE, Board, about
+from tests.doubles.scripted_gateway import ScriptedGateway, created
+
+
+def _refuse(gateway: ScriptedGateway, error: GatewayError) -> None:
+    gateway.answer("POST", "/v1/sessions", error.status, problem_members(error))
+
+
+async def test_the_log_on_says_who_and_what(board: Board) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=1.0, takeover=True))
+        await board.serve()
+        await board.clock.advance(1)
+    (body,) = [asked.body for asked in board.gateway.asked if asked.method == "POST"]
+    assert body is not None
+    assert (body["site"], body["application"], body["user_name"]) == ("main", "dashboard", "eve")
+    assert body["takeover"] is True
+    assert "secret" not in board.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (GatewayError(ErrorCode.INVALID_CREDENTIALS, "Wrong."), "Wrong."),
+        (GatewayError(ErrorCode.ALREADY_LOGGED_ON, "Elsewhere."), "--takeover"),
+        (
+            GatewayError(
+                ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED, "Read.", notices=[{"id": "n1", "version": 2}]
+            ),
+            "(n1) --accept-notices",
+        ),
+    ],
+)
+async def test_a_refused_log_on_says_what_helps(
+    gateway: ScriptedGateway, error: GatewayError, said: str
+) -> None:
+    gateway.forget("POST", "/v1/sessions")
+    _refuse(gateway, error)
+    with pytest.raises(Refusal, match=re.escape(said)):
+        await Board(gateway).run()
+
+
+async def test_notices_are_accepted_when_the_person_says_so(gateway: ScriptedGateway) -> None:
+    gateway.forget("POST", "/v1/sessions")
+    notices: list[dict[str, str | int | bool | None]] = [{"id": "n1", "version": 2}, {"id": "odd"}]
+    _refuse(gateway, GatewayError(ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED, "Read.", notices=notices))
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    board = Board(gateway)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=1.0, accept_notices=True))
+        await board.serve()
+        await board.clock.advance(1)
+    last = [asked.body for asked in gateway.asked if asked.method == "POST"][-1]
+    assert last is not None
+    assert last["accepted_notices"] == [{"id": "n1", "version": 2}]
+
+
+async def test_of_several_sites_one_must_be_named(gateway: ScriptedGateway) -> None:
+    gateway.forget("GET", "/v1/about")
+    about(gateway, SITE, SITE | {"id": "other"})
+    with pytest.raises(Refusal, match="main, other"):
+        await Board(gateway).run()
+    with pytest.raises(Refusal, match="main, other"):
+        await Board(gateway).run(site="third")
+    board = Board(gateway)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=1.0, site="other"))
+        await board.serve()
+        await board.clock.advance(1)
+    last = next(asked.body for asked in gateway.asked if asked.method == "POST")
+    assert last is not None
+    assert last["site"] == "other"
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+async def test_nobody_waits_for_ever_for_a_log_off(
+    gateway: ScriptedGateway, capsys: pytest.CaptureFixture[str], hurried: bool
+) -> None:
+    gateway.forget("DELETE", "/v1/session")
+    gateway.answer("DELETE", "/v1/session", 202, {"state": "pending", "routed_until_ms": None})
+    board = Board(gateway)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(board.run())
+        await board.serve()
+        board.stopping.ask()
+        await board.clock.advance(1)
+        assert not running.done()
+        if hurried:
+            board.stopping.ask()
+        else:
+            await board.clock.advance(10)
+    assert "not confirmed" in capsys.readouterr().err
