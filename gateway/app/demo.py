@@ -35,9 +35,10 @@ In another terminal:
     oscc-gateway watch {client} --user supervisor2
   curl {client}/v1/about
   curl {client}/v1/sessions -H 'Content-Type: application/json' \\
-    -d '{{"site": "{site}", "application": "remote_assistant", "user_name": "agent1",
-    "password": "{password}", "remote_number": "+49301234567", "device": {{"id": "d1",
-    "name": "curl", "platform": "desktop", "app_version": "1"}}}}'
+    -d '{{"site": "{site}", "application": "remote_assistant",
+    "user_name": "agent1", "password": "{password}", "remote_number": "+49301234567",
+    "device": {{"id": "d1", "name": "curl", "platform": "desktop",
+    "app_version": "1"}}}}'
 
 Ctrl-C ends it.
 """
