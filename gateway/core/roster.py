@@ -61,6 +61,8 @@ class Roster:
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
+        self._scope: Scope | None = Scope()
+        """The union, until something of it changes."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -92,6 +94,7 @@ class Roster:
 
     def remove(self, handle: str) -> Member | None:
         """Take a session out."""
+        self._scope = None
         return self._members.pop(handle, None)
 
     def accepted(self, handle: str, attached: Attached) -> None:
@@ -99,12 +102,14 @@ class Roster:
         member = self._members.get(handle)
         if member is not None:
             member.attached, member.on_link = attached, True
+            self._scope = None
 
     def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
         """Note that a session's rights or scope changed."""
         member = self.by_alias(alias)
         if member is not None and member.attached is not None:
             member.attached = replace(member.attached, rights=rights, scope=scope)
+            self._scope = None
         return member
 
     def by_alias(self, alias: int) -> Member | None:
@@ -138,6 +143,7 @@ class Roster:
         """Note that an epoch ended: OSCC-E must accept each session again."""
         for member in self._members.values():
             member.attached, member.on_link = None, False
+        self._scope = None
 
     def expiring(self, now: float, wall_ms: int) -> list[Member]:
         """Return the sessions with a phone of whose life a third or less is left."""
@@ -146,13 +152,15 @@ class Roster:
     @property
     def scope(self) -> Scope:
         """The union of what the accepted sessions may see."""
-        scopes = [m.attached.scope for m in self._members.values() if m.attached is not None]
-        return Scope(
-            agents=frozenset[int]().union(*(s.agents for s in scopes)),
-            queues=frozenset[int]().union(*(s.queues for s in scopes)),
-            groups=frozenset[int]().union(*(s.groups for s in scopes)),
-            aggregates=frozenset[int]().union(*(s.aggregates for s in scopes)),
-        )
+        if self._scope is None:
+            scopes = [m.attached.scope for m in self._members.values() if m.attached is not None]
+            self._scope = Scope(
+                agents=frozenset[int]().union(*(s.agents for s in scopes)),
+                queues=frozenset[int]().union(*(s.queues for s in scopes)),
+                groups=frozenset[int]().union(*(s.groups for s in scopes)),
+                aggregates=frozenset[int]().union(*(s.aggregates for s in scopes)),
+            )
+        return self._scope
 
     @property
     def own_agents(self) -> frozenset[int]:

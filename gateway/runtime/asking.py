@@ -25,10 +25,11 @@ from gateway.domain.link_requests import (
     QueryDirectory,
     StopListening,
 )
-from gateway.domain.upstream import Attached
+from gateway.domain.upstream import Attached, Source
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
 
+DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
 AGAIN_S: Final = 5.0
 """After how long a question is put again that was refused for no lasting reason."""
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
@@ -78,6 +79,8 @@ class Asking:
         self._needed = False
         self._asking = False
         self._directory_known = False
+        self._sure: set[str] = set()
+        """Sessions whose scope cannot have changed unheard."""
         self._queries: dict[Listen, int] = {}
         """What is listened to; a query below 0 was refused."""
         self._refused = count(-1, -1)
@@ -111,7 +114,7 @@ class Asking:
         """Ask for everything again: something may have been lost."""
         for listen in list(self._queries):
             self._drop(listen)
-        self.directory_changed()
+        self.need()
 
     def ask_refused_again(self) -> None:
         """Listen again to what was refused."""
@@ -146,12 +149,14 @@ class Asking:
         while self._needed:
             self._needed = False
             await self._detach()
+            await self._hear_of_directory()
             await self._attach()
             if not self._directory_known:
                 await self._query_directory()
             await self._say_presence()
             await self._listen()
         self._asking = False
+        self._mirror.prune()
         self.settle()
         self._asker.answered()
 
@@ -159,11 +164,20 @@ class Asking:
         while self._leaving:
             with suppress(GatewayError):  # it may have ended meanwhile
                 await self._link.request(DetachSession(self._leaving.pop()))
-            self._mirror.narrowed()
+
+    async def _hear_of_directory(self) -> None:
+        """Listen to the directory before anything else.
+
+        It has no first event: what it tells changes of is asked for once it is listened to.
+        """
+        if DIRECTORY not in self._queries:
+            await self._listen_to(DIRECTORY)
+            self._sure.clear()
+            self._directory_known = False
 
     async def _attach(self) -> None:
         for member in self._roster:
-            if not member.on_link:
+            if not member.on_link or member.handle not in self._sure:
                 await self._attach_one(member)
 
     async def _attach_one(self, member: Member) -> None:
@@ -183,7 +197,9 @@ class Asking:
             self._needed = True
             return
         self._roster.accepted(member.handle, answer)
+        self._sure.add(member.handle)
         self._directory_known = self._directory_known and self._roster.scope == before
+        self._mirror.narrowed()
         self._mirror.show_sessions()
 
     async def _query_directory(self) -> None:

@@ -173,6 +173,7 @@ class Linked:
         self._asking = Asking(self.link, self._keeper, tasks)
         if self._roster.get(self._opener.handle) is self._opener:
             self._roster.accepted(self._opener.handle, event.attached)
+            self._mirror.narrowed()
             self._mirror.show_sessions()
         else:
             self._asking.leave(event.attached.alias)

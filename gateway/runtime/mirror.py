@@ -112,35 +112,41 @@ class Mirror:
         self.show_sessions()
 
     def narrowed(self) -> None:
-        """Forget what no session may see any more.
+        """Show no more what no session may see any more.
 
         Of a session that OSCC-E has not accepted in this epoch nobody knows what it may see:
         then it waits for the next link, which tells whole sets.
         """
+        if any(member.attached is None for member in self._roster):
+            return
         scope = self._roster.scope
-        self.assembly.keep(scope)
-        if all(member.attached is not None for member in self._roster):
-            for kind, number in self._shown():
-                if number not in scope.of(kind):
-                    self._feed.ledger.record(key_of(kind, number), None)
+        for kind, number in self._shown():
+            if number not in scope.of(kind):
+                self._feed.ledger.record(key_of(kind, number), None)
+
+    def prune(self) -> None:
+        """Forget what no session may see: nobody is being accepted just now, so nobody will need it."""
+        self.assembly.keep(self._roster.scope)
+        self.narrowed()
 
     # ---- what is shown ----
 
     def show(self, addresses: Iterable[Address]) -> None:
-        """Record the present value of each resource."""
+        """Record the present value of each resource that a session may see."""
         if not self.live:
             return
-        ledger, now, own = self._feed.ledger, self._clock.now(), self._roster.own_agents
+        ledger, now, scope = self._feed.ledger, self._clock.now(), self._roster.scope
+        own = self._roster.own_agents
         owns = False
         for address in addresses:
-            key = key_of(*address)
-            parts = self.assembly.parts(address)
+            kind, number = address
+            key = key_of(kind, number)
+            parts = self.assembly.parts(address) if number in scope.of(kind) else None
             if parts is None:
                 ledger.record(key, None)
             else:
-                element = self._composer.element(parts, ledger.get(key), self.offset_ms, now)
-                ledger.record(key, element)
-            owns = owns or (address[0] is Kind.AGENT and address[1] in own)
+                ledger.record(key, self._composer.element(parts, ledger.get(key), self.offset_ms, now))
+            owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
             self.show_sessions()
 

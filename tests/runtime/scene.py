@@ -36,6 +36,7 @@ class PhoneLine:
         self.frames: list[dict[str, Any]] = []
         self.closed: Close | None = None
         self.woken = 0
+        self._answered = 0
         self.facts: list[SessionFacts] = []
         """What it was told of its session after it was attached."""
         scene.lines.append(self)
@@ -91,10 +92,12 @@ class PhoneLine:
         self.scene.node.detach(self)
 
     def tick(self) -> None:
-        """Let time be looked at, and answer a ping."""
+        """Let time be looked at, and answer the pings that came."""
         self.run(self.session.tick(self.scene.clock.now()))
-        if self.closed is None and self.frames and self.frames[-1]["kind"] == "ping":
-            self.send(kind="pong", nonce=self.frames[-1]["nonce"])
+        fresh, self._answered = self.frames[self._answered :], len(self.frames)
+        nonces = [frame["nonce"] for frame in fresh if frame["kind"] == "ping"]
+        if self.closed is None and nonces:
+            self.send(kind="pong", nonce=nonces[-1])
 
     def run(self, effects: Effects) -> None:
         for effect in effects:

@@ -1,0 +1,388 @@
+"""Whatever people, links and OSCC-E do, every phone shows the truth of its scope in the end.
+
+Two supervisors and an agent on one node over a double of OSCC-E. Phones come, go, resume, command
+and log off; links drop, fall silent and are replaced; OSCC-E restarts, ends sessions, moves scopes,
+loses functions, and changes what it tells. When all links are back, after one quiet ping, each
+connected phone equals the double within its scope. Meanwhile no user has two links, no frame names
+what was never in the session's scope, no command runs twice, and each gets one result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateway.core.session import State
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, Listen
+from gateway.domain.model import Application, Kind, Scope, SessionSecret, Ticket, UserId, key_of
+from gateway.domain.resources import Agent, FunctionState, Queue, Resource, RoutingState
+from gateway.domain.upstream import LinkClosed, Part, Source
+from gateway.protocol.codec import JSON
+from gateway.protocol.frames import Changes, Ping
+from tests.doubles.fake_link import FakeLink
+from tests.properties.test_convergence import Phone
+from tests.runtime.scene import PhoneLine, Scene, scene, user
+
+T = TypeVar("T")
+AGENTS, QUEUES = (7, 8, 9), (5, 6)
+PEOPLE = {"anna": 1, "cleo": 2, "bert": 7}
+SCOPES = st.builds(
+    Scope, agents=st.frozensets(st.sampled_from(AGENTS)), queues=st.frozensets(st.sampled_from(QUEUES))
+)
+STATES = st.sampled_from([RoutingState.AVAILABLE, RoutingState.UNAVAILABLE, RoutingState.WORK])
+REASONS = st.sampled_from([EndReason.EXPIRED, EndReason.BLOCKED, EndReason.TAKEN_OVER])
+DOWN = GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "the function is down")
+PHONES = [("anna", "d1"), ("anna", "d2"), ("cleo", "d1"), ("bert", "d1"), ("bert", "d2")]
+"""Who holds which device. The agent's second one is refused while the first is logged on."""
+PHONE = st.integers(0, len(PHONES) - 1)
+RARELY = st.sampled_from([True, False, False, False])
+OURS = "n1-1"
+REST_S = 90.0
+"""Long enough for every back-off, silence and deadline to be over, and for a ping."""
+
+
+class StrictLine(PhoneLine):
+    """A connection whose frames are followed by a client written from the protocol's page alone."""
+
+    def __init__(self, at: Scene, ticket: Ticket, phone: Phone) -> None:
+        self.phone = phone
+        self._followed = 0
+        self._allowed: set[str] = set()
+        super().__init__(at, ticket)
+
+    def take(self) -> None:
+        """Take what leaves now, and have the client follow it."""
+        self._allowed |= {key_of(kind, n) for kind in Kind for n in scope_of(self).of(kind)}
+        super().take()
+        fresh, self._followed = self.frames[self._followed :], len(self.frames)
+        for frame in fresh:
+            if frame["kind"] in {"changes", "ping"}:
+                self._follow(JSON.decode_gateway(json.dumps(frame).encode()))
+
+    def _follow(self, frame: object) -> None:
+        assert isinstance(frame, Changes | Ping)
+        if isinstance(frame, Changes):
+            named = resources(frame.put.keys() | frame.patch.keys())
+            assert named <= self._allowed, "what was never in the scope was framed"
+        self.phone.take(frame)
+
+
+def scope_of(line: PhoneLine) -> Scope:
+    """Return what the line's session may see, as the double says."""
+    return line.scene.upstream.people[line.ticket.user].scopes[line.ticket.application]
+
+
+def resources(keys: set[str]) -> set[str]:
+    """Return those of *keys* that name resources."""
+    return {key for key in keys if key.partition(":")[0] in set(Kind)}
+
+
+def truth(line: PhoneLine) -> dict[str, dict[str, Any]]:
+    """Return what the line's phone should show, as far as it is compared."""
+    parts, scope = line.scene.upstream.parts, scope_of(line)
+    found: dict[str, dict[str, Any]] = {}
+    for number in scope.agents:
+        known = value(parts.get((Source.DIRECTORY, Kind.AGENT, number)))
+        now = value(parts.get((Source.REALTIME, Kind.AGENT, number)))
+        if isinstance(known, Agent):
+            state = now.routing_state if isinstance(now, Agent) else RoutingState.LOGGED_OFF
+            found[f"agent:{number}"] = {"display_name": known.display_name, "routing_state": state}
+    for number in scope.queues:
+        named = value(parts.get((Source.DIRECTORY, Kind.QUEUE, number)))
+        waiting = value(parts.get((Source.REALTIME, Kind.QUEUE, number)))
+        if isinstance(named, Queue) and isinstance(waiting, Queue):
+            found[f"queue:{number}"] = {"name": named.name, "contacts_waiting": waiting.contacts_waiting}
+    return found
+
+
+def value(part: Part | None) -> Resource | None:
+    return None if part is None else part.value
+
+
+class Life(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.over = asyncio.Event()
+        self.links: list[tuple[UserId, FakeLink]] = []
+        self.lines: dict[int, StrictLine] = {}
+        """The newest connection of each phone."""
+        self.asked: list[tuple[StrictLine, str, int]] = []
+        self.kicks = 0
+
+    def go(self, work: Coroutine[object, object, T]) -> T:
+        """Let something happen, and whatever comes of it."""
+
+        async def settled() -> T:
+            made = await work
+            await self.at.clock.settle()
+            return made
+
+        return self.runner.run(settled())
+
+    @initialize(scopes=st.tuples(SCOPES, SCOPES))
+    def begin(self, scopes: tuple[Scope, Scope]) -> None:
+        async def life(ready: asyncio.Future[Scene]) -> None:
+            async with scene() as at:
+                ready.set_result(at)
+                await self.over.wait()
+
+        async def born() -> Scene:
+            ready: asyncio.Future[Scene] = asyncio.get_running_loop().create_future()
+            self.life = asyncio.create_task(life(ready))  # noqa: TID251 - lives until teardown
+            return await ready
+
+        self.at = self.runner.run(born())
+        upstream = self.at.upstream
+        upstream.add_user(2, "cleo", scope=scopes[1])
+        upstream.people[user(1)].scopes[Application.DASHBOARD] = scopes[0]
+        upstream.put(
+            Part(Kind.AGENT, 9, Source.DIRECTORY, Agent(display_name="Dora")),
+            Part(Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Sales")),
+        )
+        opening = upstream.open
+
+        async def open_(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
+            link = await opening(user, secret, token=token, holder=holder)
+            if holder == OURS:
+                self.links.append((user, link))
+            return link
+
+        upstream.open = open_  # type: ignore[method-assign]
+        for index in range(len(PHONES)):
+            self.come(index)
+
+    # ---- people ----
+
+    @rule(index=PHONE)
+    def come(self, index: int) -> None:
+        """A phone connects, from what it holds; it logs on when its session has ended.
+
+        Its last connection may still be there.
+        """
+        old = self.lines.get(index)
+        known = old is not None and old.ticket.secret in self.at.upstream.live
+        self.go(self._connect(index, old) if old is not None and known else self._log_on(index))
+
+    @rule(index=PHONE, polite=st.booleans())
+    def leave(self, index: int, polite: bool) -> None:
+        line = self.lines.get(index)
+        if line is not None and line.closed is None:
+            self._now(line.bye if polite else line.leave)
+
+    @rule(index=PHONE, key=st.integers(1, 5), state=STATES, retry=st.booleans())
+    def command(self, index: int, key: int, state: RoutingState, retry: bool) -> None:
+        line = self.lines.get(index)
+        if line is None or line.session.state is not State.LIVE:
+            return
+        name, own = str(len(self.asked)), line.ticket.application is Application.REMOTE_ASSISTANT
+        wanted: dict[str, object] = {"state": state.value, "when": "now"}
+        wanted |= (
+            {"kind": "routing_state.set"} if own else {"kind": "agent.routing_state.set", "agent_id": "7"}
+        )
+
+        async def ask() -> None:
+            line.command(name, str(key), command=wanted, **({"retry": True} if retry else {}))
+
+        self.go(ask())
+        self.asked.append((line, name, key))
+
+    @rule(index=PHONE, really=RARELY)
+    def log_off(self, index: int, really: bool) -> None:
+        line = self.lines.get(index)
+        if line is not None and really:
+            self.go(self.at.node.account.log_off(line.ticket))
+
+    # ---- OSCC-E ----
+
+    @rule(number=st.sampled_from(QUEUES), waiting=st.integers(0, 9))
+    def queue_moves(self, number: int, waiting: int) -> None:
+        self._put(Part(Kind.QUEUE, number, Source.REALTIME, Queue(contacts_waiting=waiting)))
+
+    @rule(number=st.sampled_from(AGENTS), state=STATES)
+    def agent_moves(self, number: int, state: RoutingState) -> None:
+        self._put(Part(Kind.AGENT, number, Source.REALTIME, Agent(routing_state=state)))
+
+    @rule(number=st.sampled_from(AGENTS), source=st.sampled_from([Source.REALTIME, Source.DIRECTORY]))
+    def agent_goes(self, number: int, source: Source) -> None:
+        if (source, Kind.AGENT, number) in self.at.upstream.parts:
+            self._now(lambda: self.at.upstream.remove(Kind.AGENT, number, source))
+
+    @rule(number=st.sampled_from(AGENTS), name=st.sampled_from(["Bert", "Bertha"]))
+    def agent_is_named(self, number: int, name: str) -> None:
+        self._put(Part(Kind.AGENT, number, Source.DIRECTORY, Agent(display_name=name)))
+
+    @rule(login=st.sampled_from(["anna", "cleo"]), scope=SCOPES)
+    def scope_moves(self, login: str, scope: Scope) -> None:
+        of = user(PEOPLE[login])
+        self._now(lambda: self.at.upstream.set_scope(of, Application.DASHBOARD, scope))
+
+    @rule(index=PHONE, reason=REASONS, really=RARELY)
+    def session_ends(self, index: int, reason: EndReason, really: bool) -> None:
+        line = self.lines.get(index)
+        session = None if line is None else self.at.upstream.live.get(line.ticket.secret)
+        if session is not None and really:
+            self._now(lambda: self.at.upstream.end_session(session, reason))
+
+    @rule(really=RARELY)
+    def restart(self, really: bool) -> None:
+        if really:
+            self._now(self.at.upstream.restart)
+
+    @rule(unreachable=RARELY)
+    def network(self, unreachable: bool) -> None:
+        self.at.upstream.unreachable = unreachable
+
+    @rule(down=RARELY)
+    def functions(self, down: bool) -> None:
+        def change() -> None:
+            upstream = self.at.upstream
+            if down:
+                upstream.refusals[Listen] = DOWN
+            else:
+                upstream.refusals.pop(Listen, None)
+            upstream.set_function("realtime", FunctionState.DOWN if down else FunctionState.UP)
+
+        self._now(change)
+
+    # ---- links ----
+
+    @rule(login=st.sampled_from(sorted(PEOPLE)))
+    def link_drops(self, login: str) -> None:
+        of = user(PEOPLE[login])
+        if of in self.at.upstream.wires:
+            self._now(lambda: self.at.upstream.drop(of))
+
+    @rule(login=st.sampled_from(sorted(PEOPLE)), silent=st.booleans())
+    def link_falls_silent(self, login: str, silent: bool) -> None:
+        link = self.at.upstream.link(user(PEOPLE[login]))
+        if link is not None:
+            self._now(link.mute if silent else link.unmute)
+
+    @precondition(lambda self: self.kicks < 2)
+    @rule(index=PHONE)
+    def link_is_replaced(self, index: int) -> None:
+        if index not in self.lines:
+            return
+        ticket = self.lines[index].ticket
+        token = max((token for token, _ in self.at.upstream.fences.values()), default=0) + 10**6
+        self.kicks += 1
+
+        async def kick() -> None:
+            try:
+                await self.at.upstream.open(ticket.user, ticket.secret, token=token, holder="rival")
+            except LinkClosed:
+                return
+
+        self.go(kick())
+
+    @rule(seconds=st.sampled_from([0.1, 1, 7, 25, 70]))
+    def time_passes(self, seconds: float) -> None:
+        self.go(self.at.pass_time(seconds))
+
+    # ---- always ----
+
+    @invariant()
+    def a_user_has_one_link(self) -> None:
+        links = Counter(of for of, link in self.links if link.open)
+        assert all(count == 1 for count in links.values()), "an old link was left open"
+
+    @invariant()
+    def a_command_runs_once(self) -> None:
+        if not hasattr(self, "at"):
+            return
+        ran = Counter(
+            (of, asked.key) for of, asked in self.at.upstream.requests if isinstance(asked, Execute)
+        )
+        assert all(count == 1 for count in ran.values()), "a command was sent twice"
+
+    def teardown(self) -> None:
+        if not hasattr(self, "at"):
+            self.runner.close()
+            return
+        try:
+            self._come_to_rest()
+            self._compare()
+        finally:
+            self.over.set()
+            self.runner.run(self._end())
+            self.runner.close()
+
+    # ---- inner ----
+
+    async def _end(self) -> None:
+        await self.life
+
+    def _come_to_rest(self) -> None:
+        upstream = self.at.upstream
+        upstream.unreachable = False
+        upstream.refusals.clear()
+        for wire in list(upstream.wires.values()):
+            self._now(wire.link.unmute)
+        self._now(lambda: upstream.set_function("realtime", FunctionState.UP))
+        self.go(self.at.pass_time(REST_S))
+        for index in range(len(PHONES)):
+            if index not in self.lines or self.lines[index].session.state is not State.LIVE:
+                self.come(index)
+        self.go(self.at.pass_time(REST_S))
+
+    def _compare(self) -> None:
+        for line in self.lines.values():
+            assert line.session.state is not State.ATTACHING, "it is neither served nor refused"
+            if line.session.state is State.LIVE:
+                shown = line.phone.shown
+                expected = truth(line)
+                assert resources(set(shown)) == expected.keys(), "not the resources of its scope"
+                for key, fields in expected.items():
+                    assert {name: shown[key].get(name) for name in fields} == fields, key
+                assert shown["me"]["scope_size"] == scope_of(line).size
+                assert line.health == "live"
+        for line, name, _ in self.asked:
+            if line.session.state is State.LIVE:
+                assert line.result(name) is not None, "a command got no result"
+
+    async def _log_on(self, index: int) -> None:
+        login, device = PHONES[index]
+        remote = login == "bert"
+        application = Application.REMOTE_ASSISTANT if remote else Application.DASHBOARD
+        try:
+            first = await self.at.phone(login, application, device=device, number="1234" if remote else None)
+        except GatewayError:
+            return  # OSCC-E is not reached, or the agent is logged on elsewhere
+        self.at.lines.remove(first)
+        line = self.lines[index] = StrictLine(self.at, first.ticket, Phone())
+        line.hello()
+
+    async def _connect(self, index: int, old: StrictLine) -> None:
+        phone = Phone()
+        phone.shown = {key: dict(fields) for key, fields in old.phone.shown.items()}
+        phone.position = old.phone.position
+        line = self.lines[index] = StrictLine(self.at, old.ticket, phone)
+        if phone.position is None:
+            line.hello()
+        else:
+            line.hello(position={"stream": phone.position[0], "seq": phone.position[1]})
+
+    def _put(self, part: Part) -> None:
+        self._now(lambda: self.at.upstream.put(part))
+
+    def _now(self, change: Any) -> None:  # noqa: ANN401 - whatever it returns is of no interest
+        async def happen() -> None:
+            change()
+
+        self.go(happen())
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(
+    max_examples=3 * settings().max_examples,
+    stateful_step_count=2 * settings().stateful_step_count,
+)

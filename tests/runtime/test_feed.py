@@ -1,0 +1,84 @@
+"""Where do one user's changes go on this node?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gateway.core.effects import Health
+from gateway.core.element import Element
+from gateway.core.view import facts_key, me_key
+from gateway.domain.resources import Me, Queue, Site
+from gateway.protocol.envelopes import SessionFacts
+from tests.runtime.scene import PhoneLine, scene
+
+ME = Me("1", "Anna", None, (), 0, None, None)
+
+
+async def test_only_who_has_news_is_woken() -> None:
+    async with scene() as at:
+        wide = await at.served()
+        narrow = await at.served(device="d2", topics=["agents"])
+        feed = at.owner().feed
+        woken = wide.woken, narrow.woken
+        feed.ledger.record("queue:5", Element(Queue(name="Billing", contacts_waiting=9)))
+        feed.flush(at.clock.now())
+        assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1])
+        await at.clock.advance(1)
+        wide.take()
+        woken = wide.woken, narrow.woken
+        feed.flush(at.clock.now())
+        assert (wide.woken, narrow.woken) == woken
+        feed.ledger.record("site", Element(Site("V9R9", None, at.owner().mirror._functions)))
+        feed.flush(at.clock.now())
+        assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1] + 1)
+
+
+async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody() -> None:
+    async with scene() as at:
+        phones = [await at.served(device=device) for device in ("d1", "d2")]
+        feed = at.owner().feed
+        woken = [phone.woken for phone in phones]
+        feed.say(dataclasses.replace(feed.health, as_of_ms=1))
+        assert [phone.woken for phone in phones] == woken
+        assert feed.health.as_of_ms == 1
+        feed.say(Health("stale", "live", 2))
+        assert [phone.woken for phone in phones] == [count + 1 for count in woken]
+        assert [phone.health for phone in phones] == ["stale", "stale"]
+
+
+def _facts(phone: PhoneLine, **changes: object) -> SessionFacts:
+    facts = phone.scene.owner().feed.facts(phone.ticket.handle)
+    assert facts is not None
+    return dataclasses.replace(facts, **changes)  # type: ignore[arg-type]
+
+
+async def test_facts_are_told_to_their_connection_in_the_same_turn_and_only_when_they_changed() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        feed = at.owner().feed
+        told = len(phone.facts), len(other.facts)
+        feed.learn(_facts(phone), ME)
+        assert (len(phone.facts), len(other.facts)) == told
+        feed.learn(_facts(phone, expires_at_ms=5), None)
+        assert phone.facts[-1].expires_at_ms == 5
+        assert (len(phone.facts), len(other.facts)) == (told[0] + 1, told[1])
+
+
+async def test_me_stays_when_only_the_facts_are_told() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        feed = at.owner().feed
+        held = feed.ledger.get(me_key(phone.ticket.handle))
+        assert held is not None
+        feed.learn(_facts(phone, expires_at_ms=5), None)
+        assert feed.ledger.get(me_key(phone.ticket.handle)) is held
+
+
+async def test_a_session_that_is_forgotten_leaves_nothing() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        feed = at.owner().feed
+        feed.forget(phone.ticket.handle)
+        assert feed.facts(phone.ticket.handle) is None
+        assert feed.ledger.get(facts_key(phone.ticket.handle)) is None
+        assert feed.ledger.get(me_key(phone.ticket.handle)) is None
