@@ -57,6 +57,11 @@ class Heartbeat:
         self._answered = False
         return str(self._count)
 
+    def unsent(self, now: float) -> None:
+        """Note that what was written has not left yet: the phone's time to answer begins when it has."""
+        if self._waiting_since is not None:
+            self._waiting_since = now
+
     def silent(self, now: float) -> bool:
         """Tell whether the phone has not answered in time."""
         return self._waiting_since is not None and now >= self._waiting_since + self._pong_s

@@ -138,6 +138,10 @@ class Live:
         """Note how a flush found the socket; sets the pace."""
         self._pace.flushed(drained=drained)
 
+    def unsent(self, now: float) -> None:
+        """Note that what was written has not left yet."""
+        self._heartbeat.unsent(now)
+
     # ---- what it gives ----
 
     def due_at(self, now: float, health: Health) -> float:

@@ -96,9 +96,11 @@ class Session:
 
     def wrong_type(self) -> Effects:
         """Take in a message of the wrong type: text for binary or the reverse."""
-        if self.state is State.LIVE:
-            return self._close(Close(_WRONG_TYPE))
-        return self._close(Close(CloseCode.PROTOCOL_ERROR, "wrong message type"))
+        return self.violated(_WRONG_TYPE, "wrong message type")
+
+    def violated(self, code: int, reason: str) -> Effects:
+        """Take in a breach of RFC 6455, which closes with *code*; before `welcome` any breach closes 4000."""
+        return self._close(Close(code if self.live is not None else CloseCode.PROTOCOL_ERROR, reason))
 
     def attached(
         self, ticket: Ticket, facts: SessionFacts, ledger: Ledger, now: float, wall_ms: int
@@ -143,6 +145,11 @@ class Session:
         """Note how a flush found the socket; sets the pace."""
         if self.live is not None:
             self.live.flushed(drained=drained)
+
+    def unsent(self, now: float) -> None:
+        """Note that what was written has not left yet: the phone answers no ping that it has not got."""
+        if self.live is not None:
+            self.live.unsent(now)
 
     def release(self) -> None:
         """Stop reading the mirror: the connection is gone."""

@@ -52,6 +52,20 @@ def test_nobody_is_silent_who_was_not_asked() -> None:
     assert not beating().silent(1_000.0)
 
 
+def test_a_ping_that_has_not_left_cannot_be_answered() -> None:
+    heartbeat = beating()
+    heartbeat.unsent(110.0)
+    assert heartbeat.next_at == 120.0, "nothing was asked"
+    heartbeat.ping(120.0)
+    heartbeat.unsent(135.0)
+    assert heartbeat.next_at == 140.0
+    assert not heartbeat.silent(144.9)
+    assert heartbeat.silent(145.0)
+    heartbeat.heard()
+    heartbeat.unsent(146.0)
+    assert not heartbeat.silent(1_000.0)
+
+
 # ---- pongs ----
 
 

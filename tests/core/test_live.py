@@ -282,6 +282,14 @@ def test_a_phone_that_does_not_answer_is_closed() -> None:
     assert phone.live.tick(110.0) == ()
 
 
+def test_the_time_to_answer_begins_when_the_ping_has_left() -> None:
+    phone = Phone()
+    phone.take()
+    phone.live.unsent(120.0)
+    assert phone.live.tick(129.9) == ()
+    assert phone.live.tick(130.0) == (Close(CloseCode.NO_PONG, "no frame after a ping"),)
+
+
 def test_too_many_waiting_frames_close() -> None:
     phone = served()
     effects = [phone.live.post(frames.ErrorFrame("busy", "x")) for _ in range(65)]
