@@ -78,10 +78,8 @@ class Telemetry:
         self.handshakes = self._counters("handshakes", "Handshakes, by what became of them.", "result")
         self.handshake_seconds = self._histogram("handshake_seconds", "From upgrade to welcome.")
         self.closes = self._counters("closes", "Connections that ended.", "initiator", "code")
-        self.resumes = self._counters("resumes", "First answers to phones, by what they held.", "result")
         self.frames = self._counter("frames", "Frames written to phones.")
         self.frame_bytes = self._counter("frame_bytes", "Bytes of frames written to phones.")
-        self.updates = self._counter("updates", "Values written to phones, whole or as patches.")
         self.conflated = self._counter("conflated", "Values that a newer one replaced before they left.")
 
     def _measure_commands(self) -> None:
@@ -93,8 +91,10 @@ class Telemetry:
 
     def _measure_upstream(self) -> None:
         self.links = self._gauges("links", "Links to OSCC-E Servers.", "state")
-        self.link_opens = self._counters("link_opens", "Attempts to open a link.", "result")
-        self.log_ons = self._counters("log_ons", "Log-ons.", "application", "result")
+        self.link_opens = self._counters(
+            "link_opens", "Attempts to open a link, by what became of them.", "result"
+        )
+        self.log_ons = self._counters("log_ons", "Log-ons, by what became of them.", "application", "result")
         self.log_on_seconds = self._histogram("log_on_seconds", "From a log-on's arrival to its answer.")
         self.log_offs_pending = self._gauge(
             "log_offs_pending", "Log-offs that no OSCC-E Server has confirmed yet."
@@ -106,9 +106,6 @@ class Telemetry:
         self.upstream_silence_seconds = self._gauge(
             "upstream_silence_seconds", "Since the link that is silent longest was heard."
         )
-        self.late_elements = self._counter(
-            "late_elements", "Elements that were older than the held one, and ignored."
-        )
         self.pool_hit_ratio = self._gauge(
             "pool_hit_ratio", "Elements that were known already, of all that came. 0 to 1."
         )
@@ -117,7 +114,7 @@ class Telemetry:
         self.loop_lag_seconds = self._histogram("loop_lag_seconds", "How late the event loop wakes up.")
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
-        self.fds = self._gauges("fds", "File descriptors: open ones, and how many may be.", "kind")
+        self.fds = self._gauges("fds", "File descriptors: the open ones, and the limit.", "kind")
         self.drain_state = self._gauge("drain_state", "1 while the node says farewell to its phones.")
         self.certificate_expiry_timestamp_seconds = self._gauge(
             "certificate_expiry_timestamp_seconds",

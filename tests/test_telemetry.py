@@ -3,62 +3,68 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
+import gateway
 from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, Family, Telemetry
 
-LABELS = {
-    "build_info": ("version", "loop", "python"),
-    "closes_total": ("initiator", "code"),
-    "command_seconds": ("kind",),
-    "commands_total": ("kind", "status"),
-    "connections": ("application", "platform", "codec"),
-    "fds": ("kind",),
-    "handshakes_total": ("result",),
-    "link_opens_total": ("result",),
-    "links": ("state",),
-    "log_ons_total": ("application", "result"),
-    "resumes_total": ("result",),
-    "sessions_attached": ("application",),
-    "upstream_events_total": ("type",),
-}
-PLAIN = {
-    "certificate_expiry_timestamp_seconds",
-    "commands_in_flight",
-    "conflated_total",
-    "drain_state",
-    "frame_bytes_total",
-    "frames_total",
-    "handshake_seconds",
-    "late_elements_total",
-    "log_offs_pending",
-    "log_on_seconds",
-    "loop_lag_seconds",
-    "pool_hit_ratio",
-    "rss_bytes",
-    "tasks",
-    "unhelloed_connections",
-    "updates_total",
-    "upstream_silence_seconds",
-    "users",
-}
+HERE = Path(gateway.__file__).parent
+PAGE = (HERE.parent / "docs" / "operations.md").read_text("utf-8")
+ROW = re.compile(r"\| `([a-z_]+)(?:\{([a-z_,]+)\})?` \| (.+) \|")
+NAME = re.compile(r"`([a-z_]+)(?:\{([a-z_,]+)\})?`")
 
 
-def _named(telemetry: Telemetry) -> dict[str, tuple[str, ...]]:
-    """Name without prefix → labels, of every metric that there is."""
-    found: dict[str, tuple[str, ...]] = {}
-    for metric in vars(telemetry).values():
+def _section(title: str) -> str:
+    """Return the text of the page's section below *title*."""
+    found = re.search(rf"^#+ {title}$(.*?)(?=^#|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def _metrics(telemetry: Telemetry) -> dict[str, MetricWrapperBase]:
+    """Attribute → metric."""
+    found = {}
+    for name, metric in vars(telemetry).items():
         inner = metric._metric if isinstance(metric, Family) else metric
-        if hasattr(inner, "_labelnames"):
-            total = "_total" if inner._type == "counter" else ""
-            found[inner._name.removeprefix("oscc_gateway_") + total] = inner._labelnames
+        if isinstance(inner, MetricWrapperBase):
+            found[name] = inner
     return found
 
 
-def test_names_and_labels_are_those_of_the_page() -> None:
-    assert _named(Telemetry()) == {**LABELS, **dict.fromkeys(PLAIN, ())}
+def _there() -> dict[str, tuple[str, str]]:
+    """Name without prefix → labels and meaning, of every metric that there is."""
+    found = {}
+    for metric in _metrics(Telemetry()).values():
+        total = "_total" if metric._type == "counter" else ""
+        found[metric._name.removeprefix("oscc_gateway_") + total] = (
+            ",".join(metric._labelnames),
+            metric._documentation,
+        )
+    return found
+
+
+def test_the_page_lists_every_metric_and_no_other() -> None:
+    listed = {name: (labels, text) for name, labels, text in ROW.findall(_section("Metrics"))}
+    assert listed == _there()
+
+
+def test_the_page_asks_of_no_metric_that_is_not_there() -> None:
+    there = {name: labels for name, (labels, _) in _there().items()}
+    asked = re.findall(r"^\| [^|`]+\? \| (.+) \|$", _section("Health"), re.MULTILINE)
+    names = [named for cell in asked for named in NAME.findall(cell)]
+    assert len(names) > 5
+    assert [(name, labels) for name, labels in names if there.get(name) != labels] == []
+
+
+@pytest.mark.parametrize("name", _metrics(Telemetry()))
+def test_every_metric_is_fed(name: str) -> None:
+    sources = (path for path in HERE.rglob("*.py") if path.name != "telemetry.py")
+    fed = re.compile(rf"telemetry\.{name}\b")
+    assert any(fed.search(path.read_text("utf-8")) for path in sources)
 
 
 def test_what_is_rendered_can_be_read_by_prometheus() -> None:

@@ -146,7 +146,6 @@ _WORDS: Final = (
     "logger",
     "loop",
     "node",
-    "platform",
     "result",
     "signal",
     "site",
@@ -164,8 +163,6 @@ _COUNTS: Final = (
     "frames_out",
     "http_status",
     "port",
-    "resumes",
     "suppressed",
-    "updates",
 )
 _SECONDS: Final = ("lasted_s", "delay_s", "window_s")

@@ -13,8 +13,6 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO
@@ -23,7 +21,7 @@ import structlog
 
 from gateway.app.keys import SecretKey
 from gateway.app.log_fields import Pseudonyms, Shape, fields
-from gateway.domain.model import UserId
+from gateway.edge.witness import Life
 
 Level = Literal["debug", "info", "warning", "error"]
 Event = MutableMapping[str, Any]
@@ -62,31 +60,9 @@ class DenyByDefault:
         return shown
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLine:
-    """The one line that a phone's connection leaves, at its end. It shows nothing of what the phone saw."""
-
-    user: UserId | None
-    """None: it showed no valid token."""
-    application: str | None
-    platform: str | None
-    codec: str
-    address: IPv4Address | IPv6Address
-    lasted_s: float
-    initiator: Literal["client", "gateway", "network"]
-    close_code: int
-    close_reason: str
-    frames_in: int
-    frames_out: int
-    bytes_out: int
-    updates: int
-    conflated: int
-    commands: int
-
-
-def log_session(line: SessionLine) -> None:
-    """Write the canonical line of a connection."""
-    structlog.get_logger(f"{OURS}.session").info("session over", **dataclasses.asdict(line))
+def log_session(life: Life) -> None:
+    """Write the one line that a phone's connection leaves, at its end."""
+    structlog.get_logger(f"{OURS}.session").info("session over", **dataclasses.asdict(life))
 
 
 def configure(level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None) -> None:

@@ -20,7 +20,9 @@ import gateway
 from gateway.app.apply import edge_settings, linger, registry_limits
 from gateway.app.census import count_shared, count_users
 from gateway.app.config_sections import Secrets, Settings
+from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.listener import Listener, listening
+from gateway.app.logging import log_session
 from gateway.app.notices import read_notices
 from gateway.app.stopping import Stopping
 from gateway.app.tls import client_context, expires_at_s, site_context
@@ -76,7 +78,7 @@ class Gateway:
                 settings.limits.log_ons_per_s,
                 settings.limits.log_ons_in_flight,
             ),
-            {site: Site(server, server) for site, server in servers.items()},
+            {site: Site(CountedUpstream(server, self.telemetry), server) for site, server in servers.items()},
             MemoryLeases(clock),
             clock,
             random.random,
@@ -92,6 +94,7 @@ class Gateway:
                 clock,
                 random.random,
                 self.telemetry,
+                log_session,
             )
         )
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, self.render))

@@ -67,6 +67,9 @@ async def test_the_log_of_a_whole_life_holds_no_canary(own_logging: None, level:
             async with http.get(f"{addresses.ops}/metrics") as response:
                 metrics = await response.text()
     assert "says farewell" in written.getvalue()
+    told = [json.loads(line) for line in written.getvalue().splitlines()]
+    (over,) = [line for line in told if line["event"] == "session over"]
+    assert (over["logger"], over["application"]) == ("gateway.session", "remote_assistant")
     for canary in canaries:
         assert canary not in written.getvalue()
         assert canary not in metrics

@@ -83,6 +83,8 @@ async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
             assert {"queue:1", "me", "site"} & changes["put"].keys()
             _, metrics = await text_of(http, f"{addresses.ops}/metrics")
             assert "oscc_gateway_users 1.0\n" in metrics
+            assert 'oscc_gateway_link_opens_total{result="ok"} 1.0\n' in metrics
+            assert 'oscc_gateway_upstream_events_total{type="reading"} ' in metrics
             rest = tasks.create_task(_rest(ws))
         frames = await rest
         (bye,) = [frame for frame in frames if frame["kind"] == "bye"]

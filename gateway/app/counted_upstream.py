@@ -1,0 +1,95 @@
+"""What is counted of the links to an OSCC-E Server?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import LinkAnswer, LinkRequest
+from gateway.domain.model import SessionSecret, UserId
+from gateway.domain.upstream import (
+    About,
+    CatalogueChanged,
+    FunctionChanged,
+    LinkClosed,
+    LinkEvent,
+    LinkReplaced,
+    ObjectChanged,
+    Opened,
+    Reading,
+    ScopeChanged,
+    SessionEnded,
+)
+from gateway.runtime.ports import Link, Upstream
+from gateway.telemetry import Telemetry
+
+EVENTS: Final[Mapping[type[LinkEvent], str]] = {
+    Opened: "opened",
+    Reading: "reading",
+    ObjectChanged: "object_changed",
+    CatalogueChanged: "catalogue_changed",
+    ScopeChanged: "scope_changed",
+    FunctionChanged: "function_changed",
+    SessionEnded: "session_ended",
+    LinkReplaced: "link_replaced",
+}
+"""Every event, as it is counted."""
+
+
+class CountedUpstream:
+    """The port Upstream, before another one. Invariant: what goes through is not changed.
+
+    An attempt to open a link begins with asking which server it is, so a refusal of that counts too.
+    """
+
+    def __init__(self, upstream: Upstream, telemetry: Telemetry) -> None:
+        self._upstream = upstream
+        self._telemetry = telemetry
+
+    async def about(self) -> About:
+        """Tell which server this is."""
+        try:
+            return await self._upstream.about()
+        except GatewayError as error:
+            unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
+            self._telemetry.link_opens["version_unsupported" if unsupported else "unavailable"].inc()
+            raise
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
+        """Open the user's link."""
+        try:
+            link = await self._upstream.open(user, secret, token=token, holder=holder)
+        except LinkClosed as closed:
+            self._telemetry.link_opens[closed.reason].inc()
+            raise
+        self._telemetry.link_opens["ok"].inc()
+        return CountedLink(link, self._telemetry)
+
+
+class CountedLink:
+    """The port Link, before another one. Invariant: what goes through is not changed."""
+
+    def __init__(self, link: Link, telemetry: Telemetry) -> None:
+        self._link = link
+        self._events = telemetry.upstream_events
+
+    @property
+    def heard_at(self) -> float:
+        """When a message of the server was last received."""
+        return self._link.heard_at
+
+    async def receive(self) -> LinkEvent | None:
+        """Return the next event."""
+        event = await self._link.receive()
+        if event is not None:
+            self._events[EVENTS[type(event)]].inc()
+        return event
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """Send *request* and wait for its answer."""
+        return await self._link.request(request)
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._link.close()

@@ -1,0 +1,108 @@
+"""Is all of a link counted, and nothing of it changed?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import get_args
+
+import pytest
+
+from gateway.app.counted_upstream import EVENTS, CountedUpstream
+from gateway.domain.errors import GatewayError
+from gateway.domain.link_requests import KeepAlive
+from gateway.domain.model import Application, Device, SessionSecret, UserId
+from gateway.domain.resources import FunctionState
+from gateway.domain.upstream import FunctionChanged, LinkClosed, LinkEvent, LogOn, Opened
+from gateway.telemetry import Telemetry
+from tests.doubles.clock import ManualClock
+from tests.doubles.fake_upstream import FakeUpstream
+
+
+class Counted:
+    """A server in memory with one user, behind the counting."""
+
+    def __init__(self) -> None:
+        self.telemetry = Telemetry()
+        self.clock = ManualClock()
+        self.server = FakeUpstream(self.clock)
+        self.user = self.server.add_user(7, "anna")
+        self.upstream = CountedUpstream(self.server, self.telemetry)
+
+    def opens(self, result: str) -> float | None:
+        return self.telemetry.registry.get_sample_value("oscc_gateway_link_opens_total", {"result": result})
+
+    def events(self, name: str) -> float | None:
+        return self.telemetry.registry.get_sample_value("oscc_gateway_upstream_events_total", {"type": name})
+
+    async def secret(self) -> SessionSecret:
+        credentials = LogOn(Application.DASHBOARD, "anna", "secret", Device("d", "phone"))
+        return (await self.server.log_on(credentials)).secret
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+async def test_an_open_link_is_counted_with_its_events(counted: Counted) -> None:
+    secret = await counted.secret()
+    assert await counted.upstream.about() == await counted.server.about()
+    link = await counted.upstream.open(counted.user, secret, token=1, holder="me")
+    inner = counted.server.link(counted.user)
+    assert inner is not None
+    assert isinstance(await link.receive(), Opened)
+    inner.push(FunctionChanged("voice", FunctionState.DOWN))
+    while inner.speaks:
+        assert isinstance(await link.receive(), FunctionChanged)
+    told = len(counted.server.functions) + 1
+    assert (counted.opens("ok"), counted.events("opened")) == (1, 1)
+    assert counted.events("function_changed") == told
+    assert link.heard_at == inner.heard_at
+    await link.close()
+    assert not inner.open
+    with pytest.raises(LinkClosed):
+        await link.receive()
+    with pytest.raises(LinkClosed):
+        await link.request(KeepAlive())
+
+
+async def test_an_answer_is_no_event(counted: Counted) -> None:
+    link = await counted.upstream.open(counted.user, await counted.secret(), token=1, holder="me")
+    while counted.server.wires[counted.user].link.speaks:
+        await link.receive()
+    before = counted.telemetry.render()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(link.request(KeepAlive()))
+        assert await link.receive() is None
+    assert asking.done()
+    assert counted.telemetry.render() == before
+
+
+@pytest.mark.parametrize(
+    ("user", "token", "result"), [(8, 1, "session_unknown"), (7, 1, "stale")], ids=["unknown", "stale"]
+)
+async def test_a_refused_link_is_counted_by_its_reason(
+    counted: Counted, user: int, token: int, result: str
+) -> None:
+    secret = await counted.secret()
+    counted.server.fences[counted.user] = (5, "another")
+    with pytest.raises(LinkClosed, match=result):
+        await counted.upstream.open(UserId("main", user), secret, token=token, holder="me")
+    assert (counted.opens(result), counted.opens("ok")) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "result"), [("unreachable", "unavailable"), ("unsupported", "version_unsupported")]
+)
+async def test_a_server_that_is_not_there_is_counted_when_it_is_asked_what_it_is(
+    counted: Counted, fault: str, result: str
+) -> None:
+    setattr(counted.server, fault, True)
+    with pytest.raises(GatewayError):
+        await counted.upstream.about()
+    assert counted.opens(result) == 1
+
+
+def test_every_event_has_a_name() -> None:
+    assert set(EVENTS) == set(get_args(LinkEvent))
+    assert len(set(EVENTS.values())) == len(EVENTS)
