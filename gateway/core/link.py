@@ -170,7 +170,8 @@ class LinkMachine:
         if self._listen_anew:
             self._listen_anew = False
             return "listen_anew"
-        if now - max(self._heard_at, self._asked_at) >= self._keep_alive_s / 2:
+        # our own silence counts too: the server drops a link on which it hears nothing, whatever it sends
+        if now - self._asked_at >= self._keep_alive_s / 2:
             self._asked_at = now
             return "keep_alive"
         return "nothing"

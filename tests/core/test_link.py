@@ -149,7 +149,7 @@ def test_jitter_spreads_rivals() -> None:
     assert link.dial_at(0.0) == 6.0
 
 
-def test_a_sign_of_life_breaks_every_half_keep_alive_of_silence() -> None:
+def test_a_sign_of_life_is_given_every_half_keep_alive() -> None:
     link = live()
     assert [link.need(now) for now in (9.9, 10.0, 10.1, 19.9)] == [
         "nothing",
@@ -157,9 +157,17 @@ def test_a_sign_of_life_breaks_every_half_keep_alive_of_silence() -> None:
         "nothing",
         "nothing",
     ]
-    link.heard(19.9)
-    assert [link.need(now) for now in (20.0, 29.8, 29.9)] == ["nothing", "nothing", "keep_alive"]
-    assert link.need(39.9) == "keep_alive"
+    assert link.need(20.0) == "keep_alive"
+
+
+def test_a_server_that_talks_is_given_signs_of_life_too() -> None:
+    """It drops a link on which it hears nothing, however much it sends itself."""
+    link = live()
+    for now in range(1, 10):
+        link.heard(float(now))
+        assert link.need(float(now)) == "nothing"
+    link.heard(10.0)
+    assert link.need(10.0) == "keep_alive"
 
 
 def test_a_silent_link_is_dropped() -> None:
@@ -179,6 +187,7 @@ def test_after_more_than_a_keep_alive_of_silence_it_listens_anew_before_it_says_
     link.synced(since + 20.2)
     assert link.health(since + 20.2) == "stale"
     assert link.need(since + 20.3) == "listen_anew"
+    assert link.need(since + 20.3) == "keep_alive"
     assert link.need(since + 20.3) == "nothing"
     link.synced(since + 20.4)
     assert link.health(since + 20.4) == "live"
