@@ -70,14 +70,7 @@ class Gateway:
         self.vitals: Final = Vitals(clock, self.telemetry)
         self.doors: Final = Doors(edge.doors)
         self.node: Final = Node(
-            NodeSettings(
-                NodeId(f"{socket.gethostname()}-{settings.client.port}"),
-                randomness.token_hex(8),
-                registry_limits(settings.limits),
-                linger(settings.limits),
-                settings.limits.log_ons_per_s,
-                settings.limits.log_ons_in_flight,
-            ),
+            _node_settings(settings),
             {site: Site(CountedUpstream(server, self.telemetry), server) for site, server in servers.items()},
             MemoryLeases(clock),
             clock,
@@ -128,6 +121,17 @@ class Gateway:
         if settings.client.certificate is not None:
             expiry = self.telemetry.certificate_expiry_timestamp_seconds
             expiry.set(expires_at_s(settings.client.certificate))
+
+
+def _node_settings(settings: Settings) -> NodeSettings:
+    return NodeSettings(
+        NodeId(f"{socket.gethostname()}-{settings.client.port}"),
+        randomness.token_hex(8),
+        registry_limits(settings.limits),
+        linger(settings.limits),
+        settings.limits.log_ons_per_s,
+        settings.limits.log_ons_in_flight,
+    )
 
 
 def _tokens(secrets: Secrets, servers: Mapping[str, OsccServer]) -> Tokens:
