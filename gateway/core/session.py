@@ -113,8 +113,8 @@ class Session:
         return self._run(self.live.welcome(wall_ms))
 
     def learned(self, facts: SessionFacts) -> Effects:
-        """Take in what OSCC-E says of this session now."""
-        return self._run(self.live.learned(facts)) if self._is_live(self.live) else ()
+        """Take in what OSCC-E says of this session now; what is left at a close leaves within that scope."""
+        return () if self.live is None else self._run(self.live.learned(facts))
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
         """Take in what became of a command. The state it caused leaves first."""

@@ -15,6 +15,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.session import TRANSITIONS, Session, State
 from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.model import Scope
 from gateway.domain.resources import Queue
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import ErrorFrame, Renewed
@@ -310,6 +311,15 @@ def test_an_ended_session_is_told_how_it_ended() -> None:
     assert effect == Close(CloseCode.SESSION_ENDED, "expired", None, (1.0, 30.0))
     (bye,) = line.take()
     assert (bye["reconnect"], bye["min_s"], bye["max_s"]) == ("log_on", 1.0, 30.0)
+
+
+def test_what_is_left_leaves_within_the_scope_of_then() -> None:
+    line = led(State.LIVE)
+    line.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    line.session.close(CloseCode.DRAINING, "leaving")
+    assert line.session.learned(facts_of(TICKET, Scope())) == ()
+    changes, bye = line.take()
+    assert (changes["gone"], "patch" in changes, bye["kind"]) == (["queue:1"], False, "bye")
 
 
 def test_a_connection_that_is_gone_reads_no_more() -> None:

@@ -1,0 +1,31 @@
+"""What may happen to a connection? Strategies for ``test_session_properties.py``."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from gateway.core.effects import Health
+from gateway.domain.commands import Outcome, Status
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import Right
+from gateway.protocol import frames
+from tests.core.samples import ticket_of
+from tests.properties.test_convergence import TOPICS
+
+CLIENT = frames.ClientInfo("test", "1", "none")
+TICKET = ticket_of()
+RIGHTS = st.sampled_from([(), (Right.ROUTING_STATE_WRITE,), tuple(Right)])
+ALL_IS_WELL = Health("live", "live", 1)
+HEALTHS = st.sampled_from(
+    [ALL_IS_WELL, Health("live", "live", 2), Health("down", "live", 2), Health("live", "down", 1)]
+)
+OUTCOMES = st.sampled_from(
+    [Outcome(Status.APPLIED), Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, "Look."))]
+)
+ENDS = st.sampled_from([EndReason.LOGGED_OFF, EndReason.BLOCKED, EndReason.EXPIRED])
+CLOSES = {EndReason.LOGGED_OFF: 4005, EndReason.BLOCKED: 4008, EndReason.EXPIRED: 4300}
+MORE_TOPICS = st.none() | TOPICS | st.just(("agents", "queues"))
+Way = tuple[int, tuple[str, ...] | None, bool]
+WAYS = st.tuples(st.sampled_from([3, 3, 3, 3, 3, 2, 1, 0]), MORE_TOPICS, st.booleans())
+"""How far a connection comes at once, what it asks for, and whether it resumes."""
+ONE_IN_TEN = st.integers(0, 9).map(lambda drawn: drawn == 0)

@@ -1,0 +1,346 @@
+"""Whatever a phone sends and whatever happens, its session keeps its promises to both sides.
+
+One phone connects again and again: says hello or does not, follows, commands, floods, sends
+garbage; OSCC-E accepts, changes scope and rights, ends; outcomes, notices, epochs and time come
+at any moment; the socket is slow or not. An :class:`Onlooker` holds all of it to the page.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateway.core.effects import Attach, Effects, Health, Invoke, SessionLimits
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.core.session import Session, State
+from gateway.core.view import me_key
+from gateway.domain.commands import Outcome, SetAgentRoutingState
+from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.model import DEFAULT_TOPICS, ME, Application, Right, Scope
+from gateway.domain.resources import Me, Resource
+from gateway.protocol import frames
+from gateway.protocol.codec import JSON, MSGPACK, BadFrame
+from tests.core.samples import KEY, WALL_MS, facts_of
+from tests.properties import session_events as events
+from tests.properties.onlooker import Onlooker, codes, visible
+from tests.properties.session_bugs import SEEDED
+from tests.properties.test_convergence import KEYS, SCOPES, TOPICS, Phone, value_for
+
+live = precondition(lambda self: self.session.state is State.LIVE)
+opening = precondition(lambda self: self.session.state in (State.HELLO, State.ATTACHING))
+closing = precondition(lambda self: self.session.state is State.CLOSING)
+
+
+class Connections(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.ledger = Ledger(1, tombstones=3)
+        self.truth: dict[str, Resource] = {}
+        self.facts = facts_of(events.TICKET, Scope(frozenset({1, 2}), frozenset({1, 2, 3})))
+        self.phone = Phone()
+        self.count = 0
+        self.connect()
+
+    def connect(self) -> None:
+        """Open the phone's next connection, now and then in the other encoding."""
+        self.count += 1
+        self.codec = (JSON, MSGPACK)[self.count % 2]
+        self.session = Session(self.codec, SessionLimits(), self.now, 0.5)
+        self.onlooker = Onlooker(self.phone, self.now)
+        self.hello_by = self.now + 5.0
+        self.resync_at = 0.0
+        self.topics: tuple[str, ...] = ()
+        self.in_flight: list[str] = []
+        self.phone.cut()
+
+    # ---- what the phone sends ----
+
+    @precondition(lambda self: self.session.state is State.HELLO)
+    @rule(topics=events.MORE_TOPICS, resume=st.booleans())
+    def hello(self, topics: tuple[str, ...] | None, resume: bool) -> None:
+        position = frames.StreamPosition(*self.phone.position) if resume and self.phone.position else None
+        served, effects = self.send(frames.Hello(events.CLIENT, "sealed", topics, position))
+        if served:
+            assert effects == (Attach("sealed", topics),)
+            self.topics = DEFAULT_TOPICS[Application.DASHBOARD] if topics is None else topics
+
+    @live
+    @rule(topics=TOPICS, scope=st.none() | SCOPES)
+    def follow(self, topics: tuple[str, ...], scope: Scope | None) -> None:
+        def check(effects: Effects) -> None:
+            self.topics = topics
+            self.onlooker.queued(effects)
+            assert codes(effects) or [type(effect) for effect in effects] == [Attach]
+
+        self.serve(frames.Follow("f", topics), check)
+        if scope is not None:
+            self.learn(scope, self.facts.rights)
+
+    @live
+    @rule()
+    def resync(self) -> None:
+        def check(effects: Effects) -> None:
+            if self.now < self.resync_at:
+                self.onlooker.queued(effects)
+            else:
+                self.resync_at = self.now + 5.0
+                assert effects == ()
+
+        self.serve(frames.Resync(), check)
+
+    @live
+    @rule(
+        agent_id=st.sampled_from(["1", "2", "3", "queue:1"]),
+        late=events.ONE_IN_TEN,
+        times=st.sampled_from([1, 1, 9]),
+    )
+    def command(self, agent_id: str, late: bool, times: int) -> None:
+        for _ in range(times):
+            self.command_once(agent_id, late)
+
+    def command_once(self, agent_id: str, late: bool) -> None:
+        self.count += 1
+        frame_id = f"c{self.count}"
+        expires_at_ms = WALL_MS if late else WALL_MS + 1_000
+        may = Right.ROUTING_STATE_WRITE in self.facts.rights and agent_id in map(str, self.facts.scope.agents)
+
+        def check(effects: Effects) -> None:
+            if may and not late and len(self.in_flight) < 8:
+                assert [effect.id for effect in effects if isinstance(effect, Invoke)] == [frame_id]
+                self.in_flight.append(frame_id)
+            else:
+                self.onlooker.queued(effects, frame_id)
+
+        asked = SetAgentRoutingState(agent_id, "available")
+        self.serve(frames.CommandFrame(frame_id, str(uuid.UUID(KEY)), "1.x", expires_at_ms, asked), check)
+
+    @live
+    @rule(nonce=st.sampled_from(["1", "2", "x"]))
+    def pong(self, nonce: str) -> None:
+        served, effects = self.send(frames.Pong(nonce))
+        assert not served or effects == ()
+
+    @live
+    @rule()
+    def flood(self) -> None:
+        for _ in range(50):
+            self.send(frames.Pong("x"))
+
+    @live
+    @rule(data=st.binary(max_size=12) | st.just(b'{"kind":"pace","every_s":-1}'), padding=events.ONE_IN_TEN)
+    def garbage(self, data: bytes, padding: bool) -> None:
+        data += bytes(17_000 if padding else 0)
+        served, effects = self.arrive(data)
+        if served:
+            bad = self.why_bad(data)
+            if bad.close_code is not None:
+                assert codes(effects) == [bad.close_code]
+            elif self.onlooker.meter.is_fourth_error(self.now):
+                assert codes(effects) == [4007]
+            else:
+                self.onlooker.queued(effects)
+
+    @rule(chance=events.ONE_IN_TEN)
+    def wrong_type(self, chance: bool) -> None:
+        if not chance:
+            return
+        expected = {State.LIVE: [1003], State.CLOSING: []}.get(self.session.state, [4000])
+        assert codes(self.onlooker.ran(self.session.wrong_type())) == expected
+
+    @rule(chance=events.ONE_IN_TEN)
+    def leave(self, chance: bool) -> None:
+        if chance:
+            served, effects = self.send(frames.ClientBye())
+            assert not served or codes(effects) == [1000]
+
+    @opening
+    @rule(frame=st.sampled_from([frames.Resync(), frames.Pace(1.0), frames.Follow("f", ()), None]))
+    def come_too_early(self, frame: frames.Serviceable | None) -> None:
+        served, effects = self.arrive(b"\xc1") if frame is None else self.send(frame)
+        assert not served or codes(effects) == [4000]
+
+    @precondition(lambda self: self.session.state in (State.ATTACHING, State.LIVE))
+    @rule(chance=events.ONE_IN_TEN)
+    def hello_again(self, chance: bool) -> None:
+        if chance:
+            served, effects = self.send(frames.Hello(events.CLIENT))
+            assert not served or codes(effects) == [4000]
+
+    @closing
+    @rule(frame=st.sampled_from([frames.Hello(events.CLIENT), frames.Resync(), frames.ClientBye()]))
+    def come_too_late(self, frame: frames.ClientFrame) -> None:
+        assert self.send(frame) == (False, ())
+
+    # ---- what the gateway says ----
+
+    @initialize(way=events.WAYS)
+    def begin(self, way: events.Way) -> None:
+        me = Me(user_id="7")
+        self.truth[ME] = me
+        self.ledger.record(me_key(events.TICKET.handle), Element(me))
+        self.come(*way)
+
+    @rule()
+    def accept(self) -> None:
+        was = self.session.state
+        effects = self.session.attached(events.TICKET, self.facts, self.ledger, self.now, WALL_MS)
+        if was is State.ATTACHING:
+            self.onlooker.is_welcome = True
+            self.onlooker.queued(effects)
+        else:
+            assert effects == ()
+            assert self.session.state is was
+
+    @rule(scope=SCOPES, rights=events.RIGHTS)
+    def learn(self, scope: Scope, rights: tuple[Right, ...]) -> None:
+        self.facts = facts_of(events.TICKET, scope, rights)
+        assert self.session.learned(self.facts) == ()
+
+    @rule(reason=events.ENDS, chance=events.ONE_IN_TEN)
+    def end(self, reason: EndReason, chance: bool) -> None:
+        if chance:
+            is_live = self.session.state is State.LIVE
+            effects = self.onlooker.ran(self.session.learned(facts_of(events.TICKET, end=reason)))
+            assert codes(effects) == ([events.CLOSES[reason]] if is_live else [])
+
+    @precondition(lambda self: self.in_flight)
+    @rule(index=st.integers(0, 7), outcome=events.OUTCOMES, again=st.booleans())
+    def settle(self, index: int, outcome: Outcome, again: bool) -> None:
+        frame_id = self.in_flight.pop(index % len(self.in_flight))
+        self.tell(lambda: self.session.settled(frame_id, outcome), frame_id)
+        if again and self.session.state is State.LIVE:
+            self.command_once("1", late=False)
+
+    @rule(times=st.sampled_from([1, 3, 66]))
+    def post(self, times: int) -> None:
+        for _ in range(times):
+            self.tell(lambda: self.session.post(frames.Renewed("t", 1)))
+
+    @rule(chance=events.ONE_IN_TEN)
+    def drain(self, chance: bool) -> None:
+        if chance:
+            expected = [] if self.session.state is State.CLOSING else [4200]
+            assert codes(self.onlooker.ran(self.session.close(CloseCode.DRAINING, "x"))) == expected
+
+    # ---- the mirror, the time and the socket ----
+
+    @rule(key=st.sampled_from(KEYS), data=st.data())
+    def change(self, key: str, data: st.DataObject) -> None:
+        self.truth[key] = value_for(data, key)
+        self.ledger.record(key, Element(self.truth[key]))
+
+    @rule(key=st.sampled_from(KEYS))
+    def remove(self, key: str) -> None:
+        self.truth.pop(key, None)
+        self.ledger.record(key, None)
+
+    @rule()
+    def new_epoch(self) -> None:
+        self.ledger.rebase(self.ledger.position.epoch + 1)
+
+    @rule(seconds=st.sampled_from([0.03125, 0.25, 1.0, 5.0, 12.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def tick(self) -> None:
+        asked_at = self.onlooker.asked_at
+        expected: list[int] = []
+        if self.session.state is State.HELLO and self.now >= self.hello_by:
+            expected = [4110]
+        elif self.session.state is State.LIVE and asked_at is not None and self.now >= asked_at + 10.0:
+            expected = [4109]
+        assert codes(self.onlooker.ran(self.session.tick(self.now))) == expected
+
+    @rule(health=events.HEALTHS)
+    def flush(self, health: Health) -> None:
+        due_at = self.session.due_at(self.now, health)
+        taken = self.session.take(self.now, WALL_MS, health)
+        assert not taken or (due_at is not None and due_at <= self.now) or self.onlooker.end is not None
+        told = [self.codec.decode_gateway(frame) for frame in taken]
+        self.onlooker.took(told, self.now, health, visible(self.facts.scope, self.topics), self.truth)
+        self.tick()
+        if self.session.state is State.LIVE:
+            again = self.session.due_at(self.now, health)
+            assert again is not None
+            assert again > self.now, "a writer would never rest"
+
+    @rule(drained=st.booleans())
+    def flushed(self, drained: bool) -> None:
+        self.session.flushed(drained=drained)
+
+    @closing
+    @rule(way=events.WAYS, pause_s=st.sampled_from([0.0, 0.5, 20.0]))
+    def come_again(self, way: events.Way, pause_s: float) -> None:
+        self.flush(events.ALL_IS_WELL)
+        self.flush(events.ALL_IS_WELL)
+        assert self.ledger.readers == []
+        self.now += pause_s
+        self.connect()
+        self.come(*way)
+
+    @invariant()
+    def the_end_is_the_end(self) -> None:
+        assert (self.session.state is State.CLOSING) == (self.onlooker.end is not None)
+
+    # ---- inner ----
+
+    def come(self, far: int, topics: tuple[str, ...] | None, resume: bool) -> None:
+        """Go some of the way that connections mostly go: hello, accepted, first flush."""
+        if far > 0:
+            self.hello(topics, resume)
+        if far > 1:
+            self.accept()
+        if far > 2:
+            self.flush(events.ALL_IS_WELL)
+
+    def send(self, frame: frames.ClientFrame) -> tuple[bool, Effects]:
+        return self.arrive(self.codec.encode(frame))
+
+    def arrive(self, data: bytes) -> tuple[bool, Effects]:
+        """Let bytes arrive; returns whether the rate let them through, and what came of it."""
+        was = self.session.state
+        ruling = "drop" if was is State.CLOSING else self.onlooker.meter.frame(self.now)
+        effects = self.onlooker.ran(self.session.receive(data, self.now, WALL_MS))
+        self.onlooker.asked_at = None
+        if ruling == "close":
+            assert codes(effects) == [4102]
+        elif ruling == "tell" and was is State.LIVE:
+            self.onlooker.queued(effects)
+        elif ruling != "serve":
+            assert effects == ()
+        return ruling == "serve", effects
+
+    def serve(self, frame: frames.Serviceable, check: Callable[[Effects], None]) -> None:
+        served, effects = self.send(frame)
+        if served:
+            check(effects)
+
+    def tell(self, say: Callable[[], Effects], result: str | None = None) -> None:
+        is_live = self.session.state is State.LIVE
+        effects = self.onlooker.ran(say())
+        if is_live:
+            self.onlooker.queued(effects, result)
+        else:
+            assert effects == ()
+
+    def why_bad(self, data: bytes) -> BadFrame:
+        try:
+            self.codec.decode_client(data)
+        except BadFrame as bad:
+            return bad
+        raise AssertionError("garbage is a frame")
+
+
+TestConnections = Connections.TestCase
+TestConnections.settings = settings(
+    max_examples=max(200, settings.default.max_examples if settings.default else 0)
+)
+
+__all__ = ["SEEDED", "TestConnections"]
