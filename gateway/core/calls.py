@@ -286,7 +286,7 @@ def answer(began: Answered) -> Outcome:
         case Foreign():
             return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OTHER_EPOCH, _UNKNOWN_TEXT))
         case Busy():
-            error = GatewayError(ErrorCode.BUSY, "Too many commands wait for their result.")
+            error = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return Outcome(Status.REJECTED, error)
 
 

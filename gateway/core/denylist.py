@@ -24,6 +24,7 @@ class End(NamedTuple):
 class _Entry(NamedTuple):
     user: UserId
     end: End
+    since_ms: int
     until_ms: int
 
 
@@ -37,10 +38,10 @@ class Denylist:
         self._entries_max = entries_max
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
-    def add(self, user: UserId, handle: str, end: End, *, until_ms: int) -> None:
+    def add(self, user: UserId, handle: str, end: End, *, since_ms: int, until_ms: int) -> None:
         """Refuse the session until *until_ms*. What was said first of a session stands."""
         if handle not in self._entries:
-            self._entries[handle] = _Entry(user, end, until_ms)
+            self._entries[handle] = _Entry(user, end, since_ms, until_ms)
         while len(self._entries) > self._entries_max:
             self._entries.popitem(last=False)
 
@@ -54,9 +55,13 @@ class Denylist:
             return None
         return entry.end
 
-    def clear(self, user: UserId) -> None:
-        """Forget what is said of the user's sessions: he has logged on again."""
-        for handle in [handle for handle, entry in self._entries.items() if entry.user == user]:
+    def clear(self, user: UserId, before_ms: int) -> None:
+        """Forget what was said of the user's sessions before *before_ms*, when he began to log on again.
+
+        What that log-on itself ended, by a take-over, stays.
+        """
+        over = [h for h, entry in self._entries.items() if entry.user == user and entry.since_ms < before_ms]
+        for handle in over:
             del self._entries[handle]
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ class Heartbeat:
         self._due_at = now + self._every_s
         self._waiting_since: float | None = None
         self._count = 0
-        self._answered = True
+        self._answered = 0
         self._asked_at = -math.inf
 
     def heard(self) -> None:
@@ -39,8 +39,9 @@ class Heartbeat:
 
         A phone whose network changed sends such a pong, and gives the connection 3 s to show a sign of life.
         """
-        if nonce == str(self._count) and not self._answered:
-            self._answered = True
+        number = int(nonce) if nonce is not None and nonce.isascii() and nonce.isdecimal() else 0
+        if self._answered < number <= self._count:
+            self._answered = number
         else:
             self._due_at = min(self._due_at, max(now, self._asked_at + _UNASKED_S))
 
@@ -54,7 +55,6 @@ class Heartbeat:
         if self._waiting_since is None:
             self._waiting_since = now
         self._count += 1
-        self._answered = False
         return str(self._count)
 
     def unsent(self, now: float) -> None:

@@ -182,7 +182,7 @@ class Live:
         except GatewayError as error:
             return self._result(frame.id, Outcome(Status.REJECTED, error))
         if self._in_flight >= self._limits.commands_in_flight:
-            busy = GatewayError(ErrorCode.BUSY, "Too many commands wait for their result.")
+            busy = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return self._result(frame.id, Outcome(Status.REJECTED, busy))
         self._in_flight += 1
         return (Invoke(frame.id, self._call(frame)),)

@@ -203,6 +203,19 @@ class Outbox:
         State comes whole: all parts of it are in the list, and the caller sends them before
         it takes again.
         """
+        frames, state_sent = self._take_control(now)
+        if not state_sent and (self._owed or self._pace.due_at(now) <= now):
+            frames += self._state(now)
+        if self._ping is not None:
+            frames.append(self._take_ping(self._ping))
+            self._ping = None
+        return frames
+
+    def take_last(self, now: float) -> list[bytes]:
+        """Remove and return what is told before the end: control frames, and the state they follow."""
+        return self._take_control(now)[0]
+
+    def _take_control(self, now: float) -> tuple[list[bytes], bool]:
         frames: list[bytes] = []
         state_sent = False
         while self._control:
@@ -214,12 +227,7 @@ class Outbox:
             if self._owed:
                 frames += self._state(now)
                 state_sent = True
-        if not state_sent and (self._owed or self._pace.due_at(now) <= now):
-            frames += self._state(now)
-        if self._ping is not None:
-            frames.append(self._take_ping(self._ping))
-            self._ping = None
-        return frames
+        return frames, state_sent
 
     def _has_state(self) -> bool:
         return bool(self._dirty) or self._reset or self._owed or self._cursor.stream != self.stream

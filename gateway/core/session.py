@@ -171,11 +171,14 @@ class Session:
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that leave now, in order; a `bye` is the last ever.
 
-        What is left at a close leaves once: then the mirror is let go.
+        At a close the control frames that are left leave once; then the mirror is let go.
         """
-        taken = [] if self.live is None else self.live.take(now, wall_ms, health)
-        if self.state is State.CLOSING:
+        taken: list[bytes] = []
+        if self.live is not None and self.state is State.CLOSING:
+            taken = self.live.outbox.take_last(now)
             self.release()
+        elif self.live is not None:
+            taken = self.live.take(now, wall_ms, health)
         if self._bye is not None:
             taken.append(self._bye)
             self._bye = None

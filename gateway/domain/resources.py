@@ -126,7 +126,7 @@ class Agent:
     app_present: bool | None = realtime()
     app_absent_since_ms: int | None = realtime()
     handled_today: int | None = realtime()
-    talk_s_today: int | None = realtime()
+    talk_s_today: float | None = realtime()
     day_start_ms: int | None = neutral()
     allowed_actions: tuple[str, ...] = realtime(many=True)
     version: int | None = neutral()

@@ -14,6 +14,8 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Authority, Clock
 
 RETRY_S: Final = 5.0
+AGAIN_S: Final = 5.0
+"""When a log-on that found no OSCC-E Server may be tried again."""
 _PENDING_MAX: Final = 10_000
 
 
@@ -29,8 +31,8 @@ class Doors(Protocol):
 class Users(Protocol):
     """Whoever serves the sessions."""
 
-    def logged_on(self, user: UserId) -> None:
-        """Note that the user logged on."""
+    def logged_on(self, user: UserId, began_ms: int) -> None:
+        """Note that the user logged on, and when that began."""
         ...
 
     def logged_off(self, ticket: Ticket) -> None:
@@ -83,10 +85,11 @@ class Account:
             wait_s = max(1.0, round(budget.wait_s(now), 1))
             raise GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
         try:
+            began_ms = self._clock.wall_ms()
             logged_on = await self._ask(authority, site, credentials)
         finally:
             budget.done()
-        self._users.logged_on(logged_on.user.id)
+        self._users.logged_on(logged_on.user.id, began_ms)
         return logged_on
 
     async def _ask(self, authority: Authority, site: str, credentials: LogOn) -> LoggedOn:
@@ -99,6 +102,8 @@ class Account:
                 self._guard.failed(site, name, self._clock.now())
             else:
                 self._guard.unanswered(site, name)
+            if error.code is ErrorCode.UPSTREAM_UNAVAILABLE and error.retry_after_s is None:
+                raise GatewayError(error.code, error.message, retry_after_s=AGAIN_S) from None
             raise
         except BaseException:
             self._guard.unanswered(site, name)

@@ -32,6 +32,8 @@ from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 from gateway.runtime.world import World, refusal
 
 TICK_S: Final = 1.0
+DENIED_BEYOND_MS: Final = 24 * 3_600_000
+"""For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
 _LOG: Final = logging.getLogger(__name__)
 _UNKNOWN: Final = Health("down", "live", None)
 
@@ -191,9 +193,9 @@ class Node:
         end = self._denied.get(ticket.handle, self.clock.wall_ms())
         return None if end is None else refusal(ticket, end.reason, end.by)
 
-    def logged_on(self, user: UserId) -> None:
+    def logged_on(self, user: UserId, began_ms: int) -> None:
         """Note that the user logged on: what was said of his ended sessions is over."""
-        self._denied.clear(user)
+        self._denied.clear(user, began_ms)
 
     def logged_off(self, ticket: Ticket) -> None:
         """Note that the user ended a session: its token is refused from now on, its phone told."""
@@ -208,7 +210,13 @@ class Node:
 
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Refuse the tokens of a session that ended."""
-        self._denied.add(ticket.user, ticket.handle, End(reason, by), until_ms=ticket.expires_at_ms)
+        self._denied.add(
+            ticket.user,
+            ticket.handle,
+            End(reason, by),
+            since_ms=self.clock.wall_ms(),
+            until_ms=ticket.expires_at_ms + DENIED_BEYOND_MS,
+        )
         self._registry.ended(ticket.user, ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> dict[str, Resource]:

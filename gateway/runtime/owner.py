@@ -285,7 +285,9 @@ class Owner:
     async def _renew_session(self, member: Member) -> None:
         try:
             expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)
-        except GatewayError:
+        except GatewayError as error:
+            if error.code is ErrorCode.SESSION_ENDED:
+                self.ended(member, EndReason.UNKNOWN, None)
             return
         if expires_at_ms > member.expires_at_ms and self.roster.get(member.handle) is member:
             member.lived_from_ms, member.expires_at_ms = self.clock.wall_ms(), expires_at_ms

@@ -92,8 +92,8 @@ class _Event(Element, tag_field="Type", tag="Event"):
     query_id: Count
     event_type: str
     time: Millis
+    elements: tuple[msgspec.Raw, ...]
     complete: bool = False
-    elements: tuple[msgspec.Raw, ...] = ()
     removed: tuple[Key, ...] | None = None
 
 

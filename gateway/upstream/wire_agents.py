@@ -171,7 +171,7 @@ def user_cumulative(told: UserCumulative, _: int) -> Part:
     """Map a user's day."""
     agent = Agent(
         handled_today=told.handled,
-        talk_s_today=None if told.total_talk_time is None else round(told.total_talk_time),
+        talk_s_today=told.total_talk_time,
         day_start_ms=told.window_start,
     )
     return Part(Kind.AGENT, told.user_key, Source.CUMULATIVE, agent)

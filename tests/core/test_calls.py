@@ -244,7 +244,7 @@ def test_what_is_told_at_once() -> None:
     assert [outcome.error and outcome.error.code for outcome in told] == [
         ErrorCode.KEY_REUSED,
         ErrorCode.OTHER_EPOCH,
-        ErrorCode.BUSY,
+        ErrorCode.OVERLOADED,
     ]
 
 

@@ -13,13 +13,13 @@ OUSTED = End(EndReason.TAKEN_OVER, "Ann's other phone")
 
 def test_nothing_is_known_of_a_session_that_nobody_ended() -> None:
     denied = Denylist()
-    denied.add(ANN, "a", BLOCKED, until_ms=100)
+    denied.add(ANN, "a", BLOCKED, since_ms=10, until_ms=100)
     assert denied.get("b", 0) is None
 
 
 def test_an_end_is_known_until_the_token_expires_and_no_longer() -> None:
     denied = Denylist()
-    denied.add(ANN, "a", OUSTED, until_ms=100)
+    denied.add(ANN, "a", OUSTED, since_ms=10, until_ms=100)
     assert denied.get("a", 99) == OUSTED
     assert denied.get("a", 100) is None
     assert len(denied) == 0
@@ -27,24 +27,33 @@ def test_an_end_is_known_until_the_token_expires_and_no_longer() -> None:
 
 def test_what_was_said_first_stands() -> None:
     denied = Denylist()
-    denied.add(ANN, "a", OUSTED, until_ms=100)
-    denied.add(ANN, "a", BLOCKED, until_ms=200)
+    denied.add(ANN, "a", OUSTED, since_ms=10, until_ms=100)
+    denied.add(ANN, "a", BLOCKED, since_ms=10, until_ms=200)
     assert denied.get("a", 0) == OUSTED
     assert denied.get("a", 150) is None
 
 
 def test_a_log_on_clears_the_users_sessions_and_nobody_elses() -> None:
     denied = Denylist()
-    denied.add(ANN, "a1", BLOCKED, until_ms=100)
-    denied.add(ANN, "a2", BLOCKED, until_ms=100)
-    denied.add(BOB, "b", OUSTED, until_ms=100)
-    denied.clear(ANN)
+    denied.add(ANN, "a1", BLOCKED, since_ms=10, until_ms=100)
+    denied.add(ANN, "a2", BLOCKED, since_ms=10, until_ms=100)
+    denied.add(BOB, "b", OUSTED, since_ms=10, until_ms=100)
+    denied.clear(ANN, 20)
     assert [denied.get(handle, 0) for handle in ("a1", "a2", "b")] == [None, None, OUSTED]
 
 
 def test_when_full_the_first_is_forgotten() -> None:
     denied = Denylist(entries_max=2)
     for handle in ("a", "b", "c"):
-        denied.add(ANN, handle, BLOCKED, until_ms=100)
+        denied.add(ANN, handle, BLOCKED, since_ms=10, until_ms=100)
     assert [denied.get(handle, 0) for handle in ("a", "b", "c")] == [None, BLOCKED, BLOCKED]
     assert len(denied) == 2
+
+
+def test_what_the_log_on_itself_ended_stays_said() -> None:
+    denied = Denylist()
+    denied.add(ANN, "old", BLOCKED, since_ms=10, until_ms=100)
+    denied.add(ANN, "taken over", OUSTED, since_ms=20, until_ms=100)
+    denied.clear(ANN, 20)
+    assert denied.get("old", 50) is None
+    assert denied.get("taken over", 50) == OUSTED

@@ -185,7 +185,7 @@ def test_only_so_many_commands_are_in_flight() -> None:
     effects = [phone.command(f"c{number}") for number in range(9)]
     assert [len(made) for made in effects] == [1] * 8 + [0]
     (busy,) = phone.take()
-    assert (busy["id"], busy["outcome"]["error"]["code"]) == ("c8", "busy")
+    assert (busy["id"], busy["outcome"]["error"]["code"]) == ("c8", "overloaded")
     phone.live.settled("c0", Outcome(Status.APPLIED))
     assert len(phone.command("c9")) == 1
 

@@ -280,8 +280,8 @@ def test_what_is_left_leaves_before_the_bye_and_nothing_after_it() -> None:
     window_s = (1.0, 5.0)
     line.session.close(CloseCode.REBALANCE, "another node", by="operator", window_s=window_s)
     assert line.session.due_at(line.now, LIVE) == line.now
-    error, changes, bye = line.take()
-    assert (error["kind"], changes["kind"]) == ("error", "changes")
+    error, bye = line.take()
+    assert error["kind"] == "error"
     assert bye == {
         "kind": "bye",
         "code": 4201,
@@ -313,13 +313,24 @@ def test_an_ended_session_is_told_how_it_ended() -> None:
     assert (bye["reconnect"], bye["min_s"], bye["max_s"]) == ("log_on", 1.0, 30.0)
 
 
-def test_what_is_left_leaves_within_the_scope_of_then() -> None:
+def test_a_phone_that_is_closed_keeps_what_it_shows() -> None:
     line = led(State.LIVE)
+    line.session.close(CloseCode.DRAINING, "leaving")
+    line.ledger.record("queue:1", None)
+    assert [one["kind"] for one in line.take()] == ["bye"]
+
+
+def test_the_state_of_a_last_result_leaves_within_the_scope_of_then() -> None:
+    line = led(State.LIVE)
+    (effect,) = line.send(command())
+    assert isinstance(effect, Invoke)
     line.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    line.session.settled(effect.id, Outcome(Status.APPLIED))
     line.session.close(CloseCode.DRAINING, "leaving")
     assert line.session.learned(facts_of(TICKET, Scope())) == ()
-    changes, bye = line.take()
-    assert (changes["gone"], "patch" in changes, bye["kind"]) == (["queue:1"], False, "bye")
+    changes, result, bye = line.take()
+    assert (changes["gone"], "patch" in changes) == (["queue:1"], False)
+    assert [result["kind"], bye["kind"]] == ["result", "bye"]
 
 
 def test_a_connection_that_is_gone_reads_no_more() -> None:

@@ -139,7 +139,7 @@ def test_a_field_of_the_wrong_kind_is_unreadable(wrong: dict[str, Any]) -> None:
 def test_a_day_is_mapped() -> None:
     part = user_cumulative(msgspec.convert(USER_CUMULATIVE, UserCumulative), TIME_MS)
     assert (part.kind, part.number, part.source) == (Kind.AGENT, 7, Source.CUMULATIVE)
-    assert part.value == Agent(handled_today=21, talk_s_today=5400, day_start_ms=1_699_999_000_000)
+    assert part.value == Agent(handled_today=21, talk_s_today=5400.4, day_start_ms=1_699_999_000_000)
 
 
 def test_skills_are_mapped() -> None:
