@@ -33,11 +33,11 @@ class Changes:
         """Note changed elements."""
         self.keys[kind].update(keys)
 
-    def merge(self, other: Changes) -> None:
-        """Take over what *other* noted."""
+    def told(self, other: Changes) -> None:
+        """Forget what *other* notes: it has been read since."""
         for kind, keys in other.keys.items():
-            self.keys[kind] |= keys
-        self.own |= other.own
+            self.keys[kind] -= keys
+        self.own -= other.own
 
     def __len__(self) -> int:
         """Count the changed elements."""

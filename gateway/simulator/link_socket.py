@@ -108,7 +108,7 @@ class LinkDoor:
         async for received in socket:
             line.heard_s = self._clock.transport_s()
             if received.type is not WSMsgType.TEXT:
-                line.outlet.close(WSCloseCode.UNSUPPORTED_DATA)
+                line.outlet.close(WSCloseCode.PROTOCOL_ERROR)
                 continue
             try:
                 body = json.loads(received.data)
@@ -127,6 +127,7 @@ class LinkDoor:
             line.outlet.abort()
 
     def _execute(self, line: Line, body: Body) -> None:
+        self._board.turn(self._clock.now_ms())  # deadlines are judged by the present, not by the last turn
         try:
             self._requests.received(line.link, body)
         except Refused:

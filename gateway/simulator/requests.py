@@ -67,7 +67,7 @@ class Requests:
             at = self._request_key(link, body)
             if at is not None and (first := self._first_responses.get(at, self._now_ms)) is not None:
                 return first, None
-            answer = self._board.with_effects(link, lambda: self._guarded(link, body))
+            answer = self._board.with_effects(lambda: self._guarded(link, body))
             if at is not None:
                 self._first_responses.put(at, self._now_ms, answer)
         except Refused as refused:

@@ -196,29 +196,21 @@ class Switchboard:
     def publish(self) -> None:
         """Send what changed since the last reading to all links that may see it."""
         changes, self.center.changes = self.center.changes, Changes()
-        self._hold_back(changes)
-        self.published_changes += len(changes)
-        publication = Publication(self.reading(), changes)
-        for link in list(self.open_links.values()):
-            late, link.late = link.late, []
-            if changes:
-                self._publish_to(link, link.subscriptions.changed(publication, changes))
-            link.send(*late)
+        self._send(changes)
 
-    def with_effects(self, link: Link, act: Callable[[], Json]) -> Json:
-        """Let *act* change the centre, and send what it changed to *link* before its answer is given.
+    def with_effects(self, act: Callable[[], Json]) -> Json:
+        """Let *act* change the centre, and send what it changed to all links before its answer is given.
 
-        The other links get it with the next reading.
+        It is a reading of its own, so no link is told the same change again with the next one.
         """
         outer, self.center.changes = self.center.changes, Changes()
         try:
             return act()
         finally:
             effect, self.center.changes = self.center.changes, outer
-            outer.merge(effect)
             if effect:
-                self._hold_back(effect)
-                link.send(*link.subscriptions.changed(Publication(self.reading(), effect), effect))
+                outer.told(effect)
+                self._send(effect)
             self.flush_ended()
 
     def broadcast(self, content: Json) -> None:
@@ -271,6 +263,16 @@ class Switchboard:
         link.send(*link.subscriptions.rescope(self.reading()))
         if link.subscriptions.scope != before:
             link.late, link.repeatable = [], []
+
+    def _send(self, changes: Changes) -> None:
+        self._hold_back(changes)
+        self.published_changes += len(changes)
+        publication = Publication(self.reading(), changes)
+        for link in list(self.open_links.values()):
+            late, link.late = link.late, []
+            if changes:
+                self._publish_to(link, link.subscriptions.changed(publication, changes))
+            link.send(*late)
 
     def _publish_to(self, link: Link, frames: list[bytes]) -> None:
         repeatable = [frame for frame in frames if REMOVED not in frame]

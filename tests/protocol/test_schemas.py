@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 
@@ -93,6 +94,5 @@ def test_a_type_comes_with_its_parts() -> None:
 
 @given(value=any_of.client_frames | any_of.written_by_gateway | any_of.resources)
 def test_what_is_written_is_what_is_described(value: Any) -> None:  # noqa: ANN401 - a frame or a resource
-    jsonschema = pytest.importorskip("jsonschema")
     document = {"components": {"schemas": SCHEMAS}, **ref(type(value).__name__)}
     jsonschema.Draft202012Validator(document).validate(fields(value))

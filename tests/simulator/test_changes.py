@@ -19,9 +19,11 @@ def test_nothing_is_false_and_the_own_view_counts_as_user() -> None:
     assert (len(changes), list(changes)) == (1, [Kind.USER])
 
 
-def test_merging_takes_over_everything() -> None:
+def test_what_was_told_waits_no_more() -> None:
     one, other = Changes(), Changes()
+    one.add(Kind.QUEUE, (5, 6))
+    one.own |= {7, 8}
     other.add(Kind.QUEUE, (5,))
     other.own.add(7)
-    one.merge(other)
-    assert (one.keys[Kind.QUEUE], one.own) == ({5}, {7})
+    one.told(other)
+    assert (one.keys[Kind.QUEUE], one.own) == ({6}, {8})

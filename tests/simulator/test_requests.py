@@ -166,7 +166,7 @@ def test_details_stand_beside_the_name(name: str, details: dict[str, Any]) -> No
     assert {key: answer[key] for key in details} == details
 
 
-def test_the_effect_precedes_the_answer_and_others_get_it_with_the_next_reading() -> None:
+def test_the_effect_precedes_the_answer_and_is_told_once_to_all() -> None:
     world = World()
     on(world)
     link, peer = world.open()
@@ -181,9 +181,9 @@ def test_the_effect_precedes_the_answer_and_others_get_it_with_the_next_reading(
     assert response is answer
     assert event["Complete"] is False
     assert [each["RoutingState"] for each in event["Elements"]] == ["Available"]
-    assert watching.take() == []
-    world.pass_time(0.25)
     assert [each["UserKey"] for each in watching.take()[0]["Elements"]] == [AGENT]
+    world.pass_time(0.25)
+    assert (peer.take(), watching.take()) == ([], [])
 
 
 def test_unchanged_makes_no_event() -> None:
