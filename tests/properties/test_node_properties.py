@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.core.session import State
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Listen
-from gateway.domain.model import Application, Kind, Scope, SessionSecret, Ticket, UserId, key_of
+from gateway.domain.model import Application, Kind, Scope, SessionSecret, Ticket, UserId, key_of, parse_key
 from gateway.domain.resources import Agent, FunctionState, Queue, Resource, RoutingState
 from gateway.domain.upstream import LinkClosed, Part, Source
 from gateway.protocol.codec import JSON
@@ -49,17 +49,33 @@ REST_S = 90.0
 """Long enough for every back-off, silence and deadline to be over, and for a ping."""
 
 
+class History:
+    """The routing states that each agent ever had: none other is ever told."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, set[str]] = {f"agent:{number}": set() for number in AGENTS}
+
+    def note(self, at: Scene) -> None:
+        """Note what is true now."""
+        for number in AGENTS:
+            now = value(at.upstream.parts.get((Source.REALTIME, Kind.AGENT, number)))
+            state = now.routing_state if isinstance(now, Agent) else RoutingState.LOGGED_OFF
+            self.of[f"agent:{number}"].add(str(state))
+
+
 class StrictLine(PhoneLine):
     """A connection whose frames are followed by a client written from the protocol's page alone."""
 
-    def __init__(self, at: Scene, ticket: Ticket, phone: Phone) -> None:
+    def __init__(self, at: Scene, ticket: Ticket, phone: Phone, history: History) -> None:
         self.phone = phone
+        self._history = history
         self._followed = 0
         self._allowed: set[str] = set()
         super().__init__(at, ticket)
 
     def take(self) -> None:
         """Take what leaves now, and have the client follow it."""
+        self._history.note(self.scene)
         self._allowed |= {key_of(kind, n) for kind in Kind for n in scope_of(self).of(kind)}
         super().take()
         fresh, self._followed = self.frames[self._followed :], len(self.frames)
@@ -72,6 +88,9 @@ class StrictLine(PhoneLine):
         if isinstance(frame, Changes):
             named = resources(frame.put.keys() | frame.patch.keys())
             assert named <= self._allowed, "what was never in the scope was framed"
+            for key, fields in (*frame.put.items(), *frame.patch.items()):
+                state = fields.get("routing_state")
+                assert state in {*self._history.of.get(key, set()), "unknown", None}, "a state was invented"
         self.phone.take(frame)
 
 
@@ -115,6 +134,7 @@ class Life(RuleBasedStateMachine):
         self.links: list[tuple[UserId, FakeLink]] = []
         self.lines: dict[int, StrictLine] = {}
         """The newest connection of each phone."""
+        self.history = History()
         self.asked: list[tuple[StrictLine, str, int]] = []
         self.kicks = 0
 
@@ -123,6 +143,7 @@ class Life(RuleBasedStateMachine):
 
         async def settled() -> T:
             made = await work
+            self.history.note(self.at)
             await self.at.clock.settle()
             return made
 
@@ -141,6 +162,7 @@ class Life(RuleBasedStateMachine):
             return await ready
 
         self.at = self.runner.run(born())
+        self.history.note(self.at)
         upstream = self.at.upstream
         upstream.add_user(2, "cleo", scope=scopes[1])
         upstream.people[user(1)].scopes[Application.DASHBOARD] = scopes[0]
@@ -335,6 +357,15 @@ class Life(RuleBasedStateMachine):
         self.go(self.at.pass_time(REST_S))
 
     def _compare(self) -> None:
+        for of, household in self.at.node.households.items():
+            people = self.at.upstream.people[of]
+            owner = household.owner
+            scopes = [people.scopes[member.ticket.application] for member in owner.roster]
+            union = {(kind, number) for scope in scopes for kind in Kind for number in scope.of(kind)}
+            kept = {parsed for key, _ in household.feed.ledger.items() if (parsed := parse_key(key))}
+            assert kept <= union, "the mirror keeps what no session may see"
+            assert owner.mirror.assembly.addresses() <= union
+            assert len(self.at.upstream.wires[of].sessions) == len(owner.roster)
         for line in self.lines.values():
             assert line.session.state is not State.ATTACHING, "it is neither served nor refused"
             if line.session.state is State.LIVE:
@@ -358,14 +389,14 @@ class Life(RuleBasedStateMachine):
         except GatewayError:
             return  # OSCC-E is not reached, or the agent is logged on elsewhere
         self.at.lines.remove(first)
-        line = self.lines[index] = StrictLine(self.at, first.ticket, Phone())
+        line = self.lines[index] = StrictLine(self.at, first.ticket, Phone(), self.history)
         line.hello()
 
     async def _connect(self, index: int, old: StrictLine) -> None:
         phone = Phone()
         phone.shown = {key: dict(fields) for key, fields in old.phone.shown.items()}
         phone.position = old.phone.position
-        line = self.lines[index] = StrictLine(self.at, old.ticket, phone)
+        line = self.lines[index] = StrictLine(self.at, old.ticket, phone, self.history)
         if phone.position is None:
             line.hello()
         else:

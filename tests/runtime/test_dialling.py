@@ -1,0 +1,166 @@
+"""When is a user's link opened, by which session, and under which token?"""
+
+from __future__ import annotations
+
+from gateway.core.linger import Linger
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import Application, NodeId
+from gateway.domain.upstream import LinkReplaced
+from gateway.runtime.node import NodeSettings
+from tests.runtime.scene import PhoneLine, Scene, scene, user
+
+QUICK = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=3, remote_assistant_s=6))
+
+
+async def _rival(at: Scene, phone: PhoneLine, token: int) -> None:
+    """Let another holder open the user's link."""
+    await at.upstream.open(phone.ticket.user, phone.ticket.secret, token=token, holder="rival")
+    await at.clock.settle()
+
+
+def _holder(at: Scene) -> str | None:
+    link = at.upstream.link(user(1))
+    return None if link is None else link.holder
+
+
+async def test_the_token_of_the_lease_is_shown_to_oscc_e_and_is_the_epoch() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        link, lease = at.upstream.link(user(1)), await at.leases.read(user(1))
+        assert link is not None
+        assert lease is not None
+        assert (link.token, link.holder) == (lease.token, "n1-1")
+        assert phone.stream.partition(".")[0] == str(lease.token)
+
+
+async def test_a_lost_link_is_dialled_again_under_the_same_epoch() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        stream, token = phone.stream, at.owner().epoch
+        at.upstream.drop(user(1))
+        await at.clock.settle()
+        assert phone.health == "down"
+        await at.pass_time(1)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        assert link.token == token
+        assert phone.health == "live"
+        assert (phone.stream, phone.closed) == (stream, None)
+
+
+async def test_dials_back_off_while_nobody_answers() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.pass_time(60)
+        at.upstream.unreachable = False
+        await at.clock.advance(0.5)
+        assert at.upstream.link(user(1)) is None
+        await at.pass_time(30)
+        assert phone.health == "live"
+
+
+async def test_a_stale_token_raises_the_floor_and_phones_get_a_new_stream_in_place() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        before, shown = phone.stream, phone.shown
+        highest = at.owner().epoch + 10**9
+        at.upstream.drop(user(1))
+        at.upstream.fences[user(1)] = (highest, "rival")
+        await at.pass_time(2)
+        assert at.owner().epoch > highest
+        assert phone.stream.partition(".")[2] == before.partition(".")[2]
+        assert phone.stream.partition(".")[0] == str(at.owner().epoch)
+        assert phone.shown == shown
+        assert phone.closed is None
+        assert not any(frame.get("reset") for frame in phone.of_kind("changes")[1:])
+
+
+async def test_after_a_kick_the_lease_is_renewed_and_then_it_waits() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await _rival(at, phone, at.owner().epoch + 10**9)
+        assert phone.health == "down"
+        assert at.owner()._dialling.leasing.lease.may_dial, "the renewal was sent at once, and granted"
+        await at.pass_time(4)
+        assert _holder(at) == "rival"
+        await at.pass_time(4)
+        assert _holder(at) == "n1-1"
+        assert phone.closed is None
+
+
+async def test_whom_a_kick_tells_that_another_owns_the_user_follows_the_winner() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        lease = await at.leases.read(user(1))
+        assert lease is not None
+        await at.leases.release(user(1), lease.holder, lease.token)
+        theirs = await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0)
+        await _rival(at, phone, theirs.token)
+        assert phone.closed is not None
+        assert phone.closed.code == CloseCode.REBALANCE
+        assert phone.closed.window_s is not None
+        assert not at.node.households
+        assert await at.leases.read(user(1)) == theirs
+
+
+async def test_an_open_link_goes_on_when_the_lease_is_lost_until_it_is_replaced() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        lease = await at.leases.read(user(1))
+        assert lease is not None
+        await at.leases.release(user(1), lease.holder, lease.token)
+        await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0)
+        await at.pass_time(20)
+        assert (phone.closed, phone.health) == (None, "live")
+
+
+async def test_a_link_that_says_it_is_replaced_is_left_though_the_server_keeps_it_open() -> None:
+    async with scene() as at:
+        await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.push(LinkReplaced(at.owner().epoch + 1))
+        await at.clock.settle()
+        assert not link.open
+
+
+async def test_each_session_is_tried_and_the_lease_released_when_all_are_refused() -> None:
+    async with scene() as at:
+        phones = [await at.served(device=device) for device in ("d1", "d2")]
+        agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
+        at.upstream.restart()
+        await at.pass_time(2)
+        codes = [None if phone.closed is None else phone.closed.code for phone in (*phones, agent)]
+        assert codes == [CloseCode.SESSION_ENDED, CloseCode.SESSION_ENDED, CloseCode.LOGGED_OFF]
+        assert phones[0].closed is not None
+        assert phones[0].closed.window_s is not None
+        assert await at.leases.read(user(1)) is None
+        assert await at.leases.read(user(7)) is None
+        assert not at.node.households
+
+
+async def test_one_refused_session_does_not_keep_the_others_from_their_link() -> None:
+    async with scene() as at:
+        first, second = await at.served(), await at.served(device="d2")
+        del at.upstream.live[first.ticket.secret]
+        at.upstream.drop(user(1))
+        await at.pass_time(2)
+        assert first.closed is not None
+        assert first.closed.code == CloseCode.SESSION_ENDED
+        assert (second.closed, second.health) == (None, "live")
+
+
+async def test_a_link_that_opens_for_nobody_is_closed() -> None:
+    async with scene(QUICK) as at:
+        phone = await at.served()
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.pass_time(1)
+        phone.leave()
+        at.upstream.unreachable = False
+        await at.clock.advance(40)
+        assert at.upstream.link(user(1)) is None
+        assert await at.leases.read(user(1)) is None
+        assert not at.node.households

@@ -1,0 +1,220 @@
+"""What does an open link tell, and what does it change?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.link_requests import (
+    AttachSession,
+    KeepAlive,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    Presence,
+    QueryDirectory,
+)
+from gateway.domain.model import Application, Kind, Scope
+from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
+from gateway.domain.upstream import Part, SessionEnded, Source
+from tests.doubles.fake_people import Wire
+from tests.doubles.fake_upstream import KEEP_ALIVE_S
+from tests.runtime.scene import PhoneLine, Scene, scene, user
+
+
+def _waiting(at: Scene, contacts: int) -> None:
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
+
+
+async def test_the_effect_of_a_command_is_shown_before_its_result() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.command("1", "1")
+        await at.clock.settle()
+        kinds = [frame["kind"] for frame in phone.frames]
+        assert phone.result("1") == {"status": "applied"}
+        assert phone.shown["agent:7"]["routing_state"] == "unavailable"
+        assert kinds.index("result") == len(kinds) - 1
+        assert kinds[-2] == "changes"
+
+
+async def test_whoever_asked_runs_before_the_next_event_is_processed() -> None:
+    """A first reading follows its answer at once: it must find its query known."""
+    async with scene() as at:
+        phone = await at.phone("anna")
+        at.upstream.put(*(Part(Kind.AGENT, n, Source.REALTIME, _AVAILABLE) for n in (7, 8)))
+        phone.hello()
+        await at.clock.settle()
+        assert {phone.shown[f"agent:{n}"]["routing_state"] for n in (7, 8)} == {"available"}
+
+
+async def test_silence_is_broken_after_half_a_keep_alive() -> None:
+    async with scene() as at:
+        await at.served()
+        await at.pass_time(KEEP_ALIVE_S / 2 - 1)
+        assert at.asked(KeepAlive) == []
+        await at.pass_time(2)
+        assert len(at.asked(KeepAlive)) == 1
+        await at.pass_time(KEEP_ALIVE_S / 2 + 1)
+        assert len(at.asked(KeepAlive)) == 2
+
+
+async def test_a_silent_link_is_stale_then_dropped_then_dialled() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        old = at.upstream.link(user(1))
+        assert old is not None
+        old.mute()
+        await at.pass_time(1.5 * KEEP_ALIVE_S - 2)
+        assert phone.health == "live"
+        await at.pass_time(3)
+        assert phone.health == "stale"
+        assert phone.of_kind("ping")[-1]["as_of_ms"] <= at.clock.wall_ms() - 1_500 * KEEP_ALIVE_S
+        await at.pass_time(1.5 * KEEP_ALIVE_S + 2)
+        assert not old.open
+        assert phone.health == "live"
+        assert at.upstream.link(user(1)) is not old
+
+
+async def test_after_a_long_silence_everything_is_asked_anew_before_it_is_live() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        await at.pass_time(1.6 * KEEP_ALIVE_S)
+        queries = set(at.upstream.wires[user(1)].queries)
+        _waiting(at, 8)
+        link.unmute()
+        await at.clock.settle()
+        assert phone.health == "stale", "what came after the silence may not be all"
+        await at.pass_time(2)
+        assert phone.health == "live"
+        assert phone.shown["queue:5"]["contacts_waiting"] == 8
+        assert not queries & set(at.upstream.wires[user(1)].queries)
+
+
+async def test_a_link_lost_while_it_is_set_up_changes_nothing_that_is_shown() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        shown = phone.shown
+        at.upstream.drop(user(1))
+        _waiting(at, 8)
+        while at.upstream.link(user(1)) is None:
+            await at.clock.advance(0.01)
+        at.upstream.drop(user(1))
+        at.upstream.unreachable = True
+        await at.pass_time(3)
+        assert phone.health == "down"
+        at.upstream.unreachable = False
+        await at.pass_time(30)
+        assert phone.shown == shown | {"queue:5": {**shown["queue:5"], "contacts_waiting": 8}}
+
+
+@pytest.mark.parametrize("asked", [Listen, AttachSession, QueryDirectory, Presence])
+async def test_a_link_lost_in_the_middle_of_its_first_questions_is_dialled_again(
+    asked: type[LinkRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene() as at:
+        lost: list[LinkRequest] = []
+        serve = at.upstream.serve
+
+        def lose(wire: Wire, request: LinkRequest) -> LinkAnswer:
+            if isinstance(request, asked) and len(lost) < 2:
+                lost.append(request)
+                wire.link.finish("lost", discard=True)
+            return serve(wire, request)
+
+        monkeypatch.setattr(at.upstream, "serve", lose)
+        phone = await at.served()
+        await at.pass_time(3)
+        assert len(lost) == 2
+        assert (phone.health, phone.closed) == ("live", None)
+        assert _resources(phone) == {"agent:7", "agent:8", "queue:5"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (EndReason.LOGGED_OFF, CloseCode.LOGGED_OFF),
+        (EndReason.TAKEN_OVER, CloseCode.LOGGED_OFF),
+        (EndReason.BLOCKED, CloseCode.ACCOUNT_BLOCKED),
+        (EndReason.EXPIRED, CloseCode.SESSION_ENDED),
+        (EndReason.MAINTENANCE, CloseCode.SESSION_ENDED),
+    ],
+)
+async def test_the_reason_of_an_end_closes_its_phone_and_nobody_elses(
+    reason: EndReason, code: CloseCode
+) -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        at.upstream.end_session(at.upstream.session(phone.ticket.secret), reason, "Cleo")
+        await at.pass_time(1)
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.by) == (code, "Cleo")
+        assert (other.closed, other.health) == (None, "live")
+
+
+async def test_the_end_of_the_last_session_gives_everything_up() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.EXPIRED)
+        await at.clock.settle()
+        assert phone.closed is not None
+        assert not at.node.households
+        assert await at.leases.read(user(1)) is None
+        assert at.upstream.link(user(1)) is None
+
+
+async def test_an_end_of_a_session_that_nobody_knows_is_ignored() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.push(SessionEnded(4711, EndReason.EXPIRED, None))
+        await at.pass_time(1)
+        assert (phone.closed, phone.health) == (None, "live")
+
+
+async def test_functions_are_shown_as_they_go_down_and_up() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        assert phone.shown["site"]["functions"]["voice"] == "unknown"
+        at.upstream.set_function("voice", FunctionState.DEGRADED)
+        await at.pass_time(1)
+        assert phone.shown["site"]["functions"]["voice"] == "degraded"
+
+
+async def test_a_gained_agent_is_not_called_logged_off_before_the_whole_set() -> None:
+    async with scene() as at:
+        at.upstream.put(Part(Kind.AGENT, 9, Source.DIRECTORY, Agent(display_name="Dora")))
+        at.upstream.put(Part(Kind.AGENT, 9, Source.REALTIME, _AVAILABLE))
+        phone = await at.served()
+        at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({7, 8, 9})))
+        await at.pass_time(1)
+        states = [_state(frame, "agent:9") for frame in phone.of_kind("changes")]
+        assert [state for state in states if state is not None] == ["available"]
+        assert _resources(phone) == {"agent:7", "agent:8", "agent:9"}
+
+
+async def test_what_left_the_scope_leaves_the_mirror() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({8})))
+        await at.pass_time(1)
+        assert _resources(phone) == {"agent:8"}
+        kept = {key for key, _ in at.owner().feed.ledger.items() if key.split(":")[0] in set(Kind)}
+        assert kept == {"agent:8"}
+        assert at.owner().mirror.assembly.addresses() == {(Kind.AGENT, 8)}
+
+
+def _state(frame: dict[str, dict[str, dict[str, str]]], key: str) -> str | None:
+    changed = frame.get("put", {}).get(key) or frame.get("patch", {}).get(key)
+    return None if changed is None else changed["routing_state"]
+
+
+def _resources(phone: PhoneLine) -> set[str]:
+    return {key for key in phone.shown if key.split(":")[0] in set(Kind)}
+
+
+_AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE)

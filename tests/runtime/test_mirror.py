@@ -1,0 +1,234 @@
+"""How does what a link tells become the user's mirror?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.compose import Composer
+from gateway.core.roster import Roster
+from gateway.core.view import me_key
+from gateway.domain.link_requests import Directory, Listen
+from gateway.domain.model import (
+    Application,
+    Device,
+    Kind,
+    Scope,
+    SessionId,
+    SessionSecret,
+    Ticket,
+    UserId,
+)
+from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resource, RoutingState
+from gateway.domain.upstream import (
+    About,
+    Attached,
+    FunctionChanged,
+    ObjectChanged,
+    Part,
+    Reading,
+    Source,
+)
+from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.feed import Feed
+from gateway.runtime.mirror import Mirror, masked
+from tests.doubles.clock import ManualClock
+
+ABOUT = About("V2R1", "V8R2", frozenset())
+REMOTE = Application.REMOTE_ASSISTANT
+
+
+class Room:
+    """A mirror with one session, told by hand."""
+
+    def __init__(self, application: Application = Application.DASHBOARD, own: int | None = None) -> None:
+        self.clock = ManualClock()
+        self.feed = Feed(UserId("main", 1))
+        self.roster = Roster()
+        self.mirror = Mirror(self.feed, self.roster, Composer(), self.clock)
+        secret, session, device = SessionSecret("x"), SessionId("s"), Device("d", "Phone")
+        user = UserId("main", 1)
+        self.ticket = Ticket(user, "Anna", application, secret, session, device, (), 0, 9_000, 0)
+        self.roster.join(self.ticket, ("agents", "queues"))
+        self.begin()
+        self.own = own
+        self.accept(Scope(frozenset({7, 8}), frozenset({5})))
+
+    def begin(self) -> None:
+        self.mirror.begin(ABOUT, self.clock.wall_ms(), LastEnd("expired", None, 5))
+
+    def accept(self, scope: Scope) -> None:
+        application = self.ticket.application
+        attached = Attached(1, self.ticket.session, application, frozenset(), scope, self.own)
+        self.roster.accepted(self.ticket.handle, attached)
+
+    def learn(self) -> None:
+        """Tell a directory and whole sets."""
+        for query, kind in enumerate((Kind.AGENT, Kind.QUEUE), start=1):
+            self.mirror.assembly.listening(query, Listen(kind, Source.REALTIME, None))
+        self.mirror.directory(
+            Directory(
+                (
+                    Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bert")),
+                    Part(Kind.AGENT, 8, Source.DIRECTORY, Agent(display_name="Cora")),
+                    Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Billing")),
+                ),
+                (),
+                (),
+                (),
+            )
+        )
+        self.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49891234567", complete=True)
+        self.mirror.read(self._reading(2, Kind.QUEUE, Queue(contacts_waiting=3), 5, complete=True))
+
+    def agents(self, value: Agent, *, number: str | None = None, complete: bool = False) -> None:
+        self.mirror.read(self._reading(1, Kind.AGENT, value, 7, complete=complete, remote=number))
+
+    def _reading(
+        self,
+        query: int,
+        kind: Kind,
+        value: Agent | Queue,
+        number: int,
+        *,
+        complete: bool,
+        remote: str | None = None,
+    ) -> Reading:
+        part = Part(kind, number, Source.REALTIME, value, remote)
+        return Reading(query, kind, Source.REALTIME, self.clock.wall_ms(), complete, (part,))
+
+    def shown(self, key: str) -> Resource | None:
+        element = self.feed.ledger.get(key)
+        return None if element is None or isinstance(element.value, SessionFacts) else element.value
+
+    @property
+    def resources(self) -> set[str]:
+        return {key for key, _ in self.feed.ledger.items() if key.split(":")[0] in set(Kind)}
+
+
+def test_nothing_is_shown_before_everything_was_told() -> None:
+    room = Room()
+    room.learn()
+    assert [key for key, _ in room.feed.ledger.items()] == []
+    room.mirror.settle()
+    assert room.resources == {"agent:7", "agent:8", "queue:5"}
+    assert {"site", "catalogue:skills", "catalogue:reasons", "catalogue:routing_parameters"} <= {
+        key for key, _ in room.feed.ledger.items()
+    }
+    assert me_key(room.ticket.handle) in {key for key, _ in room.feed.ledger.items()}
+
+
+def test_there_is_a_snapshot_once_some_link_has_told_all() -> None:
+    room = Room()
+    room.learn()
+    known = [room.mirror.has_snapshot]
+    room.mirror.settle()
+    known.append(room.mirror.has_snapshot)
+    room.begin()
+    known.append(room.mirror.has_snapshot)
+    assert known == [False, True, True]
+
+
+def test_a_new_link_replaces_what_it_does_not_name_and_only_when_it_has_told_all() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    room.begin()
+    assert not room.mirror.live
+    room.mirror.assembly.listening(1, Listen(Kind.AGENT, Source.REALTIME, None))
+    room.mirror.directory(
+        Directory((Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="B.")),), (), (), ())
+    )
+    assert room.resources == {"agent:7", "agent:8", "queue:5"}
+    room.agents(Agent(routing_state=RoutingState.WORK), complete=True)
+    room.mirror.settle()
+    assert room.resources == {"agent:7"}
+    shown = room.shown("agent:7")
+    assert isinstance(shown, Agent)
+    assert (shown.display_name, shown.routing_state) == ("B.", RoutingState.WORK)
+
+
+def test_nothing_outside_the_union_of_scopes_is_shown_or_kept() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    before = room.roster.scope
+    room.accept(Scope(agents=frozenset({8})))
+    room.mirror.rescoped(before)
+    assert room.resources == {"agent:8"}
+    room.agents(Agent(routing_state=RoutingState.WORK))
+    assert room.resources == {"agent:8"}, "a late reading brings nothing back"
+    room.mirror.prune()
+    assert room.mirror.assembly.addresses() == {(Kind.AGENT, 8)}
+
+
+def test_while_a_session_is_not_accepted_nothing_is_taken_away() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    room.roster.forget_acceptances()
+    room.mirror.narrowed()
+    assert room.resources == {"agent:7", "agent:8", "queue:5"}
+
+
+def test_a_changed_directory_object_is_shown_and_a_removed_one_is_gone() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    named = Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bertha"))
+    room.mirror.object(ObjectChanged(Kind.AGENT, 7, named))
+    shown = room.shown("agent:7")
+    assert isinstance(shown, Agent)
+    assert shown.display_name == "Bertha"
+    room.mirror.object(ObjectChanged(Kind.QUEUE, 5, None))
+    assert room.resources == {"agent:7", "agent:8"}
+
+
+def test_the_number_is_whole_in_the_remote_assistant_and_masked_elsewhere() -> None:
+    for application, number in ((REMOTE, "+49891234567"), (Application.DASHBOARD, "*********567")):
+        room = Room(application, own=7)
+        room.learn()
+        room.mirror.settle()
+        me = room.shown(me_key(room.ticket.handle))
+        assert me is not None
+        assert me.remote_number == number  # type: ignore[union-attr]
+
+
+def test_me_follows_the_own_agent() -> None:
+    room = Room(REMOTE, own=7)
+    room.learn()
+    room.mirror.settle()
+    room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
+    me = room.shown(me_key(room.ticket.handle))
+    assert me is not None
+    assert me.remote_number == "+49897654321"  # type: ignore[union-attr]
+    assert me.last_end == LastEnd("expired", None, 5)  # type: ignore[union-attr]
+
+
+def test_functions_are_the_present_links() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    room.mirror.function(FunctionChanged("voice", FunctionState.UP))
+    assert room.shown("site").functions.voice is FunctionState.UP  # type: ignore[union-attr]
+    room.begin()
+    assert room.shown("site").functions.voice is FunctionState.UP  # type: ignore[union-attr]
+    room.mirror.settle()
+    assert room.shown("site").functions.voice is FunctionState.UNKNOWN  # type: ignore[union-attr]
+
+
+def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:
+    room = Room()
+    room.learn()
+    for late_ms, offset_ms in ((900, 0), (-600, -500), (-100, -500), (-1_300, -1_250)):
+        time_ms = room.clock.wall_ms() - late_ms
+        room.mirror.read(Reading(9, Kind.AGENT, Source.REALTIME, time_ms, complete=False, parts=()))
+        assert room.mirror.offset_ms == offset_ms
+    room.begin()
+    assert room.mirror.offset_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [("+49891234567", "*********567"), ("1234", "*234"), ("123", "***"), ("", "***")]
+)
+def test_a_masked_number_shows_three_digits_at_most(number: str, shown: str) -> None:
+    assert masked(number) == shown
