@@ -28,6 +28,7 @@ from gateway.domain.link_requests import (
 from gateway.domain.upstream import Attached, Source
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
+from gateway.runtime.spawn import spawn
 
 DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
 AGAIN_S: Final = 5.0
@@ -97,8 +98,7 @@ class Asking:
         self.settled = False
         self._needed = True
         if not self._asking:
-            self._asking = True
-            self._tasks.create_task(self._ask())
+            self._asking = spawn(self._tasks, self._ask())
 
     def leave(self, alias: int) -> None:
         """Take a session off the link that is spoken for no longer."""

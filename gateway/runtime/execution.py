@@ -12,6 +12,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Executed
 from gateway.domain.upstream import LinkClosed
 from gateway.runtime.ports import Clock, Link
+from gateway.runtime.spawn import spawn
 
 _MAY_HAVE_RUN: Final = "It may have been executed: look, then ask again with a new key."
 _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
@@ -74,10 +75,9 @@ class Execution:
             epoch=self._line.epoch,
         )
         match began:
-            case New() if tasks is not None:
-                tasks.create_task(self._run(call))
             case New():
-                self._settle(call, _NOT_REACHED)
+                if not spawn(tasks, self._run(call)):
+                    self._settle(call, _NOT_REACHED)
             case Pending():
                 pass
             case _:

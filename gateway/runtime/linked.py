@@ -7,7 +7,6 @@ the roster, and says when something is to be asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Protocol, assert_never
 
 from gateway.core.roster import Member, Roster
@@ -32,6 +31,7 @@ from gateway.runtime.asking import Asking
 from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
+from gateway.runtime.spawn import spawn
 
 
 class Keeper(Protocol):
@@ -125,26 +125,16 @@ class Linked:
 
     def keep_alive(self) -> None:
         """Break a silence."""
-        self._spawn(self._keep_alive())
+        spawn(self._tasks, self._keep_alive())
 
     def close(self) -> None:
         """Close the link: :meth:`run` returns soon."""
-        self._spawn(self.link.close())
+        spawn(self._tasks, self.link.close())
 
     def tick(self, now: float) -> None:
         """Note that time has passed."""
         if self._asking is not None:
             self._asking.tick(now)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run *work* beside the reading; not at all once the link is ending, which closes it anyway."""
-        try:
-            if self._tasks is not None:
-                self._tasks.create_task(work)
-                return
-        except RuntimeError:  # the group is shutting down (asyncio.TaskGroup.create_task)
-            self._tasks = None
-        work.close()
 
     async def _keep_alive(self) -> None:
         try:

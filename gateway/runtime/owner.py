@@ -25,6 +25,7 @@ from gateway.runtime.feed import Feed
 from gateway.runtime.linked import Linked
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Link
+from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World, refusal
 
 ATTACH_S: Final = 10.0
@@ -259,10 +260,10 @@ class Owner:
             self._tend(self._linked, now)
         due_at = self._dialling.leasing.lease.due_at
         if due_at is not None and due_at <= now:
-            self._tasks.create_task(self._renew_lease())
+            spawn(self._tasks, self._renew_lease())
         for member in self.roster.expiring(now, self.clock.wall_ms()):
             member.renew_after = now + SESSION_RENEW_AGAIN_S
-            self._tasks.create_task(self._renew_session(member))
+            spawn(self._tasks, self._renew_session(member))
         for member in self.roster.lingered(now, self._world.linger):
             self.let_go(member.handle)
         self._say_health()
