@@ -12,7 +12,7 @@ from gateway.core.effects import Close, Effects, Health
 from gateway.domain.model import ALWAYS, ME, Scope
 from gateway.domain.resources import Resource
 from gateway.protocol.frames import Bye, Changes, GatewayFrame, Ping, Result, Welcome
-from tests.properties.test_convergence import Phone, on_the_wire
+from tests.properties.phone import Phone, on_the_wire
 
 CONTROL_MAX = 64
 PONG_S = 10.0

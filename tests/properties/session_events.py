@@ -10,7 +10,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Right
 from gateway.protocol import frames
 from tests.core.samples import ticket_of
-from tests.properties.test_convergence import TOPICS
+from tests.properties.phone import TOPICS
 
 CLIENT = frames.ClientInfo("test", "1", "none")
 TICKET = ticket_of()

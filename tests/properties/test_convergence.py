@@ -8,115 +8,22 @@ outside of it was ever framed.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt
-from gateway.core.outbox import Cursor, Outbox
-from gateway.core.pace import Pace
-from gateway.core.view import view_of
-from gateway.domain.model import Kind, Position, Scope, key_of
-from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site
+from gateway.core.outbox import Cursor
+from gateway.domain.model import Position, Scope
+from gateway.domain.resources import Resource
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.frames import Changes, Ping, StreamPosition
+from tests.properties.convergence_bugs import SEEDED
+from tests.properties.phone import KEYS, SCOPES, TOPICS, Line, Phone, on_the_wire, value_for
 
-KEYS = [*(key_of(Kind.QUEUE, n) for n in (1, 2, 3)), *(key_of(Kind.AGENT, n) for n in (1, 2)), "site"]
-QUEUES = st.builds(Queue, name=st.sampled_from(["a", None]), contacts_waiting=st.sampled_from([0, 7, None]))
-AGENTS = st.builds(
-    Agent, display_name=st.sampled_from(["x", "y" * 90]), routing_state=st.sampled_from(RoutingState)
-)
-SITES = st.builds(Site, extensions_version=st.sampled_from(["V2R1", "V3R0"]))
-SCOPES = st.builds(
-    Scope,
-    agents=st.frozensets(st.sampled_from([1, 2])),
-    queues=st.frozensets(st.sampled_from([1, 2, 3])),
-)
-TOPICS = st.lists(st.sampled_from(["agents", "queues", "queue:1", "agent:2", "groups"]), max_size=3).map(tuple)
 NODES = st.integers(0, 1)
 PHONES = st.integers(0, 3)
-FRAME_BYTES = 330
-
-
-def value_for(draw: st.DataObject, key: str) -> Resource:
-    """Draw a value that fits *key*."""
-    kinds = {"queue": QUEUES, "agent": AGENTS, "site": SITES}
-    return draw.draw(kinds[key.partition(":")[0]])
-
-
-class Phone:
-    """A client written from the protocol's page alone; asserts what it may rely on."""
-
-    def __init__(self) -> None:
-        self.shown: dict[str, dict[str, Any]] = {}
-        self.position: tuple[str, int] | None = None
-        self.pending: tuple[str | None, dict[str, dict[str, Any]]] | None = None
-
-    def cut(self) -> None:
-        self.pending = None
-
-    def take(self, frame: Changes | Ping) -> None:
-        if isinstance(frame, Ping):
-            assert self.pending is None, "nothing is interleaved with the parts of an answer"
-            if self.position is not None:
-                assert frame.after == self.position[1]
-                self.position = (self.position[0], frame.upto)
-            return
-        stream, shown = self.pending or (None, {key: dict(value) for key, value in self.shown.items()})
-        if frame.reset:
-            assert frame.stream is not None
-            assert frame.after == 0
-            shown = {}
-        elif self.pending is None:
-            assert self.position is not None, "a phone without a position is sent a reset"
-            assert frame.after == self.position[1], "a gap on an ordered channel"
-        stream = frame.stream or stream
-        self._apply(shown, frame)
-        if frame.more:
-            assert frame.upto == frame.after
-            self.pending = (stream, shown)
-            return
-        self.pending, self.shown = None, shown
-        name = stream or (self.position[0] if self.position else None)
-        assert name is not None
-        self.position = (name, frame.upto)
-
-    def _apply(self, shown: dict[str, dict[str, Any]], frame: Changes) -> None:
-        for key in frame.gone:
-            assert key in shown or self.position is not None
-            shown.pop(key, None)
-        for key, value in frame.put.items():
-            shown[key] = {name: field for name, field in value.items() if field is not None}
-        for key, fields in frame.patch.items():
-            assert key in shown, "a patch only to a reader that holds the previous value"
-            merged = {**shown[key], **fields}
-            shown[key] = {name: field for name, field in merged.items() if field is not None}
-
-
-class Line:
-    """One connection: an outbox at a node, and what is on the wire to the phone."""
-
-    def __init__(self, ledger: Ledger, scope: Scope, topics: tuple[str, ...], codec: Codec) -> None:
-        self.codec, self.scope, self.topics = codec, scope, topics
-        self.allowed = view_of("h", scope, topics).keys
-        self.outbox = Outbox(ledger, view_of("h", scope, topics), codec, Pace(), frame_bytes=FRAME_BYTES)
-        self.wire: list[bytes] = []
-
-    def look(self, scope: Scope, topics: tuple[str, ...]) -> None:
-        view = view_of("h", scope, topics)
-        self.scope, self.topics, self.allowed = scope, topics, view.keys
-        self.outbox.look(view)
-
-    def take(self, now: float) -> None:
-        for frame in self.outbox.take(now):
-            decoded = self.codec.decode_gateway(frame)
-            if isinstance(decoded, Changes):
-                names = decoded.put.keys() | decoded.patch.keys()
-                assert names <= self.allowed, "a resource outside the view was framed"
-            self.wire.append(frame)
 
 
 class Convergence(RuleBasedStateMachine):
@@ -126,14 +33,18 @@ class Convergence(RuleBasedStateMachine):
         self.truth: dict[str, Resource] = {}
         self.ledgers = [Ledger(1, tombstones=2), Ledger(0, tombstones=2)]
         self.owner = 0
+        self.reached = [ledger.position for ledger in self.ledgers]
         self.published = Position(1, 0)
         self.air: list[Delta] = []
         self.phones = [Phone() for _ in range(4)]
         self.lines: list[Line | None] = [None] * 4
         self.last: list[tuple[Scope, tuple[str, ...]]] = []
 
-    @initialize(scopes=st.tuples(SCOPES, SCOPES, SCOPES, SCOPES))
-    def arrive(self, scopes: tuple[Scope, ...]) -> None:
+    @initialize(scopes=st.tuples(SCOPES, SCOPES, SCOPES, SCOPES), data=st.data())
+    def arrive(self, scopes: tuple[Scope, ...], data: st.DataObject) -> None:
+        for key in KEYS:
+            self.change(key, data)
+        self._deliver(self.ledgers[0].since(self.ledgers[1].position))
         self.last = [(scope, ("agents", "queues")) for scope in scopes]
         for index, scope in enumerate(scopes):
             self._connect(index, index % 2, scope, ("agents", "queues"))
@@ -152,6 +63,12 @@ class Convergence(RuleBasedStateMachine):
     def remove(self, key: str) -> None:
         self.truth.pop(key, None)
         self.ledgers[self.owner].record(key, None)
+
+    @rule(first=st.integers(0, 5), count=st.integers(1, 4))
+    def remove_many(self, first: int, count: int) -> None:
+        """More than the tombstones of which a ledger remembers."""
+        for index in range(first, first + count):
+            self.remove(KEYS[index % len(KEYS)])
 
     @rule()
     def publish(self) -> None:
@@ -172,6 +89,16 @@ class Convergence(RuleBasedStateMachine):
         self.published = Position(epoch, 0)
 
     # ---- the bus ----
+
+    @rule(lost=st.sampled_from(KEYS), found=st.sampled_from(KEYS), data=st.data())
+    def lose(self, lost: str, found: str, data: st.DataObject) -> None:
+        """A message is lost, and the next one arrives."""
+        self.change(lost, data)
+        self.publish()
+        self.air.pop()
+        self.change(found, data)
+        self.publish()
+        self._deliver(self.air.pop())
 
     @precondition(lambda self: self.air)
     @rule(index=st.integers(0, 99), fate=st.sampled_from(["deliver", "deliver", "drop", "double"]))
@@ -214,10 +141,16 @@ class Convergence(RuleBasedStateMachine):
             self.lines[index] = None
             self.phones[index].cut()
 
+    @rule(index=PHONES, scope=SCOPES)
+    def come_back_to_another_scope(self, index: int, scope: Scope) -> None:
+        self.flush(index)
+        self.deliver(index, 99)
+        self.cut(index)
+        self._connect(index, self.owner, scope, self.last[index][1])
+
     @rule(index=PHONES, node=NODES, codec=st.sampled_from([JSON, MSGPACK]))
     def reconnect(self, index: int, node: int, codec: Codec) -> None:
-        line = self.lines[index]
-        scope, topics = (line.scope, line.topics) if line is not None else self.last[index]
+        scope, topics = self.last[index]
         self.cut(index)
         self._connect(index, node, scope, topics, codec)
 
@@ -227,6 +160,65 @@ class Convergence(RuleBasedStateMachine):
         if line is not None:
             line.look(scope, line.topics)
             self.last[index] = (line.scope, line.topics)
+
+    @rule(
+        index=PHONES, frames=st.sampled_from([0, 1, 99, 99]), first=st.integers(0, 5), count=st.integers(1, 4)
+    )
+    def blink(self, index: int, frames: int, first: int, count: int) -> None:
+        """A phone is gone for a moment, in the midst of an answer or in sync, and misses removals."""
+        self.flush(index)
+        self.deliver(index, frames)
+        line = self.lines[index]
+        node = self.owner if line is None else self.ledgers.index(line.ledger)
+        self.cut(index)
+        self.remove_many(first, count)
+        self.reconnect(index, node, JSON)
+
+    @rule(index=PHONES, scope=SCOPES)
+    def rescope_in_sync(self, index: int, scope: Scope) -> None:
+        """A phone that has everything is moved to another scope, and told."""
+        self.flush(index)
+        self.rescope(index, scope)
+        self.flush(index)
+
+    @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data(), gone=st.booleans())
+    def ping_between(self, index: int, key: str, data: st.DataObject, gone: bool) -> None:
+        """A ping leaves while a change may not yet, and the phone may be gone before it may."""
+        self.flush(index)
+        self.change(key, data)
+        self.ping(index)
+        if gone and (line := self.lines[index]) is not None:
+            self.deliver(index, 99)
+            self.reconnect(index, self.ledgers.index(line.ledger), JSON)
+
+    @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data())
+    def lag(self, index: int, key: str, data: st.DataObject) -> None:
+        """One phone misses a change that the others see, and then all see the next."""
+        for change in range(3):
+            if change:
+                self.change(key, data)
+            for other in range(4):
+                if other != index or change != 1:
+                    self.flush(other)
+
+    @rule(index=PHONES, same_node=st.booleans(), first=st.integers(0, 5), count=st.integers(1, 4))
+    def roam(self, index: int, same_node: bool, first: int, count: int) -> None:
+        """An epoch begins; a phone in sync moves to the other node, which learns all only then."""
+        self.change_owner(same_node)
+        self.reconnect(index, self.owner, JSON)
+        self.flush(index)
+        self.deliver(index, 99)
+        self.remove_many(first, count)
+        self._deliver(self.ledgers[self.owner].since(self.ledgers[1 - self.owner].position))
+        self.reconnect(index, 1 - self.owner, MSGPACK)
+
+    @rule(same_node=st.booleans(), first=st.integers(0, 5), count=st.integers(1, 4))
+    def take_over(self, same_node: bool, first: int, count: int) -> None:
+        """Things go unseen, an epoch begins, and its first message is the first that the other node gets."""
+        self.remove_many(first, count)
+        self.change_owner(same_node)
+        self.publish()
+        self._deliver(self.air[-1])
 
     @rule(index=PHONES, topics=TOPICS)
     def follow(self, index: int, topics: tuple[str, ...]) -> None:
@@ -253,6 +245,12 @@ class Convergence(RuleBasedStateMachine):
         if mine.position == other.position:
             values = [{key: element.value for key, element in ledger.items()} for ledger in self.ledgers]
             assert values[0] == values[1]
+
+    @invariant()
+    def positions_only_grow(self) -> None:
+        now = [ledger.position for ledger in self.ledgers]
+        assert all(new >= old for old, new in zip(self.reached, now, strict=True))
+        self.reached = now
 
     @invariant()
     def a_replica_is_never_ahead(self) -> None:
@@ -290,7 +288,13 @@ class Convergence(RuleBasedStateMachine):
         self.last[index] = (scope, topics)
         line = Line(self.ledgers[node], scope, topics, codec)
         position = self.phones[index].position
-        line.outbox.begin(None if position is None else StreamPosition(*position))
+        resumed = line.outbox.begin(None if position is None else StreamPosition(*position))
+        if resumed:
+            assert position is not None
+            assert position[0] == line.outbox.stream, "resumed in another stream"
+            assert position[1] <= self.ledgers[node].position.seq, (
+                "resumed from what this node does not know yet"
+            )
         self.lines[index] = line
 
     def _hear(self, index: int, line: Line) -> None:
@@ -310,9 +314,8 @@ class Convergence(RuleBasedStateMachine):
             self.air.append(self.ledgers[self.owner].since(replica.position))
 
 
-def on_the_wire(values: dict[str, Resource]) -> dict[str, Any]:
-    """Return *values* as a phone holds them."""
-    return {key: json.loads(JSON.fragment(value)) for key, value in values.items()}
-
-
 TestConvergence = Convergence.TestCase
+# a run takes about a millisecond: as many as a second or two allow, and more when that is asked for
+TestConvergence.settings = settings(max_examples=max(500, settings().max_examples), stateful_step_count=40)
+
+__all__ = ["SEEDED", "Convergence", "Phone", "TestConvergence"]

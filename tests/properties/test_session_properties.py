@@ -28,8 +28,8 @@ from gateway.protocol.codec import JSON, MSGPACK, BadFrame
 from tests.core.samples import KEY, WALL_MS, facts_of
 from tests.properties import session_events as events
 from tests.properties.onlooker import Onlooker, codes, visible
+from tests.properties.phone import KEYS, SCOPES, TOPICS, Phone, value_for
 from tests.properties.session_bugs import SEEDED
-from tests.properties.test_convergence import KEYS, SCOPES, TOPICS, Phone, value_for
 
 live = precondition(lambda self: self.session.state is State.LIVE)
 opening = precondition(lambda self: self.session.state in (State.HELLO, State.ATTACHING))

@@ -1,0 +1,156 @@
+"""Which bugs must the convergence of phones reveal?"""
+
+from __future__ import annotations
+
+from tests.properties.seeded import SeededBug
+
+OUTBOX, LEDGER, ELEMENT, VIEW = "core/outbox.py", "core/ledger.py", "core/element.py", "core/view.py"
+
+
+def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
+    return SeededBug(name, file, old, new, "TestConvergence", quick)
+
+
+SEEDED = [
+    # ---- the outbox ----
+    bug(
+        "a ping moves a phone past what still waits",
+        OUTBOX,
+        "        if not self._has_state():\n            self._cursor",
+        "        if True:\n            self._cursor",
+        quick=True,
+    ),
+    bug(
+        "a ping never moves a phone",
+        OUTBOX,
+        "        if not self._has_state():\n            self._cursor",
+        "        if False:\n            self._cursor",
+    ),
+    bug(
+        "a phone resumes in any stream",
+        OUTBOX,
+        "if position is None or position.stream != self.stream:",
+        "if position is None:",
+    ),
+    bug(
+        "keys that left the view stay on the phone",
+        OUTBOX,
+        "                self._dirty.setdefault(key, held)\n",
+        "                pass\n",
+    ),
+    bug(
+        "keys that entered the view are not sent",
+        OUTBOX,
+        "                self._dirty.setdefault(key, Held.NOTHING)\n",
+        "                pass\n",
+    ),
+    bug(
+        "a key that left and came back unseen is put anew",
+        OUTBOX,
+        "                self._dirty.setdefault(key, held)\n",
+        "                self._dirty[key] = Held.NOTHING\n",
+    ),
+    bug(
+        "a newer change forgets what the phone holds",
+        OUTBOX,
+        "            self.conflated += 1\n",
+        "            self._dirty[key] = Held.NOTHING if before is None else before\n",
+    ),
+    bug("a patch is sent as if nothing was held", OUTBOX, 'else _Change("gone", name, b"")', "else None"),
+    bug("every part moves the position", OUTBOX, "upto=head.seq if last else after,", "upto=head.seq,"),
+    bug("no part says that there is more", OUTBOX, "more=not last,", "more=False,"),
+    bug(
+        "a new stream has no name",
+        OUTBOX,
+        "announce = self._reset or head.stream != self._cursor.stream",
+        "announce = self._reset",
+    ),
+    bug(
+        "a reset begins where the phone was",
+        OUTBOX,
+        "after = 0 if self._reset else self._cursor.seq",
+        "after = self._cursor.seq",
+    ),
+    bug(
+        "a resume forgets what is gone",
+        OUTBOX,
+        "Held.SOMETHING for update in delta.updates if update.key in keys}",
+        "Held.SOMETHING for update in delta.updates if update.key in keys and update.element}",
+    ),
+    bug("what changes outside the view is sent", OUTBOX, "if key in self._view.keys else None", ""),
+    bug(
+        "a reset is of everybody's keys",
+        OUTBOX,
+        "{key: Held.NOTHING for key, _ in self._ledger.items() if key in keys}",
+        "{}",
+    ),
+    # ---- the ledger ----
+    bug(
+        "removals are forgotten without a trace",
+        LEDGER,
+        "            self._floor = max(self._floor, forgotten)\n",
+        "",
+    ),
+    bug(
+        "a replica claims to know what was before its reset",
+        LEDGER,
+        "            self._floor = delta.upto\n",
+        "",
+    ),
+    bug(
+        "a gap is no gap",
+        LEDGER,
+        "elif delta.epoch != self.position.epoch or delta.after > self.position.seq:",
+        "elif delta.epoch != self.position.epoch:",
+    ),
+    bug(
+        "changes of another epoch are taken for ours",
+        LEDGER,
+        "elif delta.epoch != self.position.epoch or delta.after > self.position.seq:",
+        "elif delta.after > self.position.seq:",
+    ),
+    bug("what is late is taken in", LEDGER, "if upto <= self.position:", "if False:"),
+    bug(
+        "answers leave removals out",
+        LEDGER,
+        "        missing += [Update(k, seq, None) for k, seq in self._gone.items() if seq > seen.seq]\n",
+        "",
+    ),
+    bug(
+        "a reset keeps what is not in it",
+        LEDGER,
+        "            self._forget_all_but({update.key for update in delta.updates})\n",
+        "            pass\n",
+    ),
+    bug(
+        "who is ahead is in sync",
+        LEDGER,
+        "not self._floor <= seen.seq <= head:",
+        "not self._floor <= seen.seq:",
+    ),
+    bug(
+        "every epoch is the same",
+        LEDGER,
+        "if seen.epoch != epoch or not self._floor",
+        "if not self._floor",
+    ),
+    bug(
+        "readers are told of every storing",
+        LEDGER,
+        "reader.mark(update.key, before)",
+        "reader.mark(update.key, None)",
+    ),
+    # ---- elements and views ----
+    bug(
+        "a patch from one element is sent to holders of another",
+        ELEMENT,
+        "if self._patches_from is None or self._patches_from() is not before:",
+        "if self._patches_from is None:",
+    ),
+    bug(
+        "all views have one name",
+        VIEW,
+        '        digest.update(f"|{kind}:{sorted(scope.of(kind))}".encode())\n',
+        "        pass\n",
+    ),
+]

@@ -1,0 +1,121 @@
+"""What may a phone rely on, and what does it make of what it gets?
+
+Written from the protocol's page alone, for every property that ends at a phone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Outbox
+from gateway.core.pace import Pace
+from gateway.core.view import view_of
+from gateway.domain.model import Kind, Scope, key_of
+from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site
+from gateway.protocol.codec import JSON, Codec
+from gateway.protocol.frames import Changes, Ping
+
+KEYS = [*(key_of(Kind.QUEUE, n) for n in (1, 2, 3)), *(key_of(Kind.AGENT, n) for n in (1, 2)), "site"]
+QUEUES = st.builds(Queue, name=st.sampled_from(["a", None]), contacts_waiting=st.sampled_from([0, 7, None]))
+AGENTS = st.builds(
+    Agent, display_name=st.sampled_from(["x", "y" * 90]), routing_state=st.sampled_from(RoutingState)
+)
+SITES = st.builds(Site, extensions_version=st.sampled_from(["V2R1", "V3R0"]))
+SCOPES = st.builds(
+    Scope,
+    agents=st.frozensets(st.sampled_from([1, 2])),
+    queues=st.frozensets(st.sampled_from([1, 2, 3])),
+)
+TOPICS = st.lists(st.sampled_from(["agents", "queues", "queue:1", "agent:2", "groups"]), max_size=3).map(
+    tuple
+)
+FRAME_BYTES = 330
+
+
+def value_for(draw: st.DataObject, key: str) -> Resource:
+    """Draw a value that fits *key*."""
+    kinds: dict[str, st.SearchStrategy[Resource]] = {"queue": QUEUES, "agent": AGENTS, "site": SITES}
+    return draw.draw(kinds[key.partition(":")[0]])
+
+
+class Phone:
+    """A client written from the protocol's page alone; asserts what it may rely on."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, dict[str, Any]] = {}
+        self.position: tuple[str, int] | None = None
+        self.pending: tuple[str | None, dict[str, dict[str, Any]]] | None = None
+
+    def cut(self) -> None:
+        self.pending = None
+
+    def take(self, frame: Changes | Ping) -> None:
+        if isinstance(frame, Ping):
+            assert self.pending is None, "nothing is interleaved with the parts of an answer"
+            if self.position is not None:
+                assert frame.after == self.position[1]
+                self.position = (self.position[0], frame.upto)
+            return
+        stream, shown = self.pending or (None, {key: dict(value) for key, value in self.shown.items()})
+        if frame.reset:
+            assert frame.stream is not None
+            assert frame.after == 0
+            shown = {}
+        elif self.pending is None:
+            assert self.position is not None, "a phone without a position is sent a reset"
+            assert frame.after == self.position[1], "a gap on an ordered channel"
+        stream = frame.stream or stream
+        self._apply(shown, frame)
+        if frame.more:
+            assert frame.upto == frame.after
+            self.pending = (stream, shown)
+            return
+        self.pending, self.shown = None, shown
+        name = stream or (self.position[0] if self.position else None)
+        assert name is not None
+        self.position = (name, frame.upto)
+
+    def _apply(self, shown: dict[str, dict[str, Any]], frame: Changes) -> None:
+        for key in frame.gone:
+            assert key in shown or self.position is not None
+            shown.pop(key, None)
+        for key, value in frame.put.items():
+            shown[key] = {name: field for name, field in value.items() if field is not None}
+        for key, fields in frame.patch.items():
+            assert key in shown, "a patch only to a reader that holds the previous value"
+            merged = {**shown[key], **fields}
+            shown[key] = {name: field for name, field in merged.items() if field is not None}
+
+
+class Line:
+    """One connection: an outbox at a node, and what is on the wire to the phone."""
+
+    def __init__(self, ledger: Ledger, scope: Scope, topics: tuple[str, ...], codec: Codec) -> None:
+        self.ledger, self.codec, self.scope, self.topics = ledger, codec, scope, topics
+        self.allowed = view_of("h", scope, topics).keys
+        self.outbox = Outbox(ledger, view_of("h", scope, topics), codec, Pace(), frame_bytes=FRAME_BYTES)
+        self.wire: list[bytes] = []
+
+    def look(self, scope: Scope, topics: tuple[str, ...]) -> None:
+        view = view_of("h", scope, topics)
+        self.scope, self.topics, self.allowed = scope, topics, view.keys
+        self.outbox.look(view)
+
+    def take(self, now: float) -> None:
+        taken = self.outbox.take(now)
+        parts = [frame for one in taken if isinstance(frame := self.codec.decode_gateway(one), Changes)]
+        for part in parts:
+            assert part.put.keys() | part.patch.keys() <= self.allowed, (
+                "a resource outside the view was framed"
+            )
+        assert [part.more for part in parts] == [True] * (len(parts) - 1) + [False] * bool(parts)
+        self.wire += taken
+
+
+def on_the_wire(values: dict[str, Resource]) -> dict[str, Any]:
+    """Return *values* as a phone holds them."""
+    return {key: json.loads(JSON.fragment(value)) for key, value in values.items()}
