@@ -153,18 +153,17 @@ class Account:
                 await self._retry(pending)
 
     async def _retry(self, pending: _Pending) -> None:
+        """Try once more, also when the token's life is over: the session's may be longer."""
         ticket = pending.ticket
-        if self._clock.wall_ms() >= ticket.expires_at_ms:
-            self._pending.pop(ticket.handle, None)
-            return
         try:
             answer = await self._authority(ticket.user.site).log_off(ticket.secret)
         except GatewayError:
             answer = None
-        if answer is None or answer.routing == "after_contact":
+        is_open = answer is None or answer.routing == "after_contact"
+        if is_open and self._clock.wall_ms() < ticket.expires_at_ms:
             pending.retry_at = self._clock.now() + RETRY_S
-        else:
-            self._pending.pop(ticket.handle, None)
+        elif self._pending.get(ticket.handle) is pending:
+            del self._pending[ticket.handle]
 
     def _try_again(self, ticket: Ticket) -> None:
         """Remember to retry. Bounded: beyond the limit the oldest is left to the session's own end."""

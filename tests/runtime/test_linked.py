@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.element import Element
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.link_requests import (
     AttachSession,
@@ -185,16 +186,51 @@ async def test_functions_are_shown_as_they_go_down_and_up() -> None:
         assert phone.shown["site"]["functions"]["voice"] == "degraded"
 
 
-async def test_a_gained_agent_is_not_called_logged_off_before_the_whole_set() -> None:
+class _Reader:
+    """Notes every state that an agent is ever recorded with."""
+
+    def __init__(self, at: Scene, key: str) -> None:
+        self.states: list[RoutingState | None] = []
+        self._ledger = at.owner().feed.ledger
+        self._key = key
+        self._ledger.readers.append(self)
+
+    def mark(self, key: str, before: Element | None) -> None:
+        element = self._ledger.get(key)
+        if key == self._key and element is not None:
+            assert isinstance(element.value, Agent)
+            self.states.append(element.value.routing_state)
+
+
+@pytest.mark.parametrize("present", [True, False])
+async def test_a_gained_agent_is_not_called_logged_off_before_the_whole_set(present: bool) -> None:
     async with scene() as at:
         at.upstream.put(Part(Kind.AGENT, 9, Source.DIRECTORY, Agent(display_name="Dora")))
-        at.upstream.put(Part(Kind.AGENT, 9, Source.REALTIME, _AVAILABLE))
+        if present:
+            at.upstream.put(Part(Kind.AGENT, 9, Source.REALTIME, _AVAILABLE))
         phone = await at.served()
+        reader = _Reader(at, "agent:9")
         at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({7, 8, 9})))
         await at.pass_time(1)
-        states = [_state(frame, "agent:9") for frame in phone.of_kind("changes")]
-        assert [state for state in states if state is not None] == ["available"]
+        assert reader.states == [RoutingState.AVAILABLE if present else RoutingState.LOGGED_OFF]
         assert _resources(phone) == {"agent:7", "agent:8", "agent:9"}
+
+
+async def test_an_agent_who_is_in_no_whole_set_any_more_is_logged_off() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.drop(user(1))
+        del at.upstream.parts[Source.REALTIME, Kind.AGENT, 7]
+        await at.pass_time(2)
+        assert phone.shown["agent:7"]["routing_state"] == "logged_off"
+        parts = at.upstream.parts
+        parts[Source.REALTIME, Kind.AGENT, 8] = Part(Kind.AGENT, 8, Source.REALTIME, _AVAILABLE)
+        at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
+        await at.pass_time(1)
+        del parts[Source.REALTIME, Kind.AGENT, 8]
+        at.upstream._tell_whole_sets(at.upstream.wires[user(1)])
+        await at.pass_time(1)
+        assert phone.shown["agent:8"]["routing_state"] == "logged_off"
 
 
 async def test_what_left_the_scope_leaves_the_mirror() -> None:
@@ -206,11 +242,6 @@ async def test_what_left_the_scope_leaves_the_mirror() -> None:
         kept = {key for key, _ in at.owner().feed.ledger.items() if key.split(":")[0] in set(Kind)}
         assert kept == {"agent:8"}
         assert at.owner().mirror.assembly.addresses() == {(Kind.AGENT, 8)}
-
-
-def _state(frame: dict[str, dict[str, dict[str, str]]], key: str) -> str | None:
-    changed = frame.get("put", {}).get(key) or frame.get("patch", {}).get(key)
-    return None if changed is None else changed["routing_state"]
 
 
 def _resources(phone: PhoneLine) -> set[str]:

@@ -1,0 +1,173 @@
+"""How do people log on and off, and what becomes of a log-off that nobody confirmed?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.throttle import Budget
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
+from gateway.domain.model import Application, Device, SessionId
+from gateway.domain.upstream import LoggedOff, LogOn
+from gateway.runtime.account import RETRY_S
+from tests.runtime.scene import Scene, scene, user
+
+ASSISTANT = Application.REMOTE_ASSISTANT
+DASHBOARD = Application.DASHBOARD
+
+
+def _credentials(password: str = "secret", login: str = "anna") -> LogOn:
+    return LogOn(DASHBOARD, login, password, Device("d1", "Phone"))
+
+
+async def _refused(at: Scene, credentials: LogOn, site: str = "main") -> GatewayError:
+    with pytest.raises(GatewayError) as refused:
+        await at.node.account.log_on(site, credentials)
+    return refused.value
+
+
+async def test_a_site_that_does_not_exist_is_refused() -> None:
+    async with scene() as at:
+        assert (await _refused(at, _credentials(), "nowhere")).code is ErrorCode.SITE_UNKNOWN
+
+
+@pytest.mark.parametrize("login", ["anna", "nobody"])
+async def test_wrong_passwords_lock_a_name_whether_or_not_it_exists(login: str) -> None:
+    async with scene() as at:
+        codes = [(await _refused(at, _credentials("wrong", login))).code for _ in range(5)]
+        assert codes == [ErrorCode.INVALID_CREDENTIALS] * 4 + [ErrorCode.ACCOUNT_LOCKED]
+        locked = await _refused(at, _credentials(login=login))
+        assert locked.code is ErrorCode.ACCOUNT_LOCKED
+        assert locked.retry_after_s is not None
+        assert locked.retry_after_s > 0
+
+
+async def test_a_server_that_does_not_answer_is_no_wrong_password() -> None:
+    async with scene() as at:
+        at.upstream.unreachable = True
+        for _ in range(6):
+            assert (await _refused(at, _credentials())).code is ErrorCode.UPSTREAM_UNAVAILABLE
+        at.upstream.unreachable = False
+        await at.node.account.log_on("main", _credentials())
+
+
+async def test_a_site_is_asked_for_no_more_log_ons_than_its_budget() -> None:
+    async with scene() as at:
+        at.node.account._budgets = {"main": Budget(rate_per_s=1, burst=1)}
+        await at.node.account.log_on("main", _credentials())
+        refused = await _refused(at, _credentials())
+        assert refused.code is ErrorCode.RATE_LIMITED
+        assert refused.retry_after_s is not None
+        await at.clock.advance(1.1)
+        await at.node.account.log_on("main", _credentials())
+
+
+async def test_a_confirmed_log_off_closes_the_phone_and_refuses_its_token() -> None:
+    async with scene() as at:
+        phone = await at.served("bert", ASSISTANT, number="1234")
+        assert await at.node.account.log_off(phone.ticket) == LoggedOff("removed", None)
+        await at.clock.settle()
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "self")
+        assert at.upstream.routing == {}
+        assert at.node.account.log_offs_pending == 0
+        again = await at.again(phone)
+        assert again.closed is not None
+        assert again.closed.code == CloseCode.LOGGED_OFF
+        assert not at.node.households
+
+
+async def test_an_unconfirmed_log_off_is_pending_and_retried_until_it_is_confirmed() -> None:
+    async with scene() as at:
+        phone = await at.served("bert", ASSISTANT, number="1234")
+        at.upstream.unreachable = True
+        answer = await at.node.account.log_off(phone.ticket)
+        await at.clock.settle()
+        assert answer.routing == "after_contact"
+        assert answer.routed_until_ms == at.clock.wall_ms() + phone.ticket.idle_timeout_s * 1_000
+        assert phone.closed is not None
+        await at.clock.advance(10 * RETRY_S)
+        assert at.node.account.log_offs_pending == 1
+        assert at.upstream.routing != {}
+        at.upstream.unreachable = False
+        await at.clock.advance(2 * RETRY_S)
+        assert at.node.account.log_offs_pending == 0
+        assert at.upstream.routing == {}
+
+
+async def test_a_log_off_during_a_contact_is_retried_until_routing_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        phone = await at.served("bert", ASSISTANT, number="1234")
+        answers = [LoggedOff("after_contact", 77), LoggedOff("after_contact", 77), LoggedOff("removed", None)]
+
+        async def log_off(_: object) -> LoggedOff:
+            return answers.pop(0)
+
+        monkeypatch.setattr(at.upstream, "log_off", log_off)
+        assert await at.node.account.log_off(phone.ticket) == LoggedOff("after_contact", 77)
+        await at.clock.advance(RETRY_S)
+        assert at.node.account.log_offs_pending == 1
+        await at.clock.advance(RETRY_S)
+        assert (at.node.account.log_offs_pending, answers) == (0, [])
+
+
+async def test_a_log_off_is_given_up_when_the_session_is_over_anyway() -> None:
+    async with scene() as at:
+        phone = await at.phone("bert", ASSISTANT, number="1234")
+        at.upstream.unreachable = True
+        at.clock.jump_wall(phone.ticket.expires_at_ms - at.clock.wall_ms() - 12_000)
+        answer = await at.node.account.log_off(phone.ticket)
+        assert answer.routed_until_ms == phone.ticket.expires_at_ms
+        await at.clock.advance(10)
+        assert at.node.account.log_offs_pending == 1
+        await at.clock.advance(10)
+        assert at.node.account.log_offs_pending == 0
+
+
+async def test_a_log_off_with_an_expired_token_is_tried_again_at_least_once() -> None:
+    async with scene() as at:
+        phone = await at.phone("bert", ASSISTANT, number="1234")
+        at.upstream.unreachable = True
+        at.clock.jump_wall(phone.ticket.expires_at_ms - at.clock.wall_ms() + 1_000)
+        await at.node.account.log_off(phone.ticket)
+        at.upstream.unreachable = False
+        await at.clock.advance(2 * RETRY_S)
+        assert at.upstream.routing == {}
+        assert at.node.account.log_offs_pending == 0
+
+
+async def test_who_repeats_a_log_off_gets_its_confirmation() -> None:
+    async with scene() as at:
+        phone = await at.phone("bert", ASSISTANT, number="1234")
+        at.upstream.unreachable = True
+        await at.node.account.log_off(phone.ticket)
+        at.upstream.unreachable = False
+        assert (await at.node.account.log_off(phone.ticket)).routing == "removed"
+        assert at.node.account.log_offs_pending == 0
+
+
+async def test_who_logs_on_again_is_not_held_against_his_old_end() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.node.account.log_off(phone.ticket)
+        await at.clock.advance(1)
+        assert at.node.denied(phone.ticket) is not None
+        await at.phone("anna")
+        assert at.node.denied(phone.ticket) is None
+
+
+async def test_sessions_are_listed_and_another_one_ended() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        listed = await at.node.account.sessions(phone.ticket)
+        assert {info.session for info in listed} == {phone.ticket.session, other.ticket.session}
+        await at.node.account.end(phone.ticket, other.ticket.session)
+        await at.clock.settle()
+        assert other.closed is not None
+        assert other.closed.code == CloseCode.LOGGED_OFF
+        assert phone.closed is None
+        with pytest.raises(GatewayError) as unknown:
+            await at.node.account.end(phone.ticket, SessionId("none"))
+        assert unknown.value.code is ErrorCode.NOT_FOUND
+        assert user(1) in at.node.households
