@@ -43,7 +43,10 @@ class RealtimeRoute:
                 request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
             )
             self._parts.telemetry.handshakes["ok"].inc()
-            await self._phone(channel, shown, place, address).run()
+            try:
+                await self._phone(channel, shown, place, address).run()
+            finally:
+                channel.abort()
         finally:
             place.leave()
         return response

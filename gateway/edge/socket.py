@@ -23,6 +23,7 @@ from gateway.edge.token import Opened
 from gateway.edge.witness import Witness
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import Renewed
+from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
 from gateway.runtime.ports import Clock
 
@@ -124,13 +125,16 @@ class PhoneSocket:
         try:
             await self._serve()
             if isinstance(self._ending, Close):
-                await self._write_all()
+                self._write_all()
         finally:
             self.session.release()
             self._node.detach(self)
             self._count_end()
-        if isinstance(self._ending, Close):
-            await self._channel.close(self._ending.code, self._ending.reason)
+        match self._ending:
+            case Close(code=code, reason=reason):
+                await self._channel.close(code, reason)
+            case Gone(code=code):
+                await self._channel.close(code, "")
 
     def _count_end(self) -> None:
         now = self._clock.now()
@@ -155,16 +159,26 @@ class PhoneSocket:
             self.close(CloseCode.INTERNAL, "internal")
 
     async def _read(self) -> None:
-        while not isinstance(received := await self._channel.receive(), Gone):
-            self._node.touch(self)
-            self._witness.heard()
-            now, wall_ms = self._clock.now(), self._clock.wall_ms()
-            if received.text is not self._channel.codec.text:
-                self._run(self.session.wrong_type())
-            else:
-                self._run(self.session.receive(received.data, now, wall_ms))
-        self._ending = self._ending or received
+        while self._ending is None:
+            match await self._channel.receive():
+                case Message(data=data, text=text):
+                    self._hear(data, text=text)
+                case Violation(code=code, reason=reason):
+                    self._run(self.session.violated(code, reason))
+                case Gone() as gone:
+                    self._lose(gone)
+
+    def _lose(self, gone: Gone) -> None:
+        self._ending = self._ending or gone
         self.wake()
+
+    def _hear(self, data: bytes, *, text: bool) -> None:
+        self._node.touch(self)
+        self._witness.heard()
+        if text is not self._channel.codec.text:
+            self._run(self.session.wrong_type())
+        else:
+            self._run(self.session.receive(data, self._clock.now(), self._clock.wall_ms()))
 
     # ---- writing ----
 
@@ -192,17 +206,17 @@ class PhoneSocket:
 
     async def _flush(self) -> None:
         """Write what is due into the empty socket."""
-        if await self._write_all():
+        if self._write_all():
             self.session.flushed(drained=True)
             self._unsent = self._channel.unsent_bytes
             self._progress_at = self._clock.now()
         await asyncio.sleep(0)  # the transport's turn, and the reader's
 
-    async def _write_all(self) -> bool:
+    def _write_all(self) -> bool:
         """Write all that the session gives; tells whether that was anything."""
         live = self.session.live  # before the last frames are taken, after which there is none
         frames = self.session.take(self._clock.now(), self._clock.wall_ms(), self._health())
-        await self._channel.write(frames)
+        self._channel.write(frames)
         self._witness.wrote(frames, 0 if live is None else live.outbox.conflated)
         return bool(frames)
 
@@ -215,6 +229,7 @@ class PhoneSocket:
         if not self._is_draining:
             self._is_draining = True
             self._start(self._drain())
+        self.session.unsent(now)
         if unsent < self._unsent:
             self._unsent, self._progress_at = unsent, now
         elif now - self._progress_at >= STALL_S:
@@ -230,6 +245,7 @@ class PhoneSocket:
     async def _drain(self) -> None:
         await self._channel.drained()
         self._is_draining = False
+        self.session.unsent(self._clock.now())
         self.wake()
 
     async def _pause(self, seconds: float | None) -> None:

@@ -102,6 +102,11 @@ class Parser:
         self._is_over = False
 
     @property
+    def is_over(self) -> bool:
+        """Whether a close or a violation was taken: nothing more is."""
+        return self._is_over
+
+    @property
     def waiting_bytes(self) -> int:
         """What was fed and not taken yet."""
         return len(self._buffer)

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.edge.notices import Notices
 from gateway.edge.settings import EdgeSettings
+from tests.edge.channels import Serving, channels_served
 from tests.edge.visits import SETTINGS, Gateway, opened
 
 
@@ -40,3 +41,10 @@ async def gateway_with() -> AsyncIterator[Open]:
 async def gateway(gateway_with: Open) -> Gateway:
     """A gateway as it comes."""
     return await gateway_with()
+
+
+@pytest.fixture
+async def serving() -> AsyncIterator[Serving]:
+    """Serve channels with a function of the test's own, until the test is over."""
+    async with channels_served() as serve:
+        yield serve

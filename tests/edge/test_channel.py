@@ -4,63 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient
 
-from gateway.edge.channel import NOTSENT_BYTES, Channel, Gone, Message, accept, check_handshake
-from gateway.protocol.codec import JSON, MSGPACK, Codec, codec_for
-from tests.edge.visits import Server, SlowPhone
-
-Serve = Callable[[Channel], Awaitable[None]]
-
-
-class Serving(Protocol):
-    """Serves channels with a function of the test's own."""
-
-    def __call__(self, serve: Serve) -> Awaitable[TestClient[web.Request, web.Application]]:
-        """Return who may connect."""
-        ...
-
-
-@pytest.fixture
-async def serving() -> AsyncIterator[Serving]:
-    """Serve channels until the test is over."""
-    clients: list[TestClient[web.Request, web.Application]] = []
-
-    async def start(serve: Serve) -> TestClient[web.Request, web.Application]:
-        async def upgrade(request: web.Request) -> web.StreamResponse:
-            check_handshake(request)
-            codec = codec_for(request.headers["Sec-WebSocket-Protocol"])
-            assert codec is not None
-            channel, response = await accept(request, codec, message_bytes=1024)
-            await serve(channel)
-            return response
-
-        app = web.Application()
-        app.router.add_get("/", upgrade)
-        client: TestClient[web.Request, web.Application] = TestClient(Server(app))
-        await client.start_server()
-        clients.append(client)
-        return client
-
-    yield start
-    for client in clients:
-        await client.close()
+from gateway.edge.channel import NOTSENT_BYTES, PONGS_MAX, Channel, Gone
+from gateway.protocol.codec import JSON, MSGPACK, Codec
+from gateway.protocol.websocket import Message, Violation
+from tests.edge.channels import Serving, echo, raw
+from tests.edge.visits import SlowPhone
+from tests.protocol.framing import Heard, closing, framed, text
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
 async def test_messages_cross_in_order_and_in_the_codecs_type(serving: Serving, codec: Codec) -> None:
-    received: list[Message | Gone] = []
+    received: list[Message | Violation | Gone] = []
 
     async def serve(channel: Channel) -> None:
         received.append(await channel.receive())
         received.append(await channel.receive())
-        await channel.write([b"one", b"two"])
+        channel.write([b"one", b"two"])
         await channel.close(1000, "")
 
     client = await serving(serve)
@@ -75,9 +39,9 @@ async def test_messages_cross_in_order_and_in_the_codecs_type(serving: Serving, 
 
 async def ending(
     serving: Serving, leave: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[object]]
-) -> Gone:
+) -> Violation | Gone:
     """Return how a channel sees its client leave."""
-    seen: asyncio.Future[Message | Gone] = asyncio.get_running_loop().create_future()
+    seen: asyncio.Future[Message | Violation | Gone] = asyncio.get_running_loop().create_future()
 
     async def serve(channel: Channel) -> None:
         seen.set_result(await channel.receive())
@@ -87,7 +51,7 @@ async def ending(
     await leave(ws)
     async with asyncio.timeout(5):
         gone = await seen
-    assert isinstance(gone, Gone)
+    assert not isinstance(gone, Message)
     return gone
 
 
@@ -105,13 +69,102 @@ async def test_a_broken_connection_says_nothing(serving: Serving) -> None:
     assert await ending(serving, abort) == Gone("network", 1006)
 
 
-async def test_a_message_far_too_large_is_never_taken_in(serving: Serving) -> None:
-    assert await ending(serving, lambda ws: ws.send_str("x" * 4097)) == Gone("gateway", 1009)
+async def test_a_message_too_large_is_never_taken_in(serving: Serving) -> None:
+    said = await ending(serving, lambda ws: ws.send_str("x" * 1025))
+    assert said == Violation(1009, "the message is too big")
 
 
-async def test_a_breach_of_the_rules_is_closed(serving: Serving) -> None:
-    breach = lambda ws: ws.send_frame(b"\x03\xe8", aiohttp.WSMsgType.CONTINUATION)  # noqa: E731 - one breach
-    assert await ending(serving, breach) == Gone("gateway", 1002)
+async def test_a_breach_of_the_rules_is_told(serving: Serving) -> None:
+    said = await ending(serving, lambda ws: ws.send_frame(b"x", aiohttp.WSMsgType.CONTINUATION))
+    assert said == Violation(1002, "nothing is there to continue")
+
+
+async def test_a_breach_is_closed_as_the_session_wants_it(serving: Serving) -> None:
+    async def serve(channel: Channel) -> None:
+        assert isinstance(await channel.receive(), Violation)
+        channel.write([b"bye"])
+        await channel.close(4000, "why")
+
+    client = await serving(serve)
+    async with await raw(client) as phone:
+        phone.send(framed(3) + b"whatever follows" * 100_000)
+        assert await phone.end() == [Heard(1, b"bye"), Heard(8, b"\x0f\xa0why")]
+
+
+# ---- pings and closes ----
+
+
+async def test_pings_are_answered_in_order(serving: Serving) -> None:
+    async with await raw(await serving(echo)) as phone:
+        phone.send(framed(9, b"1") + framed(10, b"unasked") + framed(9, b"2") + text("x"))
+        assert [await phone.hear() for _ in range(3)] == [Heard(10, b"1"), Heard(10, b"2"), Heard(1, b"x")]
+
+
+async def test_of_a_flood_of_pings_the_newest_are_answered(serving: Serving) -> None:
+    async with await raw(await serving(echo)) as phone:
+        phone.send(b"".join(framed(9, b"%d" % number) for number in range(200)) + text("x"))
+        pongs = [await phone.hear()]
+        while pongs[-1].opcode == 10:
+            pongs.append(await phone.hear())
+        assert len(pongs) - 1 <= 2 * PONGS_MAX, "of at most two reads"
+        assert pongs[-2:] == [Heard(10, b"199"), Heard(1, b"x")]
+
+
+@pytest.mark.parametrize("code", [1000, 3456, None])
+async def test_a_close_is_answered_with_its_own_code(serving: Serving, code: int | None) -> None:
+    async with await raw(await serving(echo)) as phone:
+        phone.send(closing(code) + text("after it"))
+        assert await phone.end() == [Heard(8, b"" if code is None else code.to_bytes(2, "big"))]
+
+
+async def test_after_a_close_nothing_leaves(serving: Serving) -> None:
+    async def serve(channel: Channel) -> None:
+        await channel.close(1000, "")
+        channel.write([b"late"])
+        await channel.close(1001, "")
+
+    async with await raw(await serving(serve)) as phone:
+        assert await phone.hear() == Heard(8, b"\x03\xe8")
+        phone.send(framed(9) + text("crossing") + closing(1000))
+        assert await phone.end() == []
+
+
+async def test_a_phone_that_only_stops_sending_is_gone(serving: Serving) -> None:
+    seen: list[Message | Violation | Gone] = []
+
+    async def serve(channel: Channel) -> None:
+        seen.extend([await channel.receive(), await channel.receive(), await channel.receive()])
+        await channel.close(1000, "")
+
+    async with await raw(await serving(serve)) as phone:
+        phone.send(text("last words"))
+        phone.writer.write_eof()
+        assert await phone.end() == []
+    assert seen == [Message(b"last words", text=True), Gone("network", 1006), Gone("network", 1006)]
+
+
+async def test_no_more_is_read_than_is_received(serving: Serving) -> None:
+    go_on = asyncio.Event()
+    held: list[int] = []
+
+    async def serve(channel: Channel) -> None:
+        await go_on.wait()
+        held.append(channel._parser.waiting_bytes)
+        await echo(channel)
+
+    async with await raw(await serving(serve)) as phone:
+        message = text("x" * 1000)
+        phone.send(message * 20_000)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await phone.writer.drain()
+        go_on.set()
+        for _ in range(20_000):
+            assert (await phone.hear()).opcode == 1
+    assert held[0] < 1_000_000
+
+
+# ---- the kernel ----
 
 
 async def test_the_kernel_is_told_to_send_at_once_and_queue_little(serving: Serving) -> None:
@@ -131,7 +184,7 @@ async def test_what_the_kernel_does_not_take_is_seen_and_drains(serving: Serving
     unsent: asyncio.Queue[int] = asyncio.Queue()
 
     async def serve(channel: Channel) -> None:
-        await channel.write([b"x" * 1_000_000])
+        channel.write([b"x" * 1_000_000])
         unsent.put_nowait(channel.unsent_bytes)
         await channel.drained()
         unsent.put_nowait(channel.unsent_bytes)
@@ -149,7 +202,7 @@ async def test_a_peer_that_does_not_answer_a_close_is_left(
     left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(channel: Channel) -> None:
-        await channel.write([b"x" * size])
+        channel.write([b"x" * size])
         await channel.close(4108, "slow")
         left.set_result(None)
 
@@ -164,7 +217,7 @@ async def test_a_channel_whose_peer_has_gone_takes_frames_without_complaint(serv
 
     async def serve(channel: Channel) -> None:
         await channel.receive()
-        await channel.write([b"late"])
+        channel.write([b"late"])
         await channel.drained()
         await channel.close(1000, "late")
         done.set_result(None)

@@ -257,6 +257,7 @@ def test_a_reason_that_is_no_utf8_is_a_breach(reason: bytes) -> None:
 def test_after_the_end_there_is_nothing(end: bytes) -> None:
     parser = Parser(LIMIT)
     assert len(list(parser.feed(end + text("more")))) == 1
+    assert parser.is_over
     assert list(parser.feed(text("more") + closing(1000) + framed(3))) == []
     assert parser.waiting_bytes == 0
 
@@ -266,6 +267,7 @@ def test_after_the_end_there_is_nothing(end: bytes) -> None:
 
 def test_what_is_not_taken_waits() -> None:
     parser = Parser(LIMIT)
+    assert not parser.is_over
     events = parser.feed(text("a") + text("b") + text("c")[:-1])
     assert next(events) == Message(b"a", text=True)
     assert parser.waiting_bytes == len(text("b") + text("c")) - 1

@@ -1,0 +1,96 @@
+"""How does a test speak to a WebSocket byte by byte?"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+
+from gateway.protocol import frames
+from gateway.protocol.codec import JSON
+from tests.protocol.framing import Heard, heard, text
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+PROOF = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+"""The example of RFC 6455 §1.3."""
+SOON_S = 5.0
+
+
+class RawPhone:
+    """The other end of a WebSocket, without any rules."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.head = head
+        """What the handshake was answered with."""
+
+    @classmethod
+    async def connect(
+        cls,
+        port: int,
+        path: str = "/v1/realtime",
+        *,
+        early: bytes = b"",
+        connection: str = "Upgrade",
+        protocol: str = JSON.subprotocol,
+        tls: ssl.SSLContext | None = None,
+    ) -> RawPhone:
+        """Open a WebSocket. *early* leaves together with the handshake."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+        lines = [
+            f"GET {path} HTTP/1.1",
+            "Host: x",
+            "Upgrade: websocket",
+            f"Connection: {connection}",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {KEY}",
+            f"Sec-WebSocket-Protocol: {protocol}",
+        ]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + early)
+        async with asyncio.timeout(SOON_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+        return cls(reader, writer, head.decode())
+
+    async def __aenter__(self) -> RawPhone:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.transport.abort()
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+
+    def hello(self, token: str) -> None:
+        """Say hello."""
+        self.send(text(JSON.encode(frames.Hello(frames.ClientInfo("test", "1.0", "linux"), token))))
+
+    async def hear(self) -> Heard:
+        """Return the next frame; small ones only."""
+        async with asyncio.timeout(SOON_S):
+            head = await self.reader.readexactly(2)
+            width = {126: 2, 127: 8}.get(head[1], 0)
+            more = await self.reader.readexactly(width)
+            size = int.from_bytes(more, "big") if width else head[1]
+            return heard(head + more + await self.reader.readexactly(size))[0]
+
+    async def served(self, token: str) -> None:
+        """Say hello and hear all up to the first ping."""
+        self.hello(token)
+        while b'"ping"' not in (await self.hear()).payload:
+            pass
+
+    async def end(self) -> list[Heard]:
+        """Return all frames until the connection ends."""
+        async with asyncio.timeout(SOON_S):
+            return heard(await self.reader.read())
+
+    async def end_of_both(self) -> tuple[int | None, int]:
+        """Return the code of the `bye`, if that came last but one, and that of the close, which came last."""
+        *before, close = await self.end()
+        assert close.opcode == 8
+        last = JSON.decode_gateway(before[-1].payload) if before else None
+        return last.code if isinstance(last, frames.Bye) else None, int.from_bytes(close.payload[:2], "big")

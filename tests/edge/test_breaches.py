@@ -1,0 +1,155 @@
+"""Is every breach of the WebSocket answered as the protocol's page says, and nothing left of anybody?"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from gateway.edge.settings import DoorLimits
+from gateway.protocol import websocket
+from tests.edge.conftest import Open
+from tests.edge.raw_phone import RawPhone
+from tests.edge.visits import SETTINGS, Gateway
+from tests.protocol.framing import Heard, closing, framed, text
+
+BREACHES: Final = {
+    "not masked": (websocket.frame(1, b"{}"), 1002),
+    "a ping not masked": (websocket.frame(9, b""), 1002),
+    "a close not masked": (websocket.close(1000), 1002),
+    "reserved bits": (framed(1, b"{}", rsv=4), 1002),
+    "reserved opcode": (framed(3), 1002),
+    "reserved control opcode": (framed(11), 1002),
+    "fragmented ping": (framed(9, fin=False), 1002),
+    "long ping": (framed(9, b"x" * 126), 1002),
+    "continuation of nothing": (framed(0, b"x"), 1002),
+    "message within a message": (framed(1, b"x", fin=False) + framed(1, b"y"), 1002),
+    "long length for little": (b"\x81\xfe\x00\x01" + bytes(5), 1002),
+    "no length": (b"\x81\xff" + b"\xff" * 8 + bytes(4), 1002),
+    "half a code": (framed(8, b"\x03"), 1002),
+    "a code that none may have": (closing(1005), 1002),
+    "text that is no UTF-8": (text(b'"\xff"'), 1007),
+    "fragments that are no UTF-8": (framed(1, b"\xc3", fin=False) + framed(0, b"\x28"), 1007),
+    "a reason that is no UTF-8": (closing(1000, b"\xff"), 1007),
+    "too many frames": (framed(10) * (websocket.FRAMES_BETWEEN_MAX + 1), 1008),
+    "a big message": (text("x" * (16 * 1024 + 1)), 1009),
+    "the head of a huge message": (b"\x81\xff" + (1 << 40).to_bytes(8, "big"), 1009),
+    "big fragments": (framed(1, b"x" * 10_000, fin=False) + framed(0, b"x" * 10_000), 1009),
+    "the wrong type": (framed(2, b"{}"), 1003),
+}
+EACH: Final = pytest.mark.parametrize(("data", "code"), BREACHES.values(), ids=BREACHES)
+
+
+async def connect(gateway: Gateway) -> RawPhone:
+    """Open a WebSocket."""
+    assert gateway.client.port is not None
+    return await RawPhone.connect(gateway.client.port)
+
+
+@EACH
+async def test_before_a_welcome_every_breach_is_4000(gateway: Gateway, data: bytes, code: int) -> None:
+    async with await connect(gateway) as phone:
+        phone.send(data)
+        assert await phone.end_of_both() == (4000, 4000)
+    await gateway.clock.settle()
+    assert gateway.lives[0].close_reason
+    assert gateway.doors.sockets == 0
+
+
+@EACH
+async def test_while_it_is_attached_every_breach_is_4000(gateway: Gateway, data: bytes, code: int) -> None:
+    gateway.node.gate.clear()
+    async with await connect(gateway) as phone:
+        phone.hello(gateway.token())
+        phone.send(data)
+        assert await phone.end_of_both() == (4000, 4000)
+    assert len(gateway.node.detached) == 1
+
+
+@EACH
+async def test_after_a_welcome_it_is_the_code_of_the_rfc(gateway: Gateway, data: bytes, code: int) -> None:
+    async with await connect(gateway) as phone:
+        await phone.served(gateway.token())
+        phone.send(data)
+        assert await phone.end_of_both() == (None, code)
+    assert [(life.initiator, life.close_code) for life in gateway.lives] == [("gateway", code)]
+    assert gateway.sample("closes_total", initiator="gateway", code=str(code)) == 1
+    assert len(gateway.node.detached) == 1
+
+
+async def test_what_was_said_before_a_breach_is_served(gateway: Gateway) -> None:
+    async with await connect(gateway) as phone:
+        await phone.served(gateway.token())
+        phone.send(text('{"kind": "bye"}') + framed(3))
+        assert await phone.end() == [Heard(8, b"\x03\xe8")]
+
+
+async def test_a_message_of_the_full_size_is_read(gateway: Gateway) -> None:
+    async with await connect(gateway) as phone:
+        await phone.served(gateway.token())
+        phone.send(text('{"kind": "nonsense"}'.ljust(16 * 1024)))
+        assert b"bad_request" in (await phone.hear()).payload
+
+
+async def test_pings_of_the_websocket_are_answered_before_a_hello(gateway: Gateway) -> None:
+    async with await connect(gateway) as phone:
+        phone.send(framed(9, b"there?"))
+        assert await phone.hear() == Heard(10, b"there?")
+
+
+async def test_a_hello_that_came_with_the_handshake_is_served(gateway: Gateway) -> None:
+    assert gateway.client.port is not None
+    early = text('{"kind":"hello","token":"x","client":{"app":"t","version":"1","platform":"p"}}')
+    async with await RawPhone.connect(gateway.client.port, early=early) as phone:
+        assert await phone.end_of_both() == (4001, 4001)
+
+
+@pytest.mark.parametrize("helloed", [True, False])
+async def test_half_a_connection_is_none(gateway: Gateway, *, helloed: bool) -> None:
+    async with await connect(gateway) as phone:
+        if helloed:
+            await phone.served(gateway.token())
+        phone.writer.write_eof()
+        assert await phone.end() == []
+    assert [(life.initiator, life.close_code) for life in gateway.lives] == [("network", 1006)]
+
+
+@pytest.mark.parametrize("last", [b"", closing(1000), framed(3)])
+async def test_a_phone_that_never_hangs_up_is_left_within_a_second(gateway: Gateway, last: bytes) -> None:
+    async with await connect(gateway) as phone:
+        await phone.served(gateway.token())
+        phone.send(text('{"kind": "bye"}') + last)
+        assert await phone.end() == [Heard(8, b"\x03\xe8")]
+    await gateway.clock.settle()
+    assert gateway.doors.sockets == 0
+
+
+async def test_of_a_thousand_that_come_and_go_nothing_is_left(gateway_with: Open) -> None:
+    doors = DoorLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=10_000)
+    gateway = await gateway_with(replace(SETTINGS, doors=replace(doors, handshakes_burst=10_000)))
+    async with await connect(gateway) as phone:  # what is made once is made
+        await phone.served(gateway.token())
+    await gateway.clock.settle()
+    before = tasks_and_files()
+    endings = [b"", closing(1000), framed(3), text("{"), text('{"kind": "bye"}'), framed(9) * 50, b"\x81"]
+    for batch in range(50):
+        async with AsyncExitStack() as phones:
+            for number in range(20):
+                phone = await phones.enter_async_context(await connect(gateway))
+                if number % 2:
+                    await phone.served(gateway.token())
+                phone.send(endings[(batch + number) % len(endings)])
+    await gateway.clock.settle()
+    assert gateway.doors.sockets == 0
+    assert tasks_and_files() == before
+    assert len(gateway.lives) == 1001
+    assert gateway.node.connections == []
+
+
+def tasks_and_files() -> tuple[int, int]:
+    """Return how many tasks and open files there are."""
+    return len(asyncio.all_tasks()), sum(1 for _ in Path("/proc/self/fd").iterdir())

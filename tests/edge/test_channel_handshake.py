@@ -1,0 +1,84 @@
+"""Is a connection taken from aiohttp whole, and left alone by it from then on?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from gateway.edge.channel import Channel
+from gateway.protocol.codec import JSON
+from tests.edge.channels import Serving, echo, raw
+from tests.edge.raw_phone import PROOF
+from tests.protocol.framing import Heard, closing, text
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "upgrade", "keep-alive, Upgrade"])
+async def test_the_handshake_is_answered_as_the_rfc_says(serving: Serving, connection: str) -> None:
+    client = await serving(echo)
+    async with await raw(client, connection=connection) as phone:
+        status, *lines = phone.head.strip().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        assert status == "HTTP/1.1 101 Switching Protocols"
+        assert headers["sec-websocket-accept"] == PROOF
+        assert headers["sec-websocket-protocol"] == JSON.subprotocol
+        assert (headers["upgrade"], headers["connection"]) == ("websocket", "Upgrade")
+        assert not {"sec-websocket-extensions", "content-length", "transfer-encoding"} & headers.keys()
+
+
+async def test_what_came_with_the_handshake_is_not_lost(serving: Serving) -> None:
+    early = text("a" * 1000) * 100
+    async with await raw(await serving(echo), early=early + text("b")[:3]) as phone:
+        phone.send(text("b")[3:] + closing(1000))
+        assert await phone.end() == [Heard(1, b"a" * 1000)] * 100 + [Heard(1, b"b"), Heard(8, b"\x03\xe8")]
+
+
+@pytest.mark.parametrize("said", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+async def test_a_handshake_with_a_body_is_none(serving: Serving, said: str) -> None:
+    client = await serving(echo)
+    async with await raw(client, connection=f"Upgrade\r\n{said}") as phone:
+        assert phone.head.startswith("HTTP/1.1 500"), "the test's own server knows no problems"
+
+
+async def test_the_parts_of_aiohttp_that_are_touched_are_there() -> None:
+    async def never(request: web.BaseRequest) -> web.StreamResponse:
+        raise AssertionError
+
+    server = web.Server(never)()
+    assert (server._message_tail, server.transport) == (b"", None)
+    assert isinstance(server, asyncio.Protocol)
+    server.keep_alive(False)
+    server.connection_lost(None)
+
+
+async def test_aiohttp_is_let_go(serving: Serving) -> None:
+    seen: asyncio.Future[tuple[object, ...]] = asyncio.get_running_loop().create_future()
+
+    async def serve(channel: Channel) -> None:
+        server = channel._server
+        assert isinstance(server, web.RequestHandler)
+        seen.set_result((server.transport, server._keepalive_handle, channel._transport.get_protocol()))
+        server.force_close()
+        server.close()
+        await echo(channel)
+
+    async with await raw(await serving(serve)) as phone:
+        transport, timer, protocol = await seen
+        assert (transport, timer, type(protocol)) == (None, None, Channel)
+        phone.send(text("still here"))
+        assert await phone.hear() == Heard(1, b"still here")
+
+
+async def test_a_server_that_ends_waits_for_its_handlers_and_then_cancels_them(serving: Serving) -> None:
+    client = await serving(echo)
+    assert client.server.runner is not None
+    server = client.server.runner.server
+    assert isinstance(server, web.Server)
+    async with await raw(client) as phone, asyncio.TaskGroup() as tasks:
+        server.pre_shutdown()
+        tasks.create_task(server.shutdown(0.2))
+        phone.send(text("still here"))
+        assert await phone.hear() == Heard(1, b"still here")
+        assert await phone.end() == []
+    assert server.connections == []
