@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from gateway.domain.model import Application, Kind, Scope
+import dataclasses
+
+import pytest
+
+from gateway.core.registry import RegistryLimits
+from gateway.domain.commands import Call, SetAgentRoutingState
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused
+from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, UserId
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
-from tests.runtime.scene import scene, user
+from gateway.runtime.node import NodeSettings
+from tests.runtime.scene import PhoneLine, Scene, scene, user
+
+ASSISTANT = Application.REMOTE_ASSISTANT
+
+
+def _code(phone: PhoneLine) -> int | None:
+    return None if phone.closed is None else phone.closed.code
+
+
+def _stranger(at: Scene, phone: PhoneLine, **changes: object) -> PhoneLine:
+    """Give a phone with another ticket."""
+    return PhoneLine(at, dataclasses.replace(phone.ticket, **changes))  # type: ignore[arg-type]
 
 
 async def test_a_phone_sees_its_contact_centre_and_each_change() -> None:
     async with scene() as at:
-        phone = await at.phone("anna")
-        phone.hello()
-        await at.clock.settle()
+        phone = await at.served()
         kinds = [frame["kind"] for frame in phone.frames]
         assert kinds[:3] == ["welcome", "changes", "ping"]
         assert phone.shown["queue:5"]["contacts_waiting"] == 3
@@ -28,22 +45,190 @@ async def test_a_phone_sees_its_contact_centre_and_each_change() -> None:
 
 async def test_two_devices_share_one_link() -> None:
     async with scene() as at:
-        first, second = await at.phone("anna"), await at.phone("anna", device="d2")
-        first.hello()
-        await at.clock.settle()
-        second.hello()
-        await at.clock.settle()
+        first, second = await at.served(), await at.served(device="d2")
         assert second.shown == {**first.shown, "me": second.shown["me"]}
         assert len(at.upstream.wires) == 1
+        assert at.node.connections == 2
 
 
 async def test_a_change_of_scope_arrives_in_place() -> None:
     async with scene() as at:
-        phone = await at.phone("anna")
-        phone.hello()
-        await at.clock.settle()
+        phone = await at.served()
         at.upstream.set_scope(user(1), Application.DASHBOARD, Scope(agents=frozenset({8})))
         await at.clock.advance(1)
         phone.take()
         assert {k for k in phone.shown if ":" in k and not k.startswith("catalogue")} == {"agent:8"}
         assert phone.closed is None
+
+
+async def test_a_phone_resumes_where_it_was() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.bye()
+        await at.clock.settle()
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+        await at.clock.settle()
+        again = await at.again(phone, position=phone.position)
+        assert again.of_kind("welcome")[0]["resumed"]
+        assert set(again.of_kind("changes")[0]["put"]) == {"queue:5"}
+
+
+# ---- who makes way ----
+
+
+async def test_the_next_connection_of_a_session_replaces_the_last_which_leaves_it_alone() -> None:
+    async with scene() as at:
+        old = await at.served()
+        new = await at.again(old)
+        assert _code(old) == CloseCode.REPLACED
+        old.leave()
+        at.node.detach(old)
+        await at.clock.settle()
+        assert at.owner().feed.connections == {new.ticket.handle: new}
+        assert at.upstream.session(new.ticket.secret).present
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=4)))
+        await at.pass_time(1)
+        assert new.shown["queue:5"]["contacts_waiting"] == 4
+
+
+async def test_a_replaced_connection_that_goes_late_does_not_detach_its_successor() -> None:
+    async with scene() as at:
+        old = await at.served()
+        old.leave, leave = lambda: None, old.leave  # type: ignore[method-assign]
+        new = await at.again(old)
+        leave()
+        await at.clock.settle()
+        assert at.upstream.session(new.ticket.secret).present
+        assert at.owner().feed.connections == {new.ticket.handle: new}
+
+
+async def test_the_same_device_with_another_session_replaces_too() -> None:
+    async with scene() as at:
+        old = await at.served()
+        new = _stranger(at, old, session=SessionId("other"))
+        new.hello()
+        await at.clock.settle()
+        assert _code(old) == CloseCode.REPLACED
+
+
+async def test_a_sixth_device_is_refused_and_a_silent_one_makes_way() -> None:
+    async with scene() as at:
+        phones = [await at.served(device=f"d{number}") for number in range(5)]
+        sixth = await at.served(device="d5")
+        assert _code(sixth) == CloseCode.TOO_MANY_DEVICES
+        assert [_code(phone) for phone in phones] == [None] * 5
+        await at.clock.advance(601)
+        for phone in phones[1:]:
+            at.node.touch(phone)
+        late = await at.served(device="d6")
+        assert [_code(phone) for phone in phones] == [CloseCode.REPLACED, None, None, None, None]
+        assert _code(late) is None
+
+
+async def test_a_full_node_refuses() -> None:
+    settings = NodeSettings(NodeId("n1"), "n1-1", limits=RegistryLimits(connections=1))
+    async with scene(settings) as at:
+        await at.served()
+        assert _code(await at.served("bert", ASSISTANT, number="1234")) == CloseCode.OVER_CAPACITY
+        assert set(at.node.households) == {user(1)}
+
+
+async def test_a_site_that_is_gone_is_refused() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+        foreign = _stranger(at, phone, user=UserId("gone", 1))
+        at.upstream.people[UserId("gone", 1)] = at.upstream.people[user(1)]
+        foreign.hello()
+        await at.clock.settle()
+        assert _code(foreign) == CloseCode.TOKEN_INVALID
+        assert not at.node.households
+
+
+# ---- ends ----
+
+
+async def test_an_ended_session_is_known_at_its_next_hello() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.served(device="d2")
+        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.BLOCKED, "Cleo")
+        await at.pass_time(1)
+        again = await at.again(phone)
+        assert again.closed is not None
+        assert (again.closed.code, again.closed.by) == (CloseCode.ACCOUNT_BLOCKED, "Cleo")
+        assert again.of_kind("welcome") == []
+
+
+async def test_who_comes_back_while_the_last_owner_ends_gets_the_next_one() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        links = [at.upstream.link(user(1))]
+        first = at.owner()
+        first.stop()
+        again = PhoneLine(at, phone.ticket)
+        again.hello()
+        await at.clock.settle()
+        links.append(at.upstream.link(user(1)))
+        assert at.owner() is not first
+        assert [link is not None and link.open for link in links] == [False, True]
+        assert at.owner().epoch > first.epoch
+        assert again.of_kind("welcome")
+        lease = await at.leases.read(user(1))
+        assert lease is not None
+        assert lease.token == at.owner().epoch
+
+
+async def test_what_a_session_sees_is_told_for_the_export() -> None:
+    async with scene() as at:
+        wide = await at.served()
+        assert {"queue:5", "agent:7", "agent:8", "me", "site"} <= at.node.seen_by(wide.ticket).keys()
+        at.upstream.people[user(7)].scopes[Application.DASHBOARD] = Scope(agents=frozenset({7, 8}))
+        wide, narrow = await at.served("bert", device="d2"), await at.served("bert", ASSISTANT, number="1234")
+        assert {"agent:7", "agent:8"} <= at.node.seen_by(wide.ticket).keys()
+        assert "agent:8" not in at.node.seen_by(narrow.ticket)
+        narrow.leave()
+        assert at.node.seen_by(narrow.ticket) == {}
+        assert at.node.seen_by(_stranger(at, wide, user=user(2)).ticket) == {}
+
+
+async def test_a_draining_node_sends_everybody_away_within_the_window() -> None:
+    async with scene() as at:
+        phones = [await at.served(), await at.served("bert", ASSISTANT, number="1234")]
+        at.node.drain((0.0, 30.0))
+        assert [_code(phone) for phone in phones] == [CloseCode.DRAINING] * 2
+        assert phones[0].closed is not None
+        assert phones[0].closed.window_s == (0.0, 30.0)
+
+
+async def test_health_of_nobody_is_down() -> None:
+    async with scene() as at:
+        health = at.node.health(user(9))
+        assert (health.upstream, health.bus, health.as_of_ms) == ("down", "live", None)
+
+
+async def test_a_connection_that_is_not_here_changes_nothing() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+        at.node.follow(phone, ("agents",))
+        at.node.touch(phone)
+        at.node.detach(phone)
+        assert not at.node.households
+
+
+async def test_after_its_life_a_node_takes_nobody() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+    with pytest.raises(SessionRefused) as refused:
+        await at.node.attach(phone, phone.ticket, None)
+    assert refused.value.code is CloseCode.DRAINING
+
+
+async def test_a_command_of_a_connection_that_is_gone_is_refused() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.leave()
+        command = SetAgentRoutingState("7", "work")
+        call = Call("k", phone.ticket.handle, command, None, retry=False, deadline_ms=at.clock.wall_ms() + 9)
+        outcome = await at.node.invoke(phone, call)
+        assert outcome.error is not None
+        assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
