@@ -74,6 +74,9 @@ class MemoryLeases:
         """In the order of their ends: all live equally long."""
         self._floors: OrderedDict[UserId, int] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._leases)
+
     async def acquire(
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
     ) -> Grant:

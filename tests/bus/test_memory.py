@@ -1,0 +1,72 @@
+"""Is the bus of one process bounded, and exact about time and tokens? See also tests/contracts."""
+
+from __future__ import annotations
+
+from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
+from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import Detach, Envelope
+from tests.doubles.clock import ManualClock
+
+ANN = UserId("main", 1)
+NODE = NodeId("n")
+
+
+async def test_delivery_is_at_once() -> None:
+    exchange = Exchange()
+    received: list[Envelope] = []
+    await MemoryBus(exchange).subscribe("a", received.append)
+    await MemoryBus(exchange).publish("a", Detach(ANN, "s"))
+    assert received == [Detach(ANN, "s")]
+
+
+async def test_a_channel_that_nobody_listens_to_leaves_nothing() -> None:
+    exchange = Exchange()
+    bus = MemoryBus(exchange)
+    await bus.subscribe("a", lambda _: None)
+    await bus.unsubscribe("a")
+    assert exchange.receivers == {}
+
+
+async def test_other_processes_are_other_worlds() -> None:
+    received: list[Envelope] = []
+    await MemoryBus(Exchange()).subscribe("a", received.append)
+    assert await MemoryBus(Exchange()).publish("a", Detach(ANN, "s")) == 0
+    assert received == []
+
+
+async def test_a_token_is_the_wall_clock_in_microseconds_unless_others_are_higher() -> None:
+    clock = ManualClock(wall_ms=1_000)
+    leases = MemoryLeases(clock)
+    assert (await leases.acquire(ANN, NODE, "h", floor=0)).token == 1_000_000
+    clock.jump_wall(-500)
+    assert (await leases.acquire(ANN, NODE, "h", floor=0, expected=1_000_000)).token == 1_000_001
+    assert (await leases.acquire(ANN, NODE, "h", floor=5_000_000, expected=1_000_001)).token == 5_000_001
+
+
+async def test_a_lease_lasts_exactly_its_time() -> None:
+    clock = ManualClock()
+    leases = MemoryLeases(clock, ttl_s=15.0)
+    grant = await leases.acquire(ANN, NODE, "h", floor=0)
+    await clock.advance(14.5)
+    assert await leases.read(ANN) == grant
+    await clock.advance(0.5)
+    assert await leases.read(ANN) is None
+
+
+async def test_leases_of_users_who_never_come_back_go() -> None:
+    clock = ManualClock()
+    leases = MemoryLeases(clock, ttl_s=15.0)
+    for number in range(100):
+        await leases.acquire(UserId("main", number), NODE, "h", floor=0)
+        await clock.advance(1.0)
+    assert len(leases) == 15
+
+
+async def test_the_oldest_tokens_are_forgotten() -> None:
+    clock = ManualClock(wall_ms=1_000)
+    leases = MemoryLeases(clock, ttl_s=1.0, floors_max=2)
+    tokens = [(await leases.acquire(UserId("main", n), NODE, "h", floor=9_000_000)).token for n in range(3)]
+    assert tokens == [9_000_001] * 3
+    await clock.advance(1.0)
+    again = [(await leases.acquire(UserId("main", n), NODE, "h", floor=0)).token for n in (1, 2, 0)]
+    assert again == [9_000_002, 9_000_002, 2_000_000]

@@ -1,0 +1,114 @@
+"""Do all leases keep the promises of the Leases port?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.domain.model import NodeId, UserId
+from gateway.runtime.ports import Grant
+from tests.contracts.buses import SITES, BusSite
+
+ANN, BOB = UserId("main", 1), UserId("main", 2)
+N1, N2 = NodeId("n1"), NodeId("n2")
+
+
+@pytest.fixture(params=sorted(SITES))
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[BusSite]:
+    async with SITES[request.param]() as opened:
+        yield opened
+
+
+async def granted(site: BusSite, user: UserId = ANN, *, floor: int = 0) -> Grant:
+    """Let node 1 own *user*."""
+    grant = await site.leases[0].acquire(user, N1, "h1", floor=floor)
+    assert (grant.node, grant.holder) == (N1, "h1")
+    return grant
+
+
+async def test_who_asks_first_owns(site: BusSite) -> None:
+    grant = await granted(site)
+    assert await site.leases[1].acquire(ANN, N2, "h2", floor=0) == grant
+    assert await site.leases[1].read(ANN) == grant
+
+
+async def test_nobody_owns_whom_nobody_asked_for(site: BusSite) -> None:
+    await granted(site)
+    assert await site.leases[0].read(BOB) is None
+
+
+async def test_each_user_has_his_owner(site: BusSite) -> None:
+    await granted(site)
+    grant = await site.leases[1].acquire(BOB, N2, "h2", floor=0)
+    assert (grant.node, grant.holder) == (N2, "h2")
+
+
+async def test_a_lease_ends_unless_it_is_renewed(site: BusSite) -> None:
+    grant = await granted(site)
+    await site.pass_time(site.ttl_s * 0.8)
+    assert await site.leases[0].renew(ANN, N1, "h1", grant.token)
+    await site.pass_time(site.ttl_s * 0.8)
+    assert await site.leases[1].read(ANN) == grant
+    await site.pass_time(site.ttl_s * 0.3)
+    assert await site.leases[1].read(ANN) is None
+    other = await site.leases[1].acquire(ANN, N2, "h2", floor=0)
+    assert other.holder == "h2"
+    assert other.token > grant.token
+
+
+async def test_a_lease_that_was_forgotten_is_renewed_as_it_was(site: BusSite) -> None:
+    grant = await granted(site)
+    await site.pass_time(site.ttl_s * 1.1)
+    assert await site.leases[0].renew(ANN, N1, "h1", grant.token)
+    assert await site.leases[1].read(ANN) == grant
+
+
+async def test_nobody_renews_what_is_anothers(site: BusSite) -> None:
+    grant = await granted(site)
+    assert not await site.leases[1].renew(ANN, N2, "h2", grant.token)
+    assert not await site.leases[0].renew(ANN, N1, "h1", grant.token - 1)
+    await site.pass_time(site.ttl_s * 1.1)
+    await site.leases[1].acquire(ANN, N2, "h2", floor=0)
+    assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
+    await site.pass_time(site.ttl_s * 1.1)
+    assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
+
+
+async def test_what_is_given_up_is_free_at_once(site: BusSite) -> None:
+    grant = await granted(site)
+    await site.leases[0].release(ANN, "h1", grant.token)
+    assert await site.leases[1].read(ANN) is None
+    assert (await site.leases[1].acquire(ANN, N2, "h2", floor=0)).token > grant.token
+
+
+@pytest.mark.parametrize(("holder", "by"), [("h2", 0), ("h1", 1), ("h1", -1)])
+async def test_anothers_lease_is_left_alone(site: BusSite, holder: str, by: int) -> None:
+    grant = await granted(site)
+    await site.leases[1].release(ANN, holder, grant.token + by)
+    await site.leases[1].release(BOB, holder, grant.token)
+    assert await site.leases[0].read(ANN) == grant
+
+
+async def test_whoever_knows_the_token_takes_over(site: BusSite) -> None:
+    grant = await granted(site)
+    refused = await site.leases[1].acquire(ANN, N2, "h2", floor=0, expected=grant.token - 1)
+    assert refused == grant
+    taken = await site.leases[1].acquire(ANN, N2, "h2", floor=0, expected=grant.token)
+    assert (taken.node, taken.holder) == (N2, "h2")
+    assert taken.token > grant.token
+    assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
+
+
+async def test_a_granted_token_is_above_the_floor(site: BusSite) -> None:
+    high = (await granted(site)).token + 10**12
+    assert (await granted(site, BOB, floor=high)).token > high
+
+
+async def test_tokens_grow_from_grant_to_grant(site: BusSite) -> None:
+    tokens = []
+    for _ in range(5):
+        grant = await granted(site, floor=0)
+        tokens.append(grant.token)
+        await site.leases[0].release(ANN, "h1", grant.token)
+    assert tokens == sorted(set(tokens))
