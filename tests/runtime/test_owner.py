@@ -213,12 +213,11 @@ async def test_a_link_that_opens_after_everybody_left_is_closed(monkeypatch: pyt
         monkeypatch.setattr(at.upstream, "open", slowly)
         phone.hello()
         await at.clock.advance(1)
+        phone.leave()
         at.owner().stop()
         await at.clock.advance(10)
         assert [link.open for link in opened] == [False]
         assert not at.node.households
-        assert phone.closed is not None
-        assert phone.closed.code == CloseCode.INTERNAL
 
 
 async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_the_others(
@@ -253,6 +252,27 @@ async def test_a_session_that_ended_while_the_link_was_down_is_found_out() -> No
         assert other.closed is not None
         assert other.closed.code == CloseCode.SESSION_ENDED
         assert (phone.closed, phone.health) == (None, "live")
+
+
+async def test_who_waits_is_told_at_once_when_the_user_is_let_go() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+        at.upstream.unreachable = True
+        phone.hello()
+        await at.clock.settle()
+        at.owner().stop()
+        await at.clock.settle()
+        assert phone.closed is not None
+        assert phone.closed.code == CloseCode.INTERNAL
+
+
+async def test_without_a_link_no_session_is_on_it() -> None:
+    async with scene() as at:
+        await at.served()
+        _down(at)
+        await at.clock.settle()
+        assert [member.on_link for member in at.owner().roster] == [False]
+        assert at.owner().link is None
 
 
 async def test_a_new_epoch_has_every_session_accepted_again() -> None:
