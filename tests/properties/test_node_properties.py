@@ -10,7 +10,6 @@ what was never in the session's scope, no command runs twice, and each gets one 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -22,17 +21,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.core.session import State
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Listen
-from gateway.domain.model import Application, Kind, Scope, SessionSecret, Ticket, UserId, key_of, parse_key
-from gateway.domain.resources import Agent, FunctionState, Queue, Resource, RoutingState
+from gateway.domain.model import Application, Kind, Scope, SessionSecret, UserId, parse_key
+from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import LinkClosed, Part, Source
-from gateway.protocol.codec import JSON
-from gateway.protocol.frames import Changes, Ping
 from tests.doubles.fake_link import FakeLink
+from tests.properties.strict_line import AGENTS, History, StrictLine, resources, scope_of, truth
 from tests.properties.test_convergence import Phone
-from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.scene import Scene, scene, user
 
 T = TypeVar("T")
-AGENTS, QUEUES = (7, 8, 9), (5, 6)
+QUEUES = (5, 6)
 PEOPLE = {"anna": 1, "cleo": 2, "bert": 7}
 SCOPES = st.builds(
     Scope, agents=st.frozensets(st.sampled_from(AGENTS)), queues=st.frozensets(st.sampled_from(QUEUES))
@@ -47,83 +45,6 @@ RARELY = st.sampled_from([True, False, False, False])
 OURS = "n1-1"
 REST_S = 90.0
 """Long enough for every back-off, silence and deadline to be over, and for a ping."""
-
-
-class History:
-    """The routing states that each agent ever had: none other is ever told."""
-
-    def __init__(self) -> None:
-        self.of: dict[str, set[str]] = {f"agent:{number}": set() for number in AGENTS}
-
-    def note(self, at: Scene) -> None:
-        """Note what is true now."""
-        for number in AGENTS:
-            now = value(at.upstream.parts.get((Source.REALTIME, Kind.AGENT, number)))
-            state = now.routing_state if isinstance(now, Agent) else RoutingState.LOGGED_OFF
-            self.of[f"agent:{number}"].add(str(state))
-
-
-class StrictLine(PhoneLine):
-    """A connection whose frames are followed by a client written from the protocol's page alone."""
-
-    def __init__(self, at: Scene, ticket: Ticket, phone: Phone, history: History) -> None:
-        self.phone = phone
-        self._history = history
-        self._followed = 0
-        self._allowed: set[str] = set()
-        super().__init__(at, ticket)
-
-    def take(self) -> None:
-        """Take what leaves now, and have the client follow it."""
-        self._history.note(self.scene)
-        self._allowed |= {key_of(kind, n) for kind in Kind for n in scope_of(self).of(kind)}
-        super().take()
-        fresh, self._followed = self.frames[self._followed :], len(self.frames)
-        for frame in fresh:
-            if frame["kind"] in {"changes", "ping"}:
-                self._follow(JSON.decode_gateway(json.dumps(frame).encode()))
-
-    def _follow(self, frame: object) -> None:
-        assert isinstance(frame, Changes | Ping)
-        if isinstance(frame, Changes):
-            named = resources(frame.put.keys() | frame.patch.keys())
-            assert named <= self._allowed, "what was never in the scope was framed"
-            for key, fields in (*frame.put.items(), *frame.patch.items()):
-                state = fields.get("routing_state")
-                assert state in {*self._history.of.get(key, set()), "unknown", None}, "a state was invented"
-        self.phone.take(frame)
-
-
-def scope_of(line: PhoneLine) -> Scope:
-    """Return what the line's session may see, as the double says."""
-    return line.scene.upstream.people[line.ticket.user].scopes[line.ticket.application]
-
-
-def resources(keys: set[str]) -> set[str]:
-    """Return those of *keys* that name resources."""
-    return {key for key in keys if key.partition(":")[0] in set(Kind)}
-
-
-def truth(line: PhoneLine) -> dict[str, dict[str, Any]]:
-    """Return what the line's phone should show, as far as it is compared."""
-    parts, scope = line.scene.upstream.parts, scope_of(line)
-    found: dict[str, dict[str, Any]] = {}
-    for number in scope.agents:
-        known = value(parts.get((Source.DIRECTORY, Kind.AGENT, number)))
-        now = value(parts.get((Source.REALTIME, Kind.AGENT, number)))
-        if isinstance(known, Agent):
-            state = now.routing_state if isinstance(now, Agent) else RoutingState.LOGGED_OFF
-            found[f"agent:{number}"] = {"display_name": known.display_name, "routing_state": state}
-    for number in scope.queues:
-        named = value(parts.get((Source.DIRECTORY, Kind.QUEUE, number)))
-        waiting = value(parts.get((Source.REALTIME, Kind.QUEUE, number)))
-        if isinstance(named, Queue) and isinstance(waiting, Queue):
-            found[f"queue:{number}"] = {"name": named.name, "contacts_waiting": waiting.contacts_waiting}
-    return found
-
-
-def value(part: Part | None) -> Resource | None:
-    return None if part is None else part.value
 
 
 class Life(RuleBasedStateMachine):
@@ -178,7 +99,7 @@ class Life(RuleBasedStateMachine):
                 self.links.append((user, link))
             return link
 
-        upstream.open = open_  # type: ignore[method-assign]
+        upstream.open = open_  # type: ignore[method-assign]  # counts links
         for index in range(len(PHONES)):
             self.come(index)
 

@@ -46,10 +46,10 @@ async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody() -
         assert [phone.health for phone in phones] == ["stale", "stale"]
 
 
-def _facts(phone: PhoneLine, **changes: object) -> SessionFacts:
+def _facts(phone: PhoneLine, *, expires_at_ms: int | None = None) -> SessionFacts:
     facts = phone.scene.owner().feed.facts(phone.ticket.handle)
     assert facts is not None
-    return dataclasses.replace(facts, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(facts, expires_at_ms=expires_at_ms or facts.expires_at_ms)
 
 
 async def test_facts_are_told_to_their_connection_in_the_same_turn_and_only_when_they_changed() -> None:

@@ -18,7 +18,7 @@ from gateway.domain.model import (
     Ticket,
     UserId,
 )
-from gateway.domain.resources import Agent, FunctionState, LastEnd, Queue, Resource, RoutingState
+from gateway.domain.resources import Agent, FunctionState, LastEnd, Me, Queue, Resource, RoutingState, Site
 from gateway.domain.upstream import (
     About,
     Attached,
@@ -99,6 +99,19 @@ class Room:
     def shown(self, key: str) -> Resource | None:
         element = self.feed.ledger.get(key)
         return None if element is None or isinstance(element.value, SessionFacts) else element.value
+
+    @property
+    def me(self) -> Me:
+        shown = self.shown(me_key(self.ticket.handle))
+        assert isinstance(shown, Me)
+        return shown
+
+    @property
+    def voice(self) -> str:
+        shown = self.shown("site")
+        assert isinstance(shown, Site)
+        assert shown.functions is not None
+        return shown.functions.voice.value
 
     @property
     def resources(self) -> set[str]:
@@ -188,9 +201,7 @@ def test_the_number_is_whole_in_the_remote_assistant_and_masked_elsewhere() -> N
         room = Room(application, own=7)
         room.learn()
         room.mirror.settle()
-        me = room.shown(me_key(room.ticket.handle))
-        assert me is not None
-        assert me.remote_number == number  # type: ignore[union-attr]
+        assert room.me.remote_number == number
 
 
 def test_me_follows_the_own_agent() -> None:
@@ -198,10 +209,8 @@ def test_me_follows_the_own_agent() -> None:
     room.learn()
     room.mirror.settle()
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
-    me = room.shown(me_key(room.ticket.handle))
-    assert me is not None
-    assert me.remote_number == "+49897654321"  # type: ignore[union-attr]
-    assert me.last_end == LastEnd("expired", None, 5)  # type: ignore[union-attr]
+    assert room.me.remote_number == "+49897654321"
+    assert room.me.last_end == LastEnd("expired", None, 5)
 
 
 def test_functions_are_the_present_links() -> None:
@@ -209,11 +218,11 @@ def test_functions_are_the_present_links() -> None:
     room.learn()
     room.mirror.settle()
     room.mirror.function(FunctionChanged("voice", FunctionState.UP))
-    assert room.shown("site").functions.voice is FunctionState.UP  # type: ignore[union-attr]
+    assert room.voice == FunctionState.UP.value
     room.begin()
-    assert room.shown("site").functions.voice is FunctionState.UP  # type: ignore[union-attr]
+    assert room.voice == FunctionState.UP.value
     room.mirror.settle()
-    assert room.shown("site").functions.voice is FunctionState.UNKNOWN  # type: ignore[union-attr]
+    assert room.voice == FunctionState.UNKNOWN.value
 
 
 def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:

@@ -1,0 +1,94 @@
+"""What does a phone of the random lives follow, and what should it show?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from gateway.domain.model import Kind, Scope, Ticket, key_of
+from gateway.domain.resources import Agent, Queue, Resource, RoutingState
+from gateway.domain.upstream import Part, Source
+from gateway.protocol.codec import JSON
+from gateway.protocol.frames import Changes, Ping
+from tests.properties.test_convergence import Phone
+from tests.runtime.scene import PhoneLine, Scene
+
+AGENTS: Final = (7, 8, 9)
+
+
+class History:
+    """The routing states that each agent ever had: none other is ever told."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, set[str]] = {f"agent:{number}": set() for number in AGENTS}
+
+    def note(self, at: Scene) -> None:
+        """Note what is true now."""
+        for number in AGENTS:
+            now = value(at.upstream.parts.get((Source.REALTIME, Kind.AGENT, number)))
+            state = now.routing_state if isinstance(now, Agent) else RoutingState.LOGGED_OFF
+            self.of[f"agent:{number}"].add(str(state))
+
+
+class StrictLine(PhoneLine):
+    """A connection whose frames are followed by a client written from the protocol's page alone."""
+
+    def __init__(self, at: Scene, ticket: Ticket, phone: Phone, history: History) -> None:
+        self.phone = phone
+        self._history = history
+        self._followed = 0
+        self._allowed: set[str] = set()
+        super().__init__(at, ticket)
+
+    def take(self) -> None:
+        """Take what leaves now, and have the client follow it."""
+        self._history.note(self.scene)
+        self._allowed |= {key_of(kind, n) for kind in Kind for n in scope_of(self).of(kind)}
+        super().take()
+        fresh, self._followed = self.frames[self._followed :], len(self.frames)
+        for frame in fresh:
+            if frame["kind"] in {"changes", "ping"}:
+                self._follow(JSON.decode_gateway(json.dumps(frame).encode()))
+
+    def _follow(self, frame: object) -> None:
+        assert isinstance(frame, Changes | Ping)
+        if isinstance(frame, Changes):
+            named = resources(frame.put.keys() | frame.patch.keys())
+            assert named <= self._allowed, "what was never in the scope was framed"
+            for key, fields in (*frame.put.items(), *frame.patch.items()):
+                state = fields.get("routing_state")
+                assert state in {*self._history.of.get(key, set()), "unknown", None}, "a state was invented"
+        self.phone.take(frame)
+
+
+def scope_of(line: PhoneLine) -> Scope:
+    """Return what the line's session may see, as the double says."""
+    return line.scene.upstream.people[line.ticket.user].scopes[line.ticket.application]
+
+
+def resources(keys: set[str]) -> set[str]:
+    """Return those of *keys* that name resources."""
+    return {key for key in keys if key.partition(":")[0] in set(Kind)}
+
+
+def truth(line: PhoneLine) -> dict[str, dict[str, Any]]:
+    """Return what the line's phone should show, as far as it is compared."""
+    parts, scope = line.scene.upstream.parts, scope_of(line)
+    found: dict[str, dict[str, Any]] = {}
+    for number in scope.agents:
+        known = value(parts.get((Source.DIRECTORY, Kind.AGENT, number)))
+        now = value(parts.get((Source.REALTIME, Kind.AGENT, number)))
+        if isinstance(known, Agent):
+            state = now.routing_state if isinstance(now, Agent) else RoutingState.LOGGED_OFF
+            found[f"agent:{number}"] = {"display_name": known.display_name, "routing_state": state}
+    for number in scope.queues:
+        named = value(parts.get((Source.DIRECTORY, Kind.QUEUE, number)))
+        waiting = value(parts.get((Source.REALTIME, Kind.QUEUE, number)))
+        if isinstance(named, Queue) and isinstance(waiting, Queue):
+            found[f"queue:{number}"] = {"name": named.name, "contacts_waiting": waiting.contacts_waiting}
+    return found
+
+
+def value(part: Part | None) -> Resource | None:
+    """Return what a part carries, if there is one."""
+    return None if part is None else part.value
