@@ -28,6 +28,8 @@ from gateway.client.clock import MACHINE_CLOCK
 __all__ = ["add_arguments", "run", "watch"]
 
 SOON_S: Final = 0.1
+EARLY_S: Final = 0.002
+"""Event loops wake up to a millisecond early."""
 FIRST_DATA_S: Final = 30.0
 """How long ``--once`` waits for something to show."""
 FIRST_FRAME_S: Final = 3.0
@@ -114,7 +116,7 @@ class _Show:
             draw(self._frame())
 
     def _is_over(self, asked: asyncio.Event) -> bool:
-        late = self._ends_at is not None and self._clock.now() >= self._ends_at
+        late = self._ends_at is not None and self._clock.now() >= self._ends_at - EARLY_S
         return late or asked.is_set() or self._client.ended is not None
 
     def _has_data(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -13,6 +14,7 @@ from gateway.app.watch_options import PASSWORD_VARIABLE
 from gateway.protocol import frames
 from tests.app.test_watch_options import parse
 from tests.app.watching import QUEUES, Board
+from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import ScriptedGateway, ping
 
 
@@ -53,6 +55,22 @@ async def test_for_a_while_a_plain_frame_comes_each_refresh(board: Board) -> Non
     assert board.frames == 6
     assert "connecting" not in board.file.getvalue()
     assert board.file.getvalue().count("\n\ndashboard · site") == 5
+
+
+class _Hasty(ManualClock):
+    """Wakes up early, as event loops do."""
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        return super().timeout(seconds - 0.001)
+
+
+async def test_a_clock_that_wakes_early_makes_no_second_last_frame(board: Board) -> None:
+    board.clock = _Hasty()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=10.0, refresh_s=5.0))
+        await board.serve()
+        await board.clock.advance(10)
+    assert board.frames == 3
 
 
 async def test_frames_without_data_come_only_when_it_takes_long(board: Board) -> None:
