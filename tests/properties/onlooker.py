@@ -153,8 +153,11 @@ class Onlooker:
                 following = frames[1]
                 assert isinstance(following, Changes), "welcome is always followed by changes"
                 assert frame.resumed or following.reset
+        forced = any(isinstance(frame, Welcome | Result) for frame in frames)
+        if self.end is not None:
+            assert not any(isinstance(frame, Ping) for frame in frames)
+            assert forced or not any(isinstance(frame, Changes) for frame in frames), "told at the end"
         if any(isinstance(frame, Changes) for frame in frames):
-            forced = any(isinstance(frame, Welcome | Result) for frame in frames)
             assert forced or self.state_at is None or now - self.state_at >= 0.05, "faster than the pace"
             self.state_at = now
 

@@ -13,8 +13,6 @@ def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> See
     return SeededBug(name, file, old, new, KILLER, quick)
 
 
-_IGNORED = "() if self.live is None else self._run(self.live.learned(facts))"
-
 SEEDED = [
     bug(
         "a result overtakes the state that it tells of",
@@ -32,8 +30,14 @@ SEEDED = [
     bug(
         "frames leave after the bye",
         SESSION,
-        "            self.release()\n        if",
-        "            pass\n        if",
+        "            taken = self.live.outbox.take_last(now)\n            self.release()\n",
+        "            taken = self.live.outbox.take_last(now)\n",
+    ),
+    bug(
+        "a phone that is closed is told of the world",
+        SESSION,
+        "taken = self.live.outbox.take_last(now)",
+        "taken = self.live.take(now, wall_ms, health)",
     ),
     bug(
         "a scope that shrinks at the close is not heeded",
