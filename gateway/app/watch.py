@@ -128,7 +128,8 @@ class _Show:
 
     async def _pause(self, asked: asyncio.Event) -> None:
         """Wait for the next frame or the end."""
-        wait_s = self._options.refresh_s if self._has_data() else SOON_S
+        is_soon = not self._has_data() and self._clock.now() < self._impatient_at
+        wait_s = SOON_S if is_soon else self._options.refresh_s
         if self._ends_at is not None:
             wait_s = min(wait_s, self._ends_at - self._clock.now())
         with suppress(TimeoutError):
