@@ -28,6 +28,7 @@ from gateway.app.stopping import Stopping
 from gateway.app.tls import client_context, expires_at_s, site_context
 from gateway.app.vitals import Vitals
 from gateway.bus.memory import MemoryLeases
+from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
@@ -76,20 +77,20 @@ class Gateway:
             clock,
             random.random,
         )
-        self.edge: Final = make_app(
-            EdgeParts(
-                edge,
-                self.node,
-                self.node.account,
-                _tokens(secrets, servers),
-                read_notices(settings.notices.files),
-                self.doors,
-                clock,
-                random.random,
-                self.telemetry,
-                log_session,
-            )
+        parts = EdgeParts(
+            edge,
+            self.node,
+            self.node.account,
+            _tokens(secrets, servers),
+            read_notices(settings.notices.files),
+            self.doors,
+            clock,
+            random.random,
+            self.telemetry,
+            log_session,
         )
+        self.phones: Final = parts.phones
+        self.edge: Final = make_app(parts)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, self.render))
         self.is_started = False
         self.is_draining = False
@@ -192,7 +193,8 @@ async def _say_farewell(
     made.is_draining = True
     await client.refuse()
     _LOG.info("says farewell", connections=made.node.connections, window_s=window_s)
-    made.node.drain((0.0, window_s))
+    for phone in list(made.phones):
+        phone.close(CloseCode.DRAINING, "draining", window_s=(0.0, window_s))
     give_up_at = clock.now() + FAREWELL_S
     while made.doors.sockets and clock.now() < give_up_at and not stopping.hurried.is_set():
         await clock.sleep(_LOOK_S)

@@ -10,10 +10,12 @@ from gateway.protocol import frames
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Attach:
-    """Have the session accepted and its topics listened to. *token* None: as before, with other topics."""
+    """Have the session accepted and its topics listened to. *client* None: as before, with other topics."""
 
     token: str | None
     topics: tuple[str, ...] | None
+    client: frames.ClientInfo | None = None
+    """Which program asks; it may be too old."""
 
 
 @dataclass(frozen=True, slots=True)

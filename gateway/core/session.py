@@ -205,7 +205,7 @@ class Session:
         if not self._move("hello"):
             return (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
         self._hello = hello
-        return (Attach(hello.token, hello.topics),)
+        return (Attach(hello.token, hello.topics, hello.client),)
 
     def _on_pong(self, pong: frames.Pong, now: float) -> Effects:
         if self.live is not None:

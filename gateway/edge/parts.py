@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.edge.limits import Doors
 from gateway.edge.notices import Notices
 from gateway.edge.ports import Accounts, Sessions
 from gateway.edge.settings import EdgeSettings
+from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
 from gateway.edge.witness import Life
 from gateway.runtime.ports import Clock
@@ -36,3 +37,5 @@ class EdgeParts:
     jitter: Callable[[], float]
     telemetry: Telemetry
     note: Callable[[Life], None] = _forget
+    phones: set[PhoneSocket] = field(default_factory=set)
+    """The sockets that are open now, whether or not they have said hello."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from gateway.core.session import Session
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.edge.addresses import Address
 from gateway.edge.bearer import Bearer
 from gateway.edge.channel import Channel, accept, check_handshake
@@ -13,9 +13,11 @@ from gateway.edge.limits import Place
 from gateway.edge.parts import EdgeParts
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Opened
+from gateway.edge.versions import check_version
 from gateway.edge.visitors import Visitors
 from gateway.edge.witness import Witness
 from gateway.protocol.codec import Codec, codec_for
+from gateway.protocol.frames import ClientInfo
 
 
 class RealtimeRoute:
@@ -43,9 +45,12 @@ class RealtimeRoute:
                 request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
             )
             self._parts.telemetry.handshakes["ok"].inc()
+            phone = self._phone(channel, shown, place, address)
+            self._parts.phones.add(phone)
             try:
-                await self._phone(channel, shown, place, address).run()
+                await phone.run()
             finally:
+                self._parts.phones.discard(phone)
                 channel.abort()
         finally:
             place.leave()
@@ -68,9 +73,17 @@ class RealtimeRoute:
             self._bearer,
             self._parts.clock,
             shown=shown,
-            helloed=place.helloed,
+            helloed=lambda client: self._admit_client(client, place),
             witness=Witness(self._parts.telemetry, channel.codec, address, now, self._parts.note),
         )
+
+    def _admit_client(self, client: ClientInfo, place: Place) -> None:
+        """Take note of a valid hello, and refuse a program that is too old."""
+        place.helloed()
+        try:
+            check_version(client.platform, client.version, self._parts.settings.app_minimum)
+        except GatewayError as error:
+            raise SessionRefused(CloseCode.VERSION_UNSUPPORTED, error.code) from None
 
     def _shown(self, request: web.Request) -> Opened | None:
         authorization = request.headers.getall(hdrs.AUTHORIZATION, [])

@@ -22,7 +22,7 @@ from gateway.edge.ports import Sockets
 from gateway.edge.token import Opened
 from gateway.edge.witness import Witness
 from gateway.protocol.envelopes import SessionFacts
-from gateway.protocol.frames import Renewed
+from gateway.protocol.frames import ClientInfo, Renewed
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
 from gateway.runtime.ports import Clock
@@ -70,7 +70,7 @@ class PhoneSocket:
         clock: Clock,
         *,
         shown: Opened | None,
-        helloed: Callable[[], None],
+        helloed: Callable[[ClientInfo], None],
         witness: Witness,
     ) -> None:
         self.session = session
@@ -285,15 +285,15 @@ class PhoneSocket:
         self._tasks.create_task(work)
 
     def _attach(self, attach: Attach) -> None:
-        if self.session.live is not None:
+        if attach.client is None:
             self._node.follow(self, attach.topics or ())
             return
         try:
             self._opened = self._identify(attach.token)
+            self._helloed(attach.client)
         except SessionRefused as refused:
             self._refuse(refused)
             return
-        self._helloed()
         self._start(self._open(self._opened, attach.topics))
 
     def _identify(self, token: str | None) -> Opened:

@@ -248,11 +248,6 @@ class Node:
         finally:
             self._tasks = None
 
-    def drain(self, window_s: tuple[float, float]) -> None:
-        """Send every phone away; it comes back within *window_s*."""
-        for connection in list(self._tickets):
-            connection.close(CloseCode.DRAINING, "draining", window_s=window_s)
-
     def _tick(self) -> None:
         now = self.clock.now()
         for household in list(self._households.values()):

@@ -18,8 +18,8 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Scope
 from gateway.domain.resources import Queue
 from gateway.protocol.codec import JSON
-from gateway.protocol.frames import ErrorFrame, Renewed
-from tests.core.samples import LIVE, WALL_MS, command, decoded, facts_of, frame, hello, ticket_of
+from gateway.protocol.frames import ClientInfo, ErrorFrame, Renewed
+from tests.core.samples import CLIENT, LIVE, WALL_MS, command, decoded, facts_of, frame, hello, ticket_of
 
 TICKET = ticket_of()
 FACTS = facts_of(TICKET)
@@ -106,7 +106,7 @@ def test_nothing_is_told_to_a_session_that_is_not_live() -> None:
 
 def test_a_hello_asks_for_its_session() -> None:
     line = Line()
-    assert line.send(hello(topics=["queues"])) == (Attach("sealed", ("queues",)),)
+    assert line.send(hello(topics=["queues"])) == (Attach("sealed", ("queues",), ClientInfo(**CLIENT)),)
     assert line.take() == []
     assert line.session.due_at(line.now, LIVE) is None
 

@@ -118,7 +118,7 @@ async def test_commands_run_side_by_side_up_to_the_limit(gateway: Gateway) -> No
     for number in range(9):
         await phone.say(command(gateway, number))
     refused = (await phone.hear_all("result"))[-1]
-    assert refused.outcome.error["code"] == "busy"
+    assert refused.outcome.error["code"] == "overloaded"
     assert len(gateway.node.calls) == 8
     assert gateway.sample("commands_in_flight") == 8
     gateway.node.gate.set()

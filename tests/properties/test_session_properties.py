@@ -67,7 +67,7 @@ class Connections(RuleBasedStateMachine):
         position = frames.StreamPosition(*self.phone.position) if resume and self.phone.position else None
         served, effects = self.send(frames.Hello(events.CLIENT, "sealed", topics, position))
         if served:
-            assert effects == (Attach("sealed", topics),)
+            assert effects == (Attach("sealed", topics, events.CLIENT),)
             self.topics = DEFAULT_TOPICS[Application.DASHBOARD] if topics is None else topics
 
     @live

@@ -195,15 +195,6 @@ async def test_what_a_session_sees_is_told_for_the_export() -> None:
         assert at.node.seen_by(_stranger(at, wide, user=user(2)).ticket) == {}
 
 
-async def test_a_draining_node_sends_everybody_away_within_the_window() -> None:
-    async with scene() as at:
-        phones = [await at.served(), await at.served("bert", ASSISTANT, number="1234")]
-        at.node.drain((0.0, 30.0))
-        assert [_code(phone) for phone in phones] == [CloseCode.DRAINING] * 2
-        assert phones[0].closed is not None
-        assert phones[0].closed.window_s == (0.0, 30.0)
-
-
 async def test_health_of_nobody_is_down() -> None:
     async with scene() as at:
         health = at.node.health(user(9))
