@@ -26,7 +26,7 @@ def queue(waiting: int | None) -> Element:
 @CODECS
 def test_the_whole_value_is_written_once(codec: Codec) -> None:
     element = queue(3)
-    assert element.fragment(codec) == codec.fragment(element.value)  # type: ignore[arg-type]  # a queue
+    assert element.fragment(codec) == codec.fragment(element.value)  # type: ignore[arg-type] # it is a queue
     assert element.fragment(codec) is element.fragment(codec)
 
 
@@ -40,7 +40,7 @@ def test_each_codec_has_its_own_fragment() -> None:
 def test_a_patch_is_what_differs_and_is_written_once(codec: Codec) -> None:
     before, after = queue(3), queue(None)
     patch = after.patch(before, codec)
-    assert patch == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type]  # queues
+    assert patch == codec.patch_fragment(before.value, after.value)  # type: ignore[arg-type] # both are queues
     assert after.patch(before, codec) is patch
     assert queue(3).patch(before, codec) is None
 

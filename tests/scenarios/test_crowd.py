@@ -61,9 +61,8 @@ async def test_every_mirror_equals_the_truth_and_cut_phones_resume(tmp_path: Pat
         async with asyncio.TaskGroup() as tasks:
             lives = [tasks.create_task(_live(phone)) for phone in phones]
             await asyncio.wait_for(_all_ready(phones), 120)
-            print(
-                f"\n{len(phones)} phones of {SIZE.users} users connected in {time.monotonic() - started:.1f} s"
-            )
+            took_s = time.monotonic() - started
+            print(f"\n{len(phones)} phones of {SIZE.users} users connected in {took_s:.1f} s")
             await _endure(site, phones, counts)
             await site.ask(http, "/pause", {})
             differences = await _settle(site, http, phones, users)
