@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from gateway.domain.model import Kind, Scope, Ticket, key_of
+from gateway.domain.model import Kind, Scope, SessionSecret, Ticket, UserId, key_of, parse_key
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
+from tests.doubles.fake_link import FakeLink
+from tests.doubles.fake_upstream import FakeUpstream
 from tests.properties.test_convergence import Phone
 from tests.runtime.scene import PhoneLine, Scene
 
 AGENTS: Final = (7, 8, 9)
+OURS: Final = "n1-1"
+"""The holder that the node is."""
 
 
 class History:
@@ -92,3 +96,38 @@ def truth(line: PhoneLine) -> dict[str, dict[str, Any]]:
 def value(part: Part | None) -> Resource | None:
     """Return what a part carries, if there is one."""
     return None if part is None else part.value
+
+
+def check_shown(line: StrictLine) -> None:
+    """Hold what a phone shows to the truth of its scope."""
+    shown, expected = line.phone.shown, truth(line)
+    assert resources(set(shown)) == expected.keys(), "not the resources of its scope"
+    for key, fields in expected.items():
+        assert {name: shown[key].get(name) for name in fields} == fields, key
+    assert shown["me"]["scope_size"] == scope_of(line).size
+    assert line.health == "live"
+
+
+def check_mirrors(at: Scene) -> None:
+    """Hold what a node keeps to what its users' sessions may see."""
+    for of, household in at.node.households.items():
+        scopes, owner = at.upstream.people[of].scopes, household.owner
+        seen = [scopes[member.ticket.application] for member in owner.roster]
+        union = {(kind, number) for scope in seen for kind in Kind for number in scope.of(kind)}
+        kept = {parsed for key, _ in household.feed.ledger.items() if (parsed := parse_key(key))}
+        assert kept <= union, "the mirror keeps what no session may see"
+        assert owner.mirror.assembly.addresses() <= union
+        assert len(at.upstream.wires[of].sessions) == len(owner.roster)
+
+
+def watch_links(upstream: FakeUpstream, links: list[tuple[UserId, FakeLink]]) -> None:
+    """Have every link that the gateway opens noted in *links*."""
+    opening = upstream.open
+
+    async def open_(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
+        link = await opening(user, secret, token=token, holder=holder)
+        if holder == OURS:
+            links.append((user, link))
+        return link
+
+    upstream.open = open_  # type: ignore[method-assign]  # a wrapper of the same form

@@ -21,15 +21,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.core.session import State
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Listen
-from gateway.domain.model import Application, Kind, Scope, SessionSecret, UserId, parse_key
+from gateway.domain.model import Application, Kind, Scope, UserId
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import LinkClosed, Part, Source
 from tests.doubles.fake_link import FakeLink
-from tests.properties.strict_line import AGENTS, History, StrictLine, resources, scope_of, truth
+from tests.properties.seeded import SeededBug
+from tests.properties.strict_line import (
+    AGENTS,
+    History,
+    StrictLine,
+    check_mirrors,
+    check_shown,
+    watch_links,
+)
 from tests.properties.test_convergence import Phone
 from tests.runtime.scene import Scene, scene, user
 
-T = TypeVar("T")
+Made = TypeVar("Made")
 QUEUES = (5, 6)
 PEOPLE = {"anna": 1, "cleo": 2, "bert": 7}
 SCOPES = st.builds(
@@ -42,7 +50,6 @@ PHONES = [("anna", "d1"), ("anna", "d2"), ("cleo", "d1"), ("bert", "d1"), ("bert
 """Who holds which device. The agent's second one is refused while the first is logged on."""
 PHONE = st.integers(0, len(PHONES) - 1)
 RARELY = st.sampled_from([True, False, False, False])
-OURS = "n1-1"
 REST_S = 90.0
 """Long enough for every back-off, silence and deadline to be over, and for a ping."""
 
@@ -59,10 +66,10 @@ class Life(RuleBasedStateMachine):
         self.asked: list[tuple[StrictLine, str, int]] = []
         self.kicks = 0
 
-    def go(self, work: Coroutine[object, object, T]) -> T:
+    def go(self, work: Coroutine[object, object, Made]) -> Made:
         """Let something happen, and whatever comes of it."""
 
-        async def settled() -> T:
+        async def settled() -> Made:
             made = await work
             self.history.note(self.at)
             await self.at.clock.settle()
@@ -91,15 +98,7 @@ class Life(RuleBasedStateMachine):
             Part(Kind.AGENT, 9, Source.DIRECTORY, Agent(display_name="Dora")),
             Part(Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Sales")),
         )
-        opening = upstream.open
-
-        async def open_(user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
-            link = await opening(user, secret, token=token, holder=holder)
-            if holder == OURS:
-                self.links.append((user, link))
-            return link
-
-        upstream.open = open_  # type: ignore[method-assign]  # counts links
+        watch_links(upstream, self.links)
         for index in range(len(PHONES)):
             self.come(index)
 
@@ -278,25 +277,11 @@ class Life(RuleBasedStateMachine):
         self.go(self.at.pass_time(REST_S))
 
     def _compare(self) -> None:
-        for of, household in self.at.node.households.items():
-            people = self.at.upstream.people[of]
-            owner = household.owner
-            scopes = [people.scopes[member.ticket.application] for member in owner.roster]
-            union = {(kind, number) for scope in scopes for kind in Kind for number in scope.of(kind)}
-            kept = {parsed for key, _ in household.feed.ledger.items() if (parsed := parse_key(key))}
-            assert kept <= union, "the mirror keeps what no session may see"
-            assert owner.mirror.assembly.addresses() <= union
-            assert len(self.at.upstream.wires[of].sessions) == len(owner.roster)
+        check_mirrors(self.at)
         for line in self.lines.values():
             assert line.session.state is not State.ATTACHING, "it is neither served nor refused"
             if line.session.state is State.LIVE:
-                shown = line.phone.shown
-                expected = truth(line)
-                assert resources(set(shown)) == expected.keys(), "not the resources of its scope"
-                for key, fields in expected.items():
-                    assert {name: shown[key].get(name) for name in fields} == fields, key
-                assert shown["me"]["scope_size"] == scope_of(line).size
-                assert line.health == "live"
+                check_shown(line)
         for line, name, _ in self.asked:
             if line.session.state is State.LIVE:
                 assert line.result(name) is not None, "a command got no result"
@@ -335,6 +320,21 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=3 * settings().max_examples,
-    stateful_step_count=2 * settings().stateful_step_count,
+    max_examples=max(90, settings().max_examples),
+    stateful_step_count=max(60, settings().stateful_step_count),
 )
+
+ASKING, LINKED, T = "runtime/asking.py", "runtime/linked.py", "TestLife"
+SENT = "outcome = await self._ask(call)"
+SENT_TWICE = "outcome = (await self._ask(call), await self._ask(call))[1]"
+KNOWN, SCOPED = "self._directory_known", " and self._roster.scope == before"
+NAMED, SHOWN = "self.assembly.addresses())", "self._shown() | "
+END = "self._keeper.ended(member, event.reason, event.by)"
+SEEDED = [
+    SeededBug("a command is sent twice", "runtime/execution.py", SENT, SENT_TWICE, T, quick=True),
+    SeededBug("a function up again is not asked again", LINKED, "asking.ask_refused_again()", "pass", T),
+    SeededBug("a wider scope leaves the directory as it is", ASKING, KNOWN + SCOPED, KNOWN, T),
+    SeededBug("what a new link does not name stays", "runtime/mirror.py", SHOWN + NAMED, NAMED, T),
+    SeededBug("a scope that moved unheard is not asked for", ASKING, "self._sure.clear()", "pass", T),
+    SeededBug("an ended session stays", LINKED, END, "pass", T),
+]
