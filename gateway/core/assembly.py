@@ -40,6 +40,8 @@ class _Slots:
     parts: dict[Source, Part] = field(default_factory=dict)
     read_at_ms: dict[Source, int] = field(default_factory=dict)
     """When each source was last read, also when it said that there is nothing."""
+    left_at_ms: int | None = None
+    """When the realtime part was last seen to be there no more; None: it never was there."""
 
 
 class Assembly:
@@ -85,6 +87,8 @@ class Assembly:
             if source is not Source.DIRECTORY and not any(other.covers(*address) for other in others):
                 self._slots[address].parts.pop(source, None)
                 self._slots[address].read_at_ms.pop(source, None)
+                if source is Source.REALTIME:
+                    self._slots[address].left_at_ms = None
         return covered
 
     @property
@@ -167,7 +171,7 @@ class Assembly:
             slots.parts.get(Source.CUMULATIVE),
             slots.parts.get(Source.CONFIGURATION),
             readable,
-            self._absent_since_ms(slots) if realtime is None else None,
+            slots.left_at_ms if realtime is None else None,
         )
 
     def addresses(self) -> set[Address]:
@@ -205,15 +209,15 @@ class Assembly:
         if time_ms < slots.read_at_ms.get(source, time_ms):
             self.late += 1
             return False
-        before = slots.parts.get(source)
-        if part is before:
-            slots.read_at_ms[source] = time_ms
-            return False
         slots.read_at_ms[source] = time_ms
-        if part is None:
-            del slots.parts[source]
-        else:
+        if part is slots.parts.get(source):
+            return False
+        if part is not None:
             slots.parts[source] = part
+            return True
+        del slots.parts[source]
+        if source is Source.REALTIME:
+            slots.left_at_ms = time_ms
         return True
 
     def _absent(self, query: _Query, reading: Reading) -> list[Address]:
@@ -229,9 +233,6 @@ class Assembly:
                 if reading.source in slots.parts and query.covers(*address) and address not in present
             ]
         return absent
-
-    def _absent_since_ms(self, slots: _Slots) -> int | None:
-        return slots.read_at_ms.get(Source.REALTIME)
 
     def _covered(self, query: _Query) -> set[Address]:
         return {address for address in self._slots if query.covers(*address)}

@@ -146,6 +146,17 @@ def test_a_removal_that_is_late_is_ignored() -> None:
     assert realtime(assembly) is None
 
 
+def test_who_is_told_twice_to_be_gone_left_the_first_time() -> None:
+    assembly = known(ALL_AGENTS)
+    assembly.read(reading(5, available(5), whole=True))
+    for time_ms in (10, 20):
+        assembly.read(reading(time_ms, removed=(5, 6)))
+    left = [assembly.parts((Kind.AGENT, number)) for number in (5, 6)]
+    assert [parts and parts.absent_since_ms for parts in left] == [10, None]
+    assert assembly.read(reading(19, available(5))) == set()
+    assert assembly.late == 1
+
+
 def test_what_is_older_than_the_whole_set_that_lacked_it_is_late() -> None:
     assembly = known(ALL_AGENTS)
     assembly.read(reading(10, whole=True))

@@ -98,4 +98,10 @@ SEEDED = [
         "        self._unread -= told\n",
         "",
     ),
+    bug(
+        "whoever is told twice to be gone left the second time",
+        ASSEMBLY,
+        "        slots.read_at_ms[source] = time_ms\n        if part is",
+        "        slots.left_at_ms = slots.read_at_ms[source] = time_ms\n        if part is",
+    ),
 ]

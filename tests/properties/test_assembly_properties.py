@@ -8,6 +8,7 @@ came with its time and looks for the newest each time it is asked; the assembly,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -242,15 +243,15 @@ class Links(RuleBasedStateMachine):
         return [asked for asked in self.queries.values() if asked.covers(address)]
 
     def newest(self, address: Address) -> tuple[int, Part | None]:
-        told = self.told[address]
-        return max(enumerate(told), key=lambda one: (one[1][0], one[0]))[1]
+        return self.told[address][-1]
 
     def expected(self, address: Address) -> Agent | Queue | None:
         covering = self.covering(address)
         answered = [asked for asked in covering if asked.is_refused or asked.whole_at_ms is not None]
         if address not in self.directory or not answered:
             return None
-        time_ms, part = self.newest(address) if address in self.told else (None, None)
+        told = self.told.get(address, [])
+        part = told[-1][1] if told else None
         is_readable = any(not asked.is_refused for asked in answered)
         name = f"{address[0]} {address[1]}"
         if address[0] is Kind.QUEUE:
@@ -266,9 +267,18 @@ class Links(RuleBasedStateMachine):
         return Agent(
             display_name=name,
             routing_state=RoutingState.LOGGED_OFF,
-            routing_state_since_ms=time_ms,
+            routing_state_since_ms=left_at_ms(told),
             logged_on_remotely=False,
         )
+
+
+def left_at_ms(told: list[tuple[int, Part | None]]) -> int | None:
+    """Return when somebody who had been there was first told not to be."""
+    gone_at_ms: int | None = None
+    for (_, before), (time_ms, after) in pairwise(told):
+        if before is not None and after is None:
+            gone_at_ms = time_ms
+    return gone_at_ms
 
 
 def near(shown: object, told: Agent | Queue) -> bool:
