@@ -97,7 +97,7 @@ class Pool(Generic[K, V]):
             fresh = now - self._turned_at < 2 * self._period_s
             self._old = self._young if fresh else {}
             self._young = {}
-            self._turned_at = now
+            self._turned_at = self._turned_at + self._period_s if fresh else now
 
 
 class Interner:

@@ -113,6 +113,13 @@ def test_what_is_not_used_for_two_periods_is_forgotten() -> None:
     assert pool.get("a", make, 4.1) is not first
 
 
+def test_two_periods_are_the_most_however_rarely_it_is_asked() -> None:
+    pool, make = Pool[str, list[int]](period_s=2.0), Making()
+    first = pool.get("a", make, 0.0)
+    pool.get("b", make, 3.5)
+    assert pool.get("a", make, 4.5) is not first
+
+
 def test_a_long_pause_forgets_everything() -> None:
     pool, make = Pool[str, list[int]](period_s=2.0), Making()
     first = pool.get("a", make, 0.0)

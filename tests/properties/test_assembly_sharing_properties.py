@@ -145,4 +145,11 @@ SEEDED = [
         'self._elements.setdefault(("", element.fragment(codec)), element)',
         "test_one_element_stands_for_equal_values_of_one_key_only",
     ),
+    SeededBug(
+        "a pool that is rarely asked remembers longer",
+        "core/element.py",
+        "self._turned_at = self._turned_at + self._period_s if fresh else now",
+        "self._turned_at = now",
+        "test_a_pool_gives_each_key_its_own_and_forgets_in_time",
+    ),
 ]
