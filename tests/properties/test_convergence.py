@@ -212,6 +212,16 @@ class Convergence(RuleBasedStateMachine):
         self._deliver(self.ledgers[self.owner].since(self.ledgers[1 - self.owner].position))
         self.reconnect(index, 1 - self.owner, MSGPACK)
 
+    @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data())
+    def run_ahead(self, index: int, key: str, data: st.DataObject) -> None:
+        """A phone moves to a node that does not know yet what the phone knows."""
+        self._deliver(self.ledgers[self.owner].since(self.ledgers[1 - self.owner].position))
+        self.reconnect(index, self.owner, JSON)
+        self.change(key, data)
+        self.flush(index)
+        self.deliver(index, 99)
+        self.reconnect(index, 1 - self.owner, JSON)
+
     @rule(same_node=st.booleans(), first=st.integers(0, 5), count=st.integers(1, 4))
     def take_over(self, same_node: bool, first: int, count: int) -> None:
         """Things go unseen, an epoch begins, and its first message is the first that the other node gets."""
