@@ -25,6 +25,8 @@ NOTSENT_BYTES: Final = 16 * 1024
 """The kernel takes no more than this beyond what is in flight; without it megabytes grow stale there."""
 CLOSE_S: Final = 1.0
 """How long the peer may take to answer a close, and to take what was written before it."""
+PIECE_BYTES: Final = 16 * 1024
+"""The transport gets no more at once: one for TLS would take all, and tell of none of it any more."""
 PONGS_MAX: Final = 16
 """RFC 6455 §5.5.3: of pings that wait for their pongs, the newest may be answered alone."""
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -68,6 +70,7 @@ class Channel(asyncio.Protocol):
         "_receiver",
         "_server",
         "_transport",
+        "_waiting",
         "codec",
     )
 
@@ -84,6 +87,7 @@ class Channel(asyncio.Protocol):
         self._has_closed = False
         self._gone: Gone | None = None
         self._pongs: tuple[bytes, ...] = ()
+        self._waiting = bytearray()
         self._receiver: asyncio.Future[None] | None = None
         self._drainer: asyncio.Future[None] | None = None
         self._leaver: asyncio.Future[None] | None = None
@@ -91,8 +95,10 @@ class Channel(asyncio.Protocol):
     def begin(self, early: bytes) -> None:
         """Take the connection over. *early*: what came together with the handshake."""
         self._transport.set_protocol(self)
-        # full as soon as anything waits: what waits, waits as names in the outbox
-        self._transport.set_write_buffer_limits(high=0)
+        # full as soon as anything waits: what waits, waits as names in the outbox. Clear text is full
+        # above the mark, TLS at it
+        is_tls = self._transport.get_extra_info("sslcontext") is not None
+        self._transport.set_write_buffer_limits(high=int(is_tls))
         self._transport.resume_reading()
         _tune(self._transport.get_extra_info("socket"))
         if early:
@@ -130,8 +136,8 @@ class Channel(asyncio.Protocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """What the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size()
+        """What the kernel has not taken yet. Through TLS some 64 KiB less: asyncio's sum of its own."""
+        return len(self._waiting) + self._transport.get_write_buffer_size()
 
     async def drained(self) -> None:
         """Return when the kernel has taken all, or nothing will; to be cancelled with the connection only."""
@@ -175,7 +181,8 @@ class Channel(asyncio.Protocol):
         self._end()
 
     def resume_writing(self) -> None:
-        """Take in that the kernel has taken all."""
+        """Take in that the kernel has taken what the transport got."""
+        self._pour()
         self._flush_pongs()
         _wake(self._drainer)
 
@@ -218,7 +225,11 @@ class Channel(asyncio.Protocol):
     def _hang_up(self) -> None:
         """After a breach no answer can be read: let the peer see that nothing more comes, and go (§7.1.7)."""
         transport = self._transport
-        if self._parser.is_over and not transport.is_closing() and transport.can_write_eof():
+        if (
+            self._parser.is_over
+            and not (self._waiting or transport.is_closing())
+            and transport.can_write_eof()
+        ):
             transport.write_eof()
 
     def _flush_pongs(self) -> None:
@@ -232,8 +243,20 @@ class Channel(asyncio.Protocol):
         self._has_closed = True
 
     def _send(self, data: bytes) -> None:
+        """Write after all that waits."""
         if data and not (self._has_closed or self._transport.is_closing()):
-            self._transport.write(data)
+            if self._waiting or len(data) > PIECE_BYTES:
+                self._waiting += data
+                self._pour()
+            else:
+                self._transport.write(data)
+
+    def _pour(self) -> None:
+        """Give the transport as much of what waits as leaves at once, and one piece more."""
+        while self._waiting and not (self._transport.get_write_buffer_size() or self._transport.is_closing()):
+            piece = bytes(self._waiting[:PIECE_BYTES])
+            del self._waiting[:PIECE_BYTES]
+            self._transport.write(piece)
 
 
 def check_handshake(request: web.Request) -> None:

@@ -38,3 +38,16 @@ async def test_a_full_socket_costs_names_and_slows_the_pace(gateway: Gateway) ->
         data = await phone.read_until(b'"contacts_waiting":49')
         assert data.count(b'"patch"') == 1
         assert gateway.sample("frames_total") == (written or 0) + 1
+
+
+async def test_a_phone_that_takes_its_time_is_given_it_to_answer_the_first_ping(gateway: Gateway) -> None:
+    async with await slow_phone(gateway) as phone:
+        for _ in range(15):
+            await phone.reader.readexactly(64 * 1024)
+            await gateway.clock.advance(1)
+        assert gateway.lives == [], "its first ping has not left yet"
+        await phone.read_until(b'"ping"')
+        await gateway.clock.advance(9.9)
+        assert gateway.lives == []
+        await gateway.clock.advance(0.2)
+        assert [life.close_code for life in gateway.lives] == [4109]

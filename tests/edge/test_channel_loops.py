@@ -1,0 +1,93 @@
+"""Is a connection taken from aiohttp on every event loop, in clear text and through TLS?"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvloop
+from aiohttp import web
+
+from gateway.edge.channel import Channel, accept
+from gateway.protocol.codec import JSON
+from tests.app.certificates import make
+from tests.edge.channels import echo
+from tests.edge.raw_phone import RawPhone
+from tests.protocol.framing import Heard, closing, framed, text
+
+BIG_BYTES = 3_000_000
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path | None, unsent: list[int]
+) -> AsyncIterator[Callable[..., Awaitable[RawPhone]]]:
+    """Say what is said, after a lot that must drain first when that is asked for."""
+
+    async def upgrade(request: web.Request) -> web.StreamResponse:
+        channel, response = await accept(request, JSON, message_bytes=1024)
+        try:
+            if "big" in request.query:
+                await pour(channel, unsent)
+            await echo(channel)
+        finally:
+            channel.abort()
+        return response
+
+    certificate, key = make(folder, days=36_500) if folder else (None, None)
+    theirs, ours = None, None
+    if certificate is not None:
+        theirs, ours = ssl.create_default_context(cafile=certificate), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ours.load_cert_chain(certificate, key)
+    app = web.Application()
+    app.router.add_get("/", upgrade)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ours).start()
+
+    async def connect(path: str, early: bytes = b"") -> RawPhone:
+        return await RawPhone.connect(runner.addresses[0][1], path, early=early, tls=theirs)
+
+    yield connect
+    await runner.cleanup()
+
+
+async def pour(channel: Channel, unsent: list[int]) -> None:
+    """Write more than the kernel takes."""
+    channel.write([b"x" * BIG_BYTES])
+    unsent.append(channel.unsent_bytes)
+    await channel.drained()
+    unsent.append(channel.unsent_bytes)
+
+
+async def conversation(folder: Path | None) -> None:
+    unsent: list[int] = []
+    async with serving(folder, unsent) as connect:
+        async with await connect("/", text("early") + text("cut")[:4]) as phone:
+            phone.send(text("cut")[4:] + framed(9, b"ping") + text("more"))
+            said = [await phone.hear() for _ in range(4)]
+            assert said == [Heard(1, b"early"), Heard(1, b"cut"), Heard(10, b"ping"), Heard(1, b"more")]
+            phone.send(closing(3000))
+            assert await phone.end() == [Heard(8, (3000).to_bytes(2, "big"))]
+        async with await connect("/", framed(3)) as phone:
+            assert [frame.payload[:2] for frame in await phone.end()] == [(1002).to_bytes(2, "big")]
+        async with await connect("/?big") as phone:
+            assert await phone.hear() == Heard(1, b"x" * BIG_BYTES)
+            phone.send(text("drained"))
+            assert await phone.hear() == Heard(1, b"drained")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert unsent[0] > 1_000_000
+    assert unsent[1] == 0
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_conversation_goes_its_way(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, tls: bool
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(conversation(tmp_path if tls else None))
