@@ -38,6 +38,11 @@ class Member:
     """How it ended, once it is in the roster no more."""
 
     @property
+    def life_s(self) -> float:
+        """How long it lives from its beginning or its last renewal, in s."""
+        return (self.expires_at_ms - self.lived_from_ms) / 1000
+
+    @property
     def handle(self) -> str:
         """The session's name inside the gateway."""
         return self.ticket.handle
@@ -181,5 +186,4 @@ class Roster:
 def _expires_soon(member: Member, now: float, wall_ms: int) -> bool:
     if member.renew_after is not None and now < member.renew_after:
         return False
-    life_ms = member.expires_at_ms - member.lived_from_ms
-    return member.expires_at_ms - wall_ms <= life_ms * _RENEW_AT
+    return member.expires_at_ms - wall_ms <= member.life_s * 1000 * _RENEW_AT

@@ -16,7 +16,6 @@ from gateway.domain.upstream import Part, Source
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.owner import ATTACH_S, RECONNECT_WINDOW_S
 from tests.doubles.fake_link import FakeLink
-from tests.doubles.fake_upstream import LIFE_MS
 from tests.runtime.scene import Scene, scene, user
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -121,35 +120,6 @@ async def test_a_phone_that_leaves_while_it_waits_leaves_nothing_behind() -> Non
 
 
 # ---- life ----
-
-
-async def test_sessions_with_a_phone_are_renewed_when_a_third_of_their_life_is_left() -> None:
-    async with scene() as at:
-        phone, gone = await at.served(), await at.served(device="d2")
-        gone.leave()
-        phone.facts.clear()
-        first_ms = phone.ticket.expires_at_ms
-        at.clock.jump_wall(LIFE_MS * 2 // 3 - 60_000)
-        await at.pass_time(30)
-        assert phone.facts == []
-        await at.pass_time(45)
-        assert phone.facts[-1].expires_at_ms > first_ms
-        assert at.upstream.session(gone.ticket.secret).expires_at_ms == first_ms
-        assert len(phone.facts) == 1
-
-
-async def test_a_renewal_that_is_not_answered_is_tried_again_later() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        phone.facts.clear()
-        at.upstream.unreachable = True
-        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
-        await at.pass_time(10)
-        at.upstream.unreachable = False
-        await at.pass_time(10)
-        assert phone.facts == []
-        await at.pass_time(15)
-        assert len(phone.facts) == 1
 
 
 async def test_the_lease_is_renewed_for_as_long_as_it_lasts() -> None:

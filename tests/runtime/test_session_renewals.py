@@ -1,0 +1,64 @@
+"""Does a session with a phone live on, and is it noticed when it does not?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.domain.errors import CloseCode
+from tests.doubles.fake_upstream import LIFE_MS
+from tests.runtime.scene import scene
+
+
+async def test_sessions_with_a_phone_are_renewed_when_a_third_of_their_life_is_left() -> None:
+    async with scene() as at:
+        phone, gone = await at.served(), await at.served(device="d2")
+        gone.leave()
+        phone.facts.clear()
+        first_ms = phone.ticket.expires_at_ms
+        at.clock.jump_wall(LIFE_MS * 2 // 3 - 60_000)
+        await at.pass_time(30)
+        assert phone.facts == []
+        await at.pass_time(45)
+        assert phone.facts[-1].expires_at_ms > first_ms
+        assert at.upstream.session(gone.ticket.secret).expires_at_ms == first_ms
+        assert len(phone.facts) == 1
+
+
+async def test_a_renewal_that_is_not_answered_is_tried_again_later() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.facts.clear()
+        at.upstream.unreachable = True
+        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+        await at.pass_time(10)
+        at.upstream.unreachable = False
+        await at.pass_time(10)
+        assert phone.facts == []
+        await at.pass_time(15)
+        assert len(phone.facts) == 1
+
+
+async def test_a_short_life_is_renewed_in_time_though_the_first_try_fails() -> None:
+    async with scene() as at:
+        phone = await at.phone("anna")
+        now_ms = at.clock.wall_ms()
+        phone.ticket = replace(phone.ticket, issued_at_ms=now_ms, expires_at_ms=now_ms + 15_000)
+        phone.hello()
+        await at.clock.settle()
+        at.upstream.unreachable = True
+        await at.pass_time(11)
+        at.upstream.unreachable = False
+        phone.facts.clear()
+        await at.pass_time(3)
+        assert phone.facts[-1].expires_at_ms > now_ms + 15_000
+
+
+async def test_a_session_that_is_gone_when_it_is_renewed_has_ended() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        del at.upstream.live[phone.ticket.secret]
+        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+        await at.pass_time(2)
+        assert phone.closed is not None
+        assert phone.closed.code == CloseCode.SESSION_ENDED
+        assert other.closed is None
