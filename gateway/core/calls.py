@@ -7,7 +7,8 @@ never executed twice. A command whose fate cannot be known is not executed; it i
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.domain.commands import Command, Outcome, Status
@@ -291,5 +292,19 @@ def answer(began: Answered) -> Outcome:
 
 
 def fingerprint(command: Command) -> bytes:
-    """Return a hash of the command's kind and fields: equal on every node for an equal command."""
-    return hashlib.blake2s(repr(command).encode(), digest_size=16, person=b"command").digest()
+    """Return a hash of the command's kind and fields: equal on every node for an equal command.
+
+    In which order the members of a mapping came does not count.
+    """
+    said = repr(_canonical(command)).encode()
+    return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, Mapping):
+        return sorted((name, _canonical(member)) for name, member in value.items())
+    if isinstance(value, tuple):
+        return [_canonical(member) for member in value]
+    if is_dataclass(value):
+        return [_canonical(getattr(value, field.name)) for field in fields(value)]
+    return value

@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.core.admission import check_command, check_deadline
 from gateway.core.answers import outcome_view, topics_of, welcome_frame
+from gateway.core.declared import Declared
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.heartbeat import Heartbeat
 from gateway.core.ledger import Ledger
@@ -54,6 +55,7 @@ class Live:
     ) -> None:
         self.ticket = ticket
         self.facts = facts
+        self._ledger = ledger
         self._codec = codec
         self._limits = limits
         self._topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
@@ -178,7 +180,7 @@ class Live:
     def _command(self, frame: frames.CommandFrame, wall_ms: int) -> Effects:
         try:
             check_deadline(frame.expires_at_ms, wall_ms, ahead_s=self._limits.command_ahead_s)
-            check_command(frame.command, self.facts)
+            check_command(frame.command, self.facts, Declared(self._ledger, self.facts.handle))
         except GatewayError as error:
             return self._result(frame.id, Outcome(Status.REJECTED, error))
         if self._in_flight >= self._limits.commands_in_flight:

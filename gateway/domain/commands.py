@@ -1,17 +1,42 @@
-"""What may users ask to be done, and what can become of it?"""
+"""What may users ask to be done, who may ask it, and what can become of it?"""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from gateway.domain.catalogue import Parameter
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import Application, Right
+from gateway.domain.upstream import Feature, FunctionName
 
 TargetState = Literal["available", "unavailable", "work", "logged_off"]
 OwnTargetState = Literal["available", "unavailable", "work"]
 When = Literal["now", "after_contact"]
+
+
+@dataclass(frozen=True, slots=True)
+class SkillChange:
+    """One skill set, or taken away (*level* None); what is None otherwise stays as it is."""
+
+    skill_id: str
+    level: int | None
+    preference: int | None = None
+    active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetSkills:
+    """A supervisor changes an agent's skills: some of them, or all at once."""
+
+    agent_id: str
+    changes: tuple[SkillChange, ...]
+    mode: Literal["patch", "replace"]
+    if_version: int
+    """The version that the supervisor saw; another one is a conflict."""
+    kind: Literal["agent.skills.set"] = "agent.skills.set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +51,26 @@ class SetAgentRoutingState:
 
 
 @dataclass(frozen=True, slots=True)
+class SetQueueParameters:
+    """A supervisor changes routing parameters of a queue."""
+
+    queue_id: str
+    changes: Mapping[str, Parameter]
+    if_version: int
+    kind: Literal["queue.routing_parameters.set"] = "queue.routing_parameters.set"
+
+
+@dataclass(frozen=True, slots=True)
+class SetGroupParameters:
+    """A supervisor changes routing parameters of a group."""
+
+    group_id: str
+    changes: Mapping[str, Parameter]
+    if_version: int
+    kind: Literal["group.routing_parameters.set"] = "group.routing_parameters.set"
+
+
+@dataclass(frozen=True, slots=True)
 class SetRoutingState:
     """An agent changes his own routing state; no agent id exists, so no other's can be meant."""
 
@@ -35,20 +80,112 @@ class SetRoutingState:
     kind: Literal["routing_state.set"] = "routing_state.set"
 
 
-Command = SetAgentRoutingState | SetRoutingState
+@dataclass(frozen=True, slots=True)
+class StartPostProcessing:
+    """An agent wants time after his contact."""
+
+    kind: Literal["post_processing.start"] = "post_processing.start"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendPostProcessing:
+    """An agent wants it until *until_ms*, gateway wall clock."""
+
+    until_ms: int
+    kind: Literal["post_processing.extend"] = "post_processing.extend"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishPostProcessing:
+    """An agent is done: to *next_state*, else to the pending or the previous state."""
+
+    next_state: OwnTargetState | None = None
+    wrap_up_reason_ids: tuple[str, ...] = ()
+    kind: Literal["post_processing.finish"] = "post_processing.finish"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAutoPostProcessing:
+    """Whether post-processing follows each of an agent's contacts by itself, and for how long."""
+
+    on: bool
+    duration_s: int | None = None
+    kind: Literal["post_processing.set_auto"] = "post_processing.set_auto"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ChangeRemoteNumber:
+    """An agent has his calls routed to another number. Its repr shows nothing."""
+
+    number: str
+    kind: Literal["remote_number.change"] = "remote_number.change"
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgeNotice:
+    """Somebody has read a notice; his token says so from now on. OSCC-E is not asked."""
+
+    notice_id: str
+    version: int
+    kind: Literal["notices.acknowledge"] = "notices.acknowledge"
+
+
+SetParameters = SetQueueParameters | SetGroupParameters
+PostProcess = StartPostProcessing | ExtendPostProcessing | FinishPostProcessing | SetAutoPostProcessing
+Command = (
+    SetSkills
+    | SetAgentRoutingState
+    | SetQueueParameters
+    | SetGroupParameters
+    | SetRoutingState
+    | StartPostProcessing
+    | ExtendPostProcessing
+    | FinishPostProcessing
+    | SetAutoPostProcessing
+    | ChangeRemoteNumber
+    | AcknowledgeNotice
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CommandRule:
-    """Which sessions may give a command."""
+    """Which sessions may give a command, and what of OSCC-E it needs.
 
-    application: Application
-    right: Right
+    *application* and *right* None: any session may. *functions*: refused while one of them is
+    down. *feature*: refused by servers that do not have it.
+    """
 
+    application: Application | None
+    right: Right | None
+    functions: tuple[FunctionName, ...] = ()
+    feature: Feature | None = None
+
+
+_ROUTING: Final[tuple[FunctionName, ...]] = ("routing", "realtime")
+
+
+def _own_post_processing(feature: Feature) -> CommandRule:
+    return CommandRule(Application.REMOTE_ASSISTANT, Right.OWN_POST_PROCESSING, _ROUTING, feature)
+
+
+_PARAMETERS: Final = CommandRule(
+    Application.DASHBOARD, Right.ROUTING_PARAMETERS_WRITE, ("administration",), Feature.ROUTING_PARAMETERS
+)
 
 RULES: Final[dict[type[Command], CommandRule]] = {
-    SetAgentRoutingState: CommandRule(Application.DASHBOARD, Right.ROUTING_STATE_WRITE),
-    SetRoutingState: CommandRule(Application.REMOTE_ASSISTANT, Right.OWN_ROUTING_STATE),
+    SetSkills: CommandRule(Application.DASHBOARD, Right.SKILLS_WRITE, ("administration",), Feature.SKILLS),
+    SetAgentRoutingState: CommandRule(Application.DASHBOARD, Right.ROUTING_STATE_WRITE, _ROUTING),
+    SetQueueParameters: _PARAMETERS,
+    SetGroupParameters: _PARAMETERS,
+    SetRoutingState: CommandRule(Application.REMOTE_ASSISTANT, Right.OWN_ROUTING_STATE, _ROUTING),
+    StartPostProcessing: _own_post_processing(Feature.POST_PROCESSING_START),
+    ExtendPostProcessing: _own_post_processing(Feature.POST_PROCESSING_EXTEND),
+    FinishPostProcessing: _own_post_processing(Feature.POST_PROCESSING_FINISH),
+    SetAutoPostProcessing: _own_post_processing(Feature.POST_PROCESSING_SET_AUTO),
+    ChangeRemoteNumber: CommandRule(
+        Application.REMOTE_ASSISTANT, None, ("routing", "remote_agent"), Feature.REMOTE_AGENT
+    ),
+    AcknowledgeNotice: CommandRule(None, None),
 }
 
 

@@ -57,6 +57,22 @@ class ErrorCode(enum.StrEnum):
     NOT_ALLOWED_WHILE_HANDLING = "not_allowed_while_handling"
     CANNOT_LOG_ON_FOR_ANOTHER = "cannot_log_on_for_another"
     NOT_LOGGED_ON = "not_logged_on"
+    SKILL_UNKNOWN = "skill_unknown"
+    LEVEL_OUT_OF_RANGE = "level_out_of_range"
+    PREFERENCE_OUT_OF_RANGE = "preference_out_of_range"
+    DUPLICATE_SKILL = "duplicate_skill"
+    VERSION_CONFLICT = "version_conflict"
+    PARAMETER_UNKNOWN = "parameter_unknown"
+    PARAMETER_READ_ONLY = "parameter_read_only"
+    VALUE_OUT_OF_RANGE = "value_out_of_range"
+    WRONG_TYPE = "wrong_type"
+    REFERENCE_UNKNOWN = "reference_unknown"
+    OVERFLOW_CYCLE = "overflow_cycle"
+    INCONSISTENT_PARAMETERS = "inconsistent_parameters"
+    NO_CONTACT = "no_contact"
+    LIMIT_REACHED = "limit_reached"
+    WRAP_UP_REASON_REQUIRED = "wrap_up_reason_required"
+    NOT_POST_PROCESSING = "not_post_processing"
     # why an outcome is unknown
     UPSTREAM_TIMEOUT = "upstream_timeout"
     OWNER_LOST = "owner_lost"
@@ -111,6 +127,22 @@ ERRORS: Final[dict[ErrorCode, ErrorRule]] = {
     ErrorCode.NOT_ALLOWED_WHILE_HANDLING: ErrorRule(409),
     ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER: ErrorRule(409),
     ErrorCode.NOT_LOGGED_ON: ErrorRule(409),
+    ErrorCode.SKILL_UNKNOWN: ErrorRule(422),
+    ErrorCode.LEVEL_OUT_OF_RANGE: ErrorRule(422),
+    ErrorCode.PREFERENCE_OUT_OF_RANGE: ErrorRule(422),
+    ErrorCode.DUPLICATE_SKILL: ErrorRule(422),
+    ErrorCode.VERSION_CONFLICT: ErrorRule(409),
+    ErrorCode.PARAMETER_UNKNOWN: ErrorRule(422),
+    ErrorCode.PARAMETER_READ_ONLY: ErrorRule(422),
+    ErrorCode.VALUE_OUT_OF_RANGE: ErrorRule(422),
+    ErrorCode.WRONG_TYPE: ErrorRule(422),
+    ErrorCode.REFERENCE_UNKNOWN: ErrorRule(422),
+    ErrorCode.OVERFLOW_CYCLE: ErrorRule(422),
+    ErrorCode.INCONSISTENT_PARAMETERS: ErrorRule(422),
+    ErrorCode.NO_CONTACT: ErrorRule(409),
+    ErrorCode.LIMIT_REACHED: ErrorRule(409),
+    ErrorCode.WRAP_UP_REASON_REQUIRED: ErrorRule(422),
+    ErrorCode.NOT_POST_PROCESSING: ErrorRule(409),
     ErrorCode.UPSTREAM_TIMEOUT: ErrorRule(504),
     ErrorCode.OWNER_LOST: ErrorRule(504),
     ErrorCode.OTHER_EPOCH: ErrorRule(504),

@@ -105,7 +105,7 @@ class Codec:
         Raises:
             BadFrame: It is no client frame; says how the connection answers.
         """
-        return self._decode(data, size_bytes, CLIENT_FRAME, path_shown=None)
+        return self._decode(data, size_bytes, CLIENT_FRAME, path_shown=4)
 
     def decode_gateway(self, data: bytes, *, size_bytes: int = BYTES_OUT_MAX) -> GatewayFrame:
         """Read what a gateway sent.

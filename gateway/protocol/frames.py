@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, Strict, TypeAdapter
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, WrapValidator
 
 from gateway.domain.commands import RULES, Command
 from gateway.domain.model import Application, Right
+from gateway.protocol.exact import exact
 
 JSON_PROTOCOL: Final = "oscc.v1.json"
 MSGPACK_PROTOCOL: Final = "oscc.v1.msgpack"
@@ -104,7 +105,7 @@ class CommandFrame:
     key: Key
     stream: Annotated[str, Strict(), Field(max_length=64)]
     expires_at_ms: Seq
-    command: Annotated[Command, Field(discriminator="kind")]
+    command: Annotated[Command, Field(discriminator="kind"), WrapValidator(exact)]
     retry: Annotated[bool, Strict()] = False
     kind: Literal["command"] = "command"
 

@@ -122,7 +122,14 @@ class OsccLink:
         if len(self._pending) >= MOST_IN_FLIGHT:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
         number = next(self._numbers)
-        text = render(request, number, own_agents=self._own_agents, keys=self._terms.keys)
+        terms = self._terms
+        text = render(
+            request,
+            number,
+            own_agents=self._own_agents,
+            references=terms.pool.references,
+            keys=terms.keys,
+        )
         pending = _Pending(request, asyncio.get_running_loop().create_future())
         self._pending[number] = pending
         try:

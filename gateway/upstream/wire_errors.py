@@ -1,7 +1,7 @@
 """What does it mean when the server refuses something, or cannot be understood?
 
-Each error name of the page, with the code and sentence that clients get for it. A name whose
-code does not exist, and every name not on the page, is ``upstream_rejected`` with the name.
+Each error name of the page, with the code and sentence that clients get for it. Every name that is
+not on the page is ``upstream_rejected`` with the name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
-from gateway.upstream.wire_names import FUNCTIONS, MOST, Element
-
-_CODES: Final[frozenset[str]] = frozenset(ErrorCode)
+from gateway.upstream.wire_names import FUNCTIONS, MOST, Element, identity
 
 NAMES: Final[dict[int, str]] = {
     1: "BadRequest",
@@ -56,48 +54,54 @@ NAMES: Final[dict[int, str]] = {
 }
 """Code in a response → name, for a server that tells the code alone."""
 
-_MEANINGS: Final[dict[str, tuple[str, str]]] = {
-    "BadRequest": ("bad_request", "The OSCC-E Server did not understand the request."),
-    "MethodUnknown": ("unsupported_by_upstream", "The OSCC-E Server does not offer this."),
-    "SessionUnknown": ("session_ended", "The session has ended."),
-    "Forbidden": ("forbidden", "You are not allowed to do this."),
-    "NotFound": ("not_found", "There is no such object."),
-    "WrongObjectType": ("wrong_resource_kind", "This cannot be done to an object of this kind."),
-    "VersionConflict": ("version_conflict", "Somebody else changed it meanwhile."),
-    "SkillUnknown": ("skill_unknown", "There is no such skill."),
-    "LevelOutOfRange": ("level_out_of_range", "The level is out of range."),
-    "PreferenceOutOfRange": ("preference_out_of_range", "The preference is out of range."),
-    "DuplicateSkill": ("duplicate_skill", "A skill is named twice."),
-    "NotLoggedOn": ("not_logged_on", "The agent is not logged on."),
-    "ReasonRequired": ("reason_required", "This state needs a reason."),
-    "ReasonUnknown": ("reason_unknown", "There is no such reason."),
-    "ReasonWrongKind": ("reason_wrong_kind", "The reason does not belong to this state."),
-    "NotAllowedWhileHandling": ("not_allowed_while_handling", "A contact is being handled."),
-    "CannotLogOnForAnother": ("cannot_log_on_for_another", "Nobody can be logged on by somebody else."),
-    "ParameterUnknown": ("parameter_unknown", "There is no such routing parameter."),
-    "ParameterReadOnly": ("parameter_read_only", "The routing parameter cannot be changed."),
-    "ValueOutOfRange": ("value_out_of_range", "The value is out of range."),
-    "WrongType": ("wrong_type", "The value has the wrong type."),
-    "ReferenceUnknown": ("reference_unknown", "The value names an object that does not exist."),
-    "OverflowCycle": ("overflow_cycle", "Overflow would lead back to the same queue."),
-    "InconsistentParameters": ("inconsistent_parameters", "The values contradict each other."),
-    "NoContact": ("no_contact", "There is no contact to post-process."),
-    "LimitReached": ("limit_reached", "Post-processing cannot be made longer."),
-    "WrapupReasonRequired": ("wrap_up_reason_required", "A wrap-up reason is needed."),
-    "NotPostProcessing": ("not_post_processing", "There is no post-processing under way."),
-    "RemoteNumberMissing": ("remote_number_missing", "A remote number is needed."),
-    "RemoteNumberInvalid": ("remote_number_invalid", "The remote number is not valid."),
-    "RemoteNumberNotAllowed": ("remote_number_not_allowed", "The remote number is not allowed."),
-    "NumberInUse": ("remote_number_in_use", "The remote number is in use by somebody else."),
-    "FunctionUnavailable": ("function_unavailable", "A function of the OSCC-E Server is not available."),
-    "Busy": ("busy", "The OSCC-E Server is busy."),
-    "Unsupported": ("unsupported_by_upstream", "The OSCC-E Server does not offer this."),
-    "Expired": ("expired", "The command came too late."),
-    "InvalidCredentials": ("invalid_credentials", "User name or password is wrong."),
-    "AccountBlocked": ("account_blocked", "The account is blocked."),
-    "AccountLocked": ("account_locked", "The account is locked after too many tries."),
-    "RoleMissing": ("role_missing", "The user has no role for this application."),
-    "AlreadyLoggedOn": ("already_logged_on", "The user is already logged on elsewhere."),
+_MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
+    "BadRequest": (ErrorCode.BAD_REQUEST, "The OSCC-E Server did not understand the request."),
+    "MethodUnknown": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server does not offer this."),
+    "SessionUnknown": (ErrorCode.SESSION_ENDED, "The session has ended."),
+    "Forbidden": (ErrorCode.FORBIDDEN, "You are not allowed to do this."),
+    "NotFound": (ErrorCode.NOT_FOUND, "There is no such object."),
+    "WrongObjectType": (ErrorCode.WRONG_RESOURCE_KIND, "This cannot be done to an object of this kind."),
+    "VersionConflict": (ErrorCode.VERSION_CONFLICT, "Somebody else changed it meanwhile."),
+    "SkillUnknown": (ErrorCode.SKILL_UNKNOWN, "There is no such skill."),
+    "LevelOutOfRange": (ErrorCode.LEVEL_OUT_OF_RANGE, "The level is out of range."),
+    "PreferenceOutOfRange": (ErrorCode.PREFERENCE_OUT_OF_RANGE, "The preference is out of range."),
+    "DuplicateSkill": (ErrorCode.DUPLICATE_SKILL, "A skill is named twice."),
+    "NotLoggedOn": (ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
+    "ReasonRequired": (ErrorCode.REASON_REQUIRED, "This state needs a reason."),
+    "ReasonUnknown": (ErrorCode.REASON_UNKNOWN, "There is no such reason."),
+    "ReasonWrongKind": (ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state."),
+    "NotAllowedWhileHandling": (ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "A contact is being handled."),
+    "CannotLogOnForAnother": (
+        ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER,
+        "Nobody can be logged on by somebody else.",
+    ),
+    "ParameterUnknown": (ErrorCode.PARAMETER_UNKNOWN, "There is no such routing parameter."),
+    "ParameterReadOnly": (ErrorCode.PARAMETER_READ_ONLY, "The routing parameter cannot be changed."),
+    "ValueOutOfRange": (ErrorCode.VALUE_OUT_OF_RANGE, "The value is out of range."),
+    "WrongType": (ErrorCode.WRONG_TYPE, "The value has the wrong type."),
+    "ReferenceUnknown": (ErrorCode.REFERENCE_UNKNOWN, "The value names an object that does not exist."),
+    "OverflowCycle": (ErrorCode.OVERFLOW_CYCLE, "Overflow would lead back to the same queue."),
+    "InconsistentParameters": (ErrorCode.INCONSISTENT_PARAMETERS, "The values contradict each other."),
+    "NoContact": (ErrorCode.NO_CONTACT, "There is no contact to post-process."),
+    "LimitReached": (ErrorCode.LIMIT_REACHED, "Post-processing cannot be made longer."),
+    "WrapupReasonRequired": (ErrorCode.WRAP_UP_REASON_REQUIRED, "A wrap-up reason is needed."),
+    "NotPostProcessing": (ErrorCode.NOT_POST_PROCESSING, "There is no post-processing under way."),
+    "RemoteNumberMissing": (ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed."),
+    "RemoteNumberInvalid": (ErrorCode.REMOTE_NUMBER_INVALID, "The remote number is not valid."),
+    "RemoteNumberNotAllowed": (ErrorCode.REMOTE_NUMBER_NOT_ALLOWED, "The remote number is not allowed."),
+    "NumberInUse": (ErrorCode.REMOTE_NUMBER_IN_USE, "The remote number is in use by somebody else."),
+    "FunctionUnavailable": (
+        ErrorCode.FUNCTION_UNAVAILABLE,
+        "A function of the OSCC-E Server is not available.",
+    ),
+    "Busy": (ErrorCode.BUSY, "The OSCC-E Server is busy."),
+    "Unsupported": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server does not offer this."),
+    "Expired": (ErrorCode.EXPIRED, "The command came too late."),
+    "InvalidCredentials": (ErrorCode.INVALID_CREDENTIALS, "User name or password is wrong."),
+    "AccountBlocked": (ErrorCode.ACCOUNT_BLOCKED, "The account is blocked."),
+    "AccountLocked": (ErrorCode.ACCOUNT_LOCKED, "The account is locked after too many tries."),
+    "RoleMissing": (ErrorCode.ROLE_MISSING, "The user has no role for this application."),
+    "AlreadyLoggedOn": (ErrorCode.ALREADY_LOGGED_ON, "The user is already logged on elsewhere."),
 }
 
 
@@ -120,15 +124,18 @@ class Refusal(Element):
     until: int | None = None
     where: str | None = None
     since: int | None = None
+    parameter: str | None = None
+    skill_key: int | None = None
 
 
+_NAME_CHARS: Final = 64
 _decode_details: Final = msgspec.json.Decoder(Refusal).decode
 
 
 def refusal(name: str, body: str | bytes) -> GatewayError:
     """Return what the error *name* means to clients, with such details of *body* as can be read."""
-    code, message = _MEANINGS.get(name, ("", ""))
-    if code not in _CODES:
+    meaning = _MEANINGS.get(name)
+    if meaning is None:
         return GatewayError(
             ErrorCode.UPSTREAM_REJECTED, "The OSCC-E Server refused it.", upstream_code=_printable(name)
         )
@@ -144,9 +151,12 @@ def refusal(name: str, body: str | bytes) -> GatewayError:
         "until_ms": _number(details.until),
         "where": details.where,
         "since_ms": _number(details.since),
+        "parameter": details.parameter[:_NAME_CHARS] if details.parameter else None,
+        "skill_id": identity(details.skill_key),
     }
+    code, message = meaning
     return GatewayError(
-        ErrorCode(code),
+        code,
         message,
         retry_after_s=details.retry_after,
         **{key: value for key, value in told.items() if value is not None},

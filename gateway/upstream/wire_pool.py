@@ -36,7 +36,8 @@ class PartPool:
         """Elements that had to be read."""
         self.shared = 0
         """Elements that were known."""
-        self._references = References()
+        self.references = References()
+        """Which routing parameters hold Keys, as the newest directory has it."""
         self._young: _Readings = {}
         self._old: _Readings = {}
         self._young_parts = 0
@@ -64,15 +65,15 @@ class PartPool:
             self.shared += 1
             return part
         self.parsed += 1
-        part = shape.read(raw, 0, self._references)
+        part = shape.read(raw, 0, self.references)
         if part is not None:
             self._lasting[key] = part
         return part
 
     def refer(self, references: References) -> None:
         """Note which routing parameters are references; parts made before are not shared any more."""
-        if references != self._references:
-            self._references = references
+        if references != self.references:
+            self.references = references
             self._lasting.clear()
 
     def _dated(
@@ -85,7 +86,7 @@ class PartPool:
             raw = bytes(element)
             part = known.get(raw)
             if part is None:
-                part = shape.read(raw, time_ms, self._references)
+                part = shape.read(raw, time_ms, self.references)
                 if part is None:
                     continue
                 known[raw] = part

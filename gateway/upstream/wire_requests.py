@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from gateway.domain.commands import Command, SetAgentRoutingState, SetRoutingState
-from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import (
     AttachSession,
     DetachSession,
     Execute,
-    Executed,
     KeepAlive,
     LinkAnswer,
     LinkRequest,
@@ -24,32 +21,38 @@ from gateway.domain.link_requests import (
     StopListening,
 )
 from gateway.upstream.wire import AttachedSession, attached
+from gateway.upstream.wire_commands import Fields, executed, render_command
 from gateway.upstream.wire_directory import DIRECTORY_KINDS, directory
-from gateway.upstream.wire_elements import EVENT_TYPES
+from gateway.upstream.wire_elements import EVENT_TYPES, References
 from gateway.upstream.wire_errors import NAMES, UNREADABLE, WireError, refusal
-from gateway.upstream.wire_names import TARGET_STATES, WHENS, Count, Element
+from gateway.upstream.wire_names import Count, Element
 from gateway.upstream.wire_pool import PartPool
 
-Fields = dict[str, Any]
-"""A request as it is written."""
 
-
-def render(request: LinkRequest, number: int, *, own_agents: Mapping[int, int], keys: bool) -> str:
+def render(
+    request: LinkRequest,
+    number: int,
+    *,
+    own_agents: Mapping[int, int],
+    references: References,
+    keys: bool,
+) -> str:
     """Write a request.
 
     Args:
         request: What is asked.
         number: Pairs the answer on this link.
         own_agents: Alias of an attached session → its own agent.
+        references: Which routing parameters hold Keys.
         keys: Whether the server knows ``RequestKey``.
 
     Raises:
-        GatewayError: ``not_found``, ``reason_unknown`` when an id cannot be one of the server's Keys.
+        GatewayError: See :func:`gateway.upstream.wire_commands.render_command`.
     """
     fields: Fields = {"Type": "Request", "RequestID": number}
     match request:
         case Execute():
-            fields |= _execute(request, own_agents, keys=keys)
+            fields |= render_command(request, own_agents, references, keys=keys)
         case _:
             fields |= _ask(request)
     return msgspec.json.encode(fields).decode()
@@ -76,43 +79,6 @@ def _ask(
             return {"Method": "KeepAlive"}
 
 
-def _execute(request: Execute, own_agents: Mapping[int, int], *, keys: bool) -> Fields:
-    fields: Fields = {"Session": request.alias, "NotAfter": request.not_after_ms}
-    fields |= _command(request.command, own_agents.get(request.alias))
-    if keys:
-        fields["RequestKey"] = request.key
-    return fields
-
-
-def _command(command: Command, own_agent: int | None) -> Fields:
-    fields: Fields = {
-        "Method": "SetRoutingState",
-        "UserKey": _user_key(command, own_agent),
-        "RoutingState": TARGET_STATES[command.state],
-        "When": WHENS[command.when],
-    }
-    if command.reason_id is not None:
-        fields["ReasonKey"] = _key(command.reason_id, ErrorCode.REASON_UNKNOWN, "There is no such reason.")
-    return fields
-
-
-def _user_key(command: Command, own_agent: int | None) -> int:
-    match command:
-        case SetAgentRoutingState(agent_id):
-            return _key(agent_id, ErrorCode.NOT_FOUND, "There is no such agent.")
-        case SetRoutingState():
-            if own_agent is None:
-                raise GatewayError(ErrorCode.NOT_LOGGED_ON, "The session has no agent of its own.")
-            return own_agent
-
-
-def _key(id_: str, code: ErrorCode, message: str) -> int:
-    """Return the server's Key of an id; there is one spelling of each."""
-    if not (id_.isascii() and id_.isdecimal() and len(id_) <= 16 and str(int(id_)) == id_):
-        raise GatewayError(code, message)
-    return int(id_)
-
-
 # ---- answers ----
 
 
@@ -125,15 +91,9 @@ class _Query(Element):
     query_id: Count
 
 
-class _Done(Element):
-    state: str
-    version: Count | None = None
-
-
 _decode_outcome: Final = msgspec.json.Decoder(_Outcome).decode
 _decode_attached: Final = msgspec.json.Decoder(AttachedSession).decode
 _decode_query: Final = msgspec.json.Decoder(_Query).decode
-_decode_done: Final = msgspec.json.Decoder(_Done).decode
 
 
 def answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswer:
@@ -161,17 +121,6 @@ def _answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnsw
         case QueryDirectory():
             return directory(body, pool)
         case Execute():
-            return _done(_decode_done(body))
+            return executed(body)
         case DetachSession() | Presence() | StopListening() | KeepAlive():
             return None
-
-
-def _done(told: _Done) -> Executed:
-    """A state that is not known says that it was accepted, and no more: the mirror shows what follows."""
-    match told.state:
-        case "Applied":
-            return Executed("applied", told.version)
-        case "Unchanged":
-            return Executed("unchanged", told.version)
-        case _:
-            return Executed("pending", told.version)

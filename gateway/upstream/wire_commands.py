@@ -1,0 +1,192 @@
+"""How is a command written for the server, and what does its answer mean?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.domain.catalogue import Parameter
+from gateway.domain.commands import (
+    AcknowledgeNotice,
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    FinishPostProcessing,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetGroupParameters,
+    SetQueueParameters,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+    StartPostProcessing,
+)
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, Executed
+from gateway.upstream.wire_elements import References
+from gateway.upstream.wire_names import TARGET_STATES, WHENS, Count, Element
+
+Fields = dict[str, Any]
+"""A request as it is written."""
+
+
+def render_command(
+    request: Execute, own_agents: Mapping[int, int], references: References, *, keys: bool
+) -> Fields:
+    """Write a command.
+
+    Args:
+        request: What is to be executed.
+        own_agents: Alias of an attached session → its own agent.
+        references: Which routing parameters hold Keys.
+        keys: Whether the server knows ``RequestKey``.
+
+    Raises:
+        GatewayError: ``not_found``, ``skill_unknown``, ``reason_unknown``, ``reference_unknown`` when
+            an id cannot be one of the server's Keys.
+    """
+    fields: Fields = {"Session": request.alias, "NotAfter": request.not_after_ms}
+    fields |= _command(request.command, own_agents.get(request.alias), references)
+    if keys:
+        fields["RequestKey"] = request.key
+    return fields
+
+
+def _command(command: Command, own_agent: int | None, references: References) -> Fields:
+    match command:
+        case SetAgentRoutingState() | SetRoutingState():
+            return _routing_state(command, own_agent)
+        case SetSkills():
+            return _skills(command)
+        case SetQueueParameters(queue_id):
+            return _parameters("Queue", queue_id, command, references.queue)
+        case SetGroupParameters(group_id):
+            return _parameters("Group", group_id, command, references.group)
+        case ChangeRemoteNumber(number):
+            return {"Method": "ChangeRemoteNumber", "RemoteNumber": number}
+        case (
+            StartPostProcessing() | ExtendPostProcessing() | FinishPostProcessing() | SetAutoPostProcessing()
+        ):
+            return {"Method": "PostProcessing"} | _post_processing(command)
+        case AcknowledgeNotice():
+            raise GatewayError(ErrorCode.UNSUPPORTED_BY_UPSTREAM, "Notices are the gateway's own.")
+
+
+def _routing_state(command: SetAgentRoutingState | SetRoutingState, own_agent: int | None) -> Fields:
+    fields: Fields = {
+        "Method": "SetRoutingState",
+        "UserKey": _user_key(command, own_agent),
+        "RoutingState": TARGET_STATES[command.state],
+        "When": WHENS[command.when],
+    }
+    if command.reason_id is not None:
+        fields["ReasonKey"] = _reason_key(command.reason_id)
+    return fields
+
+
+def _user_key(command: SetAgentRoutingState | SetRoutingState, own_agent: int | None) -> int:
+    match command:
+        case SetAgentRoutingState(agent_id):
+            return _object_key(agent_id)
+        case SetRoutingState():
+            if own_agent is None:
+                raise GatewayError(ErrorCode.NOT_LOGGED_ON, "The session has no agent of its own.")
+            return own_agent
+
+
+def _skills(command: SetSkills) -> Fields:
+    return {
+        "Method": "SetSkills",
+        "UserKey": _object_key(command.agent_id),
+        "Mode": "Patch" if command.mode == "patch" else "Replace",
+        "Skills": [_skill(change) for change in command.changes],
+        "Version": command.if_version,
+    }
+
+
+def _skill(change: SkillChange) -> Fields:
+    key = _key(change.skill_id, ErrorCode.SKILL_UNKNOWN, "There is no such skill.")
+    optional = {"Preference": change.preference, "Active": change.active}
+    return {"SkillKey": key, "Level": change.level} | {
+        name: value for name, value in optional.items() if value is not None
+    }
+
+
+def _parameters(
+    object_type: str, id_: str, command: SetQueueParameters | SetGroupParameters, references: frozenset[str]
+) -> Fields:
+    return {
+        "Method": "SetRoutingParameters",
+        "ObjectType": object_type,
+        "Key": _object_key(id_),
+        "Parameters": {
+            name: _reference(value) if name in references else value
+            for name, value in command.changes.items()
+        },
+        "Version": command.if_version,
+    }
+
+
+def _reference(value: Parameter) -> Parameter:
+    message = "The value names an object that does not exist."
+    return _key(value, ErrorCode.REFERENCE_UNKNOWN, message) if isinstance(value, str) else value
+
+
+def _post_processing(
+    command: StartPostProcessing | ExtendPostProcessing | FinishPostProcessing | SetAutoPostProcessing,
+) -> Fields:
+    match command:
+        case StartPostProcessing():
+            return {"Action": "Start"}
+        case ExtendPostProcessing(until_ms):
+            return {"Action": "Extend", "Until": until_ms}
+        case FinishPostProcessing(next_state, reason_ids):
+            state: Fields = {} if next_state is None else {"NextState": TARGET_STATES[next_state]}
+            reasons: Fields = {"WrapupReasonKeys": [_reason_key(each) for each in reason_ids]}
+            return {"Action": "Finish"} | state | (reasons if reason_ids else {})
+        case SetAutoPostProcessing(on, duration_s):
+            duration: Fields = {} if duration_s is None else {"Duration": duration_s}
+            return {"Action": "SetAuto", "On": on} | duration
+
+
+def _object_key(id_: str) -> int:
+    return _key(id_, ErrorCode.NOT_FOUND, "There is no such object.")
+
+
+def _reason_key(id_: str) -> int:
+    return _key(id_, ErrorCode.REASON_UNKNOWN, "There is no such reason.")
+
+
+def _key(id_: str, code: ErrorCode, message: str) -> int:
+    """Return the server's Key of an id; there is one spelling of each."""
+    if not (id_.isascii() and id_.isdecimal() and len(id_) <= 16 and str(int(id_)) == id_):
+        raise GatewayError(code, message)
+    return int(id_)
+
+
+# ---- answers ----
+
+
+class _Done(Element):
+    state: str
+    version: Count | None = None
+
+
+_decode_done: Final = msgspec.json.Decoder(_Done).decode
+
+
+def executed(body: str | bytes) -> Executed:
+    """Read what became of a command.
+
+    A state that is not known says that it was accepted, and no more: the mirror shows what follows.
+    """
+    told = _decode_done(body)
+    match told.state:
+        case "Applied":
+            return Executed("applied", told.version)
+        case "Unchanged":
+            return Executed("unchanged", told.version)
+        case _:
+            return Executed("pending", told.version)
