@@ -7,6 +7,7 @@ from gateway.app.config_sections import Limits, Settings
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
+from gateway.edge.numbers import Numbers, Policy
 from gateway.edge.settings import DoorLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
 
@@ -57,6 +58,11 @@ def door_limits(limits: Limits) -> DoorLimits:
 def registry_limits(limits: Limits) -> RegistryLimits:
     """Return how many phones there may be."""
     return RegistryLimits(connections=limits.connections, devices=limits.devices)
+
+
+def numbers(settings: Settings) -> Numbers:
+    """Return which remote numbers each site allows."""
+    return Numbers({site.id: Policy(site.country) for site in settings.sites})
 
 
 def linger(limits: Limits) -> Linger:

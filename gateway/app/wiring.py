@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import structlog
 
 import gateway
-from gateway.app.apply import edge_settings, linger, registry_limits
+from gateway.app.apply import edge_settings, linger, numbers, registry_limits
 from gateway.app.census import count_shared, count_users
 from gateway.app.config_sections import Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
@@ -83,6 +83,7 @@ class Gateway:
             self.node.account,
             _tokens(secrets, servers),
             read_notices(settings.notices.files),
+            numbers(settings),
             self.doors,
             clock,
             random.random,

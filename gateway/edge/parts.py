@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.edge.limits import Doors
 from gateway.edge.notices import Notices
+from gateway.edge.numbers import Numbers
 from gateway.edge.ports import Accounts, Sessions
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
@@ -32,6 +33,7 @@ class EdgeParts:
     accounts: Accounts
     tokens: Tokens
     notices: Notices
+    numbers: Numbers
     doors: Doors
     clock: Clock
     jitter: Callable[[], float]

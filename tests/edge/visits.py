@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.edge.limits import Doors
 from gateway.edge.notices import Notices
+from gateway.edge.numbers import Numbers, Policy
 from gateway.edge.parts import EdgeParts
 from gateway.edge.server import make_app
 from gateway.edge.settings import EdgeSettings
@@ -236,6 +237,7 @@ def house(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> 
         accounts=node,
         tokens=Tokens(KEYS, ("main",), nonces()),
         notices=notices or Notices(),
+        numbers=Numbers({site.id: Policy("DE") for site in settings.sites}),
         doors=Doors(settings.doors),
         clock=clock,
         jitter=lambda: 0.5,

@@ -1,0 +1,278 @@
+"""Which spellings become which number, and which numbers are refused?"""
+
+from __future__ import annotations
+
+import pytest
+from phonenumbers import PhoneNumberType, example_number_for_type, format_number
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.numbers import CHARS_MAX, Numbers, Policy
+
+BERLIN = "+49301234567"
+NUMBERS = Numbers(
+    {
+        **{country.lower(): Policy(country) for country in ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR")},
+        "wide": Policy(
+            "DE",
+            allow=("+4331", "+41", "+1", "+39", "+800", "+883", "+979"),
+            deny=("+4930666", "+43316999"),
+            own=("+4930777", "+43316888"),
+        ),
+        "corporate": Policy("DE", allow=("+4158",)),
+        "barred": Policy("DE", allow=("+49",), deny=("+49",)),
+        "nowhere": Policy(None, allow=("+49",)),
+    }
+)
+
+
+def read(site: str, text: str) -> str:
+    """Return the number, or the code with which it is refused."""
+    try:
+        return NUMBERS.accept(site, text)
+    except GatewayError as error:
+        return error.code.value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+49301234567",
+        "+49 30 1234567",
+        "0049 30 1234567",
+        "+49 0 30 1234567",
+        "+49 (0) 30 1234567",
+        "(+49) 30 1234567",
+        "030 1234567",
+        "(030) 1234567",
+        "030/1234-567",
+        "0.30.123.45.67",
+        "[030] 1234567",
+        "  030 1234567\t\n",
+        "030\N{NO-BREAK SPACE}123\N{NARROW NO-BREAK SPACE}45\N{IDEOGRAPHIC SPACE}67",
+        "030\N{NON-BREAKING HYPHEN}123\N{EN DASH}45\N{MINUS SIGN}67",
+        "\N{ARABIC-INDIC DIGIT ZERO}\N{ARABIC-INDIC DIGIT THREE}0 1234567",
+        "\uff0b\uff14\uff19\uff08\uff10\uff0930\uff0f1234567",  # full-width
+        "०३० १२३४५६७",
+        "\N{LEFT-TO-RIGHT OVERRIDE}+49 30 1234567\N{POP DIRECTIONAL FORMATTING}",
+        "\N{LEFT-TO-RIGHT ISOLATE} 030 1234567 \N{POP DIRECTIONAL ISOLATE}",
+    ],
+)
+def test_every_usual_spelling_is_the_same_number(text: str) -> None:
+    assert read("de", text) == BERLIN
+
+
+@pytest.mark.parametrize(
+    ("site", "text", "number"),
+    [
+        ("us", "(212) 555-2368", "+12125552368"),
+        ("us", "1-212-555-2368", "+12125552368"),
+        ("us", "011 1 212 555 2368", "+12125552368"),
+        ("us", "00 1 212 555 2368", "+12125552368"),
+        ("it", "06 1234 5678", "+390612345678"),
+        ("it", "+39 06 1234 5678", "+390612345678"),
+        ("ru", "8 (495) 123-45-67", "+74951234567"),
+        ("ru", "810 7 495 123 45 67", "+74951234567"),
+        ("gb", "+44 (0)20 7946 0958", "+442079460958"),
+        ("gg", "01481 720001", "+441481720001"),
+        ("au", "0011 61 2 1234 5678", "+61212345678"),
+        ("br", "(11) 2123-4567", "+551121234567"),
+        ("br", "011 2123-4567", "+551121234567"),
+        ("de", "0176 12345678", "+4917612345678"),
+        ("de", "030 12345", "+493012345"),
+    ],
+)
+def test_each_country_dials_in_its_own_way(site: str, text: str, number: str) -> None:
+    assert read(site, text) == number
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n", "\N{NO-BREAK SPACE}", "\u202d\u202c", " \u2066 "])
+def test_nothing_is_no_number(text: str) -> None:
+    assert read("de", text) == "remote_number_missing"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tel:+49301234567",
+        "sip:+49301234567@oscce.example",
+        "ann@oscce.example",
+        "+49301234567;ext=5",
+        "+49301234567,,5",
+        "+49301234567p5",
+        "+49301234567w5",
+        "+49301234567 x5",
+        "+49301234567#5",
+        "*31#+49301234567",
+        "**21*+49301234567#",
+        "0800-FLOWERS",
+        "+49 30 l234567",
+        "+49 3O 1234567",
+        "+49 30 ①234567",
+        "+49 30 ¹234567",
+        "+49 30 \N{ROMAN NUMERAL ONE}234567",
+        "+49 30 一二三四五六七",
+        "+49\N{ZERO WIDTH SPACE}301234567",
+        "\N{ZERO WIDTH NO-BREAK SPACE}+49301234567",
+        "\N{ZERO WIDTH SPACE}",
+        "\N{RIGHT-TO-LEFT MARK}+49301234567",
+        "\N{RIGHT-TO-LEFT OVERRIDE}+49301234567\N{POP DIRECTIONAL FORMATTING}",
+        "+49\N{LEFT-TO-RIGHT MARK}301234567",
+        "+49 30\n1234567",
+        "+49 30\x001234567",
+        "++49301234567",
+        "49+301234567",
+        "+49301234567+",
+        "-",
+        "+",
+        "()",
+        "0",
+        "00",
+        "000",
+        "+0301234567",
+        "+999301234567",
+        "0000301234567",
+        "+49 30 123456789012345",
+        "+49 30 1",
+        "1234567",
+        "301234567",
+        "49301234567",
+        "0" * CHARS_MAX,
+        "9" * (CHARS_MAX + 1),
+        BERLIN + " " * CHARS_MAX,
+        " " * (CHARS_MAX + 1),
+    ],
+)
+def test_what_is_not_a_complete_number_is_invalid(text: str) -> None:
+    assert read("de", text) == "remote_number_invalid"
+
+
+def test_a_number_may_fill_all_the_room_there_is() -> None:
+    assert read("de", BERLIN.ljust(CHARS_MAX)) == BERLIN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "110", "112", "116117", "115", "+49110", "0049112", "+49 116 117",
+        "030 110", "+49 30 112", "+49 89 110",
+        "0900 1 123456", "0137 7123456", "0180 5 123456", "0700 12345678", "0800 1234567",
+        "0164 1234567", "0177 99 1234567", "0181 1234567",
+        "+43 316 123456", "+1 212 555 2368", "+41 44 668 18 00", "+800 1234 5678",
+    ],
+)  # fmt: skip
+def test_by_default_only_the_countrys_telephones_of_persons_are_allowed(text: str) -> None:
+    assert read("de", text) == "remote_number_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("site", "text", "answer"),
+    [
+        ("us", "911", "remote_number_not_allowed"),
+        ("us", "+1 911", "remote_number_not_allowed"),
+        ("us", "1-900-555-1234", "remote_number_not_allowed"),
+        ("us", "1-800-234-5678", "remote_number_not_allowed"),
+        ("gb", "999", "remote_number_not_allowed"),
+        ("gb", "0909 879 0000", "remote_number_not_allowed"),
+        ("au", "000", "remote_number_invalid"),
+        ("de", "911", "remote_number_invalid"),
+        ("de", "999", "remote_number_invalid"),
+    ],
+)
+def test_emergency_and_dear_numbers_are_never_reached(site: str, text: str, answer: str) -> None:
+    assert read(site, text) == answer
+
+
+@pytest.mark.parametrize(
+    ("site", "text", "answer"),
+    [
+        ("us", "+1 416 555 0123", "remote_number_not_allowed"),  # Canada
+        ("ru", "+7 701 123 4567", "remote_number_not_allowed"),  # Kazakhstan
+        ("gb", "01481 720001", "remote_number_not_allowed"),  # Guernsey
+        ("gb", "07911 123456", "remote_number_not_allowed"),  # a mobile number of Guernsey
+        ("gg", "07911 123456", "+447911123456"),
+        ("gg", "020 7946 0958", "remote_number_not_allowed"),
+        ("it", "+39 06 698 12345", "remote_number_not_allowed"),  # the Vatican
+    ],
+)
+def test_where_countries_share_a_code_the_region_decides(site: str, text: str, answer: str) -> None:
+    assert read(site, text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (BERLIN, BERLIN),
+        ("+43 316 123456", "+43316123456"),
+        ("+43 1 58058", "remote_number_not_allowed"),
+        ("+1 212 555 2368", "+12125552368"),
+        ("+41 44 668 18 00", "+41446681800"),
+        ("+883 510012345678", "+883510012345678"),
+        # what is refused at home is refused abroad
+        ("+1 900 555 1234", "remote_number_not_allowed"),
+        ("+1 911", "remote_number_not_allowed"),
+        ("+39 199 123456", "remote_number_not_allowed"),
+        ("+800 1234 5678", "remote_number_not_allowed"),
+        ("+979 123456789", "remote_number_not_allowed"),
+        # a whole country is not yet its companies' access numbers
+        ("+41 58 123 45 67", "remote_number_not_allowed"),
+        # deny and own win
+        ("030 6661234", "remote_number_not_allowed"),
+        ("+43 316 999123", "remote_number_not_allowed"),
+        ("+49 (0) 30 777 0", "remote_number_not_allowed"),
+        ("+43 316 888123", "remote_number_not_allowed"),
+    ],
+)
+def test_prefixes_widen_and_narrow(text: str, answer: str) -> None:
+    assert read("wide", text) == answer
+
+
+def test_company_wide_access_numbers_must_be_named() -> None:
+    assert read("corporate", "+41 58 123 45 67") == "+41581234567"
+    assert read("corporate", "+41 44 668 18 00") == "remote_number_not_allowed"
+
+
+def test_who_denies_everything_gets_nothing() -> None:
+    assert read("barred", BERLIN) == "remote_number_not_allowed"
+
+
+@pytest.mark.parametrize("site", ["nowhere", "unknown"])
+@pytest.mark.parametrize("text", [BERLIN, "", "x"])
+def test_without_a_country_no_number_is_allowed(site: str, text: str) -> None:
+    assert read(site, text) == "remote_number_not_allowed"
+
+
+@pytest.mark.parametrize("region", ["DE", "AT", "GB", "FR", "JP", "US", "KR", "BR"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        PhoneNumberType.PREMIUM_RATE,
+        PhoneNumberType.SHARED_COST,
+        PhoneNumberType.TOLL_FREE,
+        PhoneNumberType.PERSONAL_NUMBER,
+        PhoneNumberType.PAGER,
+        PhoneNumberType.UAN,
+        PhoneNumberType.VOICEMAIL,
+    ],
+)
+def test_no_allowed_country_opens_its_special_numbers(region: str, kind: int) -> None:
+    number = example_number_for_type(region, kind)
+    if number is None:
+        pytest.skip("this country has none of these")
+    everywhere = Numbers({"one": Policy(region, allow=(f"+{number.country_code}",))})
+    with pytest.raises(GatewayError) as refused:
+        everywhere.accept("one", format_number(number, 0))
+    assert refused.value.code is ErrorCode.REMOTE_NUMBER_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("text", ["+49 30 6661234", "+49 30 12x4567", "+49 30 1", "110"])
+def test_no_error_shows_a_number(text: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        NUMBERS.accept("wide", text)
+    error = refused.value
+    assert not any(character.isdigit() for character in f"{error!r} {error.details}")
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_no_repr_shows_a_number() -> None:
+    policy = Policy("DE", own=(BERLIN,))
+    assert BERLIN not in f"{policy!r} {Numbers({'de': policy})!r}"
