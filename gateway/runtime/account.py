@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,6 +15,8 @@ from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Authority, Clock
 
 RETRY_S: Final = 5.0
+RETRIES_AT_ONCE: Final = 8
+"""Of one site: log-ons find free doors at a server that has many log-offs to hear of."""
 AGAIN_S: Final = 5.0
 """When a log-on that found no OSCC-E Server may be tried again."""
 _PENDING_MAX: Final = 10_000
@@ -40,10 +43,11 @@ class Users(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Pending:
     ticket: Ticket
-    retry_at: float
+    until_ms: int
+    """When the session is over anyway."""
 
 
 class Account:
@@ -112,7 +116,7 @@ class Account:
         return logged_on
 
     async def log_off(self, ticket: Ticket) -> LoggedOff:
-        """End the session. ``after_contact`` means: not confirmed yet, and tried on.
+        """End the session. ``after_contact`` means: not confirmed yet, and tried on by :meth:`run`.
 
         Its phone is told, and its token refused, at once either way.
         """
@@ -120,10 +124,9 @@ class Account:
         try:
             answer = await self._authority(ticket.user.site).log_off(ticket.secret)
         except GatewayError:
-            self._try_again(ticket)
-            return LoggedOff("after_contact", self._routed_until_ms(ticket))
+            answer = LoggedOff("after_contact", self._routed_until_ms(ticket))
         if answer.routing == "after_contact":
-            self._try_again(ticket)
+            self._try_again(ticket, answer.routed_until_ms or 0)
         else:
             self._pending.pop(ticket.handle, None)
         return answer
@@ -145,37 +148,58 @@ class Account:
         await self._authority(ticket.user.site).end(ticket.secret, session)
 
     async def run(self) -> None:
-        """Retry what was not confirmed, until cancelled."""
+        """Retry what was not confirmed, until cancelled. A site that does not answer holds up no other."""
+        async with asyncio.TaskGroup() as tasks:
+            for site in self._sites:
+                tasks.create_task(self._run_retries(site))
+
+    async def _run_retries(self, site: str) -> None:
         while True:
             await self._clock.sleep(RETRY_S)
-            now = self._clock.now()
-            for pending in [p for p in self._pending.values() if p.retry_at <= now]:
+            waiting = [each for each in self._pending.values() if each.ticket.user.site == site]
+            shared = iter(waiting)
+            async with asyncio.TaskGroup() as tasks:
+                for _ in waiting[:RETRIES_AT_ONCE]:
+                    tasks.create_task(self._retry_each(shared))
+
+    async def _retry_each(self, waiting: Iterator[_Pending]) -> None:
+        for pending in waiting:
+            if self._is_waiting(pending):
                 await self._retry(pending)
 
     async def _retry(self, pending: _Pending) -> None:
-        """Try once more, also when the token's life is over: the session's may be longer."""
+        """Try once more, also when its time is over: the session's life may be longer than was known."""
         ticket = pending.ticket
         try:
             answer = await self._authority(ticket.user.site).log_off(ticket.secret)
         except GatewayError:
             answer = None
         is_open = answer is None or answer.routing == "after_contact"
-        if is_open and self._clock.wall_ms() < ticket.expires_at_ms:
-            pending.retry_at = self._clock.now() + RETRY_S
-        elif self._pending.get(ticket.handle) is pending:
+        is_over = self._clock.wall_ms() >= pending.until_ms
+        if self._is_waiting(pending) and (is_over or not is_open):
             del self._pending[ticket.handle]
 
-    def _try_again(self, ticket: Ticket) -> None:
+    def _is_waiting(self, pending: _Pending) -> bool:
+        """Tell whether it is still open: the phone may have repeated its log-off meanwhile."""
+        return self._pending.get(pending.ticket.handle) is pending
+
+    def _try_again(self, ticket: Ticket, routed_until_ms: int) -> None:
         """Remember to retry. Bounded: beyond the limit the oldest is left to the session's own end."""
-        self._pending[ticket.handle] = _Pending(ticket, self._clock.now() + RETRY_S)
+        self._pending[ticket.handle] = _Pending(ticket, max(ticket.expires_at_ms, routed_until_ms))
         while len(self._pending) > _PENDING_MAX:
             self._pending.popitem(last=False)
 
     def _routed_until_ms(self, ticket: Ticket) -> int:
-        """Return until when calls may arrive though OSCC-E is not reached."""
-        if ticket.idle_timeout_s == 0:
+        """Return until when calls may arrive though OSCC-E is not reached.
+
+        An expired token does not tell when its session ends: that may have been renewed since.
+        """
+        now_ms, idle_ms = self._clock.wall_ms(), ticket.idle_timeout_s * 1000
+        if idle_ms == 0:
             return ticket.expires_at_ms
-        return min(ticket.expires_at_ms, self._clock.wall_ms() + ticket.idle_timeout_s * 1000)
+        if ticket.expires_at_ms <= now_ms:
+            return now_ms + idle_ms
+        return min(ticket.expires_at_ms, now_ms + idle_ms)
 
     def _authority(self, site: str) -> Authority:
         found = self._sites.get(site)

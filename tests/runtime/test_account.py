@@ -125,12 +125,16 @@ async def test_a_log_off_is_given_up_when_the_session_is_over_anyway() -> None:
         assert at.node.account.log_offs_pending == 0
 
 
-async def test_a_log_off_with_an_expired_token_is_tried_again_at_least_once() -> None:
+async def test_a_log_off_with_an_expired_token_is_tried_until_an_idle_session_is_over() -> None:
     async with scene() as at:
         phone = await at.phone("bert", ASSISTANT, number="1234")
         at.upstream.unreachable = True
         at.clock.jump_wall(phone.ticket.expires_at_ms - at.clock.wall_ms() + 1_000)
-        await at.node.account.log_off(phone.ticket)
+        idle_s = phone.ticket.idle_timeout_s
+        answer = await at.node.account.log_off(phone.ticket)
+        assert answer.routed_until_ms == at.clock.wall_ms() + idle_s * 1_000
+        await at.clock.advance(idle_s - RETRY_S)
+        assert at.node.account.log_offs_pending == 1
         at.upstream.unreachable = False
         await at.clock.advance(2 * RETRY_S)
         assert at.upstream.routing == {}
