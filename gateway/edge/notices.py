@@ -1,4 +1,4 @@
-"""Which messages are shown at the log-on, and which of them must be accepted?"""
+"""Which messages does the operator have for people, and which of them must be acknowledged?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Final, Literal, NamedTuple
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.bodies import NoticeReference, NoticeView
 
-NOTICES_MAX: Final = 100
+NOTICES_MAX: Final = 32
+"""As many fit among the frames that may wait for a phone."""
 MUST_ACKNOWLEDGE_MAX: Final = 16
 ID_CHARS_MAX: Final = 32
-"""With the number above it bounds what acknowledgements add to a token."""
+"""With the number of notices it bounds what acknowledgements add to a token."""
 _RANGES_MAX: Final = 32
+_TAG_CHARS_MAX: Final = 35
+"""RFC 5646 §4.4.1: as long as any tag that is in use."""
 
 
 class NoticeText(NamedTuple):
@@ -38,6 +41,10 @@ class Notice:
     must_acknowledge: bool
     texts: Mapping[str, NoticeText]
 
+    def binds(self, wall_ms: int) -> bool:
+        """Tell whether a log-on depends on its acknowledgement at *wall_ms*."""
+        return self.must_acknowledge and wall_ms >= self.effective_at_ms
+
     def view(self, accepted: Sequence[str]) -> NoticeView:
         """Return it in the best of the *accepted* languages, best first."""
         text = self.texts[best_language(accepted, tuple(self.texts))]
@@ -53,41 +60,80 @@ class Notice:
         )
 
 
+class Stamp(NamedTuple):
+    """What makes a notice worth showing again: another version, or that log-ons depend on it now."""
+
+    id: str
+    version: int
+    binds: bool
+
+
+Edition = Mapping[Stamp, Notice]
+"""What sessions are to be shown from some instant on, first what must be acknowledged."""
+
+
 class Notices:
     """The notices in force.
 
     Args:
         notices: At most :data:`NOTICES_MAX`; those to be acknowledged at most :data:`MUST_ACKNOWLEDGE_MAX`,
-            each with a short id.
+            each with a short ASCII id.
 
     Raises:
-        ValueError: There are too many, an id comes twice or is too long, or one has no text.
+        ValueError: There are too many, an id comes twice or is none, or one has no text.
     """
 
     def __init__(self, notices: Iterable[Notice] = ()) -> None:
         self._notices = _checked(tuple(notices))
+        self._edition: Edition = {}
 
-    def replace(self, notices: Iterable[Notice]) -> None:
-        """Put others in force; on ValueError the present ones stay."""
-        self._notices = _checked(tuple(notices))
+    @property
+    def all(self) -> tuple[Notice, ...]:
+        """All of them, as they were given."""
+        return self._notices
+
+    def replace(self, others: Notices) -> None:
+        """Put those of *others* in force."""
+        self._notices = others.all
+        self._edition = {}
 
     def views(self, accept_language: str) -> tuple[NoticeView, ...]:
-        """Return all of them, in the best language of `Accept-Language`."""
+        """Return all of them, those of the future too, in the best language of `Accept-Language`."""
         accepted = languages(accept_language)
         return tuple(notice.view(accepted) for notice in self._notices)
 
+    def edition(self, wall_ms: int) -> Edition:
+        """Return what sessions are to be shown; the same object for as long as it says the same."""
+        binding_first = sorted(self._notices, key=lambda notice: not notice.must_acknowledge)
+        edition = {
+            Stamp(notice.id, notice.version, notice.binds(wall_ms)): notice for notice in binding_first
+        }
+        if edition.keys() != self._edition.keys():
+            self._edition = edition
+        return self._edition
+
+    def kept(self, acknowledged: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+        """Return those of *acknowledged* that are in force in this version, as (id, version), each once."""
+        known = set(acknowledged)
+        return tuple(
+            (notice.id, notice.version) for notice in self._notices if (notice.id, notice.version) in known
+        )
+
     def acknowledged(
-        self, accepted: Iterable[NoticeReference], accept_language: str
+        self, accepted: Iterable[NoticeReference], accept_language: str, wall_ms: int
     ) -> tuple[tuple[str, int], ...]:
-        """Return which notices that must be acknowledged were, as (id, version).
+        """Return which notices in force were acknowledged, whether or not they bind yet, as (id, version).
 
         Raises:
-            GatewayError: ``notice_must_be_acknowledged`` shows those that were not, so that a client
-                need not ask again.
+            GatewayError: ``notice_must_be_acknowledged`` shows those that bind at *wall_ms* and were
+                not, so that a client need not ask again.
         """
-        shown = {(reference.id, reference.version) for reference in accepted}
-        needed = [notice for notice in self._notices if notice.must_acknowledge]
-        missing = [notice for notice in needed if (notice.id, notice.version) not in shown]
+        kept = self.kept((reference.id, reference.version) for reference in accepted)
+        missing = [
+            notice
+            for notice in self._notices
+            if notice.binds(wall_ms) and (notice.id, notice.version) not in kept
+        ]
         if missing:
             best_first = languages(accept_language)
             raise GatewayError(
@@ -95,16 +141,19 @@ class Notices:
                 "A notice must be acknowledged before the log-on.",
                 notices=[asdict(notice.view(best_first)) for notice in missing],
             )
-        return tuple((notice.id, notice.version) for notice in needed)
+        return kept
 
 
 def languages(accept_language: str) -> tuple[str, ...]:
-    """Return the ranges of `Accept-Language`, best first (RFC 9110 §12.5.4); those of weight 0 not."""
+    """Return the ranges of `Accept-Language`, best first (RFC 9110 §12.5.4); those of weight 0 not.
+
+    What is longer than any tag is none.
+    """
     weighted: list[tuple[float, str]] = []
     for item in accept_language.split(",")[:_RANGES_MAX]:
         tag, _, weight = item.partition(";")
         quality = _quality(weight)
-        if tag.strip() and quality > 0:
+        if 0 < len(tag.strip()) <= _TAG_CHARS_MAX and quality > 0:
             weighted.append((quality, tag.strip().lower()))
     return tuple(tag for _, tag in sorted(weighted, key=lambda each: -each[0]))
 
@@ -137,12 +186,14 @@ def _quality(parameter: str) -> float:
 def _checked(notices: tuple[Notice, ...]) -> tuple[Notice, ...]:
     binding = [notice for notice in notices if notice.must_acknowledge]
     if len(notices) > NOTICES_MAX or len(binding) > MUST_ACKNOWLEDGE_MAX:
-        raise ValueError(f"at most {NOTICES_MAX} notices, of them {MUST_ACKNOWLEDGE_MAX} to be acknowledged")
+        raise ValueError(
+            f"there may be at most {NOTICES_MAX} notices, of them {MUST_ACKNOWLEDGE_MAX} to be acknowledged"
+        )
     if len({notice.id for notice in notices}) < len(notices):
         raise ValueError("an id of a notice comes twice")
     for notice in notices:
-        if not notice.texts or len(notice.id) > ID_CHARS_MAX:
+        if not notice.texts or not 0 < len(notice.id) <= ID_CHARS_MAX or not notice.id.isascii():
             raise ValueError(
-                f"notice {notice.id!r}: needs a text, and an id of at most {ID_CHARS_MAX} characters"
+                f"notice {notice.id!r}: needs a text, and an id of at most {ID_CHARS_MAX} ASCII characters"
             )
     return notices

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.outbox import CONTROL_MAX
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.notices import (
     ID_CHARS_MAX,
@@ -17,13 +20,17 @@ from gateway.edge.notices import (
     best_language,
     languages,
 )
-from gateway.protocol.bodies import NoticeReference
+from gateway.protocol.bodies import LOG_ON, NoticeReference
 
 TEXTS = {"en": NoticeText("Hello", "Read this"), "de": NoticeText("Hallo", "Lies das", "https://x.example")}
 
 
+THEN = 1_700_000_000_000
+"""When all notices of this page take effect."""
+
+
 def notice(name: str = "privacy", version: int = 1, *, binding: bool = True) -> Notice:
-    return Notice(name, version, "privacy", 1_700_000_000_000, binding, TEXTS)
+    return Notice(name, version, "privacy", THEN, binding, TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +45,7 @@ def notice(name: str = "privacy", version: int = 1, *, binding: bool = True) -> 
         ("en;level=1", ("en",)),
         (" , ;q=1, de ; q=0.3 ", ("de",)),
         ("en;q=nan", ()),
+        (f"{'x' * 35}, {'y' * 36}", ("x" * 35,)),
     ],
 )
 def test_ranges_are_ordered_by_their_weight(header: str, ranges: tuple[str, ...]) -> None:
@@ -70,13 +78,13 @@ def test_any_header_chooses_a_text(header: str) -> None:
 def test_a_notice_is_shown_whole() -> None:
     (shown,) = Notices([notice()]).views("de")
     assert (shown.id, shown.version, shown.title, shown.link) == ("privacy", 1, "Hallo", "https://x.example")
-    assert (shown.must_acknowledge, shown.effective_at_ms) == (True, 1_700_000_000_000)
+    assert (shown.must_acknowledge, shown.effective_at_ms) == (True, THEN)
 
 
 def test_what_binds_must_be_accepted_in_its_version() -> None:
     notices = Notices([notice("a", 2), notice("b"), notice("c", binding=False)])
     with pytest.raises(GatewayError) as refused:
-        notices.acknowledged([NoticeReference("a", 1), NoticeReference("b", 1)], "de")
+        notices.acknowledged([NoticeReference("a", 1), NoticeReference("b", 1)], "de", THEN)
     assert refused.value.code is ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED
     told = refused.value.details["notices"]
     assert isinstance(told, list)
@@ -85,8 +93,44 @@ def test_what_binds_must_be_accepted_in_its_version() -> None:
 
 def test_what_was_accepted_is_kept_and_nothing_else() -> None:
     notices = Notices([notice("a", 2), notice("c", binding=False)])
-    accepted = [NoticeReference("a", 2), NoticeReference("c", 1), NoticeReference("invented", 9)]
-    assert notices.acknowledged(accepted, "") == (("a", 2),)
+    accepted = [NoticeReference(name, version) for name, version in [("c", 1), ("a", 2), ("invented", 9)]]
+    assert notices.acknowledged(accepted * 2, "", THEN) == (("a", 2), ("c", 1))
+
+
+@pytest.mark.parametrize("accepted", [(), (("privacy", 2),)])
+def test_what_takes_effect_later_binds_then_and_may_be_accepted_before(
+    accepted: tuple[tuple[str, int], ...],
+) -> None:
+    notices = Notices([notice(version=2)])
+    said = [NoticeReference(*each) for each in accepted]
+    assert notices.acknowledged(said, "", THEN - 1) == accepted
+    if accepted:
+        assert notices.acknowledged(said, "", THEN) == accepted
+        return
+    with pytest.raises(GatewayError):
+        notices.acknowledged(said, "", THEN)
+
+
+def test_acknowledgements_are_kept_in_the_version_in_force() -> None:
+    notices = Notices([notice("a", 2), notice("b"), notice("c")])
+    assert notices.kept([("gone", 1), ("c", 1), ("a", 1), ("b", 1), ("c", 1)]) == (("b", 1), ("c", 1))
+
+
+def test_an_edition_shows_first_what_must_be_acknowledged_and_tells_when_it_binds() -> None:
+    notices = Notices([notice("b", binding=False), notice("a", 2)])
+    early = notices.edition(THEN - 1)
+    assert list(early) == [("a", 2, False), ("b", 1, False)]
+    assert notices.edition(THEN - 1) is early
+    assert list(notices.edition(THEN)) == [("a", 2, True), ("b", 1, False)]
+
+
+def test_an_edition_is_told_apart_from_the_one_before_it() -> None:
+    notices = Notices([notice()])
+    before = notices.edition(THEN)
+    notices.replace(Notices([replace(notice(), texts={"en": NoticeText("Hi", "there")})]))
+    after = notices.edition(THEN)
+    assert after is not before
+    assert [each.texts["en"].title for each in after.values()] == ["Hi"]
 
 
 @pytest.mark.parametrize(
@@ -94,19 +138,25 @@ def test_what_was_accepted_is_kept_and_nothing_else() -> None:
     [
         [notice("a"), notice("a", 2)],
         [notice("x" * (ID_CHARS_MAX + 1))],
+        [notice("")],
+        [notice("häh")],
         [Notice("a", 1, "security", 0, False, {})],
         [notice(f"n{number}") for number in range(MUST_ACKNOWLEDGE_MAX + 1)],
         [notice(f"n{number}", binding=False) for number in range(NOTICES_MAX + 1)],
     ],
 )
-def test_wrong_notices_are_refused_and_the_old_ones_stay(wrong: list[Notice]) -> None:
-    notices = Notices([notice("old")])
+def test_wrong_notices_are_refused(wrong: list[Notice]) -> None:
     with pytest.raises(ValueError, match="notice"):
-        notices.replace(wrong)
-    assert [each.id for each in notices.views("")] == ["old"]
+        Notices(wrong)
 
 
 def test_others_come_into_force() -> None:
     notices = Notices([notice("old")])
-    notices.replace([notice("new", 3)])
+    notices.replace(Notices([notice("new", 3)]))
     assert [(each.id, each.version) for each in notices.views("")] == [("new", 3)]
+
+
+def test_all_notices_and_their_acknowledgements_fit_where_they_wait() -> None:
+    assert NOTICES_MAX + 2 < CONTROL_MAX, "a welcome, all notices and a fresh token"
+    accepted, _ = LOG_ON.json_schema()["properties"]["accepted_notices"]["anyOf"]
+    assert accepted["maxItems"] == NOTICES_MAX, "a log-on may acknowledge all of them"

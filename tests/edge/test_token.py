@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
-from gateway.edge.notices import ID_CHARS_MAX, MUST_ACKNOWLEDGE_MAX
+from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX
 from gateway.edge.token import TOKEN_CHARS_MAX, Opened, Tokens, Unopened
 from tests.edge.visits import nonces
 
@@ -153,7 +153,7 @@ def test_the_longest_ticket_fits_into_a_hello() -> None:
         secret=SessionSecret("s" * 128),
         session=SessionId("p" * 128),
         device=Device("ü" * 128, "ü" * 128),
-        notices=tuple((f"{number:0{ID_CHARS_MAX}}", 2**53) for number in range(MUST_ACKNOWLEDGE_MAX)),
+        notices=tuple((f"{number:0{ID_CHARS_MAX}}", 2**53) for number in range(NOTICES_MAX)),
     )
     assert len(tokens_of(ONE).seal(longest)) <= TOKEN_CHARS_MAX
 
