@@ -56,7 +56,8 @@ class Login:
         if site is None or body.application not in site.applications:
             raise GatewayError(ErrorCode.SITE_UNKNOWN, "There is no such site for this application.")
         check_version(body.device.platform, body.device.app_version, self._parts.settings.app_minimum)
-        notices = self._parts.notices.acknowledged(body.accepted_notices or (), accept_language)
+        wall_ms = self._parts.clock.wall_ms()
+        notices = self._parts.notices.acknowledged(body.accepted_notices or (), accept_language, wall_ms)
         logged_on = await self._ask(body)
         return self._created(body, logged_on, notices)
 
