@@ -56,7 +56,11 @@ class SessionRoutes:
         if request.content_type != JSON_TYPE or hdrs.CONTENT_ENCODING in request.headers:
             raise UnsupportedMediaType
         body = read_body(await request.read(), LOG_ON)
-        return answer(await self._login.log_on(body, accept_language(request)), status=201)
+        created = await self._login.log_on(body, accept_language(request))
+        if request.transport is None or request.transport.is_closing():
+            # nobody will ever know the token: its number must not be routed until the session ends unattached
+            await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
+        return answer(created, status=201)
 
     async def session(self, request: web.Request) -> web.Response:
         """``GET /v1/session``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -162,6 +163,25 @@ async def test_what_the_account_refuses_is_told(
     assert await code_of(answer) == (status, error.code.value)
     assert members.items() <= (await answer.json()).items()
     assert ("Retry-After" in answer.headers) is (error.retry_after_s is not None)
+
+
+async def test_whoever_leaves_before_the_answer_is_logged_off(gateway: Gateway) -> None:
+    gateway.node.log_on_takes_s = 5.0
+    async with asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(gateway.client.post("/v1/sessions", json=LOG_ON))
+        while not gateway.node.credentials:
+            await gateway.clock.settle()
+        leaving.cancel()
+    await gateway.clock.settle()
+    assert gateway.node.logged_off == []
+    await gateway.clock.advance(5.0)
+    assert [ticket.session for ticket in gateway.node.logged_off] == ["public-1"]
+
+
+async def test_whoever_waits_for_the_answer_is_not_logged_off(gateway: Gateway) -> None:
+    assert (await gateway.client.post("/v1/sessions", json=LOG_ON)).status == 201
+    await gateway.clock.settle()
+    assert gateway.node.logged_off == []
 
 
 # ---- tokens ----
