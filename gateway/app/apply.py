@@ -62,7 +62,17 @@ def registry_limits(limits: Limits) -> RegistryLimits:
 
 def numbers(settings: Settings) -> Numbers:
     """Return which remote numbers each site allows."""
-    return Numbers({site.id: Policy(site.country) for site in settings.sites})
+    return Numbers(
+        {
+            site.id: Policy(
+                country=site.country,
+                allow=site.remote_numbers.allow,
+                deny=site.remote_numbers.deny,
+                own=site.remote_numbers.own,
+            )
+            for site in settings.sites
+        }
+    )
 
 
 def linger(limits: Limits) -> Linger:

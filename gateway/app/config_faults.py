@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from pydantic import ValidationError
@@ -74,11 +75,10 @@ class Place(NamedTuple):
         """Read pydantic's location of an error."""
         section, *rest = location
         site = rest.pop(0) if section == SITES and rest and isinstance(rest[0], int) else None
-        key = rest.pop(0) if rest and isinstance(rest[0], str) else None
+        keys = list(takewhile(lambda part: isinstance(part, str), rest))
         item = next((part for part in rest if isinstance(part, int)), None)
-        return cls(
-            str(section), site if isinstance(site, int) else None, key if isinstance(key, str) else None, item
-        )
+        key = ".".join(map(str, keys)) or None
+        return cls(str(section), site if isinstance(site, int) else None, key, item)
 
     @property
     def table(self) -> str:
@@ -133,11 +133,12 @@ def unknown(place: Place) -> str:
     """Return the sentence for a name in the file that no setting has, with the nearest that one has."""
     if place.key is None:
         return _ended(f"[{place.table}]: there is no such section{hint(place.section, _SECTIONS)}")
-    same = [setting.key for setting in SETTINGS if setting.section == place.section]
+    keys = [setting.key for setting in SETTINGS if setting.section == place.section]
+    same = {name for key in keys for name in (key, key.partition(".")[0])}
     near = nearest(place.key, same)
     if near is not None:
         return f"{place.path}: there is no such setting; did you mean {place.table}.{near}?"
-    elsewhere = [setting.path for setting in SETTINGS if setting.key == place.key]
+    elsewhere = [setting.path for setting in SETTINGS if setting.key.rpartition(".")[2] == place.key]
     return _ended(
         f"{place.path}: there is no such setting" + (f"; did you mean {elsewhere[0]}?" if elsewhere else "")
     )

@@ -17,7 +17,10 @@ SITES: Final = "sites"
 
 
 class Setting(NamedTuple):
-    """One setting. In a site's names ``<n>`` stands for the site's place, counted from 0."""
+    """One setting. In a site's names ``<n>`` stands for the site's place, counted from 0.
+
+    *key*: with the table before it where one stands inside the section, as in ``remote_numbers.allow``.
+    """
 
     section: str
     key: str
@@ -32,7 +35,7 @@ class Setting(NamedTuple):
     def variable(self) -> str:
         """Its name in the environment, as in ``OSCC_GATEWAY__CLIENT__PORT``."""
         place = "__<n>" if self.section == SITES else ""
-        return f"{PREFIX}__{self.section.upper()}{place}__{self.key.upper()}"
+        return f"{PREFIX}__{self.section.upper()}{place}__{self.key.upper().replace('.', '__')}"
 
     @property
     def secret(self) -> bool:
@@ -63,8 +66,17 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
 
 def _settings() -> Iterator[Setting]:
     for name, section in sections():
-        for key, field in section.model_fields.items():
+        for key, field in _fields(section):
             yield Setting(name, key, field)
+
+
+def _fields(table: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    for key, field in table.model_fields.items():
+        match field.annotation:
+            case type() as inner if issubclass(inner, BaseModel):
+                yield from ((f"{key}.{inner_key}", inner_field) for inner_key, inner_field in _fields(inner))
+            case _:
+                yield key, field
 
 
 SETTINGS: Final = tuple(_settings())

@@ -17,6 +17,7 @@ from gateway.app.config_types import (
     File,
     Host,
     Network,
+    NumberPrefix,
     Origin,
     PageUrl,
     Password,
@@ -110,6 +111,24 @@ class Secrets(Section):
     )
 
 
+class RemoteNumbers(Section):
+    """Which telephone numbers a site's calls may be routed to. Emergency and dear ones never are."""
+
+    allow: tuple[NumberPrefix, ...] = Field(
+        (),
+        max_length=256,
+        description="Prefixes in E.164, such as `+4331`, of numbers that are allowed beside the country's.",
+    )
+    deny: tuple[NumberPrefix, ...] = Field(
+        (), max_length=256, description="Prefixes of numbers that are refused, whatever else allows them."
+    )
+    own: tuple[NumberPrefix, ...] = Field(
+        (),
+        max_length=256,
+        description="Numbers of the contact centre itself, or their prefixes: a call must not come back.",
+    )
+
+
 class Site(Section):
     """An OSCC-E Server that phones may log on to. Clients name its id, never an address."""
 
@@ -135,6 +154,7 @@ class Site(Section):
         max_length=2,
         description="Which of the two apps may log on here.",
     )
+    remote_numbers: RemoteNumbers = RemoteNumbers()
 
 
 class Limits(Section):
@@ -206,7 +226,7 @@ class Notices(Section):
     """Messages shown before log-on and inside the system."""
 
     files: tuple[File, ...] = Field(
-        (), max_length=100, description="One TOML file per notice: id, version, category, texts by language."
+        (), max_length=100, description="One TOML file per notice, or a folder whose *.toml files are read."
     )
 
 

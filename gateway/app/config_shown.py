@@ -29,6 +29,7 @@ Written by `oscc-gateway check-config --reference` from the settings themselves;
 - One TOML file, `oscc-gateway serve --config gateway.toml`, and environment variables, which win over it.
   [Operations](operations.md) has the smallest file.
 - A variable is named `OSCC_GATEWAY__SECTION__KEY`; for the first site `OSCC_GATEWAY__SITES__0__KEY`.
+  The dot of a key becomes two underscores: `OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW`.
   Lists are words between blanks or commas. An empty variable counts as not set.
 - Secrets may also come from files: `OSCC_GATEWAY__ADMIN__TOKEN_FILE` is a path. They are never shown.
 - A secret that still is the documentation's `…` counts as not set.
@@ -75,17 +76,25 @@ def reference() -> str:
 
 
 def _table(path: str, section: BaseModel, origins: Mapping[str, str]) -> Iterator[str]:
-    shown = section.model_dump(mode="json")
-    for key, value in section:
+    yield from _lines("", path, section, origins)
+    yield ""
+
+
+def _lines(inside: str, path: str, table: BaseModel, origins: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line per setting; *inside* is what stands before the keys of a table in a table."""
+    shown = table.model_dump(mode="json")
+    for key, value in table:
         if value is None:
-            yield f"# {key} is not set"
+            yield f"# {inside}{key} is not set"
             continue
-        text = f"{key} = {_toml(HIDDEN if isinstance(value, SecretStr) else shown[key])}"
+        if isinstance(value, BaseModel):
+            yield from _lines(f"{inside}{key}.", f"{path}.{key}", value, origins)
+            continue
+        text = f"{inside}{key} = {_toml(HIDDEN if isinstance(value, SecretStr) else shown[key])}"
         origin = origins.get(f"{path}.{key}")
-        if origin is None and key not in section.model_fields_set:
+        if origin is None and key not in table.model_fields_set:
             origin = "default"
         yield f"{text}  # {origin}" if origin is not None else text
-    yield ""
 
 
 def _toml(value: object) -> str:

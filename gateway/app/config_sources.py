@@ -160,8 +160,11 @@ def _put(setting: Setting, place: str | None, value: str | list[str], name: str,
         table = sources.values.setdefault(setting.section, {})
     else:
         table = _site(int(place or 0), name, sources)
+    *tables, key = setting.key.split(".")
+    for inner in tables:
+        table = table.setdefault(inner, {}) if isinstance(table, dict) else None
     if isinstance(table, dict):
-        table[setting.key] = value
+        table[key] = value
         sources.origins[setting.path.replace("<n>", place or "0")] = name
 
 

@@ -31,6 +31,7 @@ BUS_SCHEMES: Final = ("memory", "redis", "rediss", "redis+sentinel")
 HIDDEN: Final = "********"
 
 _SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_NUMBER_PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}")
 _APP_MINIMUM: Final = re.compile(r"[a-z]{1,32}=\d{1,6}(\.\d{1,6}){0,3}")
 _SECRET: Final = {"type": "string", "writeOnly": True}
 
@@ -103,6 +104,12 @@ def _country(text: str) -> str:
     return text
 
 
+def _number_prefix(text: str) -> str:
+    if _NUMBER_PREFIX.fullmatch(text) is None:
+        raise ValueError("must be a number in E.164 or the beginning of one, such as +4331, without spaces")
+    return text
+
+
 def _app_minimum(text: str) -> str:
     if _APP_MINIMUM.fullmatch(text) is None:
         raise ValueError("must be a platform and a version, as in android=1.2.0")
@@ -149,5 +156,6 @@ SiteName = Annotated[str, AfterValidator(_site_id)]
 SiteUrl = Annotated[str, AfterValidator(_site_url)]
 PageUrl = Annotated[str, AfterValidator(_page_url)]
 AppMinimum = Annotated[str, AfterValidator(_app_minimum)]
+NumberPrefix = Annotated[str, AfterValidator(_number_prefix)]
 Country = Annotated[str, AfterValidator(_country)]
 BusUrl = Annotated[str, AfterValidator(_bus_url), PlainSerializer(without_password)]

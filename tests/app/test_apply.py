@@ -7,11 +7,12 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import gateway
-from gateway.app.apply import door_limits, edge_settings, linger, registry_limits, session_limits
+from gateway.app.apply import door_limits, edge_settings, linger, numbers, registry_limits, session_limits
 from gateway.app.config_sections import Limits
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.edge.settings import DoorLimits
 from gateway.protocol.bodies import SiteView
@@ -43,6 +44,25 @@ def test_tls_is_told(tmp_path: Path) -> None:
     text = SMALLEST.replace("insecure = true", 'certificate = "a"\nkey = "b"')
     told = edge_settings(loaded(tmp_path, text).settings)
     assert (told.tls, told.insecure, told.privacy_contact) == (True, False, None)
+
+
+def test_numbers_obey_their_site(tmp_path: Path) -> None:
+    policy = 'remote_numbers = { allow = ["+4331"], deny = ["+4930666"], own = ["+4930777"] }\n'
+    dashboard = '[[sites]]\nid = "b"\nurl = "https://b"\ndisplay_name = "B"\napplications = ["dashboard"]\n'
+    told = numbers(loaded(tmp_path, SMALLEST + policy + dashboard).settings)
+
+    def answer(site: str, text: str) -> str:
+        try:
+            return told.accept(site, text)
+        except GatewayError as error:
+            return error.code.value
+
+    refused = ErrorCode.REMOTE_NUMBER_NOT_ALLOWED.value
+    assert answer("main", "030 1234567") == "+49301234567"
+    assert answer("main", "+43 316 123456") == "+43316123456"
+    assert answer("main", "+43 1 58058") == refused
+    assert (answer("main", "030 6661234"), answer("main", "030 7771234")) == (refused, refused)
+    assert answer("b", "030 1234567") == refused
 
 
 def test_defaults_are_those_of_the_rooms() -> None:

@@ -61,6 +61,26 @@ def section(name: str, **values: object) -> dict[str, object]:
             {"sites": [{**SITE, "country": "de"}]},
             "sites[0].country must be a country of two capital letters such as DE; did you mean DE?",
         ),
+        (
+            {"sites": [{**SITE, "country": "XX"}]},
+            "sites[0].country must be a country of two capital letters such as DE.",
+        ),
+        ({"sites": [{**SITE, "remote_numbers": 5}]}, "sites[0].remote_numbers must be a table."),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"own": "+49"}}]},
+            "sites[0].remote_numbers.own must be a list.",
+        ),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"deny": ["+43", "0043"]}}]},
+            (
+                "sites[0].remote_numbers.deny (value 2) must be a number in E.164 or the beginning of one, "
+                "such as +4331, without spaces."
+            ),
+        ),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"allow": ["+43"] * 257}}]},
+            "sites[0].remote_numbers.allow must have at most 256.",
+        ),
     ],
 )
 def test_each_fault_has_its_sentence(values: object, sentence: str) -> None:
@@ -72,6 +92,11 @@ def test_a_fault_is_named_after_where_the_value_came_from() -> None:
     assert faults_of(section("client", port="70000"), origins) == [
         "OSCC_GATEWAY__CLIENT__PORT is 70000, but must be at most 65535."
     ]
+    variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN"
+    (told,) = faults_of(
+        {"sites": [{**SITE, "remote_numbers": {"own": ["x"]}}]}, {"sites[0].remote_numbers.own": variable}
+    )
+    assert told.startswith(f"{variable} (value 1) must be a number in E.164")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +111,21 @@ def test_a_fault_is_named_after_where_the_value_came_from() -> None:
             {"sites": [{**SITE, "cuntry": "DE"}]},
             "sites[0].cuntry: there is no such setting; did you mean sites[0].country?",
         ),
+        (
+            {"sites": [{**SITE, "remote_number": {}}]},
+            "sites[0].remote_number: there is no such setting; did you mean sites[0].remote_numbers?",
+        ),
+        (
+            {"sites": [{**SITE, "remote_numbers": {"denny": []}}]},
+            (
+                "sites[0].remote_numbers.denny: there is no such setting; "
+                "did you mean sites[0].remote_numbers.deny?"
+            ),
+        ),
+        (
+            {"sites": [{**SITE, "deny": []}]},
+            "sites[0].deny: there is no such setting; did you mean sites[<n>].remote_numbers.deny?",
+        ),
     ],
 )
 def test_unknown_names_come_with_the_nearest(values: object, sentence: str) -> None:
@@ -96,6 +136,9 @@ def test_places_are_read_as_the_file_writes_them() -> None:
     assert Place.of(("sites", 3, "url")).path == "sites[3].url"
     assert Place.of(("client", "origins", 2)) == Place("client", None, "origins", 2)
     assert Place.of(("client",)).setting is None
+    own = Place.of(("sites", 0, "remote_numbers", "own", 2))
+    assert own == Place("sites", 0, "remote_numbers.own", 2)
+    assert own.setting is not None
     assert unknown(Place.of(("sits",))) == "[sits]: there is no such section; did you mean sites?"
 
 

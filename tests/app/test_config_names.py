@@ -10,6 +10,9 @@ def test_names_in_the_file_and_in_the_environment() -> None:
     assert names["client.port"] == "OSCC_GATEWAY__CLIENT__PORT"
     assert names["secrets.sealing_keys"] == "OSCC_GATEWAY__SECRETS__SEALING_KEYS"
     assert names["sites[<n>].ca_file"] == "OSCC_GATEWAY__SITES__<n>__CA_FILE"
+    allow = "OSCC_GATEWAY__SITES__<n>__REMOTE_NUMBERS__ALLOW"
+    assert names["sites[<n>].remote_numbers.allow"] == allow
+    assert "sites[<n>].remote_numbers" not in names
 
 
 def test_no_two_settings_share_a_variable() -> None:
@@ -26,7 +29,12 @@ def test_secrets_are_known_as_such() -> None:
 
 def test_lists_are_known_as_such() -> None:
     many = {setting.path for setting in SETTINGS if setting.many}
-    assert many >= {"client.trusted_proxies", "secrets.sealing_keys", "sites[<n>].applications"}
+    assert many >= {
+        "client.trusted_proxies",
+        "secrets.sealing_keys",
+        "sites[<n>].applications",
+        "sites[<n>].remote_numbers.own",
+    }
     assert "client.port" not in many
 
 

@@ -35,8 +35,18 @@ def test_the_effective_settings_say_where_each_came_from(tmp_path: Path) -> None
     assert "# certificate is not set" in shown
 
 
+def test_a_table_of_a_site_is_shown_with_where_each_key_came_from(tmp_path: Path) -> None:
+    variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW"
+    text = SMALLEST + 'remote_numbers.deny = ["+4319"]\n'
+    shown = effective(loaded(tmp_path, text, **{variable: "+43,+41"}))
+    assert f'remote_numbers.allow = ["+43", "+41"]  # {variable}\n' in shown
+    assert 'remote_numbers.deny = ["+4319"]\n' in shown
+    assert "remote_numbers.own = []  # default\n" in shown
+
+
 def test_the_effective_settings_without_secrets_load_again(tmp_path: Path) -> None:
-    first = loaded(tmp_path, SMALLEST + '[log]\nlevel = "error"\n[notices]\nfiles = ["a b.toml"]\n')
+    numbers = 'remote_numbers = { deny = ["+4319"] }\n'
+    first = loaded(tmp_path, SMALLEST + numbers + '[log]\nlevel = "error"\n[notices]\nfiles = ["a b.toml"]\n')
     again = load(write(tmp_path, effective(first)), {})
     assert again.settings == first.settings
 
@@ -53,6 +63,7 @@ def test_the_page_explains_every_setting() -> None:
     assert "| `port` | whole number 0 … 65535 | `8080` | " in page
     assert "| `level` | `debug` or `info` or `warning` or `error` | `info` | " in page
     assert "| `sealing_keys` | secrets | required | " in page
+    assert "| `remote_numbers.allow` | texts | none | " in page
     assert "| `handshakes_per_s` | number more than 0 … 100000 | `500.0` | " in page
 
 

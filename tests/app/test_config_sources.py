@@ -37,6 +37,28 @@ def test_sites_of_the_file_can_be_changed_and_others_added(tmp_path: Path) -> No
     assert (sites[0]["id"], sites[0]["country"], sites[1]) == ("main", "AT", {"id": "second"})
 
 
+def test_a_table_of_a_site_is_changed_key_by_key(tmp_path: Path) -> None:
+    text = SMALLEST + '[sites.remote_numbers]\nallow = ["+1"]\ndeny = ["+43"]\n'
+    variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW"
+    found = read(write(tmp_path, text), {variable: "+4331, +41"})
+    sites = found.values["sites"]
+    assert isinstance(sites, list)
+    assert sites[0]["remote_numbers"] == {"allow": ["+4331", "+41"], "deny": ["+43"]}
+    assert found.origins == {"sites[0].remote_numbers.allow": variable}
+
+
+def test_the_environment_makes_the_table_that_it_needs() -> None:
+    found = read(None, {"OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN": "+49301"})
+    assert found.values == {"sites": [{"remote_numbers": {"own": ["+49301"]}}]}
+
+
+def test_what_should_be_a_table_and_is_none_is_left_to_its_check(tmp_path: Path) -> None:
+    environ = {"OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN": "+49301"}
+    sites = read(write(tmp_path, SMALLEST + "remote_numbers = 5\n"), environ).values["sites"]
+    assert isinstance(sites, list)
+    assert sites[0]["remote_numbers"] == 5
+
+
 def test_sites_leave_no_gap() -> None:
     found = read(None, {"OSCC_GATEWAY__SITES__1__ID": "x"})
     assert found.faults == [
@@ -51,6 +73,10 @@ def test_sites_leave_no_gap() -> None:
         ("OSCC_GATEWAY_CLIENT_PORT", "OSCC_GATEWAY__CLIENT__PORT"),
         ("oscc_gateway__client__port", None),
         ("OSCC_GATEWAY__SITES__0__CUONTRY", "OSCC_GATEWAY__SITES__0__COUNTRY"),
+        (
+            "OSCC_GATEWAY__SITES__0__REMOTE_NUMBER__ALLOW",
+            "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW",
+        ),
         ("OSCC_GATEWAY__ADMIN__TOKEN_FIEL", "OSCC_GATEWAY__ADMIN__TOKEN_FILE"),
         ("OSCC_GATEWAY__CLIENT__PORT_FILE", "OSCC_GATEWAY__CLIENT__PORT"),
         ("OSCC_GATWAY__CLIENT__PORT", "OSCC_GATEWAY__CLIENT__PORT"),

@@ -34,6 +34,11 @@ CASES: Mapping[str, tuple[Any, tuple[object, ...], tuple[object, ...]]] = {
     ),
     "page_url": (types.PageUrl, ("https://a/b?c",), ("http://a", "a", "https://")),
     "country": (types.Country, ("DE", "GB"), ("de", "XX", "Germany", "")),
+    "number_prefix": (
+        types.NumberPrefix,
+        ("+4", "+4331", "+49301234567", "+" + "1" * 15),
+        ("", "+", "49", "0049", "+0", "+49 30", "+49(0)30", "+" + "1" * 16, "+٤٩", "+49x", "+49\n"),
+    ),
     "app_minimum": (types.AppMinimum, ("android=1.2.0", "ios=3"), ("android", "Android=1", "ios=a", "=1")),
     "bus_url": (
         types.BusUrl,
