@@ -9,11 +9,17 @@ from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRef
 from gateway.edge.addresses import Address
 from gateway.edge.bearer import Bearer
 from gateway.edge.channel import Channel, accept, check_handshake
+from gateway.edge.errands import Errands
 from gateway.edge.limits import Place
+from gateway.edge.notices import languages
+from gateway.edge.papers import Papers
 from gateway.edge.parts import EdgeParts
+from gateway.edge.routes_public import accept_language
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Opened
+from gateway.edge.unread import Unread
 from gateway.edge.versions import check_version
+from gateway.edge.vetting import Vetting
 from gateway.edge.visitors import Visitors
 from gateway.edge.witness import Witness
 from gateway.protocol.codec import Codec, codec_for
@@ -27,6 +33,7 @@ class RealtimeRoute:
         self._parts = parts
         self._bearer = bearer
         self._visitors = visitors
+        self._vetting = Vetting(parts.numbers, parts.notices)
 
     def routes(self) -> list[web.RouteDef]:
         """Return it."""
@@ -45,7 +52,10 @@ class RealtimeRoute:
                 request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
             )
             self._parts.telemetry.handshakes["ok"].inc()
-            phone = self._phone(channel, shown, place, address)
+            papers = Papers(
+                self._bearer, self._parts.clock, shown, lambda client: self._admit_client(client, place)
+            )
+            phone = self._phone(channel, papers, address, accept_language(request))
             self._parts.phones.add(phone)
             try:
                 await phone.run()
@@ -64,17 +74,18 @@ class RealtimeRoute:
         check_handshake(request)
         return codec, shown, self._parts.doors.enter(address)
 
-    def _phone(self, channel: Channel, shown: Opened | None, place: Place, address: Address) -> PhoneSocket:
-        now = self._parts.clock.now()
+    def _phone(self, channel: Channel, papers: Papers, address: Address, language: str) -> PhoneSocket:
+        parts, now = self._parts, self._parts.clock.now()
+        witness = Witness(parts.telemetry, channel.codec, address, now, parts.note)
         return PhoneSocket(
-            Session(channel.codec, self._parts.settings.session, now, self._parts.jitter()),
+            Session(channel.codec, parts.settings.session, now, parts.jitter()),
             channel,
-            self._parts.node,
-            self._bearer,
-            self._parts.clock,
-            shown=shown,
-            helloed=lambda client: self._admit_client(client, place),
-            witness=Witness(self._parts.telemetry, channel.codec, address, now, self._parts.note),
+            parts.node,
+            parts.clock,
+            papers=papers,
+            errands=Errands(parts.node, self._vetting, papers, witness, parts.clock),
+            unread=Unread(parts.notices, languages(language)),
+            witness=witness,
         )
 
     def _admit_client(self, client: ClientInfo, place: Place) -> None:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, NoReturn, assert_never
 
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.domain.model import Device
-from gateway.edge.bearer import TOKEN_INVALID, Bearer, same_session
+from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import Channel, Gone
+from gateway.edge.errands import Errands
+from gateway.edge.papers import Papers
 from gateway.edge.ports import Sockets
-from gateway.edge.token import Opened
+from gateway.edge.unread import Unread
 from gateway.edge.witness import Witness
 from gateway.protocol.envelopes import SessionFacts
-from gateway.protocol.frames import ClientInfo, Renewed
+from gateway.protocol.frames import ControlFrame
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
 from gateway.runtime.ports import Clock
@@ -55,9 +56,9 @@ class PhoneSocket:
         session: What happens next.
         channel: How messages cross.
         node: Who serves the session.
-        bearer: Opens tokens.
-        shown: What the token in the header said, if there was one.
-        helloed: Called when a valid token was shown.
+        papers: Whose session it is.
+        errands: What becomes of its commands.
+        unread: Which notices the phone has not been shown.
         witness: Counts.
     """
 
@@ -66,22 +67,21 @@ class PhoneSocket:
         session: Session,
         channel: Channel,
         node: Sockets,
-        bearer: Bearer,
         clock: Clock,
         *,
-        shown: Opened | None,
-        helloed: Callable[[ClientInfo], None],
+        papers: Papers,
+        errands: Errands,
+        unread: Unread,
         witness: Witness,
     ) -> None:
         self.session = session
         self._channel = channel
         self._node = node
-        self._bearer = bearer
         self._clock = clock
-        self._shown = shown
-        self._helloed = helloed
+        self._papers = papers
+        self._errands = errands
+        self._unread = unread
         self._witness = witness
-        self._opened: Opened | None = None
         self._ending: Close | Gone | None = None
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -95,8 +95,7 @@ class PhoneSocket:
     @property
     def device(self) -> Device:
         """The phone, by its ticket."""
-        assert self._opened is not None  # noqa: S101 - the node meets a socket at its attach
-        return self._opened.ticket.device
+        return self._papers.ticket.device
 
     def wake(self) -> None:
         """Note that something may be due. Many notes before the writer's turn are one."""
@@ -105,7 +104,13 @@ class PhoneSocket:
     def learned(self, facts: SessionFacts) -> None:
         """Take in what OSCC-E says of the session now; a moved end of life makes a fresh token."""
         self._run(self.session.learned(facts))
-        self._renew(facts)
+        self._refresh(facts)
+
+    def notify(self) -> None:
+        """Show the phone the notices that are new to it; does nothing before it is served."""
+        if self.session.live is not None:
+            for notice in self._unread.take(self._papers.ticket.notices, self._clock.wall_ms()):
+                self._post(notice)
 
     def close(
         self,
@@ -259,7 +264,8 @@ class PhoneSocket:
         self._wake.clear()
 
     def _health(self) -> Health:
-        return _UNKNOWN if self._opened is None else self._node.health(self._opened.ticket.user)
+        known = self._papers.known
+        return _UNKNOWN if known is None else self._node.health(known.user)
 
     # ---- effects ----
 
@@ -280,6 +286,9 @@ class PhoneSocket:
                 case _:
                     assert_never(effect)
 
+    def _post(self, frame: ControlFrame) -> None:
+        self._run(self.session.post(frame))
+
     def _start(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None  # noqa: S101 - sessions ask for nothing before they are told something
         self._tasks.create_task(work)
@@ -289,53 +298,37 @@ class PhoneSocket:
             self._node.follow(self, attach.topics or ())
             return
         try:
-            self._opened = self._identify(attach.token)
-            self._helloed(attach.client)
+            ticket = self._papers.show(attach.token, attach.client)
         except SessionRefused as refused:
             self._refuse(refused)
             return
-        self._start(self._open(self._opened, attach.topics))
+        self._start(self._open(ticket, attach.topics))
 
-    def _identify(self, token: str | None) -> Opened:
-        """Return what the token in `hello` says, or the one in the header; both must be of one session."""
-        said = self._shown if token is None else self._bearer.whose(token)
-        if said is None or (self._shown is not None and not same_session(self._shown.ticket, said.ticket)):
-            raise SessionRefused(CloseCode.TOKEN_INVALID, TOKEN_INVALID)
-        return said
-
-    async def _open(self, opened: Opened, topics: tuple[str, ...] | None) -> None:
+    async def _open(self, ticket: Ticket, topics: tuple[str, ...] | None) -> None:
         try:
-            attached = await self._node.attach(self, opened.ticket, topics)
+            attached = await self._node.attach(self, ticket, topics)
         except SessionRefused as refused:
             self._refuse(refused)
             return
         # no await between the node's answer and what the session makes of it: nothing is missed
         now, wall_ms = self._clock.now(), self._clock.wall_ms()
-        self._run(self.session.attached(opened.ticket, attached.facts, attached.ledger, now, wall_ms))
-        self._witness.welcomed(opened.ticket, now)
-        self._renew(attached.facts)
+        self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
+        self._witness.welcomed(ticket, now)
+        self.notify()
+        self._refresh(attached.facts)
 
     def _refuse(self, refused: SessionRefused) -> None:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     async def _invoke(self, invoke: Invoke) -> None:
-        began = self._clock.now()
-        self._witness.asked()
-        try:
-            outcome = await self._node.invoke(self, invoke.call)
-        except BaseException:
-            self._witness.forgot()
-            raise
-        self._witness.settled(invoke.call, outcome, self._clock.now() - began)
-        self._run(self.session.settled(invoke.id, outcome))
+        errand = await self._errands.run(self, invoke.call)
+        if errand.renewed is not None:
+            self._post(errand.renewed)
+        self._run(self.session.settled(invoke.id, errand.outcome))
 
-    def _renew(self, facts: SessionFacts) -> None:
+    def _refresh(self, facts: SessionFacts) -> None:
         """Give the phone a fresh token when its own says something old, or is sealed by an old key."""
-        opened = self._opened
-        if opened is None or facts.end is not None or self.session.live is None:
-            return
-        if not opened.stale and facts.expires_at_ms == opened.ticket.expires_at_ms:
-            return
-        ticket, token = self._bearer.tokens.renew(opened.ticket, facts.expires_at_ms, self._clock.wall_ms())
-        self._opened = Opened(ticket, expired=False, stale=False)
-        self._run(self.session.post(Renewed(token, facts.expires_at_ms)))
+        if facts.end is None and self.session.live is not None:
+            renewed = self._papers.refresh(facts.expires_at_ms)
+            if renewed is not None:
+                self._post(renewed)

@@ -1,0 +1,120 @@
+"""Is each phone shown what is new to it, in its language, and nothing twice?"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway.edge.notices import Notice, Notices, NoticeText
+from gateway.edge.unread import AT_ONCE, Crier, Unread
+from gateway.protocol.frames import NoticeFrame
+from tests.doubles.clock import ManualClock
+
+NOW = ManualClock().wall_ms()
+TEXTS = {"en": NoticeText("Hello", "Read this"), "de": NoticeText("Hallo", "Lies das", "https://x.example")}
+LATER = Notice("privacy", 1, "privacy", NOW + 60_000, True, TEXTS)
+UPKEEP = Notice("upkeep", 1, "maintenance", NOW, False, TEXTS)
+
+
+def shown(frames: list[NoticeFrame]) -> list[tuple[str, int]]:
+    return [(frame.id, frame.version) for frame in frames]
+
+
+def test_a_notice_is_shown_whole_in_the_phones_language() -> None:
+    assert Unread(Notices([LATER]), ("de-at",)).take((), NOW) == [
+        NoticeFrame("privacy", 1, "privacy", "Hallo", "Lies das", "https://x.example", NOW + 60_000, True)
+    ]
+
+
+def test_a_phone_is_shown_all_once_first_what_must_be_acknowledged() -> None:
+    unread = Unread(Notices([UPKEEP, LATER]), ())
+    assert shown(unread.take((), NOW)) == [("privacy", 1), ("upkeep", 1)]
+    assert unread.take((), NOW) == []
+
+
+def test_what_was_acknowledged_is_not_shown_even_when_it_comes_to_bind() -> None:
+    unread = Unread(Notices([UPKEEP, LATER]), ())
+    assert shown(unread.take([("privacy", 1)], NOW)) == [("upkeep", 1)]
+    assert unread.take([("privacy", 1)], NOW + 60_000) == []
+
+
+def test_what_comes_to_bind_is_shown_again_and_nothing_else() -> None:
+    unread = Unread(Notices([UPKEEP, LATER]), ())
+    unread.take((), NOW)
+    assert unread.take((), NOW + 59_999) == []
+    assert shown(unread.take((), NOW + 60_000)) == [("privacy", 1)]
+    assert unread.take((), NOW + 60_000) == []
+
+
+def test_of_others_that_are_put_in_force_the_new_and_the_changed_are_shown() -> None:
+    notices = Notices([LATER, UPKEEP])
+    unread = Unread(notices, ())
+    unread.take((), NOW)
+    notices.replace(Notices([replace(LATER, version=2), UPKEEP, replace(UPKEEP, id="more")]))
+    assert shown(unread.take([("privacy", 1)], NOW)) == [("privacy", 2), ("more", 1)]
+
+
+def test_another_text_of_the_same_version_is_not_shown_again() -> None:
+    notices = Notices([UPKEEP])
+    unread, newcomer = Unread(notices, ()), Unread(notices, ())
+    unread.take((), NOW)
+    notices.replace(Notices([replace(UPKEEP, texts={"en": NoticeText("Hi", "there")})]))
+    assert unread.take((), NOW) == []
+    assert [frame.title for frame in newcomer.take((), NOW)] == ["Hi"]
+
+
+# ---- all phones ----
+
+
+class Phone:
+    """Counts how often it is told to look."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def notify(self) -> None:
+        self.told += 1
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+async def test_phones_are_told_when_there_is_news_and_only_then(clock: ManualClock) -> None:
+    notices, phone = Notices([LATER]), Phone()
+    crier = Crier(notices, {phone}, clock)
+    told = []
+    for _ in range(2):
+        await crier.cry()
+        told.append(phone.told)
+    clock.jump_wall(60_000)
+    for _ in range(2):
+        await crier.cry()
+        told.append(phone.told)
+    notices.replace(Notices([]))
+    await crier.cry()
+    assert (*told, phone.told) == (1, 1, 2, 2, 3)
+
+
+async def test_others_have_their_turn_while_many_are_told(clock: ManualClock) -> None:
+    phones = [Phone() for _ in range(2 * AT_ONCE + 1)]
+    told = []
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Crier(Notices([UPKEEP]), phones, clock).cry())
+        for _ in range(3):
+            await asyncio.sleep(0)
+            told.append(sum(phone.told for phone in phones))
+    assert told == [AT_ONCE, 2 * AT_ONCE, 2 * AT_ONCE + 1]
+
+
+async def test_a_phone_that_leaves_meanwhile_disturbs_nobody(clock: ManualClock) -> None:
+    phones = {Phone() for _ in range(AT_ONCE + 1)}
+    everybody = list(phones)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Crier(Notices([UPKEEP]), phones, clock).cry())
+        await asyncio.sleep(0)
+        phones.clear()
+    assert [phone.told for phone in everybody] == [1] * len(everybody)
