@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from gateway.domain.errors import (
@@ -118,3 +119,18 @@ def over_http(refused: SessionRefused) -> GatewayError:
         "The session has ended.",
         verdict=Verdict.LOG_ON.value if log_on else Verdict.STOP.value,
     )
+
+
+@contextmanager
+def judged(ticket: Ticket) -> Iterator[None]:
+    """Have the block's ``session_ended``, which is OSCC-E's word, say what the phone is to do.
+
+    Raises:
+        GatewayError: What the block raises; OSCC-E does not tell why the session ended.
+    """
+    try:
+        yield
+    except GatewayError as error:
+        if error.code is not ErrorCode.SESSION_ENDED:
+            raise
+        raise over_http(refusal(ticket, EndReason.UNKNOWN, None)) from None

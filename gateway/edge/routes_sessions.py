@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket
 from gateway.domain.upstream import SessionInfo
-from gateway.edge.bearer import Bearer
+from gateway.edge.bearer import Bearer, judged
 from gateway.edge.export import export
 from gateway.edge.login import Login, session_view, user_view
 from gateway.edge.parts import EdgeParts
@@ -78,12 +78,15 @@ class SessionRoutes:
     async def sessions(self, request: web.Request) -> web.Response:
         """``GET /v1/sessions``."""
         ticket = self._ticket(request)
-        found = await self._parts.accounts.sessions(ticket)
+        with judged(ticket):
+            found = await self._parts.accounts.sessions(ticket)
         return answer(SessionsBody(tuple(_entry(info, ticket) for info in found)))
 
     async def end(self, request: web.Request) -> web.Response:
         """``DELETE /v1/sessions/{id}``."""
-        await self._parts.accounts.end(self._ticket(request), SessionId(request.match_info["id"]))
+        ticket = self._ticket(request)
+        with judged(ticket):
+            await self._parts.accounts.end(ticket, SessionId(request.match_info["id"]))
         return web.Response(status=204)
 
     async def export(self, request: web.Request) -> web.Response:

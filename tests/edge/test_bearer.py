@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Application, Ticket
-from gateway.edge.bearer import Bearer, over_http, same_session, token_in
+from gateway.edge.bearer import Bearer, judged, over_http, same_session, token_in
 from gateway.edge.token import Tokens
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import KEYS, nonces, ticket_of
@@ -102,6 +102,28 @@ def test_a_denied_session_has_ended_and_may_be_logged_off(house: House) -> None:
 def test_http_says_what_a_close_would(code: CloseCode, verdict: str) -> None:
     error = over_http(SessionRefused(code, "reason"))
     assert (error.status, error.details) == (401, {"verdict": verdict})
+
+
+@pytest.mark.parametrize(
+    ("application", "verdict"),
+    [(Application.DASHBOARD, "log_on"), (Application.REMOTE_ASSISTANT, "stop")],
+)
+def test_what_the_server_calls_ended_says_what_to_do(
+    house: House, application: Application, verdict: str
+) -> None:
+    with (
+        pytest.raises(GatewayError) as refused,
+        judged(ticket_of(house.clock, application=application)),
+    ):
+        raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+    assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": verdict})
+
+
+def test_what_else_the_server_refuses_stays_as_it_is(house: House) -> None:
+    missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
+    with pytest.raises(GatewayError) as refused, judged(ticket_of(house.clock)):
+        raise missing
+    assert refused.value is missing
 
 
 def test_a_session_is_a_user_and_a_session(house: House) -> None:

@@ -293,6 +293,20 @@ async def test_what_the_server_cannot_answer_is_told(gateway: Gateway) -> None:
     assert await code_of(answer) == (503, "upstream_unavailable")
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/sessions"), ("DELETE", "/v1/sessions/public-2")])
+async def test_whose_session_the_server_does_not_know_any_more_is_told_what_to_do(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+
+    monkeypatch.setattr(gateway.node, "sessions", refuse)
+    monkeypatch.setattr(gateway.node, "end", refuse)
+    answer = await gateway.client.request(method, path, headers=bearer(gateway.token()))
+    assert await code_of(answer) == (401, "session_ended")
+    assert (await answer.json())["verdict"] == "log_on"
+
+
 async def test_my_data_is_exported(gateway: Gateway) -> None:
     answer = await gateway.client.get("/v1/me/export", headers=bearer(gateway.token()))
     body = await answer.json()
