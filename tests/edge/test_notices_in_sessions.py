@@ -1,4 +1,4 @@
-"""Is a person shown the operator's notices, before the log-on and in a session, until he acknowledges them?"""
+"""Are people shown the notices, before the log-on and in a session, until they acknowledge them?"""
 
 from __future__ import annotations
 
