@@ -1,21 +1,30 @@
-"""What do the operator's notices say? One TOML file per notice, read and checked."""
+"""What do the operator's notices say? One TOML file per notice, alone or in a folder, read and checked."""
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from gateway.app.config_faults import ConfigError, ending
 from gateway.app.config_sections import Section
 from gateway.app.config_types import PageUrl
-from gateway.edge.notices import ID_CHARS_MAX, Notice, Notices, NoticeText
+from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX, Notice, Notices, NoticeText
 
 FILE_BYTES: Final = 64 * 1024
+_ID: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def _id(text: str) -> str:
+    if _ID.fullmatch(text) is None:
+        raise ValueError("may hold letters, digits, dots, hyphens and underscores only")
+    return text
 
 
 class TextFile(Section):
@@ -29,7 +38,7 @@ class TextFile(Section):
 class NoticeFile(Section):
     """One notice as its file says it. *texts*: by language tag; the first is the default."""
 
-    id: Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX)]
+    id: Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX), AfterValidator(_id)]
     version: Annotated[int, Field(ge=1, le=1_000_000)]
     category: Literal["privacy", "security", "maintenance"]
     effective_at: AwareDatetime
@@ -37,17 +46,38 @@ class NoticeFile(Section):
     texts: Annotated[dict[str, TextFile], Field(min_length=1, max_length=50)]
 
 
-def read_notices(files: Sequence[Path]) -> Notices:
-    """Read the notices.
+Contents = tuple[tuple[Path, bytes | str], ...]
+"""The files of notices, each with what is in it, or with the sentence that tells why it cannot be read."""
+
+
+def read_notices(entries: Sequence[Path]) -> Notices:
+    """Read the notices of files, and of folders that hold them.
+
+    Raises:
+        ConfigError: With a sentence per fault.
+    """
+    return parse(gather(entries))
+
+
+def gather(entries: Sequence[Path]) -> Contents:
+    """Read the files that *entries* name, as far as they may count; of folders each ``*.toml``, by name.
+
+    Hidden files are left out: a ConfigMap keeps its versions behind hidden names.
+    """
+    return tuple(islice((each for entry in entries for each in _of(entry)), NOTICES_MAX + 1))
+
+
+def parse(contents: Contents) -> Notices:
+    """Return what files say.
 
     Raises:
         ConfigError: With a sentence per fault.
     """
     notices: list[Notice] = []
     faults: list[str] = []
-    for path in files:
+    for path, content in contents:
         try:
-            notices.append(_read(path))
+            notices.append(_notice(_checked(path, content)))
         except ConfigError as error:
             faults += error.faults
     if faults:
@@ -58,17 +88,39 @@ def read_notices(files: Sequence[Path]) -> Notices:
         raise ConfigError([f"notices.files: {error}."]) from None
 
 
-def _read(path: Path) -> Notice:
+def _of(entry: Path) -> Iterator[tuple[Path, bytes | str]]:
     try:
-        with path.open("rb") as file:
-            text = file.read(FILE_BYTES + 1).decode("utf-8")
-        if len(text) > FILE_BYTES:
-            raise ConfigError([f"Notice {path} is larger than {FILE_BYTES} bytes."])
-        found = NoticeFile.model_validate(tomllib.loads(text))
+        paths = sorted(filter(_is_shown, entry.iterdir())) if entry.is_dir() else [entry]
     except OSError as error:
-        raise ConfigError([f"Notice {path} cannot be read: {error.strerror}."]) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        yield entry, _unreadable(entry, error)
+        return
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                yield path, file.read(FILE_BYTES + 1)
+        except OSError as error:
+            yield path, _unreadable(path, error)
+
+
+def _is_shown(path: Path) -> bool:
+    return path.suffix == ".toml" and not path.name.startswith(".")
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"Notice {path} cannot be read: {error.strerror}."
+
+
+def _checked(path: Path, content: bytes | str) -> NoticeFile:
+    if isinstance(content, str):
+        raise ConfigError([content])
+    if len(content) > FILE_BYTES:
+        raise ConfigError([f"Notice {path} is larger than {FILE_BYTES} bytes."])
+    try:
+        found = tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ConfigError([f"Notice {path} is no TOML file: {error}."]) from None
+    try:
+        return NoticeFile.model_validate(found)
     except ValidationError as error:
         raise ConfigError(
             [
@@ -76,7 +128,6 @@ def _read(path: Path) -> Notice:
                 for fault in error.errors(include_url=False)
             ]
         ) from None
-    return _notice(found)
 
 
 def _notice(found: NoticeFile) -> Notice:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.app.config_faults import ConfigError
-from gateway.app.notices import FILE_BYTES, read_notices
+from gateway.app.notices import FILE_BYTES, gather, parse, read_notices
+from gateway.edge.notices import NOTICES_MAX
 
 NOTICE = """\
 id = "privacy-2026"
@@ -77,6 +78,11 @@ def test_no_files_are_no_notices() -> None:
         ),
         ("https://example.org", "http://example.org", "texts.en.link must be an https:// address."),
         ('id = "privacy-2026"', f'id = "{"x" * 33}"', "id must have at most 32 characters."),
+        (
+            'id = "privacy-2026"',
+            'id = "privacy 2026"',
+            "id may hold letters, digits, dots, hyphens and underscores only.",
+        ),
     ],
 )
 def test_each_fault_is_told(tmp_path: Path, old: str, new: str, end: str) -> None:
@@ -87,7 +93,8 @@ def test_each_fault_is_told(tmp_path: Path, old: str, new: str, end: str) -> Non
 
 def test_files_that_are_no_notices_are_told(tmp_path: Path) -> None:
     assert fault_of(tmp_path / "none.toml").endswith("cannot be read: No such file or directory.")
-    assert "is no TOML file: " in fault_of(write(tmp_path, "[x"))
+    for text in ("[x", "x = " + "[" * 20_000, "x = " + "1" * 5_000):
+        assert "is no TOML file: " in fault_of(write(tmp_path, text))
     assert fault_of(write(tmp_path, "#" * (FILE_BYTES + 1))).endswith(f"is larger than {FILE_BYTES} bytes.")
 
 
@@ -102,3 +109,64 @@ def test_an_id_names_one_notice(tmp_path: Path) -> None:
     path = write(tmp_path, NOTICE)
     with pytest.raises(ConfigError, match="comes twice"):
         read_notices([path, path])
+
+
+def named(name: str) -> str:
+    return NOTICE.replace("privacy-2026", name)
+
+
+def ids(*entries: Path) -> list[str]:
+    return [notice.id for notice in read_notices(entries).all]
+
+
+def test_of_a_folder_all_notices_are_read_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "notices"
+    folder.mkdir()
+    for name in ("b.toml", "a.toml", ".hidden.toml", "note.txt"):
+        write(folder, named(name.partition(".")[0]), name)
+    alone = write(tmp_path, named("alone"))
+    assert ids(folder, alone) == ["a", "b", "alone"]
+    assert ids(alone, folder) == ["alone", "a", "b"]
+
+
+def test_a_folder_as_a_config_map_lays_it_out_is_read(tmp_path: Path) -> None:
+    version = tmp_path / "..2026_01_31"
+    version.mkdir()
+    write(version, NOTICE, "privacy.toml")
+    (tmp_path / "..data").symlink_to(version.name)
+    (tmp_path / "privacy.toml").symlink_to("..data/privacy.toml")
+    assert ids(tmp_path) == ["privacy-2026"]
+
+
+def test_an_empty_folder_holds_no_notices(tmp_path: Path) -> None:
+    assert ids(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert fault_of(tmp_path) == f"Notice {tmp_path} cannot be read: Permission denied."
+
+
+def test_no_more_is_read_than_may_count_and_more_is_refused(tmp_path: Path) -> None:
+    for number in range(NOTICES_MAX + 9):
+        text = named(f"n{number}").replace("must_acknowledge = true", "")
+        write(tmp_path, text, f"{number:02}.toml")
+    found = gather([tmp_path])
+    assert len(found) == NOTICES_MAX + 1
+    assert len(parse(found[:-1]).all) == NOTICES_MAX
+    assert fault_of(tmp_path) == (
+        "notices.files: there may be at most 32 notices, of them 16 to be acknowledged."
+    )
+
+
+def test_what_was_gathered_is_told_apart_by_what_is_in_it(tmp_path: Path) -> None:
+    path = write(tmp_path, NOTICE)
+    before = gather([path])
+    path.unlink()
+    write(tmp_path, NOTICE)
+    assert gather([path]) == before
+    write(tmp_path, NOTICE + "\n")
+    assert gather([path]) != before
