@@ -30,6 +30,7 @@ Shape = Callable[[object], Value | None]
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.+-]{1,32}")
 _PLACE: Final = re.compile(r"[\w./-]{1,120}:\d{1,6}")
+_MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 _MANY_DIGITS: Final = re.compile(r"\d{5}")
 _HIDDEN_IN_TEXT: Final = (
@@ -68,6 +69,11 @@ def _place(value: object) -> str | None:
 
 def _host(value: object) -> str | None:
     return value if isinstance(value, str) and _HOST.fullmatch(value) is not None else None
+
+
+def _masked(value: object) -> str | None:
+    """Shape a remote number that shows its last digits at most."""
+    return value if isinstance(value, str) and _MASKED.fullmatch(value) is not None else None
 
 
 def _count(value: object) -> int | None:
@@ -125,6 +131,7 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(_VERSIONS, _version),
         **dict.fromkeys(("place",), _place),
         **dict.fromkeys(("host",), _host),
+        **dict.fromkeys(("masked",), _masked),
         **dict.fromkeys(_COUNTS, _count),
         **dict.fromkeys(_SECONDS, _seconds),
         **dict.fromkeys(("tls", "insecure"), _flag),
@@ -132,6 +139,7 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
 
 
 _WORDS: Final = (
+    "act",
     "application",
     "bus",
     "close_reason",
@@ -163,6 +171,7 @@ _COUNTS: Final = (
     "frames_out",
     "http_status",
     "port",
+    "serial",
     "suppressed",
 )
 _SECONDS: Final = ("lasted_s", "delay_s", "window_s")

@@ -18,6 +18,7 @@ import structlog
 
 import gateway
 from gateway.app.apply import edge_settings, linger, numbers, registry_limits
+from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.census import count_shared, count_users
 from gateway.app.config_sections import Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
@@ -76,6 +77,7 @@ class Gateway:
             MemoryLeases(clock),
             clock,
             random.random,
+            AuditTrail(log_act).note,
         )
         parts = EdgeParts(
             edge,

@@ -161,6 +161,11 @@ class LinkMachine:
             self._listen_anew = True
         self._heard_at = now
 
+    def doubt(self) -> None:
+        """Note that changes may have been missed: it is not live until whole sets were asked for again."""
+        if self._move("silent"):
+            self._listen_anew = True
+
     def need(self, now: float) -> Need:
         """Tell what the open link needs now; asking notes that it is given."""
         if self._heard_at is None:

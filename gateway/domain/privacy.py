@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Any
+from typing import Any, Final
 
 
 class Privacy(enum.StrEnum):
@@ -38,3 +38,12 @@ def personal(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
 def realtime(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
     """Declare a field that says what goes on right now; never stored anywhere."""
     return _of(Privacy.REALTIME, many=many)
+
+
+_MASK_SHOWS: Final = 3
+
+
+def masked(number: str) -> str:
+    """Return a remote number with all but its last three characters hidden; a short one wholly."""
+    hidden = len(number) - _MASK_SHOWS
+    return "*" * hidden + number[hidden:] if hidden > 0 else "*" * _MASK_SHOWS

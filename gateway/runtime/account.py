@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.core.throttle import Budget, LogOnGuard
+from gateway.core.throttle import LogOnGuard
+from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import SessionId, Ticket, UserId
+from gateway.domain.model import SessionId, Ticket
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Authority, Clock
 
@@ -34,8 +35,8 @@ class Doors(Protocol):
 class Users(Protocol):
     """Whoever serves the sessions."""
 
-    def logged_on(self, user: UserId, began_ms: int) -> None:
-        """Note that the user logged on, and when that began."""
+    def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
+        """Note that a user logged on, and when that began."""
         ...
 
     def logged_off(self, ticket: Ticket) -> None:
@@ -59,13 +60,13 @@ class Account:
     """
 
     def __init__(
-        self, sites: Mapping[str, Doors], budgets: Mapping[str, Budget], clock: Clock, users: Users
+        self, sites: Mapping[str, Doors], turnstiles: Mapping[str, Turnstile], clock: Clock, users: Users
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
         self._guard = LogOnGuard()
-        self._budgets = budgets
+        self._turnstiles = turnstiles
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
 
     @property
@@ -84,16 +85,16 @@ class Account:
         if locked_s > 0:
             message = "Too many wrong passwords: the account is locked for a while."
             raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=round(locked_s, 1))
-        budget = self._budgets[site]
-        if not budget.admit(now):
-            wait_s = max(1.0, round(budget.wait_s(now), 1))
+        turnstile = self._turnstiles[site]
+        if not turnstile.admit_log_on(now):
+            wait_s = max(1.0, round(turnstile.wait_s(now), 1))
             raise GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
         try:
             began_ms = self._clock.wall_ms()
             logged_on = await self._ask(authority, site, credentials)
         finally:
-            budget.done()
-        self._users.logged_on(logged_on.user.id, began_ms)
+            turnstile.done()
+        self._users.logged_on(logged_on, began_ms)
         return logged_on
 
     async def _ask(self, authority: Authority, site: str, credentials: LogOn) -> LoggedOn:

@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 from gateway.core.link import LinkMachine
 from gateway.core.roster import Member, Roster
+from gateway.core.throttle import Urgency
+from gateway.core.turnstile import Place
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, LinkClosed
@@ -75,6 +77,9 @@ class Dialling:
         self._served = served
         self._news = asyncio.Event()
         self._epoch = 0
+        self._place: Place | None = None
+        self._urgency = Urgency.PERSON
+        """Whoever has come to this node waits for his link; one that was lost is less urgent."""
 
     def look(self) -> None:
         """Note that somebody came or left, or that the life is over."""
@@ -82,11 +87,17 @@ class Dialling:
 
     async def run(self) -> None:
         """Keep a link open until none is needed any more, or another node has the user."""
-        while await self._hold():
-            if self._is_due():
-                await self._dial()
-            else:
-                await self._pause(self._due_in_s())
+        try:
+            while await self._hold():
+                if not self._is_due():
+                    await self._pause(self._due_in_s())
+                elif self._may_enter():
+                    await self._dial()
+                else:
+                    await self._pause(_IDLE_S)
+        finally:
+            if self._place is not None:
+                self._world.turnstile.withdraw(self._place)
 
     async def _hold(self) -> bool:
         """Return True when the lease allows a dial; False when it is over."""
@@ -103,6 +114,16 @@ class Dialling:
         if lease.epoch != self._epoch:
             self._epoch = lease.epoch
             self._served.epoch_began(lease.epoch)
+        return True
+
+    def _may_enter(self) -> bool:
+        """Tell whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
+        turnstile = self._world.turnstile
+        if self._place is None:
+            self._place = turnstile.join(self._urgency, self.look)
+        if not turnstile.enter(self._place, self._world.clock.now()):
+            return False
+        self._place = None
         return True
 
     def _is_due(self) -> bool:
@@ -126,12 +147,8 @@ class Dialling:
         opener = next(iter(self._served.roster), None)
         if opener is None or not self._machine.dialling():
             return
-        world = self._world
         try:
-            about = await world.upstream.about()
-            link = await world.upstream.open(
-                self._user, opener.ticket.secret, token=self._epoch, holder=world.holder
-            )
+            about, link = await self._open(opener)
         except GatewayError:
             self._fail()
         except LinkClosed as closed:
@@ -139,6 +156,19 @@ class Dialling:
         else:
             await self._opened(link, opener, about)
         self._served.unreached()
+
+    async def _open(self, opener: Member) -> tuple[About, Link]:
+        """Open the link; the place at the turnstile is taken, and given back when this returns."""
+        world = self._world
+        try:
+            about = await world.upstream.about()
+            link = await world.upstream.open(
+                self._user, opener.ticket.secret, token=self._epoch, holder=world.holder
+            )
+        finally:
+            world.turnstile.done()
+        self._urgency = Urgency.REOPENING
+        return about, link
 
     async def _opened(self, link: Link, opener: Member, about: About) -> None:
         if self._served.is_over:

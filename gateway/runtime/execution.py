@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Literal, Protocol
 
 from gateway.core.calls import Calls, New, Pending, answer, fingerprint
+from gateway.core.quota import Quota
 from gateway.core.roster import Roster
-from gateway.domain.commands import Call, Outcome, Status
+from gateway.domain.audit import NumberAct
+from gateway.domain.commands import (
+    RULES,
+    AcknowledgeNotice,
+    Call,
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    Outcome,
+    Status,
+)
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Executed
-from gateway.domain.upstream import LinkClosed
+from gateway.domain.model import UserId
+from gateway.domain.privacy import masked
+from gateway.domain.upstream import Attached, Feature, LinkClosed
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.spawn import spawn
 
@@ -35,6 +50,11 @@ class Line(Protocol):
         ...
 
     @property
+    def features(self) -> frozenset[Feature]:
+        """What the server at the end of the open link can do."""
+        ...
+
+    @property
     def offset_ms(self) -> int:
         """Gateway clock minus server clock."""
         ...
@@ -48,12 +68,29 @@ class Line(Protocol):
 class Execution:
     """The commands of one user.
 
-    Invariant: a command is sent upstream at most once; whoever asks for it, then or later, is told
-    the same outcome. It runs to its end also when the phone that asked is gone.
+    Invariants: a command is sent upstream at most once; whoever asks for it, then or later, is told
+    the same outcome; commands leave in the order in which they came, and at most as many are under
+    way as the limits of :class:`Calls` say. A command runs to its end also when the phone that
+    asked is gone.
+
+    Args:
+        user: Whose.
+        line: The owner.
+        number_changes: How often the remote number may be changed.
+        audit: Told of each change of the remote number that was asked of OSCC-E.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(
+        self,
+        user: UserId,
+        line: Line,
+        number_changes: Quota[UserId],
+        audit: Callable[[NumberAct], None],
+    ) -> None:
+        self._user = user
         self._line = line
+        self._number_changes = number_changes
+        self._audit = audit
         self._calls: Calls[asyncio.Future[Outcome]] = Calls()
 
     @property
@@ -90,7 +127,7 @@ class Execution:
     async def _run(self, call: Call) -> None:
         outcome = _unknown()
         try:
-            outcome = await self._ask(call)
+            outcome = await self._decide(call)
         finally:
             self._settle(call, outcome)
 
@@ -99,18 +136,49 @@ class Execution:
             if not waiter.done():
                 waiter.set_result(outcome)
 
-    async def _ask(self, call: Call) -> Outcome:
+    async def _decide(self, call: Call) -> Outcome:
+        """Refuse the command, or have OSCC-E execute it."""
+        if isinstance(call.command, AcknowledgeNotice):
+            return Outcome(Status.APPLIED)
         line = self._line
         member, link = line.roster.get(call.session), line.link
         if link is None or member is None or member.attached is None or not member.on_link:
             return _NOT_REACHED
         if not line.may_act:
             return _IN_DOUBT
+        feature = RULES[type(call.command)].feature
+        if feature is not None and feature not in line.features:
+            return _UNSUPPORTED
+        if isinstance(call.command, ChangeRemoteNumber):
+            return await self._change_number(call, call.command, member.attached, link)
+        return await self._ask(call, member.attached.alias, link)
+
+    async def _change_number(
+        self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
+    ) -> Outcome:
+        """Have the number changed; only what was applied, or may have been, counts."""
+        at = self._line.clock.now()
+        wait_s = self._number_changes.take(self._user, at)
+        if wait_s > 0:
+            return _too_often(wait_s)
+        outcome = _unknown()
+        try:
+            outcome = await self._ask(call, attached.alias, link)
+        finally:
+            if outcome.status not in {Status.APPLIED, Status.UNKNOWN}:
+                self._number_changes.give_back(self._user, at)
+            result = outcome.status.value if outcome.error is None else outcome.error.code.value
+            self._audit(NumberAct(self._user, attached.session, "change", masked(command.number), result))
+        return outcome
+
+    async def _ask(self, call: Call, alias: int, link: Link) -> Outcome:
+        line = self._line
         left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
         if left_s <= 0:
             return _TOO_LATE
-        not_after_ms = call.deadline_ms - line.offset_ms
-        request = Execute(member.attached.alias, call.command, call.key, not_after_ms)
+        offset_ms = line.offset_ms
+        command = _in_server_time(call.command, offset_ms)
+        request = Execute(alias, command, call.key, call.deadline_ms - offset_ms)
         try:
             async with line.clock.timeout(left_s):
                 executed = await link.request(request)
@@ -118,10 +186,25 @@ class Execution:
             return _unknown()
         except GatewayError as error:
             timed_out = error.code is ErrorCode.UPSTREAM_TIMEOUT
-            return Outcome(Status.UNKNOWN if timed_out else Status.REJECTED, error)
+            return Outcome(
+                Status.UNKNOWN if timed_out else Status.REJECTED, _in_gateway_time(error, offset_ms)
+            )
         if not isinstance(executed, Executed):
             return _unknown()
         return Outcome(_STATUS[executed.state], version=executed.version)
+
+
+def _in_server_time(command: Command, offset_ms: int) -> Command:
+    if isinstance(command, ExtendPostProcessing):
+        return replace(command, until_ms=command.until_ms - offset_ms)
+    return command
+
+
+def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
+    until_ms = error.details.get("until_ms")
+    if isinstance(until_ms, int):
+        error.details["until_ms"] = until_ms + offset_ms
+    return error
 
 
 def _unknown() -> Outcome:
@@ -132,6 +215,16 @@ def _rejected(code: ErrorCode, message: str) -> Outcome:
     return Outcome(Status.REJECTED, GatewayError(code, message))
 
 
+def _too_often(wait_s: float) -> Outcome:
+    message = "The remote number was changed too often within the last hour."
+    return Outcome(
+        Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=round(wait_s, 1))
+    )
+
+
 _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server is not reached right now.")
 _IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
+_UNSUPPORTED: Final = _rejected(
+    ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server of this site does not offer this."
+)
 _TOO_LATE: Final = _rejected(ErrorCode.EXPIRED, "The command arrived after its deadline.")

@@ -50,6 +50,10 @@ class Keeper(Protocol):
         """Note after which silence the server wants a sign of life."""
         ...
 
+    def sees(self, *, regained: bool) -> None:
+        """Note that the server may have begun or ceased to tell realtime data."""
+        ...
+
     def answered(self) -> None:
         """Note that whoever waits for answers may look again."""
         ...
@@ -81,6 +85,8 @@ class Linked:
         """The token of the link that took this one's place."""
         self.fenced = Feature.LINK_FENCING in about.features
         """Whether OSCC-E executes nothing on a link that was replaced."""
+        self.features = about.features
+        """What the server can do."""
         self._opener = opener
         self._about = about
         self._keeper = keeper
@@ -188,9 +194,10 @@ class Linked:
             case CatalogueChanged():
                 asking.directory_changed()
             case FunctionChanged():
-                self._mirror.function(event)
-                if event.state is FunctionState.UP:
+                regained = self._mirror.function(event)
+                if event.state is FunctionState.UP and not regained:
                     asking.ask_refused_again()
+                self._keeper.sees(regained=regained)
             case ScopeChanged() | SessionEnded() | LinkReplaced():
                 self._process_session(event, asking)
             case Opened():

@@ -27,12 +27,11 @@ from gateway.domain.model import (
     key_of,
     parse_key,
 )
+from gateway.domain.privacy import masked
 from gateway.domain.resources import Functions, FunctionState, LastEnd, Me, Site
 from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading, Source
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Clock
-
-_MASK_SHOWS = 3
 
 
 class Mirror:
@@ -61,6 +60,11 @@ class Mirror:
     def offset_ms(self) -> int:
         """Gateway clock minus server clock."""
         return self._offset_ms or 0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the server says that it has no realtime data to tell: then what is shown grows old."""
+        return self._functions.realtime is FunctionState.DOWN
 
     # ---- the life of a link ----
 
@@ -100,10 +104,12 @@ class Mirror:
         """Take in one change of the directory."""
         self.show(self.assembly.object((change.kind, change.number), change.part))
 
-    def function(self, change: FunctionChanged) -> None:
-        """Take in that a function went up or down."""
+    def function(self, change: FunctionChanged) -> bool:
+        """Take in that a function went up or down; tells whether realtime data flows again after a pause."""
+        was_blind = self.is_blind
         self._functions = replace(self._functions, **{change.function: change.state})
         self._show_site()
+        return was_blind and not self.is_blind
 
     def rescoped(self, before: Scope) -> None:
         """Take in that what the sessions may see is not *before* any more; whole sets follow."""
@@ -201,11 +207,6 @@ class Mirror:
         step = round(seen / OFFSET_STEP_MS) * OFFSET_STEP_MS
         if self._offset_ms is None or step < self._offset_ms:
             self._offset_ms = step
-
-
-def masked(number: str) -> str:
-    """Return a remote number with all but its last three characters hidden."""
-    return "*" * (len(number) - _MASK_SHOWS) + number[-_MASK_SHOWS:] if len(number) > _MASK_SHOWS else "***"
 
 
 _UNKNOWN_FUNCTIONS = Functions(*[FunctionState.UNKNOWN] * 8)

@@ -17,12 +17,17 @@ from gateway.core.denylist import Denylist, End
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
 from gateway.core.linger import Linger
+from gateway.core.quota import Quota
 from gateway.core.registry import Refused, Registry, RegistryLimits, Seat
 from gateway.core.throttle import Budget
+from gateway.core.turnstile import Turnstile
+from gateway.domain.audit import NumberAct
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import DEFAULT_TOPICS, NodeId, Ticket, UserId
+from gateway.domain.privacy import masked
 from gateway.domain.resources import Resource
+from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.account import Account
 from gateway.runtime.faults import place
@@ -32,6 +37,8 @@ from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 from gateway.runtime.world import World, refusal
 
 TICK_S: Final = 1.0
+NUMBER_CHANGES: Final = 3
+"""Applied changes of the remote number that a user may make in an hour."""
 DENIED_BEYOND_MS: Final = 24 * 3_600_000
 """For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
 _LOG: Final = logging.getLogger(__name__)
@@ -57,6 +64,12 @@ class NodeSettings:
     log_ons_per_s: float = 20.0
     """Log-ons that a site is asked for."""
     log_ons_in_flight: int = 32
+
+    def budget(self) -> Budget:
+        """Return a site's budget."""
+        return Budget(
+            rate_per_s=self.log_ons_per_s, burst=self.log_ons_per_s, in_flight_max=self.log_ons_in_flight
+        )
 
 
 class Attachment(NamedTuple):
@@ -87,6 +100,7 @@ class Node:
         leases: Who owns whom.
         clock: Its time.
         jitter: Gives numbers in [0, 1).
+        audit: Is told of acts that somebody may have to answer for.
     """
 
     def __init__(
@@ -96,20 +110,16 @@ class Node:
         leases: Leases,
         clock: Clock,
         jitter: Callable[[], float],
+        audit: Callable[[NumberAct], None],
     ) -> None:
         self.clock = clock
         self.composer = Composer()
-        budgets = {
-            site: Budget(
-                rate_per_s=settings.log_ons_per_s,
-                burst=settings.log_ons_per_s,
-                in_flight_max=settings.log_ons_in_flight,
-            )
-            for site in sites
-        }
-        self.account = Account(sites, budgets, clock, self)
         self._settings = settings
-        self._worlds = {name: self._world(site, leases, jitter) for name, site in sites.items()}
+        self._audit = audit
+        self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
+        self.account = Account(sites, self._turnstiles, clock, self)
+        self._number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
+        self._worlds = {name: self._world(name, site, leases, jitter) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
         self._denied = Denylist()
         self._households: dict[UserId, Household] = {}
@@ -193,9 +203,12 @@ class Node:
         end = self._denied.get(ticket.handle, self.clock.wall_ms())
         return None if end is None else refusal(ticket, end.reason, end.by)
 
-    def logged_on(self, user: UserId, began_ms: int) -> None:
-        """Note that the user logged on: what was said of his ended sessions is over."""
+    def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
+        """Note that a user logged on: what was said of his ended sessions is over."""
+        user, number = logged_on.user.id, logged_on.remote_number
         self._denied.clear(user, began_ms)
+        if number is not None:
+            self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
     def logged_off(self, ticket: Ticket) -> None:
         """Note that the user ended a session: its token is refused from now on, its phone told."""
@@ -252,12 +265,14 @@ class Node:
         now = self.clock.now()
         for household in list(self._households.values()):
             household.owner.tick(now)
+        for turnstile in self._turnstiles.values():
+            turnstile.tick()
         for user in self._registry.due(now):
             gone = self._households.get(user)
             if gone is not None:
                 gone.owner.stop()
 
-    def _world(self, site: Site, leases: Leases, jitter: Callable[[], float]) -> World:
+    def _world(self, name: str, site: Site, leases: Leases, jitter: Callable[[], float]) -> World:
         settings = self._settings
         return World(
             node=settings.node,
@@ -268,6 +283,9 @@ class Node:
             clock=self.clock,
             jitter=jitter,
             session_ended=self.session_ended,
+            turnstile=self._turnstiles[name],
+            number_changes=self._number_changes,
+            audit=self._audit,
             linger=settings.linger,
         )
 

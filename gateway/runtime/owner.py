@@ -17,7 +17,7 @@ from gateway.core.roster import Member, Roster
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
-from gateway.domain.upstream import About
+from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.dialling import Dialling
 from gateway.runtime.execution import Execution
@@ -53,7 +53,7 @@ class Owner:
         self.feed = feed
         self.roster = Roster()
         self.mirror = Mirror(feed, self.roster, composer, world.clock)
-        self.execution = Execution(self)
+        self.execution = Execution(feed.user, self, world.number_changes, world.audit)
         self.epoch = 0
         self._world = world
         self._machine = LinkMachine()
@@ -147,7 +147,14 @@ class Owner:
     def heard(self) -> None:
         """Note that a message came."""
         self._machine.heard(self.clock.now())
-        self._as_of_ms = self.clock.wall_ms()
+        if not self.mirror.is_blind:
+            self._as_of_ms = self.clock.wall_ms()
+        self._say_health()
+
+    def sees(self, *, regained: bool) -> None:
+        """Note that the server may have begun or ceased to tell realtime data."""
+        if regained:
+            self._machine.doubt()
         self._say_health()
 
     def agreed(self, keep_alive_s: float) -> None:
@@ -206,6 +213,8 @@ class Owner:
 
     def _say_health(self) -> None:
         upstream = self._machine.health(self.clock.now())
+        if upstream == "live" and self.mirror.is_blind:
+            upstream = "stale"
         as_of_ms = self._as_of_ms if self.mirror.has_snapshot else None
         self.feed.say(Health(upstream, self.feed.health.bus, as_of_ms))
 
@@ -215,6 +224,11 @@ class Owner:
     def link(self) -> Link | None:
         """The open link."""
         return None if self._linked is None else self._linked.link
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the server at the end of the open link can do."""
+        return frozenset() if self._linked is None else self._linked.features
 
     @property
     def offset_ms(self) -> int:

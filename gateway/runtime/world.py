@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 from gateway.core.linger import Linger
 from gateway.core.live import LOG_ON_WINDOW_S
+from gateway.core.quota import Quota
+from gateway.core.turnstile import Turnstile
+from gateway.domain.audit import NumberAct
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
-from gateway.domain.model import Application, NodeId, Ticket
+from gateway.domain.model import Application, NodeId, Ticket, UserId
 from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 
 
@@ -26,6 +29,11 @@ class World:
     jitter: Callable[[], float]
     session_ended: Callable[[Ticket, EndReason, str | None], None]
     """Told of each session that OSCC-E ended or refused; the ticket tells until when it would have lived."""
+    turnstile: Turnstile
+    """The queue before the site's budget of log-ons and links."""
+    number_changes: Quota[UserId]
+    """How often users may change their remote number."""
+    audit: Callable[[NumberAct], None]
     linger: Linger = field(default_factory=Linger)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.domain.privacy import Privacy, neutral, personal, realtime
+from gateway.domain.privacy import Privacy, masked, neutral, personal, realtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,10 @@ def test_a_field_carries_its_class_and_knows_when_it_is_unknown(
     found = next(one for one in dataclasses.fields(Sample) if one.name == field)
     assert found.metadata["privacy"] is privacy
     assert getattr(Sample(), field) == default
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [("+49891234567", "*********567"), ("1234", "*234"), ("123", "***"), ("", "***")]
+)
+def test_a_masked_number_shows_three_digits_at_most(number: str, shown: str) -> None:
+    assert masked(number) == shown

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from gateway.bus.memory import MemoryLeases
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.session import Session
+from gateway.domain.audit import NumberAct
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Application, Device, Kind, NodeId, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -188,12 +189,14 @@ class Scene:
         self.upstream = FakeUpstream(self.clock)
         self.leases = MemoryLeases(self.clock)
         self.lines: list[PhoneLine] = []
+        self.audited: list[NumberAct] = []
         self.node = Node(
             settings,
             {"main": Site(self.upstream, self.upstream)},
             self.leases,
             self.clock,
             lambda: 0.5,
+            self.audited.append,
         )
         self.tasks: asyncio.TaskGroup
 

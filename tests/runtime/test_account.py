@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.throttle import Budget
+from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId
 from gateway.domain.upstream import LoggedOff, LogOn
@@ -52,7 +53,7 @@ async def test_a_server_that_does_not_answer_is_no_wrong_password() -> None:
 
 async def test_a_site_is_asked_for_no_more_log_ons_than_its_budget() -> None:
     async with scene() as at:
-        at.node.account._budgets = {"main": Budget(rate_per_s=1, burst=1)}
+        at.node.account._turnstiles = {"main": Turnstile(Budget(rate_per_s=1, burst=1))}
         await at.node.account.log_on("main", _credentials())
         refused = await _refused(at, _credentials())
         assert refused.code is ErrorCode.RATE_LIMITED

@@ -8,6 +8,9 @@ import pytest
 
 from gateway.bus.memory import MemoryLeases
 from gateway.core.lease import LeaseState
+from gateway.core.quota import Quota
+from gateway.core.throttle import Budget
+from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.runtime.leasing import Leasing
@@ -67,6 +70,9 @@ class Place:
             self.clock,
             lambda: 0.5,
             lambda *_: None,
+            Turnstile(Budget()),
+            Quota(most=3, window_s=3600.0),
+            lambda _: None,
         )
         self.leasing = Leasing(USER, world)
 

@@ -56,7 +56,7 @@ class Door:
 class Nobody:
     """Users of whom none is served here."""
 
-    def logged_on(self, user: UserId, began_ms: int) -> None:
+    def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Note nothing."""
 
     def logged_off(self, ticket: Ticket) -> None:

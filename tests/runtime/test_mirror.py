@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from gateway.core.compose import Composer
 from gateway.core.roster import Roster
 from gateway.core.view import me_key
@@ -30,7 +28,7 @@ from gateway.domain.upstream import (
 )
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.feed import Feed
-from gateway.runtime.mirror import Mirror, masked
+from gateway.runtime.mirror import Mirror
 from tests.doubles.clock import ManualClock
 
 ABOUT = About("V2R1", "V8R2", frozenset())
@@ -234,10 +232,3 @@ def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:
         assert room.mirror.offset_ms == offset_ms
     room.begin()
     assert room.mirror.offset_ms == 0
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"), [("+49891234567", "*********567"), ("1234", "*234"), ("123", "***"), ("", "***")]
-)
-def test_a_masked_number_shows_three_digits_at_most(number: str, shown: str) -> None:
-    assert masked(number) == shown

@@ -1,0 +1,36 @@
+"""How are acts written down that somebody may have to answer for?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+import structlog
+
+from gateway.domain.audit import NumberAct
+
+Write = Callable[[NumberAct, int], None]
+
+
+def log_act(act: NumberAct, serial: int) -> None:
+    """Write one act as a log line: who as a keyed hash, the number masked."""
+    structlog.get_logger("gateway.audit").info(
+        "remote number", serial=serial, user=act.user, act=act.act, masked=act.number, result=act.result
+    )
+
+
+class AuditTrail:
+    """Numbers the acts of one process, so that a missing line shows.
+
+    Args:
+        write: Keeps one act under its number.
+    """
+
+    def __init__(self, write: Write) -> None:
+        self._write: Final = write
+        self._serials = count(1)
+
+    def note(self, act: NumberAct) -> None:
+        """Write *act* down."""
+        self._write(act, next(self._serials))

@@ -1,0 +1,46 @@
+"""How often may somebody do something that must stay rare, within a sliding window?"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+
+class Quota(Generic[KeyT]):
+    """Lets each key do something *most* times in any *window_s*. Pure: ``now`` is monotonic seconds.
+
+    What is under way counts until it is given back because it came to nothing.
+
+    Bounded: beyond *keys_max* the key that took least recently is forgotten, and with it what it took.
+    """
+
+    def __init__(self, *, most: int, window_s: float, keys_max: int = 10_000) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._keys_max = keys_max
+        self._taken: OrderedDict[KeyT, list[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def take(self, key: KeyT, now: float) -> float:
+        """Take one. Returns 0.0 when it was there, else in how many seconds the next one will be."""
+        taken = [at for at in self._taken.get(key, ()) if at > now - self._window_s]
+        if len(taken) >= self._most:
+            return taken[0] + self._window_s - now
+        self._taken[key] = [*taken, now]
+        self._taken.move_to_end(key)
+        while len(self._taken) > self._keys_max:
+            self._taken.popitem(last=False)
+        return 0.0
+
+    def give_back(self, key: KeyT, at: float) -> None:
+        """Give back what was taken at *at*: it came to nothing."""
+        taken = self._taken.get(key)
+        if taken is not None and at in taken:
+            taken.remove(at)
+            if not taken:
+                del self._taken[key]

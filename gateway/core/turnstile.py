@@ -1,0 +1,86 @@
+"""Whose turn is it to open a link at a site, when all want to at once?"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+from gateway.core.throttle import Budget, Urgency
+
+
+@dataclass(order=True, slots=True)
+class Place:
+    """A place in the queue: the most urgent first, then who came first."""
+
+    urgency: Urgency
+    number: int
+    wake: Callable[[], None] = field(compare=False)
+    gone: bool = field(default=False, compare=False)
+
+
+class Turnstile:
+    """The queue before a site's budget. Pure: ``now`` is monotonic seconds.
+
+    Whoever joined asks :meth:`enter` at once and whenever it is woken. Log-ons of people do not
+    queue: they are told when to come back, and come before everybody but those who logged on
+    already and wait for their link.
+
+    Invariants: nobody overtakes a place that is more urgent or came before; whoever entered gives
+    its place back with :meth:`done`; the queue is as long as there are users without a link.
+
+    Args:
+        budget: The site's.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget: Final = budget
+        self._queue: list[Place] = []
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return sum(not place.gone for place in self._queue)
+
+    def join(self, urgency: Urgency, wake: Callable[[], None]) -> Place:
+        """Take a place; *wake* is called when its turn may have come."""
+        place = Place(urgency, next(self._numbers), wake)
+        heapq.heappush(self._queue, place)
+        return place
+
+    def enter(self, place: Place, now: float) -> bool:
+        """Go through if it is the place's turn and the budget allows it."""
+        if self._head() is not place or not self._budget.admit(now, place.urgency):
+            return False
+        heapq.heappop(self._queue)
+        return True
+
+    def withdraw(self, place: Place) -> None:
+        """Leave the queue without having entered."""
+        place.gone = True
+
+    def admit_log_on(self, now: float) -> bool:
+        """Let a person's log-on through, unless somebody who logged on waits for his link."""
+        head = self._head()
+        is_free = head is None or head.urgency > Urgency.PERSON
+        return is_free and self._budget.admit(now)
+
+    def wait_s(self, now: float) -> float:
+        """Return when a log-on that was refused may be tried again, s."""
+        return self._budget.wait_s(now)
+
+    def done(self) -> None:
+        """Give a place back: the log-on or the link is open, or it failed."""
+        self._budget.done()
+
+    def tick(self, most: int = 64) -> None:
+        """Wake those whose turn may have come, the most urgent first."""
+        for place in heapq.nsmallest(most, self._queue):
+            if not place.gone:
+                place.wake()
+
+    def _head(self) -> Place | None:
+        while self._queue and self._queue[0].gone:
+            heapq.heappop(self._queue)
+        return self._queue[0] if self._queue else None
