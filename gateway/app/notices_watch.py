@@ -1,0 +1,101 @@
+"""Have the operator's notices changed, and who is told?
+
+The files are looked at again and again: contents count, not names or inodes, so a ConfigMap's
+swapped links are seen as well as an editor's new file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.app.config_faults import ConfigError
+from gateway.app.notices import Contents, gather, parse
+from gateway.edge.notices import Notice, Notices
+from gateway.runtime.ports import Clock
+
+LOOK_S: Final = 2.0
+"""How often the files are looked at, and whether a notice has come to bind."""
+
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class NoticesWatch:
+    """The notices in force, and what keeps them so.
+
+    Invariant: what cannot be used changes nothing, and each fault of it is told once.
+
+    Args:
+        entries: Files, and folders of files.
+        clock: Tells when to look.
+
+    Raises:
+        ConfigError: They cannot be used now.
+    """
+
+    def __init__(self, entries: Sequence[Path], clock: Clock) -> None:
+        self._entries: Final = entries
+        self._clock = clock
+        self._asked = asyncio.Event()
+        self._seen: Contents = gather(entries)
+        self.notices: Final[Notices] = parse(self._seen)
+
+    def ask(self) -> None:
+        """Have the files looked at at once."""
+        self._asked.set()
+
+    @contextmanager
+    def on_signal(self) -> Iterator[None]:
+        """Let SIGHUP ask, while the block lasts."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self.ask)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    async def run(self, cry: Callable[[], Awaitable[None]]) -> None:
+        """Look until cancelled, and *cry* after each look."""
+        while True:
+            self._asked.clear()
+            await self.look()
+            await cry()
+            with suppress(TimeoutError):
+                async with self._clock.timeout(LOOK_S):
+                    await self._asked.wait()
+
+    async def look(self) -> None:
+        """Put what the files say now in force."""
+        # in a thread: a volume over the network may let its reader wait, and no phone with him
+        contents = await asyncio.to_thread(gather, self._entries)
+        if contents == self._seen:
+            return
+        self._seen = contents
+        try:
+            found = await asyncio.to_thread(parse, contents)
+        except ConfigError as error:
+            for fault in error.faults:
+                _LOG.error(f"notices stay as they are: {fault}")
+            return
+        self._note(found)
+        self.notices.replace(found)
+
+    def _note(self, found: Notices) -> None:
+        before = {_named(notice) for notice in self.notices.all}
+        fresh = [notice for notice in found.all if _named(notice) not in before]
+        gone = sorted(before.difference(map(_named, found.all)))
+        new = ", ".join(map(_named, fresh)) or "none"
+        _LOG.info(f"notices read anew: new {new}, gone {', '.join(gone) or 'none'}")
+        for notice in fresh:
+            if notice.category == "privacy" and notice.effective_at_ms <= self._clock.wall_ms():
+                _LOG.warning(f"a privacy notice was not announced before it took effect: {_named(notice)}")
+
+
+def _named(notice: Notice) -> str:
+    return f"{notice.id} v{notice.version}"

@@ -1,0 +1,177 @@
+"""Do changed notices take effect, do wrong ones change nothing, and is each told once?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.app.config_faults import ConfigError
+from gateway.app.notices_watch import LOOK_S, NoticesWatch
+from tests.doubles.clock import ManualClock
+
+NOTICE = """\
+id = "{name}"
+version = {version}
+category = "{category}"
+effective_at = {at}
+texts.en = {{title = "Title", summary = "Summary"}}
+"""
+PAST, FUTURE = "2023-11-14T00:00:00Z", "2023-11-15T00:00:00Z"
+"""Before and after the manual clock's start."""
+
+
+class Folder:
+    """A folder of notices, somebody who watches it, and what he logs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = ManualClock()
+        self.write("upkeep")
+        self.watch = NoticesWatch([path], self.clock)
+
+    def write(
+        self, name: str, version: int = 1, category: str = "maintenance", at: str = PAST, more: str = ""
+    ) -> None:
+        text = NOTICE.format(name=name, version=version, category=category, at=at)
+        (self.path / f"{name}.toml").write_text(text + more, "utf-8")
+
+    @property
+    def in_force(self) -> list[tuple[str, int]]:
+        return [(notice.id, notice.version) for notice in self.watch.notices.all]
+
+    async def looked(self) -> list[tuple[str, str]]:
+        """Look once; returns what is logged."""
+        with capture_logs() as logged:
+            await self.watch.look()
+        return [(line["log_level"], line["event"]) for line in logged]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_what_cannot_be_used_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        NoticesWatch([tmp_path / "none.toml"], ManualClock())
+
+
+async def test_what_has_not_changed_is_not_read_anew(folder: Folder) -> None:
+    folder.write("upkeep")
+    assert await folder.looked() == []
+
+
+async def test_a_change_takes_effect_and_is_logged_once(folder: Folder) -> None:
+    folder.write("upkeep", 2)
+    folder.write("key", category="security")
+    assert await folder.looked() == [
+        ("info", "notices read anew: new key v1, upkeep v2, gone upkeep v1"),
+    ]
+    assert folder.in_force == [("key", 1), ("upkeep", 2)]
+    assert await folder.looked() == []
+
+
+async def test_the_last_notice_may_go(folder: Folder) -> None:
+    (folder.path / "upkeep.toml").unlink()
+    assert await folder.looked() == [("info", "notices read anew: new none, gone upkeep v1")]
+    assert folder.in_force == []
+
+
+async def test_a_config_map_that_swaps_its_link_is_seen(tmp_path: Path) -> None:
+    for number, name in enumerate(("..1", "..2"), 1):
+        version = tmp_path / name
+        version.mkdir()
+        text = NOTICE.format(name="upkeep", version=number, category="maintenance", at=PAST)
+        (version / "upkeep.toml").write_text(text, "utf-8")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "upkeep.toml").symlink_to("..data/upkeep.toml")
+    watch = NoticesWatch([tmp_path], ManualClock())
+    (tmp_path / "..swap").symlink_to("..2")
+    (tmp_path / "..swap").replace(tmp_path / "..data")
+    await watch.look()
+    assert [notice.version for notice in watch.notices.all] == [2]
+
+
+async def test_each_fault_is_told_once_and_the_old_ones_stay(folder: Folder) -> None:
+    folder.write("upkeep", 0, "fun")
+    told = await folder.looked()
+    path = folder.path / "upkeep.toml"
+    word = "category is fun, but must be 'privacy', 'security' or 'maintenance'"
+    assert told == [
+        ("error", f"notices stay as they are: Notice {path}: {fault}.")
+        for fault in ("version is 0, but must be at least 1", word)
+    ]
+    assert (await folder.looked(), folder.in_force) == ([], [("upkeep", 1)])
+    folder.write("upkeep", 0)
+    assert len(await folder.looked()) == 1, "another fault"
+    folder.write("upkeep")
+    assert await folder.looked() == [("info", "notices read anew: new none, gone none")]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: (path / "upkeep.toml").unlink() or path.rmdir(),
+        lambda path: (path / "other.toml").write_text((path / "upkeep.toml").read_text("utf-8"), "utf-8"),
+        lambda path: (path / "gone.toml").symlink_to("nowhere"),
+    ],
+    ids=["no folder", "twice the same id", "a dangling link"],
+)
+async def test_whatever_is_wrong_the_old_ones_stay(folder: Folder, spoil: Callable[[Path], object]) -> None:
+    spoil(folder.path)
+    (line,) = await folder.looked()
+    assert (line[0], folder.in_force) == ("error", [("upkeep", 1)])
+
+
+@pytest.mark.parametrize(
+    ("category", "at", "warned"),
+    [("privacy", PAST, True), ("privacy", FUTURE, False), ("security", PAST, False)],
+)
+async def test_a_privacy_notice_that_takes_effect_unannounced_is_a_warning(
+    folder: Folder, category: str, at: str, warned: bool
+) -> None:
+    folder.write("upkeep", 2, category, at)
+    late = ("warning", "a privacy notice was not announced before it took effect: upkeep v2")
+    assert (late in await folder.looked()) is warned
+    folder.write("other")
+    assert late not in await folder.looked(), "it has been told"
+    assert folder.in_force == [("other", 1), ("upkeep", 2)]
+
+
+# ---- time and signals ----
+
+
+async def test_files_are_looked_at_again_and_again_and_at_once_when_asked(folder: Folder) -> None:
+    cries: asyncio.Queue[list[tuple[str, int]]] = asyncio.Queue()
+
+    async def cry() -> None:
+        cries.put_nowait(folder.in_force)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(folder.watch.run(cry))
+        assert await cries.get() == [("upkeep", 1)]
+        folder.write("upkeep", 2)
+        await folder.clock.advance(LOOK_S - 0.1)
+        assert cries.empty()
+        await folder.clock.advance(0.2)
+        assert await cries.get() == [("upkeep", 2)]
+        folder.write("upkeep", 3)
+        with folder.watch.on_signal():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert await cries.get() == [("upkeep", 3)]
+        await folder.clock.settle()
+        assert cries.empty()
+        running.cancel()
+
+
+async def test_afterwards_the_signal_is_as_before(folder: Folder) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with folder.watch.on_signal():
+        assert signal.getsignal(signal.SIGHUP) != before
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
