@@ -21,7 +21,6 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind, Scope, key_of, parse_key
-from gateway.domain.resources import FunctionState
 from gateway.protocol.envelopes import SessionFacts
 
 
@@ -42,7 +41,7 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
         raise GatewayError(ErrorCode.FORBIDDEN, "This session may not do that.")
     resource = _resource(command, facts.scope)
     for function in rule.functions:
-        if declared.function(function) is FunctionState.DOWN:
+        if declared.is_down(function):
             raise GatewayError(
                 ErrorCode.FUNCTION_UNAVAILABLE,
                 "A function of the OSCC-E Server is not available.",

@@ -7,12 +7,13 @@ never executed twice. A command whose fate cannot be known is not executed; it i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+import json
+from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.domain.commands import Command, Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.protocol.wire_form import plain
 
 WaiterT = TypeVar("WaiterT")
 """Whoever waits for an outcome, as the caller names him."""
@@ -296,15 +297,5 @@ def fingerprint(command: Command) -> bytes:
 
     In which order the members of a mapping came does not count.
     """
-    said = repr(_canonical(command)).encode()
+    said = json.dumps(plain(command), sort_keys=True).encode()
     return hashlib.blake2s(said, digest_size=16, person=b"command").digest()
-
-
-def _canonical(value: object) -> object:
-    if isinstance(value, Mapping):
-        return sorted((name, _canonical(member)) for name, member in value.items())
-    if isinstance(value, tuple):
-        return [_canonical(member) for member in value]
-    if is_dataclass(value):
-        return [_canonical(getattr(value, field.name)) for field in fields(value)]
-    return value

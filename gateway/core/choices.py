@@ -39,10 +39,11 @@ def check_skills(command: SetSkills, declared: Declared) -> None:
         GatewayError: ``duplicate_skill``, ``skill_unknown``, ``level_out_of_range``,
             ``preference_out_of_range``; all tell which skill.
     """
-    named = [change.skill_id for change in command.changes]
-    for skill_id in named:
-        if named.count(skill_id) > 1:
-            raise GatewayError(ErrorCode.DUPLICATE_SKILL, "A skill is named twice.", skill_id=skill_id)
+    named: set[str] = set()
+    for change in command.changes:
+        if change.skill_id in named:
+            raise GatewayError(ErrorCode.DUPLICATE_SKILL, "A skill is named twice.", skill_id=change.skill_id)
+        named.add(change.skill_id)
     known = declared.skills
     if known is None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from gateway.core.ledger import Ledger
 from gateway.core.view import me_key
@@ -53,13 +54,12 @@ class Declared:
             return None
         return {each.name: each for each in found.parameters if each.applies_to == kind}
 
-    def function(self, name: FunctionName) -> FunctionState:
-        """Return the state of a function."""
+    def is_down(self, name: FunctionName) -> bool:
+        """Tell whether a function of OSCC-E is known to be down."""
         site = self._value(SITE)
         if not isinstance(site, Site) or site.functions is None:
-            return FunctionState.UNKNOWN
-        state: FunctionState = getattr(site.functions, name)
-        return state
+            return False
+        return bool(asdict(site.functions)[name] is FunctionState.DOWN)
 
     @property
     def own_agent(self) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 
 from pydantic import ValidatorFunctionWrapHandler
 from pydantic_core import PydanticCustomError
@@ -30,7 +31,7 @@ def _says(value: object, sent: object) -> bool:
         return True
     if is_dataclass(value) and isinstance(sent, Mapping):
         return all(
-            _says(getattr(value, field.name), sent[field.name])
+            _says(attrgetter(field.name)(value), sent[field.name])
             for field in fields(value)
             if field.name in sent
         )

@@ -26,7 +26,7 @@ from gateway.domain.commands import (
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Executed
 from gateway.upstream.wire_elements import References
-from gateway.upstream.wire_names import TARGET_STATES, WHENS, Count, Element
+from gateway.upstream.wire_names import MOST, TARGET_STATES, WHENS, Count, Element
 
 Fields = dict[str, Any]
 """A request as it is written."""
@@ -45,7 +45,7 @@ def render_command(
 
     Raises:
         GatewayError: ``not_found``, ``skill_unknown``, ``reason_unknown``, ``reference_unknown`` when
-            an id cannot be one of the server's Keys.
+            an id cannot be one of the server's Keys; ``wrong_type`` when a reference is no id at all.
     """
     fields: Fields = {"Session": request.alias, "NotAfter": request.not_after_ms}
     fields |= _command(request.command, own_agents.get(request.alias), references)
@@ -129,9 +129,15 @@ def _parameters(
     }
 
 
-def _reference(value: Parameter) -> Parameter:
-    message = "The value names an object that does not exist."
-    return _key(value, ErrorCode.REFERENCE_UNKNOWN, message) if isinstance(value, str) else value
+def _reference(value: Parameter) -> int | None:
+    match value:
+        case None:
+            return None
+        case str():
+            message = "The value names an object that does not exist."
+            return _key(value, ErrorCode.REFERENCE_UNKNOWN, message)
+        case _:
+            raise GatewayError(ErrorCode.WRONG_TYPE, "The value must be an id, or null.")
 
 
 def _post_processing(
@@ -161,9 +167,10 @@ def _reason_key(id_: str) -> int:
 
 def _key(id_: str, code: ErrorCode, message: str) -> int:
     """Return the server's Key of an id; there is one spelling of each."""
-    if not (id_.isascii() and id_.isdecimal() and len(id_) <= 16 and str(int(id_)) == id_):
+    key = int(id_) if id_.isascii() and id_.isdecimal() and len(id_) <= 16 else -1
+    if not 0 <= key <= MOST or str(key) != id_:
         raise GatewayError(code, message)
-    return int(id_)
+    return key
 
 
 # ---- answers ----

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from gateway.core.declared import Declared
 from gateway.core.effects import Health
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
 from gateway.domain.errors import EndReason
 from gateway.domain.model import (
     Application,
@@ -18,7 +22,7 @@ from gateway.domain.model import (
     Ticket,
     UserId,
 )
-from gateway.domain.resources import Agent, Aggregate, Group, Queue
+from gateway.domain.resources import Agent, Aggregate, Group, Queue, Resource
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.envelopes import SessionFacts
 
@@ -62,6 +66,14 @@ def facts_of(
 ) -> SessionFacts:
     """Return what OSCC-E says of the ticket's session."""
     return SessionFacts(ticket.handle, ticket.application, rights, scope, ticket.expires_at_ms, end, by)
+
+
+def declared(handle: str, values: Mapping[str, Resource]) -> Declared:
+    """Return what OSCC-E declared when a mirror holds *values*."""
+    ledger = Ledger(1)
+    for key, value in values.items():
+        ledger.record(key, Element(value))
+    return Declared(ledger, handle)
 
 
 def frame(kind: str, **fields: object) -> bytes:

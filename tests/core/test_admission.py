@@ -1,47 +1,94 @@
-"""May a session give a command?"""
+"""May a session give a command?
+
+Who may give which command for what is the matrix of ``test_command_matrix.py``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import nullcontext
 
 import pytest
 
 from gateway.core.admission import check_command, check_deadline
-from gateway.domain.commands import Command, SetAgentRoutingState, SetRoutingState
+from gateway.domain.catalogue import (
+    Reason,
+    Reasons,
+    RoutingParameter,
+    RoutingParameters,
+    Skill,
+    Skills,
+)
+from gateway.domain.commands import (
+    AcknowledgeNotice,
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    FinishPostProcessing,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetGroupParameters,
+    SetQueueParameters,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+    StartPostProcessing,
+)
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application, Right, Scope
-from gateway.protocol.envelopes import SessionFacts
-from tests.core.samples import WALL_MS, facts_of, ticket_of
+from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SITE, SKILLS, Application
+from gateway.domain.resources import Agent, Functions, FunctionState, Me, Queue, Resource, RoutingState, Site
+from tests.core.samples import WALL_MS, declared, facts_of, ticket_of
 
 DASHBOARD, ASSISTANT = Application.DASHBOARD, Application.REMOTE_ASSISTANT
-SUPERVISORS = SetAgentRoutingState("5", "available")
-AGENTS = SetRoutingState("available")
+SKILLED = SetSkills("5", (SkillChange("61", 3),), "patch", 1)
+ROUTED = SetAgentRoutingState("5", "available")
+QUEUED = SetQueueParameters("1", {"Priority": 5}, 1)
+GROUPED = SetGroupParameters("3", {"Open": True}, 1)
+OWN = SetRoutingState("available")
+START, EXTEND = StartPostProcessing(), ExtendPostProcessing(WALL_MS)
+FINISH, AUTO = FinishPostProcessing(None, ("51",)), SetAutoPostProcessing(on=True)
+NUMBER, NOTICE = ChangeRemoteNumber("+4989123456"), AcknowledgeNotice("n", 1)
+SUPERVISORS = (SKILLED, ROUTED, QUEUED, GROUPED)
+AGENTS = (OWN, START, EXTEND, FINISH, AUTO, NUMBER)
+
+CATALOGUES: dict[str, Resource] = {
+    SKILLS: Skills((Skill("61", "French", 1, 10, 1, 5),)),
+    REASONS: Reasons(
+        (
+            Reason("31", "unavailable", "Lunch", ("unavailable",)),
+            Reason("32", "work", "Back office"),
+            Reason("51", "wrapup", "Solved"),
+        )
+    ),
+    ROUTING_PARAMETERS: RoutingParameters(
+        (
+            RoutingParameter("Priority", "queue", "integer", 1, 10, 1),
+            RoutingParameter("Overflow", "queue", "queue_reference"),
+            RoutingParameter("Open", "group", "boolean"),
+        )
+    ),
+}
 
 
-def facts(application: Application, *rights: Right) -> SessionFacts:
-    return facts_of(ticket_of(application), rights=rights)
-
-
-def refusal(command: Command, of: SessionFacts) -> ErrorCode | None:
+def refusal(command: Command, values: dict[str, Resource]) -> GatewayError | None:
+    """Give *command* in a session of its application that has all rights."""
+    facts = facts_of(ticket_of(ASSISTANT if command in AGENTS else DASHBOARD))
     try:
-        check_command(command, of)
+        check_command(command, facts, declared(facts.handle, values))
     except GatewayError as error:
-        return error.code
+        return error
     return None
 
 
-@pytest.mark.parametrize("right", Right)
-@pytest.mark.parametrize("application", Application)
-@pytest.mark.parametrize("command", [SUPERVISORS, AGENTS], ids=lambda command: command.kind)
-def test_each_command_needs_its_application_and_its_right(
-    command: Command, application: Application, right: Right
-) -> None:
-    allowed = {
-        ("agent.routing_state.set", DASHBOARD, Right.ROUTING_STATE_WRITE),
-        ("routing_state.set", ASSISTANT, Right.OWN_ROUTING_STATE),
-    }
-    expected = None if (command.kind, application, right) in allowed else ErrorCode.FORBIDDEN
-    assert refusal(command, facts(application, right)) is expected
+def code_of(error: GatewayError | None) -> ErrorCode | None:
+    """Return why."""
+    return None if error is None else error.code
+
+
+@pytest.mark.parametrize("values", [{}, CATALOGUES], ids=["nothing told", "all told"])
+@pytest.mark.parametrize("command", [*SUPERVISORS, *AGENTS, NOTICE], ids=lambda one: one.kind)
+def test_what_is_right_is_let_through(command: Command, values: dict[str, Resource]) -> None:
+    assert refusal(command, values) is None
 
 
 @pytest.mark.parametrize(
@@ -53,24 +100,124 @@ def test_each_command_needs_its_application_and_its_right(
         ("05", ErrorCode.NOT_FOUND),
         ("", ErrorCode.NOT_FOUND),
         ("x", ErrorCode.NOT_FOUND),
+        ("\u0665", ErrorCode.NOT_FOUND),
         ("agent:5", ErrorCode.NOT_FOUND),
+        ("1", ErrorCode.WRONG_RESOURCE_KIND),
+        ("3", ErrorCode.WRONG_RESOURCE_KIND),
         ("queue:1", ErrorCode.WRONG_RESOURCE_KIND),
         ("group:999", ErrorCode.WRONG_RESOURCE_KIND),
     ],
 )
 def test_an_id_must_be_one_of_the_right_kind_in_scope(agent_id: str, expected: ErrorCode | None) -> None:
-    command = SetAgentRoutingState(agent_id, "work")
-    assert refusal(command, facts(DASHBOARD, Right.ROUTING_STATE_WRITE)) is expected
+    assert code_of(refusal(SetAgentRoutingState(agent_id, "work"), {})) is expected
 
 
-def test_what_is_out_of_scope_is_refused_like_what_does_not_exist() -> None:
-    of = facts_of(ticket_of(), Scope(agents=frozenset({5})))
-    told = []
-    for agent_id in ("6", "123456", "nobody"):
-        with pytest.raises(GatewayError) as refused:
-            check_command(SetAgentRoutingState(agent_id, "work"), of)
-        told.append((refused.value.code, refused.value.message, refused.value.details))
-    assert told == [told[0]] * 3
+# ---- functions ----
+
+NEEDS: list[tuple[Command, set[str]]] = [
+    (SKILLED, {"administration"}),
+    (ROUTED, {"routing", "realtime"}),
+    (QUEUED, {"administration"}),
+    (GROUPED, {"administration"}),
+    (OWN, {"routing", "realtime"}),
+    (START, {"routing", "realtime"}),
+    (EXTEND, {"routing", "realtime"}),
+    (FINISH, {"routing", "realtime"}),
+    (AUTO, {"routing", "realtime"}),
+    (NUMBER, {"routing", "remote_agent"}),
+    (NOTICE, set()),
+]
+FUNCTIONS = [field.name for field in dataclasses.fields(Functions)]
+
+
+def site(function: str, state: FunctionState) -> dict[str, Resource]:
+    """Return what is declared when one function differs from the others."""
+    others = dict.fromkeys(FUNCTIONS, FunctionState.UP)
+    return {SITE: Site("V2R1", "V8R2", Functions(**{**others, function: state}))}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(("command", "needs"), NEEDS, ids=lambda one: getattr(one, "kind", ""))
+def test_a_command_is_refused_while_a_function_that_it_needs_is_down(
+    command: Command, needs: set[str], function: str
+) -> None:
+    error = refusal(command, site(function, FunctionState.DOWN))
+    told = None if error is None else (error.code, error.details)
+    assert told == ((ErrorCode.FUNCTION_UNAVAILABLE, {"function": function}) if function in needs else None)
+
+
+@pytest.mark.parametrize("state", [FunctionState.UP, FunctionState.DEGRADED, FunctionState.UNKNOWN])
+@pytest.mark.parametrize(("command", "needs"), NEEDS, ids=lambda one: getattr(one, "kind", ""))
+def test_a_function_that_may_work_is_tried(command: Command, needs: set[str], state: FunctionState) -> None:
+    assert [refusal(command, site(function, state)) for function in sorted(needs)] == [None] * len(needs)
+
+
+def test_whether_a_function_works_tells_nothing_of_what_is_out_of_scope() -> None:
+    error = refusal(SetAgentRoutingState("7", "work"), site("routing", FunctionState.DOWN))
+    assert code_of(error) is ErrorCode.NOT_FOUND
+
+
+# ---- values: what core/choices.py refuses is asked of the right resource ----
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (SetSkills("5", (SkillChange("99", 1),), "patch", 1), ErrorCode.SKILL_UNKNOWN),
+        (SetAgentRoutingState("5", "unavailable"), ErrorCode.REASON_REQUIRED),
+        (SetAgentRoutingState("5", "work", "31"), ErrorCode.REASON_WRONG_KIND),
+        (SetQueueParameters("1", {"Open": True}, 1), ErrorCode.PARAMETER_UNKNOWN),
+        (SetQueueParameters("1", {"Overflow": "9"}, 1), ErrorCode.REFERENCE_UNKNOWN),
+        (SetGroupParameters("3", {"Priority": 5}, 1), ErrorCode.PARAMETER_UNKNOWN),
+        (SetGroupParameters("3", {"Open": 1}, 1), ErrorCode.WRONG_TYPE),
+    ],
+)
+def test_values_are_held_against_the_catalogues(command: Command, expected: ErrorCode) -> None:
+    assert code_of(refusal(command, CATALOGUES)) is expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (SetRoutingState("unavailable"), ErrorCode.REASON_REQUIRED),
+        (SetRoutingState("work", "99"), ErrorCode.REASON_UNKNOWN),
+        (FinishPostProcessing(None, ("51", "31")), ErrorCode.REASON_WRONG_KIND),
+    ],
+)
+def test_values_of_ones_own_commands_are_too(command: Command, expected: ErrorCode) -> None:
+    facts = facts_of(ticket_of(ASSISTANT))
+    with pytest.raises(GatewayError) as refused:
+        check_command(command, facts, declared(facts.handle, CATALOGUES))
+    assert refused.value.code is expected
+
+
+LUNCH = Agent(routing_state=RoutingState.UNAVAILABLE, reason_id="31")
+
+
+@pytest.mark.parametrize(("number", "expected"), [("5", None), ("6", ErrorCode.REASON_REQUIRED)])
+def test_an_agent_who_is_in_the_state_already_needs_no_reason(
+    number: str, expected: ErrorCode | None
+) -> None:
+    command = SetAgentRoutingState(number, "unavailable")
+    assert code_of(refusal(command, CATALOGUES | {"agent:5": LUNCH})) is expected
+
+
+@pytest.mark.parametrize(("agent", "expected"), [("5", None), ("6", ErrorCode.REASON_REQUIRED)])
+def test_ones_own_state_is_that_of_ones_own_agent(agent: str, expected: ErrorCode | None) -> None:
+    facts = facts_of(ticket_of(ASSISTANT))
+    values = CATALOGUES | {f"me:{facts.handle}": Me(agent=agent), "agent:5": LUNCH}
+    with nullcontext() if expected is None else pytest.raises(GatewayError) as refused:
+        check_command(SetRoutingState("unavailable"), facts, declared(facts.handle, values))
+    assert (None if refused is None else refused.value.code) is expected
+
+
+@pytest.mark.parametrize(("queue", "expected"), [("1", None), ("2", ErrorCode.REFERENCE_UNKNOWN)])
+def test_a_reference_out_of_scope_may_stay_where_it_is(queue: str, expected: ErrorCode | None) -> None:
+    values = CATALOGUES | {"queue:1": Queue(routing_parameters={"Overflow": "9"})}
+    assert code_of(refusal(SetQueueParameters(queue, {"Overflow": "9"}, 1), values)) is expected
+
+
+# ---- deadlines ----
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Is the union of commands closed, and is each one for one application?"""
+"""Is the union of commands closed, and is each one for whom the page says?"""
 
 from __future__ import annotations
 
@@ -9,43 +9,81 @@ import pytest
 
 from gateway.domain.commands import (
     RULES,
+    ChangeRemoteNumber,
     Command,
     CommandRule,
     Outcome,
     SetAgentRoutingState,
+    SetAutoPostProcessing,
     SetRoutingState,
     Status,
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Right
+from gateway.domain.upstream import Feature, FunctionName
+from tests.protocol.strategies import call
 
 COMMANDS = typing.get_args(Command)
+DASHBOARD, ASSISTANT = Application.DASHBOARD, Application.REMOTE_ASSISTANT
+ROUTING: tuple[FunctionName, ...] = ("routing", "realtime")
+
+EXPECTED = {
+    "agent.skills.set": CommandRule(DASHBOARD, Right.SKILLS_WRITE, ("administration",), Feature.SKILLS),
+    "agent.routing_state.set": CommandRule(DASHBOARD, Right.ROUTING_STATE_WRITE, ROUTING),
+    "queue.routing_parameters.set": CommandRule(
+        DASHBOARD, Right.ROUTING_PARAMETERS_WRITE, ("administration",), Feature.ROUTING_PARAMETERS
+    ),
+    "group.routing_parameters.set": CommandRule(
+        DASHBOARD, Right.ROUTING_PARAMETERS_WRITE, ("administration",), Feature.ROUTING_PARAMETERS
+    ),
+    "routing_state.set": CommandRule(ASSISTANT, Right.OWN_ROUTING_STATE, ROUTING),
+    "post_processing.start": CommandRule(
+        ASSISTANT, Right.OWN_POST_PROCESSING, ROUTING, Feature.POST_PROCESSING_START
+    ),
+    "post_processing.extend": CommandRule(
+        ASSISTANT, Right.OWN_POST_PROCESSING, ROUTING, Feature.POST_PROCESSING_EXTEND
+    ),
+    "post_processing.finish": CommandRule(
+        ASSISTANT, Right.OWN_POST_PROCESSING, ROUTING, Feature.POST_PROCESSING_FINISH
+    ),
+    "post_processing.set_auto": CommandRule(
+        ASSISTANT, Right.OWN_POST_PROCESSING, ROUTING, Feature.POST_PROCESSING_SET_AUTO
+    ),
+    "remote_number.change": CommandRule(ASSISTANT, None, ("routing", "remote_agent"), Feature.REMOTE_AGENT),
+    "notices.acknowledge": CommandRule(None, None),
+}
+
+
+def kind_of(command: type[Command]) -> str:
+    """Return the kind that stands in the type."""
+    (kind,) = typing.get_args(typing.get_type_hints(command)["kind"])
+    return str(kind)
 
 
 def test_every_command_has_a_rule_and_no_rule_is_left_over() -> None:
     assert set(RULES) == set(COMMANDS)
 
 
+def test_who_may_give_it_and_what_it_needs() -> None:
+    assert {kind_of(command): rule for command, rule in RULES.items()} == EXPECTED
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=kind_of)
+def test_the_kind_is_the_default_of_its_field(command: type[Command]) -> None:
+    (field,) = (field for field in dataclasses.fields(command) if field.name == "kind")
+    assert field.default == kind_of(command)
+
+
+def test_kinds_are_unique() -> None:
+    assert len({kind_of(command) for command in COMMANDS}) == len(COMMANDS)
+
+
 @pytest.mark.parametrize(
-    ("command", "rule"),
-    [
-        (SetAgentRoutingState, CommandRule(Application.DASHBOARD, Right.ROUTING_STATE_WRITE)),
-        (SetRoutingState, CommandRule(Application.REMOTE_ASSISTANT, Right.OWN_ROUTING_STATE)),
-    ],
+    "command", [of for of in COMMANDS if RULES[of].application is ASSISTANT], ids=kind_of
 )
-def test_who_may_give_it(command: type[Command], rule: CommandRule) -> None:
-    assert RULES[command] == rule
-
-
-def test_kinds_are_unique_and_stand_in_the_type() -> None:
-    kinds = [SetAgentRoutingState("5", "work").kind, SetRoutingState("work").kind]
-    assert kinds == ["agent.routing_state.set", "routing_state.set"]
-    assert len(COMMANDS) == len(kinds)
-
-
-def test_an_agents_own_command_can_name_no_agent() -> None:
-    assert {field.name for field in dataclasses.fields(SetRoutingState)} == {
-        *("state", "reason_id", "when", "kind")
+def test_an_agents_own_command_can_name_no_agent(command: type[Command]) -> None:
+    assert not {"agent_id", "user_id", "queue_id", "group_id"} & {
+        field.name for field in dataclasses.fields(command)
     }
 
 
@@ -57,6 +95,12 @@ def test_an_agents_own_command_cannot_log_off() -> None:
 def test_unless_said_otherwise_it_is_for_now() -> None:
     assert SetRoutingState("work").when == "now"
     assert SetAgentRoutingState("5", "work").when == "now"
+
+
+def test_a_number_stands_in_no_repr() -> None:
+    command = ChangeRemoteNumber("+4989123456")
+    assert "123456" not in repr(command) + repr(call("k", command))
+    assert "True" in repr(SetAutoPostProcessing(on=True))
 
 
 def test_an_outcome_is_one_of_five() -> None:

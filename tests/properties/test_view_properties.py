@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.admission import check_command
+from gateway.core.declared import Declared
 from gateway.core.interest import ALWAYS as LISTENED_ALWAYS
 from gateway.core.interest import Following, wanted
+from gateway.core.ledger import Ledger
 from gateway.core.view import FACTS_PREFIX, View, me_key, view_of
 from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -99,7 +101,7 @@ def test_a_command_for_anything_outside_the_scope_is_refused(scope: Scope, agent
     facts = facts_of(ticket_of(), scope, (Right.ROUTING_STATE_WRITE,))
     code: ErrorCode | None = None
     try:
-        check_command(SetAgentRoutingState(agent_id, "work"), facts)
+        check_command(SetAgentRoutingState(agent_id, "work"), facts, Declared(Ledger(1), facts.handle))
     except GatewayError as error:
         code = error.code
     assert (code is None) == (agent_id in {str(number) for number in scope.agents})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
@@ -62,6 +62,7 @@ _GENERIC: dict[object, Callable[..., Strategy]] = {
     list: lambda member: st.lists(of(member), max_size=3),
     frozenset: lambda member: st.frozensets(of(member), max_size=3),
     dict: lambda key, member: st.dictionaries(of(key), of(member), max_size=3),
+    Mapping: lambda key, member: st.dictionaries(of(key), of(member), max_size=3),
 }
 
 

@@ -67,7 +67,7 @@ def test_a_field_without_a_class_fails_the_build(of: type) -> None:
         list(classified(of))
 
 
-@pytest.mark.parametrize("of", set(RESOURCES.values()), ids=lambda of: of.__name__)
+@pytest.mark.parametrize("of", RESOURCES.values(), ids=lambda of: of.__name__)
 def test_every_field_of_every_resource_has_a_class(of: type) -> None:
     assert list(classified(of))
 

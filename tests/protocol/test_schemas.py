@@ -58,10 +58,11 @@ def test_state_is_described_by_key() -> None:
 
 
 def test_commands_are_the_ones_that_are_offered() -> None:
-    assert SCHEMAS["CommandFrame"]["properties"]["command"]["oneOf"] == [
-        ref("SetAgentRoutingState"),
-        ref("SetRoutingState"),
-    ]
+    listed = SCHEMAS["CommandFrame"]["properties"]["command"]["oneOf"]
+    assert listed == [ref(of.__name__) for of in frames.COMMANDS.values()]
+    for kind, of in frames.COMMANDS.items():
+        assert SCHEMAS[of.__name__]["properties"]["kind"]["const"] == kind
+        assert "kind" in SCHEMAS[of.__name__]["required"]
 
 
 def _defaults(schema: object) -> list[object]:

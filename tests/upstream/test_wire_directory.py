@@ -106,7 +106,7 @@ def test_catalogues_are_mapped() -> None:
 def test_the_pool_learns_the_references_and_shares_objects() -> None:
     pool = PartPool()
     first, second = directory(body(OBJECTS), pool), directory(body(OBJECTS), pool)
-    assert pool._references == References(queue=frozenset({"OverflowQueue"}))
+    assert pool.references == References(queue=frozenset({"OverflowQueue"}))
     assert all(one is other for one, other in zip(first.parts, second.parts, strict=True))
 
 
