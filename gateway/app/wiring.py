@@ -24,7 +24,7 @@ from gateway.app.config_sections import Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.listener import Listener, listening
 from gateway.app.logging import log_session
-from gateway.app.notices import read_notices
+from gateway.app.notices_watch import NoticesWatch
 from gateway.app.stopping import Stopping
 from gateway.app.tls import client_context, expires_at_s, site_context
 from gateway.app.vitals import Vitals
@@ -35,6 +35,7 @@ from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
 from gateway.edge.server import EdgeParts, make_app
 from gateway.edge.token import Tokens
+from gateway.edge.unread import Crier
 from gateway.runtime.node import Node, NodeSettings, Site
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -71,6 +72,7 @@ class Gateway:
         self.telemetry: Final = Telemetry()
         self.vitals: Final = Vitals(clock, self.telemetry)
         self.doors: Final = Doors(edge.doors)
+        self.watch: Final = NoticesWatch(settings.notices.files, clock)
         self.node: Final = Node(
             _node_settings(settings),
             {site: Site(CountedUpstream(server, self.telemetry), server) for site, server in servers.items()},
@@ -84,7 +86,7 @@ class Gateway:
             self.node,
             self.node.account,
             _tokens(secrets, servers),
-            read_notices(settings.notices.files),
+            self.watch.notices,
             numbers(settings),
             self.doors,
             clock,
@@ -93,6 +95,7 @@ class Gateway:
             log_session,
         )
         self.phones: Final = parts.phones
+        self.crier: Final = Crier(parts.notices, parts.phones, clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, self.render))
         self.is_started = False
@@ -160,7 +163,12 @@ async def serving(
             server = OsccServer(site.id, site.url, clock, tls=site_context(place, site))
             servers[site.id] = await stack.enter_async_context(server)
         made = Gateway(settings, secrets, servers, clock)
-        await stack.enter_async_context(_alive(made.node.run(), made.vitals.run()))
+        if (
+            settings.notices.files
+        ):  # without any a hang-up ends the process, as it ends what runs in a terminal
+            stack.enter_context(made.watch.on_signal())
+        lives = made.node.run(), made.vitals.run(), made.watch.run(made.crier.cry)
+        await stack.enter_async_context(_alive(*lives))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(listening("client", made.edge, door.host, door.port, tls))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
-from gateway.app import wiring
+from gateway.app import config_sections, wiring
 from gateway.app.config import own_secrets
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Settings
@@ -30,6 +34,14 @@ LOG_ON = {
     "device": {"id": "d", "name": "test", "platform": "desktop", "app_version": "1"},
 }
 
+NOTICE = """\
+id = "upkeep"
+version = {}
+category = "maintenance"
+effective_at = 2026-01-31T08:00:00Z
+texts.en = {{title = "Upkeep", summary = "On Sunday."}}
+"""
+
 
 def settings_for(upstream: str, **client: object) -> Settings:
     return Settings.model_validate(
@@ -44,13 +56,14 @@ def settings_for(upstream: str, **client: object) -> Settings:
 
 
 @asynccontextmanager
-async def running(stopping: Stopping) -> AsyncIterator[wiring.Addresses]:
+async def running(stopping: Stopping, *notices: Path) -> AsyncIterator[wiring.Addresses]:
     """A gateway before a small contact centre."""
-    async with (
-        Simulator(SimulatorSettings(agents=2, queues=1, users=1)) as simulator,
-        wiring.serving(settings_for(simulator.url), own_secrets(), SystemClock(), stopping) as addresses,
-    ):
-        yield addresses
+    async with Simulator(SimulatorSettings(agents=2, queues=1, users=1)) as simulator:
+        settings = settings_for(simulator.url).model_copy(
+            update={"notices": config_sections.Notices(files=notices)}
+        )
+        async with wiring.serving(settings, own_secrets(), SystemClock(), stopping) as addresses:
+            yield addresses
 
 
 async def text_of(http: aiohttp.ClientSession, url: str) -> tuple[int, str]:
@@ -73,6 +86,14 @@ async def _rest(ws: aiohttp.ClientWebSocketResponse) -> list[dict[str, object]]:
     return [json.loads(message.data) async for message in ws]
 
 
+async def _heard(ws: aiohttp.ClientWebSocketResponse, *kinds: str) -> dict[str, Any]:
+    """Return the next frame of one of *kinds*."""
+    while True:
+        frame: dict[str, Any] = await ws.receive_json()
+        if frame["kind"] in kinds:
+            return frame
+
+
 async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
     stopping = Stopping()
     async with aiohttp.ClientSession() as http, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
@@ -90,6 +111,31 @@ async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
         (bye,) = [frame for frame in frames if frame["kind"] == "bye"]
         assert (bye["code"], bye["reconnect"], bye["min_s"], bye["max_s"]) == (4200, "after", 0.0, 7.0)
         assert ws.close_code == 4200
+
+
+async def test_a_notice_that_changes_is_shown_and_acknowledged(tmp_path: Path) -> None:
+    file = tmp_path / "notice.toml"
+    file.write_text(NOTICE.format(1), "utf-8")
+    async with (
+        asyncio.timeout(20),
+        aiohttp.ClientSession() as http,
+        running(Stopping(), tmp_path) as addresses,
+    ):
+        ws = await _hello(http, addresses.client)
+        assert (await _heard(ws, "notice"))["version"] == 1
+        file.write_text(NOTICE.format(2), "utf-8")
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert (await _heard(ws, "notice"))["version"] == 2
+        command = {"kind": "notices.acknowledge", "notice_id": "upkeep", "version": 2}
+        key, deadline_ms = "00000000-0000-4000-8000-000000000001", SystemClock().wall_ms() + 5_000
+        asked = {"id": "1", "key": key, "stream": "1.x", "expires_at_ms": deadline_ms, "command": command}
+        await ws.send_json({"kind": "command", **asked})
+        renewed = await _heard(ws, "renewed", "result")
+        assert (await _heard(ws, "result"))["outcome"] == {"status": "applied"}
+        again = {"Authorization": f"Bearer {renewed['token']}"}
+        async with http.get(f"{addresses.client}/v1/me/export", headers=again) as response:
+            assert '"accepted_notices":[{"id":"upkeep","version":2}]' in await response.text()
+        await ws.close()
 
 
 async def test_the_ops_listener_tells_how_it_fares() -> None:
