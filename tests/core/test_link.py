@@ -241,3 +241,21 @@ def test_hearing_without_a_link_changes_nothing() -> None:
     link = LinkMachine()
     link.heard(5.0)
     assert link.health(5.0) == "down"
+
+
+def test_a_doubt_makes_a_live_link_stale_until_whole_sets_were_asked_for_and_answered() -> None:
+    link = live()
+    link.doubt()
+    assert link.health(0.0) == "stale"
+    link.synced(0.5)
+    assert link.health(0.5) == "stale", "answers to questions of before do not count"
+    assert link.need(1.0) == "listen_anew"
+    link.synced(1.5)
+    assert link.health(1.5) == "live"
+
+
+def test_where_there_is_no_link_there_is_nothing_to_doubt() -> None:
+    link = LinkMachine()
+    link.doubt()
+    assert link.state is LinkState.IDLE
+    assert live(0.0, link).need(1.0) == "nothing"

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 
 from gateway.domain.catalogue import Reason, RoutingParameter, Skill
-from gateway.domain.commands import Command
+from gateway.domain.commands import ChangeRemoteNumber, SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import (
     AttachSession,
@@ -64,6 +64,8 @@ class Centre:
         self.live: dict[SessionSecret, Session] = {}
         self.routing: dict[int, str] = {}
         """Own agent → the remote number that his contacts go to."""
+        self.verdict = Executed("applied")
+        """What commands other than those of states and numbers are answered."""
         self.requests: list[tuple[UserId, LinkRequest]] = []
         """All that was asked on links, in order."""
         self.refusals: dict[type[LinkRequest], GatewayError] = {}
@@ -222,11 +224,28 @@ class Centre:
             return known
         if self.clock.wall_ms() > request.not_after_ms:
             raise GatewayError(ErrorCode.EXPIRED, "too late")
-        answer = self._change_state(wire, session, request.command)
+        match request.command:
+            case SetAgentRoutingState() | SetRoutingState() as command:
+                answer = self._change_state(wire, session, command)
+            case ChangeRemoteNumber(number):
+                answer = self._change_number(session, number)
+            case _:
+                answer = self.verdict
         self._answers[session.id, request.key] = answer
         return answer
 
-    def _change_state(self, wire: Wire, session: Session, command: Command) -> Executed:
+    def _change_number(self, session: Session, number: str) -> Executed:
+        own = session.person.own_agent or 0
+        if self.routing.get(own) == number:
+            return Executed("unchanged")
+        self.routing[own] = number
+        part = self.parts[Source.REALTIME, Kind.AGENT, own]
+        self.put(dataclasses.replace(part, remote_number=number))
+        return Executed("applied")
+
+    def _change_state(
+        self, wire: Wire, session: Session, command: SetAgentRoutingState | SetRoutingState
+    ) -> Executed:
         number, right = fake_rules.target(command, session.person.own_agent)
         if right not in session.rights:
             raise GatewayError(ErrorCode.FORBIDDEN, "not allowed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from gateway.domain.commands import Command, SetAgentRoutingState, SetRoutingState
+from gateway.domain.commands import SetAgentRoutingState, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Executed
 from gateway.domain.model import Right
@@ -19,7 +19,7 @@ class Change(NamedTuple):
     answer: Executed
 
 
-def target(command: Command, own_agent: int | None) -> tuple[int, Right]:
+def target(command: SetAgentRoutingState | SetRoutingState, own_agent: int | None) -> tuple[int, Right]:
     """Tell which agent *command* is about, and which right it needs."""
     match command:
         case SetAgentRoutingState(agent_id=agent_id):
@@ -28,7 +28,7 @@ def target(command: Command, own_agent: int | None) -> tuple[int, Right]:
             return own_agent or 0, Right.OWN_ROUTING_STATE
 
 
-def change(agent: Agent | None, command: Command, now_ms: int) -> Change:
+def change(agent: Agent | None, command: SetAgentRoutingState | SetRoutingState, now_ms: int) -> Change:
     """Change *agent* (None: logged off) as *command* says.
 
     Raises:

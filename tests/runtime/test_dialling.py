@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core.linger import Linger
 from gateway.domain.errors import CloseCode
-from gateway.domain.model import Application, NodeId
+from gateway.domain.model import Application, NodeId, Scope
 from gateway.domain.upstream import LinkReplaced
 from gateway.runtime.node import NodeSettings
 from tests.runtime.scene import PhoneLine, Scene, scene, user
@@ -164,3 +164,41 @@ async def test_a_link_that_opens_for_nobody_is_closed() -> None:
         assert at.upstream.link(user(1)) is None
         assert await at.leases.read(user(1)) is None
         assert not at.node.households
+
+
+async def test_links_queue_for_the_budget_and_all_are_opened() -> None:
+    tight = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=2.0)
+    async with scene(tight) as at:
+        for key in range(20, 26):
+            at.upstream.add_user(key, f"user{key}", scope=Scope(agents=frozenset({7})))
+        phones = []
+        for key in range(20, 26):
+            phones.append(await at.phone(f"user{key}"))
+            await at.pass_time(0.5)
+        for phone in phones:
+            phone.hello()
+        await at.clock.settle()
+        assert [at.upstream.link(user(key)) is not None for key in range(20, 26)] == [True] * 2 + [False] * 4
+        await at.pass_time(2)
+        assert [at.upstream.link(user(key)) is not None for key in range(20, 26)] == [True] * 6
+        assert all(phone.closed is None for phone in phones)
+
+
+async def test_whoever_leaves_while_he_queues_holds_nobody_up() -> None:
+    tight = NodeSettings(
+        NodeId("n1"), "n1-1", linger=Linger(dashboard_s=0, remote_assistant_s=0), log_ons_per_s=1.0
+    )
+    async with scene(tight) as at:
+        phones = []
+        for key in range(20, 23):
+            at.upstream.add_user(key, f"user{key}", scope=Scope(agents=frozenset({7})))
+            phones.append(await at.phone(f"user{key}"))
+            await at.pass_time(1)
+        for phone in phones:
+            phone.hello()
+        await at.clock.settle()
+        phones[1].bye()
+        await at.clock.settle()
+        await at.pass_time(1)
+        assert at.upstream.link(user(22)) is not None
+        assert at.upstream.link(user(21)) is None

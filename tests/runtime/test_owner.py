@@ -9,9 +9,9 @@ import pytest
 
 from gateway.core.linger import Linger
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from gateway.domain.link_requests import AttachSession, DetachSession, QueryDirectory
+from gateway.domain.link_requests import AttachSession, DetachSession, Listen, QueryDirectory
 from gateway.domain.model import Application, Kind, NodeId, SessionSecret, UserId
-from gateway.domain.resources import Queue
+from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.runtime.node import NodeSettings
 from gateway.runtime.owner import ATTACH_S, RECONNECT_WINDOW_S
@@ -303,3 +303,31 @@ async def test_a_life_that_is_cancelled_gives_link_and_lease_up() -> None:
     assert not link.open
     assert await at.leases.read(user(1)) is None
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_while_the_server_has_no_realtime_data_what_is_shown_is_stale_and_as_old_as_it_is() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(1)
+        down_ms = at.clock.wall_ms()
+        at.upstream.set_function("realtime", FunctionState.DOWN)
+        await at.clock.settle()
+        assert phone.health == "stale"
+        await at.pass_time(30)
+        assert phone.of_kind("ping")[-1]["as_of_ms"] == down_ms
+        at.upstream.set_function("realtime", FunctionState.UP)
+        await at.clock.settle()
+        assert phone.health == "stale", "whole sets are asked for first"
+        asked = len(at.asked(Listen))
+        await at.pass_time(1)
+        assert phone.health == "live"
+        assert len(at.asked(Listen)) > asked
+        assert phone.closed is None
+
+
+async def test_another_function_that_is_down_leaves_the_data_live() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.set_function("administration", FunctionState.DOWN)
+        await at.pass_time(1)
+        assert phone.health == "live"

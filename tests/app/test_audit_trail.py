@@ -1,0 +1,47 @@
+"""How are acts written down?"""
+
+from __future__ import annotations
+
+import io
+import json
+
+from gateway.app.audit_trail import AuditTrail, log_act
+from gateway.app.keys import SecretKey
+from gateway.app.logging import configure
+from gateway.domain.audit import NumberAct
+from gateway.domain.model import SessionId, UserId
+
+ACT = NumberAct(UserId("main", 7), SessionId("session-1"), "change", "*********567", "applied")
+
+
+def test_acts_are_numbered_without_a_gap() -> None:
+    written: list[tuple[NumberAct, int]] = []
+    trail = AuditTrail(lambda act, serial: written.append((act, serial)))
+    for _ in range(3):
+        trail.note(ACT)
+    assert written == [(ACT, 1), (ACT, 2), (ACT, 3)]
+
+
+def test_a_line_shows_the_act_and_neither_user_nor_number() -> None:
+    stream = io.StringIO()
+    configure("info", SecretKey(bytes(32)), stream)
+    AuditTrail(log_act).note(ACT)
+    line = json.loads(stream.getvalue())
+    assert {name: line[name] for name in ("logger", "event", "serial", "act", "masked", "result")} == {
+        "logger": "gateway.audit",
+        "event": "remote number",
+        "serial": 1,
+        "act": "change",
+        "masked": "*********567",
+        "result": "applied",
+    }
+    assert line["user"] not in {"7", "main:7"}
+    assert "dropped" not in line
+
+
+def test_a_number_that_is_not_masked_is_left_out() -> None:
+    stream = io.StringIO()
+    configure("info", SecretKey(bytes(32)), stream)
+    log_act(NumberAct(UserId("main", 7), SessionId("s"), "change", "+4930123456", "applied"), 1)
+    assert "masked" not in json.loads(stream.getvalue())
+    assert "4930123456" not in stream.getvalue()

@@ -1,0 +1,16 @@
+"""What is written down of acts?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gateway.domain.audit import NumberAct
+from gateway.domain.model import SessionId, UserId
+
+
+def test_an_act_once_noted_stays_as_it_is() -> None:
+    act = NumberAct(UserId("main", 7), SessionId("s1"), "change", "****567", "applied")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        act.result = "rejected"  # type: ignore[misc] - what must not be possible

@@ -1,0 +1,190 @@
+"""No schedule lets anybody overtake at the turnstile, or do more than his quota."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.core.quota import Quota
+from gateway.core.throttle import Budget, Urgency
+from gateway.core.turnstile import Place, Turnstile
+from tests.properties.seeded import SeededBug
+
+RATE, BURST, IN_FLIGHT = 2.0, 4.0, 6
+STEPS = st.sampled_from([0.0, 0.125, 0.5, 1.0, 5.0])
+
+
+class Queueing(RuleBasedStateMachine):
+    """Users join, are woken, enter, give up, finish; people log on beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Turnstile(Budget(rate_per_s=RATE, burst=BURST, in_flight_max=IN_FLIGHT))
+        self.now = 0.0
+        self.waiting: list[tuple[Urgency, int, Place]] = []
+        self.joined = 0
+        self.inside = 0
+        self.entered: list[float] = []
+        self.woken: list[int] = []
+
+    @rule(urgency=st.sampled_from(Urgency))
+    def join(self, urgency: Urgency) -> None:
+        number = self.joined
+        self.joined += 1
+        place = self.gate.join(urgency, lambda: self.woken.append(number))
+        self.waiting.append((urgency, number, place))
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def enter(self, data: st.DataObject) -> None:
+        mine = data.draw(st.sampled_from(sorted(self.waiting, key=lambda one: one[1])))
+        first = min(self.waiting, key=lambda one: one[:2])
+        if self.gate.enter(mine[2], self.now):
+            assert mine is first, "somebody was overtaken"
+            self._inside()
+            self.waiting.remove(mine)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        mine = data.draw(st.sampled_from(sorted(self.waiting, key=lambda one: one[1])))
+        self.gate.withdraw(mine[2])
+        self.waiting.remove(mine)
+
+    @rule()
+    def log_on(self) -> None:
+        if self.gate.admit_log_on(self.now):
+            assert all(urgency is not Urgency.PERSON for urgency, _, _ in self.waiting)
+            self._inside()
+
+    @precondition(lambda self: self.inside)
+    @rule()
+    def done(self) -> None:
+        self.gate.done()
+        self.inside -= 1
+
+    @rule()
+    def tick(self) -> None:
+        self.woken.clear()
+        self.gate.tick(most=3)
+        assert self.woken == [number for _, number, _ in sorted(self.waiting, key=lambda one: one[:2])][:3]
+
+    @rule(step=STEPS)
+    def wait(self, step: float) -> None:
+        self.now += step
+
+    @rule()
+    def everybody_has_his_turn_in_the_end(self) -> None:
+        """With time and places enough the queue empties, in order."""
+        while self.inside:
+            self.done()
+        for _, _, place in sorted(self.waiting, key=lambda one: one[:2]):
+            self.now += (BURST + 1) / RATE
+            assert self.gate.enter(place, self.now)
+            self.gate.done()
+            self.entered.append(self.now)
+        self.waiting.clear()
+
+    @invariant()
+    def no_more_than_the_budget(self) -> None:
+        assert self.inside <= IN_FLIGHT
+        assert len(self.gate) == len(self.waiting)
+        for first, since in enumerate(self.entered):
+            for last in range(first, len(self.entered)):
+                assert last - first + 1 <= BURST + RATE * (self.entered[last] - since) + 1e-6
+
+    def _inside(self) -> None:
+        self.inside += 1
+        self.entered.append(self.now)
+
+
+TestQueueing = Queueing.TestCase
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from([0.0, 1.0, 10.0, 40.0]), st.sampled_from("ab"), st.booleans()),
+        max_size=60,
+    )
+)
+def test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed(
+    steps: list[tuple[float, str, bool]],
+) -> None:
+    quota: Quota[str] = Quota(most=3, window_s=100.0)
+    now = 0.0
+    done: dict[str, list[float]] = {"a": [], "b": []}
+    for step, key, comes_to_nothing in steps:
+        now += step
+        wait_s = quota.take(key, now)
+        recent = [at for at in done[key] if at > now - 100.0]
+        if wait_s:
+            assert len(recent) == 3
+            assert wait_s == recent[0] + 100.0 - now
+        elif comes_to_nothing:
+            quota.give_back(key, now)
+        else:
+            assert len(recent) < 3
+            done[key].append(now)
+
+
+SEEDED = [
+    SeededBug(
+        "a place is entered out of turn",
+        "core/turnstile.py",
+        "if self._head() is not place or not self._budget.admit(now, place.urgency):",
+        "if not self._budget.admit(now, place.urgency):",
+        "TestQueueing",
+        quick=True,
+    ),
+    SeededBug(
+        "the last who came is the first",
+        "core/turnstile.py",
+        "Place(urgency, next(self._numbers), wake)",
+        "Place(urgency, -next(self._numbers), wake)",
+        "TestQueueing",
+    ),
+    SeededBug(
+        "urgency does not count",
+        "core/turnstile.py",
+        "    urgency: Urgency\n    number: int\n",
+        "    urgency: Urgency = field(compare=False)\n    number: int\n",
+        "TestQueueing",
+    ),
+    SeededBug(
+        "who left goes on blocking",
+        "core/turnstile.py",
+        "        while self._queue and self._queue[0].gone:\n            heapq.heappop(self._queue)\n",
+        "",
+        "TestQueueing",
+    ),
+    SeededBug(
+        "log-ons overtake those who wait for their link",
+        "core/turnstile.py",
+        "return is_free and self._budget.admit(now)",
+        "return self._budget.admit(now)",
+        "TestQueueing",
+    ),
+    SeededBug(
+        "a quota allows one more",
+        "core/quota.py",
+        "if len(taken) >= self._most:",
+        "if len(taken) > self._most:",
+        "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",
+        quick=True,
+    ),
+    SeededBug(
+        "what came to nothing is not given back",
+        "core/quota.py",
+        "            taken.remove(at)\n",
+        "            pass\n",
+        "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",
+    ),
+    SeededBug(
+        "the wait is measured from the newest",
+        "core/quota.py",
+        "return taken[0] + self._window_s - now",
+        "return taken[-1] + self._window_s - now",
+        "test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed",
+    ),
+]
