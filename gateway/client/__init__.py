@@ -20,7 +20,22 @@ from gateway.client.events import (
 )
 from gateway.client.mirror import Listener, Mirror, Value
 from gateway.client.refusal import Unreachable
-from gateway.domain.commands import Outcome, SetAgentRoutingState, SetRoutingState, Status
+from gateway.domain.commands import (
+    AcknowledgeNotice,
+    ChangeRemoteNumber,
+    ExtendPostProcessing,
+    FinishPostProcessing,
+    Outcome,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetGroupParameters,
+    SetQueueParameters,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+    StartPostProcessing,
+    Status,
+)
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Kind
 from gateway.protocol.bodies import DeviceBody
@@ -30,8 +45,10 @@ from gateway.protocol.frames import ClientInfo
 __all__ = [
     "JSON",
     "MSGPACK",
+    "AcknowledgeNotice",
     "Application",
     "AskCredentials",
+    "ChangeRemoteNumber",
     "ClientInfo",
     "Clock",
     "Connected",
@@ -40,6 +57,8 @@ __all__ = [
     "Ended",
     "ErrorCode",
     "Event",
+    "ExtendPostProcessing",
+    "FinishPostProcessing",
     "GatewayClient",
     "GatewayError",
     "HealthChanged",
@@ -54,7 +73,13 @@ __all__ = [
     "Refused",
     "Renewed",
     "SetAgentRoutingState",
+    "SetAutoPostProcessing",
+    "SetGroupParameters",
+    "SetQueueParameters",
     "SetRoutingState",
+    "SetSkills",
+    "SkillChange",
+    "StartPostProcessing",
     "Status",
     "Unreachable",
     "Value",
