@@ -58,13 +58,26 @@ class Login:
         check_version(body.device.platform, body.device.app_version, self._parts.settings.app_minimum)
         wall_ms = self._parts.clock.wall_ms()
         notices = self._parts.notices.acknowledged(body.accepted_notices or (), accept_language, wall_ms)
-        logged_on = await self._ask(body)
+        logged_on = await self._ask(body.site, self._credentials(body))
         return self._created(body, logged_on, notices)
 
-    async def _ask(self, body: LogOnBody) -> LoggedOn:
+    def _credentials(self, body: LogOnBody) -> LogOn:
+        number = None
+        if body.application is Application.REMOTE_ASSISTANT:
+            number = self._parts.numbers.accept(body.site, body.remote_number or "")
+        return LogOn(
+            application=body.application,
+            user_name=body.user_name,
+            password=body.password,
+            device=Device(body.device.id, body.device.name),
+            remote_number=number,
+            takeover=body.takeover,
+        )
+
+    async def _ask(self, site: str, credentials: LogOn) -> LoggedOn:
         began = self._parts.clock.now()
         try:
-            return await self._parts.accounts.log_on(body.site, _credentials(body))
+            return await self._parts.accounts.log_on(site, credentials)
         except GatewayError as error:
             if error.code not in _SAY_NOTHING:
                 raise
@@ -111,15 +124,3 @@ def session_view(ticket: Ticket) -> SessionView:
 def user_view(ticket: Ticket) -> UserView:
     """Return the session's user as his phone sees him."""
     return UserView(str(ticket.user.key), ticket.display_name)
-
-
-def _credentials(body: LogOnBody) -> LogOn:
-    remote = body.application is Application.REMOTE_ASSISTANT
-    return LogOn(
-        application=body.application,
-        user_name=body.user_name,
-        password=body.password,
-        device=Device(body.device.id, body.device.name),
-        remote_number=body.remote_number if remote else None,
-        takeover=body.takeover,
-    )

@@ -61,6 +61,7 @@ class FakeNode:
         self.fault: Exception | None = None
         self.error: GatewayError | None = None
         self.log_on_takes_s = 0.0
+        self.number_in_effect: str | None = None
         self.gate = asyncio.Event()
         """Attaches and commands wait until it is set."""
         self.gate.set()
@@ -156,7 +157,7 @@ class FakeNode:
             expires_at_ms=self.clock.wall_ms() + LIFE_MS,
             idle_timeout_s=0,
             user=User(UserId(site, 7), "ann", "Ann"),
-            remote_number=credentials.remote_number,
+            remote_number=self.number_in_effect or credentials.remote_number,
         )
 
     async def log_off(self, ticket: Ticket) -> LoggedOff:

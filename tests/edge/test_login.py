@@ -18,6 +18,7 @@ from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, SITE, house
 
 BODY = LogOnBody("main", Application.DASHBOARD, "ann", "secret", DeviceBody("d1", "one", "ios", "2.0"))
+REMOTE = replace(BODY, application=Application.REMOTE_ASSISTANT, takeover=True)
 NOTICE = Notice("privacy", 2, "privacy", 0, True, {"en": NoticeText("Read", "this")})
 
 
@@ -63,12 +64,46 @@ async def test_credentials_become_a_token_that_says_who() -> None:
     assert desk.counted("ok") == 1
 
 
-async def test_only_a_remote_assistant_has_a_number() -> None:
+@pytest.mark.parametrize("ignored", [None, "", "110", "no number at all"])
+async def test_a_dashboard_has_no_number(ignored: str | None) -> None:
     desk = Desk()
-    assert (await desk.login.log_on(replace(BODY, remote_number="+49891"), "")).remote_number is None
-    remote = replace(BODY, application=Application.REMOTE_ASSISTANT, remote_number="+49891", takeover=True)
-    assert (await desk.login.log_on(remote, "")).remote_number == "+49891"
+    assert (await desk.login.log_on(replace(BODY, remote_number=ignored), "")).remote_number is None
+    assert desk.node.credentials[-1].remote_number is None
+
+
+@pytest.mark.parametrize("text", ["+49 (0) 30 1234567", "0049 30 1234567", "030/1234567", "+49301234567"])
+async def test_a_number_is_shown_to_the_server_in_one_form_however_it_was_written(text: str) -> None:
+    desk = Desk()
+    created = await desk.login.log_on(replace(REMOTE, remote_number=text), "")
+    assert desk.node.credentials[-1].remote_number == "+49301234567"
     assert desk.node.credentials[-1].takeover
+    assert created.remote_number == "+49301234567"
+
+
+async def test_the_number_in_effect_is_what_the_server_confirmed() -> None:
+    desk = Desk()
+    desk.node.number_in_effect = "+493076543210"
+    created = await desk.login.log_on(replace(REMOTE, remote_number="030 1234567"), "")
+    assert created.remote_number == "+493076543210"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (None, ErrorCode.REMOTE_NUMBER_MISSING),
+        (" ", ErrorCode.REMOTE_NUMBER_MISSING),
+        ("tel:+49301234567", ErrorCode.REMOTE_NUMBER_INVALID),
+        ("+43 1 58058", ErrorCode.REMOTE_NUMBER_NOT_ALLOWED),
+        ("112", ErrorCode.REMOTE_NUMBER_NOT_ALLOWED),
+    ],
+)
+async def test_a_number_that_is_refused_never_shows_a_password_to_the_server(
+    number: str | None, code: ErrorCode
+) -> None:
+    desk = Desk()
+    assert (await desk.refused(replace(REMOTE, remote_number=number))).code is code
+    assert desk.node.credentials == []
+    assert desk.house.sample("log_ons_total", application="remote_assistant", result=code.value) == 1
 
 
 @pytest.mark.parametrize(

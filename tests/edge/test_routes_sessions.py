@@ -54,9 +54,9 @@ async def test_a_log_on_gives_a_token_that_works(gateway: Gateway) -> None:
 
 
 async def test_a_remote_assistant_is_told_his_number(gateway: Gateway) -> None:
-    body = LOG_ON | {"application": "remote_assistant", "remote_number": "+49 89 1"}
+    body = LOG_ON | {"application": "remote_assistant", "remote_number": "030 1234567"}
     created = await (await gateway.client.post("/v1/sessions", json=body)).json()
-    assert created["remote_number"] == "+49 89 1"
+    assert created["remote_number"] == "+49301234567"
 
 
 @pytest.mark.parametrize(

@@ -192,10 +192,13 @@ async def test_no_log_line_holds_a_secret(gateway: Gateway, caplog: pytest.LogCa
             "application": "remote_assistant",
             "user_name": "ann",
             "password": "CANARY-PASSWORD",
-            "remote_number": "+4989CANARY",
+            "remote_number": "+49 89 47110815",
             "device": {"id": "d1", "name": "one", "platform": "web", "app_version": "1"},
         }
         async with gateway.client.post("/v1/sessions", json=body | {"takeover": "CANARY-BODY"}) as refused:
+            assert "CANARY" not in await refused.text()
+        spoilt = body | {"remote_number": "+4989CANARY"}
+        async with gateway.client.post("/v1/sessions", json=spoilt) as refused:
             assert "CANARY" not in await refused.text()
         gateway.node.fault = RuntimeError("CANARY-FAULT")
         assert (await gateway.client.post("/v1/sessions", json=body)).status == 500
@@ -208,5 +211,6 @@ async def test_no_log_line_holds_a_secret(gateway: Gateway, caplog: pytest.LogCa
         await phone.hear_all("error")
         await (await gateway.hello(token + "x")).end()
     assert "CANARY" not in caplog.text
+    assert "47110815" not in caplog.text
     assert token[:40] not in caplog.text
     assert "SECRET" not in caplog.text
