@@ -122,11 +122,11 @@ def ids(*entries: Path) -> list[str]:
 def test_of_a_folder_all_notices_are_read_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "notices"
     folder.mkdir()
-    for name in ("b.toml", "a.toml", ".hidden.toml", "note.txt"):
+    for name in ("c.toml", "a.toml", "d.toml", "b.toml", ".hidden.toml", "note.txt"):
         write(folder, named(name.partition(".")[0]), name)
     alone = write(tmp_path, named("alone"))
-    assert ids(folder, alone) == ["a", "b", "alone"]
-    assert ids(alone, folder) == ["alone", "a", "b"]
+    assert ids(folder, alone) == ["a", "b", "c", "d", "alone"]
+    assert ids(alone, folder) == ["alone", "a", "b", "c", "d"]
 
 
 def test_a_folder_as_a_config_map_lays_it_out_is_read(tmp_path: Path) -> None:

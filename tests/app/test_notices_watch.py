@@ -170,6 +170,25 @@ async def test_files_are_looked_at_again_and_again_and_at_once_when_asked(folder
         running.cancel()
 
 
+async def test_asking_once_is_one_look(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    async def look(_: NoticesWatch) -> None:
+        done.append("look")
+
+    async def cry() -> None:
+        done.append("cry")
+
+    monkeypatch.setattr(NoticesWatch, "look", look)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(folder.watch.run(cry))
+        await folder.clock.settle()
+        folder.watch.ask()
+        await folder.clock.settle()
+        assert done == ["look", "cry"] * 2
+        running.cancel()
+
+
 async def test_afterwards_the_signal_is_as_before(folder: Folder) -> None:
     before = signal.getsignal(signal.SIGHUP)
     with folder.watch.on_signal():
