@@ -74,7 +74,8 @@ def check_reason(
 ) -> None:
     """Refuse a reason that does not exist or belongs to another state, and a state that lacks one.
 
-    The present state asked for again needs no reason: nothing changes.
+    The present state asked for again needs no reason: nothing changes. A reason belongs to the
+    state of its kind, and to those that need it.
 
     Raises:
         GatewayError: ``reason_required``, ``reason_unknown``, ``reason_wrong_kind``.
@@ -86,7 +87,9 @@ def check_reason(
         if any(command.state in reason.required_for for reason in known.values()):
             raise GatewayError(ErrorCode.REASON_REQUIRED, "This state needs a reason.")
         return
-    _check_kind(wanted, _REASON_KINDS.get(command.state), known)
+    reason = _known(wanted, known)
+    if reason.kind != _REASON_KINDS.get(command.state) and command.state not in reason.required_for:
+        raise _wrong_kind()
 
 
 def check_wrap_up(reason_ids: tuple[str, ...], declared: Declared) -> None:
@@ -98,7 +101,8 @@ def check_wrap_up(reason_ids: tuple[str, ...], declared: Declared) -> None:
     known = declared.reasons
     if known is not None:
         for reason_id in reason_ids:
-            _check_kind(reason_id, "wrapup", known)
+            if _known(reason_id, known).kind != "wrapup":
+                raise _wrong_kind()
 
 
 def check_parameters(
@@ -133,14 +137,19 @@ def check_parameters(
         referred = _REFERENCES.get(parameter.data_type)
         if referred is None:
             _check_value(parameter, value)
-        elif value != present.get(name):
+        elif value is not None and value != present.get(name):
             _check_reference(name, value, referred, scope)
+            _check_bounds(parameter, value)
 
 
 def _check_value(parameter: RoutingParameter, value: Parameter) -> None:
     if not _has_type(parameter, value):
         message = f"The value must be of the type {parameter.data_type}."
         raise _refusal(ErrorCode.WRONG_TYPE, message, parameter.name)
+    _check_bounds(parameter, value)
+
+
+def _check_bounds(parameter: RoutingParameter, value: Parameter) -> None:
     listed = parameter.values
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if not _is_outside(number, parameter.min, parameter.max) and (listed is None or value in listed):
@@ -172,8 +181,6 @@ def _has_type(parameter: RoutingParameter, value: Parameter) -> bool:
 
 def _check_reference(name: str, value: Parameter, kind: Kind, scope: Scope) -> None:
     """Refuse what is no id, and the id of what is out of sight, which is told like what does not exist."""
-    if value is None:
-        return
     if not isinstance(value, str):
         raise _refusal(ErrorCode.WRONG_TYPE, "The value must be an id, or null.", name)
     parsed = parse_key(f"{kind}:{value}")
@@ -181,12 +188,15 @@ def _check_reference(name: str, value: Parameter, kind: Kind, scope: Scope) -> N
         raise _refusal(ErrorCode.REFERENCE_UNKNOWN, "The value names an object that does not exist.", name)
 
 
-def _check_kind(reason_id: str, kind: ReasonKind | None, known: Mapping[str, Reason]) -> None:
+def _known(reason_id: str, known: Mapping[str, Reason]) -> Reason:
     reason = known.get(reason_id)
     if reason is None:
         raise GatewayError(ErrorCode.REASON_UNKNOWN, "There is no such reason.")
-    if reason.kind != kind:
-        raise GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state.")
+    return reason
+
+
+def _wrong_kind() -> GatewayError:
+    return GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state.")
 
 
 def _is_present(command: SetAgentRoutingState | SetRoutingState, present: Agent | None) -> bool:

@@ -15,9 +15,8 @@ from gateway.core.calls import (
     Pending,
     Reused,
     answer,
-    fingerprint,
 )
-from gateway.domain.commands import Outcome, SetRoutingState, Status
+from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import ErrorCode
 
 BODY, OTHER_BODY = b"body", b"other body"
@@ -246,10 +245,3 @@ def test_what_is_told_at_once() -> None:
         ErrorCode.OTHER_EPOCH,
         ErrorCode.OVERLOADED,
     ]
-
-
-def test_a_fingerprint_tells_commands_apart() -> None:
-    command = SetRoutingState("available")
-    assert fingerprint(command) == fingerprint(SetRoutingState("available"))
-    assert fingerprint(command) != fingerprint(SetRoutingState("unavailable"))
-    assert fingerprint(command) != fingerprint(SetRoutingState("available", when="after_contact"))

@@ -1,0 +1,349 @@
+"""Does a value pass exactly when the catalogues have it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.core.choices import check_parameters, check_reason, check_skills, check_wrap_up
+from gateway.core.declared import Declared
+from gateway.domain.catalogue import (
+    Parameter,
+    Reason,
+    Reasons,
+    RoutingParameter,
+    RoutingParameters,
+    Skill,
+    Skills,
+)
+from gateway.domain.commands import SetAgentRoutingState, SetRoutingState, SetSkills, SkillChange, TargetState
+from gateway.domain.errors import Detail, ErrorCode, GatewayError
+from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SKILLS, Kind, Scope
+from gateway.domain.resources import Agent, Resource, RoutingState
+from tests.core.samples import declared
+
+Refusal = tuple[ErrorCode, dict[str, Detail]]
+SCOPE = Scope(
+    agents=frozenset({5}), queues=frozenset({1, 2}), groups=frozenset({3}), aggregates=frozenset({4})
+)
+NOTHING = declared("h", {})
+
+
+def refused(check: Callable[[], None]) -> Refusal | None:
+    """Return why a check refuses, None when it does not."""
+    try:
+        check()
+    except GatewayError as error:
+        return error.code, error.details
+    return None
+
+
+def told(key: str, value: Resource) -> Declared:
+    """Return what is declared when one catalogue is."""
+    return declared("h", {key: value})
+
+
+# ---- skills ----
+
+CATALOGUE = told(SKILLS, Skills((Skill("61", "French", 1, 10, 2, 5), Skill("62", "Fax"), Skill("60", "Any"))))
+
+
+def skills(*changes: SkillChange, of: Declared = CATALOGUE) -> Refusal | None:
+    return refused(lambda: check_skills(SetSkills("5", changes, "patch", 1), of))
+
+
+LEVELS: dict[str, Detail] = {"skill_id": "61", "min": 1, "max": 10}
+PREFERENCES: dict[str, Detail] = {"skill_id": "61", "min": 2, "max": 5}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (SkillChange("61", None), None),
+        (SkillChange("61", 1), None),
+        (SkillChange("61", 10), None),
+        (SkillChange("61", 0), (ErrorCode.LEVEL_OUT_OF_RANGE, LEVELS)),
+        (SkillChange("61", 11), (ErrorCode.LEVEL_OUT_OF_RANGE, LEVELS)),
+        (SkillChange("61", 5, 2, active=False), None),
+        (SkillChange("61", None, 5), None),
+        (SkillChange("61", 5, 1), (ErrorCode.PREFERENCE_OUT_OF_RANGE, PREFERENCES)),
+        (SkillChange("61", 5, 6), (ErrorCode.PREFERENCE_OUT_OF_RANGE, PREFERENCES)),
+        (SkillChange("61", 0, 6), (ErrorCode.LEVEL_OUT_OF_RANGE, LEVELS)),
+        (SkillChange("62", -(10**9), 10**9), None),
+        (SkillChange("63", 5), (ErrorCode.SKILL_UNKNOWN, {"skill_id": "63"})),
+        (SkillChange("061", 5), (ErrorCode.SKILL_UNKNOWN, {"skill_id": "061"})),
+        (SkillChange("", None), (ErrorCode.SKILL_UNKNOWN, {"skill_id": ""})),
+    ],
+)
+def test_a_skill_must_exist_and_stay_within_its_bounds(change: SkillChange, expected: Refusal | None) -> None:
+    assert skills(change) == expected
+    assert skills(SkillChange("60", 1), change, SkillChange("99", 1)) == (
+        expected or (ErrorCode.SKILL_UNKNOWN, {"skill_id": "99"})
+    )
+
+
+@pytest.mark.parametrize("of", [CATALOGUE, NOTHING])
+def test_a_skill_is_named_once(of: Declared) -> None:
+    found = skills(SkillChange("61", 1), SkillChange("62", 1), SkillChange("61", 1), of=of)
+    assert found == (ErrorCode.DUPLICATE_SKILL, {"skill_id": "61"})
+
+
+def test_no_skills_at_all_may_be_named() -> None:
+    assert skills() is None
+
+
+def test_skills_that_are_not_told_yet_are_left_to_the_server() -> None:
+    assert skills(SkillChange("99", 10**9, -1), of=NOTHING) is None
+
+
+# ---- reasons ----
+
+GIVEN = told(
+    REASONS,
+    Reasons(
+        (
+            Reason("31", "unavailable", "Lunch"),
+            Reason("32", "work", "Back office", ("work",)),
+            Reason("33", "unavailable", "End of shift", ("logged_off",)),
+            Reason("41", "post_processing", "Notes", ("post_processing",)),
+            Reason("51", "wrapup", "Solved"),
+        )
+    ),
+)
+
+
+def reason(
+    command: SetAgentRoutingState | SetRoutingState, present: Agent | None = None, of: Declared = GIVEN
+) -> Refusal | None:
+    return refused(lambda: check_reason(command, present, of))
+
+
+@pytest.mark.parametrize(
+    ("state", "reason_id", "expected"),
+    [
+        ("available", None, None),
+        ("unavailable", None, None),
+        ("work", None, ErrorCode.REASON_REQUIRED),
+        ("logged_off", None, ErrorCode.REASON_REQUIRED),
+        ("unavailable", "31", None),
+        ("unavailable", "33", None),
+        ("work", "32", None),
+        ("logged_off", "33", None),
+        ("available", "31", ErrorCode.REASON_WRONG_KIND),
+        ("unavailable", "32", ErrorCode.REASON_WRONG_KIND),
+        ("work", "31", ErrorCode.REASON_WRONG_KIND),
+        ("work", "33", ErrorCode.REASON_WRONG_KIND),
+        ("work", "51", ErrorCode.REASON_WRONG_KIND),
+        ("unavailable", "41", ErrorCode.REASON_WRONG_KIND),
+        ("logged_off", "31", ErrorCode.REASON_WRONG_KIND),
+        ("work", "99", ErrorCode.REASON_UNKNOWN),
+        ("available", "99", ErrorCode.REASON_UNKNOWN),
+        ("work", "", ErrorCode.REASON_UNKNOWN),
+        ("unavailable", "031", ErrorCode.REASON_UNKNOWN),
+    ],
+)
+def test_a_reason_must_exist_and_belong_to_its_state(
+    state: TargetState, reason_id: str | None, expected: ErrorCode | None
+) -> None:
+    refusal: Refusal | None = None if expected is None else (expected, {})
+    for present in (None, Agent(), Agent(routing_state=RoutingState.UNKNOWN)):
+        assert reason(SetAgentRoutingState("5", state, reason_id), present) == refusal
+        if state != "logged_off":
+            assert reason(SetRoutingState(state, reason_id), present) == refusal
+
+
+@pytest.mark.parametrize(
+    ("reason_id", "expected"),
+    [(None, None), ("32", None), ("31", ErrorCode.REASON_WRONG_KIND), ("99", ErrorCode.REASON_UNKNOWN)],
+)
+def test_the_present_state_needs_no_reason_but_takes_no_wrong_one(
+    reason_id: str | None, expected: ErrorCode | None
+) -> None:
+    present = Agent(routing_state=RoutingState.WORK, reason_id="32")
+    found = reason(SetRoutingState("work", reason_id), present)
+    assert found == (None if expected is None else (expected, {}))
+
+
+def test_a_reason_that_was_removed_since_may_stay() -> None:
+    present = Agent(routing_state=RoutingState.WORK, reason_id="99")
+    assert reason(SetRoutingState("work", "99"), present) is None
+
+
+def test_another_state_than_the_present_one_needs_its_reason() -> None:
+    present = Agent(routing_state=RoutingState.UNAVAILABLE, pending_routing_state=RoutingState.WORK)
+    found = reason(SetRoutingState("work"), present)
+    assert found == (ErrorCode.REASON_REQUIRED, {})
+
+
+@pytest.mark.parametrize(
+    ("reason_ids", "expected"),
+    [
+        ((), None),
+        (("51",), None),
+        (("51", "51"), None),
+        (("51", "99"), ErrorCode.REASON_UNKNOWN),
+        (("99", "31"), ErrorCode.REASON_UNKNOWN),
+        (("31",), ErrorCode.REASON_WRONG_KIND),
+        (("51", "41"), ErrorCode.REASON_WRONG_KIND),
+    ],
+)
+def test_wrap_up_reasons_are_of_their_kind(reason_ids: tuple[str, ...], expected: ErrorCode | None) -> None:
+    found = refused(lambda: check_wrap_up(reason_ids, GIVEN))
+    assert found == (None if expected is None else (expected, {}))
+
+
+def test_reasons_that_are_not_told_yet_are_left_to_the_server() -> None:
+    assert reason(SetRoutingState("work"), of=NOTHING) is None
+    assert reason(SetRoutingState("work", "99"), of=NOTHING) is None
+    assert refused(lambda: check_wrap_up(("99",), NOTHING)) is None
+
+
+# ---- routing parameters ----
+
+PARAMETERS = told(
+    ROUTING_PARAMETERS,
+    RoutingParameters(
+        (
+            RoutingParameter("Priority", "queue", "integer", 1, 10, 3, unit="steps"),
+            RoutingParameter("Share", "queue", "number", 0.5, 99.5),
+            RoutingParameter("Open", "queue", "boolean"),
+            RoutingParameter("Note", "queue", "string"),
+            RoutingParameter("Order", "queue", "enum", values=("old", "new")),
+            RoutingParameter("Size", "queue", "integer", values=(1, 5)),
+            RoutingParameter("Floor", "queue", "integer", min=3),
+            RoutingParameter("Fixed", "queue", "integer", read_only=True),
+            RoutingParameter("Colour", "queue", "colour", 1, 10),
+            RoutingParameter("ToUser", "queue", "user_reference"),
+            RoutingParameter("ToQueue", "queue", "queue_reference"),
+            RoutingParameter("ToGroup", "queue", "group_key"),
+            RoutingParameter("ToAll", "queue", "aggregate"),
+            RoutingParameter("ToSome", "queue", "queue_key", values=("1", "9"), unit="id"),
+            RoutingParameter("Priority", "group", "integer", 100, 200),
+        )
+    ),
+)
+
+
+def parameters(
+    changes: dict[str, Parameter], kind: Kind = Kind.QUEUE, present: dict[str, Parameter] | None = None
+) -> Refusal | None:
+    return refused(lambda: check_parameters(changes, kind, present or {}, SCOPE, PARAMETERS))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Priority", [1, 10, 2]),
+        ("Share", [0.5, 1, 99.5]),
+        ("Open", [True, False]),
+        ("Note", ["", "x" * 1000]),
+        ("Order", ["old", "new"]),
+        ("Size", [1, 5]),
+        ("Floor", [3, 10**12]),
+        ("Colour", [1, 10, "red", True, None, ("red",), 2.5]),
+        ("ToUser", ["5", None]),
+        ("ToQueue", ["1", "2", None]),
+        ("ToGroup", ["3", None]),
+        ("ToAll", ["4", None]),
+        ("ToSome", ["1", None]),
+    ],
+)
+def test_values_that_the_catalogue_has_are_let_through(name: str, values: list[Parameter]) -> None:
+    assert [parameters({name: value}) for value in values] == [None] * len(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Priority", [5.0, "5", True, None, ("5",)]),
+        ("Share", ["1", False, None]),
+        ("Open", [1, 0, "true", None]),
+        ("Note", [1, None, ("x",), False]),
+        ("Order", [1, None, ("old",)]),
+        ("Size", [True, "1"]),
+        ("ToUser", [5, True, 5.0, ("5",)]),
+        ("ToQueue", [1, False, ("1",)]),
+        ("ToSome", [1]),
+    ],
+)
+def test_values_of_another_type_are_refused(name: str, values: list[Parameter]) -> None:
+    expected = (ErrorCode.WRONG_TYPE, {"parameter": name})
+    assert [parameters({name: value}) for value in values] == [expected] * len(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "bounds"),
+    [
+        ("Priority", [0, 11, -1], {"min": 1, "max": 10, "unit": "steps"}),
+        ("Share", [0.4, 0, 100, 99.6], {"min": 0.5, "max": 99.5, "unit": None}),
+        ("Order", ["", "OLD"], {"min": None, "max": None, "unit": None}),
+        ("Size", [2], {"min": None, "max": None, "unit": None}),
+        ("Floor", [2], {"min": 3, "max": None, "unit": None}),
+        ("Colour", [0, 11, 10.5], {"min": 1, "max": 10, "unit": None}),
+        ("ToSome", ["2"], {"min": None, "max": None, "unit": "id"}),
+    ],
+)
+def test_values_out_of_range_are_refused_with_the_range(
+    name: str, values: list[Parameter], bounds: dict[str, Detail]
+) -> None:
+    expected = (ErrorCode.VALUE_OUT_OF_RANGE, {"parameter": name} | bounds)
+    assert [parameters({name: value}) for value in values] == [expected] * len(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ToUser", ["1", "6", "", "x", "05", "agent:5", "user:5"]),
+        ("ToQueue", ["3", "9", "queue:1"]),
+        ("ToGroup", ["1", "9"]),
+        ("ToAll", ["1", "9"]),
+        ("ToSome", ["9"]),
+    ],
+)
+def test_references_to_what_is_out_of_sight_are_refused_like_those_to_nothing(
+    name: str, values: list[Parameter]
+) -> None:
+    expected = (ErrorCode.REFERENCE_UNKNOWN, {"parameter": name})
+    assert [parameters({name: value}) for value in values] == [expected] * len(values)
+
+
+def test_a_present_reference_out_of_sight_may_stay() -> None:
+    assert parameters({"ToQueue": "9"}, present={"ToQueue": "9"}) is None
+    assert parameters({"ToQueue": "9"}, present={"ToSome": "9"}) == (
+        ErrorCode.REFERENCE_UNKNOWN,
+        {"parameter": "ToQueue"},
+    )
+
+
+def test_a_present_value_out_of_range_may_not() -> None:
+    assert parameters({"Floor": 2}, present={"Floor": 2}) is not None
+
+
+@pytest.mark.parametrize("name", ["Nothing", "priority", ""])
+def test_parameters_that_do_not_exist_are_refused(name: str) -> None:
+    assert parameters({"Open": True, name: 5}) == (ErrorCode.PARAMETER_UNKNOWN, {"parameter": name})
+
+
+def test_parameters_that_cannot_be_changed_are_refused_whatever_the_value() -> None:
+    for value in (1, "x", None):
+        assert parameters({"Fixed": value}) == (ErrorCode.PARAMETER_READ_ONLY, {"parameter": "Fixed"})
+
+
+def test_queues_and_groups_have_their_own() -> None:
+    assert parameters({"Priority": 150}, Kind.GROUP) is None
+    assert parameters({"Priority": 5}, Kind.GROUP) == (
+        ErrorCode.VALUE_OUT_OF_RANGE,
+        {"parameter": "Priority", "min": 100, "max": 200, "unit": None},
+    )
+    assert parameters({"Open": True}, Kind.GROUP) == (ErrorCode.PARAMETER_UNKNOWN, {"parameter": "Open"})
+
+
+def test_every_change_is_checked() -> None:
+    assert parameters({}) is None
+    assert parameters({"Priority": 5, "Open": True, "ToQueue": "1"}) is None
+    assert parameters({"Priority": 5, "Open": True, "ToQueue": "9"}) is not None
+
+
+def test_parameters_that_are_not_told_yet_are_left_to_the_server() -> None:
+    assert refused(lambda: check_parameters({"x": 5}, Kind.QUEUE, {}, SCOPE, NOTHING)) is None

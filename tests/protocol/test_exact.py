@@ -1,0 +1,243 @@
+"""Does a command say exactly what was sent, in both encodings?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]  # ships no types
+import pytest
+
+from gateway.domain.commands import (
+    AcknowledgeNotice,
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    FinishPostProcessing,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetGroupParameters,
+    SetQueueParameters,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+    StartPostProcessing,
+)
+from gateway.protocol.codec import JSON, MSGPACK, BadFrame, Codec
+from gateway.protocol.frames import COMMANDS, CommandFrame
+
+KEY = "0b7b0a3e-6a1c-4c1e-9a52-3f0f3c0a7f10"
+CANARY = "canary-4711"
+
+FULL: list[tuple[dict[str, Any], Command]] = [
+    (
+        {
+            "kind": "agent.skills.set",
+            "agent_id": "5",
+            "changes": [
+                {"skill_id": "61", "level": 5, "preference": 2, "active": True},
+                {"skill_id": "62", "level": None},
+            ],
+            "mode": "patch",
+            "if_version": 3,
+        },
+        SetSkills("5", (SkillChange("61", 5, 2, active=True), SkillChange("62", None)), "patch", 3),
+    ),
+    (
+        {
+            "kind": "agent.routing_state.set",
+            "agent_id": "5",
+            "state": "work",
+            "reason_id": "32",
+            "when": "after_contact",
+        },
+        SetAgentRoutingState("5", "work", "32", "after_contact"),
+    ),
+    (
+        {
+            "kind": "queue.routing_parameters.set",
+            "queue_id": "1",
+            "changes": {"a": True, "b": 5, "c": 5.0, "d": "5", "e": None, "f": ["5"], "g": 0, "h": False},
+            "if_version": 0,
+        },
+        SetQueueParameters(
+            "1", {"a": True, "b": 5, "c": 5.0, "d": "5", "e": None, "f": ("5",), "g": 0, "h": False}, 0
+        ),
+    ),
+    (
+        {"kind": "group.routing_parameters.set", "group_id": "3", "changes": {}, "if_version": 1},
+        SetGroupParameters("3", {}, 1),
+    ),
+    (
+        {"kind": "routing_state.set", "state": "work", "reason_id": None, "when": "now"},
+        SetRoutingState("work"),
+    ),
+    ({"kind": "post_processing.start"}, StartPostProcessing()),
+    ({"kind": "post_processing.extend", "until_ms": 5}, ExtendPostProcessing(5)),
+    (
+        {"kind": "post_processing.finish", "next_state": "work", "wrap_up_reason_ids": ["51"]},
+        FinishPostProcessing("work", ("51",)),
+    ),
+    (
+        {"kind": "post_processing.set_auto", "on": True, "duration_s": 30},
+        SetAutoPostProcessing(on=True, duration_s=30),
+    ),
+    ({"kind": "remote_number.change", "number": "+4989"}, ChangeRemoteNumber("+4989")),
+    ({"kind": "notices.acknowledge", "notice_id": "n", "version": 1}, AcknowledgeNotice("n", 1)),
+]
+
+
+def framed(command: object) -> dict[str, Any]:
+    return {
+        "kind": "command", "id": "c1", "key": KEY, "stream": "1.x", "expires_at_ms": 5, "command": command,
+    }  # fmt: skip
+
+
+def read(command: object) -> Command | str:
+    """Return the command that both encodings read, or why both refuse it."""
+    frame = framed(command)
+    in_json, in_msgpack = (
+        verdict(JSON, json.dumps(frame).encode()),
+        verdict(MSGPACK, msgpack.packb(frame)),
+    )
+    assert shown(in_json) == shown(in_msgpack)
+    assert not isinstance(in_json, BadFrame) or CANARY not in in_json.reason
+    return in_json.reason if isinstance(in_json, BadFrame) else in_json
+
+
+def verdict(codec: Codec, data: bytes) -> Command | BadFrame:
+    try:
+        read = codec.decode_client(data)
+    except BadFrame as bad:
+        return bad
+    assert isinstance(read, CommandFrame)
+    return read.command
+
+
+def shown(told: Command | BadFrame) -> str:
+    """Return a text in which 5, 5.0, True and "5" differ, which ``==`` does not tell apart."""
+    if isinstance(told, BadFrame):
+        return repr((told.reason, told.close_code, told.frame_id))
+    return type(told).__name__ + repr(dataclasses.astuple(told))
+
+
+def test_every_command_is_here() -> None:
+    assert [sent["kind"] for sent, _ in FULL] == list(COMMANDS)
+
+
+@pytest.mark.parametrize(("sent", "expected"), FULL, ids=lambda one: getattr(one, "kind", ""))
+def test_what_is_sent_right_is_read_as_it_was_sent(sent: dict[str, Any], expected: Command) -> None:
+    found = read(sent)
+    assert not isinstance(found, str)
+    assert shown(found) == shown(expected)
+
+
+@pytest.mark.parametrize(("sent", "expected"), FULL, ids=lambda one: getattr(one, "kind", ""))
+def test_unknown_members_are_ignored(sent: dict[str, Any], expected: Command) -> None:
+    assert read(sent | {"later": {"deep": [1, 2.0, None]}, "Kind": 5}) == expected
+    if isinstance(expected, SetSkills):
+        more = [change | {"later": 5} for change in sent["changes"]]
+        assert read(sent | {"changes": more}) == expected
+
+
+WRONG: dict[type, list[object]] = {
+    int: ["5", 5.0, True, False, None, [5], {"5": 5}, 5.5, ""],
+    str: [5, 5.0, True, None, ["5"], {}],
+    bool: [1, 0, 1.0, "true", "True", "on", "", None, [True]],
+    list: ["5", {}, None, 5, {"0": "51"}],
+    dict: ["5", [], None, 5, [["a", 5]]],
+}
+"""Type of a member → what is of another."""
+MAY_BE_NULL = {"reason_id", "next_state", "duration_s"}
+
+
+def spoiled() -> list[tuple[dict[str, Any], str]]:
+    """Return every command with one member wrong, and the member's name."""
+    return [
+        (sent | {name: wrong}, name)
+        for sent, _ in FULL
+        for name, member in sent.items()
+        if name != "kind" and member is not None
+        for wrong in WRONG[type(member)]
+        if wrong is not None or name not in MAY_BE_NULL
+    ]
+
+
+@pytest.mark.parametrize(("sent", "name"), spoiled())
+def test_a_member_of_another_type_is_refused(sent: dict[str, Any], name: str) -> None:
+    assert name in sent
+    assert isinstance(read(sent), str)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("agent.routing_state.set", "reason_id"),
+        ("routing_state.set", "reason_id"),
+        ("post_processing.finish", "next_state"),
+        ("post_processing.set_auto", "duration_s"),
+    ],
+)
+def test_a_member_that_may_be_null_may(kind: str, name: str) -> None:
+    (sent,) = (sent for sent, _ in FULL if sent["kind"] == kind)
+    assert name in sent
+    assert not isinstance(read(sent | {name: None}), str)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"skill_id": 61, "level": 5},
+        {"skill_id": "61", "level": "5"},
+        {"skill_id": "61", "level": 5.0},
+        {"skill_id": "61", "level": True},
+        {"skill_id": "61"},
+        {"level": 5},
+        {"skill_id": "61", "level": 5, "preference": 2.0},
+        {"skill_id": "61", "level": 5, "preference": False},
+        {"skill_id": "61", "level": 5, "active": 1},
+        {"skill_id": "61", "level": 5, "active": "true"},
+        ["61", 5],
+        "61",
+        None,
+    ],
+)
+def test_a_skill_of_many_is_as_strict(change: object) -> None:
+    sent = FULL[0][0]
+    good = {"skill_id": "60", "level": 1, "preference": None, "active": None}
+    assert not isinstance(read(sent | {"changes": [good]}), str)
+    assert isinstance(read(sent | {"changes": [good, change]}), str)
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1], ["x", None], [["x"]], [True]])
+def test_a_parameter_is_a_scalar_or_a_list_of_texts(value: object) -> None:
+    assert isinstance(read(FULL[2][0] | {"changes": {"a": 5, "b": value}}), str)
+
+
+@pytest.mark.parametrize(("sent", "_"), FULL, ids=lambda one: getattr(one, "kind", ""))
+def test_a_member_that_is_needed_must_be_there(sent: dict[str, Any], _: Command) -> None:
+    may_be_left_out = {"reason_id", "when", "next_state", "wrap_up_reason_ids", "duration_s"}
+    for name in sent:
+        without = {other: member for other, member in sent.items() if other != name}
+        assert isinstance(read(without), str) is (name not in may_be_left_out)
+
+
+@pytest.mark.parametrize(
+    "command", [{"kind": "agent.skills.get"}, {"kind": ""}, {"kind": None}, {}, None, [], "routing_state.set"]
+)
+def test_what_is_no_command_is_refused(command: object) -> None:
+    assert isinstance(read(command), str)
+
+
+@pytest.mark.parametrize("state", ["logged_off", "Work", "busy", "unknown", ""])
+def test_ones_own_state_is_one_of_three(state: str) -> None:
+    assert isinstance(read({"kind": "routing_state.set", "state": state}), str)
+    assert isinstance(read({"kind": "post_processing.finish", "next_state": state}), str)
+
+
+def test_refusals_do_not_repeat_what_came() -> None:
+    for sent, _ in FULL:
+        for name in sent:
+            refused = isinstance(read(sent | {name: {CANARY: CANARY}, CANARY: CANARY}), str)
+            assert refused or "parameters" in sent["kind"]
