@@ -19,6 +19,7 @@ from gateway.app.keys import SecretKey
 from gateway.domain.model import UserId
 
 TEXT_CHARACTERS: Final = 200
+OPERATORS_CHARACTERS: Final = 400
 HASH_CHARACTERS: Final = 16
 IPV4_PREFIX: Final = 24
 IPV6_PREFIX: Final = 48
@@ -69,6 +70,11 @@ def _place(value: object) -> str | None:
 
 def _host(value: object) -> str | None:
     return value if isinstance(value, str) and _HOST.fullmatch(value) is not None else None
+
+
+def _operators(value: object) -> str | None:
+    """Shape what names the operator's own files and notices: one line, as it is."""
+    return value.partition("\n")[0][:OPERATORS_CHARACTERS] if isinstance(value, str) else None
 
 
 def _masked(value: object) -> str | None:
@@ -132,6 +138,7 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(("place",), _place),
         **dict.fromkeys(("host",), _host),
         **dict.fromkeys(("masked",), _masked),
+        **dict.fromkeys(("fault", "gone", "new"), _operators),
         **dict.fromkeys(_COUNTS, _count),
         **dict.fromkeys(_SECONDS, _seconds),
         **dict.fromkeys(("tls", "insecure"), _flag),

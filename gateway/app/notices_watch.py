@@ -81,7 +81,7 @@ class NoticesWatch:
             found = await asyncio.to_thread(parse, contents)
         except ConfigError as error:
             for fault in error.faults:
-                _LOG.error(f"notices stay as they are: {fault}")
+                _LOG.error("notices stay as they are", fault=fault)
             return
         self._note(found)
         self.notices.replace(found)
@@ -90,11 +90,11 @@ class NoticesWatch:
         before = {_named(notice) for notice in self.notices.all}
         fresh = [notice for notice in found.all if _named(notice) not in before]
         gone = sorted(before.difference(map(_named, found.all)))
-        new = ", ".join(map(_named, fresh)) or "none"
-        _LOG.info(f"notices read anew: new {new}, gone {', '.join(gone) or 'none'}")
+        new = ", ".join(map(_named, fresh))
+        _LOG.info("notices read anew", new=new or "none", gone=", ".join(gone) or "none")
         for notice in fresh:
             if notice.category == "privacy" and notice.effective_at_ms <= self._clock.wall_ms():
-                _LOG.warning(f"a privacy notice was not announced before it took effect: {_named(notice)}")
+                _LOG.warning("a privacy notice was not announced before it took effect", new=_named(notice))
 
 
 def _named(notice: Notice) -> str:

@@ -223,6 +223,22 @@ class LinkReplaced:
     token: int
 
 
+Category = Literal["privacy", "security", "maintenance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The server has something to say to people: shown at once, kept nowhere."""
+
+    id: str
+    version: int
+    category: Category
+    title: str
+    summary: str
+    link: str | None
+    effective_at_ms: int | None
+
+
 LinkEvent = (
     Opened
     | Reading
@@ -232,6 +248,7 @@ LinkEvent = (
     | FunctionChanged
     | SessionEnded
     | LinkReplaced
+    | Announced
 )
 
 

@@ -23,7 +23,7 @@ from gateway.edge.ports import Sockets
 from gateway.edge.unread import Unread
 from gateway.edge.witness import Witness
 from gateway.protocol.envelopes import SessionFacts
-from gateway.protocol.frames import ControlFrame
+from gateway.protocol.frames import ControlFrame, NoticeFrame
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
 from gateway.runtime.ports import Clock
@@ -111,6 +111,10 @@ class PhoneSocket:
         if self.session.live is not None:
             for notice in self._unread.take(self._papers.ticket.notices, self._clock.wall_ms()):
                 self._post(notice)
+
+    def announce(self, notice: NoticeFrame) -> None:
+        """Show the phone a notice; does nothing before it is served."""
+        self._post(notice)
 
     def close(
         self,

@@ -17,6 +17,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import Device, UserId
 from gateway.domain.resources import Me
 from gateway.protocol.envelopes import SessionFacts
+from gateway.protocol.frames import NoticeFrame
 
 
 class Connection(Protocol):
@@ -42,6 +43,10 @@ class Connection(Protocol):
 
     def learned(self, facts: SessionFacts) -> None:
         """Take in what OSCC-E says of the session now."""
+        ...
+
+    def announce(self, notice: NoticeFrame) -> None:
+        """Show the phone a notice."""
         ...
 
     def close(
@@ -92,6 +97,11 @@ class Feed:
         """Take a session out of the mirror."""
         self.ledger.record(facts_key(handle), None)
         self.ledger.record(me_key(handle), None)
+
+    def announce(self, notice: NoticeFrame) -> None:
+        """Show a notice to whoever is here now; nobody else will ever see it."""
+        for connection in list(self.connections.values()):
+            connection.announce(notice)
 
     def say(self, health: Health) -> None:
         """Note how old the data may be; a change of it is told at once."""

@@ -15,6 +15,7 @@ from gateway.domain.link_requests import KeepAlive
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import (
     About,
+    Announced,
     CatalogueChanged,
     Feature,
     FunctionChanged,
@@ -27,6 +28,7 @@ from gateway.domain.upstream import (
     ScopeChanged,
     SessionEnded,
 )
+from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.asking import Asking
 from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror
@@ -194,16 +196,37 @@ class Linked:
             case CatalogueChanged():
                 asking.directory_changed()
             case FunctionChanged():
-                regained = self._mirror.function(event)
-                if event.state is FunctionState.UP and not regained:
-                    asking.ask_refused_again()
-                self._keeper.sees(regained=regained)
+                self._function(event, asking)
             case ScopeChanged() | SessionEnded() | LinkReplaced():
                 self._process_session(event, asking)
+            case Announced():
+                self._announce(event)
             case Opened():
                 pass
             case _:
                 assert_never(event)
+
+    def _function(self, event: FunctionChanged, asking: Asking) -> None:
+        regained = self._mirror.function(event)
+        if event.state is FunctionState.UP and not regained:
+            asking.ask_refused_again()
+        self._keeper.sees(regained=regained)
+
+    def _announce(self, event: Announced) -> None:
+        """Show what the server says; it is acknowledged by nobody, since no log-on asks for it."""
+        effective_ms = event.effective_at_ms
+        now_ms, offset_ms = self._keeper.clock.wall_ms(), self._mirror.offset_ms
+        notice = NoticeFrame(
+            id=event.id,
+            version=event.version,
+            category=event.category,
+            title=event.title,
+            summary=event.summary,
+            link=event.link,
+            effective_at_ms=now_ms if effective_ms is None else effective_ms + offset_ms,
+            must_acknowledge=False,
+        )
+        self._keeper.feed.announce(notice)
 
     def _process_session(self, event: ScopeChanged | SessionEnded | LinkReplaced, asking: Asking) -> None:
         match event:

@@ -16,6 +16,7 @@ from gateway.domain.errors import EndReason
 from gateway.domain.model import SessionId, User, UserId
 from gateway.domain.resources import FunctionState, LastEnd
 from gateway.domain.upstream import (
+    Announced,
     Attached,
     FunctionChanged,
     LinkEvent,
@@ -30,6 +31,7 @@ from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES
 from gateway.upstream.wire_errors import UNREADABLE, WireError
 from gateway.upstream.wire_names import (
     APPLICATIONS,
+    CATEGORIES,
     END_REASONS,
     FUNCTION_STATES,
     FUNCTIONS,
@@ -116,12 +118,26 @@ class _LinkReplaced(Element, tag_field="Type", tag="LinkReplaced"):
     token: Count
 
 
-_Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced
+class _Notice(Element, tag_field="Type", tag="Notice"):
+    """The page says that there are notices, and not how they look: what clients are told may stand here."""
+
+    id: str = ""
+    version: Count = 1
+    category: str = ""
+    title: str = ""
+    summary: str = ""
+    text: str = ""
+    link: str | None = None
+    effective_at: Millis | None = None
+
+
+_Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced | _Notice
 _decode: Final = msgspec.json.Decoder(_Message).decode
 _ADMINISTRATION: Final = EVENT_TYPES[None, Source.DIRECTORY]
 _TYPES: Final = frozenset(
     {"LinkOpened", "Event", "Response", "SessionEnded", "ManagerStateChanged", "LinkReplaced"}
 )
+"""Types whose messages must be readable. A notice that is not costs nothing but itself."""
 
 
 class _Typed(Element):
@@ -129,6 +145,13 @@ class _Typed(Element):
 
 
 _decode_type: Final = msgspec.json.Decoder(_Typed).decode
+
+
+_NOTICE: Final = "OSCC-E"
+"""Title and id of a notice that has none."""
+_ID_CHARS: Final = 32
+_TITLE_CHARS: Final = 200
+_SUMMARY_CHARS: Final = 4_000
 
 
 class LinkReader:
@@ -173,6 +196,8 @@ class LinkReader:
                 return (LinkReplaced(told.token),)
             case _LinkOpened():
                 return (self._opened(told),)
+            case _Notice():
+                return announced(told)
 
     def _event(self, told: _Event, now: float) -> Said:
         shape = SHAPES.get(told.event_type)
@@ -227,6 +252,24 @@ def attached(told: AttachedSession) -> Attached:
         rights=rights(told.rights),
         scope=scope(told.scope),
         own_agent=told.own_user_key,
+    )
+
+
+def announced(told: _Notice) -> Said:
+    """Map a notice; one that says nothing is none."""
+    summary = told.summary or told.text
+    if not (told.title or summary):
+        return ()
+    return (
+        Announced(
+            id=told.id[:_ID_CHARS] or _NOTICE,
+            version=told.version,
+            category=CATEGORIES.get(told.category, "maintenance"),
+            title=told.title[:_TITLE_CHARS] or _NOTICE,
+            summary=summary[:_SUMMARY_CHARS],
+            link=told.link if told.link is not None and told.link.startswith("https://") else None,
+            effective_at_ms=told.effective_at,
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from gateway.domain.commands import TargetState, When
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Kind, Right
 from gateway.domain.resources import Actor, FunctionState, HandlingState, Medium, RoutingState, Switch
-from gateway.domain.upstream import Feature, FunctionName
+from gateway.domain.upstream import Category, Feature, FunctionName
 
 MOST: Final = 2**53 - 1
 """Integers beyond it are no integers for a JSON peer (RFC 8259 §6)."""
@@ -147,6 +147,12 @@ END_REASONS: Final[dict[str, EndReason]] = {
     "Blocked": EndReason.BLOCKED,
     "Expired": EndReason.EXPIRED,
     "Maintenance": EndReason.MAINTENANCE,
+}
+
+CATEGORIES: Final[dict[str, Category]] = {
+    "Privacy": "privacy",
+    "Security": "security",
+    "Maintenance": "maintenance",
 }
 
 FUNCTIONS: Final[dict[str, FunctionName]] = {

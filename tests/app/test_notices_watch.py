@@ -46,10 +46,14 @@ class Folder:
         return [(notice.id, notice.version) for notice in self.watch.notices.all]
 
     async def looked(self) -> list[tuple[str, str]]:
-        """Look once; returns what is logged."""
+        """Look once; returns what is logged: level, and the sentence with its fields."""
         with capture_logs() as logged:
             await self.watch.look()
-        return [(line["log_level"], line["event"]) for line in logged]
+        told = [{name: text for name, text in line.items() if name != "log_level"} for line in logged]
+        return [
+            (line["log_level"], ": ".join([fields.pop("event"), *map(" ".join, fields.items())]))
+            for line, fields in zip(logged, told, strict=True)
+        ]
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ async def test_a_change_takes_effect_and_is_logged_once(folder: Folder) -> None:
     folder.write("upkeep", 2)
     folder.write("key", category="security")
     assert await folder.looked() == [
-        ("info", "notices read anew: new key v1, upkeep v2, gone upkeep v1"),
+        ("info", "notices read anew: new key v1, upkeep v2: gone upkeep v1"),
     ]
     assert folder.in_force == [("key", 1), ("upkeep", 2)]
     assert await folder.looked() == []
@@ -79,7 +83,7 @@ async def test_a_change_takes_effect_and_is_logged_once(folder: Folder) -> None:
 
 async def test_the_last_notice_may_go(folder: Folder) -> None:
     (folder.path / "upkeep.toml").unlink()
-    assert await folder.looked() == [("info", "notices read anew: new none, gone upkeep v1")]
+    assert await folder.looked() == [("info", "notices read anew: new none: gone upkeep v1")]
     assert folder.in_force == []
 
 
@@ -104,14 +108,14 @@ async def test_each_fault_is_told_once_and_the_old_ones_stay(folder: Folder) -> 
     path = folder.path / "upkeep.toml"
     word = "category is fun, but must be 'privacy', 'security' or 'maintenance'"
     assert told == [
-        ("error", f"notices stay as they are: Notice {path}: {fault}.")
+        ("error", f"notices stay as they are: fault Notice {path}: {fault}.")
         for fault in ("version is 0, but must be at least 1", word)
     ]
     assert (await folder.looked(), folder.in_force) == ([], [("upkeep", 1)])
     folder.write("upkeep", 0)
     assert len(await folder.looked()) == 1, "another fault"
     folder.write("upkeep")
-    assert await folder.looked() == [("info", "notices read anew: new none, gone none")]
+    assert await folder.looked() == [("info", "notices read anew: new none: gone none")]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ async def test_a_privacy_notice_that_takes_effect_unannounced_is_a_warning(
     folder: Folder, category: str, at: str, warned: bool
 ) -> None:
     folder.write("upkeep", 2, category, at)
-    late = ("warning", "a privacy notice was not announced before it took effect: upkeep v2")
+    late = ("warning", "a privacy notice was not announced before it took effect: new upkeep v2")
     assert (late in await folder.looked()) is warned
     folder.write("other")
     assert late not in await folder.looked(), "it has been told"

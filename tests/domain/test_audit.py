@@ -13,4 +13,4 @@ from gateway.domain.model import SessionId, UserId
 def test_an_act_once_noted_stays_as_it_is() -> None:
     act = NumberAct(UserId("main", 7), SessionId("s1"), "change", "****567", "applied")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        act.result = "rejected"  # type: ignore[misc] - what must not be possible
+        setattr(act, "result", "rejected")  # noqa: B010 - a plain assignment would not pass the type check

@@ -18,6 +18,7 @@ from gateway.domain.resources import Agent, Queue, RoutingState
 from gateway.domain.upstream import LogOn, Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
+from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Node, NodeSettings, Site
 from gateway.runtime.owner import Owner
 from tests.doubles.clock import ManualClock
@@ -53,6 +54,9 @@ class PhoneLine:
     def learned(self, facts: SessionFacts) -> None:
         self.facts.append(facts)
         self.run(self.session.learned(facts))
+
+    def announce(self, notice: NoticeFrame) -> None:
+        self.run(self.session.post(notice))
 
     def close(
         self,

@@ -17,7 +17,7 @@ from gateway.domain.link_requests import (
 )
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
-from gateway.domain.upstream import Part, SessionEnded, Source
+from gateway.domain.upstream import Announced, Part, SessionEnded, Source
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user
@@ -249,3 +249,27 @@ def _resources(phone: PhoneLine) -> set[str]:
 
 
 _AVAILABLE = Agent(routing_state=RoutingState.AVAILABLE)
+
+
+async def test_what_the_server_announces_is_shown_to_whoever_is_there_and_kept_nowhere() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served("bert", Application.REMOTE_ASSISTANT, number="+491")
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.push(Announced("n1", 2, "maintenance", "Tonight", "From ten on.", None, None))
+        await at.clock.settle()
+        assert phone.of_kind("notice") == [
+            {
+                "kind": "notice",
+                "id": "n1",
+                "version": 2,
+                "category": "maintenance",
+                "title": "Tonight",
+                "summary": "From ten on.",
+                "link": None,
+                "effective_at_ms": at.clock.wall_ms(),
+                "must_acknowledge": False,
+            }
+        ]
+        assert other.of_kind("notice") == []
+        assert (await at.again(phone)).of_kind("notice") == []
