@@ -106,9 +106,9 @@ async def test_a_message_that_is_unreadable_at_its_end_says_nothing_at_all(at: S
         await link.receive()
 
 
-async def test_notices_and_answers_to_nobody_are_no_events(at: Scene) -> None:
+async def test_foreign_messages_and_answers_to_nobody_are_no_events(at: Scene) -> None:
     link = await at.open()
-    await at.server.say({"Type": "Notice", "Text": "hello"})
+    await at.server.say({"Type": "Greeting", "Text": "hello"})
     await at.server.say({"Type": "Response", "RequestID": 99, "Error": 0})
     assert await link.receive() is None
     assert await link.receive() is None

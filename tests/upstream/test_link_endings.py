@@ -51,7 +51,7 @@ async def test_what_cannot_be_read_closes_the_link(
 
 async def test_a_message_may_have_eight_mebibytes(at: Scene) -> None:
     link = await at.open()
-    head = b'{"Type":"Notice","Text":"'
+    head = b'{"Type":"Greeting","Text":"'
     await at.server.say(head + b"x" * (MESSAGE_BYTES - len(head) - 2) + b'"}')
     assert await link.receive() is None
 
