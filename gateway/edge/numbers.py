@@ -123,8 +123,8 @@ def _plain(character: str) -> str:
 def _read(dialled: str, country: str) -> PhoneNumber:
     """Return the number that *dialled* means in *country*; it need not be valid."""
     number = _parsed(dialled, country)
-    if dialled.startswith("00") and not _is_international(number):
-        # everybody knows 00, also where another prefix leads abroad
+    if dialled.startswith("00") and (number is None or not phonenumbers.is_valid_number(number)):
+        # everybody knows 00, also where another prefix leads abroad, such as 011 or 001
         number = _parsed(f"+{dialled[2:]}", country)
     if number is None:
         raise _invalid()
@@ -141,8 +141,8 @@ def _parsed(dialled: str, country: str) -> PhoneNumber | None:
         return None
 
 
-def _is_international(number: PhoneNumber | None) -> bool:
-    return number is not None and number.country_code_source in {
+def _is_international(number: PhoneNumber) -> bool:
+    return number.country_code_source in {
         CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN,
         CountryCodeSource.FROM_NUMBER_WITH_IDD,
     }

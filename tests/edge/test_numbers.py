@@ -11,7 +11,7 @@ from gateway.edge.numbers import CHARS_MAX, Numbers, Policy
 BERLIN = "+49301234567"
 NUMBERS = Numbers(
     {
-        **{country.lower(): Policy(country) for country in ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR")},
+        **{country.lower(): Policy(country) for country in ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR", "SG")},
         "wide": Policy(
             "DE",
             allow=("+4331", "+41", "+1", "+39", "+800", "+883", "+979"),
@@ -75,6 +75,8 @@ def test_every_usual_spelling_is_the_same_number(text: str) -> None:
         ("gb", "+44 (0)20 7946 0958", "+442079460958"),
         ("gg", "01481 720001", "+441481720001"),
         ("au", "0011 61 2 1234 5678", "+61212345678"),
+        ("sg", "001 65 6123 4567", "+6561234567"),
+        ("sg", "00 65 6123 4567", "+6561234567"),
         ("br", "(11) 2123-4567", "+551121234567"),
         ("br", "011 2123-4567", "+551121234567"),
         ("de", "0176 12345678", "+4917612345678"),
