@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,12 +25,13 @@ class Place:
 class Turnstile:
     """The queue before a site's budget. Pure: ``now`` is monotonic seconds.
 
-    Whoever joined asks :meth:`enter` at once and whenever it is woken. Log-ons of people do not
-    queue: they are told when to come back, and come before everybody but those who logged on
-    already and wait for their link.
+    Whoever joined asks :meth:`enter` at once, whenever it is woken, and after :meth:`wait_s`. Log-ons
+    of people do not queue: they are told when to come back, and come before everybody but those
+    who logged on already and wait for their link.
 
-    Invariants: nobody overtakes a place that is more urgent or came before; whoever entered gives
-    its place back with :meth:`done`; the queue is as long as there are users without a link.
+    Invariants: nobody overtakes a place that is more urgent or came before; whoever is first has
+    been woken since it is; whoever entered gives its place back with :meth:`done`; the queue is as
+    long as there are users without a link.
 
     Args:
         budget: The site's.
@@ -44,7 +46,7 @@ class Turnstile:
         return sum(not place.gone for place in self._queue)
 
     def join(self, urgency: Urgency, wake: Callable[[], None]) -> Place:
-        """Take a place; *wake* is called when its turn may have come."""
+        """Take a place; *wake* is called when its turn may have come: it must not call back."""
         place = Place(urgency, next(self._numbers), wake)
         heapq.heappush(self._queue, place)
         return place
@@ -53,12 +55,15 @@ class Turnstile:
         """Go through if it is the place's turn and the budget allows it."""
         if self._head() is not place or not self._budget.admit(now, place.urgency):
             return False
-        heapq.heappop(self._queue)
+        self.withdraw(place)
         return True
 
     def withdraw(self, place: Place) -> None:
-        """Leave the queue without having entered."""
+        """Leave the queue."""
+        was_first = self._head() is place
         place.gone = True
+        if was_first:
+            self._wake_first()
 
     def admit_log_on(self, now: float) -> bool:
         """Let a person's log-on through, unless somebody who logged on waits for his link."""
@@ -66,19 +71,23 @@ class Turnstile:
         is_free = head is None or head.urgency > Urgency.PERSON
         return is_free and self._budget.admit(now)
 
-    def wait_s(self, now: float) -> float:
+    def wait_s(self, place: Place, now: float) -> float:
+        """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
+        return self._budget.wait_s(now, place.urgency) if self._head() is place else math.inf
+
+    def log_on_wait_s(self, now: float) -> float:
         """Return when a log-on that was refused may be tried again, s."""
         return self._budget.wait_s(now)
 
     def done(self) -> None:
-        """Give a place back: the log-on or the link is open, or it failed."""
+        """Give back what was entered: the log-on or the link is open, or it failed."""
         self._budget.done()
+        self._wake_first()
 
-    def tick(self, most: int = 64) -> None:
-        """Wake those whose turn may have come, the most urgent first."""
-        for place in heapq.nsmallest(most, self._queue):
-            if not place.gone:
-                place.wake()
+    def _wake_first(self) -> None:
+        head = self._head()
+        if head is not None:
+            head.wake()
 
     def _head(self) -> Place | None:
         while self._queue and self._queue[0].gone:

@@ -87,7 +87,7 @@ class Account:
             raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=round(locked_s, 1))
         turnstile = self._turnstiles[site]
         if not turnstile.admit_log_on(now):
-            wait_s = max(1.0, round(turnstile.wait_s(now), 1))
+            wait_s = max(1.0, round(turnstile.log_on_wait_s(now), 1))
             raise GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
         try:
             began_ms = self._clock.wall_ms()

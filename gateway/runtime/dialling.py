@@ -21,6 +21,7 @@ from gateway.runtime.world import World
 
 _STORE_AGAIN_S: Final = 1.0
 """After how long a store that gave no answer is asked again."""
+_TURN_S: Final = 0.001
 _IDLE_S: Final = 3600.0
 """Longest wait without news: only a bound."""
 
@@ -94,7 +95,7 @@ class Dialling:
                 elif self._may_enter():
                     await self._dial()
                 else:
-                    await self._pause(_IDLE_S)
+                    await self._pause(self._queue_s())
         finally:
             if self._place is not None:
                 self._world.turnstile.withdraw(self._place)
@@ -125,6 +126,13 @@ class Dialling:
             return False
         self._place = None
         return True
+
+    def _queue_s(self) -> float:
+        """Return after how long to ask at the turnstile again: a millisecond at least, so that none spins."""
+        if self._place is None:
+            return 0.0
+        wait_s = self._world.turnstile.wait_s(self._place, self._world.clock.now())
+        return min(max(wait_s, _TURN_S), _IDLE_S)
 
     def _is_due(self) -> bool:
         return self._due_in_s() <= 0

@@ -265,8 +265,6 @@ class Node:
         now = self.clock.now()
         for household in list(self._households.values()):
             household.owner.tick(now)
-        for turnstile in self._turnstiles.values():
-            turnstile.tick()
         for user in self._registry.due(now):
             gone = self._households.get(user)
             if gone is not None:

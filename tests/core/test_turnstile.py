@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from gateway.core.throttle import Budget, Urgency
@@ -41,22 +42,25 @@ def test_who_left_holds_nobody_up() -> None:
     assert not gate.enter(gone, 0.0)
 
 
-def test_a_tick_wakes_the_most_urgent_first_and_nobody_who_left() -> None:
-    gate, woken = turnstile(), list[str]()
-    gate.join(Urgency.GIVING, lambda: woken.append("giving"))
-    gone = gate.join(Urgency.PERSON, lambda: woken.append("gone"))
-    gate.join(Urgency.PERSON, lambda: woken.append("person"))
-    gate.withdraw(gone)
-    gate.tick()
-    assert woken == ["person", "giving"]
-
-
-def test_a_tick_wakes_a_bounded_number() -> None:
+def test_whoever_becomes_the_first_is_woken() -> None:
     gate, woken = turnstile(), list[int]()
-    for number in range(5):
-        gate.join(Urgency.PERSON, partial(woken.append, number))
-    gate.tick(most=3)
-    assert woken == [0, 1, 2]
+    places = [gate.join(Urgency.PERSON, partial(woken.append, number)) for number in range(4)]
+    gate.withdraw(places[1])
+    assert woken == []
+    assert gate.enter(places[0], 0.0)
+    assert woken == [2]
+    gate.withdraw(places[2])
+    assert woken == [2, 3]
+    gate.done()
+    assert woken == [2, 3, 3]
+
+
+def test_the_first_is_told_how_long_to_wait_and_the_others_are_woken() -> None:
+    gate = turnstile()
+    for _ in range(4):
+        assert gate.admit_log_on(0.0)
+    first, second = (gate.join(Urgency.PERSON, lambda: None) for _ in range(2))
+    assert (gate.wait_s(first, 0.5), gate.wait_s(second, 0.5)) == (0.5, math.inf)
 
 
 def test_log_ons_wait_for_those_who_logged_on_already_and_for_nobody_else() -> None:
@@ -73,6 +77,6 @@ def test_places_are_given_back() -> None:
     gate = turnstile(in_flight=1)
     assert gate.admit_log_on(0.0)
     assert not gate.admit_log_on(0.0)
-    assert gate.wait_s(0.0) == 1.0
+    assert gate.log_on_wait_s(0.0) == 1.0
     gate.done()
     assert gate.admit_log_on(0.0)

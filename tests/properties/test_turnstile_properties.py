@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -26,14 +28,16 @@ class Queueing(RuleBasedStateMachine):
         self.joined = 0
         self.inside = 0
         self.entered: list[float] = []
-        self.woken: list[int] = []
+        self.woken: set[int] = set()
 
     @rule(urgency=st.sampled_from(Urgency))
     def join(self, urgency: Urgency) -> None:
         number = self.joined
         self.joined += 1
-        place = self.gate.join(urgency, lambda: self.woken.append(number))
+        place = self.gate.join(urgency, lambda: self.woken.add(number))
         self.waiting.append((urgency, number, place))
+        if min(self.waiting, key=lambda one: one[:2])[1] == number:
+            self.woken.add(number)  # whoever joins asks at once, and sees it
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -64,12 +68,6 @@ class Queueing(RuleBasedStateMachine):
         self.gate.done()
         self.inside -= 1
 
-    @rule()
-    def tick(self) -> None:
-        self.woken.clear()
-        self.gate.tick(most=3)
-        assert self.woken == [number for _, number, _ in sorted(self.waiting, key=lambda one: one[:2])][:3]
-
     @rule(step=STEPS)
     def wait(self, step: float) -> None:
         self.now += step
@@ -90,6 +88,10 @@ class Queueing(RuleBasedStateMachine):
     def no_more_than_the_budget(self) -> None:
         assert self.inside <= IN_FLIGHT
         assert len(self.gate) == len(self.waiting)
+        if self.waiting:
+            _, number, place = min(self.waiting, key=lambda one: one[:2])
+            assert number in self.woken, "the first was never told so"
+            assert self.gate.wait_s(place, self.now) < math.inf
         for first, since in enumerate(self.entered):
             for last in range(first, len(self.entered)):
                 assert last - first + 1 <= BURST + RATE * (self.entered[last] - since) + 1e-6
@@ -155,6 +157,13 @@ SEEDED = [
         "who left goes on blocking",
         "core/turnstile.py",
         "        while self._queue and self._queue[0].gone:\n            heapq.heappop(self._queue)\n",
+        "",
+        "TestQueueing",
+    ),
+    SeededBug(
+        "whoever becomes the first sleeps on",
+        "core/turnstile.py",
+        "        if was_first:\n            self._wake_first()\n",
         "",
         "TestQueueing",
     ),
