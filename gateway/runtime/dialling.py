@@ -21,6 +21,8 @@ from gateway.runtime.world import World
 
 _STORE_AGAIN_S: Final = 1.0
 """After how long a store that gave no answer is asked again."""
+_LOG_ON_MS: Final = 60_000
+"""For how long after a log-on its person is taken to wait for the link."""
 _TURN_S: Final = 0.001
 _IDLE_S: Final = 3600.0
 """Longest wait without news: only a bound."""
@@ -79,8 +81,8 @@ class Dialling:
         self._news = asyncio.Event()
         self._epoch = 0
         self._place: Place | None = None
-        self._urgency = Urgency.PERSON
-        """Whoever has come to this node waits for his link; one that was lost is less urgent."""
+        self._was_open = False
+        """Whether this node has had the user's link before."""
 
     def look(self) -> None:
         """Note that somebody came or left, or that the life is over."""
@@ -121,11 +123,19 @@ class Dialling:
         """Tell whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
         turnstile = self._world.turnstile
         if self._place is None:
-            self._place = turnstile.join(self._urgency, self.look)
+            self._place = turnstile.join(self._urgency(), self.look)
         if not turnstile.enter(self._place, self._world.clock.now()):
             return False
         self._place = None
         return True
+
+    def _urgency(self) -> Urgency:
+        """Tell why the link is needed: somebody has just logged on, or came from elsewhere, or lost it."""
+        if self._was_open:
+            return Urgency.REOPENING
+        since_ms = self._world.clock.wall_ms() - _LOG_ON_MS
+        is_fresh = any(member.ticket.issued_at_ms > since_ms for member in self._served.roster)
+        return Urgency.PERSON if is_fresh else Urgency.ROAMING
 
     def _queue_s(self) -> float:
         """Return after how long to ask at the turnstile again: a millisecond at least, so that none spins."""
@@ -175,7 +185,7 @@ class Dialling:
             )
         finally:
             world.turnstile.done()
-        self._urgency = Urgency.REOPENING
+        self._was_open = True
         return about, link
 
     async def _opened(self, link: Link, opener: Member, about: About) -> None:

@@ -202,3 +202,22 @@ async def test_whoever_leaves_while_he_queues_holds_nobody_up() -> None:
         await at.pass_time(1)
         assert at.upstream.link(user(22)) is not None
         assert at.upstream.link(user(21)) is None
+
+
+async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None:
+    tight = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=2.0)
+    async with scene(tight) as at:
+        for key in (20, 21):
+            at.upstream.add_user(key, f"user{key}", scope=Scope(agents=frozenset({7})))
+        old = (await at.phone("user20")).ticket
+        await at.pass_time(61)
+        fresh = await at.phone("user21")
+        assert at.node.account._turnstiles["main"].admit_log_on(at.clock.now())
+        back = PhoneLine(at, old)
+        back.hello()
+        await at.clock.settle()
+        fresh.hello()
+        await at.pass_time(0.5)
+        assert [at.upstream.link(user(key)) is not None for key in (20, 21)] == [False, True]
+        await at.pass_time(1)
+        assert at.upstream.link(user(20)) is not None
