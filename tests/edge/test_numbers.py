@@ -9,9 +9,10 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.numbers import CHARS_MAX, Numbers, Policy
 
 BERLIN = "+49301234567"
+COUNTRIES = ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR", "SG")
 NUMBERS = Numbers(
     {
-        **{country.lower(): Policy(country) for country in ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR", "SG")},
+        **{country.lower(): Policy(country) for country in COUNTRIES},
         "wide": Policy(
             "DE",
             allow=("+4331", "+41", "+1", "+39", "+800", "+883", "+979"),
