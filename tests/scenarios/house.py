@@ -1,0 +1,257 @@
+"""A contact centre and a gateway in this process, on one clock that a test moves, and what they may not say.
+
+The simulated OSCC-E Server and the gateway have their real listeners; between them is a road that a
+test can close. Nobody works in the centre but whom the test logs on, so that every call that finds
+somebody finds him.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, Literal
+
+import aiohttp
+import structlog
+
+from gateway.app import wiring
+from gateway.app.config import own_secrets
+from gateway.app.config_sections import Settings
+from gateway.app.logging import configure
+from gateway.app.stopping import Stopping
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.simulator.model import Agent, Contact
+from tests.doubles.clock import ManualClock
+from tests.scenarios.road import Road
+
+PASSWORD = "canary-of-a-password"
+NUMBER, OTHER_NUMBER = "+493055501987", "+498955504321"
+CANARIES = (PASSWORD, NUMBER[3:], OTHER_NUMBER[3:])
+IDLE_S = 60
+ATTACH_S = 120
+DROPPED_S = 60
+"""OSCC-E drops a link that is silent for three times KeepAlive."""
+ANSWER_S = 10
+"""The gateway gives an HTTP request at OSCC-E up after so long."""
+RETRY_S = 5
+SOON_S = 1.0
+"""Both ends look every so often what is due."""
+Trouble = Literal["closed", "one-way", "lost", "frozen"]
+_TURN_S = 0.25
+_REAL_S = 10.0
+
+
+class CentreClock:
+    """The simulator's clock on the test's: the centre and its links live in the gateway's time."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+
+    def now_ms(self) -> int:
+        return self._clock.wall_ms()
+
+    def transport_s(self) -> float:
+        return self._clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds*; four turns a second are enough."""
+        await self._clock.sleep(max(seconds, _TURN_S))
+
+
+class Bell:
+    """Notes at which remote numbers calls ring."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.rung: list[str] = []
+        self._agents = simulator.center.directory.agents
+        self._fate = simulator.center.fate
+        simulator.center.fate = self
+
+    def waits(self, contact: Contact) -> None:
+        self._fate.waits(contact)
+
+    def rings(self, contact: Contact) -> None:
+        remote = self._agents[contact.agent_key or 0].remote
+        if remote is not None:
+            self.rung.append(remote.number)
+        self._fate.rings(contact)
+
+    def answered(self, contact: Contact) -> None:
+        self._fate.answered(contact)
+
+
+class House:
+    """The simulator, the gateway before it, the road between them and the clock."""
+
+    def __init__(
+        self, clock: ManualClock, simulator: Simulator, road: Road, http: aiohttp.ClientSession
+    ) -> None:
+        self.clock, self.simulator, self.road, self.http = clock, simulator, road, http
+        self.bell = Bell(simulator)
+        self.base = self.ops = ""
+        self.written = io.StringIO()
+        """What the gateway logged, and what else was written."""
+        self.secrets = own_secrets()
+        self.tasks: asyncio.TaskGroup
+        self._leave = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+
+    # ---- the gateway ----
+
+    async def start(self) -> None:
+        """Start the gateway; again at the same address and with the same secrets."""
+        self._leave = asyncio.Event()
+        up: asyncio.Future[wiring.Addresses] = asyncio.get_running_loop().create_future()
+        self._life = self.tasks.create_task(self._live(up))
+        self.base, self.ops = await up
+
+    async def stop(self) -> None:
+        """Stop the gateway in a hurry: whatever it has in memory is gone."""
+        assert self._life is not None
+        self._leave.set()
+        await self._life
+
+    async def _live(self, up: asyncio.Future[wiring.Addresses]) -> None:
+        settings = Settings.model_validate(
+            {
+                "client": {"port": int(self.base.rpartition(":")[2] or 0), "insecure": True},
+                "ops": {"port": 0},
+                "admin": {"port": 0},
+                "sites": [
+                    {
+                        "id": "main",
+                        "url": f"http://127.0.0.1:{self.road.port}",
+                        "display_name": "Main",
+                        "country": "DE",
+                    }
+                ],
+            }
+        )
+        stopping = Stopping()
+        stopping.hurried.set()  # nobody would let time pass while it waits for its phones to hear the farewell
+        async with wiring.serving(settings, self.secrets, self.clock, stopping) as addresses:
+            up.set_result(addresses)
+            await self._leave.wait()
+
+    async def metrics(self) -> str:
+        async with self.http.get(f"{self.ops}/metrics") as answer:
+            return await answer.text()
+
+    async def metric(self, name: str) -> float:
+        found = re.search(rf"^oscc_gateway_{name} (\S+)$", await self.metrics(), re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    # ---- time ----
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Return when it has, without letting time pass."""
+        give_up = time.monotonic() + _REAL_S
+        while not happened():
+            await self.clock.settle()
+            assert time.monotonic() < give_up, "it never happened"
+
+    # ---- the centre ----
+
+    def trouble(self, what: Trouble, seconds: float) -> None:
+        """Let OSCC-E not be reached: the road is closed or lost until :meth:`mend`, or it stands still."""
+        if what == "frozen":
+            self.simulator.faults.freeze(seconds, None)
+        else:
+            self.road.be(what)
+
+    @property
+    def log_ons(self) -> int:
+        """How many sessions OSCC-E has ever opened."""
+        return self.simulator.sessions.log_ons
+
+    def agent(self, user: str = "agent1") -> Agent:
+        key = self.simulator.accounts.by_name[user].agent_key
+        return self.simulator.center.directory.agents[key or 0]
+
+    def make_available(self, user: str = "agent1") -> None:
+        """Let calls come to him."""
+        self.simulator.center.ask(self.agent(user), "Available", None, "Now", "Supervisor")
+
+    @property
+    def routed(self) -> dict[str, str]:
+        """The simulator's routing table: user name → remote number."""
+        return self.simulator.sessions.routing_table()
+
+    def call(self) -> list[str]:
+        """Let calls come to each queue, more than it has agents; returns the remote numbers that rang."""
+        center, before = self.simulator.center, len(self.bell.rung)
+        directory = center.directory
+        calls = [center.arrive(queue) for queue in directory.queues.values() for _ in directory.agents]
+        for call in calls:
+            center.drop(call)
+        return self.bell.rung[before:]
+
+    def nothing_left(self) -> bool:
+        """Tell whether no number is routed, and no call finds one."""
+        return self.routed == {} and self.call() == []
+
+    async def lasts(self, seconds: float) -> None:
+        """See what is routed now ring on for *seconds* but for the last moment, and be gone after it."""
+        routed = self.routed
+        await self.clock.advance(seconds - SOON_S)
+        assert self.routed == routed
+        assert set(self.call()) == set(routed.values())
+        await self.clock.advance(2 * SOON_S)
+        assert self.nothing_left()
+
+    def show_no_canary(self, *texts: str) -> None:
+        """Fail when something that is nobody's business, or a fault, stands in what was written."""
+        for text in (self.written.getvalue(), *texts):
+            assert [canary for canary in CANARIES if canary in text] == []
+            assert "Traceback" not in text
+            assert '"level": "error"' not in text
+
+
+@contextmanager
+def _logged(to: io.StringIO, house: House) -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, raising = list(root.handlers), root.level, logging.raiseExceptions
+    configure("debug", house.secrets.pseudonym_key, to)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.raiseExceptions = raising
+        logging.captureWarnings(capture=False)
+        logging.getLogger("aiohttp.access").disabled = False
+        structlog.reset_defaults()
+
+
+@asynccontextmanager
+async def opened(**centre: Any) -> AsyncIterator[House]:
+    """Open a house; in the end nothing is routed, and nobody has told what is nobody's business."""
+    clock = ManualClock(wall_ms=round(time.time() * 1000))
+    random.seed(7)
+    small: dict[str, Any] = {"agents": 2, "queues": 2, "users": 1, "warm_up_s": 0, "start_paused": True}
+    secret: dict[str, Any] = {"password": PASSWORD, "idle_timeout_s": IDLE_S}
+    settings = SimulatorSettings(**small | secret | centre)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        simulator = await enter(Simulator(settings, CentreClock(clock)))
+        for agent in simulator.center.directory.agents.values():
+            simulator.center.force_off(agent)
+        road = await enter(Road(int(simulator.url.rpartition(":")[2])))
+        house = House(clock, simulator, road, await enter(aiohttp.ClientSession()))
+        stack.enter_context(redirect_stdout(house.written))
+        stack.enter_context(redirect_stderr(house.written))
+        stack.enter_context(_logged(house.written, house))
+        house.tasks = await enter(asyncio.TaskGroup())
+        await house.start()
+        yield house
+        assert house.nothing_left()
+        metrics = await house.metrics()
+        await house.stop()
+        house.show_no_canary(metrics)
