@@ -1,0 +1,115 @@
+"""Do the doors for log-ons tell nothing to whoever guesses, and all to whoever knows the password?"""
+
+from __future__ import annotations
+
+import asyncio
+from statistics import median
+
+import pytest
+
+from gateway.simulator.accounts import Account
+from tests.scenarios.office import AT_ONCE_S, Answer, Office, office
+
+pytestmark = pytest.mark.scenario
+
+FLOOR_S = 0.3
+NOISE_S = 0.05
+"""What two medians may differ by on a busy machine; a door that tells differs by the floor."""
+TRIES = 4
+"""One below the OSCC-E Server's lock-out."""
+WRONG = "not the password"
+NUMBER, OTHER_NUMBER = "+49 30 1234567", "+49 30 7654321"
+
+
+def said(answer: Answer) -> tuple[int, object]:
+    return answer.status, answer.body.get("code")
+
+
+def account(at: Office, name: str) -> Account:
+    """A user's account at the OSCC-E Server."""
+    return at.simulator.accounts.by_name[name]
+
+
+async def test_who_does_not_exist_and_whose_password_is_wrong_look_alike() -> None:
+    async with office() as at:
+        known, unknown = [], []
+        for number in range(1, 7):
+            known.append(await at.log_on(f"agent{number}", "d", number=NUMBER, password=WRONG))
+            unknown.append(await at.log_on(f"nobody{number}", "d", number=NUMBER, password=WRONG))
+        assert said(known[0]) == (401, "invalid_credentials")
+        assert len({(answer.status, answer.raw, answer.headers) for answer in (*known, *unknown)}) == 1
+        times = [[answer.took_s for answer in answers] for answers in (known, unknown)]
+        assert min(map(min, times)) >= FLOOR_S
+        assert abs(median(times[0]) - median(times[1])) < NOISE_S
+
+
+async def test_guessing_locks_the_gateways_door_and_never_the_servers() -> None:
+    async with office() as at:
+        names = ("supervisor2", "nobody")
+        for name in names:
+            guesses = [await at.log_on(name, "d", password=WRONG) for _ in range(TRIES)]
+            assert {said(answer) for answer in guesses} == {(401, "invalid_credentials")}
+        asked = at.simulator.accounts.attempts
+        for name in names:
+            locked = await at.log_on(name, "d")
+            assert said(locked) == (423, "account_locked")
+            assert 0 < locked.body["retry_after_s"] <= 900
+            assert locked.took_s >= FLOOR_S
+        assert at.simulator.accounts.attempts == asked == len(names) * TRIES
+        assert account(at, "supervisor2").failures == TRIES < at.simulator.settings.lock_out_tries
+        assert account(at, "supervisor2").locked_until_ms == 0
+        assert (await at.log_on("supervisor1", "d")).status == 201
+
+
+async def test_guessing_many_at_once_does_not_lock_the_server_either() -> None:
+    async with office() as at:
+        async with asyncio.TaskGroup() as tasks:
+            guesses = [tasks.create_task(at.log_on("agent1", "d", password=WRONG)) for _ in range(12)]
+        answers = [said(guess.result()) for guess in guesses]
+        assert answers.count((401, "invalid_credentials")) == TRIES
+        assert answers.count((423, "account_locked")) == len(guesses) - TRIES
+        assert (account(at, "agent1").failures, account(at, "agent1").locked_until_ms) == (TRIES, 0)
+
+
+async def test_a_right_password_begins_the_count_anew() -> None:
+    async with office() as at:
+        for _ in range(2):
+            for _ in range(TRIES - 1):
+                assert said(await at.log_on("agent1", "d", password=WRONG)) == (401, "invalid_credentials")
+            assert (await at.log_on("agent1", "d", number=NUMBER)).status == 201
+        assert account(at, "agent1").failures == 0
+
+
+async def test_an_account_that_the_server_has_locked_says_for_how_long() -> None:
+    async with office() as at:
+        account(at, "supervisor2").locked_until_ms = at.simulator.center.now_ms + 30_000
+        locked = await at.log_on("supervisor2", "d")
+        assert said(locked) == (423, "account_locked")
+        assert locked.body["retry_after_s"] == pytest.approx(30, abs=2)
+
+
+async def test_where_somebody_is_logged_on_is_told_after_the_right_password_only() -> None:
+    async with office() as at:
+        old = await at.served("agent3", "old", NUMBER)
+        wrong = await at.log_on("agent3", "new", number=OTHER_NUMBER, password=WRONG, takeover=True)
+        assert said(wrong) == (401, "invalid_credentials")
+        assert not wrong.body.keys() & {"where", "since_ms"}
+        elsewhere = await at.log_on("agent3", "new", number=OTHER_NUMBER)
+        assert said(elsewhere) == (409, "already_logged_on")
+        assert (elsewhere.body["where"], elsewhere.body["since_ms"]) == ("OLD", at.session_of(old).since_ms)
+        await old.caught_up()
+        assert await at.looked_at("routing") == {"agent3": "+49301234567"}
+
+
+async def test_a_take_over_tells_the_old_device_who_took_over() -> None:
+    async with office() as at:
+        old = await at.served("agent3", "old", NUMBER)
+        new = await at.phone("agent3", "new").logged_on(OTHER_NUMBER, takeover=True)
+        bye = await old.over(AT_ONCE_S)
+        assert (bye["code"], bye["reason"], bye["by"]) == (4005, "taken_over", "NEW")
+        refused = await old.ask()
+        assert (*said(refused), refused.body["verdict"]) == (401, "session_ended", "stop")
+        await new.connected()
+        await new.until(lambda: new.me.get("remote_number") == "+49307654321", AT_ONCE_S)
+        assert await at.looked_at("routing") == {"agent3": "+49307654321"}
+        assert (await at.link_of("agent3"))["MostAtOnce"] == 1
