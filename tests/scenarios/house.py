@@ -134,7 +134,7 @@ class House:
             }
         )
         stopping = Stopping()
-        stopping.hurried.set()  # nobody would let time pass while it waits for its phones to hear the farewell
+        stopping.hurried.set()  # or its farewell would wait for a time that nobody lets pass
         async with wiring.serving(settings, self.secrets, self.clock, stopping) as addresses:
             up.set_result(addresses)
             await self._leave.wait()
