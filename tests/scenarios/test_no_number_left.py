@@ -240,6 +240,7 @@ async def test_a_log_off_during_a_contact(within_limit: bool) -> None:
         await house.clock.advance(30)
         assert await phone.log_off() == (202, until_ms)
         assert (house.routed, house.call()) == (ROUTED, [])
+        assert await house.metric("log_offs_pending") == 1
         if within_limit:
             house.simulator.center.end(contact)
         else:

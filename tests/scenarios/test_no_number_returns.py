@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from gateway.client import Application, Ended, SetAgentRoutingState
+from gateway.client import Application, ChangeRemoteNumber, Ended, SetAgentRoutingState, Status
 from tests.scenarios.assistant import Assistant, app, work
 from tests.scenarios.house import IDLE_S, NUMBER, OTHER_NUMBER, House, opened
 
@@ -21,7 +21,7 @@ async def _supervisor(house: House) -> None:
     async with app(house, DASHBOARD, "supervisor1") as client:
         await work(client, DASHBOARD, "supervisor1")
         outcome = await client.command(SetAgentRoutingState(str(house.agent().key), "logged_off"))
-        assert outcome.status == "applied"
+        assert outcome.status == Status.APPLIED
 
 
 async def _administrator(house: House) -> None:
@@ -87,6 +87,24 @@ async def test_a_second_phone_takes_over(how: Literal["another device", "the sam
         assert await old.log_off() == (204, None)
         assert house.routed == {"agent1": OTHER_NUMBER}
         assert await new.log_off() == (204, None)
+
+
+async def test_the_number_changes() -> None:
+    async with opened() as house, app(house, ASSISTANT, "agent1") as client:
+        await work(client, ASSISTANT, "agent1")
+        house.make_available()
+        contact = house.simulator.center.give(house.agent(), None, None, "Talking")
+        refused = await client.command(ChangeRemoteNumber(OTHER_NUMBER))
+        assert refused.error is not None
+        assert refused.error.code == "not_allowed_while_handling"
+        assert house.routed == ROUTED
+        house.simulator.center.drop(contact)
+        assert NUMBER in house.call()
+        assert (await client.command(ChangeRemoteNumber("0049 (89) 5550-4321"))).status == Status.APPLIED
+        assert house.routed == {"agent1": OTHER_NUMBER}
+        assert set(house.call()) == {OTHER_NUMBER}
+        await client.log_off()
+        assert house.nothing_left()
 
 
 async def test_oscc_e_restarts() -> None:
