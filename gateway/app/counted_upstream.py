@@ -10,6 +10,7 @@ from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import (
     About,
+    Announced,
     CatalogueChanged,
     FunctionChanged,
     LinkClosed,
@@ -33,6 +34,7 @@ EVENTS: Final[Mapping[type[LinkEvent], str]] = {
     FunctionChanged: "function_changed",
     SessionEnded: "session_ended",
     LinkReplaced: "link_replaced",
+    Announced: "announced",
 }
 """Every event, as it is counted."""
 

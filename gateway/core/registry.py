@@ -128,6 +128,17 @@ class Registry(Generic[ConnectionT]):
         person = self._people.get(user)
         return () if person is None else tuple(person.places)
 
+    def unseats(self, seat: Seat, now: float) -> bool:
+        """Tell whether somebody of another session would have to make way.
+
+        Only whom OSCC-E has accepted may send somebody away who is served.
+        """
+        person = self._people.get(seat.user)
+        if person is None:
+            return False
+        leaving = self._making_way(person, seat, now)
+        return any(person.places[other].seat.session != seat.session for other in leaving)
+
     def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | Refused:
         """Take in a connection whose token was opened; who makes way is taken out.
 

@@ -20,9 +20,9 @@ class Privacy(enum.StrEnum):
     CREDENTIAL = "credential"
 
 
-def _of(privacy: Privacy, *, many: bool) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
+def _of(privacy: Privacy, *, many: bool, shown: bool = True) -> Any:  # noqa: ANN401 - dataclasses.field returns Any by design
     default: object = () if many else None
-    return dataclasses.field(default=default, metadata={"privacy": privacy})
+    return dataclasses.field(default=default, repr=shown, metadata={"privacy": privacy})
 
 
 def neutral(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
@@ -30,9 +30,9 @@ def neutral(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
     return _of(Privacy.NEUTRAL, many=many)
 
 
-def personal(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of
-    """Declare a field that identifies or describes a person."""
-    return _of(Privacy.PERSONAL, many=many)
+def personal(*, many: bool = False, shown: bool = True) -> Any:  # noqa: ANN401 - as _of
+    """Declare a field that identifies or describes a person. *shown*: whether a repr shows it."""
+    return _of(Privacy.PERSONAL, many=many, shown=shown)
 
 
 def realtime(*, many: bool = False) -> Any:  # noqa: ANN401 - as _of

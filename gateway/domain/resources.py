@@ -231,7 +231,7 @@ class Me:
     """The id of the own agent, or None."""
     rights: tuple[Right, ...] = neutral(many=True)
     scope_size: int | None = neutral()
-    remote_number: str | None = personal()
+    remote_number: str | None = personal(shown=False)
     """In full in the Remote Assistant's session, masked in the user's others."""
     last_end: LastEnd | None = personal()
 

@@ -8,7 +8,7 @@ Instants here are ms since 1970 in the *server's* clock unless said otherwise.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.domain.errors import EndReason
@@ -126,7 +126,7 @@ class Part:
     number: int
     source: Source
     value: Agent | Queue | Group | Aggregate
-    remote_number: str | None = None
+    remote_number: str | None = field(default=None, repr=False)
     """Of the own agent's realtime part only."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from gateway.core.throttle import LogOnGuard
@@ -147,6 +147,8 @@ class Account:
             GatewayError: ``not_found``, ``upstream_unavailable`` or ``session_ended``.
         """
         await self._authority(ticket.user.site).end(ticket.secret, session)
+        by = "self" if session == ticket.session else ticket.device.name
+        self._users.logged_off(replace(ticket, session=session), by)
 
     async def run(self) -> None:
         """Retry what was not confirmed, until cancelled. A site that does not answer holds up no other."""

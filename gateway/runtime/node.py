@@ -150,16 +150,25 @@ class Node:
         if ended is not None:
             raise ended
         seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
+        is_judged_first = self._registry.unseats(seat, self.clock.now())
+        if not is_judged_first:
+            self._take_in(connection, seat)
+        household = self._household(ticket.user)
+        household.feed.connections[ticket.handle] = connection
+        self._tickets[connection] = ticket
+        wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
+        facts = await household.owner.attach(ticket, wanted)
+        if is_judged_first and self._tickets.get(connection) is ticket:
+            self._take_in(connection, seat)
+        return Attachment(facts, household.feed.ledger)
+
+    def _take_in(self, connection: Connection, seat: Seat) -> None:
+        """Give the connection a seat; who makes way is closed."""
         added = self._registry.add(connection, seat, self.clock.now())
         if isinstance(added, Refused):
             raise SessionRefused(added.code, added.code.name.lower())
         for other in added.replaced:
             other.close(CloseCode.REPLACED, "replaced")
-        household = self._household(ticket.user)
-        household.feed.connections[ticket.handle] = connection
-        self._tickets[connection] = ticket
-        wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
-        return Attachment(await household.owner.attach(ticket, wanted), household.feed.ledger)
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
         """Have other topics listened to."""
@@ -210,15 +219,15 @@ class Node:
         if number is not None:
             self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
-    def logged_off(self, ticket: Ticket) -> None:
+    def logged_off(self, ticket: Ticket, by: str = "self") -> None:
         """Note that the user ended a session: its token is refused from now on, its phone told."""
-        self.session_ended(ticket, EndReason.LOGGED_OFF, "self")
+        self.session_ended(ticket, EndReason.LOGGED_OFF, by)
         household = self._households.get(ticket.user)
         if household is None:
             return
         connection = household.feed.connections.get(ticket.handle)
         if connection is not None:
-            connection.close(CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF, by="self")
+            connection.close(CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF, by=by)
         household.owner.let_go(ticket.handle)
 
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:

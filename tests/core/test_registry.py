@@ -66,6 +66,24 @@ def test_the_same_session_or_device_makes_way(newcomer: Seat, replaces: bool) ->
     assert ("old" in registry) is not replaces
 
 
+@pytest.mark.parametrize(
+    ("newcomer", "at", "unseats"),
+    [
+        (seat("s0", device="another phone"), 2.0, False),
+        (seat("s9", device="phone of s0"), 2.0, True),
+        (seat("s9", device="phone of s0", user=BOB), 2.0, False),
+        (seat("s9"), 2.0, False),
+        (seat("s9"), 601.0, True),
+    ],
+)
+def test_whoever_would_send_another_session_away_is_known_before(
+    newcomer: Seat, at: float, unseats: bool
+) -> None:
+    registry = full()
+    assert registry.unseats(newcomer, at) is unseats
+    assert len(registry) == 2
+
+
 def test_one_newcomer_may_replace_two() -> None:
     registry = Registry[str]()
     registry.add("by session", seat("s1", device="x"), 0.0)

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from gateway.domain.commands import ChangeRemoteNumber
+from gateway.domain.model import Application, Device, Kind
 from gateway.domain.privacy import Privacy, masked, neutral, personal, realtime
+from gateway.domain.resources import Agent, Me
+from gateway.domain.upstream import LogOn, Part, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,12 @@ def test_a_field_carries_its_class_and_knows_when_it_is_unknown(
 )
 def test_a_masked_number_shows_three_digits_at_most(number: str, shown: str) -> None:
     assert masked(number) == shown
+
+
+def test_no_repr_shows_a_remote_number() -> None:
+    me = Me(display_name="Ann", remote_number="+49301234567")
+    part = Part(Kind.AGENT, 7, Source.REALTIME, Agent(), remote_number="+49301234567")
+    credentials = LogOn(Application.REMOTE_ASSISTANT, "ann", "secret", Device("d", "D"), "+49301234567")
+    command = ChangeRemoteNumber("+49301234567")
+    for value in (me, part, credentials, command):
+        assert "1234567" not in repr(value)

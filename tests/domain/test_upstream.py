@@ -53,8 +53,8 @@ def test_features_have_the_names_that_settings_and_logs_use() -> None:
     assert len(Feature) == 9
 
 
-def test_a_link_tells_eight_things_the_first_of_which_is_that_it_is_open() -> None:
-    assert len(typing.get_args(LinkEvent)) == 8
+def test_a_link_tells_nine_things_the_first_of_which_is_that_it_is_open() -> None:
+    assert len(typing.get_args(LinkEvent)) == 9
     assert typing.get_args(LinkEvent)[0] is Opened
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.domain.audit import NumberAct
 from gateway.domain.commands import Call, ExtendPostProcessing, SetAgentRoutingState
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
@@ -250,23 +249,10 @@ async def test_an_owner_that_has_ended_executes_nothing() -> None:
         assert _runs(at) == 0
 
 
-NUMBERS = [f"+4930123456{last}" for last in range(10)]
-
-
-async def _assistant(at: Scene) -> PhoneLine:
-    return await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
-
-
-async def _change(at: Scene, phone: PhoneLine, turn: int) -> tuple[str, str | None]:
-    phone.command(str(turn), str(turn), command={"kind": "remote_number.change", "number": NUMBERS[turn]})
-    await at.clock.settle()
-    return _code(phone, str(turn))
-
-
 async def test_what_the_server_cannot_do_is_not_asked_of_it() -> None:
     async with scene() as at:
         at.upstream.features = frozenset(Feature) - {Feature.POST_PROCESSING_EXTEND}
-        phone = await _assistant(at)
+        phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
         phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 5})
         phone.command("2", "2", command={"kind": "post_processing.start"})
         await at.clock.settle()
@@ -286,7 +272,7 @@ async def test_commands_leave_in_the_order_in_which_they_came() -> None:
 
 async def test_instants_of_a_command_are_told_in_the_servers_time_and_its_own_come_back_in_ours() -> None:
     async with scene() as at:
-        phone = await _assistant(at)
+        phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
         at.owner(7).mirror._offset_ms = 750
         refusal = GatewayError(ErrorCode.LIMIT_REACHED, "no longer", until_ms=9_000)
         at.upstream.refusals[Execute] = refusal
@@ -311,54 +297,3 @@ async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key() -> 
         assert _code(phone, "1") == ("applied", None)
         assert _code(phone, "2") == ("rejected", "key_reused")
         assert _runs(at) == 0
-
-
-async def test_a_remote_number_is_changed_three_times_an_hour_at_most() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        assert [await _change(at, phone, turn) for turn in range(3)] == [("applied", None)] * 3
-        assert await _change(at, phone, 3) == ("rejected", "rate_limited")
-        outcome = phone.result("3")
-        assert outcome is not None
-        assert outcome["error"]["retry_after_s"] == 3600.0
-        assert at.upstream.routing == {7: NUMBERS[2]}
-        await at.pass_time(3600)
-        assert await _change(at, phone, 4) == ("applied", None)
-
-
-async def test_only_changes_that_were_applied_count() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        at.upstream.refusals[Execute] = GatewayError(ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "busy")
-        for turn in range(4):
-            assert await _change(at, phone, turn) == ("rejected", "not_allowed_while_handling")
-        at.upstream.refusals.clear()
-        assert [await _change(at, phone, turn) for turn in range(4, 7)] == [("applied", None)] * 3
-
-
-async def test_what_is_under_way_counts_until_it_came_to_nothing() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        link = at.upstream.link(user(7))
-        assert link is not None
-        link.mute()
-        for turn in range(4):
-            number = {"kind": "remote_number.change", "number": NUMBERS[turn]}
-            phone.command(str(turn), str(turn), command=number)
-        await at.clock.settle()
-        assert _code(phone, "3") == ("rejected", "rate_limited")
-        assert _runs(at) == 3
-
-
-async def test_numbers_are_audited_masked_at_log_on_and_at_each_change() -> None:
-    async with scene() as at:
-        phone = await _assistant(at)
-        await _change(at, phone, 1)
-        at.upstream.refusals[Execute] = GatewayError(ErrorCode.REMOTE_NUMBER_IN_USE, "taken")
-        await _change(at, phone, 2)
-        session = phone.ticket.session
-        assert at.audited == [
-            NumberAct(user(7), session, "log_on", "*********567", "applied"),
-            NumberAct(user(7), session, "change", "*********561", "applied"),
-            NumberAct(user(7), session, "change", "*********562", "remote_number_in_use"),
-        ]

@@ -227,3 +227,31 @@ async def test_a_command_of_a_connection_that_is_gone_is_refused() -> None:
         outcome = await at.node.invoke(phone, call)
         assert outcome.error is not None
         assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
+
+
+async def test_nobody_is_sent_away_for_a_session_that_oscc_e_does_not_accept() -> None:
+    async with scene() as at:
+        old = await at.served()
+        at.upstream.end_session(at.upstream.session(old.ticket.secret), EndReason.EXPIRED)
+        await at.pass_time(1)
+        served = await at.served()
+        again = await at.again(old)
+        assert again.closed is not None
+        assert again.closed.code == CloseCode.SESSION_ENDED
+        assert (served.closed, at.node.connections) == (None, 1)
+
+
+async def test_a_phone_that_left_while_it_was_judged_takes_no_seat() -> None:
+    async with scene() as at:
+        old = await at.served()
+        at.upstream.end_session(at.upstream.session(old.ticket.secret), EndReason.EXPIRED)
+        await at.pass_time(1)
+        served = await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        again = await at.again(old)
+        again.leave()
+        link.unmute()
+        await at.clock.settle()
+        assert (served.closed, at.node.connections) == (None, 1)
