@@ -166,13 +166,21 @@ class Linked:
         event = await self.link.receive()
         self._keeper.heard()
         if event is None:
-            # an answer was settled: whoever asked runs before the next event is processed
-            await self._keeper.clock.sleep(0)
+            await self._let_askers_run()
         elif isinstance(event, Opened):
             self._opened(event, tasks)
         elif self._asking is not None:
             self._process(event, self._asking)
         self._keeper.feed.flush(self._keeper.clock.now())
+
+    async def _let_askers_run(self) -> None:
+        """Let whoever asked take the answer that was settled, before the next event is processed.
+
+        A command is asked by its execution, on which its phone waits: an end of the session that is
+        told next must find the result with the phone.
+        """
+        for _ in ("execution", "phone"):
+            await self._keeper.clock.sleep(0)
 
     def _opened(self, event: Opened, tasks: asyncio.TaskGroup) -> None:
         self._keeper.agreed(event.keep_alive_s)

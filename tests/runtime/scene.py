@@ -173,16 +173,23 @@ class PhoneLine:
     @property
     def shown(self) -> dict[str, dict[str, Any]]:
         """What the phone shows after all its frames."""
-        shown: dict[str, dict[str, Any]] = {}
-        for frame in self.of_kind("changes"):
-            if frame.get("reset"):
-                shown = {}
-            for key in frame.get("gone", []):
-                shown.pop(key, None)
-            shown |= frame.get("put", {})
-            for key, fields in frame.get("patch", {}).items():
-                shown[key] = {k: v for k, v in {**shown[key], **fields}.items() if v is not None}
-        return shown
+        return shown_after(self.frames)
+
+
+def shown_after(frames: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what a phone shows after *frames*."""
+    shown: dict[str, dict[str, Any]] = {}
+    for frame in frames:
+        if frame["kind"] != "changes":
+            continue
+        if frame.get("reset"):
+            shown = {}
+        for key in frame.get("gone", []):
+            shown.pop(key, None)
+        shown |= frame.get("put", {})
+        for key, fields in frame.get("patch", {}).items():
+            shown[key] = {k: v for k, v in {**shown[key], **fields}.items() if v is not None}
+    return shown
 
 
 class Scene:

@@ -1,0 +1,224 @@
+"""Roads between a node and its OSCC-E Server that a test can hold, and what rivals on them agree about."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
+from gateway.domain.model import Application, Kind, Scope, SessionSecret, UserId
+from gateway.domain.resources import Agent
+from gateway.domain.upstream import LinkEvent, Source
+from tests.doubles.fake_link import FakeLink
+from tests.runtime.scene import PhoneLine, Scene, shown_after, user
+
+T = TypeVar("T")
+SEEN = Scope(agents=frozenset({7, 8}), queues=frozenset({5}))
+NUMBER, OTHER_NUMBER = "+49301111111", "+49302222222"
+ASSISTANT = Application.REMOTE_ASSISTANT
+
+
+class Gate:
+    """Lets pass whoever comes; shut, keeps him until it is open again, in the order of coming."""
+
+    def __init__(self) -> None:
+        self._is_shut = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many are kept."""
+        return sum(not each.done() for each in self._waiting)
+
+    def shut(self) -> None:
+        self._is_shut = True
+
+    def open(self) -> None:
+        self._is_shut = False
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Let pass whoever is kept, and nobody who comes later."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def passed(self) -> None:
+        if self._is_shut:
+            self._waiting.append(asyncio.get_running_loop().create_future())
+            await self._waiting[-1]
+
+
+class SlowLink:
+    """A link whose requests wait at a gate before the server reads them."""
+
+    def __init__(self, link: FakeLink, gate: Gate) -> None:
+        self._link = link
+        self._gate = gate
+
+    @property
+    def heard_at(self) -> float:
+        return self._link.heard_at
+
+    async def receive(self) -> LinkEvent | None:
+        return await self._link.receive()
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        await self._gate.passed()
+        return await self._link.request(request)
+
+    async def close(self) -> None:
+        await self._link.close()
+        self._gate.give_up()
+
+
+class Roads:
+    """The ways to the OSCC-E Server and back.
+
+    Args:
+        at: Where nobody has a link yet.
+        patch: Undoes it all.
+    """
+
+    def __init__(self, at: Scene, patch: pytest.MonkeyPatch) -> None:
+        self._at = at
+        self._requests: dict[int, Gate] = {}
+        self.asks, self.answers = Gate(), Gate()
+        """What is asked at the log-on door, and what it answers."""
+        opens, door = at.upstream.open, at.upstream
+
+        async def open_(of: UserId, secret: SessionSecret, *, token: int, holder: str) -> SlowLink:
+            link = await opens(of, secret, token=token, holder=holder)
+            return SlowLink(link, self.requests(of.key))
+
+        patch.setattr(door, "open", open_)
+        for name in ("log_on", "log_off", "keep_alive", "end"):
+            patch.setattr(door, name, self._held(getattr(door, name)))
+
+    def requests(self, key: int) -> Gate:
+        """The way of what is asked on a user's link."""
+        return self._requests.setdefault(key, Gate())
+
+    def hold(self, what: str, key: int) -> None:
+        """Hold the ``request`` or the ``answer`` on a user's link, or ``nothing``."""
+        if what == "request":
+            self.requests(key).shut()
+        elif what == "answer":
+            self._link(key).mute()
+
+    async def release(self, key: int) -> None:
+        """Let everything on a user's link arrive."""
+        self.requests(key).open()
+        link = self._at.upstream.link(user(key))
+        if link is not None:
+            link.unmute()
+        await self._at.clock.settle()
+
+    def _link(self, key: int) -> FakeLink:
+        link = self._at.upstream.link(user(key))
+        assert link is not None
+        return link
+
+    def _held(self, act: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        async def held(*asked: object) -> T:
+            await self.asks.passed()
+            try:
+                return await act(*asked)
+            finally:
+                await self.answers.passed()
+
+        return held
+
+
+# ---- what they do ----
+
+
+def set_state(state: str, agent: int | None = None, **more: object) -> dict[str, object]:
+    """Return a supervisor's command about *agent*, or an agent's about himself."""
+    own = {"kind": "routing_state.set"}
+    another = {"kind": "agent.routing_state.set", "agent_id": str(agent)}
+    return (own if agent is None else another) | {"state": state, "when": "now"} | more
+
+
+def change_number(number: str) -> dict[str, object]:
+    return {"kind": "remote_number.change", "number": number}
+
+
+async def agent_phone(at: Scene, *, number: str = NUMBER, device: str = "d1") -> PhoneLine:
+    """Give the served phone of the agent (7)."""
+    return await at.served("bert", ASSISTANT, number=number, device=device)
+
+
+async def second_supervisor(at: Scene) -> PhoneLine:
+    """Give the served phone of another supervisor (2), who sees the same."""
+    at.upstream.add_user(2, "carl", scope=SEEN)
+    return await at.served("carl")
+
+
+def begin(at: Scene, work: Awaitable[T]) -> asyncio.Task[T]:
+    """Let *work* go on beside what follows."""
+
+    async def done() -> T:
+        return await work
+
+    return at.tasks.create_task(done())
+
+
+# ---- what came of it ----
+
+
+def outcome(phone: PhoneLine, identity: str = "1") -> tuple[str, str | None] | None:
+    """Return a command's result, as (status, code of the error); None when there was none."""
+    told = phone.result(identity)
+    if told is None:
+        return None
+    error = told.get("error")
+    return told["status"], None if error is None else error["code"]
+
+
+def executed(at: Scene) -> list[str]:
+    """Return the last digits of the keys of the commands that the server read, in that order."""
+    return [asked.key[-1] for asked in at.asked(Execute)]
+
+
+def true_state(at: Scene, agent: int = 7) -> str:
+    """Return an agent's routing state at the server."""
+    part = at.upstream.parts.get((Source.REALTIME, Kind.AGENT, agent))
+    if part is None:
+        return "logged_off"
+    assert isinstance(part.value, Agent)
+    assert part.value.routing_state is not None
+    return part.value.routing_state.value
+
+
+def state_shown(shown: dict[str, dict[str, Any]], agent: int = 7) -> str:
+    """Return what a phone shows as an agent's routing state."""
+    return str(shown[f"agent:{agent}"]["routing_state"])
+
+
+def shown_when_told(phone: PhoneLine, identity: str = "1") -> dict[str, dict[str, Any]]:
+    """Return what the phone showed when a command's result came."""
+    (at,) = [
+        n for n, frame in enumerate(phone.frames) if (frame["kind"], frame.get("id")) == ("result", identity)
+    ]
+    return shown_after(phone.frames[:at])
+
+
+def named_after_it_went(phone: PhoneLine, key: str) -> bool:
+    """Tell whether any frame named a resource after the phone was told that it is gone."""
+    (went,) = [n for n, frame in enumerate(phone.frames) if key in frame.get("gone", ())]
+    number = key.partition(":")[2]
+    return any(
+        f'"{key}"' in text or f'"{number}"' in text for text in map(json.dumps, phone.frames[went + 1 :])
+    )
+
+
+def end(phone: PhoneLine) -> tuple[int, str] | None:
+    """Return how its connection ended, as (code, reason)."""
+    return None if phone.closed is None else (int(phone.closed.code), str(phone.closed.reason))
