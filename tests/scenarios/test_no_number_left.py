@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app.config import own_secrets
 from gateway.client import Application, LogOffPending
 from tests.app.processes import running
 from tests.scenarios.assistant import Assistant, app, work
@@ -86,12 +87,16 @@ async def test_oscc_e_accepts_a_log_on_whose_answer_the_gateway_never_hears() ->
 # ---- the phone is gone without a word ----
 
 
-async def test_the_connection_breaks() -> None:
+@pytest.mark.parametrize("says_bye", [False, True])
+async def test_the_connection_breaks(says_bye: bool) -> None:
     async with opened() as house:
         phone = Assistant(house)
         await phone.serve()
         await house.clock.advance(2 * IDLE_S)
-        phone.cut()
+        if says_bye:
+            await phone.send({"kind": "bye"})
+        else:
+            phone.cut()
         await house.clock.settle()
         assert await house.metric("users") == 1
         await house.lasts(IDLE_S)
@@ -227,6 +232,17 @@ async def test_an_app_repeats_its_log_off_at_a_gateway_that_has_forgotten_it() -
         await leaving
         assert client.session is None
         assert house.nothing_left()
+
+
+async def test_a_log_off_at_a_node_that_has_lost_its_keys() -> None:
+    async with opened() as house:
+        phone = Assistant(house)
+        await phone.serve()
+        await house.stop()
+        house.secrets = own_secrets()
+        await house.start()
+        assert await phone.log_off() == (401, None)
+        await house.lasts(IDLE_S)
 
 
 @pytest.mark.parametrize("within_limit", [True, False])
