@@ -34,6 +34,8 @@ class Member:
     present: bool = True
     left_at: float | None = None
     renew_after: float | None = None
+    doubted: bool = False
+    """Whether a renewal was refused though the link has told of no end."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it is in the roster no more."""
 

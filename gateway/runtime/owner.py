@@ -304,12 +304,23 @@ class Owner:
             expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)
         except GatewayError as error:
             if error.code is ErrorCode.SESSION_ENDED:
-                self.ended(member, EndReason.UNKNOWN, None)
+                self._not_renewed(member)
             return
         if expires_at_ms > member.expires_at_ms and self.roster.get(member.handle) is member:
             member.lived_from_ms, member.expires_at_ms = self.clock.wall_ms(), expires_at_ms
             self.mirror.show_sessions()
             self.feed.flush(self.clock.now())
+
+    def _not_renewed(self, member: Member) -> None:
+        """Take in that OSCC-E does not know the session: the link that carries it should tell why.
+
+        The answer may overtake what the link tells; only that says whether the phone is to stop or to
+        log on again.
+        """
+        if member.on_link and not member.doubted:
+            member.doubted = True
+        else:
+            self.ended(member, EndReason.UNKNOWN, None)
 
 
 def _not_reached() -> SessionRefused:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.domain.errors import CloseCode
+import pytest
+
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import AttachSession
+from gateway.runtime.owner import SESSION_RENEW_AGAIN_S
 from tests.doubles.fake_upstream import LIFE_MS
-from tests.runtime.scene import scene
+from tests.runtime.scene import PhoneLine, scene, user
+
+
+def _code(phone: PhoneLine) -> int | None:
+    return None if phone.closed is None else phone.closed.code
 
 
 async def test_sessions_with_a_phone_are_renewed_when_a_third_of_their_life_is_left() -> None:
@@ -53,12 +61,41 @@ async def test_a_short_life_is_renewed_in_time_though_the_first_try_fails() -> N
         assert phone.facts[-1].expires_at_ms > now_ms + 15_000
 
 
-async def test_a_session_that_is_gone_when_it_is_renewed_has_ended() -> None:
+async def test_a_session_that_is_gone_when_it_is_renewed_twice_has_ended() -> None:
     async with scene() as at:
         phone, other = await at.served(), await at.served(device="d2")
         del at.upstream.live[phone.ticket.secret]
         at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
         await at.pass_time(2)
+        assert _code(phone) is None, "the link should tell why"
+        await at.pass_time(SESSION_RENEW_AGAIN_S)
+        assert _code(phone) == CloseCode.SESSION_ENDED
+        assert _code(other) is None
+
+
+async def test_a_session_that_is_on_no_link_has_ended_when_its_renewal_is_refused() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.refusals[AttachSession] = GatewayError(ErrorCode.BUSY, "busy")
+        del at.upstream.live[phone.ticket.secret]
+        at.owner().roster.unlinked()
+        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+        await at.pass_time(2)
+        assert _code(phone) == CloseCode.SESSION_ENDED
+
+
+@pytest.mark.parametrize("first", ["link", "renewal"])
+async def test_a_session_ends_as_the_link_tells_though_its_renewal_is_refused_first(first: str) -> None:
+    async with scene() as at:
+        phone = await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        if first == "renewal":
+            link.mute()
+        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.TAKEN_OVER, "Tablet")
+        at.clock.jump_wall(LIFE_MS * 2 // 3 + 1_000)
+        await at.pass_time(2)
+        link.unmute()
+        await at.clock.settle()
         assert phone.closed is not None
-        assert phone.closed.code == CloseCode.SESSION_ENDED
-        assert other.closed is None
+        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "Tablet")
