@@ -39,8 +39,8 @@ class Users(Protocol):
         """Note that a user logged on, and when that began."""
         ...
 
-    def logged_off(self, ticket: Ticket) -> None:
-        """Note that the user ended a session."""
+    def logged_off(self, ticket: Ticket, by: str = "self") -> None:
+        """Note that the user ended a session, here or from his device *by*."""
         ...
 
 

@@ -59,7 +59,7 @@ class Nobody:
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Note nothing."""
 
-    def logged_off(self, ticket: Ticket) -> None:
+    def logged_off(self, ticket: Ticket, by: str = "self") -> None:
         """Note nothing."""
 
 
