@@ -185,10 +185,7 @@ class Execution:
         except (TimeoutError, LinkClosed):
             return _unknown()
         except GatewayError as error:
-            timed_out = error.code is ErrorCode.UPSTREAM_TIMEOUT
-            return Outcome(
-                Status.UNKNOWN if timed_out else Status.REJECTED, _in_gateway_time(error, offset_ms)
-            )
+            return _refused(_in_gateway_time(error, offset_ms))
         if not isinstance(executed, Executed):
             return _unknown()
         return Outcome(_STATUS[executed.state], version=executed.version)
@@ -207,6 +204,20 @@ def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
     return error
 
 
+def _refused(error: GatewayError) -> Outcome:
+    """Return what is told of a command that OSCC-E refused or did not answer.
+
+    A session that has ended cannot be asked by: whoever still asks what became of its command has another.
+    """
+    match error.code:
+        case ErrorCode.UPSTREAM_TIMEOUT:
+            return Outcome(Status.UNKNOWN, error)
+        case ErrorCode.SESSION_ENDED:
+            return _SESSION_OVER
+        case _:
+            return Outcome(Status.REJECTED, error)
+
+
 def _unknown() -> Outcome:
     return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.UPSTREAM_TIMEOUT, _MAY_HAVE_RUN))
 
@@ -223,6 +234,7 @@ def _too_often(wait_s: float) -> Outcome:
 
 
 _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server is not reached right now.")
+_SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
 _IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
 _UNSUPPORTED: Final = _rejected(
     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server of this site does not offer this."

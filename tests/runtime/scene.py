@@ -218,9 +218,10 @@ class Scene:
         *,
         device: str = "d1",
         number: str | None = None,
+        takeover: bool = False,
     ) -> PhoneLine:
         """Log on, and give the phone that did."""
-        credentials = LogOn(application, login, "secret", Device(device, "Phone"), number)
+        credentials = LogOn(application, login, "secret", Device(device, "Phone"), number, takeover)
         logged_on = await self.node.account.log_on("main", credentials)
         ticket = Ticket(
             user=logged_on.user.id,
