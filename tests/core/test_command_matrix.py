@@ -104,26 +104,13 @@ MIRROR: dict[str, Resource] = {
 """What the user's mirror holds; what is out of sight came with another of his sessions."""
 
 MALFORMED = (
-    "",
-    "x",
-    "011",
-    "-11",
-    "+11",
-    " 11",
-    "11 ",
-    "11.0",
-    "1_1",
-    "\u0661\u0661",
-    "0x11",
-    "9" * 17,
-    "me",
-    ":11",
+    "", "x", "011", "-11", "+11", " 11", "11 ", "11.0", "1_1", "\u0661\u0661", "0x11", "9" * 17, "me", ":11",
     "catalogue:skills",
-)
+)  # fmt: skip
 
 
 class Address(NamedTuple):
-    """An id, with what a command gets that needs one of *kind*: by kind, then for all others."""
+    """An id; commands that need one of a kind in *allowed_for* get it, *other* tells what the others get."""
 
     name: str
     id: str
