@@ -236,7 +236,7 @@ class ContactCenter(Premises):
         for contact in agent.contacts:
             contact.agent_key = None
         agent.contacts.clear()
-        agent.post = None
+        agent.post = agent.unprocessed = None
         agent.post_wanted_s = None
 
     def _post_processing_due(self, agent: Agent) -> Callable[[int], None]:

@@ -203,6 +203,9 @@ class Agent:
     """Post-processing of this length is to follow the present contact."""
     last_contact: Contact | None = None
     last_contact_ms: int = 0
+    unprocessed: Contact | None = None
+    """The last contact that he talked to and that is over, for which no post-processing has begun; None
+    once handling is empty."""
     auto: AutoPostProcessing = field(default_factory=AutoPostProcessing)
     remote: Remote | None = None
     retired: bool = False

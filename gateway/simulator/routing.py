@@ -48,7 +48,7 @@ def log_off(agent: Agent) -> None:
     agent.contacts.clear()
     agent.post = None
     agent.post_wanted_s = None
-    agent.last_contact = None
+    agent.last_contact = agent.unprocessed = None
     agent.remote = None
 
 
@@ -96,20 +96,20 @@ def contact_begins(agent: Agent, contact: Contact, now_ms: int) -> None:
 
 
 def contact_ends(agent: Agent, contact: Contact, now_ms: int) -> None:
-    """Take a contact away; what follows it begins when it was the last one.
+    """Take a contact away; when it was the last one, what follows those that were talked to begins.
 
     Somebody whose session is over has no post-processing: his number must not be routed any longer.
     """
     agent.contacts.remove(contact)
-    answered = contact.answered_ms is not None
-    if answered:
-        agent.last_contact = contact
+    if contact.answered_ms is not None:
+        agent.last_contact = agent.unprocessed = contact
         agent.last_contact_ms = now_ms
     if agent.contacts or agent.post is not None:
         return
     leaving = agent.remote is not None and agent.remote.routed_until_ms is not None
-    if answered and not leaving and (agent.auto.on or agent.post_wanted_s is not None):
-        post_processing_begins(agent, contact, now_ms, agent.post_wanted_s or agent.auto.duration_s)
+    talked = agent.unprocessed
+    if talked is not None and not leaving and (agent.auto.on or agent.post_wanted_s is not None):
+        post_processing_begins(agent, talked, now_ms, agent.post_wanted_s or agent.auto.duration_s)
     else:
         settle(agent, now_ms)
 
@@ -118,7 +118,7 @@ def post_processing_begins(agent: Agent, contact: Contact, now_ms: int, duration
     """Enter post-processing of *contact*; what is pending stays so."""
     limit_ms = now_ms + POST_PROCESSING_LIMIT_S * 1000
     agent.post_wanted_s = None
-    agent.last_contact = None
+    agent.last_contact = agent.unprocessed = None
     agent.post = PostProcessing(
         contact.call_id,
         contact.media,
@@ -140,6 +140,7 @@ def post_processing_ends(agent: Agent, now_ms: int) -> None:
 def settle(agent: Agent, now_ms: int) -> None:
     """Handling is empty: enter what is pending."""
     agent.post_wanted_s = None
+    agent.unprocessed = None
     pending, agent.pending = agent.pending, None
     if pending is not None:
         _enter(agent, pending.state, pending.reason_key, now_ms)

@@ -50,6 +50,16 @@ def test_during_a_contact_it_is_to_follow(world: World) -> None:
     assert agent.post.ends_ms == world.clock.now_ms() + 7000
 
 
+def test_what_was_asked_for_follows_though_the_last_contact_only_rang(world: World) -> None:
+    agent, center = world.agent(), world.sim.center
+    talked, rang = (center.give(agent, None, "Voice", state) for state in ("Talking", "Ringing"))
+    assert post_processing.start(center, agent, None, 7) == "Pending"
+    center.end(talked)
+    center.end(rang)
+    assert agent.post.call_id == talked.call_id
+    assert agent.post.ends_ms == world.clock.now_ms() + 7000
+
+
 def test_not_for_a_contact_that_only_rings_and_not_too_late(world: World) -> None:
     agent, center = world.agent(), world.sim.center
     contact = center.give(agent, None, "Voice", "Ringing")

@@ -39,10 +39,13 @@ class RoutingRules(RuleBasedStateMachine):
         self.calls = 0
         self.post = False
         self.auto = False
+        self.talked = False
+        """Whether he talked to a contact that is over, and that no post-processing followed yet."""
 
     def empties(self) -> None:
         if self.calls or self.post:
             return
+        self.talked = False
         if self.pending is not None:
             self.enter(self.pending)
         self.pending = None
@@ -98,8 +101,9 @@ class RoutingRules(RuleBasedStateMachine):
         ending = self.agent.contacts[0]
         routing.contact_ends(self.agent, ending, self.now)
         self.calls -= 1
-        if not self.calls and not self.post and self.auto and ending.answered_ms is not None:
-            self.post = True
+        self.talked = self.talked or ending.answered_ms is not None
+        if not self.calls and not self.post and self.auto and self.talked:
+            self.post, self.talked = True, False
         self.empties()
 
     @precondition(lambda self: self.post)
@@ -179,6 +183,33 @@ def test_an_unanswered_contact_leaves_no_trace() -> None:
     routing.contact_ends(agent, call, 1000)
     assert agent.post is None
     assert agent.last_contact is None
+
+
+def test_post_processing_follows_when_the_last_contact_only_rang() -> None:
+    agent = new_agent()
+    agent.auto = AutoPostProcessing(on=True)
+    routing.log_on(agent, 0)
+    talked, rang = contact(1), contact(2, answered=False)
+    for each in (talked, rang):
+        routing.contact_begins(agent, each, 0)
+    routing.contact_ends(agent, talked, 1000)
+    assert agent.post is None
+    routing.contact_ends(agent, rang, 2000)
+    assert agent.post is not None
+    assert (agent.post.call_id, agent.post.since_ms) == ("C1", 2000)
+
+
+def test_a_contact_is_post_processed_once() -> None:
+    agent = new_agent()
+    agent.auto = AutoPostProcessing(on=True)
+    routing.log_on(agent, 0)
+    talked, rang = contact(1), contact(2, answered=False)
+    routing.contact_begins(agent, talked, 0)
+    routing.contact_ends(agent, talked, 1000)
+    routing.contact_begins(agent, rang, 2000)
+    routing.post_processing_ends(agent, 3000)
+    routing.contact_ends(agent, rang, 4000)
+    assert agent.post is None
 
 
 def test_log_off_at_once_takes_everything() -> None:
