@@ -117,6 +117,8 @@ class Commands:
         agent = self.sessions.agent_of(session)
         if agent is None or not agent.logged_on:
             raise Refused("NotLoggedOn")
+        if asked.next_state is not None:
+            self._check_reason(agent, asked.next_state, None)  # a request has no place for one
         until_ms = None if asked.until_ms is None else asked.until_ms - self.center.skew_ms
         match asked.action:
             case "Start":

@@ -154,6 +154,19 @@ def test_what_follows_post_processing_can_be_said_when_it_starts() -> None:
     assert world.agent().state == "Available"
 
 
+@pytest.mark.parametrize("action", ["Start", "Finish"])
+def test_what_follows_post_processing_may_need_a_reason(action: str) -> None:
+    world = World()
+    link, _ = world.open("agent1")
+    world.sim.center.end(world.sim.center.give(world.agent(), None, "Voice", "Talking"))
+    if action == "Finish":
+        assert world.ask(link, "PostProcessing", Session=1, Action="Start")["State"] == "Applied"
+    before = world.agent().post
+    answer = world.ask(link, "PostProcessing", Session=1, Action=action, NextState="Work")
+    assert answer["ErrorName"] == "ReasonRequired"
+    assert (world.agent().post, world.agent().pending) == (before, None)
+
+
 def test_automatic_needs_on_or_off() -> None:
     world = World()
     link, _ = world.open("agent1")
