@@ -41,10 +41,6 @@ _SESSIONS: Final = TypeAdapter(SessionsBody)
 _PENDING: Final = TypeAdapter(LogOffPending)
 _EXPORT: Final = TypeAdapter(ExportBody)
 
-_OVER: Final = frozenset({ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED})
-"""What a log-off is answered with when there is nothing to log off any more."""
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
     """What a person logs on with; lives for one request. Its repr shows nothing."""
@@ -161,7 +157,9 @@ class Account:
         """Log off and return when that is confirmed; until then the token is kept and it is asked again.
 
         Raises:
-            GatewayError: The gateway refuses for a reason that does not pass by waiting.
+            GatewayError: The gateway refuses for a reason that does not pass by waiting. Nothing is
+                confirmed then: after ``unauthenticated`` (the gateway has lost its keys) calls may
+                come until the session's own end.
         """
         backoff = Backoff()
         while self.session is not None:
@@ -173,7 +171,7 @@ class Account:
                     break
                 until_ms = answer.read(_PENDING).routed_until_ms
             except GatewayError as error:
-                if error.code in _OVER:
+                if error.code is ErrorCode.SESSION_ENDED:
                     break
                 if error.status < 500 and not ERRORS[error.code].retry:
                     raise

@@ -150,17 +150,19 @@ async def test_log_off_is_repeated_with_back_off_until_it_is_confirmed(
     assert told == [LogOffPending(until) for until in (77, None, None, None, None)]
 
 
-@pytest.mark.parametrize("code", [ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED])
-async def test_a_session_that_is_not_known_counts_as_logged_off(
-    logged_on: Account, gateway: ScriptedGateway, code: ErrorCode
+async def test_a_session_that_has_ended_counts_as_logged_off(
+    logged_on: Account, gateway: ScriptedGateway
 ) -> None:
-    gateway.answer("DELETE", SESSION, *_problem(code))
+    gateway.answer("DELETE", SESSION, *_problem(ErrorCode.SESSION_ENDED))
     await logged_on.log_off()
     assert logged_on.session is None
 
 
-async def test_a_refused_log_off_keeps_the_token(logged_on: Account, gateway: ScriptedGateway) -> None:
-    gateway.answer("DELETE", SESSION, *_problem(ErrorCode.FORBIDDEN))
+@pytest.mark.parametrize("code", [ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN])
+async def test_a_refused_log_off_is_not_taken_for_one_and_keeps_the_token(
+    logged_on: Account, gateway: ScriptedGateway, code: ErrorCode
+) -> None:
+    gateway.answer("DELETE", SESSION, *_problem(code))
     with pytest.raises(GatewayError):
         await logged_on.log_off()
     assert logged_on.token == "token-1"
