@@ -132,6 +132,10 @@ RESOURCE_TYPES = sorted(set(RESOURCES.values()), key=lambda cls: cls.__name__)
 resources: st.SearchStrategy[Resource] = st.one_of([built(cls) for cls in RESOURCE_TYPES])
 """A value of any kind of resource."""
 
+COMMAND_TYPES: tuple[type[Command], ...] = get_args(Command)
+commands: st.SearchStrategy[Command] = st.sampled_from(COMMAND_TYPES).flatmap(built)
+"""A command of any kind, each as often as the others."""
+
 client_frames: st.SearchStrategy[frames.ClientFrame] = of(frames.ClientFrame)
 Written = frames.ControlFrame | frames.Ping
 """What the gateway writes whole; `changes` is spliced."""
