@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from gateway.domain.commands import RULES
+from gateway.domain.errors import ErrorCode
 from gateway.protocol import frames
 
 PAGE = {
@@ -77,6 +80,27 @@ def _spelled(of: type) -> set[str]:
 
 def test_every_command_has_the_fields_of_the_page() -> None:
     assert {kind: _spelled(of) for kind, of in frames.COMMANDS.items()} == COMMANDS
+
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "protocol.md"
+ROW = re.compile(r"^\| `(\w+(?:\.\w+)+)` \| (\w+) \| (\S+) \| (.+) \| (.+) \|$", re.MULTILINE)
+
+
+def test_the_reference_tells_of_every_command_as_it_is() -> None:
+    rows = {kind: rest for kind, *rest in ROW.findall(REFERENCE.read_text("utf-8"))}
+    assert list(rows) == list(frames.COMMANDS)
+    for kind, (application, right, fields, errors) in rows.items():
+        rule = RULES[frames.COMMANDS[kind]]
+        assert application == (rule.application or "both")
+        assert right == ("–" if rule.right is None else f"`{rule.right}`")
+        named = {name.removesuffix("?") for name in COMMANDS[kind]}
+        assert named == named & set(re.findall(r"\w+", fields)), kind
+        codes = {name for name in re.findall(r"`(\w+)", errors) if name not in DETAILS}
+        assert codes <= set(ErrorCode), kind
+
+
+DETAILS = {"skill_id", "parameter"}
+"""What stands beside an error in the table, and is none."""
 
 
 def test_every_command_that_has_a_rule_is_offered() -> None:
