@@ -50,13 +50,15 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
     _check_values(command, resource, facts.scope, declared)
 
 
-def check_deadline(expires_at_ms: int, wall_ms: int, *, ahead_s: float) -> None:
+def check_deadline(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool) -> None:
     """Refuse a command that is late already, or that would live too long.
+
+    One that comes again may be late: only its owner knows whether it was executed in time.
 
     Raises:
         GatewayError: ``expired`` or ``bad_request``.
     """
-    if expires_at_ms <= wall_ms:
+    if expires_at_ms <= wall_ms and not retry:
         raise GatewayError(ErrorCode.EXPIRED, "The command arrived after its deadline.")
     if expires_at_ms > wall_ms + ahead_s * 1000:
         raise GatewayError(ErrorCode.BAD_REQUEST, f"A deadline may be at most {ahead_s:.0f} s ahead.")

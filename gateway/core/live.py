@@ -179,7 +179,8 @@ class Live:
 
     def _command(self, frame: frames.CommandFrame, wall_ms: int) -> Effects:
         try:
-            check_deadline(frame.expires_at_ms, wall_ms, ahead_s=self._limits.command_ahead_s)
+            ahead_s = self._limits.command_ahead_s
+            check_deadline(frame.expires_at_ms, wall_ms, ahead_s=ahead_s, retry=frame.retry)
             check_command(frame.command, self.facts, Declared(self._ledger, self.facts.handle))
         except GatewayError as error:
             return self._result(frame.id, Outcome(Status.REJECTED, error))

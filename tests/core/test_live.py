@@ -173,6 +173,12 @@ def test_what_may_not_be_is_rejected_at_once(fields: dict[str, Any], code: str) 
     assert result["outcome"]["error"]["code"] == code
 
 
+def test_what_became_of_a_late_command_that_comes_again_only_its_owner_knows() -> None:
+    (effect,) = served().command(expires_at_ms=WALL_MS - 5_000, retry=True)
+    assert isinstance(effect, Invoke)
+    assert (effect.call.deadline_ms, effect.call.retry) == (WALL_MS - 5_000, True)
+
+
 def test_a_right_that_was_taken_away_is_missing_at_once() -> None:
     phone = served()
     phone.live.learned(facts_of(phone.ticket, rights=()))
