@@ -89,7 +89,7 @@ def check_reason(
         return
     reason = _known(wanted, known)
     if reason.kind != _REASON_KINDS.get(command.state) and command.state not in reason.required_for:
-        raise _wrong_kind()
+        raise GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state.")
 
 
 def check_wrap_up(reason_ids: tuple[str, ...], declared: Declared) -> None:
@@ -102,7 +102,7 @@ def check_wrap_up(reason_ids: tuple[str, ...], declared: Declared) -> None:
     if known is not None:
         for reason_id in reason_ids:
             if _known(reason_id, known).kind != "wrapup":
-                raise _wrong_kind()
+                raise GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason is none to wrap up with.")
 
 
 def check_parameters(
@@ -193,10 +193,6 @@ def _known(reason_id: str, known: Mapping[str, Reason]) -> Reason:
     if reason is None:
         raise GatewayError(ErrorCode.REASON_UNKNOWN, "There is no such reason.")
     return reason
-
-
-def _wrong_kind() -> GatewayError:
-    return GatewayError(ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state.")
 
 
 def _is_present(command: SetAgentRoutingState | SetRoutingState, present: Agent | None) -> bool:

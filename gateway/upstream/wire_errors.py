@@ -69,7 +69,7 @@ _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
     "NotLoggedOn": (ErrorCode.NOT_LOGGED_ON, "The agent is not logged on."),
     "ReasonRequired": (ErrorCode.REASON_REQUIRED, "This state needs a reason."),
     "ReasonUnknown": (ErrorCode.REASON_UNKNOWN, "There is no such reason."),
-    "ReasonWrongKind": (ErrorCode.REASON_WRONG_KIND, "The reason does not belong to this state."),
+    "ReasonWrongKind": (ErrorCode.REASON_WRONG_KIND, "The reason is of another kind."),
     "NotAllowedWhileHandling": (ErrorCode.NOT_ALLOWED_WHILE_HANDLING, "A contact is being handled."),
     "CannotLogOnForAnother": (
         ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER,
