@@ -1,0 +1,305 @@
+"""What becomes of commands that meet each other, a revocation, or the loss of their link, on real parts?
+
+Each race is run in every order that a link allows: the server reads a request late, or tells its
+answer late, or neither.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from gateway.simulator.model import Scope
+from tests.scenarios.house import opened
+from tests.scenarios.rivals import (
+    APPLIED,
+    HOLD_S,
+    Ears,
+    Rival,
+    Told,
+    hold,
+    quiet,
+    release,
+)
+
+pytestmark = pytest.mark.scenario
+
+HELD = pytest.mark.parametrize("held", ["nothing", "request", "answer"])
+SUPERVISORS = ("supervisor1", "supervisor2")
+CENTRE: dict[str, Any] = {"users": 2, "all_see_everything": True}
+
+
+# ---- two supervisors ----
+
+
+def _change(phone: Rival, kind: str, value: int) -> tuple[str, dict[str, Any]]:
+    """Return a resource of *kind*, and a change of it against the version that the phone shows."""
+    key = min(key for key in phone.shown if key.startswith(f"{kind}:"))
+    shown, number = phone.shown[key], key.partition(":")[2]
+    change: dict[str, Any] = {"if_version": shown["version"]}
+    if kind == "agent":
+        skill = shown["skills"][0]["skill_id"]
+        changes = [{"skill_id": skill, "level": value}]
+        return key, change | {
+            "kind": "agent.skills.set",
+            "agent_id": number,
+            "changes": changes,
+            "mode": "patch",
+        }
+    name = {"queue": "Priority", "group": "MaximumCallsWaiting"}[kind]
+    return key, change | {
+        "kind": f"{kind}.routing_parameters.set",
+        f"{kind}_id": number,
+        "changes": {name: value},
+    }
+
+
+@HELD
+@pytest.mark.parametrize("kind", ["agent", "queue", "group"])
+async def test_of_two_changes_of_one_version_one_is_applied(
+    monkeypatch: pytest.MonkeyPatch, held: str, kind: str
+) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        first, second = [await Rival(house, name).come() for name in SUPERVISORS]
+        hold(house, held, first.name)
+        key, wanted = _change(first, kind, 7)
+        names = {first: await first.give(wanted)}
+        await ears.until_came(1)
+        names[second] = await second.give(_change(second, kind, 8)[1])
+        await ears.until_came(2)
+        await release(house, first.name)
+        winner, loser = (second, first) if held == "request" else (first, second)
+        assert await winner.told(names[winner]) == APPLIED
+        assert await loser.told(names[loser]) == ("rejected", "version_conflict")
+        version = wanted["if_version"] + 1
+        assert winner.results[names[winner]]["version"] == version
+        assert loser.results[names[loser]]["error"]["version"] == version
+        assert [phone.shown_when[names[phone]][key]["version"] for phone in names] == [version] * 2
+        assert first.shown[key] == second.shown[key]
+
+
+@HELD
+@pytest.mark.parametrize("last", [0, 1])
+async def test_of_two_states_the_last_wins(monkeypatch: pytest.MonkeyPatch, held: str, last: int) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        agent = await Rival(house, "agent1").come()
+        phones = [await Rival(house, name).come() for name in SUPERVISORS]
+        first, second = phones[1 - last], phones[last]
+        number = house.agent().key
+        hold(house, held, first.name)
+        one = await first.give(first.wish("available", number))
+        await ears.until_came(1)
+        two = await second.give(second.wish("work", number))
+        await ears.until_came(2)
+        await release(house, first.name)
+        assert (await first.told(one), await second.told(two)) == (APPLIED, APPLIED)
+        wanted = "Available" if held == "request" else "Work"
+        assert house.agent().state == wanted
+        shows = [phone.shown[f"agent:{number}"]["routing_state"] for phone in (*phones, agent)]
+        assert shows == [wanted.lower()] * 3
+        assert await agent.log_off() == (204, None)
+
+
+# ---- a supervisor and the agent ----
+
+
+@HELD
+@pytest.mark.parametrize("last", ["supervisor", "agent"])
+async def test_what_is_pending_is_what_was_asked_last_and_by_whom(
+    monkeypatch: pytest.MonkeyPatch, held: str, last: str
+) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        supervisor, agent = await Rival(house, "supervisor1").come(), await Rival(house, "agent1").come()
+        me = house.agent()
+        contact = house.simulator.center.give(me, None, "Voice", "Talking")
+        wishes = {
+            supervisor: supervisor.wish("available", me.key, when="after_contact"),
+            agent: agent.wish("work", when="after_contact"),
+        }
+        first, second = (agent, supervisor) if last == "supervisor" else (supervisor, agent)
+        hold(house, held, first.name)
+        names = {first: await first.give(wishes[first])}
+        await ears.until_came(1)
+        names[second] = await second.give(wishes[second])
+        await ears.until_came(2)
+        await release(house, first.name)
+        assert {await phone.told(names[phone]) for phone in names} == {("pending", None)}
+        winner = first if held == "request" else second
+        by = "supervisor" if winner is supervisor else "self"
+        wanted = wishes[winner]["state"]
+        for phone in (supervisor, agent):
+            shown = phone.shown[f"agent:{me.key}"]
+            assert (shown["pending_routing_state"], shown["pending_by"]) == (wanted, by)
+        house.simulator.center.drop(contact)
+        await quiet(house, lambda: agent.shown[f"agent:{me.key}"]["routing_state"] == wanted)
+        assert "pending_by" not in agent.shown[f"agent:{me.key}"]
+        assert await agent.log_off() == (204, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "held", "told"),
+    [
+        ("agent", "nothing", APPLIED),
+        ("agent", "answer", APPLIED),
+        ("agent", "request", None),
+        ("supervisor", "request", None),
+        ("supervisor", "answer", None),
+    ],
+)
+async def test_an_agent_who_is_logged_off_gets_what_came_before_and_then_the_end(
+    monkeypatch: pytest.MonkeyPatch, first: str, held: str, told: Told | None
+) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        supervisor, agent = await Rival(house, "supervisor1").come(), await Rival(house, "agent1").come()
+        key = house.agent().key
+        off, work = supervisor.wish("logged_off", key), agent.wish("work")
+        hold(house, held, agent.name)
+        if first == "agent":
+            name = await agent.give(work)
+            await ears.until_came(1)
+            logging_off = await supervisor.give(off)
+        else:
+            logging_off = await supervisor.give(off)
+            await ears.until_came(1)
+            name = await agent.give(work)
+        await ears.until_came(2)
+        await release(house, agent.name)
+        assert await supervisor.told(logging_off) == APPLIED
+        await house.until(lambda: agent.bye)
+        by = house.simulator.accounts.by_name["supervisor1"].name
+        assert agent.end == (4005, "logged_off_by_supervisor", by)
+        assert agent.outcome(name) == told
+        # what he asked for, or what came of it meanwhile
+        assert told is None or agent.shown_when[name][f"agent:{key}"]["routing_state"] in {
+            "work",
+            "logged_off",
+        }
+        assert house.nothing_left()
+        await quiet(house, lambda: supervisor.shown[f"agent:{key}"]["routing_state"] == "logged_off")
+
+
+# ---- rights and scope ----
+
+
+@HELD
+@pytest.mark.parametrize("what", ["rights", "scope"])
+async def test_nothing_is_executed_after_its_revocation_was_shown(
+    monkeypatch: pytest.MonkeyPatch, held: str, what: str
+) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        agent, phone = await Rival(house, "agent1").come(), await Rival(house, "supervisor2").come()
+        account, administration = (
+            house.simulator.accounts.by_name["supervisor2"],
+            house.simulator.administration,
+        )
+        key = house.agent().key
+        hold(house, held, phone.name)
+        name = await phone.give(phone.wish("available", key))
+        if held != "nothing":
+            await ears.until_came(1)
+        if what == "rights":
+            administration.set_rights(account, ("SkillsWrite",))
+        else:
+            administration.set_scope(account, Scope(frozenset({key + 1})))
+        await release(house, phone.name)
+        code = "forbidden" if what == "rights" else "not_found"
+        in_time = held == "answer"
+        assert await phone.told(name) == (APPLIED if in_time else ("rejected", code))
+        assert house.agent().state == ("Available" if in_time else "Unavailable")
+        assert await phone.told(await phone.give(phone.wish("unavailable", key))) == ("rejected", code)
+        assert await agent.told(await agent.give(agent.wish("work"))) == APPLIED
+        await house.clock.advance(2)
+        if what == "scope":
+            assert not phone.named_after_it_went(f"agent:{key}")
+        assert phone.bye == {}
+        assert await agent.log_off() == (204, None)
+
+
+# ---- the same key again ----
+
+
+@HELD
+@pytest.mark.parametrize("how", ["another device", "next connection"])
+async def test_a_command_that_is_sent_again_is_executed_once(
+    monkeypatch: pytest.MonkeyPatch, held: str, how: str
+) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        agent, first = await Rival(house, "agent1").come(), await Rival(house, "supervisor1").come()
+        second = first if how == "next connection" else await Rival(house, "supervisor1", "d2").come()
+        hold(house, held, first.name)
+        key, wish = str(uuid.uuid4()), first.wish("available", house.agent().key)
+        stream = (first.position or {})["stream"]
+        name = await first.give(wish, key=key)
+        await ears.until_came(1)
+        if how == "next connection":
+            await first.die()
+            await release(house, first.name)
+            await first.back()
+        again = await second.give(wish, key=key, stream=stream, retry=True)
+        await release(house, first.name)
+        assert await second.told(again) == APPLIED
+        assert how == "next connection" or await first.told(name) == APPLIED
+        assert ears.keys == [key]
+        assert house.simulator.requests.executed["SetRoutingState"] == 1
+        assert await agent.log_off() == (204, None)
+
+
+@pytest.mark.parametrize(("held", "runs"), [("request", 0), ("answer", 1)])
+@pytest.mark.parametrize("how", ["lost", "replaced", "late"])
+async def test_a_command_whose_answer_is_not_heard_is_unknown_for_good(
+    monkeypatch: pytest.MonkeyPatch, held: str, how: str, runs: int
+) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        agent, phone = await Rival(house, "agent1").come(), await Rival(house, "supervisor1").come()
+        hold(house, held, phone.name)
+        key, wish = str(uuid.uuid4()), phone.wish("available", house.agent().key)
+        late = {"expires_at_ms": house.clock.wall_ms() + 2_000} if how == "late" else {}
+        name = await phone.give(wish, key=key, **late)
+        await ears.until_came(1)
+        stream = (phone.position or {})["stream"]
+        if how == "lost":
+            house.simulator.faults.drop_links(phone.name)
+        elif how == "replaced":
+            house.simulator.faults.split(phone.name, None)
+        await release(house, phone.name)
+        # a link that is replaced says first what was answered before
+        told = APPLIED if (how, held) == ("replaced", "answer") else ("unknown", "upstream_timeout")
+        assert await phone.told(name) == told
+        await house.clock.advance(HOLD_S)
+        again = await phone.give(wish, key=key, stream=stream, retry=True)
+        assert await phone.told(again) == told
+        assert house.simulator.requests.executed.get("SetRoutingState", 0) == runs
+        assert await agent.log_off() == (204, None)
+
+
+@HELD
+async def test_of_two_bodies_under_one_key_one_is_executed(
+    monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    async with opened(**CENTRE) as house:
+        ears = Ears(house, monkeypatch)
+        agent = await Rival(house, "agent1").come()
+        phones = [await Rival(house, "supervisor1", device).come() for device in ("d1", "d2")]
+        hold(house, held, "supervisor1")
+        key, number = str(uuid.uuid4()), house.agent().key
+        states = ("available", "work")
+        names = [
+            await phone.give(phone.wish(state, number), key=key)
+            for phone, state in zip(phones, states, strict=True)
+        ]
+        await ears.until_came(1)
+        await release(house, "supervisor1")
+        told = [await phone.told(name) for phone, name in zip(phones, names, strict=True)]
+        assert sorted(told) == [APPLIED, ("rejected", "key_reused")]
+        assert house.agent().state.lower() == states[told.index(APPLIED)]
+        assert ears.keys == [key]
+        assert await agent.log_off() == (204, None)

@@ -1,0 +1,285 @@
+"""What becomes of sessions whose log-off, take-over, renewal or end meets something else, on real parts?
+
+Each race is run in every order that a link allows: the server reads a request late, or tells its
+answer late, or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.app import wiring
+from gateway.app.config_sections import Settings
+from gateway.app.stopping import Stopping
+from tests.scenarios.house import NUMBER, OTHER_NUMBER, RETRY_S, House, opened
+from tests.scenarios.rivals import APPLIED, HOLD_S, Ears, Rival, Told, change_number, hold, quiet, release
+
+pytestmark = pytest.mark.scenario
+
+HELD = pytest.mark.parametrize("held", ["nothing", "request", "answer"])
+THIRD_NUMBER = "+498955504399"
+LOGGED_OFF = (4005, "logged_off", "self")
+
+
+# ---- log-off ----
+
+
+@HELD
+@pytest.mark.parametrize("state", ["Ringing", "Talking"])
+async def test_two_log_offs_during_a_contact_end_in_one_when_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, held: str, state: str
+) -> None:
+    async with opened() as house:
+        ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
+        contact = house.simulator.center.give(house.agent(), None, "Voice", state)  # type: ignore[arg-type]  # above
+        hold(house, held, "agent1")
+        name = await agent.give(agent.wish("work", when="after_contact"))
+        await ears.until_came(1)
+        leaving = [house.tasks.create_task(agent.log_off()) for _ in range(2)]
+        await release(house, "agent1")
+        (status, until_ms), again = [await each for each in leaving]
+        assert status == 202
+        assert again == (202, until_ms)
+        await house.until(lambda: agent.bye)
+        assert agent.end == LOGGED_OFF
+        assert agent.outcome(name) in {None, ("pending", None)}
+        assert house.routed == {"agent1": NUMBER}
+        house.simulator.center.drop(contact)
+        assert house.nothing_left()
+        await house.clock.advance(RETRY_S + 1)
+        assert await house.metric("log_offs_pending") == 0
+        assert await agent.log_off() == (204, None)
+
+
+@pytest.mark.parametrize("hello_first", [True, False])
+async def test_a_hello_beside_a_log_off_is_never_served_after_it(hello_first: bool) -> None:
+    async with opened() as house:
+        agent = Rival(house, "agent1")
+        assert await agent.enter() == (201, "")
+        house.simulator.faults.freeze(HOLD_S, None)
+        if hello_first:
+            agent.connect()
+            await house.clock.settle()
+        leaving = house.tasks.create_task(agent.log_off())
+        if not hello_first:
+            await house.clock.settle()
+            agent.connect()
+        await house.until(lambda: agent.bye)
+        await release(house)
+        assert await leaving == (204, None)
+        assert agent.end == await agent.refused() == LOGGED_OFF
+        assert {frame["kind"] for frame in agent.frames} == {"bye"}
+
+
+# ---- one device, or two ----
+
+
+@pytest.mark.parametrize("hello_first", [True, False])
+@pytest.mark.parametrize("user", ["agent1", "supervisor1"])
+async def test_a_hello_of_the_old_session_beside_a_log_on_of_the_same_device(
+    user: str, hello_first: bool
+) -> None:
+    async with opened() as house:
+        old, new = Rival(house, user), Rival(house, user)
+        assert await old.enter() == (201, "")
+        house.simulator.faults.freeze(HOLD_S, None)
+        if hello_first:
+            old.connect()
+            await house.clock.settle()
+        coming = house.tasks.create_task(new.enter(OTHER_NUMBER))
+        await house.clock.settle()
+        if not hello_first:
+            old.connect()
+        await release(house)
+        assert await coming == (201, "")
+        await new.back()
+        await house.until(lambda: old.bye)
+        # who was attached before the log-on is told why; a Dashboard that was not logs on again
+        assert old.end[:2] in {(4005, "taken_over"), (4005 if old.is_assistant else 4300, "unknown")}
+        assert new.bye == {}
+        assert house.routed == ({user: OTHER_NUMBER} if old.is_assistant else {})
+        assert await new.log_off() == (204, None)
+
+
+@HELD
+@pytest.mark.parametrize("device", ["d1", "d2"])
+async def test_a_take_over_while_the_old_phone_changes_its_number(
+    monkeypatch: pytest.MonkeyPatch, held: str, device: str
+) -> None:
+    async with opened() as house:
+        ears, old = Ears(house, monkeypatch), await Rival(house, "agent1").come()
+        new = Rival(house, "agent1", device)
+        hold(house, held, "agent1")
+        name = await old.give(change_number(THIRD_NUMBER))
+        await ears.until_came(1)
+        assert await new.enter(OTHER_NUMBER, takeover=device == "d2") == (201, "")
+        await release(house, "agent1")
+        await new.back()
+        await house.until(lambda: old.bye)
+        assert old.end == (4005, "taken_over", f"phone {device}")
+        assert old.outcome(name) == (None if held == "request" else APPLIED)
+        await quiet(house, lambda: new.shown["me"]["remote_number"] == OTHER_NUMBER)
+        assert house.routed == {"agent1": OTHER_NUMBER}
+        assert len(ears.keys) == 1
+        assert await new.log_off() == (204, None)
+
+
+# ---- life ----
+
+
+@pytest.mark.parametrize(("held", "told"), [("nothing", APPLIED), ("request", None), ("answer", APPLIED)])
+async def test_a_session_that_expires_beside_a_command(
+    monkeypatch: pytest.MonkeyPatch, held: str, told: Told | None
+) -> None:
+    async with opened() as house:
+        ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
+        phone = await Rival(house, "supervisor1").come()
+        hold(house, held, phone.name)
+        name = await phone.give(phone.wish("available", house.agent().key))
+        await ears.until_came(1)
+        house.simulator.faults.expire_sessions(phone.name)
+        await release(house, phone.name)
+        await house.until(lambda: phone.bye)
+        assert phone.outcome(name) == told
+        assert phone.end == (4300, "expired", None)
+        assert house.agent().state == ("Unavailable" if told is None else "Available")
+        assert await agent.log_off() == (204, None)
+
+
+@asynccontextmanager
+async def _with_a_notice(house: House, folder: Path) -> AsyncIterator[str]:
+    """Have another gateway beside the house's, which shows a notice; gives its address."""
+    (folder / "terms.toml").write_text(
+        'id = "terms"\nversion = 2\ncategory = "privacy"\neffective_at = 2999-01-01T00:00:00Z\n'
+        'must_acknowledge = true\n[texts.en]\ntitle = "Terms"\nsummary = "New terms."\n'
+    )
+    settings = Settings.model_validate(
+        {
+            "client": {"port": 0, "insecure": True},
+            "ops": {"port": 0},
+            "admin": {"port": 0},
+            "sites": [{"id": "main", "url": house.simulator.url, "display_name": "Main", "country": "DE"}],
+            "notices": {"files": [folder / "terms.toml"]},
+        }
+    )
+    stopping = Stopping()
+    stopping.hurried.set()
+    async with wiring.serving(settings, house.secrets, house.clock, stopping) as addresses:
+        yield addresses.client
+
+
+@pytest.mark.parametrize("first", ["acknowledgement", "renewal", "neither"])
+async def test_an_acknowledgement_beside_a_renewal_is_in_the_newest_token(first: str, tmp_path: Path) -> None:
+    async with opened(session_life_s=600) as house, _with_a_notice(house, tmp_path) as base:
+        phone = await Rival(house, "supervisor1", base=base).come()
+        await house.until(lambda: phone.of_kind("notice"))
+        ends_ms = phone.last("welcome")["session"]["expires_at_ms"]
+        wanted = {"kind": "notices.acknowledge", "notice_id": "terms", "version": 2}
+        await house.clock.advance(398)
+        house.simulator.faults.delay(HOLD_S, None)
+        if first == "renewal":
+            await house.clock.advance(2 * HOLD_S)
+        name = await phone.give(wanted)
+        if first == "acknowledgement":
+            assert await phone.told(name) == APPLIED
+        await house.clock.advance(2 * HOLD_S)
+        assert await phone.told(name) == APPLIED
+        house.simulator.faults.delay(0, None)
+        await house.clock.advance(HOLD_S)
+        assert len(phone.of_kind("renewed")) == 2
+        assert phone.last("renewed")["expires_at_ms"] > ends_ms
+        await phone.die()
+        phone.frames.clear()
+        await phone.back()
+        await house.clock.advance(HOLD_S)
+        assert phone.last("welcome")["session"]["expires_at_ms"] > ends_ms
+        assert phone.of_kind("notice") == phone.of_kind("renewed") == []
+
+
+# ---- remote numbers ----
+
+
+@HELD
+async def test_of_two_numbers_at_once_the_one_confirmed_last_rings(
+    monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    async with opened() as house:
+        ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
+        house.make_available()
+        hold(house, held, "agent1")
+        names = [await agent.give(change_number(number)) for number in (OTHER_NUMBER, THIRD_NUMBER)]
+        await ears.until_came(2)
+        await release(house, "agent1")
+        assert [await agent.told(name) for name in names] == [APPLIED, APPLIED]
+        assert [frame["id"] for frame in agent.of_kind("result")] == names
+        assert house.routed == {"agent1": THIRD_NUMBER}
+        assert set(house.call()) == {THIRD_NUMBER}
+        assert agent.shown["me"]["remote_number"] == THIRD_NUMBER
+        assert await agent.log_off() == (204, None)
+
+
+@HELD
+async def test_a_number_that_changes_while_its_session_is_logged_off_does_not_ring(
+    monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    async with opened() as house:
+        ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
+        house.make_available()
+        hold(house, held, "agent1")
+        await agent.give(change_number(OTHER_NUMBER))
+        await ears.until_came(1)
+        assert await agent.log_off() == (204, None)
+        assert house.nothing_left()
+        await release(house, "agent1")
+        assert house.nothing_left()
+        assert agent.end == LOGGED_OFF
+
+
+@HELD
+@pytest.mark.parametrize("contact_first", [True, False])
+async def test_a_number_that_changes_when_a_contact_begins(
+    monkeypatch: pytest.MonkeyPatch, held: str, contact_first: bool
+) -> None:
+    async with opened() as house:
+        ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
+        house.make_available()
+        center = house.simulator.center
+        hold(house, held, "agent1")
+        contact = center.call_directly(house.agent()) if contact_first else None
+        name = await agent.give(change_number(OTHER_NUMBER))
+        await ears.until_came(1)
+        contact = contact or center.call_directly(house.agent())
+        await release(house, "agent1")
+        in_time = not contact_first and held != "request"
+        number = OTHER_NUMBER if in_time else NUMBER
+        assert await agent.told(name) == (APPLIED if in_time else ("rejected", "not_allowed_while_handling"))
+        assert house.bell.rung[-1] == (OTHER_NUMBER if in_time else NUMBER)
+        center.drop(contact)
+        assert house.routed == {"agent1": number}
+        assert set(house.call()) == {number}
+        assert agent.shown["me"]["remote_number"] == number
+        assert await agent.log_off() == (204, None)
+
+
+@HELD
+async def test_no_more_than_three_numbers_an_hour_pass_at_once(
+    monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    async with opened() as house:
+        ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
+        hold(house, held, "agent1")
+        numbers = [f"{THIRD_NUMBER[:-1]}{last}" for last in range(5)]
+        names = [await agent.give(change_number(number)) for number in numbers]
+        await ears.until_came(3)
+        await release(house, "agent1")
+        told = [await agent.told(name) for name in names]
+        assert told == [APPLIED] * 3 + [("rejected", "rate_limited")] * 2
+        assert house.routed == {"agent1": numbers[2]}
+        assert len(ears.keys) == 3
+        new = await Rival(house, "agent1", "d2").come(takeover=True)
+        assert await new.told(await new.give(change_number(OTHER_NUMBER))) == ("rejected", "rate_limited")
+        assert await new.log_off() == (204, None)
