@@ -325,8 +325,8 @@ TestLife.settings = settings(
 )
 
 ASKING, LINKED, T = "runtime/asking.py", "runtime/linked.py", "TestLife"
-SENT = "outcome = await self._ask(call)"
-SENT_TWICE = "outcome = (await self._ask(call), await self._ask(call))[1]"
+SENT = "executed = await link.request(request)"
+SENT_TWICE = "executed = (await link.request(request), await link.request(request))[1]"
 KNOWN, SCOPED = "self._directory_known", " and self._roster.scope == before"
 NAMED, SHOWN = "self.assembly.addresses())", "self._shown() | "
 END = "self._keeper.ended(member, event.reason, event.by)"
