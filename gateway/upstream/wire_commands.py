@@ -167,7 +167,7 @@ def _reason_key(id_: str) -> int:
 
 def _key(id_: str, code: ErrorCode, message: str) -> int:
     """Return the server's Key of an id; there is one spelling of each."""
-    key = int(id_) if id_.isascii() and id_.isdecimal() and len(id_) <= 16 else -1
+    key = int(id_) if id_.isdecimal() and len(id_) <= 16 else -1
     if not 0 <= key <= MOST or str(key) != id_:
         raise GatewayError(code, message)
     return key

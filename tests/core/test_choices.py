@@ -241,7 +241,7 @@ def parameters(
         ("Order", ["old", "new"]),
         ("Size", [1, 5]),
         ("Floor", [3, 10**12]),
-        ("Colour", [1, 10, "red", True, None, ("red",), 2.5]),
+        ("Colour", [1, 10, "red", True, False, None, ("red",), 2.5]),
         ("ToUser", ["5", None]),
         ("ToQueue", ["1", "2", None]),
         ("ToGroup", ["3", None]),
@@ -308,8 +308,9 @@ def test_references_to_what_is_out_of_sight_are_refused_like_those_to_nothing(
     assert [parameters({name: value}) for value in values] == [expected] * len(values)
 
 
-def test_a_present_reference_out_of_sight_may_stay() -> None:
+def test_a_present_reference_out_of_sight_may_stay_or_go() -> None:
     assert parameters({"ToQueue": "9"}, present={"ToQueue": "9"}) is None
+    assert parameters({"ToQueue": None}, present={"ToQueue": "9"}) is None
     assert parameters({"ToQueue": "9"}, present={"ToSome": "9"}) == (
         ErrorCode.REFERENCE_UNKNOWN,
         {"parameter": "ToQueue"},

@@ -74,6 +74,15 @@ def test_the_kind_is_the_default_of_its_field(command: type[Command]) -> None:
     assert field.default == kind_of(command)
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=kind_of)
+def test_a_command_never_changes(command: type[Command]) -> None:
+    one = object.__new__(command)
+    for field in dataclasses.fields(command):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(one, field.name, None)
+    assert not hasattr(one, "__dict__")
+
+
 def test_kinds_are_unique() -> None:
     assert len({kind_of(command) for command in COMMANDS}) == len(COMMANDS)
 

@@ -159,6 +159,10 @@ def test_refusals_have_the_codes_of_clients(
     assert (refused.value.code, refused.value.details) == (code, details)
 
 
+def test_an_answer_that_names_no_error_has_none() -> None:
+    assert answer(KeepAlive(), b'{"Type":"Response","RequestID":5}', PartPool()) is None
+
+
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [
