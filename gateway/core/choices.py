@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.core.declared import Declared
-from gateway.domain.catalogue import Parameter, Reason, ReasonKind, RoutingParameter
+from gateway.domain.catalogue import Parameter, Reason, ReasonKind, RoutingParameter, Scalar
 from gateway.domain.commands import SetAgentRoutingState, SetRoutingState, SetSkills
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Kind, Scope, parse_key
@@ -30,6 +30,14 @@ _REFERENCES: Final[Mapping[str, Kind]] = {
     for ending in ("", "_key", "_reference")
 }
 """Data type → the kind of resource that its values name. The link's page names no data types."""
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "enum": (str,),
+}
+"""Data type → what its values are here; of a type that is not known OSCC-E judges."""
 
 
 def check_skills(command: SetSkills, declared: Declared) -> None:
@@ -117,7 +125,7 @@ def check_parameters(
     Args:
         changes: By name.
         kind: Of the resource they are for.
-        present: Its parameters now: a reference out of scope may stay.
+        present: Its parameters now. What is there may stay, whatever it is, and so may the default.
         scope: What the session may see, and so refer to.
         declared: The catalogue.
 
@@ -134,22 +142,28 @@ def check_parameters(
             raise _refusal(ErrorCode.PARAMETER_UNKNOWN, "There is no such routing parameter.", name)
         if parameter.read_only:
             raise _refusal(ErrorCode.PARAMETER_READ_ONLY, "The routing parameter cannot be changed.", name)
-        referred = _REFERENCES.get(parameter.data_type)
-        if referred is None:
-            _check_value(parameter, value)
-        elif value is not None and value != present.get(name):
-            _check_reference(name, value, referred, scope)
-            _check_bounds(parameter, value)
+        legal = (present.get(name), parameter.default)
+        if any(_is_same(value, each) for each in legal):
+            continue
+        holds_one = parameter.data_type in _TYPES or parameter.data_type in _REFERENCES
+        if holds_one and isinstance(value, tuple) and not any(isinstance(each, tuple) for each in legal):
+            raise _wrong_type(parameter)
+        _check_value(parameter, value, scope)
 
 
-def _check_value(parameter: RoutingParameter, value: Parameter) -> None:
-    if not _has_type(parameter, value):
-        message = f"The value must be of the type {parameter.data_type}."
-        raise _refusal(ErrorCode.WRONG_TYPE, message, parameter.name)
-    _check_bounds(parameter, value)
+def _check_value(parameter: RoutingParameter, value: Parameter, scope: Scope) -> None:
+    """Check a value, or each member of a list; of null OSCC-E judges."""
+    for member in value if isinstance(value, tuple) else (value,):
+        if member is not None:
+            _check_member(parameter, member, scope)
 
 
-def _check_bounds(parameter: RoutingParameter, value: Parameter) -> None:
+def _check_member(parameter: RoutingParameter, value: Scalar, scope: Scope) -> None:
+    referred = _REFERENCES.get(parameter.data_type)
+    if referred is not None:
+        _check_reference(parameter.name, value, referred, scope)
+    elif type(value) not in _TYPES.get(parameter.data_type, (type(value),)):
+        raise _wrong_type(parameter)
     listed = parameter.values
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if not _is_outside(number, parameter.min, parameter.max) and (listed is None or value in listed):
@@ -164,28 +178,23 @@ def _check_bounds(parameter: RoutingParameter, value: Parameter) -> None:
     )
 
 
-def _has_type(parameter: RoutingParameter, value: Parameter) -> bool:
-    """Tell whether *value* is of the parameter's type; of a type that is not known OSCC-E judges."""
-    match parameter.data_type:
-        case "boolean":
-            return isinstance(value, bool)
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case "string" | "enum":
-            return isinstance(value, str)
-        case _:
-            return True
-
-
-def _check_reference(name: str, value: Parameter, kind: Kind, scope: Scope) -> None:
+def _check_reference(name: str, value: Scalar, kind: Kind, scope: Scope) -> None:
     """Refuse what is no id, and the id of what is out of sight, which is told like what does not exist."""
     if not isinstance(value, str):
         raise _refusal(ErrorCode.WRONG_TYPE, "The value must be an id, or null.", name)
     parsed = parse_key(f"{kind}:{value}")
     if parsed is None or parsed[1] not in scope.of(kind):
         raise _refusal(ErrorCode.REFERENCE_UNKNOWN, "The value names an object that does not exist.", name)
+
+
+def _is_same(one: Parameter, other: Parameter) -> bool:
+    """Tell equal values of one type: True is not 1."""
+    return type(one) is type(other) and one == other
+
+
+def _wrong_type(parameter: RoutingParameter) -> GatewayError:
+    message = f"The value must be of the type {parameter.data_type}."
+    return _refusal(ErrorCode.WRONG_TYPE, message, parameter.name)
 
 
 def _known(reason_id: str, known: Mapping[str, Reason]) -> Reason:

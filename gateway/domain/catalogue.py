@@ -10,7 +10,8 @@ from typing import Literal
 
 from gateway.domain.privacy import neutral
 
-Parameter = bool | int | float | str | None | tuple[str, ...]
+Scalar = bool | int | float | str | None
+Parameter = Scalar | tuple[Scalar, ...]
 """Value of a routing parameter; references to other objects are id strings."""
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.domain.catalogue import Parameter
+from gateway.domain.catalogue import Parameter, Scalar
 from gateway.domain.commands import (
     AcknowledgeNotice,
     ChangeRemoteNumber,
@@ -129,7 +129,13 @@ def _parameters(
     }
 
 
-def _reference(value: Parameter) -> int | None:
+def _reference(value: Parameter) -> int | list[int | None] | None:
+    if isinstance(value, tuple):
+        return [_referred(member) for member in value]
+    return _referred(value)
+
+
+def _referred(value: Scalar) -> int | None:
     match value:
         case None:
             return None

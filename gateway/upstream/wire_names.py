@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from gateway.domain.catalogue import Parameter, Scalar
 from gateway.domain.commands import TargetState, When
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Kind, Right
@@ -183,8 +184,14 @@ def is_reference(data_type: str) -> bool:
     return "Reference" in data_type or data_type.removesuffix("Key") in {*KINDS, "Skill"}
 
 
-def parameter(value: Any, *, reference: bool) -> bool | int | float | str | tuple[str, ...] | None:  # noqa: ANN401 - whatever JSON holds
+def parameter(value: Any, *, reference: bool) -> Parameter:  # noqa: ANN401 - whatever JSON holds
     """Return the value of a routing parameter; a reference's Keys become ids, objects and giants nothing."""
+    if isinstance(value, list):
+        return tuple(_scalar(item, reference=reference) for item in value)
+    return _scalar(value, reference=reference)
+
+
+def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whatever JSON holds
     match value:
         case None | bool() | float() | str():
             return value
@@ -192,7 +199,5 @@ def parameter(value: Any, *, reference: bool) -> bool | int | float | str | tupl
             return str(value)
         case int() if abs(value) <= MOST:
             return value
-        case list():
-            return tuple(str(item) for item in value if isinstance(item, int | str))
         case _:
             return None

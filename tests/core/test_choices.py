@@ -256,11 +256,11 @@ def test_values_that_the_catalogue_has_are_let_through(name: str, values: list[P
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("Priority", [5.0, "5", True, None, ("5",)]),
-        ("Share", ["1", False, None]),
-        ("Open", [1, 0, "true", None]),
-        ("Note", [1, None, ("x",), False]),
-        ("Order", [1, None, ("old",)]),
+        ("Priority", [5.0, "5", True, ("5",), (5,)]),
+        ("Share", ["1", False]),
+        ("Open", [1, 0, "true"]),
+        ("Note", [1, ("x",), False]),
+        ("Order", [1, ("old",)]),
         ("Size", [True, "1"]),
         ("ToUser", [5, True, 5.0, ("5",)]),
         ("ToQueue", [1, False, ("1",)]),
@@ -317,8 +317,25 @@ def test_a_present_reference_out_of_sight_may_stay_or_go() -> None:
     )
 
 
-def test_a_present_value_out_of_range_may_not() -> None:
-    assert parameters({"Floor": 2}, present={"Floor": 2}) is not None
+def test_what_is_there_may_stay_and_the_default_may_come_back_whatever_they_are() -> None:
+    assert parameters({"Floor": 2}, present={"Floor": 2}) is None
+    assert parameters({"Floor": 2}, present={"Floor": 4}) is not None
+    assert parameters({"Open": 1}, present={"Open": True}) is not None, "1 is not True"
+
+
+@pytest.mark.parametrize("name", ["Priority", "Share", "Open", "Note", "Order", "ToQueue"])
+def test_whether_nothing_is_a_value_is_left_to_oscc_e(name: str) -> None:
+    assert parameters({name: None}) is None
+
+
+def test_members_of_a_list_are_judged_one_by_one() -> None:
+    present: dict[str, Parameter] = {"Order": ("old",), "ToQueue": ("1",)}
+    assert parameters({"Order": ("old", "new", None), "ToQueue": ("2", "1")}, present=present) is None
+    assert parameters({"Order": ("OLD",)}, present=present) is not None
+    assert parameters({"ToQueue": ("1", "99")}, present=present) == (
+        ErrorCode.REFERENCE_UNKNOWN,
+        {"parameter": "ToQueue"},
+    )
 
 
 @pytest.mark.parametrize("name", ["Nothing", "priority", ""])

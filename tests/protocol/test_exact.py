@@ -210,8 +210,8 @@ def test_a_skill_of_many_is_as_strict(change: object) -> None:
     assert isinstance(read(sent | {"changes": [good, change]}), str)
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, [1], ["x", None], [["x"]], [True]])
-def test_a_parameter_is_a_scalar_or_a_list_of_texts(value: object) -> None:
+@pytest.mark.parametrize("value", [{"a": 1}, [["x"]], [{}]])
+def test_a_parameter_is_a_scalar_or_a_list_of_scalars(value: object) -> None:
     assert isinstance(read(FULL[2][0] | {"changes": {"a": 5, "b": value}}), str)
 
 

@@ -242,9 +242,14 @@ def code_of(command: Command) -> ErrorCode | None:
     return None
 
 
-@pytest.mark.parametrize("value", [9, 9.0, True, ("9",)])
+@pytest.mark.parametrize("value", [9, 9.0, True, ("9", 9)])
 def test_a_reference_that_is_no_id_is_of_the_wrong_type(value: Parameter) -> None:
     assert code_of(SetQueueParameters("3", {"OverflowQueue": value}, 1)) is ErrorCode.WRONG_TYPE
+
+
+def test_each_reference_of_a_list_is_written_as_its_key() -> None:
+    command = SetQueueParameters("3", {"OverflowQueue": ("9", None), "Priority": (1, "x", None)}, 1)
+    assert rendered(command)["Parameters"] == {"OverflowQueue": [9, None], "Priority": (1, "x", None)}
 
 
 def test_the_largest_key_can_be_written() -> None:

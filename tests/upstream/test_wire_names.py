@@ -93,7 +93,7 @@ def test_which_parameters_are_references(data_type: str, expected: bool) -> None
         ("9", True, "9"),
         (1.5, False, 1.5),
         ([9, 10], True, ("9", "10")),
-        (["a", None, 2], False, ("a", "2")),
+        (["a", None, 2, 1.5, True, [1], {}], False, ("a", None, 2, 1.5, True, None, None)),
         ({"a": 1}, False, None),
         (2**60, False, None),
         (-1, True, -1),
