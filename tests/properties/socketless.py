@@ -1,0 +1,242 @@
+"""How does a gateway reach the simulated OSCC-E Server without a socket?
+
+Both ends are the real ones, down to the text of each message: the gateway's link with all that it
+writes and reads, and the simulator's frames, requests and rules. Only the network between them is a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import aiohttp
+from aiohttp import WSMessage, WSMsgType
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import SessionSecret, UserId
+from gateway.domain.upstream import About, Feature, LinkClosed, LoggedOff, LoggedOn, LogOn
+from gateway.runtime.ports import Clock
+from gateway.simulator import Simulator
+from gateway.simulator.errors import Refused
+from gateway.simulator.link import Link
+from gateway.simulator.session import Ended
+from gateway.simulator.session import LogOn as Asked
+from gateway.upstream import wire_http
+from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.wire_pool import PartPool
+
+CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
+
+
+def texts(frames: bytes) -> Iterator[str]:
+    """Take whole text frames of a server apart (RFC 6455 §5.2, unmasked)."""
+    at = 0
+    while at < len(frames):
+        assert frames[at] == 0x81
+        size, at = frames[at + 1], at + 2
+        if size == 126:
+            (size,), at = struct.unpack_from("!H", frames, at), at + 2
+        elif size == 127:
+            (size,), at = struct.unpack_from("!Q", frames, at), at + 8
+        yield frames[at : at + size].decode()
+        at += size
+
+
+class ServerEnd:
+    """The server's way out."""
+
+    def __init__(self) -> None:
+        self.to_gateway: asyncio.Queue[WSMessage] = asyncio.Queue()
+        self.events = 0
+        """How many events were sent."""
+        self.is_over = False
+
+    def send(self, frames: bytes) -> None:
+        """Send whole frames."""
+        for text in texts(frames):
+            self.events += text.startswith('{"Type":"Event"')
+            self.to_gateway.put_nowait(WSMessage(WSMsgType.TEXT, text, None))
+
+    def close(self, code: int) -> None:
+        """Say good-bye after what was sent."""
+        self.to_gateway.put_nowait(WSMessage(WSMsgType.CLOSE, code, ""))
+        self.is_over = True
+
+    def abort(self) -> None:
+        """Cut the line: what was not received yet is lost."""
+        while not self.to_gateway.empty():
+            self.to_gateway.get_nowait()
+        self.to_gateway.put_nowait(CLOSED)
+        self.is_over = True
+
+
+class GatewayEnd:
+    """What an :class:`OsccLink` needs of a WebSocket.
+
+    Args:
+        server: The other end.
+        heard: Takes a request in.
+        gone: Told at the end.
+    """
+
+    def __init__(self, server: ServerEnd, heard: Callable[[Any], None], gone: Callable[[], None]) -> None:
+        self._server = server
+        self._heard = heard
+        self._gone = gone
+
+    async def receive(self) -> WSMessage:
+        """Return the next message."""
+        return await self._server.to_gateway.get()
+
+    async def send_str(self, text: str) -> None:
+        """Send a message; the server reads it at once."""
+        if self._server.is_over:
+            raise aiohttp.ClientConnectionError
+        self._heard(json.loads(text))
+
+    async def close(self, *, code: int) -> None:
+        """Close it, also when it is closed; whoever receives is told."""
+        self._server.abort()
+        self._gone()
+
+
+class CentreClock:
+    """The gateway's time is the centre's."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now_ms(self) -> int:
+        """Return ms since 1970 UTC."""
+        return self._clock.wall_ms()
+
+    def transport_s(self) -> float:
+        """Return monotonic seconds."""
+        return self._clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await self._clock.sleep(seconds)
+
+
+class Doors:
+    """The doors of one simulated server, as far as one node goes through them: Upstream and Authority."""
+
+    def __init__(self, site: str, server: Simulator, clock: Clock) -> None:
+        self.unreachable: set[int] = set()
+        """Users whose links do not get through."""
+        self.ends: dict[int, ServerEnd] = {}
+        """The newest link of each user."""
+        self._site = site
+        self._server = server
+        self._clock = clock
+        self._pool = PartPool()
+
+    def cut(self, user: int) -> None:
+        """Cut a user's link, and let no other through."""
+        self.unreachable.add(user)
+        end = self.ends.get(user)
+        link = self._server.board.of_user(user)
+        if end is not None and link is not None:
+            end.abort()
+            self._server.board.closed(link)
+
+    # ---- Upstream ----
+
+    async def about(self) -> About:
+        """Tell which server this is."""
+        return wire_http.about(_body(self._server.about.as_json()))
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
+        """Open the user's link."""
+        if user.key in self.unreachable:
+            raise LinkClosed("unavailable")
+        try:
+            session = self._server.sessions.get(secret)
+            link = self._server.board.admit(session, token, holder)
+        except Refused as refused:
+            raise _closed(refused) from None
+        end = self.ends[user.key] = ServerEnd()
+        gateway = GatewayEnd(end, self._hear(link, end), lambda: self._server.board.closed(link))
+        self._server.board.opened(link, end)
+        terms = Terms(
+            user=user,
+            pool=self._pool,
+            clock=self._clock,
+            keys=Feature.REQUEST_KEYS in (await self.about()).features,
+            request_s=5.0,
+            close_s=1.0,
+            left=lambda: None,
+        )
+        return OsccLink(cast("aiohttp.ClientWebSocketResponse[bool]", gateway), terms)
+
+    # ---- Authority ----
+
+    async def log_on(self, credentials: LogOn) -> LoggedOn:
+        """Open a session."""
+        asked = json.loads(wire_http.log_on_body(credentials))
+        log_on = Asked(
+            asked["Application"],
+            asked["UserName"],
+            asked["Password"],
+            asked["Device"]["ID"],
+            asked["Device"]["Name"],
+            asked.get("RemoteNumber"),
+            asked.get("Takeover", False),
+        )
+        try:
+            session = self._server.sessions.log_on(log_on)
+        except Refused as refused:
+            raise wire_http.refused(refused.status, _body({"Error": refused.name})) from None
+        self._server.board.flush_ended()
+        answer = {
+            "SessionID": session.secret,
+            "ID": session.public_id,
+            "ExpiresAt": session.expires_ms + self._server.center.skew_ms,
+            "IdleTimeout": session.idle_timeout_s,
+            "User": session.account.as_json(),
+        }
+        return wire_http.logged_on(_body(answer), self._site)
+
+    async def log_off(self, secret: SessionSecret) -> LoggedOff:
+        """End the session."""
+        sessions = self._server.sessions
+        found = sessions.find(secret)
+        ended = found if isinstance(found, Ended) else sessions.end(found, "LoggedOff")
+        self._server.board.flush_ended()
+        self._server.board.publish()
+        return wire_http.logged_off(_body(sessions.routing_of(ended)))
+
+    async def keep_alive(self, secret: SessionSecret) -> int:
+        """Ask for more life."""
+        try:
+            return self._server.sessions.keep_alive(self._server.sessions.get(secret))
+        except Refused:
+            raise GatewayError(ErrorCode.SESSION_ENDED, "the session has ended") from None
+
+    def _hear(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
+        def heard(body: Any) -> None:  # noqa: ANN401 - JSON
+            self._server.board.turn(self._server.clock.now_ms())
+            try:
+                self._server.requests.received(link, body)
+            except Refused:
+                end.close(1002)
+
+        return heard
+
+
+def _body(content: object) -> bytes:
+    return json.dumps(content).encode()
+
+
+def _closed(refused: Refused) -> LinkClosed:
+    match refused.name:
+        case "SessionUnknown":
+            return LinkClosed("session_unknown")
+        case "LinkStale":
+            return LinkClosed("stale", token=wire_http.stale_token(_body(refused.details)))
+        case _:
+            return LinkClosed("unavailable")
