@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import ConfigDict, Field, Strict, TypeAdapter
 
 from gateway.domain.model import Application
-from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, SessionView, UserView
+from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, Flag, SessionView, UserView
 
 _IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
 
@@ -57,7 +57,7 @@ class LogOnBody:
     password: _Password
     device: DeviceBody
     remote_number: Annotated[str, Strict(), Field(max_length=64)] | None = None
-    takeover: Annotated[bool, Strict()] = False
+    takeover: Flag = False
     accepted_notices: Annotated[tuple[NoticeReference, ...], Field(max_length=32)] | None = None
 
     def __repr__(self) -> str:

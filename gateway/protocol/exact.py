@@ -17,9 +17,13 @@ from pydantic_core import PydanticCustomError
 def exact(sent: object, read: ValidatorFunctionWrapHandler) -> object:
     """Read *sent*, and refuse it when a scalar in it had to be converted; unknown members are ignored.
 
+    A member that is null is one that was not sent, as everywhere in the protocol.
+
     Raises:
         PydanticCustomError: Something has the wrong type.
     """
+    if isinstance(sent, Mapping):
+        sent = {name: member for name, member in sent.items() if member is not None}
     value: object = read(sent)
     if not _says(value, sent):
         raise PydanticCustomError("wrong_type", "a value has the wrong type")
@@ -40,3 +44,8 @@ def _says(value: object, sent: object) -> bool:
     if isinstance(value, tuple) and isinstance(sent, list | tuple):
         return all(map(_says, value, sent))
     return type(value) is type(sent) and value == sent
+
+
+def absent(sent: object) -> object:
+    """Read null for a flag that was not sent."""
+    return False if sent is None else sent

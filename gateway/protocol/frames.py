@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, Strict, TypeAdapter, WrapValidator
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, WrapValidator
 
 from gateway.domain.commands import RULES, Command
 from gateway.domain.model import Application, Right
-from gateway.protocol.exact import exact
+from gateway.protocol.exact import absent, exact
 
 JSON_PROTOCOL: Final = "oscc.v1.json"
 MSGPACK_PROTOCOL: Final = "oscc.v1.msgpack"
@@ -30,6 +30,7 @@ ALWAYS_WRITTEN: Final = "always_written"
 
 Id = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
 Topic = Annotated[str, Strict(), Field(min_length=1, max_length=128)]
+Flag = Annotated[bool, BeforeValidator(absent), Strict()]
 Topics = Annotated[tuple[Topic, ...], Field(max_length=TOPICS_MAX)]
 Seq = Annotated[int, Strict(), Field(ge=0, le=INT_MAX)]
 Key = Annotated[
@@ -106,7 +107,7 @@ class CommandFrame:
     stream: Annotated[str, Strict(), Field(max_length=64)]
     expires_at_ms: Seq
     command: Annotated[Command, Field(discriminator="kind"), WrapValidator(exact)]
-    retry: Annotated[bool, Strict()] = False
+    retry: Flag = False
     kind: Literal["command"] = "command"
 
 

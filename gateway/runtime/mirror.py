@@ -182,7 +182,7 @@ class Mirror:
     def _me(self, member: Member) -> Me:
         attached = member.attached
         agent = None if attached is None else attached.own_agent
-        number = self._remote_number(agent)
+        number = self._remote_number()
         if number is not None and member.ticket.application is not Application.REMOTE_ASSISTANT:
             number = masked(number)
         return Me(
@@ -195,11 +195,13 @@ class Mirror:
             last_end=self._last_end,
         )
 
-    def _remote_number(self, agent: int | None) -> str | None:
-        if agent is None:
-            return None
-        part = self.assembly.part((Kind.AGENT, agent), Source.REALTIME)
-        return None if part is None else part.remote_number
+    def _remote_number(self) -> str | None:
+        """Return the user's number, whichever of his sessions the server told whose agent it is."""
+        for agent in self._roster.own_agents:
+            part = self.assembly.part((Kind.AGENT, agent), Source.REALTIME)
+            if part is not None and part.remote_number is not None:
+                return part.remote_number
+        return None
 
     def _see_clock(self, time_ms: int) -> None:
         """Keep the link's smallest (receipt - Time), in steps so that links share their elements."""

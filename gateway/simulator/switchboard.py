@@ -71,9 +71,8 @@ class Switchboard:
         """Let a new link be the user's; the old one is replaced in the same breath.
 
         Raises:
-            Refused: ``FunctionUnavailable``, ``BadRequest``, ``LinkStale``.
+            Refused: ``BadRequest``, ``LinkStale``.
         """
-        self.center.functions.need("RealTime")
         link = Link(self._new_id(), session)
         account = session.account
         old = self.links.admit(

@@ -193,13 +193,17 @@ _decode_done: Final = msgspec.json.Decoder(_Done).decode
 def executed(body: str | bytes) -> Executed:
     """Read what became of a command.
 
-    A state that is not known says that it was accepted, and no more: the mirror shows what follows.
+    Raises:
+        GatewayError: ``upstream_timeout``: the server says something that nobody understands, so
+            nobody knows what became of it.
     """
     told = _decode_done(body)
     match told.state:
         case "Applied":
             return Executed("applied", told.version)
+        case "Pending":
+            return Executed("pending", told.version)
         case "Unchanged":
             return Executed("unchanged", told.version)
         case _:
-            return Executed("pending", told.version)
+            raise GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "The OSCC-E Server's answer is not understood.")

@@ -141,9 +141,9 @@ class _RoutingParameter(Element):
     name: str
     applies_to: str
     data_type: str
-    min: float | None = None
-    max: float | None = None
-    step: float | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+    step: int | float | None = None
     values: tuple[Any, ...] | None = None
     unit: str | None = None
     read_only: bool | None = None
@@ -267,7 +267,8 @@ _NULL: Final = msgspec.Raw(b"null")
 
 class _Change(Element):
     object_type: str
-    key: Key | None = None
+    key: Key | str | None = None
+    """A name where the object has no Key, as routing parameters have none."""
     change: str | None = None
     object: msgspec.Raw = _NULL
     session: Count | None = None
@@ -296,7 +297,7 @@ def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
     kind = KINDS.get(told.object_type)
     if kind is None:
         return None
-    if told.key is None:
+    if not isinstance(told.key, int):
         raise WireError("an object changed that has no key")
     if told.change == "Removed":
         return ObjectChanged(kind, told.key, None)

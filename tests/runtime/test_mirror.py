@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.core.compose import Composer
 from gateway.core.roster import Roster
 from gateway.core.view import me_key
@@ -200,6 +202,17 @@ def test_the_number_is_whole_in_the_remote_assistant_and_masked_elsewhere() -> N
         room.learn()
         room.mirror.settle()
         assert room.me.remote_number == number
+
+
+def test_the_number_is_told_to_a_session_of_which_the_server_does_not_say_whose_agent_it_is() -> None:
+    room = Room(Application.DASHBOARD)
+    other = replace(room.ticket, application=REMOTE, session=SessionId("other"))
+    room.roster.join(other, ())
+    attached = Attached(2, other.session, REMOTE, frozenset(), Scope(agents=frozenset({7})), 7)
+    room.roster.accepted(other.handle, attached)
+    room.learn()
+    room.mirror.settle()
+    assert (room.me.agent, room.me.remote_number) == (None, "*********567")
 
 
 def test_me_follows_the_own_agent() -> None:

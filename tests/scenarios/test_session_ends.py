@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.scenarios.office import AT_ONCE_S, office
-from tests.scenarios.test_sessions import LEADER, LOG_ON, NUMBER, STOP, told, verdict
+from tests.scenarios.test_sessions import LEADER, STOP, told, verdict
 
 pytestmark = pytest.mark.scenario
 

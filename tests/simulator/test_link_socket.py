@@ -19,8 +19,6 @@ async def test_refusals_before_the_upgrade(wire: Wire) -> None:
     line = await wire.link(secret, 5)
     await line.greeting()
     assert await wire.refused_link(known | NORMAL) == 409
-    wire.sim.faults.set_function("RealTime", "Down")
-    assert await wire.refused_link(known | NORMAL | {"OSCCE-Link-Token": "9"}) == 503
 
 
 async def test_what_is_no_handshake_replaces_nobody(wire: Wire) -> None:

@@ -270,10 +270,16 @@ def test_a_session_without_an_agent_commands_none(command: SetRoutingState) -> N
 @pytest.mark.parametrize("version", [None, 0, 13])
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("Applied", "applied"), ("Pending", "pending"), ("Unchanged", "unchanged"), ("Queued", "pending")],
+    [("Applied", "applied"), ("Pending", "pending"), ("Unchanged", "unchanged")],
 )
 def test_what_became_of_a_command(
     state: str, expected: Literal["applied", "pending", "unchanged"], version: int | None
 ) -> None:
     told = {"State": state, "RemoteNumber": "+49"} | ({} if version is None else {"Version": version})
     assert executed(json.dumps(told)) == Executed(expected, version)
+
+
+def test_of_an_answer_that_nobody_understands_nobody_knows_what_became() -> None:
+    with pytest.raises(GatewayError) as unknown:
+        executed('{"State":"Sideways"}')
+    assert unknown.value.code is ErrorCode.UPSTREAM_TIMEOUT

@@ -157,6 +157,12 @@ def test_catalogues_are_told_once_per_event() -> None:
     elements = [{"ObjectType": kind, "Key": 1, "Change": "Changed"} for kind in kinds]
     named = {"ObjectType": "RoutingParameter", "Change": "Changed"}
     assert administer(*elements, named) == (CatalogueChanged(),)
+    assert administer(named | {"Key": "Priority"}) == (CatalogueChanged(),), "it has a name, and no Key"
+
+
+def test_an_object_of_another_kind_has_a_number_for_its_key() -> None:
+    with pytest.raises(WireError):
+        administer({"ObjectType": "Queue", "Key": "Billing", "Change": "Removed"})
 
 
 def test_a_scope_changes_before_the_objects_that_it_gained() -> None:
