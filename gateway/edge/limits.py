@@ -2,7 +2,7 @@
 
 Two bounds, each for the node and for an address: how many sockets there are, above all such as
 have shown no token yet, and how fast new ones and log-ons come. All refusals happen before an
-upgrade and say when to come back.
+upgrade and say when to come back, where that is known here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.addresses import Address, neighbourhood
 from gateway.edge.settings import DoorLimits
 
-_FULL_RETRY_S: Final = 5.0
 _RETRY_MAX_S: Final = 60.0
 
 Neighbourhood = Address | IPv6Network
@@ -98,11 +97,9 @@ class Doors:
         """
         where, limits = neighbourhood(address), self._limits
         if self.sockets >= limits.connections or self.unhelloed >= limits.unhelloed:
-            raise GatewayError(ErrorCode.OVER_CAPACITY, "This node is full.", retry_after_s=_FULL_RETRY_S)
+            raise GatewayError(ErrorCode.OVER_CAPACITY, "This node is full.")
         if self._unhelloed_of[where] >= limits.unhelloed_per_address:
-            raise GatewayError(
-                ErrorCode.RATE_LIMITED, "Too many sockets of this address wait.", retry_after_s=_FULL_RETRY_S
-            )
+            raise GatewayError(ErrorCode.RATE_LIMITED, "Too many sockets of this address wait.")
         self.sockets += 1
         self.unhelloed += 1
         self._unhelloed_of[where] += 1

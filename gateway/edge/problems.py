@@ -1,7 +1,8 @@
 """How does an HTTP request end that could not be served?
 
 With problem details (RFC 9457), whatever went wrong: a refusal, a wrong path, or a fault of ours.
-No answer and no log line repeats what a client sent, and none shows a stack.
+No answer and no log line repeats what a client sent, and none shows a stack. Whoever may succeed
+later is always told when.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
 from gateway.protocol import http_form, json_form
 from gateway.runtime.faults import place
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+AGAIN_S: Final = 5.0
+"""When to try again what may succeed later, where nobody knows better."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -26,6 +30,7 @@ _OF_HTTP: Final[dict[int, tuple[ErrorCode, str]]] = {
     405: (ErrorCode.BAD_REQUEST, "This cannot be done here."),
     413: (ErrorCode.BAD_REQUEST, "The body is too large."),
     415: (ErrorCode.BAD_REQUEST, "The body must be application/json."),
+    417: (ErrorCode.BAD_REQUEST, "Nothing but 100-continue can be expected here."),
 }
 """What HTTP itself refuses, under the nearest code of ours. The status stays HTTP's."""
 
@@ -46,13 +51,16 @@ def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
     members = http_form.problem_members(error)
     if status is not None:
         members["status"] = status
+    wait_s = _wait_s(error)
+    if wait_s is not None:
+        members["retry_after_s"] = wait_s
     response = web.Response(
         body=json_form.write(members),
         status=error.status if status is None else status,
         content_type=http_form.PROBLEM_TYPE,
     )
-    if error.retry_after_s is not None:
-        response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
+    if wait_s is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(wait_s)))
     if error.code in {ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED}:
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"  # RFC 9110 §11.6.1: every 401 says how
     return response
@@ -76,6 +84,23 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as fault:  # noqa: BLE001 - the last line: one request's fault ends one request
         _LOG.error("a request failed: %s", place(fault))
         return problem(GatewayError(ErrorCode.INTERNAL, "Something went wrong here."))
+
+
+async def reword(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
+    """Give what aiohttp refuses before any handler our words; its own repeat what was sent."""
+    if isinstance(response, web.HTTPException) and response.status >= 400:
+        told = _of_http(response)
+        response.body = told.body
+        response.headers[hdrs.CONTENT_TYPE] = http_form.PROBLEM_TYPE
+        response.headers[hdrs.CONTENT_LENGTH] = str(told.content_length)
+
+
+def _wait_s(error: GatewayError) -> float | None:
+    """Return after how many seconds to try again, in tenths and never too short; None: it is of no use."""
+    if error.retry_after_s is None:
+        return AGAIN_S if ERRORS[error.code].retry else None
+    # 1.1 s are 11.000000000000002 tenths, and still 1.1 s
+    return math.ceil(round(error.retry_after_s * 10, 6)) / 10
 
 
 def _of_http(refusal: web.HTTPException) -> web.Response:

@@ -7,7 +7,7 @@ from aiohttp import web
 from gateway.edge.bearer import Bearer
 from gateway.edge.login import Login
 from gateway.edge.parts import EdgeParts
-from gateway.edge.problems import problems
+from gateway.edge.problems import problems, reword
 from gateway.edge.routes_public import PublicRoutes
 from gateway.edge.routes_realtime import RealtimeRoute
 from gateway.edge.routes_sessions import SessionRoutes
@@ -28,6 +28,7 @@ def make_app(parts: EdgeParts) -> web.Application:
     parts.telemetry.unhelloed_connections.set_function(lambda: parts.doors.unhelloed)
     app = web.Application(middlewares=[problems, visitors.pages], client_max_size=BODY_BYTES_MAX)
     app.on_response_prepare.append(visitors.dress)
+    app.on_response_prepare.append(reword)
     app.add_routes(PublicRoutes(parts.settings, parts.notices, visitors).routes())
     app.add_routes(SessionRoutes(parts, Login(parts), bearer, visitors).routes())
     app.add_routes(RealtimeRoute(parts, bearer, visitors).routes())

@@ -18,8 +18,6 @@ from gateway.runtime.ports import Authority, Clock
 RETRY_S: Final = 5.0
 RETRIES_AT_ONCE: Final = 8
 """Of one site: log-ons find free doors at a server that has many log-offs to hear of."""
-AGAIN_S: Final = 5.0
-"""When a log-on that found no OSCC-E Server may be tried again."""
 _PENDING_MAX: Final = 10_000
 
 
@@ -84,10 +82,10 @@ class Account:
         locked_s = self._guard.locked_s(site, credentials.user_name, now)
         if locked_s > 0:
             message = "Too many wrong passwords: the account is locked for a while."
-            raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=round(locked_s, 1))
+            raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=locked_s)
         turnstile = self._turnstiles[site]
         if not turnstile.admit_log_on(now):
-            wait_s = max(1.0, round(turnstile.log_on_wait_s(now), 1))
+            wait_s = max(1.0, turnstile.log_on_wait_s(now))
             raise GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
         try:
             began_ms = self._clock.wall_ms()
@@ -107,8 +105,6 @@ class Account:
                 self._guard.failed(site, name, self._clock.now())
             else:
                 self._guard.unanswered(site, name)
-            if error.code is ErrorCode.UPSTREAM_UNAVAILABLE and error.retry_after_s is None:
-                raise GatewayError(error.code, error.message, retry_after_s=AGAIN_S) from None
             raise
         except BaseException:
             self._guard.unanswered(site, name)

@@ -8,10 +8,12 @@ import logging
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpClient
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
-from gateway.edge.problems import UnsupportedMediaType, answer, problem, problems
+from gateway.edge.problems import AGAIN_S, UnsupportedMediaType, answer, problem, problems, reword
 from gateway.protocol.bodies import LogOffPending
 
 
@@ -32,18 +34,52 @@ async def get(aiohttp_client: AiohttpClient, error: Exception) -> tuple[int, dic
 def test_every_code_has_its_status(code: ErrorCode) -> None:
     response = problem(GatewayError(code, "Sorry."))
     assert (response.status, response.content_type) == (ERRORS[code].status, "application/problem+json")
-    assert "Retry-After" not in response.headers
     assert ("WWW-Authenticate" in response.headers) is (
         code in {ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED}
     )
 
 
+def waits(error: GatewayError) -> tuple[object, str | None]:
+    """Return when to try again, as the body and as the header say it."""
+    response = problem(error)
+    assert response.text is not None
+    return json.loads(response.text).get("retry_after_s"), response.headers.get("Retry-After")
+
+
 @pytest.mark.parametrize(
-    ("wait_s", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.01, "2"), (60.0, "60")]
+    ("wait_s", "told"),
+    [
+        (0.0, (0.0, "1")),
+        (0.01, (0.1, "1")),
+        (0.2, (0.2, "1")),
+        (1.0, (1.0, "1")),
+        (1.01, (1.1, "2")),
+        (1.1, (1.1, "2")),
+        (1.90000001, (1.9, "2")),
+        (59.94, (60.0, "60")),
+        (60.0, (60.0, "60")),
+        (3581, (3581.0, "3581")),
+    ],
 )
-def test_waits_are_told_in_whole_seconds_and_never_too_short(wait_s: float, header: str) -> None:
-    response = problem(GatewayError(ErrorCode.RATE_LIMITED, "Wait.", retry_after_s=wait_s))
-    assert response.headers["Retry-After"] == header
+def test_waits_are_told_in_tenths_and_whole_seconds_and_never_too_short(
+    wait_s: float, told: tuple[float, str]
+) -> None:
+    assert waits(GatewayError(ErrorCode.RATE_LIMITED, "Wait.", retry_after_s=wait_s)) == told
+
+
+@given(st.floats(0, 1e9))
+def test_nobody_is_called_too_early_or_much_too_late(wait_s: float) -> None:
+    body, header = waits(GatewayError(ErrorCode.ACCOUNT_LOCKED, "Wait.", retry_after_s=wait_s))
+    assert isinstance(body, float)
+    assert wait_s - 1e-6 <= body <= wait_s + 0.1
+    assert body <= int(header or 0) < max(1, body) + 1
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_whoever_may_succeed_later_is_told_when(code: ErrorCode) -> None:
+    told = (5.0, "5") if ERRORS[code].retry else (None, None)
+    assert waits(GatewayError(code, "Sorry.")) == told
+    assert AGAIN_S == 5.0
 
 
 async def test_a_refusal_is_told_with_its_members(aiohttp_client: AiohttpClient) -> None:
@@ -81,11 +117,33 @@ async def test_what_http_refuses_is_told_likewise(
     assert "what was sent" not in str(body)
 
 
+@pytest.mark.parametrize("path", ["/", "/nowhere"])
+async def test_what_is_refused_before_any_handler_is_told_likewise(
+    aiohttp_client: AiohttpClient, path: str
+) -> None:
+    async def greet(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application(middlewares=[problems])
+    app.on_response_prepare.append(reword)
+    app.router.add_get("/", greet)
+    client = await aiohttp_client(TestServer(app))  # type: ignore[var-annotated]  # as above
+    async with client.get(path, headers={"Expect": "CANARY"}) as response:
+        text = await response.text()
+        assert (response.status, response.content_type) == (417, "application/problem+json")
+        assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(text)["code"] == "bad_request"
+    assert "CANARY" not in text
+    async with client.get("/") as response:
+        assert await response.text() == "hello"
+
+
 async def test_a_redirect_is_no_problem(aiohttp_client: AiohttpClient) -> None:
     async def move(_: web.Request) -> web.Response:
         raise web.HTTPSeeOther("/elsewhere")
 
     app = web.Application(middlewares=[problems])
+    app.on_response_prepare.append(reword)
     app.router.add_get("/", move)
     client = await aiohttp_client(TestServer(app))  # type: ignore[var-annotated]  # as above
     async with client.get("/", allow_redirects=False) as response:
