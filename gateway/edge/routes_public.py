@@ -12,7 +12,7 @@ from gateway.edge.published import Published
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.visitors import Visitors
 from gateway.protocol.bodies import AboutBody, NoticesBody, PrivacyView
-from gateway.protocol.http_form import JSON_TYPE
+from gateway.protocol.http_form import JSON_TYPE, SCHEMA_TYPE
 from gateway.protocol.inventory import inventory
 
 
@@ -73,7 +73,7 @@ class PublicRoutes:
         schema = self._published.schemas.get(request.match_info["kind"])
         if schema is None:
             raise web.HTTPNotFound
-        return web.Response(body=schema, content_type="application/schema+json")
+        return web.Response(body=schema, content_type=SCHEMA_TYPE)
 
 
 def accept_language(request: web.Request) -> str:

@@ -16,6 +16,7 @@ BODY_BYTES_MAX: Final = 16 * 1024
 """Largest body that a client may send."""
 JSON_TYPE: Final = "application/json"
 PROBLEM_TYPE: Final = "application/problem+json"
+SCHEMA_TYPE: Final = "application/schema+json"
 
 
 def read_body(data: bytes, of: TypeAdapter[B]) -> B:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any, Final
 
-from gateway.domain.errors import ERRORS, ErrorCode
+from gateway.domain.errors import ErrorCode
 from gateway.protocol import bodies
 from gateway.protocol.frames import PROTOCOLS
-from gateway.protocol.http_form import JSON_TYPE, PROBLEM_TYPE
+from gateway.protocol.http_form import JSON_TYPE, SCHEMA_TYPE
 from gateway.protocol.inventory import InventoryBody
+from gateway.protocol.openapi_refusals import (
+    CROWD,
+    LOG_ON,
+    TOKEN,
+    UPSTREAM,
+    by_http,
+    problem_schemas,
+    refusals,
+)
 from gateway.protocol.schemas import API_VERSION, Schema, ref, schemas_of
 
 _BODIES: Final[tuple[type[Any], ...]] = (
@@ -33,129 +41,26 @@ def openapi() -> Schema:
             "title": "OSCC gateway",
             "version": API_VERSION,
             "description": "Instants are ms since 1970 UTC (`*_ms`), durations seconds (`*_s`). "
-            "Unknown members are ignored. No token ever travels in a URL.",
+            "Unknown members are ignored. No token ever travels in a URL. `HEAD` is answered like `GET`, "
+            "but for the WebSocket. Paths and methods that are not listed are refused with the responses "
+            "`NotFound` and `MethodNotAllowed`; what is no HTTP at all gets 400 without problem details.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(),
         "components": {
-            "schemas": schemas_of(_BODIES) | _problems(),
+            "schemas": schemas_of(_BODIES) | problem_schemas(),
+            "responses": by_http(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
-
-
-# ---- errors ----
-
-_WAIT: Final[Schema] = {"retry_after_s": {"type": "number", "minimum": 0}}
-_MEMBERS: Final[dict[ErrorCode, Schema]] = {
-    ErrorCode.SESSION_ENDED: {"verdict": {"enum": ["stop", "log_on"]}},
-    ErrorCode.ACCOUNT_LOCKED: _WAIT,
-    ErrorCode.RATE_LIMITED: _WAIT,
-    ErrorCode.OVER_CAPACITY: _WAIT,
-    ErrorCode.UPSTREAM_UNAVAILABLE: _WAIT,
-    ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED: {"notices": {"type": "array", "items": ref("NoticeView")}},
-    ErrorCode.ALREADY_LOGGED_ON: {
-        "where": {"type": ["string", "null"]},
-        "since_ms": {"type": ["integer", "null"]},
-    },
-    ErrorCode.VERSION_UNSUPPORTED: {"minimum": {"type": "string"}},
-    ErrorCode.FUNCTION_UNAVAILABLE: {"function": {"type": "string"}},
-    ErrorCode.UPSTREAM_REJECTED: {"upstream_code": {"type": "string"}},
-}
-"""Members that stand beside the code."""
-
-_ALWAYS: Final = (ErrorCode.FORBIDDEN, ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY, ErrorCode.INTERNAL)
-_TOKEN: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED)
-_UPSTREAM: Final = (
-    ErrorCode.UPSTREAM_UNAVAILABLE,
-    ErrorCode.UPSTREAM_REJECTED,
-    ErrorCode.UNSUPPORTED_BY_UPSTREAM,
-)
-_LOG_ON: Final = (
-    ErrorCode.BAD_REQUEST,
-    ErrorCode.INVALID_CREDENTIALS,
-    ErrorCode.ACCOUNT_LOCKED,
-    ErrorCode.ACCOUNT_BLOCKED,
-    ErrorCode.ROLE_MISSING,
-    ErrorCode.UNTRUSTED_TRANSPORT,
-    ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED,
-    ErrorCode.ALREADY_LOGGED_ON,
-    ErrorCode.REMOTE_NUMBER_MISSING,
-    ErrorCode.REMOTE_NUMBER_INVALID,
-    ErrorCode.REMOTE_NUMBER_NOT_ALLOWED,
-    ErrorCode.REMOTE_NUMBER_IN_USE,
-    ErrorCode.SITE_UNKNOWN,
-    ErrorCode.VERSION_UNSUPPORTED,
-    ErrorCode.UPSTREAM_VERSION_UNSUPPORTED,
-    ErrorCode.TOO_MANY_DEVICES,
-    *_UPSTREAM,
-)
-
-
-def _problems() -> dict[str, Schema]:
-    """Return the schema of problem details (RFC 9457), and of each code's own."""
-    general: Schema = {
-        "type": "object",
-        "required": ["type", "title", "status", "detail", "code"],
-        "properties": {
-            "type": {"type": "string", "format": "uri"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "code": {"enum": [code.value for code in ErrorCode]},
-            **_WAIT,
-        },
-    }
-    return {"Problem": general} | {_problem_name(code): _problem(code) for code in ErrorCode}
-
-
-def _problem(code: ErrorCode) -> Schema:
-    own = {
-        "type": "object",
-        "properties": {
-            "status": {"const": ERRORS[code].status},
-            "code": {"const": code.value},
-            **_MEMBERS.get(code, {}),
-        },
-    }
-    return {"allOf": [ref("Problem"), own]}
-
-
-def _problem_name(code: ErrorCode) -> str:
-    return f"Problem.{code.value}"
-
-
-def _refusals(*codes: ErrorCode) -> dict[str, Schema]:
-    """Return the error responses by status."""
-
-    def status(code: ErrorCode) -> int:
-        return ERRORS[code].status
-
-    return {
-        str(of): _refusal(list(same))
-        for of, same in groupby(sorted({*codes, *_ALWAYS}, key=lambda code: (status(code), code)), status)
-    }
-
-
-def _refusal(codes: list[ErrorCode]) -> Schema:
-    response: Schema = {
-        "description": " · ".join(codes),
-        "content": {PROBLEM_TYPE: {"schema": {"oneOf": [ref(_problem_name(code)) for code in codes]}}},
-    }
-    if any(ERRORS[code].retry for code in codes):
-        response["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 0}}}
-    return response
-
-
-# ---- routes ----
 
 
 def _answer(description: str, of: type[Any]) -> Schema:
     return {"description": description, "content": {JSON_TYPE: {"schema": ref(of.__name__)}}}
 
 
-def _document(description: str) -> Schema:
-    return {"description": description, "content": {JSON_TYPE: {"schema": {"type": "object"}}}}
+def _document(description: str, of: str = JSON_TYPE) -> Schema:
+    return {"description": description, "content": {of: {"schema": {"type": "object"}}}}
 
 
 def _operation(
@@ -164,15 +69,20 @@ def _operation(
     answers: dict[str, Schema],
     *codes: ErrorCode,
     token: bool = False,
+    statuses: tuple[int, ...] = (),
     **more: object,
 ) -> Schema:
     return {
         "operationId": name,
         "summary": summary,
         "security": [{"token": []}] if token else [],
-        "responses": answers | _refusals(*codes, *(_TOKEN if token else ())),
+        "responses": answers | refusals(*codes, statuses=statuses),
         **more,
     }
+
+
+def _in_path(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _paths() -> dict[str, Schema]:
@@ -187,6 +97,15 @@ def _open_paths() -> dict[str, Schema]:
         },
         "/v1/asyncapi.json": {
             "get": _operation("getAsyncapi", "The WebSocket's document", {"200": _document("AsyncAPI 3.0")})
+        },
+        "/v1/schemas/{kind}.json": {
+            "parameters": [_in_path("kind")],
+            "get": _operation(
+                "getSchema",
+                "The JSON Schema of a kind of frame or resource",
+                {"200": _document("JSON Schema 2020-12", SCHEMA_TYPE)},
+                ErrorCode.NOT_FOUND,
+            ),
         },
         "/v1/about": {
             "get": _operation(
@@ -212,7 +131,6 @@ def _open_paths() -> dict[str, Schema]:
 
 
 def _session_paths() -> dict[str, Schema]:
-    id_ = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     ended: dict[str, Schema] = {
         "202": _answer("Not confirmed yet; repeat", bodies.LogOffPending),
         "204": {"description": "Confirmed: nothing is routed to the remote number any more"},
@@ -226,28 +144,39 @@ def _session_paths() -> dict[str, Schema]:
                 "logOn",
                 "Log on; a Remote Assistant's agent too",
                 {"201": _answer("Logged on", bodies.SessionCreated)},
-                *_LOG_ON,
+                *LOG_ON,
+                statuses=(413, 415),
                 requestBody={
                     "required": True,
                     "content": {JSON_TYPE: {"schema": ref(bodies.LogOnBody.__name__)}},
                 },
             ),
-            "get": _operation("getSessions", "My sessions", listed, *_UPSTREAM, token=True),
+            "get": _operation("getSessions", "My sessions", listed, *TOKEN, *UPSTREAM, token=True),
         },
         "/v1/sessions/{id}": {
-            "parameters": [id_],
+            "parameters": [_in_path("id")],
             "delete": _operation(
-                "endSession", "End one of my sessions", ended, ErrorCode.NOT_FOUND, *_UPSTREAM, token=True
+                "endSession",
+                "End one of my sessions",
+                ended,
+                ErrorCode.NOT_FOUND,
+                *TOKEN,
+                *UPSTREAM,
+                token=True,
             ),
         },
         "/v1/session": {
-            "get": _operation("getSession", "My session", me, token=True),
+            "get": _operation("getSession", "My session", me, *TOKEN, token=True),
             "delete": _operation(
-                "logOff", "Log off; also up to 24 h after the token expired", ended, token=True
+                "logOff",
+                "Log off; also a session that has ended, and up to 24 h after the token expired",
+                ended,
+                ErrorCode.UNAUTHENTICATED,
+                token=True,
             ),
         },
         "/v1/me/export": {
-            "get": _operation("exportMe", "All that the gateway holds about me", held, token=True)
+            "get": _operation("exportMe", "All that the gateway holds about me", held, *TOKEN, token=True)
         },
     }
 
@@ -264,7 +193,8 @@ def _realtime() -> Schema:
         "The WebSocket; see asyncapi.json. The token stands in the header or in `hello`",
         {"101": {"description": "Frames follow"}},
         ErrorCode.BAD_REQUEST,
-        *_TOKEN,
+        *TOKEN,
+        *CROWD,
         parameters=[protocol],
     )
     return operation | {"security": [{"token": []}, {}]}

@@ -19,6 +19,7 @@ ROUTES = {
     ("get", "/v1/privacy/inventory"): {"200"},
     ("get", "/v1/openapi.json"): {"200"},
     ("get", "/v1/asyncapi.json"): {"200"},
+    ("get", "/v1/schemas/{kind}.json"): {"200"},
     ("post", "/v1/sessions"): {"201"},
     ("get", "/v1/session"): {"200"},
     ("delete", "/v1/session"): {"202", "204"},
@@ -43,14 +44,23 @@ OPERATIONS = [
 
 
 def codes(operation: dict[str, Any]) -> dict[str, set[str]]:
-    """Return the error codes of an operation by status."""
+    """Return the error codes of an operation by status; not what HTTP itself refuses."""
     return {
         status: {
             choice["$ref"].rpartition("Problem.")[2]
             for choice in answer["content"]["application/problem+json"]["schema"]["oneOf"]
         }
         for status, answer in operation["responses"].items()
-        if int(status) >= 400
+        if int(status) >= 400 and "$ref" not in answer
+    }
+
+
+def by_http(operation: dict[str, Any]) -> dict[str, str]:
+    """Return what HTTP itself refuses: the name of the response by status."""
+    return {
+        status: answer["$ref"].rpartition("/")[2]
+        for status, answer in operation["responses"].items()
+        if "$ref" in answer
     }
 
 
@@ -85,36 +95,33 @@ def test_a_log_on_may_be_refused_as_the_page_says() -> None:
         "notice_must_be_acknowledged", "already_logged_on", "remote_number_missing", "remote_number_invalid",
         "remote_number_not_allowed", "remote_number_in_use", "site_unknown", "version_unsupported",
         "upstream_version_unsupported", "too_many_devices", "upstream_unavailable", "rate_limited",
-        "over_capacity", "bad_request",
+        "over_capacity", "bad_request", "function_unavailable", "busy", "upstream_rejected",
+        "unsupported_by_upstream",
     }  # fmt: skip
     assert "unauthenticated" not in found
 
 
 @pytest.mark.parametrize(
-    ("code", "members"),
-    [
-        ("account_locked", {"retry_after_s"}),
-        ("notice_must_be_acknowledged", {"notices"}),
-        ("already_logged_on", {"where", "since_ms"}),
-        ("version_unsupported", {"minimum"}),
-        ("session_ended", {"verdict"}),
-        ("upstream_unavailable", {"retry_after_s"}),
-        ("rate_limited", {"retry_after_s"}),
-        ("over_capacity", {"retry_after_s"}),
-        ("forbidden", set()),
-    ],
+    ("method", "path", "operation"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS]
 )
-def test_members_beside_the_code_are_described(code: str, members: set[str]) -> None:
-    _, own = DOCUMENT["components"]["schemas"][f"Problem.{code}"]["allOf"]
-    assert own["properties"].keys() == {"status", "code"} | members
-    assert own["properties"]["status"]["const"] == ERRORS[ErrorCode(code)].status
+def test_bodies_are_refused_where_bodies_are_read(method: str, path: str, operation: dict[str, Any]) -> None:
+    of_bodies = (
+        {"413": "ContentTooLarge", "415": "UnsupportedMediaType"} if "requestBody" in operation else {}
+    )
+    assert by_http(operation) == {"417": "ExpectationFailed"} | of_bodies
 
 
-def test_a_refusal_that_may_pass_says_when_to_try_again() -> None:
-    answers = PATHS["/v1/realtime"]["get"]["responses"]
-    assert "Retry-After" in answers["429"]["headers"]
-    assert "Retry-After" in answers["503"]["headers"]
-    assert "headers" not in answers["403"]
+def test_who_comes_is_counted_only_at_the_doors() -> None:
+    crowded = {
+        (method, path)
+        for method, path, operation in OPERATIONS
+        if {"rate_limited", "over_capacity"} & set().union(*codes(operation).values())
+    }
+    assert crowded == {("post", "/v1/sessions"), ("get", "/v1/realtime")}
+
+
+def test_a_log_off_does_not_ask_whether_the_session_still_lives() -> None:
+    assert codes(PATHS["/v1/session"]["delete"])["401"] == {"unauthenticated"}
 
 
 def test_the_password_is_never_part_of_an_answer() -> None:
