@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Envelope
+from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.ports import Clock, Grant
 
 Receive = Callable[[Envelope], None]
@@ -24,7 +24,7 @@ class Exchange:
     """The channels that the buses of one process share."""
 
     def __init__(self) -> None:
-        self.receivers: dict[str, dict[MemoryBus, Receive]] = {}
+        self.receivers: dict[Channel, dict[MemoryBus, Receive]] = {}
 
 
 class MemoryBus:
@@ -33,23 +33,26 @@ class MemoryBus:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def subscribe(self, channel: str, receive: Receive) -> None:
+    async def subscribe(self, channel: Channel, receive: Receive) -> None:
         """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
         self._exchange.receivers.setdefault(channel, {})[self] = receive
 
-    async def unsubscribe(self, channel: str) -> None:
+    async def unsubscribe(self, channel: Channel) -> None:
         """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
         receivers = self._exchange.receivers.get(channel, {})
         receivers.pop(self, None)
         if not receivers:
             self._exchange.receivers.pop(channel, None)
 
-    async def publish(self, channel: str, envelope: Envelope) -> int:
+    async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
         receivers = list(self._exchange.receivers.get(channel, {}).values())
         for receive in receivers:
             receive(envelope)
         return len(receivers)
+
+    def watch(self, doubted: Callable[[], None]) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.watch`: nothing is ever lost here."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from gateway.domain.commands import Command, Outcome, Status
+from gateway.domain.commands import Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.wire_form import plain
 
@@ -70,24 +70,6 @@ class Busy:
 
 Answered = Done | Reused | Foreign | Busy
 Began = New | Pending | Answered
-
-
-class Remembered(NamedTuple):
-    """One outcome on its way to the next owner; the time left travels, clocks do not."""
-
-    key: str
-    body_hash: bytes
-    outcome: Outcome
-    left_s: float
-
-
-class History(NamedTuple):
-    """All that an owner who gives knows of commands: every outcome since epoch *since*."""
-
-    since: int
-    blind_s: float
-    """For how long a key that is not there proves nothing."""
-    outcomes: tuple[Remembered, ...]
 
 
 @dataclass(slots=True)

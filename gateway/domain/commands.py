@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from gateway.domain.catalogue import Parameter
 from gateway.domain.errors import GatewayError
@@ -222,3 +222,21 @@ class Call:
     retry: bool
     deadline_ms: int
     """Absolute, gateway wall clock; holds for all hops."""
+
+
+class Remembered(NamedTuple):
+    """One outcome on its way to the next owner; the time left travels, clocks do not."""
+
+    key: str
+    body_hash: bytes
+    outcome: Outcome
+    left_s: float
+
+
+class History(NamedTuple):
+    """All that an owner who gives knows of commands: every outcome since epoch *since*."""
+
+    since: int
+    blind_s: float
+    """For how long a key that is not there proves nothing."""
+    outcomes: tuple[Remembered, ...]

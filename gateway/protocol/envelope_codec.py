@@ -8,24 +8,30 @@ versions understand each other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 import msgspec
 
-from gateway.domain.commands import Call, Command, Outcome, Status
+from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import RESOURCES, Resource, resource_type
 from gateway.protocol.envelopes import (
+    Announcement,
+    Asked,
+    Asks,
     Attach,
     AttachAnswer,
     CallAnswer,
     CallRequest,
     Detach,
     Envelope,
+    Leaving,
+    Offer,
+    Probe,
     Publication,
     SessionFacts,
-    Since,
+    SessionOver,
     Update,
     Value,
 )
@@ -120,7 +126,27 @@ class _Outcome(msgspec.Struct):
 
 class _CallAnswer(msgspec.Struct):
     request: int
+    outcome: _Outcome | None
+
+
+class _Remembered(msgspec.Struct, array_like=True):
+    key: str
+    body_hash: bytes
     outcome: _Outcome
+    left_s: float
+
+
+class _History(msgspec.Struct, array_like=True):
+    since: int
+    blind_s: float
+    outcomes: tuple[_Remembered, ...]
+
+
+class _Offer(msgspec.Struct):
+    user: UserId
+    node: NodeId
+    token: int
+    history: _History
 
 
 class _Kind(msgspec.Struct):
@@ -131,8 +157,10 @@ _NAMED: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _PUBLICATION: Final = msgspec.msgpack.Decoder(_Publication)
 _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
 _CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
-_AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[Since | Attach | Detach | AttachAnswer]]] = {
-    of.__name__: msgspec.msgpack.Decoder(of) for of in (Since, Attach, Detach, AttachAnswer)
+_OFFER: Final = msgspec.msgpack.Decoder(_Offer)
+_Plain = Asks | Asked | Attach | AttachAnswer | Detach | Announcement | SessionOver | Leaving | Probe
+_AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[_Plain]]] = {
+    of.__name__: msgspec.msgpack.Decoder(of) for of in get_args(_Plain)
 }
 _KIND: Final = msgspec.msgpack.Decoder(_Kind)
 
@@ -153,6 +181,8 @@ def _read(name: str, body: msgspec.Raw) -> Envelope:
             return _call_request(_CALL_REQUEST.decode(body))
         case "CallAnswer":
             return _call_answer(_CALL_ANSWER.decode(body))
+        case "Offer":
+            return _offer(_OFFER.decode(body))
         case _:
             return _known(_AS_THEY_ARE, name).decode(body)
 
@@ -185,12 +215,23 @@ def _call_request(read: _CallRequest) -> CallRequest:
 
 
 def _call_answer(read: _CallAnswer) -> CallAnswer:
-    raw = read.outcome
+    return CallAnswer(read.request, None if read.outcome is None else _outcome(read.outcome))
+
+
+def _offer(read: _Offer) -> Offer:
+    raw = read.history
+    outcomes = tuple(
+        Remembered(one.key, one.body_hash, _outcome(one.outcome), one.left_s) for one in raw.outcomes
+    )
+    return Offer(read.user, read.node, read.token, History(raw.since, raw.blind_s, outcomes))
+
+
+def _outcome(raw: _Outcome) -> Outcome:
     error = None
     if raw.error is not None:
         error = GatewayError(raw.error.code, raw.error.message, retry_after_s=raw.error.retry_after_s)
         error.details.update(raw.error.details)
-    return CallAnswer(read.request, Outcome(raw.status, error, raw.version))
+    return Outcome(raw.status, error, raw.version)
 
 
 D = TypeVar("D")

@@ -1,18 +1,19 @@
 """What travels between two nodes?
 
-Whole values only; patches exist on the last hop alone. Every envelope names the user it is
-about. Adapters seal envelopes; nothing here is readable outside a node's memory.
+Whole values only; patches exist on the last hop alone. Adapters seal envelopes; nothing here is
+readable outside a node's memory.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from gateway.domain.commands import Call, Outcome
+from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import EndReason
-from gateway.domain.model import Application, NodeId, Right, Scope, UserId
+from gateway.domain.model import Application, NodeId, Right, Scope, Ticket, UserId
 from gateway.domain.resources import Resource
+from gateway.protocol.frames import NoticeFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,41 +64,76 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """A follower asks what it is missing; asking is also the interest that keeps it published to."""
+    """What a follower asks of one user: all that happened after his position.
+
+    *adopt*: the follower has a phone of the user and would speak for him.
+    """
 
     user: UserId
-    node: NodeId
     epoch: int
     seq: int
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A node asks an owner node for what it is missing; asking is the interest that keeps it published to.
+
+    None at all is a sign of life that wants an answer.
+    """
+
+    node: NodeId
+    number: int
+    asks: tuple[Since, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that was asked has been answered by what was sent before this; *not_mine*: ask another node."""
+
+    node: NodeId
+    number: int
+    not_mine: tuple[UserId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """A follower asks the owner to have a session accepted by OSCC-E, and to follow its topics."""
+    """A follower asks the owner to have a session accepted by OSCC-E, and to listen to its topics.
 
-    user: UserId
+    Sent again it changes the topics.
+    """
+
     node: NodeId
     request: int
-    token: str
-    """The sealed token; only nodes can open it."""
+    ticket: Ticket
     topics: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Detach:
-    """A follower's last device of a session left."""
+class Refusal:
+    """How a phone is to be closed whose session is not served."""
 
-    user: UserId
-    handle: str
+    code: int
+    reason: str
+    by: str | None = None
+    window_s: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttachAnswer:
-    """The session is accepted, or *error* says why not."""
+    """The session is accepted, *refused*, or the owner is another one by now: *moved*."""
 
     request: int
-    error: str | None
-    message: str | None
+    refused: Refusal | None = None
+    moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """A follower's phone of a session left."""
+
+    user: UserId
+    handle: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +148,87 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswer:
-    """What became of it."""
+    """What became of it; None: nothing, the owner is another one by now."""
 
     request: int
-    outcome: Outcome
+    outcome: Outcome | None
 
 
-Envelope = Publication | Since | Attach | Detach | AttachAnswer | CallRequest | CallAnswer
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The owner gives a user to whoever asked for him: what he holds may be taken with *token*."""
+
+    user: UserId
+    node: NodeId
+    token: int
+    history: History
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """OSCC-E tells the user's phones something."""
+
+    user: UserId
+    notice: NoticeFrame
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOver:
+    """A session ended: its tokens are refused from now on, its phone is told."""
+
+    ticket: Ticket
+    reason: EndReason
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A node drains: whoever follows it has its users."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A node asks itself whether the bus works."""
+
+    number: int
+
+
+Envelope = (
+    Publication
+    | Asks
+    | Asked
+    | Attach
+    | AttachAnswer
+    | Detach
+    | CallRequest
+    | CallAnswer
+    | Offer
+    | Announcement
+    | SessionOver
+    | Leaving
+    | Probe
+)
+
+
+# ---- where to ----
+
+
+class Events(NamedTuple):
+    """The channel on which a user's owner tells what changes."""
+
+    user: UserId
+
+
+class Inbox(NamedTuple):
+    """The channel of what is meant for one node."""
+
+    node: NodeId
+
+
+class Control(NamedTuple):
+    """The channel of what every node must know."""
+
+
+Channel = Events | Inbox | Control

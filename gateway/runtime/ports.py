@@ -1,6 +1,6 @@
 """What does the runtime need from the outside world, and what may it rely on?
 
-Four ports with their contracts in prose. Every adapter passes the contract suite of its
+Its ports with their contracts in prose. Every adapter passes the contract suite of its
 port in ``tests/contracts``.
 """
 
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from gateway.domain.errors import EndReason
 from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import NodeId, SessionId, SessionSecret, UserId
 from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.protocol.envelopes import Envelope
+from gateway.protocol.envelopes import Channel, Envelope
+
+NODE_TTL_S: Final = 10.0
 
 
 class Clock(Protocol):
@@ -37,27 +40,36 @@ class Clock(Protocol):
 
 
 class Bus(Protocol):
-    """Messages between nodes: at most once, in order per channel and sender, possibly lost."""
+    """Messages between nodes: at most once, in order from one node to another, possibly lost.
 
-    async def subscribe(self, channel: str, receive: Callable[[Envelope], None]) -> None:
+    The order holds over all channels: what a node publishes to two of them arrives at a node that is
+    subscribed to both in the order in which it was published.
+    """
+
+    async def subscribe(self, channel: Channel, receive: Callable[[Envelope], None]) -> None:
         """Call *receive* for each envelope published to *channel* from now on.
 
         When it returns the subscription is in force: what is published afterwards arrives,
-        or is lost with the bus. *receive* must not block or raise. One receiver per channel
-        and node; a second subscribe replaces the first.
+        or is lost with the bus. While the bus is away it returns after a bounded time all the same, and
+        comes into force with the bus; then :meth:`watch` tells. *receive* must not block or raise. One
+        receiver per channel and node; a second subscribe replaces the first.
         """
         ...
 
-    async def unsubscribe(self, channel: str) -> None:
+    async def unsubscribe(self, channel: Channel) -> None:
         """Stop. Nothing arrives after it returned. Unknown channels are ignored."""
         ...
 
-    async def publish(self, channel: str, envelope: Envelope) -> int:
+    async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """Send; returns how many nodes were subscribed.
 
         Raises:
             GatewayError: ``bus_down``; the envelope may or may not have been sent.
         """
+        ...
+
+    def watch(self, doubted: Callable[[], None]) -> None:
+        """Call *doubted* whenever messages may have been lost unseen, as when a connection was renewed."""
         ...
 
 
@@ -96,6 +108,66 @@ class Leases(Protocol):
 
     async def read(self, user: UserId) -> Grant | None:
         """Tell who owns *user* now."""
+        ...
+
+
+class NodeRecord(NamedTuple):
+    """What a node says of itself. Holds nothing of anybody."""
+
+    node: NodeId
+    holder: str
+    version: str
+    connections: int
+    links: int
+    draining: bool
+    accepts_per_s: float
+    """Handshakes that it would take on, beyond those it has."""
+
+
+class Roll(Protocol):
+    """Which nodes live. A node that says nothing for :data:`NODE_TTL_S` is gone.
+
+    Every method raises :class:`GatewayError` ``bus_down`` when no answer came.
+    """
+
+    async def announce(self, record: NodeRecord) -> None:
+        """Say that one lives; again at least every 3 s."""
+        ...
+
+    async def leave(self, holder: str) -> None:
+        """Say that one is gone."""
+        ...
+
+    async def nodes(self) -> tuple[NodeRecord, ...]:
+        """Return who lives, in the order of their ids."""
+        ...
+
+
+class Shelf(Protocol):
+    """What nodes must know of people who are not there: best effort, small, each for a time.
+
+    Names are hashes already, or are made such. Every method raises :class:`GatewayError` ``bus_down``
+    when no answer came.
+    """
+
+    async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
+        """Note that a session ended."""
+        ...
+
+    async def denied(self, handle: str) -> EndReason | None:
+        """Tell why a session ended, if that was noted."""
+        ...
+
+    async def count(self, name: str, ttl_s: float) -> int:
+        """Add one to *name*'s counter, which lives *ttl_s* from its first; returns how many it has now."""
+        ...
+
+    async def counted(self, name: str) -> int:
+        """Return *name*'s counter; 0 when there is none."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Take *name*'s counter away."""
         ...
 
 

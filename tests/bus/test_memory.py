@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Detach, Envelope
+from gateway.protocol.envelopes import Detach, Envelope, Inbox
 from tests.doubles.clock import ManualClock
 
 ANN = UserId("main", 1)
 NODE = NodeId("n")
+A = Inbox(NODE)
 
 
 async def test_delivery_is_at_once() -> None:
     exchange = Exchange()
     received: list[Envelope] = []
-    await MemoryBus(exchange).subscribe("a", received.append)
-    await MemoryBus(exchange).publish("a", Detach(ANN, "s"))
+    await MemoryBus(exchange).subscribe(A, received.append)
+    await MemoryBus(exchange).publish(A, Detach(ANN, "s"))
     assert received == [Detach(ANN, "s")]
 
 
 async def test_a_channel_that_nobody_listens_to_leaves_nothing() -> None:
     exchange = Exchange()
     bus = MemoryBus(exchange)
-    await bus.subscribe("a", lambda _: None)
-    await bus.unsubscribe("a")
+    await bus.subscribe(A, lambda _: None)
+    await bus.unsubscribe(A)
     assert exchange.receivers == {}
 
 
 async def test_other_processes_are_other_worlds() -> None:
     received: list[Envelope] = []
-    await MemoryBus(Exchange()).subscribe("a", received.append)
-    assert await MemoryBus(Exchange()).publish("a", Detach(ANN, "s")) == 0
+    await MemoryBus(Exchange()).subscribe(A, received.append)
+    assert await MemoryBus(Exchange()).publish(A, Detach(ANN, "s")) == 0
     assert received == []
 
 
