@@ -60,13 +60,14 @@ class Live:
         self._limits = limits
         self._topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
         self._pace = Pace(hello.pace_s or 0.0)
-        view = view_of(facts.handle, facts.scope, self._topics)
+        view = view_of(facts.handle, facts.scope, self._topics, facts.rights)
         self.outbox = Outbox(ledger, view, codec, self._pace, frame_bytes=limits.frame_bytes_out)
         self._resumed = self.outbox.begin(hello.position)
         self._ping_s = hello.ping_s or limits.ping_s
         self._heartbeat = Heartbeat(now, every_s=self._ping_s, pong_s=limits.pong_s, jitter=jitter)
         self._told: Health | None = None
-        self._in_flight = 0
+        self._in_flight: list[str] = []
+        """The frames of commands whose results are owed; a phone may name two of them alike."""
         self._resync_at = now
 
     def welcome(self, wall_ms: int) -> Effects:
@@ -114,15 +115,22 @@ class Live:
             code = close_for(facts.end, remote_assistant=remote)
             window_s = LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
             return (Close(code, facts.end, facts.end_by, window_s),)
-        if facts.scope != self.facts.scope:
-            self.outbox.look(view_of(facts.handle, facts.scope, self._topics))
+        if (facts.scope, facts.rights) != (self.facts.scope, self.facts.rights):
+            self.outbox.look(view_of(facts.handle, facts.scope, self._topics, facts.rights))
         self.facts = facts
         return ()
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
         """Take in what became of a command."""
-        self._in_flight -= 1
+        self._in_flight.remove(frame_id)
         return self._result(frame_id, outcome)
+
+    def over(self) -> None:
+        """Answer what is still in flight, since this phone will not come back to hear of it."""
+        lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
+        for frame_id in self._in_flight:
+            self._result(frame_id, Outcome(Status.UNKNOWN, lost))
+        self._in_flight.clear()
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
         """Queue a control frame; a phone that lets too many wait is closed."""
@@ -164,7 +172,7 @@ class Live:
 
     def _follow(self, frame: frames.Follow) -> Effects:
         self._topics = frame.topics
-        view = view_of(self.facts.handle, self.facts.scope, frame.topics)
+        view = view_of(self.facts.handle, self.facts.scope, frame.topics, self.facts.rights)
         self.outbox.look(view)
         return (*self.post(frames.Followed(frame.id, topics_of(view))), Attach(None, view.granted))
 
@@ -184,10 +192,10 @@ class Live:
             check_command(frame.command, self.facts, Declared(self._ledger, self.facts.handle))
         except GatewayError as error:
             return self._result(frame.id, Outcome(Status.REJECTED, error))
-        if self._in_flight >= self._limits.commands_in_flight:
+        if len(self._in_flight) >= self._limits.commands_in_flight:
             busy = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return self._result(frame.id, Outcome(Status.REJECTED, busy))
-        self._in_flight += 1
+        self._in_flight.append(frame.id)
         return (Invoke(frame.id, self._call(frame)),)
 
     def _call(self, frame: frames.CommandFrame) -> Call:

@@ -15,7 +15,7 @@ from gateway.core.effects import Attach, Close, Effects, Health, SessionLimits
 from gateway.core.ledger import Ledger
 from gateway.core.live import Live
 from gateway.domain.commands import Outcome
-from gateway.domain.errors import CloseCode, ErrorCode, advice
+from gateway.domain.errors import CloseCode, ErrorCode, advice, is_final
 from gateway.domain.model import Ticket
 from gateway.protocol import frames
 from gateway.protocol.codec import BadFrame, Codec
@@ -243,6 +243,8 @@ class Session:
     def _close(self, close: Close) -> Effects:
         if not self._move("close"):
             return ()
+        if self.live is not None and is_final(close.code):
+            self.live.over()
         if close.code >= CloseCode.PROTOCOL_ERROR:
             low, high = close.window_s if close.window_s is not None else (None, None)
             bye = frames.Bye(close.code, close.reason, advice(close.code), close.by, low, high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from gateway.domain.model import ALWAYS, KIND_OF_TOPIC, ME, Kind, Scope, key_of, parse_key
+from gateway.domain.model import ALWAYS, KIND_OF_TOPIC, ME, Kind, Right, Scope, key_of, parse_key
 
 FACTS_PREFIX = "session:"
 ME_PREFIX = "me:"
@@ -25,8 +25,8 @@ def me_key(handle: str) -> str:
 class View:
     """What one session sees: the ledger's keys in *keys*, and nothing else ever.
 
-    *mark* is a short hash of session, scope and topics: the part of a stream's name that
-    changes when the view does.
+    *mark* is a short hash of session, scope, topics and rights: the part of a stream's name that
+    changes when what the session sees or may do does.
     """
 
     keys: frozenset[str]
@@ -40,8 +40,8 @@ class View:
         return ME if key.startswith(ME_PREFIX) else key
 
 
-def view_of(handle: str, scope: Scope, topics: tuple[str, ...]) -> View:
-    """Return the view of a session with *scope* that follows *topics*.
+def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Right, ...] = ()) -> View:
+    """Return the view of a session with *scope* and *rights* that follows *topics*.
 
     A topic is a kind (``agents``) or a single key (``queue:5``). Single keys out of scope and
     unknown topics are refused alike, so that a refusal tells nothing.
@@ -56,7 +56,7 @@ def view_of(handle: str, scope: Scope, topics: tuple[str, ...]) -> View:
         else:
             granted.append(topic)
             keys |= found
-    return View(frozenset(keys), _mark(handle, scope, granted), tuple(granted), tuple(refused))
+    return View(frozenset(keys), _mark(handle, scope, granted, rights), tuple(granted), tuple(refused))
 
 
 def _keys_of(topic: str, scope: Scope) -> set[str] | None:
@@ -71,9 +71,9 @@ def _keys_of(topic: str, scope: Scope) -> set[str] | None:
     return {topic}
 
 
-def _mark(handle: str, scope: Scope, granted: list[str]) -> str:
+def _mark(handle: str, scope: Scope, granted: list[str], rights: tuple[Right, ...]) -> str:
     digest = hashlib.blake2s(handle.encode(), digest_size=6, person=b"view")
     for kind in Kind:
         digest.update(f"|{kind}:{sorted(scope.of(kind))}".encode())
-    digest.update(f"|{sorted(granted)}".encode())
+    digest.update(f"|{sorted(granted)}|{sorted(rights)}".encode())
     return digest.hexdigest()

@@ -209,6 +209,15 @@ def advice(code: int) -> Literal["never", "after", "log_on"]:
             return "log_on"
 
 
+def is_final(code: int) -> bool:
+    """Tell whether a close with *code* of ours ends more than a connection: no other one goes on with it.
+
+    Who is replaced stops, but his session or his device is served elsewhere, where commands are sent again.
+    """
+    is_ours = code >= CloseCode.PROTOCOL_ERROR and code != CloseCode.REPLACED
+    return is_ours and verdict(code) in {Verdict.STOP, Verdict.LOG_ON}
+
+
 class EndReason(enum.StrEnum):
     """Why OSCC-E ended a session."""
 

@@ -181,9 +181,24 @@ def test_what_became_of_a_late_command_that_comes_again_only_its_owner_knows() -
 
 def test_a_right_that_was_taken_away_is_missing_at_once() -> None:
     phone = served()
+    stream = phone.live.outbox.stream
     phone.live.learned(facts_of(phone.ticket, rights=()))
     assert phone.command() == ()
-    assert phone.take()[0]["outcome"]["error"]["code"] == "forbidden"
+    changes, result = phone.take()
+    assert changes == {"kind": "changes", "stream": phone.live.outbox.stream, "after": 1, "upto": 1}
+    assert changes["stream"] != stream
+    assert result["outcome"]["error"]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("topics", [("queues",), ("agents",)])
+def test_another_right_begins_a_stream_whatever_is_followed(topics: tuple[str, ...]) -> None:
+    phone, bare = served(), served()
+    bare.live.learned(facts_of(phone.ticket, rights=()))
+    for each in (phone, bare):
+        each.serve(frames.Follow("f1", topics))
+    assert phone.live.outbox.stream != bare.live.outbox.stream
+    bare.live.learned(phone.facts)
+    assert phone.live.outbox.stream == bare.live.outbox.stream
 
 
 def test_only_so_many_commands_are_in_flight() -> None:

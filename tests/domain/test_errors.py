@@ -16,6 +16,7 @@ from gateway.domain.errors import (
     Verdict,
     advice,
     close_for,
+    is_final,
     verdict,
 )
 
@@ -62,6 +63,17 @@ def test_the_advice_is_the_verdict_in_a_word(code: int) -> None:
         Verdict.LOG_ON: "log_on",
     }
     assert advice(code) == words[verdict(code)]
+
+
+@pytest.mark.parametrize(
+    ("code", "final"),
+    [
+        *((code, False) for code in (1000, 1001, 1003, 1006, 1007, 1008, 1009, 3999, 4004, 4100, 4109, 4201)),
+        *((code, True) for code in (4000, 4001, 4005, 4007, 4008, 4099, 4300, 4399)),
+    ],
+)
+def test_final_is_what_no_other_connection_goes_on_with(code: int, final: bool) -> None:
+    assert is_final(code) is final
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,11 @@ def codes(effects: Effects) -> list[int]:
     return [int(effect.code) for effect in effects if isinstance(effect, Close)]
 
 
+def comes_back(code: int) -> bool:
+    """Tell whether the phone, or its next connection, goes on after a close."""
+    return code < 4000 or code == 4004 or 4100 <= code < 4300
+
+
 def visible(scope: Scope, topics: Iterable[str]) -> set[str]:
     """Return the names under which a session with *scope* that follows *topics* sees something."""
     kinds = {
@@ -75,6 +80,8 @@ class Onlooker:
         self.is_over = False
         self.waiting = 0
         """Control frames queued."""
+        self.in_flight: list[str] = []
+        """Commands that were handed on and are not settled."""
         self.owed: list[str] = []
         """Results that leave with the next frames."""
         self.asked_at: float | None = None
@@ -89,7 +96,15 @@ class Onlooker:
             assert self.end is None, "something was asked for after the close"
             if isinstance(effect, Close):
                 self.end = effect
+                if not comes_back(effect.code):
+                    self._lost()
         return effects
+
+    def _lost(self) -> None:
+        """Note that whatever is in flight is answered now, as far as there is room."""
+        told = self.in_flight[: CONTROL_MAX - self.waiting]
+        self.waiting += len(told)
+        self.owed += told
 
     def queued(self, effects: Effects, result: str | None = None) -> None:
         """Note that a control frame was to be queued; a 65th closes instead."""

@@ -6,7 +6,9 @@ from tests.properties.seeded import SeededBug
 
 SESSION, LIVE, OUTBOX = "core/session.py", "core/live.py", "core/outbox.py"
 DISCIPLINE, HEARTBEAT, VIEW = "core/discipline.py", "core/heartbeat.py", "core/view.py"
+ERRORS = "domain/errors.py"
 KILLER = "TestConnections"
+MAY = "(facts.scope, facts.rights) != (self.facts.scope, self.facts.rights)"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -79,14 +81,22 @@ SEEDED = [
         "len(self._control) > CONTROL_MAX",
     ),
     bug("the pace is not kept", OUTBOX, "self._pace.due_at(now) <= now)", "True)"),
-    bug("results free no place", LIVE, "        self._in_flight -= 1\n", ""),
+    bug("results free no place", LIVE, "        self._in_flight.remove(frame_id)\n", ""),
     bug(
         "any number of commands is in flight",
         LIVE,
-        "if self._in_flight >= self._limits",
+        "if len(self._in_flight) >= self._limits",
         "if False and self._limits",
     ),
-    bug("a new scope is not looked at", LIVE, "if facts.scope != self.facts.scope:", "if False:"),
+    bug("a new scope is not looked at", LIVE, f"if {MAY}:", "if False:"),
+    bug("a new right begins no stream", LIVE, f"if {MAY}:", "if facts.scope != self.facts.scope:"),
+    bug(
+        "who will not come back is left without results",
+        SESSION,
+        "if self.live is not None and is_final(close.code):",
+        "if False:",
+    ),
+    bug("who is replaced is told too soon", ERRORS, " and code != CloseCode.REPLACED", ""),
     bug(
         "rights stay as they were", LIVE, "        self.facts = facts\n        return ()", "        return ()"
     ),

@@ -56,7 +56,6 @@ class Connections(RuleBasedStateMachine):
         self.hello_by = self.now + 5.0
         self.resync_at = 0.0
         self.topics: tuple[str, ...] = ()
-        self.in_flight: list[str] = []
         self.phone.cut()
 
     # ---- what the phone sends ----
@@ -111,9 +110,9 @@ class Connections(RuleBasedStateMachine):
         may = Right.ROUTING_STATE_WRITE in self.facts.rights and agent_id in map(str, self.facts.scope.agents)
 
         def check(effects: Effects) -> None:
-            if may and not late and len(self.in_flight) < 8:
+            if may and not late and len(self.onlooker.in_flight) < 8:
                 assert [effect.id for effect in effects if isinstance(effect, Invoke)] == [frame_id]
-                self.in_flight.append(frame_id)
+                self.onlooker.in_flight.append(frame_id)
             else:
                 self.onlooker.queued(effects, frame_id)
 
@@ -199,8 +198,11 @@ class Connections(RuleBasedStateMachine):
 
     @rule(scope=SCOPES, rights=events.RIGHTS)
     def learn(self, scope: Scope, rights: tuple[Right, ...]) -> None:
-        self.facts = facts_of(events.TICKET, scope, rights)
+        was, self.facts = self.facts, facts_of(events.TICKET, scope, rights)
+        stream = self.stream()
         assert self.session.learned(self.facts) == ()
+        same = (was.scope, was.rights) == (scope, rights)
+        assert stream is None or (self.stream() == stream) is same, "another stream for what he may do"
 
     @rule(reason=events.ENDS, chance=events.ONE_IN_TEN)
     def end(self, reason: EndReason, chance: bool) -> None:
@@ -209,10 +211,10 @@ class Connections(RuleBasedStateMachine):
             effects = self.onlooker.ran(self.session.learned(facts_of(events.TICKET, end=reason)))
             assert codes(effects) == ([events.CLOSES[reason]] if is_live else [])
 
-    @precondition(lambda self: self.in_flight)
+    @precondition(lambda self: self.onlooker.in_flight)
     @rule(index=st.integers(0, 7), outcome=events.OUTCOMES, again=st.booleans())
     def settle(self, index: int, outcome: Outcome, again: bool) -> None:
-        frame_id = self.in_flight.pop(index % len(self.in_flight))
+        frame_id = self.onlooker.in_flight.pop(index % len(self.onlooker.in_flight))
         self.tell(lambda: self.session.settled(frame_id, outcome), frame_id)
         if again and self.session.state is State.LIVE:
             self.command_once("1", late=False)
@@ -222,11 +224,14 @@ class Connections(RuleBasedStateMachine):
         for _ in range(times):
             self.tell(lambda: self.session.post(frames.Renewed("t", 1)))
 
-    @rule(chance=events.ONE_IN_TEN)
-    def drain(self, chance: bool) -> None:
+    @rule(
+        chance=events.ONE_IN_TEN,
+        code=st.sampled_from([CloseCode.DRAINING, CloseCode.REPLACED, CloseCode.LOGGED_OFF]),
+    )
+    def send_away(self, chance: bool, code: CloseCode) -> None:
         if chance:
-            expected = [] if self.session.state is State.CLOSING else [4200]
-            assert codes(self.onlooker.ran(self.session.close(CloseCode.DRAINING, "x"))) == expected
+            expected = [] if self.session.state is State.CLOSING else [code]
+            assert codes(self.onlooker.ran(self.session.close(code, "x"))) == expected
 
     # ---- the mirror, the time and the socket ----
 
@@ -329,6 +334,9 @@ class Connections(RuleBasedStateMachine):
             self.onlooker.queued(effects, result)
         else:
             assert effects == ()
+
+    def stream(self) -> str | None:
+        return None if self.session.live is None else self.session.live.outbox.stream
 
     def why_bad(self, data: bytes) -> BadFrame:
         try:

@@ -58,17 +58,25 @@ def test_a_refusal_does_not_tell_what_exists(scope: Scope, topics: tuple[str, ..
     assert view_of("h", small, topics).keys <= view_of("h", scope, topics).keys
 
 
-Seen = tuple[str, Scope, tuple[str, ...]]
-VIEWS = st.tuples(HANDLES, SCOPES, ASKED)
+Seen = tuple[str, Scope, tuple[str, ...], tuple[Right, ...]]
+RIGHTS = st.permutations(tuple(Right)).flatmap(
+    lambda rights: st.integers(0, 2).map(lambda few: tuple(rights[:few]))
+)
+VIEWS = st.tuples(HANDLES, SCOPES, ASKED, RIGHTS)
 
 
 @given(one=VIEWS, other=VIEWS, same=st.booleans())
 def test_a_mark_names_a_view(one: Seen, other: Seen, same: bool) -> None:
     first = view_of(*one)
-    second = view_of(one[0], one[1], other[2]) if same else view_of(*other)
+    second = view_of(one[0], one[1], *other[2:]) if same else view_of(*other)
+    rights, others = frozenset(one[3]), frozenset(other[3])
     if first.mark == second.mark:
         assert first.keys == second.keys
         assert set(first.granted) == set(second.granted)
+        assert rights == others
+    shown = (first.keys, frozenset(first.granted)) == (second.keys, frozenset(second.granted))
+    if shown and rights == others and (same or one[:2] == other[:2]):
+        assert first.mark == second.mark
     assert {View.wire_key(key) for key in first.keys} == (first.keys - {me_key(one[0])}) | {"me"}
 
 
@@ -142,8 +150,22 @@ SEEDED = [
     SeededBug(
         "views of other topics have one mark",
         VIEW,
-        '    digest.update(f"|{sorted(granted)}".encode())\n',
-        "",
+        'f"|{sorted(granted)}|{sorted(rights)}"',
+        'f"|{sorted(rights)}"',
+        "test_a_mark_names_a_view",
+    ),
+    SeededBug(
+        "views of who has other rights have one mark",
+        VIEW,
+        'f"|{sorted(granted)}|{sorted(rights)}"',
+        'f"|{sorted(granted)}"',
+        "test_a_mark_names_a_view",
+    ),
+    SeededBug(
+        "the order of rights makes another mark",
+        VIEW,
+        "|{sorted(rights)}",
+        "|{list(rights)}",
         "test_a_mark_names_a_view",
     ),
     SeededBug(
