@@ -30,6 +30,7 @@ from gateway.protocol.envelopes import (
     Offer,
     Probe,
     Publication,
+    Replaced,
     SessionFacts,
     SessionOver,
     Update,
@@ -158,7 +159,9 @@ _PUBLICATION: Final = msgspec.msgpack.Decoder(_Publication)
 _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
 _CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
 _OFFER: Final = msgspec.msgpack.Decoder(_Offer)
-_Plain = Asks | Asked | Attach | AttachAnswer | Detach | Announcement | SessionOver | Leaving | Probe
+_Plain = (
+    Asks | Asked | Attach | AttachAnswer | Detach | Replaced | Announcement | SessionOver | Leaving | Probe
+)
 _AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[_Plain]]] = {
     of.__name__: msgspec.msgpack.Decoder(of) for of in get_args(_Plain)
 }

@@ -130,7 +130,16 @@ class AttachAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Detach:
-    """A follower's phone of a session left."""
+    """A follower's phone of a session left *node*."""
+
+    user: UserId
+    handle: str
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The phone of a session makes way for one that came to another node."""
 
     user: UserId
     handle: str
@@ -202,6 +211,7 @@ Envelope = (
     | Attach
     | AttachAnswer
     | Detach
+    | Replaced
     | CallRequest
     | CallAnswer
     | Offer

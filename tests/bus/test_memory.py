@@ -16,8 +16,8 @@ async def test_delivery_is_at_once() -> None:
     exchange = Exchange()
     received: list[Envelope] = []
     await MemoryBus(exchange).subscribe(A, received.append)
-    await MemoryBus(exchange).publish(A, Detach(ANN, "s"))
-    assert received == [Detach(ANN, "s")]
+    await MemoryBus(exchange).publish(A, Detach(ANN, "s", NODE))
+    assert received == [Detach(ANN, "s", NODE)]
 
 
 async def test_a_channel_that_nobody_listens_to_leaves_nothing() -> None:
@@ -31,7 +31,7 @@ async def test_a_channel_that_nobody_listens_to_leaves_nothing() -> None:
 async def test_other_processes_are_other_worlds() -> None:
     received: list[Envelope] = []
     await MemoryBus(Exchange()).subscribe(A, received.append)
-    assert await MemoryBus(Exchange()).publish(A, Detach(ANN, "s")) == 0
+    assert await MemoryBus(Exchange()).publish(A, Detach(ANN, "s", NODE)) == 0
     assert received == []
 
 

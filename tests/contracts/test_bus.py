@@ -21,7 +21,7 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[BusSite]:
 
 
 def envelope(number: int) -> Envelope:
-    return Detach(UserId("main", number), f"session {number}")
+    return Detach(UserId("main", number), f"session {number}", NodeId("n"))
 
 
 class Inbox:
