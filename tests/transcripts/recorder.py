@@ -33,13 +33,19 @@ RESOURCES: Final[dict[str, Resource]] = {
 class Transcript:
     """Lines of a conversation; the same line again and again is written once, and counted."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, width: int = 8) -> None:
         self._lines = [title, ""]
+        self._width = width
         self._times = 1
+
+    def head(self, says: str) -> None:
+        """Add what the next lines show."""
+        self._times = 1
+        self._lines += ["", f"-- {says}"]
 
     def write(self, at_s: float, who: str, says: str) -> None:
         """Add what *who* says at *at_s* seconds."""
-        line = f"{at_s:7.2f}  {who:<8} {says}"
+        line = f"{at_s:7.2f}  {who:<{self._width}} {says}"
         if self._times == 1:
             repeats = self._lines[-1] == line
         else:

@@ -1,0 +1,77 @@
+"""What passes between the gateway and the OSCC-E Server, and who writes it down?"""
+
+from __future__ import annotations
+
+import json
+from typing import Protocol
+
+from gateway.simulator.link import Link, Outlet
+from gateway.simulator.requests import Requests
+from tests.properties.socketless import texts
+from tests.transcripts.abridged import Json, LinkEar, wire
+
+
+class Scribe(Protocol):
+    """Writes down what links carry."""
+
+    def server_heard(self, user: str, request: Json, told: str) -> bool:
+        """Note a request; tells whether it is executed now."""
+        ...
+
+    def server_said(self, user: str, message: Json, told: str) -> None:
+        """Note a message."""
+        ...
+
+
+class Overheard:
+    """The server's requests, written down before they are executed.
+
+    What a link says is written down from its first request on.
+    """
+
+    def __init__(self, requests: Requests, scribe: Scribe) -> None:
+        self._requests = requests
+        self._scribe = scribe
+        self.held: list[tuple[Link, Json]] = []
+        """What is not executed yet."""
+
+    def received(self, link: Link, body: Json) -> None:
+        """Execute one request, now or later."""
+        user = link.account.user_name
+        if link.outlet is not None and not isinstance(link.outlet, OverheardOutlet):
+            link.outlet = OverheardOutlet(link.outlet, user, self._scribe)
+        if self._scribe.server_heard(user, body, wire(body)):
+            self._requests.received(link, body)
+        else:
+            self.held.append((link, body))
+
+    def release(self) -> None:
+        """Execute what was held."""
+        held, self.held = self.held, []
+        for link, body in held:
+            self._requests.received(link, body)
+
+
+class OverheardOutlet:
+    """One link's way out."""
+
+    def __init__(self, outlet: Outlet, user: str, scribe: Scribe) -> None:
+        self._outlet = outlet
+        self._user = user
+        self._scribe = scribe
+        self._ear = LinkEar()
+
+    def send(self, frames: bytes) -> None:
+        """Send whole frames."""
+        for text in texts(frames):
+            message = json.loads(text)
+            self._scribe.server_said(self._user, message, self._ear.told(message))
+        self._outlet.send(frames)
+
+    def close(self, code: int) -> None:
+        """Say good-bye."""
+        self._outlet.close(code)
+
+    def abort(self) -> None:
+        """Cut the line."""
+        self._outlet.abort()

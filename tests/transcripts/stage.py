@@ -1,0 +1,293 @@
+"""Who talks on both sides of the gateway, and how is it written down?
+
+Phones → the gateway's real connections, node and link → the simulated OSCC-E Server with all its
+rules. Only the two networks are left out, and time passes by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
+from typing import Final, cast
+from unittest.mock import patch
+
+from gateway.bus.memory import MemoryLeases
+from gateway.core.effects import SessionLimits
+from gateway.core.session import Session
+from gateway.domain.audit import NumberAct
+from gateway.domain.model import Application, Device, NodeId, Ticket
+from gateway.domain.upstream import LogOn
+from gateway.edge.addresses import NOWHERE
+from gateway.edge.bearer import Bearer
+from gateway.edge.channel import Channel
+from gateway.edge.errands import Errands
+from gateway.edge.notices import Notices
+from gateway.edge.numbers import Numbers, Policy
+from gateway.edge.papers import Papers
+from gateway.edge.socket import PhoneSocket
+from gateway.edge.token import Tokens
+from gateway.edge.unread import Unread
+from gateway.edge.vetting import Vetting
+from gateway.edge.witness import Life, Witness
+from gateway.protocol.codec import JSON
+from gateway.runtime.node import Node, NodeSettings, Site
+from gateway.runtime.ports import Authority, Upstream
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.simulator.model import Agent
+from gateway.simulator.requests import Requests
+from gateway.telemetry import Telemetry
+from tests.doubles.clock import ManualClock
+from tests.edge.visits import KEYS, nonces
+from tests.properties.socketless import CentreClock, Doors
+from tests.transcripts.abridged import Json
+from tests.transcripts.handset import Handset
+from tests.transcripts.overheard import Overheard
+from tests.transcripts.recorder import Transcript
+
+STEP_S: Final = 5.0
+"""At least so often OSCC-E reads what has changed."""
+CENTRE: Final = SimulatorSettings(
+    agents=4, queues=4, groups=2, users=2, warm_up_s=0, password="secret", idle_timeout_s=3600
+)
+SUPERVISOR, COLLEAGUE, AGENT = "supervisor2", "supervisor1", "agent1"
+PEOPLE: Final = {SUPERVISOR: "supervisor", COLLEAGUE: "colleague", AGENT: "agent", "agent2": "agent2"}
+"""Who is called how: a supervisor of Team Berlin, one of everybody, and an agent of Team Berlin."""
+NUMBER: Final = "+4930901820"
+
+
+class Numbered:
+    """Stands in for :mod:`secrets` in the simulator: draws what never comes twice, in order."""
+
+    def __init__(self) -> None:
+        self._drawn = count(1)
+
+    def token_urlsafe(self, _: int) -> str:
+        """Draw a session's secret."""
+        return f"{next(self._drawn):012}-secret"
+
+    def token_hex(self, _: int) -> str:
+        """Draw a link's id."""
+        return f"{next(self._drawn):012x}"
+
+
+class Stage:
+    """A node, a server and phones.
+
+    Invariant: the same acts make the same text.
+    """
+
+    def __init__(self, title: str, notices: Notices, first_key: int) -> None:
+        self.transcript = Transcript(title, width=22)
+        self.clock = ManualClock()
+        self.server = Simulator(CENTRE, CentreClock(self.clock))
+        self.server.center.pause()
+        self._overheard = Overheard(self.server.requests, self)
+        self.server.requests = cast("Requests", self._overheard)
+        self.doors = Doors("main", self.server, self.clock)
+        self.notices = notices
+        self.node = Node(
+            NodeSettings(NodeId("n1"), "n1-1"),
+            {"main": Site(cast("Upstream", self.doors), cast("Authority", self.doors))},
+            MemoryLeases(self.clock),
+            self.clock,
+            lambda: 0.5,
+            self._audit,
+        )
+        self.vetting = Vetting(Numbers({"main": Policy("DE")}), notices)
+        self.tasks: asyncio.TaskGroup
+        self.requests = 0
+        """How many requests OSCC-E was sent, signs of life not counted."""
+        self.is_slow = False
+        """Whether requests wait for :meth:`answers`."""
+        self._bearer = Bearer(
+            Tokens(KEYS, ("main",), nonces()), self.node.denied, self.clock, grace_s=86_400.0
+        )
+        self._telemetry = Telemetry()
+        self._keys = count(first_key)
+        self._began = self.clock.now()
+        self._is_hidden = self._are_links_hidden = False
+        self._signs_of_life: set[tuple[str, int]] = set()
+        self._connections: list[asyncio.Task[None]] = []
+
+    # ---- the journal ----
+
+    @property
+    def wall_ms(self) -> int:
+        """The gateway's clock."""
+        return self.clock.wall_ms()
+
+    def next_key(self) -> int:
+        """Give the next action's number."""
+        return next(self._keys)
+
+    def write(self, who: str, says: str) -> None:
+        """Write a line, unless nobody is to read it."""
+        if not self._is_hidden:
+            self.transcript.write(self.clock.now() - self._began, who, says)
+
+    def note(self, told: str) -> None:
+        """Say what the next lines show."""
+        self.transcript.head(told)
+
+    @contextmanager
+    def hidden(self, *, phones: bool = True) -> Iterator[None]:
+        """Write nothing down of links, nor of *phones*."""
+        self._is_hidden, self._are_links_hidden = phones, True
+        try:
+            yield
+        finally:
+            self._is_hidden = self._are_links_hidden = False
+
+    def server_heard(self, user: str, request: Json, told: str) -> bool:
+        """Note a request; tells whether it is executed now."""
+        if request.get("Method") == "KeepAlive":
+            self._signs_of_life.add((user, request["RequestID"]))
+        else:
+            self.requests += 1
+            self._write_link(f"OSCC-E ← {PEOPLE[user]}", told)
+        return not self.is_slow
+
+    def server_said(self, user: str, message: Json, told: str) -> None:
+        """Note a message."""
+        if (user, message.get("RequestID", 0)) in self._signs_of_life:
+            self._signs_of_life.discard((user, message["RequestID"]))
+        else:
+            self._write_link(f"OSCC-E → {PEOPLE[user]}", told)
+
+    def _write_link(self, who: str, says: str) -> None:
+        if not self._are_links_hidden:
+            self.write(who, says)
+
+    def _audit(self, act: NumberAct) -> None:
+        self.write("audit", f"{act.act} {act.number} {act.result}")
+
+    # ---- phones ----
+
+    async def comes(
+        self, login: str, name: str | None = None, *, number: str | None = None, **hello: object
+    ) -> Handset:
+        """Log on and say hello; give the phone once it is served. With a *number* it is an agent's."""
+        name = name or PEOPLE[login]
+        application = Application.DASHBOARD if number is None else Application.REMOTE_ASSISTANT
+        credentials = LogOn(application, login, "secret", Device(name, name), number)
+        logged_on = await self.node.account.log_on("main", credentials)
+        ticket = Ticket(
+            user=logged_on.user.id,
+            display_name=logged_on.user.display_name,
+            application=application,
+            secret=logged_on.secret,
+            session=logged_on.session,
+            device=credentials.device,
+            notices=(),
+            issued_at_ms=self.wall_ms,
+            expires_at_ms=logged_on.expires_at_ms,
+            idle_timeout_s=logged_on.idle_timeout_s,
+        )
+        phone = Handset(name, ticket, self._bearer.tokens.seal(ticket), self)
+        with self.hidden():
+            await self.connects(phone, **hello)
+            await self.passes(1)
+        self.write(name, f"is {ticket.display_name}, {application.value}")
+        return phone
+
+    async def connects(self, phone: Handset, **hello: object) -> None:
+        """Open a connection, and say hello."""
+        phone.hello(**hello)
+        papers = Papers(self._bearer, self.clock, None, lambda _: None)
+        witness = Witness(self._telemetry, JSON, NOWHERE, self.clock.now(), _forget)
+        socket = PhoneSocket(
+            Session(JSON, SessionLimits(), self.clock.now(), 0.5),
+            cast("Channel", phone.line),
+            self.node,
+            self.clock,
+            papers=papers,
+            errands=Errands(self.node, self.vetting, papers, witness, self.clock),
+            unread=Unread(self.notices, ("en",)),
+            witness=witness,
+        )
+        self._connections.append(self.tasks.create_task(socket.run()))
+        await self.settle()
+
+    def leave(self) -> None:
+        """Let all connections be over."""
+        for connection in self._connections:
+            connection.cancel()
+
+    # ---- the world ----
+
+    async def settle(self) -> None:
+        """Let everybody come to rest."""
+        await self.clock.settle()
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass."""
+        until = self.clock.now() + seconds
+        while self.clock.now() < until:
+            await self.clock.advance(min(STEP_S, until - self.clock.now()))
+            await self._publish()
+
+    async def happens(self, told: str, *acts: Callable[[], object]) -> None:
+        """Let something happen at OSCC-E, and be told to whom it concerns."""
+        self.write("OSCC-E", told)
+        for act in acts:
+            act()
+        await self._publish()
+
+    async def _publish(self) -> None:
+        board = self.server.board
+        board.turn(self.server.clock.now_ms())
+        board.publish()
+        await self.settle()
+
+    async def rings(self) -> Callable[[], None]:
+        """Let a contact of queue 60001 be talked to by the agent; returns what ends it."""
+        center = self.server.center
+        contact = center.give(self.agent, center.directory.queues[60_001], None, "Talking")
+        await self.happens("gives a contact of queue 60001 to agent 10001")
+        return lambda: center.end(contact)
+
+    async def answers(self) -> None:
+        """Let OSCC-E execute what it was asked while it was slow."""
+        self.is_slow = False
+        self._overheard.release()
+        await self.settle()
+
+    def drops(self) -> None:
+        """Let OSCC-E never read what it was asked while it was slow."""
+        self.is_slow = False
+        self._overheard.held.clear()
+
+    async def reopens(self, user: int) -> None:
+        """Cut a user's link and let it be opened again."""
+        self.doors.cut(user)
+        self.doors.unreachable.clear()
+        await self.passes(5)
+
+    def refuses_next(self, error: str) -> None:
+        """Let OSCC-E refuse the next request for a reason that it keeps to itself."""
+        self.server.faults.answer(error, 1)
+
+    @property
+    def agent(self) -> Agent:
+        """The agent as OSCC-E knows him."""
+        return self.server.center.directory.agents[10_001]
+
+
+def _forget(_: Life) -> None:
+    """Keep nothing of a connection that is over."""
+
+
+@asynccontextmanager
+async def stage(title: str, notices: Notices | None = None, *, first_key: int = 1) -> AsyncIterator[Stage]:
+    """Run a node before a server; all is over when the block is left. *first_key* names the first command."""
+    with patch("gateway.simulator.server.secrets", Numbered()):
+        made = Stage(title, notices or Notices(), first_key)
+        async with asyncio.TaskGroup() as tasks:
+            made.tasks = tasks
+            running = tasks.create_task(made.node.run())
+            await made.settle()
+            yield made
+            made.leave()
+            running.cancel()

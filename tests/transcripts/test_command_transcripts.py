@@ -1,0 +1,184 @@
+"""Do commands go as they are written down, on both sides of the gateway?
+
+Read the ``command_*.txt`` beside this. ``phone →`` says, ``phone ←`` hears; ``OSCC-E → somebody`` is said
+on that user's link, ``OSCC-E ← somebody`` is asked there. "…" stands for what was told before, for the
+long part of keys, and for secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from gateway.domain.errors import ErrorCode
+from gateway.protocol.frames import COMMANDS
+from tests.transcripts.command_agent_routing_state import agent_routing_state
+from tests.transcripts.command_lifecycle import lifecycle
+from tests.transcripts.command_notices import notices
+from tests.transcripts.command_own_routing_state import own_routing_state
+from tests.transcripts.command_parameters import group_parameters, queue_parameters
+from tests.transcripts.command_post_processing import post_processing
+from tests.transcripts.command_remote_number import remote_number
+from tests.transcripts.command_skills import skills
+from tests.transcripts.recorder import FOLDER, check
+
+CONVERSATIONS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
+    "command_skills": skills,
+    "command_agent_routing_state": agent_routing_state,
+    "command_queue_parameters": queue_parameters,
+    "command_group_parameters": group_parameters,
+    "command_own_routing_state": own_routing_state,
+    "command_post_processing": post_processing,
+    "command_remote_number": remote_number,
+    "command_notices": notices,
+    "command_lifecycle": lifecycle,
+}
+
+_REASONS: Final = {"reason_required", "reason_unknown", "reason_wrong_kind", "not_allowed_while_handling"}
+_PARAMETERS: Final = {
+    "parameter_unknown", "parameter_read_only", "value_out_of_range", "wrong_type", "version_conflict",
+    "reference_unknown", "overflow_cycle", "inconsistent_parameters",
+}  # fmt: skip
+SPECIFIC: Final[dict[str, set[str]]] = {
+    "agent.skills.set": {
+        "skill_unknown", "level_out_of_range", "preference_out_of_range", "duplicate_skill",
+        "version_conflict",
+    },
+    "agent.routing_state.set": _REASONS | {"cannot_log_on_for_another"},
+    "queue.routing_parameters.set": _PARAMETERS,
+    "group.routing_parameters.set": _PARAMETERS,
+    "routing_state.set": _REASONS | {"not_logged_on"},
+    "post_processing.start": {"no_contact", "limit_reached", "unsupported_by_upstream"},
+    "post_processing.extend": {"not_post_processing", "limit_reached", "unsupported_by_upstream"},
+    "post_processing.finish": {
+        "not_post_processing", "wrap_up_reason_required", "reason_unknown", "reason_wrong_kind",
+    },
+    "post_processing.set_auto": {"value_out_of_range"},
+    "remote_number.change": {
+        "remote_number_missing", "remote_number_invalid", "remote_number_not_allowed", "remote_number_in_use",
+        "not_allowed_while_handling",
+    },
+    "notices.acknowledge": {"not_found"},
+}  # fmt: skip
+"""The errors of its own that each command has by the protocol's table."""
+
+ANY: Final = {
+    "bad_request", "forbidden", "not_found", "wrong_resource_kind", "rate_limited", "busy", "expired",
+    "upstream_unavailable", "function_unavailable", "upstream_rejected", "unsupported_by_upstream",
+    "key_reused", "overloaded", "upstream_timeout", "other_epoch",
+}  # fmt: skip
+"""Those that any command may meet before one node."""
+
+NOT_HERE: Final[dict[str, str]] = {
+    "unauthenticated": "a phone whose token does not open is closed (4001) before it can command",
+    "bus_down": "needs a store of leases that fails: this node's is in memory",
+    "owner_lost": "needs a second node, whose death it tells",
+    "internal": "is a fault of the gateway",
+}
+
+DETAILS: Final[dict[str, set[str]]] = {
+    "level_out_of_range": {"min", "max"},
+    "preference_out_of_range": {"min", "max"},
+    "value_out_of_range": {"min", "max", "unit"},
+    "version_conflict": {"version"},
+    "limit_reached": {"until_ms"},
+    "function_unavailable": {"function"},
+    "upstream_rejected": {"upstream_code"},
+}
+"""What stands beside a code by the protocol's table."""
+
+_COMMAND: Final = re.compile(r' (\w+) → +command \{"id": "(\w+)", "key": "…(\d+)"(?:.*"kind": "([\w.]+)")?')
+_ANSWER: Final = re.compile(r" (\w+) ← +(?:result|error) (\{.*\})$")
+
+
+class Answer(NamedTuple):
+    """What became of one frame. *again*: its key had been sent before."""
+
+    key: str
+    kind: str
+    outcome: dict[str, Any]
+    again: bool
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether it was."""
+        return bool(self.outcome["status"] == "applied")
+
+    @property
+    def code(self) -> str | None:
+        """The error's code, if there is one."""
+        return self.outcome["error"]["code"] if "error" in self.outcome else None
+
+
+def answers(text: str) -> Iterator[Answer]:
+    """Read a transcript."""
+    kinds: dict[str, str] = {}
+    asked: dict[tuple[str, str], tuple[str, str, bool]] = {}
+    for line in text.splitlines():
+        if found := _COMMAND.search(line):
+            phone, frame_id, key, kind = found.groups()
+            asked[phone, frame_id] = (key, kind or kinds[key], kind is None)
+            kinds[key] = kind or kinds[key]
+        elif found := _ANSWER.search(line):
+            told = json.loads(found[2])
+            key, kind, again = asked[found[1], told["id"]]
+            yield Answer(key, kind, told.get("outcome", {"status": "error", "error": told}), again)
+
+
+def all_answers() -> list[Answer]:
+    """Read all transcripts."""
+    return [each for name in CONVERSATIONS for each in answers((FOLDER / f"{name}.txt").read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+async def test_the_conversation_goes_as_it_is_written_down(name: str) -> None:
+    check(name, await CONVERSATIONS[name]())
+
+
+def test_every_file_is_a_conversation() -> None:
+    assert {path.stem for path in FOLDER.glob("command_*.txt")} == set(CONVERSATIONS)
+
+
+def test_every_command_is_applied_and_repeated() -> None:
+    applied = [each for each in all_answers() if each.is_applied]
+    assert {each.kind for each in applied if not each.again} == set(COMMANDS)
+    assert {each.kind for each in applied if each.again} == set(COMMANDS)
+
+
+def test_who_asks_again_is_told_the_same() -> None:
+    """All but who uses the key for something else; nothing was begun for who was told `overloaded`."""
+    compared = 0
+    for name in CONVERSATIONS:
+        first: dict[str, dict[str, Any]] = {}
+        for each in answers((FOLDER / f"{name}.txt").read_text("utf-8")):
+            if not each.again and each.code != "overloaded":
+                first[each.key] = each.outcome
+            elif each.key in first and each.code != "key_reused":
+                assert each.outcome == first[each.key]
+                compared += 1
+    assert compared > 3 * len(COMMANDS)
+
+
+@pytest.mark.parametrize("kind", SPECIFIC)
+def test_every_command_meets_the_errors_of_its_own(kind: str) -> None:
+    assert SPECIFIC[kind] - {each.code for each in all_answers() if each.kind == kind} == set()
+
+
+def test_every_command_has_errors_of_its_own() -> None:
+    assert set(SPECIFIC) == set(COMMANDS)
+
+
+def test_every_error_that_any_command_may_meet_occurs() -> None:
+    met = {each.code for each in all_answers()} - {None}
+    assert ANY - met == set()
+    assert met & NOT_HERE.keys() == set()
+    assert met <= set(ErrorCode)
+
+
+@pytest.mark.parametrize("code", DETAILS)
+def test_details_stand_beside_their_code(code: str) -> None:
+    assert any(each.outcome["error"].keys() >= DETAILS[code] for each in all_answers() if each.code == code)
