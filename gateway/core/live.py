@@ -126,10 +126,13 @@ class Live:
         return self._result(frame_id, outcome)
 
     def over(self) -> None:
-        """Answer what is still in flight, since this phone will not come back to hear of it."""
+        """Answer what is still in flight, since this phone will not come back to hear of it.
+
+        Nobody knows what it caused, so no state goes before: a phone that is closed keeps what it shows.
+        """
         lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
         for frame_id in self._in_flight:
-            self._result(frame_id, Outcome(Status.UNKNOWN, lost))
+            self.post(frames.Result(frame_id, outcome_view(Outcome(Status.UNKNOWN, lost))))
         self._in_flight.clear()
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:

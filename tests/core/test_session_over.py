@@ -39,9 +39,10 @@ def test_who_leaves_without_a_bye_of_ours_is_told_nothing(leaves: bytes, code: i
     assert line.take() == []
 
 
-def test_an_end_that_oscc_e_tells_leaves_no_command_without_a_result() -> None:
+def test_an_end_that_oscc_e_tells_leaves_no_command_without_a_result_and_the_phone_what_it_shows() -> None:
     line = led(State.LIVE)
     line.send(command())
+    line.ledger.record("queue:1", None)
     line.session.learned(facts_of(TICKET, end=EndReason.TAKEN_OVER))
     result, bye = line.take()
     assert (result["outcome"]["error"]["code"], bye["code"]) == ("owner_lost", 4005)

@@ -96,6 +96,12 @@ SEEDED = [
         "if self.live is not None and is_final(close.code):",
         "if False:",
     ),
+    bug(
+        "a phone that is closed is told of the world before what nobody knows",
+        LIVE,
+        "self.post(frames.Result(frame_id, outcome_view(Outcome(Status.UNKNOWN, lost))))",
+        "self._result(frame_id, Outcome(Status.UNKNOWN, lost))",
+    ),
     bug("who is replaced is told too soon", ERRORS, " and code != CloseCode.REPLACED", ""),
     bug(
         "rights stay as they were", LIVE, "        self.facts = facts\n        return ()", "        return ()"

@@ -47,9 +47,9 @@ class LinkEar:
 
     def _element(self, event_type: str, element: Json) -> str:
         about = next(element[name] for name in element if name.endswith("Key") or name == "Session")
-        known = self._held.get((event_type, about))
+        known = self._held.get((event_type, about), _UNKNOWN)
         self._held[event_type, about] = element
-        return wire(element, element if known is None else known)
+        return wire(element, known)
 
 
 class PhoneEar:

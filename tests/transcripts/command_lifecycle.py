@@ -13,7 +13,7 @@ AWAY_S = 120.0
 
 async def lifecycle() -> str:
     """Return the conversations."""
-    return "\n\n".join([await errors(), await _in_flight(), await _lost(), await _away()])
+    return "\n\n".join([await errors(), await _in_flight(), await _lost(), await _away(), await _over()])
 
 
 async def _in_flight() -> str:
@@ -51,6 +51,16 @@ async def _away() -> str:
         await supervisor.repeats(retry=True)
         at.note("The person has looked, and asks anew with another key.")
         await _asks(supervisor, "available")
+        return at.transcript.text()
+
+
+async def _over() -> str:
+    async with stage("Connections that end before the result.", first_key=401) as at:
+        supervisor = await _supervisor(at)
+        tablet = await at.comes(SUPERVISOR, "tablet", topics=["agents"])
+        await _replaced(at, supervisor)
+        await _expired(at, supervisor, tablet)
+        await _logged_off(at, tablet)
         return at.transcript.text()
 
 
@@ -141,3 +151,36 @@ async def _link_is_lost(at: Stage, supervisor: Handset) -> None:
         await at.passes(5)
     await supervisor.repeats(retry=True)
     await _asks(supervisor, "unavailable")
+
+
+async def _replaced(at: Stage, supervisor: Handset) -> None:
+    at.note("The session is served on its next connection, and asks there: the old one is told no result.")
+    at.is_slow = True
+    await _asks(supervisor, "available")
+    with at.hidden(phones=False):
+        await _connects(at, supervisor)
+    await supervisor.repeats(retry=True)
+    await at.answers()
+
+
+async def _expired(at: Stage, supervisor: Handset, tablet: Handset) -> None:
+    at.note("owner_lost: OSCC-E ends the session before it answers. The result comes before the end.")
+    at.is_slow = True
+    await _asks(supervisor, "unavailable")
+    (session,) = [each for each in at.server.sessions if each.public_id == supervisor.ticket.session]
+    sessions, board = at.server.sessions, at.server.board
+    await at.happens("ends the session", lambda: sessions.end(session, "Expired"), board.flush_ended)
+    at.note("The person's other phone asks what became of it: OSCC-E knows, and has not done it.")
+    tablet.last = supervisor.last
+    await tablet.repeats(retry=True)
+    await at.answers()
+
+
+async def _logged_off(at: Stage, tablet: Handset) -> None:
+    at.note("owner_lost: the person logs off while a command is under way.")
+    at.is_slow = True
+    await _asks(tablet, "unavailable")
+    at.write("tablet →", "DELETE /v1/session")
+    await at.node.account.log_off(tablet.ticket)
+    await at.settle()
+    await at.answers()

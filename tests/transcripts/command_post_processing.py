@@ -6,6 +6,7 @@ from tests.transcripts.handset import Handset
 from tests.transcripts.stage import AGENT, NUMBER, SUPERVISOR, Stage, stage
 
 LUNCH, SOLVED = "95001", "95010"
+ACTIONS = ("Start", "Extend", "Finish", "SetAuto")
 SKEW_MS = 3_600_000
 
 
@@ -62,6 +63,7 @@ async def _finish(at: Stage, agent: Handset) -> None:
     await agent.asks("post_processing.finish", wrap_up_reason_ids=["99999"])
     await agent.asks("post_processing.finish", wrap_up_reason_ids=[LUNCH])
     await agent.asks("post_processing.finish")
+    await agent.repeats()
     at.note("Finished, to another state than before.")
     await agent.asks("post_processing.finish", next_state="available", wrap_up_reason_ids=[SOLVED])
     await agent.repeats()
@@ -82,11 +84,13 @@ async def _set_auto(at: Stage, agent: Handset) -> None:
 async def _unsupported(at: Stage, agent: Handset) -> None:
     at.note("What OSCC-E has ceased to offer it refuses.")
     features = set(at.server.about.features)
-    at.server.faults.set_features(features - {f"PostProcessing.{each}" for each in ("Start", "Extend")})
+    at.server.faults.set_features(features - {f"PostProcessing.{each}" for each in ACTIONS})
     await agent.asks("post_processing.start")
     at.note("Once the link was opened anew the gateway knows, and does not ask.")
     with at.hidden():
         await at.reopens(10_001)
     await agent.asks("post_processing.start")
     await agent.asks("post_processing.extend", until_ms=at.wall_ms + 60_000)
+    await agent.asks("post_processing.finish")
+    await agent.asks("post_processing.set_auto", on=False)
     await agent.repeats()
