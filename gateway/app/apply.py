@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import gateway
 from gateway.app.config_sections import Limits, Settings
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
+from gateway.domain.model import NodeId
 from gateway.edge.numbers import Numbers, Policy
 from gateway.edge.settings import DoorLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
+
+HOST_CHARACTERS: Final = 48
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def node_id(settings: Settings, host: str, holder: str) -> NodeId:
+    """Return what other nodes call this one.
+
+    Args:
+        settings: Name it, or not.
+        host: Name of the machine, pod or container.
+        holder: This process's life; tells nodes of one host apart that listen on any free port.
+    """
+    if settings.node.name is not None:
+        return NodeId(settings.node.name)
+    named = _NOT_IN_NAMES.sub("-", host)[:HOST_CHARACTERS].lstrip("-._") or "node"
+    return NodeId(f"{named}-{settings.client.port or holder[:8]}")
 
 
 def edge_settings(settings: Settings) -> EdgeSettings:

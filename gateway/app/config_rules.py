@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from gateway.app.config_bus_url import MEMORY
 from gateway.app.config_sections import Settings, Site
 from gateway.app.config_types import LOOPBACK
 from gateway.domain.model import Application
@@ -40,13 +41,10 @@ def _transport(settings: Settings) -> Iterator[str]:
 
 
 def _bus(settings: Settings) -> Iterator[str]:
-    if settings.bus.url.startswith("memory://"):
-        return
-    yield (
-        "bus.url names a Redis, but this version has no Redis adapter yet: "
-        "use memory://, which serves one node."
-    )
-    if settings.secrets is None:
+    bus = settings.bus
+    if bus.ca_file is not None and not bus.url.startswith("rediss://"):
+        yield "bus.ca_file is set, but bus.url is not rediss://."
+    if bus.url != MEMORY and settings.secrets is None:
         yield (
             "[secrets] is missing: only a single node on memory:// makes its own; "
             "make them once with `oscc-gateway keys` and give them to all nodes."

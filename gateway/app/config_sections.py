@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.app.config_bus_url import MEMORY
 from gateway.app.config_types import (
     AppMinimum,
     BusUrl,
@@ -17,6 +18,7 @@ from gateway.app.config_types import (
     File,
     Host,
     Network,
+    NodeName,
     NumberPrefix,
     Origin,
     PageUrl,
@@ -90,10 +92,29 @@ class Admin(Section):
     )
 
 
-class Bus(Section):
-    """How the nodes of one gateway reach each other."""
+class NodeIdentity(Section):
+    """Which node of the gateway this process is."""
 
-    url: BusUrl = Field("memory://", description="`memory://`: one node, nothing leaves the process.")
+    name: NodeName | None = Field(
+        None,
+        description="How other nodes, logs and `oscc-gateway nodes` call it; no two live nodes may share it. "
+        "None: the host's name and the client listener's port, or a random word where that is 0.",
+    )
+
+
+class Bus(Section):
+    """How the nodes of one gateway reach each other. All of them name the same."""
+
+    url: BusUrl = Field(
+        MEMORY,
+        description="`memory://`: one node, nothing leaves the process. Nodes that share a Redis name it: "
+        "`redis://user:password@host:6379`, `rediss://…` over TLS, or "
+        "`redis+sentinel://user:password@host:26379,host:26379/service` behind Sentinels.",
+    )
+    ca_file: File | None = Field(
+        None,
+        description="PEM file of the authority behind the certificate of a `rediss://`; none: the system's.",
+    )
 
 
 class Secrets(Section):
@@ -102,11 +123,11 @@ class Secrets(Section):
     sealing_keys: tuple[SealingKeyText, ...] = Field(
         min_length=1,
         max_length=8,
-        description="Keys of session tokens, each an id, a colon and 32 bytes in base64. The first seals, "
-        "all open: so a new one can be put first while old tokens still live.",
+        description="Keys of session tokens and of what nodes tell each other, each an id, a colon and 32 "
+        "bytes in base64. The first seals, all open: so a new one can be put first while old tokens still live.",
     )
     pseudonym_key: SecretKeyText = Field(
-        description="32 bytes in base64: names users by keyed hashes in logs. Never rotated, "
+        description="32 bytes in base64: names users by keyed hashes in Redis and logs. Never rotated, "
         "so that hashes stay comparable."
     )
 
@@ -191,9 +212,12 @@ class Limits(Section):
         20,
         gt=0,
         le=10_000,
-        description="Log-ons that a site's OSCC-E Server is asked for, on average and at once.",
+        description="Log-ons and links that a site's OSCC-E Server is asked for, on average and at once, by "
+        "all nodes together: live nodes share it equally.",
     )
-    log_ons_in_flight: int = Field(32, ge=1, le=1_000, description="The same that may await their answer.")
+    log_ons_in_flight: int = Field(
+        32, ge=1, le=1_000, description="The same that may await their answer, on this node."
+    )
     devices: int = Field(_SESSION.devices, ge=1, le=20, description="Phones of one user at a time.")
     ping_s: float = Field(
         _SESSION.ping_s, ge=10, le=55, description="Pause between pings where a phone chooses none."
@@ -255,6 +279,7 @@ class Settings(Section):
     client: Client = Client()
     ops: Ops = Ops()
     admin: Admin = Admin()
+    node: NodeIdentity = NodeIdentity()
     bus: Bus = Bus()
     secrets: Secrets | None = None
     sites: tuple[Site, ...] = Field(min_length=1, max_length=100)

@@ -17,9 +17,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from gateway.app.config import Configuration
+from gateway.app.config_bus_url import HIDDEN
 from gateway.app.config_names import SETTINGS, SITES, Setting, sections
 from gateway.app.config_sections import Settings
-from gateway.app.config_types import HIDDEN
 
 _PREFACE: Final = """\
 # Configuration

@@ -24,12 +24,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from gateway.app.config_bus_url import HIDDEN, bus_url, without_password
 from gateway.app.keys import SealingKey, SecretKey, parse_sealing_key, parse_secret_key
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-BUS_SCHEMES: Final = ("memory", "redis", "rediss", "redis+sentinel")
-HIDDEN: Final = "********"
 
+_NODE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _NUMBER_PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}")
 _APP_MINIMUM: Final = re.compile(r"[a-z]{1,32}=\d{1,6}(\.\d{1,6}){0,3}")
@@ -116,18 +116,10 @@ def _app_minimum(text: str) -> str:
     return text
 
 
-def _bus_url(text: str) -> str:
-    scheme, separator, _ = text.partition("://")
-    if not separator or scheme not in BUS_SCHEMES or (scheme == "memory" and text != "memory://"):
-        near = difflib.get_close_matches(scheme, BUS_SCHEMES, n=1)
-        hint = f"; did you mean {near[0]}://?" if near else ""
-        raise ValueError(f"must be memory://{hint}")
+def _node_name(text: str) -> str:
+    if _NODE_NAME.fullmatch(text) is None:
+        raise ValueError("must be 1 to 64 letters, digits, dots, hyphens or underscores")
     return text
-
-
-def without_password(url: str) -> str:
-    """Return *url* with what stands between ``//`` and ``@`` hidden."""
-    return re.sub(r"(?<=://)[^/]*@", f"{HIDDEN}@", url)
 
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -158,4 +150,5 @@ PageUrl = Annotated[str, AfterValidator(_page_url)]
 AppMinimum = Annotated[str, AfterValidator(_app_minimum)]
 NumberPrefix = Annotated[str, AfterValidator(_number_prefix)]
 Country = Annotated[str, AfterValidator(_country)]
-BusUrl = Annotated[str, AfterValidator(_bus_url), PlainSerializer(without_password)]
+NodeName = Annotated[str, AfterValidator(_node_name)]
+BusUrl = Annotated[str, AfterValidator(bus_url), PlainSerializer(without_password)]

@@ -17,9 +17,11 @@ from typing import Final, NamedTuple
 import structlog
 
 import gateway
-from gateway.app.apply import edge_settings, linger, numbers, registry_limits
+from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.census import count_shared, count_users
+from gateway.app.config_bus_url import MEMORY
+from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.listener import Listener, listening
@@ -30,7 +32,6 @@ from gateway.app.tls import client_context, expires_at_s, site_context
 from gateway.app.vitals import Vitals
 from gateway.bus.memory import MemoryLeases
 from gateway.domain.errors import CloseCode
-from gateway.domain.model import NodeId
 from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
 from gateway.edge.server import EdgeParts, make_app
@@ -131,9 +132,10 @@ class Gateway:
 
 
 def _node_settings(settings: Settings) -> NodeSettings:
+    holder = randomness.token_hex(8)
     return NodeSettings(
-        NodeId(f"{socket.gethostname()}-{settings.client.port}"),
-        randomness.token_hex(8),
+        node_id(settings, socket.gethostname(), holder),
+        holder,
         registry_limits(settings.limits),
         linger(settings.limits),
         settings.limits.log_ons_per_s,
@@ -156,6 +158,8 @@ async def serving(
         ConfigError: A file that the settings name cannot be used.
         CannotListen: An address is not to be had.
     """
+    if settings.bus.url != MEMORY:
+        raise ConfigError(["bus.url names a Redis, but this version has no Redis adapter yet."])
     async with AsyncExitStack() as stack:
         tls = client_context(settings.client)
         servers: dict[str, OsccServer] = {}

@@ -6,8 +6,18 @@ import dataclasses
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
+
 import gateway
-from gateway.app.apply import door_limits, edge_settings, linger, numbers, registry_limits, session_limits
+from gateway.app.apply import (
+    door_limits,
+    edge_settings,
+    linger,
+    node_id,
+    numbers,
+    registry_limits,
+    session_limits,
+)
 from gateway.app.config_sections import Limits
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
@@ -88,3 +98,18 @@ def test_every_limit_arrives() -> None:
     assert {name: arrived[name] for name in odd if name not in elsewhere} == {
         name: value for name, value in odd.items() if name not in elsewhere
     }
+
+
+def test_a_node_is_called_as_it_is_told_or_after_where_it_listens(tmp_path: Path) -> None:
+    unnamed = loaded(tmp_path).settings
+    assert node_id(unnamed, "gw1.example", "0123456789abcdef") == "gw1.example-8080"
+    anywhere = loaded(tmp_path, SMALLEST.replace("port = 8080", "port = 0")).settings
+    assert node_id(anywhere, "gw1", "0123456789abcdef") == "gw1-01234567"
+    named = loaded(tmp_path, SMALLEST + '[node]\nname = "n1"\n').settings
+    assert node_id(named, "gw1", "0123456789abcdef") == "n1"
+
+
+@pytest.mark.parametrize("host", ["", "-", "büro 1", "{og}:x", "h" * 255, "host.name_1"])
+def test_a_name_made_of_a_host_could_have_been_set(tmp_path: Path, host: str) -> None:
+    made = node_id(loaded(tmp_path).settings, host, "0123456789abcdef")
+    assert loaded(tmp_path, SMALLEST + f'[node]\nname = "{made}"\n').settings.node.name == made

@@ -25,6 +25,9 @@ def faults_of(**sections: object) -> list[str]:
         {"client": {"certificate": "a", "key": "b"}},
         {"client": {"certificate": "a", "key": "b", "trusted_proxies": ["10.0.0.0/8"]}},
         {"secrets": SECRETS},
+        {"bus": {"url": "redis://host"}, "secrets": SECRETS},
+        {"bus": {"url": "rediss://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
+        {"bus": {"url": "redis+sentinel://a,b/m"}, "secrets": SECRETS},
         {"client": {"insecure": True, "port": 0}, "ops": {"port": 0}, "admin": {"port": 0}},
         {"sites": [{**SITE, "country": None, "applications": ["dashboard"]}]},
         {"sites": [{**SITE, "url": "http://127.0.0.1:8443"}]},
@@ -47,8 +50,8 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
             "client.insecure and client.certificate contradict each other: ",
         ),
         (
-            {"bus": {"url": "redis://host"}, "secrets": SECRETS},
-            "bus.url names a Redis, but this version has no Redis adapter yet: ",
+            {"bus": {"url": "redis://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
+            "bus.ca_file is set, but bus.url is not rediss://.",
         ),
         (
             {"secrets": {**SECRETS, "sealing_keys": [f"k1:{KEY}", f"k1:{OTHER_KEY}"]}},
@@ -79,6 +82,6 @@ def test_what_does_not_is_told_in_one_sentence(sections: dict[str, object], star
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h", "redis+sentinel://a,b/m"])
 def test_only_the_memory_bus_makes_its_own_secrets(url: str) -> None:
-    told = faults_of(bus={"url": url})
-    assert any(fault.startswith("[secrets] is missing: only a single node on memory://") for fault in told)
+    (told,) = faults_of(bus={"url": url})
+    assert told.startswith("[secrets] is missing: only a single node on memory://")
     assert faults_of(bus={"url": "memory://"}) == []

@@ -40,11 +40,12 @@ CASES: Mapping[str, tuple[Any, tuple[object, ...], tuple[object, ...]]] = {
         ("", "+", "49", "0049", "+0", "+49 30", "+49(0)30", "+" + "1" * 16, "+٤٩", "+49x", "+49\n"),
     ),
     "app_minimum": (types.AppMinimum, ("android=1.2.0", "ios=3"), ("android", "Android=1", "ios=a", "=1")),
-    "bus_url": (
-        types.BusUrl,
-        ("memory://", "redis://h", "rediss://u:p@h/0", "redis+sentinel://a,b/m"),
-        ("memory", "memory://x", "redi://h", ""),
+    "node_name": (
+        types.NodeName,
+        ("n1", "gw-0.example", "A_b", "x" * 64),
+        ("", "-n", "a b", "a:b", "a{b", "x" * 65, "n\n", "ü"),
     ),
+    "bus_url": (types.BusUrl, ("memory://", "redis://h"), ("memory", "redi://h", "")),
 }
 GOOD = [(name, value) for name, (_, good, _) in CASES.items() for value in good]
 BAD = [(name, value) for name, (_, _, bad) in CASES.items() for value in bad]
