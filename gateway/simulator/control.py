@@ -6,7 +6,8 @@
 - ``GET users``: log-ons to try: names, password, applications, rights, scope.
 - ``GET links``: per user name ``Present``, ``MostAtOnce``, ``Opens``, ``Replacements``, ``Refusals``,
   ``Token``, ``LongestGap`` (ms without a link between two); live sessions; ``LogOns``; requests
-  ``Executed`` by method; ``PublishedChanges``; ``CutForSlowness``.
+  ``Executed`` by method; ``Keys`` of requests: ``Seen``, ``CameAgain``, ``ExecutedTwice``;
+  ``PublishedChanges``; ``CutForSlowness``.
 - ``POST pause``: nothing happens by itself any more; what changed until then is told first. Requests
   and deadlines go on. ``POST resume``. ``POST publish``: make a reading now.
 - ``POST clock``: ``{"Advance": s}`` (manual clock only) or ``{"Step": s}``: the server's clock jumps;

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--start-paused", action="store_true", help="nothing happens by itself until resumed")
     add("--idle-timeout-s", type=int, default=_DEFAULTS.idle_timeout_s)
+    add("--attach-within-s", type=int, default=_DEFAULTS.attach_within_s)
     add("--session-life-s", type=int, default=_DEFAULTS.session_life_s)
     add("--log-on-budget-per-s", type=float, default=_DEFAULTS.log_on_budget_per_s)
     add("--extensions-version", default=_DEFAULTS.extensions_version)

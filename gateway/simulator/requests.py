@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from gateway.simulator import fields
 from gateway.simulator.commands import Commands, PostProcessingAsked
@@ -13,6 +14,7 @@ from gateway.simulator.first_responses import FirstResponses
 from gateway.simulator.frames import message
 from gateway.simulator.link import Link
 from gateway.simulator.model import TARGET_STATES, Json
+from gateway.simulator.seen_keys import SeenKeys
 from gateway.simulator.skills import SkillChange
 from gateway.simulator.switchboard import Switchboard
 
@@ -38,6 +40,7 @@ class Requests:
         self._first_responses = first_responses
         self.executed: dict[str, int] = {}
         """Method → how often it was executed."""
+        self.keys: Final = SeenKeys()
 
     def received(self, link: Link, body: Body) -> None:
         """Execute one request read on *link* and send its response.
@@ -65,6 +68,7 @@ class Requests:
             if body.get("Method") == "ListenForEvents":
                 return self._listen(link, body)
             at = self._request_key(link, body)
+            self.keys.came(link.account.key, body)
             if at is not None and (first := self._first_responses.get(at, self._now_ms)) is not None:
                 return first, None
             answer = self._board.with_effects(lambda: self._guarded(link, body))
@@ -81,6 +85,7 @@ class Requests:
             return self._failure(refused)
         method = str(body.get("Method"))
         self.executed[method] = self.executed.get(method, 0) + 1
+        self.keys.executed(link.account.key, body)
         return {"Error": 0, **answer}
 
     def _execute(self, link: Link, body: Body) -> Json:

@@ -57,6 +57,7 @@ def users(simulator: Simulator) -> Json:
 
 def links(simulator: Simulator) -> Json:
     """Return what was counted of links and requests, and the live sessions without their secrets."""
+    keys = simulator.requests.keys
     return {
         "Links": {
             name: {
@@ -83,6 +84,7 @@ def links(simulator: Simulator) -> Json:
         "LogOns": simulator.sessions.log_ons,
         "LogOnAttempts": simulator.accounts.attempts,
         "Executed": simulator.requests.executed,
+        "Keys": {"Seen": keys.keys, "CameAgain": keys.again, "ExecutedTwice": keys.twice},
         "PublishedChanges": simulator.board.published_changes,
         "CutForSlowness": simulator.doors.cut_slow,
     }

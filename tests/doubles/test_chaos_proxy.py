@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from gateway.runtime.clock import SystemClock
 from tests.doubles.chaos_proxy import ChaosProxy
 
+CLOCK = SystemClock()
 PATIENCE_S = 5.0
 SHORT_S = 0.05
 """Long enough to see that nothing comes."""
@@ -132,7 +134,7 @@ async def test_latency_and_jitter_delay_but_keep_the_order(server: Server) -> No
         began = loop.time()
         for number in range(20):
             client.writer.write(b"%d\n" % number)
-            await asyncio.sleep(0.001)
+            await CLOCK.sleep(0.001)
         assert [await client.line() for _ in range(20)] == [b"%d\n" % number for number in range(20)]
         assert loop.time() - began >= 0.08
         proxy.heal()
@@ -244,7 +246,7 @@ async def published(server: Server, proxy: ChaosProxy) -> list[bytes]:
         server.say(message)
         await asyncio.sleep(0)
     await until(lambda: proxy.down.published == len(MESSAGES))
-    await asyncio.sleep(proxy.down.delay_s)
+    await CLOCK.sleep(proxy.down.delay_s)
     server.say(CONFIRMED)
     arrived = b""
     while not arrived.endswith(CONFIRMED):
