@@ -124,7 +124,8 @@ class Secrets(Section):
         min_length=1,
         max_length=8,
         description="Keys of session tokens and of what nodes tell each other, each an id, a colon and 32 "
-        "bytes in base64. The first seals, all open: so a new one can be put first while old tokens still live.",
+        "bytes in base64. The first seals, all open: so a new one can be put first while old tokens "
+        "still live.",
     )
     pseudonym_key: SecretKeyText = Field(
         description="32 bytes in base64: names users by keyed hashes in Redis and logs. Never rotated, "

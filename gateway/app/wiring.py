@@ -10,7 +10,7 @@ import platform
 import random
 import secrets as randomness
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -25,6 +25,7 @@ from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.listener import Listener, listening
+from gateway.app.living import alive
 from gateway.app.logging import log_session
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.stopping import Stopping
@@ -172,7 +173,7 @@ async def serving(
         ):  # without any a hang-up ends the process, as it ends what runs in a terminal
             stack.enter_context(made.watch.on_signal())
         lives = made.node.run(), made.vitals.run(), made.watch.run(made.crier.cry)
-        await stack.enter_async_context(_alive(*lives))
+        await stack.enter_async_context(alive(*lives))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(listening("client", made.edge, door.host, door.port, tls))
@@ -182,23 +183,6 @@ async def serving(
             yield Addresses(client.url, ops.url)
         finally:
             await _say_farewell(made, client, stopping, clock, settings.limits.drain_s)
-
-
-@asynccontextmanager
-async def _alive(*lives: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run *lives* while the block lasts. The block's own error leaves it as it is, not in a group."""
-    own: Exception | None = None
-    async with asyncio.TaskGroup() as tasks:
-        living = [tasks.create_task(life) for life in lives]
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - raised again outside the group
-            own = error
-        finally:
-            for task in living:
-                task.cancel()
-    if own is not None:
-        raise own
 
 
 async def _say_farewell(

@@ -1,0 +1,117 @@
+"""Does the demonstration's front door bring each connection to a node, and only to one that is there?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.app.front_door import FrontDoor, Target, open_door
+from gateway.app.listener import CannotListen
+from tests.doubles.servers import free_port
+
+
+class EchoNode:
+    """Answers each line with its name before it, until it is killed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        while line := await reader.readline():
+            writer.write(f"{self.name}: ".encode() + line)
+        writer.close()
+
+    def hang_up(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def echo(name: str) -> AsyncIterator[EchoNode]:
+    node = EchoNode(name)
+    async with await asyncio.start_server(node.serve, "127.0.0.1", 0) as server:
+        node.port = server.sockets[0].getsockname()[1]
+        yield node
+
+
+async def _said(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], words: str) -> str:
+    reader, writer = streams
+    writer.write(f"{words}\n".encode())
+    return (await reader.readline()).decode().rstrip()
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def test_connections_go_to_the_nodes_in_turn_and_stay_there() -> None:
+    async with asyncio.timeout(10), echo("n1") as first, echo("n2") as second:
+        door = FrontDoor(lambda: [Target("n1", first.port), Target("n2", second.port)])
+        async with open_door(door, 0) as port:
+            one = await asyncio.open_connection("127.0.0.1", port)
+            assert await _said(one, "a") == "n1: a"
+            other = await asyncio.open_connection("127.0.0.1", port)
+            assert await _said(other, "b") == "n2: b"
+            assert await _said(one, "c") == "n1: c"
+            assert (door.last, dict(door.carried)) == ("n2", {"n1": 1, "n2": 1})
+            for _, writer in (one, other):
+                writer.close()
+                await writer.wait_closed()
+
+
+async def test_a_node_that_is_not_there_is_passed_over() -> None:
+    async with asyncio.timeout(10), echo("n2") as node:
+        door = FrontDoor(lambda: [Target("n1", free_port()), Target("n2", node.port)])
+        async with open_door(door, 0) as port:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                assert await _said((reader, writer), "a") == "n2: a"
+                writer.close()
+
+
+async def test_the_end_of_a_node_ends_its_connections() -> None:
+    async with asyncio.timeout(10), echo("n1") as node:
+        door = FrontDoor(lambda: [Target("n1", node.port)])
+        async with open_door(door, 0) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await _said((reader, writer), "a") == "n1: a"
+            node.hang_up()
+            assert await _rest(reader) == b""
+            writer.close()
+        assert door.carried["n1"] == 0
+
+
+@pytest.mark.parametrize("targets", [[], ["nobody listens"]])
+async def test_without_a_node_a_connection_ends_at_once(targets: list[str]) -> None:
+    door = FrontDoor(lambda: [Target(name, free_port()) for name in targets])
+    async with asyncio.timeout(10), open_door(door, 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await _rest(reader) == b""
+        writer.close()
+    assert door.last is None
+
+
+async def test_when_the_door_closes_its_connections_end() -> None:
+    async with asyncio.timeout(10), echo("n1") as node:
+        door = FrontDoor(lambda: [Target("n1", node.port)])
+        async with open_door(door, 0) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await _said((reader, writer), "a") == "n1: a"
+        assert await _rest(reader) == b""
+        writer.close()
+
+
+async def test_a_taken_port_is_told() -> None:
+    door = FrontDoor(list)
+    async with open_door(door, 0) as port:
+        with pytest.raises(CannotListen, match=f"127.0.0.1 port {port}: address already in use"):
+            await open_door(door, port).__aenter__()
