@@ -41,6 +41,7 @@ _SESSIONS: Final = TypeAdapter(SessionsBody)
 _PENDING: Final = TypeAdapter(LogOffPending)
 _EXPORT: Final = TypeAdapter(ExportBody)
 
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
     """What a person logs on with; lives for one request. Its repr shows nothing."""
@@ -199,9 +200,11 @@ class Account:
         """Return the person's sessions."""
         return (await self._api.ask("GET", "/v1/sessions", token=self.token)).read(_SESSIONS).sessions
 
-    async def end_session(self, session_id: str) -> None:
-        """End one of the person's sessions."""
-        await self._api.ask("DELETE", f"/v1/sessions/{quote(session_id, safe='')}", token=self.token)
+    async def end_session(self, session_id: str) -> events.LogOffPending | None:
+        """End another of the person's sessions; tells until when calls may come, or None: none will."""
+        path = f"/v1/sessions/{quote(session_id, safe='')}"
+        answer = await self._api.ask("DELETE", path, token=self.token)
+        return events.LogOffPending(answer.read(_PENDING).routed_until_ms) if answer.status == 202 else None
 
     async def export(self) -> ExportBody:
         """Return everything that the gateway holds about the person."""

@@ -13,7 +13,7 @@ from typing import Final, Self, TypeVar
 from gateway.client.account import Account, AskCredentials, Credentials, KeptSession
 from gateway.client.clock import MACHINE_CLOCK, Clock, jitter
 from gateway.client.dialogue import Wishes
-from gateway.client.events import Ended, Event, HealthChanged
+from gateway.client.events import Ended, Event, HealthChanged, LogOffPending
 from gateway.client.http import Api, open_http
 from gateway.client.realtime import Access, Means, Realtime
 from gateway.client.reconnect import Ending
@@ -308,9 +308,17 @@ class GatewayClient:
         """Return the person's sessions."""
         return await self._account.sessions()
 
-    async def end_session(self, session_id: str) -> None:
-        """End one of the person's sessions."""
-        await self._account.end_session(session_id)
+    async def end_session(self, session_id: str) -> LogOffPending | None:
+        """End one of the person's sessions; this one as :meth:`log_off` does.
+
+        Returns:
+            Until when calls may come to the number of a session that ended during a contact; None
+            when none will.
+        """
+        if self.session is not None and session_id == self.session.id:
+            await self.log_off()
+            return None
+        return await self._account.end_session(session_id)
 
     async def export(self) -> bodies.ExportBody:
         """Return everything that the gateway holds about the person."""

@@ -2,7 +2,7 @@
 
 The vocabulary of the ports in :mod:`gateway.runtime.ports`, with :mod:`gateway.domain.link_requests`
 for what the gateway asks. An adapter maps its wire's names to these types; nobody above it knows the wire.
-Instants here are ms since 1970 in the *server's* clock unless said otherwise.
+Instants are ms since 1970: of the link in the *server's* clock, of log-on and log-off in the gateway's.
 """
 
 from __future__ import annotations

@@ -94,6 +94,6 @@ class Accounts(Protocol):
         """List the user's sessions."""
         ...
 
-    async def end(self, ticket: Ticket, session: SessionId) -> None:
-        """End another session of the user."""
+    async def end(self, ticket: Ticket, session: SessionId) -> LoggedOff:
+        """End a session of the user; his own as :meth:`log_off` does."""
         ...

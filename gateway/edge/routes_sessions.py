@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket
-from gateway.domain.upstream import SessionInfo
+from gateway.domain.upstream import LoggedOff, SessionInfo
 from gateway.edge.bearer import Bearer, judged
 from gateway.edge.export import export
 from gateway.edge.login import Login, session_view, user_view
@@ -70,10 +70,7 @@ class SessionRoutes:
     async def log_off(self, request: web.Request) -> web.Response:
         """``DELETE /v1/session``."""
         opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
-        logged_off = await self._parts.accounts.log_off(opened.ticket)
-        if logged_off.routing == "after_contact":
-            return answer(LogOffPending(logged_off.routed_until_ms), status=202)
-        return web.Response(status=204)
+        return _ended(await self._parts.accounts.log_off(opened.ticket))
 
     async def sessions(self, request: web.Request) -> web.Response:
         """``GET /v1/sessions``."""
@@ -84,10 +81,12 @@ class SessionRoutes:
 
     async def end(self, request: web.Request) -> web.Response:
         """``DELETE /v1/sessions/{id}``."""
-        ticket = self._ticket(request)
+        session = SessionId(request.match_info["id"])
+        opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
+        # one's own is ended as often, and as late, as one may log off
+        ticket = opened.ticket if session == opened.ticket.session else self._ticket(request)
         with judged(ticket):
-            await self._parts.accounts.end(ticket, SessionId(request.match_info["id"]))
-        return web.Response(status=204)
+            return _ended(await self._parts.accounts.end(ticket, session))
 
     async def export(self, request: web.Request) -> web.Response:
         """``GET /v1/me/export``."""
@@ -98,6 +97,12 @@ class SessionRoutes:
 
     def _ticket(self, request: web.Request) -> Ticket:
         return self._bearer.of_header(request.headers.getall(hdrs.AUTHORIZATION, [])).ticket
+
+
+def _ended(told: LoggedOff) -> web.Response:
+    if told.routing == "after_contact":
+        return answer(LogOffPending(told.routed_until_ms), status=202)
+    return web.Response(status=204)
 
 
 def _entry(info: SessionInfo, asking: Ticket) -> SessionEntry:

@@ -174,7 +174,7 @@ class SessionsBody:
 
 @dataclass(frozen=True, slots=True)
 class LogOffPending:
-    """``DELETE /v1/session`` → 202: calls may come until *routed_until_ms*; None when nobody knows."""
+    """A session was ended → 202: calls may come until *routed_until_ms*; None when nobody knows."""
 
     routed_until_ms: int | None
     state: Literal["pending"] = "pending"

@@ -131,8 +131,9 @@ def _open_paths() -> dict[str, Schema]:
 
 
 def _session_paths() -> dict[str, Schema]:
+    pending = "Calls may still come: a contact is handled, or nothing is confirmed yet; repeat"
     ended: dict[str, Schema] = {
-        "202": _answer("Not confirmed yet; repeat", bodies.LogOffPending),
+        "202": _answer(pending, bodies.LogOffPending),
         "204": {"description": "Confirmed: nothing is routed to the remote number any more"},
     }
     listed = {"200": _answer("My sessions, as the OSCC-E Server knows them", bodies.SessionsBody)}

@@ -136,15 +136,19 @@ class Account:
         """
         return await self._authority(ticket.user.site).sessions(ticket.secret)
 
-    async def end(self, ticket: Ticket, session: SessionId) -> None:
-        """End another session of the user.
+    async def end(self, ticket: Ticket, session: SessionId) -> LoggedOff:
+        """End a session of the user; his own as :meth:`log_off` does.
+
+        Of another, ``after_contact`` means: it has ended, and OSCC-E removes the routing by itself.
 
         Raises:
             GatewayError: ``not_found``, ``upstream_unavailable`` or ``session_ended``.
         """
-        await self._authority(ticket.user.site).end(ticket.secret, session)
-        by = "self" if session == ticket.session else ticket.device.name
-        self._users.logged_off(replace(ticket, session=session), by)
+        if session == ticket.session:
+            return await self.log_off(ticket)
+        answer = await self._authority(ticket.user.site).end(ticket.secret, session)
+        self._users.logged_off(replace(ticket, session=session), ticket.device.name)
+        return answer
 
     async def run(self) -> None:
         """Retry what was not confirmed, until cancelled. A site that does not answer holds up no other."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gateway.core.assembly import Address, Assembly
-from gateway.core.compose import OFFSET_STEP_MS, Composer
+from gateway.core.compose import OFFSET_STEP_MS, STEADY_MS, Composer
 from gateway.core.element import Element
 from gateway.core.roster import Member, Roster
 from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
@@ -76,8 +76,8 @@ class Mirror:
         self._about = about
         self._directory = None
         self._offset_ms = None
-        self._last_end = last_end
         self._see_clock(time_ms)
+        self._last_end = None if last_end is None else self._dated(last_end)
 
     def settle(self) -> None:
         """Show what the new link said: whole sets, so what it did not name is gone."""
@@ -202,6 +202,15 @@ class Mirror:
             if part is not None and part.remote_number is not None:
                 return part.remote_number
         return None
+
+    def _dated(self, end: LastEnd) -> LastEnd:
+        """Return it in gateway time. Each link tells it anew, and sees the clock a little differently."""
+        if end.at_ms is None:
+            return end
+        at_ms, before = end.at_ms + self.offset_ms, self._last_end
+        if before is not None and before.at_ms is not None and abs(before.at_ms - at_ms) <= STEADY_MS:
+            at_ms = before.at_ms
+        return replace(end, at_ms=at_ms)
 
     def _see_clock(self, time_ms: int) -> None:
         """Keep the link's smallest (receipt - Time), in steps so that links share their elements."""

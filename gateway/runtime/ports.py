@@ -228,8 +228,9 @@ class Upstream(Protocol):
 class Authority(Protocol):
     """One organisation's OSCC-E Server: its log-on door. Each call is bounded in time.
 
-    Every method raises :class:`GatewayError` ``upstream_unavailable`` when no answer came, and
-    ``session_ended`` when the session is not known (any more).
+    Instants are the gateway's, whatever the server's clock says. Every method raises
+    :class:`GatewayError` ``upstream_unavailable`` when no answer came, and ``session_ended`` when
+    the session is not known (any more).
     """
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
@@ -250,8 +251,11 @@ class Authority(Protocol):
         """List the sessions of the user."""
         ...
 
-    async def end(self, secret: SessionSecret, session: SessionId) -> None:
-        """End another session of the same user. Raises ``not_found`` when it is none."""
+    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
+        """End another session of the same user. Raises ``not_found`` when it is none.
+
+        The answer to an ended one tells what is routed now.
+        """
         ...
 
     async def keep_alive(self, secret: SessionSecret) -> int:

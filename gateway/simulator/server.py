@@ -85,10 +85,12 @@ class Simulator:
             context = server_context(*self_signed(settings.host)) if settings.tls else None
             web_door = WebDoor(self.board, self.about, self.faults, self.clock)
             routes = [*web_door.routes(), web.get("/oscce/v1/link", self.doors.serve)]
-            port = await self._listen(stack, routes, settings.host, settings.port, context, web_door.troubles)
+            app = _application(routes, web_door.troubles)
+            app.on_response_prepare.append(web_door.date)
+            port = await self._listen(stack, app, settings.host, settings.port, context)
             self.url = f"{'https' if settings.tls else 'http'}://{settings.host}:{port}"
-            control = ControlDoor(self)
-            port = await self._listen(stack, control.routes(), "127.0.0.1", settings.control_port, None)
+            control = _application(ControlDoor(self).routes())
+            port = await self._listen(stack, control, "127.0.0.1", settings.control_port, None)
             self.control_url = f"http://127.0.0.1:{port}"
             if isinstance(self.clock, ManualClock):
                 self.clock.watch(self.turn)
@@ -142,20 +144,23 @@ class Simulator:
     async def _listen(
         self,
         stack: AsyncExitStack,
-        routes: list[web.RouteDef],
+        app: web.Application,
         host: str,
         port: int,
         context: ssl.SSLContext | None,
-        *middlewares: Middleware,
     ) -> int:
-        app = web.Application(middlewares=[*middlewares, refusals], client_max_size=BODY_LIMIT_BYTES)
-        app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, host, port, ssl_context=context, backlog=4096)
         await site.start()
         return int(runner.addresses[0][1])
+
+
+def _application(routes: list[web.RouteDef], *middlewares: Middleware) -> web.Application:
+    app = web.Application(middlewares=[*middlewares, refusals], client_max_size=BODY_LIMIT_BYTES)
+    app.add_routes(routes)
+    return app
 
 
 async def run(settings: SimulatorSettings) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from gateway.simulator import fields
@@ -42,6 +43,10 @@ class WebDoor:
             web.delete("/oscce/v1/sessions/current", self._log_off),
             web.delete("/oscce/v1/sessions/{public_id}", self._end_other),
         ]
+
+    async def date(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Let an answer tell the server's time, not that of the machine it runs on."""
+        response.headers[hdrs.DATE] = formatdate(self._board.center.wall_ms // 1000, usegmt=True)
 
     @property
     def troubles(self) -> Middleware:

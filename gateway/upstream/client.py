@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import hdrs
 from yarl import URL
 
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -31,7 +32,9 @@ from gateway.domain.upstream import (
 from gateway.runtime.ports import Clock
 from gateway.upstream import wire_http
 from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.wire_date import offset_ms
 from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_http import Answer
 from gateway.upstream.wire_pool import PartPool
 
 T = TypeVar("T")
@@ -171,48 +174,47 @@ class OsccServer:
             GatewayError: As the port says.
         """
         await self.about()
-        body = await self._call("POST", "sessions", body=wire_http.log_on_body(credentials))
-        return _readable(lambda: wire_http.logged_on(body, self._site))
+        answer = await self._call("POST", "sessions", body=wire_http.log_on_body(credentials))
+        return _readable(lambda: wire_http.logged_on(*answer, self._site))
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """End the session. An ended or unknown one counts as removed."""
         try:
-            body = await self._call("DELETE", "sessions/current", secret)
+            answer = await self._call("DELETE", "sessions/current", secret)
         except GatewayError as error:
             if error.code is ErrorCode.SESSION_ENDED:
                 return LoggedOff("removed", None)
             raise
-        return _readable(lambda: wire_http.logged_off(body))
+        return _readable(lambda: wire_http.logged_off(*answer))
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
         """List the sessions of the user."""
-        body = await self._call("GET", "sessions", secret)
-        return _readable(lambda: wire_http.sessions(body))
+        answer = await self._call("GET", "sessions", secret)
+        return _readable(lambda: wire_http.sessions(*answer))
 
-    async def end(self, secret: SessionSecret, session: SessionId) -> None:
+    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
         """End another session of the same user. Raises ``not_found`` when it is none."""
         missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
         if session in {"", ".", "..", "current"}:
             raise missing
         try:
-            await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
+            answer = await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
         except _Refused as refused:
             # another user's session is none, and does not become known this way
-            if refused.status in {403, 404}:
-                raise missing from None
-            raise wire_http.refused(refused.status, refused.body) from None
+            raise (missing if refused.status in {403, 404} else refused.meaning()) from None
+        return _readable(lambda: wire_http.ended(*answer))
 
     async def keep_alive(self, secret: SessionSecret) -> int:
         """Ask for more life; returns the new end, ms since 1970."""
-        body = await self._call("POST", "sessions/current/keepalive", secret)
-        return _readable(lambda: wire_http.kept_alive(body))
+        answer = await self._call("POST", "sessions/current/keepalive", secret)
+        return _readable(lambda: wire_http.kept_alive(*answer))
 
     # ---- inside ----
 
     async def _ask_about(self) -> tuple[float, About | GatewayError]:
         try:
-            body = await self._call("GET", "about")
-            about = _readable(lambda: wire_http.about(body))
+            answer = await self._call("GET", "about")
+            about = _readable(lambda: wire_http.about(answer.body))
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             return self._clock.now() + ABOUT_FAILED_S, error if unsupported else wire_http.unavailable()
@@ -223,8 +225,8 @@ class OsccServer:
 
     async def _call(
         self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
-    ) -> bytes:
-        """Return the body of a success.
+    ) -> Answer:
+        """Return the answer of a success.
 
         Raises:
             GatewayError: What the server refused, or ``upstream_unavailable``.
@@ -232,11 +234,11 @@ class OsccServer:
         try:
             return await self._send(method, path, secret, body=body)
         except _Refused as refused:
-            raise wire_http.refused(refused.status, refused.body) from None
+            raise refused.meaning() from None
 
     async def _send(
         self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
-    ) -> bytes:
+    ) -> Answer:
         headers: dict[str, str] = {} if secret is None else {"OSCCE-Session": secret}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -245,10 +247,15 @@ class OsccServer:
             async with (
                 self._clock.timeout(self._deadlines.answer_s),
                 self._http.request(
-                    method, url, headers=headers, data=body, allow_redirects=False
+                    method, url, headers=headers, data=body, allow_redirects=False, raise_for_status=False
                 ) as response,
             ):
-                return await _body(response)
+                # before its body, which may take its time
+                offset = offset_ms(response.headers.get(hdrs.DATE), self._clock.wall_ms())
+                answer = Answer(await _body(response), offset)
+                if response.status not in {200, 201, 204}:
+                    raise _Refused(response.status, answer)
+                return answer
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             raise wire_http.unavailable() from None
 
@@ -275,10 +282,13 @@ class OsccServer:
 class _Refused(Exception):  # noqa: N818 - names what happened
     """The server answered with anything but success."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, answer: Answer) -> None:
         super().__init__(status)
         self.status = status
-        self.body = body
+        self.answer = answer
+
+    def meaning(self) -> GatewayError:
+        return wire_http.refused(self.status, *self.answer)
 
 
 def _closed(refused: _Refused) -> LinkClosed:
@@ -286,7 +296,7 @@ def _closed(refused: _Refused) -> LinkClosed:
         case 401:
             return LinkClosed("session_unknown")
         case 409:
-            return LinkClosed("stale", token=wire_http.stale_token(refused.body))
+            return LinkClosed("stale", token=wire_http.stale_token(refused.answer.body))
         case _:
             return LinkClosed("unavailable")
 
@@ -314,10 +324,10 @@ def _session(tls: ssl.SSLContext | None, *, most: int) -> aiohttp.ClientSession:
 
 async def _refuse(response: aiohttp.ClientResponse) -> None:
     """Raise on anything but success, with the body, which ``ws_connect`` would lose."""
-    if response.status not in {101, 200, 201, 204}:
-        body = await _body(response)
+    if response.status != 101:
+        answer = Answer(await _body(response), 0)
         response.close()
-        raise _Refused(response.status, body)
+        raise _Refused(response.status, answer)
 
 
 async def _refuse_redirect(
@@ -325,7 +335,7 @@ async def _refuse_redirect(
 ) -> None:
     """Raise: secrets in headers are for this server alone."""
     redirect.response.close()
-    raise _Refused(redirect.response.status, b"")
+    raise _Refused(redirect.response.status, Answer(b"", 0))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

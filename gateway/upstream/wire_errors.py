@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
+from gateway.upstream.wire_date import in_gateway_time
 from gateway.upstream.wire_names import FUNCTIONS, MOST, Element, identity
 
 NAMES: Final[dict[int, str]] = {
@@ -132,13 +133,18 @@ _NAME_CHARS: Final = 64
 _decode_details: Final = msgspec.json.Decoder(Refusal).decode
 
 
-def refusal(name: str, body: str | bytes) -> GatewayError:
-    """Return what the error *name* means to clients, with such details of *body* as can be read."""
+def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
+    """Return what the error *name* means to clients, with such details of *body* as can be read.
+
+    Args:
+        name: As the server tells it.
+        body: What the details stand in.
+        offset_ms: Gateway clock minus server clock; 0 leaves instants as they are, for whoever
+            knows the link's offset.
+    """
     meaning = _MEANINGS.get(name)
     if meaning is None:
-        return GatewayError(
-            ErrorCode.UPSTREAM_REJECTED, "The OSCC-E Server refused it.", upstream_code=_printable(name)
-        )
+        return rejected(name)
     try:
         details = _decode_details(body)
     except UNREADABLE:
@@ -148,9 +154,9 @@ def refusal(name: str, body: str | bytes) -> GatewayError:
         "max": _number(details.max),
         "version": _number(details.version),
         "function": FUNCTIONS.get(details.function or ""),
-        "until_ms": _number(details.until),
+        "until_ms": _instant(details.until, offset_ms),
         "where": details.where,
-        "since_ms": _number(details.since),
+        "since_ms": _instant(details.since, offset_ms),
         "parameter": details.parameter[:_NAME_CHARS] if details.parameter else None,
         "skill_id": identity(details.skill_key),
     }
@@ -158,13 +164,28 @@ def refusal(name: str, body: str | bytes) -> GatewayError:
     return GatewayError(
         code,
         message,
-        retry_after_s=details.retry_after,
+        retry_after_s=_seconds(details.retry_after),
         **{key: value for key, value in told.items() if value is not None},
     )
 
 
+def rejected(name: str) -> GatewayError:
+    """Return what an error *name* means that has no meaning to clients."""
+    return GatewayError(
+        ErrorCode.UPSTREAM_REJECTED, "The OSCC-E Server refused it.", upstream_code=_printable(name)
+    )
+
+
+def _seconds(value: float | None) -> float | None:
+    return value if value is not None and 0 <= value <= MOST else None
+
+
 def _number(value: int | float | None) -> int | float | None:
     return value if value is not None and abs(value) <= MOST else None
+
+
+def _instant(told: int | None, offset_ms: int) -> int | None:
+    return in_gateway_time(told, offset_ms) if told is not None and abs(told) <= MOST else None
 
 
 def _printable(name: str) -> str:

@@ -1,12 +1,13 @@
 """What do the server's HTTPS doors say, and how are they asked?
 
 Bodies are checked by pydantic; whatever is wrong with one is told without its values.
+Instants are read in the server's clock and told in the gateway's.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Device, SessionId, SessionSecret
 from gateway.domain.upstream import About, LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.upstream.wire import person
+from gateway.upstream.wire_date import in_gateway_time
 from gateway.upstream.wire_errors import UNREADABLE, WireError, refusal
 from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, server_name
 
@@ -25,6 +27,14 @@ OLDEST_CONTACT_CENTER: Final = (8, 2)
 _Key = Annotated[int, Field(ge=0, le=MOST)]
 _Secret = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,1024}$")]
 """Travels in a header."""
+
+
+class Answer(NamedTuple):
+    """What came back. Unpacked it is what the readers of this module ask for."""
+
+    body: bytes
+    offset_ms: int
+    """Gateway clock minus server clock."""
 
 
 class _Body(BaseModel):
@@ -62,6 +72,10 @@ class _LoggedOn(_Body):
 class _LoggedOff(_Body):
     routing: str
     routed_until: _Key | None = None
+
+
+class _Ended(_LoggedOff):
+    routing: str = "None"
 
 
 class _Device(_Body):
@@ -127,14 +141,14 @@ def log_on_body(credentials: LogOn) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def logged_on(body: bytes, site: str) -> LoggedOn:
+def logged_on(body: bytes, offset_ms: int, site: str) -> LoggedOn:
     """Read a new session."""
     told = _read(_LoggedOn, body)
     user = told.user
     return LoggedOn(
         secret=SessionSecret(told.session_id),
         session=SessionId(told.id),
-        expires_at_ms=told.expires_at,
+        expires_at_ms=in_gateway_time(told.expires_at, offset_ms),
         idle_timeout_s=round(told.idle_timeout or 0),
         user=person(site, user.key, user.id, user.first_name, user.last_name),
         remote_number=told.remote_number,
@@ -144,20 +158,29 @@ def logged_on(body: bytes, site: str) -> LoggedOn:
 _ROUTINGS: Final[dict[str, Literal["removed", "none"]]] = {"Removed": "removed", "None": "none"}
 
 
-def logged_off(body: bytes) -> LoggedOff:
+def logged_off(body: bytes, offset_ms: int) -> LoggedOff:
     """Read what a session's end did to routing; a word that is not known confirms nothing."""
-    told = _read(_LoggedOff, body)
-    return LoggedOff(_ROUTINGS.get(told.routing, "after_contact"), told.routed_until)
+    return _routing(_read(_LoggedOff, body), offset_ms)
 
 
-def sessions(body: bytes) -> tuple[SessionInfo, ...]:
+def ended(body: bytes, offset_ms: int) -> LoggedOff:
+    """Do the same for another session's end. A server that ends it without a word routes nothing to it."""
+    return _routing(_read(_Ended, body) if body.strip() else _Ended(), offset_ms)
+
+
+def _routing(told: _LoggedOff, offset_ms: int) -> LoggedOff:
+    until_ms = None if told.routed_until is None else in_gateway_time(told.routed_until, offset_ms)
+    return LoggedOff(_ROUTINGS.get(told.routing, "after_contact"), until_ms)
+
+
+def sessions(body: bytes, offset_ms: int) -> tuple[SessionInfo, ...]:
     """Read a user's sessions; those of applications that are not known are left out."""
     return tuple(
         SessionInfo(
             session=SessionId(each.id),
             application=APPLICATIONS[each.application],
             device=Device(each.device.id, each.device.name),
-            since_ms=each.since,
+            since_ms=in_gateway_time(each.since, offset_ms),
             attached=each.attached,
         )
         for each in _read(_Sessions, body).sessions
@@ -165,12 +188,12 @@ def sessions(body: bytes) -> tuple[SessionInfo, ...]:
     )
 
 
-def kept_alive(body: bytes) -> int:
+def kept_alive(body: bytes, offset_ms: int) -> int:
     """Read until when a session lives now, ms since 1970."""
-    return _read(_KeptAlive, body).expires_at
+    return in_gateway_time(_read(_KeptAlive, body).expires_at, offset_ms)
 
 
-def refused(status: int, body: bytes) -> GatewayError:
+def refused(status: int, body: bytes, offset_ms: int = 0) -> GatewayError:
     """Tell what a response that is no success means.
 
     Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``.
@@ -181,7 +204,7 @@ def refused(status: int, body: bytes) -> GatewayError:
         return unavailable()
     if status >= 500 and name not in {"FunctionUnavailable", "Busy"}:
         return unavailable()
-    return refusal(name, body)
+    return refusal(name, body, offset_ms)
 
 
 def stale_token(body: bytes) -> int | None:

@@ -216,6 +216,16 @@ async def test_questions_about_oneself(logged_on: Account, gateway: ScriptedGate
     gateway.answer("GET", "/v1/me/export", 200, {"user": user, "at_ms": 5, "entries": []})
     assert (await logged_on.who()).user == UserView("7", "Ada")
     assert [session.id for session in await logged_on.sessions()] == ["s/1"]
-    await logged_on.end_session("s/1")
+    assert await logged_on.end_session("s/1") is None
     assert (await logged_on.export()).at_ms == 5
     assert {asked.headers["Authorization"] for asked in gateway.asked[1:]} == {"Bearer token-1"}
+
+
+@pytest.mark.parametrize("until_ms", [77, None])
+async def test_of_a_session_that_ended_during_a_contact_it_is_told_until_when_calls_may_come(
+    logged_on: Account, gateway: ScriptedGateway, told: list[Event], until_ms: int | None
+) -> None:
+    gateway.answer("DELETE", "/v1/sessions/s2", 202, {"state": "pending", "routed_until_ms": until_ms})
+    assert await logged_on.end_session("s2") == LogOffPending(until_ms)
+    assert logged_on.token == "token-1"
+    assert told == []

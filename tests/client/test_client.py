@@ -260,6 +260,21 @@ async def test_log_off_needs_no_connection(client: GatewayClient, gateway: Scrip
     assert (client.session, client.ended) == (None, Ended(4005, "logged_off", "self"))
 
 
+async def test_whoever_ends_his_own_session_logs_off(client: GatewayClient, gateway: ScriptedGateway) -> None:
+    gateway.answer("DELETE", "/v1/session", 204)
+    assert await client.end_session("s1") is None
+    assert (client.session, client.ended) == (None, Ended(4005, "logged_off", "self"))
+
+
+async def test_ending_another_session_leaves_this_one_alone(
+    client: GatewayClient, gateway: ScriptedGateway
+) -> None:
+    gateway.answer("DELETE", "/v1/sessions/s2", 202, {"state": "pending", "routed_until_ms": 77})
+    assert await client.end_session("s2") == LogOffPending(77)
+    assert client.session is not None
+    assert client.ended is None
+
+
 async def test_the_questions_are_asked_of_the_account(
     client: GatewayClient, gateway: ScriptedGateway
 ) -> None:
@@ -276,5 +291,5 @@ async def test_the_questions_are_asked_of_the_account(
     assert await client.notices("de") == ()
     assert (await client.who()).user.display_name == "Ada"
     assert await client.sessions() == ()
-    await client.end_session("s2")
+    assert await client.end_session("s2") is None
     assert (await client.export()).at_ms == 5

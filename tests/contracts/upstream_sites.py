@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 import pytest
@@ -39,6 +40,10 @@ class Site(NamedTuple):
     user_name: str
     password: str
     remote_number: str
+    skew_ms: int = 0
+    """How far the server's clock is ahead of the gateway's."""
+    unsure_ms: int = 0
+    """How far two instants may be apart that are one at the server, after their translation."""
 
     async def dashboard(self, device: Device = TABLET) -> LoggedOn:
         credentials = LogOn(Application.DASHBOARD, self.user_name, self.password, device)
@@ -51,7 +56,7 @@ class Site(NamedTuple):
         return await self.server.log_on(credentials)
 
     def execute(self, alias: int, command: Command, *, key: str = "k-1", ttl_ms: int = 10_000) -> Execute:
-        return Execute(alias, command, key, self.clock.wall_ms() + ttl_ms)
+        return Execute(alias, command, key, self.clock.wall_ms() + self.skew_ms + ttl_ms)
 
     async def link(self, session: LoggedOn, *, token: int = 1, holder: str = "a") -> Link:
         return await self.server.open(session.user.id, session.secret, token=token, holder=holder)
@@ -119,14 +124,22 @@ async def hearing(link: Link) -> AsyncIterator[Heard]:
 
 
 @asynccontextmanager
-async def simulated() -> AsyncIterator[Site]:
+async def simulated(skew_ms: int = 0) -> AsyncIterator[Site]:
     """The real adapter, before a simulated contact centre in which nothing happens by itself."""
     settings = SimulatorSettings(agents=10, queues=2, users=1, warm_up_s=0, start_paused=True, on_change=True)
     clock = SystemClock()
     async with Simulator(settings) as simulator, OsccServer("main", simulator.url, clock) as server:
+        simulator.center.skew_ms = skew_ms
+        # a `Date` tells whole seconds, and each answer has its own
+        unsure_ms = 1_500 if skew_ms else 0
         # the tenth agent leads his team: he may use both applications
-        yield Site(server, clock, "agent10", settings.password, "+49301234567")
+        yield Site(server, clock, "agent10", settings.password, "+49301234567", skew_ms, unsure_ms)
 
 
-SITES = [pytest.param(fake, id="double"), pytest.param(simulated, id="adapter")]
+SITES = [
+    pytest.param(fake, id="double"),
+    pytest.param(simulated, id="adapter"),
+    pytest.param(partial(simulated, 150_000), id="adapter-ahead"),
+    pytest.param(partial(simulated, -3_600_000), id="adapter-behind"),
+]
 """Every implementation of the ports."""

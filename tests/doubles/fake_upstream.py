@@ -175,11 +175,7 @@ class FakeUpstream(Centre):
         """End the session."""
         self._answer_or_raise()
         session = self.live.get(secret)
-        if session is None:
-            return LoggedOff("removed", None)
-        self.end_session(session, EndReason.LOGGED_OFF)
-        remote = session.application is Application.REMOTE_ASSISTANT
-        return LoggedOff("removed" if remote else "none", None)
+        return LoggedOff("removed", None) if session is None else self._log_off(session)
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
         """List the sessions of the user."""
@@ -190,13 +186,12 @@ class FakeUpstream(Centre):
             if mine.person is person
         )
 
-    async def end(self, secret: SessionSecret, session: SessionId) -> None:
+    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
         """End another session of the same user."""
         person = self._known(secret).person
         for other in self.live.values():
             if other.id == session and other.person is person:
-                self.end_session(other, EndReason.LOGGED_OFF)
-                return
+                return self._log_off(other)
         raise GatewayError(ErrorCode.NOT_FOUND, "no such session")
 
     async def keep_alive(self, secret: SessionSecret) -> int:
@@ -210,6 +205,11 @@ class FakeUpstream(Centre):
     def _answer_or_raise(self) -> None:
         if self.unreachable:
             raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "the OSCC-E Server does not answer")
+
+    def _log_off(self, session: Session) -> LoggedOff:
+        self.end_session(session, EndReason.LOGGED_OFF)
+        remote = session.application is Application.REMOTE_ASSISTANT
+        return LoggedOff("removed" if remote else "none", None)
 
     def _known(self, secret: SessionSecret) -> Session:
         self._answer_or_raise()

@@ -173,7 +173,10 @@ class FakeNode:
         mine = SessionInfo(ticket.session, ticket.application, ticket.device, 3, True)
         return (mine, other)
 
-    async def end(self, ticket: Ticket, session: SessionId) -> None:
+    async def end(self, ticket: Ticket, session: SessionId) -> LoggedOff:
+        if session == ticket.session:
+            return await self.log_off(ticket)
         if session != "public-2":
             raise GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
         self.ended.append(session)
+        return self.routing

@@ -287,6 +287,30 @@ async def test_one_of_them_is_ended(gateway: Gateway) -> None:
     assert await code_of(missing) == (404, "not_found")
 
 
+@pytest.mark.parametrize("until_ms", [1_700_000_300_000, None])
+async def test_one_that_ended_during_a_contact_is_202(gateway: Gateway, until_ms: int | None) -> None:
+    gateway.node.routing = LoggedOff("after_contact", until_ms)
+    answer = await gateway.client.delete("/v1/sessions/public-2", headers=bearer(gateway.token()))
+    assert answer.status == 202
+    assert await answer.json() == {"state": "pending", "routed_until_ms": until_ms}
+    assert (gateway.node.ended, gateway.node.logged_off) == (["public-2"], [])
+
+
+async def test_ones_own_is_logged_off_as_often_and_as_late_as_one_likes(gateway: Gateway) -> None:
+    gateway.node.routing = LoggedOff("after_contact", 77)
+    token = gateway.token(ticket_of(gateway.clock, expires_in_ms=1_000))
+    first = await gateway.client.delete("/v1/sessions/public-1", headers=bearer(token))
+    assert (first.status, (await first.json())["routed_until_ms"]) == (202, 77)
+    gateway.node.denials["public-1"] = SessionRefused(CloseCode.LOGGED_OFF, "logged_off")
+    gateway.node.routing = LoggedOff("removed", None)
+    gateway.clock.jump_wall(24 * 3_600_000)
+    assert (await gateway.client.delete("/v1/sessions/public-1", headers=bearer(token))).status == 204
+    assert [ticket.session for ticket in gateway.node.logged_off] == ["public-1", "public-1"]
+    other = await gateway.client.delete("/v1/sessions/public-2", headers=bearer(token))
+    assert await code_of(other) == (401, "session_ended")
+    assert gateway.node.ended == []
+
+
 async def test_what_the_server_cannot_answer_is_told(gateway: Gateway) -> None:
     gateway.node.error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Down.", retry_after_s=2)
     answer = await gateway.client.get("/v1/sessions", headers=bearer(gateway.token()))

@@ -190,7 +190,8 @@ class Doors:
         try:
             session = self._server.sessions.log_on(log_on)
         except Refused as refused:
-            raise wire_http.refused(refused.status, _body({"Error": refused.name})) from None
+            told = _body({"Error": refused.name})
+            raise wire_http.refused(refused.status, told, self._offset_ms) from None
         self._server.board.flush_ended()
         answer = {
             "SessionID": session.secret,
@@ -199,7 +200,7 @@ class Doors:
             "IdleTimeout": session.idle_timeout_s,
             "User": session.account.as_json(),
         }
-        return wire_http.logged_on(_body(answer), self._site)
+        return wire_http.logged_on(_body(answer), self._offset_ms, self._site)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """End the session."""
@@ -208,7 +209,7 @@ class Doors:
         ended = found if isinstance(found, Ended) else sessions.end(found, "LoggedOff")
         self._server.board.flush_ended()
         self._server.board.publish()
-        return wire_http.logged_off(_body(sessions.routing_of(ended)))
+        return wire_http.logged_off(_body(sessions.routing_of(ended)), self._offset_ms)
 
     async def keep_alive(self, secret: SessionSecret) -> int:
         """Ask for more life."""
@@ -216,6 +217,10 @@ class Doors:
             return self._server.sessions.keep_alive(self._server.sessions.get(secret))
         except Refused:
             raise GatewayError(ErrorCode.SESSION_ENDED, "the session has ended") from None
+
+    @property
+    def _offset_ms(self) -> int:
+        return -self._server.center.skew_ms
 
     def _hear(self, link: Link, end: ServerEnd) -> Callable[[Any], None]:
         def heard(body: Any) -> None:  # noqa: ANN401 - JSON

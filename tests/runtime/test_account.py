@@ -167,12 +167,48 @@ async def test_sessions_are_listed_and_another_one_ended() -> None:
         phone, other = await at.served(), await at.served(device="d2")
         listed = await at.node.account.sessions(phone.ticket)
         assert {info.session for info in listed} == {phone.ticket.session, other.ticket.session}
-        await at.node.account.end(phone.ticket, other.ticket.session)
+        answer = await at.node.account.end(phone.ticket, other.ticket.session)
         await at.clock.settle()
+        assert answer == LoggedOff("none", None)
         assert other.closed is not None
-        assert other.closed.code == CloseCode.LOGGED_OFF
+        assert (other.closed.code, other.closed.by) == (CloseCode.LOGGED_OFF, phone.ticket.device.name)
         assert phone.closed is None
         with pytest.raises(GatewayError) as unknown:
             await at.node.account.end(phone.ticket, SessionId("none"))
         assert unknown.value.code is ErrorCode.NOT_FOUND
         assert user(1) in at.node.households
+
+
+async def test_of_another_session_that_ended_during_a_contact_it_is_told_until_when_calls_may_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        phone, desk = (
+            await at.served("bert", ASSISTANT, number="1234"),
+            await at.served("bert", device="desk"),
+        )
+
+        async def end(*_: object) -> LoggedOff:
+            return LoggedOff("after_contact", 77)
+
+        monkeypatch.setattr(at.upstream, "end", end)
+        answer = await at.node.account.end(desk.ticket, phone.ticket.session)
+        await at.clock.settle()
+        assert answer == LoggedOff("after_contact", 77)
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, desk.ticket.device.name)
+        assert at.node.account.log_offs_pending == 0
+        assert desk.closed is None
+
+
+@pytest.mark.parametrize("unreachable", [False, True])
+async def test_whoever_ends_his_own_session_logs_off(unreachable: bool) -> None:
+    async with scene() as at:
+        phone = await at.served("bert", ASSISTANT, number="1234")
+        at.upstream.unreachable = unreachable
+        answer = await at.node.account.end(phone.ticket, phone.ticket.session)
+        await at.clock.settle()
+        assert answer.routing == ("after_contact" if unreachable else "removed")
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "self")
+        assert at.node.account.log_offs_pending == int(unreachable)

@@ -46,7 +46,7 @@ class Door:
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
         raise NotImplementedError
 
-    async def end(self, secret: SessionSecret, session: SessionId) -> None:
+    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
         raise NotImplementedError
 
     async def keep_alive(self, secret: SessionSecret) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from gateway.core.compose import Composer
 from gateway.core.roster import Roster
 from gateway.core.view import me_key
@@ -55,6 +57,13 @@ class Room:
 
     def begin(self) -> None:
         self.mirror.begin(ABOUT, self.clock.wall_ms(), LastEnd("expired", None, 5))
+
+    @property
+    def last_end(self) -> LastEnd | None:
+        """What *me* tells of it, on the present link."""
+        self.learn()
+        self.mirror.settle()
+        return self.me.last_end
 
     def accept(self, scope: Scope) -> None:
         application = self.ticket.application
@@ -222,6 +231,31 @@ def test_me_follows_the_own_agent() -> None:
     room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
     assert room.me.remote_number == "+49897654321"
     assert room.me.last_end == LastEnd("expired", None, 5)
+
+
+@pytest.mark.parametrize("skew_ms", [0, 90_000, -3_600_000])
+def test_the_last_end_is_told_in_the_gateways_time(skew_ms: int) -> None:
+    room = Room()
+    ended_ms = room.clock.wall_ms() - 30_000
+    room.mirror.begin(ABOUT, room.clock.wall_ms() + skew_ms, LastEnd("expired", "Eva", ended_ms + skew_ms))
+    assert room.last_end == LastEnd("expired", "Eva", ended_ms)
+
+
+def test_an_end_without_an_instant_stays_without() -> None:
+    room = Room()
+    room.mirror.begin(ABOUT, room.clock.wall_ms() + 90_000, LastEnd("unknown"))
+    assert room.last_end == LastEnd("unknown")
+    room.mirror.begin(ABOUT, room.clock.wall_ms() + 90_000, None)
+    assert room.last_end is None
+
+
+@pytest.mark.parametrize(("late_ms", "moved_ms"), [(250, 0), (2_000, 0), (-2_000, 0), (2_250, 2_250)])
+def test_the_last_end_does_not_jitter_from_link_to_link(late_ms: int, moved_ms: int) -> None:
+    room = Room()
+    now_ms = room.clock.wall_ms()
+    room.mirror.begin(ABOUT, now_ms, LastEnd("expired", None, now_ms))
+    room.mirror.begin(ABOUT, now_ms - late_ms, LastEnd("logged_off", "Eva", now_ms))
+    assert room.last_end == LastEnd("logged_off", "Eva", now_ms + moved_ms)
 
 
 def test_functions_are_the_present_links() -> None:

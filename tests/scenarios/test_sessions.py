@@ -147,6 +147,33 @@ async def test_a_program_of_the_sdk_learns_how_its_session_ended() -> None:
         assert dashboard.ended is None
 
 
+async def test_an_assistant_who_is_ended_from_his_desk_is_called_until_his_contact_is_over() -> None:
+    async with office() as at:
+        desk, pocket = await at.served(LEADER, "desk"), await at.served(LEADER, "pocket", NUMBER)
+        centre = at.simulator.center
+        contact = centre.give(centre.directory.agents[LEADER_KEY], None, "Voice", "Talking")
+        limit_ms = at.simulator.settings.after_contact_limit_s * 1000
+        path = f"/v1/sessions/{pocket.session}"
+        pending = await desk.ask("DELETE", path)
+        assert (pending.status, pending.body["state"]) == (202, "pending")
+        assert abs(pending.body["routed_until_ms"] - at.time.wall_ms() - limit_ms) < AT_ONCE_S * 1000
+        assert told(await pocket.over()) == (4005, "logged_off", "DESK")
+        assert (await desk.ask("DELETE", path)).body == pending.body
+        centre.end(contact)
+        assert (await desk.ask("DELETE", path)).status == 204
+        assert at.simulator.sessions.routing_table() == {}
+
+
+async def test_ones_own_session_is_logged_off_by_its_id() -> None:
+    async with office() as at:
+        pocket = await at.served(LEADER, "pocket", NUMBER)
+        path = f"/v1/sessions/{pocket.session}"
+        assert (await pocket.ask("DELETE", path)).status == 204
+        assert told(await pocket.over()) == (4005, "logged_off", "self")
+        assert (await pocket.ask("DELETE", path)).status == 204
+        assert at.simulator.sessions.routing_table() == {}
+
+
 async def test_the_session_of_another_is_none_of_mine() -> None:
     async with office() as at:
         mine, other = await at.served("supervisor1", "desk"), await at.served("supervisor2", "desk")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from email.utils import formatdate
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -90,6 +91,47 @@ async def test_sessions_are_listed_and_ended(wire: Wire) -> None:
         {"Routing": "None"},
     )
     assert (await wire.call("POST", "sessions/current/keepalive", secret=two["SessionID"]))[0] == 401
+
+
+@pytest.mark.parametrize("state", ["Ringing", "Talking"])
+async def test_an_assistant_ended_from_his_desk_is_routed_to_until_his_contact_is_over(
+    wire: Wire, state: Literal["Ringing", "Talking"]
+) -> None:
+    wire.sim.center.skew_ms = -90_000
+    # the tenth agent leads his team: he may use both applications
+    desk = await wire.log_on("agent10", "desk", Application="Dashboard")
+    pocket = await wire.log_on("agent10", "pocket")
+    agent = wire.sim.center.directory.agents[10_010]
+    contact = wire.sim.center.give(agent, None, "Voice", state)
+    limit_ms = wire.sim.settings.after_contact_limit_s * 1000
+    until_ms = wire.sim.center.wall_ms + limit_ms
+    path, secret = f"sessions/{pocket['ID']}", desk["SessionID"]
+    handling = {"Routing": "AfterContact", "RoutedUntil": until_ms}
+    assert await wire.call("DELETE", path, secret=secret) == (200, handling)
+    await wire.clock.advance(5)
+    assert await wire.call("DELETE", path, secret=secret) == (200, handling)
+    assert wire.sim.sessions.routing_table() == {"agent10": "+49300000010"}
+    wire.sim.center.end(contact)
+    assert await wire.call("DELETE", path, secret=secret) == (200, {"Routing": "Removed"})
+    assert wire.sim.sessions.routing_table() == {}
+
+
+@pytest.mark.parametrize("skew_ms", [0, 150_000, -3_600_999])
+async def test_every_answer_tells_the_time_of_the_server(wire: Wire, skew_ms: int) -> None:
+    wire.sim.center.skew_ms = skew_ms
+    await wire.clock.advance(7.75)
+    session = (await wire.log_on())["SessionID"]
+    told = formatdate((wire.clock.now_ms() + skew_ms) // 1000, usegmt=True)
+    for method, path, status in (
+        ("GET", "about", 200),
+        ("GET", "sessions", 200),
+        ("DELETE", "sessions/nothing", 404),
+        ("GET", "nowhere", 404),
+    ):
+        url, headers = f"{wire.sim.url}/oscce/v1/{path}", {"OSCCE-Session": session}
+        async with wire.http.request(method, url, headers=headers) as answer:
+            assert (answer.status, answer.headers["Date"]) == (status, told)
+    assert (await wire.call("GET", "sessions"))[0] == 401
 
 
 async def test_keep_alive_moves_the_end(wire: Wire) -> None:

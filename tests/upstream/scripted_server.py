@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 from aiohttp import WSMsgType, web
@@ -58,8 +59,11 @@ class ScriptedServer:
 
     answers: dict[str, tuple[int, object]] = field(default_factory=lambda: {"GET about": (200, ABOUT)})
     """Method and path below ``/oscce/v1/`` → status and body (bytes as they are, else as JSON)."""
+    clock: ManualClock = field(default_factory=ManualClock)
+    """The scene's; the server's own is *skew_ms* ahead."""
+    skew_ms: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    """Further headers of every answer."""
+    """Further headers of every answer; an empty `Date` is none at all."""
     mute: bool = False
     """Nothing is answered."""
     greeting: bytes = json.dumps(LINK_OPENED).encode()
@@ -106,6 +110,13 @@ class ScriptedServer:
         raw = told if isinstance(told, bytes) else json.dumps(told).encode()
         return web.Response(status=status, body=raw, headers=self.headers)
 
+    async def date(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Let an answer tell the server's own time."""
+        told = formatdate((self.clock.wall_ms() + self.skew_ms) // 1000, usegmt=True)
+        response.headers["Date"] = self.headers.get("Date", told)
+        if not response.headers["Date"]:
+            del response.headers["Date"]
+
     async def _carry(self, request: web.Request) -> web.WebSocketResponse:
         link = web.WebSocketResponse(protocols=("oscce.link.v1",), autoping=False)
         await link.prepare(request)
@@ -144,8 +155,10 @@ class Scene(NamedTuple):
 @asynccontextmanager
 async def scene(*, tls: tuple[ssl.SSLContext, ssl.SSLContext | None] | None = None) -> AsyncIterator[Scene]:
     """Start a scripted server; *tls* are its context and the adapter's."""
-    scripted, clock = ScriptedServer(), ManualClock()
+    clock = ManualClock()
+    scripted = ScriptedServer(clock=clock)
     application = web.Application()
+    application.on_response_prepare.append(scripted.date)
     application.router.add_route("*", "/{path:.*}", scripted.serve)
     listening = TestServer(application, host="127.0.0.1", scheme="https" if tls else "http")
     await listening.start_server(ssl=tls[0] if tls else None, shutdown_timeout=0.1)

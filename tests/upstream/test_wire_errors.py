@@ -129,6 +129,9 @@ def test_unreadable_details_do_not_hide_the_error(told: dict[str, Any]) -> None:
 def test_when_to_try_again_is_told() -> None:
     assert refused("AccountLocked", RetryAfter=60).retry_after_s == 60
     assert refused("AccountLocked").retry_after_s is None
+    assert refused("AccountLocked", RetryAfter=0).retry_after_s == 0
+    for nonsense in (-1, 1e300):
+        assert refused("AccountLocked", RetryAfter=nonsense).retry_after_s is None
 
 
 def test_every_sentence_is_one_for_people() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,13 @@ LOGGED_ON: dict[str, Any] = {
     "IdleTimeout": 900,
     "User": {"Key": 7, "ID": "ana", "FirstName": "Ana", "LastName": "Agent", "Department": "Sales"},
     "RemoteNumber": "+49891234",
+}
+LISTED: dict[str, Any] = {
+    "ID": "p-1",
+    "Application": "Dashboard",
+    "Device": {"ID": "d-1", "Name": "Phone"},
+    "Since": 5,
+    "Attached": True,
 }
 PHONE = Device("d-1", "Phone")
 
@@ -99,7 +107,7 @@ def test_a_log_on_is_written_as_the_page_says() -> None:
 
 
 def test_a_session_is_read() -> None:
-    read = wire_http.logged_on(body(LOGGED_ON), "main")
+    read = wire_http.logged_on(body(LOGGED_ON), 0, "main")
     assert (read.secret, read.session) == ("canary-secret", "public-1")
     assert (read.expires_at_ms, read.idle_timeout_s) == (1_700_000_000_000, 900)
     assert read.user == User(UserId("main", 7), "ana", "Ana Agent")
@@ -119,7 +127,7 @@ def test_a_session_is_read() -> None:
 )
 def test_a_session_that_cannot_be_used_is_unreadable_and_tells_nothing(change: dict[str, Any]) -> None:
     with pytest.raises(WireError) as error:
-        wire_http.logged_on(body(LOGGED_ON | change), "main")
+        wire_http.logged_on(body(LOGGED_ON | change), 0, "main")
     assert str(error.value) == "LoggedOn cannot be read"
     assert error.value.__suppress_context__
 
@@ -134,25 +142,36 @@ def test_a_session_that_cannot_be_used_is_unreadable_and_tells_nothing(change: d
     ],
 )
 def test_only_known_words_confirm_a_log_off(told: dict[str, Any], read: LoggedOff) -> None:
-    assert wire_http.logged_off(body(told)) == read
+    for reader in (wire_http.logged_off, wire_http.ended):
+        assert reader(body(told), 0) == read
+
+
+@pytest.mark.parametrize("told", [b"", b" \r\n", b"{}"])
+def test_another_session_may_be_ended_without_a_word(told: bytes) -> None:
+    assert wire_http.ended(told, 0) == LoggedOff("none", None)
+    with pytest.raises(WireError):
+        wire_http.logged_off(told, 0)
+
+
+def test_instants_are_told_in_the_gateways_time() -> None:
+    assert wire_http.logged_on(body(LOGGED_ON), -60_000, "main").expires_at_ms == 1_699_999_940_000
+    until = body({"Routing": "AfterContact", "RoutedUntil": 9})
+    for reader in (wire_http.logged_off, wire_http.ended):
+        assert reader(until, 60_000) == LoggedOff("after_contact", 60_009)
+    (listed,) = wire_http.sessions(body({"Sessions": [LISTED]}), 60_000)
+    assert listed.since_ms == 60_005
+    assert wire_http.kept_alive(b'{"ExpiresAt":77}', 60_000) == 60_077
 
 
 def test_sessions_of_known_applications_are_listed() -> None:
-    session = {
-        "ID": "p-1",
-        "Application": "Dashboard",
-        "Device": {"ID": "d-1", "Name": "Phone"},
-        "Since": 5,
-        "Attached": True,
-    }
-    told = {"Sessions": [session, session | {"ID": "p-2", "Application": "Wallboard"}]}
-    assert wire_http.sessions(body(told)) == (
+    told = {"Sessions": [LISTED, LISTED | {"ID": "p-2", "Application": "Wallboard"}]}
+    assert wire_http.sessions(body(told), 0) == (
         SessionInfo(SessionId("p-1"), Application.DASHBOARD, PHONE, 5, attached=True),
     )
 
 
 def test_the_new_end_is_read() -> None:
-    assert wire_http.kept_alive(b'{"ExpiresAt":77}') == 77
+    assert wire_http.kept_alive(b'{"ExpiresAt":77}', 0) == 77
 
 
 @pytest.mark.parametrize(
@@ -175,6 +194,11 @@ def test_the_new_end_is_read() -> None:
 )
 def test_refusals_have_the_codes_of_clients(status: int, told: object, code: ErrorCode) -> None:
     assert wire_http.refused(status, body(told)).code is code
+
+
+def test_since_when_somebody_is_logged_on_elsewhere_is_told_in_the_gateways_time() -> None:
+    told = body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5})
+    assert wire_http.refused(409, told, offset_ms=60_000).details["since_ms"] == 60_005
 
 
 def test_details_of_refusals_are_kept() -> None:
@@ -211,7 +235,8 @@ def test_the_highest_token_is_read_when_it_is_told(told: bytes, token: int | Non
 def test_arbitrary_bodies_are_harmless(told: bytes) -> None:
     assert isinstance(wire_http.refused(400, told), GatewayError)
     wire_http.stale_token(told)
-    for read in (wire_http.logged_off, wire_http.sessions, wire_http.kept_alive, wire_http.about):
+    dated = (wire_http.logged_off, wire_http.ended, wire_http.sessions, wire_http.kept_alive)
+    for read in (*(partial(each, offset_ms=5) for each in dated), wire_http.about):
         try:
             read(told)
         except (WireError, GatewayError):
