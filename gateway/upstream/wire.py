@@ -7,6 +7,7 @@ Pure: bytes and the time in, events and answers out; whatever cannot be read is 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -148,8 +149,9 @@ _decode_type: Final = msgspec.json.Decoder(_Typed).decode
 
 
 _NOTICE: Final = "OSCC-E"
-"""Title and id of a notice that has none."""
+"""Title of a notice that has none, and how its id begins."""
 _ID_CHARS: Final = 32
+_MARK_CHARS: Final = 12
 _TITLE_CHARS: Final = 200
 _SUMMARY_CHARS: Final = 4_000
 
@@ -262,7 +264,7 @@ def announced(told: _Notice) -> Said:
         return ()
     return (
         Announced(
-            id=told.id[:_ID_CHARS] or _NOTICE,
+            id=_notice_id(told.id, f"{told.title}\0{summary}"),
             version=told.version,
             category=CATEGORIES.get(told.category, "maintenance"),
             title=told.title[:_TITLE_CHARS] or _NOTICE,
@@ -271,6 +273,17 @@ def announced(told: _Notice) -> Said:
             effective_at_ms=told.effective_at,
         ),
     )
+
+
+def _notice_id(told: str, text: str) -> str:
+    """Return an id of at most 32 characters, by which a phone knows whether it has seen a notice.
+
+    Without one, or with a longer one, whatever says something else has another id.
+    """
+    if 0 < len(told) <= _ID_CHARS:
+        return told
+    mark = hashlib.sha256((told or text).encode("utf-8", "surrogatepass")).hexdigest()[:_MARK_CHARS]
+    return f"{(told or _NOTICE)[: _ID_CHARS - 1 - _MARK_CHARS]}-{mark}"
 
 
 def person(site: str, key: int, id_: str | None, first: str | None, last: str | None) -> User:

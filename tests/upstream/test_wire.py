@@ -13,7 +13,6 @@ from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Kind, Right, Scope, SessionId, User, UserId
 from gateway.domain.resources import FunctionState, LastEnd
 from gateway.domain.upstream import (
-    Announced,
     Attached,
     CatalogueChanged,
     FunctionChanged,
@@ -308,34 +307,3 @@ def test_control_messages_with_any_fields_are_harmless(type_: str, data: st.Data
     fields = data.draw(st.dictionaries(st.sampled_from(names), _JSON))
     base = LINK_OPENED if data.draw(st.booleans()) else {}
     harmless(json.dumps({**base, **fields, "Type": type_}))
-
-
-def test_a_notice_is_told_as_far_as_it_says_something() -> None:
-    told = message(
-        "Notice",
-        ID="n7",
-        Version=2,
-        Category="Security",
-        Title="Change your password",
-        Summary="Today.",
-        Link="https://intranet.example/n7",
-        EffectiveAt=TIME_MS,
-    )
-    link = "https://intranet.example/n7"
-    assert read(told) == (Announced("n7", 2, "security", "Change your password", "Today.", link, TIME_MS),)
-    short = Announced("OSCC-E", 1, "maintenance", "OSCC-E", "Maintenance at night", None, None)
-    assert read(message("Notice", Text="Maintenance at night")) == (short,)
-    assert read(message("Notice", Text="At night", Category="Other", Link="javascript:x"))[0] == Announced(
-        "OSCC-E", 1, "maintenance", "OSCC-E", "At night", None, None
-    )
-
-
-@pytest.mark.parametrize("fields", [{}, {"Text": ""}, {"Text": {"de": "nachts"}}, {"Title": 5}])
-def test_a_notice_that_says_nothing_readable_costs_nothing(fields: dict[str, Any]) -> None:
-    assert read(message("Notice", **fields)) == ()
-
-
-def test_a_notice_is_bounded() -> None:
-    (told,) = read(message("Notice", ID="i" * 99, Title="t" * 999, Text="x" * 9_999))
-    assert isinstance(told, Announced)
-    assert [len(text) for text in (told.id, told.title, told.summary)] == [32, 200, 4_000]
