@@ -141,17 +141,7 @@ def _session_paths() -> dict[str, Schema]:
     held = {"200": _answer("One entry for each category of the inventory", bodies.ExportBody)}
     return {
         "/v1/sessions": {
-            "post": _operation(
-                "logOn",
-                "Log on; a Remote Assistant's agent too",
-                {"201": _answer("Logged on", bodies.SessionCreated)},
-                *LOG_ON,
-                statuses=(413, 415),
-                requestBody={
-                    "required": True,
-                    "content": {JSON_TYPE: {"schema": ref(bodies.LogOnBody.__name__)}},
-                },
-            ),
+            "post": _log_on(),
             "get": _operation("getSessions", "My sessions", listed, *TOKEN, *UPSTREAM, token=True),
         },
         "/v1/sessions/{id}": {
@@ -180,6 +170,18 @@ def _session_paths() -> dict[str, Schema]:
             "get": _operation("exportMe", "All that the gateway holds about me", held, *TOKEN, token=True)
         },
     }
+
+
+def _log_on() -> Schema:
+    body = {"required": True, "content": {JSON_TYPE: {"schema": ref(bodies.LogOnBody.__name__)}}}
+    return _operation(
+        "logOn",
+        "Log on; a Remote Assistant's agent too",
+        {"201": _answer("Logged on", bodies.SessionCreated)},
+        *LOG_ON,
+        statuses=(413, 415),
+        requestBody=body,
+    )
 
 
 def _realtime() -> Schema:
