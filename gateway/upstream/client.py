@@ -201,7 +201,8 @@ class OsccServer:
             answer = await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
         except _Refused as refused:
             # another user's session is none, and does not become known this way
-            raise (missing if refused.status in {403, 404} else refused.meaning()) from None
+            others = refused.status in {403, 404}
+            raise (missing if others else refused.meaning(of_session=True)) from None
         return _readable(lambda: wire_http.ended(*answer))
 
     async def keep_alive(self, secret: SessionSecret) -> int:
@@ -234,7 +235,7 @@ class OsccServer:
         try:
             return await self._send(method, path, secret, body=body)
         except _Refused as refused:
-            raise refused.meaning() from None
+            raise refused.meaning(of_session=secret is not None) from None
 
     async def _send(
         self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
@@ -287,8 +288,8 @@ class _Refused(Exception):  # noqa: N818 - names what happened
         self.status = status
         self.answer = answer
 
-    def meaning(self) -> GatewayError:
-        return wire_http.refused(self.status, *self.answer)
+    def meaning(self, *, of_session: bool) -> GatewayError:
+        return wire_http.refused(self.status, *self.answer, of_session=of_session)
 
 
 def _closed(refused: _Refused) -> LinkClosed:

@@ -17,7 +17,7 @@ from gateway.domain.model import Device, SessionId, SessionSecret
 from gateway.domain.upstream import About, LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.upstream.wire import person
 from gateway.upstream.wire_date import in_gateway_time
-from gateway.upstream.wire_errors import UNREADABLE, WireError, refusal
+from gateway.upstream.wire_errors import UNREADABLE, WireError, refusal, rejected
 from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, server_name
 
 PROTOCOL: Final = 1
@@ -193,10 +193,26 @@ def kept_alive(body: bytes, offset_ms: int) -> int:
     return in_gateway_time(_read(_KeptAlive, body).expires_at, offset_ms)
 
 
-def refused(status: int, body: bytes, offset_ms: int = 0) -> GatewayError:
-    """Tell what a response that is no success means.
+_ANYWHERE: Final = frozenset({"FunctionUnavailable", "Busy", "Forbidden", "MethodUnknown", "Unsupported"})
+_OF_SESSIONS: Final = _ANYWHERE | {"SessionUnknown"}
+_OF_LOG_ONS: Final = _ANYWHERE | {
+    "InvalidCredentials",
+    "AccountBlocked",
+    "AccountLocked",
+    "RoleMissing",
+    "AlreadyLoggedOn",
+    "NumberInUse",
+    "RemoteNumberMissing",
+    "RemoteNumberInvalid",
+    "RemoteNumberNotAllowed",
+}
 
-    Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``.
+
+def refused(status: int, body: bytes, offset_ms: int = 0, *, of_session: bool) -> GatewayError:
+    """Tell what a response that is no success means to whoever showed a session, or did not.
+
+    Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``. A name that
+    belongs to another door is ``upstream_rejected``: here it has no meaning.
     """
     try:
         name = msgspec.json.decode(body, type=_Named).error
@@ -204,7 +220,8 @@ def refused(status: int, body: bytes, offset_ms: int = 0) -> GatewayError:
         return unavailable()
     if status >= 500 and name not in {"FunctionUnavailable", "Busy"}:
         return unavailable()
-    return refusal(name, body, offset_ms)
+    known = name in (_OF_SESSIONS if of_session else _OF_LOG_ONS)
+    return refusal(name, body, offset_ms) if known else rejected(name)
 
 
 def stale_token(body: bytes) -> int | None:

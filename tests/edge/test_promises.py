@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,9 @@ import jsonschema
 import pytest
 
 from gateway.protocol.openapi import openapi
-from tests.edge.bad_requests import CASES, Case, filled
+from gateway.upstream import wire_http
+from gateway.upstream.wire_errors import NAMES
+from tests.edge.bad_requests import CASES, REFUSED_LOG_ONS, Case, filled
 from tests.edge.conftest import Open
 from tests.edge.promised import PROBLEM, Promises, Told
 from tests.edge.visits import Gateway, bearer
@@ -107,6 +110,25 @@ async def test_head_is_answered_like_get_without_the_body(gateway: Gateway) -> N
                     assert answer.status == got.status
                     assert answer.headers["Content-Length"] == got.headers["Content-Length"]
                     assert (await promises.kept("HEAD", path, answer)).status == got.status
+
+
+DOORS = [
+    (False, "POST /v1/sessions"),
+    (True, "GET /v1/sessions"),
+    (True, "DELETE /v1/sessions/{id}"),
+]
+
+
+NAMES_OF_LOG_ONS = {name for name, *_ in REFUSED_LOG_ONS}
+
+
+@pytest.mark.parametrize(("of_session", "operation"), DOORS)
+def test_whatever_the_server_refuses_has_a_code_that_was_promised(of_session: bool, operation: str) -> None:
+    promised = {(told.status, told.code) for told in Promises(openapi()).all() if told.operation == operation}
+    known = {*NAMES.values(), *NAMES_OF_LOG_ONS, "Teapot", ""}
+    for name, status in itertools.product(known, (400, 401, 403, 404, 409, 418, 422, 423, 500, 503)):
+        error = wire_http.refused(status, b'{"Error":"%b"}' % name.encode(), of_session=of_session)
+        assert (error.status, error.code.value) in promised, name
 
 
 # ---- the check itself ----

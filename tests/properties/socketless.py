@@ -191,7 +191,7 @@ class Doors:
             session = self._server.sessions.log_on(log_on)
         except Refused as refused:
             told = _body({"Error": refused.name})
-            raise wire_http.refused(refused.status, told, self._offset_ms) from None
+            raise wire_http.refused(refused.status, told, self._offset_ms, of_session=False) from None
         self._server.board.flush_ended()
         answer = {
             "SessionID": session.secret,

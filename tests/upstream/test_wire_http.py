@@ -193,18 +193,36 @@ def test_the_new_end_is_read() -> None:
     ],
 )
 def test_refusals_have_the_codes_of_clients(status: int, told: object, code: ErrorCode) -> None:
-    assert wire_http.refused(status, body(told)).code is code
+    of_session = code is ErrorCode.SESSION_ENDED
+    assert wire_http.refused(status, body(told), of_session=of_session).code is code
+
+
+@pytest.mark.parametrize(
+    ("of_session", "told"),
+    [
+        (False, "SessionUnknown"),
+        (False, "VersionConflict"),
+        (True, "InvalidCredentials"),
+        (True, "AccountLocked"),
+        (True, "BadRequest"),
+    ],
+)
+def test_a_name_that_belongs_to_another_door_has_no_meaning(of_session: bool, told: str) -> None:
+    error = wire_http.refused(400, body({"Error": told, "RetryAfter": 5}), of_session=of_session)
+    assert (error.code, error.details) == (ErrorCode.UPSTREAM_REJECTED, {"upstream_code": told})
+    assert error.retry_after_s is None
 
 
 def test_since_when_somebody_is_logged_on_elsewhere_is_told_in_the_gateways_time() -> None:
     told = body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5})
-    assert wire_http.refused(409, told, offset_ms=60_000).details["since_ms"] == 60_005
+    assert wire_http.refused(409, told, 60_000, of_session=False).details["since_ms"] == 60_005
 
 
 def test_details_of_refusals_are_kept() -> None:
-    locked = wire_http.refused(423, body({"Error": "AccountLocked", "RetryAfter": 60}))
+    locked = wire_http.refused(423, body({"Error": "AccountLocked", "RetryAfter": 60}), of_session=False)
     assert (locked.code, locked.retry_after_s) == (ErrorCode.ACCOUNT_LOCKED, 60)
-    elsewhere = wire_http.refused(409, body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5}))
+    told = body({"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": 5})
+    elsewhere = wire_http.refused(409, told, of_session=False)
     assert (elsewhere.code, elsewhere.details) == (
         ErrorCode.ALREADY_LOGGED_ON,
         {"where": "Desk", "since_ms": 5},
@@ -233,7 +251,8 @@ def test_the_highest_token_is_read_when_it_is_told(told: bytes, token: int | Non
     ).map(body)
 )
 def test_arbitrary_bodies_are_harmless(told: bytes) -> None:
-    assert isinstance(wire_http.refused(400, told), GatewayError)
+    for of_session in (False, True):
+        assert isinstance(wire_http.refused(400, told, of_session=of_session), GatewayError)
     wire_http.stale_token(told)
     dated = (wire_http.logged_off, wire_http.ended, wire_http.sessions, wire_http.kept_alive)
     for read in (*(partial(each, offset_ms=5) for each in dated), wire_http.about):
