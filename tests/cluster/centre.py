@@ -1,0 +1,177 @@
+"""The simulated OSCC-E Server as a process, what is true there, and a beacon that shows how old a view is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.cluster.programs import Program
+
+BEAT_S = 0.25
+"""How often the beacon changes."""
+SAMPLE_S = 0.25
+BEACON = "canary-beacon-"
+"""The names of queues while the beacon is lit; realtime data as far as Redis is concerned."""
+
+
+class Centre(Program):
+    """The simulator; :attr:`url` for nodes, and its control door."""
+
+    def __init__(
+        self, folder: Path, http: aiohttp.ClientSession, ports: tuple[int, int], *options: str
+    ) -> None:
+        door, control = ports
+        arguments = ("simulate", "--port", str(door), "--control-port", str(control), *options)
+        super().__init__(folder / "simulator.log", *arguments)
+        self.port = door
+        self._control = f"http://127.0.0.1:{control}/simulator/v1"
+        self._http = http
+
+    async def open(self) -> None:
+        """Start it; returns when it serves."""
+        await self.start()
+        await self.until_written(r"control door at (\S+)")
+
+    async def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask its control door; with a *body* tell it."""
+        method, url = "GET" if body is None else "POST", f"{self._control}/{path}"
+        async with asyncio.timeout(20), self._http.request(method, url, json=body) as answer:
+            assert answer.status < 300, await answer.text()
+            return await answer.json(content_type=None)
+
+    async def fault(self, name: str, **more: Any) -> Any:
+        """Bring about a fault of its script."""
+        return await self.ask("fault", {"Fault": name, **more})
+
+    async def act(self, name: str, **more: Any) -> Any:
+        """Let something happen in the contact centre."""
+        return await self.ask("act", {"Act": name, **more})
+
+    async def scopes(self) -> dict[str, dict[str, list[int]]]:
+        """Return what each user of the Dashboard may see."""
+        return {user["UserName"]: user["Scope"] for user in (await self.ask("users"))["Users"]}
+
+    async def routed(self) -> dict[str, str]:
+        """Return the routing table: user name → remote number."""
+        table: dict[str, str] = await self.ask("routing")
+        return table
+
+
+class Beacon:
+    """Renames queues, so that each user sees a number grow that says how old his view is."""
+
+    def __init__(self, centre: Centre, scopes: Iterable[dict[str, list[int]]]) -> None:
+        self._centre = centre
+        self.queues = cover([set(scope["Queues"]) for scope in scopes])
+        self.lit: list[float] = []
+        """When each number was told to the centre, in the loop's time."""
+
+    async def shine(self) -> None:
+        """Go on for ever. While the centre does not answer it waits."""
+        loop = asyncio.get_running_loop()
+        while True:
+            number = len(self.lit)
+            self.lit.append(loop.time())
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                for queue in self.queues:
+                    await self._centre.act("Rename", Key=queue, Name=f"{BEACON}{number}")
+            await asyncio.sleep(BEAT_S)
+
+
+def cover(sets: list[set[int]]) -> list[int]:
+    """Return few members of which each set has one; sets without members are nobody's."""
+    left, chosen = [each for each in sets if each], list[int]()
+    while left:
+        counts: dict[int, int] = {}
+        for each in left:
+            for member in each:
+                counts[member] = counts.get(member, 0) + 1
+        best = max(sorted(counts), key=lambda member: counts[member])
+        chosen.append(best)
+        left = [each for each in left if best not in each]
+    return chosen
+
+
+@dataclass
+class Lines:
+    """What OSCC-E counted of links and log-ons."""
+
+    links_max: int
+    """Of one user at once."""
+    gap_ms: int
+    """The longest time that a user had none between two."""
+    kicks_max: int
+    """How often one user's link was replaced, at most."""
+    without: list[str]
+    """Users with a live session and no link now."""
+    opens: int
+    log_on_attempts: int
+    executed: int
+    """Commands."""
+    twice: int
+    again: int
+
+    @classmethod
+    def of(cls, links: dict[str, Any]) -> Lines:
+        """Read what the control door tells."""
+        lines = links["Links"]
+        with_session = {each["UserName"] for each in links["Sessions"]}
+        commands = (
+            "SetRoutingState",
+            "SetSkills",
+            "SetRoutingParameters",
+            "PostProcessing",
+            "ChangeRemoteNumber",
+        )
+        return cls(
+            links_max=max((line["MostAtOnce"] for line in lines.values()), default=0),
+            gap_ms=max((line["LongestGap"] for line in lines.values()), default=0),
+            kicks_max=max((line["Replacements"] for line in lines.values()), default=0),
+            without=sorted(name for name in with_session if lines.get(name, {"Present": 0})["Present"] == 0),
+            opens=sum(line["Opens"] for line in lines.values()),
+            log_on_attempts=links["LogOnAttempts"],
+            executed=sum(links["Executed"].get(name, 0) for name in commands),
+            twice=links["Keys"]["ExecutedTwice"],
+            again=links["Keys"]["CameAgain"],
+        )
+
+
+class Observer:
+    """Samples the centre's counts while a scenario runs."""
+
+    def __init__(self, centre: Centre) -> None:
+        self._centre = centre
+        self.links_max = 0
+        """As sampled, besides what the centre itself holds for the most."""
+        self.log_on_rate_max = 0.0
+        """Log-ons tried in one second, at most."""
+        self._log_ons: list[tuple[float, int]] = []
+
+    async def watch(self) -> None:
+        """Go on for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                self.take(loop.time(), await self._centre.ask("links"))
+            await asyncio.sleep(SAMPLE_S)
+
+    def take(self, now: float, links: dict[str, Any]) -> None:
+        """Take in one sample."""
+        present = max((line["Present"] for line in links["Links"].values()), default=0)
+        self.links_max = max(self.links_max, present)
+        attempts: int = links["LogOnAttempts"]
+        for at, before in self._log_ons:
+            if now - at >= 1.0:
+                self.log_on_rate_max = max(self.log_on_rate_max, (attempts - before) / (now - at))
+        self._log_ons = [each for each in self._log_ons if now - each[0] <= 2.0] + [(now, attempts)]
+
+    def forget_log_ons(self) -> None:
+        """Measure the rate of log-ons anew: what comes now is no arrival of the crowd any more."""
+        self._log_ons.clear()
+        self.log_on_rate_max = 0.0

@@ -1,0 +1,162 @@
+"""A whole installation of many nodes: real processes, a real Redis, and roads between them that may fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+
+from tests.cluster.centre import Centre
+from tests.cluster.programs import Node
+from tests.doubles.chaos_proxy import ChaosProxy
+from tests.doubles.servers import Server, free_port
+
+PASSWORD = "canary-of-a-password"
+BALANCER_LOOKS_S = 0.5
+
+
+class Size(NamedTuple):
+    """How large a scenario is."""
+
+    users: int
+    phones: int
+    """Of each user."""
+    agents: int
+    queues: int
+    fault_s: float
+    """How long a fault lasts that lasts for a while."""
+    nodes: int = 3
+
+
+IS_FULL = os.environ.get("SCENARIO_SIZE", "light") == "full"
+
+
+def size(light: Size, full: Size) -> Size:
+    """Return the size that the environment variable SCENARIO_SIZE chooses."""
+    return full if IS_FULL else light
+
+
+@dataclass
+class Cluster:
+    """Everything that runs, and the doors to it."""
+
+    folder: Path
+    http: aiohttp.ClientSession
+    centre: Centre
+    nodes: list[Node]
+    bus_roads: list[ChaosProxy] = field(default_factory=list)
+    """From each node to the Redis, in the order of :attr:`nodes`; none when nothing is between them."""
+    centre_roads: list[ChaosProxy] = field(default_factory=list)
+    """From each node to the OSCC-E Server."""
+    ready: list[Node] = field(default_factory=list)
+    """Where a load balancer would send phones now."""
+
+    async def balance(self) -> None:
+        """Look for ever which nodes say that they are ready, as a load balancer does."""
+        while True:
+            self.ready = [node for node in self.nodes if node.runs and await node.ready()]
+            await asyncio.sleep(BALANCER_LOOKS_S)
+
+    def logs(self) -> dict[str, str]:
+        """Return what each process wrote."""
+        return {program.log.name: program.written() for program in (*self.nodes, self.centre)}
+
+    async def sum(self, metric: str, **labels: str) -> float:
+        """Return a metric over all nodes that run."""
+        return sum([await node.metric(metric, **labels) for node in self.nodes if node.runs])
+
+
+@contextlib.asynccontextmanager
+async def cluster(
+    folder: Path,
+    *,
+    nodes: int,
+    bus: str = "memory://",
+    redis: Server | None = None,
+    centre: Sequence[str] = (),
+    limits: Mapping[str, float] | None = None,
+    with_roads: bool = False,
+    seed: int = 1,
+) -> AsyncIterator[Cluster]:
+    """Run a cluster while the block lasts; in the end everything is killed.
+
+    Args:
+        folder: For configurations and logs.
+        nodes: How many.
+        bus: Their bus, when *redis* is None.
+        redis: The bus's server.
+        centre: Options of the simulator.
+        limits: Settings of ``[limits]``.
+        with_roads: Whether a proxy stands between each node and *redis*, and each node and the centre.
+        seed: Of the proxies' chance.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        connector = aiohttp.TCPConnector(limit=0)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        door = Centre(folder, http, (free_port(), free_port()), "--password", PASSWORD, *centre)
+        stack.push_async_callback(door.kill9)
+        await door.open()
+        made = Cluster(folder, http, door, [])
+        secrets = make_secrets()
+        for number in range(nodes):
+            url, site = redis.url if redis is not None else bus, door.port
+            if with_roads:
+                assert redis is not None, "there is no road to build"
+                way = await stack.enter_async_context(ChaosProxy(redis.port, seed=seed + number, resp=True))
+                made.bus_roads.append(way)
+                url = url.replace(f":{redis.port}/", f":{way.port}/")
+                road = await stack.enter_async_context(ChaosProxy(door.port, seed=seed + number))
+                made.centre_roads.append(road)
+                site = road.port
+            ports = {name: free_port() for name in ("client", "ops", "admin")}
+            name = f"node{number + 1}"
+            text = config(ports, url, site, limits or {}) + secrets
+            (folder / f"{name}.toml").write_text(text)
+            node = Node(name, folder, ports, http)
+            stack.push_async_callback(node.kill9)
+            made.nodes.append(node)
+        for node in made.nodes:
+            await node.start()
+        for node in made.nodes:
+            await node.until_ready()
+        made.ready = list(made.nodes)
+        async with asyncio.TaskGroup() as tasks:
+            balancing = tasks.create_task(made.balance())
+            try:
+                yield made
+            finally:
+                balancing.cancel()
+
+
+def make_secrets() -> str:
+    """Return the table that all nodes share, made as an operator makes it."""
+    command = [sys.executable, "-m", "gateway", "keys"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def config(ports: Mapping[str, int], bus: str, site: int, limits: Mapping[str, float]) -> str:
+    """Return a node's configuration file, without its secrets."""
+    roomy = {
+        "connections": 20_000,
+        "handshakes_per_s_of_address": 1_000,
+        "handshakes_burst_of_address": 2_000,
+    }
+    roomy |= {"handshakes_per_s": 1_000, "handshakes_burst": 2_000}
+    lines = [f"{name} = {value}" for name, value in {**roomy, **limits}.items()]
+    tables = [
+        f'[client]\nhost = "127.0.0.1"\nport = {ports["client"]}\ninsecure = true',
+        f'[ops]\nhost = "127.0.0.1"\nport = {ports["ops"]}',
+        f'[admin]\nhost = "127.0.0.1"\nport = {ports["admin"]}',
+        f'[bus]\nurl = "{bus}"',
+        "[limits]\n" + "\n".join(lines),
+        f'[[sites]]\nid = "main"\nurl = "http://127.0.0.1:{site}"\ndisplay_name = "Main"\ncountry = "DE"',
+    ]
+    return "\n".join(tables) + "\n"

@@ -1,0 +1,147 @@
+"""The gateway's own programs as processes: started, killed, frozen, and their output kept in files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import aiohttp
+
+STARTS_WITHIN_S = 30.0
+ENDS_WITHIN_S = 60.0
+LOOK_S = 0.05
+
+
+class Program:
+    """``python -m gateway …``. It ends with the test that started it, however that one ends."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        leash = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+        self.log = log
+        self._command = (*leash, sys.executable, "-m", "gateway", *arguments)
+        self._process: Process | None = None
+        self._file: IO[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it; its output is added to the log."""
+        assert self._process is None, "it runs"
+        self._file = self.log.open("ab")
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdout=self._file,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def written(self) -> str:
+        """Return everything that it wrote, of all its lives."""
+        return self.log.read_text("utf-8", errors="replace") if self.log.exists() else ""
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None, "it does not run"
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it in the middle of whatever it does; its connections stay."""
+        self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.send(signal.SIGCONT)
+
+    async def kill9(self) -> None:
+        """End it at once, also when it is frozen or has ended."""
+        if self._process is not None:
+            self.send(signal.SIGKILL)
+            await self.ended()
+
+    async def term(self) -> int:
+        """Ask it to end; returns its exit code."""
+        self.send(signal.SIGTERM)
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            return await self.ended()
+
+    async def ended(self) -> int:
+        """Return its exit code once it has ended."""
+        assert self._process is not None
+        code = await self._process.wait()
+        self._process = None
+        assert self._file is not None
+        self._file.close()
+        return code
+
+    async def until_written(self, pattern: str) -> re.Match[str]:
+        """Return the first match in what it wrote; it must keep running until then."""
+        async with asyncio.timeout(STARTS_WITHIN_S):
+            while (found := re.search(pattern, self.written())) is None:
+                assert self.runs, f"it ended: {self.written()[-2000:]}"
+                await asyncio.sleep(LOOK_S)
+            return found
+
+
+class Node(Program):
+    """A node of the gateway, at the same addresses in all its lives."""
+
+    def __init__(
+        self, name: str, folder: Path, ports: Mapping[str, int], http: aiohttp.ClientSession
+    ) -> None:
+        super().__init__(folder / f"{name}.log", "serve", "--config", str(folder / f"{name}.toml"))
+        self.name = name
+        self.base = f"http://127.0.0.1:{ports['client']}"
+        self.ops = f"http://127.0.0.1:{ports['ops']}"
+        self._http = http
+
+    async def restart(self) -> None:
+        """Start it anew, after killing it if it runs; returns when it is ready."""
+        await self.kill9()
+        await self.start()
+        await self.until_ready()
+
+    async def until_ready(self) -> None:
+        """Return when phones may be sent to it."""
+        try:
+            async with asyncio.timeout(STARTS_WITHIN_S):
+                while not await self.ready():
+                    assert self.runs, f"{self.name} ended: {self.written()[-2000:]}"
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            raise AssertionError(f"{self.name} is not ready: {self.written()[-2000:]}") from None
+
+    async def ready(self) -> bool:
+        """Tell whether it says that phones may be sent to it."""
+        try:
+            async with (
+                asyncio.timeout(1),
+                self._http.get(f"{self.ops}/readyz") as answer,
+            ):
+                return answer.status == 200
+        except (aiohttp.ClientError, OSError):  # a timeout is an OSError too
+            return False
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that carry *labels*; 0 for a metric that has none."""
+        async with asyncio.timeout(5), self._http.get(f"{self.ops}/metrics") as answer:
+            text = await answer.text()
+        found = re.findall(rf"^oscc_gateway_{name}(?:{{([^}}]*)}})? (\S+)$", text, re.MULTILINE)
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(value) for has, value in found if all(each in has for each in wanted))
