@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_WINDOW_S: Final = 1.0
+"""A phone uses no more of its slot: it is away for no longer than it must."""
 
 
 class Moving(NamedTuple):
@@ -33,8 +36,8 @@ def farewells(
     allow, however the phones choose within their slots. The caller mixes the phones of all users.
 
     All are told within the grace. When there is time each is told when its slot begins, so that it is
-    away for no longer than its slot; else the farewells are spread evenly over the grace, as those of
-    a last moment might not leave. When nobody is left to take the phones, waiting serves nobody: all
+    away for a second at most; else the farewells are spread evenly over the grace, as many in its last
+    moment might not leave. When nobody is left to take the phones, waiting serves nobody: all
     are told at once, and come back over the grace at least, to whoever starts here next.
 
     Args:
@@ -56,4 +59,5 @@ def farewells(
 
 def _farewell(place: int, phones: int, told_s: float, whole_s: float) -> Farewell:
     at_s = told_s * place / phones
-    return Farewell(at_s, (whole_s * place / phones - at_s, whole_s * (place + 1) / phones - at_s))
+    low_s = whole_s * place / phones - at_s
+    return Farewell(at_s, (low_s, low_s + min(_WINDOW_S, whole_s / phones)))
