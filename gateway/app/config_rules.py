@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from gateway.app.config_bus_url import MEMORY
+from gateway.app.config_bus_url import MEMORY, address
 from gateway.app.config_sections import Settings, Site
 from gateway.app.config_types import LOOPBACK
 from gateway.domain.model import Application
@@ -42,8 +42,11 @@ def _transport(settings: Settings) -> Iterator[str]:
 
 def _bus(settings: Settings) -> Iterator[str]:
     bus = settings.bus
-    if bus.ca_file is not None and not bus.url.startswith("rediss://"):
-        yield "bus.ca_file is set, but bus.url is not rediss://."
+    where = address(bus.url)
+    if bus.ca_file is not None and (where is None or not where.tls):
+        yield "bus.ca_file is set, but bus.url is not rediss:// or rediss+sentinel://."
+    elif bus.ca_file is not None and where is not None and where.ca_file is not None:
+        yield "bus.ca_file and the ca_file of bus.url are both set: keep one."
     if bus.url != MEMORY and settings.secrets is None:
         yield (
             "[secrets] is missing: only a single node on memory:// makes its own; "

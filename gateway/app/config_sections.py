@@ -109,11 +109,14 @@ class Bus(Section):
         MEMORY,
         description="`memory://`: one node, nothing leaves the process. Nodes that share a Redis name it: "
         "`redis://user:password@host:6379`, `rediss://…` over TLS, or "
-        "`redis+sentinel://user:password@host:26379,host:26379/service` behind Sentinels.",
+        "`redis+sentinel://user:password@host,host,host/service?sentinel_password=…` behind Sentinels "
+        "(`rediss+sentinel://` over TLS). In users and passwords all but letters and digits is "
+        "percent-encoded.",
     )
     ca_file: File | None = Field(
         None,
-        description="PEM file of the authority behind the certificate of a `rediss://`; none: the system's.",
+        description="PEM file of the authority behind Redis' certificate, for `rediss://` and "
+        "`rediss+sentinel://`; none: the system's.",
     )
 
 

@@ -51,7 +51,12 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
         ),
         (
             {"bus": {"url": "redis://host", "ca_file": "ca.pem"}, "secrets": SECRETS},
-            "bus.ca_file is set, but bus.url is not rediss://.",
+            "bus.ca_file is set, but bus.url is not rediss:// or rediss+sentinel://.",
+        ),
+        ({"bus": {"ca_file": "ca.pem"}}, "bus.ca_file is set, but bus.url is not rediss://"),
+        (
+            {"bus": {"url": "rediss://h?ca_file=a", "ca_file": "ca.pem"}, "secrets": SECRETS},
+            "bus.ca_file and the ca_file of bus.url are both set: ",
         ),
         (
             {"secrets": {**SECRETS, "sealing_keys": [f"k1:{KEY}", f"k1:{OTHER_KEY}"]}},
