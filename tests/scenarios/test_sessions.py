@@ -152,11 +152,11 @@ async def test_an_assistant_who_is_ended_from_his_desk_is_called_until_his_conta
         desk, pocket = await at.served(LEADER, "desk"), await at.served(LEADER, "pocket", NUMBER)
         centre = at.simulator.center
         contact = centre.give(centre.directory.agents[LEADER_KEY], None, "Voice", "Talking")
-        limit_ms = at.simulator.settings.after_contact_limit_s * 1000
+        until_ms = at.time.wall_ms() + at.simulator.settings.after_contact_limit_s * 1000
         path = f"/v1/sessions/{pocket.session}"
         pending = await desk.ask("DELETE", path)
-        assert (pending.status, pending.body["state"]) == (202, "pending")
-        assert abs(pending.body["routed_until_ms"] - at.time.wall_ms() - limit_ms) < AT_ONCE_S * 1000
+        assert pending.status == 202
+        assert abs(pending.body["routed_until_ms"] - until_ms) < AT_ONCE_S * 1000
         assert told(await pocket.over()) == (4005, "logged_off", "DESK")
         assert (await desk.ask("DELETE", path)).body == pending.body
         centre.end(contact)
@@ -167,10 +167,9 @@ async def test_an_assistant_who_is_ended_from_his_desk_is_called_until_his_conta
 async def test_ones_own_session_is_logged_off_by_its_id() -> None:
     async with office() as at:
         pocket = await at.served(LEADER, "pocket", NUMBER)
-        path = f"/v1/sessions/{pocket.session}"
-        assert (await pocket.ask("DELETE", path)).status == 204
+        for _ in ("ended", "asked again"):
+            assert (await pocket.ask("DELETE", f"/v1/sessions/{pocket.session}")).status == 204
         assert told(await pocket.over()) == (4005, "logged_off", "self")
-        assert (await pocket.ask("DELETE", path)).status == 204
         assert at.simulator.sessions.routing_table() == {}
 
 

@@ -43,6 +43,15 @@ CREDENTIALS = LogOn(
     Application.REMOTE_ASSISTANT, "ana", PASSWORD, Device("d-1", "Phone"), remote_number=NUMBER
 )
 
+LOGGED_ON: dict[str, Any] = {
+    "SessionID": SECRET,
+    "ID": "public-1",
+    "ExpiresAt": 1_700_000_500_000,
+    "IdleTimeout": 900,
+    "User": {"Key": 7, "ID": "ana", "FirstName": "Ana", "LastName": "Agent"},
+    "RemoteNumber": NUMBER,
+}
+
 
 class Asked(NamedTuple):
     """One HTTP request as it came."""

@@ -21,6 +21,7 @@ from tests.doubles.clock import ManualClock
 from tests.upstream.scripted_server import (
     ABOUT,
     CREDENTIALS,
+    LOGGED_ON,
     NUMBER,
     PASSWORD,
     SECRET,
@@ -28,15 +29,6 @@ from tests.upstream.scripted_server import (
     Scene,
     scene,
 )
-
-LOGGED_ON: dict[str, Any] = {
-    "SessionID": SECRET,
-    "ID": "public-1",
-    "ExpiresAt": 1_700_000_500_000,
-    "IdleTimeout": 900,
-    "User": {"Key": 7, "ID": "ana", "FirstName": "Ana", "LastName": "Agent"},
-    "RemoteNumber": NUMBER,
-}
 
 
 @pytest.fixture
@@ -275,48 +267,6 @@ async def test_ending_another_session_needs_a_living_one(at: Scene) -> None:
 async def test_words_of_the_path_are_no_sessions(at: Scene, session: str) -> None:
     assert (await refused(at.adapter.end(SECRET, SessionId(session)))).code is ErrorCode.NOT_FOUND
     assert at.server.asked == []
-
-
-# ---- the server's clock ----
-
-NOW_MS = ManualClock().wall_ms()
-
-
-async def instants(at: Scene, told_ms: int) -> set[int]:
-    """Return every instant that the doors tell, when the server means *told_ms* in its own clock."""
-    listed = {"ID": "p", "Application": "Dashboard", "Since": told_ms, "Attached": True}
-    elsewhere = {"Error": "AlreadyLoggedOn", "Where": "Desk", "Since": told_ms}
-    handling = {"Routing": "AfterContact", "RoutedUntil": told_ms}
-    at.server.answers |= {
-        "POST sessions": (201, LOGGED_ON | {"ExpiresAt": told_ms}),
-        "GET sessions": (200, {"Sessions": [listed]}),
-        "POST sessions/current/keepalive": (200, {"ExpiresAt": told_ms}),
-        "DELETE sessions/current": (200, handling),
-        "DELETE sessions/x": (200, handling),
-    }
-    off, ended = await at.adapter.log_off(SECRET), await at.adapter.end(SECRET, SessionId("x"))
-    (session,) = await at.adapter.sessions(SECRET)
-    seen = {(await at.adapter.log_on(CREDENTIALS)).expires_at_ms, await at.adapter.keep_alive(SECRET)}
-    at.server.answers["POST sessions"] = (409, elsewhere)
-    since_ms = (await refused(at.adapter.log_on(CREDENTIALS))).details["since_ms"]
-    assert isinstance(since_ms, int)
-    assert off.routed_until_ms is not None
-    assert ended.routed_until_ms is not None
-    return seen | {off.routed_until_ms, ended.routed_until_ms, session.since_ms, since_ms}
-
-
-@pytest.mark.parametrize("skew_ms", [0, 1_000, -1_000, 120_000, -3_600_000])
-async def test_instants_are_told_in_the_gateways_time(at: Scene, skew_ms: int) -> None:
-    at.server.skew_ms = skew_ms
-    (seen,) = await instants(at, NOW_MS + skew_ms)
-    assert abs(seen - NOW_MS) <= (1_000 if abs(skew_ms) <= 1_000 else 500)
-
-
-@pytest.mark.parametrize("date", ["", "yesterday"])
-async def test_a_server_that_does_not_say_what_time_it_is_is_taken_at_its_word(at: Scene, date: str) -> None:
-    at.server.skew_ms = 120_000
-    at.server.headers["Date"] = date
-    assert await instants(at, NOW_MS + 120_000) == {NOW_MS + 120_000}
 
 
 # ---- links ----
