@@ -169,7 +169,7 @@ class Onlooker:
         for index, frame in enumerate(frames):
             if isinstance(frame, Welcome):
                 assert index == 0
-                following = frames[1]
+                following = frames[1] if len(frames) > 1 else None
                 assert isinstance(following, Changes), "welcome is always followed by changes"
                 assert frame.resumed or following.reset
         forced = any(

@@ -225,11 +225,12 @@ class Connections(RuleBasedStateMachine):
             self.tell(lambda: self.session.post(frames.Renewed("t", 1)))
 
     @rule(
-        chance=events.ONE_IN_TEN,
+        chance=st.integers(0, 9),
         code=st.sampled_from([CloseCode.DRAINING, CloseCode.REPLACED, CloseCode.LOGGED_OFF]),
     )
-    def send_away(self, chance: bool, code: CloseCode) -> None:
-        if chance:
+    def send_away(self, chance: int, code: CloseCode) -> None:
+        """Close it, the more often the more waits for its result."""
+        if chance <= 2 * len(self.onlooker.in_flight):
             expected = [] if self.session.state is State.CLOSING else [code]
             assert codes(self.onlooker.ran(self.session.close(code, "x"))) == expected
 

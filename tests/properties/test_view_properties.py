@@ -77,6 +77,7 @@ def test_a_mark_names_a_view(one: Seen, other: Seen, same: bool) -> None:
     shown = (first.keys, frozenset(first.granted)) == (second.keys, frozenset(second.granted))
     if shown and rights == others and (same or one[:2] == other[:2]):
         assert first.mark == second.mark
+    assert view_of(*one[:2], one[2][::-1], one[3][::-1]).mark == first.mark, "order makes no other view"
     assert {View.wire_key(key) for key in first.keys} == (first.keys - {me_key(one[0])}) | {"me"}
 
 
