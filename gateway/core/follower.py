@@ -74,6 +74,7 @@ class Follow:
         """The highest epoch seen: readers drop what is of a lower one."""
         self._every_s = ASK_S * (1.0 - _SPREAD * jitter)
         self._asked_at = -math.inf
+        self._not_before = -math.inf
         self._spacing_s = SPACED_S
         self._due_at = now
         self._lower_since: float | None = None
@@ -112,6 +113,7 @@ class Follow:
         self._heard_at = now
         if self._move("answered"):
             self._spacing_s = SPACED_S
+            self._not_before = self._asked_at + SPACED_S
             self._due_at = self._asked_at + self._every_s
 
     def not_mine(self, now: float) -> None:
@@ -129,7 +131,7 @@ class Follow:
         """Note that the owner is asked."""
         if self._move("ask"):
             self._asked_at = now
-            self._wait(now)
+            self._not_before = self._wait(now)
 
     def reading(self, now: float) -> None:
         """Note that the lease is being read; without :meth:`read` it will be again."""
@@ -184,14 +186,15 @@ class Follow:
 
     def _begin_anew(self) -> None:
         """Another owner is asked without regard to what the last was asked."""
-        self._asked_at, self._spacing_s = -math.inf, SPACED_S
+        self._not_before, self._spacing_s = -math.inf, SPACED_S
 
     def _ask_soon(self, now: float) -> None:
-        self._due_at = max(now, self._asked_at + self._spacing_s)
+        self._due_at = max(now, self._not_before)
 
-    def _wait(self, now: float) -> None:
+    def _wait(self, now: float) -> float:
         self._due_at = now + self._spacing_s
         self._spacing_s = min(SPACED_MAX_S, 2 * self._spacing_s)
+        return self._due_at
 
     def _is_outdated(self, now: float) -> bool:
         return self._lower_since is not None and now - self._lower_since >= LOWER_S
