@@ -59,14 +59,15 @@ class BusMachine:
 
     Args:
         now: When the node starts.
+        first: The number before that of its first probe: another life of the node counts elsewhere.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, first: int = 0) -> None:
         self.state = BusState.DEGRADED
         self.recovery = 0
         """How often a recovery began: the number of the present one, for :meth:`resynced`."""
-        self._number = 0
-        self._returned = 0
+        self._number = first
+        self._returned = first
         self._sent_at: float | None = None
         """When the probe that is under way was sent."""
         self._probe_at = now

@@ -51,10 +51,13 @@ class Peers:
     Invariants: a node is deaf only when nobody received two questions at least 1 s apart and nothing
     showed otherwise between, or when a question that was received, and every later one, has had no
     answer for 3 s.
+
+    Args:
+        first: The number before that of its first question: another life of the node counts elsewhere.
     """
 
-    def __init__(self) -> None:
-        self._number = 0
+    def __init__(self, first: int = 0) -> None:
+        self._number = first
         self._peers: dict[NodeId, _Peer] = {}
 
     def __len__(self) -> int:
