@@ -149,8 +149,6 @@ class Observer:
         self._centre = centre
         self.links_max = 0
         """As sampled, besides what the centre itself holds for the most."""
-        self.log_on_rate_max = 0.0
-        """Log-ons tried in one second, at most."""
         self._log_ons: list[tuple[float, int]] = []
 
     async def watch(self) -> None:
@@ -158,20 +156,28 @@ class Observer:
         loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(aiohttp.ClientError, OSError):
-                self.take(loop.time(), await self._centre.ask("links"))
+                began = loop.time()
+                self.take(began, await self._centre.ask("links"))
             await asyncio.sleep(SAMPLE_S)
 
     def take(self, now: float, links: dict[str, Any]) -> None:
         """Take in one sample."""
-        present = max((line["Present"] for line in links["Links"].values()), default=0)
-        self.links_max = max(self.links_max, present)
-        attempts: int = links["LogOnAttempts"]
-        for at, before in self._log_ons:
-            if now - at >= 1.0:
-                self.log_on_rate_max = max(self.log_on_rate_max, (attempts - before) / (now - at))
-        self._log_ons = [each for each in self._log_ons if now - each[0] <= 2.0] + [(now, attempts)]
+        present = {name: line["Present"] for name, line in links["Links"].items()}
+        self.links_max = max([self.links_max, *present.values()])
+        self._log_ons.append((now, links["LogOnAttempts"]))
 
-    def forget_log_ons(self) -> None:
-        """Measure the rate of log-ons anew: what comes now is no arrival of the crowd any more."""
-        self._log_ons.clear()
-        self.log_on_rate_max = 0.0
+    def log_on_rate(self, budget_per_s: float) -> tuple[float, float]:
+        """Return log-ons in the busiest second, and by how many they were ever over the budget.
+
+        The budget allows, over any time, one second's worth at once and *budget_per_s* for its length.
+        """
+        rate, over, low = 0.0, 0.0, float("inf")
+        first = 0
+        for now, count in self._log_ons:
+            while self._log_ons[first + 1 : first + 2] and now - self._log_ons[first + 1][0] >= 1.0:
+                first += 1
+            if now - self._log_ons[first][0] >= 1.0:
+                rate = max(rate, (count - self._log_ons[first][1]) / (now - self._log_ons[first][0]))
+            low = min(low, count - budget_per_s * now)
+            over = max(over, count - budget_per_s * now - low - budget_per_s)
+        return rate, over

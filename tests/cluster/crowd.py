@@ -1,0 +1,198 @@
+"""All phones of a scenario: they arrive, roam, give commands, and are compared with the truth at last."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.cluster.centre import Beacon, Lines, Observer
+from tests.cluster.cluster import PASSWORD, Cluster, Size
+from tests.cluster.figures import Figures
+from tests.cluster.phones import Phone
+from tests.scenarios.truth import Truth
+
+LOG_ONS_AT_A_TIME = 32
+LOOK_S = 0.1
+
+
+class Crowd:
+    """Phones of a cluster. An async context manager: its tasks are over when the block is left."""
+
+    def __init__(
+        self, cluster: Cluster, size: Size, scopes: dict[str, dict[str, list[int]]], seed: int
+    ) -> None:
+        self.cluster = cluster
+        self.scopes = scopes
+        self.chance = random.Random(seed)
+        self.phones = [
+            Phone(f"supervisor{user}", f"d{device}", PASSWORD, self.pick, random.Random(self.chance.random()))
+            for user in range(1, size.users + 1)
+            for device in range(size.phones)
+        ]
+        users = {phone.user for phone in self.phones}
+        self.beacon = Beacon(cluster.centre, [scopes[user] for user in sorted(users)])
+        self.observer = Observer(cluster.centre)
+        self._tasks = asyncio.TaskGroup()
+        self._mine: list[asyncio.Task[Any]] = []
+        self._busy: list[asyncio.Task[Any]] = []
+
+    @classmethod
+    async def of(cls, cluster: Cluster, size: Size, seed: int = 1) -> Crowd:
+        """Return the crowd of so many users of the Dashboard."""
+        return cls(cluster, size, await cluster.centre.scopes(), seed)
+
+    async def __aenter__(self) -> Crowd:
+        await self._tasks.__aenter__()
+        for life in (self.beacon.shine(), self.observer.watch(), self._look()):
+            self._mine.append(self._tasks.create_task(life))
+        return self
+
+    async def __aexit__(self, *problem: Any) -> None:
+        for task in self._mine:
+            task.cancel()
+        await self._tasks.__aexit__(*problem)
+
+    def pick(self) -> str:
+        """Return where the load balancer sends a connection: to any ready node, or any when none is."""
+        return self.chance.choice(self.cluster.ready or self.cluster.nodes).base
+
+    # ---- what phones do ----
+
+    async def arrive(self, within_s: float) -> None:
+        """Let all phones log on; returns when each was in sync."""
+        gate = asyncio.Semaphore(LOG_ONS_AT_A_TIME)
+        for phone in self.phones:
+            self._mine.append(self._tasks.create_task(phone.live(gate)))
+        await self.until(lambda: all(phone.arrived.is_set() for phone in self.phones), within_s, "arrive")
+
+    def bustle(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:
+        """Let each phone find another network and give a command about so often from now on."""
+        for phone in self.phones:
+            for every_s, act in ((roam_s, self._roam), (command_s, self._command)):
+                if every_s is not None:
+                    self._busy.append(self._tasks.create_task(self._every(every_s, phone, act)))
+        self._mine += self._busy
+
+    async def rest(self) -> None:
+        """Let phones do nothing of their own any more; commands on their way end."""
+        for task in self._busy:
+            task.cancel()
+        if self._busy:
+            await asyncio.wait(self._busy)
+        self._busy.clear()
+
+    async def _roam(self, phone: Phone) -> None:
+        phone.roam()
+
+    async def _command(self, phone: Phone) -> None:
+        await phone.command(self.scopes[phone.user]["Users"])
+
+    async def _every(self, seconds: float, phone: Phone, act: Callable[[Phone], Any]) -> None:
+        while True:
+            await asyncio.sleep(self.chance.uniform(0.2, 1.8) * seconds)
+            # a command on its way is given up only by the clock, or its outcome would not be counted
+            await asyncio.shield(self._tasks.create_task(act(phone)))
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for phone in self.phones:
+                if phone.arrived.is_set():
+                    phone.look(loop.time(), self.beacon.lit)
+
+    # ---- what is seen ----
+
+    async def until(self, happened: Callable[[], bool], within_s: float, what: str) -> float:
+        """Return after how many seconds it *happened*.
+
+        Raises:
+            AssertionError: It did not within *within_s*.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not happened():
+            assert loop.time() - began < within_s, f"{what}: not within {within_s:.0f} s; {self.state()}"
+            await asyncio.sleep(LOOK_S / 2)
+        return loop.time() - began
+
+    async def fresh(self, since: float, within_s: float) -> float:
+        """Return how long after *since* the last phone saw something that is newer than *since*."""
+
+        def seen() -> list[float | None]:
+            return [phone.fresh_again(since, self.beacon.lit) for phone in self.phones]
+
+        await self.until(lambda: None not in seen(), within_s, "fresh")
+        return max(at for at in seen() if at is not None) - since
+
+    def state(self) -> str:
+        """Say how the phones are, for people."""
+        breaks: Counter[str] = Counter()
+        for phone in self.phones:
+            breaks.update(phone.seen.breaks)
+        connected = sum(phone.seen.connected_at is not None for phone in self.phones)
+        live = sum(phone.arrived.is_set() and phone.says_live for phone in self.phones)
+        ended = Counter(str(phone.seen.ended) for phone in self.phones if phone.seen.ended is not None)
+        now = asyncio.get_running_loop().time()
+        old = sorted((round(phone.age_s(now, self.beacon.lit), 1), phone.name) for phone in self.phones)[-5:]
+        return (
+            f"{connected} of {len(self.phones)} phones connected, {live} say live; breaks {dict(breaks)}; "
+            f"ended {dict(ended)}; oldest views {old}"
+        )
+
+    async def settle(self, within_s: float) -> list[str]:
+        """Let the centre rest; returns what is still shown wrongly after that time."""
+        await self.rest()
+        await self.cluster.centre.ask("pause", {})
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + within_s
+        differences = ["nothing was compared"]
+        while differences and loop.time() < give_up_at:
+            await asyncio.sleep(0.5)
+            differences = await self.differences()
+        return differences
+
+    async def differences(self) -> list[str]:
+        """Compare each phone with the truth."""
+        truth = Truth(await self.cluster.centre.ask("truth"))
+        found: list[str] = []
+        for phone in self.phones:
+            shown = {key: dict(value) for key, value in phone.client.mirror.items()}
+            wrong = truth.differences(shown, self.scopes[phone.user])
+            found += [f"{phone.name} {difference}" for difference in wrong]
+            if phone.seen.connected_at is None:
+                found.append(f"{phone.name} is not connected")
+        return found
+
+    async def figures(self, fault: str, since: float, budget_per_s: float) -> Figures:
+        """Return what is to be told of a fault that began at *since*."""
+        rate, over = self.observer.log_on_rate(budget_per_s)
+        now, lit = asyncio.get_running_loop().time(), self.beacon.lit
+        lines = Lines.of(await self.cluster.centre.ask("links"))
+        outcomes: Counter[str] = Counter()
+        breaks: Counter[str] = Counter()
+        for phone in self.phones:
+            outcomes.update(phone.seen.outcomes)
+            breaks.update(phone.seen.breaks)
+        return Figures(
+            fault=fault,
+            phones=len(self.phones),
+            blind_s=max(phone.blind_s(since, now, lit) for phone in self.phones),
+            lie_s=max(phone.seen.lie_s for phone in self.phones),
+            disconnected=sum(breaks.values()),
+            breaks=dict(breaks),
+            outcomes=dict(outcomes),
+            links_max=max(lines.links_max, self.observer.links_max),
+            gap_s=lines.gap_ms / 1000,
+            kicks_max=lines.kicks_max,
+            without_link=len(lines.without),
+            executed=lines.executed,
+            twice=lines.twice,
+            log_on_rate_max=rate,
+            log_ons_over=over,
+            log_on_budget=budget_per_s,
+            routed_left=len(await self.cluster.centre.routed()),
+        )

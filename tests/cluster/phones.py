@@ -1,0 +1,251 @@
+"""One phone on the SDK that roams over the nodes, and what it saw: breaks, good-byes, the age of its view."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.client import (
+    Application,
+    Connected,
+    Credentials,
+    DeviceBody,
+    Ended,
+    Event,
+    GatewayClient,
+    GatewayError,
+    HealthChanged,
+    Outcome,
+    Reconnecting,
+    SetAgentRoutingState,
+    Wishes,
+)
+from gateway.domain.commands import TargetState
+from tests.cluster.centre import BEACON
+
+PING_S = 10.0
+FRESH_S = 2.0
+"""A view that says it is live may be so old and no more: a reading, a pace step, a beat of the beacon."""
+LOG_ON_PATIENCE_S = 300.0
+
+
+class RoamingClient(GatewayClient):
+    """The SDK with an address that may change; a connection to be takes the new one."""
+
+    def move(self, address: str) -> None:
+        """Be sent to *address* by the load balancer from now on."""
+        self._realtime._means = replace(self._realtime._means, address=address)
+        self._account._api._address = address
+
+    def cut(self) -> None:
+        """Break the connection as a dead network does: without a word."""
+        live = self._realtime._live
+        raw = None if live is None else live[0]._socket.get_extra_info("socket")
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                # a reset instead of a goodbye (SO_LINGER of no seconds), as when a network dies
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raw.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def is_served(self) -> bool:
+        return self._realtime.served is not None
+
+
+@dataclass
+class Seen:
+    """What one phone saw."""
+
+    breaks: Counter[str] = field(default_factory=Counter)
+    """Connections that ended, by reason, but for those that the phone itself broke."""
+    roamed: int = 0
+    resumed: int = 0
+    reset: int = 0
+    log_ons: int = 0
+    connected_at: float | None = None
+    """When it was connected last, in the loop's time; None while it is not."""
+    ended: Ended | None = None
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Of its commands: statuses, and codes of errors behind a colon."""
+    beacons: list[tuple[float, int]] = field(default_factory=list)
+    """When it saw which number."""
+    lie_s: float = 0.0
+    """The age of the oldest view that it showed as live."""
+
+
+class Phone:
+    """One device of one user.
+
+    Args:
+        user: The user's name; agents have the Remote Assistant, others the Dashboard.
+        device: The device's id.
+        password: The user's.
+        pick: Gives the address to which the load balancer sends a connection now.
+        chance: Of this phone.
+    """
+
+    def __init__(
+        self, user: str, device: str, password: str, pick: Callable[[], str], chance: random.Random
+    ) -> None:
+        self.user, self.device = user, device
+        self.seen = Seen()
+        self.number: str | None = None
+        """Where a Remote Assistant takes calls."""
+        self._password = password
+        self._pick = pick
+        self._chance = chance
+        self._roaming = False
+        self.client: RoamingClient
+        self.arrived = asyncio.Event()
+        """Set once it was in sync for the first time."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.user}/{self.device}"
+
+    @property
+    def application(self) -> Application:
+        return Application.DASHBOARD if self.number is None else Application.REMOTE_ASSISTANT
+
+    async def live(self, gate: asyncio.Semaphore) -> None:
+        """Log on and stay connected until the session ends or the task is cancelled."""
+        wishes = Wishes(ping_s=PING_S)
+        made = RoamingClient(
+            self._pick(), wishes=wishes, credentials=self._stored, chance=self._chance.random
+        )
+        async with made as client:
+            self.client = client
+            client.mirror.listen(self._saw)
+            async with gate, asyncio.timeout(LOG_ON_PATIENCE_S):
+                await self._log_on(client)
+            async with asyncio.TaskGroup() as tasks:
+                noting = tasks.create_task(self._note(client.events()))
+                self.seen.ended = await client.run()
+                noting.cancel()
+
+    def roam(self) -> None:
+        """Lose the network and find another one."""
+        if self.seen.connected_at is not None:
+            self._roaming = True
+            self.client.cut()
+            self.client.network_changed()
+
+    async def command(self, agents: list[int]) -> Outcome:
+        """Ask that some agent be in some other state; returns what became of it."""
+        reasons = self.client.mirror.get("catalogue:reasons", {}).get("reasons", ())
+        states: tuple[TargetState, ...] = ("available", "unavailable", "work")
+        state = self._chance.choice(states)
+        fitting = [
+            each["reason_id"]
+            for each in (reasons if isinstance(reasons, list | tuple) else ())
+            if state in (each.get("required_for") or ())
+        ]
+        command = SetAgentRoutingState(
+            agent_id=str(self._chance.choice(agents)),
+            state=state,
+            reason_id=fitting[0] if fitting else None,
+            when="after_contact",
+        )
+        outcome = await self.client.command(command)
+        code = "" if outcome.error is None else f":{outcome.error.code.value}"
+        self.seen.outcomes[f"{outcome.status.value}{code}"] += 1
+        return outcome
+
+    # ---- how old what it shows is ----
+
+    def age_s(self, now: float, lit: list[float]) -> float:
+        """Return how old its view is: how long ago the oldest beacon that it has not seen was lit."""
+        unseen = self.seen.beacons[-1][1] + 1 if self.seen.beacons else 0
+        return max(0.0, now - lit[unseen]) if unseen < len(lit) else 0.0
+
+    def blind_s(self, since: float, now: float, lit: list[float]) -> float:
+        """Return how old its view was at its worst since *since*."""
+        worst = self.age_s(now, lit)
+        for (_, before), (at, _) in zip([(0.0, -1), *self.seen.beacons], self.seen.beacons, strict=False):
+            if at >= since and before + 1 < len(lit):
+                worst = max(worst, at - max(lit[before + 1], 0.0))
+        return worst
+
+    def fresh_again(self, since: float, lit: list[float]) -> float | None:
+        """Return when it saw a beacon that was lit at *since* or later; None when it has not yet."""
+        return next((at for at, number in self.seen.beacons if lit[number] >= since), None)
+
+    @property
+    def says_live(self) -> bool:
+        """Whether it shows its view as current: connected, and link and bus are live as last told."""
+        health = self.client.health
+        return (
+            self.client.is_served and health is not None and (health.upstream, health.bus) == ("live", "live")
+        )
+
+    def look(self, now: float, lit: list[float]) -> None:
+        """Note how old a view is that is shown as live."""
+        if self.says_live:
+            self.seen.lie_s = max(self.seen.lie_s, self.age_s(now, lit))
+
+    # ---- inner ----
+
+    async def _stored(self) -> Credentials:
+        self.seen.log_ons += 1
+        return Credentials(self.user, self._password, self.number)
+
+    async def _log_on(self, client: RoamingClient) -> None:
+        while True:
+            try:
+                await client.log_on(
+                    site="main",
+                    application=self.application,
+                    user_name=self.user,
+                    password=self._password,
+                    remote_number=self.number,
+                    device=DeviceBody(self.device, "canary-of-a-phone", "test", "1.0"),
+                )
+            except GatewayError as refused:
+                if refused.status < 500 and refused.retry_after_s is None:
+                    raise
+                await asyncio.sleep((refused.retry_after_s or 0.5) + self._chance.random())
+                client.move(self._pick())
+            else:
+                return
+
+    async def _note(self, events: AsyncIterator[Event]) -> None:
+        now = asyncio.get_running_loop().time
+        async for event in events:
+            match event:
+                case Connected():
+                    self.seen.connected_at = now()
+                    self.seen.resumed += event.resumed
+                    self.seen.reset += not event.resumed
+                    self.arrived.set()
+                case Reconnecting():
+                    self._lost(event)
+                case Ended():
+                    self.seen.connected_at = None
+                case HealthChanged() | _:
+                    pass
+
+    def _lost(self, event: Reconnecting) -> None:
+        if self.seen.connected_at is not None:
+            if self._roaming:
+                self.seen.roamed += 1
+            else:
+                self.seen.breaks[event.reason] += 1
+        self._roaming = False
+        self.seen.connected_at = None
+        self.client.move(self._pick())
+
+    def _saw(self, key: str, _before: object, after: Mapping[str, Any] | None) -> None:
+        if after is None or not key.startswith("queue:"):
+            return
+        name = str(after.get("name"))
+        if name.startswith(BEACON):
+            number = int(name[len(BEACON) :])
+            if not self.seen.beacons or number > self.seen.beacons[-1][1]:
+                self.seen.beacons.append((asyncio.get_running_loop().time(), number))

@@ -1,0 +1,111 @@
+"""The stage of a cluster scenario: a Redis, nodes, a centre, a crowd that has arrived, and a spy in the Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.cluster import Cluster, Size, cluster
+from tests.cluster.crowd import Crowd
+from tests.cluster.figures import Figures
+from tests.cluster.spy import Spy, look_at_files
+from tests.doubles.servers import Server
+
+BUDGET_PER_S = 20.0
+"""Log-ons that the nodes may ask of the OSCC-E Server together."""
+NAMES_FROM = 6
+"""Letters that a name must have to be no chance find among sealed bytes."""
+
+
+@dataclass
+class Stage:
+    """Everything that a scenario plays with."""
+
+    cluster: Cluster
+    crowd: Crowd
+    size: Size
+    redis: Server
+    spy: Spy
+    budget_per_s: float
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def end(self, fault: str, scenario: int, since: float, quiet_s: float, **more: float) -> Figures:
+        """Let everything settle, compare, look for canaries; returns the figures. Judges only the canaries."""
+        differences = await self.crowd.settle(quiet_s)
+        figures = await self.crowd.figures(fault, since, self.budget_per_s)
+        figures.lost = len(differences)
+        for name, value in more.items():
+            setattr(figures, name, value)
+        self.spy.learn(phone.client.session.token for phone in self.crowd.phones if phone.client.session)
+        await self.spy.look()
+        look_at_files(self.spy, self.cluster)
+        figures.canaries = self.spy.looked
+        figures.keep(scenario)
+        assert differences == [], f"{len(differences)} differences: {differences[:10]}; {self.crowd.state()}"
+        assert self.spy.found == []
+        return figures
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path,
+    size: Size,
+    redis: Server,
+    *,
+    bus: str | None = None,
+    with_roads: bool = False,
+    limits: Mapping[str, float] | None = None,
+    centre: Sequence[str] = (),
+    budget_per_s: float = BUDGET_PER_S,
+) -> AsyncIterator[Stage]:
+    """Set the stage; when the block begins, every phone is in sync.
+
+    Args:
+        folder: For logs.
+        size: Of the scenario.
+        redis: Where the spy sits, and the nodes' bus.
+        bus: The nodes' bus, when it is not *redis* itself.
+        with_roads: Whether roads that may fail lie between nodes, Redis and centre.
+        limits: More settings of ``[limits]``.
+        centre: More options of the simulator.
+        budget_per_s: Log-ons per second that the nodes may ask for together.
+    """
+    options = [*options_of(size), *centre]
+    made = cluster(
+        folder,
+        nodes=size.nodes,
+        redis=redis if bus is None else None,
+        bus=bus or "",
+        centre=options,
+        limits={"log_ons_per_s": budget_per_s, "drain_s": 10 if size.users > 50 else 3, **(limits or {})},
+        with_roads=with_roads,
+    )
+    async with made as running, await Crowd.of(running, size) as crowd, asyncio.TaskGroup() as tasks:
+        spy = Spy(redis, await names_of(running))
+        await spy.prepare()
+        attending = tasks.create_task(spy.attend())
+        try:
+            await crowd.arrive(within_s=30 + 3 * len(crowd.phones) / budget_per_s)
+            yield Stage(running, crowd, size, redis, spy, budget_per_s)
+        finally:
+            attending.cancel()
+
+
+def options_of(size: Size) -> list[str]:
+    """Return the simulator's options for a centre of *size*."""
+    counts = (("--users", size.users), ("--agents", size.agents), ("--queues", size.queues))
+    options = [text for name, count in counts for text in (name, str(count))]
+    return [*options, "--interval-s", "0.5", "--events-per-s", str(max(20, size.agents // 4))]
+
+
+async def names_of(running: Cluster) -> set[str]:
+    """Return names of people and queues that are long enough to be canaries."""
+    users = (await running.centre.ask("users"))["Users"]
+    found = {user[part] for user in users for part in ("FirstName", "LastName")}
+    return {name for name in found if len(name) >= NAMES_FROM}
