@@ -116,7 +116,7 @@ class _Board:
 
     def _below(self) -> list[RenderableType]:
         last = f"last: {_printable(self.health.last_event or UNKNOWN)}"
-        lines = [last] if self.footer is None else [last, self.footer]
+        lines = [last, *(self.footer or "").splitlines()]
         return [Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in lines]
 
 
@@ -137,7 +137,7 @@ def board(
         now_ms: The gateway's clock; None when it is not known.
         zone: In which times are shown; None: the machine's.
         lines: How many lines there are; None: as many as it takes.
-        footer: What stands below it all.
+        footer: What stands below it all, in a line or several.
     """
     return _Board(mirror, health, now_ms, zone, lines, footer)
 

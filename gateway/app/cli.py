@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import gateway
-from gateway.app import check, cli_keys, demo, serving, simulating, watch
+from gateway.app import check, cli_keys, demo, demo_cluster, serving, simulating, watch
 from gateway.app.config_faults import ConfigError
 
 UNUSABLE: Final = 2
@@ -51,6 +51,13 @@ COMMANDS: Final = {
         demo.add_arguments,
         demo.run,
         "oscc-gateway demo\n  oscc-gateway demo --port 0 --no-board --for 60",
+    ),
+    "demo-cluster": Command(
+        "show three nodes, their Redis and a live board, and let you kill one of them while you watch",
+        demo_cluster.add_arguments,
+        demo_cluster.run,
+        "oscc-gateway demo-cluster\n  oscc-gateway demo-cluster kill n1\n"
+        "  oscc-gateway demo-cluster start n1",
     ),
     "simulate": Command(
         "run a simulated OSCC-E Server, to develop against",

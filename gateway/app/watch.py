@@ -137,13 +137,14 @@ class _Show:
                 await asked.wait()
 
     def _frame(self) -> RenderableType:
+        footer = self._options.footer
         return board(
             self._client.mirror,
             self._view.health,
             self._client.server_time_ms(),
             zone=self._options.zone,
             lines=self._options.lines or (self._screen.height if self._in_place else PLAIN_LINES),
-            footer=self._options.footer,
+            footer=footer() if callable(footer) else footer,
         )
 
     @contextmanager

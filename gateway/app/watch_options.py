@@ -7,6 +7,7 @@ import getpass
 import os
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -36,8 +37,8 @@ class Options:
     for_s: float | None = None
     refresh_s: float = 1.0
     lines: int | None = None
-    footer: str | None = None
-    """What stands below the board."""
+    footer: str | Callable[[], str] | None = None
+    """What stands below the board, in a line or several; told anew for each frame when it is asked for."""
     trusted: ssl.SSLContext | None = None
     zone: tzinfo | None = None
 

@@ -212,6 +212,16 @@ def test_what_stands_below() -> None:
     assert capture.get().splitlines()[-1].strip() == "Ctrl-C ends it"
 
 
+def test_several_lines_below_take_their_room_from_the_rest() -> None:
+    many: dict[str, Value] = {f"agent:{n}": {"routing_state": "available"} for n in range(200)}
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    with console.capture() as capture:
+        console.print(board(many, LIVE, T, lines=20, footer="nodes\nkill one"))
+    shown = [line.strip() for line in capture.get().splitlines()]
+    assert len(shown) == 20
+    assert shown[-2:] == ["nodes", "kill one"]
+
+
 def test_many_states_flow_to_the_next_line() -> None:
     states = ("available", "work", "unavailable", "logged_off", "of tomorrow")
     mirror: dict[str, Value] = {f"agent:{n}": {"routing_state": state} for n, state in enumerate(states)}

@@ -14,7 +14,8 @@ from tests.app.processes import run
 
 
 def test_the_commands_are_those_of_the_page() -> None:
-    assert list(COMMANDS) == ["serve", "demo", "simulate", "watch", "check-config", "keys"]
+    shows, checks = ["demo", "demo-cluster", "simulate", "watch"], ["check-config", "keys"]
+    assert list(COMMANDS) == ["serve", *shows, *checks]
 
 
 def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:

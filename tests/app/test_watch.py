@@ -111,6 +111,15 @@ async def test_a_frame_without_a_terminal_has_few_lines(
     assert shown[-1].rstrip() == "below"
 
 
+async def test_what_stands_below_is_told_anew_for_each_frame(board: Board) -> None:
+    told = iter("abcdef")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=4.0, refresh_s=2.0, footer=lambda: next(told)))
+        await board.serve()
+        await board.clock.advance(4)
+    assert re.findall(r"^([a-f]) *$", board.file.getvalue(), re.MULTILINE) == ["a", "b", "c"]
+
+
 async def test_it_goes_on_until_the_end_is_asked_for(board: Board) -> None:
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(board.run())

@@ -1,0 +1,88 @@
+"""Do a demonstration's processes start, end and start again as they are told?"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.app.children import Child, free_port
+from gateway.runtime.clock import SystemClock
+from tests.doubles.clock import ManualClock
+from tests.doubles.servers import until
+
+WAITS = "import signal, sys; print('up', flush=True); signal.pause()"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}"
+
+
+def child(folder: Path, program: str, **environ: str) -> Child:
+    return Child("c", (sys.executable, "-c", program), folder / "c.log", environ or None)
+
+
+async def up(child: Child, times: int = 1) -> None:
+    """Return when *child* has said for the *times*-th time that it is up."""
+
+    async def has_said() -> bool:
+        return child.log.read_text("utf-8").count("up") == times
+
+    await until(has_said, "the process did not come up")
+
+
+async def alive(child: Child) -> bool:
+    return child.pid is not None
+
+
+async def test_it_is_killed_and_starts_again(tmp_path: Path) -> None:
+    process = child(tmp_path, WAITS)
+    assert not await alive(process)
+    await process.start()
+    await up(process)
+    first = process.pid
+    await process.start()
+    assert process.pid == first
+    await process.kill()
+    assert not await alive(process)
+    await process.start()
+    await up(process, 2)
+    assert process.pid not in {None, first}
+    await process.end(SystemClock())
+    assert not await alive(process)
+
+
+async def test_what_does_not_end_when_asked_is_killed(tmp_path: Path) -> None:
+    process, clock = child(tmp_path, STUBBORN), ManualClock()
+    await process.start()
+    await up(process)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(process.end(clock))
+        await clock.advance(9.9)
+        assert await alive(process)
+        await clock.advance(0.2)
+    assert not await alive(process)
+
+
+async def test_what_does_not_run_can_be_ended(tmp_path: Path) -> None:
+    process = child(tmp_path, WAITS)
+    process.ask()
+    await process.kill()
+    await process.end(SystemClock())
+    assert process.pid is None
+
+
+async def test_its_variables_are_those_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONLY_HERE", "x")
+    program = "import os; print(os.environ.get('GIVEN'), os.environ.get('ONLY_HERE'), flush=True)"
+    given = child(tmp_path, program, GIVEN="yes", PATH="/usr/bin:/bin")
+    await given.start()
+
+    async def has_ended() -> bool:
+        return given.pid is None
+
+    await until(has_ended, "it did not end")
+    assert given.log.read_text("utf-8") == "yes None\n"
+
+
+def test_free_ports_are_ports() -> None:
+    assert 0 < free_port() <= 65_535

@@ -1,0 +1,100 @@
+"""Is there something to see of many nodes, does one survive the other's kill, and does it all end well?"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gateway.app.cli import main
+from gateway.app.config import load, own_secrets
+from gateway.app.demo_cluster import Stage, board_options, configuration, footer, introduction
+from gateway.app.demo_crew import Crew, NodeProcess
+from gateway.app.front_door import FrontDoor
+from gateway.app.redis_program import LocalRedis, Program
+from gateway.runtime.clock import SystemClock
+from gateway.simulator import SimulatorSettings
+
+PROGRAM = Program(Path("/bin/redis-server"), "redis-server on the PATH")
+
+
+def stage_in(folder: Path, port: int = 8080) -> Stage:
+    """A stage on which nothing runs."""
+    nodes = [NodeProcess(name, folder / "gateway.toml", folder) for name in ("n1", "n2", "n3")]
+    crew = Crew(nodes, LocalRedis(PROGRAM, folder), SystemClock())
+    door = FrontDoor(crew.targets)
+    return Stage(crew, folder, "http://127.0.0.1:1", f"http://127.0.0.1:{port}", port, "http://b", door)
+
+
+def test_the_nodes_share_a_file_that_can_be_used(tmp_path: Path) -> None:
+    text = configuration("redis://:canary@127.0.0.1:1", "http://127.0.0.1:2", own_secrets())
+    path = tmp_path / "gateway.toml"
+    path.write_text(text, "utf-8")
+    settings = load(path, {}).settings
+    assert settings.bus.url == "redis://:canary@127.0.0.1:1"
+    assert settings.secrets is not None
+    assert tomllib.loads(text)["sites"][0]["url"] == "http://127.0.0.1:2"
+    assert {settings.client.host, settings.ops.host, settings.admin.host} == {"127.0.0.1"}
+
+
+def test_the_introduction_names_what_there_is_to_try(tmp_path: Path) -> None:
+    stage = stage_in(tmp_path)
+    text = introduction(SimulatorSettings(), stage, PROGRAM)
+    for part in (
+        "200 agents, 20 queues",
+        "redis-server on the PATH",
+        "supervisor1",
+        "agent1",
+        "password demo",
+        "oscc-gateway demo-cluster kill n1 ",
+        "oscc-gateway demo-cluster start n1 ",
+        "oscc-gateway demo-cluster kill redis ",
+        f"oscc-gateway nodes --config {tmp_path}/gateway.toml\n",
+        "oscc-gateway watch http://127.0.0.1:8080 --user supervisor2\n",
+        *(f"http://127.0.0.1:{node.port} " for node in stage.crew.nodes),
+    ):
+        assert part in text
+    assert stage.crew.redis.url not in text
+    assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 80
+
+
+def test_the_board_tells_how_the_nodes_fare_and_what_to_do_to_them(tmp_path: Path) -> None:
+    stage = stage_in(tmp_path)
+    options = board_options(SimulatorSettings(), stage, 5.0, 60)
+    assert (options.address, options.user_name, options.lines) == ("http://b", "supervisor1", 60)
+    assert callable(options.footer)
+    assert options.footer().splitlines() == [
+        "n1 ✕ down   n2 ✕ down   n3 ✕ down   redis ✕ down",
+        "try elsewhere: oscc-gateway demo-cluster kill n1 (then start)",
+        "http://127.0.0.1:8080 · password demo · Ctrl-C ends it",
+    ]
+    stage.board_door.last = "n2"
+    assert "demo-cluster kill n2 (then start)" in options.footer()
+
+
+def test_another_port_is_part_of_what_to_type(tmp_path: Path) -> None:
+    stage = stage_in(tmp_path, 9999)
+    assert "oscc-gateway demo-cluster --port 9999 kill n1" in footer(SimulatorSettings(), stage)
+
+
+def test_where_no_demonstration_runs_nothing_can_be_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert main(["demo-cluster", "kill", "n1"]) == 1
+    assert "No demonstration of many nodes runs here" in capsys.readouterr().err
+
+
+def test_without_a_redis_it_is_said_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert main(["demo-cluster"]) == 1
+    assert "There is no Redis to run the nodes on: install" in capsys.readouterr().err
+
+
+def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo-cluster", "--agents", "0"]) == 2
+    assert "at least one agent" in capsys.readouterr().err
