@@ -1,4 +1,4 @@
-"""Who may look into a Redis, what would he find? Keys and values, MONITOR, slow log, what goes to replicas."""
+"""What would somebody find who looks into a Redis: its keys, MONITOR, the slow log, what goes to replicas?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tests.doubles.servers import Server
 FOUND_MAX = 10
 TAIL = 256
 """Bytes kept of what was read before: a canary may be cut in two."""
-WORDS = (PASSWORD, "canary-", "supervisor", "levitating")
+WORDS = (PASSWORD, "canary-", "supervisor1", "supervisor2")
+"""Passwords, names of queues and phones, names of users."""
 
 
 class Spy:

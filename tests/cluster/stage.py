@@ -1,4 +1,4 @@
-"""The stage of a cluster scenario: a Redis, nodes, a centre, a crowd that has arrived, and a spy in the Redis."""
+"""The stage of a cluster scenario: a Redis with a spy in it, nodes, a centre, a crowd that has arrived."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Stage:
         return asyncio.get_running_loop().time()
 
     async def end(self, fault: str, scenario: int, since: float, quiet_s: float, **more: float) -> Figures:
-        """Let everything settle, compare, look for canaries; returns the figures. Judges only the canaries."""
+        """Let everything settle, compare and look for canaries; returns the figures."""
         differences = await self.crowd.settle(quiet_s)
         figures = await self.crowd.figures(fault, since, self.budget_per_s)
         figures.lost = len(differences)

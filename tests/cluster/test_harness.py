@@ -6,43 +6,50 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tests.cluster.cluster import Cluster, Size, cluster
+from tests.cluster.centre import Centre, Lines, Observer
+from tests.cluster.cluster import PASSWORD, Size, cluster
 from tests.cluster.crowd import Crowd
 from tests.cluster.phones import FRESH_S
+from tests.cluster.spy import Spy
+from tests.doubles.servers import redis_server
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
 
 SMALL = Size(6, 2, agents=40, queues=8, fault_s=2.0, nodes=1)
 
 
+CENTRE = ["--users", "6", "--agents", "40", "--queues", "8", "--interval-s", "0.5", "--events-per-s", "40"]
+
+
 @asynccontextmanager
-async def small(folder: Path) -> AsyncIterator[tuple[Cluster, Crowd]]:
-    centre = ["--users", str(SMALL.users), "--agents", str(SMALL.agents), "--queues", str(SMALL.queues)]
-    centre += ["--interval-s", "0.5", "--events-per-s", "40"]
+async def small(folder: Path) -> AsyncIterator[Crowd]:
     async with (
-        cluster(folder, nodes=1, centre=centre, limits={"log_ons_per_s": 200}) as made,
+        cluster(folder, nodes=1, centre=CENTRE, limits={"log_ons_per_s": 200}) as made,
         await Crowd.of(made, SMALL) as crowd,
     ):
         await crowd.arrive(within_s=30)
-        yield made, crowd
+        yield crowd
 
 
-async def test_a_quiet_crowd_sees_the_truth_and_each_planted_fault_is_noticed(tmp_path: Path) -> None:
-    async with small(tmp_path) as (_, crowd):
+async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noticed(tmp_path: Path) -> None:
+    async with small(tmp_path) as crowd:
         began = asyncio.get_running_loop().time()
         crowd.bustle(roam_s=3, command_s=2)
         await asyncio.sleep(8)
         assert await crowd.settle(within_s=15) == []
         figures = await crowd.figures("none", began, budget_per_s=200)
         assert figures.blind_s is not None
-        assert figures.blind_s < 2 * FRESH_S
+        assert figures.blind_s < 2 * FRESH_S, figures
         assert figures.lie_s is not None
-        assert figures.lie_s < FRESH_S
-        assert (figures.links_max, figures.twice, figures.disconnected, figures.without_link) == (1, 0, 0, 0)
+        assert figures.lie_s < FRESH_S, figures
+        found = (figures.links_max, figures.twice, figures.disconnected, figures.without_link)
+        assert found == (1, 0, 0, 0), figures
         assert figures.executed > 0
+        assert figures.log_ons_over <= 0
         assert sum(phone.seen.roamed for phone in crowd.phones) > 0
 
         values = crowd.phones[0].client.mirror._values
@@ -52,3 +59,98 @@ async def test_a_quiet_crowd_sees_the_truth_and_each_planted_fault_is_noticed(tm
         assert [each for each in await crowd.differences() if "levitating" in each]
         values[key] = true
         assert await crowd.differences() == []
+
+
+async def test_an_old_view_that_is_shown_as_live_is_noticed(tmp_path: Path) -> None:
+    async with small(tmp_path) as crowd:
+        (node,) = crowd.cluster.nodes
+        since = asyncio.get_running_loop().time()
+        node.freeze()
+        await asyncio.sleep(3)
+        node.thaw()
+        again_s = await crowd.fresh(since + 3, within_s=10)
+        figures = await crowd.figures("frozen", since, budget_per_s=200)
+        assert again_s < 3
+        assert figures.lie_s is not None
+        assert figures.blind_s is not None
+        assert 2.5 <= figures.lie_s <= figures.blind_s
+        for phone in crowd.phones:
+            assert phone.blind_s(since, since + 3, crowd.beacon.lit) >= 2.5
+
+
+async def test_a_broken_connection_a_kick_and_a_second_execution_are_noticed(tmp_path: Path) -> None:
+    async with small(tmp_path) as crowd:
+        centre = crowd.cluster.centre
+        since = asyncio.get_running_loop().time()
+        await centre.fault("Split", User="supervisor1")
+        await twice(crowd)
+        await crowd.cluster.nodes[0].restart()
+        await crowd.until(lambda: all(phone.seen.breaks for phone in crowd.phones), 10, "break")
+        figures = await crowd.figures("many", since, budget_per_s=200)
+        assert (figures.kicks_max, figures.twice, figures.disconnected) == (2, 1, len(crowd.phones))
+        assert figures.gap_s > 0 or figures.without_link > 0
+
+
+async def twice(crowd: Crowd) -> None:
+    """Be a gateway that carries one command out in two sessions: its second link replaces the first."""
+    http, port = crowd.cluster.http, crowd.cluster.centre.port
+    url = f"http://127.0.0.1:{port}/oscce/v1"
+    agent = crowd.scopes["supervisor2"]["Users"][0]
+    wish = {"Session": 1, "UserKey": agent, "RoutingState": "Work", "When": "AfterContact", "RequestKey": "k"}
+    for token in (10**17, 10**17 + 1):
+        who = {"Application": "Dashboard", "UserName": "supervisor2", "Password": PASSWORD}
+        body = {**who, "Device": {"ID": f"intruder{token}", "Name": "x"}}
+        async with http.post(f"{url}/sessions", json=body) as answer:
+            secret = (await answer.json())["SessionID"]
+        headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": "x"}
+        async with http.ws_connect(f"{url}/link", protocols=("oscce.link.v1",), headers=headers) as line:
+            await line.send_json({"Type": "Request", "RequestID": 1, "Method": "SetRoutingState", **wish})
+            while "RequestID" not in (heard := await line.receive_json(timeout=5)):
+                pass
+            assert heard["Error"] in (0, 21), heard
+
+
+def test_two_links_at_once_are_noticed_in_samples_and_in_what_the_centre_counted() -> None:
+    line = {"Present": 2, "MostAtOnce": 2, "LongestGap": 1500, "Replacements": 3, "Opens": 5}
+    links = {
+        "Links": {"a": line, "b": {**line, "Present": 0, "MostAtOnce": 1}},
+        "Sessions": [{"UserName": "a"}, {"UserName": "b"}],
+        "LogOnAttempts": 7,
+        "Executed": {"SetSkills": 2, "KeepAlive": 9},
+        "Keys": {"Seen": 2, "CameAgain": 1, "ExecutedTwice": 1},
+    }
+    lines = Lines.of(links)
+    assert (lines.links_max, lines.gap_ms, lines.kicks_max, lines.without) == (2, 1500, 3, ["b"])
+    assert (lines.executed, lines.again, lines.twice) == (2, 1, 1)
+    observer = Observer(cast("Centre", None))
+    observer.take(0.0, links)
+    assert observer.links_max == 2
+
+
+def test_log_ons_over_the_budget_are_noticed_and_one_seconds_worth_at_once_is_not() -> None:
+    observer = Observer(cast("Centre", None))
+    for now, count in ((0.0, 0), (0.5, 20), (1.0, 30), (2.0, 50), (5.0, 70), (5.5, 100)):
+        observer.take(now, {"Links": {}, "LogOnAttempts": count})
+    assert observer.log_on_rate(20) == (30.0, 0.0)
+    observer.take(6.0, {"Links": {}, "LogOnAttempts": 131})
+    assert observer.log_on_rate(20)[1] == 21.0
+
+
+async def test_a_canary_that_redis_could_read_is_found_wherever_it_went() -> None:
+    async with redis_server() as redis, asyncio.TaskGroup() as tasks:
+        spy = Spy(redis, ["Schröder"])
+        await spy.prepare()
+        attending = tasks.create_task(spy.attend())
+        while {"monitor", "replication"} - spy.looked.keys():
+            await redis.command("PUBLISH", "og:ctl", "nothing to see")
+            await asyncio.sleep(0.05)
+        await spy.look()
+        assert spy.found == []
+        await redis.command("PUBLISH", "og:ctl", "it is Schröder")
+        await redis.command("SET", "og:x", f"x{PASSWORD}x")
+        await asyncio.sleep(0.2)
+        await spy.look()
+        attending.cancel()
+        places = {where.partition(":")[0] for where in spy.found}
+        assert places == {"monitor", "replication", "keys", "slowlog"}
+        assert "Schröder" in "".join(spy.found).encode().decode("unicode_escape").encode("latin-1").decode()
