@@ -1,0 +1,169 @@
+"""What does a node need of one Redis, all of it together?"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import hiredis
+
+from gateway.bus.address import parse
+from gateway.bus.door import Dial, Door, Unreachable, dial
+from gateway.bus.leases import LEASE, TTL_S, RedisLeases
+from gateway.bus.line import Line, Pace
+from gateway.bus.names import Names
+from gateway.bus.redis import RedisBus
+from gateway.bus.roll import RedisRoll
+from gateway.bus.sealing import Seals
+from gateway.bus.shelf import RedisShelf
+from gateway.runtime.ports import NODE_TTL_S, Clock
+
+COMMANDS: Final = Pace()
+SCRIPTS: Final = Pace()
+_SENTINELS_ASKED_S: Final = 1.0
+
+
+class Persistence(enum.StrEnum):
+    """What speaks against a server's keeping nothing."""
+
+    KEEPS = 'it writes what it holds to disk: set save "" and appendonly no'
+    UNKNOWN = "it does not tell whether it writes to disk: CONFIG is forbidden"
+
+
+class BusKeys(NamedTuple):
+    """The cluster's secrets, as far as the bus needs them: 32 bytes each."""
+
+    sealing: Sequence[tuple[str, bytes]]
+    """(id, secret). The first seals, all open."""
+    pseudonym: bytes
+
+    def __repr__(self) -> str:
+        return "BusKeys(…)"
+
+
+class Lifetimes(NamedTuple):
+    """How many seconds a lease and a node's record last that are not renewed."""
+
+    lease_s: float = TTL_S
+    node_s: float = NODE_TTL_S
+
+
+class RedisSite:
+    """A node's doors to one Redis, open while the block lasts.
+
+    It begins without Redis as well and keeps trying; ports tell ``bus_down`` meanwhile. One connection
+    each for publishing, for hearing, for scripts and for commands: none waits for another.
+
+    Args:
+        url: See :mod:`gateway.bus.address`.
+        keys: The cluster's secrets.
+        clock: The only time.
+        jitter: Draws from [0, 1).
+        draw: Draws that many unpredictable bytes.
+        ttl: How long what is not renewed lasts; as the defaults say when None.
+        renewed: Told how many seconds each renewal of a lease took.
+        dial: How a connection is made.
+
+    Raises:
+        ValueError: The URL is none, or a key has the wrong length.
+        OSError: The URL's file of trusted certificates cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        keys: BusKeys,
+        clock: Clock,
+        jitter: Callable[[], float],
+        draw: Callable[[int], bytes],
+        *,
+        ttl: Lifetimes | None = None,
+        renewed: Callable[[float], None] | None = None,
+        dial: Dial = dial,
+    ) -> None:
+        lasts = ttl or Lifetimes()
+        names = Names(keys.pseudonym)
+        self.seals: Final = Seals(keys.sealing, draw)
+        self._door = Door(parse(url), clock, dial=dial)
+        self._clock = clock
+        self._scripts = Line(self._door, clock, jitter, SCRIPTS, greetings=lambda: (LEASE.greeting,))
+        self._commands = Line(self._door, clock, jitter, COMMANDS)
+        self.bus: Final = RedisBus(self._door, names, self.seals, clock, jitter)
+        self.leases: Final = RedisLeases(self._scripts, names, clock, ttl_s=lasts.lease_s, renewed=renewed)
+        self.roll: Final = RedisRoll(self._commands, names, ttl_s=lasts.node_s)
+        self.shelf: Final = RedisShelf(self._commands, names)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._kept: list[asyncio.Task[None]] = []
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        """The connections by what they are for."""
+        return {
+            "publishing": self.bus.mouth,
+            "listening": self.bus.ears.line,
+            "scripts": self._scripts,
+            "commands": self._commands,
+        }
+
+    @property
+    def trouble(self) -> str | None:
+        """Why one of the connections is not there, in words that hold nothing of anybody; None: all are."""
+        return next((line.trouble for line in self.lines.values() if line.trouble is not None), None)
+
+    async def persistence(self) -> Persistence | None:
+        """Tell what speaks against the server's keeping nothing; None: nothing does.
+
+        Raises:
+            GatewayError: ``bus_down``.
+        """
+        for name, harmless in (("save", b""), ("appendonly", b"no")):
+            reply = await self._commands.ask("CONFIG", "GET", name)
+            match reply:
+                case hiredis.ReplyError():
+                    return Persistence.UNKNOWN
+                case [_, bytes(value)] if value != harmless:
+                    return Persistence.KEEPS
+                case [_, bytes()]:
+                    continue
+                case _:
+                    return Persistence.UNKNOWN
+        return None
+
+    async def __aenter__(self) -> Self:
+        """Begin to connect; does not wait for it."""
+        self._tasks = tasks = await asyncio.TaskGroup().__aenter__()
+        runs = [self.bus.run(), self._scripts.run(), self._commands.run()]
+        if self._door.moves:
+            runs.append(self._follow_sentinels())
+        self._kept = [tasks.create_task(run) for run in runs]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        for task in self._kept:
+            task.cancel()
+        if self._tasks is None:
+            return
+        if isinstance(error, asyncio.CancelledError):
+            await self._tasks.__aexit__(kind, error, trace)
+        else:  # what went wrong in the block goes its way as it is
+            await self._tasks.__aexit__(None, None, None)
+
+    def __repr__(self) -> str:
+        return f"RedisSite({self.trouble or 'connected'})"
+
+    async def _follow_sentinels(self) -> None:
+        """Leave a server that is not primary any more, though it still answers: a network may be split."""
+        while True:
+            await self._clock.sleep(_SENTINELS_ASKED_S)
+            try:
+                place = await self._door.primary()
+            except Unreachable:
+                continue
+            for line in self.lines.values():
+                line.leave_unless(place)

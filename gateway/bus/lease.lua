@@ -1,0 +1,56 @@
+-- Who owns a user? Runs on Redis 7.2+, Valkey 8+ and fakeredis[lua].
+--
+-- KEYS: own (hash: node, holder, token; lives as long as a lease), tok (string: the last token granted).
+-- ARGV: verb, node, holder, token, lease ms, floor ms; then for acquire: floor, expected ("" for none).
+-- Answers: seconds, microseconds of this server's clock, then what the verb says.
+-- Numbers are exact: microseconds since 1970 stay below 2^53 until the year 2255.
+
+local own, tok = KEYS[1], KEYS[2]
+local verb, node, holder, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local time = redis.call('TIME')
+local present = redis.call('HMGET', own, 'node', 'holder', 'token')
+
+local function grant(number)
+  redis.call('HSET', own, 'node', node, 'holder', holder, 'token', number)
+  redis.call('PEXPIRE', own, ARGV[5])
+  redis.call('SET', tok, number, 'PX', ARGV[6])
+end
+
+local function mine()
+  return present[2] == holder and present[3] == token
+end
+
+-- Granted when nobody holds, or the present token is the expected one. Says who holds now.
+if verb == 'acquire' then
+  if present[3] and present[3] ~= ARGV[8] then
+    return {time[1], time[2], present[1], present[2], present[3]}
+  end
+  local last = math.max(tonumber(redis.call('GET', tok) or 0), tonumber(present[3] or 0))
+  local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  local number = string.format('%.0f', math.max(now, last + 1, tonumber(ARGV[7]) + 1))
+  grant(number)
+  return {time[1], time[2], node, holder, number}
+end
+
+-- Extends what is mine, or makes it anew when it is gone and nobody was granted anything since. Says whether.
+if verb == 'renew' then
+  local renewed = mine()
+  if not present[3] then
+    local last = redis.call('GET', tok)
+    renewed = not last or last == token
+  end
+  if renewed then
+    grant(token)
+  end
+  return {time[1], time[2], renewed and 1 or 0}
+end
+
+-- Gives up what is mine. The floor stays.
+if verb == 'release' then
+  if mine() then
+    redis.call('DEL', own)
+  end
+  return {time[1], time[2]}
+end
+
+return redis.error_reply('ERR unknown verb')

@@ -1,0 +1,287 @@
+"""How does a node stay connected to Redis, and what becomes of commands meanwhile?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import hiredis
+
+from gateway.bus.address import Place
+from gateway.bus.door import Door, Unreachable, code
+from gateway.bus.wire import Ask, Reply, Wire, Word, bus_down, pack
+from gateway.runtime.ports import Clock
+
+_HELD_S: Final = 1.0
+"""A connection that lasted longer than this ends the back-off."""
+
+
+class Pace(NamedTuple):
+    """How long a line waits for what.
+
+    Attributes:
+        deadline_s: For an answer, from when the command was asked; then the connection is dropped,
+            since what comes after that can no longer be told from what was asked later.
+        ping_s: Without anything to ask, until a PING whose answer is required. With the deadline it
+            finds a peer that froze.
+        retry_s: Before the second attempt to connect, at most; doubled for each further one.
+        retry_max_s: The most that it grows to. The wait is drawn from [0, that]: full jitter.
+        window: Commands sent and not answered, at most: others of the same Redis get their turn
+            between two such slices.
+        waiting_max: Commands that are not answered, at most; beyond it the newest is refused.
+        unsent_max_bytes: What the kernel has not taken, at most; beyond it the newest is refused.
+    """
+
+    deadline_s: float = 0.25
+    ping_s: float = 3.0
+    retry_s: float = 0.1
+    retry_max_s: float = 2.0
+    window: int = 200
+    waiting_max: int = 20_000
+    unsent_max_bytes: int = 16 * 1024 * 1024
+
+
+class Line:
+    """One connection that is kept: made, watched, and made again.
+
+    Invariants: commands leave in the order in which they were asked, also over a broken connection:
+    what was sent on it and not answered fails, and is never sent again; what was asked in one turn of
+    the loop leaves in one write. While nobody is reachable commands fail at once; while the first
+    attempt after a loss is under way they wait for it, as long as their deadline allows.
+
+    Args:
+        door: Opens connections.
+        clock: The only time.
+        jitter: Draws from [0, 1).
+        pace: How long to wait for what.
+        wires: Makes what carries one connection.
+        greetings: What to ask of each new connection before anything else.
+        opened: Told of each new connection with the answers to these, before anything else is sent.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        clock: Clock,
+        jitter: Callable[[], float],
+        pace: Pace,
+        *,
+        wires: Callable[[], Wire] = Wire,
+        greetings: Callable[[], Sequence[Sequence[Word]]] = tuple,
+        opened: Callable[[Sequence[Reply]], None] | None = None,
+    ) -> None:
+        self.trouble: str | None = "not connected yet"
+        """Why there is no connection, in words that hold nothing of anybody; None while there is one."""
+        self.losses: Final[Counter[str]] = Counter()
+        """How often connections ended, or did not come about, by reason."""
+        self._door = door
+        self._clock = clock
+        self._jitter = jitter
+        self._pace = pace
+        self._wires = wires
+        self._greetings = greetings
+        self._opened = opened
+        self._wire: Wire | None = None
+        self._place: Place | None = None
+        self._queue: deque[Ask] = deque()
+        self._is_down = False
+        self._is_flushing = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection now."""
+        return self._wire is not None and not self._wire.lost.is_set()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the last attempt to connect failed."""
+        return self._is_down
+
+    def ask(self, *words: Word) -> asyncio.Future[Reply]:
+        """Ask a command; returns what will be its answer, errors of Redis included.
+
+        Fails with ``bus_down`` when no answer comes in time. Cancelling it is fine.
+        """
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._add([Ask(pack(*words), answer, self._clock.now())])
+        return answer
+
+    def ask_about(self, verb: bytes, channels: Sequence[bytes]) -> list[asyncio.Future[Reply]]:
+        """Ask one command about some channels, each of which is confirmed on its own."""
+        loop, now = asyncio.get_running_loop(), self._clock.now()
+        asks = [Ask(b"", loop.create_future(), now, channel) for channel in channels]
+        asks[0].packed = pack(verb, *channels)
+        self._add(asks)
+        return [ask.answer for ask in asks]
+
+    async def answer(self, *words: Word) -> Reply:
+        """Ask a command and return its answer.
+
+        Raises:
+            GatewayError: ``bus_down``: no answer came in time, or Redis refused.
+        """
+        return self.accepted(await self.ask(*words))
+
+    async def answers(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        """Ask some commands at once and return their answers.
+
+        Raises:
+            GatewayError: ``bus_down``: one had no answer in time, or Redis refused one.
+        """
+        asked = [self.ask(*words) for words in commands]
+        for answer in asked:
+            answer.add_done_callback(_whatever)
+        return [self.accepted(await answer) for answer in asked]
+
+    def accepted(self, reply: Reply) -> Reply:
+        """Return *reply* unless it is a refusal. One that only replicas give ends the connection.
+
+        Raises:
+            GatewayError: ``bus_down``: Redis refused.
+        """
+        if not isinstance(reply, hiredis.ReplyError):
+            return reply
+        refusal = code(reply)
+        if refusal == "READONLY":
+            self.drop("it is a replica")
+        raise bus_down(refusal)
+
+    def drop(self, why: str) -> None:
+        """End the connection, if there is one; the next one is made at once."""
+        if self._wire is not None:
+            self._wire.drop(why)
+
+    def leave_unless(self, place: Place) -> None:
+        """End the connection if it leads anywhere else."""
+        if self._place != place:
+            self.drop("another is primary")
+
+    async def run(self) -> None:
+        """Keep the connection until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep())
+                tasks.create_task(self._expire())
+        finally:
+            self._is_down = True
+            self.drop("the node ends")
+            self._wire = None
+            self._fail_queued("the node ends")
+
+    # ---- the connection ----
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            wire = self._wires()
+            wire.rest = self._flush
+            since = self._clock.now()
+            try:
+                place, replies = await self._door.open(wire, self._greetings())
+            except Unreachable as error:
+                self._note(str(error))
+                self._is_down = True
+                self._fail_queued(str(error))
+            else:
+                await self._live(wire, place, replies)
+                failures = 0 if self._clock.now() - since > _HELD_S else failures
+            failures += 1
+            most = min(self._pace.retry_max_s, self._pace.retry_s * 2.0 ** min(failures - 1, 30))
+            await self._clock.sleep(self._jitter() * most)
+
+    async def _live(self, wire: Wire, place: Place, replies: Sequence[Reply]) -> None:
+        self._wire, self._place = wire, place
+        self._is_down, self.trouble = False, None
+        try:
+            if self._opened is not None:
+                self._opened(replies)
+            self._flush()
+            await self._watch(wire)
+            self._note(wire.why)
+        finally:
+            wire.drop("the node ends")
+            self._wire = self._place = None
+
+    async def _watch(self, wire: Wire) -> None:
+        """Return when *wire* is lost; ask for a sign of life while there is nothing else to ask."""
+        while not wire.lost.is_set():
+            try:
+                async with self._clock.timeout(self._pace.ping_s):
+                    await wire.lost.wait()
+            except TimeoutError:
+                if not wire.pending:
+                    self.ask("PING").add_done_callback(_whatever)
+
+    def _note(self, why: str) -> None:
+        self.trouble = why
+        self.losses[why] += 1
+
+    # ---- commands ----
+
+    def _add(self, asks: list[Ask]) -> None:
+        wire = self._wire
+        unsent = 0 if wire is None else wire.unsent_bytes
+        waiting = len(self._queue) + (0 if wire is None else wire.pending)
+        if self._is_down:
+            _fail(asks, self.trouble or "not connected")
+        elif waiting + len(asks) > self._pace.waiting_max or unsent > self._pace.unsent_max_bytes:
+            _fail(asks, "too much waits for it")
+        else:
+            self._queue.extend(asks)
+            if not self._is_flushing:
+                self._is_flushing = True
+                asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what waits, as far as the window allows; called again when answers came."""
+        self._is_flushing = False
+        wire = self._wire
+        if wire is None or wire.lost.is_set() or not self._queue:
+            return
+        batch: list[Ask] = []
+        room = self._pace.window - wire.pending
+        while self._queue and len(batch) < room:
+            ask = self._queue.popleft()
+            if ask.about is not None or not ask.answer.done():
+                batch.append(ask)
+        if batch:
+            wire.send(batch)
+
+    async def _expire(self) -> None:
+        """Fail what is overdue, exactly then: nothing asked while this sleeps is due before it wakes."""
+        while True:
+            wait_s = self._due_in()
+            if wait_s > 0:
+                await self._clock.sleep(wait_s)
+                continue
+            for _ in range(3):  # after a pause of this process the answer may be here, and unread
+                await self._clock.sleep(0)
+            if self._due_in() <= 0:
+                self.drop("it did not answer in time")
+                now = self._clock.now()
+                while self._queue and self._queue[0].asked_at + self._pace.deadline_s <= now:
+                    self._queue.popleft().fail(self.trouble or "it did not answer in time")
+
+    def _due_in(self) -> float:
+        pending = None if self._wire is None else self._wire.oldest_at
+        oldest = self._queue[0].asked_at if pending is None and self._queue else pending
+        if oldest is None:
+            return self._pace.deadline_s
+        return oldest + self._pace.deadline_s - self._clock.now()
+
+    def _fail_queued(self, why: str) -> None:
+        asks, self._queue = self._queue, deque()
+        _fail(asks, why)
+
+
+def _fail(asks: list[Ask] | deque[Ask], why: str) -> None:
+    for ask in asks:
+        ask.fail(why)
+
+
+def _whatever(answer: asyncio.Future[Reply]) -> None:
+    """Let an answer that nobody waits for go without complaint."""
+    if not answer.cancelled():
+        answer.exception()
