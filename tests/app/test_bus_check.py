@@ -1,0 +1,85 @@
+"""Is what is wrong with a Redis told in a sentence each, and what is well not complained of?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.app.bus_check import Found, bus_address, bus_found, judged
+from gateway.app.config_sections import Bus
+from gateway.bus.address import Place
+from gateway.bus.survey import Survey
+from gateway.runtime.clock import SystemClock
+from tests.doubles.servers import free_port, redis_server
+
+WELL = Survey(Place("h", 6379), "Redis", (8, 0, 2), persists=False, evicts=False, clock_offset_s=0.1)
+CLOCK = SystemClock()
+
+
+def test_a_server_that_is_as_it_should_be_is_only_told() -> None:
+    assert judged(WELL) == (("Redis at h:6379 answers: Redis 8.0.2",), (), ())
+    assert judged(WELL._replace(engine="Valkey", version=(9, 1))).told == (
+        "Redis at h:6379 answers: Valkey 9.1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "start"),
+    [
+        (WELL._replace(engine=None, version=()), "The server at h:6379 does not say what it is"),
+        (WELL._replace(persists=True), "The server at h:6379 writes what it holds to a disk"),
+        (WELL._replace(persists=None), "The server at h:6379 does not tell this user whether it writes"),
+        (WELL._replace(evicts=True), "The server at h:6379 forgets keys when its memory is full"),
+        (
+            WELL._replace(clock_offset_s=3.4),
+            "The clock of the server at h:6379 is 3 s ahead of this machine's",
+        ),
+        (
+            WELL._replace(clock_offset_s=-3600.0),
+            "The clock of the server at h:6379 is 3600 s behind this machine's",
+        ),
+    ],
+)
+def test_what_is_worth_a_thought_is_advised(seen: Survey, start: str) -> None:
+    found = judged(seen)
+    (advice,) = found.advices
+    assert advice.startswith(start)
+    assert advice.endswith(".")
+    assert found.faults == ()
+
+
+@pytest.mark.parametrize("offset_s", [None, 1.9, -1.9])
+def test_what_is_unknown_or_small_is_not(offset_s: float | None) -> None:
+    assert judged(WELL._replace(evicts=None, clock_offset_s=offset_s)).advices == ()
+
+
+def test_an_old_one_is_a_fault() -> None:
+    (fault,) = judged(WELL._replace(version=(7, 0, 15))).faults
+    assert fault == "The server at h:6379 is too old: the gateway needs Redis 7.2 or Valkey 8.0, or newer."
+
+
+async def test_without_redis_there_is_nothing_to_find() -> None:
+    assert await bus_found(Bus(), CLOCK) == Found()
+
+
+async def test_one_that_does_not_answer_is_a_fault_that_tells_no_password() -> None:
+    url = f"redis://gw:canary@127.0.0.1:{free_port()}"
+    (fault,) = (await bus_found(Bus(url=url), CLOCK)).faults
+    assert fault.startswith("The Redis at redis://********@127.0.0.1:")
+    assert fault.endswith(" cannot be used: nobody listens there.")
+    assert "canary" not in fault
+
+
+async def test_one_that_answers_is_told() -> None:
+    async with redis_server("--maxmemory-policy", "noeviction") as server:
+        found = await bus_found(Bus(url=server.url), CLOCK)
+    assert found.told[0].startswith(f"Redis at 127.0.0.1:{server.port} answers: ")
+    assert found[1:] == ((), ())
+
+
+def test_the_file_of_the_authority_is_part_of_the_address() -> None:
+    address = bus_address(Bus(url="rediss://h", ca_file=Path("/etc/ca.pem")))
+    assert address is not None
+    assert address.ca_file == "/etc/ca.pem"
+    assert bus_address(Bus()) is None
