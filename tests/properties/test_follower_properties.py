@@ -1,0 +1,361 @@
+"""Whatever is lost on the way, a follower asks soon enough, never too often, and whom the lease names."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gateway.core.follower import Follow, Need
+from gateway.core.ledger import Receipt
+from tests.properties.seeded import SeededBug
+
+EPOCH = 70
+EPOCHS = st.sampled_from([-2, -1, 0, 0, 0, 0, 1])
+"""Above what is known."""
+
+
+class Following(RuleBasedStateMachine):
+    """One follower, an owner who may not answer, a lease that may not be read, and an onlooker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.follow = Follow(EPOCH, 0.0)
+        self.every_s = 10.0
+        self.answers = self.reads = True
+        self.floor = EPOCH
+        self.owes = True
+        """Whether something may be missing that nobody was asked for."""
+        self.waits = False
+        self.searches = False
+        self.since = 0.0
+        """Since when something is to be done."""
+        self.asked_at: float | None = None
+        self.tries = 0
+        """Questions since the last answer, or since this owner was found."""
+        self.reads_tried = 0
+        """Looks at the lease since then: they slow the questions down as well."""
+        self.read_at: float | None = None
+        self.lower_since: float | None = None
+        self.heard_at: float | None = None
+
+    @initialize(jitter=st.sampled_from([0.0, 0.5, 0.875]))
+    def begins(self, jitter: float) -> None:
+        self.follow = Follow(EPOCH, 0.0, jitter)
+        self.every_s = 10.0 - 2.5 * jitter
+
+    # ---- the world ----
+
+    @rule(answers=st.booleans(), reads=st.booleans())
+    def the_network_becomes(self, answers: bool, reads: bool) -> None:
+        self.answers, self.reads = answers, reads
+
+    @rule(seconds=st.sampled_from([0.0625, 0.25, 1.0, 3.0, 6.0, 16.0]))
+    def time_passes(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.follow.due_at <= until:
+            self.now = max(self.now, self.follow.due_at)
+            if self.act() == "read_lease":
+                self.act()
+            assert self.follow.due_at > self.now
+        self.now = max(self.now, until)
+
+    @rule()
+    def look_now(self) -> None:
+        self.act()
+
+    def act(self) -> Need:
+        need = self.follow.need(self.now)
+        assert (need == "nothing") == (self.now < self.follow.due_at)
+        if need == "ask":
+            self.ask()
+        elif need == "read_lease":
+            self.look_for_the_owner()
+        return need
+
+    def ask(self) -> None:
+        assert not self.searches
+        assert not self.is_outdated()
+        if self.asked_at is not None:
+            assert self.now - self.asked_at >= min(2.0, 0.25 * 2.0 ** max(0, self.tries - 1))
+        self.follow.asked(self.now)
+        self.asked_at, self.tries = self.now, self.tries + 1
+        self.owes, self.waits = False, True
+        if self.answers:
+            self.now += 0.03125
+            self.an_answer_comes()
+
+    def look_for_the_owner(self) -> None:
+        assert self.searches or self.is_outdated()
+        self.follow.reading(self.now)
+        self.read_at, self.searches, self.waits = self.now, True, False
+        self.reads_tried += 1
+        if self.reads:
+            self.the_lease_is_read(0)
+
+    @rule()
+    def an_answer_comes(self) -> None:
+        self.follow.answered(self.now)
+        if self.lower_since is not None:
+            return
+        self.heard_at = self.now
+        if self.waits:
+            self.waits, self.tries, self.reads_tried = False, 0, 0
+
+    @rule(above=EPOCHS, receipt=st.sampled_from(Receipt))
+    def something_is_published(self, above: int, receipt: Receipt) -> None:
+        epoch = self.floor + above
+        assert self.follow.admits(epoch) == (epoch >= self.floor)
+        self.follow.published(epoch, receipt, self.now)
+        if above < 0:
+            self.lower_since = self.now if self.lower_since is None else self.lower_since
+            return
+        self.heard_at, self.lower_since = self.now, None
+        if above:
+            self.floor, self.asked_at, self.tries, self.reads_tried = epoch, None, 0, 0
+            self.owner_is_lost()
+        elif receipt is Receipt.GAP and not (self.owes or self.waits or self.searches):
+            self.owes, self.since = True, self.now
+
+    @rule()
+    def a_connection_is_renewed(self) -> None:
+        self.follow.doubt(self.now)
+        if not self.owes and not self.searches:
+            self.owes, self.waits, self.since = True, False, self.now
+
+    @rule()
+    def who_was_asked_is_not_the_owner(self) -> None:
+        self.follow.not_mine(self.now)
+        self.owner_is_lost()
+
+    def owner_is_lost(self) -> None:
+        if not self.searches:
+            self.searches, self.read_at, self.since = True, None, self.now
+            self.waits = False
+
+    @rule(above=EPOCHS)
+    def the_lease_is_read(self, above: int) -> None:
+        epoch = self.floor + above
+        falls = self.searches and above < 0 and self.is_outdated()
+        assert self.follow.read(epoch, self.now) == falls
+        if not self.searches:
+            return
+        if above > 0 or falls:
+            self.floor, self.asked_at, self.tries, self.reads_tried = epoch, None, 0, 0
+        self.searches, self.lower_since = False, None
+        self.owes, self.since = True, self.now
+
+    def is_outdated(self) -> bool:
+        return self.lower_since is not None and self.now - self.lower_since >= 5.0
+
+    # ---- what must hold ----
+
+    @invariant()
+    def what_is_to_be_done_is_done_soon(self) -> None:
+        due_at = self.follow.due_at
+        if self.searches:
+            soonest = self.since if self.read_at is None else self.read_at
+            assert soonest <= due_at <= (soonest if self.read_at is None else soonest + 2.0)
+            return
+        if self.lower_since is not None:
+            assert due_at <= self.lower_since + 5.0
+        if self.owes and self.asked_at is None:
+            assert due_at <= self.since
+        elif self.owes or self.waits:
+            assert self.asked_at is not None
+            assert due_at <= max(self.since, self.asked_at + 2.0)
+        else:
+            assert self.asked_at is not None
+            assert due_at <= self.asked_at + self.every_s
+
+    @invariant()
+    def nothing_is_done_without_need(self) -> None:
+        is_quiet = not (self.owes or self.waits or self.searches) and self.lower_since is None
+        if is_quiet and self.asked_at is not None:
+            assert self.follow.due_at >= self.asked_at + self.every_s
+
+    @invariant()
+    def the_first_question_about_a_loss_is_quick(self) -> None:
+        is_first = self.owes and not self.searches and self.tries <= 1 and not self.reads_tried
+        if is_first and self.asked_at is not None and self.lower_since is None:
+            assert self.follow.due_at <= max(self.since, self.asked_at + 0.25)
+
+    @invariant()
+    def lower_epochs_are_dropped(self) -> None:
+        assert self.follow.floor == self.floor
+
+    @invariant()
+    def nothing_is_shown_fresher_than_it_is(self) -> None:
+        is_heard = self.heard_at is not None and self.now - self.heard_at <= 15.0
+        assert self.follow.health(self.now, "live") == ("live" if is_heard else "stale")
+        assert self.follow.health(self.now, "stale") == "stale"
+        assert self.follow.health(self.now, "down") == "down"
+
+
+TestFollowing = Following.TestCase
+
+FOLLOWER = "core/follower.py"
+SEEDED = [
+    SeededBug(
+        "questions without an answer do not slow down",
+        FOLLOWER,
+        "        self._spacing_s = min(SPACED_MAX_S, 2 * self._spacing_s)\n",
+        "",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "questions without an answer slow down without end",
+        FOLLOWER,
+        "self._spacing_s = min(SPACED_MAX_S, 2 * self._spacing_s)",
+        "self._spacing_s = 2 * self._spacing_s",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "a loss hastens the questions",
+        FOLLOWER,
+        "        self._due_at = max(now, self._not_before)\n",
+        "        self._due_at = now\n",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "an answer does not end the pauses of before",
+        FOLLOWER,
+        "            self._not_before = self._asked_at + SPACED_S\n",
+        "",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "the pauses go on growing over answers",
+        FOLLOWER,
+        "            self._spacing_s = SPACED_S\n            self._not_before",
+        "            self._not_before",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "jitter lengthens the time between questions",
+        FOLLOWER,
+        "ASK_S * (1.0 - _SPREAD * jitter)",
+        "ASK_S * (1.0 + _SPREAD * jitter)",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "a gap is not asked about",
+        FOLLOWER,
+        'elif receipt is Receipt.GAP and self._move("gap"):',
+        "elif False:",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "whatever is published is asked about",
+        FOLLOWER,
+        'elif receipt is Receipt.GAP and self._move("gap"):',
+        'elif self._move("gap"):',
+        "TestFollowing",
+    ),
+    SeededBug(
+        "a question of before a doubt ends it",
+        FOLLOWER,
+        '    (FollowState.ASKING, "doubt"): FollowState.DOUBTING,\n',
+        "",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "what a doubt needs waits for its turn",
+        FOLLOWER,
+        '        if self._move("doubt"):\n            self._ask_soon(now)\n',
+        '        self._move("doubt")\n',
+        "TestFollowing",
+    ),
+    SeededBug(
+        "a higher epoch does not make anybody look for its owner",
+        FOLLOWER,
+        "            self._begin_anew()\n            self._lose(now)\n",
+        "            self._begin_anew()\n",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "another owner waits for the pauses of the last",
+        FOLLOWER,
+        "        if is_other:\n            self._begin_anew()\n",
+        "",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "any lease that is read is right",
+        FOLLOWER,
+        "is_right = self._is_outdated(now)",
+        "is_right = True",
+        "TestFollowing",
+        quick=True,
+    ),
+    SeededBug(
+        "lower epochs are never right",
+        FOLLOWER,
+        "is_right = self._is_outdated(now)",
+        "is_right = False",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "each lower epoch makes five seconds begin anew",
+        FOLLOWER,
+        "self._lower_since = now if self._lower_since is None else self._lower_since",
+        "self._lower_since = now",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "the owner's word does not clear him of lower epochs",
+        FOLLOWER,
+        "            return\n        self._lower_since = None\n",
+        "            return\n",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "an answer of a lower epoch answers",
+        FOLLOWER,
+        "        if self._lower_since is not None:\n            return\n",
+        "",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "whoever denies to be the owner is asked again",
+        FOLLOWER,
+        "            self._due_at = now\n\n    def _begin_anew",
+        "            self._ask_soon(now)\n\n    def _begin_anew",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "a lease that cannot be read is read without a pause",
+        FOLLOWER,
+        '        self._move("lost")\n        self._wait(now)\n',
+        '        self._move("lost")\n',
+        "TestFollowing",
+    ),
+    SeededBug(
+        "nobody looks when lower epochs may be right",
+        FOLLOWER,
+        "        return min(self._due_at, self._lower_since + LOWER_S)\n",
+        "        return self._due_at\n",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "what was said before a silence stays live",
+        FOLLOWER,
+        'if said == "live" and now - self._heard_at > STALE_S else said',
+        "if False else said",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "a silence makes what is down look better",
+        FOLLOWER,
+        'if said == "live" and now - self._heard_at > STALE_S',
+        "if now - self._heard_at > STALE_S",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "a lower epoch is a sign of life",
+        FOLLOWER,
+        "        if epoch < self.floor:\n            self._lower_since",
+        "        if epoch < self.floor:\n            self._heard_at = now\n            self._lower_since",
+        "TestFollowing",
+    ),
+]
