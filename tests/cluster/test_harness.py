@@ -87,7 +87,8 @@ async def test_a_broken_connection_a_kick_and_a_second_execution_are_noticed(tmp
         await crowd.cluster.nodes[0].restart()
         await crowd.until(lambda: all(phone.seen.breaks for phone in crowd.phones), 10, "break")
         figures = await crowd.figures("many", since, budget_per_s=200)
-        assert (figures.kicks_max, figures.twice, figures.disconnected) == (2, 1, len(crowd.phones))
+        assert figures.kicks_max >= 1
+        assert (figures.twice, figures.disconnected) == (1, len(crowd.phones))
         assert figures.gap_s > 0 or figures.without_link > 0
 
 
@@ -96,7 +97,7 @@ async def twice(crowd: Crowd) -> None:
     http, port = crowd.cluster.http, crowd.cluster.centre.port
     url = f"http://127.0.0.1:{port}/oscce/v1"
     agent = crowd.scopes["supervisor2"]["Users"][0]
-    wish = {"Session": 1, "UserKey": agent, "RoutingState": "Work", "When": "AfterContact", "RequestKey": "k"}
+    wish = {"UserKey": agent, "RoutingState": "Available", "When": "AfterContact", "RequestKey": "k"}
     for token in (10**17, 10**17 + 1):
         who = {"Application": "Dashboard", "UserName": "supervisor2", "Password": PASSWORD}
         body = {**who, "Device": {"ID": f"intruder{token}", "Name": "x"}}
@@ -104,10 +105,12 @@ async def twice(crowd: Crowd) -> None:
             secret = (await answer.json())["SessionID"]
         headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": "x"}
         async with http.ws_connect(f"{url}/link", protocols=("oscce.link.v1",), headers=headers) as line:
-            await line.send_json({"Type": "Request", "RequestID": 1, "Method": "SetRoutingState", **wish})
+            await line.send_json(
+                {"Type": "Request", "RequestID": 1, "Session": 1, "Method": "SetRoutingState", **wish}
+            )
             while "RequestID" not in (heard := await line.receive_json(timeout=5)):
                 pass
-            assert heard["Error"] in (0, 21), heard
+            assert heard["Error"] == 0, heard
 
 
 def test_two_links_at_once_are_noticed_in_samples_and_in_what_the_centre_counted() -> None:
