@@ -22,10 +22,12 @@ def count_users(node: Node, telemetry: Telemetry) -> None:
     silence_s, now = 0.0, node.clock.now()
     for household in node.households.values():
         links[household.feed.health.upstream] += 1
-        sessions.update(member.ticket.application for member in household.owner.roster if member.on_link)
-        link = household.owner.link
-        if link is not None:
-            silence_s = max(silence_s, now - link.heard_at)
+        owner = household.owner
+        if owner is None:
+            continue
+        sessions.update(member.ticket.application for member in owner.roster if member.on_link)
+        if owner.link is not None:
+            silence_s = max(silence_s, now - owner.link.heard_at)
     telemetry.users.set(len(node.households))
     telemetry.upstream_silence_seconds.set(silence_s)
     telemetry.log_offs_pending.set(node.account.log_offs_pending)

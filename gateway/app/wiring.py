@@ -31,14 +31,15 @@ from gateway.app.notices_watch import NoticesWatch
 from gateway.app.stopping import Stopping
 from gateway.app.tls import client_context, expires_at_s, site_context
 from gateway.app.vitals import Vitals
-from gateway.bus.memory import MemoryLeases
+from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
+from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
 from gateway.domain.errors import CloseCode
 from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
 from gateway.edge.server import EdgeParts, make_app
 from gateway.edge.token import Tokens
 from gateway.edge.unread import Crier
-from gateway.runtime.node import Node, NodeSettings, Site
+from gateway.runtime.node import Cluster, Node, NodeSettings, Site
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 from gateway.upstream.client import OsccServer
@@ -78,7 +79,7 @@ class Gateway:
         self.node: Final = Node(
             _node_settings(settings),
             {site: Site(CountedUpstream(server, self.telemetry), server) for site, server in servers.items()},
-            MemoryLeases(clock),
+            Cluster(MemoryBus(Exchange()), MemoryLeases(clock), MemoryRoll(clock), MemoryShelf(clock)),
             clock,
             random.random,
             AuditTrail(log_act).note,

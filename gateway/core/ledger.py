@@ -115,6 +115,12 @@ class Ledger:
         self.position = upto
         return Receipt.APPLIED
 
+    def disown(self) -> None:
+        """Note that what a replica holds is of no owner: whatever is received next takes its place."""
+        self.position = Position(0, 0)
+        self._gone.clear()
+        self._floor = 0
+
     def rebase(self, epoch: int) -> None:
         """Begin *epoch* with the keys at hand, for a node that becomes the owner.
 

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.core.interest import Following
 from gateway.core.linger import Linger
 from gateway.domain.errors import EndReason
-from gateway.domain.model import Right, Scope, Ticket
+from gateway.domain.model import NodeId, Right, Scope, Ticket
 from gateway.domain.upstream import Attached
 from gateway.protocol.envelopes import SessionFacts
 
@@ -27,6 +27,8 @@ class Member:
     topics: tuple[str, ...]
     expires_at_ms: int
     lived_from_ms: int
+    node: NodeId | None = None
+    """Where its phone is; None is here."""
     attached: Attached | None = None
     """What OSCC-E accepted it as in this epoch; kept while the link is down."""
     on_link: bool = False
@@ -84,20 +86,46 @@ class Roster:
         """Return the session of that name."""
         return self._members.get(handle)
 
-    def join(self, ticket: Ticket, topics: tuple[str, ...]) -> Member:
-        """Take a session in, or note that its phone is back."""
+    def join(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None) -> Member:
+        """Take a session in, or note that its phone is back, on *node*; None is here."""
         member = self._members.get(ticket.handle)
         if member is None:
             member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms)
             self._members[ticket.handle] = member
-        member.topics, member.present, member.left_at = topics, True, None
+        member.topics, member.present, member.left_at, member.node = topics, True, None, node
         return member
 
-    def leave(self, handle: str, now: float) -> None:
-        """Note that the session's phone left."""
+    def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
+        """Note that the session's phone left *node*. It may have come back elsewhere already."""
         member = self._members.get(handle)
-        if member is not None and member.present:
+        if member is not None and member.present and member.node == node:
             member.present, member.left_at = False, now
+
+    def at(self, node: NodeId) -> list[Member]:
+        """Return the sessions whose phones are on *node*."""
+        return [member for member in self._members.values() if member.present and member.node == node]
+
+    def rivals(self, ticket: Ticket) -> list[Member]:
+        """Return the other sessions that the same application on the same device has open."""
+        seat = (ticket.application, ticket.device.id)
+        return [
+            member
+            for member in self._members.values()
+            if member.present
+            and member.handle != ticket.handle
+            and (member.ticket.application, member.ticket.device.id) == seat
+        ]
+
+    def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
+        """Tell whether so many devices are there, on several nodes, that one more is too many."""
+        rivals = [rival.handle for rival in self.rivals(ticket)]
+        others = [
+            member
+            for member in self._members.values()
+            if member.present and member.handle not in (ticket.handle, *rivals)
+        ]
+        here_only = node is None and all(member.node is None for member in others)
+        return not here_only and len(others) >= devices
 
     def remove(self, handle: str) -> Member | None:
         """Take a session out."""

@@ -148,8 +148,8 @@ class LogOnGuard:
     """
 
     def __init__(self, *, tries: int = 4, window_s: float = 900.0, names_max: int = 100_000) -> None:
-        self._tries = tries
-        self._window_s = window_s
+        self.tries = tries
+        self.window_s = window_s
         self._names_max = names_max
         self._names: OrderedDict[bytes, _Tries] = OrderedDict()
 
@@ -158,40 +158,40 @@ class LogOnGuard:
 
     def locked_s(self, site: str, name: str, now: float) -> float:
         """Return for how many seconds no password of the name may be shown; 0 when one may."""
-        known = self._names.get(_name_hash(site, name))
+        known = self._names.get(name_hash(site, name))
         if known is None:
             return 0.0
-        counted = [at for at in known.wrong if now < at + self._window_s]
-        if len(counted) + known.open < self._tries:
+        counted = [at for at in known.wrong if now < at + self.window_s]
+        if len(counted) + known.open < self.tries:
             return 0.0
         # what has no answer yet may turn out right: worth asking again soon
-        return _SOON_S if known.open else counted[-self._tries] + self._window_s - now
+        return _SOON_S if known.open else counted[-self.tries] + self.window_s - now
 
     def trying(self, site: str, name: str) -> None:
         """Note that a password is shown to OSCC-E; one of the three below must follow."""
-        known = self._known(_name_hash(site, name))
+        known = self._known(name_hash(site, name))
         known.open += 1
         known.mixed = known.mixed or known.open > 1
 
     def failed(self, site: str, name: str, now: float) -> None:
         """Note that the name or the password was wrong."""
-        known = self._known(_name_hash(site, name))
-        known.wrong = [*known.wrong, now][-self._tries :]
-        self._end(_name_hash(site, name), known)
+        known = self._known(name_hash(site, name))
+        known.wrong = [*known.wrong, now][-self.tries :]
+        self._end(name_hash(site, name), known)
 
     def succeeded(self, site: str, name: str) -> None:
         """Forget the failures of a name: the password was right, and OSCC-E forgets them too.
 
         While tries overlap they are kept: one of them may have been judged after the right one.
         """
-        known = self._names.get(_name_hash(site, name))
+        known = self._names.get(name_hash(site, name))
         if known is not None and not known.mixed:
             known.wrong.clear()
-        self._end(_name_hash(site, name), known)
+        self._end(name_hash(site, name), known)
 
     def unanswered(self, site: str, name: str) -> None:
         """Note that no password was judged: OSCC-E did not answer, or refused for another reason."""
-        self._end(_name_hash(site, name), self._names.get(_name_hash(site, name)))
+        self._end(name_hash(site, name), self._names.get(name_hash(site, name)))
 
     def _known(self, key: bytes) -> _Tries:
         known = self._names.setdefault(key, _Tries([]))
@@ -209,7 +209,8 @@ class LogOnGuard:
             del self._names[key]
 
 
-def _name_hash(site: str, name: str) -> bytes:
+def name_hash(site: str, name: str) -> bytes:
+    """Return what a name is remembered by, whoever spells it how."""
     text = f"{site}\0{name.strip().casefold()}".encode()
     return hashlib.blake2s(text, digest_size=16, person=b"name").digest()
 

@@ -79,6 +79,11 @@ class Turnstile:
         """Return when a log-on that was refused may be tried again, s."""
         return self._budget.wait_s(now)
 
+    def share(self, nodes: int, now: float) -> None:
+        """Take this node's part of the site's budget: one of *nodes* that live."""
+        self._budget.share(nodes, now)
+        self._wake_first()
+
     def done(self) -> None:
         """Give back what was entered: the log-on or the link is open, or it failed."""
         self._budget.done()

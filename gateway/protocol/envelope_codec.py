@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
-from gateway.domain.model import NodeId, UserId
+from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.domain.resources import RESOURCES, Resource, resource_type
 from gateway.protocol.envelopes import (
     Announcement,
@@ -148,6 +148,7 @@ class _Offer(msgspec.Struct):
     node: NodeId
     token: int
     history: _History
+    lingering: tuple[Ticket, ...] = ()
 
 
 class _Kind(msgspec.Struct):
@@ -226,7 +227,8 @@ def _offer(read: _Offer) -> Offer:
     outcomes = tuple(
         Remembered(one.key, one.body_hash, _outcome(one.outcome), one.left_s) for one in raw.outcomes
     )
-    return Offer(read.user, read.node, read.token, History(raw.since, raw.blind_s, outcomes))
+    history = History(raw.since, raw.blind_s, outcomes)
+    return Offer(read.user, read.node, read.token, history, read.lingering)
 
 
 def _outcome(raw: _Outcome) -> Outcome:

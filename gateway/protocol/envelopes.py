@@ -171,6 +171,8 @@ class Offer:
     node: NodeId
     token: int
     history: History
+    lingering: tuple[Ticket, ...] = ()
+    """Sessions whose phone left, and may come back."""
 
 
 @dataclass(frozen=True, slots=True)

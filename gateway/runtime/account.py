@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from gateway.core.throttle import LogOnGuard
+from gateway.core.throttle import LogOnGuard, name_hash
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.runtime.ports import Authority, Clock
+from gateway.runtime.ports import Authority, Clock, Shelf
 
 RETRY_S: Final = 5.0
 RETRIES_AT_ONCE: Final = 8
 """Of one site: log-ons find free doors at a server that has many log-offs to hear of."""
+TOLD_S: Final = 60.0
+"""When to try again a name that all nodes together have locked: the store tells no times."""
 _PENDING_MAX: Final = 10_000
 
 
@@ -58,12 +61,18 @@ class Account:
     """
 
     def __init__(
-        self, sites: Mapping[str, Doors], turnstiles: Mapping[str, Turnstile], clock: Clock, users: Users
+        self,
+        sites: Mapping[str, Doors],
+        turnstiles: Mapping[str, Turnstile],
+        clock: Clock,
+        users: Users,
+        shelf: Shelf,
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
         self._guard = LogOnGuard()
+        self._shelf = shelf
         self._turnstiles = turnstiles
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
 
@@ -79,7 +88,9 @@ class Account:
             GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or what OSCC-E says.
         """
         authority, now = self._authority(site), self._clock.now()
-        locked_s = self._guard.locked_s(site, credentials.user_name, now)
+        locked_s = self._guard.locked_s(site, credentials.user_name, now) or await self._locked_elsewhere_s(
+            site, credentials.user_name
+        )
         if locked_s > 0:
             message = "Too many wrong passwords: the account is locked for a while."
             raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=locked_s)
@@ -103,6 +114,7 @@ class Account:
         except GatewayError as error:
             if error.code is ErrorCode.INVALID_CREDENTIALS:
                 self._guard.failed(site, name, self._clock.now())
+                await self._count(site, name)
             else:
                 self._guard.unanswered(site, name)
             raise
@@ -110,7 +122,21 @@ class Account:
             self._guard.unanswered(site, name)
             raise
         self._guard.succeeded(site, name)
+        with suppress(GatewayError):
+            await self._shelf.forget(name_hash(site, name).hex())
         return logged_on
+
+    async def _locked_elsewhere_s(self, site: str, name: str) -> float:
+        """Return for how long a name is locked by what other nodes counted too; best effort."""
+        try:
+            wrong = await self._shelf.counted(name_hash(site, name).hex())
+        except GatewayError:
+            return 0.0
+        return TOLD_S if wrong >= self._guard.tries else 0.0
+
+    async def _count(self, site: str, name: str) -> None:
+        with suppress(GatewayError):  # each node counts for itself, too
+            await self._shelf.count(name_hash(site, name).hex(), self._guard.window_s)
 
     async def log_off(self, ticket: Ticket) -> LoggedOff:
         """End the session. ``after_contact`` means: not confirmed yet, and tried on by :meth:`run`.

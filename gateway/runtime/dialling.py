@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
+from gateway.core.lease import LeaseState
 from gateway.core.link import LinkMachine
 from gateway.core.roster import Member, Roster
 from gateway.core.throttle import Urgency
@@ -16,7 +17,8 @@ from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, LinkClosed
 from gateway.runtime.leasing import Leasing
-from gateway.runtime.ports import Link
+from gateway.runtime.ports import Grant, Link
+from gateway.runtime.role import Start
 from gateway.runtime.world import World
 
 _STORE_AGAIN_S: Final = 1.0
@@ -26,6 +28,9 @@ _LOG_ON_MS: Final = 60_000
 _TURN_S: Final = 0.001
 _IDLE_S: Final = 3600.0
 """Longest wait without news: only a bound."""
+_LOOK_AGAIN_S: Final = 5.0
+_YIELD_S: Final = 20.0
+"""After how long without the lease an open link is given up that the winner has not replaced."""
 
 
 class Served(Protocol):
@@ -50,11 +55,15 @@ class Served(Protocol):
         """Take out a session that OSCC-E refused."""
         ...
 
+    def redial(self) -> None:
+        """Close the link, to open one under another lease."""
+        ...
+
     def unreached(self) -> None:
         """Note that a dial failed, or the link is gone."""
         ...
 
-    def owned_elsewhere(self) -> None:
+    def owned_elsewhere(self, grant: Grant) -> None:
         """Note that another node has the user."""
         ...
 
@@ -70,14 +79,21 @@ class Dialling:
         world: The outside.
         machine: Knows when a dial is due.
         served: Who serves the link.
+        start: How the ownership begins.
     """
 
-    def __init__(self, user: UserId, world: World, machine: LinkMachine, served: Served) -> None:
+    def __init__(
+        self, user: UserId, world: World, machine: LinkMachine, served: Served, start: Start
+    ) -> None:
         self.leasing = Leasing(user, world)
+        self.leasing.lease.seen(start.floor)
         self._user = user
         self._world = world
         self._machine = machine
         self._served = served
+        self._start = start
+        self._outbid_since: float | None = None
+        self._looked_at = 0.0
         self._news = asyncio.Event()
         self._epoch = 0
         self._place: Place | None = None
@@ -106,18 +122,54 @@ class Dialling:
         """Return True when the lease allows a dial; False when it is over."""
         lease = self.leasing.lease
         while not self._served.is_over and not lease.may_dial:
-            answer = await self.leasing.ask()
-            if answer == "unanswered":
+            if self._start.assumed and self._assume():
+                break
+            answer = await self.leasing.ask(expected=self._start.expected)
+            if answer == "unanswered" and not self._assume():
                 await self._pause(_STORE_AGAIN_S)
-            elif answer == "refused" and not lease.lost:
+            elif answer == "refused" and not lease.lost and self.leasing.other is not None:
                 # a refused renewal is followed by an acquire: that tells who has the user
-                self._served.owned_elsewhere()
+                self._served.owned_elsewhere(self.leasing.other)
         if self._served.is_over:
             return False
         if lease.epoch != self._epoch:
             self._epoch = lease.epoch
             self._served.epoch_began(lease.epoch)
+        self._start = Start()
         return True
+
+    def _assume(self) -> bool:
+        """Take the user without the store, when it is away; whoever was replaced does not come back so."""
+        world = self._world
+        is_away = world.exchange.machine.state == "down"
+        return is_away and self.leasing.lease.assume(world.clock.wall_ms() * 1000) is not None
+
+    # ---- the lease is another's, the link is still ours ----
+
+    def is_outbid(self, now: float) -> bool:
+        """Tell whether, beside an open link, the lease is to be looked at that another was granted."""
+        if self.leasing.lease.state is not LeaseState.FREE:
+            self._outbid_since = None
+            return False
+        self._outbid_since = now if self._outbid_since is None else self._outbid_since
+        if now - self._looked_at < _LOOK_AGAIN_S:
+            return False
+        self._looked_at = now
+        return True
+
+    async def reconsider(self) -> None:
+        """Look who has the lease: nobody, then dial anew under another; somebody for long, then yield."""
+        try:
+            grant = await self.leasing.read()
+        except GatewayError:
+            return
+        since = self._outbid_since
+        if since is None or self._served.is_over:
+            return
+        if grant is None:
+            self._served.redial()
+        elif self._world.clock.now() - since > _YIELD_S:
+            self._served.owned_elsewhere(grant)
 
     def _may_enter(self) -> bool:
         """Tell whether it is this user's turn at the site; else :meth:`look` is called when it may be."""

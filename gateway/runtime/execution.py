@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
@@ -18,6 +19,7 @@ from gateway.domain.commands import (
     ChangeRemoteNumber,
     Command,
     ExtendPostProcessing,
+    History,
     Outcome,
     Status,
 )
@@ -76,6 +78,7 @@ class Execution:
     Args:
         user: Whose.
         line: The owner.
+        calls: What is known of the user's commands.
         number_changes: How often the remote number may be changed.
         audit: Told of each change of the remote number that was asked of OSCC-E.
     """
@@ -84,6 +87,7 @@ class Execution:
         self,
         user: UserId,
         line: Line,
+        calls: Calls[asyncio.Future[Outcome]],
         number_changes: Quota[UserId],
         audit: Callable[[NumberAct], None],
     ) -> None:
@@ -91,15 +95,22 @@ class Execution:
         self._line = line
         self._number_changes = number_changes
         self._audit = audit
-        self._calls: Calls[asyncio.Future[Outcome]] = Calls()
+        self._calls = calls
+        self._is_closed = False
+        self._settled = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
         """How many commands have no outcome yet."""
         return len(self._calls.in_flight)
 
-    async def execute(self, call: Call, tasks: asyncio.TaskGroup | None) -> Outcome:
-        """Execute *call*, or join the execution under way; *tasks* is where it may outlive its asker."""
+    async def execute(self, call: Call, tasks: asyncio.TaskGroup | None) -> Outcome | None:
+        """Execute *call*, or join the execution under way; *tasks* is where it may outlive its asker.
+
+        None: it was not begun, since the user is being given to another node.
+        """
+        if self._is_closed:
+            return None
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         began = self._calls.begin(
             call.key,
@@ -114,7 +125,7 @@ class Execution:
         match began:
             case New():
                 if not spawn(tasks, self._run(call)):
-                    self._settle(call, _NOT_REACHED)
+                    self._tell(call.key, _NOT_REACHED)
             case Pending():
                 pass
             case _:
@@ -124,15 +135,35 @@ class Execution:
         finally:
             self._calls.leave(future)
 
+    async def give(self, within_s: float) -> History:
+        """Begin nothing more, and return what the next owner must know.
+
+        What has no outcome in time is unknown.
+        """
+        self._is_closed = True
+        with suppress(TimeoutError):
+            async with self._line.clock.timeout(within_s):
+                while self._calls.in_flight:
+                    self._settled.clear()
+                    await self._settled.wait()
+        for key in self._calls.in_flight:
+            self._tell(key, _unknown())
+        return self._calls.history(self._line.clock.now(), epoch=self._line.epoch)
+
+    def resume(self) -> None:
+        """Begin commands again: the user was not taken."""
+        self._is_closed = False
+
     async def _run(self, call: Call) -> None:
         outcome = _unknown()
         try:
             outcome = await self._decide(call)
         finally:
-            self._settle(call, outcome)
+            self._tell(call.key, outcome)
 
-    def _settle(self, call: Call, outcome: Outcome) -> None:
-        for waiter in self._calls.settle(call.key, outcome, self._line.clock.now()):
+    def _tell(self, key: str, outcome: Outcome) -> None:
+        self._settled.set()
+        for waiter in self._calls.settle(key, outcome, self._line.clock.now()):
             if not waiter.done():
                 waiter.set_result(outcome)
 

@@ -61,6 +61,18 @@ class Connection(Protocol):
         ...
 
 
+class Outlet(Protocol):
+    """Who tells other nodes what changes."""
+
+    def flush(self) -> None:
+        """Note that something changed, or that it grew old or fresh."""
+        ...
+
+    def announce(self, notice: NoticeFrame) -> None:
+        """Have a notice shown there too."""
+        ...
+
+
 class Feed:
     """One user on this node: his mirror, and who reads it."""
 
@@ -68,10 +80,13 @@ class Feed:
         self.user = user
         self.ledger = Ledger()
         self.connections: dict[str, Connection] = {}
+        self.outlet: Outlet | None = None
         self.health = Health("down", "live", None)
 
     def flush(self, now: float) -> None:
-        """Wake the connections for which something waits."""
+        """Wake the connections for which something waits, and let other nodes know."""
+        if self.outlet is not None:
+            self.outlet.flush()
         for connection in list(self.connections.values()):
             live = connection.session.live
             if live is not None and live.outbox.due_at(now) is not None:
@@ -99,7 +114,9 @@ class Feed:
         self.ledger.record(me_key(handle), None)
 
     def announce(self, notice: NoticeFrame) -> None:
-        """Show a notice to whoever is here now; nobody else will ever see it."""
+        """Show a notice to whoever is connected now; nobody else will ever see it."""
+        if self.outlet is not None:
+            self.outlet.announce(notice)
         for connection in list(self.connections.values()):
             connection.announce(notice)
 
@@ -107,6 +124,8 @@ class Feed:
         """Note how old the data may be; a change of it is told at once."""
         news = (health.upstream, health.bus) != (self.health.upstream, self.health.bus)
         self.health = health
+        if news and self.outlet is not None:
+            self.outlet.flush()
         if news:
             for connection in list(self.connections.values()):
                 connection.wake()

@@ -11,6 +11,7 @@ from typing import Literal
 from gateway.core.lease import Acquire, Lease, Renew
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import UserId
+from gateway.runtime.ports import Grant
 from gateway.runtime.world import World
 
 Answer = Literal["ours", "refused", "unanswered"]
@@ -29,14 +30,20 @@ class Leasing:
 
     def __init__(self, user: UserId, world: World) -> None:
         self.lease = Lease()
+        self.other: Grant | None = None
+        """Who had the user when this node was last refused."""
         self._user = user
         self._world = world
         self._asking = asyncio.Lock()
 
-    async def ask(self) -> Answer:
-        """Ask for the lease, or to extend the one that is held; waits for a question under way first."""
+    async def ask(self, *, expected: int | None = None) -> Answer:
+        """Ask for the lease, or to extend the one that is held; waits for a question under way first.
+
+        Args:
+            expected: Take it from the holder of that token.
+        """
         async with self._asking:
-            question = self.lease.ask(self._world.clock.now())
+            question = self.lease.ask(self._world.clock.now(), expected=expected)
             try:
                 match question:
                     case Acquire():
@@ -51,6 +58,14 @@ class Leasing:
             except asyncio.CancelledError:
                 self.lease.unanswered(self._world.clock.now())
                 raise
+
+    async def read(self) -> Grant | None:
+        """Return who has the user, as the store knows it.
+
+        Raises:
+            GatewayError: ``bus_down``.
+        """
+        return await self._world.leases.read(self._user)
 
     async def outbid(self, token: int) -> None:
         """Give the lease up, since OSCC-E has seen *token*: the next one is above it."""
@@ -68,6 +83,7 @@ class Leasing:
             self._user, world.node, world.holder, floor=question.floor, expected=question.expected
         )
         if grant.holder != world.holder:
+            self.other = grant
             self.lease.refused(grant.token)
             return "refused"
         if self.lease.granted(grant.token):

@@ -1,7 +1,8 @@
 """Who is on this node, and who serves each of them?
 
 One :class:`Household` for each user with a phone here, or whose linger has not ended: his mirror
-and his owner. The node takes phones in, lets them go, and brings their commands to the owner.
+and what this node is to him. The node takes phones in, lets them go, and brings their commands to
+whoever owns the user.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from gateway.core.bus_state import BusState
 from gateway.core.compose import Composer
 from gateway.core.denylist import Denylist, End
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
 from gateway.core.linger import Linger
 from gateway.core.quota import Quota
+from gateway.core.recall import Recall
 from gateway.core.registry import Refused, Registry, RegistryLimits, Seat
 from gateway.core.throttle import Budget
 from gateway.core.turnstile import Turnstile
@@ -28,12 +31,16 @@ from gateway.domain.model import DEFAULT_TOPICS, NodeId, Ticket, UserId
 from gateway.domain.privacy import masked
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
-from gateway.protocol.envelopes import SessionFacts
+from gateway.protocol.envelopes import Control, Leaving, SessionFacts, SessionOver
 from gateway.runtime.account import Account
+from gateway.runtime.exchange import Exchange
 from gateway.runtime.faults import place
-from gateway.runtime.feed import Connection, Feed
-from gateway.runtime.owner import Owner
-from gateway.runtime.ports import Authority, Clock, Leases, Upstream
+from gateway.runtime.feed import Connection
+from gateway.runtime.fleet import Fleet
+from gateway.runtime.household import Household
+from gateway.runtime.neighbours import Neighbours
+from gateway.runtime.ports import Authority, Bus, Clock, Leases, NodeRecord, Roll, Shelf, Upstream
+from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World, refusal
 
 TICK_S: Final = 1.0
@@ -41,8 +48,19 @@ NUMBER_CHANGES: Final = 3
 """Applied changes of the remote number that a user may make in an hour."""
 DENIED_BEYOND_MS: Final = 24 * 3_600_000
 """For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
+_FIRST: Final = 2**40
+"""Numbers of questions begin below it, at random."""
 _LOG: Final = logging.getLogger(__name__)
 _UNKNOWN: Final = Health("down", "live", None)
+
+
+class Cluster(NamedTuple):
+    """What the nodes of a gateway share."""
+
+    bus: Bus
+    leases: Leases
+    roll: Roll
+    shelf: Shelf
 
 
 class Site(NamedTuple):
@@ -64,6 +82,9 @@ class NodeSettings:
     log_ons_per_s: float = 20.0
     """Log-ons that a site is asked for."""
     log_ons_in_flight: int = 32
+    version: str = ""
+    accepts_per_s: float = 100.0
+    """Handshakes that it takes on."""
 
     def budget(self) -> Budget:
         """Return a site's budget."""
@@ -79,16 +100,6 @@ class Attachment(NamedTuple):
     ledger: Ledger
 
 
-@dataclass(slots=True)
-class Household:
-    """One user on this node."""
-
-    feed: Feed
-    owner: Owner
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when link and lease are given up: only then may the next one begin."""
-
-
 class Node:
     """All users of one node.
 
@@ -97,7 +108,7 @@ class Node:
     Args:
         settings: What it is.
         sites: The OSCC-E Servers by the id of their site.
-        leases: Who owns whom.
+        cluster: What it shares with the other nodes.
         clock: Its time.
         jitter: Gives numbers in [0, 1).
         audit: Is told of acts that somebody may have to answer for.
@@ -107,24 +118,51 @@ class Node:
         self,
         settings: NodeSettings,
         sites: Mapping[str, Site],
-        leases: Leases,
+        cluster: Cluster,
         clock: Clock,
         jitter: Callable[[], float],
         audit: Callable[[NumberAct], None],
     ) -> None:
         self.clock = clock
         self.composer = Composer()
+        self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST))
+        self.is_draining = False
+        self.is_cut_off = False
+        """Whether others live that this node does not reach."""
         self._settings = settings
+        self._cluster = cluster
         self._audit = audit
+        self._jitter = jitter
         self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
-        self.account = Account(sites, self._turnstiles, clock, self)
+        self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf)
+        self.fleet = Fleet(cluster.roll, clock, self.record, tuple(self._turnstiles.values()))
+        self._neighbours = Neighbours(settings.node, self, self.exchange)
         self._number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
-        self._worlds = {name: self._world(name, site, leases, jitter) for name, site in sites.items()}
+        self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
         self._denied = Denylist()
+        self._recall: Recall[UserId, asyncio.Future[Outcome]] = Recall()
         self._households: dict[UserId, Household] = {}
         self._tickets: dict[Connection, Ticket] = {}
         self._tasks: asyncio.TaskGroup | None = None
+
+    def record(self) -> NodeRecord:
+        """Return what this node says of itself."""
+        links = sum(home.owner is not None and home.owner.link is not None for home in self.homes)
+        return NodeRecord(
+            self._settings.node,
+            self._settings.holder,
+            self._settings.version,
+            self.connections,
+            links,
+            self.is_draining,
+            self._settings.accepts_per_s,
+        )
+
+    @property
+    def homes(self) -> tuple[Household, ...]:
+        """The users of this node."""
+        return tuple(self._households.values())
 
     @property
     def connections(self) -> int:
@@ -146,7 +184,7 @@ class Node:
         Raises:
             SessionRefused: How the connection is to be closed.
         """
-        ended = self.denied(ticket)
+        ended = self.denied(ticket) or await self._denied_elsewhere(ticket)
         if ended is not None:
             raise ended
         seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
@@ -157,10 +195,18 @@ class Node:
         household.feed.connections[ticket.handle] = connection
         self._tickets[connection] = ticket
         wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
-        facts = await household.owner.attach(ticket, wanted)
+        facts = await household.attach(ticket, wanted)
         if is_judged_first and self._tickets.get(connection) is ticket:
             self._take_in(connection, seat)
         return Attachment(facts, household.feed.ledger)
+
+    async def _denied_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
+        """Look whether another node knows that the session ended; OSCC-E knows it in any case."""
+        try:
+            reason = await self._cluster.shelf.denied(ticket.handle)
+        except GatewayError:
+            return None
+        return None if reason is None else refusal(ticket, reason, None)
 
     def _take_in(self, connection: Connection, seat: Seat) -> None:
         """Give the connection a seat; who makes way is closed."""
@@ -175,7 +221,7 @@ class Node:
         found = self._of(connection)
         if found is not None:
             household, ticket = found
-            household.owner.follow(ticket.handle, topics)
+            household.follow(ticket.handle, topics)
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
         """Have a command executed at the user's owner. Never raises."""
@@ -183,7 +229,7 @@ class Node:
         if found is None:
             error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
             return Outcome(Status.REJECTED, error)
-        return await found[0].owner.execute(call)
+        return await found[0].execute(call)
 
     def detach(self, connection: Connection) -> None:
         """Note that a connection is gone, attached or not; a successor of its session is not touched."""
@@ -194,7 +240,7 @@ class Node:
             return
         if household.feed.connections.get(ticket.handle) is connection:
             del household.feed.connections[ticket.handle]
-            household.owner.leave(ticket.handle)
+            household.leave(ticket.handle)
 
     def touch(self, connection: Connection) -> None:
         """Note that a frame came."""
@@ -222,16 +268,22 @@ class Node:
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
         """Note that the user ended a session: its token is refused from now on, its phone told."""
         self.session_ended(ticket, EndReason.LOGGED_OFF, by)
-        household = self._households.get(ticket.user)
-        if household is None:
-            return
-        connection = household.feed.connections.get(ticket.handle)
-        if connection is not None:
-            connection.close(CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF, by=by)
-        household.owner.let_go(ticket.handle)
+        self._see_off(ticket, EndReason.LOGGED_OFF, by)
 
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        """Refuse the tokens of a session that ended."""
+        """Refuse the tokens of a session that ended, on all nodes."""
+        self._deny(ticket, reason, by)
+        self.exchange.send(Control(), SessionOver(ticket, reason, by))
+        ttl_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self.clock.wall_ms()) / 1000
+        if ttl_s > 0:
+            spawn(self._tasks, self._note_end(ticket.handle, reason, ttl_s))
+
+    def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Take in that a session ended, as another node says."""
+        self._deny(ticket, reason, by)
+        self._see_off(ticket, reason, by)
+
+    def _deny(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         self._denied.add(
             ticket.user,
             ticket.handle,
@@ -240,6 +292,22 @@ class Node:
             until_ms=ticket.expires_at_ms + DENIED_BEYOND_MS,
         )
         self._registry.ended(ticket.user, ticket.handle)
+
+    async def _note_end(self, handle: str, reason: EndReason, ttl_s: float) -> None:
+        try:
+            await self._cluster.shelf.deny(handle, reason, ttl_s)
+        except GatewayError:
+            return  # a fast path only
+
+    def _see_off(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        household = self._households.get(ticket.user)
+        if household is None:
+            return
+        connection = household.feed.connections.get(ticket.handle)
+        if connection is not None:
+            told = refusal(ticket, reason, by)
+            connection.close(told.code, told.reason, by=told.by, window_s=told.window_s)
+        household.let_go(ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> dict[str, Resource]:
         """Return what the session sees of the mirror; empty when it is not attached here."""
@@ -261,61 +329,80 @@ class Node:
     async def run(self) -> None:
         """Serve until cancelled; then every owner has released its lease and closed its link."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                tasks.create_task(self.account.run())
-                while True:
-                    await self.clock.sleep(TICK_S)
-                    self._tick()
+            async with asyncio.TaskGroup() as outer:
+                outer.create_task(self._neighbours.run())
+                outer.create_task(self.fleet.run())
+                async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
+                    tasks.create_task(self.account.run())
+                    while True:
+                        await self.clock.sleep(TICK_S)
+                        self._tick()
         finally:
             self._tasks = None
 
+    def drain(self) -> None:
+        """Take no user any more, and give each to whoever asks for him."""
+        self.is_draining = True
+        self.exchange.send(Control(), Leaving(self._settings.node))
+
     def _tick(self) -> None:
         now = self.clock.now()
-        for household in list(self._households.values()):
-            household.owner.tick(now)
+        for household in self.homes:
+            household.tick(now)
+        followed = {home.follower.owner.node for home in self.homes if home.follower is not None}
+        self.exchange.tick(now, followed)
+        if self.exchange.machine.state is BusState.LIVE:
+            self.is_cut_off = False
+        self._recall.expire(now)
         for user in self._registry.due(now):
             gone = self._households.get(user)
-            if gone is not None:
-                gone.owner.stop()
+            if gone is not None and not gone.is_shared:
+                gone.stop()
 
-    def _world(self, name: str, site: Site, leases: Leases, jitter: Callable[[], float]) -> World:
+    def _cut_off(self) -> None:
+        self.is_cut_off = True
+
+    def _world(self, name: str, site: Site) -> World:
         settings = self._settings
         return World(
             node=settings.node,
             holder=settings.holder,
             upstream=site.upstream,
             authority=site.authority,
-            leases=leases,
+            leases=self._cluster.leases,
             clock=self.clock,
-            jitter=jitter,
+            jitter=self._jitter,
             session_ended=self.session_ended,
             turnstile=self._turnstiles[name],
             number_changes=self._number_changes,
             audit=self._audit,
+            exchange=self.exchange,
+            is_draining=lambda: self.is_draining,
+            cut_off=self._cut_off,
+            devices=settings.limits.devices,
             linger=settings.linger,
         )
 
     def _household(self, user: UserId) -> Household:
         before = self._households.get(user)
-        if before is not None and not before.owner.is_over:
+        if before is not None and not before.is_over:
             return before
-        if self._tasks is None:
+        if self._tasks is None or self.is_draining:
             raise SessionRefused(CloseCode.DRAINING, "draining")
         world = self._worlds.get(user.site)
         if world is None:
             raise SessionRefused(CloseCode.TOKEN_INVALID, "site_unknown")
-        feed = Feed(user)
-        household = Household(feed, Owner(feed, world, self.composer))
+        household = Household(user, world, self.composer, self._recall.came(user))
         self._households[user] = household
-        self._tasks.create_task(self._own(user, household, before))
+        self._tasks.create_task(self._serve(user, household, before))
         return household
 
-    async def _own(self, user: UserId, household: Household, before: Household | None) -> None:
+    async def _serve(self, user: UserId, household: Household, before: Household | None) -> None:
         try:
             if before is not None:
                 await before.over.wait()
-            await household.owner.run()
+            await household.run()
         except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
             _LOG.error("an owner failed: %s", place(fault))
             for connection in list(household.feed.connections.values()):
@@ -324,6 +411,7 @@ class Node:
             household.over.set()
             if self._households.get(user) is household:
                 del self._households[user]
+                self._recall.left(user)
 
     def _of(self, connection: Connection) -> tuple[Household, Ticket] | None:
         ticket = self._tickets.get(connection)

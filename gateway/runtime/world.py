@@ -12,6 +12,7 @@ from gateway.core.turnstile import Turnstile
 from gateway.domain.audit import NumberAct
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
 from gateway.domain.model import Application, NodeId, Ticket, UserId
+from gateway.runtime.exchange import Exchange
 from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 
 
@@ -34,6 +35,13 @@ class World:
     number_changes: Quota[UserId]
     """How often users may change their remote number."""
     audit: Callable[[NumberAct], None]
+    exchange: Exchange
+    """This node's place among the others."""
+    is_draining: Callable[[], bool]
+    cut_off: Callable[[], None]
+    """Told when others live and this node does not reach them."""
+    devices: int = 5
+    """Phones of one user at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)
 
 

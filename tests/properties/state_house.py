@@ -21,6 +21,7 @@ from gateway.protocol.frames import Changes, Ping
 from gateway.runtime.node import Node, NodeSettings, Site
 from gateway.runtime.ports import Authority, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
+from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.properties.agent_model import AgentModel
 from tests.properties.phone import Phone
@@ -102,7 +103,7 @@ class House(Scene):
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
             {"main": Site(cast("Upstream", self.doors), cast("Authority", self.doors))},
-            self.leases,
+            alone(self.clock, self.leases),
             self.clock,
             lambda: 0.5,
             self.audited.append,

@@ -112,6 +112,7 @@ def check_mirrors(at: Scene) -> None:
     """Hold what a node keeps to what its users' sessions may see."""
     for of, household in at.node.households.items():
         scopes, owner = at.upstream.people[of].scopes, household.owner
+        assert owner is not None
         seen = [scopes[member.ticket.application] for member in owner.roster]
         union = {(kind, number) for scope in seen for kind in Kind for number in scope.of(kind)}
         kept = {parsed for key, _ in household.feed.ledger.items() if (parsed := parse_key(key))}

@@ -239,8 +239,8 @@ SEEDED = [
     SeededBug(
         "parallel guesses are not counted",
         THROTTLE,
-        "if len(counted) + known.open < self._tries:",
-        "if len(counted) < self._tries:",
+        "if len(counted) + known.open < self.tries:",
+        "if len(counted) < self.tries:",
         "TestGuessing",
     ),
     SeededBug(
@@ -253,7 +253,7 @@ SEEDED = [
     SeededBug(
         "a name is locked for ever",
         THROTTLE,
-        "counted = [at for at in known.wrong if now < at + self._window_s]",
+        "counted = [at for at in known.wrong if now < at + self.window_s]",
         "counted = known.wrong",
         "TestGuessing",
     ),

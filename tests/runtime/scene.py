@@ -21,6 +21,7 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Node, NodeSettings, Site
 from gateway.runtime.owner import Owner
+from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 
@@ -204,7 +205,7 @@ class Scene:
         self.node = Node(
             settings,
             {"main": Site(self.upstream, self.upstream)},
-            self.leases,
+            alone(self.clock, self.leases),
             self.clock,
             lambda: 0.5,
             self.audited.append,
@@ -271,7 +272,9 @@ class Scene:
 
     def owner(self, key: int = 1) -> Owner:
         """Give the owner of a user."""
-        return self.node.households[user(key)].owner
+        owner = self.node.households[user(key)].owner
+        assert owner is not None
+        return owner
 
     def asked(self, kind: type[T]) -> list[T]:
         """Give what was asked on links of one kind, in order."""

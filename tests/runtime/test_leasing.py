@@ -6,13 +6,15 @@ import asyncio
 
 import pytest
 
-from gateway.bus.memory import MemoryLeases
+from gateway.bus.memory import Exchange as BusExchange
+from gateway.bus.memory import MemoryBus, MemoryLeases
 from gateway.core.lease import LeaseState
 from gateway.core.quota import Quota
 from gateway.core.throttle import Budget
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
+from gateway.runtime.exchange import Exchange
 from gateway.runtime.leasing import Leasing
 from gateway.runtime.ports import Grant
 from gateway.runtime.world import World
@@ -73,6 +75,9 @@ class Place:
             Turnstile(Budget()),
             Quota(most=3, window_s=3600.0),
             lambda _: None,
+            Exchange(NodeId("n1"), MemoryBus(BusExchange()), self.clock, 0),
+            lambda: False,
+            lambda: None,
         )
         self.leasing = Leasing(USER, world)
 

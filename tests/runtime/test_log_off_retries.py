@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from gateway.bus.memory_roll import MemoryShelf
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -80,7 +81,7 @@ def ticket(clock: ManualClock, number: int, site: str = "main") -> Ticket:
 
 @asynccontextmanager
 async def retrying(clock: ManualClock, doors: Mapping[str, Door]) -> AsyncIterator[Account]:
-    account = Account(doors, {}, clock, Nobody())
+    account = Account(doors, {}, clock, Nobody(), MemoryShelf(clock))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(account.run())
         yield account

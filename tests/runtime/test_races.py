@@ -208,7 +208,7 @@ async def test_a_command_whose_answer_is_not_heard_is_unknown_for_good(
         assert executed(at) == runs
 
 
-async def test_a_command_that_is_sent_again_to_the_next_owner_is_unknown() -> None:
+async def test_a_command_that_is_sent_again_after_its_user_was_let_go_keeps_its_outcome() -> None:
     async with scene() as at:
         phone = await at.served()
         phone.command("1", "1")
@@ -220,7 +220,10 @@ async def test_a_command_that_is_sent_again_to_the_next_owner_is_unknown() -> No
         phone = await at.again(phone)
         phone.command("1", "1", retry=True, stream=stream)
         await at.clock.settle()
-        assert outcome(phone) == ("unknown", "other_epoch")
+        assert outcome(phone) == APPLIED
+        phone.command("2", "2", retry=True, stream=stream)
+        await at.clock.settle()
+        assert outcome(phone, "2") == ("unknown", "other_epoch")
         assert executed(at) == ["1"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import AttachSession
-from gateway.runtime.owner import SESSION_RENEW_AGAIN_S
+from gateway.runtime.renewing import SESSION_RENEW_AGAIN_S
 from tests.doubles.fake_upstream import LIFE_MS
 from tests.runtime.scene import PhoneLine, scene, user
 

@@ -47,8 +47,10 @@ async def _away() -> str:
         at.note("Two minutes later it comes back: what it sees is reset.")
         with at.hidden(phones=False):
             await _connects(at, supervisor)
-        at.note("retry under the stream of another epoch: the gateway cannot know, and OSCC-E is not asked.")
+        at.note("retry: what became of it is remembered for ten minutes.")
         await supervisor.repeats(retry=True)
+        at.note("other_epoch: another that this node never heard of; somebody else may have executed it.")
+        await supervisor.repeats(retry=True, key=f"00000000-0000-4000-8000-{at.next_key():012}")
         at.note("The person has looked, and asks anew with another key.")
         await _asks(supervisor, "available")
         return at.transcript.text()

@@ -13,7 +13,6 @@ from itertools import count
 from typing import Final, cast
 from unittest.mock import patch
 
-from gateway.bus.memory import MemoryLeases
 from gateway.core.effects import SessionLimits
 from gateway.core.session import Session
 from gateway.domain.audit import NumberAct
@@ -38,6 +37,7 @@ from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent
 from gateway.simulator.requests import Requests
 from gateway.telemetry import Telemetry
+from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import KEYS, nonces
 from tests.properties.socketless import CentreClock, Doors
@@ -90,7 +90,7 @@ class Stage:
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
             {"main": Site(cast("Upstream", self.doors), cast("Authority", self.doors))},
-            MemoryLeases(self.clock),
+            alone(self.clock),
             self.clock,
             lambda: 0.5,
             self._audit,

@@ -1,0 +1,276 @@
+"""How does a node speak with the others, and does it hear them?
+
+What is meant for one node comes to its inbox, what all must know to the control channel. Here
+questions find their answers, owners are watched for life, and probes watch the bus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final, Protocol
+
+from gateway.core.bus_state import BusMachine
+from gateway.core.peers import Peers
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import (
+    Asked,
+    Asks,
+    AttachAnswer,
+    CallAnswer,
+    Channel,
+    Control,
+    Envelope,
+    Events,
+    Inbox,
+    Probe,
+    Since,
+)
+from gateway.runtime.ports import Bus, Clock
+from gateway.runtime.spawn import spawn
+
+ASKS_MAX: Final = 200
+"""Users in one batch of questions."""
+UNDER_WAY_MAX: Final = 20_000
+"""Messages that wait for the bus; beyond that they are lost, which the repair heals."""
+_SUBSCRIBE_AGAIN_S: Final = 1.0
+_TURN_S: Final = 0.001
+
+
+class NotHeardError(Exception):
+    """Nobody was there to hear a question: nothing became of it."""
+
+
+class Asker(Protocol):
+    """Who follows one user."""
+
+    def answered(self) -> None:
+        """Note that the owner has answered what was asked."""
+        ...
+
+    def not_mine(self) -> None:
+        """Note that the node that was asked is not the owner."""
+        ...
+
+
+class Listener(Protocol):
+    """Who is told what came for this node."""
+
+    def heard(self, envelope: Envelope) -> None:
+        """Take in what was said to this node, or to all. Does not block or raise."""
+        ...
+
+    def recovered(self, recovery: int) -> None:
+        """Note that the bus carries messages again: all that may be missing is to be asked for."""
+        ...
+
+
+Answer = AttachAnswer | CallAnswer
+
+
+class Exchange:
+    """One node's place among the others.
+
+    Invariants: what is sent leaves in the order in which it was given; every question ends in an
+    answer, in :class:`NotHeardError`, in ``bus_down`` or in a time-out; no question outlives who asked.
+
+    Args:
+        node: This node.
+        bus: The bus.
+        clock: Its time.
+        first: Where the numbers of questions begin: another life of the node begins elsewhere.
+    """
+
+    def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int) -> None:
+        self.node: Final = node
+        self.machine: Final = BusMachine(clock.now())
+        self.peers: Final = Peers()
+        self.under_way = 0
+        self._bus = bus
+        self._clock = clock
+        self._number = first
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._batches: dict[NodeId, dict[UserId, tuple[Since, Asker]]] = {}
+        self._put: dict[int, tuple[NodeId, dict[UserId, Asker]]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._listener: Listener | None = None
+        self._news = asyncio.Event()
+
+    # ---- life ----
+
+    async def run(self, listener: Listener) -> None:
+        """Listen until cancelled."""
+        self._listener = listener
+        self._bus.watch(self._doubted)
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                for channel in (Inbox(self.node), Control()):
+                    await self._listen(channel)
+                await self._probe()
+            finally:
+                self._tasks = None
+
+    async def _listen(self, channel: Channel) -> None:
+        while True:
+            try:
+                await self._bus.subscribe(channel, self._receive)
+            except GatewayError:
+                await self._clock.sleep(_SUBSCRIBE_AGAIN_S)
+            else:
+                return
+
+    async def _probe(self) -> None:
+        recovery = self.machine.recovery
+        while True:
+            now = self._clock.now()
+            if self.machine.tick(now):
+                spawn(self._tasks, self._put_probe(self.machine.probing(now)))
+            if self.machine.recovery != recovery and self._listener is not None:
+                recovery = self.machine.recovery
+                self._listener.recovered(recovery)
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with self._clock.timeout(max(self.machine.due_at - now, _TURN_S)):
+                    await self._news.wait()
+
+    async def _put_probe(self, number: int) -> None:
+        try:
+            await self.deliver(Inbox(self.node), Probe(number))
+        except GatewayError:
+            self.machine.failed(number, self._clock.now())
+            self._news.set()
+
+    def _doubted(self) -> None:
+        self.machine.doubted()
+        self._news.set()
+
+    def tick(self, now: float, followed: Iterable[NodeId]) -> None:
+        """Ask each owner node that is *followed* for a sign of life, when none was asked for just now."""
+        self.peers.follow(followed)
+        for node in self.peers.due(now):
+            self._put_questions(node, {})
+
+    # ---- sending ----
+
+    def send(self, channel: Channel, envelope: Envelope) -> None:
+        """Send it, or lose it: whoever misses it finds out by himself."""
+        if self.under_way < UNDER_WAY_MAX:
+            spawn(self._tasks, self._send(channel, envelope))
+
+    async def _send(self, channel: Channel, envelope: Envelope) -> None:
+        try:
+            await self.deliver(channel, envelope)
+        except GatewayError:
+            return  # the probes say it too
+
+    async def deliver(self, channel: Channel, envelope: Envelope) -> int:
+        """Send it; returns how many nodes heard it.
+
+        Raises:
+            GatewayError: ``bus_down``: it may have been sent or not.
+        """
+        self.under_way += 1
+        try:
+            return await self._bus.publish(channel, envelope)
+        finally:
+            self.under_way -= 1
+
+    async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> Answer:
+        """Put a question to *node* and wait for its answer.
+
+        Args:
+            node: Whom.
+            question: Makes the envelope with the question's number.
+            within_s: How long to wait.
+
+        Raises:
+            NotHeardError: Nobody heard it.
+            TimeoutError: No answer came: it may have been heard or not.
+            GatewayError: ``bus_down``: likewise.
+        """
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            async with self._clock.timeout(within_s):
+                if not await self.deliver(Inbox(node), question(number)):
+                    raise NotHeardError
+                return await future
+        finally:
+            del self._waiting[number]
+
+    # ---- following ----
+
+    async def follow(self, user: UserId, receive: Callable[[Envelope], None]) -> None:
+        """Hear what the owner of *user* publishes. Returns in bounded time, also without the bus."""
+        try:
+            await self._bus.subscribe(Events(user), receive)
+        except GatewayError:
+            return  # it comes into force with the bus
+
+    async def unfollow(self, user: UserId) -> None:
+        """Hear it no more."""
+        try:
+            await self._bus.unsubscribe(Events(user))
+        except GatewayError:
+            return
+
+    def want(self, node: NodeId, since: Since, asker: Asker) -> None:
+        """Ask *node* what is since a position; what is wanted in one turn goes in one batch."""
+        batch = self._batches.setdefault(node, {})
+        batch[since.user] = (since, asker)
+        if len(batch) == 1:
+            spawn(self._tasks, self._put_batch(node))
+
+    async def _put_batch(self, node: NodeId) -> None:
+        wanted = list(self._batches.pop(node, {}).items())
+        for at in range(0, len(wanted), ASKS_MAX):
+            self._put_questions(node, dict(wanted[at : at + ASKS_MAX]))
+
+    def _put_questions(self, node: NodeId, wanted: dict[UserId, tuple[Since, Asker]]) -> None:
+        number = self.peers.asking(node, self._clock.now())
+        asks = Asks(self.node, number, tuple(since for since, _ in wanted.values()))
+        self._put[number] = (node, {user: asker for user, (_, asker) in wanted.items()})
+        while len(self._put) > UNDER_WAY_MAX:
+            del self._put[next(iter(self._put))]
+        if not spawn(self._tasks, self._put_to(node, number, asks)):
+            del self._put[number]
+
+    async def _put_to(self, node: NodeId, number: int, asks: Asks) -> None:
+        try:
+            receivers = await self.deliver(Inbox(node), asks)
+        except GatewayError:
+            self._put.pop(number, None)
+            return
+        self.peers.received(node, number, receivers, self._clock.now())
+        if not receivers:
+            self._put.pop(number, None)
+
+    # ---- hearing ----
+
+    def _receive(self, envelope: Envelope) -> None:
+        match envelope:
+            case Probe(number):
+                self.machine.returned(number, self._clock.now())
+                self._news.set()
+            case AttachAnswer(request=number) | CallAnswer(request=number):
+                future = self._waiting.get(number)
+                if future is not None and not future.done():
+                    future.set_result(envelope)
+            case Asked():
+                self._answered(envelope)
+            case _ if self._listener is not None:
+                self._listener.heard(envelope)
+
+    def _answered(self, asked: Asked) -> None:
+        self.peers.answered(asked.node, asked.number, self._clock.now())
+        _, askers = self._put.pop(asked.number, (asked.node, {}))
+        for user, asker in askers.items():
+            if user in asked.not_mine:
+                asker.not_mine()
+            else:
+                asker.answered()

@@ -1,0 +1,79 @@
+"""When does an owner give his user to another node, and how?
+
+One mechanism for roaming, drain and a site that cannot be reached: new commands are sent on, those in
+flight get their outcome, what is known of commands travels with the offer, and the new owner's link
+takes the place of the old one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from gateway.core.roster import Roster
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import Inbox, Offer
+from gateway.runtime.execution import Execution
+from gateway.runtime.feed import Feed
+from gateway.runtime.world import World
+
+ALONE_S: Final = 30.0
+"""After how long without a phone on this node the user goes to a node that has one."""
+UNLINKED_S: Final = 15.0
+"""After how long without a link another node may try."""
+IN_FLIGHT_S: Final = 3.0
+_TAKEN_S: Final = 10.0
+"""Within which time whoever was offered a user has his link; else the owner goes on."""
+
+
+class Giver(Protocol):
+    """Who gives."""
+
+    feed: Feed
+    roster: Roster
+    execution: Execution
+    epoch: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the user is gone."""
+        ...
+
+
+class Giving:
+    """One owner's readiness to give.
+
+    Invariant: the user is offered to one node at a time.
+
+    Args:
+        giver: Who gives.
+        world: The outside.
+    """
+
+    def __init__(self, giver: Giver, world: World) -> None:
+        self._giver = giver
+        self._world = world
+        self._is_giving = False
+
+    def is_wanted(self, now: float, alone_since: float | None, unlinked_s: float) -> bool:
+        """Tell whether whoever asks for the user should have him."""
+        if self._is_giving or not self._giver.epoch:
+            return False
+        is_alone = alone_since is not None and now - alone_since >= ALONE_S
+        return is_alone or self._world.is_draining() or unlinked_s >= UNLINKED_S
+
+    async def give(self, to: NodeId) -> None:
+        """Offer the user to *to*, and go on as before when he is not taken."""
+        giver, world = self._giver, self._world
+        if self._is_giving:
+            return
+        self._is_giving = True
+        try:
+            history = await giver.execution.give(IN_FLIGHT_S)
+            lingering = tuple(member.ticket for member in giver.roster if not member.present)
+            world.exchange.send(
+                Inbox(to), Offer(giver.feed.user, world.node, giver.epoch, history, lingering)
+            )
+            await world.clock.sleep(_TAKEN_S)
+        finally:
+            self._is_giving = False
+            giver.execution.resume()

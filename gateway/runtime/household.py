@@ -1,0 +1,199 @@
+"""One user on this node: who are his phones, and what is the node to him?
+
+First the node tries to own the user. When another node has him it follows, until it is to own him
+after all. Phones keep what they show through every change of role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gateway.core.calls import Calls
+from gateway.core.compose import Composer
+from gateway.domain.commands import Call, Outcome, Status
+from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
+from gateway.domain.model import Ticket, UserId
+from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.feed import Feed
+from gateway.runtime.follower import Follower
+from gateway.runtime.owner import ATTACH_S, Owner
+from gateway.runtime.role import Local, RoleOverError, Start, not_reached
+from gateway.runtime.world import World
+
+UNFOLLOW_S: Final = 30.0
+"""For how long a user without a phone here is still followed: phones come back."""
+_SLACK_S: Final = 1.0
+_AGAIN_S: Final = 0.5
+
+
+class Household:
+    """One user on this node.
+
+    Invariant: one role at a time; the next begins when the last has given up link and lease.
+
+    Args:
+        user: Who.
+        world: The outside.
+        composer: Shares elements between the users of the node.
+        calls: What is known of his commands.
+    """
+
+    def __init__(
+        self, user: UserId, world: World, composer: Composer, calls: Calls[asyncio.Future[Outcome]]
+    ) -> None:
+        self.feed = Feed(user)
+        self.local: dict[str, Local] = {}
+        """The sessions with a phone here, served or about to be."""
+        self.over = asyncio.Event()
+        """Set when link and lease are given up: only then may the next household begin."""
+        self._world = world
+        self._composer = composer
+        self._calls = calls
+        self._is_stopped = False
+        self._turned = asyncio.Event()
+        self._empty_since: float | None = None
+        self.role: Owner | Follower = self._own(Start())
+
+    @property
+    def owner(self) -> Owner | None:
+        """The role, if it is the owner's."""
+        return self.role if isinstance(self.role, Owner) else None
+
+    @property
+    def follower(self) -> Follower | None:
+        """The role, if it is a follower's."""
+        return self.role if isinstance(self.role, Follower) else None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether phones on other nodes are served through this one."""
+        owner = self.owner
+        return owner is not None and owner.is_shared
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the user is not served here any more: whoever comes needs another household."""
+        return self._is_stopped or (self.role.is_over and self._next() is None)
+
+    # ---- phones ----
+
+    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
+        """Return when OSCC-E has accepted the session in this epoch; bounded in time.
+
+        Raises:
+            SessionRefused: It has ended, or nobody can tell in time.
+        """
+        self.local[ticket.handle] = Local(ticket, topics)
+        try:
+            async with self._world.clock.timeout(ATTACH_S + _SLACK_S):
+                while True:
+                    role = self.role
+                    try:
+                        return await role.attach(ticket, topics)
+                    except RoleOverError:
+                        await self._turn(role)
+        except TimeoutError:
+            raise not_reached() from None
+        except SessionRefused:
+            self.local.pop(ticket.handle, None)
+            raise
+
+    def follow(self, handle: str, topics: tuple[str, ...]) -> None:
+        """Listen to what the session follows now."""
+        local = self.local.get(handle)
+        if local is not None:
+            self.local[handle] = Local(local.ticket, topics)
+            self.role.follow(handle, topics)
+
+    def leave(self, handle: str) -> None:
+        """Note that the session's phone left this node."""
+        if self.local.pop(handle, None) is not None:
+            self.role.leave(handle)
+
+    def let_go(self, handle: str) -> None:
+        """Speak for a session no longer: it is over."""
+        self.local.pop(handle, None)
+        self.role.let_go(handle)
+
+    async def execute(self, call: Call) -> Outcome:
+        """Have a command executed at most once by whoever owns the user; bounded by its deadline."""
+        while True:
+            role = self.role
+            outcome = await role.execute(call)
+            if outcome is not None:
+                return outcome
+            left_s = (call.deadline_ms - self._world.clock.wall_ms()) / 1000
+            if left_s <= 0 or self.is_over:
+                return _NOT_REACHED
+            try:
+                async with self._world.clock.timeout(min(_AGAIN_S, left_s)):
+                    await self._turn(role)
+            except TimeoutError:
+                continue
+
+    async def _turn(self, role: Owner | Follower) -> None:
+        """Return when *role* is not played any more.
+
+        Raises:
+            SessionRefused: No other will be played.
+        """
+        while self.role is role:
+            if self.over.is_set():
+                raise not_reached()
+            await self._turned.wait()
+
+    # ---- life ----
+
+    async def run(self) -> None:
+        """Serve the user until he is not needed here any more."""
+        try:
+            while True:
+                await self.role.run()
+                following = None if self._is_stopped else self._next()
+                if following is None:
+                    return
+                self.role = following
+                self._wake()
+        finally:
+            self._is_stopped = True
+            self.over.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
+
+    def _next(self) -> Owner | Follower | None:
+        """Return the role that follows the one that is over."""
+        role = self.role
+        if isinstance(role, Follower):
+            return None if role.start is None else self._own(role.start)
+        if role.owned_by is None or not (self.local or self.feed.connections):
+            return None
+        return Follower(self.feed, self._world, role.owned_by, self.local)
+
+    def _own(self, start: Start) -> Owner:
+        local = tuple(self.local.values())
+        return Owner(self.feed, self._world, self._composer, self._calls, start, local)
+
+    def stop(self) -> None:
+        """Let the user go."""
+        self._is_stopped = True
+        self.role.stop()
+
+    def tick(self, now: float) -> None:
+        """Do what is due by time."""
+        self.role.tick(now)
+        if self.local or isinstance(self.role, Owner):
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = now
+        elif now - self._empty_since >= UNFOLLOW_S:
+            self.stop()
+
+
+_NOT_REACHED: Final = Outcome(
+    Status.REJECTED,
+    GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Nobody speaks for the user right now."),
+)

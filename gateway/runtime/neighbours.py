@@ -1,0 +1,179 @@
+"""What do other nodes say to this one, and what are they answered?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused
+from gateway.domain.model import NodeId, Ticket, UserId
+from gateway.protocol.envelopes import (
+    Announcement,
+    Asked,
+    Asks,
+    Attach,
+    AttachAnswer,
+    CallAnswer,
+    CallRequest,
+    Detach,
+    Envelope,
+    Inbox,
+    Leaving,
+    Offer,
+    Publication,
+    Refusal,
+    Replaced,
+    SessionOver,
+)
+from gateway.runtime.exchange import Exchange
+from gateway.runtime.household import Household
+from gateway.runtime.owner import Owner
+from gateway.runtime.ports import Clock
+from gateway.runtime.role import RoleOverError
+from gateway.runtime.spawn import spawn
+
+RESYNC_S: Final = 2.0
+"""Over how long followers ask again when the bus is back."""
+
+
+class Home(Protocol):
+    """The node."""
+
+    clock: Clock
+
+    @property
+    def households(self) -> Mapping[UserId, Household]:
+        """The users of this node."""
+        ...
+
+    def denied(self, ticket: Ticket) -> SessionRefused | None:
+        """Return how the session ended, when that is known here."""
+        ...
+
+    def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Take in that a session ended, as another node says."""
+        ...
+
+
+class Neighbours:
+    """This node's ear for the others.
+
+    Args:
+        node: Its name.
+        home: The node itself.
+        exchange: Its voice.
+    """
+
+    def __init__(self, node: NodeId, home: Home, exchange: Exchange) -> None:
+        self._node = node
+        self._home = home
+        self._exchange = exchange
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await self._exchange.run(self)
+            finally:
+                self._tasks = None
+
+    # ---- Listener ----
+
+    def heard(self, envelope: Envelope) -> None:  # noqa: C901 - the exhaustive match over what nodes say
+        """Take in what was said to this node, or to all."""
+        match envelope:
+            case Asks():
+                self._asks(envelope)
+            case Attach():
+                spawn(self._tasks, self._attach(envelope))
+            case CallRequest():
+                spawn(self._tasks, self._call(envelope))
+            case Detach():
+                owner = self._owner(envelope.user)
+                if owner is not None:
+                    owner.leave(envelope.handle, envelope.node)
+            case Publication() | Offer() | Announcement():
+                household = self._home.households.get(envelope.user)
+                if household is not None and household.follower is not None:
+                    household.follower.receive(envelope)
+            case Replaced():
+                self._replaced(envelope)
+            case SessionOver():
+                self._home.session_over(envelope.ticket, envelope.reason, envelope.by)
+            case Leaving():
+                self._leaving(envelope.node)
+            case _:
+                return  # an answer that the exchange matched, or one that came too late
+
+    def recovered(self, recovery: int) -> None:
+        """Have everything asked for again that may have been lost."""
+        spawn(self._tasks, self._resync(recovery))
+
+    async def _resync(self, recovery: int) -> None:
+        followers = [home.follower for home in self._home.households.values() if home.follower is not None]
+        pause_s = RESYNC_S / len(followers) if followers else 0.0
+        for follower in followers:
+            follower.doubt()
+            await self._home.clock.sleep(pause_s)
+        self._exchange.machine.resynced(recovery)
+
+    # ---- to the owner ----
+
+    def _owner(self, user: UserId) -> Owner | None:
+        """Return the user's owner, if that is this node."""
+        household = self._home.households.get(user)
+        owner = None if household is None else household.owner
+        return owner if owner is not None and owner.token else None
+
+    def _asks(self, asked: Asks) -> None:
+        not_mine = []
+        for since in asked.asks:
+            owner = self._owner(since.user)
+            if owner is None or asked.node == self._node:
+                not_mine.append(since.user)
+                continue
+            owner.asked(asked.node, adopt=since.adopt)
+            self._exchange.send(Inbox(asked.node), owner.sharing.answer(since))
+        self._exchange.send(Inbox(asked.node), Asked(self._node, asked.number, tuple(not_mine)))
+
+    async def _attach(self, asked: Attach) -> None:
+        owner, refused, moved = self._owner(asked.ticket.user), None, False
+        try:
+            if owner is None or asked.node == self._node:
+                moved = True
+            else:
+                await self._attach_at(owner, asked)
+        except SessionRefused as why:
+            refused = Refusal(why.code, why.reason, why.by, why.window_s)
+        except RoleOverError:
+            moved = True
+        self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved))
+
+    async def _attach_at(self, owner: Owner, asked: Attach) -> None:
+        ended = self._home.denied(asked.ticket)
+        if ended is not None:
+            raise ended
+        owner.sharing.interested(asked.node, self._home.clock.now())
+        await owner.attach(asked.ticket, asked.topics, asked.node)
+
+    async def _call(self, asked: CallRequest) -> None:
+        owner = self._owner(asked.user)
+        outcome = None if owner is None or asked.node == self._node else await owner.execute(asked.call)
+        self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
+
+    # ---- to phones here ----
+
+    def _replaced(self, told: Replaced) -> None:
+        household = self._home.households.get(told.user)
+        connection = None if household is None else household.feed.connections.get(told.handle)
+        if connection is not None:
+            connection.close(CloseCode.REPLACED, "replaced")
+
+    def _leaving(self, node: NodeId) -> None:
+        for household in self._home.households.values():
+            follower = household.follower
+            if follower is not None and follower.owner.node == node:
+                follower.doubt()

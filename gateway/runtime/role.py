@@ -1,0 +1,86 @@
+"""What is a node to one of its users: the owner, or somebody who follows the owner?"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, Protocol
+
+from gateway.domain.commands import Call, History, Outcome
+from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
+from gateway.domain.model import Ticket
+from gateway.protocol.envelopes import SessionFacts
+
+RECONNECT_WINDOW_S: Final = (1.0, 10.0)
+
+
+class RoleOverError(Exception):
+    """The node is not to the user any more what it was: ask again what it is."""
+
+
+class Local(NamedTuple):
+    """A session with a phone on this node."""
+
+    ticket: Ticket
+    topics: tuple[str, ...]
+
+
+class Start(NamedTuple):
+    """How an ownership begins.
+
+    *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
+    *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave.
+    """
+
+    expected: int | None = None
+    floor: int = 0
+    assumed: bool = False
+    history: History | None = None
+    lingering: tuple[Ticket, ...] = ()
+
+
+class Role(Protocol):
+    """What a household does for its phones."""
+
+    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
+        """Return when OSCC-E has accepted the session in this epoch and the mirror shows what it follows.
+
+        Raises:
+            SessionRefused: It has ended, or nobody can tell in time.
+            RoleOverError: The role ended meanwhile.
+        """
+        ...
+
+    def follow(self, handle: str, topics: tuple[str, ...]) -> None:
+        """Listen to what the session follows now."""
+        ...
+
+    def leave(self, handle: str) -> None:
+        """Note that the session's phone left this node."""
+        ...
+
+    def let_go(self, handle: str) -> None:
+        """Speak for a session no longer."""
+        ...
+
+    async def execute(self, call: Call) -> Outcome | None:
+        """Have a command executed at most once, and return what became of it.
+
+        None: nothing, since the role is over or is about to be.
+        """
+        ...
+
+    def tick(self, now: float) -> None:
+        """Do what is due by time."""
+        ...
+
+    def stop(self) -> None:
+        """End: :meth:`run` returns soon."""
+        ...
+
+    async def run(self) -> None:
+        """Play the role until it is over."""
+        ...
+
+
+def not_reached() -> SessionRefused:
+    """Return how a phone is refused whose session nobody could speak for in time."""
+    return SessionRefused(CloseCode.INTERNAL, ErrorCode.UPSTREAM_UNAVAILABLE, window_s=RECONNECT_WINDOW_S)

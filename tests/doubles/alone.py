@@ -1,0 +1,21 @@
+"""What do the nodes of one process share in a test?"""
+
+from __future__ import annotations
+
+from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
+from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
+from gateway.runtime.node import Cluster
+from gateway.runtime.ports import Clock, Leases
+
+
+def alone(clock: Clock, leases: Leases | None = None) -> Cluster:
+    """Return what a node shares with nobody."""
+    held = MemoryLeases(clock) if leases is None else leases
+    return Cluster(MemoryBus(Exchange()), held, MemoryRoll(clock), MemoryShelf(clock))
+
+
+def together(clock: Clock, nodes: int) -> list[Cluster]:
+    """Return what each of *nodes* nodes shares with the others."""
+    exchange, leases = Exchange(), MemoryLeases(clock)
+    roll, shelf = MemoryRoll(clock), MemoryShelf(clock)
+    return [Cluster(MemoryBus(exchange), leases, roll, shelf) for _ in range(nodes)]
