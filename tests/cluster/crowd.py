@@ -59,6 +59,13 @@ class Crowd:
         """Return where the load balancer sends a connection: to any ready node, or any when none is."""
         return self.chance.choice(self.cluster.ready or self.cluster.nodes).base
 
+    def by_user(self) -> dict[str, list[Phone]]:
+        """Return the phones of each user."""
+        found: dict[str, list[Phone]] = {}
+        for phone in self.phones:
+            found.setdefault(phone.user, []).append(phone)
+        return found
+
     # ---- what phones do ----
 
     async def arrive(self, within_s: float) -> None:

@@ -19,22 +19,29 @@ WORDS = (PASSWORD, "canary-", "supervisor1", "supervisor2")
 class Spy:
     """Reads along everything that a Redis tells, for as long as it lives, and looks for canaries."""
 
-    def __init__(self, server: Server, canaries: Iterable[str]) -> None:
+    def __init__(self, server: Server, canaries: Iterable[str], *, as_replica: bool = True) -> None:
         self.canaries = sorted({canary.encode() for canary in (*WORDS, *canaries)})
         self.looked: dict[str, int] = {}
         """Where → bytes looked at."""
         self.found: list[str] = []
         self._server = server
+        self._as_replica = as_replica
+        """Sentinels would take a spy that asks as a replica for one."""
 
     def learn(self, canaries: Iterable[str]) -> None:
         """Look for more from now on."""
         self.canaries = sorted({*self.canaries, *(canary.encode() for canary in canaries)})
 
+    def move(self, server: Server) -> None:
+        """Sit in another server, as soon as the one that it sits in is gone."""
+        self._server = server
+
     async def attend(self) -> None:
         """Ask for the slow log of everything, and read along what is sent to replicas and to MONITOR."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_on("monitor", b"MONITOR\r\n"))
-            tasks.create_task(self._read_on("replication", b"PSYNC ? -1\r\n"))
+            if self._as_replica:
+                tasks.create_task(self._read_on("replication", b"PSYNC ? -1\r\n"))
 
     async def prepare(self) -> None:
         """Let the slow log hold every command, and dumps be readable."""
@@ -42,14 +49,17 @@ class Spy:
             ("slowlog-log-slower-than", "0"),
             ("slowlog-max-len", "20000"),
             ("rdbcompression", "no"),
-            ("repl-diskless-sync-delay", "0"),
         ):
             await self._server.command("CONFIG", "SET", name, value)
 
     async def look(self) -> None:
         """Look at what it holds now: all keys with their values, and the slow log."""
-        await self._read("keys", b"PSYNC ? -1\r\n", 2.0)
-        await self._read("slowlog", b"SLOWLOG GET 20000\r\n", 2.0)
+        keys = await self._server.command("KEYS", "*")
+        assert isinstance(keys, list)
+        for key in keys:
+            value = await self._server.command("DUMP", key)
+            self.look_at("keys", key + (value if isinstance(value, bytes) else b""))
+        await self._read("slowlog", b"SLOWLOG GET 20000\r\n", 1.0)
 
     def look_at(self, where: str, data: bytes) -> None:
         """Look at *data*."""

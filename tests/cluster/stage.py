@@ -87,7 +87,7 @@ async def stage(
         with_roads=with_roads,
     )
     async with made as running, await Crowd.of(running, size) as crowd, asyncio.TaskGroup() as tasks:
-        spy = Spy(redis, await names_of(running))
+        spy = Spy(redis, await names_of(running), as_replica=bus is None)
         await spy.prepare()
         attending = tasks.create_task(spy.attend())
         try:

@@ -1,0 +1,60 @@
+"""Scenario 2: kill -9 a node that owns links, with commands in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.client import Outcome, Status
+from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.phones import FRESH_S
+from tests.cluster.stage import Stage, stage
+from tests.doubles.servers import redis_server
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600 if IS_FULL else 120)]
+
+SIZE = size(Size(30, 2, agents=80, queues=12, fault_s=0.0), Size(200, 2, agents=400, queues=40, fault_s=0.0))
+CONVERGED_WITHIN_S = 5.0
+HELD_S = 4.0
+"""So long OSCC-E holds back what it answers, so that commands are in flight."""
+ALLOWED = {Status.APPLIED, Status.PENDING, Status.UNCHANGED, Status.REJECTED, Status.UNKNOWN}
+
+
+async def test_followers_and_reconnecting_phones_converge_after_the_owner_was_killed(tmp_path: Path) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
+        await asyncio.sleep(2)
+        since = play.now
+        await play.cluster.nodes[0].kill9()
+        converge_s = await play.crowd.fresh(since, within_s=30)
+        figures = await play.end("kill -9 of an owner", 2, since, quiet_s=15, converge_s=converge_s)
+        assert converge_s <= CONVERGED_WITHIN_S
+        assert figures.lie_s is not None
+        assert figures.lie_s <= CONVERGED_WITHIN_S
+        assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0)
+        assert figures.kicks_max <= 1
+
+
+async def test_commands_in_flight_at_a_killed_owner_are_told_as_unknown(tmp_path: Path) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
+        since = play.now
+        await play.cluster.centre.fault("Delay", Seconds=HELD_S)
+        giving = [asyncio.ensure_future(_give(play, number)) for number in range(len(play.crowd.phones))]
+        await asyncio.sleep(1)
+        await play.cluster.nodes[0].kill9()
+        await play.cluster.centre.fault("Delay", Seconds=0)
+        outcomes = await asyncio.wait_for(asyncio.gather(*giving), 20)
+        converge_s = await play.crowd.fresh(play.now, within_s=30)
+        figures = await play.end("kill -9 with commands in flight", 2, since, 15, converge_s=converge_s)
+        assert {outcome.status for outcome in outcomes} <= ALLOWED
+        assert any(outcome.status is Status.UNKNOWN for outcome in outcomes), figures.outcomes
+        assert figures.twice == 0
+        applied = sum(outcome.status in {Status.APPLIED, Status.PENDING} for outcome in outcomes)
+        assert applied <= figures.executed <= len(outcomes)
+        assert FRESH_S < HELD_S
+
+
+async def _give(play: Stage, number: int) -> Outcome:
+    phone = play.crowd.phones[number]
+    return await phone.command(play.crowd.scopes[phone.user]["Users"])

@@ -1,0 +1,97 @@
+"""Scenarios 5 and 6: nodes restart one after the other; OSCC-E restarts; and everything at once on a Friday."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.figures import Figures
+from tests.cluster.stage import Stage, stage
+from tests.doubles.servers import redis_server
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(1500 if IS_FULL else 150)]
+
+SIZE = size(
+    Size(20, 2, agents=60, queues=10, fault_s=5.0), Size(1000, 2, agents=400, queues=40, fault_s=30.0)
+)
+BUDGET_PER_S = 10.0 if not IS_FULL else 40.0
+BACK_WITHIN_S = 60.0
+OVER_MAX = 3.0
+"""Log-ons that samples, taken four times a second, may count too many."""
+
+
+async def roll(play: Stage) -> list[int]:
+    """Restart one node after the other, each when the one before is ready again; returns exit codes."""
+    codes = []
+    for node in play.cluster.nodes:
+        codes.append(await node.term())
+        await node.start()
+        await node.until_ready()
+    return codes
+
+
+async def back(play: Stage) -> float:
+    """Return after how long every phone is connected and sees what is new."""
+    since = play.now
+    phones = play.crowd.phones
+    await play.crowd.until(
+        lambda: all(phone.seen.connected_at is not None for phone in phones), 3 * BACK_WITHIN_S, "back"
+    )
+    await play.crowd.fresh(since, within_s=BACK_WITHIN_S)
+    return play.now - since
+
+
+def judge(figures: Figures) -> None:
+    assert figures.log_ons_over <= OVER_MAX, figures
+    assert figures.converge_s is not None
+    assert figures.converge_s <= BACK_WITHIN_S
+    assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0), figures
+
+
+async def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
+        since = play.now
+        play.crowd.bustle(roam_s=None, command_s=5)
+        codes = await roll(play)
+        rolled_s = play.now - since
+        converge_s = await back(play)
+        figures = await play.end("rolling restart", 5, since, quiet_s=20, converge_s=converge_s)
+        figures.notes = {"rolled in, s": rolled_s}
+        figures.keep(5)
+        assert codes == [0, 0, 0]
+        judge(figures)
+
+
+async def test_everybody_comes_back_within_the_budget_after_oscc_e_forgot_all_sessions(
+    tmp_path: Path,
+) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
+        since = play.now
+        await play.cluster.centre.fault("Restart")
+        await play.crowd.until(
+            lambda: all(phone.seen.log_ons > 0 for phone in play.crowd.phones), 2 * BACK_WITHIN_S, "4300"
+        )
+        converge_s = await back(play) + play.now - since
+        figures = await play.end("OSCC-E restarts", 6, since, quiet_s=20, converge_s=converge_s)
+        judge(figures)
+
+
+async def test_the_sres_friday(tmp_path: Path) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
+        since = play.now
+        play.crowd.bustle(roam_s=None, command_s=5)
+        rolling = asyncio.ensure_future(roll(play))
+        await asyncio.sleep(2)
+        await redis.kill()
+        await play.cluster.centre.fault("Restart")
+        await asyncio.sleep(SIZE.fault_s)
+        await redis.start()
+        await play.spy.prepare()
+        codes = await rolling
+        converge_s = await back(play)
+        figures = await play.end("the SRE's Friday", 6, since, quiet_s=30, converge_s=converge_s)
+        assert codes == [0, 0, 0]
+        judge(figures)

@@ -1,0 +1,45 @@
+"""Scenario 1: phones roam over all nodes all the time. One link per user, hardly ever none, and no loss."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.spy import lease_cost
+from tests.cluster.stage import stage
+from tests.doubles.servers import redis_server
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(900 if IS_FULL else 120)]
+
+SIZE = size(
+    Size(30, 2, agents=80, queues=12, fault_s=12.0), Size(200, 2, agents=400, queues=40, fault_s=300.0)
+)
+GAP_MAX_S = 1.0
+USERS_OF_REPORT = 10_000
+
+
+async def test_each_user_has_one_link_while_phones_roam(tmp_path: Path) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
+        since = play.now
+        cpu_s, calls = await lease_cost(redis)
+        play.crowd.bustle()
+        await asyncio.sleep(SIZE.fault_s)
+        lasted_s = play.now - since
+        cpu_after_s, calls_after = await lease_cost(redis)
+        figures = await play.end("roaming", 1, since, quiet_s=15, converge_s=0.0)
+        per_user = 100 * (cpu_after_s - cpu_s) / lasted_s / SIZE.users
+        figures.notes = {
+            "lease CPU per 10,000 users, % of a core": per_user * USERS_OF_REPORT,
+            "lease scripts per second": (calls_after - calls) / lasted_s,
+            "roamed": sum(phone.seen.roamed for phone in play.crowd.phones),
+            "resumed": sum(phone.seen.resumed for phone in play.crowd.phones),
+            "moves of ownership": await play.cluster.sum("ownership_moves_total"),
+        }
+        figures.keep(1)
+        assert calls_after > calls, "no lease was renewed: nothing was shared"
+        assert figures.links_max == 1
+        assert figures.gap_s <= GAP_MAX_S
+        assert (figures.twice, figures.without_link, figures.disconnected) == (0, 0, 0), figures
