@@ -147,8 +147,8 @@ class Handset:
 
     async def sends_again(self, **fields: object) -> Json:
         """Send the last command again, with its key, but for *fields*."""
-        before = self.last
-        self.last = {**before, **fields}
+        before = {} if "key" in fields else self.last
+        self.last = {**self.last, **fields}
         return await self._command(before)
 
     async def _command(self, before: Json) -> Json:
