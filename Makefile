@@ -44,6 +44,13 @@ properties: $(DEV) ## the state machines, searched deeply (minutes)
 scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light|full
 	SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario --timeout=1800 $(PYTEST_ARGS)
 
+.PHONY: chaos-report
+chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-report.md
+	rm -rf build/chaos
+	CHAOS_FIGURES=build/chaos SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario tests/cluster \
+		--timeout=1800 $(PYTEST_ARGS)
+	$(BIN)/python -m tests.cluster.report build/chaos > docs/chaos-report.md
+
 .PHONY: check format
 check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh docs
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Scenarios 5 and 6: nodes restart one after the other; OSCC-E restarts; and everything at once on a Friday."""
+"""Scenarios 5 and 6: nodes restart one after the other; OSCC-E restarts; everything at once on a Friday."""
 
 from __future__ import annotations
 

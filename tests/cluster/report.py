@@ -1,0 +1,85 @@
+"""What came out of the cluster scenarios? ``python -m tests.cluster.report FOLDER`` prints the page."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tests.cluster.figures import Figures, kept
+
+HEAD = """\
+# What clusters outlived
+
+Written by `make chaos-report` from the scenarios of `tests/cluster`: three nodes as processes, a real Redis,
+a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scenario that fails leaves none.
+
+- *converge*: from the fault (or the end of one that lasts) until the last phone saw what is newer.
+- *blind*: the age of the oldest view that any phone had. *lie*: of the oldest that was shown as live.
+- *lost*: differences between phones and the truth at quiescence. *twice*: commands executed twice.
+- *links*: of one user at once, at most. *gap*: the longest time without one, between two. *kicks*: of one user.
+- *broken*: connections that phones lost other than by their own roaming.
+- *log-ons*: in the busiest second, against the budget per second (one second's worth more may come at once).
+- *routed*: remote numbers left in OSCC-E's routing table.
+
+"""
+COLUMNS = (
+    "scenario", "fault", "phones", "converge s", "blind s", "lie s", "lost", "commands", "twice", "links",
+    "gap s", "kicks", "broken", "log-ons/s", "routed",
+)  # fmt: skip
+
+
+def page(found: Iterable[Figures]) -> str:
+    """Return the report."""
+    figures = list(found)
+    return HEAD + "\n".join([*table(figures), "", *notes(figures), *canaries(figures)]) + "\n"
+
+
+def table(figures: Iterable[Figures]) -> Iterator[str]:
+    """Yield the lines of the table of faults."""
+    yield "| " + " | ".join(COLUMNS) + " |"
+    yield "|" + "---|" * len(COLUMNS)
+    for each in figures:
+        budget = (
+            "–" if each.log_on_budget is None else f"{each.log_on_rate_max:.0f} of {each.log_on_budget:.0f}"
+        )
+        cells = (
+            each.scenario, each.fault, each.phones, _s(each.converge_s), _s(each.blind_s), _s(each.lie_s),
+            "–" if each.lost is None else each.lost, each.executed, each.twice, each.links_max,
+            _s(each.gap_s), each.kicks_max, each.disconnected, log_ons, each.routed_left,
+        )  # fmt: skip
+        yield "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def notes(figures: Iterable[Figures]) -> Iterator[str]:
+    """Yield what else was measured."""
+    yield "## Besides"
+    yield ""
+    for each in figures:
+        for name, value in each.notes.items():
+            yield f"- {each.fault}: {name} {value:.4g}"
+    yield ""
+
+
+def canaries(figures: Iterable[Figures]) -> Iterator[str]:
+    """Yield where canaries were looked for."""
+    looked: Counter[str] = Counter()
+    for each in figures:
+        for where, count in each.canaries.items():
+            looked["logs" if where.startswith("log ") else where] += count
+    yield "## Canaries"
+    yield ""
+    yield "Passwords, user names, names of people, queues and phones, remote numbers and session tokens were"
+    yield "looked for in everything that a Redis tells and in what nodes write. None was found in:"
+    yield ""
+    for where, count in sorted(looked.items()):
+        yield f"- {where}: {count:,} bytes"
+
+
+def _s(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.1f}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page(kept(Path(sys.argv[1]))))
