@@ -31,9 +31,9 @@ def farewells(
 ) -> tuple[Farewell, ...]:
     """Return the farewells of so many phones, in the order in which they are told.
 
-    Each phone has a slot of its own to come back in. So in any t seconds at most one more of them
-    returns, and at each end a part of one, than the survivors accept in t and the sites' budgets
-    allow, however the phones choose within their slots. The caller mixes the phones of all users.
+    Each phone has a slot of its own to come back in. So in any time at most two more of them return
+    than the survivors accept and the sites' budgets allow in that time, however the phones choose within
+    their slots; for the budgets the caller mixes the phones of those who are owned here with the others.
 
     All are told within the grace. When there is time each is told when its slot begins, so that it is
     away for a second at most; else the farewells are spread evenly over the grace, as many in its last

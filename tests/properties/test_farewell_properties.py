@@ -1,0 +1,169 @@
+"""However phones choose within their windows, they never return faster than others can take them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.farewell import Farewell, Moving, farewells
+from tests.properties.seeded import SeededBug
+
+EPS = 1e-6
+RATES = st.sampled_from([0.125, 1.0, 7.0, 20.0, 300.0])
+SURVIVORS = st.lists(RATES, min_size=1, max_size=3)
+SITES = st.lists(st.builds(Moving, st.integers(0, 60), RATES), max_size=3)
+GRACES = st.sampled_from([0.0, 1.0, 10.0, 120.0])
+CHOICES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=60)
+"""Where each phone chooses to return within its window."""
+
+
+def returns(told: tuple[Farewell, ...], choices: list[float]) -> list[float]:
+    """Return when each phone is back, s from the beginning."""
+    chosen = zip(told, choices, strict=True)
+    return [one.at_s + low + at * (high - low) for one, at in chosen for low, high in [one.window_s]]
+
+
+def links_s(sites: list[Moving]) -> float:
+    return max((site.users / site.log_ons_per_s for site in sites), default=0.0)
+
+
+@given(choices=CHOICES, accepts=SURVIVORS, grace_s=GRACES)
+def test_no_choice_returns_faster_than_the_survivors_accept(
+    choices: list[float], accepts: list[float], grace_s: float
+) -> None:
+    told = farewells(len(choices), accepts_per_s=accepts, moving=(), grace_s=grace_s)
+    back = returns(told, choices)
+    for first, since in enumerate(back):
+        for count, at in enumerate(back[first:], 1):
+            assert count <= sum(accepts) * (at - since) + 2 + EPS
+
+
+@given(choices=CHOICES, accepts=st.lists(RATES, max_size=3), site_per_s=RATES, grace_s=GRACES)
+def test_no_choice_opens_links_faster_than_a_budget_allows(
+    choices: list[float], accepts: list[float], site_per_s: float, grace_s: float
+) -> None:
+    moving = [Moving(len(choices), site_per_s)]
+    told = farewells(len(choices), accepts_per_s=accepts, moving=moving, grace_s=grace_s)
+    back = returns(told, choices)
+    for first, since in enumerate(back):
+        for count, at in enumerate(back[first:], 1):
+            assert count <= site_per_s * (at - since) + 2 + EPS
+
+
+@given(choices=CHOICES, accepts=SURVIVORS, sites=SITES, grace_s=GRACES)
+def test_nobody_is_away_for_longer_than_that_needs(
+    choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
+) -> None:
+    phones = len(choices)
+    told = farewells(phones, accepts_per_s=accepts, moving=sites, grace_s=grace_s)
+    needed_s = max(phones / sum(accepts), links_s(sites))
+    assert returns(told, choices)[-1] <= needed_s + EPS
+    if needed_s <= grace_s:
+        assert max(one.window_s[1] for one in told) <= 1.0 + EPS
+
+
+@given(choices=CHOICES, accepts=st.lists(RATES, max_size=3), sites=SITES, grace_s=GRACES)
+def test_all_are_told_in_order_steadily_and_within_the_grace(
+    choices: list[float], accepts: list[float], sites: list[Moving], grace_s: float
+) -> None:
+    told = farewells(len(choices), accepts_per_s=accepts, moving=sites, grace_s=grace_s)
+    assert len(told) == len(choices)
+    assert told[0].at_s == 0.0
+    assert all(0.0 <= one.at_s <= grace_s and 0.0 <= one.window_s[0] <= one.window_s[1] for one in told)
+    gaps = [after.at_s - before.at_s for before, after in pairwise(told)]
+    assert all(abs(gap - gaps[0]) < EPS for gap in gaps)
+    if not accepts:
+        assert not any(gaps), "nobody is left who could take them meanwhile"
+        assert told[-1].at_s + told[-1].window_s[0] >= grace_s * (len(told) - 1) / len(told) - EPS
+
+
+FAREWELL = "core/farewell.py"
+SEEDED = [
+    SeededBug(
+        "all phones return at once",
+        FAREWELL,
+        "low_s = whole_s * place / phones - at_s",
+        "low_s = 0.0",
+        "test_no_choice_returns_faster_than_the_survivors_accept",
+        quick=True,
+    ),
+    SeededBug(
+        "a window is as long as all of them",
+        FAREWELL,
+        "low_s + min(_WINDOW_S, whole_s / phones)",
+        "low_s + whole_s",
+        "test_no_choice_returns_faster_than_the_survivors_accept",
+    ),
+    SeededBug(
+        "the grace is enough for all",
+        FAREWELL,
+        "        told_s = min(whole_s, grace_s)\n",
+        "        told_s = whole_s = min(whole_s, grace_s)\n",
+        "test_no_choice_returns_faster_than_the_survivors_accept",
+    ),
+    SeededBug(
+        "budgets are forgotten",
+        FAREWELL,
+        "whole_s = max(links_s, phones / accepted_per_s)",
+        "whole_s = phones / accepted_per_s",
+        "test_no_choice_opens_links_faster_than_a_budget_allows",
+    ),
+    SeededBug(
+        "budgets are forgotten when nobody is left",
+        FAREWELL,
+        "whole_s = max(links_s, grace_s)",
+        "whole_s = grace_s",
+        "test_no_choice_opens_links_faster_than_a_budget_allows",
+    ),
+    SeededBug(
+        "what survivors and sites need is added up",
+        FAREWELL,
+        "whole_s = max(links_s, phones / accepted_per_s)",
+        "whole_s = links_s + phones / accepted_per_s",
+        "test_nobody_is_away_for_longer_than_that_needs",
+    ),
+    SeededBug(
+        "a phone uses the whole of a long slot",
+        FAREWELL,
+        "low_s + min(_WINDOW_S, whole_s / phones)",
+        "low_s + whole_s / phones",
+        "test_nobody_is_away_for_longer_than_that_needs",
+    ),
+    SeededBug(
+        "all are told at once though there is time",
+        FAREWELL,
+        "        told_s = min(whole_s, grace_s)\n",
+        "        told_s = 0.0\n",
+        "test_nobody_is_away_for_longer_than_that_needs",
+    ),
+    SeededBug(
+        "the grace is forgotten",
+        FAREWELL,
+        "        told_s = min(whole_s, grace_s)\n",
+        "        told_s = whole_s\n",
+        "test_all_are_told_in_order_steadily_and_within_the_grace",
+    ),
+    SeededBug(
+        "most are told in the last moment",
+        FAREWELL,
+        "    at_s = told_s * place / phones\n",
+        "    at_s = min(told_s * 0.75, whole_s * place / phones)\n",
+        "test_all_are_told_in_order_steadily_and_within_the_grace",
+    ),
+    SeededBug(
+        "phones wait though nobody is left to take them",
+        FAREWELL,
+        "        told_s = 0.0\n",
+        "        told_s = grace_s\n",
+        "test_all_are_told_in_order_steadily_and_within_the_grace",
+    ),
+    SeededBug(
+        "phones return before anybody can have started here",
+        FAREWELL,
+        "whole_s = max(links_s, grace_s)",
+        "whole_s = max(links_s, 0.001)",
+        "test_all_are_told_in_order_steadily_and_within_the_grace",
+    ),
+]
