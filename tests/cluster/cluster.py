@@ -106,27 +106,18 @@ async def cluster(
         await door.open()
         made = Cluster(folder, http, door, [])
         secrets = make_secrets()
-        for number in range(nodes):
+        for number in range(1, nodes + 1):
             url, site = redis.url if redis is not None else bus, door.port
             if with_roads:
                 assert redis is not None, "there is no road to build"
-                way = await stack.enter_async_context(ChaosProxy(redis.port, seed=seed + number, resp=True))
-                made.bus_roads.append(way)
-                url = url.replace(f":{redis.port}/", f":{way.port}/")
-                road = await stack.enter_async_context(ChaosProxy(door.port, seed=seed + number))
-                made.centre_roads.append(road)
-                site = road.port
+                url, site = await _build_roads(stack, made, redis, seed + number)
             ports = {name: free_port() for name in ("client", "ops", "admin")}
-            name = f"node{number + 1}"
             text = config(ports, url, site, limits or {}) + secrets
-            (folder / f"{name}.toml").write_text(text)
-            node = Node(name, folder, ports, http)
+            (folder / f"node{number}.toml").write_text(text)
+            node = Node(f"node{number}", folder, ports, http)
             stack.push_async_callback(node.kill9)
             made.nodes.append(node)
-        for node in made.nodes:
-            await node.start()
-        for node in made.nodes:
-            await node.until_ready()
+        await _start(made.nodes)
         made.ready = list(made.nodes)
         async with asyncio.TaskGroup() as tasks:
             balancing = tasks.create_task(made.balance())
@@ -134,6 +125,24 @@ async def cluster(
                 yield made
             finally:
                 balancing.cancel()
+
+
+async def _build_roads(
+    stack: contextlib.AsyncExitStack, made: Cluster, redis: Server, seed: int
+) -> tuple[str, int]:
+    """Put proxies before a node; returns its bus's address and the port of its OSCC-E Server."""
+    way = await stack.enter_async_context(ChaosProxy(redis.port, seed=seed, resp=True))
+    road = await stack.enter_async_context(ChaosProxy(made.centre.port, seed=seed))
+    made.bus_roads.append(way)
+    made.centre_roads.append(road)
+    return redis.url.replace(f":{redis.port}/", f":{way.port}/"), road.port
+
+
+async def _start(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        await node.start()
+    for node in nodes:
+        await node.until_ready()
 
 
 def make_secrets() -> str:

@@ -48,16 +48,16 @@ class Figures:
     notes: dict[str, float] = field(default_factory=dict)
     """What else was measured."""
 
-    def keep(self, scenario: int) -> Figures:
-        """Print them and, when the environment says where, keep them."""
-        self.scenario = scenario
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        print(f"\n{text}")
+    def text(self) -> str:
+        """Return them as they are kept."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    def keep(self) -> None:
+        """Keep them, when the environment says where: the scenario has passed."""
         if folder := os.environ.get(FOLDER):
             Path(folder).mkdir(parents=True, exist_ok=True)
             name = "".join(letter if letter.isalnum() else "-" for letter in self.fault.lower())
-            (Path(folder) / f"{scenario}-{name}.json").write_text(text)
-        return self
+            (Path(folder) / f"{self.scenario}-{name}.json").write_text(self.text())
 
 
 def kept(folder: Path) -> Iterator[Figures]:

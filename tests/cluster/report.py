@@ -18,7 +18,7 @@ a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scena
 - *converge*: from the fault (or the end of one that lasts) until the last phone saw what is newer.
 - *blind*: the age of the oldest view that any phone had. *lie*: of the oldest that was shown as live.
 - *lost*: differences between phones and the truth at quiescence. *twice*: commands executed twice.
-- *links*: of one user at once, at most. *gap*: the longest time without one, between two. *kicks*: of one user.
+- *links*: of one user at once, at most. *gap*: the longest time between two. *kicks*: of one user.
 - *broken*: connections that phones lost other than by their own roaming.
 - *log-ons*: in the busiest second, against the budget per second (one second's worth more may come at once).
 - *routed*: remote numbers left in OSCC-E's routing table.
@@ -41,9 +41,8 @@ def table(figures: Iterable[Figures]) -> Iterator[str]:
     yield "| " + " | ".join(COLUMNS) + " |"
     yield "|" + "---|" * len(COLUMNS)
     for each in figures:
-        budget = (
-            "–" if each.log_on_budget is None else f"{each.log_on_rate_max:.0f} of {each.log_on_budget:.0f}"
-        )
+        budget = each.log_on_budget
+        log_ons = "–" if budget is None else f"{each.log_on_rate_max:.0f} of {budget:.0f}"
         cells = (
             each.scenario, each.fault, each.phones, _s(each.converge_s), _s(each.blind_s), _s(each.lie_s),
             "–" if each.lost is None else each.lost, each.executed, each.twice, each.links_max,

@@ -46,7 +46,8 @@ class Stage:
         await self.spy.look()
         look_at_files(self.spy, self.cluster)
         figures.canaries = self.spy.looked
-        figures.keep(scenario)
+        figures.scenario = scenario
+        print(f"\n{figures.text()}")
         assert differences == [], f"{len(differences)} differences: {differences[:10]}; {self.crowd.state()}"
         assert self.spy.found == []
         return figures

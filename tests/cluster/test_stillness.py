@@ -31,3 +31,4 @@ async def test_three_nodes_share_users_with_one_link_each(tmp_path: Path) -> Non
         assert figures.executed > 0
         nodes = {phone.client._realtime._means.address for phone in play.crowd.phones}
         assert len(nodes) == SIZE.nodes
+        figures.keep()
