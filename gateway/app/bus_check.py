@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from gateway.app.config_bus_url import MEMORY, with_ca_file, without_password
+from gateway.app.config_bus_url import redis_url, without_password
 from gateway.app.config_sections import Bus
-from gateway.bus.address import Address, parse
+from gateway.bus.address import parse
 from gateway.bus.door import Unreachable
 from gateway.bus.survey import OLDEST, Survey, survey
 from gateway.runtime.ports import Clock
@@ -24,20 +24,13 @@ class Found(NamedTuple):
     faults: tuple[str, ...] = ()
 
 
-def bus_address(bus: Bus) -> Address | None:
-    """Return where the bus's Redis is; None when there is none."""
-    if bus.url == MEMORY:
-        return None
-    return parse(bus.url if bus.ca_file is None else with_ca_file(bus.url, str(bus.ca_file)))
-
-
 async def bus_found(bus: Bus, clock: Clock) -> Found:
     """Look at the bus's Redis, if there is one; bounded in time."""
-    address = bus_address(bus)
-    if address is None:
+    url = redis_url(bus.url, bus.ca_file)
+    if url is None:
         return Found()
     try:
-        seen = await survey(address, clock)
+        seen = await survey(parse(url), clock)
     except Unreachable as error:
         return Found(faults=(f"The Redis at {without_password(bus.url)} cannot be used: {error}.",))
     return judged(seen)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.app import config_shown
+from gateway.app.bus_check import bus_found
 from gateway.app.cli_options import add_config
 from gateway.app.config import load
 from gateway.app.config_faults import ConfigError
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--reference", action="store_true", help="print the page of all settings, check nothing"
     )
-    what.add_argument("--offline", action="store_true", help="check all but the sites")
+    what.add_argument("--offline", action="store_true", help="check all but Redis and the sites")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"advice: {advice}\n")
     faults = [*files(configuration.settings)]
     if not faults and not args.offline:
-        faults += asyncio.run(sites(configuration.settings, clock))
+        faults += asyncio.run(reached(configuration.settings, clock))
     for fault in faults:
         sys.stderr.write(f"fault: {fault}\n")
     return 1 if faults else 0
@@ -69,6 +70,16 @@ def files(settings: Settings) -> Iterator[str]:
             site_context(place, site)
         except ConfigError as error:
             yield from error.faults
+
+
+async def reached(settings: Settings, clock: Clock) -> list[str]:
+    """Try Redis and the sites; tells those that answer and what to think of, returns a sentence per fault."""
+    bus = await bus_found(settings.bus, clock)
+    for told in bus.told:
+        sys.stdout.write(f"# {told}\n")
+    for advice in bus.advices:
+        sys.stderr.write(f"advice: {advice}\n")
+    return [*bus.faults, *await sites(settings, clock)]
 
 
 async def sites(settings: Settings, clock: Clock) -> list[str]:

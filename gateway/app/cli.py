@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import gateway
-from gateway.app import check, cli_keys, demo, demo_cluster, serving, simulating, watch
+from gateway.app import check, cli_keys, demo, demo_cluster, nodes, serving, simulating, watch
 from gateway.app.config_faults import ConfigError
 
 UNUSABLE: Final = 2
@@ -79,6 +79,12 @@ COMMANDS: Final = {
         check.run,
         "oscc-gateway check-config --config gateway.toml\n"
         "  oscc-gateway check-config --schema > gateway.schema.json",
+    ),
+    "nodes": Command(
+        "list the nodes of a gateway that live",
+        nodes.add_arguments,
+        nodes.run,
+        "oscc-gateway nodes --config gateway.toml\n  oscc-gateway nodes --config gateway.toml --json",
     ),
     "keys": Command(
         "make the secrets of a gateway, or rotate its sealing key",

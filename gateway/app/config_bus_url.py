@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -48,9 +49,11 @@ def address(url: str) -> Address | None:
     return None if url == MEMORY else parse(url)
 
 
-def with_ca_file(url: str, ca_file: str) -> str:
-    """Return *url* with the file of the authority to trust."""
-    return f"{url}{'&' if '?' in url else '?'}ca_file={quote(ca_file, safe='/')}"
+def redis_url(url: str, ca_file: Path | None) -> str | None:
+    """Return *url* with the file of the authority to trust behind it; None for ``memory://``."""
+    if url == MEMORY or ca_file is None:
+        return None if url == MEMORY else url
+    return f"{url}{'&' if '?' in url else '?'}ca_file={quote(str(ca_file), safe='/')}"
 
 
 def without_password(url: str) -> str:

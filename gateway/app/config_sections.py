@@ -245,8 +245,20 @@ class Limits(Section):
         description="The same while a Remote Assistant is logged on: the phone that rings is usually "
         "the one with the app.",
     )
+    drain_notice_s: float = Field(
+        10,
+        ge=0,
+        le=120,
+        description="On SIGTERM, where other nodes live: for how long the node only says that it is not "
+        "ready, so that load balancers look elsewhere first.",
+    )
     drain_s: float = Field(
-        10, ge=0, le=600, description="On SIGTERM: in which window phones are asked to come back."
+        60,
+        ge=0,
+        le=3_600,
+        description="After that: within how long all phones are sent away. A user moves no faster than "
+        "`log_ons_per_s` allows, so a node should own no more users than that times this. Where no other "
+        "node lives, phones come back within 10 s at most.",
     )
 
 

@@ -32,6 +32,7 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.+-]{1,32}")
 _PLACE: Final = re.compile(r"[\w./-]{1,120}:\d{1,6}")
 _MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
+_NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 _MANY_DIGITS: Final = re.compile(r"\d{5}")
 _HIDDEN_IN_TEXT: Final = (
@@ -70,6 +71,11 @@ def _place(value: object) -> str | None:
 
 def _host(value: object) -> str | None:
     return value if isinstance(value, str) and _HOST.fullmatch(value) is not None else None
+
+
+def _node(value: object) -> str | None:
+    """Shape a node's name: the operator's, or made of the host's."""
+    return value if isinstance(value, str) and _NODE.fullmatch(value) is not None else None
 
 
 def _operators(value: object) -> str | None:
@@ -137,6 +143,7 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(_VERSIONS, _version),
         **dict.fromkeys(("place",), _place),
         **dict.fromkeys(("host",), _host),
+        **dict.fromkeys(("node",), _node),
         **dict.fromkeys(("masked",), _masked),
         **dict.fromkeys(("fault", "gone", "new"), _operators),
         **dict.fromkeys(_COUNTS, _count),
@@ -160,7 +167,6 @@ _WORDS: Final = (
     "listener",
     "logger",
     "loop",
-    "node",
     "result",
     "signal",
     "site",

@@ -1,6 +1,6 @@
 """Which concrete classes make a gateway? The one place that names them.
 
-One node on the memory bus: built, started, served, and ended with a farewell.
+One node, alone or one of many: built, started, served, and ended with a farewell.
 """
 
 from __future__ import annotations
@@ -19,34 +19,30 @@ import structlog
 import gateway
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.audit_trail import AuditTrail, log_act
+from gateway.app.buses import open_bus
 from gateway.app.census import count_shared, count_users
-from gateway.app.config_bus_url import MEMORY
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Secrets, Settings
+from gateway.app.config_sections import Limits, Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
+from gateway.app.draining import Parting, leave
 from gateway.app.listener import Listener, listening
 from gateway.app.living import alive
 from gateway.app.logging import log_session
+from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.stopping import Stopping
 from gateway.app.tls import client_context, expires_at_s, site_context
 from gateway.app.vitals import Vitals
-from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
-from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
-from gateway.domain.errors import CloseCode
+from gateway.domain.model import NodeId
 from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
 from gateway.edge.server import EdgeParts, make_app
 from gateway.edge.token import Tokens
 from gateway.edge.unread import Crier
-from gateway.runtime.node import Cluster, Node, NodeSettings, Site
+from gateway.runtime.node import Node
+from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 from gateway.upstream.client import OsccServer
-
-FAREWELL_S: Final = 5.0
-"""How long phones may take to hear their `bye`; a phone that does not read holds nobody up."""
-_LOOK_S: Final = 0.05
 
 _LOG: Final = structlog.get_logger("gateway.app")
 
@@ -65,11 +61,17 @@ class Gateway:
         settings: Valid ones.
         secrets: Those of the settings, or made for this process.
         servers: The OSCC-E Servers by the id of their site; whoever made them closes them.
+        cluster: What it shares with other nodes; whoever opened it closes it.
         clock: The only time.
     """
 
     def __init__(
-        self, settings: Settings, secrets: Secrets, servers: Mapping[str, OsccServer], clock: Clock
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        servers: Mapping[str, OsccServer],
+        cluster: Cluster,
+        clock: Clock,
     ) -> None:
         edge = edge_settings(settings)
         self.telemetry: Final = Telemetry()
@@ -79,7 +81,7 @@ class Gateway:
         self.node: Final = Node(
             _node_settings(settings),
             {site: Site(CountedUpstream(server, self.telemetry), server) for site, server in servers.items()},
-            Cluster(MemoryBus(Exchange()), MemoryLeases(clock), MemoryRoll(clock), MemoryShelf(clock)),
+            cluster,
             clock,
             random.random,
             AuditTrail(log_act).note,
@@ -115,6 +117,8 @@ class Gateway:
         """Return why no phone should be sent here, or None."""
         if self.is_draining:
             return "draining"
+        if self.node.is_cut_off:
+            return "cut off from the other nodes"
         return "over capacity" if self.doors.sockets >= self._capacity else self.started()
 
     def render(self) -> bytes:
@@ -142,6 +146,8 @@ def _node_settings(settings: Settings) -> NodeSettings:
         linger(settings.limits),
         settings.limits.log_ons_per_s,
         settings.limits.log_ons_in_flight,
+        gateway.__version__,
+        settings.limits.handshakes_per_s,
     )
 
 
@@ -160,47 +166,40 @@ async def serving(
         ConfigError: A file that the settings name cannot be used.
         CannotListen: An address is not to be had.
     """
-    if settings.bus.url != MEMORY:
-        raise ConfigError(["bus.url names a Redis, but this version has no Redis adapter yet."])
     async with AsyncExitStack() as stack:
         tls = client_context(settings.client)
         servers: dict[str, OsccServer] = {}
         for place, site in enumerate(settings.sites):
             server = OsccServer(site.id, site.url, clock, tls=site_context(place, site))
             servers[site.id] = await stack.enter_async_context(server)
-        made = Gateway(settings, secrets, servers, clock)
-        if (
-            settings.notices.files
-        ):  # without any a hang-up ends the process, as it ends what runs in a terminal
+        cluster = await stack.enter_async_context(
+            open_bus(settings.bus, secrets, clock, jitter=random.random, draw=randomness.token_bytes)
+        )
+        made = Gateway(settings, secrets, servers, cluster, clock)
+        # without any notice a hang-up ends the process, as it ends what runs in a terminal
+        if settings.notices.files:
             stack.enter_context(made.watch.on_signal())
-        lives = made.node.run(), made.vitals.run(), made.watch.run(made.crier.cry)
+        looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
+        lives = made.node.run(), made.vitals.run(), made.watch.run(made.crier.cry), *looks
         await stack.enter_async_context(alive(*lives))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(listening("client", made.edge, door.host, door.port, tls))
         made.is_started = True
-        _note_start(settings, client, ops)
+        _note_start(settings, made.node.record().node, client, ops)
         try:
             yield Addresses(client.url, ops.url)
         finally:
-            await _say_farewell(made, client, stopping, clock, settings.limits.drain_s)
+            await _say_farewell(made, client, settings.limits, stopping)
 
 
-async def _say_farewell(
-    made: Gateway, client: Listener, stopping: Stopping, clock: Clock, window_s: float
-) -> None:
-    """Take nobody in, send everybody away with a window to come back in; wait until they have heard it."""
+async def _say_farewell(made: Gateway, client: Listener, limits: Limits, stopping: Stopping) -> None:
     made.is_draining = True
-    await client.refuse()
-    _LOG.info("says farewell", connections=made.node.connections, window_s=window_s)
-    for phone in list(made.phones):
-        phone.close(CloseCode.DRAINING, "draining", window_s=(0.0, window_s))
-    give_up_at = clock.now() + FAREWELL_S
-    while made.doors.sockets and clock.now() < give_up_at and not stopping.hurried.is_set():
-        await clock.sleep(_LOOK_S)
+    parting = Parting(made.node, made.phones, lambda: made.doors.sockets, client.refuse, random.shuffle)
+    await leave(parting, limits, stopping, made.node.clock)
 
 
-def _note_start(settings: Settings, client: Listener, ops: Listener) -> None:
+def _note_start(settings: Settings, node: NodeId, client: Listener, ops: Listener) -> None:
     _LOG.info("listens", listener="ops", host=settings.ops.host, port=ops.port)
     _LOG.info(
         "listens",
@@ -210,4 +209,5 @@ def _note_start(settings: Settings, client: Listener, ops: Listener) -> None:
         tls=settings.client.certificate is not None,
         insecure=settings.client.insecure,
         version=gateway.__version__,
+        node=node,
     )

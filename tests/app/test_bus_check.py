@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.bus_check import Found, bus_address, bus_found, judged
+from gateway.app.bus_check import Found, bus_found, judged
 from gateway.app.config_sections import Bus
 from gateway.bus.address import Place
 from gateway.bus.survey import Survey
@@ -78,8 +78,6 @@ async def test_one_that_answers_is_told() -> None:
     assert found[1:] == ((), ())
 
 
-def test_the_file_of_the_authority_is_part_of_the_address() -> None:
-    address = bus_address(Bus(url="rediss://h", ca_file=Path("/etc/ca.pem")))
-    assert address is not None
-    assert address.ca_file == "/etc/ca.pem"
-    assert bus_address(Bus()) is None
+async def test_a_file_of_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    (fault,) = (await bus_found(Bus(url="rediss://h", ca_file=tmp_path / "none.pem"), CLOCK)).faults
+    assert "the file of trusted certificates cannot be read: No such file" in fault

@@ -43,6 +43,7 @@ async def test_the_longest_silence_is_told() -> None:
         phone.hello()
         await made.clock.advance(1)
         (household,) = made.node.households.values()
+        assert household.owner is not None
         assert household.owner.link is not None
         silent_s = made.clock.now() - household.owner.link.heard_at
         count_users(made.node, telemetry)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.check import advices, files, sites
+from gateway.app.check import advices, files, reached, sites
 from gateway.app.cli import main
 from gateway.app.config_shown import reference, schema
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import EXPIRES_AT_S, make
 from tests.app.samples import SECRET, SMALLEST, loaded, write
+from tests.doubles.servers import redis_server
 
 QUIET = SECRET.replace("insecure = true", 'trusted_proxies = ["127.0.0.1"]').replace(
     'token = "…"', f'token = "{"x" * 16}"'
@@ -79,6 +80,21 @@ def test_the_end_of_a_certificate_is_foreseen(tmp_path: Path) -> None:
     assert list(advices(settings, end_ms - 29 * DAY_MS)) == ["client.certificate expires in 29 days."]
     (tmp_path / "server.crt").unlink()
     assert list(advices(settings, end_ms)) == []
+
+
+async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with redis_server("--save", "60 1") as server:
+        text = SECRET.replace("memory://", server.url).replace("https://oscce.example", "http://127.0.0.1:1")
+        (fault,) = await reached(loaded(tmp_path, text).settings, SystemClock())
+    shown = capsys.readouterr()
+    assert fault.startswith("Site main at ")
+    assert shown.out.startswith(f"# Redis at 127.0.0.1:{server.port} answers: ")
+    assert shown.err.startswith(
+        f"advice: The server at 127.0.0.1:{server.port} writes what it holds to a disk"
+    )
+    first, second = await reached(loaded(tmp_path, text).settings, SystemClock())
+    assert first == f"The Redis at redis://127.0.0.1:{server.port}/0 cannot be used: nobody listens there."
+    assert second == fault
 
 
 # ---- the command ----

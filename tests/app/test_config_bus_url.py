@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app.config_bus_url import MEMORY, address, bus_url, with_ca_file, without_password
+from gateway.app.config_bus_url import MEMORY, address, bus_url, redis_url, without_password
 
 GOOD = (
     MEMORY,
@@ -57,10 +59,14 @@ def test_near_misses_are_named(text: str, near: str) -> None:
 
 
 def test_a_file_of_the_authority_is_added() -> None:
-    found = address(with_ca_file("rediss://h?db=1", "/etc/a b&c.pem"))
+    url = redis_url("rediss://h?db=1", Path("/etc/a b&c.pem"))
+    assert url is not None
+    found = address(url)
     assert found is not None
     assert (found.ca_file, found.db, found.tls) == ("/etc/a b&c.pem", 1, True)
-    assert address(with_ca_file("rediss://h", "/ca.pem")) == address("rediss://h?ca_file=/ca.pem")
+    assert redis_url("rediss://h", Path("/ca.pem")) == "rediss://h?ca_file=/ca.pem"
+    assert redis_url("rediss://h", None) == "rediss://h"
+    assert redis_url(MEMORY, None) is None
 
 
 def test_passwords_are_hidden() -> None:

@@ -24,6 +24,7 @@ from gateway.runtime.clock import SystemClock
 from gateway.runtime.node import Node
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.upstream.client import OsccServer
+from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 
 LOG_ON = {
@@ -109,7 +110,7 @@ async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
             rest = tasks.create_task(_rest(ws))
         frames = await rest
         (bye,) = [frame for frame in frames if frame["kind"] == "bye"]
-        assert (bye["code"], bye["reconnect"], bye["min_s"], bye["max_s"]) == (4200, "after", 0.0, 7.0)
+        assert (bye["code"], bye["reconnect"], bye["min_s"], bye["max_s"]) == (4200, "after", 0.0, 1.0)
         assert ws.close_code == 4200
 
 
@@ -185,14 +186,14 @@ async def test_an_error_inside_leaves_as_it_is() -> None:
             raise KeyError("mine")
 
 
-# ---- the farewell, with time in the test's hand ----
+# ---- with time in the test's hand ----
 
 
 @asynccontextmanager
 async def gateway(clock: ManualClock) -> AsyncIterator[wiring.Gateway]:
     settings = settings_for("http://127.0.0.1:1")
     async with OsccServer("main", "http://127.0.0.1:1", clock) as server:
-        yield wiring.Gateway(settings, own_secrets(), {"main": server}, clock)
+        yield wiring.Gateway(settings, own_secrets(), {"main": server}, alone(clock), clock)
 
 
 async def test_ready_means_started_not_full_and_not_leaving() -> None:
@@ -203,49 +204,12 @@ async def test_ready_means_started_not_full_and_not_leaving() -> None:
         made.doors.sockets = 20_000
         assert made.ready() == "over capacity"
         made.doors.sockets = 0
+        made.node.is_cut_off = True
+        assert made.ready() == "cut off from the other nodes"
+        made.node.is_cut_off = False
         made.is_draining = True
         assert (made.started(), made.ready()) == (None, "draining")
         assert b"oscc_gateway_drain_state 1.0\n" in made.render()
-
-
-class _Door:
-    """A listener that only notes."""
-
-    refused = False
-
-    async def refuse(self) -> None:
-        self.refused = True
-
-
-async def _farewell(made: wiring.Gateway, clock: ManualClock, stopping: Stopping, door: _Door) -> None:
-    await wiring._say_farewell(made, door, stopping, clock, 7.0)  # type: ignore[arg-type]  # only refuse() is asked
-
-
-async def test_nobody_who_does_not_listen_holds_the_farewell_up() -> None:
-    clock, stopping, door = ManualClock(), Stopping(), _Door()
-    async with gateway(clock) as made, asyncio.TaskGroup() as tasks:
-        made.doors.sockets = 1
-        leaving = tasks.create_task(_farewell(made, clock, stopping, door))
-        await clock.advance(wiring.FAREWELL_S - 0.1)
-        assert (leaving.done(), made.is_draining, door.refused) == (False, True, True)
-        await clock.advance(0.2)
-        assert leaving.done()
-
-
-async def test_the_farewell_is_over_when_all_have_left_or_somebody_is_in_a_hurry() -> None:
-    for hurry in (False, True):
-        clock, stopping = ManualClock(), Stopping()
-        async with gateway(clock) as made, asyncio.TaskGroup() as tasks:
-            made.doors.sockets = 1
-            leaving = tasks.create_task(_farewell(made, clock, stopping, _Door()))
-            await clock.advance(1)
-            assert not leaving.done()
-            if hurry:
-                stopping.hurried.set()
-            else:
-                made.doors.sockets = 0
-            await clock.advance(0.1)
-            assert leaving.done()
 
 
 def test_every_node_of_a_machine_is_another_holder() -> None:

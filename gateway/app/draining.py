@@ -1,0 +1,105 @@
+"""How does a node leave, so that its phones are back elsewhere before anybody misses it?
+
+Not ready any more; a pause in which load balancers notice; then it says that it leaves, takes nobody
+in, and sends its phones away as fast as those who take them bear it. It ends when its users are
+others', or when waiting serves nobody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+
+from gateway.app.config_sections import Limits
+from gateway.app.stopping import Stopping
+from gateway.core.farewell import Farewell, Moving, farewells
+from gateway.domain.errors import CloseCode
+from gateway.runtime.node import Node
+from gateway.runtime.ports import Clock
+
+FAREWELL_S: Final = 5.0
+"""How long phones may take to hear their `bye`; a phone that does not read holds nobody up."""
+RESTART_S: Final = 10.0
+"""Where no other node lives phones come back within this time at most, to whoever starts here next."""
+GIVING_S: Final = 5.0
+"""After the last phone is back elsewhere its user becomes another node's within this time."""
+_LOOK_S: Final = 0.05
+
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class Phone(Protocol):
+    """A connection that can be sent away."""
+
+    def close(self, code: CloseCode, reason: str, *, window_s: tuple[float, float] | None = None) -> None:
+        """Say `bye`, and when to come back."""
+        ...
+
+
+class Parting(NamedTuple):
+    """Who leaves."""
+
+    node: Node
+    phones: Collection[Phone]
+    """Those connected, at any time."""
+    sockets: Callable[[], int]
+    """How many connections there are, whether or not they heard their `bye`."""
+    refuse: Callable[[], Coroutine[None, None, None]]
+    """Takes no new connections from now on."""
+    shuffle: Callable[[list[Phone]], None]
+    """Mixes the phones of all users."""
+
+
+async def leave(parting: Parting, limits: Limits, stopping: Stopping, clock: Clock) -> None:
+    """Send everybody away who is here. The caller has said that the node is not ready.
+
+    Returns when all have left and their users are others', at the latest after the limits' time and what
+    phones may take to hear it; at once when *stopping* is in a hurry.
+    """
+    node = parting.node
+    if node.fleet.others:
+        await _pause(limits.drain_notice_s, stopping, clock)
+    node.drain()
+    await parting.refuse()
+    phones = list(parting.phones)
+    parting.shuffle(phones)
+    plan = planned(node, len(phones), limits)
+    last_s = max((farewell.at_s + farewell.window_s[1] for farewell in plan), default=0.0)
+    _LOG.info("says farewell", connections=len(phones), window_s=round(last_s, 1))
+    began = clock.now()
+    for phone, farewell in zip(phones, plan, strict=True):
+        await _pause(began + farewell.at_s - clock.now(), stopping, clock)
+        phone.close(CloseCode.DRAINING, "draining", window_s=farewell.window_s)
+    heard_by = clock.now() + FAREWELL_S
+    given_by = began + last_s + GIVING_S if node.fleet.others else began
+    while not stopping.hurried.is_set():
+        now = clock.now()
+        is_heard = now >= heard_by or not parting.sockets()
+        is_given = now >= given_by or all(home.owner is None for home in node.households.values())
+        if is_heard and is_given:
+            return
+        await clock.sleep(_LOOK_S)
+
+
+def planned(node: Node, phones: int, limits: Limits) -> tuple[Farewell, ...]:
+    """Return when each of so many phones is sent away, and when it comes back."""
+    others = node.fleet.others
+    users = Counter(home.feed.user.site for home in node.households.values() if home.owner is not None)
+    return farewells(
+        phones,
+        accepts_per_s=[other.accepts_per_s for other in others],
+        moving=[Moving(count, limits.log_ons_per_s) for count in users.values()] if others else [],
+        grace_s=limits.drain_s if others else min(limits.drain_s, RESTART_S),
+    )
+
+
+async def _pause(seconds: float, stopping: Stopping, clock: Clock) -> None:
+    """Wait, unless somebody is in a hurry."""
+    if seconds > 0 and not stopping.hurried.is_set():
+        with suppress(TimeoutError):
+            async with clock.timeout(seconds):
+                await stopping.hurried.wait()

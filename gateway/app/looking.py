@@ -1,0 +1,45 @@
+"""What does a node that starts say of the company that it is in?
+
+Of a Redis that is too old, or keeps what it is told; and of another live node with its own name.
+Nothing here stops the node: it serves its phones, and the log says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from gateway.app.bus_check import bus_found
+from gateway.app.config_sections import Bus
+from gateway.runtime.fleet import Fleet
+from gateway.runtime.ports import NODE_TTL_S, Clock, NodeRecord
+
+AGAIN_S: Final = 5.0
+"""A Redis that is away is looked at again after this time."""
+NAMESAKE_S: Final = NODE_TTL_S + 5.0
+"""By then the record of this node's own former life is gone."""
+
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+async def look_at_bus(bus: Bus, clock: Clock) -> None:
+    """Look at the bus's Redis until it was seen once, and log what is wrong with it."""
+    while True:
+        found = await bus_found(bus, clock)
+        for fault in found.faults:
+            _LOG.error("the bus is not as it must be", fault=fault)
+        for advice in found.advices:
+            _LOG.warning("the bus is not as it should be", fault=advice)
+        if found.told or not found.faults:
+            return
+        await clock.sleep(AGAIN_S)
+
+
+async def look_for_namesake(fleet: Fleet, record: Callable[[], NodeRecord], clock: Clock) -> None:
+    """Look once whether another live node has this one's name: each would hear what is for the other."""
+    await clock.sleep(NAMESAKE_S)
+    own = record()
+    if any(other.node == own.node and other.holder != own.holder for other in fleet.nodes):
+        _LOG.error("another live node has this one's name: give each its own in node.name", node=own.node)

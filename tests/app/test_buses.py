@@ -1,0 +1,77 @@
+"""Do the settings open the bus that they name, and do nodes of one Redis meet there?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.app.buses import open_bus
+from gateway.app.config import own_secrets
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Bus, Secrets
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.parts import Cluster
+from gateway.runtime.ports import Clock, NodeRecord
+from tests.doubles.clock import ManualClock
+from tests.doubles.servers import redis_server, until
+
+ANNA = UserId("main", 1)
+
+
+@asynccontextmanager
+async def opened(bus: Bus, secrets: Secrets, clock: Clock) -> AsyncIterator[Cluster]:
+    async with open_bus(bus, secrets, clock, jitter=lambda: 0.5, draw=os.urandom) as cluster:
+        yield cluster
+
+
+async def _is_up(cluster: Cluster) -> bool:
+    try:
+        await cluster.roll.nodes()
+    except GatewayError:
+        return False
+    return True
+
+
+async def test_without_redis_a_node_is_alone() -> None:
+    clock, secrets = ManualClock(), own_secrets()
+    async with opened(Bus(), secrets, clock) as one, opened(Bus(), secrets, clock) as other:
+        mine = await one.leases.acquire(ANNA, NodeId("n1"), "h1", floor=0)
+        theirs = await other.leases.acquire(ANNA, NodeId("n2"), "h2", floor=0)
+    assert (mine.holder, theirs.holder) == ("h1", "h2")
+
+
+async def test_nodes_of_one_redis_and_the_same_secrets_meet() -> None:
+    clock, secrets = SystemClock(), own_secrets()
+    async with redis_server() as server:
+        bus = Bus(url=server.url)
+        async with opened(bus, secrets, clock) as one, opened(bus, secrets, clock) as other:
+            for cluster in (one, other):
+                await until(lambda cluster=cluster: _is_up(cluster), "Redis was not reached")  # type: ignore[misc]  # binds this turn's
+            record = NodeRecord(NodeId("n1"), "h1", "1", 3, 2, draining=False, accepts_per_s=10.0)
+            await one.roll.announce(record)
+            assert await other.roll.nodes() == (record,)
+            await one.leases.acquire(ANNA, NodeId("n1"), "h1", floor=0)
+            grant = await other.leases.acquire(ANNA, NodeId("n2"), "h2", floor=0)
+            assert grant.holder == "h1"
+
+
+async def test_a_redis_that_is_away_does_not_keep_a_node_from_starting() -> None:
+    async with opened(Bus(url="redis://127.0.0.1:1"), own_secrets(), SystemClock()) as cluster:
+        with pytest.raises(GatewayError, match="the bus gave no answer"):
+            await cluster.roll.nodes()
+
+
+async def test_a_file_of_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("none", "utf-8")
+    for name in ("ca.pem", "missing.pem"):
+        bus = Bus(url="rediss://h", ca_file=tmp_path / name)
+        with pytest.raises(ConfigError, match=r"bus\.ca_file holds no certificate that can be read"):
+            await open_bus(
+                bus, own_secrets(), SystemClock(), jitter=lambda: 0.5, draw=os.urandom
+            ).__aenter__()

@@ -1,0 +1,164 @@
+"""Does a node leave so that its phones are told in time, no faster than others take them, and no longer?"""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.app.config_sections import Limits
+from gateway.app.draining import FAREWELL_S, GIVING_S, Parting, Phone, leave
+from gateway.app.stopping import Stopping
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import NodeId, UserId
+from gateway.runtime.ports import NodeRecord
+from tests.doubles.clock import ManualClock
+
+OTHER = NodeRecord(NodeId("n2"), "h2", "1", 0, 0, draining=False, accepts_per_s=10.0)
+LIMITS = Limits(drain_notice_s=10, drain_s=60, log_ons_per_s=4)
+
+
+class PhoneToSend:
+    """A phone that notes when it is sent away, and when it is to come back."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.told: list[tuple[float, float, float]] = []
+
+    def close(self, code: CloseCode, reason: str, *, window_s: tuple[float, float] | None = None) -> None:
+        assert (code, reason) == (CloseCode.DRAINING, "draining")
+        assert window_s is not None
+        self.told.append((self._clock.now(), *window_s))
+
+
+class Leaver:
+    """A node with phones and owned users, on its way out."""
+
+    def __init__(self, *, phones: int, users: int = 0, others: tuple[NodeRecord, ...] = ()) -> None:
+        self.clock = ManualClock()
+        self.began = self.clock.now()
+        self.phones = [PhoneToSend(self.clock) for _ in range(phones)]
+        self.sockets = 0
+        self.stopping = Stopping()
+        self.happened: list[tuple[str, float]] = []
+        self.mixed: list[Phone] = []
+        self.fleet = SimpleNamespace(others=others)
+        feed = SimpleNamespace(user=UserId("main", 1))
+        self.households = {n: SimpleNamespace(owner=object(), feed=feed) for n in range(users)}
+
+    def drain(self) -> None:
+        self.happened.append(("drains", self.clock.now() - self.began))
+
+    async def refuse(self) -> None:
+        self.happened.append(("refuses", self.clock.now() - self.began))
+
+    async def run(self, limits: Limits = LIMITS) -> None:
+        parting = Parting(
+            self,  # type: ignore[arg-type]  # stands in for a Node
+            self.phones,
+            lambda: self.sockets,
+            self.refuse,
+            self.mixed.extend,
+        )
+        await leave(parting, limits, self.stopping, self.clock)
+        self.happened.append(("gone", self.clock.now() - self.began))
+
+    @property
+    def gone_after(self) -> float | None:
+        return dict(self.happened).get("gone")
+
+    @property
+    def told(self) -> list[tuple[float, float]]:
+        """When each phone was sent away, and from when on it comes back, since the begin."""
+        return [
+            (round(at - self.began, 3), round(at - self.began + low, 3))
+            for phone in self.phones
+            for at, low, _ in phone.told
+        ]
+
+
+async def test_alone_it_sends_all_away_at_once_to_come_back_one_after_the_other() -> None:
+    node = Leaver(phones=4, users=4)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(1)
+    assert node.told == [(0, 0), (0, 2.5), (0, 5), (0, 7.5)]
+    assert [word for word, _ in node.happened] == ["drains", "refuses", "gone"]
+    assert node.gone_after == 0
+    assert node.mixed == node.phones
+
+
+async def test_alone_phones_stay_away_no_longer_than_a_new_start_takes() -> None:
+    for drain_s, expected in ((4.0, 2.0), (600.0, 5.0)):
+        node = Leaver(phones=2)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(node.run(Limits(drain_s=drain_s)))
+            await node.clock.advance(1)
+        assert node.told == [(0, 0), (0, expected)]
+
+
+async def test_among_others_it_is_not_ready_for_a_while_before_anybody_is_sent_away() -> None:
+    node = Leaver(phones=1, others=(OTHER,))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(9.9)
+        assert (node.happened, node.told) == ([], [])
+        await node.clock.advance(10)
+    assert node.happened[:2] == [("drains", 10), ("refuses", 10)]
+    assert node.told == [(10, 10)]
+
+
+async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> None:
+    node = Leaver(phones=20, users=20, others=(OTHER,))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(node.run())
+        await node.clock.advance(16)
+        node.households.clear()
+        await node.clock.advance(1)
+        assert running.done()
+    # 20 users at 4 links a second
+    assert node.told == [(10 + n / 4, 10 + n / 4) for n in range(20)]
+
+
+async def test_a_node_whose_users_are_others_is_gone() -> None:
+    node = Leaver(phones=1, users=1, others=(OTHER,))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(11)
+        assert node.gone_after is None
+        node.households[0].owner = None
+        await node.clock.advance(0.1)
+        assert node.gone_after == pytest.approx(11, abs=0.1)
+
+
+async def test_nobody_waits_for_ever_for_a_user_whom_nobody_takes() -> None:
+    node = Leaver(phones=1, users=1, others=(OTHER,))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(30)
+    # one user at 4 links a second, told when the notice is over
+    assert node.gone_after == pytest.approx(10 + 0.25 + GIVING_S, abs=0.1)
+
+
+@pytest.mark.parametrize("others", [(), (OTHER,)])
+async def test_nobody_who_does_not_listen_holds_the_farewell_up(others: tuple[NodeRecord, ...]) -> None:
+    node = Leaver(phones=1, others=others)
+    node.sockets = 1
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(30)
+    assert node.gone_after == pytest.approx((10 if others else 0) + FAREWELL_S, abs=0.1)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 5.0, 11.0])
+async def test_in_a_hurry_all_are_told_at_once_and_it_is_gone(after_s: float) -> None:
+    node = Leaver(phones=20, users=20, others=(OTHER,))
+    node.sockets = 20
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(after_s)
+        node.stopping.hurried.set()
+        await node.clock.advance(0.1)
+        assert node.gone_after == pytest.approx(after_s, abs=0.1)
+    assert len(node.told) == 20

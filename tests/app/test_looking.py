@@ -1,0 +1,67 @@
+"""Does the log of a node that starts tell what is wrong with its company, and only that?"""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.app import looking
+from gateway.app.bus_check import Found
+from gateway.app.config_sections import Bus
+from gateway.app.looking import AGAIN_S, NAMESAKE_S, look_at_bus, look_for_namesake
+from gateway.domain.model import NodeId
+from gateway.runtime.ports import Clock, NodeRecord
+from tests.doubles.clock import ManualClock
+
+OWN = NodeRecord(NodeId("n1"), "h1", "1", 0, 0, draining=False, accepts_per_s=1.0)
+
+
+async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [Found(faults=("It is away.",))] * 2 + [Found(("There.",), advices=("It writes to a disk.",))]
+
+    async def found(bus: Bus, clock: Clock) -> Found:
+        return seen.pop(0)
+
+    monkeypatch.setattr(looking, "bus_found", found)
+    clock = ManualClock()
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(look_at_bus(Bus(url="redis://h"), clock))
+            await clock.advance(2 * AGAIN_S - 0.1)
+            assert not running.done()
+            await clock.advance(0.2)
+    assert [(line["log_level"], line["fault"]) for line in lines] == [
+        ("error", "It is away."),
+        ("error", "It is away."),
+        ("warning", "It writes to a disk."),
+    ]
+
+
+async def test_without_redis_there_is_nothing_to_say() -> None:
+    with capture_logs() as lines:
+        await look_at_bus(Bus(), ManualClock())
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("other", "is_told"),
+    [
+        (OWN, False),
+        (OWN._replace(holder="h2"), True),
+        (OWN._replace(holder="h2", node=NodeId("n2")), False),
+    ],
+)
+async def test_a_node_with_the_same_name_is_told_once_a_former_life_is_over(
+    other: NodeRecord, *, is_told: bool
+) -> None:
+    clock, fleet = ManualClock(), SimpleNamespace(nodes=(OWN, other))
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(look_for_namesake(fleet, lambda: OWN, clock))  # type: ignore[arg-type]  # stands in
+            await clock.advance(NAMESAKE_S - 0.1)
+            assert lines == []
+            await clock.advance(0.2)
+    assert [(line["log_level"], line["node"]) for line in lines] == ([("error", "n1")] if is_told else [])

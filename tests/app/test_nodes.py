@@ -1,0 +1,112 @@
+"""Are the nodes that live listed as they are, and is it said when nobody knows?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.app.buses import open_bus
+from gateway.app.cli import main
+from gateway.app.config_sections import Bus
+from gateway.app.nodes import NoRoll, as_json, as_table, live_nodes, namesakes
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import NodeId
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import NodeRecord
+from tests.app.samples import SECRET, SMALLEST, loaded, write
+from tests.doubles.servers import Server, redis_server, until
+
+ONE = NodeRecord(NodeId("n1"), "h1", "1.2.3", 1234, 5, draining=False, accepts_per_s=500.0)
+OTHER = NodeRecord(NodeId("gw-2.example"), "h2", "1.2.3", 7, 3, draining=True, accepts_per_s=0.5)
+
+
+@asynccontextmanager
+async def announced(folder: Path, *records: NodeRecord) -> AsyncIterator[Server]:
+    """A Redis in which nodes have said that they live."""
+    secrets = loaded(folder, SECRET).settings.secrets
+    assert secrets is not None
+    async with redis_server() as server:
+        bus = Bus(url=server.url)
+        async with open_bus(bus, secrets, SystemClock(), jitter=lambda: 0.5, draw=os.urandom) as cluster:
+            for record in records:
+
+                async def is_said(record: NodeRecord = record) -> bool:
+                    try:
+                        await cluster.roll.announce(record)
+                    except GatewayError:
+                        return False
+                    return True
+
+                await until(is_said, "Redis was not reached")
+            yield server
+
+
+async def _command(folder: Path, url: str, *options: str) -> int:
+    path = write(folder, SECRET.replace("memory://", url))
+    return await asyncio.to_thread(main, ["nodes", "--config", str(path), *options])
+
+
+def test_the_table_has_a_line_for_each() -> None:
+    assert as_table([ONE, OTHER]) == (
+        "NODE          VERSION  PHONES  LINKS  ACCEPTS/S  STATE\n"
+        "n1            1.2.3    1234    5      500        live\n"
+        "gw-2.example  1.2.3    7       3      0.5        draining\n"
+    )
+
+
+def test_the_list_has_the_fields_of_the_record() -> None:
+    (first, _) = json.loads(as_json([ONE, OTHER]))
+    assert first == ONE._asdict()
+
+
+def test_names_that_several_have_are_found() -> None:
+    assert list(namesakes([ONE, OTHER, ONE._replace(holder="h3")])) == ["n1"]
+    assert list(namesakes([ONE, OTHER])) == []
+
+
+async def test_live_nodes_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with announced(tmp_path, ONE, OTHER) as server:
+        assert await _command(tmp_path, server.url) == 0
+        assert capsys.readouterr().out == as_table([OTHER, ONE])
+        assert await _command(tmp_path, server.url, "--json") == 0
+        assert capsys.readouterr().out == as_json([OTHER, ONE])
+
+
+async def test_a_name_that_two_have_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with announced(tmp_path, ONE, ONE._replace(holder="h3")) as server:
+        assert await _command(tmp_path, server.url) == 0
+    assert capsys.readouterr().err.startswith("advice: n1 is the name of several nodes: ")
+
+
+async def test_that_none_lives_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with announced(tmp_path) as server:
+        assert await _command(tmp_path, server.url, "--json") == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("[]\n", "oscc-gateway: No node lives.\n")
+
+
+async def test_a_redis_that_is_away_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await _command(tmp_path, "redis://:canary@127.0.0.1:1") == 1
+    assert capsys.readouterr().err == (
+        "oscc-gateway: The Redis at redis://********@127.0.0.1:1 cannot be used: nobody listens there.\n"
+    )
+
+
+async def test_one_that_may_be_asked_nothing_is_told_too(tmp_path: Path) -> None:
+    secrets = loaded(tmp_path, SECRET).settings.secrets
+    async with redis_server() as server:
+        await server.command("ACL", "SETUSER", "gw", "on", ">secret", "+ping", "+role")
+        bus = Bus(url=f"redis://gw:secret@127.0.0.1:{server.port}")
+        with pytest.raises(NoRoll, match=r"Redis does not tell which nodes live: .*NOPERM"):
+            await live_nodes(bus, secrets, SystemClock())
+
+
+def test_one_node_alone_tells_of_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nodes", "--config", str(write(tmp_path, SMALLEST))]) == 1
+    assert "bus.url is memory://" in capsys.readouterr().err
