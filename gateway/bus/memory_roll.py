@@ -1,86 +1,110 @@
-"""Which nodes of this process live, and what do they tell each other of people who are not there?
+"""Which nodes of one process live, and what do they know of people who are not there?
 
 The embedded default, and the double that the contract suites hold equal to the networked adapters.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final
+import heapq
+from typing import Final, Generic, TypeVar
 
 from gateway.domain.errors import EndReason
 from gateway.runtime.ports import NODE_TTL_S, Clock, NodeRecord
 
-_NOTES_MAX: Final = 100_000
+T = TypeVar("T")
+
+
+class _Kept(Generic[T]):
+    """Values that go by themselves. Invariant: at most as many as were kept within their times."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._values: dict[str, tuple[float, T]] = {}
+        self._ends: list[tuple[float, str]] = []
+        """When to look whether a value is to go, the earliest first."""
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, key: str, value: T, until: float) -> None:
+        self._drop_ended()
+        known = self._values.get(key)
+        self._values[key] = until, value
+        if known is None or known[0] != until:
+            heapq.heappush(self._ends, (until, key))
+
+    def get(self, key: str) -> tuple[float, T] | None:
+        self._drop_ended()
+        return self._values.get(key)
+
+    def pop(self, key: str) -> None:
+        self._values.pop(key, None)
+
+    def values(self) -> list[T]:
+        self._drop_ended()
+        return [value for _, value in self._values.values()]
+
+    def _drop_ended(self) -> None:
+        now = self._clock.now()
+        while self._ends and self._ends[0][0] <= now:
+            _, key = heapq.heappop(self._ends)
+            until, _ = self._values.get(key, (now + 1, None))
+            if until <= now:
+                del self._values[key]
 
 
 class MemoryRoll:
-    """The nodes that said so lately."""
+    """See :class:`gateway.runtime.ports.Roll`. One for all nodes of the process."""
 
     def __init__(self, clock: Clock, *, ttl_s: float = NODE_TTL_S) -> None:
         self._clock = clock
         self._ttl_s = ttl_s
-        self._said: dict[str, tuple[float, NodeRecord]] = {}
+        self._records: Final[_Kept[NodeRecord]] = _Kept(clock)
 
     async def announce(self, record: NodeRecord) -> None:
         """See :meth:`gateway.runtime.ports.Roll.announce`."""
-        self._said[record.holder] = (self._clock.now() + self._ttl_s, record)
+        self._records.put(record.holder, record, self._clock.now() + self._ttl_s)
 
     async def leave(self, holder: str) -> None:
         """See :meth:`gateway.runtime.ports.Roll.leave`."""
-        self._said.pop(holder, None)
+        self._records.pop(holder)
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
         """See :meth:`gateway.runtime.ports.Roll.nodes`."""
-        now = self._clock.now()
-        self._said = {holder: said for holder, said in self._said.items() if said[0] > now}
-        return tuple(sorted((record for _, record in self._said.values()), key=lambda record: record.node))
-
-
-@dataclass(slots=True)
-class _Counter:
-    number: int
-    until: float
+        return tuple(sorted(self._records.values()))
 
 
 class MemoryShelf:
-    """What is noted for a time. Bounded: beyond *notes_max* of a kind the oldest goes."""
+    """See :class:`gateway.runtime.ports.Shelf`. One for all nodes of the process."""
 
-    def __init__(self, clock: Clock, *, notes_max: int = _NOTES_MAX) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._notes_max = notes_max
-        self._denied: OrderedDict[str, tuple[float, EndReason]] = OrderedDict()
-        self._counters: OrderedDict[str, _Counter] = OrderedDict()
+        self._reasons: Final[_Kept[EndReason]] = _Kept(clock)
+        self._counts: Final[_Kept[int]] = _Kept(clock)
+
+    def __len__(self) -> int:
+        return len(self._reasons) + len(self._counts)
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """See :meth:`gateway.runtime.ports.Shelf.deny`."""
-        self._denied[handle] = (self._clock.now() + ttl_s, reason)
-        while len(self._denied) > self._notes_max:
-            self._denied.popitem(last=False)
+        self._reasons.put(handle, reason, self._clock.now() + ttl_s)
 
     async def denied(self, handle: str) -> EndReason | None:
         """See :meth:`gateway.runtime.ports.Shelf.denied`."""
-        until, reason = self._denied.get(handle, (0.0, None))
-        return reason if until > self._clock.now() else None
+        kept = self._reasons.get(handle)
+        return None if kept is None else kept[1]
 
     async def count(self, name: str, ttl_s: float) -> int:
         """See :meth:`gateway.runtime.ports.Shelf.count`."""
-        now = self._clock.now()
-        counter = self._counters.get(name)
-        if counter is None or counter.until <= now:
-            counter = self._counters[name] = _Counter(0, now + ttl_s)
-            self._counters.move_to_end(name)
-        counter.number += 1
-        while len(self._counters) > self._notes_max:
-            self._counters.popitem(last=False)
-        return counter.number
+        until, count = self._counts.get(name) or (self._clock.now() + ttl_s, 0)
+        self._counts.put(name, count + 1, until)
+        return count + 1
 
     async def counted(self, name: str) -> int:
         """See :meth:`gateway.runtime.ports.Shelf.counted`."""
-        counter = self._counters.get(name)
-        return counter.number if counter is not None and counter.until > self._clock.now() else 0
+        kept = self._counts.get(name)
+        return 0 if kept is None else kept[1]
 
     async def forget(self, name: str) -> None:
         """See :meth:`gateway.runtime.ports.Shelf.forget`."""
-        self._counters.pop(name, None)
+        self._counts.pop(name)

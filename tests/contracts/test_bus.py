@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.bus.connecting import BusKeys
+from gateway.bus.sealing import Unopened
+from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Detach, Envelope, Events, Inbox
-from tests.contracts.buses import SITES, BusSite
+from gateway.protocol.envelope_codec import encode
+from gateway.protocol.envelopes import Channel, Control, Detach, Envelope, Events, Inbox
+from gateway.runtime.clock import SystemClock
+from tests.contracts.buses import KEYS, NETWORKED, SITES, BusSite, Network, node
 
 A: Channel = Inbox(NodeId("a"))
 B: Channel = Events(UserId("main", 1))
@@ -24,7 +30,7 @@ def envelope(number: int) -> Envelope:
     return Detach(UserId("main", number), f"session {number}", NodeId("n"))
 
 
-class Inbox:
+class Heard:
     """What one node received."""
 
     def __init__(self) -> None:
@@ -36,7 +42,7 @@ class Inbox:
 
 async def test_what_is_published_arrives_as_it_was_in_order(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Inbox()
+    inbox = Heard()
     await there.subscribe(A, inbox)
     for number in range(20):
         assert await here.publish(A, envelope(number)) == 1
@@ -46,7 +52,7 @@ async def test_what_is_published_arrives_as_it_was_in_order(site: BusSite) -> No
 
 async def test_a_node_hears_itself(site: BusSite) -> None:
     here, _ = site.buses
-    inbox = Inbox()
+    inbox = Heard()
     await here.subscribe(A, inbox)
     await here.publish(A, envelope(1))
     await site.arrive()
@@ -54,7 +60,7 @@ async def test_a_node_hears_itself(site: BusSite) -> None:
 
 
 async def test_every_node_that_subscribed_receives_and_is_counted(site: BusSite) -> None:
-    inboxes = [Inbox(), Inbox()]
+    inboxes = [Heard(), Heard()]
     for bus, inbox in zip(site.buses, inboxes, strict=True):
         await bus.subscribe(A, inbox)
     assert await site.buses[0].publish(A, envelope(1)) == 2
@@ -64,7 +70,7 @@ async def test_every_node_that_subscribed_receives_and_is_counted(site: BusSite)
 
 async def test_where_nobody_listens_nothing_arrives(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Inbox()
+    inbox = Heard()
     await there.subscribe(A, inbox)
     assert await here.publish(B, envelope(1)) == 0
     await site.arrive()
@@ -73,7 +79,7 @@ async def test_where_nobody_listens_nothing_arrives(site: BusSite) -> None:
 
 async def test_what_was_published_before_does_not_arrive(site: BusSite) -> None:
     here, there = site.buses
-    inbox = Inbox()
+    inbox = Heard()
     await here.publish(A, envelope(1))
     await there.subscribe(A, inbox)
     await here.publish(A, envelope(2))
@@ -83,7 +89,7 @@ async def test_what_was_published_before_does_not_arrive(site: BusSite) -> None:
 
 async def test_channels_do_not_mix(site: BusSite) -> None:
     here, there = site.buses
-    inboxes = {A: Inbox(), B: Inbox()}
+    inboxes = {A: Heard(), B: Heard()}
     for channel, inbox in inboxes.items():
         await there.subscribe(channel, inbox)
     await here.publish(A, envelope(1))
@@ -97,7 +103,7 @@ async def test_channels_do_not_mix(site: BusSite) -> None:
 
 async def test_a_second_subscription_replaces_the_first(site: BusSite) -> None:
     here, there = site.buses
-    first, second = Inbox(), Inbox()
+    first, second = Heard(), Heard()
     await there.subscribe(A, first)
     await there.subscribe(A, second)
     assert await here.publish(A, envelope(1)) == 1
@@ -107,7 +113,7 @@ async def test_a_second_subscription_replaces_the_first(site: BusSite) -> None:
 
 async def test_nothing_arrives_after_unsubscribing(site: BusSite) -> None:
     here, there = site.buses
-    inbox, other = Inbox(), Inbox()
+    inbox, other = Heard(), Heard()
     await there.subscribe(A, inbox)
     await here.subscribe(A, other)
     await there.unsubscribe(A)
@@ -124,3 +130,168 @@ async def test_unknown_channels_are_ignored(site: BusSite) -> None:
     here, _ = site.buses
     await here.unsubscribe(A)
     await here.unsubscribe(A)
+
+
+# ---- what the bus promises over all channels, and of losses ----
+
+
+async def test_the_order_holds_over_all_channels(site: BusSite) -> None:
+    here, there = site.buses
+    inbox = Heard()
+    channels: list[Channel] = [A, B, Control()]
+    for channel in channels:
+        await there.subscribe(channel, inbox)
+    for number in range(30):
+        assert await here.publish(channels[number % 3], envelope(number)) == 1
+    await site.arrive()
+    assert inbox.envelopes == [envelope(number) for number in range(30)]
+
+
+async def test_what_is_published_at_once_arrives_in_the_order_of_asking(site: BusSite) -> None:
+    here, there = site.buses
+    inbox = Heard()
+    await there.subscribe(A, inbox)
+    async with asyncio.TaskGroup() as tasks:
+        published = [tasks.create_task(here.publish(A, envelope(number))) for number in range(300)]
+    assert {task.result() for task in published} == {1}
+    await site.arrive()
+    assert inbox.envelopes == [envelope(number) for number in range(300)]
+
+
+async def test_somebody_who_gives_up_publishing_takes_nothing_with_him(site: BusSite) -> None:
+    here, there = site.buses
+    inbox = Heard()
+    await there.subscribe(A, inbox)
+    async with asyncio.TaskGroup() as tasks:
+        given_up = tasks.create_task(here.publish(A, envelope(1)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+    assert await here.publish(A, envelope(2)) == 1
+    await site.arrive()
+    assert inbox.envelopes[-1] == envelope(2)
+
+
+async def test_many_channels_are_subscribed_at_once(site: BusSite) -> None:
+    here, there = site.buses
+    inbox = Heard()
+    channels = [Events(UserId("main", number)) for number in range(1_300)]
+    async with asyncio.TaskGroup() as tasks:
+        for channel in channels:
+            tasks.create_task(there.subscribe(channel, inbox))
+    for channel in channels[::100]:
+        assert await here.publish(channel, envelope(channel.user.key)) == 1
+    await site.arrive()
+    assert inbox.envelopes == [envelope(channel.user.key) for channel in channels[::100]]
+
+
+async def test_whoever_watches_is_told_when_connections_were_renewed_and_hears_again(site: BusSite) -> None:
+    if site.cut is None:
+        return  # one process has no connections
+    here, there = site.buses
+    inbox, doubts = Heard(), Doubts()
+    there.watch(doubts)
+    for channel in (A, B):
+        await there.subscribe(channel, inbox)
+    assert doubts.told == 0
+    await site.cut()
+    await doubts.comes()
+    assert doubts.told == 1
+    for channel in (A, B):
+        assert await here.publish(channel, envelope(1)) == 1
+    await site.arrive()
+    assert inbox.envelopes == [envelope(1)] * 2
+
+
+class Doubts:
+    """How often a bus said that something may have been lost."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        self._event = asyncio.Event()
+
+    def __call__(self) -> None:
+        self.told += 1
+        self._event.set()
+
+    async def comes(self) -> None:
+        async with SystemClock().timeout(5.0):
+            await self._event.wait()
+
+
+# ---- what the network may see, and may not say ----
+
+
+@pytest.fixture(params=NETWORKED)
+async def networked(request: pytest.FixtureRequest) -> AsyncIterator[tuple[BusSite, Network]]:
+    async with SITES[request.param]() as opened:
+        assert opened.network is not None
+        yield opened, opened.network
+
+
+CANARY = "canary-of-a-session"
+
+
+async def test_nothing_that_the_server_sees_can_be_read(networked: tuple[BusSite, Network]) -> None:
+    site, network = networked
+    here, there = site.buses
+    said = Detach(UserId("main", 4_711_000_815), CANARY, NodeId("n"))
+    channel = Events(said.user)
+    inbox = Heard()
+    async with network.server.spy() as seen:
+        await there.subscribe(channel, inbox)
+        await here.publish(channel, said)
+        await site.leases[0].acquire(said.user, NodeId("n"), "h", floor=0)
+        await site.shelves[0].deny(CANARY, EndReason.BLOCKED, 60.0)
+        await site.shelves[0].count(CANARY, 60.0)
+        await site.arrive()
+    assert inbox.envelopes == [said]
+    keys = await network.server.command("KEYS", "*")
+    assert isinstance(keys, list)
+    text = b"\n".join([*seen, *keys])
+    assert b"publish" in text.lower()
+    assert len(keys) == 4
+    for secret in (CANARY.encode(), b"4711000815", b"Detach"):
+        assert secret not in text
+
+
+async def test_what_was_tampered_with_does_not_arrive(networked: tuple[BusSite, Network]) -> None:
+    site, network = networked
+    inbox = Heard()
+    await site.buses[1].subscribe(A, inbox)
+    name, sealed = network.names.channel(A), network.sealed(A, envelope(1))
+    assert await network.server.command("PUBLISH", name, sealed) == 1
+    tampered = [b"", b"\x02k1", encode(envelope(2)), sealed[:-1], sealed + b"\x00"]
+    for at in (0, 1, 5, 20, -1):
+        flipped = bytearray(sealed)
+        flipped[at] ^= 1
+        tampered.append(bytes(flipped))
+    for data in tampered:
+        assert await network.server.command("PUBLISH", name, data) == 1
+    await site.arrive()
+    assert inbox.envelopes == [envelope(1)]
+    assert network.nodes[1].seals.dropped.total() == len(tampered)
+
+
+async def test_what_was_moved_to_another_channel_does_not_arrive(networked: tuple[BusSite, Network]) -> None:
+    site, network = networked
+    inbox = Heard()
+    await site.buses[1].subscribe(B, inbox)
+    await network.server.command("PUBLISH", network.names.channel(B), network.sealed(A, envelope(1)))
+    await site.arrive()
+    assert inbox.envelopes == []
+    assert network.nodes[1].seals.dropped == {Unopened.FORGED: 1}
+
+
+async def test_strangers_are_not_heard_and_older_keys_are(networked: tuple[BusSite, Network]) -> None:
+    site, network = networked
+    inbox = Heard()
+    await site.buses[1].subscribe(A, inbox)
+    older = BusKeys(KEYS.sealing[1:], KEYS.pseudonym)
+    impostor = BusKeys((("k1", b"x" * 32),), KEYS.pseudonym)
+    stranger = BusKeys((("k7", KEYS.sealing[0][1]),), KEYS.pseudonym)
+    for number, keys in enumerate([older, impostor, stranger]):
+        async with node(network.url, keys) as other:
+            assert await other.bus.publish(A, envelope(number)) == 1
+    await site.arrive()
+    assert inbox.envelopes == [envelope(0)]
+    assert network.nodes[1].seals.dropped == {Unopened.FORGED: 1, Unopened.UNKNOWN_KEY: 1}

@@ -28,6 +28,7 @@ from redis.exceptions import RedisError, ResponseError
 from gateway.runtime.clock import SystemClock
 
 MASTER: Final = "mymaster"
+_LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.01
 _PATIENCE_S: Final = 15.0
 _CLOCK: Final = SystemClock()
@@ -146,6 +147,26 @@ class Server:
         ) as door:
             answer: object = await door.execute_command(*words)  # type: ignore[no-untyped-call]  # ships partly typed
             return answer
+
+    @asynccontextmanager
+    async def spy(self) -> AsyncIterator[list[bytes]]:
+        """Yield a list that has, after the block, every command that the server saw inside it, verbatim."""
+        seen: list[bytes] = []
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=_LINE_BYTES_MAX)
+        try:
+            if self.password is not None:
+                writer.write(b"AUTH " + self.password.encode() + b"\r\n")
+                await reader.readline()
+            writer.write(b"MONITOR\r\n")
+            await reader.readline()
+            yield seen
+            mark = f"the end of what {id(seen)} saw"
+            await self.command("ECHO", mark)
+            while not seen or mark.encode() not in seen[-1]:
+                seen.append(await reader.readline())
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
     def log(self) -> str:
         """Return what it logged so far."""

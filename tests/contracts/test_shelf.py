@@ -1,0 +1,74 @@
+"""Does every shelf keep the promises of the Shelf port?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.domain.errors import EndReason
+from tests.contracts.buses import DIRECT, SITES, BusSite
+
+
+@pytest.fixture(params=DIRECT)
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[BusSite]:
+    async with SITES[request.param]() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("reason", [EndReason.LOGGED_OFF_BY_SUPERVISOR, EndReason.UNKNOWN])
+async def test_all_nodes_know_why_a_session_ended(site: BusSite, reason: EndReason) -> None:
+    here, there = site.shelves
+    await here.deny("a1b2", reason, 60.0)
+    assert (await here.denied("a1b2"), await there.denied("a1b2")) == (reason, reason)
+
+
+async def test_other_sessions_live(site: BusSite) -> None:
+    here, there = site.shelves
+    await here.deny("a1b2", EndReason.BLOCKED, 60.0)
+    assert await there.denied("a1b3") is None
+
+
+async def test_a_session_is_denied_for_as_long_as_was_said(site: BusSite) -> None:
+    here, there = site.shelves
+    await here.deny("a", EndReason.BLOCKED, 60.0)
+    await here.deny("b", EndReason.EXPIRED, 200.0)
+    await site.pass_time(90.0)
+    assert (await there.denied("a"), await there.denied("b")) == (None, EndReason.EXPIRED)
+
+
+async def test_nodes_count_together(site: BusSite) -> None:
+    here, there = site.shelves
+    assert [await here.count("x", 60.0), await there.count("x", 60.0), await here.count("x", 60.0)] == [
+        1,
+        2,
+        3,
+    ]
+    assert [await there.counted("x"), await there.counted("y")] == [3, 0]
+    assert await there.count("y", 60.0) == 1
+
+
+async def test_a_counter_lives_from_its_first(site: BusSite) -> None:
+    here, there = site.shelves
+    await here.count("x", 60.0)
+    await site.pass_time(40.0)
+    assert await there.count("x", 60.0) == 2
+    await site.pass_time(40.0)
+    assert await there.counted("x") == 0
+    assert await there.count("x", 60.0) == 1
+
+
+async def test_what_is_forgotten_counts_anew(site: BusSite) -> None:
+    here, there = site.shelves
+    for name in ("x", "x", "y"):
+        await here.count(name, 60.0)
+    await there.forget("x")
+    await there.forget("z")
+    assert [await here.counted("x"), await here.counted("y")] == [0, 1]
+    assert await here.count("x", 60.0) == 1
+
+
+async def test_a_name_that_is_counted_is_not_denied(site: BusSite) -> None:
+    here, there = site.shelves
+    await here.count("x", 60.0)
+    assert await there.denied("x") is None
