@@ -85,8 +85,8 @@ class Exchange:
 
     def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int) -> None:
         self.node: Final = node
-        self.machine: Final = BusMachine(clock.now())
-        self.peers: Final = Peers()
+        self.machine: Final = BusMachine(clock.now(), first)
+        self.peers: Final = Peers(first)
         self.under_way = 0
         self._bus = bus
         self._clock = clock
@@ -268,7 +268,9 @@ class Exchange:
 
     def _answered(self, asked: Asked) -> None:
         self.peers.answered(asked.node, asked.number, self._clock.now())
-        _, askers = self._put.pop(asked.number, (asked.node, {}))
+        node, askers = self._put.pop(asked.number, (asked.node, {}))
+        if node != asked.node:
+            return
         for user, asker in askers.items():
             if user in asked.not_mine:
                 asker.not_mine()

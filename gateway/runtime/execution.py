@@ -61,6 +61,10 @@ class Line(Protocol):
         """Gateway clock minus server clock."""
         ...
 
+    def doubted(self, handle: str) -> None:
+        """Note that the server says that it does not know a session."""
+        ...
+
     @property
     def may_act(self) -> bool:
         """Whether a command sent now is executed only if this node still speaks for the user."""
@@ -160,6 +164,8 @@ class Execution:
             outcome = await self._decide(call)
         finally:
             self._tell(call.key, outcome)
+        if outcome is _SESSION_OVER:
+            self._line.doubted(call.session)
 
     def _tell(self, key: str, outcome: Outcome) -> None:
         self._settled.set()

@@ -12,7 +12,7 @@ from gateway.core.effects import Health
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.session import Session
-from gateway.core.view import facts_key, me_key
+from gateway.core.view import FACTS_PREFIX, ME_PREFIX, facts_key, me_key
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Device, UserId
 from gateway.domain.resources import Me
@@ -112,6 +112,13 @@ class Feed:
         """Take a session out of the mirror."""
         self.ledger.record(facts_key(handle), None)
         self.ledger.record(me_key(handle), None)
+
+    def keep(self, handles: set[str]) -> None:
+        """Take every session out of the mirror but those."""
+        for key, _ in self.ledger.items():  # noqa: PERF102 - a ledger's, of what has a value now
+            prefix, _, handle = key.partition(":")
+            if f"{prefix}:" in {FACTS_PREFIX, ME_PREFIX} and handle not in handles:
+                self.ledger.record(key, None)
 
     def announce(self, notice: NoticeFrame) -> None:
         """Show a notice to whoever is connected now; nobody else will ever see it."""

@@ -17,16 +17,13 @@ from gateway.core.element import Element
 from gateway.core.follower import Follow
 from gateway.core.ledger import Delta, Receipt, Update
 from gateway.core.view import facts_key
-from gateway.domain.commands import Call, Outcome, Status
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.commands import Call, Outcome
+from gateway.domain.errors import CloseCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
-from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import (
     Announcement,
     Attach,
     AttachAnswer,
-    CallAnswer,
-    CallRequest,
     Detach,
     Envelope,
     Inbox,
@@ -39,16 +36,14 @@ from gateway.runtime.exchange import NotHeardError
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.role import Local, RoleOverError, Start
+from gateway.runtime.seeking import Seeking
+from gateway.runtime.sending import Sending
 from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
 ANSWER_S: Final = 4.0
 """After how long without an answer an owner is asked again to attach a session."""
 _AGAIN_S: Final = 0.5
-STUBBORN_S: Final = 5.0
-"""After how long the lease of a node that denies to be the owner is taken from it."""
-EXPIRY_S: Final = 20.0
-"""A lease's life and 5 s: on servers that do not fence, nobody takes a user earlier."""
 
 
 class Follower:
@@ -72,16 +67,15 @@ class Follower:
         self._world = world
         self._grant = grant
         self._local = local
-        self._machine = Follow(grant.token, now, world.jitter())
+        self.machine = Follow(grant.token, now, world.jitter())
         self._attached_in = grant.token
         self._reattach_at: dict[str, float] = {}
         self._news = asyncio.Event()
         self._changed = asyncio.Event()
-        self._calls: set[asyncio.Task[Outcome | None]] = set()
+        self._sending = Sending(feed.user, world, self.not_mine)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_over = False
-        self._denied_since: float | None = None
-        self._deaf_since: float | None = None
+        self._seeking = Seeking(self, world)
         self._upstream = feed.health.upstream
         feed.outlet = None
 
@@ -89,6 +83,12 @@ class Follower:
     def owner(self) -> Grant:
         """Who owns the user, as far as this node knows."""
         return self._grant
+
+    def turn_to(self, grant: Grant, now: float) -> None:
+        """Follow whom the lease names."""
+        self._grant = grant
+        if self.machine.read(grant.token, now):
+            self.feed.ledger.disown()
 
     # ---- sessions ----
 
@@ -102,7 +102,7 @@ class Follower:
         while True:
             self._check()
             if self._world.exchange.machine.state is BusState.DOWN:
-                self.end(Start(assumed=True, floor=self._machine.floor))
+                self.end(Start(assumed=True, floor=self.machine.floor))
                 continue
             self._reattach_at[ticket.handle] = self._world.clock.now() + ANSWER_S
             if await self._ask_to_attach(ticket, topics):
@@ -128,7 +128,7 @@ class Follower:
 
     async def _shown(self, handle: str) -> SessionFacts:
         """Wait until the replica holds what the owner said of the session."""
-        self._machine.doubt(self._world.clock.now())
+        self.machine.doubt(self._world.clock.now())
         self._news.set()
         while True:
             self._check()
@@ -169,43 +169,9 @@ class Follower:
         if self._is_over:
             raise RoleOverError
 
-    # ---- commands ----
-
     async def execute(self, call: Call) -> Outcome | None:
         """Have the owner execute a command; None when he has not begun it."""
-        world = self._world
-        if world.exchange.machine.state is BusState.DOWN:
-            return _BUS_DOWN
-        left_s = (call.deadline_ms - world.clock.wall_ms()) / 1000
-        if self._is_over or left_s <= 0 or self._tasks is None:
-            return None
-        asking = self._tasks.create_task(self._call(call, left_s))
-        self._calls.add(asking)
-        try:
-            return await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            if asking.cancelled():  # the owner is gone, not who asked
-                return _lost()
-            asking.cancel()
-            raise
-        finally:
-            self._calls.discard(asking)
-
-    async def _call(self, call: Call, left_s: float) -> Outcome | None:
-        user, node = self.feed.user, self._world.node
-        try:
-            answer = await self._world.exchange.ask(
-                self._grant.node, lambda number: CallRequest(user, node, number, call), left_s
-            )
-        except NotHeardError:
-            return None
-        except (TimeoutError, GatewayError):
-            return _unknown()
-        if not isinstance(answer, CallAnswer):
-            return _unknown()
-        if answer.outcome is None:
-            self.not_mine()
-        return answer.outcome
+        return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
 
     # ---- what the owner tells ----
 
@@ -225,10 +191,10 @@ class Follower:
 
     def _read(self, told: Publication) -> None:
         now, receipt = self._world.clock.now(), Receipt.STALE
-        admitted = self._machine.admits(told.epoch)
+        admitted = self.machine.admits(told.epoch)
         if admitted:
             receipt = self.feed.ledger.receive(self._delta(told))
-        self._machine.published(told.epoch, receipt, now)
+        self.machine.published(told.epoch, receipt, now)
         if not admitted:
             return
         if told.epoch > self._attached_in:
@@ -262,27 +228,27 @@ class Follower:
                 connection.learned(facts)
 
     def _take(self, offer: Offer) -> None:
-        if offer.token == self._machine.floor and self.feed.connections:
+        if offer.token == self.machine.floor and self.feed.connections:
             self.end(Start(offer.token, offer.token, False, offer.history, offer.lingering))
 
     # ---- what the exchange tells (Asker) ----
 
     def answered(self) -> None:
         """Note that the owner answered."""
-        self._denied_since = None
-        self._machine.answered(self._world.clock.now())
+        self._seeking.denied_since = None
+        self.machine.answered(self._world.clock.now())
         self._news.set()
 
     def not_mine(self) -> None:
         """Note that who was asked denies to be the owner."""
         now = self._world.clock.now()
-        self._denied_since = now if self._denied_since is None else self._denied_since
-        self._machine.not_mine(now)
+        self._seeking.denied(now)
+        self.machine.not_mine(now)
         self._news.set()
 
     def doubt(self) -> None:
         """Note that messages may have been lost, or that the owner would give if he was asked."""
-        self._machine.doubt(self._world.clock.now())
+        self.machine.doubt(self._world.clock.now())
         self._news.set()
 
     # ---- life ----
@@ -315,8 +281,7 @@ class Follower:
                         self._attach_anew(local)
                 while not self._is_over:
                     await self._turn()
-                for asking in list(self._calls):
-                    asking.cancel()
+                self._sending.give_up()
                 self._tasks = None
         finally:
             self._tasks, self._is_over = None, True
@@ -325,18 +290,18 @@ class Follower:
 
     async def _turn(self) -> None:
         now = self._world.clock.now()
-        match self._machine.need(now):
+        match self.machine.need(now):
             case "ask":
-                self._machine.asked(now)
+                self.machine.asked(now)
                 position = self.feed.ledger.position
                 adopt = bool(self.feed.connections)
                 since = Since(self.feed.user, position.epoch, position.seq, adopt)
                 self._world.exchange.want(self._grant.node, since, self)
             case "read_lease":
-                self._machine.reading(now)
-                await self._find_owner()
+                self.machine.reading(now)
+                await self._seeking.find()
             case "nothing":
-                await self._pause(self._machine.due_at - now)
+                await self._pause(self.machine.due_at - now)
 
     async def _pause(self, seconds: float) -> None:
         self._news.clear()
@@ -344,77 +309,21 @@ class Follower:
             async with self._world.clock.timeout(max(seconds, 0.001)):
                 await self._news.wait()
 
-    async def _find_owner(self) -> None:
-        world = self._world
-        try:
-            grant = await world.leases.read(self.feed.user)
-        except GatewayError:
-            return
-        now = world.clock.now()
-        if grant is None:
-            if self._denied_since is not None:
-                self.end(Start(floor=self._machine.floor))
-            else:
-                self._machine.read(self._grant.token, now)
-            return
-        if grant.holder == world.holder:
-            self.end(Start(expected=grant.token, floor=self._machine.floor))
-            return
-        if grant[:2] != self._grant[:2]:
-            self._denied_since = self._deaf_since = None
-        elif self._denied_since is not None and now - self._denied_since > STUBBORN_S:
-            spawn(self._tasks, self._take_from_deaf())
-        self._grant = grant
-        if self._machine.read(grant.token, now):
-            self.feed.ledger.disown()
-
     def tick(self, now: float) -> None:
         """Look whether the owner lives, and whether each session is known to him."""
         self._say(self.feed.health.as_of_ms)
-        exchange = self._world.exchange
-        is_deaf = self._grant.node in exchange.peers.deaf(now)
-        if not is_deaf:
-            self._deaf_since = None
-        elif exchange.machine.is_healthy_for(now) >= STUBBORN_S:
-            self._deaf_since = now if self._deaf_since is None else self._deaf_since
-            spawn(self._tasks, self._take_from_deaf())
+        self._seeking.tick(now, self._tasks)
         for handle, local in list(self._local.items()):
             known = self.feed.ledger.get(facts_key(handle)) is not None
             if not known and now >= self._reattach_at.get(handle, now):
                 self._attach_anew(local)
 
-    async def _take_from_deaf(self) -> None:
-        """Take the user from an owner who does not answer; without fencing only when his lease ran out."""
-        world, since = self._world, self._deaf_since
-        try:
-            about = await world.upstream.about()
-        except GatewayError:
-            return
-        if Feature.LINK_FENCING in about.features:
-            self.end(Start(expected=self._grant.token, floor=self._machine.floor))
-        elif since is not None and world.clock.now() - since >= EXPIRY_S:
-            self.end(Start(floor=self._machine.floor))
-
     def _say(self, as_of_ms: int | None) -> None:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health
-        upstream = self._machine.health(now, self._upstream)
+        upstream = self.machine.health(now, self._upstream)
         if bus == "down" and upstream == "live":
             upstream = "stale"
         self.feed.say(Health(upstream, bus, as_of_ms))
 
     def _send(self, envelope: Envelope) -> None:
         self._world.exchange.send(Inbox(self._grant.node), envelope)
-
-
-_BUS_DOWN: Final = Outcome(
-    Status.REJECTED, GatewayError(ErrorCode.BUS_DOWN, "The node that speaks for the user is not reached.")
-)
-_MAY_HAVE_RUN: Final = "It may have been executed: look, then ask again with a new key."
-
-
-def _unknown() -> Outcome:
-    return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.UPSTREAM_TIMEOUT, _MAY_HAVE_RUN))
-
-
-def _lost() -> Outcome:
-    return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, _MAY_HAVE_RUN))

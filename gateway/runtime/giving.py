@@ -7,6 +7,7 @@ takes the place of the old one.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, Protocol
 
 from gateway.core.roster import Roster
@@ -14,6 +15,8 @@ from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Inbox, Offer
 from gateway.runtime.execution import Execution
 from gateway.runtime.feed import Feed
+from gateway.runtime.ports import Link
+from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
 ALONE_S: Final = 30.0
@@ -34,8 +37,8 @@ class Giver(Protocol):
     epoch: int
 
     @property
-    def is_over(self) -> bool:
-        """Whether the user is gone."""
+    def link(self) -> Link | None:
+        """The open link."""
         ...
 
 
@@ -53,13 +56,25 @@ class Giving:
         self._giver = giver
         self._world = world
         self._is_giving = False
+        self._alone_since: float | None = None
+        self._unlinked_since: float | None = None
 
-    def is_wanted(self, now: float, alone_since: float | None, unlinked_s: float) -> bool:
-        """Tell whether whoever asks for the user should have him."""
+    def tick(self, now: float) -> None:
+        """Note whether a phone is here, and a link."""
+        self._alone_since = None if self._giver.feed.connections else (self._alone_since or now)
+        self._unlinked_since = None if self._giver.link is not None else (self._unlinked_since or now)
+
+    def asked(self, node: NodeId, tasks: asyncio.TaskGroup | None) -> None:
+        """Note that *node* would speak for the user: let it, when this node should not."""
+        if self._is_wanted(self._world.clock.now()):
+            spawn(tasks, self.give(node))
+
+    def _is_wanted(self, now: float) -> bool:
         if self._is_giving or not self._giver.epoch:
             return False
-        is_alone = alone_since is not None and now - alone_since >= ALONE_S
-        return is_alone or self._world.is_draining() or unlinked_s >= UNLINKED_S
+        is_alone = self._alone_since is not None and now - self._alone_since >= ALONE_S
+        is_unlinked = self._unlinked_since is not None and now - self._unlinked_since >= UNLINKED_S
+        return is_alone or is_unlinked or self._world.is_draining()
 
     async def give(self, to: NodeId) -> None:
         """Offer the user to *to*, and go on as before when he is not taken."""

@@ -15,9 +15,10 @@ from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.admitting import ATTACH_S
 from gateway.runtime.feed import Feed
 from gateway.runtime.follower import Follower
-from gateway.runtime.owner import ATTACH_S, Owner
+from gateway.runtime.owner import Owner
 from gateway.runtime.role import Local, RoleOverError, Start, not_reached
 from gateway.runtime.world import World
 

@@ -8,89 +8,42 @@ whoever owns the user.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.core.bus_state import BusState
 from gateway.core.compose import Composer
-from gateway.core.denylist import Denylist, End
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
-from gateway.core.linger import Linger
 from gateway.core.quota import Quota
-from gateway.core.recall import Recall
-from gateway.core.registry import Refused, Registry, RegistryLimits, Seat
-from gateway.core.throttle import Budget
+from gateway.core.registry import Refused, Registry, Seat
 from gateway.core.turnstile import Turnstile
 from gateway.domain.audit import NumberAct
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
-from gateway.domain.model import DEFAULT_TOPICS, NodeId, Ticket, UserId
+from gateway.domain.model import DEFAULT_TOPICS, Ticket, UserId
 from gateway.domain.privacy import masked
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
-from gateway.protocol.envelopes import Control, Leaving, SessionFacts, SessionOver
+from gateway.protocol.envelopes import Control, Leaving, SessionFacts
 from gateway.runtime.account import Account
+from gateway.runtime.endings import Endings
 from gateway.runtime.exchange import Exchange
-from gateway.runtime.faults import place
 from gateway.runtime.feed import Connection
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.household import Household
+from gateway.runtime.households import Households
 from gateway.runtime.neighbours import Neighbours
-from gateway.runtime.ports import Authority, Bus, Clock, Leases, NodeRecord, Roll, Shelf, Upstream
-from gateway.runtime.spawn import spawn
+from gateway.runtime.parts import Cluster, NodeSettings, Site
+from gateway.runtime.ports import Clock, NodeRecord
 from gateway.runtime.world import World, refusal
 
 TICK_S: Final = 1.0
 NUMBER_CHANGES: Final = 3
 """Applied changes of the remote number that a user may make in an hour."""
-DENIED_BEYOND_MS: Final = 24 * 3_600_000
-"""For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
 _FIRST: Final = 2**40
 """Numbers of questions begin below it, at random."""
-_LOG: Final = logging.getLogger(__name__)
 _UNKNOWN: Final = Health("down", "live", None)
-
-
-class Cluster(NamedTuple):
-    """What the nodes of a gateway share."""
-
-    bus: Bus
-    leases: Leases
-    roll: Roll
-    shelf: Shelf
-
-
-class Site(NamedTuple):
-    """One organisation's OSCC-E Server."""
-
-    upstream: Upstream
-    authority: Authority
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """What a node is, and how much it takes."""
-
-    node: NodeId
-    holder: str
-    """This process's life: another start of the same node is another holder."""
-    limits: RegistryLimits = field(default_factory=RegistryLimits)
-    linger: Linger = field(default_factory=Linger)
-    log_ons_per_s: float = 20.0
-    """Log-ons that a site is asked for."""
-    log_ons_in_flight: int = 32
-    version: str = ""
-    accepts_per_s: float = 100.0
-    """Handshakes that it takes on."""
-
-    def budget(self) -> Budget:
-        """Return a site's budget."""
-        return Budget(
-            rate_per_s=self.log_ons_per_s, burst=self.log_ons_per_s, in_flight_max=self.log_ons_in_flight
-        )
 
 
 class Attachment(NamedTuple):
@@ -136,19 +89,18 @@ class Node:
         self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
         self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf)
         self.fleet = Fleet(cluster.roll, clock, self.record, tuple(self._turnstiles.values()))
+        self._endings = Endings(clock, self.exchange, cluster.shelf)
         self._neighbours = Neighbours(settings.node, self, self.exchange)
         self._number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
-        self._denied = Denylist()
-        self._recall: Recall[UserId, asyncio.Future[Outcome]] = Recall()
-        self._households: dict[UserId, Household] = {}
+        self._households = Households(self.composer)
         self._tickets: dict[Connection, Ticket] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def record(self) -> NodeRecord:
         """Return what this node says of itself."""
-        links = sum(home.owner is not None and home.owner.link is not None for home in self.homes)
+        links = sum(home.owner is not None and home.owner.link is not None for home in self._households)
         return NodeRecord(
             self._settings.node,
             self._settings.holder,
@@ -160,11 +112,6 @@ class Node:
         )
 
     @property
-    def homes(self) -> tuple[Household, ...]:
-        """The users of this node."""
-        return tuple(self._households.values())
-
-    @property
     def connections(self) -> int:
         """How many phones are connected."""
         return len(self._registry)
@@ -172,7 +119,7 @@ class Node:
     @property
     def households(self) -> Mapping[UserId, Household]:
         """The users of this node."""
-        return self._households
+        return self._households.present
 
     # ---- phones ----
 
@@ -184,7 +131,7 @@ class Node:
         Raises:
             SessionRefused: How the connection is to be closed.
         """
-        ended = self.denied(ticket) or await self._denied_elsewhere(ticket)
+        ended = self.denied(ticket) or await self._endings.known_elsewhere(ticket)
         if ended is not None:
             raise ended
         seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
@@ -199,14 +146,6 @@ class Node:
         if is_judged_first and self._tickets.get(connection) is ticket:
             self._take_in(connection, seat)
         return Attachment(facts, household.feed.ledger)
-
-    async def _denied_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
-        """Look whether another node knows that the session ended; OSCC-E knows it in any case."""
-        try:
-            reason = await self._cluster.shelf.denied(ticket.handle)
-        except GatewayError:
-            return None
-        return None if reason is None else refusal(ticket, reason, None)
 
     def _take_in(self, connection: Connection, seat: Seat) -> None:
         """Give the connection a seat; who makes way is closed."""
@@ -255,13 +194,12 @@ class Node:
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, when that is known here."""
-        end = self._denied.get(ticket.handle, self.clock.wall_ms())
-        return None if end is None else refusal(ticket, end.reason, end.by)
+        return self._endings.known(ticket)
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Note that a user logged on: what was said of his ended sessions is over."""
         user, number = logged_on.user.id, logged_on.remote_number
-        self._denied.clear(user, began_ms)
+        self._endings.logged_on(user, began_ms)
         if number is not None:
             self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
@@ -272,32 +210,14 @@ class Node:
 
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Refuse the tokens of a session that ended, on all nodes."""
-        self._deny(ticket, reason, by)
-        self.exchange.send(Control(), SessionOver(ticket, reason, by))
-        ttl_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self.clock.wall_ms()) / 1000
-        if ttl_s > 0:
-            spawn(self._tasks, self._note_end(ticket.handle, reason, ttl_s))
+        self._endings.tell(ticket, reason, by)
+        self._registry.ended(ticket.user, ticket.handle)
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Take in that a session ended, as another node says."""
-        self._deny(ticket, reason, by)
-        self._see_off(ticket, reason, by)
-
-    def _deny(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        self._denied.add(
-            ticket.user,
-            ticket.handle,
-            End(reason, by),
-            since_ms=self.clock.wall_ms(),
-            until_ms=ticket.expires_at_ms + DENIED_BEYOND_MS,
-        )
+        self._endings.note(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
-
-    async def _note_end(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        try:
-            await self._cluster.shelf.deny(handle, reason, ttl_s)
-        except GatewayError:
-            return  # a fast path only
+        self._see_off(ticket, reason, by)
 
     def _see_off(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         household = self._households.get(ticket.user)
@@ -332,6 +252,7 @@ class Node:
             async with asyncio.TaskGroup() as outer:
                 outer.create_task(self._neighbours.run())
                 outer.create_task(self.fleet.run())
+                outer.create_task(self._endings.run())
                 async with asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
                     tasks.create_task(self.account.run())
@@ -348,13 +269,11 @@ class Node:
 
     def _tick(self) -> None:
         now = self.clock.now()
-        for household in self.homes:
-            household.tick(now)
-        followed = {home.follower.owner.node for home in self.homes if home.follower is not None}
+        followed = {home.follower.owner.node for home in self._households if home.follower is not None}
         self.exchange.tick(now, followed)
         if self.exchange.machine.state is BusState.LIVE:
             self.is_cut_off = False
-        self._recall.expire(now)
+        self._households.tick(now)
         for user in self._registry.due(now):
             gone = self._households.get(user)
             if gone is not None and not gone.is_shared:
@@ -385,33 +304,15 @@ class Node:
         )
 
     def _household(self, user: UserId) -> Household:
-        before = self._households.get(user)
-        if before is not None and not before.is_over:
-            return before
+        present = self._households.served(user)
+        if present is not None:
+            return present
         if self._tasks is None or self.is_draining:
             raise SessionRefused(CloseCode.DRAINING, "draining")
         world = self._worlds.get(user.site)
         if world is None:
             raise SessionRefused(CloseCode.TOKEN_INVALID, "site_unknown")
-        household = Household(user, world, self.composer, self._recall.came(user))
-        self._households[user] = household
-        self._tasks.create_task(self._serve(user, household, before))
-        return household
-
-    async def _serve(self, user: UserId, household: Household, before: Household | None) -> None:
-        try:
-            if before is not None:
-                await before.over.wait()
-            await household.run()
-        except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
-            _LOG.error("an owner failed: %s", place(fault))
-            for connection in list(household.feed.connections.values()):
-                connection.close(CloseCode.INTERNAL, "internal")
-        finally:
-            household.over.set()
-            if self._households.get(user) is household:
-                del self._households[user]
-                self._recall.left(user)
+        return self._households.begin(user, world, self._tasks)
 
     def _of(self, connection: Connection) -> tuple[Household, Ticket] | None:
         ticket = self._tickets.get(connection)

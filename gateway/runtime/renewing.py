@@ -17,6 +17,9 @@ SESSION_RENEW_AGAIN_S: Final = 30.0
 RENEWALS_IN_A_LIFE: Final = 12
 """A short life is renewed more often: its last third has room for four tries."""
 
+_TELLS_S: Final = 0.5
+"""Within which time the link tells how a session ended that is denied to be known."""
+
 
 class Speaker(Protocol):
     """Who speaks for the sessions."""
@@ -62,6 +65,11 @@ class Renewing:
             member.lived_from_ms, member.expires_at_ms = speaker.clock.wall_ms(), expires_at_ms
             speaker.mirror.show_sessions()
             speaker.feed.flush(speaker.clock.now())
+
+    async def doubt(self, member: Member) -> None:
+        """End a session that the server denied to know, unless the link tells soon how it ended."""
+        await self._speaker.clock.sleep(_TELLS_S)
+        self._speaker.ended(member, EndReason.UNKNOWN, None)
 
     def _not_renewed(self, member: Member) -> None:
         """Take in that OSCC-E does not know the session: the link that carries it should tell why.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
 from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
-from gateway.runtime.node import Cluster
+from gateway.runtime.parts import Cluster
 from gateway.runtime.ports import Clock, Leases
 
 

@@ -18,7 +18,8 @@ from gateway.domain.audit import NumberAct
 from gateway.domain.model import Application, NodeId, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
-from gateway.runtime.node import Node, NodeSettings, Site
+from gateway.runtime.node import Node
+from gateway.runtime.parts import NodeSettings, Site
 from gateway.runtime.ports import Authority, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.doubles.alone import alone

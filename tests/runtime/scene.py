@@ -19,8 +19,9 @@ from gateway.domain.upstream import LogOn, Part, Source
 from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.node import Node, NodeSettings, Site
+from gateway.runtime.node import Node
 from gateway.runtime.owner import Owner
+from gateway.runtime.parts import Cluster, NodeSettings, Site
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
@@ -196,16 +197,18 @@ def shown_after(frames: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 class Scene:
     """One node and one site."""
 
-    def __init__(self, settings: NodeSettings) -> None:
-        self.clock = ManualClock()
-        self.upstream = FakeUpstream(self.clock)
+    def __init__(
+        self, settings: NodeSettings, other: Scene | None = None, cluster: Cluster | None = None
+    ) -> None:
+        self.clock = ManualClock() if other is None else other.clock
+        self.upstream = FakeUpstream(self.clock) if other is None else other.upstream
         self.leases = MemoryLeases(self.clock)
         self.lines: list[PhoneLine] = []
         self.audited: list[NumberAct] = []
         self.node = Node(
             settings,
             {"main": Site(self.upstream, self.upstream)},
-            alone(self.clock, self.leases),
+            cluster or alone(self.clock, self.leases),
             self.clock,
             lambda: 0.5,
             self.audited.append,
@@ -285,15 +288,7 @@ class Scene:
 async def scene(settings: NodeSettings | None = None) -> AsyncIterator[Scene]:
     """Run a node with one supervisor (1) over two agents (7, 8) and a queue (5), and an agent (7)."""
     made = Scene(settings or NodeSettings(NodeId("n1"), "n1-1"))
-    made.upstream.add_user(1, "anna", scope=Scope(agents=frozenset({7, 8}), queues=frozenset({5})))
-    made.upstream.add_user(7, "bert", own_agent=7)
-    made.upstream.put(
-        Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bert")),
-        Part(Kind.AGENT, 8, Source.DIRECTORY, Agent(display_name="Cora")),
-        Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Billing")),
-        Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3)),
-        Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.AVAILABLE)),
-    )
+    people(made.upstream)
     async with asyncio.TaskGroup() as tasks:
         made.tasks = tasks
         running = tasks.create_task(made.node.run())
@@ -304,3 +299,16 @@ async def scene(settings: NodeSettings | None = None) -> AsyncIterator[Scene]:
 
 def user(key: int) -> UserId:
     return UserId("main", key)
+
+
+def people(upstream: FakeUpstream) -> None:
+    """Make the people and things of the scene known."""
+    upstream.add_user(1, "anna", scope=Scope(agents=frozenset({7, 8}), queues=frozenset({5})))
+    upstream.add_user(7, "bert", own_agent=7)
+    upstream.put(
+        Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bert")),
+        Part(Kind.AGENT, 8, Source.DIRECTORY, Agent(display_name="Cora")),
+        Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Billing")),
+        Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=3)),
+        Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.AVAILABLE)),
+    )

@@ -6,7 +6,7 @@ from gateway.core.linger import Linger
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, NodeId, Scope
 from gateway.domain.upstream import LinkReplaced
-from gateway.runtime.node import NodeSettings
+from gateway.runtime.parts import NodeSettings
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=3, remote_assistant_s=6))

@@ -13,8 +13,8 @@ from gateway.domain.link_requests import AttachSession, DetachSession, Listen, Q
 from gateway.domain.model import Application, Kind, NodeId, SessionSecret, UserId
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.node import NodeSettings
-from gateway.runtime.owner import ATTACH_S
+from gateway.runtime.admitting import ATTACH_S
+from gateway.runtime.parts import NodeSettings
 from gateway.runtime.role import RECONNECT_WINDOW_S
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import Scene, scene, user

@@ -31,7 +31,8 @@ from gateway.edge.unread import Unread
 from gateway.edge.vetting import Vetting
 from gateway.edge.witness import Life, Witness
 from gateway.protocol.codec import JSON
-from gateway.runtime.node import Node, NodeSettings, Site
+from gateway.runtime.node import Node
+from gateway.runtime.parts import NodeSettings, Site
 from gateway.runtime.ports import Authority, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent

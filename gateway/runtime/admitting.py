@@ -1,0 +1,108 @@
+"""When is a session served, and who makes way for it?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from gateway.core.roster import Member, Roster
+from gateway.domain.errors import CloseCode, SessionRefused
+from gateway.domain.model import NodeId, Ticket
+from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
+from gateway.runtime.feed import Feed
+from gateway.runtime.mirror import Mirror
+from gateway.runtime.ports import Clock, Grant, Link
+from gateway.runtime.role import RoleOverError, not_reached
+from gateway.runtime.world import World, refusal
+
+ATTACH_S: Final = 10.0
+"""How long a phone waits for its session to be accepted and the first readings to be there."""
+
+
+class Speaker(Protocol):
+    """Who speaks for the user."""
+
+    clock: Clock
+    feed: Feed
+    roster: Roster
+    mirror: Mirror
+    owned_by: Grant | None
+
+    @property
+    def link(self) -> Link | None:
+        """The open link."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no session is left to speak for, or the user was let go."""
+        ...
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was asked on the open link has answered."""
+        ...
+
+    def look(self) -> None:
+        """Have it seen to that what is asked of OSCC-E is what is wanted now."""
+        ...
+
+
+class Admitting:
+    """One user's sessions on their way to be served.
+
+    Args:
+        speaker: Who speaks for them.
+        world: The outside.
+    """
+
+    def __init__(self, speaker: Speaker, world: World) -> None:
+        self._speaker = speaker
+        self._world = world
+        self._changed = asyncio.Event()
+
+    def look(self) -> None:
+        """Let whoever waits look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def attach(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None) -> SessionFacts:
+        """See :meth:`gateway.runtime.owner.Owner.attach`."""
+        speaker = self._speaker
+        if speaker.roster.is_crowded(ticket, node, self._world.devices):
+            raise SessionRefused(CloseCode.TOO_MANY_DEVICES, CloseCode.TOO_MANY_DEVICES.name.lower())
+        self._make_way(speaker.roster.get(ticket.handle), node)
+        member = speaker.roster.join(ticket, topics, node)
+        speaker.look()
+        try:
+            async with speaker.clock.timeout(ATTACH_S):
+                while not self._is_ready(member):
+                    await self._changed.wait()
+        except TimeoutError:
+            if member.attached is None:
+                raise not_reached() from None
+        for rival in speaker.roster.rivals(ticket):
+            self._make_way(rival, node)
+        return member.facts()
+
+    def _make_way(self, member: Member | None, node: NodeId | None) -> None:
+        """Have a phone's connection closed that makes way for one on another *node*."""
+        if member is None or not member.present or member.node == node:
+            return
+        feed = self._speaker.feed
+        if member.node is not None:
+            self._world.exchange.send(Inbox(member.node), Replaced(feed.user, member.handle))
+        elif (connection := feed.connections.get(member.handle)) is not None:
+            connection.close(CloseCode.REPLACED, "replaced")
+
+    def _is_ready(self, member: Member) -> bool:
+        speaker = self._speaker
+        if speaker.roster.get(member.handle) is not member:
+            raise refusal(member.ticket, *member.end)
+        if speaker.is_over:
+            raise RoleOverError if speaker.owned_by is not None else not_reached()
+        if member.attached is None:
+            return False
+        if speaker.link is None:
+            return speaker.mirror.has_snapshot
+        return member.on_link and speaker.is_settled

@@ -1,0 +1,84 @@
+"""Which sessions have ended, and how do all nodes learn it at once?
+
+A fast path only: OSCC-E accepts or refuses each session when it is attached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from gateway.core.denylist import Denylist, End
+from gateway.domain.errors import EndReason, GatewayError, SessionRefused
+from gateway.domain.model import Ticket, UserId
+from gateway.protocol.envelopes import Control, SessionOver
+from gateway.runtime.exchange import Exchange
+from gateway.runtime.ports import Clock, Shelf
+from gateway.runtime.spawn import spawn
+from gateway.runtime.world import refusal
+
+DENIED_BEYOND_MS: Final = 24 * 3_600_000
+"""For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
+
+
+class Endings:
+    """The sessions that are known to have ended.
+
+    Args:
+        clock: The node's time.
+        exchange: How the other nodes are told.
+        shelf: Where those look that were not there.
+    """
+
+    def __init__(self, clock: Clock, exchange: Exchange, shelf: Shelf) -> None:
+        self._clock = clock
+        self._exchange = exchange
+        self._shelf = shelf
+        self._denied = Denylist()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Put what is told on the shelf, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
+
+    def known(self, ticket: Ticket) -> SessionRefused | None:
+        """Return how the session ended, when that is known here."""
+        end = self._denied.get(ticket.handle, self._clock.wall_ms())
+        return None if end is None else refusal(ticket, end.reason, end.by)
+
+    async def known_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
+        """Return how the session ended, when another node noted it."""
+        try:
+            reason = await self._shelf.denied(ticket.handle)
+        except GatewayError:
+            return None
+        return None if reason is None else refusal(ticket, reason, None)
+
+    def tell(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Note that a session ended, and let every node know."""
+        self.note(ticket, reason, by)
+        self._exchange.send(Control(), SessionOver(ticket, reason, by))
+        spawn(self._tasks, self._keep(ticket, reason))
+
+    def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Note that a session ended."""
+        until_ms = ticket.expires_at_ms + DENIED_BEYOND_MS
+        self._denied.add(
+            ticket.user, ticket.handle, End(reason, by), since_ms=self._clock.wall_ms(), until_ms=until_ms
+        )
+
+    def logged_on(self, user: UserId, began_ms: int) -> None:
+        """Forget what was said of the user's sessions before he began to log on."""
+        self._denied.clear(user, began_ms)
+
+    async def _keep(self, ticket: Ticket, reason: EndReason) -> None:
+        left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
+        if left_s > 0:
+            with suppress(GatewayError):
+                await self._shelf.deny(ticket.handle, reason, left_s)

@@ -1,0 +1,51 @@
+"""Of what is a node made, and how much does it take?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.core.linger import Linger
+from gateway.core.registry import RegistryLimits
+from gateway.core.throttle import Budget
+from gateway.domain.model import NodeId
+from gateway.runtime.ports import Authority, Bus, Leases, Roll, Shelf, Upstream
+
+
+class Cluster(NamedTuple):
+    """What the nodes of a gateway share."""
+
+    bus: Bus
+    leases: Leases
+    roll: Roll
+    shelf: Shelf
+
+
+class Site(NamedTuple):
+    """One organisation's OSCC-E Server."""
+
+    upstream: Upstream
+    authority: Authority
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node is, and how much it takes."""
+
+    node: NodeId
+    holder: str
+    """This process's life: another start of the same node is another holder."""
+    limits: RegistryLimits = field(default_factory=RegistryLimits)
+    linger: Linger = field(default_factory=Linger)
+    log_ons_per_s: float = 20.0
+    """Log-ons that a site is asked for."""
+    log_ons_in_flight: int = 32
+    version: str = ""
+    accepts_per_s: float = 100.0
+    """Handshakes that it takes on."""
+
+    def budget(self) -> Budget:
+        """Return a site's budget."""
+        return Budget(
+            rate_per_s=self.log_ons_per_s, burst=self.log_ons_per_s, in_flight_max=self.log_ons_in_flight
+        )

@@ -1,0 +1,83 @@
+"""How fresh is what the owner's link tells, and what are phones told of that?"""
+
+from __future__ import annotations
+
+from gateway.core.effects import Health
+from gateway.core.link import LinkMachine
+from gateway.runtime.feed import Feed
+from gateway.runtime.linked import Linked
+from gateway.runtime.mirror import Mirror
+from gateway.runtime.world import World
+
+
+class Pulse:
+    """One owner's link, by its signs of life.
+
+    Args:
+        feed: Who is told.
+        mirror: What is told.
+        machine: The link's.
+        world: The outside.
+        is_taking_over: Whether another owner's data is shown: it is stale until a link was tried.
+    """
+
+    def __init__(
+        self, feed: Feed, mirror: Mirror, machine: LinkMachine, world: World, *, is_taking_over: bool
+    ) -> None:
+        self._feed = feed
+        self._mirror = mirror
+        self._machine = machine
+        self._world = world
+        self._is_taking_over = is_taking_over
+        self._as_of_ms = feed.health.as_of_ms
+
+    def heard(self) -> None:
+        """Note that a message came."""
+        self._machine.heard(self._world.clock.now())
+        if not self._mirror.is_blind:
+            self._as_of_ms = self._world.clock.wall_ms()
+        self.say()
+
+    def sees(self, *, regained: bool) -> None:
+        """Note that the server may have begun or ceased to tell realtime data."""
+        if regained:
+            self._machine.doubt()
+        self.say()
+
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+        self._machine.agreed(keep_alive_s)
+
+    def synced(self) -> None:
+        """Note that every question asked so far is answered, and the mirror shows it."""
+        self._machine.synced(self._world.clock.now())
+        self._is_taking_over = False
+        self.say()
+
+    def unreached(self) -> None:
+        """Note that there is no link now."""
+        self._is_taking_over = False
+        self.say()
+
+    def tend(self, linked: Linked | None, now: float) -> None:
+        """Do for the open link what is due."""
+        if linked is None:
+            return
+        match self._machine.need(now):
+            case "keep_alive":
+                linked.keep_alive()
+            case "listen_anew":
+                linked.listen_anew()
+            case "drop":
+                linked.close()
+            case "nothing":
+                linked.tick(now)
+
+    def say(self) -> None:
+        """Tell phones and other nodes."""
+        upstream = self._machine.health(self._world.clock.now())
+        if (upstream == "live" and self._mirror.is_blind) or (upstream == "down" and self._is_taking_over):
+            upstream = "stale"
+        is_known = self._mirror.has_snapshot or self._feed.health.as_of_ms is not None
+        bus = self._world.exchange.machine.health
+        self._feed.say(Health(upstream, bus, self._as_of_ms if is_known else None))
