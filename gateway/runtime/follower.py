@@ -321,7 +321,8 @@ class Follower:
     def _say(self, as_of_ms: int | None) -> None:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health
         upstream = self.machine.health(now, self._upstream)
-        if bus == "down" and upstream == "live":
+        is_deaf = self._grant.node in self._world.exchange.peers.deaf(now)
+        if upstream == "live" and (bus == "down" or is_deaf):
             upstream = "stale"
         self.feed.say(Health(upstream, bus, as_of_ms))
 

@@ -8,6 +8,7 @@ takes the place of the old one.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.roster import Roster
@@ -56,6 +57,7 @@ class Giving:
         self._giver = giver
         self._world = world
         self._is_giving = False
+        self._over = asyncio.Event()
         self._alone_since: float | None = None
         self._unlinked_since: float | None = None
 
@@ -68,6 +70,10 @@ class Giving:
         """Note that *node* would speak for the user: let it, when this node should not."""
         if self._is_wanted(self._world.clock.now()):
             spawn(tasks, self.give(node))
+
+    def over(self) -> None:
+        """Note that the user is gone."""
+        self._over.set()
 
     def _is_wanted(self, now: float) -> bool:
         if self._is_giving or not self._giver.epoch:
@@ -88,7 +94,9 @@ class Giving:
             world.exchange.send(
                 Inbox(to), Offer(giver.feed.user, world.node, giver.epoch, history, lingering)
             )
-            await world.clock.sleep(_TAKEN_S)
+            with suppress(TimeoutError):
+                async with world.clock.timeout(_TAKEN_S):
+                    await self._over.wait()
         finally:
             self._is_giving = False
             giver.execution.resume()

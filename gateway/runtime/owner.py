@@ -301,6 +301,7 @@ class Owner:
                 finally:
                     self._tasks = None
                     self.sharing.run_in(None)
+                    self._giving.over()
         finally:
             self._stopped = True
             self.answered()
