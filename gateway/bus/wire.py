@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, cast
 
 import hiredis
 
@@ -121,10 +121,10 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        if isinstance(transport, asyncio.Transport) and not self.lost.is_set():
-            self._transport = transport
-        else:  # whoever dialled has given up meanwhile
+        if self.lost.is_set():  # whoever dialled has given up meanwhile
             transport.close()
+        else:
+            self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses of it
 
     def data_received(self, data: bytes) -> None:
         """Tell messages and settle answers, all in this turn."""

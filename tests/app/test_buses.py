@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app import loop
+from gateway.app.bus_check import bus_found
 from gateway.app.buses import open_bus
 from gateway.app.config import own_secrets
 from gateway.app.config_faults import ConfigError
@@ -59,6 +61,17 @@ async def test_nodes_of_one_redis_and_the_same_secrets_meet() -> None:
             await one.leases.acquire(ANNA, NodeId("n1"), "h1", floor=0)
             grant = await other.leases.acquire(ANNA, NodeId("n2"), "h2", floor=0)
             assert grant.holder == "h1"
+
+
+def test_it_works_on_the_loop_that_nodes_run_on() -> None:
+    async def reached() -> bool:
+        async with redis_server() as server:
+            bus, clock = Bus(url=server.url), SystemClock()
+            async with opened(bus, own_secrets(), clock) as cluster:
+                await until(lambda: _is_up(cluster), "Redis was not reached")
+            return (await bus_found(bus, clock)).faults == ()
+
+    assert loop.run(reached())
 
 
 async def test_a_redis_that_is_away_does_not_keep_a_node_from_starting() -> None:
