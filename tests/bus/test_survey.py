@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.bus.address import Place, parse
 from gateway.bus.door import Unreachable
@@ -25,6 +27,12 @@ async def test_a_server_tells_what_it_is(engine: Engine) -> None:
     assert found.version > (7, 2)
     assert (found.persists, found.evicts, found.is_too_old) == (False, False, False)
     assert found.clock_offset_s == pytest.approx(0, abs=0.5)
+
+
+async def test_a_node_reaches_it_on_the_loop_that_nodes_have() -> None:
+    async with redis_server() as server:
+        found = await asyncio.to_thread(lambda: uvloop.run(survey(parse(server.url), CLOCK)))
+    assert found.engine is not None
 
 
 @pytest.mark.parametrize("kept", list(KEEPS))
