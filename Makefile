@@ -24,9 +24,12 @@ COMPILE = $(BIN)/python -m uv pip compile pyproject.toml --quiet --universal --p
 help: ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo run simulate
+.PHONY: demo demo-cluster run simulate
 demo: $(RUNTIME) ## a simulated contact centre of 200 agents, live on a board in this terminal
 	@$(BIN)/oscc-gateway demo $(ARGS)
+
+demo-cluster: $(DEV) ## three nodes and their Redis, live; kill one while you watch
+	@$(BIN)/oscc-gateway demo-cluster $(ARGS)
 
 run: $(RUNTIME) ## one gateway node; CONFIG=gateway.toml
 	@$(BIN)/oscc-gateway serve --config $(CONFIG) $(ARGS)
