@@ -87,7 +87,7 @@ class Door:
             wire.drop(str(error))
             raise
         except (OSError, GatewayError, UnicodeError) as error:
-            why = _why(error)
+            why = wire.why if wire.lost.is_set() else _why(error)
             wire.drop(why)
             raise Unreachable(why) from None
         except asyncio.CancelledError:
@@ -166,7 +166,7 @@ def _papers_shown(papers: Papers) -> list[Sequence[Word]]:
     return [("AUTH", papers.password) if papers.user is None else ("AUTH", papers.user, papers.password)]
 
 
-def _why(error: OSError | GatewayError | UnicodeError) -> str:
+def _why(error: Exception) -> str:
     match error:
         case TimeoutError():
             return "it did not answer in time"
@@ -174,7 +174,5 @@ def _why(error: OSError | GatewayError | UnicodeError) -> str:
             return f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
             return f"TLS failed: {error.reason}"
-        case GatewayError():
-            return "it closed the connection"
         case _:
             return "nobody listens there" if isinstance(error, ConnectionRefusedError) else "no way there"

@@ -65,11 +65,11 @@ class MemoryTransport(asyncio.Transport):
         self.unsent_bytes = 0
         self._wire = wire
         self._gone = gone
-        self._is_open = True
+        self.is_open = True
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Tell the peer, in a later turn."""
-        assert self._is_open
+        assert self.is_open
         self.written.append(bytes(data))
         asyncio.get_running_loop().call_soon(self._tell, bytes(data))
 
@@ -83,8 +83,8 @@ class MemoryTransport(asyncio.Transport):
 
     def abort(self) -> None:
         """End it; the wire hears of it in a later turn."""
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._gone(self)
             self.ended()
             asyncio.get_running_loop().call_soon(self._wire.connection_lost, None)
@@ -94,11 +94,11 @@ class MemoryTransport(asyncio.Transport):
         return self.unsent_bytes
 
     def _tell(self, data: bytes) -> None:
-        if self._is_open:
+        if self.is_open:
             self.peer(data)
 
     def _deliver(self, data: bytes) -> None:
-        if self._is_open:
+        if self.is_open:
             self._wire.data_received(data)
 
 

@@ -1,0 +1,103 @@
+"""How does a test play the server, word by word?"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import hiredis
+
+from gateway.bus.address import Place, parse
+from gateway.bus.door import Door
+from gateway.bus.wire import Wire
+from tests.doubles.clock import ManualClock
+from tests.doubles.fake_redis import MemoryTransport
+
+Words = tuple[bytes, ...]
+Answer = Callable[[Words], bytes | None]
+OK: Final = b"+OK\r\n"
+PONG: Final = b"+PONG\r\n"
+NO_SUCH: Final = b"-ERR unknown command\r\n"
+
+
+def usual(words: Words) -> bytes | None:
+    """Let everybody in, and say nothing of what comes then."""
+    match words[0].upper():
+        case b"PING":
+            return PONG
+        case b"AUTH" | b"SELECT" | b"CLIENT":
+            return OK
+        case b"ROLE":
+            return b"*1\r\n$6\r\nmaster\r\n"
+    return None
+
+
+class Peer:
+    """A server that answers as *answer* says; None: nothing, until the test does with :meth:`say`.
+
+    Attributes:
+        heard: Every command of the last connection.
+        places: Where each connection led.
+        fault: Raised instead of connecting.
+        is_silent: Connecting takes for ever.
+    """
+
+    def __init__(self, answer: Answer = usual) -> None:
+        self.answer = answer
+        self.heard: list[Words] = []
+        self.places: list[Place] = []
+        self.tls: list[ssl.SSLContext | None] = []
+        self.fault: Exception | None = None
+        self.is_silent = False
+        self.transports: list[MemoryTransport] = []
+        self._gone: deque[MemoryTransport] = deque()
+
+    async def dial(self, wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
+        """Connect."""
+        self.places.append(place)
+        self.tls.append(tls)
+        if self.fault is not None:
+            raise self.fault
+        if self.is_silent:
+            await asyncio.Event().wait()
+        self.heard = []
+        transport = MemoryTransport(wire, self._gone.append)
+        self.transports.append(transport)
+        reader = hiredis.Reader()
+        transport.peer = lambda data: self._read(transport, reader, data)
+        wire.connection_made(transport)
+
+    @property
+    def transport(self) -> MemoryTransport:
+        """The last connection."""
+        return self.transports[-1]
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self.transports) - len(self._gone)
+
+    def say(self, data: bytes) -> None:
+        """Send *data* over the last connection."""
+        self.transport.feed(data)
+
+    def asked(self, verb: bytes) -> list[Words]:
+        """Return the commands of the last connection that begin with *verb*."""
+        return [words for words in self.heard if words[0] == verb]
+
+    def _read(self, transport: MemoryTransport, reader: hiredis.Reader, data: bytes) -> None:
+        reader.feed(data)
+        while (frame := reader.gets()) is not False:
+            words = tuple(frame)
+            self.heard.append(words)
+            answer = self.answer(words)
+            if answer is not None:
+                transport.feed(answer)
+
+
+def door(peer: Peer, clock: ManualClock, url: str = "redis://h") -> Door:
+    """Return a door to *peer*."""
+    return Door(parse(url), clock, dial=peer.dial)
