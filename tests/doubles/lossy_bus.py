@@ -1,0 +1,321 @@
+"""What if the nodes' bus loses, doubles or delays what they say, goes away, forgets, or splits?
+
+One :class:`Trouble` stands for the Redis of a cluster and the network before it. Without trouble it keeps
+the contracts of the ports Bus, Leases, Roll and Shelf (``tests/contracts``) as the memory adapters do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeVar
+
+from gateway.bus.memory import MemoryLeases
+from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import Channel, Envelope
+from gateway.runtime.parts import Cluster
+from gateway.runtime.ports import Clock, Grant, NodeRecord
+
+T = TypeVar("T")
+Receive = Callable[[Envelope], None]
+DEADLINE_S: Final = 0.25
+"""After how long a command of a Redis that does not answer is given up."""
+
+
+class Store(NamedTuple):
+    """What one Redis holds."""
+
+    leases: MemoryLeases
+    roll: MemoryRoll
+    shelf: MemoryShelf
+
+
+class Trouble:
+    """What befalls the messages and questions of the nodes 0, 1, 2…; nothing, until a test says so.
+
+    Invariant: what arrives at a node from another arrives in the order in which it was sent, as the port
+    promises; lost and doubled messages excepted.
+
+    Args:
+        clock: The only time.
+        chance: Gives numbers in [0, 1) for :attr:`loses`, :attr:`doubles` and :attr:`delays`.
+    """
+
+    def __init__(self, clock: Clock, chance: Callable[[], float] = lambda: 0.0) -> None:
+        self.clock: Final = clock
+        self.chance = chance
+        self.loses = 0.0
+        """The part of the messages that never arrives, though whoever sent them is told that they do."""
+        self.doubles = 0.0
+        """The part that arrives twice."""
+        self.delays = 0.0
+        """The part that arrives up to :attr:`delay_s` late; what the same node sent after it waits."""
+        self.delay_s = 1.0
+        self.lose: Callable[[int, int, Channel, Envelope], bool] | None = None
+        """Tells whether one message of a sender to a receiver is lost."""
+        self.unanswered: Callable[[int], bool] | None = None
+        """Tells whether a question of a node is answered into the void: what was asked has happened."""
+        self.said: Callable[[int, Channel, Envelope], None] | None = None
+        """Is told everything that the bus accepts, and of whom."""
+        self.sides: dict[int, int] = {}
+        """Which Redis a node speaks to, if not with number 0: nodes of two sides do not hear each other."""
+        self.stores: dict[int, Store] = {0: self._empty()}
+        self._away: set[int] = set()
+        self._dead: set[int] = set()
+        self._is_frozen = False
+        self._held: list[Callable[[], Awaitable[object]]] = []
+        self._doors: dict[int, LossyBus] = {}
+        self._late: list[tuple[float, int, Callable[[], None]]] = []
+        self._last_at: dict[tuple[int, int], float] = {}
+        self._numbers = itertools.count()
+        self._news = asyncio.Event()
+
+    def cluster(self, node: int) -> Cluster:
+        """Return a node's doors."""
+        bus = self._doors[node] = LossyBus(self, node)
+        return Cluster(bus, LossyLeases(self, node), LossyRoll(self, node), LossyShelf(self, node))
+
+    async def run(self) -> None:
+        """Bring what is late, until cancelled; only needed for :attr:`delays`."""
+        while True:
+            now = self.clock.now()
+            while self._late and self._late[0][0] <= now:
+                heapq.heappop(self._late)[2]()
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with self.clock.timeout(self._late[0][0] - now if self._late else 3600.0):
+                    await self._news.wait()
+
+    # ---- what a test says ----
+
+    def take_away(self, *nodes: int) -> None:
+        """Let nodes (all without names) reach no Redis: each question fails at once."""
+        self._away |= set(nodes or self._doors)
+
+    def give_back(self, *nodes: int) -> None:
+        """Let nodes (all without names) reach it again; they are told that messages may be lost."""
+        back = self._away & set(nodes or self._doors)
+        self._away -= back
+        self.renew(*sorted(back))
+
+    def renew(self, *nodes: int) -> None:
+        """Let the connections of nodes have been renewed unasked."""
+        for node in nodes:
+            for doubted in self._doors[node].watchers:
+                doubted()
+
+    def freeze(self) -> None:
+        """Let Redis answer nobody; what is asked happens when it thaws."""
+        self._is_frozen = True
+
+    async def thaw(self) -> None:
+        """Let Redis do all that it was asked, in order."""
+        self._is_frozen = False
+        held, self._held = self._held, []
+        for act in held:
+            await act()
+        self.renew(*sorted(self._doors.keys() - self._away))
+
+    def kill(self, node: int) -> None:
+        """End a node: it says nothing more, hears nothing more, and nobody is told that it does."""
+        self._dead.add(node)
+        self._doors[node].receivers.clear()
+
+    def flush(self, side: int = 0) -> None:
+        """Let Redis forget everything."""
+        self.stores[side] = self._empty()
+
+    def copied(self, side: int = 0) -> Store:
+        """Return what a replica holds now: as ``stores[side]`` it is what a fail-over leaves."""
+        return copy.deepcopy(self.stores[side], {id(self.clock): self.clock})
+
+    def split(self, *nodes: int, side: int = 1) -> None:
+        """Let nodes speak to another Redis, which begins with what the first knows."""
+        self.stores[side] = self.copied()
+        self.sides |= dict.fromkeys(nodes, side)
+
+    # ---- what nodes ask ----
+
+    def store(self, node: int) -> Store:
+        """Return what holds for *node*."""
+        return self.stores[self.sides.get(node, 0)]
+
+    async def ask(self, node: int, act: Callable[[], Awaitable[T]]) -> T:
+        """Have *act* happen for *node*.
+
+        Raises:
+            GatewayError: ``bus_down``: it has happened, will happen, or never does.
+        """
+        if node in self._away or node in self._dead:
+            raise _down()
+        if self._is_frozen:
+            self._held.append(act)
+            await self.clock.sleep(DEADLINE_S)
+            raise _down()
+        answer = await act()
+        if self.unanswered is not None and self.unanswered(node):
+            raise _down()
+        return answer
+
+    def is_away(self, node: int) -> bool:
+        """Tell whether a node reaches no Redis that answers."""
+        return node in self._away or node in self._dead or self._is_frozen
+
+    async def publish(self, sender: int, channel: Channel, envelope: Envelope) -> int:
+        """Send to every node of the sender's side that hears the channel; returns how many."""
+        if self.said is not None:
+            self.said(sender, channel, envelope)
+        heard = [
+            node
+            for node, door in self._doors.items()
+            if channel in door.receivers and self.sides.get(node, 0) == self.sides.get(sender, 0)
+        ]
+        heard = [node for node in heard if node not in self._away]
+        for node in heard:
+            self._send(sender, node, channel, envelope)
+        return len(heard)
+
+    def _send(self, sender: int, to: int, channel: Channel, envelope: Envelope) -> None:
+        is_lost = self.lose is not None and self.lose(sender, to, channel, envelope)
+        copies = 0 if is_lost or self._happens(self.loses) else 2 if self._happens(self.doubles) else 1
+        for _ in range(copies):
+            late_s = self.delay_s * self.chance() if self._happens(self.delays) else 0.0
+            self._bring(sender, to, late_s, lambda: self._doors[to].hear(channel, envelope))
+
+    def _bring(self, sender: int, to: int, late_s: float, deliver: Callable[[], None]) -> None:
+        now = self.clock.now()
+        at = max(now + late_s, self._last_at.get((sender, to), now))
+        if at <= now and not self._is_under_way(sender, to):
+            deliver()
+            return
+        self._last_at[sender, to] = at
+        heapq.heappush(self._late, (at, next(self._numbers), deliver))
+        self._news.set()
+
+    def _is_under_way(self, sender: int, to: int) -> bool:
+        """Tell whether what was sent before may be brought at this very instant, but was not yet."""
+        return self._last_at.get((sender, to), -1.0) >= self.clock.now()
+
+    def _happens(self, part: float) -> bool:
+        return part > 0 and self.chance() < part
+
+    def _empty(self) -> Store:
+        return Store(MemoryLeases(self.clock), MemoryRoll(self.clock), MemoryShelf(self.clock))
+
+
+class LossyBus:
+    """One node's bus. See :class:`gateway.runtime.ports.Bus`."""
+
+    def __init__(self, trouble: Trouble, node: int) -> None:
+        self.receivers: dict[Channel, Receive] = {}
+        self.watchers: list[Callable[[], None]] = []
+        self._trouble = trouble
+        self._node = node
+
+    async def subscribe(self, channel: Channel, receive: Receive) -> None:
+        """Hear a channel; while the bus is away, as soon as it is back."""
+        self.receivers[channel] = receive
+        if self._trouble.is_away(self._node):
+            await self._trouble.clock.sleep(DEADLINE_S)
+
+    async def unsubscribe(self, channel: Channel) -> None:
+        """Hear it no more."""
+        self.receivers.pop(channel, None)
+
+    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+        """Say it."""
+        trouble, node = self._trouble, self._node
+        return await trouble.ask(node, lambda: trouble.publish(node, channel, envelope))
+
+    def watch(self, doubted: Callable[[], None]) -> None:
+        """Tell of what may be lost."""
+        self.watchers.append(doubted)
+
+    def hear(self, channel: Channel, envelope: Envelope) -> None:
+        """Take in what arrives."""
+        receive = self.receivers.get(channel)
+        if receive is not None:
+            receive(envelope)
+
+
+class _Door:
+    def __init__(self, trouble: Trouble, node: int) -> None:
+        self._trouble = trouble
+        self._node = node
+
+    async def _ask(self, act: Callable[[Store], Awaitable[T]]) -> T:
+        return await self._trouble.ask(self._node, lambda: act(self._trouble.store(self._node)))
+
+
+class LossyLeases(_Door):
+    """One node's door to the leases. See :class:`gateway.runtime.ports.Leases`."""
+
+    async def acquire(
+        self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
+    ) -> Grant:
+        """Ask to own a user."""
+        return await self._ask(
+            lambda store: store.leases.acquire(user, node, holder, floor=floor, expected=expected)
+        )
+
+    async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
+        """Extend."""
+        return await self._ask(lambda store: store.leases.renew(user, node, holder, token))
+
+    async def release(self, user: UserId, holder: str, token: int) -> None:
+        """Give up."""
+        await self._ask(lambda store: store.leases.release(user, holder, token))
+
+    async def read(self, user: UserId) -> Grant | None:
+        """Tell who owns a user."""
+        return await self._ask(lambda store: store.leases.read(user))
+
+
+class LossyRoll(_Door):
+    """One node's door to the roll. See :class:`gateway.runtime.ports.Roll`."""
+
+    async def announce(self, record: NodeRecord) -> None:
+        """Say that one lives."""
+        await self._ask(lambda store: store.roll.announce(record))
+
+    async def leave(self, holder: str) -> None:
+        """Say that one is gone."""
+        await self._ask(lambda store: store.roll.leave(holder))
+
+    async def nodes(self) -> tuple[NodeRecord, ...]:
+        """Return who lives."""
+        return await self._ask(lambda store: store.roll.nodes())
+
+
+class LossyShelf(_Door):
+    """One node's door to the shelf. See :class:`gateway.runtime.ports.Shelf`."""
+
+    async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
+        """Note that a session ended."""
+        await self._ask(lambda store: store.shelf.deny(handle, reason, ttl_s))
+
+    async def denied(self, handle: str) -> EndReason | None:
+        """Tell why a session ended."""
+        return await self._ask(lambda store: store.shelf.denied(handle))
+
+    async def count(self, name: str, ttl_s: float) -> int:
+        """Count."""
+        return await self._ask(lambda store: store.shelf.count(name, ttl_s))
+
+    async def counted(self, name: str) -> int:
+        """Return a counter."""
+        return await self._ask(lambda store: store.shelf.counted(name))
+
+    async def forget(self, name: str) -> None:
+        """Take a counter away."""
+        await self._ask(lambda store: store.shelf.forget(name))
+
+
+def _down() -> GatewayError:
+    return GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
