@@ -166,18 +166,19 @@ class Observer:
         self.links_max = max([self.links_max, *present.values()])
         self._log_ons.append((now, links["LogOnAttempts"]))
 
-    def log_on_rate(self, budget_per_s: float) -> tuple[float, float]:
-        """Return log-ons in the busiest second, and by how many they were ever over the budget.
+    def log_on_rate(self, budget_per_s: float, since: float) -> tuple[float, float]:
+        """Return log-ons in the busiest second since then, and by how many they were ever over the budget.
 
         The budget allows, over any time, one second's worth at once and *budget_per_s* for its length.
         """
         rate, over, low = 0.0, 0.0, float("inf")
+        samples = [each for each in self._log_ons if each[0] >= since]
         first = 0
-        for now, count in self._log_ons:
-            while self._log_ons[first + 1 : first + 2] and now - self._log_ons[first + 1][0] >= 1.0:
+        for now, count in samples:
+            while samples[first + 1 : first + 2] and now - samples[first + 1][0] >= 1.0:
                 first += 1
-            if now - self._log_ons[first][0] >= 1.0:
-                rate = max(rate, (count - self._log_ons[first][1]) / (now - self._log_ons[first][0]))
+            if now - samples[first][0] >= 1.0:
+                rate = max(rate, (count - samples[first][1]) / (now - samples[first][0]))
             low = min(low, count - budget_per_s * now)
             over = max(over, count - budget_per_s * now - low - budget_per_s)
         return rate, over

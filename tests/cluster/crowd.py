@@ -176,7 +176,7 @@ class Crowd:
 
     async def figures(self, fault: str, since: float, budget_per_s: float) -> Figures:
         """Return what is to be told of a fault that began at *since*."""
-        rate, over = self.observer.log_on_rate(budget_per_s)
+        rate, over = self.observer.log_on_rate(budget_per_s, since)
         now, lit = asyncio.get_running_loop().time(), self.beacon.lit
         lines = Lines.of(await self.cluster.centre.ask("links"))
         outcomes: Counter[str] = Counter()

@@ -102,6 +102,7 @@ class Phone:
         self._pick = pick
         self._chance = chance
         self._roaming = False
+        self._leaving: asyncio.Task[None] | None = None
         self.client: RoamingClient
         self.arrived = asyncio.Event()
         """Set once it was in sync for the first time."""
@@ -128,6 +129,8 @@ class Phone:
             async with asyncio.TaskGroup() as tasks:
                 noting = tasks.create_task(self._note(client.events()))
                 self.seen.ended = await client.run()
+                if self._leaving is not None:
+                    await asyncio.wait([self._leaving])
                 noting.cancel()
 
     def roam(self) -> None:
@@ -136,6 +139,11 @@ class Phone:
             self._roaming = True
             self.client.cut()
             self.client.network_changed()
+
+    def log_off(self) -> asyncio.Task[None]:
+        """Begin to log off; the task is done when that is confirmed."""
+        self._leaving = asyncio.create_task(self.client.log_off())
+        return self._leaving
 
     async def command(self, agents: list[int]) -> Outcome:
         """Ask that some agent be in some other state; returns what became of it."""

@@ -96,15 +96,10 @@ def look_at_files(spy: Spy, cluster: Cluster) -> None:
 
 
 async def lease_cost(server: Server) -> tuple[float, int]:
-    """Return CPU seconds of the lease scripts so far, and how often one ran."""
-    text = await server.command("INFO", "commandstats")
-    assert isinstance(text, bytes | dict)
-    microseconds, calls = 0.0, 0
-    lines = text.decode().splitlines() if isinstance(text, bytes) else []
-    for line in lines:
-        name, _, rest = line.partition(":")
-        if name.startswith(("cmdstat_eval", "cmdstat_fcall")):
-            figures = dict(part.split("=") for part in rest.split(","))
-            microseconds += float(figures["usec"])
-            calls += int(figures["calls"])
-    return microseconds / 1e6, calls
+    """Return CPU seconds of all scripts so far, and how often one ran."""
+    stats = await server.command("INFO", "commandstats")
+    assert isinstance(stats, dict)
+    scripts = [
+        figures for name, figures in stats.items() if name.startswith(("cmdstat_eval", "cmdstat_fcall"))
+    ]
+    return sum(each["usec"] for each in scripts) / 1e6, sum(each["calls"] for each in scripts)

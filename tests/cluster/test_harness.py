@@ -134,9 +134,10 @@ def test_log_ons_over_the_budget_are_noticed_and_one_seconds_worth_at_once_is_no
     observer = Observer(cast("Centre", None))
     for now, count in ((0.0, 0), (0.5, 20), (1.0, 30), (2.0, 50), (5.0, 70), (5.5, 100)):
         observer.take(now, {"Links": {}, "LogOnAttempts": count})
-    assert observer.log_on_rate(20) == (30.0, 0.0)
+    assert observer.log_on_rate(20, 0.0) == (30.0, 0.0)
     observer.take(6.0, {"Links": {}, "LogOnAttempts": 131})
-    assert observer.log_on_rate(20)[1] == 21.0
+    assert observer.log_on_rate(20, 0.0)[1] == 21.0
+    assert observer.log_on_rate(20, 5.2)[1] == 1.0
 
 
 async def test_a_canary_that_redis_could_read_is_found_wherever_it_went() -> None:

@@ -62,7 +62,7 @@ class Assistants:
         return loop.time() - began
 
     def _pick(self) -> str:
-        return self._chance.choice(self.cluster.ready).base
+        return self._chance.choice(self.cluster.ready or self.cluster.nodes).base
 
 
 @asynccontextmanager
@@ -108,7 +108,7 @@ async def lose_the_answer(made: Cluster, agent: int) -> None:
 async def log_off_while_oscc_e_is_away(of: Assistants, phone: Phone) -> float:
     for road in of.cluster.centre_roads:
         road.kill()
-    leaving = asyncio.ensure_future(phone.client.log_off())
+    leaving = phone.log_off()
     await asyncio.sleep(2)
     assert not leaving.done()
     assert phone.user in await of.cluster.centre.routed()
