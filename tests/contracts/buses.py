@@ -24,6 +24,7 @@ from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, Roll, Shelf
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
+from tests.doubles.lossy_bus import Trouble
 from tests.doubles.servers import Engine, Server, redis_server, sentinel_trio, until
 
 KEYS = BusKeys(sealing=(("k1", b"1" * 32), ("k0", b"0" * 32)), pseudonym=b"p" * 32)
@@ -88,6 +89,28 @@ async def memory() -> AsyncIterator[BusSite]:
 
 
 @asynccontextmanager
+async def lossy() -> AsyncIterator[BusSite]:
+    """Yield two nodes whose bus could be in trouble, and is not."""
+    clock = ManualClock()
+    trouble = Trouble(clock)
+    one, two = trouble.cluster(0), trouble.cluster(1)
+
+    async def cut() -> None:
+        trouble.take_away()
+        trouble.give_back()
+
+    yield BusSite(
+        buses=(one.bus, two.bus),
+        leases=(one.leases, two.leases),
+        rolls=(one.roll, two.roll),
+        shelves=(one.shelf, two.shelf),
+        arrive=clock.settle,
+        pass_time=clock.advance,
+        cut=cut,
+    )
+
+
+@asynccontextmanager
 async def fake() -> AsyncIterator[BusSite]:
     """Yield two nodes on the Redis of Python."""
     server = FakeRedis()
@@ -110,13 +133,14 @@ async def sentinel() -> AsyncIterator[BusSite]:
 
 
 SITES: dict[str, Callable[[], AbstractAsyncContextManager[BusSite]]] = {
+    "lossy": lossy,
     "memory": memory,
     "fakeredis": fake,
     "redis": partial(real, Engine.REDIS),
     "valkey": partial(real, Engine.VALKEY),
     "sentinel": sentinel,
 }
-DIRECT: tuple[str, ...] = ("fakeredis", "memory", "redis", "valkey")
+DIRECT: tuple[str, ...] = ("fakeredis", "lossy", "memory", "redis", "valkey")
 """Those whose server is found without asking: the way there is held to its promises by bus and leases."""
 NETWORKED: tuple[str, ...] = ("redis", "sentinel", "valkey")
 """Those with a :class:`Network`."""
