@@ -1,4 +1,4 @@
-"""What do the nodes of one process share in a test?"""
+"""What does a node share in a test that has no others?"""
 
 from __future__ import annotations
 
@@ -12,10 +12,3 @@ def alone(clock: Clock, leases: Leases | None = None) -> Cluster:
     """Return what a node shares with nobody."""
     held = MemoryLeases(clock) if leases is None else leases
     return Cluster(MemoryBus(Exchange()), held, MemoryRoll(clock), MemoryShelf(clock))
-
-
-def together(clock: Clock, nodes: int) -> list[Cluster]:
-    """Return what each of *nodes* nodes shares with the others."""
-    exchange, leases = Exchange(), MemoryLeases(clock)
-    roll, shelf = MemoryRoll(clock), MemoryShelf(clock)
-    return [Cluster(MemoryBus(exchange), leases, roll, shelf) for _ in range(nodes)]

@@ -198,16 +198,19 @@ class Scene:
     """One node and one site."""
 
     def __init__(
-        self, settings: NodeSettings, other: Scene | None = None, cluster: Cluster | None = None
+        self,
+        settings: NodeSettings,
+        outside: tuple[ManualClock, FakeUpstream, Site] | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
-        self.clock = ManualClock() if other is None else other.clock
-        self.upstream = FakeUpstream(self.clock) if other is None else other.upstream
+        self.clock = ManualClock() if outside is None else outside[0]
+        self.upstream = FakeUpstream(self.clock) if outside is None else outside[1]
         self.leases = MemoryLeases(self.clock)
         self.lines: list[PhoneLine] = []
         self.audited: list[NumberAct] = []
         self.node = Node(
             settings,
-            {"main": Site(self.upstream, self.upstream)},
+            {"main": Site(self.upstream, self.upstream) if outside is None else outside[2]},
             cluster or alone(self.clock, self.leases),
             self.clock,
             lambda: 0.5,

@@ -5,67 +5,154 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
-from gateway.domain.model import NodeId
-from gateway.runtime.parts import NodeSettings
-from tests.doubles.alone import together
+from gateway.core.linger import Linger
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId, SessionSecret, UserId
+from gateway.domain.upstream import About, Feature, LinkClosed
+from gateway.protocol.envelopes import Channel, Envelope
+from gateway.runtime.household import Household
+from gateway.runtime.parts import NodeSettings, Site
 from tests.doubles.clock import ManualClock
-from tests.runtime.scene import PhoneLine, Scene, people, user
+from tests.doubles.fake_link import FakeLink
+from tests.doubles.fake_upstream import FakeUpstream
+from tests.doubles.lossy_bus import Trouble
+from tests.runtime.scene import Scene, people, user
+
+STEP_S = 0.25
+
+
+class Opening(NamedTuple):
+    """One link that a node opened."""
+
+    node: int
+    key: int
+    token: int
+    instead_of: str | None
+    """The holder of the link whose place it took."""
+
+
+class Way:
+    """One node's way to the OSCC-E Server, which can be shut.
+
+    Args:
+        node: The node's number.
+        upstream: The server.
+        openings: Where every link is noted that is opened.
+    """
+
+    def __init__(self, node: int, upstream: FakeUpstream, openings: list[Opening]) -> None:
+        self.is_shut = False
+        self._node = node
+        self._upstream = upstream
+        self._openings = openings
+
+    async def about(self) -> About:
+        if self.is_shut:
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "the OSCC-E Server is not reached")
+        return await self._upstream.about()
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
+        if self.is_shut:
+            raise LinkClosed("unavailable")
+        before = self._upstream.wires.get(user)
+        link = await self._upstream.open(user, secret, token=token, holder=holder)
+        instead_of = None if before is None else before.link.holder
+        self._openings.append(Opening(self._node, user.key, token, instead_of))
+        return link
+
+    def shut(self) -> None:
+        """Let the node reach the server no more: what it has open is lost."""
+        self.is_shut = True
+        for owner, wire in list(self._upstream.wires.items()):
+            if wire.link.holder == f"n{self._node}-1":
+                self._upstream.drop(owner)
+
+    def reopen(self) -> None:
+        """Let the node reach the server again."""
+        self.is_shut = False
 
 
 class Street:
-    """The nodes, by their numbers from 0."""
+    """The nodes, by their numbers from 0, each with its way to the server."""
 
-    def __init__(self, scenes: list[Scene], running: list[asyncio.Task[None]]) -> None:
+    def __init__(self, scenes: list[Scene], ways: list[Way], trouble: Trouble) -> None:
         self.scenes = scenes
-        self.running = running
+        self.ways = ways
+        self.trouble = trouble
+        self.running: list[asyncio.Task[None]] = []
         self.clock: ManualClock = scenes[0].clock
         self.upstream = scenes[0].upstream
+        self.openings: list[Opening] = []
+        """Every link that was opened."""
+        self.said: list[tuple[int, Channel, Envelope]] = []
+        """Everything that a node told others, with the node."""
 
-    async def moved(self, phone: PhoneLine, to: int) -> PhoneLine:
-        """Let a phone's session go on at another node, while its old connection is still there."""
-        line = PhoneLine(self.scenes[to], phone.ticket)
-        line.hello(position=phone.position) if phone.of_kind("changes") else line.hello()
-        await self.clock.settle()
-        return line
+    def heard(self, kind: type[Envelope]) -> list[Envelope]:
+        """Return what nodes said of one kind."""
+        return [envelope for _, _, envelope in self.said if isinstance(envelope, kind)]
 
     async def kill(self, at: int) -> None:
-        """End a node's process: nothing of it says or hears anything any more."""
-        self.scenes[at].line_cut = True
-        for line in self.scenes[at].lines:
-            line.closed = line.closed or None
+        """End a node's process: its connections are gone, nobody was told, its lease stands."""
+        self.trouble.kill(at)
+        self.ways[at].shut()
+        self.scenes[at].lines.clear()
         self.running[at].cancel()
+        await self.clock.settle()
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass on all nodes."""
+        """Let time pass on all nodes, and the phones answer their pings."""
         until = self.clock.now() + seconds
         while self.clock.now() < until:
-            await self.clock.advance(min(0.25, until - self.clock.now()))
-            for scene in self.scenes:
-                for line in scene.lines:
-                    if line.closed is None:
-                        line.tick()
+            await self.clock.advance(min(STEP_S, until - self.clock.now()))
+            for line in [line for scene in self.scenes for line in scene.lines]:
+                if line.closed is None:
+                    line.tick()
             await self.clock.settle()
+
+    def home(self, at: int, key: int = 1) -> Household:
+        """Give a user's household on a node."""
+        return self.scenes[at].node.households[user(key)]
 
     def owners(self, key: int = 1) -> list[int]:
         """Return which nodes take themselves for the owner of a user."""
         homes = [scene.node.households.get(user(key)) for scene in self.scenes]
         return [at for at, home in enumerate(homes) if home is not None and home.owner is not None]
 
+    def holder(self, key: int = 1) -> int | None:
+        """Return which node has a user's link."""
+        link = self.upstream.link(user(key))
+        return None if link is None else int(link.holder[1])
+
 
 @asynccontextmanager
-async def street(nodes: int = 2) -> AsyncIterator[Street]:
+async def street(
+    nodes: int = 2, *, features: frozenset[Feature] = frozenset(Feature), linger: Linger | None = None
+) -> AsyncIterator[Street]:
     """Run nodes with the people of :func:`tests.runtime.scene.scene`."""
-    first = Scene(NodeSettings(NodeId("n0"), "n0-1"))
-    shared = together(first.clock, nodes)
-    scenes = [Scene(NodeSettings(NodeId(f"n{at}"), f"n{at}-1"), first, shared[at]) for at in range(nodes)]
-    people(first.upstream)
+    clock = ManualClock()
+    trouble, upstream = Trouble(clock), FakeUpstream(clock, features=features)
+    people(upstream)
+    openings: list[Opening] = []
+    ways = [Way(at, upstream, openings) for at in range(nodes)]
+    scenes = [
+        Scene(
+            NodeSettings(NodeId(f"n{at}"), f"n{at}-1", linger=linger or Linger()),
+            (clock, upstream, Site(ways[at], upstream)),
+            trouble.cluster(at),
+        )
+        for at in range(nodes)
+    ]
+    made = Street(scenes, ways, trouble)
+    made.openings = openings
+    trouble.said = lambda node, channel, envelope: made.said.append((node, channel, envelope))
     async with asyncio.TaskGroup() as tasks:
-        running = []
         for scene in scenes:
             scene.tasks = tasks
-            running.append(tasks.create_task(scene.node.run()))
-        await first.clock.settle()
-        yield Street(scenes, running)
-        for each in running:
-            each.cancel()
+            made.running.append(tasks.create_task(scene.node.run()))
+        lateness = tasks.create_task(trouble.run())
+        await clock.settle()
+        yield made
+        for running in (*made.running, lateness):
+            running.cancel()
