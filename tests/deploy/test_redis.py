@@ -1,0 +1,279 @@
+"""Do real servers start with what we ship, and do they let a node do its work and nobody anything else?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis.asyncio as client
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+
+from gateway.app.bus_check import bus_found
+from gateway.app.children import Child, free_port
+from gateway.app.config_sections import Bus
+from gateway.bus.connecting import BusKeys, RedisSite
+from gateway.domain.errors import EndReason, GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, Probe
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import NodeRecord
+from tests.doubles.servers import Engine, binary, until
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ALONE, REPLICATED = DEPLOY / "redis.conf", DEPLOY / "redis-replicated.conf"
+CLOCK = SystemClock()
+KEYS = BusKeys([("k1", bytes(32))], bytes(32))
+NODE, ANNA = NodeId("n1"), UserId("main", 1)
+WATCHMEN = "user watchman on >watch ~* &* +@all\n"
+"""Somebody who may look at everything; the configurations that we ship have nobody like that."""
+ENGINES = pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: engine.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A server that runs with one of our files."""
+
+    child: Child
+    port: int
+
+    def url(self, user: str = "oscc-gateway", password: str = "secret") -> str:
+        return f"redis://{user}:{password}@127.0.0.1:{self.port}"
+
+    @asynccontextmanager
+    async def watchman(self) -> AsyncIterator[client.Redis]:
+        async with client.Redis.from_url(self.url("watchman", "watch"), decode_responses=True) as door:
+            yield door
+
+
+@asynccontextmanager
+async def started(engine: Engine, folder: Path, text: str, *options: str) -> AsyncIterator[Started]:
+    """Run a server with the configuration *text* while the block lasts."""
+    port = free_port()
+    path = folder / f"{port}.conf"
+    path.write_text(text.replace("include /etc/oscc-gateway/redis.conf", given(ALONE)), "utf-8")
+    words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *options)
+    child = Child("redis", (binary(engine), str(path), *words), folder / f"{port}.log")
+    await child.start()
+
+    async def listens() -> bool:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return True
+        return child.pid is None
+
+    try:
+        await until(listens, "it did not start")
+        assert child.pid is not None, child.log.read_text("utf-8")
+        yield Started(child, port)
+    finally:
+        await child.kill()
+
+
+def given(file: Path) -> str:
+    """Return one of our files with passwords given, and with somebody who looks at everything."""
+    text = re.sub(
+        r"^user (oscc-\w+) off ", r"user \1 on >secret ", file.read_text("utf-8"), flags=re.MULTILINE
+    )
+    return text + (WATCHMEN if file is ALONE else "masterauth secret\n")
+
+
+def _rule(user: str) -> str:
+    """Return the line of ours that says what *user* may do."""
+    return next(line for line in ALONE.read_text("utf-8").splitlines() if line.startswith(f"user {user} "))
+
+
+def node(url: str) -> RedisSite:
+    return RedisSite(url, KEYS, CLOCK, lambda: 0.5, os.urandom)
+
+
+async def live(site: RedisSite, server: Started) -> None:
+    """Do everything that a node does with a Redis."""
+    heard: list[Envelope] = []
+
+    async def is_up() -> bool:
+        return site.trouble is None
+
+    await until(is_up, "the node did not connect")
+    async with server.watchman() as door:
+        await door.script_flush()  # scripts are sent again
+    for channel in (Inbox(NODE), Control()):
+        await site.bus.subscribe(channel, heard.append)
+    await site.bus.publish(Inbox(NODE), Probe(1))
+    await site.bus.publish(Control(), Leaving(NODE))
+    await until(lambda: _has(heard, 2), "nothing was heard")
+    await site.bus.unsubscribe(Control())
+    grant = await site.leases.acquire(ANNA, NODE, "h1", floor=0)
+    assert await site.leases.renew(ANNA, NODE, "h1", grant.token)
+    assert await site.leases.read(ANNA) == grant
+    await site.leases.release(ANNA, "h1", grant.token)
+    await site.roll.announce(NodeRecord(NODE, "h1", "1", 0, 0, draining=False, accepts_per_s=1.0))
+    assert len(await site.roll.nodes()) == 1
+    await site.roll.leave("h1")
+    await site.shelf.deny("handle", EndReason.LOGGED_OFF, 60)
+    assert await site.shelf.denied("handle") is EndReason.LOGGED_OFF
+    assert await site.shelf.count("name", 60) == await site.shelf.counted("name") == 1
+    await site.shelf.forget("name")
+    site.bus.mouth.drop("the test cuts it")  # the next connection sees to it that the last one is gone
+
+    async def is_back() -> bool:
+        return bool(site.bus.mouth.losses) and await is_up()
+
+    await until(is_back, "the node did not connect again")
+
+
+async def _has(heard: list[Envelope], count: int) -> bool:
+    return len(heard) == count
+
+
+async def denials(server: Started) -> list[str]:
+    """Return what was forbidden to our own users, but CONFIG, which a node tries and may miss."""
+    async with server.watchman() as door:
+        log = await door.acl_log()
+    return [f"{entry['username']}: {entry['object']}" for entry in log if entry["object"] != "config|get"]
+
+
+# ---- one server ----
+
+
+@ENGINES
+async def test_as_shipped_nobody_gets_in(engine: Engine, tmp_path: Path) -> None:
+    async with started(engine, tmp_path, ALONE.read_text("utf-8")) as server:
+        for url in (f"redis://127.0.0.1:{server.port}", server.url(password=""), server.url("default", "x")):
+            async with client.Redis.from_url(url) as door:
+                with pytest.raises((AuthenticationError, ResponseError)):
+                    await door.get("og:x")
+
+
+@ENGINES
+async def test_nothing_stays_and_nothing_is_evicted(engine: Engine, tmp_path: Path) -> None:
+    async with started(engine, tmp_path, given(ALONE)) as server:
+        async with server.watchman() as door:
+            told = await door.config_get("save", "appendonly", "maxmemory-policy", "repl-diskless-*")
+        assert (told["save"], told["appendonly"], told["maxmemory-policy"]) == ("", "no", "noeviction")
+        assert (told["repl-diskless-sync"], told["repl-diskless-load"]) == ("yes", "swapdb")
+        await live_once(server)
+    assert left(tmp_path) == set()
+
+
+def left(folder: Path) -> set[str]:
+    """Return which files a server has written, beside its log."""
+    return {path.name for path in folder.iterdir() if path.suffix not in {".conf", ".log"}}
+
+
+async def live_once(server: Started) -> None:
+    async with node(server.url()) as site:
+        await live(site, server)
+
+
+@ENGINES
+async def test_a_node_may_do_its_work_and_uses_all_that_it_may(engine: Engine, tmp_path: Path) -> None:
+    async with started(engine, tmp_path, given(ALONE)) as server:
+        found = await bus_found(Bus(url=server.url()), CLOCK)
+        await live_once(server)
+        assert await denials(server) == []
+        async with server.watchman() as door:
+            used = {str(name).removeprefix("cmdstat_") for name in await door.info("commandstats")}
+    allowed = set(re.findall(r"(?<= \+)[\w|]+", _rule("oscc-gateway")))
+    assert allowed
+    assert allowed <= used
+    assert found.faults == ()
+    (advice,) = found.advices
+    assert "does not tell this user whether it writes snapshots" in advice
+
+
+@ENGINES
+async def test_a_node_may_do_nothing_else(engine: Engine, tmp_path: Path) -> None:
+    forbidden = (
+        ("GET", "other"),
+        ("PUBLISH", "other", "x"),
+        ("KEYS", "*"),
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "requirepass"),
+        ("ACL", "LIST"),
+        ("MONITOR",),
+        ("SELECT", "1"),
+        ("EVAL", "return redis.call('GET', 'other')", "0"),
+        ("EVAL", "return redis.call('FLUSHALL')", "0"),
+    )
+    async with (
+        started(engine, tmp_path, given(ALONE)) as server,
+        client.Redis.from_url(server.url()) as door,
+    ):
+        for words in forbidden:
+            with pytest.raises((NoPermissionError, ResponseError), match=r"(?i)permission|NOPERM|ACL"):
+                await door.execute_command(*words)  # type: ignore[no-untyped-call]  # ships partly typed
+
+
+# ---- a primary and its replicas ----
+
+
+@ENGINES
+async def test_a_primary_takes_no_writes_without_a_replica(engine: Engine, tmp_path: Path) -> None:
+    text = given(REPLICATED)
+    async with AsyncExitStack() as stack:
+        primary = await stack.enter_async_context(started(engine, tmp_path, text))
+        site = await stack.enter_async_context(node(primary.url()))
+
+        async def is_granted() -> bool:
+            try:
+                return (await site.leases.acquire(ANNA, NODE, "h1", floor=0)).holder == "h1"
+            except GatewayError as error:
+                seen.add(error.message)
+                return False
+
+        seen: set[str] = set()
+
+        async def is_refused() -> bool:
+            return not await is_granted() and any("NOREPLICAS" in message for message in seen)
+
+        await until(is_refused, "it took a write without a replica")
+        replica = await stack.enter_async_context(
+            started(engine, tmp_path, text, "--replicaof", f"127.0.0.1 {primary.port}")
+        )
+        await until(is_granted, "it took no write with a replica")
+        assert await denials(primary) == await denials(replica) == []
+
+
+@ENGINES
+async def test_sentinels_may_do_their_work(engine: Engine, tmp_path: Path) -> None:
+    text = given(REPLICATED)
+    async with AsyncExitStack() as stack:
+        primary = await stack.enter_async_context(started(engine, tmp_path, text))
+        replica = await stack.enter_async_context(
+            started(engine, tmp_path, text, "--replicaof", f"127.0.0.1 {primary.port}")
+        )
+        sentinel = await stack.enter_async_context(_sentinel(engine, tmp_path, primary))
+
+        async def is_moved() -> bool:
+            async with client.Redis(port=sentinel) as door:
+                with suppress(RedisError):  # it has not seen the replica yet, or the fail-over is under way
+                    await door.execute_command("SENTINEL", "FAILOVER", "oscc-gateway")  # type: ignore[no-untyped-call]  # ships partly typed
+            async with replica.watchman() as door:
+                return str((await door.role())[0]) == "master"
+
+        await until(is_moved, "the replica was not made primary")
+        assert await denials(primary) == await denials(replica) == []
+
+
+@asynccontextmanager
+async def _sentinel(engine: Engine, folder: Path, primary: Started) -> AsyncIterator[int]:
+    port, path = free_port(), folder / "sentinel.conf"
+    path.write_text(
+        f"sentinel monitor oscc-gateway 127.0.0.1 {primary.port} 1\n"
+        "sentinel auth-user oscc-gateway oscc-sentinel\nsentinel auth-pass oscc-gateway secret\n"
+        "sentinel failover-timeout oscc-gateway 3000\nprotected-mode no\n"
+    )
+    words = (binary(engine), str(path), "--sentinel", "--port", str(port), "--dir", str(folder))
+    child = Child("sentinel", words, folder / "sentinel.log")
+    await child.start()
+    try:
+        yield port
+    finally:
+        await child.kill()
