@@ -33,9 +33,9 @@ class Recall(Generic[KeyT, WaiterT]):
 
     def came(self, user: KeyT) -> Calls[WaiterT]:
         """Return the user's commands; he is present from now on."""
-        calls = self._present.get(user) or self._absent.pop(user, None) or Calls()
-        self._present[user] = calls
-        return calls
+        if user not in self._present:
+            self._present[user] = self._absent.pop(user, None) or Calls()
+        return self._present[user]
 
     def left(self, user: KeyT) -> None:
         """Note that nobody speaks for the user here any more."""
