@@ -184,3 +184,24 @@ def test_numbers_go_on_from_there() -> None:
     ledger.rebase(9)
     ledger.record("b", TWO)
     assert ledger.since(Position(9, 2)) == delta(2, 3, Update("b", 3, TWO), epoch=9)
+
+
+def test_what_is_of_no_owner_is_replaced_by_whatever_comes_next_even_of_a_lower_epoch() -> None:
+    ledger = replica()
+    reader = Reader(ledger)
+    ledger.disown()
+    assert ledger.position == Position(0, 0)
+    assert ledger.get("a") is ONE, "it is shown until there is something else"
+    assert not reader.marks
+    assert ledger.receive(delta(0, 0, epoch=0)) is Receipt.STALE
+    lower = delta(0, 1, Update("a", 1, TWO), epoch=1, reset=True)
+    assert ledger.receive(lower) is Receipt.APPLIED
+    assert dict(ledger.items()) == {"a": TWO}
+    assert ledger.position == Position(1, 1)
+
+
+def test_who_asks_for_all_of_what_is_of_no_owner_is_told_of_no_removal_before() -> None:
+    ledger = replica()
+    ledger.receive(delta(2, 3, Update("b", 3, None)))
+    ledger.disown()
+    assert [update.key for update in ledger.since(Position(0, 0)).updates] == ["a"]

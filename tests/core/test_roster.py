@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.core.interest import Following
 from gateway.core.roster import SESSIONS_MAX, Roster
 from gateway.domain.errors import EndReason
-from gateway.domain.model import Application, Right, Scope, SessionId, Ticket
+from gateway.domain.model import Application, Device, NodeId, Right, Scope, SessionId, Ticket
 from gateway.domain.upstream import Attached
 from tests.core.samples import SCOPE, WALL_MS, ticket_of
 
@@ -177,3 +179,75 @@ def test_a_renewal_that_failed_waits() -> None:
     member.renew_after = 100.0
     assert roster.expiring(99.0, WALL_MS + LIFE_MS) == []
     assert roster.expiring(100.0, WALL_MS + LIFE_MS) == [member]
+
+
+# ---- on many nodes ----
+
+HERE, NEAR, FAR = None, NodeId("near"), NodeId("far")
+
+
+def on_device(number: int, session: str | None = None) -> Ticket:
+    """Return the ticket of a session on a device."""
+    ticket = ticket_of(session=session or f"session {number}")
+    return replace(ticket, device=Device(f"device {number}", "Phone"))
+
+
+def test_a_phone_that_moved_is_not_missed_where_it_was() -> None:
+    roster = Roster()
+    member = roster.join(ONE, (), NEAR)
+    roster.join(ONE, (), FAR)
+    roster.leave(ONE.handle, 50.0, NEAR)
+    roster.leave(ONE.handle, 51.0)
+    assert (member.present, member.node) == (True, FAR)
+    roster.leave(ONE.handle, 52.0, FAR)
+    assert (member.present, member.left_at) == (False, 52.0)
+
+
+def test_at_a_node_are_those_whose_phone_is_there_now() -> None:
+    roster = Roster()
+    roster.join(ONE, (), NEAR)
+    two = roster.join(TWO, (), FAR)
+    assert roster.at(FAR) == [two]
+    roster.leave(TWO.handle, 50.0, FAR)
+    assert roster.at(FAR) == []
+
+
+def test_rivals_are_the_other_sessions_of_one_application_on_one_device() -> None:
+    roster = Roster()
+    first = roster.join(on_device(1, "first"), (), NEAR)
+    roster.join(on_device(2, "elsewhere"), ())
+    assistant = replace(ticket_of(Application.REMOTE_ASSISTANT, "other"), device=Device("device 1", "Phone"))
+    roster.join(assistant, ())
+    assert roster.rivals(on_device(1, "next")) == [first]
+    assert roster.rivals(on_device(1, "first")) == []
+    roster.leave(first.handle, 50.0, NEAR)
+    assert roster.rivals(on_device(1, "next")) == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "node", "crowded"),
+    [
+        ([HERE] * 5, HERE, False),
+        ([HERE] * 5, NEAR, True),
+        ([HERE, HERE, NEAR, NEAR, FAR], HERE, True),
+        ([HERE, HERE, NEAR, NEAR], FAR, False),
+    ],
+    ids=["this node's own seats decide", "a sixth elsewhere", "a sixth here", "a fifth"],
+)
+def test_the_most_devices_count_on_all_nodes(
+    nodes: list[NodeId | None], node: NodeId | None, crowded: bool
+) -> None:
+    roster = Roster()
+    for number, place in enumerate(nodes):
+        roster.join(on_device(number), (), place)
+    assert roster.is_crowded(on_device(9), node, 5) is crowded
+
+
+def test_whoever_is_there_already_or_makes_way_does_not_count() -> None:
+    roster = Roster()
+    for number in range(5):
+        roster.join(on_device(number), (), NEAR)
+    assert not roster.is_crowded(on_device(3), FAR, 5), "it moves"
+    assert not roster.is_crowded(on_device(3, "anew"), FAR, 5), "the same device has logged on anew"
+    roster.leave(on_device(4).handle, 50.0, NEAR)
+    assert not roster.is_crowded(on_device(9), FAR, 5), "one of them has left"

@@ -80,3 +80,19 @@ def test_places_are_given_back() -> None:
     assert gate.log_on_wait_s(0.0) == 1.0
     gate.done()
     assert gate.admit_log_on(0.0)
+
+
+def test_a_site_is_shared_by_the_nodes_that_live_and_whoever_waits_looks_again() -> None:
+    woken: list[str] = []
+    gate = turnstile(per_s=4.0, burst=4.0, in_flight=8)
+    gate.share(4, 0.0)
+    first, second = (gate.join(Urgency.PERSON, partial(woken.append, name)) for name in "ab")
+    assert gate.enter(first, 0.0), "each node may begin one"
+    assert not gate.enter(second, 0.9)
+    assert gate.enter(second, 1.0)
+    third = gate.join(Urgency.PERSON, partial(woken.append, "c"))
+    assert not gate.enter(third, 100.0), "two of eight places are this node's"
+    woken.clear()
+    gate.share(1, 100.0)
+    assert woken == ["c"]
+    assert gate.enter(third, 100.0)
