@@ -34,7 +34,7 @@ class Recall(Generic[KeyT, WaiterT]):
     def came(self, user: KeyT) -> Calls[WaiterT]:
         """Return the user's commands; he is present from now on."""
         if user not in self._present:
-            self._present[user] = self._absent.pop(user, None) or Calls()
+            self._present[user] = self._absent.pop(user) if user in self._absent else Calls()
         return self._present[user]
 
     def left(self, user: KeyT) -> None:
