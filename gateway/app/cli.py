@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import gateway
-from gateway.app import check, cli_keys, demo, demo_cluster, nodes, serving, simulating, watch
+from gateway.app import check, cli_keys, demo, demo_cluster, doctor, nodes, serving, simulating, watch
 from gateway.app.config_faults import ConfigError
 
 UNUSABLE: Final = 2
@@ -79,6 +79,12 @@ COMMANDS: Final = {
         check.run,
         "oscc-gateway check-config --config gateway.toml\n"
         "  oscc-gateway check-config --schema > gateway.schema.json",
+    ),
+    "doctor": Command(
+        "look whether this machine is fit for a node: files, queues of the kernel, clock, Redis",
+        doctor.add_arguments,
+        doctor.run,
+        "oscc-gateway doctor --config gateway.toml",
     ),
     "nodes": Command(
         "list the nodes of a gateway that live",

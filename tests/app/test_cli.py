@@ -14,7 +14,7 @@ from tests.app.processes import run
 
 
 def test_the_commands_are_those_of_the_page() -> None:
-    shows, checks = ["demo", "demo-cluster", "simulate", "watch"], ["check-config", "nodes", "keys"]
+    shows, checks = ["demo", "demo-cluster", "simulate", "watch"], ["check-config", "doctor", "nodes", "keys"]
     assert list(COMMANDS) == ["serve", *shows, *checks]
 
 
