@@ -68,6 +68,11 @@ class TokenBucket:
         self.burst = float(burst)
         self._level = min(self._level, self.burst)
 
+    def owe(self, now: float, seconds: float) -> None:
+        """Begin empty, and give nothing for *seconds*."""
+        self._fill(now)
+        self._level = -seconds * self.rate_per_s
+
     def _fill(self, now: float) -> None:
         if self._at is not None and now > self._at:
             self._level = min(self.burst, self._level + (now - self._at) * self.rate_per_s)
@@ -262,6 +267,18 @@ class Budget:
         rate_per_s, burst, in_flight_max = self._whole
         self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))
         self._in_flight_max = max(1, in_flight_max // nodes)
+
+    def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
+        """Begin beside others, of which each takes more than its part until it knows of this node.
+
+        Args:
+            nodes: How many live, with this one.
+            now: Monotonic seconds.
+            unknown_s: Within which time they know of it.
+        """
+        self.share(nodes, now)
+        if nodes > 1:
+            self._bucket.owe(now, unknown_s)
 
     def admit(self, now: float, urgency: Urgency = Urgency.PERSON) -> bool:
         """Take a place and a share of the rate, or neither."""

@@ -79,6 +79,10 @@ class Turnstile:
         """Return when a log-on that was refused may be tried again, s."""
         return self._budget.wait_s(now)
 
+    def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
+        """Begin beside others, which know of this node after *unknown_s*."""
+        self._budget.begin_beside(nodes, now, unknown_s)
+
     def share(self, nodes: int, now: float) -> None:
         """Take this node's part of the site's budget: one of *nodes* that live."""
         self._budget.share(nodes, now)

@@ -38,6 +38,7 @@ class Fleet:
         self._clock = clock
         self._record = record
         self._turnstiles = turnstiles
+        self._is_new = True
 
     @property
     def others(self) -> tuple[NodeRecord, ...]:
@@ -61,8 +62,13 @@ class Fleet:
             self.nodes = await self._roll.nodes()
         except GatewayError:
             return
+        now, nodes = self._clock.now(), max(1, len(self.nodes))
         for turnstile in self._turnstiles:
-            turnstile.share(max(1, len(self.nodes)), self._clock.now())
+            if self._is_new:
+                turnstile.begin_beside(nodes, now, SAY_S)
+            else:
+                turnstile.share(nodes, now)
+        self._is_new = False
 
     async def _leave(self) -> None:
         try:

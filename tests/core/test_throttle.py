@@ -234,3 +234,15 @@ def test_done_without_a_beginning_changes_nothing() -> None:
     budget = Budget()
     budget.done()
     assert budget.in_flight == 0
+
+
+def test_a_node_that_begins_beside_others_takes_nothing_before_they_know_of_it() -> None:
+    budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
+    budget.begin_beside(2, 0.0, 3.0)
+    assert [tenth for tenth in range(40) if budget.admit(tenth / 10)] == [32, 34, 36, 38]
+
+
+def test_a_node_that_begins_alone_takes_all_at_once() -> None:
+    budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
+    budget.begin_beside(1, 0.0, 3.0)
+    assert sum(budget.admit(0.0) for _ in range(20)) == 10
