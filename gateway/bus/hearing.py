@@ -122,6 +122,9 @@ class Ears:
         if self.line.is_up:
             for verb, group in groupby(changes, lambda change: change.verb):
                 self._send(verb, list(group))
+        else:
+            for change in changes:
+                self._failed(change)
 
     def _send(self, verb: bytes, changes: Sequence[_Change]) -> asyncio.Future[Reply] | None:
         """Send *changes* in commands of a bounded size; returns the last confirmation to come."""
@@ -130,19 +133,23 @@ class Ears:
             batch = changes[at : at + SUBSCRIBE_MAX]
             answers = self.line.ask_about(verb, [change.name for change in batch])
             for change, answer in zip(batch, answers, strict=True):
-                answer.add_done_callback(partial(self._confirmed, change.done))
+                answer.add_done_callback(partial(self._settled, change))
             last = answers[-1]
         return last
 
-    def _confirmed(self, done: asyncio.Event, answer: asyncio.Future[Reply]) -> None:
+    def _settled(self, change: _Change, answer: asyncio.Future[Reply]) -> None:
         if answer.exception() is not None:
-            return
-        reply = answer.result()
-        if isinstance(reply, hiredis.ReplyError):
+            self._failed(change)
+        elif isinstance(reply := answer.result(), hiredis.ReplyError):
             # one refusal for all channels of the command: what comes next belongs to nobody
             self.line.drop(f"it refused to let this node listen: {code(reply)}")
         else:
-            done.set()
+            change.done.set()
+
+    def _failed(self, change: _Change) -> None:
+        """Take in that the connection went: with it went whatever was subscribed."""
+        if change.verb == _UNSUBSCRIBE:
+            change.done.set()
 
     async def _happens(self, event: asyncio.Event) -> bool:
         """Wait for *event*, for a bounded time, and not at all while nobody is reachable."""

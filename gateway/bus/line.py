@@ -14,6 +14,7 @@ from gateway.bus.door import Door, Unreachable, code
 from gateway.bus.wire import Ask, Reply, Wire, Word, bus_down, pack
 from gateway.runtime.ports import Clock
 
+_END: Final = "the node ends"
 _HELD_S: Final = 1.0
 """A connection that lasted longer than this ends the back-off."""
 
@@ -165,10 +166,10 @@ class Line:
                 tasks.create_task(self._keep())
                 tasks.create_task(self._expire())
         finally:
-            self._is_down = True
-            self.drop("the node ends")
+            self._is_down, self.trouble = True, _END
+            self.drop(_END)
             self._wire = None
-            self._fail_queued("the node ends")
+            self._fail_queued(_END)
 
     # ---- the connection ----
 
@@ -201,7 +202,7 @@ class Line:
             await self._watch(wire)
             self._note(wire.why)
         finally:
-            wire.drop("the node ends")
+            wire.drop(_END)
             self._wire = self._place = None
 
     async def _watch(self, wire: Wire) -> None:

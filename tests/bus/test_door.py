@@ -190,15 +190,24 @@ def tls(tmp_path: Path) -> tuple[str, ...]:
 
 async def test_tls_is_verified(tls: tuple[str, ...]) -> None:
     port = free_port()
-    async with redis_server(*tls, "--tls-port", str(port), engine=Engine.REDIS) as server:
+    async with redis_server(*tls, "--tls-port", str(port), engine=Engine.REDIS):
         trusting = f"rediss://127.0.0.1:{port}?ca_file={tls[1]}"
         greeted = await Door(parse(trusting), SystemClock()).open(wire := Wire())
         assert greeted.place == Place("127.0.0.1", port)
         wire.drop("done")
         with pytest.raises(Unreachable, match="its certificate is not trusted"):
             await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open(Wire())
-        with pytest.raises(Unreachable, match="TLS failed: [A-Z_]+$"):
-            await Door(parse(f"rediss://127.0.0.1:{server.port}"), SystemClock()).open(Wire())
+
+
+async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> None:
+    def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    port = free_port()
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        with pytest.raises(Unreachable, match=r"^TLS failed: [A-Z_]+$"):
+            await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open(Wire())
 
 
 async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: Path) -> None:

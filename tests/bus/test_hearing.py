@@ -1,0 +1,220 @@
+"""Does a node hear what it listens to, and learn when it may have missed something?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.bus.hearing import SUBSCRIBE_MAX, Ears
+from tests.bus.peer import Peer, Words, door, usual
+from tests.doubles.clock import ManualClock
+
+
+def confirming(words: Words) -> bytes | None:
+    """Confirm each channel of a command, as a server in subscribed mode does."""
+    if words[0] not in {b"SUBSCRIBE", b"UNSUBSCRIBE"}:
+        return usual(words)
+    verb = words[0].lower()
+    return b"".join(
+        b"*3\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n:1\r\n" % (len(verb), verb, len(name), name) for name in words[1:]
+    )
+
+
+def message(name: bytes, payload: bytes) -> bytes:
+    return b"*3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(name), name, len(payload), payload)
+
+
+class Scene:
+    """A node's ears, what they heard, and how often they doubted."""
+
+    def __init__(self, peer: Peer, clock: ManualClock) -> None:
+        self.clock = clock
+        self.peer = peer
+        self.ears = Ears(door(peer, clock), clock, lambda: 0.5)
+        self.heard: list[bytes] = []
+        self.doubts = 0
+        self.ears.watch(self._doubt)
+
+    def _doubt(self) -> None:
+        self.doubts += 1
+
+    async def listen(self, *names: bytes) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                tasks.create_task(self.ears.listen(name, self.heard.append))
+
+    async def say(self, data: bytes) -> None:
+        self.peer.say(data)
+        await self.clock.settle()
+
+
+@asynccontextmanager
+async def running(peer: Peer | None = None) -> AsyncIterator[Scene]:
+    clock = ManualClock()
+    scene = Scene(peer or Peer(confirming), clock)
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(scene.ears.line.run())
+        await clock.settle()
+        yield scene
+        run.cancel()
+
+
+async def test_channels_of_one_turn_are_subscribed_together_in_commands_of_a_bounded_size() -> None:
+    async with running() as scene:
+        names = [b"c%d" % number for number in range(SUBSCRIBE_MAX + 10)]
+        await scene.listen(*names)
+        asked = scene.peer.asked(b"SUBSCRIBE")
+        assert [len(words) - 1 for words in asked] == [SUBSCRIBE_MAX, 10]
+        assert [name for words in asked for name in words[1:]] == names
+        assert scene.ears.channels == len(names)
+        assert scene.doubts == 0
+
+
+async def test_listening_returns_when_it_is_confirmed_and_not_before() -> None:
+    async with running(Peer()) as scene, asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.ears.listen(b"c", scene.heard.append))
+        await scene.clock.advance(0.5)
+        assert not task.done()
+        await scene.say(confirming((b"SUBSCRIBE", b"c")) or b"")
+        assert task.done()
+
+
+async def test_a_second_listener_replaces_the_first_without_asking_again() -> None:
+    async with running() as scene:
+        other: list[bytes] = []
+        await scene.listen(b"c")
+        await scene.ears.listen(b"c", other.append)
+        await scene.say(message(b"c", b"1"))
+        assert (scene.heard, other) == ([], [b"1"])
+        assert len(scene.peer.asked(b"SUBSCRIBE")) == 1
+
+
+async def test_nothing_is_told_after_stopping_and_changes_keep_their_order() -> None:
+    async with running() as scene:
+        await scene.listen(b"c")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(scene.ears.stop(b"c"))
+            tasks.create_task(scene.ears.stop(b"unknown"))
+            tasks.create_task(scene.ears.listen(b"d", scene.heard.append))
+            tasks.create_task(scene.ears.listen(b"c", scene.heard.append))
+        assert [words[0] for words in scene.peer.heard[-3:]] == [b"SUBSCRIBE", b"UNSUBSCRIBE", b"SUBSCRIBE"]
+        await scene.ears.stop(b"c")
+        await scene.say(message(b"c", b"1") + message(b"d", b"2"))
+        assert scene.heard == [b"2"]
+
+
+async def test_after_a_loss_every_channel_is_subscribed_again_and_then_whoever_watches_is_told() -> None:
+    async with running() as scene:
+        await scene.listen(b"c", b"d")
+        scene.peer.answer = usual
+        scene.peer.transport.abort()
+        await scene.clock.advance(0.06)
+        assert scene.peer.asked(b"SUBSCRIBE") == [(b"SUBSCRIBE", b"c", b"d")]
+        await scene.say(confirming((b"SUBSCRIBE", b"c")) or b"")
+        assert scene.doubts == 0
+        await scene.say(confirming((b"SUBSCRIBE", b"d")) or b"")
+        assert scene.doubts == 1
+        assert scene.ears.doubts == {"renewed": 1}
+
+
+async def test_a_loss_in_the_middle_of_subscribing_again_is_told_once_at_the_end() -> None:
+    async with running() as scene:
+        await scene.listen(b"c")
+        scene.peer.answer = usual
+        scene.peer.transport.abort()
+        await scene.clock.advance(0.06)
+        scene.peer.answer = confirming
+        scene.peer.transport.abort()
+        await scene.clock.advance(0.2)
+        assert scene.doubts == 1
+
+
+async def test_a_node_that_listened_to_nothing_missed_nothing() -> None:
+    async with running() as scene:
+        scene.peer.transport.abort()
+        await scene.clock.advance(0.06)
+        assert scene.ears.line.is_up
+        assert scene.doubts == 0
+
+
+@pytest.mark.parametrize("known_to_be_down", [True, False])
+async def test_without_a_server_listening_returns_and_comes_into_force_with_it(
+    known_to_be_down: bool,
+) -> None:
+    peer = Peer(confirming)
+    peer.is_silent = not known_to_be_down
+    peer.fault = ConnectionRefusedError() if known_to_be_down else None
+    async with running(peer) as scene, asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.listen(b"c"))
+        await scene.clock.advance(0.0 if known_to_be_down else 1.3)
+        assert task.done()
+        peer.is_silent, peer.fault = False, None
+        await scene.clock.advance(5.0)
+        assert scene.doubts == 1
+        await scene.say(message(b"c", b"1"))
+        assert scene.heard == [b"1"]
+
+
+async def test_what_was_in_force_before_a_loss_is_waited_for_again() -> None:
+    async with running() as scene, asyncio.TaskGroup() as tasks:
+        await scene.listen(b"c")
+        scene.peer.is_silent = True
+        scene.peer.transport.abort()
+        await scene.clock.settle()
+        task = tasks.create_task(scene.listen(b"c"))
+        await scene.clock.advance(0.5)
+        assert not task.done()
+        await scene.clock.advance(1.0)
+        assert task.done()
+
+
+async def test_stopping_without_a_server_is_remembered() -> None:
+    async with running() as scene:
+        await scene.listen(b"c", b"d")
+        scene.peer.transport.abort()
+        await scene.ears.stop(b"c")
+        await scene.clock.advance(0.06)
+        assert scene.peer.asked(b"SUBSCRIBE") == [(b"SUBSCRIBE", b"d")]
+
+
+async def test_a_confirmation_that_nobody_asked_for_is_a_doubt() -> None:
+    async with running() as scene:
+        await scene.listen(b"c")
+        await scene.say(confirming((b"SUBSCRIBE", b"c")) or b"")
+        assert scene.doubts == 1
+        assert scene.ears.doubts == {"unrequested": 1}
+        assert scene.ears.line.is_up
+
+
+async def test_a_peer_that_froze_is_left_within_four_seconds() -> None:
+    async with running() as scene:
+        await scene.listen(b"c")
+        scene.peer.answer = lambda _: None
+        await scene.clock.advance(3.9)
+        assert len(scene.peer.transports) == 1
+        scene.peer.answer = confirming
+        await scene.clock.advance(0.2)
+        assert len(scene.peer.transports) == 2
+        assert scene.doubts == 1
+
+
+async def test_pings_are_answered_in_subscribed_mode_too() -> None:
+    async with running(
+        Peer(lambda w: b"*2\r\n$4\r\npong\r\n$0\r\n\r\n" if w == (b"PING",) else confirming(w))
+    ) as scene:
+        await scene.listen(b"c")
+        await scene.clock.advance(10.0)
+        assert len(scene.peer.asked(b"PING")) == 4
+        assert scene.ears.line.losses == {}
+
+
+async def test_who_may_not_listen_is_told_why() -> None:
+    async with running(Peer(lambda w: b"-NOPERM c\r\n" if w[0] == b"SUBSCRIBE" else usual(w))) as scene:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(scene.listen(b"c", b"d"))
+            await scene.clock.advance(2.0)
+        assert scene.ears.line.losses["it refused to let this node listen: NOPERM"] > 1
+        assert scene.doubts == 0

@@ -1,0 +1,284 @@
+"""Does a line keep order, keep its deadlines, and come back, whatever the server does?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import hiredis
+import pytest
+
+from gateway.bus.address import Place
+from gateway.bus.line import Line, Pace
+from gateway.bus.wire import Reply
+from gateway.domain.errors import ErrorCode, GatewayError
+from tests.bus.peer import NO_SUCH, Peer, Words, door, usual
+from tests.doubles.clock import ManualClock
+
+PACE = Pace(deadline_s=0.25, ping_s=3.0, retry_s=0.1, retry_max_s=2.0, window=3, waiting_max=10)
+
+
+@asynccontextmanager
+async def running(
+    peer: Peer, clock: ManualClock, pace: Pace = PACE, jitter: Callable[[], float] = lambda: 0.5
+) -> AsyncIterator[Line]:
+    line = Line(door(peer, clock), clock, jitter, pace)
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(line.run())
+        await clock.settle()
+        yield line
+        run.cancel()
+    assert not line.is_up
+    assert peer.open == 0
+
+
+def gets(peer: Peer) -> list[bytes]:
+    return [words[1] for words in peer.asked(b"GET")]
+
+
+async def fault(answer: asyncio.Future[Reply]) -> str:
+    with pytest.raises(GatewayError) as raised:
+        await answer
+    assert raised.value.code is ErrorCode.BUS_DOWN
+    return raised.value.message.removeprefix("the bus gave no answer: ")
+
+
+def echo(words: Words) -> bytes | None:
+    return b"+%s\r\n" % words[1] if words[0] == b"GET" else usual(words)
+
+
+async def test_what_is_asked_in_one_turn_leaves_in_one_write_and_in_order() -> None:
+    clock, peer = ManualClock(), Peer(echo)
+    async with running(peer, clock) as line:
+        before = len(peer.transport.written)
+        answers = [line.ask("GET", name) for name in ("a", "b", "c")]
+        assert [await answer for answer in answers] == [b"a", b"b", b"c"]
+        assert len(peer.transport.written) == before + 1
+
+
+async def test_a_window_full_of_unanswered_commands_holds_the_others_back() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        answers = [line.ask("GET", str(number)) for number in range(8)]
+        await clock.settle()
+        assert gets(peer) == [b"0", b"1", b"2"]
+        peer.say(b":0\r\n:1\r\n")
+        await clock.settle()
+        assert gets(peer) == [b"0", b"1", b"2", b"3", b"4"]
+        peer.answer = lambda _: b":9\r\n"
+        peer.say(b":2\r\n:3\r\n:4\r\n")
+        assert [await answer for answer in answers] == [0, 1, 2, 3, 4, 9, 9, 9]
+
+
+async def test_what_was_given_up_before_it_was_sent_is_not_sent() -> None:
+    clock, peer = ManualClock(), Peer(echo)
+    async with running(peer, clock) as line:
+        given_up, kept = line.ask("GET", "a"), line.ask("GET", "b")
+        given_up.cancel()
+        assert await kept == b"b"
+        assert gets(peer) == [b"b"]
+
+
+async def test_an_answer_is_waited_for_as_long_as_the_deadline_and_not_longer() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        await clock.advance(0.1)
+        first = line.ask("GET", "a")
+        await clock.advance(0.2)
+        second = line.ask("GET", "b")
+        await clock.advance(0.04)
+        assert not first.done()
+        await clock.advance(0.02)
+        for answer in (first, second):  # what comes after a missing answer belongs to nobody
+            assert await fault(answer) == "it did not answer in time"
+        await clock.advance(0.1)
+        assert line.is_up
+        assert len(peer.transports) == 2
+        assert line.losses == {"it did not answer in time": 1}
+
+
+async def test_what_failed_is_never_sent_again_and_what_was_asked_later_is() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        lost = [line.ask("GET", str(number)) for number in range(3)]
+        await clock.settle()
+        waiting = line.ask("GET", "3")
+        peer.answer = echo
+        peer.transport.abort()
+        late = line.ask("GET", "4")
+        await clock.advance(0.06)
+        assert [await fault(answer) for answer in lost] == ["it closed the connection"] * 3
+        assert [await waiting, await late] == [b"3", b"4"]
+        assert gets(peer) == [b"3", b"4"]
+
+
+async def test_while_a_connection_is_made_commands_wait_for_it_as_long_as_they_may() -> None:
+    clock, peer = ManualClock(), Peer()
+    peer.is_silent = True
+    async with running(peer, clock) as line:
+        answer = line.ask("GET", "a")
+        await clock.advance(0.24)
+        assert not answer.done()
+        await clock.advance(0.02)
+        assert "not connected" in await fault(answer)
+
+
+async def test_while_nobody_is_reachable_commands_fail_at_once() -> None:
+    clock, peer = ManualClock(), Peer()
+    peer.fault = ConnectionRefusedError()
+    async with running(peer, clock) as line:
+        assert (line.is_up, line.is_down, line.trouble) == (False, True, "nobody listens there")
+        assert await fault(line.ask("GET", "a")) == "nobody listens there"
+        peer.fault, peer.answer = None, echo
+        await clock.advance(0.06)
+        assert (line.is_up, line.is_down, line.trouble) == (True, False, None)
+        assert await line.answer("GET", "b") == b"b"
+
+
+async def test_attempts_come_ever_rarer_with_full_jitter() -> None:
+    clock, peer = ManualClock(), Peer()
+    peer.fault = ConnectionRefusedError()
+    draws = iter([0.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0])
+    instants: list[float] = []
+    start = clock.now()
+    async with running(peer, clock, jitter=lambda: next(draws)):
+        while len(instants) < 6:
+            instants += [clock.now() - start] * (len(peer.places) - len(instants))
+            await clock.advance(0.05)
+    waits = [later - earlier for earlier, later in pairwise(instants)]
+    assert waits == pytest.approx([0.0, 0.2, 0.2, 0.8, 1.6], abs=0.06)
+
+
+async def test_a_connection_that_lasted_ends_the_back_off() -> None:
+    clock, peer = ManualClock(), Peer()
+    peer.fault = ConnectionRefusedError()
+    async with running(peer, clock, jitter=lambda: 0.99) as line:
+        await clock.advance(10.0)
+        peer.fault = None
+        await clock.advance(5.0)
+        assert line.is_up
+        peer.transport.abort()
+        await clock.advance(0.1)
+        assert line.is_up
+
+
+async def test_a_peer_that_froze_is_found_by_a_ping_that_is_not_answered() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        await clock.advance(3.1)
+        assert len(peer.asked(b"PING")) == 2
+        peer.answer = lambda _: None
+        await clock.advance(3.1)
+        assert len(peer.asked(b"PING")) == 3
+        peer.answer = usual
+        await clock.advance(0.3)
+        assert line.losses == {"it did not answer in time": 1}
+        assert len(peer.transports) == 2
+
+
+class PausedClock(ManualClock):
+    """After a pause of the process timers come first, and what was received meanwhile a turn later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: list[bytes] = []
+        self.peer: Peer | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0 and self.peer is not None and self.received:
+            self.peer.say(self.received.pop())
+        await super().sleep(seconds)
+
+
+async def test_an_answer_that_is_here_when_a_paused_process_goes_on_counts() -> None:
+    clock, peer = PausedClock(), Peer()
+    clock.peer = peer
+    async with running(peer, clock) as line:
+        answer = line.ask("GET", "a")
+        clock.received.append(b":1\r\n")
+        await clock.advance(0.3)
+        assert await answer == 1
+        assert clock.received == []
+        assert line.losses == {}
+
+
+async def test_too_much_that_waits_is_refused_the_newest_first() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        answers = [line.ask("GET", str(number)) for number in range(11)]
+        assert await fault(answers[10]) == "too much waits for it"
+        peer.answer = echo
+        await clock.settle()
+        peer.say(b"+0\r\n+1\r\n+2\r\n")
+        assert [await answer for answer in answers[:10]] == [b"%d" % number for number in range(10)]
+        peer.transport.unsent_bytes = PACE.unsent_max_bytes + 1
+        assert await fault(line.ask("GET", "x")) == "too much waits for it"
+
+
+async def test_refusals_of_redis_are_bus_down_and_quote_nothing() -> None:
+    clock, peer = ManualClock(), Peer(lambda words: NO_SUCH if words[0] == b"GET" else usual(words))
+    async with running(peer, clock) as line:
+        assert isinstance(await line.ask("GET", "a"), hiredis.ReplyError)
+        with pytest.raises(GatewayError) as raised:
+            await line.answer("GET", "secret")
+        assert raised.value.message == "the bus gave no answer: ERR"
+        with pytest.raises(GatewayError):
+            await line.answers([("PING",), ("GET", "a"), ("GET", "b")])
+        assert line.is_up
+
+
+async def test_a_server_that_became_a_replica_is_left() -> None:
+    clock, peer = (
+        ManualClock(),
+        Peer(lambda words: b"-READONLY x\r\n" if words[0] == b"SET" else usual(words)),
+    )
+    async with running(peer, clock) as line:
+        with pytest.raises(GatewayError, match="READONLY"):
+            await line.answer("SET", "a", "b")
+        await clock.advance(0.1)
+        assert line.losses == {"it is a replica": 1}
+        assert len(peer.transports) == 2
+
+
+async def test_a_line_stays_at_the_primary() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        line.leave_unless(Place("h", 6379))
+        await clock.advance(0.1)
+        assert len(peer.transports) == 1
+        line.leave_unless(Place("other", 6379))
+        await clock.advance(0.1)
+        assert line.losses == {"another is primary": 1}
+
+
+async def test_greetings_come_first_and_their_answers_are_told() -> None:
+    clock, peer = ManualClock(), Peer(echo)
+    told: list[list[Reply]] = []
+    line = Line(
+        door(peer, clock),
+        clock,
+        lambda: 0.0,
+        PACE,
+        greetings=lambda: [("GET", str(len(told)))],
+        opened=lambda replies: told.append(list(replies)),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        answer = line.ask("GET", "x")
+        run = tasks.create_task(line.run())
+        assert await answer == b"x"
+        assert gets(peer) == [b"0", b"x"]
+        peer.transport.abort()
+        await clock.settle()
+        run.cancel()
+    assert told == [[b"0"], [b"1"]]
+
+
+async def test_the_end_of_a_line_fails_what_waits() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        answers = [line.ask("GET", str(number)) for number in range(5)]
+        await clock.settle()
+    assert [await fault(answer) for answer in answers] == ["the node ends"] * 5
+    assert await fault(line.ask("GET", "late")) == "the node ends"
