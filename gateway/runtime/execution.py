@@ -101,6 +101,7 @@ class Execution:
         self._audit = audit
         self._calls = calls
         self._is_closed = False
+        self._askers = 0
         self._settled = asyncio.Event()
 
     @property
@@ -134,15 +135,19 @@ class Execution:
                 pass
             case _:
                 return answer(began)
+        self._askers += 1
         try:
             return await future
         finally:
+            self._askers -= 1
+            self._settled.set()
             self._calls.leave(future)
 
     async def give(self, within_s: float) -> History:
         """Begin nothing more, and return what the next owner must know.
 
-        What has no outcome in time is unknown.
+        What has no outcome in time is unknown. Whoever asked has been told when this returns: what he is
+        told on another node leaves before the offer, which ends his waiting there.
         """
         self._is_closed = True
         with suppress(TimeoutError):
@@ -152,6 +157,9 @@ class Execution:
                     await self._settled.wait()
         for key in self._calls.in_flight:
             self._tell(key, _unknown())
+        while self._askers:
+            self._settled.clear()
+            await self._settled.wait()
         return self._calls.history(self._line.clock.now(), epoch=self._line.epoch)
 
     def resume(self) -> None:
