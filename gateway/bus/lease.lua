@@ -32,13 +32,12 @@ if verb == 'acquire' then
   return {time[1], time[2], node, holder, number}
 end
 
--- Extends what is mine, or makes it anew when it is gone and nobody was granted anything since. Says whether.
+-- Extends what is mine, makes it anew when it is gone and nobody was granted anything since, and takes in
+-- a token above all granted ones: its holder took the user while no server answered. Says whether.
 if verb == 'renew' then
-  local renewed = mine()
-  if not present[3] then
-    local last = redis.call('GET', tok)
-    renewed = not last or last == token
-  end
+  local last = math.max(tonumber(redis.call('GET', tok) or 0), tonumber(present[3] or 0))
+  local number = tonumber(token)
+  local renewed = mine() or number > last or (number == last and not present[3])
   if renewed then
     grant(token)
   end

@@ -99,7 +99,11 @@ class Leases(Protocol):
         ...
 
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
-        """Extend one's own lease, or re-create it when the store forgot it. False: another holds."""
+        """Extend one's own lease, or re-create it when the store forgot it. False: another holds.
+
+        A token above every one that was granted wins in any case: its holder took the user while the
+        store was away, and OSCC-E has let him.
+        """
         ...
 
     async def release(self, user: UserId, holder: str, token: int) -> None:

@@ -75,6 +75,17 @@ async def test_nobody_renews_what_is_anothers(site: BusSite) -> None:
     assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
 
 
+async def test_whoever_took_the_user_while_the_store_was_away_has_him(site: BusSite) -> None:
+    grant = await granted(site)
+    taken = grant.token + 10**9
+    assert await site.leases[1].renew(ANN, N2, "h2", taken)
+    assert await site.leases[0].read(ANN) == Grant(N2, "h2", taken)
+    assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
+    await site.leases[1].release(ANN, "h2", taken)
+    assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
+    assert (await granted(site)).token > taken
+
+
 async def test_what_is_given_up_is_free_at_once(site: BusSite) -> None:
     grant = await granted(site)
     await site.leases[0].release(ANN, "h1", grant.token)
