@@ -100,6 +100,11 @@ class Line:
         """Whether the last attempt to connect failed."""
         return self._is_down
 
+    @property
+    def place(self) -> Place | None:
+        """Where the connection leads; None while there is none."""
+        return self._place
+
     def ask(self, *words: Word) -> asyncio.Future[Reply]:
         """Ask a command; returns what will be its answer, errors of Redis included.
 

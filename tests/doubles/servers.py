@@ -84,10 +84,11 @@ class Server:
         folder: For what it writes: its log.
         arguments: Of its command line, beyond the usual ones. A first one that is no option names its
             configuration file.
+        port: Where it listens; anywhere when None.
     """
 
-    def __init__(self, engine: Engine, folder: Path, *arguments: str) -> None:
-        self.port: Final = free_port()
+    def __init__(self, engine: Engine, folder: Path, *arguments: str, port: int | None = None) -> None:
+        self.port: Final = port or free_port()
         self.password: str | None = None
         if "--requirepass" in arguments:
             self.password = arguments[arguments.index("--requirepass") + 1]
@@ -191,15 +192,18 @@ _NOTHING_KEPT: Final = ("--save", "", "--appendonly", "no", "--repl-diskless-syn
 
 
 @asynccontextmanager
-async def redis_server(*arguments: str, engine: Engine | None = None) -> AsyncIterator[Server]:
+async def redis_server(
+    *arguments: str, engine: Engine | None = None, port: int | None = None
+) -> AsyncIterator[Server]:
     """Run a server while the block lasts.
 
     Args:
         arguments: More of its command line, as ``"--requirepass", "secret"``; the last one counts.
         engine: Whose; any when None.
+        port: Where it listens; anywhere when None.
     """
     with TemporaryDirectory() as folder:
-        server = Server(engine or any_engine(), Path(folder), *_NOTHING_KEPT, *arguments)
+        server = Server(engine or any_engine(), Path(folder), *_NOTHING_KEPT, *arguments, port=port)
         async with _running(server):
             yield server
 

@@ -1,0 +1,240 @@
+"""Does a node live through everything that may befall its Redis? Real servers, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+
+import pytest
+
+from gateway.bus.address import Place
+from gateway.bus.connecting import BusKeys, Persistence, RedisSite
+from gateway.bus.wire import Wire
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import Envelope, Inbox, Probe
+from gateway.runtime.clock import SystemClock
+from tests.contracts.buses import KEYS, connected, node
+from tests.doubles.clock import ManualClock
+from tests.doubles.fake_redis import FakeRedis
+from tests.doubles.servers import Server, free_port, redis_server, sentinel_trio, until
+
+ANN = UserId("main", 1)
+N1 = NodeId("n1")
+A = Inbox(N1)
+CLOCK = SystemClock()
+
+
+class Listener:
+    """What one node heard on its inbox, and how often it doubted."""
+
+    def __init__(self, site: RedisSite) -> None:
+        self.numbers: list[int] = []
+        self.doubts = 0
+        self._site = site
+        site.bus.watch(self._doubt)
+
+    def _doubt(self) -> None:
+        self.doubts += 1
+
+    def _hear(self, envelope: Envelope) -> None:
+        assert isinstance(envelope, Probe)
+        self.numbers.append(envelope.number)
+
+    async def listen(self) -> None:
+        await self._site.bus.subscribe(A, self._hear)
+
+    async def hears_again(self, doubts: int = 1) -> None:
+        """Return when the node was told of its loss, and is published to again."""
+
+        async def is_back() -> bool:
+            if self.doubts < doubts:
+                return False
+            try:
+                return await self._site.bus.publish(A, Probe(-1)) == 1
+            except GatewayError:
+                return False
+
+        await until(is_back, f"not back: {self._site.trouble}")
+
+
+async def test_a_node_begins_without_redis_and_finds_it_later() -> None:
+    server_port = free_port()
+    async with node(f"redis://127.0.0.1:{server_port}") as site:
+        listener = Listener(site)
+        await listener.listen()
+        with pytest.raises(GatewayError) as raised:
+            await site.bus.publish(A, Probe(1))
+        assert raised.value.code is ErrorCode.BUS_DOWN
+        assert "127.0.0.1" not in raised.value.message
+        async with redis_server(port=server_port):
+            await listener.hears_again()
+            assert (await site.leases.acquire(ANN, N1, "h", floor=0)).holder == "h"
+
+
+async def test_a_killed_redis_is_found_again_and_leases_are_made_as_they_were() -> None:
+    async with redis_server() as server, node(server.url) as site:
+        listener = Listener(site)
+        await listener.listen()
+        grant = await site.leases.acquire(ANN, N1, "h", floor=0)
+        await server.kill()
+        with pytest.raises(GatewayError):
+            await site.leases.renew(ANN, N1, "h", grant.token)
+        await server.restart()
+        await listener.hears_again()
+        assert await site.leases.renew(ANN, N1, "h", grant.token)
+        assert await site.leases.read(ANN) == grant
+
+
+async def test_a_flushed_redis_costs_nobody_anything() -> None:
+    async with redis_server() as server, node(server.url) as site:
+        listener = Listener(site)
+        await listener.listen()
+        grant = await site.leases.acquire(ANN, N1, "h", floor=0)
+        await server.flush()
+        assert await site.leases.renew(ANN, N1, "h", grant.token)
+        assert await site.leases.read(ANN) == grant
+        assert await site.bus.publish(A, Probe(1)) == 1
+        assert listener.doubts == 0
+
+
+async def test_a_frozen_redis_is_noticed_in_a_quarter_of_a_second_and_nothing_comes_out_of_order() -> None:
+    async with redis_server() as server, node(server.url) as here, node(server.url) as there:
+        listener = Listener(there)
+        await listener.listen()
+        taken, failed = await _published(here, range(100))
+        server.freeze()
+        since = CLOCK.now()
+        frozen, lost = await _published(here, range(100, 2_000))
+        waited_s = CLOCK.now() - since
+        server.thaw()
+        await connected(here)
+        again, late = await _published(here, range(2_000, 3_000))
+        await there.bus.ears.line.ask("PING")
+        assert (len(taken), failed, frozen, len(lost)) == (100, [], [], 1_900)
+        assert waited_s < 1.0
+        assert listener.numbers == sorted(set(listener.numbers))
+        assert set(taken) | set(again) <= set(listener.numbers)
+        assert len(again) + len(late) == 1_000
+
+
+async def _published(site: RedisSite, numbers: range) -> tuple[list[int], list[int]]:
+    """Publish them all at once; returns which Redis took and which failed."""
+    taken: list[int] = []
+    failed: list[int] = []
+
+    async def publish(number: int) -> None:
+        try:
+            await site.bus.publish(A, Probe(number))
+        except GatewayError:
+            failed.append(number)
+        else:
+            taken.append(number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in numbers:
+            tasks.create_task(publish(number))
+    return taken, failed
+
+
+@pytest.mark.parametrize("how", ["asked", "killed", "frozen"])
+async def test_whatever_becomes_of_a_primary_its_successor_is_found(how: str) -> None:
+    async with sentinel_trio() as trio, node(trio.url) as site:
+        await connected(site)
+        listener = Listener(site)
+        await listener.listen()
+        grant = await site.leases.acquire(ANN, N1, "h", floor=0)
+        old = trio.primary
+        match how:
+            case "asked":
+                await trio.fail_over()
+            case "killed":
+                await old.kill()
+                await trio.failed_over()
+            case _:
+                old.freeze()
+                await trio.failed_over()
+                old.thaw()
+        await _connected_to(site, trio.primary)
+        await listener.hears_again()
+        assert await site.leases.renew(ANN, N1, "h", grant.token)
+
+
+async def _connected_to(site: RedisSite, server: Server) -> None:
+    async def is_there() -> bool:
+        return site.trouble is None and {line.place for line in site.lines.values()} == {
+            Place("127.0.0.1", server.port)
+        }
+
+    await until(is_there, f"not at the primary: {site.trouble}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), None),
+        (("--save", "60 1"), Persistence.KEEPS),
+        (("--appendonly", "yes"), Persistence.KEEPS),
+        (("--rename-command", "CONFIG", ""), Persistence.UNKNOWN),
+        (("--user", *["default", "on", "nopass", "~*", "&*", "+@all", "-config"]), Persistence.UNKNOWN),
+    ],
+)
+async def test_a_server_that_keeps_what_it_is_told_is_found_out(
+    arguments: tuple[str, ...], expected: Persistence | None
+) -> None:
+    async with redis_server(*arguments) as server, node(server.url) as site:
+        await connected(site)
+        assert await site.persistence() is expected
+
+
+async def test_passwords_let_in_and_are_not_shown() -> None:
+    async with redis_server("--requirepass", "s3cret") as server:
+        async with node(server.url) as site:
+            await connected(site)
+            assert repr(site) == "RedisSite(connected)"
+        wrong = f"redis://:s3cre7@127.0.0.1:{server.port}"
+        async with node(wrong) as site:
+            with pytest.raises(GatewayError) as raised:
+                await site.shelf.counted("x")
+            assert "s3cre" not in str(raised.value) + repr(site) + repr(vars(site))
+            assert site.trouble == "it refused AUTH: WRONGPASS"
+
+
+async def test_what_goes_wrong_in_the_block_goes_its_way_as_it_is() -> None:
+    async with redis_server() as server:
+        with pytest.raises(KeyError):
+            async with node(server.url):
+                raise KeyError
+
+
+def test_secrets_of_the_wrong_length_and_urls_of_no_form_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="begins with redis://"):
+        node("memory://")
+    with pytest.raises(ValueError, match="32 bytes"):
+        node("redis://h", BusKeys([("k", b"short")], KEYS.pseudonym))
+    with pytest.raises(ValueError, match="32 bytes"):
+        node("redis://h", BusKeys(KEYS.sealing, b"short"))
+    assert repr(KEYS) == "BusKeys(…)"
+
+
+async def test_a_split_network_s_old_primary_is_left_though_it_answers() -> None:
+    clock, server = ManualClock(), FakeRedis()
+    primary = [b"old"]
+
+    async def dial(wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
+        await server.dial(wire, place, tls)
+
+    site = RedisSite("redis+sentinel://a/main", KEYS, clock, lambda: 0.5, os.urandom, dial=dial)
+
+    async def tell() -> Place:
+        return Place(primary[0].decode(), 1)
+
+    site._door.primary = tell  # type: ignore[method-assign]  # the sentinels' word, without their servers
+    async with site:
+        await clock.advance(1.5)
+        assert {line.place for line in site.lines.values()} == {Place("old", 1)}
+        primary[0] = b"new"
+        await clock.advance(1.5)
+        assert {line.place for line in site.lines.values()} == {Place("new", 1)}
+        assert {dict(line.losses)["another is primary"] for line in site.lines.values()} == {1}

@@ -1,0 +1,109 @@
+"""Does the bus on Redis drop what is not its own, and say what it did? See also tests/contracts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.bus.names import Names
+from gateway.bus.redis import RedisBus
+from gateway.bus.sealing import Seals, Unopened
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import Envelope, Inbox, Probe
+from tests.bus.peer import Peer, Words, door
+from tests.bus.test_hearing import confirming, message
+from tests.doubles.clock import ManualClock
+
+A = Inbox(NodeId("a"))
+NAME = b"og:n:a:in"
+SEALS = Seals([("k1", b"1" * 32)], os.urandom)
+
+
+def server(words: Words) -> bytes | None:
+    return b":3\r\n" if words[0] == b"PUBLISH" else confirming(words)
+
+
+@asynccontextmanager
+async def running(peer: Peer) -> AsyncIterator[tuple[RedisBus, ManualClock]]:
+    clock = ManualClock()
+    bus = RedisBus(
+        door(peer, clock), Names(b"p" * 32), Seals([("k1", b"1" * 32)], os.urandom), clock, lambda: 0.5
+    )
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(bus.run())
+        await clock.settle()
+        yield bus, clock
+        run.cancel()
+
+
+async def test_publishing_tells_how_many_heard_it() -> None:
+    async with running(Peer(server)) as (bus, _):
+        assert await bus.publish(A, Probe(1)) == 3
+        assert bus.published == 1
+
+
+@pytest.mark.parametrize("answer", [b"+OK\r\n", b"-NOPERM\r\n"])
+async def test_an_answer_that_is_no_number_is_bus_down(answer: bytes) -> None:
+    peer = Peer(lambda words: answer if words[0] == b"PUBLISH" else confirming(words))
+    async with running(peer) as (bus, _):
+        with pytest.raises(GatewayError) as raised:
+            await bus.publish(A, Probe(1))
+        assert raised.value.code is ErrorCode.BUS_DOWN
+        assert bus.published == 0
+
+
+async def test_what_cannot_be_opened_or_read_is_counted_and_the_next_is_told() -> None:
+    peer = Peer(server)
+    received: list[Envelope] = []
+    async with running(peer) as (bus, clock):
+        await bus.subscribe(A, received.append)
+        hearing = next(t for t in peer.transports if any(b"SUBSCRIBE" in written for written in t.written))
+        sealed = SEALS.seal(NAME, b"\x92\xa5Probe\x81\xa6number\x07")
+        for payload in (b"x", SEALS.seal(NAME, b"no envelope"), SEALS.seal(b"other", b"x"), sealed):
+            hearing.feed(message(NAME, payload))
+        await clock.settle()
+        assert received == [Probe(7)]
+        assert bus.received == 1
+        assert bus._seals.dropped == {Unopened.GARBAGE: 1, Unopened.UNREADABLE: 1, Unopened.FORGED: 1}
+
+
+class Publishing(Peer):
+    """A server that numbers its connections, and notes who is to be ended by whom."""
+
+    def __init__(self) -> None:
+        super().__init__(self._answer)
+        self.killed: list[Words] = []
+        self.info = b"id=7 addr=10.0.0.1:4711 name= flags"
+
+    def _answer(self, words: Words) -> bytes | None:
+        if words == (b"CLIENT", b"INFO"):
+            return b"$%d\r\n%s\r\n" % (len(self.info), self.info) if self.info else b"-NOPERM\r\n"
+        if words[:2] == (b"CLIENT", b"KILL"):
+            self.killed.append(words)
+            return b"-ERR no such client\r\n"
+        return server(words)
+
+
+async def test_before_a_new_connection_publishes_the_last_one_is_ended_at_the_server() -> None:
+    peer = Publishing()
+    async with running(peer) as (bus, clock):
+        assert peer.killed == []
+        bus.mouth.drop("x")
+        await clock.advance(0.1)
+        assert peer.killed == [(b"CLIENT", b"KILL", b"ID", b"7", b"ADDR", b"10.0.0.1:4711")]
+        assert await bus.publish(A, Probe(1)) == 3
+
+
+async def test_a_server_that_does_not_tell_who_somebody_is_is_not_asked_to_end_him() -> None:
+    peer = Publishing()
+    peer.info = b""
+    async with running(peer) as (bus, clock):
+        bus.mouth.drop("x")
+        await clock.advance(0.1)
+        assert bus.mouth.is_up
+        assert peer.killed == []

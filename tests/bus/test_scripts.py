@@ -1,0 +1,62 @@
+"""Does a script run also on a server that forgot it?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.bus.line import Line, Pace
+from gateway.bus.scripts import Script
+from gateway.domain.errors import GatewayError
+from tests.bus.peer import Peer, Words, door, usual
+from tests.contracts.buses import connected, node
+from tests.doubles.clock import ManualClock
+from tests.doubles.servers import redis_server
+
+SHELF = Script("shelf.lua")
+
+
+async def ran(peer: Peer) -> object:
+    """Run the script at *peer*; returns the answer, or the error."""
+    clock = ManualClock()
+    line = Line(door(peer, clock), clock, lambda: 0.5, Pace())
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(line.run())
+        try:
+            answer: object = await SHELF.run(line, (b"a", b"b"), 5, "x")
+        except GatewayError as error:
+            answer = error
+        run.cancel()
+    return answer
+
+
+async def test_a_server_that_knows_it_is_sent_its_hash() -> None:
+    peer = Peer(lambda words: b":1\r\n" if words[0] == b"EVALSHA" else usual(words))
+    assert await ran(peer) == 1
+    assert peer.heard[-1][2:] == (b"2", b"a", b"b", b"5", b"x")
+    assert peer.asked(b"EVAL") == []
+
+
+async def test_a_server_that_does_not_is_sent_its_text() -> None:
+    def answer(words: Words) -> bytes | None:
+        if words[0] == b"EVALSHA":
+            return b"-NOSCRIPT No matching script.\r\n"
+        return b":1\r\n" if words[0] == b"EVAL" else usual(words)
+
+    peer = Peer(answer)
+    assert await ran(peer) == 1
+    assert b"INCR" in peer.asked(b"EVAL")[0][1]
+    assert peer.asked(b"EVAL")[0][2:] == (b"2", b"a", b"b", b"5", b"x")
+
+
+async def test_other_refusals_are_bus_down() -> None:
+    error = await ran(Peer(lambda words: b"-BUSY x\r\n" if words[0] == b"EVALSHA" else usual(words)))
+    assert isinstance(error, GatewayError)
+    assert error.message == "the bus gave no answer: BUSY"
+
+
+async def test_a_real_server_may_forget_at_any_time() -> None:
+    async with redis_server() as server, node(server.url) as site:
+        await connected(site)
+        assert await site.shelf.count("x", 60.0) == 1
+        await server.command("SCRIPT", "FLUSH")
+        assert await site.shelf.count("x", 60.0) == 2
