@@ -198,7 +198,11 @@ async def test_passwords_let_in_and_are_not_shown() -> None:
             with pytest.raises(GatewayError) as raised:
                 await site.shelf.counted("x")
             assert "s3cre" not in str(raised.value) + repr(site) + repr(vars(site))
-            assert site.trouble == "it refused AUTH: WRONGPASS"
+
+            async def says_why() -> bool:
+                return {line.trouble for line in site.lines.values()} == {"it refused AUTH: WRONGPASS"}
+
+            await until(says_why, "not told why")
 
 
 async def test_what_goes_wrong_in_the_block_goes_its_way_as_it_is() -> None:
