@@ -145,9 +145,10 @@ class Crowd:
         ended = Counter(str(phone.seen.ended) for phone in self.phones if phone.seen.ended is not None)
         now = asyncio.get_running_loop().time()
         old = sorted((round(phone.age_s(now, self.beacon.lit), 1), phone.name) for phone in self.phones)[-5:]
+        lie = max(self.phones, key=lambda phone: phone.seen.lie_s).seen.lie
         return (
             f"{connected} of {len(self.phones)} phones connected, {live} say live; breaks {dict(breaks)}; "
-            f"ended {dict(ended)}; oldest views {old}"
+            f"ended {dict(ended)}; oldest views {old}; worst lie {lie}"
         )
 
     async def settle(self, within_s: float) -> list[str]:

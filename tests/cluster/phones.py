@@ -78,6 +78,8 @@ class Seen:
     """When it saw which number."""
     lie_s: float = 0.0
     """The age of the oldest view that it showed as live."""
+    lie: str = ""
+    """What is known of it, for people."""
 
 
 class Phone:
@@ -195,8 +197,10 @@ class Phone:
 
     def look(self, now: float, lit: list[float]) -> None:
         """Note how old a view is that is shown as live."""
-        if self.says_live:
-            self.seen.lie_s = max(self.seen.lie_s, self.age_s(now, lit))
+        if self.says_live and (age_s := self.age_s(now, lit)) > self.seen.lie_s:
+            self.seen.lie_s = age_s
+            connected_s = None if self.seen.connected_at is None else round(now - self.seen.connected_at, 1)
+            self.seen.lie = f"{self.name} {age_s:.1f} s old at {now:.1f}, connected for {connected_s} s"
 
     # ---- inner ----
 

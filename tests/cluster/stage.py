@@ -47,7 +47,7 @@ class Stage:
         look_at_files(self.spy, self.cluster)
         figures.canaries = self.spy.looked
         figures.scenario = scenario
-        print(f"\n{figures.text()}")
+        print(f"\n{figures.text()}\n{self.crowd.state()}; faults over at {self.now:.1f}, since {since:.1f}")
         assert differences == [], f"{len(differences)} differences: {differences[:10]}; {self.crowd.state()}"
         assert self.spy.found == []
         return figures
