@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.roster import Member, Roster
@@ -12,6 +13,7 @@ from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
 from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Grant, Link
+from gateway.runtime.pulse import Pulse
 from gateway.runtime.role import RoleOverError, not_reached
 from gateway.runtime.world import World, refusal
 
@@ -27,6 +29,7 @@ class Speaker(Protocol):
     roster: Roster
     mirror: Mirror
     owned_by: Grant | None
+    pulse: Pulse
 
     @property
     def link(self) -> Link | None:
@@ -84,6 +87,22 @@ class Admitting:
         for rival in speaker.roster.rivals(ticket):
             self._make_way(rival, node)
         return member.facts()
+
+    async def taken_over(self, handle: str, within_s: float) -> None:
+        """Return when a session is on the link of a user who is being taken over, or when that failed.
+
+        Args:
+            handle: The session's; the node of its phone may have to show it first.
+            within_s: How long to wait at most.
+        """
+        speaker = self._speaker
+        with suppress(TimeoutError):
+            async with speaker.clock.timeout(within_s):
+                while speaker.pulse.is_taking_over:
+                    member = speaker.roster.get(handle)
+                    if member is not None and member.on_link:
+                        return
+                    await self._changed.wait()
 
     def _make_way(self, member: Member | None, node: NodeId | None) -> None:
         """Have a phone's connection closed that makes way for one on another *node*."""

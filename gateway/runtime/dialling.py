@@ -97,6 +97,7 @@ class Dialling:
         self._news = asyncio.Event()
         self._epoch = 0
         self._place: Place | None = None
+        self._queued_at = 0.0
         self._was_open = False
         """Whether this node has had the user's link before."""
 
@@ -135,6 +136,8 @@ class Dialling:
         if lease.epoch != self._epoch:
             self._epoch = lease.epoch
             self._served.epoch_began(lease.epoch)
+            if self._start.kind is not None:
+                self._world.tally.took_over(self._start.kind)
         self._start = Start()
         return True
 
@@ -142,7 +145,10 @@ class Dialling:
         """Take the user without the store, when it is away; whoever was replaced does not come back so."""
         world = self._world
         is_away = world.exchange.machine.state == "down"
-        return is_away and self.leasing.lease.assume(world.clock.wall_ms() * 1000) is not None
+        if not is_away or self.leasing.lease.assume(world.clock.wall_ms() * 1000) is None:
+            return False
+        self._start = self._start._replace(kind="assumed")
+        return True
 
     # ---- the lease is another's, the link is still ours ----
 
@@ -169,15 +175,17 @@ class Dialling:
         if grant is None:
             self._served.redial()
         elif self._world.clock.now() - since > _YIELD_S:
+            self._world.tally.saw_two_owners()
             self._served.owned_elsewhere(grant)
 
     def _may_enter(self) -> bool:
         """Tell whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
-        turnstile = self._world.turnstile
+        turnstile, now = self._world.turnstile, self._world.clock.now()
         if self._place is None:
-            self._place = turnstile.join(self._urgency(), self.look)
-        if not turnstile.enter(self._place, self._world.clock.now()):
+            self._place, self._queued_at = turnstile.join(self._urgency(), self.look), now
+        if not turnstile.enter(self._place, now):
             return False
+        self._world.tally.waited(self._place.urgency, now - self._queued_at)
         self._place = None
         return True
 

@@ -38,6 +38,9 @@ class Endings:
         self._denied = Denylist()
         self._tasks: asyncio.TaskGroup | None = None
 
+    def __len__(self) -> int:
+        return len(self._denied)
+
     async def run(self) -> None:
         """Put what is told on the shelf, until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -7,7 +7,7 @@ questions find their answers, owners are watched for life, and probes watch the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -30,6 +30,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.ports import Bus, Clock
 from gateway.runtime.spawn import spawn
+from gateway.runtime.tally import Tally
 
 ASKS_MAX: Final = 200
 """Users in one batch of questions."""
@@ -81,9 +82,10 @@ class Exchange:
         bus: The bus.
         clock: Its time.
         first: Where the numbers of questions begin: another life of the node begins elsewhere.
+        tally: Is told what is worth counting.
     """
 
-    def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int) -> None:
+    def __init__(self, node: NodeId, bus: Bus, clock: Clock, first: int, tally: Tally | None = None) -> None:
         self.node: Final = node
         self.machine: Final = BusMachine(clock.now(), first)
         self.peers: Final = Peers(first)
@@ -91,12 +93,25 @@ class Exchange:
         self._bus = bus
         self._clock = clock
         self._number = first
+        self._tally = tally or Tally()
+        self._probe_sent = (first, 0.0)
+        """The number of the last probe, and when it was sent."""
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._batches: dict[NodeId, dict[UserId, tuple[Since, Asker]]] = {}
         self._put: dict[int, tuple[NodeId, dict[UserId, Asker]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._listener: Listener | None = None
         self._news = asyncio.Event()
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How much is remembered, by what it is."""
+        return {
+            "messages": self.under_way,
+            "questions": len(self._waiting),
+            "batches": len(self._put),
+            "peers": len(self.peers),
+        }
 
     # ---- life ----
 
@@ -127,7 +142,8 @@ class Exchange:
         while True:
             now = self._clock.now()
             if self.machine.tick(now):
-                spawn(self._tasks, self._put_probe(self.machine.probing(now)))
+                self._probe_sent = (self.machine.probing(now), now)
+                spawn(self._tasks, self._put_probe(self._probe_sent[0]))
             if self.machine.recovery != recovery and self._listener is not None:
                 recovery = self.machine.recovery
                 self._listener.recovered(recovery)
@@ -144,6 +160,7 @@ class Exchange:
             self._news.set()
 
     def _doubted(self) -> None:
+        self._tally.found_gap("subscription")
         self.machine.doubted()
         self._news.set()
 
@@ -174,9 +191,11 @@ class Exchange:
         """
         self.under_way += 1
         try:
-            return await self._bus.publish(channel, envelope)
+            receivers = await self._bus.publish(channel, envelope)
         finally:
             self.under_way -= 1
+        self._tally.published()
+        return receivers
 
     async def ask(self, node: NodeId, question: Callable[[int], Envelope], within_s: float) -> Answer:
         """Put a question to *node* and wait for its answer.
@@ -255,8 +274,7 @@ class Exchange:
     def _receive(self, envelope: Envelope) -> None:
         match envelope:
             case Probe(number):
-                self.machine.returned(number, self._clock.now())
-                self._news.set()
+                self._probed(number)
             case AttachAnswer(request=number) | CallAnswer(request=number):
                 future = self._waiting.get(number)
                 if future is not None and not future.done():
@@ -265,6 +283,15 @@ class Exchange:
                 self._answered(envelope)
             case _ if self._listener is not None:
                 self._listener.heard(envelope)
+
+    def _probed(self, number: int) -> None:
+        now, recovery = self._clock.now(), self.machine.recovery
+        self.machine.returned(number, now)
+        if number == self._probe_sent[0]:
+            self._tally.probed(now - self._probe_sent[1])
+        if recovery and self.machine.recovery > recovery:  # the first probe of all missed nothing
+            self._tally.found_gap("probe")
+        self._news.set()
 
     def _answered(self, asked: Asked) -> None:
         self.peers.answered(asked.node, asked.number, self._clock.now())

@@ -28,9 +28,12 @@ from gateway.domain.link_requests import Execute, Executed
 from gateway.domain.model import UserId
 from gateway.domain.privacy import masked
 from gateway.domain.upstream import Attached, Feature, LinkClosed
+from gateway.runtime.admitting import Admitting
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.spawn import spawn
 
+TAKEN_OVER_S: Final = 3.0
+"""How long a command waits for the link of a user who comes from another node."""
 _MAY_HAVE_RUN: Final = "It may have been executed: look, then ask again with a new key."
 _STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
     "applied": Status.APPLIED,
@@ -45,6 +48,7 @@ class Line(Protocol):
     clock: Clock
     roster: Roster
     epoch: int
+    admitting: Admitting
 
     @property
     def link(self) -> Link | None:
@@ -186,6 +190,8 @@ class Execution:
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
         line = self._line
+        left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
+        await line.admitting.taken_over(call.session, min(TAKEN_OVER_S, left_s))
         member, link = line.roster.get(call.session), line.link
         if link is None or member is None or member.attached is None or not member.on_link:
             return _NOT_REACHED

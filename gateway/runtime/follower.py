@@ -14,7 +14,7 @@ from typing import Final
 from gateway.core.bus_state import BusState
 from gateway.core.effects import Health
 from gateway.core.element import Element
-from gateway.core.follower import Follow
+from gateway.core.follower import Follow, FollowState
 from gateway.core.ledger import Delta, Receipt, Update
 from gateway.core.view import facts_key
 from gateway.domain.commands import Call, Outcome
@@ -194,11 +194,13 @@ class Follower:
         admitted = self.machine.admits(told.epoch)
         if admitted:
             receipt = self.feed.ledger.receive(self._delta(told))
-        self.machine.published(told.epoch, receipt, now)
+        self._note(told.epoch, receipt, now)
         if not admitted:
+            self._world.tally.dropped_stale_epoch()
             return
         if told.epoch > self._attached_in:
             self._attached_in = told.epoch
+            self._world.tally.resynced("epoch")
             for local in list(self._local.values()):
                 self._attach_anew(local)
         if receipt is Receipt.APPLIED:
@@ -209,6 +211,13 @@ class Follower:
         self._changed.set()
         self._changed = asyncio.Event()
         self._news.set()
+
+    def _note(self, epoch: int, receipt: Receipt, now: float) -> None:
+        was = self.machine.state
+        self.machine.published(epoch, receipt, now)
+        if was is FollowState.FOLLOWING and self.machine.state is FollowState.DOUBTING:
+            self._world.tally.found_gap("sequence")
+            self._world.tally.resynced("gap")
 
     def _delta(self, told: Publication) -> Delta:
         """Return what was told, with the elements that are held already where they are equal."""
@@ -229,7 +238,7 @@ class Follower:
 
     def _take(self, offer: Offer) -> None:
         if offer.token == self.machine.floor and self.feed.connections:
-            self.end(Start(offer.token, offer.token, False, offer.history, offer.lingering))
+            self.end(Start(offer.token, offer.token, False, offer.history, offer.lingering, "planned"))
 
     # ---- what the exchange tells (Asker) ----
 

@@ -16,8 +16,9 @@ from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Inbox, Offer
 from gateway.runtime.execution import Execution
 from gateway.runtime.feed import Feed
-from gateway.runtime.ports import Link
+from gateway.runtime.ports import Grant, Link
 from gateway.runtime.spawn import spawn
+from gateway.runtime.tally import Gift
 from gateway.runtime.world import World
 
 ALONE_S: Final = 30.0
@@ -36,6 +37,8 @@ class Giver(Protocol):
     roster: Roster
     execution: Execution
     epoch: int
+    owned_by: Grant | None
+    """Who has the user, once that is known to be another node."""
 
     @property
     def link(self) -> Link | None:
@@ -68,21 +71,26 @@ class Giving:
 
     def asked(self, node: NodeId, tasks: asyncio.TaskGroup | None) -> None:
         """Note that *node* would speak for the user: let it, when this node should not."""
-        if self._is_wanted(self._world.clock.now()):
-            spawn(tasks, self.give(node))
+        reason = self._reason(self._world.clock.now())
+        if reason is not None:
+            spawn(tasks, self.give(node, reason))
 
     def over(self) -> None:
         """Note that the user is gone."""
         self._over.set()
 
-    def _is_wanted(self, now: float) -> bool:
+    def _reason(self, now: float) -> Gift | None:
+        """Return why this node should not speak for the user; None when it should."""
         if self._is_giving or not self._giver.epoch:
-            return False
+            return None
+        if self._world.is_draining():
+            return "drain"
+        if self._unlinked_since is not None and now - self._unlinked_since >= UNLINKED_S:
+            return "island"
         is_alone = self._alone_since is not None and now - self._alone_since >= ALONE_S
-        is_unlinked = self._unlinked_since is not None and now - self._unlinked_since >= UNLINKED_S
-        return is_alone or is_unlinked or self._world.is_draining()
+        return "roam" if is_alone else None
 
-    async def give(self, to: NodeId) -> None:
+    async def give(self, to: NodeId, reason: Gift) -> None:
         """Offer the user to *to*, and go on as before when he is not taken."""
         giver, world = self._giver, self._world
         if self._is_giving:
@@ -97,6 +105,8 @@ class Giving:
             with suppress(TimeoutError):
                 async with world.clock.timeout(_TAKEN_S):
                     await self._over.wait()
+            if giver.owned_by is not None:
+                world.tally.gave(reason)
         finally:
             self._is_giving = False
             giver.execution.resume()

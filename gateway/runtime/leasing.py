@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.core.lease import Acquire, Lease, Renew
 from gateway.domain.errors import GatewayError
@@ -15,6 +15,11 @@ from gateway.runtime.ports import Grant
 from gateway.runtime.world import World
 
 Answer = Literal["ours", "refused", "unanswered"]
+
+RENEW_S: Final = 5.0
+"""The longest time between two renewals."""
+_SPREAD: Final = 0.2
+"""By which part of it jitter shortens that time."""
 
 
 class Leasing:
@@ -29,12 +34,15 @@ class Leasing:
     """
 
     def __init__(self, user: UserId, world: World) -> None:
-        self.lease = Lease()
+        # after an outage all ask at once; so they drift apart again
+        self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * world.jitter()))
         self.other: Grant | None = None
         """Who had the user when this node was last refused."""
         self._user = user
         self._world = world
         self._asking = asyncio.Lock()
+        self._good_epoch = 0
+        """The epoch of the last answer by which the lease was held."""
 
     async def ask(self, *, expected: int | None = None) -> Answer:
         """Ask for the lease, or to extend the one that is held; waits for a question under way first.
@@ -43,12 +51,14 @@ class Leasing:
             expected: Take it from the holder of that token.
         """
         async with self._asking:
-            question = self.lease.ask(self._world.clock.now(), expected=expected)
+            now = self._world.clock.now()
+            question = self.lease.ask(now, expected=expected)
             try:
                 match question:
                     case Acquire():
                         return await self._acquire(question)
                     case Renew():
+                        self._note_lapse(question.token, now)
                         return await self._renew(question)
                     case None:
                         return "unanswered"
@@ -87,19 +97,28 @@ class Leasing:
             self.lease.refused(grant.token)
             return "refused"
         if self.lease.granted(grant.token):
+            self._good_epoch = grant.token
             return "ours"
         await self._release(grant.token)
         return "unanswered"
 
     async def _renew(self, question: Renew) -> Answer:
-        world = self._world
+        world, is_doubted = self._world, not self.lease.may_dial
         if not await world.leases.renew(self._user, world.node, world.holder, question.token):
             self.lease.refused()
             return "refused"
         if self.lease.renewed():
+            self._good_epoch = question.token
+            if is_doubted and self.lease.may_dial:  # the lease is ours, and the link another's
+                world.tally.saw_two_owners()
             return "ours"
         await self._release(question.token)
         return "unanswered"
+
+    def _note_lapse(self, token: int, now: float) -> None:
+        if self._good_epoch == token and not self.lease.holds(now):
+            self._good_epoch = 0
+            self._world.tally.fenced_itself()
 
     async def _release(self, token: int) -> None:
         """Release in the store; when it does not answer, the lease runs out by itself."""

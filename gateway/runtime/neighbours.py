@@ -32,6 +32,7 @@ from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock
 from gateway.runtime.role import RoleOverError
 from gateway.runtime.spawn import spawn
+from gateway.runtime.tally import Tally
 
 RESYNC_S: Final = 2.0
 """Over how long followers ask again when the bus is back."""
@@ -63,12 +64,14 @@ class Neighbours:
         node: Its name.
         home: The node itself.
         exchange: Its voice.
+        tally: Is told what is worth counting.
     """
 
-    def __init__(self, node: NodeId, home: Home, exchange: Exchange) -> None:
+    def __init__(self, node: NodeId, home: Home, exchange: Exchange, tally: Tally) -> None:
         self._node = node
         self._home = home
         self._exchange = exchange
+        self._tally = tally
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -117,6 +120,7 @@ class Neighbours:
         pause_s = RESYNC_S / len(followers) if followers else 0.0
         for follower in followers:
             follower.doubt()
+            self._tally.resynced("bus")
             await self._home.clock.sleep(pause_s)
         self._exchange.machine.resynced(recovery)
 

@@ -36,6 +36,7 @@ from gateway.runtime.households import Households
 from gateway.runtime.neighbours import Neighbours
 from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import Clock, NodeRecord
+from gateway.runtime.tally import Tally
 from gateway.runtime.world import World, refusal
 
 TICK_S: Final = 1.0
@@ -65,6 +66,7 @@ class Node:
         clock: Its time.
         jitter: Gives numbers in [0, 1).
         audit: Is told of acts that somebody may have to answer for.
+        tally: Is told what is worth counting.
     """
 
     def __init__(
@@ -75,10 +77,12 @@ class Node:
         clock: Clock,
         jitter: Callable[[], float],
         audit: Callable[[NumberAct], None],
+        tally: Tally | None = None,
     ) -> None:
         self.clock = clock
         self.composer = Composer()
-        self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST))
+        self._tally = tally or Tally()
+        self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
         self.is_draining = False
         self.is_cut_off = False
         """Whether others live that this node does not reach."""
@@ -90,7 +94,7 @@ class Node:
         self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf)
         self.fleet = Fleet(cluster.roll, clock, self.record, tuple(self._turnstiles.values()))
         self._endings = Endings(clock, self.exchange, cluster.shelf)
-        self._neighbours = Neighbours(settings.node, self, self.exchange)
+        self._neighbours = Neighbours(settings.node, self, self.exchange, self._tally)
         self._number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
@@ -120,6 +124,11 @@ class Node:
     def households(self) -> Mapping[UserId, Household]:
         """The users of this node."""
         return self._households.present
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How much is remembered, by what it is."""
+        return {"households": len(self._households), "endings": len(self._endings), **self.exchange.sizes}
 
     # ---- phones ----
 
@@ -301,6 +310,7 @@ class Node:
             cut_off=self._cut_off,
             devices=settings.limits.devices,
             linger=settings.linger,
+            tally=self._tally,
         )
 
     def _household(self, user: UserId) -> Household:

@@ -78,8 +78,9 @@ class Owner:
         self._start = start
         self._machine = LinkMachine()
         self._dialling = Dialling(feed.user, world, self._machine, self, start)
-        self._pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start is not _PLAIN)
-        self._admitting = Admitting(self, world)
+        self.lease = self._dialling.leasing.lease
+        self.pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start is not _PLAIN)
+        self.admitting = Admitting(self, world)
         self._giving = Giving(self, world)
         self._renewing = Renewing(self, world)
         self._linked: Linked | None = None
@@ -112,7 +113,7 @@ class Owner:
             SessionRefused: It has ended, or nobody can tell in time.
             RoleOverError: Another node has the user by now.
         """
-        return await self._admitting.attach(ticket, topics, node)
+        return await self.admitting.attach(ticket, topics, node)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Listen to what the session follows now."""
@@ -163,25 +164,25 @@ class Owner:
 
     def heard(self) -> None:
         """Note that a message came."""
-        self._pulse.heard()
+        self.pulse.heard()
 
     def sees(self, *, regained: bool) -> None:
         """Note that the server may have begun or ceased to tell realtime data."""
-        self._pulse.sees(regained=regained)
+        self.pulse.sees(regained=regained)
 
     def agreed(self, keep_alive_s: float) -> None:
         """Note after which silence the server wants a sign of life."""
-        self._pulse.agreed(keep_alive_s)
+        self.pulse.agreed(keep_alive_s)
 
     def synced(self) -> None:
         """Note that every question asked so far is answered, and the mirror shows it."""
-        self._pulse.synced()
+        self.pulse.synced()
         self.sharing.light()
         self.answered()
 
     def answered(self) -> None:
         """Let whoever waits in :meth:`attach` look again."""
-        self._admitting.look()
+        self.admitting.look()
 
     @property
     def is_settled(self) -> bool:
@@ -227,7 +228,7 @@ class Owner:
 
     def unreached(self) -> None:
         """Note that there is no link now."""
-        self._pulse.unreached()
+        self.pulse.unreached()
         self.answered()
 
     def owned_elsewhere(self, grant: Grant) -> None:
@@ -264,8 +265,7 @@ class Owner:
     @property
     def may_act(self) -> bool:
         """Whether a command sent now is executed only if this node still speaks for the user."""
-        fenced = self._linked is not None and self._linked.fenced
-        return fenced or self._dialling.leasing.lease.holds(self.clock.now())
+        return (self._linked is not None and self._linked.fenced) or self.lease.holds(self.clock.now())
 
     def doubted(self, handle: str) -> None:
         """Note that the server says that it does not know a session."""
@@ -323,8 +323,8 @@ class Owner:
         """Do what is due by time: signs of life, renewals of the lease and of sessions, lingers."""
         if self._tasks is None:
             return
-        self._pulse.tend(self._linked, now)
-        due_at = self._dialling.leasing.lease.due_at
+        self.pulse.tend(self._linked, now)
+        due_at = self.lease.due_at
         if due_at is not None and due_at <= now:
             spawn(self._tasks, self._renew_lease())
         if self._linked is not None and self._dialling.is_outbid(now):
@@ -332,7 +332,7 @@ class Owner:
         self._renewing.tick(now, self._tasks)
         self._giving.tick(now)
         self._see_who_left(now)
-        self._pulse.say()
+        self.pulse.say()
 
     def _see_who_left(self, now: float) -> None:
         if now - self._began_at > STRANGERS_S:

@@ -28,7 +28,8 @@ class Pulse:
         self._mirror = mirror
         self._machine = machine
         self._world = world
-        self._is_taking_over = is_taking_over
+        self.is_taking_over = is_taking_over
+        self._blind_since = world.clock.now() if is_taking_over else None
         self._as_of_ms = feed.health.as_of_ms
 
     def heard(self) -> None:
@@ -51,12 +52,15 @@ class Pulse:
     def synced(self) -> None:
         """Note that every question asked so far is answered, and the mirror shows it."""
         self._machine.synced(self._world.clock.now())
-        self._is_taking_over = False
+        self.is_taking_over = False
+        if self._blind_since is not None:
+            self._world.tally.saw_again(self._world.clock.now() - self._blind_since)
+            self._blind_since = None
         self.say()
 
     def unreached(self) -> None:
         """Note that there is no link now."""
-        self._is_taking_over = False
+        self.is_taking_over = False
         self.say()
 
     def tend(self, linked: Linked | None, now: float) -> None:
@@ -76,7 +80,7 @@ class Pulse:
     def say(self) -> None:
         """Tell phones and other nodes."""
         upstream = self._machine.health(self._world.clock.now())
-        if (upstream == "live" and self._mirror.is_blind) or (upstream == "down" and self._is_taking_over):
+        if (upstream == "live" and self._mirror.is_blind) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
         is_known = self._mirror.has_snapshot or self._feed.health.as_of_ms is not None
         bus = self._world.exchange.machine.health

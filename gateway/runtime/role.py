@@ -8,6 +8,7 @@ from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.tally import Takeover
 
 RECONNECT_WINDOW_S: Final = (1.0, 10.0)
 
@@ -28,6 +29,7 @@ class Start(NamedTuple):
 
     *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
     *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave.
+    *kind*: of another owner's user; None of nobody's, or one's own.
     """
 
     expected: int | None = None
@@ -35,6 +37,7 @@ class Start(NamedTuple):
     assumed: bool = False
     history: History | None = None
     lingering: tuple[Ticket, ...] = ()
+    kind: Takeover | None = None
 
 
 class Role(Protocol):

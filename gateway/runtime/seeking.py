@@ -84,7 +84,7 @@ class Seeking:
         """A store that forgot is no reason to take a user from an owner who answers."""
         subject = self._subject
         if self.denied_since is not None:
-            subject.end(Start(floor=subject.machine.floor))
+            subject.end(Start(floor=subject.machine.floor, kind="expired"))
         else:
             subject.turn_to(subject.owner, now)
 
@@ -113,6 +113,6 @@ class Seeking:
         except GatewayError:
             return
         if Feature.LINK_FENCING in about.features:
-            subject.end(Start(expected=subject.owner.token, floor=subject.machine.floor))
+            subject.end(Start(subject.owner.token, subject.machine.floor, kind="early"))
         elif since is not None and world.clock.now() - since >= EXPIRY_S:
-            subject.end(Start(floor=subject.machine.floor))
+            subject.end(Start(floor=subject.machine.floor, kind="expired"))

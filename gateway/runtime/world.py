@@ -14,6 +14,7 @@ from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_fo
 from gateway.domain.model import Application, NodeId, Ticket, UserId
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.ports import Authority, Clock, Leases, Upstream
+from gateway.runtime.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class World:
     devices: int = 5
     """Phones of one user at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)
+    tally: Tally = field(default_factory=Tally)
+    """Is told what is worth counting."""
 
 
 def refusal(ticket: Ticket, reason: EndReason, by: str | None) -> SessionRefused:
