@@ -18,6 +18,8 @@ M = TypeVar("M", bound=MetricWrapperBase)
 PREFIX: Final = "oscc_gateway"
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """1 ms … 10 s, with an edge at each objective: 250 ms for events, 1 s for commands."""
+WAIT_BUCKETS_S: Final = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""10 ms … 5 min: for what may queue, or needs another node."""
 CHILDREN_MAX: Final = 256
 OTHER: Final = "other"
 
@@ -59,6 +61,8 @@ class Telemetry:
         self._measure_phones()
         self._measure_commands()
         self._measure_upstream()
+        self._measure_ownership()
+        self._measure_bus()
         self._measure_process()
 
     def render(self) -> bytes:
@@ -94,6 +98,15 @@ class Telemetry:
         self.link_opens = self._counters(
             "link_opens", "Attempts to open a link, by what became of them.", "result"
         )
+        self.link_refused = self._counters(
+            "link_refused", "Links that an OSCC-E Server answered and refused.", "reason"
+        )
+        self.budget_wait_seconds = self._histograms(
+            "budget_wait_seconds",
+            "How long a link waited for its turn at the site.",
+            "class",
+            buckets=WAIT_BUCKETS_S,
+        )
         self.log_ons = self._counters("log_ons", "Log-ons, by what became of them.", "application", "result")
         self.log_on_seconds = self._histogram("log_on_seconds", "From a log-on's arrival to its answer.")
         self.log_offs_pending = self._gauge(
@@ -109,6 +122,54 @@ class Telemetry:
         self.pool_hit_ratio = self._gauge(
             "pool_hit_ratio", "Elements that were known already, of all that came. 0 to 1."
         )
+
+    def _measure_ownership(self) -> None:
+        self.leases_held = self._gauge("leases_held", "Users that this node speaks for.")
+        self.lease_renew_seconds = self._histogram(
+            "lease_renew_seconds", "From a lease's renewal to its answer."
+        )
+        self.lease_margin_seconds = self._gauge(
+            "lease_margin_seconds", "Until the lease that ends first allows no command. NaN without any."
+        )
+        self.self_fences = self._counter(
+            "self_fences", "Leases that ran out because no renewal was answered."
+        )
+        self.takeovers = self._counters("takeovers", "Users that this node took over, by how.", "kind")
+        self.takeover_blind_seconds = self._histogram(
+            "takeover_blind_seconds",
+            "From taking a user over until all that his phones follow was read anew.",
+            buckets=WAIT_BUCKETS_S,
+        )
+        self.ownership_moves = self._counters(
+            "ownership_moves",
+            "Users that went from one node to another, by why. One node counts each.",
+            "reason",
+        )
+        self.owners_without_local_device = self._gauge(
+            "owners_without_local_device", "Users that this node speaks for without a phone of theirs."
+        )
+        self.stale_epoch_dropped = self._counter(
+            "stale_epoch_dropped", "Messages of an earlier owner that were not taken in."
+        )
+        self.dual_owner_observed = self._counter(
+            "dual_owner_observed", "Users whose lease and link named different owners for too long."
+        )
+
+    def _measure_bus(self) -> None:
+        self.bus_state = self._gauge("bus_state", "The bus: 0 live, 1 recovering, 2 degraded, 3 down.")
+        self.bus_probe_seconds = self._histogram("bus_probe_seconds", "How long a probe of the bus took.")
+        self.bus_gaps = self._counters(
+            "bus_gaps", "How often messages were lost, or may have been, by what noticed it.", "detector"
+        )
+        self.resyncs = self._counters(
+            "resyncs", "How often all that may be missing of a user was asked for, by why.", "reason"
+        )
+        self.bus_publish = self._counter("bus_publish", "Messages that the bus took.")
+        self.clock_offset_seconds = self._gauge(
+            "clock_offset_seconds", "How far Redis' clock is ahead of this node's. NaN before any answer."
+        )
+        self.clock_offset_seconds.set(math.nan)
+        self.registry_size = self._gauges("registry_size", "How much is remembered, by what it is.", "name")
 
     def _measure_process(self) -> None:
         self.loop_lag_seconds = self._histogram("loop_lag_seconds", "How late the event loop wakes up.")
@@ -138,10 +199,14 @@ class Telemetry:
     def _gauges(self, name: str, text: str, *labels: str) -> Family[Gauge]:
         return Family(Gauge(name, text, labels, namespace=PREFIX, registry=self.registry))
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, namespace=PREFIX, registry=self.registry, buckets=LATENCY_BUCKETS_S)
+    def _histogram(
+        self, name: str, text: str, *, buckets: tuple[float, ...] = LATENCY_BUCKETS_S
+    ) -> Histogram:
+        return Histogram(name, text, namespace=PREFIX, registry=self.registry, buckets=buckets)
 
-    def _histograms(self, name: str, text: str, *labels: str) -> Family[Histogram]:
+    def _histograms(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = LATENCY_BUCKETS_S
+    ) -> Family[Histogram]:
         return Family(
-            Histogram(name, text, labels, namespace=PREFIX, registry=self.registry, buckets=LATENCY_BUCKETS_S)
+            Histogram(name, text, labels, namespace=PREFIX, registry=self.registry, buckets=buckets)
         )

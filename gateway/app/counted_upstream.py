@@ -64,6 +64,8 @@ class CountedUpstream:
             link = await self._upstream.open(user, secret, token=token, holder=holder)
         except LinkClosed as closed:
             self._telemetry.link_opens[closed.reason].inc()
+            if closed.reason != "unavailable":
+                self._telemetry.link_refused[closed.reason].inc()
             raise
         self._telemetry.link_opens["ok"].inc()
         return CountedLink(link, self._telemetry)

@@ -20,7 +20,7 @@ import gateway
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.buses import open_bus
-from gateway.app.census import count_shared, count_users
+from gateway.app.census import count_owned, count_shared, count_users, read_clock
 from gateway.app.config_sections import Limits, Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.draining import Parting, leave
@@ -30,6 +30,7 @@ from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.stopping import Stopping
+from gateway.app.tally import CountingTally
 from gateway.app.tls import client_context, expires_at_s, site_context
 from gateway.app.vitals import Vitals
 from gateway.domain.model import NodeId
@@ -63,6 +64,7 @@ class Gateway:
         servers: The OSCC-E Servers by the id of their site; whoever made them closes them.
         cluster: What it shares with other nodes; whoever opened it closes it.
         clock: The only time.
+        telemetry: Where all of it is counted.
     """
 
     def __init__(
@@ -72,20 +74,14 @@ class Gateway:
         servers: Mapping[str, OsccServer],
         cluster: Cluster,
         clock: Clock,
+        telemetry: Telemetry,
     ) -> None:
         edge = edge_settings(settings)
-        self.telemetry: Final = Telemetry()
+        self.telemetry: Final = telemetry
         self.vitals: Final = Vitals(clock, self.telemetry)
         self.doors: Final = Doors(edge.doors)
         self.watch: Final = NoticesWatch(settings.notices.files, clock)
-        self.node: Final = Node(
-            _node_settings(settings),
-            {site: Site(CountedUpstream(server, self.telemetry), server) for site, server in servers.items()},
-            cluster,
-            clock,
-            random.random,
-            AuditTrail(log_act).note,
-        )
+        self.node: Final = _node(settings, servers, cluster, clock, telemetry)
         parts = EdgeParts(
             edge,
             self.node,
@@ -106,6 +102,7 @@ class Gateway:
         self.is_started = False
         self.is_draining = False
         self._servers = servers
+        self._leases = cluster.leases
         self._capacity = edge.doors.connections
         self._note_build(settings)
 
@@ -125,6 +122,8 @@ class Gateway:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
         count_users(self.node, self.telemetry)
+        count_owned(self.node, self.telemetry)
+        read_clock(self._leases, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
         self.telemetry.drain_state.set(int(self.is_draining))
         return self.telemetry.render()
@@ -135,6 +134,24 @@ class Gateway:
         if settings.client.certificate is not None:
             expiry = self.telemetry.certificate_expiry_timestamp_seconds
             expiry.set(expires_at_s(settings.client.certificate))
+
+
+def _node(
+    settings: Settings,
+    servers: Mapping[str, OsccServer],
+    cluster: Cluster,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> Node:
+    return Node(
+        _node_settings(settings),
+        {site: Site(CountedUpstream(server, telemetry), server) for site, server in servers.items()},
+        cluster,
+        clock,
+        random.random,
+        AuditTrail(log_act).note,
+        CountingTally(telemetry),
+    )
 
 
 def _node_settings(settings: Settings) -> NodeSettings:
@@ -172,10 +189,18 @@ async def serving(
         for place, site in enumerate(settings.sites):
             server = OsccServer(site.id, site.url, clock, tls=site_context(place, site))
             servers[site.id] = await stack.enter_async_context(server)
+        telemetry = Telemetry()
         cluster = await stack.enter_async_context(
-            open_bus(settings.bus, secrets, clock, jitter=random.random, draw=randomness.token_bytes)
+            open_bus(
+                settings.bus,
+                secrets,
+                clock,
+                jitter=random.random,
+                draw=randomness.token_bytes,
+                renewed=telemetry.lease_renew_seconds.observe,
+            )
         )
-        made = Gateway(settings, secrets, servers, cluster, clock)
+        made = Gateway(settings, secrets, servers, cluster, clock, telemetry)
         # without any notice a hang-up ends the process, as it ends what runs in a terminal
         if settings.notices.files:
             stack.enter_context(made.watch.on_signal())

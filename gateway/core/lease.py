@@ -214,6 +214,15 @@ class Lease:
         return now < self._until
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it was granted to this node, or assumed by it, and nothing else is known."""
+        return self.state in _OURS
+
+    def left_s(self, now: float) -> float:
+        """Return for how long it still :meth:`holds` unless it is renewed, s."""
+        return max(0.0, self._until - now)
+
+    @property
     def may_dial(self) -> bool:
         """Whether a link may be dialled under :attr:`epoch`; OSCC-E has the last word."""
         return self.state in _OURS and not self._doubted

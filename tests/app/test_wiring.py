@@ -23,6 +23,7 @@ from gateway.app.stopping import Stopping
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.node import Node
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.telemetry import Telemetry
 from gateway.upstream.client import OsccServer
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
@@ -193,7 +194,7 @@ async def test_an_error_inside_leaves_as_it_is() -> None:
 async def gateway(clock: ManualClock) -> AsyncIterator[wiring.Gateway]:
     settings = settings_for("http://127.0.0.1:1")
     async with OsccServer("main", "http://127.0.0.1:1", clock) as server:
-        yield wiring.Gateway(settings, own_secrets(), {"main": server}, alone(clock), clock)
+        yield wiring.Gateway(settings, own_secrets(), {"main": server}, alone(clock), clock, Telemetry())
 
 
 async def test_ready_means_started_not_full_and_not_leaving() -> None:

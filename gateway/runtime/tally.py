@@ -1,0 +1,61 @@
+"""What happens between the nodes of a cluster that is worth counting?
+
+Whoever lives through a thing says so once, in words of what happened; what is made of it is no
+matter of the runtime.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gateway.core.throttle import Urgency
+
+Takeover = Literal["planned", "early", "expired", "assumed"]
+"""How a node came to own a user whom another owned: offered by him; taken from one who is deaf; when
+his lease was gone; without the store, which is away."""
+Gift = Literal["roam", "drain", "island"]
+"""Why a node gives a user to another: his phones are there; it drains; it does not reach the site."""
+Detector = Literal["sequence", "probe", "subscription"]
+"""What noticed that messages were lost, or may have been."""
+Resync = Literal["gap", "bus", "epoch"]
+"""Why a follower asks for all that may be missing: a gap, the bus is back, another owner began."""
+
+
+class Tally:
+    """Is told what happened, and makes nothing of it. Whoever counts overrides it.
+
+    No method blocks or raises; each is cheap enough for the place that it is called from.
+    """
+
+    def took_over(self, kind: Takeover) -> None:
+        """Note that this node was granted, or assumed, a user of another."""
+
+    def saw_again(self, blind_s: float) -> None:
+        """Note how long after it began to take a user over everything asked for was there."""
+
+    def gave(self, reason: Gift) -> None:
+        """Note that another node took a user that this one offered to it."""
+
+    def fenced_itself(self) -> None:
+        """Note that a lease ran out unrenewed: it allows this node nothing any more."""
+
+    def saw_two_owners(self) -> None:
+        """Note that lease and link name different owners, for longer than a move takes."""
+
+    def dropped_stale_epoch(self) -> None:
+        """Note that what an earlier owner said was not taken in."""
+
+    def found_gap(self, detector: Detector) -> None:
+        """Note that messages of the bus were lost, or may have been."""
+
+    def resynced(self, reason: Resync) -> None:
+        """Note that a follower asks for all that may be missing."""
+
+    def probed(self, seconds: float) -> None:
+        """Note how long this node's own probe was under way."""
+
+    def published(self) -> None:
+        """Note that the bus took a message."""
+
+    def waited(self, urgency: Urgency, seconds: float) -> None:
+        """Note how long a link waited for its turn at the site."""
