@@ -62,6 +62,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/_generate/diagrams.py --check
 	$(BIN)/python docs/_generate/rooms.py --check
+	$(BIN)/python docs/_generate/cluster.py --check
 	$(BIN)/python -m pytest -q tests/architecture
 
 format: $(DEV) ## format the code and fix what ruff can fix
@@ -72,9 +73,10 @@ format: $(DEV) ## format the code and fix what ruff can fix
 transcripts: $(DEV) ## write the recorded conversations of the tests anew; then read the diff
 	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
 
-diagrams: $(DEV) ## draw docs/diagrams and docs/rooms.md from the code
+diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md and the tables of docs/cluster.md from the code
 	$(BIN)/python docs/_generate/diagrams.py
 	$(BIN)/python docs/_generate/rooms.py
+	$(BIN)/python docs/_generate/cluster.py
 
 .PHONY: venv lock clean
 venv: $(DEV) ## .venv with everything that development needs, from the hashed locks

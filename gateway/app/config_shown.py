@@ -21,6 +21,7 @@ from gateway.app.config_bus_url import HIDDEN
 from gateway.app.config_names import SETTINGS, SITES, Setting, sections
 from gateway.app.config_sections import Settings
 
+HEADINGS: Final = ("| key | value | default | why |", "|---|---|---|---|")
 _PREFACE: Final = """\
 # Configuration
 
@@ -66,8 +67,8 @@ def reference() -> str:
     for name, section in sections():
         title = f"[[{name}]]" if name == SITES else f"[{name}]"
         lines += [f"## {title}", "", section.__doc__ or "", ""]
-        lines += ["| key | value | default | why |", "|---|---|---|---|"]
-        lines += [_row(setting) for setting in SETTINGS if setting.section == name]
+        lines += HEADINGS
+        lines += [row(setting) for setting in SETTINGS if setting.section == name]
         lines.append("")
     return "\n".join(lines)
 
@@ -108,7 +109,8 @@ def _toml(value: object) -> str:
 # ---- reference ----
 
 
-def _row(setting: Setting) -> str:
+def row(setting: Setting) -> str:
+    """Return a setting's line of a table: key, value, default, why."""
     field = setting.field
     cells = (
         f"`{setting.key}`",

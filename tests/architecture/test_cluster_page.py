@@ -1,0 +1,48 @@
+"""Does docs/cluster.md tell what the code says?"""
+
+from __future__ import annotations
+
+import pytest
+
+from docs._generate import cluster
+from gateway.bus.names import Names
+from gateway.core.bus_state import BusState
+
+
+def test_a_table_is_written_between_its_marks_and_nothing_else_is_touched() -> None:
+    page = "a\n<!-- t: begin -->\nold\nold\n<!-- t: end -->\nb\n"
+    assert cluster.filled(page, {"t": lambda: ("| x |",)}) == (
+        "a\n<!-- t: begin -->\n| x |\n<!-- t: end -->\nb\n"
+    )
+
+
+@pytest.mark.parametrize("page", ["", "<!-- t: begin -->\n", "<!-- t: begin -->\n<!-- t: end -->\n" * 2])
+def test_marks_that_are_not_one_pair_are_missed(page: str) -> None:
+    with pytest.raises(ValueError, match="needs one pair of marks for t"):
+        cluster.filled(page, {"t": tuple})
+
+
+def test_every_state_of_the_bus_is_explained() -> None:
+    assert set(cluster.PHONES) == set(BusState)
+
+
+def test_everything_that_redis_is_told_has_its_line() -> None:
+    lines = "\n".join(cluster.names_table())
+    methods = {name for name in vars(Names) if not name.startswith("_")}
+    assert methods == {"user", "channel", "node", "denied", "throttled"}
+    for name in (
+        "own",
+        "tok",
+        "og:node:",
+        "og:deny:<hash>",
+        "og:thr:<hash>",
+        ":ev",
+        "og:n:<node>:in",
+        "og:ctl",
+    ):
+        assert name in lines
+
+
+def test_the_page_of_this_tree_is_fresh() -> None:
+    page = cluster.PAGE.read_text("utf-8")
+    assert cluster.filled(page, cluster.TABLES) == page
