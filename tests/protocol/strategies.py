@@ -54,11 +54,16 @@ _PLAIN: dict[object, Strategy] = {
     bool: st.booleans(),
     int: INTEGERS,
     float: FLOATS,
+    bytes: st.binary(max_size=8),
     type(None): st.none(),
     Any: PLAIN,
 }
 _GENERIC: dict[object, Callable[..., Strategy]] = {
-    tuple: lambda member, *_: st.lists(of(member), max_size=3).map(tuple),
+    tuple: lambda *members: (
+        st.lists(of(members[0]), max_size=3).map(tuple)
+        if members[-1] is Ellipsis
+        else st.tuples(*map(of, members))
+    ),
     list: lambda member: st.lists(of(member), max_size=3),
     frozenset: lambda member: st.frozensets(of(member), max_size=3),
     dict: lambda key, member: st.dictionaries(of(key), of(member), max_size=3),

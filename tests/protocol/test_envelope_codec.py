@@ -10,17 +10,35 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.domain.commands import Outcome, SetRoutingState, Status
-from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application, NodeId, Right, Scope, UserId
+from gateway.domain.commands import History, Outcome, Remembered, SetRoutingState, Status
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import (
+    Application,
+    Device,
+    NodeId,
+    Right,
+    Scope,
+    SessionId,
+    SessionSecret,
+    Ticket,
+    UserId,
+)
 from gateway.domain.resources import Agent, Me
 from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
 from gateway.protocol.envelopes import (
+    Asked,
+    Asks,
+    AttachAnswer,
     CallAnswer,
     CallRequest,
     Envelope,
+    Leaving,
+    Offer,
+    Probe,
     Publication,
+    Replaced,
     SessionFacts,
+    SessionOver,
     Since,
     Update,
 )
@@ -29,13 +47,40 @@ from tests.protocol import strategies as any_of
 USER = UserId("main", 4711)
 
 
-def comparable(envelope: Envelope) -> object:
+TICKET = Ticket(
+    user=USER,
+    display_name="Ann",
+    application=Application.DASHBOARD,
+    secret=SessionSecret("s"),
+    session=SessionId("1"),
+    device=Device("d", "phone"),
+    notices=(("privacy", 3),),
+    issued_at_ms=1,
+    expires_at_ms=2,
+    idle_timeout_s=3,
+)
+
+
+def told(outcome: Outcome | None) -> object:
     """Errors are equal when their code, message, wait and details are."""
-    if not isinstance(envelope, CallAnswer):
-        return envelope
-    outcome, error = envelope.outcome, envelope.outcome.error
-    told = None if error is None else (error.code, error.message, error.retry_after_s, error.details)
-    return envelope.request, outcome.status, told, outcome.version
+    if outcome is None:
+        return None
+    error = outcome.error
+    parts = None if error is None else (error.code, error.message, error.retry_after_s, error.details)
+    return outcome.status, parts, outcome.version
+
+
+def comparable(envelope: Envelope) -> object:
+    """Return what is to be equal."""
+    match envelope:
+        case CallAnswer(request, outcome):
+            return request, told(outcome)
+        case Offer(history=history):
+            outcomes = [(one.key, one.body_hash, told(one.outcome), one.left_s) for one in history.outcomes]
+            empty = dataclasses.replace(envelope, history=history._replace(outcomes=()))
+            return empty, outcomes
+        case _:
+            return envelope
 
 
 def publication(*updates: Update) -> Publication:
@@ -50,6 +95,28 @@ def publication(*updates: Update) -> Publication:
             Status.REJECTED,
             GatewayError(ErrorCode.ALREADY_LOGGED_ON, "m", retry_after_s=1.5, where="desk", since_ms=5),
         ),
+    )
+)
+@example(envelope=CallAnswer(1, None))
+@example(
+    envelope=Offer(
+        USER,
+        NodeId("a"),
+        5,
+        History(
+            3,
+            1.5,
+            (
+                Remembered("k1", b"\x00\xff", Outcome(Status.APPLIED, None, 7), 2.5),
+                Remembered(
+                    "k2",
+                    b"",
+                    Outcome(Status.REJECTED, GatewayError(ErrorCode.BUSY, "m", retry_after_s=1.5, where="x")),
+                    0.0,
+                ),
+            ),
+        ),
+        (TICKET,),
     )
 )
 def test_what_is_read_is_what_was_written(envelope: Envelope) -> None:
@@ -79,18 +146,59 @@ def test_a_value_has_the_type_of_its_key() -> None:
     assert type(read.user) is UserId
 
 
+OFFER = Offer(USER, NodeId("a"), 5, History(3, 1.5, ()))
+
+
 def raw(name: str, envelope: Envelope, **changes: object) -> bytes:
     """Return what a node of another version might write."""
     _, body = msgpack.unpackb(encode(envelope))
     return bytes(msgpack.packb((name, body | changes)))
 
 
-def test_neighbouring_versions_understand_each_other() -> None:
-    since = Since(USER, NodeId("a"), 1, 2)
-    assert decode(raw("Since", since, later=[1, {"a": 2}])) == since
+@pytest.mark.parametrize(
+    ("name", "sent", "missing", "read"),
+    [
+        ("Asks", Asks(NodeId("a"), 1), {"asks"}, Asks(NodeId("a"), 1)),
+        ("Asked", Asked(NodeId("a"), 1), {"not_mine"}, Asked(NodeId("a"), 1)),
+        ("AttachAnswer", AttachAnswer(1), {"refused", "moved"}, AttachAnswer(1)),
+        ("Offer", OFFER, {"lingering"}, OFFER),
+        ("Probe", Probe(1), set(), Probe(1)),
+        ("Leaving", Leaving(NodeId("a")), set(), Leaving(NodeId("a"))),
+    ],
+)
+def test_what_a_neighbouring_version_adds_is_ignored_and_what_it_lacks_is_as_before(
+    name: str, sent: Envelope, missing: set[str], read: Envelope
+) -> None:
+    _, body = msgpack.unpackb(encode(sent))
+    older = {field: value for field, value in body.items() if field not in missing}
+    assert decode(msgpack.packb((name, older | {"later": [1, {"a": 2}]}))) == read
+
+
+def test_what_a_neighbouring_version_adds_inside_is_ignored() -> None:
+    _, body = msgpack.unpackb(encode(Asks(NodeId("a"), 1, (Since(USER, 1, 2),))))
+    del body["asks"][0]["adopt"]
+    body["asks"][0]["later"] = 1
+    assert decode(msgpack.packb(("Asks", body))) == Asks(NodeId("a"), 1, (Since(USER, 1, 2, adopt=False),))
     _, body = msgpack.unpackb(encode(publication(Update("agent:5", 4, Agent()))))
     body["updates"][0]["value"] = {"version": 3, "later": True}
     assert decode(msgpack.packb(("Publication", body))) == publication(Update("agent:5", 4, Agent(version=3)))
+    _, body = msgpack.unpackb(encode(OFFER))
+    body["history"].append("later")
+    body["history"][2].append(["k", b"h", {"status": "applied", "error": None, "version": 1}, 2.5, "later"])
+    remembered = Remembered("k", b"h", Outcome(Status.APPLIED, None, 1), 2.5)
+    assert decode(msgpack.packb(("Offer", body))) == dataclasses.replace(
+        OFFER, history=OFFER.history._replace(outcomes=(remembered,))
+    )
+
+
+def test_the_value_inside_an_announcement_and_a_session_over_has_its_type() -> None:
+    over = decode(encode(SessionOver(TICKET, EndReason.TAKEN_OVER, "Bob")))
+    assert over == SessionOver(TICKET, EndReason.TAKEN_OVER, "Bob")
+    assert isinstance(over, SessionOver)
+    assert type(over.reason) is EndReason
+    assert type(over.ticket.user) is UserId
+    assert type(over.ticket.device) is Device
+    assert decode(encode(Replaced(USER, "h"))) == Replaced(USER, "h")
 
 
 CALL = CallRequest(
@@ -106,14 +214,21 @@ CALL = CallRequest(
     [
         b"",
         b"\xc1",
-        b"\x92\xa5Since",
-        encode(Since(USER, NodeId("a"), 1, 2)) + b"\x00",
+        b"\x92\xa5Probe",
+        encode(Probe(1)) + b"\x00",
         b"\x92\xa1\xff\x80",
         b"\xdd\xff\xff\xff\xff",
         b"\x92\xa1a" + b"\x91" * 100_000,
-        raw("Later", Since(USER, NodeId("a"), 1, 2)),
-        raw("Since", Since(USER, NodeId("a"), 1, 2), user=["main"]),
-        raw("Since", Since(USER, NodeId("a"), 1, 2), seq="2"),
+        raw("Later", Probe(1)),
+        raw("Since", Probe(1)),
+        raw("Probe", Probe(1), number="1"),
+        raw("Replaced", Replaced(USER, "h"), user=["main"]),
+        raw("Asks", Asks(NodeId("a"), 1), asks=[{"user": USER, "epoch": 1, "seq": "2"}]),
+        raw("Offer", OFFER, history=[3, 1.5]),
+        raw("Offer", OFFER, history=[3, 1.5, [["k", "text", {}, 1.0]]]),
+        raw("Offer", OFFER, history={"since": 3, "blind_s": 1.5, "outcomes": []}),
+        raw("Offer", OFFER, lingering=[{"user": USER}]),
+        raw("SessionOver", SessionOver(TICKET, EndReason.BLOCKED, None), reason="secret"),
         raw("Publication", publication(), upstream="fine"),
         raw("Publication", publication(), updates=[{"key": "secret:1", "seq": 1, "value": None}]),
         raw("Publication", publication(), updates=[{"key": "agent:1", "seq": 1, "value": {"version": "1"}}]),
