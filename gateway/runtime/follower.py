@@ -16,29 +16,22 @@ from gateway.core.effects import Health
 from gateway.core.element import Element
 from gateway.core.follower import Follow, FollowState
 from gateway.core.ledger import Delta, Receipt, Update
-from gateway.core.view import facts_key
 from gateway.domain.commands import Call, Outcome
-from gateway.domain.errors import CloseCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import (
     Announcement,
-    Attach,
-    AttachAnswer,
-    Detach,
     Envelope,
-    Inbox,
     Offer,
     Publication,
     SessionFacts,
     Since,
 )
-from gateway.runtime.exchange import NotHeardError
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
+from gateway.runtime.presenting import Presenting
 from gateway.runtime.role import Local, RoleOverError, Start
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
-from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
 ANSWER_S: Final = 4.0
@@ -68,8 +61,7 @@ class Follower:
         self._grant = grant
         self._local = local
         self.machine = Follow(grant.token, now, world.jitter())
-        self._attached_in = grant.token
-        self._reattach_at: dict[str, float] = {}
+        self._presenting = Presenting(self, world, local)
         self._news = asyncio.Event()
         self._changed = asyncio.Event()
         self._sending = Sending(feed.user, world, self.not_mine)
@@ -86,7 +78,10 @@ class Follower:
 
     def turn_to(self, grant: Grant, now: float) -> None:
         """Follow whom the lease names."""
+        is_other = grant.token != self._grant.token
         self._grant = grant
+        if is_other:
+            self._presenting.turned(self._tasks)
         if self.machine.read(grant.token, now):
             self.feed.ledger.disown()
 
@@ -104,27 +99,9 @@ class Follower:
             if self._world.exchange.machine.state is BusState.DOWN:
                 self.end(Start(assumed=True, floor=self.machine.floor))
                 continue
-            self._reattach_at[ticket.handle] = self._world.clock.now() + ANSWER_S
-            if await self._ask_to_attach(ticket, topics):
+            if await self._presenting.ask(ticket, topics):
                 return await self._shown(ticket.handle)
             await self._world.clock.sleep(_AGAIN_S)
-
-    async def _ask_to_attach(self, ticket: Ticket, topics: tuple[str, ...]) -> bool:
-        node = self._world.node
-        try:
-            answer = await self._world.exchange.ask(
-                self._grant.node, lambda number: Attach(node, number, ticket, topics), ANSWER_S
-            )
-        except (NotHeardError, TimeoutError, GatewayError):
-            return False
-        if not isinstance(answer, AttachAnswer):
-            return False
-        if answer.refused is not None:
-            told = answer.refused
-            raise SessionRefused(CloseCode(told.code), told.reason, by=told.by, window_s=told.window_s)
-        if answer.moved:
-            self.not_mine()
-        return not answer.moved
 
     async def _shown(self, handle: str) -> SessionFacts:
         """Wait until the replica holds what the owner said of the session."""
@@ -141,29 +118,15 @@ class Follower:
         """Have the owner listen to what the session follows now."""
         local = self._local.get(handle)
         if local is not None:
-            self._attach_anew(local._replace(topics=topics))
+            self._presenting.follow(local._replace(topics=topics), self._tasks)
 
     def leave(self, handle: str) -> None:
         """Tell the owner that the session's phone left this node."""
-        self._reattach_at.pop(handle, None)
-        self._send(Detach(self.feed.user, handle, self._world.node))
+        self._presenting.left(handle)
 
     def let_go(self, handle: str) -> None:
         """The owner knows when a session ends."""
         self.leave(handle)
-
-    def _attach_anew(self, local: Local) -> None:
-        """Have a session attached again without waiting; what comes of it is in the replica."""
-        self._reattach_at[local.ticket.handle] = self._world.clock.now() + ANSWER_S
-        spawn(self._tasks, self._attach_in_passing(local))
-
-    async def _attach_in_passing(self, local: Local) -> None:
-        connection = self.feed.connections.get(local.ticket.handle)
-        try:
-            await self._ask_to_attach(local.ticket, local.topics)
-        except SessionRefused as refused:
-            if connection is not None:
-                connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     def _check(self) -> None:
         if self._is_over:
@@ -198,11 +161,6 @@ class Follower:
         if not admitted:
             self._world.tally.dropped_stale_epoch()
             return
-        if told.epoch > self._attached_in:
-            self._attached_in = told.epoch
-            self._world.tally.resynced("epoch")
-            for local in list(self._local.values()):
-                self._attach_anew(local)
         if receipt is Receipt.APPLIED:
             self._tell_sessions()
         self._upstream = told.upstream
@@ -285,9 +243,7 @@ class Follower:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await exchange.follow(user, self.receive)
-                for handle, local in list(self._local.items()):
-                    if self.feed.facts(handle) is not None:
-                        self._attach_anew(local)
+                self._presenting.turned(tasks)
                 while not self._is_over:
                     await self._turn()
                 self._sending.give_up()
@@ -322,10 +278,7 @@ class Follower:
         """Look whether the owner lives, and whether each session is known to him."""
         self._say(self.feed.health.as_of_ms)
         self._seeking.tick(now, self._tasks)
-        for handle, local in list(self._local.items()):
-            known = self.feed.ledger.get(facts_key(handle)) is not None
-            if not known and now >= self._reattach_at.get(handle, now):
-                self._attach_anew(local)
+        self._presenting.tick(now, self._tasks)
 
     def _say(self, as_of_ms: int | None) -> None:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health
@@ -334,6 +287,3 @@ class Follower:
         if upstream == "live" and (bus == "down" or is_deaf):
             upstream = "stale"
         self.feed.say(Health(upstream, bus, as_of_ms))
-
-    def _send(self, envelope: Envelope) -> None:
-        self._world.exchange.send(Inbox(self._grant.node), envelope)
