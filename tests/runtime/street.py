@@ -21,6 +21,8 @@ from tests.doubles.lossy_bus import Trouble
 from tests.runtime.scene import Scene, people, user
 
 STEP_S = 0.25
+MET_S = 5.0
+"""Until each node knows of the others, and takes its part of the log-ons."""
 
 
 class Opening(NamedTuple):
@@ -130,7 +132,7 @@ class Street:
 async def street(
     nodes: int = 2, *, features: frozenset[Feature] = frozenset(Feature), linger: Linger | None = None
 ) -> AsyncIterator[Street]:
-    """Run nodes with the people of :func:`tests.runtime.scene.scene`."""
+    """Run nodes that know of each other, with the people of :func:`tests.runtime.scene.scene`."""
     clock = ManualClock()
     trouble, upstream = Trouble(clock), FakeUpstream(clock, features=features)
     people(upstream)
@@ -138,7 +140,7 @@ async def street(
     ways = [Way(at, upstream, openings) for at in range(nodes)]
     scenes = [
         Scene(
-            NodeSettings(NodeId(f"n{at}"), f"n{at}-1", linger=linger or Linger()),
+            NodeSettings(NodeId(f"n{at}"), f"n{at}-1", linger=linger or Linger(), log_ons_per_s=200.0),
             (clock, upstream, Site(ways[at], upstream)),
             trouble.cluster(at),
         )
@@ -152,7 +154,7 @@ async def street(
             scene.tasks = tasks
             made.running.append(tasks.create_task(scene.node.run()))
         lateness = tasks.create_task(trouble.run())
-        await clock.settle()
+        await clock.advance(MET_S)
         yield made
         for running in (*made.running, lateness):
             running.cancel()
