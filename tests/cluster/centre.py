@@ -118,9 +118,10 @@ class Lines:
     again: int
 
     @classmethod
-    def of(cls, links: dict[str, Any]) -> Lines:
-        """Read what the control door tells."""
+    def of(cls, links: dict[str, Any], before: dict[str, Any] | None = None) -> Lines:
+        """Read what the control door tells; kicks and commands are counted from *before* on."""
         lines = links["Links"]
+        earlier = {"Links": {}, "Executed": {}} if before is None else before
         with_session = {each["UserName"] for each in links["Sessions"]}
         commands = (
             "SetRoutingState",
@@ -132,11 +133,19 @@ class Lines:
         return cls(
             links_max=max((line["MostAtOnce"] for line in lines.values()), default=0),
             gap_ms=max((line["LongestGap"] for line in lines.values()), default=0),
-            kicks_max=max((line["Replacements"] for line in lines.values()), default=0),
+            kicks_max=max(
+                (
+                    line["Replacements"] - earlier["Links"].get(name, {"Replacements": 0})["Replacements"]
+                    for name, line in lines.items()
+                ),
+                default=0,
+            ),
             without=sorted(name for name in with_session if lines.get(name, {"Present": 0})["Present"] == 0),
             opens=sum(line["Opens"] for line in lines.values()),
             log_on_attempts=links["LogOnAttempts"],
-            executed=sum(links["Executed"].get(name, 0) for name in commands),
+            executed=sum(
+                links["Executed"].get(name, 0) - earlier["Executed"].get(name, 0) for name in commands
+            ),
             twice=links["Keys"]["ExecutedTwice"],
             again=links["Keys"]["CameAgain"],
         )

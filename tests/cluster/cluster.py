@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -145,6 +146,7 @@ async def _start(nodes: Sequence[Node]) -> None:
         await node.until_ready()
 
 
+@functools.cache
 def make_secrets() -> str:
     """Return the table that all nodes share, made as an operator makes it."""
     command = [sys.executable, "-m", "gateway", "keys"]

@@ -35,6 +35,8 @@ class Crowd:
         users = {phone.user for phone in self.phones}
         self.beacon = Beacon(cluster.centre, [scopes[user] for user in sorted(users)])
         self.observer = Observer(cluster.centre)
+        self._before: dict[str, Any] | None = None
+        """What the centre had counted when counting began anew."""
         self._tasks = asyncio.TaskGroup()
         self._mine: list[asyncio.Task[Any]] = []
         self._busy: list[asyncio.Task[Any]] = []
@@ -74,6 +76,16 @@ class Crowd:
         for phone in self.phones:
             self._mine.append(self._tasks.create_task(phone.live(gate)))
         await self.until(lambda: all(phone.arrived.is_set() for phone in self.phones), within_s, "arrive")
+
+    async def anew(self) -> float:
+        """Let the centre go on, and count from now on: for the next fault. Returns the loop's time."""
+        await self.cluster.centre.ask("resume", {})
+        self._before = await self.cluster.centre.ask("links")
+        for phone in self.phones:
+            phone.seen.breaks.clear()
+            phone.seen.outcomes.clear()
+            phone.seen.lie_s = 0.0
+        return asyncio.get_running_loop().time()
 
     def bustle(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:
         """Let each phone find another network and give a command about so often from now on."""
@@ -179,7 +191,7 @@ class Crowd:
         """Return what is to be told of a fault that began at *since*."""
         rate, over = self.observer.log_on_rate(budget_per_s, since)
         now, lit = asyncio.get_running_loop().time(), self.beacon.lit
-        lines = Lines.of(await self.cluster.centre.ask("links"))
+        lines = Lines.of(await self.cluster.centre.ask("links"), self._before)
         outcomes: Counter[str] = Counter()
         breaks: Counter[str] = Counter()
         for phone in self.phones:

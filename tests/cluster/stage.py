@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.cluster import Cluster, Size, cluster
+from tests.cluster.cluster import IS_FULL, Cluster, Size, cluster
 from tests.cluster.crowd import Crowd
 from tests.cluster.figures import Figures
 from tests.cluster.spy import Spy, look_at_files
 from tests.doubles.servers import Server
 
-BUDGET_PER_S = 20.0
+BUDGET_PER_S = 20.0 if IS_FULL else 60.0
 """Log-ons that the nodes may ask of the OSCC-E Server together."""
 NAMES_FROM = 6
 """Letters that a name must have to be no chance find among sealed bytes."""
@@ -84,7 +84,7 @@ async def stage(
         redis=redis if bus is None else None,
         bus=bus or "",
         centre=options,
-        limits={"log_ons_per_s": budget_per_s, "drain_s": 10 if size.users > 50 else 3, **(limits or {})},
+        limits={"log_ons_per_s": budget_per_s, "drain_notice_s": 10 if IS_FULL else 2, **(limits or {})},
         with_roads=with_roads,
     )
     async with made as running, await Crowd.of(running, size) as crowd, asyncio.TaskGroup() as tasks:

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.timeout(1500 if IS_FULL else 150
 SIZE = size(
     Size(20, 2, agents=60, queues=10, fault_s=5.0), Size(1000, 2, agents=400, queues=40, fault_s=30.0)
 )
+only_full = pytest.mark.skipif(not IS_FULL, reason="the Friday holds it; alone only at full size")
 BUDGET_PER_S = 10.0 if not IS_FULL else 40.0
 BACK_WITHIN_S = 60.0
 OVER_MAX = 3.0
@@ -52,6 +53,7 @@ def judge(figures: Figures) -> None:
     figures.keep()
 
 
+@only_full
 async def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, budget_per_s=BUDGET_PER_S) as play:
         since = play.now
@@ -65,6 +67,7 @@ async def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
         judge(figures)
 
 
+@only_full
 async def test_everybody_comes_back_within_the_budget_after_oscc_e_forgot_all_sessions(
     tmp_path: Path,
 ) -> None:

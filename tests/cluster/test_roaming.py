@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.phones import FRESH_S
 from tests.cluster.spy import lease_cost
-from tests.cluster.stage import stage
+from tests.cluster.stage import BUDGET_PER_S, stage
 from tests.doubles.servers import redis_server
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(900 if IS_FULL else 120)]
@@ -17,13 +18,20 @@ pytestmark = [pytest.mark.scenario, pytest.mark.timeout(900 if IS_FULL else 120)
 SIZE = size(
     Size(30, 2, agents=80, queues=12, fault_s=12.0), Size(200, 2, agents=400, queues=40, fault_s=300.0)
 )
+STILL_S = 3.0
 GAP_MAX_S = 1.0
 USERS_OF_REPORT = 10_000
 
 
 async def test_each_user_has_one_link_while_phones_roam(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
-        since = play.now
+        since = await play.crowd.anew()
+        await asyncio.sleep(STILL_S)
+        still = await play.crowd.figures("none", since, BUDGET_PER_S)
+        assert (still.links_max, still.kicks_max, still.gap_s, still.disconnected) == (1, 0, 0, 0), still
+        assert still.blind_s is not None
+        assert still.blind_s <= FRESH_S
+        since = await play.crowd.anew()
         cpu_s, calls = await lease_cost(redis)
         play.crowd.bustle()
         await asyncio.sleep(SIZE.fault_s)
