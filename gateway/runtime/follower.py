@@ -134,6 +134,10 @@ class Follower:
 
     async def execute(self, call: Call) -> Outcome | None:
         """Have the owner execute a command; None when he has not begun it."""
+        local = self._local.get(call.session)
+        if local is not None and not self._presenting.is_accepted(call.session):
+            with suppress(SessionRefused):  # then the owner refuses the command, too
+                await self._presenting.ask(local.ticket, local.topics)
         return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
 
     # ---- what the owner tells ----

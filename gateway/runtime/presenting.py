@@ -16,7 +16,7 @@ from gateway.runtime.role import Local
 from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
-ANSWER_S: Final = 4.0
+ANSWER_S: Final = 2.0
 """After how long without an answer an owner is asked again."""
 AGAIN_S: Final = 1.0
 
@@ -83,6 +83,10 @@ class Presenting:
         self._accepted[ticket.handle] = grant.token
         return True
 
+    def is_accepted(self, handle: str) -> bool:
+        """Tell whether the present owner has accepted a session."""
+        return self._accepted.get(handle) == self._subject.owner.token
+
     def follow(self, local: Local, tasks: asyncio.TaskGroup | None) -> None:
         """Present a session without waiting; what comes of it is in the replica."""
         self._accepted.pop(local.ticket.handle, None)
@@ -106,8 +110,7 @@ class Presenting:
         """Present what this owner has not accepted, or does not know any more."""
         for handle, local in list(self._local.items()):
             is_known = self._subject.feed.facts(handle) is not None
-            is_accepted = self._accepted.get(handle) == self._subject.owner.token
-            if not (is_known and is_accepted) and now >= self._again_at.get(handle, now):
+            if not (is_known and self.is_accepted(handle)) and now >= self._again_at.get(handle, now):
                 self._again_at[handle] = now + ANSWER_S + AGAIN_S
                 self.follow(local, tasks)
 
