@@ -17,6 +17,7 @@ from gateway.core.element import Element
 from gateway.core.follower import Follow, FollowState
 from gateway.core.ledger import Delta, Receipt, Update
 from gateway.domain.commands import Call, Outcome
+from gateway.domain.errors import SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import (
     Announcement,
