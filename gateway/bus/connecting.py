@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-import hiredis
-
 from gateway.bus.address import parse
 from gateway.bus.door import Dial, Door, Unreachable, dial
 from gateway.bus.leases import LEASE, TTL_S, RedisLeases
@@ -52,7 +50,7 @@ class Lifetimes(NamedTuple):
 
 
 class RedisSite:
-    """A node's doors to one Redis, open while the block lasts.
+    """A node's doors to one Redis, open while its block lasts, which is entered once.
 
     It begins without Redis as well and keeps trying; ports tell ``bus_down`` meanwhile. One connection
     each for publishing, for hearing, for scripts and for commands: none waits for another.
@@ -95,7 +93,7 @@ class RedisSite:
         self.leases: Final = RedisLeases(self._scripts, names, clock, ttl_s=lasts.lease_s, renewed=renewed)
         self.roll: Final = RedisRoll(self._commands, names, ttl_s=lasts.node_s)
         self.shelf: Final = RedisShelf(self._commands, names)
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks = asyncio.TaskGroup()
         self._kept: list[asyncio.Task[None]] = []
 
     @property
@@ -120,21 +118,17 @@ class RedisSite:
             GatewayError: ``bus_down``.
         """
         for name, harmless in (("save", b""), ("appendonly", b"no")):
-            reply = await self._commands.ask("CONFIG", "GET", name)
-            match reply:
-                case hiredis.ReplyError():
-                    return Persistence.UNKNOWN
-                case [_, bytes(value)] if value != harmless:
-                    return Persistence.KEEPS
-                case [_, bytes()]:
-                    continue
+            match await self._commands.ask("CONFIG", "GET", name):
+                case [_, bytes(value)]:
+                    if value != harmless:
+                        return Persistence.KEEPS
                 case _:
                     return Persistence.UNKNOWN
         return None
 
     async def __aenter__(self) -> Self:
         """Begin to connect; does not wait for it."""
-        self._tasks = tasks = await asyncio.TaskGroup().__aenter__()
+        tasks = await self._tasks.__aenter__()
         runs = [self.bus.run(), self._scripts.run(), self._commands.run()]
         if self._door.moves:
             runs.append(self._follow_sentinels())
@@ -147,8 +141,6 @@ class RedisSite:
         """Close every connection."""
         for task in self._kept:
             task.cancel()
-        if self._tasks is None:
-            return
         if isinstance(error, asyncio.CancelledError):
             await self._tasks.__aexit__(kind, error, trace)
         else:  # what went wrong in the block goes its way as it is

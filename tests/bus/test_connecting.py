@@ -10,11 +10,13 @@ import pytest
 
 from gateway.bus.address import Place
 from gateway.bus.connecting import BusKeys, Persistence, RedisSite
+from gateway.bus.door import Unreachable
 from gateway.bus.wire import Wire
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Envelope, Inbox, Probe
 from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import NodeRecord
 from tests.contracts.buses import KEYS, connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
@@ -188,6 +190,47 @@ async def test_a_server_that_keeps_what_it_is_told_is_found_out(
         assert await site.persistence() is expected
 
 
+LEAST = (
+    "on >s3cret ~og:* &og:* -@all +ping +role +client|setname +client|info +client|kill +script|load "
+    "+evalsha +eval +publish +subscribe +unsubscribe +time +hmget +hset +pexpire +incr +hgetall "
+    "+get +set +del +scan"
+)
+"""What ADR 14 says that a node needs."""
+
+
+async def test_a_user_with_the_least_rights_can_do_everything() -> None:
+    port = free_port()
+    async with (
+        redis_server("--user", "gateway", *LEAST.split(), port=port) as server,
+        node(f"redis://gateway:s3cret@127.0.0.1:{port}") as site,
+    ):
+        await connected(site)
+        listener = Listener(site)
+        await listener.listen()
+        assert await site.bus.publish(A, Probe(1)) == 1
+        await site.bus.unsubscribe(A)
+        grant = await site.leases.acquire(ANN, N1, "h", floor=0)
+        assert await site.leases.renew(ANN, N1, "h", grant.token)
+        assert await site.leases.read(ANN) == grant
+        await site.leases.release(ANN, "h", grant.token)
+        record = NodeRecord(N1, "h", "1", 0, 0, False, 0.0)
+        await site.roll.announce(record)
+        assert await site.roll.nodes() == (record,)
+        await site.roll.leave("h")
+        await site.shelf.deny("a", EndReason.BLOCKED, 60.0)
+        assert await site.shelf.denied("a") is EndReason.BLOCKED
+        assert [await site.shelf.count("a", 60.0), await site.shelf.counted("a")] == [1, 1]
+        await site.shelf.forget("a")
+        await server.command("SCRIPT", "FLUSH")
+        assert await site.shelf.count("a", 60.0) == 1
+        site.bus.mouth.drop("x")
+        assert await site.bus.publish(A, Probe(1)) == 0
+        assert await site.persistence() is Persistence.UNKNOWN
+        denied = await server.command("ACL", "LOG")
+        assert isinstance(denied, list)
+        assert {entry[b"object"] for entry in denied} == {b"config|get"}
+
+
 async def test_passwords_let_in_and_are_not_shown() -> None:
     async with redis_server("--requirepass", "s3cret") as server:
         async with node(server.url) as site:
@@ -212,6 +255,21 @@ async def test_what_goes_wrong_in_the_block_goes_its_way_as_it_is() -> None:
                 raise KeyError
 
 
+async def test_a_block_may_be_cancelled() -> None:
+    async with redis_server() as server, asyncio.TaskGroup() as tasks:
+        entered = asyncio.Event()
+
+        async def live() -> None:
+            async with node(server.url):
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = tasks.create_task(live())
+        await entered.wait()
+        task.cancel()
+    assert task.cancelled()
+
+
 def test_secrets_of_the_wrong_length_and_urls_of_no_form_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="begins with redis://"):
         node("memory://")
@@ -224,7 +282,7 @@ def test_secrets_of_the_wrong_length_and_urls_of_no_form_are_refused_at_once() -
 
 async def test_a_split_network_s_old_primary_is_left_though_it_answers() -> None:
     clock, server = ManualClock(), FakeRedis()
-    primary = [b"old"]
+    primary: list[str | None] = ["old"]
 
     async def dial(wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
         await server.dial(wire, place, tls)
@@ -232,13 +290,18 @@ async def test_a_split_network_s_old_primary_is_left_though_it_answers() -> None
     site = RedisSite("redis+sentinel://a/main", KEYS, clock, lambda: 0.5, os.urandom, dial=dial)
 
     async def tell() -> Place:
-        return Place(primary[0].decode(), 1)
+        if primary[0] is None:
+            raise Unreachable("no sentinel knows the primary")
+        return Place(primary[0], 1)
 
     site._door.primary = tell  # type: ignore[method-assign]  # the sentinels' word, without their servers
     async with site:
         await clock.advance(1.5)
         assert {line.place for line in site.lines.values()} == {Place("old", 1)}
-        primary[0] = b"new"
+        primary[0] = None
+        await clock.advance(1.5)
+        assert {line.place for line in site.lines.values()} == {Place("old", 1)}
+        primary[0] = "new"
         await clock.advance(1.5)
         assert {line.place for line in site.lines.values()} == {Place("new", 1)}
         assert {dict(line.losses)["another is primary"] for line in site.lines.values()} == {1}
