@@ -79,7 +79,7 @@ class Owner:
         self._machine = LinkMachine()
         self._dialling = Dialling(feed.user, world, self._machine, self, start)
         self.lease = self._dialling.leasing.lease
-        self.pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start is not _PLAIN)
+        self.pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
         self.admitting = Admitting(self, world)
         self._giving = Giving(self, world)
         self._renewing = Renewing(self, world)
