@@ -82,6 +82,7 @@ class Follower:
         is_other = grant.token != self._grant.token
         self._grant = grant
         if is_other:
+            self._world.tally.resynced("epoch")
             self._presenting.turned(self._tasks)
         if self.machine.read(grant.token, now):
             self.feed.ledger.disown()

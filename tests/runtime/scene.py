@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from gateway.app.tally import CountingTally
 from gateway.bus.memory import MemoryLeases
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.session import Session
@@ -22,6 +23,7 @@ from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Node
 from gateway.runtime.owner import Owner
 from gateway.runtime.parts import Cluster, NodeSettings, Site
+from gateway.telemetry import Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
@@ -208,6 +210,7 @@ class Scene:
         self.leases = MemoryLeases(self.clock)
         self.lines: list[PhoneLine] = []
         self.audited: list[NumberAct] = []
+        self.telemetry = Telemetry()
         self.node = Node(
             settings,
             {"main": Site(self.upstream, self.upstream) if outside is None else outside[2]},
@@ -215,6 +218,7 @@ class Scene:
             self.clock,
             lambda: 0.5,
             self.audited.append,
+            CountingTally(self.telemetry),
         )
         self.tasks: asyncio.TaskGroup
 
@@ -275,6 +279,10 @@ class Scene:
                 if line.closed is None:
                     line.tick()
             await self.clock.settle()
+
+    def counted(self, name: str, **labels: str) -> float:
+        """Give a metric's value by its name without prefix; 0 when it has not moved."""
+        return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels) or 0.0
 
     def owner(self, key: int = 1) -> Owner:
         """Give the owner of a user."""
