@@ -258,18 +258,22 @@ class Node:
     async def run(self) -> None:
         """Serve until cancelled; then every owner has released its lease and closed its link."""
         try:
-            async with asyncio.TaskGroup() as outer:
-                outer.create_task(self._neighbours.run())
-                outer.create_task(self.fleet.run())
-                outer.create_task(self._endings.run())
-                async with asyncio.TaskGroup() as tasks:
-                    self._tasks = tasks
-                    tasks.create_task(self.account.run())
-                    while True:
-                        await self.clock.sleep(TICK_S)
-                        self._tick()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._neighbours.run())
+                tasks.create_task(self.fleet.run())
+                tasks.create_task(self._endings.run())
+                await self._serve()
         finally:
             self._tasks = None
+
+    async def _serve(self) -> None:
+        """Serve users until cancelled: they end before what they speak through."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self.account.run())
+            while True:
+                await self.clock.sleep(TICK_S)
+                self._tick()
 
     def drain(self) -> None:
         """Take no user any more, and give each to whoever asks for him."""

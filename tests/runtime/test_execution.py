@@ -229,6 +229,7 @@ async def test_what_comes_too_late_is_not_sent() -> None:
         late_ms = at.clock.wall_ms()
         call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=late_ms)
         outcome = await owner.execute(call)
+        assert outcome is not None
         assert outcome.error is not None
         assert outcome.error.code is ErrorCode.EXPIRED
         assert _runs(at) == 0
@@ -244,6 +245,7 @@ async def test_an_owner_that_has_ended_executes_nothing() -> None:
         deadline_ms = at.clock.wall_ms() + 5_000
         call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
         outcome = await owner.execute(call)
+        assert outcome is not None
         assert outcome.error is not None
         assert outcome.error.code is ErrorCode.UPSTREAM_UNAVAILABLE
         assert _runs(at) == 0

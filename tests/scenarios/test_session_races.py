@@ -35,7 +35,7 @@ async def test_two_log_offs_during_a_contact_end_in_one_when_it_is_over(
 ) -> None:
     async with opened() as house:
         ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
-        contact = house.simulator.center.give(house.agent(), None, "Voice", state)  # type: ignore[arg-type]  # above
+        contact = house.simulator.center.give(house.agent(), None, "Voice", state)  # type: ignore[arg-type]  # the two states named above
         hold(house, held, "agent1")
         name = await agent.give(agent.wish("work", when="after_contact"))
         await ears.until_came(1)
