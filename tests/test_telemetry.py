@@ -60,6 +60,16 @@ def test_the_page_asks_of_no_metric_that_is_not_there() -> None:
     assert [(name, labels) for name, labels in names if there.get(name) != labels] == []
 
 
+def test_the_page_says_of_the_metrics_of_a_cluster_when_to_worry() -> None:
+    there = {name: labels for name, (labels, _) in _there().items()}
+    told = {name: labels for name, labels, _ in ROW.findall(_section("The nodes together"))}
+    assert [(name, labels) for name, labels in told.items() if there.get(name) != labels] == []
+    of_clusters = re.compile(
+        "bus_|lease|takeover|owner|resyncs|self_fences|stale_epoch|registry_size|clock_offset"
+    )
+    assert {name for name in there if of_clusters.match(name)} <= told.keys()
+
+
 @pytest.mark.parametrize("name", _metrics(Telemetry()))
 def test_every_metric_is_fed(name: str) -> None:
     sources = (path for path in HERE.rglob("*.py") if path.name != "telemetry.py")

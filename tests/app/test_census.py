@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.app.census import count_shared, count_users
+from gateway.app.census import BUS_STATES, count_owned, count_shared, count_users, read_clock
+from gateway.bus.leases import RedisLeases
+from gateway.bus.line import Line, Pace
+from gateway.bus.memory import MemoryLeases
+from gateway.bus.names import Names
+from gateway.core.bus_state import BusState
 from gateway.telemetry import Telemetry
 from gateway.upstream.wire_pool import PartPool
+from tests.bus.peer import Peer, door
+from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene
+from tests.runtime.street import street
 
 
 def _values(telemetry: Telemetry) -> dict[str, float]:
@@ -49,6 +59,47 @@ async def test_the_longest_silence_is_told() -> None:
         count_users(made.node, telemetry)
         assert _values(telemetry)["upstream_silence_seconds"] == silent_s
         phone.leave()
+
+
+async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that_is_left() -> None:
+    async with street() as at:
+        near, _ = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+        await at.pass_time(8)
+        one, other = Telemetry(), Telemetry()
+        for scene_, telemetry in zip(at.scenes, (one, other), strict=True):
+            count_owned(scene_.node, telemetry)
+        mine, others = _values(one), _values(other)
+        assert (mine["leases_held"], others["leases_held"]) == (1, 0)
+        assert (mine["owners_without_local_device"], mine["bus_state"]) == (0, 0)
+        assert 5 <= mine["lease_margin_seconds"] <= 10
+        assert math.isnan(others["lease_margin_seconds"])
+        assert (mine["registry_sizehouseholds"], mine["registry_sizepeers"]) == (1, 0)
+        assert others["registry_sizepeers"] == 1
+        near.bye()
+        at.trouble.take_away(0)
+        await at.pass_time(20)
+        count_owned(at.scenes[0].node, one)
+        cut_off = _values(one)
+        assert (cut_off["owners_without_local_device"], cut_off["bus_state"]) == (1, 3)
+        assert cut_off["lease_margin_seconds"] == 0
+
+
+def test_every_state_of_the_bus_has_a_number() -> None:
+    assert set(BUS_STATES) == set(BusState)
+    assert sorted(BUS_STATES.values()) == [0, 1, 2, 3]
+
+
+def test_the_offset_of_the_clock_is_that_of_the_store_and_none_without_one() -> None:
+    telemetry, clock = Telemetry(), ManualClock()
+    line = Line(door(Peer(), clock), clock, lambda: 0.5, Pace())
+    stored = RedisLeases(line, Names(b"p" * 32), clock)
+    for offset_s in (None, -1.5):
+        stored.clock_offset_s = offset_s
+        read_clock(stored, telemetry)
+        shown = _values(telemetry)["clock_offset_seconds"]
+        assert shown == offset_s or (offset_s is None and math.isnan(shown))
+    read_clock(MemoryLeases(clock), telemetry)
+    assert _values(telemetry)["clock_offset_seconds"] == 0
 
 
 def test_what_was_known_already_is_a_share_of_all() -> None:

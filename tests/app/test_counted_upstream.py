@@ -31,6 +31,9 @@ class Counted:
     def opens(self, result: str) -> float | None:
         return self.telemetry.registry.get_sample_value("oscc_gateway_link_opens_total", {"result": result})
 
+    def refused(self, reason: str) -> float | None:
+        return self.telemetry.registry.get_sample_value("oscc_gateway_link_refused_total", {"reason": reason})
+
     def events(self, name: str) -> float | None:
         return self.telemetry.registry.get_sample_value("oscc_gateway_upstream_events_total", {"type": name})
 
@@ -89,6 +92,15 @@ async def test_a_refused_link_is_counted_by_its_reason(
     with pytest.raises(LinkClosed, match=result):
         await counted.upstream.open(UserId("main", user), secret, token=token, holder="me")
     assert (counted.opens(result), counted.opens("ok")) == (1, None)
+    assert counted.refused(result) == 1
+
+
+async def test_a_server_that_is_not_reached_refuses_nothing(counted: Counted) -> None:
+    secret = await counted.secret()
+    counted.server.unreachable = True
+    with pytest.raises(LinkClosed, match="unavailable"):
+        await counted.upstream.open(counted.user, secret, token=1, holder="me")
+    assert (counted.opens("unavailable"), counted.refused("unavailable")) == (1, None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from gateway.app import config_sections, wiring
+from gateway.app.buses import open_bus
 from gateway.app.config import own_secrets
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Settings
@@ -22,6 +23,8 @@ from gateway.app.listener import CannotListen
 from gateway.app.stopping import Stopping
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.node import Node
+from gateway.runtime.parts import Cluster
+from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import Telemetry
 from gateway.upstream.client import OsccServer
@@ -108,6 +111,9 @@ async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
             assert "oscc_gateway_users 1.0\n" in metrics
             assert 'oscc_gateway_link_opens_total{result="ok"} 1.0\n' in metrics
             assert 'oscc_gateway_upstream_events_total{type="reading"} ' in metrics
+            assert "oscc_gateway_leases_held 1.0\n" in metrics
+            assert "oscc_gateway_clock_offset_seconds 0.0\n" in metrics
+            assert 'oscc_gateway_budget_wait_seconds_count{class="person"} 1.0\n' in metrics
             rest = tasks.create_task(_rest(ws))
         frames = await rest
         (bye,) = [frame for frame in frames if frame["kind"] == "bye"]
@@ -185,6 +191,30 @@ async def test_an_error_inside_leaves_as_it_is() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with running(Stopping()):
             raise KeyError("mine")
+
+
+async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    tellers: list[Callable[[float], None]] = []
+
+    @asynccontextmanager
+    async def opened(
+        bus: config_sections.Bus,
+        secrets: config_sections.Secrets,
+        clock: Clock,
+        *,
+        jitter: Callable[[], float],
+        draw: Callable[[int], bytes],
+        renewed: Callable[[float], None],
+    ) -> AsyncIterator[Cluster]:
+        tellers.append(renewed)
+        async with open_bus(bus, secrets, clock, jitter=jitter, draw=draw) as cluster:
+            yield cluster
+
+    monkeypatch.setattr(wiring, "open_bus", opened)
+    async with aiohttp.ClientSession() as http, running(Stopping()) as addresses:
+        tellers[0](0.2)
+        _, metrics = await text_of(http, f"{addresses.ops}/metrics")
+    assert "oscc_gateway_lease_renew_seconds_count 1.0\n" in metrics
 
 
 # ---- with time in the test's hand ----

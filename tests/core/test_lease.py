@@ -46,6 +46,16 @@ def due_at(lease: Lease) -> float | None:
     return lease.due_at
 
 
+def test_it_is_ours_from_its_grant_to_its_end_and_time_is_left_until_it_holds_no_more() -> None:
+    assert [state for state in LeaseState if led(state).is_ours] == [LeaseState.HELD, LeaseState.RENEWING]
+    lease = held(at=3.0)
+    assert [lease.left_s(now) for now in (3.0, 7.0, 13.0, 99.0)] == [10.0, 6.0, 0.0, 0.0]
+    assert [lease.holds(now) for now in (12.9, 13.0)] == [True, False]
+    assumed = Lease()
+    assumed.assume(1000)
+    assert (assumed.is_ours, assumed.left_s(0.0)) == (True, 0.0)
+
+
 def everything(lease: Lease) -> dict[str, object]:
     return dict(vars(lease))
 
