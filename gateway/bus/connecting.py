@@ -20,7 +20,8 @@ from gateway.bus.shelf import RedisShelf
 from gateway.runtime.ports import NODE_TTL_S, Clock
 
 COMMANDS: Final = Pace()
-SCRIPTS: Final = Pace()
+SCRIPTS: Final = Pace(deadline_s=1.0)
+"""A second: renewals of thousands of users may be due at once, and leases last long enough for it."""
 _SENTINELS_ASKED_S: Final = 1.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -14,6 +15,7 @@ from gateway.bus.door import Door, Unreachable, code
 from gateway.bus.wire import Ask, Reply, Wire, Word, bus_down, pack
 from gateway.runtime.ports import Clock
 
+_LATE: Final = "it did not answer in time"
 _END: Final = "the node ends"
 _HELD_S: Final = 1.0
 """A connection that lasted longer than this ends the back-off."""
@@ -23,8 +25,9 @@ class Pace(NamedTuple):
     """How long a line waits for what.
 
     Attributes:
-        deadline_s: For an answer, from when the command was asked; then the connection is dropped,
-            since what comes after that can no longer be told from what was asked later.
+        deadline_s: For an answer, from when the command was sent; then the connection is dropped,
+            since what comes after that can no longer be told from what was asked later. As long
+            a command waits to be sent, behind others or for a connection.
         ping_s: Without anything to ask, until a PING whose answer is required. With the deadline it
             finds a peer that froze.
         retry_s: Before the second attempt to connect, at most; doubled for each further one.
@@ -252,6 +255,9 @@ class Line:
             ask = self._queue.popleft()
             if ask.about is not None or not ask.answer.done():
                 batch.append(ask)
+        now = self._clock.now()
+        for ask in batch:
+            ask.since = now
         if batch:
             wire.send(batch)
 
@@ -264,18 +270,20 @@ class Line:
                 continue
             for _ in range(3):  # after a pause of this process the answer may be here, and unread
                 await self._clock.sleep(0)
-            if self._due_in() <= 0:
-                self.drop("it did not answer in time")
-                now = self._clock.now()
-                while self._queue and self._queue[0].asked_at + self._pace.deadline_s <= now:
-                    self._queue.popleft().fail(self.trouble or "it did not answer in time")
+            now = self._clock.now()
+            if self._wire is not None and now >= self._due_at(self._wire.oldest_at):
+                self.drop(_LATE)
+            while self._queue and now >= self._due_at(self._queue[0].since):
+                self._queue.popleft().fail(self.trouble or _LATE)
 
     def _due_in(self) -> float:
         pending = None if self._wire is None else self._wire.oldest_at
-        oldest = self._queue[0].asked_at if pending is None and self._queue else pending
-        if oldest is None:
-            return self._pace.deadline_s
-        return oldest + self._pace.deadline_s - self._clock.now()
+        queued = self._queue[0].since if self._queue else None
+        due_at = min(self._due_at(pending), self._due_at(queued))
+        return min(due_at - self._clock.now(), self._pace.deadline_s)
+
+    def _due_at(self, since: float | None) -> float:
+        return math.inf if since is None else since + self._pace.deadline_s
 
     def _fail_queued(self, why: str) -> None:
         asks, self._queue = self._queue, deque()

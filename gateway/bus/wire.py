@@ -33,18 +33,18 @@ class Ask:
         packed: Its bytes; none when an earlier one's bring about this answer too.
         answer: Settled with the :data:`Reply`, or with ``bus_down``. Cancelling it changes nothing for
             others: the answer is then heard and thrown away.
-        asked_at: When, in seconds of the clock's ``now``.
+        since: When it was asked, then when it was sent, in seconds of the clock's ``now``.
         about: The channel that the answer must name, when it must name one.
     """
 
-    __slots__ = ("about", "answer", "asked_at", "packed")
+    __slots__ = ("about", "answer", "packed", "since")
 
     def __init__(
-        self, packed: bytes, answer: asyncio.Future[Reply], asked_at: float, about: bytes | None = None
+        self, packed: bytes, answer: asyncio.Future[Reply], since: float, about: bytes | None = None
     ) -> None:
         self.packed = packed
         self.answer = answer
-        self.asked_at = asked_at
+        self.since = since
         self.about = about
 
     def fail(self, why: str) -> None:
@@ -93,8 +93,8 @@ class Wire(asyncio.Protocol):
 
     @property
     def oldest_at(self) -> float | None:
-        """When the ask was made whose answer is the next; None when none is to come."""
-        return self._pending[0].asked_at if self._pending else None
+        """When the ask was sent whose answer is the next; None when none is to come."""
+        return self._pending[0].since if self._pending else None
 
     @property
     def unsent_bytes(self) -> int:

@@ -282,3 +282,29 @@ async def test_the_end_of_a_line_fails_what_waits() -> None:
         await clock.settle()
     assert [await fault(answer) for answer in answers] == ["the node ends"] * 5
     assert await fault(line.ask("GET", "late")) == "the node ends"
+
+
+async def test_a_server_that_answers_slice_after_slice_is_not_late() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock) as line:
+        answers = [line.ask("GET", str(number)) for number in range(6)]
+        await clock.advance(0.2)
+        peer.say(b":0\r\n:1\r\n:2\r\n")
+        await clock.advance(0.2)
+        peer.say(b":3\r\n:4\r\n:5\r\n")
+        assert [await answer for answer in answers] == [0, 1, 2, 3, 4, 5]
+        assert line.losses == {}
+
+
+async def test_what_could_not_be_sent_in_time_fails_and_the_connection_stays() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock, PACE._replace(window=1)) as line:
+        first, second, third = [line.ask("GET", name) for name in ("a", "b", "c")]
+        await clock.advance(0.2)
+        peer.say(b":1\r\n")
+        await clock.advance(0.1)
+        assert await fault(third) == "it did not answer in time"
+        peer.say(b":2\r\n")
+        assert [await first, await second] == [1, 2]
+        assert gets(peer) == [b"a", b"b"]
+        assert line.losses == {}
