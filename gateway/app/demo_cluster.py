@@ -65,7 +65,8 @@ _CONFIGURATION: Final = """\
 [client]
 insecure = true
 [limits]
-drain_s = 3
+drain_notice_s = 2
+drain_s = 10
 [bus]
 url = "{bus}"
 {secrets}

@@ -16,6 +16,9 @@ from gateway.app.watch_view import View
 from gateway.client import Application, Clock, DeviceBody, ErrorCode, GatewayClient, GatewayError
 from gateway.protocol.bodies import SessionCreated
 
+BUSY: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY})
+PATIENCE_S: Final = 30.0
+"""How long a gateway may be busy with the log-ons of others."""
 LOG_OFF_S: Final = 10.0
 """How long the log-off may wait to be confirmed."""
 
@@ -29,11 +32,11 @@ async def log_on(client: GatewayClient, options: Options, clock: Clock) -> View:
     try:
         site, name = await _site(client, options.site)
         try:
-            created = await _ask(client, options, site, ())
+            created = await _patiently(client, options, site, (), clock)
         except GatewayError as error:
             if error.code is not ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED or not options.accept_notices:
                 raise
-            created = await _ask(client, options, site, tuple(_notices(error)))
+            created = await _patiently(client, options, site, tuple(_notices(error)), clock)
     except GatewayError as error:
         raise Refusal(_advice(error)) from None
     return View(name, created.user.display_name, Application.DASHBOARD.value, clock, options.zone)
@@ -47,6 +50,21 @@ async def _site(client: GatewayClient, wanted: str | None) -> tuple[str, str]:
     if wanted is None or wanted not in sites:
         raise Refusal(f"Say which site with --site: {', '.join(sorted(sites)) or 'there is none'}.")
     return wanted, sites[wanted]
+
+
+async def _patiently(
+    client: GatewayClient, options: Options, site: str, accepted: tuple[tuple[str, int], ...], clock: Clock
+) -> SessionCreated:
+    """Log on; when too many do so just now, come back when the gateway says, for as long as is bearable."""
+    give_up_at = clock.now() + PATIENCE_S
+    while True:
+        try:
+            return await _ask(client, options, site, accepted)
+        except GatewayError as error:
+            wait_s = error.retry_after_s
+            if error.code not in BUSY or wait_s is None or clock.now() + wait_s > give_up_at:
+                raise
+            await clock.sleep(wait_s)
 
 
 async def _ask(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 import tomllib
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from gateway.app.front_door import FrontDoor
 from gateway.app.redis_program import LocalRedis, Program
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import SimulatorSettings
+from tests.app.processes import Running, run, running
 
 PROGRAM = Program(Path("/bin/redis-server"), "redis-server on the PATH")
 
@@ -98,3 +102,60 @@ def test_without_a_redis_it_is_said_how_to_get_one(
 def test_what_no_centre_can_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo-cluster", "--agents", "0"]) == 2
     assert "at least one agent" in capsys.readouterr().err
+
+
+# ---- for real ----
+
+OPTIONS = ("--port", "0", "--agents", "3", "--queues", "2", "--lines", "16")
+
+
+def _asked(port: str, verb: str, name: str) -> str:
+    ended = run("demo-cluster", verb, name, "--port", port)
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out
+
+
+def _port(process: Running) -> str:
+    (port,) = re.findall(r"127\.0\.0\.1:(\d+)", process.until("Their front door"))
+    assert isinstance(port, str)
+    return port
+
+
+@pytest.mark.scenario
+def test_the_board_goes_on_at_another_node_when_its_node_is_killed_and_when_one_is_drained() -> None:
+    with running("demo-cluster", *OPTIONS) as process:
+        port = _port(process)
+        config = process.until("oscc-gateway nodes --config ").split()[-1]
+        first = re.findall(r"(n\d) ● pid \d+ \(board\)", process.until("(board)"))
+        assert first
+        assert "was killed" in _asked(port, "kill", first[0])
+        line = process.until("✕ down")
+        second = re.findall(r"(n\d) ● pid \d+ \(board\)", line) or re.findall(
+            r"(n\d) ● pid \d+ \(board\)", process.until("(board)")
+        )
+        assert second
+        assert second != first
+        process.until("upstream ● live   bus ● live")
+        listed = run("nodes", "--config", config, "--json")
+        assert listed.code == 0
+        assert {node["node"] for node in json.loads(listed.out)} >= set(second)
+        assert "starts" in _asked(port, "start", first[0])
+        assert "was asked to end" in _asked(port, "stop", second[0])
+        process.until(f"{second[0]} ✕ down")
+        process.until("upstream ● live   bus ● live")
+        ended = process.end(signal.SIGINT)
+    assert (ended.code, ended.err) == (0, "")
+    assert not Path(config).exists()
+
+
+@pytest.mark.scenario
+def test_without_its_redis_the_board_stays_live() -> None:
+    with running("demo-cluster", *OPTIONS) as process:
+        port = _port(process)
+        process.until("upstream ● live   bus ● live")
+        assert "redis was killed" in _asked(port, "kill", "redis")
+        process.until("upstream ● live   bus ✕ down")
+        assert "redis starts" in _asked(port, "start", "redis")
+        process.until("upstream ● live   bus ● live")
+        ended = process.end(signal.SIGTERM)
+    assert (ended.code, ended.err) == (0, "")

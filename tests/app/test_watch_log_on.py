@@ -52,6 +52,34 @@ async def test_a_refused_log_on_says_what_helps(
         await Board(gateway).run()
 
 
+async def test_a_busy_gateway_is_come_back_to_when_it_says(gateway: ScriptedGateway) -> None:
+    gateway.forget("POST", "/v1/sessions")
+    busy = GatewayError(ErrorCode.RATE_LIMITED, "Busy.")
+    gateway.answer("POST", "/v1/sessions", 429, problem_members(busy), {"Retry-After": "3"})
+    gateway.answer("POST", "/v1/sessions", 201, created())
+    board = Board(gateway)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(board.run(for_s=1.0))
+        await board.clock.advance(2.9)
+        assert gateway.count("POST", "/v1/sessions") == 1
+        await board.clock.advance(0.2)
+        await board.serve()
+        await board.clock.advance(1)
+    assert gateway.count("POST", "/v1/sessions") == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "31"}])
+async def test_one_that_is_busy_for_long_or_says_not_how_long_is_left_alone(
+    gateway: ScriptedGateway, headers: dict[str, str]
+) -> None:
+    gateway.forget("POST", "/v1/sessions")
+    busy = GatewayError(ErrorCode.RATE_LIMITED, "Busy.")
+    gateway.answer("POST", "/v1/sessions", 429, problem_members(busy), headers)
+    with pytest.raises(Refusal, match="Busy"):
+        await Board(gateway).run()
+    assert gateway.count("POST", "/v1/sessions") == 1
+
+
 async def test_notices_are_accepted_when_the_person_says_so(gateway: ScriptedGateway) -> None:
     gateway.forget("POST", "/v1/sessions")
     notices: list[dict[str, str | int | bool | None]] = [{"id": "n1", "version": 2}, {"id": "odd"}]
