@@ -11,7 +11,8 @@ from gateway.app.config_sections import Bus
 from gateway.bus.address import Place
 from gateway.bus.survey import Survey
 from gateway.runtime.clock import SystemClock
-from tests.doubles.servers import free_port, redis_server
+from tests.app.certificates import make
+from tests.doubles.servers import Engine, free_port, redis_server, sentinel_trio
 
 WELL = Survey(Place("h", 6379), "Redis", (8, 0, 2), persists=False, evicts=False, clock_offset_s=0.1)
 CLOCK = SystemClock()
@@ -81,3 +82,26 @@ async def test_one_that_answers_is_told() -> None:
 async def test_a_file_of_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (fault,) = (await bus_found(Bus(url="rediss://h", ca_file=tmp_path / "none.pem"), CLOCK)).faults
     assert "the file of trusted certificates cannot be read: No such file" in fault
+
+
+async def test_over_tls_only_the_named_authority_is_believed(tmp_path: Path) -> None:
+    certificate, key = make(tmp_path, days=36_500)
+    stranger, _ = make(tmp_path, "stranger", days=36_500)
+    port = str(free_port())
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
+    async with redis_server("--tls-port", port, *files, engine=Engine.REDIS):
+        url = f"rediss://127.0.0.1:{port}"
+        assert (await bus_found(Bus(url=url, ca_file=certificate), CLOCK)).faults == ()
+        for ca_file in (stranger, None):
+            (fault,) = (await bus_found(Bus(url=url, ca_file=ca_file), CLOCK)).faults
+            assert "its certificate is not trusted" in fault
+        (fault,) = (await bus_found(Bus(url=f"redis://127.0.0.1:{port}"), CLOCK)).faults
+        assert " cannot be used: " in fault
+
+
+async def test_behind_sentinels_the_primary_is_found() -> None:
+    async with sentinel_trio() as trio:
+        found = await bus_found(Bus(url=trio.url), CLOCK)
+    assert found.told[0].startswith(f"Redis at 127.0.0.1:{trio.primary.port} answers: ")
+    (fault,) = (await bus_found(Bus(url=trio.url), CLOCK)).faults
+    assert fault.endswith(" cannot be used: no sentinel knows the primary.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import signal
 import socket
@@ -15,6 +16,7 @@ from gateway.app import serving, wiring
 from gateway.app.cli import main
 from tests.app.processes import running
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write
+from tests.doubles.servers import redis_server
 
 ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
 
@@ -80,3 +82,28 @@ def test_a_fault_of_ours_shows_type_and_place_only(
     shown = capsys.readouterr()
     assert '"error": "RuntimeError"' in shown.out
     assert "canary" not in shown.out + shown.err
+
+
+# ---- one of many ----
+
+
+async def test_a_redis_that_keeps_what_it_is_told_is_warned_of_and_the_node_starts(tmp_path: Path) -> None:
+    async with redis_server("--save", "60 1") as server:
+        path = write(tmp_path, SECRET.replace("memory://", server.url) + '[node]\nname = "n1"\n')
+        with running("serve", "--config", str(path), environ=ANY_PORT) as process:
+            warned = json.loads(await asyncio.to_thread(process.until, "the bus is not as it should be"))
+            ended = await asyncio.to_thread(process.end, signal.SIGTERM)
+    assert (warned["level"], ended.code) == ("warning", 0)
+    assert f"127.0.0.1:{server.port} writes what it holds to a disk" in warned["fault"]
+    assert '"node": "n1"' in ended.out
+
+
+def test_a_node_starts_without_its_redis_and_tells_no_password(tmp_path: Path) -> None:
+    path = write(tmp_path, SECRET.replace("memory://", "redis://:canary@127.0.0.1:1"))
+    with running("serve", "--config", str(path), environ=ANY_PORT) as process:
+        told = json.loads(process.until("the bus is not as it must be"))
+        process.until('"listener": "client"')
+        ended = process.end(signal.SIGTERM)
+    assert (told["level"], ended.code) == ("error", 0)
+    assert "cannot be used: nobody listens there" in told["fault"]
+    assert "canary" not in ended.out + ended.err
