@@ -16,7 +16,7 @@ from gateway.core.turnstile import Place
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, LinkClosed
-from gateway.runtime.leasing import Leasing
+from gateway.runtime.leasing import Answer, Leasing
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
 from gateway.runtime.world import World
@@ -29,6 +29,8 @@ _TURN_S: Final = 0.001
 _IDLE_S: Final = 3600.0
 """Longest wait without news: only a bound."""
 _LOOK_AGAIN_S: Final = 5.0
+_REGISTERS_S: Final = 5.0
+"""How long the bus must have worked again until whoever took the user meanwhile has said so in the store."""
 _YIELD_S: Final = 20.0
 """After how long without the lease an open link is given up that the winner has not replaced."""
 
@@ -67,6 +69,10 @@ class Served(Protocol):
         """Note that another node has the user."""
         ...
 
+    def cut_off(self) -> None:
+        """Note that others live and have the user, and this node does not reach them."""
+        ...
+
 
 class Dialling:
     """One user's link, again and again.
@@ -93,6 +99,8 @@ class Dialling:
         self._served = served
         self._start = start
         self._outbid_since: float | None = None
+        self._is_cut_off = False
+        """Whether the link was replaced, and the bus was away since."""
         self._looked_at = 0.0
         self._news = asyncio.Event()
         self._epoch = 0
@@ -125,7 +133,7 @@ class Dialling:
         while not self._served.is_over and not lease.may_dial:
             if self._start.assumed and self._assume():
                 break
-            answer = await self.leasing.ask(expected=self._start.expected)
+            answer = await self._ask()
             if answer == "unanswered" and not self._assume():
                 await self._pause(_STORE_AGAIN_S)
             elif answer == "refused" and not lease.lost and self.leasing.other is not None:
@@ -140,6 +148,25 @@ class Dialling:
                 self._world.tally.took_over(self._start.kind)
         self._start = Start()
         return True
+
+    async def _ask(self) -> Answer:
+        if not self.may_ask():
+            return "unanswered"
+        return await self.leasing.ask(expected=self._start.expected)
+
+    def may_ask(self) -> bool:
+        """Tell whether the lease may be asked for now.
+
+        Who was replaced while the bus was away does not outbid whoever did it: he has the user, though the
+        store does not know it yet.
+        """
+        machine, now = self._world.exchange.machine, self._world.clock.now()
+        if self.leasing.lease.state is not LeaseState.HELD or self.leasing.lease.may_dial:
+            self._is_cut_off = False
+        elif machine.state == "down" and not self._is_cut_off:
+            self._is_cut_off = True
+            self._served.cut_off()
+        return not self._is_cut_off or machine.is_healthy_for(now) >= _REGISTERS_S
 
     def _assume(self) -> bool:
         """Take the user without the store, when it is away; whoever was replaced does not come back so."""

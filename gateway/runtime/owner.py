@@ -204,11 +204,11 @@ class Owner:
         self.epoch = epoch
         self._began_at = self.clock.now()
         self.roster.forget_acceptances()
-        self.sharing.darken()
         if self._start.history is not None:
             self._calls.adopt(self._start.history, epoch, self.clock.now())
             self._start = _PLAIN
         self.feed.ledger.rebase(epoch)
+        self.sharing.darken()
         self.feed.flush(self.clock.now())
 
     async def serve(self, link: Link, opener: Member, about: About) -> int | None:
@@ -220,10 +220,6 @@ class Owner:
             self._linked = None
             self.roster.unlinked()
             self.mirror.live = False
-        if linked.replaced_by is not None and self._world.exchange.machine.state == "down":
-            # others live and reach each other: this node is the one that is cut off
-            self._world.cut_off()
-            self._send_away()
         return linked.replaced_by
 
     def unreached(self) -> None:
@@ -241,7 +237,9 @@ class Owner:
         if self._linked is not None:
             self._linked.close()
 
-    def _send_away(self) -> None:
+    def cut_off(self) -> None:
+        """Send the phones away: others live, have the user, and are not reached from here."""
+        self._world.cut_off()
         for connection in list(self.feed.connections.values()):
             connection.close(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
 
@@ -325,7 +323,7 @@ class Owner:
             return
         self.pulse.tend(self._linked, now)
         due_at = self.lease.due_at
-        if due_at is not None and due_at <= now:
+        if due_at is not None and due_at <= now and self._dialling.may_ask():
             spawn(self._tasks, self._renew_lease())
         if self._linked is not None and self._dialling.is_outbid(now):
             spawn(self._tasks, self._dialling.reconsider())

@@ -48,11 +48,12 @@ class Sharing:
         self._tasks = tasks
 
     def darken(self) -> None:
-        """Note that a new epoch began: nothing of it is shown yet, and whoever asks is told its number."""
+        """Announce that a new epoch began: nothing of it is shown yet, whoever asks is told its number."""
         self._is_lit = False
+        self._spawn(self._unlit())
 
     def light(self) -> None:
-        """Note that every question of this epoch is answered: it may be read, and is announced."""
+        """Note that every question of this epoch is answered: it may be read, which is announced."""
         if not self._is_lit:
             self._is_lit = True
             self._sent = self._feed.ledger.position
@@ -71,10 +72,13 @@ class Sharing:
 
     def answer(self, since: Since) -> Publication:
         """Return what whoever asks is missing; of an epoch that is not lit, its number alone."""
-        ledger = self._feed.ledger
         if not self._is_lit:
-            return self._publication(Delta(ledger.position.epoch, 0, 0, reset=False, updates=()))
-        return self._publication(ledger.since(Position(since.epoch, since.seq)))
+            return self._unlit()
+        return self._publication(self._feed.ledger.since(Position(since.epoch, since.seq)))
+
+    def _unlit(self) -> Publication:
+        epoch = self._feed.ledger.position.epoch
+        return self._publication(Delta(epoch, 0, 0, reset=False, updates=()))
 
     def flush(self) -> None:
         """Publish what changed, if anybody follows."""
