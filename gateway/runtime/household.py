@@ -75,7 +75,7 @@ class Household:
     @property
     def is_over(self) -> bool:
         """Whether the user is not served here any more: whoever comes needs another household."""
-        return self._is_stopped or (self.role.is_over and self._next() is None)
+        return self._is_stopped or (self.role.is_over and not self._has_next)
 
     # ---- phones ----
 
@@ -165,14 +165,22 @@ class Household:
         self._turned.set()
         self._turned = asyncio.Event()
 
+    @property
+    def _has_next(self) -> bool:
+        """Whether another role follows the one that is over."""
+        role = self.role
+        if isinstance(role, Follower):
+            return role.start is not None
+        return role.owned_by is not None and bool(self.local or self.feed.connections)
+
     def _next(self) -> Owner | Follower | None:
         """Return the role that follows the one that is over."""
         role = self.role
+        if not self._has_next:
+            return None
         if isinstance(role, Follower):
             return None if role.start is None else self._own(role.start)
-        if role.owned_by is None or not (self.local or self.feed.connections):
-            return None
-        return Follower(self.feed, self._world, role.owned_by, self.local)
+        return None if role.owned_by is None else Follower(self.feed, self._world, role.owned_by, self.local)
 
     def _own(self, start: Start) -> Owner:
         local = tuple(self.local.values())
