@@ -52,7 +52,7 @@ chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-rep
 	rm -rf build/chaos
 	CHAOS_FIGURES=build/chaos SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario tests/cluster \
 		--timeout=1800 $(PYTEST_ARGS)
-	$(BIN)/python -m tests.cluster.report build/chaos > docs/chaos-report.md
+	$(BIN)/python -m tests.cluster.report build/chaos $(SCENARIO_SIZE) > docs/chaos-report.md
 
 .PHONY: check format
 check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh docs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.cluster.centre import Beacon, Lines, Observer
@@ -137,6 +137,12 @@ class Crowd:
             assert loop.time() - began < within_s, f"{what}: not within {within_s:.0f} s; {self.state()}"
             await asyncio.sleep(LOOK_S / 2)
         return loop.time() - began
+
+    async def until_async(self, happened: Callable[[], Coroutine[Any, Any, bool]], within_s: float) -> None:
+        """Return when it *happened*; a timeout otherwise."""
+        async with asyncio.timeout(within_s):
+            while not await happened():  # noqa: ASYNC110 - it happens in another process
+                await asyncio.sleep(LOOK_S)
 
     async def fresh(self, since: float, within_s: float) -> float:
         """Return how long after *since* the last phone saw something that is newer than *since*."""

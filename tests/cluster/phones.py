@@ -55,6 +55,11 @@ class RoamingClient(GatewayClient):
                 raw.shutdown(socket.SHUT_RDWR)
 
     @property
+    def address(self) -> str:
+        """Where it is sent."""
+        return self._realtime._means.address
+
+    @property
     def is_served(self) -> bool:
         return self._realtime.served is not None
 

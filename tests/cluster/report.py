@@ -1,4 +1,4 @@
-"""What came out of the cluster scenarios? ``python -m tests.cluster.report FOLDER`` prints the page."""
+"""What came out of the cluster scenarios? ``python -m tests.cluster.report FOLDER SIZE`` prints the page."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tests.cluster.figures import Figures, kept
 HEAD = """\
 # What clusters outlived
 
-Written by `make chaos-report` from the scenarios of `tests/cluster`: three nodes as processes, a real Redis,
-a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scenario that fails leaves none.
+Written by `make chaos-report` from the scenarios of `tests/cluster`, at the size *{size}*: three nodes as
+processes, a real Redis, a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scenario
+that fails leaves none.
 
 - *converge*: from the fault (or the end of one that lasts) until the last phone saw what is newer.
 - *blind*: the age of the oldest view that any phone had. *lie*: of the oldest that was shown as live.
@@ -30,10 +31,14 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def page(found: Iterable[Figures]) -> str:
-    """Return the report."""
+def page(found: Iterable[Figures], size: str) -> str:
+    """Return the report of scenarios of that *size*: light or full."""
     figures = list(found)
-    return HEAD + "\n".join([*table(figures), "", *notes(figures), *canaries(figures)]) + "\n"
+    return (
+        HEAD.replace("{size}", size)
+        + "\n".join([*table(figures), "", *notes(figures), *canaries(figures)])
+        + "\n"
+    )
 
 
 def table(figures: Iterable[Figures]) -> Iterator[str]:
@@ -81,4 +86,4 @@ def _s(seconds: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page(kept(Path(sys.argv[1]))))
+    sys.stdout.write(page(kept(Path(sys.argv[1])), sys.argv[2]))

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from tests.cluster.cluster import PASSWORD, Cluster
 from tests.doubles.servers import Server
 
-FOUND_MAX = 10
 TAIL = 256
 """Bytes kept of what was read before: a canary may be cut in two."""
 WORDS = (PASSWORD, "canary-", "supervisor1", "supervisor2")
@@ -23,7 +22,8 @@ class Spy:
         self.canaries = sorted({canary.encode() for canary in (*WORDS, *canaries)})
         self.looked: dict[str, int] = {}
         """Where → bytes looked at."""
-        self.found: list[str] = []
+        self.found: set[str] = set()
+        """Where, and which."""
         self._server = server
         self._as_replica = as_replica
         """Sentinels would take a spy that asks as a replica for one."""
@@ -64,8 +64,7 @@ class Spy:
     def look_at(self, where: str, data: bytes) -> None:
         """Look at *data*."""
         self.looked[where] = self.looked.get(where, 0) + len(data)
-        if len(self.found) < FOUND_MAX:
-            self.found += [f"{where}: {canary!r}" for canary in self.canaries if canary in data]
+        self.found |= {f"{where}: {canary!r}" for canary in self.canaries if canary in data}
 
     async def _read_on(self, where: str, ask: bytes) -> None:
         while True:

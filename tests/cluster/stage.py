@@ -49,7 +49,7 @@ class Stage:
         figures.scenario = scenario
         print(f"\n{figures.text()}\n{self.crowd.state()}; faults over at {self.now:.1f}, since {since:.1f}")
         assert differences == [], f"{len(differences)} differences: {differences[:10]}; {self.crowd.state()}"
-        assert self.spy.found == []
+        assert self.spy.found == set()
         return figures
 
 

@@ -20,6 +20,7 @@ SIZE = size(Size(20, 2, agents=60, queues=10, fault_s=8.0), Size(200, 2, agents=
 CONVERGED_WITHIN_S = 10.0
 RENEWED_S = 6.0
 """Each lease is renewed within this time."""
+ALONE_S = 15.0
 LIVE_S = 3.0
 """A view on the owner's node is never older, whatever the bus does."""
 LOSS = 0.2
@@ -112,6 +113,34 @@ async def failed_over(play: Stage, trio: Trio) -> None:
 async def follows(trio: Trio) -> bool:
     role = await trio.replica.command("ROLE")
     return isinstance(role, list) and role[:1] == [b"slave"] and role[3] == b"connected"
+
+
+async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the_others(
+    tmp_path: Path,
+) -> None:
+    async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
+        await asyncio.sleep(2)
+        since = await play.crowd.anew()
+        (alone, *_), (way, *_) = play.cluster.nodes, play.cluster.bus_roads
+        way.freeze()
+        was_ready = []
+        while play.now - since < ALONE_S:
+            was_ready.append(await alone.ready())
+            await asyncio.sleep(0.2)
+        elsewhere = [phone for phone in play.crowd.phones if phone.client.address != alone.base]
+        blind_s = max(phone.age_s(play.now, play.crowd.beacon.lit) for phone in elsewhere)
+        way.heal()
+        over = play.now
+        await play.crowd.until_async(alone.ready, within_s=20)
+        converge_s = await play.crowd.fresh(over, within_s=30)
+        figures = await play.end("one node cut off from the Redis", 3, since, 20, converge_s=converge_s)
+        figures.notes = {"oldest view on other nodes before it was mended, s": blind_s}
+        assert not was_ready[-1], "the others have taken its users, and it still asks for phones"
+        assert blind_s <= CONVERGED_WITHIN_S
+        assert converge_s <= CONVERGED_WITHIN_S
+        assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0)
+        assert figures.kicks_max <= 2, "stolen once, and given back at most once"
+        figures.keep()
 
 
 async def test_the_bus_loses_repeats_and_delays_messages(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ async def test_a_canary_that_redis_could_read_is_found_wherever_it_went() -> Non
             await redis.command("PUBLISH", "og:ctl", "nothing to see")
             await asyncio.sleep(0.05)
         await spy.look()
-        assert spy.found == []
+        assert spy.found == set()
         await redis.command("PUBLISH", "og:ctl", "it is Schröder")
         await redis.command("SET", "og:x", f"x{PASSWORD}x")
         await asyncio.sleep(0.2)

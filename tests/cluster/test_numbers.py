@@ -166,5 +166,5 @@ async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
         figures.notes, figures.canaries = {f"{way}, s": s for way, s in took.items()}, spy.looked
         print(f"\n{figures.text()}")
         assert left == {}
-        assert spy.found == []
+        assert spy.found == set()
         figures.keep()
