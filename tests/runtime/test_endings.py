@@ -1,0 +1,131 @@
+"""Which sessions have ended, and how do all nodes learn it at once?"""
+
+from __future__ import annotations
+
+from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.model import Application
+from gateway.protocol.envelopes import SessionOver
+from gateway.runtime.endings import DENIED_BEYOND_MS
+from tests.runtime.scene import PhoneLine, Scene, user
+from tests.runtime.street import Street, street
+
+
+async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    return near, far
+
+
+async def refused(at: Street, phone: PhoneLine, scene: Scene) -> tuple[int, str] | None:
+    """Return how the session is refused at a node, at once; None when it is served."""
+    line = await scene.again(phone)
+    return None if line.closed is None else (line.closed.code, line.closed.reason)
+
+
+async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once() -> None:
+    async with street(3) as at:
+        near, far = await followed(at)
+        await at.scenes[2].node.account.log_off(far.ticket)
+        await at.clock.settle()
+        assert far.closed is not None
+        assert (far.closed.code, far.closed.reason, far.closed.by) == (
+            CloseCode.LOGGED_OFF,
+            EndReason.LOGGED_OFF,
+            "self",
+        )
+        for scene in at.scenes:
+            assert await refused(at, far, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert near.closed is None
+
+
+async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
+        await at.clock.settle()
+        assert far.closed is not None
+        assert (far.closed.code, far.closed.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
+        told = [one for one in at.heard(SessionOver) if isinstance(one, SessionOver)]
+        assert [(one.ticket.handle, one.reason) for one in told] == [
+            (far.ticket.handle, EndReason.TAKEN_OVER)
+        ], "only who knew it first says it"
+        for scene in at.scenes:
+            assert await refused(at, far, scene) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
+        assert near.closed is None
+
+
+async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
+    async with street(3) as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], SessionOver)
+        await at.scenes[0].node.account.log_off(far.ticket)
+        await at.clock.settle()
+        assert at.scenes[2].node.denied(far.ticket) is None
+        assert await refused(at, far, at.scenes[2]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert not at.scenes[2].node.households
+
+
+async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
+    async with street(3) as at:
+        near, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], SessionOver)
+        at.trouble.unanswered = lambda node: node >= 0
+        await at.scenes[0].node.account.log_off(far.ticket)
+        line = await at.scenes[2].again(near)
+        await at.clock.settle()
+        assert line.closed is None
+
+
+async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.scenes[0].node.account.log_off(far.ticket)
+        await at.clock.settle()
+        shelf = at.trouble.store(0).shelf
+        life_s = (far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms()) / 1000
+        for running in at.running:
+            running.cancel()
+        await at.clock.advance(life_s - 1)
+        assert await shelf.denied(far.ticket.handle) is EndReason.LOGGED_OFF
+        await at.clock.advance(1)
+        assert await shelf.denied(far.ticket.handle) is None
+
+
+async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms())
+        at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
+        await at.clock.settle()
+        assert await at.trouble.store(0).shelf.denied(far.ticket.handle) is None
+
+
+async def test_how_a_phone_is_sent_away_depends_on_its_application() -> None:
+    async with street() as at:
+        agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
+        await at.pass_time(1)
+        at.scenes[1].node.session_ended(agent.ticket, EndReason.UNKNOWN, None)
+        await at.clock.settle()
+        assert agent.closed is not None
+        assert agent.closed.code is CloseCode.LOGGED_OFF, "no number comes back by itself"
+
+
+async def test_a_log_on_clears_what_was_said_of_the_user_before() -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        at.scenes[0].node.session_ended(near.ticket, EndReason.EXPIRED, None)
+        assert at.scenes[0].node.denied(near.ticket) is not None
+        await at.pass_time(1)
+        await at.scenes[0].phone("anna", device="d3")
+        assert at.scenes[0].node.denied(near.ticket) is None
+        assert at.scenes[1].node.denied(near.ticket) is not None, "the other one keeps it: it may be true"
+
+
+async def test_the_log_off_of_a_session_that_nobody_serves_is_remembered_too() -> None:
+    async with street() as at:
+        phone = await at.scenes[0].phone("anna")
+        await at.scenes[0].node.account.log_off(phone.ticket)
+        await at.clock.settle()
+        assert user(1) not in at.scenes[1].node.households
+        assert await refused(at, phone, at.scenes[1]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert len(at.scenes[1].node._endings) == 1

@@ -1,0 +1,141 @@
+"""Which nodes live, and what is this node's part?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.core.throttle import Budget
+from gateway.core.turnstile import Turnstile
+from gateway.domain.model import NodeId
+from gateway.runtime.fleet import SAY_S, Fleet
+from gateway.runtime.ports import NODE_TTL_S, NodeRecord
+from tests.doubles.clock import ManualClock
+from tests.doubles.lossy_bus import Trouble
+from tests.runtime.street import street
+
+
+class Member:
+    """One node's part of the fleet; *connections* and *draining* are what it says of itself."""
+
+    def __init__(self, clock: ManualClock, trouble: Trouble, number: int) -> None:
+        self.turnstile = Turnstile(Budget(rate_per_s=12.0, burst=12.0, in_flight_max=120))
+        self.connections = 0
+        self.draining = False
+        self._number = number
+        self.fleet = Fleet(trouble.cluster(number).roll, clock, self.record, (self.turnstile,))
+
+    def record(self) -> NodeRecord:
+        name = f"n{self._number}"
+        return NodeRecord(NodeId(name), f"{name}-1", "v", self.connections, 0, self.draining, 100.0)
+
+    def log_ons(self, now: float) -> int:
+        """Return how many log-ons it lets through at once."""
+        return sum(self.turnstile.admit_log_on(now) for _ in range(20))
+
+
+class Fleets:
+    def __init__(self, nodes: int) -> None:
+        self.clock = ManualClock()
+        self.trouble = Trouble(self.clock)
+        self.members = [Member(self.clock, self.trouble, number) for number in range(nodes)]
+        self.running: list[asyncio.Task[None]] = []
+
+    def known(self, number: int) -> list[str]:
+        return [record.node for record in self.members[number].fleet.nodes]
+
+
+@asynccontextmanager
+async def fleets(nodes: int) -> AsyncIterator[Fleets]:
+    made = Fleets(nodes)
+    async with asyncio.TaskGroup() as tasks:
+        for member in made.members:
+            made.running.append(tasks.create_task(member.fleet.run()))
+        await made.clock.settle()
+        yield made
+        for each in made.running:
+            each.cancel()
+
+
+async def test_every_node_knows_who_lives_within_three_seconds() -> None:
+    async with fleets(3) as at:
+        await at.clock.advance(SAY_S)
+        assert [at.known(number) for number in range(3)] == [["n0", "n1", "n2"]] * 3
+        assert [record.node for record in at.members[1].fleet.others] == ["n0", "n2"]
+
+
+async def test_nodes_share_the_log_ons_of_a_site() -> None:
+    async with fleets(3) as at:
+        await at.clock.advance(3 * SAY_S)
+        assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
+
+
+async def test_a_node_alone_takes_all() -> None:
+    async with fleets(1) as at:
+        assert at.members[0].log_ons(at.clock.now()) == 12
+
+
+async def test_a_node_that_begins_beside_others_takes_none_before_they_know_of_it() -> None:
+    async with fleets(2) as at:
+        assert at.members[1].log_ons(at.clock.now()) == 0
+        await at.clock.advance(SAY_S)
+        assert at.members[1].log_ons(at.clock.now()) == 0
+        await at.clock.advance(1)
+        assert at.members[1].log_ons(at.clock.now()) == 6
+
+
+async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.running[1].cancel()
+        await at.clock.advance(SAY_S)
+        assert at.known(0) == ["n0"]
+        await at.clock.advance(2)
+        assert at.members[0].log_ons(at.clock.now()) == 12
+
+
+async def test_a_node_that_says_nothing_is_gone_after_a_while() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.kill(1)
+        await at.clock.advance(SAY_S)
+        assert at.known(0) == ["n0", "n1"]
+        await at.clock.advance(NODE_TTL_S)
+        assert at.known(0) == ["n0"]
+
+
+async def test_while_the_store_does_not_answer_what_was_known_last_counts() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.take_away()
+        await at.clock.advance(10 * NODE_TTL_S)
+        assert at.known(0) == ["n0", "n1"]
+        assert at.members[0].log_ons(at.clock.now()) == 6
+
+
+async def test_a_node_leaves_also_when_the_store_does_not_answer() -> None:
+    async with fleets(2) as at:
+        at.trouble.take_away(1)
+        at.running[1].cancel()
+        await at.clock.settle()
+        assert at.running[1].cancelled()
+
+
+async def test_others_that_drain_take_no_phones() -> None:
+    async with fleets(3) as at:
+        at.members[2].draining = True
+        await at.clock.advance(2 * SAY_S)
+        assert [record.node for record in at.members[0].fleet.others] == ["n1"]
+        assert at.known(0) == ["n0", "n1", "n2"]
+
+
+async def test_what_a_node_says_of_itself_is_what_it_is_now() -> None:
+    async with street() as at:
+        await at.scenes[0].served()
+        await at.scenes[1].served(device="d2")
+        at.scenes[1].node.drain()
+        await at.pass_time(2 * SAY_S)
+        near, far = at.scenes[0].node.fleet.nodes
+        assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)
+        assert (far.node, far.connections, far.links, far.draining) == ("n1", 1, 0, True)

@@ -1,0 +1,24 @@
+"""Of what is a node made, and how much does it take?"""
+
+from __future__ import annotations
+
+from gateway.domain.model import NodeId
+from gateway.runtime.parts import NodeSettings
+
+
+def test_a_site_is_asked_for_as_many_log_ons_as_is_said_and_no_more_at_a_time() -> None:
+    settings = NodeSettings(NodeId("n"), "n-1", log_ons_per_s=5.0, log_ons_in_flight=3)
+    budget = settings.budget()
+    assert [budget.admit(0.0) for _ in range(4)] == [True, True, True, False]
+    for _ in range(3):
+        budget.done()
+    assert [budget.admit(0.0) for _ in range(3)] == [True, True, False]
+    assert [budget.admit(at / 10) for at in (1, 2)] == [False, True]
+
+
+def test_every_site_has_its_own_budget() -> None:
+    settings = NodeSettings(NodeId("n"), "n-1", log_ons_per_s=1.0)
+    one, other = settings.budget(), settings.budget()
+    assert one.admit(0.0)
+    assert other.admit(0.0)
+    assert not one.admit(0.0)
