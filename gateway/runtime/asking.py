@@ -181,7 +181,6 @@ class Asking:
                 await self._attach_one(member)
 
     async def _attach_one(self, member: Member) -> None:
-        before = self._roster.scope
         try:
             answer = await self._link.request(AttachSession(member.ticket.secret))
         except GatewayError as error:
@@ -196,6 +195,7 @@ class Asking:
             self._leaving.append(answer.alias)
             self._needed = True
             return
+        before = self._roster.scope
         self._roster.accepted(member.handle, answer)
         self._sure.add(member.handle)
         self._directory_known = self._directory_known and self._roster.scope == before

@@ -314,3 +314,18 @@ async def test_a_session_that_expires_beside_a_command(
         assert end(phone) == (4300, "expired")
         assert end(other) is None
         assert true_state(at) == state
+
+
+@pytest.mark.parametrize("held", ["nothing", "answer"])
+async def test_a_session_that_takes_the_place_of_the_only_one_shows_what_may_be_seen(
+    monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    """The end of the old session comes when the new one is being attached, and leaves nothing in sight."""
+    async with scene() as at:
+        roads = Roads(at, monkeypatch)
+        await at.served()
+        roads.hold(held, 1)
+        new = await at.served()
+        await roads.release(1)
+        await at.pass_time(2)
+        assert new.shown.keys() >= {"agent:7", "agent:8", "queue:5"}
