@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -35,6 +36,7 @@ class Crowd:
         users = {phone.user for phone in self.phones}
         self.beacon = Beacon(cluster.centre, [scopes[user] for user in sorted(users)])
         self.observer = Observer(cluster.centre)
+        self._turn = itertools.count()
         self._before: dict[str, Any] | None = None
         """What the centre had counted when counting began anew."""
         self._tasks = asyncio.TaskGroup()
@@ -58,8 +60,9 @@ class Crowd:
         await self._tasks.__aexit__(*problem)
 
     def pick(self) -> str:
-        """Return where the load balancer sends a connection: to any ready node, or any when none is."""
-        return self.chance.choice(self.cluster.ready or self.cluster.nodes).base
+        """Return where the load balancer sends a connection: to ready nodes in turn, or any when none is."""
+        nodes = self.cluster.ready or self.cluster.nodes
+        return nodes[next(self._turn) % len(nodes)].base
 
     def by_user(self) -> dict[str, list[Phone]]:
         """Return the phones of each user."""
