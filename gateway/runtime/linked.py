@@ -33,7 +33,7 @@ from gateway.runtime.asking import Asking
 from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import heed_cancellation, spawn
 
 
 class Keeper(Protocol):
@@ -110,6 +110,7 @@ class Linked:
         finally:
             self._tasks = self._asking = None
             await self.link.close()
+        heed_cancellation()
 
     @property
     def settled(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import heed_cancellation, spawn
 
 
 async def test_work_runs_in_the_group() -> None:
@@ -54,3 +54,37 @@ async def _end(
         tasks.create_task(linger(tasks))
         await asyncio.sleep(0)
         raise ZeroDivisionError
+
+
+async def test_a_cancellation_that_a_group_swallows_is_gone_on_with() -> None:
+    is_ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ending.set()
+            await may_end.wait()
+
+    async def life() -> None:
+        try:
+            async with asyncio.TaskGroup() as inner:
+                inner.create_task(slow_to_end())
+                await asyncio.sleep(0)
+                raise LookupError
+        except* LookupError:
+            pass
+        heed_cancellation()
+        raise AssertionError("it lives on")
+
+    async with asyncio.TaskGroup() as tasks:
+        living = tasks.create_task(life())
+        await is_ending.wait()
+        living.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+    assert living.cancelled()
+
+
+async def test_without_a_cancellation_nothing_is_to_be_heeded() -> None:
+    heed_cancellation()
