@@ -122,12 +122,12 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
         await asyncio.sleep(2)
         since = await play.crowd.anew()
         (alone, *_), (way, *_) = play.cluster.nodes, play.cluster.bus_roads
+        elsewhere = [phone for phone in play.crowd.phones if phone.client.address != alone.base]
         way.freeze()
         was_ready = []
         while play.now - since < ALONE_S:
             was_ready.append(await alone.ready())
             await asyncio.sleep(0.2)
-        elsewhere = [phone for phone in play.crowd.phones if phone.client.address != alone.base]
         blind_s = max(phone.age_s(play.now, play.crowd.beacon.lit) for phone in elsewhere)
         way.heal()
         over = play.now
