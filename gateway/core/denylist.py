@@ -55,14 +55,18 @@ class Denylist:
             return None
         return entry.end
 
-    def clear(self, user: UserId, before_ms: int) -> None:
+    def clear(self, user: UserId, before_ms: int) -> tuple[str, ...]:
         """Forget what was said of the user's sessions before *before_ms*, when he began to log on again.
 
         What that log-on itself ended, by a take-over, stays.
+
+        Returns:
+            Whom that was said of.
         """
         over = [h for h, entry in self._entries.items() if entry.user == user and entry.since_ms < before_ms]
         for handle in over:
             del self._entries[handle]
+        return tuple(over)
 
     def __len__(self) -> int:
         return len(self._entries)

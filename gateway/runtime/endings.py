@@ -21,6 +21,10 @@ from gateway.runtime.world import refusal
 DENIED_BEYOND_MS: Final = 24 * 3_600_000
 """For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
 
+_FORGOTTEN_S: Final = 60.0
+"""For how long it is still said that a session has ended whose end does not matter any more: then OSCC-E
+says it."""
+
 
 class Endings:
     """The sessions that are known to have ended.
@@ -67,7 +71,9 @@ class Endings:
         """Note that a session ended, and let every node know."""
         self.note(ticket, reason, by)
         self._exchange.send(Control(), SessionOver(ticket, reason, by))
-        spawn(self._tasks, self._keep(ticket, reason))
+        left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
+        if left_s > 0:
+            spawn(self._tasks, self._keep(ticket.handle, reason, left_s))
 
     def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Note that a session ended."""
@@ -78,10 +84,9 @@ class Endings:
 
     def logged_on(self, user: UserId, began_ms: int) -> None:
         """Forget what was said of the user's sessions before he began to log on."""
-        self._denied.clear(user, began_ms)
+        for handle in self._denied.clear(user, began_ms):
+            spawn(self._tasks, self._keep(handle, EndReason.UNKNOWN, _FORGOTTEN_S))
 
-    async def _keep(self, ticket: Ticket, reason: EndReason) -> None:
-        left_s = (ticket.expires_at_ms + DENIED_BEYOND_MS - self._clock.wall_ms()) / 1000
-        if left_s > 0:
-            with suppress(GatewayError):
-                await self._shelf.deny(ticket.handle, reason, left_s)
+    async def _keep(self, handle: str, reason: EndReason, ttl_s: float) -> None:
+        with suppress(GatewayError):
+            await self._shelf.deny(handle, reason, ttl_s)
