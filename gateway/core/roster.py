@@ -154,10 +154,12 @@ class Roster:
                 return member
         return None
 
-    def unlinked(self) -> None:
-        """Note that the link is gone."""
+    def unlinked(self, *, replaced: bool = False) -> None:
+        """Note that the link is gone; *replaced*: by one of a higher epoch, in which nobody is accepted yet."""
         for member in self._members.values():
             member.on_link = False
+        if replaced:
+            self.forget_acceptances()
 
     def surplus(self) -> Member | None:
         """Return the session that was left first, when more than :data:`SESSIONS_MAX` are kept."""

@@ -112,7 +112,9 @@ class Follower:
         while True:
             self._check()
             facts = self.feed.facts(handle)
-            if facts is not None and facts.end is None:
+            # of an epoch before, as this node may have written itself, it says nothing
+            is_read = self.feed.ledger.position.epoch >= self.machine.floor
+            if is_read and facts is not None and facts.end is None:
                 return facts
             await self._changed.wait()
 

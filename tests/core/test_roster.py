@@ -119,6 +119,15 @@ def test_a_new_epoch_accepts_anew() -> None:
     assert roster.scope == Scope()
 
 
+def test_a_link_that_is_gone_leaves_what_was_accepted_unless_a_higher_epoch_replaced_it() -> None:
+    roster = full()
+    roster.unlinked()
+    assert None not in [member.attached for member in roster]
+    roster.unlinked(replaced=True)
+    assert [member.attached for member in roster] == [None, None]
+    assert roster.scope == Scope()
+
+
 def test_the_scope_is_the_union_of_those_accepted() -> None:
     roster = full()
     roster.rescoped(1, frozenset(), Scope(frozenset({1}), frozenset({2}), frozenset({3}), frozenset({4})))
