@@ -155,7 +155,7 @@ class Roster:
         return None
 
     def unlinked(self, *, replaced: bool = False) -> None:
-        """Note that the link is gone; *replaced*: by one of a higher epoch, in which nobody is accepted yet."""
+        """Note that the link is gone; *replaced*: by one of a higher epoch, in which nobody is accepted."""
         for member in self._members.values():
             member.on_link = False
         if replaced:
