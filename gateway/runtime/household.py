@@ -68,7 +68,7 @@ class Household:
 
     @property
     def is_shared(self) -> bool:
-        """Whether phones on other nodes are served through this one."""
+        """Whether it speaks for sessions whose phones are on other nodes, or may come back."""
         owner = self.owner
         return owner is not None and owner.is_shared
 
@@ -132,6 +132,8 @@ class Household:
                     await self._turn(role)
             except TimeoutError:
                 continue
+            except SessionRefused:  # the user was let go meanwhile
+                return _NOT_REACHED
 
     async def _turn(self, role: Owner | Follower) -> None:
         """Return when *role* is not played any more.

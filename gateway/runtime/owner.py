@@ -218,7 +218,7 @@ class Owner:
             await linked.run()
         finally:
             self._linked = None
-            self.roster.unlinked(replaced=linked.replaced_by is not None)
+            self.roster.unlinked()
             self.mirror.live = False
         return linked.replaced_by
 
@@ -278,8 +278,8 @@ class Owner:
 
     @property
     def is_shared(self) -> bool:
-        """Whether phones on other nodes are served through this one."""
-        return any(member.present and member.node is not None for member in self.roster)
+        """Whether it speaks for sessions whose phones are on other nodes, or may come back."""
+        return any(member.node is not None or not member.present for member in self.roster)
 
     # ---- life ----
 
