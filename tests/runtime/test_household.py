@@ -1,0 +1,215 @@
+"""One user on one node: who are his phones, and what is the node to him?"""
+
+from __future__ import annotations
+
+from gateway.domain.errors import CloseCode
+from gateway.domain.link_requests import Execute
+from gateway.protocol.envelopes import Offer
+from gateway.runtime.giving import ALONE_S
+from gateway.runtime.household import UNFOLLOW_S
+from tests.runtime.scene import PhoneLine, user
+from tests.runtime.street import Street, street
+
+
+async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+    await at.pass_time(7)
+    assert at.owners() == [0]
+    return near, far
+
+
+async def test_a_role_follows_the_other_and_phones_keep_what_they_show() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        shown = near.shown, far.shown
+        roles = [(at.home(0).owner, at.home(1).follower)]
+        for drained in (0, 1):
+            at.scenes[drained].node.drain()
+            at.scenes[1 - drained].node.is_draining = False
+            await at.pass_time(15)
+            roles.append((at.home(drained).owner, at.home(drained).follower))
+        assert [owner is None for owner, _ in roles] == [False, True, True]
+        assert at.owners() == [0]
+        assert [one.node for one in at.openings] == [0, 1, 0]
+        assert (near.closed, far.closed) == (None, None)
+        assert (near.shown, far.shown) == shown
+        assert (near.health, far.health) == ("live", "live")
+
+
+async def test_one_role_ends_before_the_next_begins() -> None:
+    async with street() as at:
+        await followed(at)
+        household = at.home(0)
+        first = household.role
+        assert (household.owner, household.follower) == (first, None)
+        at.scenes[0].node.drain()
+        await at.pass_time(2)
+        assert first.is_over
+        assert household.role is not first
+        assert household.owner is None
+        assert not household.is_over
+        grant = await at.trouble.store(0).leases.read(user(1))
+        assert grant is not None
+        assert grant.node == "n1", "what the first held is given up, and not what was taken from it"
+
+
+async def test_a_user_without_a_phone_here_is_unfollowed_after_a_while_and_taken_in_anew() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        household = at.home(1)
+        far.bye()
+        await at.pass_time(UNFOLLOW_S - 2)
+        assert not household.over.is_set()
+        await at.pass_time(4)
+        assert household.over.is_set()
+        assert household.is_over
+        back = await at.scenes[1].again(far)
+        await at.pass_time(1)
+        assert at.home(1) is not household
+        assert back.of_kind("welcome")
+
+
+async def test_a_phone_that_comes_back_in_time_keeps_the_household() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        household = at.home(1)
+        far.bye()
+        await at.pass_time(UNFOLLOW_S - 5)
+        back = await at.scenes[1].again(far)
+        await at.pass_time(2 * UNFOLLOW_S)
+        assert at.home(1) is household
+        assert back.closed is None
+
+
+async def test_an_owner_whose_phones_are_all_elsewhere_is_shared_and_stays_beyond_the_linger() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        assert at.home(0).is_shared
+        assert not at.home(1).is_shared
+        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+        near.bye()
+        await at.pass_time(180)
+        assert at.owners() == [0]
+        assert (far.closed, far.health) == (None, "live")
+
+
+async def test_an_owner_without_any_phone_lets_the_user_go_when_the_linger_is_over() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        far.bye()
+        near.bye()
+        await at.pass_time(80)
+        assert at.owners() == [0]
+        await at.pass_time(20)
+        assert at.owners() == []
+        assert at.holder() is None
+        assert await at.trouble.store(0).leases.read(user(1)) is None
+
+
+async def test_phones_of_nodes_that_are_silent_count_as_gone() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        near.bye()
+        await at.kill(1)
+        await at.pass_time(14)
+        member = at.scenes[0].owner().roster.get(far.ticket.handle)
+        assert member is not None
+        assert member.left_at is None
+        await at.pass_time(12)
+        assert member.left_at is not None
+        await at.pass_time(75)
+        assert at.owners() == [0], "its linger begins when it is known to be silent"
+        await at.pass_time(20)
+        assert at.owners() == []
+
+
+async def test_a_command_for_which_nobody_speaks_waits_for_whoever_will() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.scenes[0].lines.clear()
+        await at.kill(0)
+        far.command("1", "1")
+        await at.pass_time(5)
+        assert at.owners() == [1]
+        assert far.result("1") == {"status": "applied"}
+        assert len(at.scenes[1].asked(Execute)) == 1
+
+
+async def test_a_command_for_which_nobody_speaks_in_time_was_not_begun() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.kill(0)
+        at.ways[1].shut()
+        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
+        await at.pass_time(2)
+        assert far.result("1") is None
+        await at.pass_time(2)
+        told = far.result("1")
+        assert told is not None
+        assert (told["status"], told["error"]["code"]) == ("rejected", "upstream_unavailable")
+
+
+async def test_a_command_whose_user_is_let_go_while_it_waits_was_not_begun() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.kill(0)
+        at.ways[1].shut()
+        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 8_000)
+        await at.pass_time(2)
+        at.home(1).stop()
+        await at.clock.settle()
+        told = far.result("1")
+        assert told is not None
+        assert (told["status"], told["error"]["code"]) == ("rejected", "upstream_unavailable")
+
+
+async def test_a_phone_that_is_attached_while_the_role_changes_is_served_by_the_next() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.kill(0)
+        fresh = await at.scenes[1].phone("anna", device="d3")
+        fresh.hello()
+        await at.pass_time(0.5)
+        assert at.owners() == []
+        await at.pass_time(5)
+        assert at.owners() == [1]
+        assert fresh.of_kind("welcome")
+        assert (fresh.closed, far.closed) == (None, None)
+
+
+async def test_a_phone_for_which_nobody_speaks_in_time_is_sent_away() -> None:
+    async with street() as at:
+        await followed(at)
+        await at.kill(0)
+        at.ways[1].shut()
+        fresh = await at.scenes[1].phone("anna", device="d3")
+        fresh.hello()
+        await at.pass_time(13)
+        assert fresh.closed is not None
+        assert (fresh.closed.code, fresh.closed.window_s) == (CloseCode.INTERNAL, (1.0, 10.0))
+
+
+async def test_what_a_phone_follows_goes_with_it_to_the_next_owner() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        far.send(kind="follow", id="1", topics=["agents"])
+        await at.pass_time(1)
+        assert "queue:5" not in far.shown
+        near.bye()
+        await at.pass_time(ALONE_S + 11)
+        assert at.owners() == [1]
+        member = at.scenes[1].owner().roster.get(far.ticket.handle)
+        assert member is not None
+        assert member.topics == ("agents",)
+        at.home(1).follow("unknown", ("queues",))
+
+
+async def test_what_leaves_twice_leaves_once() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        far.leave()
+        await at.clock.settle()
+        at.said.clear()
+        at.home(1).leave(far.ticket.handle)
+        await at.clock.settle()
+        assert not [told for _, _, told in at.said if type(told).__name__ == "Detach"]
