@@ -1,0 +1,95 @@
+"""Which users are on this node?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain.errors import CloseCode
+from gateway.domain.link_requests import Execute
+from gateway.domain.model import Kind
+from gateway.domain.resources import Queue
+from gateway.domain.upstream import Part, Source
+from tests.runtime.scene import scene, user
+
+
+async def test_a_user_has_one_household_here_which_ends_with_him() -> None:
+    async with scene() as at:
+        homes = at.node._households
+        assert (len(homes), homes.get(user(1)), homes.served(user(1))) == (0, None, None)
+        phone, other = await at.served(), await at.served(device="d2")
+        (home,) = homes
+        assert homes.get(user(1)) is homes.served(user(1)) is home
+        assert dict(homes.present) == {user(1): home}
+        phone.bye()
+        other.bye()
+        await at.pass_time(95)
+        assert len(homes) == 0
+
+
+async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_after_it() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        before = at.node.households[user(1)]
+        link = at.upstream.link(user(1))
+        before.stop()
+        assert at.node._households.served(user(1)) is None
+        assert at.node._households.get(user(1)) is before
+        back = await at.again(phone)
+        await at.pass_time(1)
+        after = at.node.households[user(1)]
+        assert after is not before
+        assert before.over.is_set()
+        assert back.of_kind("welcome")
+        assert at.upstream.link(user(1)) is not link
+
+
+async def test_what_is_known_of_commands_outlives_the_household() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.command("1", "1")
+        await at.clock.settle()
+        stream = phone.stream
+        phone.bye()
+        await at.pass_time(95)
+        assert len(at.node._households) == 0
+        again = await at.served()
+        again.command("2", "1", retry=True, stream=stream)
+        await at.clock.settle()
+        assert again.result("2") == {"status": "applied"}
+        assert len(at.asked(Execute)) == 1
+
+
+async def test_what_is_known_of_commands_is_forgotten_in_time() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.command("1", "1")
+        await at.clock.settle()
+        phone.bye()
+        await at.pass_time(95)
+        assert len(at.node._households._recall) == 1
+        await at.pass_time(600)
+        assert len(at.node._households._recall) == 0
+
+
+async def test_the_fault_of_one_user_ends_that_user_and_says_where(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene() as at:
+        anna, bert = await at.served("anna"), await at.served("bert")
+
+        def fail(self: object, now: float) -> object:
+            raise ZeroDivisionError
+
+        owner = at.owner(1)
+        monkeypatch.setattr(type(owner.mirror), "read", fail)
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        await at.pass_time(1)
+        assert anna.closed is not None
+        assert anna.closed.code is CloseCode.INTERNAL
+        assert user(1) not in at.node.households
+        assert (bert.closed, user(7) in at.node.households) == (None, True)
+        assert "a household failed: ZeroDivisionError at test_households.py" in caplog.text
+        monkeypatch.undo()
+        back = await at.again(anna)
+        await at.pass_time(1)
+        assert back.of_kind("welcome")

@@ -1,0 +1,116 @@
+"""How fresh is what the owner's link tells, and what are phones told of that?"""
+
+from __future__ import annotations
+
+from gateway.core.effects import Health
+from gateway.core.link import LinkMachine
+from gateway.core.roster import Roster
+from gateway.domain.link_requests import KeepAlive, Listen
+from gateway.domain.resources import FunctionState
+from gateway.runtime.feed import Feed
+from gateway.runtime.mirror import Mirror
+from gateway.runtime.pulse import Pulse
+from tests.doubles.fake_upstream import KEEP_ALIVE_S
+from tests.runtime.scene import Scene, scene, user
+from tests.runtime.street import street
+
+
+def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = None) -> Pulse:
+    """Return the pulse of an owner whose link is not opened yet."""
+    feed = Feed(user(1))
+    feed.health = known or feed.health
+    mirror = Mirror(feed, Roster(), at.node.composer, at.clock)
+    return Pulse(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
+
+
+async def test_a_link_is_live_while_it_speaks_and_old_when_it_is_silent() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(2)
+        assert phone.health == "live"
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        told_at_ms = at.owner().feed.health.as_of_ms
+        await at.pass_time(1.5 * KEEP_ALIVE_S + 2)
+        assert phone.health == "stale"
+        assert at.owner().feed.health.as_of_ms == told_at_ms
+
+
+async def test_a_silence_is_broken_and_a_link_that_says_nothing_is_dropped() -> None:
+    async with scene() as at:
+        await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        await at.pass_time(KEEP_ALIVE_S / 2 + 2)
+        assert len(at.asked(KeepAlive)) == 1
+        link.mute()
+        await at.pass_time(3 * KEEP_ALIVE_S)
+        assert not link.open
+
+
+async def test_after_a_long_silence_whole_sets_are_asked_for_again() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        listens = len(at.asked(Listen))
+        link.mute()
+        await at.pass_time(KEEP_ALIVE_S + 5)
+        link.unmute()
+        await at.pass_time(2)
+        assert len(at.asked(Listen)) > listens
+        assert phone.health == "live"
+
+
+async def test_a_server_without_realtime_data_tells_nothing_fresh() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(1)
+        at.upstream.set_function("realtime", FunctionState.DOWN)
+        await at.pass_time(1)
+        blind_ms = at.owner().feed.health.as_of_ms
+        assert phone.health == "stale"
+        await at.pass_time(KEEP_ALIVE_S)
+        assert at.owner().feed.health.as_of_ms == blind_ms
+        at.upstream.set_function("realtime", FunctionState.UP)
+        await at.pass_time(2)
+        assert phone.health == "live"
+
+
+async def test_what_another_owner_showed_is_stale_until_a_link_was_tried() -> None:
+    async with scene() as at:
+        known = Health("live", "live", 77)
+        taking = pulse(at, is_taking_over=True, known=known)
+        taking.say()
+        assert (taking._feed.health.upstream, taking._feed.health.as_of_ms) == ("stale", 77)
+        taking.unreached()
+        assert (taking._feed.health.upstream, taking._feed.health.as_of_ms) == ("down", 77)
+
+
+async def test_a_first_owner_knows_nothing_and_says_so() -> None:
+    async with scene() as at:
+        first = pulse(at)
+        first.say()
+        assert (first._feed.health.upstream, first._feed.health.as_of_ms) == ("down", None)
+
+
+async def test_the_owners_phones_are_told_how_the_bus_stands() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        await at.pass_time(1)
+        assert near.of_kind("ping")[-1]["bus"] == "live"
+        at.trouble.take_away()
+        await at.pass_time(3)
+        assert near.of_kind("ping")[-1]["bus"] == "degraded"
+        await at.pass_time(6)
+        ping = near.of_kind("ping")[-1]
+        assert (ping["bus"], ping["upstream"]) == ("down", "live")
+
+
+async def test_without_a_link_nothing_is_tended() -> None:
+    async with scene() as at:
+        alone = pulse(at)
+        health = alone._feed.health
+        alone.tend(None, at.clock.now())
+        assert alone._feed.health is health
