@@ -218,7 +218,7 @@ class Owner:
             await linked.run()
         finally:
             self._linked = None
-            self.roster.unlinked()
+            self.roster.unlinked(replaced=linked.replaced_by is not None)
             self.mirror.live = False
         return linked.replaced_by
 
