@@ -44,6 +44,11 @@ test: $(DEV) ## all tests but the scenarios
 properties: $(DEV) ## the state machines, searched deeply (minutes)
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties --timeout=3600 $(PYTEST_ARGS)
 
+.PHONY: simulate-cluster
+simulate-cluster: $(DEV) ## random failures of a simulated cluster; SCHEDULES=20000 SEED=0
+	SIMULATION_SCHEDULES=$(or $(SCHEDULES),20000) SIMULATION_SEED=$(or $(SEED),0) \
+		$(BIN)/python -m pytest tests/simulation -k schedule --timeout=36000 $(PYTEST_ARGS)
+
 scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light|full
 	SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario --timeout=1800 $(PYTEST_ARGS)
 

@@ -75,10 +75,9 @@ class FakeLink:
         if self._closed is not None:
             raise LinkClosed(self._closed.reason)
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
-        self._pending.add(answer)
         try:
             async with self._clock.timeout(REQUEST_S):
-                self._have_served(request, answer)
+                self.take(request, answer)
                 told = await answer
         except TimeoutError:
             executing = isinstance(request, Execute)
@@ -93,6 +92,14 @@ class FakeLink:
     async def close(self) -> None:
         """Close it from the gateway's side."""
         self.finish("lost", discard=True)
+
+    def take(self, request: LinkRequest, answer: asyncio.Future[Told]) -> None:
+        """Have the centre serve *request* now; *answer* is told when it is met by :meth:`receive`."""
+        if self._closed is not None:
+            _tell(answer, LinkClosed(self._closed.reason))
+            return
+        self._pending.add(answer)
+        self._have_served(request, answer)
 
     def push(self, event: LinkEvent) -> None:
         """Let the server say *event*; nobody hears it when the link is closed."""

@@ -1,0 +1,330 @@
+"""What does OSCC-E do in a simulation, and how does each node reach it?
+
+The double of the unit tests, which counts what the laws are about; each node has a door of its own to it,
+with roads that are slow, shut, or swallow everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Final, TypeVar
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, Executed, LinkAnswer, LinkRequest
+from gateway.domain.model import Kind, Scope, SessionId, SessionSecret, UserId
+from gateway.domain.resources import Agent, Queue, RoutingState
+from gateway.domain.upstream import (
+    About,
+    Feature,
+    LinkClosed,
+    LinkEvent,
+    LoggedOff,
+    LoggedOn,
+    LogOn,
+    Part,
+    SessionInfo,
+    Source,
+)
+from gateway.runtime.ports import Clock
+from tests.doubles.fake_link import FakeLink, Told
+from tests.doubles.fake_people import Wire
+from tests.doubles.fake_upstream import FakeUpstream
+
+T = TypeVar("T")
+SCOPE: Final = Scope(agents=frozenset({7}), queues=frozenset({5}))
+REQUEST_S: Final = 5.0
+LOGINS: Final = ("anna", "carl", "dora")
+"""Supervisors: users 1, 2, 3. Agent 7 is bert."""
+_LEGS: Final = (0.0, 0.001, 0.002)
+_SLOW: Final = (0.005, 0.05, 0.3, 1.0)
+
+
+class SimCentre(FakeUpstream):
+    """The OSCC-E Server, with a book of what was asked of it.
+
+    Args:
+        clock: Its time.
+        fences: Whether it admits only higher tokens.
+    """
+
+    def __init__(self, clock: Clock, *, fences: bool) -> None:
+        features = frozenset(Feature) if fences else frozenset(Feature) - {Feature.LINK_FENCING}
+        super().__init__(clock, features=features)
+        self.sent: Counter[str] = Counter()
+        """How often each command was sent here, by its key."""
+        self.executed: Counter[str] = Counter()
+        self.opens = 0
+        """How many links were ever open."""
+        self.opened: list[tuple[UserId, FakeLink]] = []
+        """The links that are open, and some that were."""
+        self.waiting = 0
+        """The truth of the queue."""
+        self.waited_until: dict[int, float] = {}
+        """When each earlier value ceased to be true."""
+        for number, login in enumerate(LOGINS, start=1):
+            self.add_user(number, login, scope=SCOPE)
+        self.add_user(7, "bert", own_agent=7)
+        self.put(
+            Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(display_name="Bert")),
+            Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Billing")),
+        )
+        self.count()
+        self.log_agents_on()
+
+    def count(self) -> None:
+        """Let one more contact wait."""
+        self.waited_until[self.waiting] = self.clock.now()
+        self.waiting += 1
+        self.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=self.waiting)))
+
+    def log_agents_on(self) -> None:
+        """Let the agent be there."""
+        if (Source.REALTIME, Kind.AGENT, 7) not in self.parts:
+            self.put(Part(Kind.AGENT, 7, Source.REALTIME, Agent(routing_state=RoutingState.AVAILABLE)))
+
+    def agent_state(self) -> str:
+        """Return the truth of the agent."""
+        part = self.parts.get((Source.REALTIME, Kind.AGENT, 7))
+        value = None if part is None else part.value
+        state = value.routing_state if isinstance(value, Agent) else None
+        return "logged_off" if state is None else state.value
+
+    def open_links(self, user: UserId) -> int:
+        """Return how many links of a user are open."""
+        self.opened = [each for each in self.opened if each[1].open]
+        return sum(1 for of, _ in self.opened if of == user)
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
+        """See :meth:`FakeUpstream.open`."""
+        link = await super().open(user, secret, token=token, holder=holder)
+        self.opens += 1
+        self.opened.append((user, link))
+        return link
+
+    def _execute(self, wire: Wire, request: Execute) -> Executed:
+        self.sent[request.key] += 1
+        answer = super()._execute(wire, request)
+        self.executed[request.key] += 1
+        return answer
+
+
+class SiteDoor:
+    """One node's ways to OSCC-E: the ports Upstream and Authority.
+
+    Args:
+        centre: Where they lead.
+        dice: Decides how long they take.
+    """
+
+    def __init__(self, centre: SimCentre, dice: Random) -> None:
+        self.is_dead = False
+        self.is_shut = False
+        """Connections are refused, and those that were open are gone."""
+        self.is_deaf = False
+        """Only the log-on door does not answer."""
+        self.is_slow = False
+        self.loses_answers = False
+        """What is asked at the log-on door is done, and the answer lost."""
+        self.swallowed: asyncio.Event | None = None
+        """Until it is set, everything on the links is on its way."""
+        self._held: list[Callable[[], None]] = []
+        self.links: list[SimLink] = []
+        self._centre = centre
+        self._dice = dice
+
+    # ---- what befalls it ----
+
+    def kill(self, *, silently: bool) -> None:
+        """Let nothing pass any more; the system ends all links, unless it is gone too."""
+        self.is_dead = True
+        if not silently:
+            self.drop()
+
+    def shut(self) -> None:
+        """Refuse everything."""
+        self.is_shut = True
+        self.drop()
+
+    def drop(self) -> None:
+        """Let every link break."""
+        links, self.links = self.links, []
+        for link in links:
+            link.inner.finish("lost", discard=True)
+
+    def swallow(self) -> None:
+        """Let nothing pass on the links, without a word."""
+        if self.swallowed is None:
+            self.swallowed = asyncio.Event()
+
+    def mend(self) -> None:
+        """Let everything be well again."""
+        self.is_shut = self.is_deaf = self.is_slow = self.loses_answers = False
+        if self.swallowed is not None:
+            self.swallowed.set()
+            self.swallowed = None
+            held, self._held = self._held, []
+            for each in held:
+                each()
+
+    def when_open(self, act: Callable[[], None]) -> None:
+        """Do it as soon as the links carry something."""
+        if self.swallowed is None:
+            act()
+        else:
+            self._held.append(act)
+
+    # ---- roads ----
+
+    async def leg(self) -> None:
+        """Be on the way, once."""
+        if self.swallowed is not None:
+            await self.swallowed.wait()
+        seconds = self._dice.choice(_SLOW if self.is_slow else _LEGS)
+        if seconds:
+            await asyncio.sleep(seconds)
+
+    def leg_s(self) -> float:
+        """Return how long a message on a link is on its way."""
+        return self._dice.choice(_SLOW if self.is_slow else _LEGS)
+
+    async def _reach(self) -> None:
+        self._check()
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                await self.leg()
+        except TimeoutError:
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "no answer") from None
+        self._check()
+
+    def _check(self) -> None:
+        if self.is_dead or self.is_shut:
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "not reached")
+
+    async def _enter(self) -> None:
+        if self.is_deaf:
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "not reached")
+        await self._reach()
+
+    async def _come_back(self) -> None:
+        await self._reach()
+        if self.loses_answers:
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "no answer")
+
+    # ---- Upstream ----
+
+    async def about(self) -> About:
+        """See :meth:`gateway.runtime.ports.Upstream.about`."""
+        await self._reach()
+        return await self._centre.about()
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> SimLink:
+        """See :meth:`gateway.runtime.ports.Upstream.open`."""
+        try:
+            await self._reach()
+        except GatewayError:
+            raise LinkClosed("unavailable") from None
+        link = SimLink(await self._centre.open(user, secret, token=token, holder=holder), self)
+        self.links = [each for each in self.links if each.inner.open]
+        self.links.append(link)
+        try:
+            await self._reach()
+        except BaseException as fault:
+            link.inner.finish("lost", discard=True)
+            if isinstance(fault, GatewayError):
+                raise LinkClosed("unavailable") from None
+            raise
+        return link
+
+    # ---- Authority ----
+
+    async def log_on(self, credentials: LogOn) -> LoggedOn:
+        """See :meth:`gateway.runtime.ports.Authority.log_on`."""
+        await self._enter()
+        answer = await self._centre.log_on(credentials)
+        await self._come_back()
+        return answer
+
+    async def log_off(self, secret: SessionSecret) -> LoggedOff:
+        """See :meth:`gateway.runtime.ports.Authority.log_off`."""
+        await self._enter()
+        answer = await self._centre.log_off(secret)
+        await self._come_back()
+        return answer
+
+    async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
+        """See :meth:`gateway.runtime.ports.Authority.sessions`."""
+        await self._enter()
+        return await self._centre.sessions(secret)
+
+    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
+        """See :meth:`gateway.runtime.ports.Authority.end`."""
+        await self._enter()
+        return await self._centre.end(secret, session)
+
+    async def keep_alive(self, secret: SessionSecret) -> int:
+        """See :meth:`gateway.runtime.ports.Authority.keep_alive`."""
+        await self._enter()
+        return await self._centre.keep_alive(secret)
+
+
+class SimLink:
+    """One open link, as its node has it: what is asked is on its way, in order, and cannot be called back.
+
+    Args:
+        inner: The link at OSCC-E.
+        door: The node's.
+    """
+
+    def __init__(self, inner: FakeLink, door: SiteDoor) -> None:
+        self.inner = inner
+        self._door = door
+        self._asked_until = 0.0
+        self._on_the_way: dict[asyncio.Future[Told], None] = {}
+
+    @property
+    def heard_at(self) -> float:
+        """See :attr:`gateway.runtime.ports.Link.heard_at`."""
+        return self.inner.heard_at
+
+    async def receive(self) -> LinkEvent | None:
+        """See :meth:`gateway.runtime.ports.Link.receive`."""
+        event = await self.inner.receive()
+        while self._door.swallowed is not None:
+            await self._door.swallowed.wait()
+        return event
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """See :meth:`gateway.runtime.ports.Link.request`."""
+        if self._door.is_dead or not self.inner.open:
+            raise LinkClosed("lost")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Told] = loop.create_future()
+        self._on_the_way[answer] = None
+        due = self._asked_until = max(loop.time() + self._door.leg_s(), self._asked_until)
+        loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer))
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                told = await answer
+        except TimeoutError:
+            executing = isinstance(request, Execute)
+            code = ErrorCode.UPSTREAM_TIMEOUT if executing else ErrorCode.UPSTREAM_UNAVAILABLE
+            raise GatewayError(code, "no answer") from None
+        if isinstance(told, GatewayError | LinkClosed):
+            raise told
+        return told
+
+    def _arrive(self, request: LinkRequest, answer: asyncio.Future[Told]) -> None:
+        self._on_the_way.pop(answer, None)
+        self.inner.take(request, answer)
+
+    async def close(self) -> None:
+        """See :meth:`gateway.runtime.ports.Link.close`."""
+        if self._door.is_dead:
+            return
+        await self.inner.close()
+        for answer in self._on_the_way:
+            if not answer.done():
+                answer.set_result(LinkClosed("lost"))

@@ -1,0 +1,242 @@
+"""How does one node reach Redis, and what does it hear from there?
+
+All four ports of :class:`gateway.runtime.parts.Cluster`. What a node asks goes one way in order, what it
+hears comes another way in order; both ways end with their connections. A question whose connection ends
+may or may not have been heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import Channel, Envelope
+from gateway.runtime.ports import Grant, NodeRecord
+from tests.simulation.store import Server, Weather
+
+T = TypeVar("T")
+DEADLINE_S: Final = 0.5
+"""For a command, its one retry included."""
+AGAIN_S: Final = 0.5
+"""Between two tries to connect."""
+
+Receive = Callable[[Envelope], None]
+
+
+def bus_down() -> GatewayError:
+    """Return what is raised when Redis does not answer."""
+    return GatewayError(ErrorCode.BUS_DOWN, "the bus does not answer")
+
+
+class Door:
+    """One node's connections.
+
+    Args:
+        loop: Its time.
+        server: The Redis to which it connects.
+        weather: How messages fare.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, weather: Weather) -> None:
+        self.is_dead = False
+        """The node's process was killed: nothing it does reaches anybody."""
+        self.is_cut = False
+        """Redis is not reached from here."""
+        self.channels: dict[Channel, Receive] = {}
+        """What the node wants to hear."""
+        self._loop = loop
+        self._server: Server | None = server
+        self._weather = weather
+        self._connection = 1
+        """Number of the present connections; 0 when there are none."""
+        self._connections = 1
+        self._asked_until = self._heard_until = self._script_until = 0.0
+        self._doubted: Callable[[], None] = lambda: None
+        self._open: dict[asyncio.Future[Any], None] = {}
+
+    # ---- what befalls it ----
+
+    def kill(self) -> None:
+        """Let nothing pass any more."""
+        self.is_dead = True
+        self._break()
+
+    def cut(self) -> None:
+        """Let Redis be out of reach."""
+        self.is_cut = True
+        self._break()
+        self._reconnect_later()
+
+    def mend(self) -> None:
+        """Let Redis be in reach again."""
+        self.is_cut = False
+
+    def lose(self) -> None:
+        """Lose the connections: there is no server."""
+        self._break()
+        self._server = None
+        self._reconnect_later()
+
+    def turn_to(self, server: Server) -> None:
+        """Connect to *server*, and lose the connections to another."""
+        if self._server is not server:
+            self._break()
+            self._server = server
+            self._reconnect_later()
+
+    def _break(self) -> None:
+        if self._server is not None:
+            self._server.leave(self)
+        self._connection = 0
+        for future in list(self._open):
+            if not future.done():
+                future.set_exception(bus_down())
+        self._open.clear()
+
+    def _reconnect_later(self) -> None:
+        if not self.is_dead:
+            self._loop.call_later(AGAIN_S, self._reconnect)
+
+    def _reconnect(self) -> None:
+        if self.is_dead or self._connection:
+            return  # or several are on their way
+        if self.is_cut or self._server is None or self._server.is_frozen:
+            self._reconnect_later()
+            return
+        self._connections += 1
+        self._connection = self._connections
+        for channel in self.channels:
+            self._server.subscribe(channel, self)
+        self._doubted()
+
+    # ---- one question ----
+
+    async def _ask(self, act: Callable[[Server], T], *, script: bool = False) -> T:
+        if self.is_dead or not self._connection:
+            raise bus_down()
+        future: asyncio.Future[T] = self._loop.create_future()
+        due = self._loop.time() + self._weather.leg_s()
+        if script:
+            due = self._script_until = max(due, self._script_until)
+        else:
+            due = self._asked_until = max(due, self._asked_until)
+        self._loop.call_at(due, self._arrive, self._connection, act, future)
+        self._open[future] = None
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await future
+        except TimeoutError:
+            raise bus_down() from None
+        finally:
+            self._open.pop(future, None)
+
+    def _arrive(self, connection: int, act: Callable[[Server], T], future: asyncio.Future[T]) -> None:
+        server = self._server
+        if connection != self._connection or server is None:
+            return
+        if server.is_frozen:
+            server.backlog.append(lambda: self._arrive(connection, act, future))
+            return
+        answer = act(server)
+        self._loop.call_later(self._weather.leg_s(), self._answer, connection, answer, future)
+
+    def _answer(self, connection: int, answer: T, future: asyncio.Future[T]) -> None:
+        if connection == self._connection and not future.done():
+            future.set_result(answer)
+
+    # ---- Bus ----
+
+    async def subscribe(self, channel: Channel, receive: Receive) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
+        if self.is_dead:
+            raise bus_down()
+        self.channels[channel] = receive
+        try:
+            await self._ask(lambda server: server.subscribe(channel, self))
+        except GatewayError:
+            return  # with the next connection
+
+    async def unsubscribe(self, channel: Channel) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
+        self.channels.pop(channel, None)
+        if self._server is not None:
+            self._server.unsubscribe(channel, self)
+
+    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+        """See :meth:`gateway.runtime.ports.Bus.publish`."""
+        return await self._ask(lambda server: server.publish(channel, envelope))
+
+    def watch(self, doubted: Callable[[], None]) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.watch`."""
+        self._doubted = doubted
+
+    def deliver(self, channel: Channel, envelope: Envelope) -> None:
+        """Let a message come, in the order of the connection."""
+        for _ in range(self._weather.copies()):
+            due = self._heard_until = max(self._loop.time() + self._weather.leg_s(), self._heard_until)
+            self._loop.call_at(due, self._hear, self._connection, channel, envelope)
+
+    def _hear(self, connection: int, channel: Channel, envelope: Envelope) -> None:
+        receive = self.channels.get(channel)
+        if connection == self._connection and receive is not None:
+            receive(envelope)
+
+    # ---- Leases ----
+
+    async def acquire(
+        self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
+    ) -> Grant:
+        """See :meth:`gateway.runtime.ports.Leases.acquire`."""
+        wanted = Grant(node, holder, 0)
+        return await self._ask(lambda server: server.acquire(user, wanted, floor, expected), script=True)
+
+    async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
+        """See :meth:`gateway.runtime.ports.Leases.renew`."""
+        return await self._ask(lambda server: server.renew(user, Grant(node, holder, token)), script=True)
+
+    async def release(self, user: UserId, holder: str, token: int) -> None:
+        """See :meth:`gateway.runtime.ports.Leases.release`."""
+        await self._ask(lambda server: server.release(user, holder, token), script=True)
+
+    async def read(self, user: UserId) -> Grant | None:
+        """See :meth:`gateway.runtime.ports.Leases.read`."""
+        return await self._ask(lambda server: server.read(user), script=True)
+
+    # ---- Roll ----
+
+    async def announce(self, record: NodeRecord) -> None:
+        """See :meth:`gateway.runtime.ports.Roll.announce`."""
+        await self._ask(lambda server: server.announce(record))
+
+    async def leave(self, holder: str) -> None:
+        """See :meth:`gateway.runtime.ports.Roll.leave`."""
+        await self._ask(lambda server: server.left(holder))
+
+    async def nodes(self) -> tuple[NodeRecord, ...]:
+        """See :meth:`gateway.runtime.ports.Roll.nodes`."""
+        return await self._ask(lambda server: server.nodes())
+
+    # ---- Shelf ----
+
+    async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
+        """See :meth:`gateway.runtime.ports.Shelf.deny`."""
+        await self._ask(lambda server: server.deny(handle, reason))
+
+    async def denied(self, handle: str) -> EndReason | None:
+        """See :meth:`gateway.runtime.ports.Shelf.denied`."""
+        return await self._ask(lambda server: server.denied(handle))
+
+    async def count(self, name: str, ttl_s: float) -> int:
+        """See :meth:`gateway.runtime.ports.Shelf.count`."""
+        return await self._ask(lambda server: server.count(name))
+
+    async def counted(self, name: str) -> int:
+        """See :meth:`gateway.runtime.ports.Shelf.counted`."""
+        return await self._ask(lambda server: server.counted(name))
+
+    async def forget(self, name: str) -> None:
+        """See :meth:`gateway.runtime.ports.Shelf.forget`."""
+        await self._ask(lambda server: server.forget_count(name))

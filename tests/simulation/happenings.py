@@ -1,0 +1,242 @@
+"""What may befall a cluster?
+
+Every method without an underscore is something that happens, by that name in a schedule. Whatever it
+breaks is mended at :meth:`tests.simulation.world.World.calm` at the latest. Spans are tenths of a second.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gateway.core.effects import Close
+from gateway.domain.model import Ticket, UserId
+from tests.simulation.line import Frame, Line
+from tests.simulation.nodes import Process
+from tests.simulation.phone import CLIENT, Phone
+from tests.simulation.store import Server
+from tests.simulation.world import World
+
+
+class Happenings:
+    """What may happen in a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    # ---- people ----
+
+    def count(self) -> None:
+        """Let one more contact wait."""
+        self._world.centre.count()
+
+    def command(self, which: int, state: int) -> None:
+        """Let somebody change the agent's state."""
+        self._phone(which).command(("unavailable", "available")[state % 2])
+
+    def roam(self, which: int) -> None:
+        """Let a phone connect anew."""
+        self._phone(which).roam()
+
+    def vanish(self, which: int) -> None:
+        """Let a phone lose its network, and come back elsewhere."""
+        self._phone(which).vanish()
+
+    def leave(self, which: int, tenths: int) -> None:
+        """Let a phone go, and come back."""
+        phone = self._phone(which)
+        phone.leave()
+        self._world.later(tenths / 10, phone.come)
+
+    def log_off_for(self, which: int, tenths: int) -> None:
+        """Let somebody log off, and on again later."""
+        phone = self._phone(which)
+        phone.log_off()
+        self._world.later(tenths / 10, phone.come)
+
+    def haunt(self, which: int, tenths: int) -> None:
+        """Let somebody log off, and an old copy of his token be shown afterwards."""
+        phone = self._phone(which)
+        ticket = phone.log_off()
+        if ticket is not None:
+            self._world.later(tenths / 10, lambda: self._show(ticket))
+        self._world.later(30.0, phone.come)
+
+    def _show(self, ticket: Ticket) -> None:
+        process = self._world.any()
+        if process is not None:
+            line = self._world.connect(process, ticket, _Ghost(self._world, ticket, process.holder))
+            line.send(kind="hello", token="sealed", client=CLIENT)
+
+    # ---- nodes ----
+
+    def kill(self, which: int, tenths: int, silently: int) -> None:
+        """Kill a node; it starts anew later. One stays alive."""
+        process = self._process_at(which)
+        if sum(each.is_alive for each in self._world.processes) > 1 and process.is_alive:
+            self._world.trouble()
+            process.kill(silently=bool(silently))
+            self._world.start_anew(process, tenths / 10)
+
+    def drain(self, which: int, tenths: int) -> None:
+        """Drain a node and stop it; it starts anew later. One stays."""
+        process = self._process_at(which)
+        if sum(each.is_ready for each in self._world.processes) > 1 and process.is_ready:
+            process.drain()
+            self._world.later(tenths / 10, lambda: self._world.begin(self._stop(process)))
+
+    async def _stop(self, process: Process) -> None:
+        if process.is_alive:
+            self._world.trouble()
+            await process.stop()
+            self._world.start_anew(process, 1.0)
+
+    # ---- Redis ----
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        self._world.trouble()
+        self._world.server.forget()
+
+    def step(self, seconds: int) -> None:
+        """Let Redis' clock step."""
+        self._world.trouble()
+        self._world.server.ahead_s += seconds
+
+    def freeze(self, tenths: int) -> None:
+        """Let Redis do nothing for a while."""
+        self._world.mend("redis")
+        server = self._world.server
+        server.is_frozen = True
+        self._world.fault("redis", tenths, server.thaw)
+
+    def redis_down(self, tenths: int) -> None:
+        """End Redis; another with nothing in it starts later."""
+        self._lose_redis()
+        self._world.fault("redis", tenths, lambda: self._serve(Server(self._world.clock)))
+
+    def fail_over(self, tenths: int) -> None:
+        """End Redis; its replica, which knows nothing of the last moments, takes its place."""
+        self._world.trouble()
+        replica = self._world.server.copy()
+
+        def fall() -> None:
+            self._lose_redis()
+            self._world.fault("redis", 10, lambda: self._serve(replica))
+
+        self._world.fault("redis", tenths, fall)
+
+    def split(self, mask: int, tenths: int) -> None:
+        """Promote a replica, while some nodes go on with the demoted primary."""
+        self._world.mend("redis")
+        new = self._world.server.copy()
+        self._world.server = new
+        for at, process in enumerate(self._world.processes):
+            if not mask >> at & 1:
+                process.bus.turn_to(new)
+        self._world.fault("redis", tenths, lambda: self._serve(new))
+
+    def _lose_redis(self) -> None:
+        self._world.mend("redis")
+        for process in self._world.processes:
+            process.bus.lose()
+
+    def _serve(self, server: Server) -> None:
+        self._world.server = server
+        for process in self._world.processes:
+            process.bus.turn_to(server)
+
+    def cut_bus(self, which: int, tenths: int) -> None:
+        """Let one node not reach Redis."""
+        door = self._process_at(which).bus
+        door.cut()
+        self._world.fault(f"cut {which}", tenths, door.mend)
+
+    def storm(self, kind: int, tenths: int) -> None:
+        """Lose, double or delay messages."""
+        weather = self._world.weather
+        weather.loss = 0.2 if kind & 1 else 0.0
+        weather.doubling = 0.2 if kind & 2 else 0.0
+        weather.slow = bool(kind & 4)
+
+        def clear() -> None:
+            weather.loss = weather.doubling = 0.0
+            weather.slow = False
+
+        self._world.fault("storm", tenths, clear)
+
+    # ---- OSCC-E ----
+
+    def drop_link(self, which: int) -> None:
+        """Break the link of somebody."""
+        user = self._user(which)
+        if user in self._world.centre.wires:
+            self._world.centre.drop(user)
+
+    def restart_centre(self) -> None:
+        """Restart OSCC-E: it knows nobody."""
+        self._world.centre.restart()
+        self._world.later(1.0, self._world.centre.log_agents_on)
+
+    def centre_down(self, tenths: int) -> None:
+        """Let OSCC-E answer nobody, and all links be gone."""
+        self._world.centre.unreachable = True
+        for process in self._world.processes:
+            process.site.drop()
+
+        def up() -> None:
+            self._world.centre.unreachable = False
+
+        self._world.fault("centre down", tenths, up)
+
+    def site(self, which: int, kind: int, tenths: int) -> None:
+        """Let one node reach OSCC-E badly or not at all."""
+        door = self._process_at(which).site
+        match kind % 5:
+            case 0:
+                door.shut()
+            case 1:
+                door.is_deaf = True
+            case 2:
+                door.is_slow = True
+            case 3:
+                door.loses_answers = True
+            case _:
+                door.swallow()
+        self._world.fault(f"site {which}", tenths, door.mend)
+
+    # ---- inner ----
+
+    def _process_at(self, which: int) -> Process:
+        return self._world.processes[which % len(self._world.processes)]
+
+    def _phone(self, which: int) -> Phone:
+        return self._world.phones[which % len(self._world.phones)]
+
+    def _user(self, which: int) -> UserId:
+        ticket = self._phone(which).ticket
+        return UserId("main", 0) if ticket is None else ticket.user
+
+
+class _Ghost:
+    """An old copy of a token: whoever shows it must not be served.
+
+    Args:
+        world: Where.
+        ticket: What it says.
+        holder: The process to which it is shown.
+    """
+
+    def __init__(self, world: World, ticket: Ticket, holder: str) -> None:
+        self._world = world
+        self._ticket = ticket
+        self._holder = holder
+
+    def hear(self, line: Line, frame: Frame) -> None:
+        """Take a frame."""
+        at, by = self._world.logged_off.get(self._ticket.handle, (math.inf, ""))
+        is_known = self._holder == by or self._world.bus_troubled_at < at - 1.0
+        if frame["kind"] == "welcome" and at < self._world.now() and is_known:
+            self._world.broken("who logged off is not served", f"{self._ticket.handle} at {self._holder}")
+
+    def lost(self, line: Line, closed: Close | None) -> None:
+        """Note that the connection is gone: nobody cares."""

@@ -1,0 +1,113 @@
+"""What must hold at every step, and what once everything is well again?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.core.bus_state import BusState
+from gateway.domain.model import UserId
+from gateway.runtime.owner import Owner
+from tests.simulation.nodes import Process
+from tests.simulation.phone import Phone
+from tests.simulation.world import World
+
+FRESH_S: Final = 20.0
+"""How old data may be that is shown as live."""
+BATCHES_MAX: Final = 6
+"""Questions of one node that wait for their answers while nothing is lost."""
+SILENT_S: Final = 34.0
+"""How old when a link swallows everything: silence is noticed after one and a half keep-alives of 20 s."""
+
+
+def at_every_step(world: World) -> None:
+    """Look at what must always hold."""
+    centre = world.centre
+    for user in centre.people:
+        if (links := centre.open_links(user)) > 1:
+            world.broken("one link a user", f"{user.key}: {links}")
+    for key, times in centre.sent.items():
+        if times > 1:
+            world.broken("commands are sent once", f"{key}: {times}")
+    for phone in world.phones:
+        _fresh(world, phone)
+        for order in phone.orders.values():
+            if centre.executed[order.key] and any(status == "rejected" for status, _ in order.outcomes):
+                world.broken("what is rejected was not executed", f"{phone.name} {order.key}: later")
+
+
+def _fresh(world: World, phone: Phone) -> None:
+    if not phone.is_served or phone.upstream != "live" or "queue:5" not in phone.shown:
+        return
+    value = phone.shown["queue:5"].get("contacts_waiting")
+    until = world.centre.waited_until.get(value) if isinstance(value, int) else None
+    if until is None:
+        return
+    now = world.now()
+    allowed = SILENT_S if now - world.swallowed_at < SILENT_S else FRESH_S
+    if now - world.lossy_at >= FRESH_S and now - until > allowed:
+        world.broken("what is shown as live is fresh", f"{phone.name}: {now - until:.1f} s old")
+
+
+def when_quiet(world: World) -> list[str]:
+    """Return what is not yet as it must be in the end."""
+    missing: list[str] = []
+    for phone in world.phones:
+        if phone.wants:
+            missing += _served(world, phone)
+    alive = [process for process in world.processes if process.is_alive]
+    for user in {phone.ticket.user: None for phone in world.phones if phone.ticket and phone.wants}:
+        missing += _owned(world, user, alive)
+    for process in alive:
+        missing += _tidy(process)
+    return missing
+
+
+def _served(world: World, phone: Phone) -> list[str]:
+    if phone.line is None or not phone.is_served:
+        return [f"{phone.name} is not served"]
+    missing = []
+    if (phone.upstream, phone.bus) != ("live", "live"):
+        missing.append(f"{phone.name} is shown {phone.upstream}, bus {phone.bus}")
+    agent = phone.shown.get("agent:7", {}).get("routing_state", "logged_off")
+    if agent != world.centre.agent_state():
+        missing.append(f"{phone.name} shows the agent {agent}, not {world.centre.agent_state()}")
+    session = None if phone.ticket is None else world.centre.live.get(phone.ticket.secret)
+    if session is None:
+        return [*missing, f"{phone.name} is served though his session has ended"]
+    waiting = phone.shown.get("queue:5", {}).get("contacts_waiting")
+    if session.person.own_agent is None and waiting != world.centre.waiting:
+        missing.append(f"{phone.name} shows {waiting} waiting, not {world.centre.waiting}")
+    if not session.present:
+        missing.append(f"{phone.name} is not present at OSCC-E")
+    return missing
+
+
+def _owned(world: World, user: UserId, alive: list[Process]) -> list[str]:
+    owners: list[tuple[Process, Owner]] = []
+    for process in alive:
+        home = process.node.households.get(user)
+        if home is not None and home.owner is not None:
+            owners.append((process, home.owner))
+    if len(owners) != 1:
+        return [f"{user.key} has owners {[process.holder for process, _ in owners]}"]
+    process, owner = owners[0]
+    wire = world.centre.wires.get(user)
+    if wire is None or owner.link is None or wire.link.holder != process.holder:
+        return [f"{user.key} has no link of {process.holder}"]
+    grant = world.server.read(user)
+    if grant is None or (grant.holder, grant.token) != (process.holder, owner.token):
+        return [f"the lease of {user.key} is {grant}, not {process.holder}'s {owner.token}"]
+    return []
+
+
+def _tidy(process: Process) -> list[str]:
+    exchange = process.node.exchange
+    missing = []
+    if exchange.machine.state is not BusState.LIVE:
+        missing.append(f"the bus of {process.holder} is {exchange.machine.state}")
+    held = len(exchange._waiting), sum(map(len, exchange._put.values()))
+    if held[0] > 0 or held[1] > BATCHES_MAX:
+        missing.append(f"{process.holder} waits for {held[0]} answers, {held[1]} batches")
+    if process.node.account.log_offs_pending:
+        missing.append(f"{process.holder} has log-offs pending")
+    return missing

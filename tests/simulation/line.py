@@ -1,0 +1,182 @@
+"""What passes between a node and a phone, without a socket?
+
+As ``edge/channel.py``, in virtual time: one :class:`Line` is one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from gateway.core.effects import Attach, Close, Effects, Invoke, SessionLimits
+from gateway.core.session import Session
+from gateway.domain.errors import CloseCode, SessionRefused
+from gateway.domain.model import Device, Ticket
+from gateway.protocol.codec import JSON
+from gateway.protocol.envelopes import SessionFacts
+from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.node import Node
+from gateway.runtime.ports import Clock
+
+LIMITS = SessionLimits()
+Frame = dict[str, Any]
+
+
+class Far(Protocol):
+    """The phone at the other end."""
+
+    def hear(self, line: Line, frame: Frame) -> None:
+        """Take a frame."""
+        ...
+
+    def lost(self, line: Line, closed: Close | None) -> None:
+        """Note that the connection is gone; None: without a word."""
+        ...
+
+
+class Line:
+    """One connection of a phone to a node.
+
+    Args:
+        node: Where.
+        clock: The node's.
+        tasks: Where what it asks runs.
+        ticket: Whose.
+        far: The phone.
+        jitter: In [0, 1).
+    """
+
+    def __init__(
+        self, node: Node, clock: Clock, tasks: asyncio.TaskGroup, ticket: Ticket, far: Far, jitter: float
+    ) -> None:
+        self.ticket = ticket
+        self.session = Session(JSON, LIMITS, clock.now(), jitter)
+        self.is_gone = False
+        """Whether the node has let it go, or is no more."""
+        self.is_heard = True
+        """Whether the phone is still there: else nothing that is sent arrives, and nobody answers."""
+        self._node = node
+        self._clock = clock
+        self._tasks = tasks
+        self._far = far
+        self._work: dict[asyncio.Task[None], None] = {}
+
+    @property
+    def device(self) -> Device:
+        """See :class:`gateway.runtime.feed.Connection`."""
+        return self.ticket.device
+
+    # ---- what the node does (Connection) ----
+
+    def wake(self) -> None:
+        """See :class:`gateway.runtime.feed.Connection`."""
+        if not self.is_gone:
+            self._take()
+
+    def learned(self, facts: SessionFacts) -> None:
+        """See :class:`gateway.runtime.feed.Connection`."""
+        if not self.is_gone:
+            self._run(self.session.learned(facts))
+
+    def announce(self, notice: NoticeFrame) -> None:
+        """See :class:`gateway.runtime.feed.Connection`."""
+        if not self.is_gone:
+            self._run(self.session.post(notice))
+
+    def close(
+        self,
+        code: CloseCode,
+        reason: str,
+        *,
+        by: str | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> None:
+        """See :class:`gateway.runtime.feed.Connection`."""
+        if not self.is_gone:
+            self._run(self.session.close(code, reason, by=by, window_s=window_s))
+
+    # ---- what the phone does ----
+
+    def send(self, **frame: object) -> None:
+        """Let the phone send a frame."""
+        if not self.is_gone:
+            self._node.touch(self)
+            data = json.dumps(frame).encode()
+            self._run(self.session.receive(data, self._clock.now(), self._clock.wall_ms()))
+
+    def hang_up(self) -> None:
+        """Let the node see that the phone closed the connection."""
+        self.is_heard = False
+        self._leave()
+
+    def cut(self) -> None:
+        """Let the node be gone."""
+        if not self.is_gone:
+            self._end()
+            if self.is_heard:
+                self._far.lost(self, None)
+
+    def tick(self) -> None:
+        """Let time be looked at."""
+        if not self.is_gone:
+            self._run(self.session.tick(self._clock.now()))
+
+    # ---- inner ----
+
+    def _leave(self) -> None:
+        if not self.is_gone:
+            self._end()
+            asyncio.get_running_loop().call_soon(self._node.detach, self)
+
+    def _end(self) -> None:
+        self.is_gone = True
+        self.session.release()
+        for task in self._work:
+            task.cancel()
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._work[task] = None
+        task.add_done_callback(lambda done: self._work.pop(done, None))
+
+    def _run(self, effects: Effects) -> None:
+        for effect in effects:
+            match effect:
+                case Attach(token=None):
+                    self._node.follow(self, effect.topics or ())
+                case Attach():
+                    self._start(self._attach(effect.topics))
+                case Invoke():
+                    self._start(self._invoke(effect))
+                case Close():
+                    self._take()
+                    self._leave()
+                    if self.is_heard:
+                        self._far.lost(self, effect)
+        if not self.is_gone:
+            self._take()
+
+    async def _attach(self, topics: tuple[str, ...] | None) -> None:
+        try:
+            attachment = await self._node.attach(self, self.ticket, topics)
+        except SessionRefused as refused:
+            self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
+            return
+        if self.is_gone:
+            return
+        now, wall_ms = self._clock.now(), self._clock.wall_ms()
+        self._run(self.session.attached(self.ticket, attachment.facts, attachment.ledger, now, wall_ms))
+
+    async def _invoke(self, effect: Invoke) -> None:
+        outcome = await self._node.invoke(self, effect.call)
+        if not self.is_gone:
+            self._run(self.session.settled(effect.id, outcome))
+
+    def _take(self) -> None:
+        health = self._node.health(self.ticket.user)
+        taken = self.session.take(self._clock.now(), self._clock.wall_ms(), health)
+        if self.is_heard:
+            for frame in taken:
+                self._far.hear(self, json.loads(frame))

@@ -1,0 +1,111 @@
+"""How does a node of the simulation begin, and how does it end?
+
+A killed node vanishes: nothing it still does reaches anybody, its connections end, and no lease is
+given up. A stopped one ends as a process does that was told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from gateway.domain.audit import NumberAct
+from gateway.domain.errors import CloseCode
+from gateway.domain.model import NodeId
+from gateway.runtime.node import Node
+from gateway.runtime.parts import Cluster, NodeSettings, Site
+from tests.simulation.centre import SimCentre, SiteDoor
+from tests.simulation.door import Door
+from tests.simulation.line import Line
+from tests.simulation.loop import VirtualClock
+from tests.simulation.store import Server, Weather
+
+
+class Process:
+    """One life of one node.
+
+    Args:
+        name: The node.
+        life: Which life of it.
+        clock: Its time.
+        server: Its Redis.
+        weather: How it is reached.
+        centre: Its OSCC-E Server.
+        dice: Decides on ways and jitter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        life: int,
+        clock: VirtualClock,
+        loop: asyncio.AbstractEventLoop,
+        server: Server,
+        weather: Weather,
+        centre: SimCentre,
+        dice: Random,
+    ) -> None:
+        self.name = NodeId(name)
+        self.holder = f"{name}-{life}"
+        self.bus = Door(loop, server, weather)
+        self.site = SiteDoor(centre, dice)
+        self.is_alive = True
+        self.lines: list[Line] = []
+        self.acts: list[NumberAct] = []
+        self.node = Node(
+            NodeSettings(self.name, self.holder),
+            {"main": Site(self.site, self.site)},
+            Cluster(self.bus, self.bus, self.bus, self.bus),
+            clock,
+            dice.random,
+            self.acts.append,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the load balancer sends phones here."""
+        return self.is_alive and not self.node.is_draining and not self.node.is_cut_off
+
+    def begin(self, tasks: asyncio.TaskGroup, failed: Callable[[Exception], None]) -> None:
+        """Start it."""
+        self._task = tasks.create_task(self._run(failed))
+
+    async def _run(self, failed: Callable[[Exception], None]) -> None:
+        try:
+            await self.node.run()
+        except Exception as fault:  # noqa: BLE001 - a node must not fail, whatever befalls it
+            if self.is_alive:
+                failed(fault)
+
+    def kill(self, *, silently: bool) -> None:
+        """End it as kill -9 does; *silently*: with its host, so that nobody is told."""
+        self.is_alive = False
+        self.bus.kill()
+        self.site.kill(silently=silently)
+        for line in self.lines:
+            line.cut()
+        if self._task is not None:
+            self._task.cancel()
+
+    def drain(self) -> None:
+        """Take nobody any more, and send away who is here."""
+        self.node.drain()
+        for line in list(self.lines):
+            line.close(CloseCode.DRAINING, "draining", window_s=(0.0, 1.0))
+
+    async def stop(self) -> None:
+        """End it as SIGTERM does after the drain."""
+        if self._task is None or not self.is_alive:
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self.is_alive:
+            self.kill(silently=False)
+
+    def tick(self) -> None:
+        """Let its connections look at the time."""
+        self.lines = [line for line in self.lines if not line.is_gone]
+        for line in self.lines:
+            line.tick()

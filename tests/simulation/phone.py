@@ -1,0 +1,307 @@
+"""What does a person with a phone do, and what does he see?
+
+He logs on, connects to whichever node takes him, gives commands, asks again for what was not answered,
+loses his connection without a word, roams, logs off, and comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any, Final, Protocol
+from zlib import crc32
+
+from gateway.core.effects import Close
+from gateway.domain.errors import CloseCode, Verdict, verdict
+from gateway.domain.model import Application, Device, Ticket
+from gateway.domain.upstream import LogOn
+from tests.simulation.line import Frame, Line
+
+CLIENT: Final = {"app": "test", "version": "1", "platform": "none"}
+DEADLINE_MS: Final = 10_000
+AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0)
+_RETRIES: Final = 0.7
+
+
+@dataclass(slots=True)
+class Order:
+    """A command that somebody gave."""
+
+    key: str
+    state: str
+    stream: str
+    deadline_ms: int
+    frames: dict[str, int] = field(default_factory=dict)
+    """How many results each of its frames got."""
+    outcomes: list[tuple[str, str]] = field(default_factory=list)
+    """(status, code of the error) of each result."""
+    is_answered: bool = False
+
+
+class Place(Protocol):
+    """Where people live."""
+
+    dice: Random
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether OSCC-E admits only higher tokens."""
+        ...
+
+    def now(self) -> float:
+        """Return the time."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Return ms since 1970."""
+        ...
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Do something after a while."""
+        ...
+
+    def dial(self, ticket: Ticket, far: Phone) -> Line | None:
+        """Return a connection to some node that takes phones; None when none does."""
+        ...
+
+    async def log_on(self, credentials: LogOn) -> Ticket | None:
+        """Log on at some node."""
+        ...
+
+    async def log_off(self, ticket: Ticket) -> None:
+        """Log off at some node."""
+        ...
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something go on beside."""
+        ...
+
+    def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
+        """Note a result."""
+        ...
+
+    def broken(self, law: str, what: str) -> None:
+        """Note that a law was broken."""
+        ...
+
+
+class Phone:
+    """One phone and its person.
+
+    Args:
+        place: Where he lives.
+        login: His name.
+        device: The phone's.
+        application: Which app.
+    """
+
+    def __init__(self, place: Place, login: str, device: str, application: Application) -> None:
+        self.login = login
+        self.name = f"{login}/{device}"
+        self.application = application
+        self.wants = True
+        """Whether he would be connected."""
+        self.ticket: Ticket | None = None
+        self.line: Line | None = None
+        self.orders: dict[str, Order] = {}
+        self.shown: dict[str, Frame] = {}
+        self.upstream = "down"
+        self.bus = "down"
+        self.is_served = False
+        self.served_at = 0.0
+        self.stream = ""
+        self.epoch = 0
+        """The highest that he saw."""
+        self._place = place
+        self._device = device
+        self._seq = 0
+        self._numbers = 0
+        self._is_trying = False
+
+    # ---- what he does ----
+
+    def go(self) -> None:
+        """Be connected, somehow."""
+        if self.wants and self.line is None and not self._is_trying:
+            self._is_trying = True
+            self._place.begin(self._try())
+
+    async def _try(self) -> None:
+        try:
+            if self.ticket is None:
+                self.epoch = 0
+                self.ticket = await self._place.log_on(self._credentials())
+        finally:
+            self._is_trying = False
+        if not self.wants or self.line is not None:
+            return
+        line = None if self.ticket is None else self._place.dial(self.ticket, self)
+        if line is None:
+            self._again()
+            return
+        self.line = line
+        self.is_served = False
+        hello = {"position": {"stream": self.stream, "seq": self._seq}} if self.stream else {}
+        line.send(kind="hello", token="sealed", client=CLIENT, **hello)
+
+    def _credentials(self) -> LogOn:
+        number = "+49301111111" if self.application is Application.REMOTE_ASSISTANT else None
+        device = Device(self._device, "Phone")
+        return LogOn(self.application, self.login, "secret", device, number, takeover=True)
+
+    def _again(self) -> None:
+        self._place.later(self._place.dice.choice(AGAIN_S), self.go)
+
+    def vanish(self) -> Line | None:
+        """Lose the network without a word; the node still has the connection. Then come back."""
+        line = self._forget_line()
+        if line is not None:
+            line.is_heard = False
+        self._again()
+        return line
+
+    def roam(self) -> None:
+        """Close the connection, and open another at once."""
+        line = self._forget_line()
+        if line is not None:
+            line.send(kind="bye")
+            line.hang_up()
+        self.go()
+
+    def leave(self) -> None:
+        """Put the phone away."""
+        self.wants = False
+        line = self._forget_line()
+        if line is not None:
+            line.hang_up()
+
+    def come(self) -> None:
+        """Take the phone out."""
+        self.wants = True
+        self.go()
+
+    def log_off(self) -> Ticket | None:
+        """End the session, and put the phone away; returns the ticket that is worth nothing now."""
+        ticket, self.ticket = self.ticket, None
+        self.wants = False
+        self.stream = ""
+        if ticket is not None:
+            self._place.begin(self._place.log_off(ticket))
+        return ticket
+
+    def command(self, state: str) -> None:
+        """Have the agent's state changed."""
+        if self.line is None or not self.is_served or self.application is not Application.DASHBOARD:
+            return
+        self._numbers += 1
+        key = f"00000000-0000-4000-8000-{crc32(self.name.encode()) % 10**6:06d}{self._numbers:06d}"
+        order = Order(key, state, self.stream, self._place.wall_ms() + DEADLINE_MS)
+        self.orders[key] = order
+        self._send(order, retry=False)
+
+    def _send(self, order: Order, *, retry: bool) -> None:
+        if self.line is None:
+            return
+        self._numbers += 1
+        frame_id = f"f{self._numbers}"
+        order.frames[frame_id] = 0
+        wanted = {
+            "kind": "agent.routing_state.set",
+            "agent_id": "7",
+            "state": order.state,
+            "when": "now",
+        }
+        extra = {"retry": True} if retry else {}
+        self.line.send(
+            kind="command",
+            id=frame_id,
+            key=order.key,
+            stream=order.stream,
+            expires_at_ms=order.deadline_ms,
+            command=wanted,
+            **extra,
+        )
+
+    # ---- what he sees ----
+
+    def hear(self, line: Line, frame: Frame) -> None:
+        """Take a frame."""
+        if line is not self.line:
+            return
+        match frame["kind"]:
+            case "welcome":
+                self.is_served = True
+                self.served_at = self._place.now()
+                for order in list(self.orders.values()):
+                    if not order.is_answered and self._place.dice.random() < _RETRIES:
+                        self._place.later(0, partial(self._send, order, retry=True))
+            case "changes":
+                self._changes(frame)
+            case "ping":
+                self.upstream, self.bus = frame["upstream"], frame["bus"]
+                self._seq = frame["upto"]
+                self._place.later(0, lambda: self._pong(line, frame["nonce"]))
+            case "result":
+                self._result(frame)
+
+    def _pong(self, line: Line, nonce: str) -> None:
+        if line.is_heard:
+            line.send(kind="pong", nonce=nonce)
+
+    def _changes(self, frame: Frame) -> None:
+        if "stream" in frame:
+            self.stream = frame["stream"]
+            epoch = int(self.stream.partition(".")[0])
+            if epoch < self.epoch and self._place.is_fenced:
+                self._place.broken("epochs never go back", f"{self.name}: {epoch} after {self.epoch}")
+            self.epoch = max(self.epoch, epoch)
+        if frame.get("reset"):
+            self.shown = {}
+        for key in frame.get("gone", ()):
+            self.shown.pop(key, None)
+        self.shown |= frame.get("put", {})
+        for key, fields in frame.get("patch", {}).items():
+            if key not in self.shown:
+                self._place.broken("patches fit", f"{self.name}: {key}")
+                continue
+            self.shown[key] = {k: v for k, v in {**self.shown[key], **fields}.items() if v is not None}
+        self._seq = frame["upto"]
+
+    def _result(self, frame: Frame) -> None:
+        for order in self.orders.values():
+            if frame["id"] in order.frames:
+                order.frames[frame["id"]] += 1
+                order.is_answered = True
+                outcome = frame["outcome"]
+                code = outcome.get("error", {}).get("code", "")
+                order.outcomes.append((outcome["status"], code))
+                self._place.told(self, order, frame["id"], outcome["status"], code)
+
+    def lost(self, line: Line, closed: Close | None) -> None:
+        """Note that the connection is gone."""
+        if line is not self.line:
+            return
+        self._forget_line()
+        if closed is None:
+            self._again()
+            return
+        match verdict(closed.code):
+            case Verdict.BACK_OFF | Verdict.WINDOW:
+                self._again()
+            case Verdict.LOG_ON:
+                self.ticket, self.stream = None, ""
+                self._again()
+            case Verdict.STOP:
+                if closed.code not in {CloseCode.REPLACED, CloseCode.LOGGED_OFF}:
+                    self._place.broken("nobody is turned away", f"{self.name}: {closed.code} {closed.reason}")
+                # a person who sees that he was logged off logs on again
+                self.ticket, self.stream = None, ""
+                self._again()
+
+    def _forget_line(self) -> Line | None:
+        line, self.line = self.line, None
+        self.is_served = False
+        self.upstream = self.bus = "down"
+        return line

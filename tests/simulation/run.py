@@ -1,0 +1,154 @@
+"""Does a schedule break a law, and what is the shortest one that does?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+from tests.simulation import laws
+from tests.simulation.loop import StuckError, VirtualLoop
+from tests.simulation.schedule import Action, apply, generate
+from tests.simulation.world import TICK_S, Broken, Setup, World
+
+QUIET_S: Final = 75.0
+"""Within which time everything is well again after the last fault."""
+STILL_S: Final = 3.0
+"""How long it must stay well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a schedule."""
+
+    broken: Broken | None
+    log: tuple[str, ...]
+    lasted_s: float
+    opened: int
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+def run(setup: Setup, actions: tuple[Action, ...]) -> Report:
+    """Live through a schedule."""
+    loop = VirtualLoop()
+    heard = _Heard()
+    logger = logging.getLogger("gateway")
+    logger.addHandler(heard)
+    loop.set_exception_handler(lambda _, context: heard.said.append(str(context)))
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(_live(setup, actions, loop, heard))
+    except StuckError as stuck:
+        return Report(Broken("nobody is busy for ever", str(stuck), loop.time()), (), 0.0, 0)
+    finally:
+        logger.removeHandler(heard)
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, heard: _Heard) -> Report:
+    async with asyncio.TaskGroup() as tasks:
+        world = World(setup, loop, tasks)
+        try:
+            world.begin_life()
+            await _pass(world, heard, 4.0)
+            for action in actions:
+                await _pass(world, heard, action.after)
+                if world.broken_laws:
+                    break
+                apply(world, action)
+            if not world.broken_laws:
+                await _become_quiet(world, heard)
+        finally:
+            world.end()
+            await asyncio.sleep(60)
+    first = world.broken_laws[0] if world.broken_laws else None
+    return Report(first, tuple(world.log), loop.time() - world.began_at, world.centre.opens)
+
+
+async def _pass(world: World, heard: _Heard, seconds: float) -> None:
+    until = world.now() + seconds
+    while True:
+        left = until - world.now()
+        await asyncio.sleep(max(0.0, min(TICK_S, left)))
+        world.tick()
+        laws.at_every_step(world)
+        for said in heard.said:
+            world.broken("nothing fails", said)
+        if world.broken_laws or world.now() >= until:
+            return
+
+
+async def _become_quiet(world: World, heard: _Heard) -> None:
+    world.calm()
+    world.note("calm")
+    began, well_since = world.now(), None
+    missing: list[str] = []
+    while world.now() - began < QUIET_S:
+        await _pass(world, heard, TICK_S)
+        if world.broken_laws:
+            return
+        missing = laws.when_quiet(world)
+        if missing:
+            well_since = None
+        elif well_since is None:
+            well_since = world.now()
+        elif world.now() - well_since >= STILL_S:
+            return
+    world.broken("all is well in the end", "; ".join(missing))
+
+
+def shrink(setup: Setup, actions: tuple[Action, ...], law: str) -> tuple[Action, ...]:
+    """Return a schedule from which nothing can be left out without the law holding again."""
+    size = max(1, len(actions) // 2)
+    while True:
+        at = 0
+        while at < len(actions):
+            shorter = actions[:at] + actions[at + size :]
+            found = run(setup, shorter).broken
+            if found is not None and found.law == law:
+                actions = shorter
+            else:
+                at += size
+        if size == 1:
+            return actions
+        size //= 2
+
+
+def tell(seed: int) -> str:
+    """Return how a seed fails, and by what; empty when it does not."""
+    setup, actions = generate(seed)
+    report = run(setup, actions)
+    if report.broken is None:
+        return ""
+    shortest = shrink(setup, actions, report.broken.law)
+    last = run(setup, shortest)
+    told = [f"seed {seed}: {report.broken}", f"shortest: {last.broken}", f"    {setup!r},"]
+    return "\n".join([*told, *(f"    {tuple(each)!r}," for each in shortest), *last.log])
+
+
+def main() -> int:
+    """Search seeds: from, to, step."""
+    first, last, step = (int(said) for said in sys.argv[1:])
+    seeds = range(first, last, step)
+    found = 0
+    for seed in seeds:
+        told = tell(seed)
+        found += bool(told)
+        print(told, end="\n" if told else "", flush=True)
+    print(f"{len(seeds)} schedules, {found} broke a law")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

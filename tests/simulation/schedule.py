@@ -1,0 +1,84 @@
+"""What happens in a simulation, and when?
+
+A schedule is a list of plain values, so that it can be printed, shortened and pinned.
+"""
+
+from __future__ import annotations
+
+import inspect
+from random import Random
+from typing import Final, NamedTuple
+
+from tests.simulation.happenings import Happenings
+from tests.simulation.world import Setup, World
+
+
+class Action(NamedTuple):
+    """Something that happens *after* so many seconds since the last."""
+
+    after: float
+    what: str
+    args: tuple[int, ...] = ()
+
+
+_PAUSES: Final = (0.0, 0.0, 0.003, 0.05, 0.3, 1.0, 2.0, 4.0, 7.0)
+_LENGTHS: Final = (3, 10, 30, 60, 120)
+"""Tenths of a second."""
+_EVERYDAY: Final = ("count", "command", "roam", "vanish", "leave")
+_FAULTS: Final = (
+    "log_off_for",
+    "haunt",
+    "kill",
+    "drain",
+    "flush",
+    "step",
+    "freeze",
+    "redis_down",
+    "fail_over",
+    "split",
+    "cut_bus",
+    "storm",
+    "drop_link",
+    "restart_centre",
+    "centre_down",
+    "site",
+)
+
+
+def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
+    """Return what a seed stands for: a setup and a schedule of a few sorts of faults."""
+    dice = Random(seed)
+    setup = Setup(
+        seed,
+        nodes=dice.choice((2, 2, 3, 3, 4)),
+        supervisors=dice.choice((1, 1, 1, 2)),
+        devices=dice.choice((1, 2, 2, 3)),
+        assistant=dice.random() < 0.2,
+        fences=dice.random() < 0.85,
+    )
+    faults = dice.sample(_FAULTS, dice.choice((1, 1, 2, 2, 3, 5)))
+    actions = []
+    for _ in range(dice.randrange(6, 18)):
+        what = dice.choice(faults) if dice.random() < 0.4 else dice.choice(_EVERYDAY)
+        actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
+    return setup, tuple(actions)
+
+
+def _args(what: str, dice: Random) -> tuple[int, ...]:
+    drawn = {
+        "which": dice.randrange(12),
+        "tenths": dice.choice(_LENGTHS),
+        "state": dice.randrange(2),
+        "silently": dice.randrange(2),
+        "seconds": dice.choice((-30, -8, 8, 30)),
+        "mask": dice.randrange(1, 15),
+        "kind": dice.randrange(1, 8),
+    }
+    names = tuple(inspect.signature(getattr(Happenings, what)).parameters)[1:]
+    return tuple(drawn[name] for name in names)
+
+
+def apply(world: World, action: Action) -> None:
+    """Let it happen."""
+    world.note(f"{action.what} {action.args}")
+    getattr(Happenings(world), action.what)(*action.args)

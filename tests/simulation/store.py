@@ -1,0 +1,206 @@
+"""What does a Redis hold, and when does it forget?
+
+One :class:`Server` is one process; a cluster's nodes may be connected to different ones when a
+fail-over has split them. Its keys end by its own wall clock, as Redis' do, so a step of that clock
+makes leases end early or late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final, NamedTuple, Protocol
+
+from gateway.domain.errors import EndReason
+from gateway.domain.model import UserId
+from gateway.protocol.envelopes import Channel, Envelope
+from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, NodeRecord
+
+LEASE_S: Final = 15.0
+_CALM: Final = (0.0005, 0.001, 0.002)
+_SLOW: Final = (0.001, 0.01, 0.05, 0.15, 0.4)
+
+
+class Subscriber(Protocol):
+    """A connection that listens."""
+
+    def deliver(self, channel: Channel, envelope: Envelope) -> None:
+        """Take what was published on its way."""
+        ...
+
+
+class Weather:
+    """How messages fare between nodes and Redis.
+
+    Args:
+        dice: Decides.
+    """
+
+    def __init__(self, dice: Random) -> None:
+        self.loss = 0.0
+        self.doubling = 0.0
+        self.slow = False
+        self.dice = dice
+
+    def leg_s(self) -> float:
+        """Return how long one way takes."""
+        return self.dice.choice(_SLOW if self.slow else _CALM)
+
+    def copies(self) -> int:
+        """Return how often a message arrives."""
+        if self.loss and self.dice.random() < self.loss:
+            return 0
+        return 2 if self.doubling and self.dice.random() < self.doubling else 1
+
+
+class _Lease(NamedTuple):
+    grant: Grant
+    until: float
+
+
+class Server:
+    """One Redis process.
+
+    Args:
+        clock: Real time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.is_frozen = False
+        self.ahead_s = 0.0
+        """How far its clock is ahead."""
+        self.backlog: list[Callable[[], None]] = []
+        self.subscribers: dict[Channel, dict[Subscriber, None]] = {}
+        self._clock = clock
+        self._leases: dict[UserId, _Lease] = {}
+        self._tokens: dict[UserId, int] = {}
+        self._records: dict[str, tuple[NodeRecord, float]] = {}
+        self._denied: dict[str, EndReason] = {}
+        self._counts: dict[str, int] = {}
+
+    # ---- what befalls it ----
+
+    def copy(self) -> Server:
+        """Return a replica that knows what this one knows; nobody is connected to it."""
+        made = Server(self._clock)
+        made.ahead_s = self.ahead_s
+        made._leases, made._tokens = dict(self._leases), dict(self._tokens)
+        made._records, made._denied, made._counts = (
+            dict(self._records),
+            dict(self._denied),
+            dict(self._counts),
+        )
+        return made
+
+    def forget(self) -> None:
+        """FLUSHALL."""
+        for held in (self._leases, self._tokens, self._records, self._denied, self._counts):
+            held.clear()
+
+    def thaw(self) -> None:
+        """Go on, with what came meanwhile first."""
+        self.is_frozen = False
+        waiting, self.backlog = self.backlog, []
+        for each in waiting:
+            each()
+
+    def now(self) -> float:
+        """Return its wall clock, s."""
+        return self._clock.wall_ms() / 1000 + self.ahead_s
+
+    # ---- leases, as lease.lua ----
+
+    def acquire(self, user: UserId, node: Grant, floor: int, expected: int | None) -> Grant:
+        """Grant the lease, or tell who has it; *node*'s token is of no interest."""
+        present = self.read(user)
+        if present is not None and present.token != expected:
+            return present
+        last = max(self._tokens.get(user, 0), 0 if present is None else present.token)
+        return self._grant(user, node._replace(token=max(int(self.now() * 1_000_000), last + 1, floor + 1)))
+
+    def renew(self, user: UserId, grant: Grant) -> bool:
+        """Extend it, or make it anew."""
+        present = self.read(user)
+        is_mine = present is not None and present[1:] == grant[1:]
+        if present is None:
+            is_mine = self._tokens.get(user, grant.token) == grant.token
+        if is_mine:
+            self._grant(user, grant)
+        return is_mine
+
+    def release(self, user: UserId, holder: str, token: int) -> None:
+        """Give it up."""
+        present = self.read(user)
+        if present is not None and present[1:] == (holder, token):
+            del self._leases[user]
+
+    def read(self, user: UserId) -> Grant | None:
+        """Tell who has it."""
+        lease = self._leases.get(user)
+        return None if lease is None or self.now() >= lease.until else lease.grant
+
+    def leases(self) -> dict[UserId, Grant]:
+        """Return all that are in force."""
+        return {user: lease.grant for user, lease in self._leases.items() if self.now() < lease.until}
+
+    def _grant(self, user: UserId, grant: Grant) -> Grant:
+        self._leases[user] = _Lease(grant, self.now() + LEASE_S)
+        self._tokens[user] = grant.token
+        return grant
+
+    # ---- messages ----
+
+    def publish(self, channel: Channel, envelope: Envelope) -> int:
+        """Send to all who listen; returns how many."""
+        listening = list(self.subscribers.get(channel, ()))
+        for each in listening:
+            each.deliver(channel, envelope)
+        return len(listening)
+
+    def subscribe(self, channel: Channel, who: Subscriber) -> None:
+        """Let *who* hear what is published from now on."""
+        self.subscribers.setdefault(channel, {})[who] = None
+
+    def unsubscribe(self, channel: Channel, who: Subscriber) -> None:
+        """Let *who* hear it no more."""
+        self.subscribers.get(channel, {}).pop(who, None)
+
+    def leave(self, who: Subscriber) -> None:
+        """Note that a connection is gone."""
+        for listening in self.subscribers.values():
+            listening.pop(who, None)
+
+    # ---- roll and shelf ----
+
+    def announce(self, record: NodeRecord) -> None:
+        """Note that a node lives."""
+        self._records[record.holder] = record, self.now() + NODE_TTL_S
+
+    def left(self, holder: str) -> None:
+        """Note that a node is gone."""
+        self._records.pop(holder, None)
+
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """Return who lives."""
+        return tuple(sorted(record for record, until in self._records.values() if self.now() < until))
+
+    def deny(self, handle: str, reason: EndReason) -> None:
+        """Note that a session ended."""
+        self._denied[handle] = reason
+
+    def denied(self, handle: str) -> EndReason | None:
+        """Tell why a session ended."""
+        return self._denied.get(handle)
+
+    def count(self, name: str) -> int:
+        """Add one."""
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return self._counts[name]
+
+    def counted(self, name: str) -> int:
+        """Return the counter."""
+        return self._counts.get(name, 0)
+
+    def forget_count(self, name: str) -> None:
+        """Take the counter away."""
+        self._counts.pop(name, None)

@@ -1,0 +1,266 @@
+"""What is there in a simulation, and what has become of it?"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Ticket
+from gateway.domain.upstream import LogOn
+from tests.simulation.centre import LOGINS, SimCentre
+from tests.simulation.line import Far, Line
+from tests.simulation.loop import VirtualClock, VirtualLoop
+from tests.simulation.nodes import Process
+from tests.simulation.phone import Order, Phone
+from tests.simulation.store import Server, Weather
+
+TICK_S: Final = 0.5
+_BUS: Final = ("redis", "cut", "storm")
+"""How the names of faults begin that concern the bus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """With what a simulation begins."""
+
+    seed: int
+    nodes: int = 3
+    supervisors: int = 1
+    devices: int = 2
+    assistant: bool = False
+    fences: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A law that did not hold."""
+
+    law: str
+    what: str
+    at: float
+
+
+class World:
+    """One cluster, its Redis, its OSCC-E Server and its people.
+
+    Args:
+        setup: With what it begins.
+        loop: Its time.
+        tasks: Where everything runs.
+    """
+
+    def __init__(self, setup: Setup, loop: VirtualLoop, tasks: asyncio.TaskGroup) -> None:
+        self.setup = setup
+        self.dice = Random(setup.seed)
+        self.clock = VirtualClock(loop)
+        self.centre = SimCentre(self.clock, fences=setup.fences)
+        self.server = Server(self.clock)
+        self.weather = Weather(Random(setup.seed + 1))
+        self.broken_laws: list[Broken] = []
+        self.log: list[str] = []
+        """What happened, for whoever reads of a failure."""
+        self.bus_troubled_at = -math.inf
+        """When messages or what Redis holds may have been lost last."""
+        self.lossy_at = -math.inf
+        """When messages were lost, doubled or slow last."""
+        self.swallowed_at = -math.inf
+        self.logged_off: dict[str, tuple[float, str]] = {}
+        """When and by which process sessions were logged off, by their handles."""
+        self.began_at = loop.time()
+        self._loop = loop
+        self._tasks = tasks
+        self._lives = 0
+        self._is_over = False
+        self._faults: dict[str, Callable[[], None]] = {}
+        self.processes = [self._process(f"n{at}") for at in range(setup.nodes)]
+        self.phones = [
+            Phone(self, login, f"d{device}", Application.DASHBOARD)
+            for login in LOGINS[: setup.supervisors]
+            for device in range(setup.devices)
+        ]
+        if setup.assistant:
+            self.phones.append(Phone(self, "bert", "d0", Application.REMOTE_ASSISTANT))
+
+    def begin_life(self) -> None:
+        """Start all nodes, and let everybody connect."""
+        for process in self.processes:
+            process.begin(self._tasks, self._failed)
+        for phone in self.phones:
+            phone.go()
+
+    def end(self) -> None:
+        """End everything at once."""
+        self._is_over = True
+        for phone in self.phones:
+            phone.wants = False
+        for process in self.processes:
+            process.kill(silently=False)
+
+    # ---- Place ----
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether OSCC-E admits only higher tokens."""
+        return self.setup.fences
+
+    def now(self) -> float:
+        """Return the time."""
+        return self._loop.time()
+
+    def wall_ms(self) -> int:
+        """Return ms since 1970."""
+        return self.clock.wall_ms()
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Do something after a while, if the world still is."""
+        if not self._is_over:
+            self._loop.call_later(seconds, act)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something go on beside."""
+        self._tasks.create_task(work)
+
+    def dial(self, ticket: Ticket, far: Phone) -> Line | None:
+        """Return a connection to some node that takes phones."""
+        process = self.any()
+        if process is None:
+            return None
+        self.note(f"{far.name} -> {process.holder}")
+        return self.connect(process, ticket, far)
+
+    def connect(self, process: Process, ticket: Ticket, far: Far) -> Line:
+        """Return a connection to a node."""
+        line = Line(process.node, self.clock, self._tasks, ticket, far, self.dice.random())
+        process.lines.append(line)
+        return line
+
+    async def log_on(self, credentials: LogOn) -> Ticket | None:
+        """Log on at some node."""
+        process = self.any()
+        if process is None:
+            return None
+        try:
+            told = await process.node.account.log_on("main", credentials)
+        except GatewayError as error:
+            if error.code not in {ErrorCode.UPSTREAM_UNAVAILABLE, ErrorCode.RATE_LIMITED}:
+                self.broken("log-ons succeed", f"{credentials.user_name}: {error.code}")
+            return None
+        if not process.is_alive:
+            return None
+        return Ticket(
+            user=told.user.id,
+            display_name=told.user.display_name,
+            application=credentials.application,
+            secret=told.secret,
+            session=told.session,
+            device=credentials.device,
+            notices=(),
+            issued_at_ms=self.clock.wall_ms(),
+            expires_at_ms=told.expires_at_ms,
+            idle_timeout_s=told.idle_timeout_s,
+        )
+
+    async def log_off(self, ticket: Ticket) -> None:
+        """Log off at some node."""
+        process = self.any()
+        if process is not None:
+            self.logged_off[ticket.handle] = self.now(), process.holder
+            await process.node.account.log_off(ticket)
+
+    def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
+        """Note a result."""
+        self.note(f"{phone.name} {order.key[-6:]} {status} {code}")
+        if order.frames[frame_id] > 1:
+            self.broken("a command gets one result", order.key)
+        executed = self.centre.executed[order.key]
+        if status in {"applied", "pending", "unchanged"} and not executed:
+            self.broken("what is applied was executed", f"{phone.name} {order.key} {status}")
+        if status == "rejected" and executed:
+            self.broken("what is rejected was not executed", f"{phone.name} {order.key} {code}")
+
+    def broken(self, law: str, what: str) -> None:
+        """Note that a law was broken."""
+        self.broken_laws.append(Broken(law, what, self.now() - self.began_at))
+
+    def note(self, what: str) -> None:
+        """Write down what happened."""
+        self.log.append(f"{self.now() - self.began_at:7.3f} {what}")
+
+    # ---- faults ----
+
+    def calm(self) -> None:
+        """Mend everything."""
+        while self._faults:
+            self.mend(next(iter(self._faults)))
+
+    def tick(self) -> None:
+        """Let time be looked at."""
+        now = self.now()
+        if any(name.startswith(_BUS) for name in self._faults):
+            self.trouble()
+        if "storm" in self._faults:
+            self.lossy_at = now
+        if any(process.site.swallowed is not None for process in self.processes):
+            self.swallowed_at = now
+        for process in self.processes:
+            if process.is_alive:
+                process.tick()
+
+    def fault(self, name: str, tenths: int, mend: Callable[[], None]) -> None:
+        """Note that something is broken, and mend it after a while; another of that name is mended before."""
+        self.mend(name)
+
+        def once() -> None:
+            if self._faults.get(name) is once:
+                del self._faults[name]
+                self.note(f"mended: {name}")
+                mend()
+
+        self._faults[name] = once
+        if name.startswith(_BUS):
+            self.trouble()
+        self.later(tenths / 10, once)
+
+    def mend(self, name: str) -> None:
+        """Mend what is broken of that name."""
+        before = self._faults.get(name)
+        if before is not None:
+            before()
+
+    def trouble(self) -> None:
+        """Note that messages, or what Redis holds, may be lost."""
+        self.bus_troubled_at = self.now()
+
+    # ---- inner ----
+
+    def _process(self, name: str) -> Process:
+        self._lives += 1
+        return Process(
+            name, self._lives, self.clock, self._loop, self.server, self.weather, self.centre, self.dice
+        )
+
+    def start_anew(self, process: Process, seconds: float) -> None:
+        """Start a node that ended once more, after a while."""
+
+        def start() -> None:
+            if not self._is_over:
+                again = self._process(process.name)
+                self.processes[self.processes.index(process)] = again
+                again.begin(self._tasks, self._failed)
+                self.note(f"{again.holder} begins")
+
+        if not process.is_alive:
+            self.later(seconds, start)
+
+    def _failed(self, fault: Exception) -> None:
+        self.broken("nodes do not fail", repr(fault))
+
+    def any(self) -> Process | None:
+        """Return some node that takes phones."""
+        ready = [each for each in self.processes if each.is_ready]
+        return self.dice.choice(ready) if ready else None
