@@ -8,6 +8,7 @@ from gateway.domain.model import Application, NodeId, Scope
 from gateway.domain.upstream import LinkReplaced
 from gateway.runtime.parts import NodeSettings
 from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.street import Street, street
 
 QUICK = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(dashboard_s=3, remote_assistant_s=6))
 
@@ -221,3 +222,81 @@ async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None
         assert [at.upstream.link(user(key)) is not None for key in (20, 21)] == [False, True]
         await at.pass_time(1)
         assert at.upstream.link(user(20)) is not None
+
+
+# ---- beside other nodes ----
+
+
+async def granted_elsewhere(at: Street, node: str = "n1") -> int:
+    """Let the store grant the user to a node, while node 0 has his link; returns the token."""
+    leases, owner = at.trouble.store(0).leases, at.scenes[0].owner()
+    grant = await leases.acquire(user(1), NodeId(node), f"{node}-0", floor=0, expected=owner.epoch)
+    return grant.token
+
+
+async def test_a_link_whose_lease_nobody_has_any_more_is_opened_anew_under_another() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        await at.pass_time(2)
+        taken = await granted_elsewhere(at)
+        await at.pass_time(6)
+        assert len(at.openings) == 1, "it is another's, who may come"
+        await at.trouble.store(0).leases.release(user(1), "n1-0", taken)
+        await at.pass_time(7)
+        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (0, None)]
+        assert at.openings[1].token > taken
+        assert (near.closed, near.health) == (None, "live")
+
+
+async def test_a_link_whose_lease_another_keeps_is_given_up_after_a_while() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        await at.pass_time(2)
+        taken = await granted_elsewhere(at)
+        leases = at.trouble.store(0).leases
+        for _ in range(9):
+            await at.pass_time(2)
+            await leases.renew(user(1), NodeId("n1"), "n1-0", taken)
+        assert at.owners() == [0]
+        near.command("1", "1")
+        await at.pass_time(2)
+        assert near.result("1") == {"status": "applied"}, "OSCC-E has it so"
+        for _ in range(8):
+            await at.pass_time(2)
+            await leases.renew(user(1), NodeId("n1"), "n1-0", taken)
+        assert len(at.openings) == 2, "given up, and taken again from a node that denies to have it"
+        assert at.openings[1].token > taken
+        assert (near.closed, near.health) == (None, "live")
+
+
+async def test_a_link_stays_while_the_store_does_not_tell_whose_lease_it_is() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        await at.pass_time(2)
+        await granted_elsewhere(at)
+        await at.pass_time(6)
+        at.trouble.take_away()
+        await at.pass_time(60)
+        assert at.owners() == [0]
+        assert len(at.openings) == 1
+        assert (near.closed, near.health) == (None, "live")
+
+
+async def test_without_the_bus_and_beside_nobody_a_first_phone_is_served_when_it_is_down() -> None:
+    async with street() as at:
+        at.trouble.take_away()
+        phone = await at.scenes[0].phone("anna")
+        phone.hello()
+        await at.pass_time(3)
+        assert not at.openings
+        await at.pass_time(5)
+        assert phone.of_kind("welcome")
+        assert phone.health == "live"
+        assert at.openings[0].token >= at.clock.wall_ms() * 1000 - 60_000_000
+        at.trouble.give_back()
+        await at.pass_time(10)
+        grant = await at.trouble.store(0).leases.read(user(1))
+        assert grant is not None
+        assert (grant.node, grant.token) == ("n0", at.openings[0].token), "it is registered as it is"
+        assert len(at.openings) == 1
+        assert phone.closed is None

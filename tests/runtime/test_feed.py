@@ -9,7 +9,9 @@ from gateway.core.element import Element
 from gateway.core.view import facts_key, me_key
 from gateway.domain.resources import Me, Queue, Site
 from gateway.protocol.envelopes import SessionFacts
-from tests.runtime.scene import PhoneLine, scene
+from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.feed import Feed
+from tests.runtime.scene import PhoneLine, scene, user
 
 ME = Me("1", "Anna", None, (), 0, None, None)
 
@@ -82,3 +84,49 @@ async def test_a_session_that_is_forgotten_leaves_nothing() -> None:
         assert feed.facts(phone.ticket.handle) is None
         assert feed.ledger.get(facts_key(phone.ticket.handle)) is None
         assert feed.ledger.get(me_key(phone.ticket.handle)) is None
+
+
+class Outlet:
+    """Writes down what other nodes would be told."""
+
+    def __init__(self) -> None:
+        self.flushed = 0
+        self.notices: list[NoticeFrame] = []
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+    def announce(self, notice: NoticeFrame) -> None:
+        self.notices.append(notice)
+
+
+def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
+    feed, outlet = Feed(user(1)), Outlet()
+    feed.outlet = outlet
+    feed.flush(1.0)
+    assert outlet.flushed == 1
+    feed.say(Health("live", "live", 5))
+    assert outlet.flushed == 2
+    feed.say(Health("live", "live", 6))
+    assert outlet.flushed == 2, "it is as fresh as before"
+    feed.say(Health("live", "degraded", 6))
+    assert outlet.flushed == 3
+    notice = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
+    feed.announce(notice)
+    assert outlet.notices == [notice]
+
+
+async def test_only_the_sessions_that_are_kept_stay() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        feed = at.owner().feed
+        others = {
+            key for key, _ in feed.ledger.items() if ":" not in key or key.startswith(("agent", "queue"))
+        }
+        feed.keep({phone.ticket.handle})
+        left = {key for key, _ in feed.ledger.items()}
+        assert facts_key(phone.ticket.handle) in left
+        assert me_key(phone.ticket.handle) in left
+        assert facts_key(other.ticket.handle) not in left
+        assert me_key(other.ticket.handle) not in left
+        assert others <= left
