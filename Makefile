@@ -52,6 +52,10 @@ simulate-cluster: $(DEV) ## random failures of a simulated cluster; SCHEDULES=20
 scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light|full
 	SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario --timeout=1800 $(PYTEST_ARGS)
 
+.PHONY: autobahn fuzz
+autobahn: $(DEV) ## RFC 6455: the cases of the Autobahn test suite against the edge; also part of scenarios
+	$(BIN)/python -m pytest -m scenario tests/autobahn $(PYTEST_ARGS)
+
 .PHONY: chaos-report
 chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-report.md
 	rm -rf build/chaos

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 
@@ -37,6 +38,7 @@ _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
 _LONG: Final = 126
 """A length that stands in the next 2 bytes; one more: in the next 8."""
+_UTF8: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class Message(NamedTuple):
@@ -85,19 +87,31 @@ class Parser:
     """Reads what one client sends, however it is cut to pieces.
 
     Invariants: what is held is at most one message and what was fed and not taken; after a
-    :class:`CloseReceived` or :class:`Violation` there is nothing more, and nothing is held.
+    :class:`CloseReceived` or :class:`Violation` there is nothing more, and nothing is held. Text
+    that is none ends it at its first wrong character, whether or not the rest of its frame is there.
 
     Args:
         message_bytes: The largest message, over all its fragments.
     """
 
-    __slots__ = ("_between", "_buffer", "_fragments", "_is_over", "_is_text", "_message_bytes")
+    __slots__ = (
+        "_between",
+        "_buffer",
+        "_fragments",
+        "_is_over",
+        "_is_text",
+        "_judge",
+        "_judged",
+        "_message_bytes",
+    )
 
     def __init__(self, message_bytes: int) -> None:
         self._message_bytes = message_bytes
         self._buffer = bytearray()
         self._fragments: bytearray | None = None
         self._is_text = False
+        self._judge: codecs.IncrementalDecoder | None = None
+        self._judged = 0
         self._between = 0
         self._is_over = False
 
@@ -140,6 +154,8 @@ class Parser:
             return None
         first, second = buffer[0], buffer[1]
         self._check(first, second)
+        if self._between == FRAMES_BETWEEN_MAX:
+            raise _Breach(POLICY, "too many frames without a message")
         size, start = second & _LENGTH, 2
         if size >= _LONG:
             start = 4 if size == _LONG else 10
@@ -148,12 +164,15 @@ class Parser:
             size = _long(buffer[2:start])
         if not first & _CONTROL and size + len(self._fragments or b"") > self._message_bytes:
             raise _Breach(TOO_BIG, "the message is too big")  # §7.4.1, before its payload is there
-        end = start + 4 + size
+        start += 4
+        end = start + size
         if len(buffer) < end:
+            if self._is_of_text(first & _OPCODE):
+                self._judge_ahead(start)
             return None
-        payload = unmask(buffer[start + 4 : end], buffer[start : start + 4])
+        payload = unmask(buffer[start:end], buffer[start - 4 : start])
         del buffer[:end]
-        self._count()
+        self._between += 1
         return first, payload
 
     def _check(self, first: int, second: int) -> None:
@@ -173,10 +192,34 @@ class Parser:
         elif self._fragments is not None:  # §5.4: messages are not interleaved
             raise _Breach(PROTOCOL_ERROR, "a message began within another")
 
-    def _count(self) -> None:
-        self._between += 1
-        if self._between > FRAMES_BETWEEN_MAX:
-            raise _Breach(POLICY, "too many frames without a message")
+    # ---- text is judged as it comes: what no text can go on with ends the connection at once (§8.1) ----
+
+    def _is_of_text(self, opcode: int) -> bool:
+        return opcode == TEXT or (opcode == CONTINUATION and self._is_text)
+
+    def _judge_ahead(self, start: int) -> None:
+        """Judge what is there of the payload at *start* of a frame that is not whole."""
+        part = self._buffer[start + self._judged :]
+        if part:
+            mask, turn = self._buffer[start - 4 : start], self._judged % 4
+            self._read(unmask(part, mask[turn:] + mask[:turn]), is_last=False)
+            self._judged += len(part)
+
+    def _judge_rest(self, payload: bytes, *, is_last: bool) -> None:
+        """Judge what was not judged yet of a frame's *payload*."""
+        if self._judge is not None or not is_last or not payload.isascii():
+            self._read(payload[self._judged :], is_last=is_last)
+            self._judged = 0
+
+    def _read(self, part: bytes, *, is_last: bool) -> None:
+        if self._judge is None:
+            self._judge = _UTF8()
+        try:
+            self._judge.decode(part, is_last)
+        except UnicodeDecodeError:
+            raise _Breach(INVALID_TEXT, "the text is not UTF-8") from None
+        if is_last:
+            self._judge = None
 
     # ---- what frames mean ----
 
@@ -185,6 +228,8 @@ class Parser:
         opcode = first & _OPCODE
         if opcode != CONTINUATION:
             self._is_text = opcode == TEXT
+        if self._is_text:
+            self._judge_rest(payload, is_last=bool(first & _FIN))
         if not first & _FIN:
             if self._fragments is None:
                 self._fragments = bytearray()
@@ -193,8 +238,6 @@ class Parser:
         if self._fragments is not None:
             payload = bytes(self._fragments + payload)
             self._fragments = None
-        if self._is_text and not _is_utf8(payload):  # §8.1
-            raise _Breach(INVALID_TEXT, "the text is not UTF-8")
         self._between = 0
         return Message(payload, self._is_text)
 
@@ -211,6 +254,7 @@ class Parser:
         self._is_over = True
         self._buffer = bytearray()
         self._fragments = None
+        self._judge = None
 
 
 def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
@@ -257,16 +301,6 @@ def _close_of(payload: bytes) -> CloseReceived:
 def _may_travel(code: int) -> bool:
     """Tell whether a close frame may have *code* (§7.4; 1012 to 1014: IANA's registry, §11.7)."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
-
-
-def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 # ---- what the server writes ----

@@ -11,7 +11,7 @@ from gateway.edge.channel import Channel
 from gateway.protocol.codec import JSON
 from tests.edge.channels import Serving, echo, raw
 from tests.edge.raw_phone import PROOF
-from tests.protocol.framing import Heard, closing, text
+from tests.protocol.framing import Heard, closing, framed, text
 
 
 @pytest.mark.parametrize("connection", ["Upgrade", "upgrade", "keep-alive, Upgrade"])
@@ -32,6 +32,37 @@ async def test_what_came_with_the_handshake_is_not_lost(serving: Serving) -> Non
     async with await raw(await serving(echo), early=early + text("b")[:3]) as phone:
         phone.send(text("b")[3:] + closing(1000))
         assert await phone.end() == [Heard(1, b"a" * 1000)] * 100 + [Heard(1, b"b"), Heard(8, b"\x03\xe8")]
+
+
+DEFLATE = "permessage-deflate"
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        DEFLATE,
+        f"{DEFLATE}; client_no_context_takeover; client_max_window_bits",
+        f'{DEFLATE}; server_max_window_bits=10, x-webkit-deflate-frame, {DEFLATE}; x="1, 2"',
+        "; ,=",
+    ],
+)
+async def test_compression_is_refused_by_saying_nothing_of_it(serving: Serving, offer: str) -> None:
+    asks = f"Upgrade\r\nSec-WebSocket-Extensions: {offer}"
+    async with await raw(await serving(echo), connection=asks) as phone:
+        assert phone.head.startswith("HTTP/1.1 101 ")
+        assert "extensions" not in phone.head.lower()
+        phone.send(text("plain"))
+        assert await phone.hear() == Heard(1, b"plain")
+        phone.send(framed(1, b"\xf2\x48\xcd\xc9\xc9\x07\x00", rsv=4))  # "Hello" (RFC 7692 §7.2.3.1)
+        assert [frame.payload[:2] for frame in await phone.end()] == [(1002).to_bytes(2, "big")]
+
+
+async def test_a_client_that_would_compress_does_not(serving: Serving) -> None:
+    client = await serving(echo)
+    async with client.ws_connect("/", protocols=(JSON.subprotocol,), compress=15) as ws:
+        assert ws.compress == 0
+        await ws.send_str("x" * 1000)
+        assert await ws.receive_str(timeout=5) == "x" * 1000
 
 
 @pytest.mark.parametrize("said", ["Content-Length: 5", "Transfer-Encoding: chunked"])

@@ -225,6 +225,38 @@ def test_text_that_is_no_utf8_is_a_breach(said: bytes) -> None:
     assert read(framed(2, said)) == [Message(said, text=False)]
 
 
+FAILED = Violation(1007, "the text is not UTF-8")
+
+
+@pytest.mark.parametrize(("bad", "wrong_at"), [(b"\xf4\x90\x80\x80", 1), (b"\xff", 0), (b"\xed\xa0\x80", 2)])
+def test_text_fails_at_its_first_wrong_byte_or_at_the_end_of_a_surrogate(bad: bytes, wrong_at: int) -> None:
+    said = KAPPA + bad + b"edited"
+    most = len(KAPPA) + wrong_at
+    frame = text(said)
+    head = len(frame) - len(said)
+    parser = Parser(LIMIT)  # 6.4.3, 6.4.4: within a frame
+    assert [event for at in range(head + most) for event in parser.feed(frame[at : at + 1])] == []
+    assert list(parser.feed(frame[head + most : head + most + 1])) == [FAILED]
+    parser = Parser(LIMIT)  # 6.4.1, 6.4.2: between fragments
+    assert list(parser.feed(framed(1, said[:most], fin=False) + framed(9))) == [Ping(b"")]
+    assert list(parser.feed(framed(0, said[most:], fin=False))) == [FAILED]
+    assert parser.is_over
+
+
+def test_what_is_judged_ahead_is_not_judged_again() -> None:
+    first, last = framed(1, KAPPA[:3], fin=False, mask=b"1234"), framed(0, KAPPA[3:], mask=b"5678")
+    stream = first + framed(9, b"\xff") + last + framed(2, b"\xff" * 9) + text("κ") + framed(1, b"\xce")
+    for step in range(1, 12):
+        pieces = (stream[at : at + step] for at in range(0, len(stream), step))
+        assert read(*pieces) == [
+            Ping(b"\xff"),
+            Message(KAPPA, text=True),
+            Message(b"\xff" * 9, text=False),
+            Message("κ".encode(), text=True),
+            FAILED,
+        ]
+
+
 # ---- closes (7.x) ----
 
 
