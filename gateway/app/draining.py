@@ -88,11 +88,13 @@ async def leave(parting: Parting, limits: Limits, stopping: Stopping, clock: Clo
 def planned(node: Node, phones: int, limits: Limits) -> tuple[Farewell, ...]:
     """Return when each of so many phones is sent away, and when it comes back."""
     others = node.fleet.others
+    # each node takes its part of a site's budget, this one, too, until it is gone
+    others_per_s = limits.log_ons_per_s * len(others) / max(1, len(node.fleet.nodes))
     users = Counter(home.feed.user.site for home in node.households.values() if home.owner is not None)
     return farewells(
         phones,
         accepts_per_s=[other.accepts_per_s for other in others],
-        moving=[Moving(count, limits.log_ons_per_s) for count in users.values()] if others else [],
+        moving=[Moving(count, others_per_s) for count in users.values()] if others else [],
         grace_s=limits.drain_s if others else min(limits.drain_s, RESTART_S),
     )
 

@@ -20,9 +20,10 @@ local function mine()
   return present[2] == holder and present[3] == token
 end
 
--- Granted when nobody holds, or the present token is the expected one. Says who holds now.
+-- Granted when nobody holds, or the present token is the expected one, or the holder asks, who has lost count.
+-- Says who holds now.
 if verb == 'acquire' then
-  if present[3] and present[3] ~= ARGV[8] then
+  if present[3] and present[3] ~= ARGV[8] and present[2] ~= holder then
     return {time[1], time[2], present[1], present[2], present[3]}
   end
   local last = math.max(tonumber(redis.call('GET', tok) or 0), tonumber(present[3] or 0))

@@ -85,7 +85,7 @@ class MemoryLeases:
     ) -> Grant:
         """See :meth:`gateway.runtime.ports.Leases.acquire`."""
         present = self._present(user)
-        if present is not None and present.token != expected:
+        if present is not None and present.token != expected and present.holder != holder:
             return present
         token = max(self._clock.wall_ms() * 1000, self._floors.get(user, 0) + 1, floor + 1)
         return self._grant(user, Grant(node, holder, token))

@@ -95,6 +95,11 @@ class Roster:
         member.topics, member.present, member.left_at, member.node = topics, True, None, node
         return member
 
+    def linger(self, ticket: Ticket, left_at: float) -> None:
+        """Take in a session whose phone left then."""
+        self.join(ticket, ()).present = False
+        self._members[ticket.handle].left_at = left_at
+
     def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
         """Note that the session's phone left *node*. It may have come back elsewhere already."""
         member = self._members.get(handle)
@@ -104,6 +109,16 @@ class Roster:
     def at(self, node: NodeId) -> list[Member]:
         """Return the sessions whose phones are on *node*."""
         return [member for member in self._members.values() if member.present and member.node == node]
+
+    def seen(self, node: NodeId, handles: tuple[str, ...], now: float) -> bool:
+        """Note whose phones are on *node*, and whose are not any more; tells whether that is news."""
+        news = False
+        for member in self._members.values():
+            if member.node != node or member.present == (member.handle in handles):
+                continue
+            news, member.present = True, not member.present
+            member.left_at = None if member.present else now
+        return news
 
     def rivals(self, ticket: Ticket) -> list[Member]:
         """Return the other sessions that the same application on the same device has open."""

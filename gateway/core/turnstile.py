@@ -58,6 +58,10 @@ class Turnstile:
         self.withdraw(place)
         return True
 
+    def would_admit(self, now: float, urgency: Urgency) -> bool:
+        """Tell whether somebody would enter at once."""
+        return self._head() is None and self._budget.wait_s(now, urgency) == 0
+
     def withdraw(self, place: Place) -> None:
         """Leave the queue."""
         was_first = self._head() is place

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.domain.commands import Call, Command, History, Outcome, Remembered, Status
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
-from gateway.domain.model import NodeId, Ticket, UserId
+from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import RESOURCES, Resource, resource_type
 from gateway.protocol.envelopes import (
     Announcement,
@@ -26,7 +26,9 @@ from gateway.protocol.envelopes import (
     CallRequest,
     Detach,
     Envelope,
+    Here,
     Leaving,
+    Lingering,
     Offer,
     Probe,
     Publication,
@@ -146,9 +148,11 @@ class _History(msgspec.Struct, array_like=True):
 class _Offer(msgspec.Struct):
     user: UserId
     node: NodeId
+    adopt: int
     token: int
     history: _History
-    lingering: tuple[Ticket, ...] = ()
+    island: bool = False
+    lingering: tuple[Lingering, ...] = ()
 
 
 class _Kind(msgspec.Struct):
@@ -161,7 +165,17 @@ _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
 _CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
 _OFFER: Final = msgspec.msgpack.Decoder(_Offer)
 _Plain = (
-    Asks | Asked | Attach | AttachAnswer | Detach | Replaced | Announcement | SessionOver | Leaving | Probe
+    Asks
+    | Asked
+    | Attach
+    | AttachAnswer
+    | Detach
+    | Replaced
+    | Announcement
+    | SessionOver
+    | Here
+    | Leaving
+    | Probe
 )
 _AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[_Plain]]] = {
     of.__name__: msgspec.msgpack.Decoder(of) for of in get_args(_Plain)
@@ -228,7 +242,7 @@ def _offer(read: _Offer) -> Offer:
         Remembered(one.key, one.body_hash, _outcome(one.outcome), one.left_s) for one in raw.outcomes
     )
     history = History(raw.since, raw.blind_s, outcomes)
-    return Offer(read.user, read.node, read.token, history, read.lingering)
+    return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
 
 
 def _outcome(raw: _Outcome) -> Outcome:

@@ -66,13 +66,15 @@ class Publication:
 class Since:
     """What a follower asks of one user: all that happened after his position.
 
-    *adopt*: the follower has a phone of the user and would speak for him.
+    *adopt*: the follower would speak for the user; the number by which it knows this wish again, 0 for
+    none. *phones*: the sessions, by their handles, that have a phone there; no other has.
     """
 
     user: UserId
     epoch: int
     seq: int
-    adopt: bool = False
+    adopt: int = 0
+    phones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,13 @@ class Asks:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """All that was asked has been answered by what was sent before this; *not_mine*: ask another node."""
+    """All that was asked has been answered by what was sent before this; *not_mine*: ask another node.
+
+    *holder*: which life of the node answers.
+    """
 
     node: NodeId
+    holder: str
     number: int
     not_mine: tuple[UserId, ...] = ()
 
@@ -163,16 +169,28 @@ class CallAnswer:
     outcome: Outcome | None
 
 
+class Lingering(NamedTuple):
+    """A session whose phone left so long ago, and may come back."""
+
+    ticket: Ticket
+    since_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The owner gives a user to whoever asked for him: what he holds may be taken with *token*."""
+    """The owner gives a user to whoever asked for him: what he holds may be taken with *token*.
+
+    *adopt*: the wish that this fulfils; who does not remember it lets it be. *island*: the owner does not
+    reach OSCC-E.
+    """
 
     user: UserId
     node: NodeId
+    adopt: int
     token: int
     history: History
-    lingering: tuple[Ticket, ...] = ()
-    """Sessions whose phone left, and may come back."""
+    island: bool = False
+    lingering: tuple[Lingering, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +208,19 @@ class SessionOver:
     ticket: Ticket
     reason: EndReason
     by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A node lives, and says what it is."""
+
+    node: NodeId
+    holder: str
+    version: str
+    connections: int
+    links: int
+    draining: bool
+    accepts_per_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +250,7 @@ Envelope = (
     | Offer
     | Announcement
     | SessionOver
+    | Here
     | Leaving
     | Probe
 )

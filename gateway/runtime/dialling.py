@@ -152,7 +152,8 @@ class Dialling:
     async def _ask(self) -> Answer:
         if not self.may_ask():
             return "unanswered"
-        return await self.leasing.ask(expected=self._start.expected)
+        is_late = self._world.clock.now() > self._start.by
+        return await self.leasing.ask(expected=None if is_late else self._start.expected)
 
     def may_ask(self) -> bool:
         """Tell whether the lease may be asked for now.

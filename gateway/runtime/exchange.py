@@ -34,6 +34,8 @@ from gateway.runtime.tally import Tally
 
 ASKS_MAX: Final = 200
 """Users in one batch of questions."""
+QUESTIONS_MAX: Final = 1_000
+"""Questions to one node whose answers are awaited; whoever waits longer asks again."""
 UNDER_WAY_MAX: Final = 20_000
 """Messages that wait for the bus; beyond that they are lost, which the repair heals."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
@@ -51,8 +53,8 @@ class Asker(Protocol):
         """Note that the owner has answered what was asked."""
         ...
 
-    def not_mine(self) -> None:
-        """Note that the node that was asked is not the owner."""
+    def not_mine(self, holder: str | None = None) -> None:
+        """Note that the node that was asked is not the owner; *holder*: which life of it says so."""
         ...
 
 
@@ -98,7 +100,8 @@ class Exchange:
         """The number of the last probe, and when it was sent."""
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._batches: dict[NodeId, dict[UserId, tuple[Since, Asker]]] = {}
-        self._put: dict[int, tuple[NodeId, dict[UserId, Asker]]] = {}
+        self._put: dict[NodeId, dict[int, dict[UserId, Asker]]] = {}
+        """Who waits for the answer to which question, by node."""
         self._tasks: asyncio.TaskGroup | None = None
         self._listener: Listener | None = None
         self._news = asyncio.Event()
@@ -109,7 +112,7 @@ class Exchange:
         return {
             "messages": self.under_way,
             "questions": len(self._waiting),
-            "batches": len(self._put),
+            "batches": sum(map(len, self._put.values())),
             "peers": len(self.peers),
         }
 
@@ -166,7 +169,8 @@ class Exchange:
 
     def tick(self, now: float, followed: Iterable[NodeId]) -> None:
         """Ask each owner node that is *followed* for a sign of life, when none was asked for just now."""
-        self.peers.follow(followed)
+        self.peers.follow(nodes := frozenset(followed))
+        self._put = {node: waiting for node, waiting in self._put.items() if node in nodes}
         for node in self.peers.due(now):
             self._put_questions(node, {})
 
@@ -253,21 +257,21 @@ class Exchange:
     def _put_questions(self, node: NodeId, wanted: dict[UserId, tuple[Since, Asker]]) -> None:
         number = self.peers.asking(node, self._clock.now())
         asks = Asks(self.node, number, tuple(since for since, _ in wanted.values()))
-        self._put[number] = (node, {user: asker for user, (_, asker) in wanted.items()})
-        while len(self._put) > UNDER_WAY_MAX:
-            del self._put[next(iter(self._put))]
-        if not spawn(self._tasks, self._put_to(node, number, asks)):
-            del self._put[number]
+        waiting = self._put.setdefault(node, {})
+        waiting[number] = {user: asker for user, (_, asker) in wanted.items()}
+        while len(waiting) > QUESTIONS_MAX:
+            del waiting[next(iter(waiting))]
+        spawn(self._tasks, self._put_to(node, number, asks))
 
     async def _put_to(self, node: NodeId, number: int, asks: Asks) -> None:
         try:
             receivers = await self.deliver(Inbox(node), asks)
         except GatewayError:
-            self._put.pop(number, None)
-            return
-        self.peers.received(node, number, receivers, self._clock.now())
+            receivers = None
+        if receivers is not None:
+            self.peers.received(node, number, receivers, self._clock.now())
         if not receivers:
-            self._put.pop(number, None)
+            self._put.get(node, {}).pop(number, None)
 
     # ---- hearing ----
 
@@ -295,11 +299,13 @@ class Exchange:
 
     def _answered(self, asked: Asked) -> None:
         self.peers.answered(asked.node, asked.number, self._clock.now())
-        node, askers = self._put.pop(asked.number, (asked.node, {}))
-        if node != asked.node:
-            return
+        waiting = self._put.get(asked.node, {})
+        askers = waiting.get(asked.number, {})
+        # questions arrive in order: those before this one were answered, or lost
+        for number in [number for number in waiting if number <= asked.number]:
+            del waiting[number]
         for user, asker in askers.items():
             if user in asked.not_mine:
-                asker.not_mine()
+                asker.not_mine(asked.holder)
             else:
                 asker.answered()

@@ -166,6 +166,12 @@ class Execution:
             await self._settled.wait()
         return self._calls.history(self._line.clock.now(), epoch=self._line.epoch)
 
+    def end(self) -> None:
+        """Begin nothing more; what has no outcome by now is unknown."""
+        self._is_closed = True
+        for key in self._calls.in_flight:
+            self._tell(key, _unknown())
+
     def resume(self) -> None:
         """Begin commands again: the user was not taken."""
         self._is_closed = False

@@ -1,19 +1,25 @@
 """Which nodes live, and what is this node's part?
 
-Every node says every 3 s that it lives, and takes its part of each site's log-on budget: one of as
-many as live. While the store does not answer, what was known last counts.
+Every node says every 3 s that it lives, to all who listen and to the roll, and takes its part of each
+site's log-on budget: one of as many as live. The roll is read when the node begins and now and then; while
+nobody is heard what was known last counts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import GatewayError
-from gateway.runtime.ports import Clock, NodeRecord, Roll
+from gateway.protocol.envelopes import Control, Here
+from gateway.runtime.exchange import Exchange
+from gateway.runtime.ports import NODE_TTL_S, Clock, NodeRecord, Roll
 
 SAY_S: Final = 3.0
+READ_S: Final = 60.0
+"""How often the roll is read; a search through all that a store holds."""
 
 
 class Fleet:
@@ -21,6 +27,7 @@ class Fleet:
 
     Args:
         roll: Where they say so.
+        exchange: How they say it to each other.
         clock: Its time.
         record: Says what this node is now.
         turnstiles: Whose budgets are shared.
@@ -29,16 +36,25 @@ class Fleet:
     def __init__(
         self,
         roll: Roll,
+        exchange: Exchange,
         clock: Clock,
         record: Callable[[], NodeRecord],
         turnstiles: tuple[Turnstile, ...],
     ) -> None:
-        self.nodes: tuple[NodeRecord, ...] = ()
         self._roll = roll
+        self._exchange = exchange
         self._clock = clock
         self._record = record
         self._turnstiles = turnstiles
         self._is_new = True
+        self._known: dict[str, tuple[NodeRecord, float]] = {}
+        """Who said when last that he lives."""
+        self._read_at = -math.inf
+
+    @property
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """The nodes that live, in the order of their ids."""
+        return tuple(sorted((record for record, _ in self._known.values()), key=lambda record: record.node))
 
     @property
     def others(self) -> tuple[NodeRecord, ...]:
@@ -55,14 +71,52 @@ class Fleet:
         finally:
             await self._leave()
 
+    def heard(self, said: Here) -> None:
+        """Note that a node lives, and what it is."""
+        record = NodeRecord(
+            node=said.node,
+            holder=said.holder,
+            version=said.version,
+            connections=said.connections,
+            links=said.links,
+            draining=said.draining,
+            accepts_per_s=said.accepts_per_s,
+        )
+        is_new = said.holder not in self._known
+        self._known[said.holder] = (record, self._clock.now())
+        if is_new and not self._is_new:
+            self._share()
+
     async def say(self) -> None:
         """Say what this node is now, and look who else is there."""
+        record = self._record()
+        self._exchange.send(Control(), Here(*record))
         try:
-            await self._roll.announce(self._record())
-            self.nodes = await self._roll.nodes()
+            await self._roll.announce(record)
+            await self._read()
         except GatewayError:
             return
-        now, nodes = self._clock.now(), max(1, len(self.nodes))
+        self._forget()
+        self._share()
+
+    async def _read(self) -> None:
+        """Read the roll: it knows who lives before they are heard."""
+        now = self._clock.now()
+        if now - self._read_at >= READ_S:
+            for record in await self._roll.nodes():
+                self._known.setdefault(record.holder, (record, now))
+            self._read_at = now
+
+    def _forget(self) -> None:
+        """Forget who was not heard for long. Without the bus nobody is, and all are remembered."""
+        now = self._clock.now()
+        if self._exchange.machine.is_healthy_for(now) >= NODE_TTL_S:
+            self._known = {
+                holder: known for holder, known in self._known.items() if now - known[1] < NODE_TTL_S
+            }
+
+    def _share(self) -> None:
+        now, nodes = self._clock.now(), max(1, len(self._known))
         for turnstile in self._turnstiles:
             if self._is_new:
                 turnstile.begin_beside(nodes, now, SAY_S)

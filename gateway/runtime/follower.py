@@ -16,8 +16,9 @@ from gateway.core.effects import Health
 from gateway.core.element import Element
 from gateway.core.follower import Follow, FollowState
 from gateway.core.ledger import Delta, Receipt, Update
+from gateway.core.throttle import Urgency
 from gateway.domain.commands import Call, Outcome
-from gateway.domain.errors import SessionRefused
+from gateway.domain.errors import GatewayError, SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import (
     Announcement,
@@ -33,10 +34,13 @@ from gateway.runtime.presenting import Presenting
 from gateway.runtime.role import Local, RoleOverError, Start
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
+from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
 
-ANSWER_S: Final = 4.0
-"""After how long without an answer an owner is asked again to attach a session."""
+WISH_S: Final = 6.0
+"""For how long a wish to own the user stands; so long an owner takes to give, and a message to come."""
+GRANTED_S: Final = 8.0
+"""Within which time after the wish the lease must be granted: after 10 s the owner goes on."""
 _AGAIN_S: Final = 0.5
 
 
@@ -70,6 +74,8 @@ class Follower:
         self._is_over = False
         self._seeking = Seeking(self, world)
         self._upstream = feed.health.upstream
+        self._wished = (0, 0.0)
+        """The number of the last wish to own the user, and when it was told."""
         feed.outlet = None
 
     @property
@@ -156,7 +162,7 @@ class Follower:
             case Announcement(notice=notice):
                 self.feed.announce(notice)
             case Offer():
-                self._take(envelope)
+                spawn(self._tasks, self._take(envelope))
             case _:
                 return
 
@@ -202,9 +208,29 @@ class Follower:
             if facts is not None and connection.session.live is not None:
                 connection.learned(facts)
 
-    def _take(self, offer: Offer) -> None:
-        if offer.token == self.machine.floor and self.feed.connections:
-            self.end(Start(offer.token, offer.token, False, offer.history, offer.lingering, "planned"))
+    def _wish(self, now: float) -> int:
+        """Return the number of the wish to own the user; 0 when he is not wanted, or cannot be had now."""
+        world = self._world
+        may_dial = world.turnstile.would_admit(now, Urgency.GIVING)
+        if not self.feed.connections or world.is_draining() or not may_dial:
+            return 0
+        self._wished = (self._wished[0] + 1, now)
+        return self._wished[0]
+
+    async def _take(self, offer: Offer) -> None:
+        """Own the user, if he was wished for lately and OSCC-E is reached from here."""
+        number, wished_at = self._wished
+        world = self._world
+        if (offer.adopt, offer.token) != (number, self.machine.floor) or world.is_draining():
+            return
+        if offer.island:
+            try:
+                await world.upstream.about()
+            except GatewayError:
+                return
+        if world.clock.now() - wished_at <= WISH_S and self.feed.connections:
+            by = wished_at + GRANTED_S
+            self.end(Start(offer.token, offer.token, False, offer.history, by, offer.lingering, "planned"))
 
     # ---- what the exchange tells (Asker) ----
 
@@ -214,10 +240,10 @@ class Follower:
         self.machine.answered(self._world.clock.now())
         self._news.set()
 
-    def not_mine(self) -> None:
-        """Note that who was asked denies to be the owner."""
+    def not_mine(self, holder: str | None = None) -> None:
+        """Note that who was asked denies to be the owner; *holder*: which life of the node does."""
         now = self._world.clock.now()
-        self._seeking.denied(now)
+        self._seeking.denied(now, holder)
         self.machine.not_mine(now)
         self._news.set()
 
@@ -266,9 +292,8 @@ class Follower:
         match self.machine.need(now):
             case "ask":
                 self.machine.asked(now)
-                position = self.feed.ledger.position
-                adopt = bool(self.feed.connections)
-                since = Since(self.feed.user, position.epoch, position.seq, adopt)
+                epoch, seq = self.feed.ledger.position
+                since = Since(self.feed.user, epoch, seq, self._wish(now), tuple(self._local))
                 self._world.exchange.want(self._grant.node, since, self)
             case "read_lease":
                 self.machine.reading(now)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, Protocol
 
 from gateway.core.roster import Roster
+from gateway.domain.commands import History
+from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
-from gateway.protocol.envelopes import Inbox, Offer
+from gateway.protocol.envelopes import Inbox, Lingering, Offer
 from gateway.runtime.execution import Execution
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant, Link
@@ -27,7 +30,8 @@ UNLINKED_S: Final = 15.0
 """After how long without a link another node may try."""
 IN_FLIGHT_S: Final = 3.0
 _TAKEN_S: Final = 10.0
-"""Within which time whoever was offered a user has his link; else the owner goes on."""
+"""After how long whoever wished for a user cannot be granted the lease any more for that wish."""
+_RENEW_AGAIN_S: Final = 1.0
 
 
 class Giver(Protocol):
@@ -40,6 +44,10 @@ class Giver(Protocol):
     owned_by: Grant | None
     """Who has the user, once that is known to be another node."""
 
+    async def renew(self) -> bool:
+        """Ask to extend the lease; tells whether that was granted."""
+        ...
+
     @property
     def link(self) -> Link | None:
         """The open link."""
@@ -49,7 +57,8 @@ class Giver(Protocol):
 class Giving:
     """One owner's readiness to give.
 
-    Invariant: the user is offered to one node at a time.
+    Invariants: the user is offered to one node at a time; from the offer on no command is begun here until
+    a renewal is granted that was asked for when nobody could take the user any more.
 
     Args:
         giver: Who gives.
@@ -59,21 +68,45 @@ class Giving:
     def __init__(self, giver: Giver, world: World) -> None:
         self._giver = giver
         self._world = world
-        self._is_giving = False
+        self._to: NodeId | None = None
+        self._adopt = 0
+        self._offer: Offer | None = None
+        self._until = 0.0
         self._over = asyncio.Event()
         self._alone_since: float | None = None
-        self._unlinked_since: float | None = None
+        self._island_since: float | None = None
 
     def tick(self, now: float) -> None:
         """Note whether a phone is here, and a link."""
         self._alone_since = None if self._giver.feed.connections else (self._alone_since or now)
-        self._unlinked_since = None if self._giver.link is not None else (self._unlinked_since or now)
+        if self._giver.link is not None:
+            self._island_since = None
 
-    def asked(self, node: NodeId, tasks: asyncio.TaskGroup | None) -> None:
-        """Note that *node* would speak for the user: let it, when this node should not."""
-        reason = self._reason(self._world.clock.now())
-        if reason is not None:
-            spawn(tasks, self.give(node, reason))
+    def unreached(self) -> None:
+        """Note that a dial failed, or the link is gone."""
+        self._island_since = self._island_since or self._world.clock.now()
+
+    def asked(self, node: NodeId, adopt: int, tasks: asyncio.TaskGroup | None) -> None:
+        """Note that *node* would speak for the user: let it, when this node should not.
+
+        Args:
+            node: Who asks.
+            adopt: The number of its wish.
+            tasks: Where giving runs.
+        """
+        now = self._world.clock.now()
+        reason = self._reason(now)
+        if self._to is None and reason is not None:
+            self._to = node
+            self._adopt = adopt
+            self._until = now + _TAKEN_S
+            spawn(tasks, self._give(node, reason))
+        elif self._to == node:
+            # the offer was lost, or the wish for it is too old by now
+            self._adopt = adopt
+            self._until = now + _TAKEN_S
+            if self._offer is not None:
+                self._world.exchange.send(Inbox(node), replace(self._offer, adopt=adopt))
 
     def over(self) -> None:
         """Note that the user is gone."""
@@ -81,32 +114,57 @@ class Giving:
 
     def _reason(self, now: float) -> Gift | None:
         """Return why this node should not speak for the user; None when it should."""
-        if self._is_giving or not self._giver.epoch:
+        if not self._giver.epoch:
             return None
         if self._world.is_draining():
             return "drain"
-        if self._unlinked_since is not None and now - self._unlinked_since >= UNLINKED_S:
+        if self._island_since is not None and now - self._island_since >= UNLINKED_S:
             return "island"
         is_alone = self._alone_since is not None and now - self._alone_since >= ALONE_S
         return "roam" if is_alone else None
 
-    async def give(self, to: NodeId, reason: Gift) -> None:
+    async def _give(self, to: NodeId, reason: Gift) -> None:
         """Offer the user to *to*, and go on as before when he is not taken."""
         giver, world = self._giver, self._world
-        if self._is_giving:
-            return
-        self._is_giving = True
         try:
             history = await giver.execution.give(IN_FLIGHT_S)
-            lingering = tuple(member.ticket for member in giver.roster if not member.present)
-            world.exchange.send(
-                Inbox(to), Offer(giver.feed.user, world.node, giver.epoch, history, lingering)
-            )
-            with suppress(TimeoutError):
-                async with world.clock.timeout(_TAKEN_S):
-                    await self._over.wait()
+            self._offer = self._made(history, reason)
+            if await self._is_heard(to, self._offer):
+                await self._wait()
             if giver.owned_by is not None:
                 world.tally.gave(reason)
         finally:
-            self._is_giving = False
+            self._to = self._offer = None
             giver.execution.resume()
+
+    def _made(self, history: History, reason: Gift) -> Offer:
+        giver, now = self._giver, self._world.clock.now()
+        lingering = tuple(
+            Lingering(member.ticket, now - member.left_at)
+            for member in giver.roster
+            if member.left_at is not None
+        )
+        is_island = reason == "island"
+        return Offer(
+            giver.feed.user, self._world.node, self._adopt, giver.epoch, history, is_island, lingering
+        )
+
+    async def _is_heard(self, to: NodeId, offer: Offer) -> bool:
+        try:
+            return await self._world.exchange.deliver(Inbox(to), offer) > 0
+        except GatewayError:
+            return True  # nobody knows
+
+    async def _wait(self) -> None:
+        """Return when the user is gone, or certainly still here.
+
+        Whoever was offered him may take the lease until a renewal is granted that is asked for later.
+        """
+        clock = self._world.clock
+        while not self._over.is_set():
+            left_s = self._until - clock.now()
+            if left_s <= 0 and await self._giver.renew():
+                return
+            with suppress(TimeoutError):
+                async with clock.timeout(max(left_s, _RENEW_AGAIN_S)):
+                    await self._over.wait()

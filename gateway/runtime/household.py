@@ -67,10 +67,9 @@ class Household:
         return self.role if isinstance(self.role, Follower) else None
 
     @property
-    def is_shared(self) -> bool:
-        """Whether it speaks for sessions whose phones are on other nodes, or may come back."""
-        owner = self.owner
-        return owner is not None and owner.is_shared
+    def is_kept(self) -> bool:
+        """Whether sessions of the user, here or on other nodes, are still spoken for by this one."""
+        return self.owner is not None and not self.owner.is_over
 
     @property
     def is_over(self) -> bool:
@@ -97,7 +96,7 @@ class Household:
         except TimeoutError:
             raise not_reached() from None
         except SessionRefused:
-            self.local.pop(ticket.handle, None)
+            self.leave(ticket.handle)
             raise
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ from gateway.protocol.envelopes import (
     CallRequest,
     Detach,
     Envelope,
+    Here,
     Inbox,
     Leaving,
     Offer,
@@ -27,6 +28,7 @@ from gateway.protocol.envelopes import (
     SessionOver,
 )
 from gateway.runtime.exchange import Exchange
+from gateway.runtime.fleet import Fleet
 from gateway.runtime.household import Household
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock
@@ -42,6 +44,7 @@ class Home(Protocol):
     """The node."""
 
     clock: Clock
+    fleet: Fleet
 
     @property
     def households(self) -> Mapping[UserId, Household]:
@@ -62,13 +65,15 @@ class Neighbours:
 
     Args:
         node: Its name.
+        holder: Its life.
         home: The node itself.
         exchange: Its voice.
         tally: Is told what is worth counting.
     """
 
-    def __init__(self, node: NodeId, home: Home, exchange: Exchange, tally: Tally) -> None:
+    def __init__(self, node: NodeId, holder: str, home: Home, exchange: Exchange, tally: Tally) -> None:
         self._node = node
+        self._holder = holder
         self._home = home
         self._exchange = exchange
         self._tally = tally
@@ -106,6 +111,8 @@ class Neighbours:
                 self._replaced(envelope)
             case SessionOver():
                 self._home.session_over(envelope.ticket, envelope.reason, envelope.by)
+            case Here():
+                self._home.fleet.heard(envelope)
             case Leaving():
                 self._leaving(envelope.node)
             case _:
@@ -139,9 +146,9 @@ class Neighbours:
             if owner is None or asked.node == self._node:
                 not_mine.append(since.user)
                 continue
-            owner.asked(asked.node, adopt=since.adopt)
+            owner.asked(asked.node, since)
             self._exchange.send(Inbox(asked.node), owner.sharing.answer(since))
-        self._exchange.send(Inbox(asked.node), Asked(self._node, asked.number, tuple(not_mine)))
+        self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))
 
     async def _attach(self, asked: Attach) -> None:
         owner, refused, moved = self._owner(asked.ticket.user), None, False

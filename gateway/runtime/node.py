@@ -92,9 +92,9 @@ class Node:
         self._jitter = jitter
         self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
         self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf)
-        self.fleet = Fleet(cluster.roll, clock, self.record, tuple(self._turnstiles.values()))
+        self.fleet = Fleet(cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()))
         self._endings = Endings(clock, self.exchange, cluster.shelf)
-        self._neighbours = Neighbours(settings.node, self, self.exchange, self._tally)
+        self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
         self._number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
@@ -289,7 +289,7 @@ class Node:
         self._households.tick(now)
         for user in self._registry.due(now):
             gone = self._households.get(user)
-            if gone is not None and not gone.is_shared:
+            if gone is not None and not gone.is_kept:
                 gone.stop()
 
     def _cut_off(self) -> None:

@@ -19,7 +19,7 @@ from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import NodeId, Ticket
 from gateway.domain.upstream import About, Feature
-from gateway.protocol.envelopes import SessionFacts
+from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.admitting import Admitting
 from gateway.runtime.dialling import Dialling
 from gateway.runtime.execution import Execution
@@ -88,9 +88,8 @@ class Owner:
         self._stopped = False
         self._began_at = math.inf
         feed.outlet = self.sharing
-        for ticket in start.lingering:
-            self.roster.join(ticket, ())
-            self.roster.leave(ticket.handle, world.clock.now())
+        for ticket, since_s in start.lingering:
+            self.roster.linger(ticket, world.clock.now() - since_s)
         for one in local:
             self.roster.join(one.ticket, one.topics)
 
@@ -204,9 +203,9 @@ class Owner:
         self.epoch = epoch
         self._began_at = self.clock.now()
         self.roster.forget_acceptances()
-        if self._start.history is not None:
+        if self._start.history is not None and self.clock.now() <= self._start.by:
             self._calls.adopt(self._start.history, epoch, self.clock.now())
-            self._start = _PLAIN
+        self._start = _PLAIN
         self.feed.ledger.rebase(epoch)
         self.sharing.darken()
         self.feed.flush(self.clock.now())
@@ -225,6 +224,8 @@ class Owner:
     def unreached(self) -> None:
         """Note that there is no link now."""
         self.pulse.unreached()
+        if self._linked is None:
+            self._giving.unreached()
         self.answered()
 
     def owned_elsewhere(self, grant: Grant) -> None:
@@ -276,11 +277,6 @@ class Owner:
         """The token of the lease under which it is spoken; 0 for none yet."""
         return self.epoch if not self._stopped else 0
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether it speaks for sessions whose phones are on other nodes, or may come back."""
-        return any(member.node is not None or not member.present for member in self.roster)
-
     # ---- life ----
 
     @property
@@ -302,6 +298,7 @@ class Owner:
                     self._giving.over()
         finally:
             self._stopped = True
+            self.execution.end()
             self.answered()
             await self._dialling.leasing.release()
 
@@ -311,11 +308,13 @@ class Owner:
         self._machine.stop()
         self.look()
 
-    def asked(self, node: NodeId, *, adopt: bool) -> None:
-        """Note that another node follows, and whether it would speak for the user."""
+    def asked(self, node: NodeId, since: Since) -> None:
+        """Note that another node follows, whose phones are there, and whether it would speak for the user."""
         self.sharing.interested(node, self.clock.now())
-        if adopt:
-            self._giving.asked(node, self._tasks)
+        if self.roster.seen(node, since.phones, self.clock.now()):
+            self.look()
+        if since.adopt:
+            self._giving.asked(node, since.adopt, self._tasks)
 
     def tick(self, now: float) -> None:
         """Do what is due by time: signs of life, renewals of the lease and of sessions, lingers."""
@@ -336,12 +335,16 @@ class Owner:
         if now - self._began_at > STRANGERS_S:
             self.feed.keep({member.handle for member in self.roster})
             self._began_at = math.inf
-        for node in self.sharing.silent(now):
-            for member in self.roster.at(node):
-                self.leave(member.handle, node)
+        for member in (member for node in self.sharing.silent(now) for member in self.roster.at(node)):
+            self.leave(member.handle, member.node)
         for member in self.roster.lingered(now, self._world.linger):
             self.let_go(member.handle)
 
-    async def _renew_lease(self) -> None:
-        await self._dialling.leasing.ask()
+    async def renew(self) -> bool:
+        """Ask to extend the lease; tells whether that was granted."""
+        answer = await self._dialling.leasing.ask()
         self._dialling.look()
+        return answer == "ours"
+
+    async def _renew_lease(self) -> None:
+        await self.renew()

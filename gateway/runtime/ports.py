@@ -94,7 +94,8 @@ class Leases(Protocol):
         """Ask to own *user*. The answer's holder tells who does: compare it with one's own.
 
         Granted when nobody holds, or the present token equals *expected* (a planned or early
-        take-over). A granted token is above *floor* and above every token granted before.
+        take-over), or *holder* has it already and asks anew. A granted token is above *floor* and above
+        every token granted before.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from gateway.domain.errors import CloseCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
-from gateway.protocol.envelopes import Attach, AttachAnswer, Detach, Inbox
+from gateway.protocol.envelopes import Attach, AttachAnswer, Detach, Inbox, Refusal
 from gateway.runtime.exchange import NotHeardError
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
@@ -75,8 +75,7 @@ class Presenting:
         if not isinstance(answer, AttachAnswer):
             return False
         if answer.refused is not None:
-            told = answer.refused
-            raise SessionRefused(CloseCode(told.code), told.reason, by=told.by, window_s=told.window_s)
+            raise _refused(answer.refused)
         if answer.moved:
             self._subject.not_mine()
             return False
@@ -122,3 +121,11 @@ class Presenting:
             # an owner who does not reach OSCC-E says nothing of the session: its phone keeps what it shows
             if connection is not None and refused.code is not CloseCode.INTERNAL:
                 connection.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
+
+
+def _refused(told: Refusal) -> SessionRefused:
+    try:
+        code = CloseCode(told.code)
+    except ValueError:  # of a newer node
+        code = CloseCode.INTERNAL
+    return SessionRefused(code, told.reason, by=told.by, window_s=told.window_s)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple, Protocol
 
 from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
 from gateway.domain.model import Ticket
-from gateway.protocol.envelopes import SessionFacts
+from gateway.protocol.envelopes import Lingering, SessionFacts
 from gateway.runtime.tally import Takeover
 
 RECONNECT_WINDOW_S: Final = (1.0, 10.0)
@@ -28,7 +29,8 @@ class Start(NamedTuple):
     """How an ownership begins.
 
     *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
-    *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave.
+    *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave, good
+    when the lease is granted *by* that time; later the owner may have gone on.
     *kind*: of another owner's user; None of nobody's, or one's own.
     """
 
@@ -36,7 +38,8 @@ class Start(NamedTuple):
     floor: int = 0
     assumed: bool = False
     history: History | None = None
-    lingering: tuple[Ticket, ...] = ()
+    by: float = math.inf
+    lingering: tuple[Lingering, ...] = ()
     kind: Takeover | None = None
 
 

@@ -60,10 +60,13 @@ class Seeking:
         self._subject = subject
         self._world = world
         self._deaf_since: float | None = None
+        self._is_dead = False
+        """Whether the owner's node lives another life."""
 
-    def denied(self, now: float) -> None:
-        """Note that who was asked denies to be the owner."""
+    def denied(self, now: float, holder: str | None) -> None:
+        """Note that who was asked denies to be the owner; another life of his node cannot know better."""
         self.denied_since = now if self.denied_since is None else self.denied_since
+        self._is_dead = holder is not None and holder != self._subject.owner.holder
 
     async def find(self) -> None:
         """Read the lease, and do what follows from it."""
@@ -83,7 +86,7 @@ class Seeking:
     def _nobody(self, now: float) -> None:
         """A store that forgot is no reason to take a user from an owner who answers."""
         subject = self._subject
-        if self.denied_since is not None:
+        if self.denied_since is not None and not self._world.is_draining():
             subject.end(Start(floor=subject.machine.floor, kind="expired"))
         else:
             subject.turn_to(subject.owner, now)
@@ -92,7 +95,8 @@ class Seeking:
         subject = self._subject
         if grant[:2] != subject.owner[:2]:
             self.denied_since = self._deaf_since = None
-        elif self.denied_since is not None and now - self.denied_since > STUBBORN_S:
+            self._is_dead = False
+        elif self._is_dead or (self.denied_since is not None and now - self.denied_since > STUBBORN_S):
             await self._take()
         subject.turn_to(grant, now)
 
@@ -108,6 +112,8 @@ class Seeking:
     async def _take(self) -> None:
         """Take the user from an owner who does not answer; without fencing only when his lease ran out."""
         world, subject, since = self._world, self._subject, self._deaf_since
+        if world.is_draining():
+            return
         try:
             about = await world.upstream.about()
         except GatewayError:

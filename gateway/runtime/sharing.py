@@ -64,7 +64,12 @@ class Sharing:
         self._asked_at[node] = now
 
     def silent(self, now: float) -> list[NodeId]:
-        """Return the nodes that have not asked for so long that they are not published to any more."""
+        """Return the nodes that have not asked for so long that they are not published to any more.
+
+        While the bus does not work nobody can ask, and nobody is gone for it.
+        """
+        if self._exchange.machine.is_healthy_for(now) < INTEREST_S:
+            return []
         gone = [node for node, at in self._asked_at.items() if now - at > INTEREST_S]
         for node in gone:
             del self._asked_at[node]

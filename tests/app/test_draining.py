@@ -43,7 +43,7 @@ class Leaver:
         self.stopping = Stopping()
         self.happened: list[tuple[str, float]] = []
         self.mixed: list[Phone] = []
-        self.fleet = SimpleNamespace(others=others)
+        self.fleet = SimpleNamespace(others=others, nodes=others)
         feed = SimpleNamespace(user=UserId("main", 1))
         self.households = {n: SimpleNamespace(owner=object(), feed=feed) for n in range(users)}
 

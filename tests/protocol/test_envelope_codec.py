@@ -33,6 +33,7 @@ from gateway.protocol.envelopes import (
     CallRequest,
     Envelope,
     Leaving,
+    Lingering,
     Offer,
     Probe,
     Publication,
@@ -102,6 +103,7 @@ def publication(*updates: Update) -> Publication:
     envelope=Offer(
         USER,
         NodeId("a"),
+        1,
         5,
         History(
             3,
@@ -116,7 +118,8 @@ def publication(*updates: Update) -> Publication:
                 ),
             ),
         ),
-        (TICKET,),
+        True,
+        (Lingering(TICKET, 2.5),),
     )
 )
 def test_what_is_read_is_what_was_written(envelope: Envelope) -> None:
@@ -146,7 +149,7 @@ def test_a_value_has_the_type_of_its_key() -> None:
     assert type(read.user) is UserId
 
 
-OFFER = Offer(USER, NodeId("a"), 5, History(3, 1.5, ()))
+OFFER = Offer(USER, NodeId("a"), 1, 5, History(3, 1.5, ()))
 
 
 def raw(name: str, envelope: Envelope, **changes: object) -> bytes:
@@ -159,9 +162,9 @@ def raw(name: str, envelope: Envelope, **changes: object) -> bytes:
     ("name", "sent", "missing", "read"),
     [
         ("Asks", Asks(NodeId("a"), 1), {"asks"}, Asks(NodeId("a"), 1)),
-        ("Asked", Asked(NodeId("a"), 1), {"not_mine"}, Asked(NodeId("a"), 1)),
+        ("Asked", Asked(NodeId("a"), "life", 1), {"not_mine"}, Asked(NodeId("a"), "life", 1)),
         ("AttachAnswer", AttachAnswer(1), {"refused", "moved"}, AttachAnswer(1)),
-        ("Offer", OFFER, {"lingering"}, OFFER),
+        ("Offer", OFFER, {"island", "lingering"}, OFFER),
         ("Probe", Probe(1), set(), Probe(1)),
         ("Leaving", Leaving(NodeId("a")), set(), Leaving(NodeId("a"))),
     ],

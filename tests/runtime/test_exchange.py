@@ -242,9 +242,9 @@ async def test_what_is_wanted_in_one_turn_goes_in_one_batch_and_is_answered_so()
         await at.clock.settle()
         (asks,) = at.asked()
         assert (asks.node, asks.asks) == (HERE, tuple(since(key) for key in range(3)))
-        await at.say(Asked(THERE, asks.number, (UserId("main", 1),)))
+        await at.say(Asked(THERE, "life", asks.number, (UserId("main", 1),)))
         assert [asker.told for asker in askers] == [["answered"], ["not mine"], ["answered"]]
-        await at.say(Asked(THERE, asks.number))
+        await at.say(Asked(THERE, "life", asks.number))
         assert [len(asker.told) for asker in askers] == [1, 1, 1]
         assert at.exchange.sizes["batches"] == 0
 
@@ -271,7 +271,7 @@ async def test_an_answer_of_another_node_than_was_asked_answers_nothing() -> Non
         at.exchange.want(THERE, since(1), asker)
         await at.clock.settle()
         (asks,) = at.asked()
-        await at.say(Asked(NodeId("elsewhere"), asks.number))
+        await at.say(Asked(NodeId("elsewhere"), "life", asks.number))
         assert asker.told == []
 
 
@@ -316,7 +316,7 @@ async def test_who_answers_is_not_deaf_and_who_does_not_is() -> None:
                 at.exchange.tick(at.clock.now(), [THERE])
                 await at.clock.settle()
                 if answers:
-                    await at.say(Asked(THERE, at.asked()[-1].number))
+                    await at.say(Asked(THERE, "life", at.asked()[-1].number))
                 await at.clock.advance(1)
             assert (THERE in at.exchange.peers.deaf(at.clock.now())) is not answers
 

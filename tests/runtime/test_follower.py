@@ -248,7 +248,7 @@ async def test_offers_of_an_epoch_that_is_over_are_not_taken() -> None:
         owner = at.scenes[0].owner()
         history = await owner.execution.give(0.0)
         owner.execution.resume()
-        offer = Offer(user(1), at.scenes[0].node.exchange.node, owner.epoch - 1, history)
+        offer = Offer(user(1), at.scenes[0].node.exchange.node, 1, owner.epoch - 1, history)
         follower(at).receive(offer)
         await at.pass_time(1)
         assert at.owners() == [0]

@@ -77,7 +77,7 @@ async def test_whoever_asks_the_owner_is_told_what_he_is_missing_and_then_that_t
         publication = only(Publication, told)
         assert publication.reset
         assert publication.updates
-        assert only(Asked, told) == Asked(NodeId("n0"), 5, (user(7),))
+        assert only(Asked, told) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
 
 
 async def test_a_follower_is_not_the_owner() -> None:
@@ -85,7 +85,7 @@ async def test_a_follower_is_not_the_owner() -> None:
         _, far = await followed(at)
         stranger = Stranger(at)
         assert await stranger.say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)), to=1) == [
-            Asked(NodeId("n1"), 5, (user(1),))
+            Asked(NodeId("n1"), "n1-1", 5, (user(1),))
         ]
         assert await stranger.say(Attach(STRANGER, 6, far.ticket, ()), to=1) == [AttachAnswer(6, moved=True)]
         assert await stranger.say(CallRequest(user(1), STRANGER, 7, call(at, far)), to=1) == [
@@ -114,7 +114,7 @@ async def test_an_owner_who_has_no_epoch_yet_is_none() -> None:
         assert at.owners() == [0]
         at.trouble.give_back(0)
         told = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
-        assert told == [Asked(NodeId("n0"), 5, (user(1),))]
+        assert told == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
 
 
 async def test_a_node_does_not_follow_itself() -> None:
@@ -126,7 +126,7 @@ async def test_a_node_does_not_follow_itself() -> None:
         await stranger.say(Asks(here, 5, (Since(user(1), 0, 0),)))
         await stranger.say(Attach(here, 6, near.ticket, ()))
         await stranger.say(CallRequest(user(1), here, 7, call(at, near)))
-        assert Asked(here, 5, (user(1),)) in at.heard(Asked)
+        assert Asked(here, "n0-1", 5, (user(1),)) in at.heard(Asked)
         assert at.heard(AttachAnswer) == [AttachAnswer(6, moved=True)]
         assert at.heard(CallAnswer) == [CallAnswer(7, None)]
         assert near.closed is None
