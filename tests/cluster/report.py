@@ -46,6 +46,8 @@ def table(figures: Iterable[Figures]) -> Iterator[str]:
     yield "| " + " | ".join(COLUMNS) + " |"
     yield "|" + "---|" * len(COLUMNS)
     for each in figures:
+        if not each.phones:
+            continue
         budget = each.log_on_budget
         log_ons = "–" if budget is None else f"{each.log_on_rate_max:.0f} of {budget:.0f}"
         cells = (

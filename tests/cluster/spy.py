@@ -94,7 +94,7 @@ def look_at_files(spy: Spy, cluster: Cluster) -> None:
             spy.look_at(f"log {path.name}", path.read_bytes())
 
 
-async def lease_cost(server: Server) -> tuple[float, int]:
+async def script_cost(server: Server) -> tuple[float, int]:
     """Return CPU seconds of all scripts so far, and how often one ran."""
     stats = await server.command("INFO", "commandstats")
     assert isinstance(stats, dict)
