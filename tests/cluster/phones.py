@@ -33,6 +33,8 @@ from tests.cluster.centre import BEACON
 PING_S = 10.0
 FRESH_S = 2.0
 """A view that says it is live may be so old and no more: a reading, a pace step, a beat of the beacon."""
+CHOOSES_S = 0.05
+"""So long before it connects a phone is given its address."""
 LOG_ON_PATIENCE_S = 300.0
 
 
@@ -131,7 +133,9 @@ class Phone:
         async with made as client:
             self.client = client
             client.mirror.listen(self._saw)
-            async with gate, asyncio.timeout(LOG_ON_PATIENCE_S):
+            async with gate, asyncio.timeout(CHOOSES_S = 0.05
+"""So long before it connects a phone is given its address."""
+LOG_ON_PATIENCE_S):
                 await self._log_on(client)
             async with asyncio.TaskGroup() as tasks:
                 noting = tasks.create_task(self._note(client.events()))
@@ -257,6 +261,10 @@ class Phone:
         self._roaming = False
         self.seen.connected_at = None
         self.client.move(self._pick())
+        if event.in_s > CHOOSES_S:
+            # a load balancer chooses when the connection comes, not when the last one went
+            later = asyncio.get_running_loop().call_later
+            later(event.in_s - CHOOSES_S, lambda: self.client.move(self._pick()))
 
     def _saw(self, key: str, _before: object, after: Mapping[str, Any] | None) -> None:
         if after is None or not key.startswith("queue:"):
