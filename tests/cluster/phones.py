@@ -133,9 +133,7 @@ class Phone:
         async with made as client:
             self.client = client
             client.mirror.listen(self._saw)
-            async with gate, asyncio.timeout(CHOOSES_S = 0.05
-"""So long before it connects a phone is given its address."""
-LOG_ON_PATIENCE_S):
+            async with gate, asyncio.timeout(LOG_ON_PATIENCE_S):
                 await self._log_on(client)
             async with asyncio.TaskGroup() as tasks:
                 noting = tasks.create_task(self._note(client.events()))
