@@ -101,7 +101,7 @@ class Giving:
             self._adopt = adopt
             self._until = now + _TAKEN_S
             spawn(tasks, self._give(node, reason))
-        elif self._to == node:
+        elif self._to == node and reason is not None:
             # the offer was lost, or the wish for it is too old by now
             self._adopt = adopt
             self._until = now + _TAKEN_S
