@@ -8,9 +8,10 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.link_requests import AttachSession
 from gateway.domain.model import Device
 from gateway.protocol.envelopes import Replaced
-from gateway.runtime.admitting import ATTACH_S
 from tests.runtime.scene import PhoneLine, scene, user
 from tests.runtime.street import Street, street
+
+ATTACH_S = 10.0
 
 
 def code(phone: PhoneLine) -> int | None:

@@ -94,10 +94,20 @@ async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown() -> Non
 async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept() -> None:
     async with street() as at:
         _, far = await followed(at)
-        at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms())
+        shelf, kept = at.trouble.store(0).shelf, list[float]()
+
+        async def keep(handle: str, reason: EndReason, ttl_s: float) -> None:
+            kept.append(ttl_s)
+
+        shelf.deny = keep  # type: ignore[method-assign]  # only to be told of it
+        at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms() - 1_000)
         at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
         await at.clock.settle()
-        assert await at.trouble.store(0).shelf.denied(far.ticket.handle) is None
+        assert kept == [1.0]
+        at.clock.jump_wall(1_000)
+        at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
+        await at.clock.settle()
+        assert kept == [1.0]
 
 
 async def test_how_a_phone_is_sent_away_depends_on_its_application() -> None:

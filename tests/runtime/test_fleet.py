@@ -9,11 +9,15 @@ from contextlib import asynccontextmanager
 from gateway.core.throttle import Budget
 from gateway.core.turnstile import Turnstile
 from gateway.domain.model import NodeId
-from gateway.runtime.fleet import SAY_S, Fleet
+from gateway.protocol.envelopes import Envelope, Here
+from gateway.runtime.exchange import Exchange
+from gateway.runtime.fleet import Fleet
 from gateway.runtime.ports import NODE_TTL_S, NodeRecord
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import Trouble
 from tests.runtime.street import street
+
+SAY_S = 3.0
 
 
 class Member:
@@ -24,11 +28,26 @@ class Member:
         self.connections = 0
         self.draining = False
         self._number = number
-        self.fleet = Fleet(trouble.cluster(number).roll, clock, self.record, (self.turnstile,))
+        cluster = trouble.cluster(number)
+        self.exchange = Exchange(NodeId(f"n{number}"), cluster.bus, clock, 0)
+        self.fleet = Fleet(cluster.roll, self.exchange, clock, self.record, (self.turnstile,))
 
     def record(self) -> NodeRecord:
         name = f"n{self._number}"
         return NodeRecord(NodeId(name), f"{name}-1", "v", self.connections, 0, self.draining, 100.0)
+
+    async def run(self) -> None:
+        """Live, and hear who else does."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.exchange.run(self))
+            tasks.create_task(self.fleet.run())
+
+    def heard(self, envelope: Envelope) -> None:
+        if isinstance(envelope, Here):
+            self.fleet.heard(envelope)
+
+    def recovered(self, recovery: int) -> None:
+        self.exchange.machine.resynced(recovery)
 
     def log_ons(self, now: float) -> int:
         """Return how many log-ons it lets through at once."""
@@ -51,8 +70,8 @@ async def fleets(nodes: int) -> AsyncIterator[Fleets]:
     made = Fleets(nodes)
     async with asyncio.TaskGroup() as tasks:
         for member in made.members:
-            made.running.append(tasks.create_task(member.fleet.run()))
-        await made.clock.settle()
+            made.running.append(tasks.create_task(member.run()))
+            await made.clock.settle()
         yield made
         for each in made.running:
             each.cancel()
@@ -89,7 +108,9 @@ async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others() -> N
     async with fleets(2) as at:
         await at.clock.advance(SAY_S)
         at.running[1].cancel()
-        await at.clock.advance(SAY_S)
+        await at.clock.settle()
+        assert [record.node for record in await at.trouble.store(0).roll.nodes()] == ["n0"]
+        await at.clock.advance(NODE_TTL_S + SAY_S)
         assert at.known(0) == ["n0"]
         await at.clock.advance(2)
         assert at.members[0].log_ons(at.clock.now()) == 12

@@ -194,12 +194,12 @@ async def test_what_an_earlier_owner_says_is_dropped() -> None:
 async def test_when_only_an_earlier_owner_speaks_the_lease_is_read_and_is_right() -> None:
     async with street() as at:
         _, far = await followed(at)
-        follower(at).receive(replace(publication(at, 2**62, 50), updates=(), reset=False, upto=0))
+        follower(at).receive(publication(at, 2**62, 50))
         await at.pass_time(4)
         assert follower(at).machine.floor == 2**62
         wait_for(at, 6)
         await at.pass_time(0.5)
-        assert waiting(far) == 3
+        assert waiting(far) == 50
         await at.pass_time(1)
         assert follower(at).machine.floor == at.openings[0].token
         assert waiting(far) == 6
@@ -241,22 +241,45 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
             assert phone.closed is None
 
 
-async def test_offers_of_an_epoch_that_is_over_are_not_taken() -> None:
+async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
     async with street() as at:
-        near, far = await followed(at)
-        at.said.clear()
+        _, far = await followed(at)
         owner = at.scenes[0].owner()
         history = await owner.execution.give(0.0)
         owner.execution.resume()
-        offer = Offer(user(1), at.scenes[0].node.exchange.node, 1, owner.epoch - 1, history)
-        follower(at).receive(offer)
-        await at.pass_time(1)
-        assert at.owners() == [0]
+        follows = follower(at)
+        await at.pass_time(12)
+        (wish, _), node = follows._wished, at.scenes[0].node.exchange.node
+        assert wish > 0
+        for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
+            follows.receive(Offer(user(1), node, adopt, token, history))
+            await at.clock.settle()
+            assert at.home(1).role is follows
         far.bye()
-        follower(at).receive(replace(offer, token=owner.epoch))
+        follows.receive(Offer(user(1), node, wish, owner.epoch, history))
+        await at.clock.settle()
+        assert at.home(1).role is follows, "nobody is there for whom to take him"
+        assert len(at.openings) == 1
+
+
+async def test_a_wish_that_is_too_old_is_not_fulfilled() -> None:
+    async with street() as at:
+        await followed(at)
+        owner = at.scenes[0].owner()
+        history = await owner.execution.give(0.0)
+        owner.execution.resume()
+        follows = follower(at)
+        while at.clock.now() - follows._wished[1] <= 6.0:
+            await at.pass_time(0.25)
+        offer = Offer(user(1), at.scenes[0].node.exchange.node, follows._wished[0], owner.epoch, history)
+        follows.receive(offer)
+        await at.clock.settle()
+        assert at.home(1).role is follows
+        while at.clock.now() - follows._wished[1] > 1.0:
+            await at.pass_time(0.25)
+        follows.receive(replace(offer, adopt=follows._wished[0]))
         await at.pass_time(1)
-        assert at.owners() == [0], "nobody is there for whom to take it"
-        assert near.closed is None
+        assert at.owners() == [1]
 
 
 # ---- repair ----

@@ -6,10 +6,10 @@ import pytest
 
 from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Offer
-from gateway.runtime.giving import ALONE_S, IN_FLIGHT_S, UNLINKED_S
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
+ALONE_S, UNLINKED_S, IN_FLIGHT_S = 30.0, 15.0, 3.0
 ASKED_S = 10.0
 """Within which time a follower asks."""
 
@@ -197,13 +197,14 @@ async def test_what_comes_while_a_user_is_given_is_executed_by_the_next_owner() 
         assert far.result("3") == {"status": "unchanged"}
 
 
-async def test_who_is_not_taken_is_served_on() -> None:
+async def test_who_is_not_taken_is_served_on_when_nobody_can_take_him_any_more() -> None:
     async with street() as at:
-        near, _ = await two_phones(at)
+        near, far = await two_phones(at)
         at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
         at.scenes[0].node.drain()
         await at.pass_time(1)
         assert at.heard(Offer)
+        far.bye()
         near.command("1", "1", expires_at_ms=at.clock.wall_ms() + 15_000)
         await at.pass_time(8)
         assert near.result("1") is None
@@ -211,9 +212,37 @@ async def test_who_is_not_taken_is_served_on() -> None:
         assert near.result("1") == {"status": "applied"}
         assert at.owners() == [0]
         assert near.closed is None
+
+
+async def test_an_offer_that_was_lost_is_made_again_to_who_asks_again() -> None:
+    async with street() as at:
+        near, _ = await two_phones(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+        at.scenes[0].node.drain()
+        await at.pass_time(2)
         at.trouble.lose = None
         await at.pass_time(ASKED_S + 1)
-        assert at.owners() == [1], "he is offered again when he is asked for again"
+        assert at.owners() == [1]
+        near.command("1", "1")
+        await at.pass_time(1)
+        assert near.result("1") == {"status": "applied"}
+
+
+async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing() -> None:
+    async with street() as at:
+        near, far = await two_phones(at)
+        for way in at.ways:
+            way.shut()
+        await at.pass_time(UNLINKED_S + 2 * ASKED_S)
+        assert at.owners() == [0]
+        assert at.heard(Offer)
+        at.ways[0].reopen()
+        await at.pass_time(60)
+        assert at.owners() == [0]
+        for phone in (near, far):
+            phone.command("1", "1")
+        await at.pass_time(2)
+        assert near.result("1") == far.result("1") == {"status": "applied"}
 
 
 async def test_a_user_is_offered_to_one_node_at_a_time() -> None:
@@ -240,8 +269,8 @@ async def test_who_has_no_epoch_yet_has_nothing_to_give(lost: bool) -> None:
         await at.clock.settle()
         owner = at.home(0).owner
         assert owner is not None
-        owner._giving.asked(at.scenes[1].node.exchange.node, owner._tasks)
+        owner._giving.asked(at.scenes[1].node.exchange.node, 1, owner._tasks)
         at.scenes[0].node.is_draining = True
-        owner._giving.asked(at.scenes[1].node.exchange.node, owner._tasks)
+        owner._giving.asked(at.scenes[1].node.exchange.node, 2, owner._tasks)
         await at.clock.settle()
         assert bool(at.heard(Offer)) is not lost

@@ -5,10 +5,10 @@ from __future__ import annotations
 from gateway.domain.errors import CloseCode
 from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Offer
-from gateway.runtime.giving import ALONE_S
-from gateway.runtime.household import UNFOLLOW_S
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
+
+ALONE_S = UNFOLLOW_S = 30.0
 
 
 async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
@@ -87,11 +87,11 @@ async def test_a_phone_that_comes_back_in_time_keeps_the_household() -> None:
         assert back.closed is None
 
 
-async def test_an_owner_whose_phones_are_all_elsewhere_is_shared_and_stays_beyond_the_linger() -> None:
+async def test_an_owner_whose_phones_are_all_elsewhere_stays_beyond_the_linger() -> None:
     async with street() as at:
         near, far = await followed(at)
-        assert at.home(0).is_shared
-        assert not at.home(1).is_shared
+        assert at.home(0).is_kept
+        assert not at.home(1).is_kept
         at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
         near.bye()
         await at.pass_time(180)

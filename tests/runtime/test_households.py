@@ -10,6 +10,7 @@ from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
 from tests.runtime.scene import scene, user
+from tests.runtime.street import street
 
 
 async def test_a_user_has_one_household_here_which_ends_with_him() -> None:
@@ -27,20 +28,19 @@ async def test_a_user_has_one_household_here_which_ends_with_him() -> None:
 
 
 async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_after_it() -> None:
-    async with scene() as at:
-        phone = await at.served()
-        before = at.node.households[user(1)]
-        link = at.upstream.link(user(1))
+    async with street(1) as at:
+        phone = await at.scenes[0].served()
+        homes, before = at.scenes[0].node._households, at.home(0)
         before.stop()
-        assert at.node._households.served(user(1)) is None
-        assert at.node._households.get(user(1)) is before
-        back = await at.again(phone)
+        assert homes.served(user(1)) is None
+        assert homes.get(user(1)) is before
+        back = await at.scenes[0].again(phone)
         await at.pass_time(1)
-        after = at.node.households[user(1)]
-        assert after is not before
+        assert at.home(0) is not before
         assert before.over.is_set()
         assert back.of_kind("welcome")
-        assert at.upstream.link(user(1)) is not link
+        assert [one.instead_of for one in at.openings] == [None, None], "link and lease were given up before"
+        assert at.openings[1].token > at.openings[0].token
 
 
 async def test_what_is_known_of_commands_outlives_the_household() -> None:

@@ -7,11 +7,11 @@ import pytest
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Asked, Asks, CallRequest, Envelope, Probe
-from gateway.runtime.seeking import EXPIRY_S, HEALTHY_S, STUBBORN_S
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
 UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
+HEALTHY_S, STUBBORN_S, EXPIRY_S = 5.0, 5.0, 20.0
 LOST_S = 6.0
 """Until an answer that was lost is asked for again."""
 WORKS_S = 2.0
@@ -184,21 +184,44 @@ async def test_nobody_is_taken_while_the_site_is_not_reached() -> None:
 # ---- whom the lease names ----
 
 
-async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_from_it() -> None:
+async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_from_it_after_a_while() -> None:
+    async with street() as at:
+        await at.pass_time(HEALTHY_S)
+        leases = at.trouble.store(0).leases
+        held = await leases.acquire(user(1), NodeId("n0"), "n0-1", floor=0)
+        phone = await at.scenes[1].phone("anna")
+        phone.hello()
+        for _ in range(int(STUBBORN_S * 4)):
+            await at.pass_time(0.25)
+            assert at.owners() == []
+        await leases.renew(user(1), NodeId("n0"), "n0-1", held.token)
+        await owned_by_1_after(at, 4.0)
+        assert at.openings[0].token > held.token
+        await at.pass_time(1)
+        assert phone.of_kind("welcome")
+
+
+async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once() -> None:
     async with street() as at:
         await at.pass_time(HEALTHY_S)
         leases = at.trouble.store(0).leases
         held = await leases.acquire(user(1), NodeId("n0"), "an earlier life", floor=0)
         phone = await at.scenes[1].phone("anna")
         phone.hello()
-        for _ in range(int(STUBBORN_S * 4)):
-            await at.pass_time(0.25)
-            assert at.owners() == []
-        await leases.renew(user(1), NodeId("n0"), "an earlier life", held.token)
-        await owned_by_1_after(at, 4.0)
+        await owned_by_1_after(at, 2.0)
         assert at.openings[0].token > held.token
         await at.pass_time(1)
         assert phone.of_kind("welcome")
+
+
+async def test_a_node_that_drains_takes_nobody() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.scenes[1].node.is_draining = True
+        await at.kill(0)
+        await at.pass_time(30)
+        assert at.owners() == []
+        assert far.closed is None
 
 
 async def test_a_lease_that_names_this_node_is_taken_up() -> None:

@@ -16,11 +16,12 @@ from gateway.protocol.envelopes import Announcement, Channel, Control, Envelope,
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.feed import Feed
-from gateway.runtime.sharing import INTEREST_S, Sharing
+from gateway.runtime.sharing import Sharing
 from tests.doubles.clock import ManualClock
 
 USER, FAR = UserId("main", 1), NodeId("far")
 EPOCH = 7
+INTEREST_S = 25.0
 NOTICE = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
 
 
@@ -84,6 +85,12 @@ class Owned:
             self.feed.flush(self.clock.now())
         await self.clock.settle()
 
+    def trust_the_bus(self, until: float) -> None:
+        """Let probes have come back every second until then."""
+        machine = self.sharing._exchange.machine
+        for now in range(int(until) + 1):
+            machine.returned(machine.probing(float(now)), float(now))
+
     @property
     def published(self) -> list[Publication]:
         return [told for _, told in self.bus.taken if isinstance(told, Publication)]
@@ -141,6 +148,7 @@ async def test_who_has_not_asked_for_long_is_silent_and_is_told_once() -> None:
     async with owned() as at:
         at.sharing.interested(FAR, 0.0)
         at.sharing.interested(NodeId("near"), 10.0)
+        at.trust_the_bus(40.0)
         assert at.sharing.silent(INTEREST_S) == []
         assert at.sharing.silent(INTEREST_S + 0.1) == [FAR]
         assert at.sharing.silent(INTEREST_S + 0.1) == []
@@ -151,6 +159,14 @@ async def test_who_has_not_asked_for_long_is_silent_and_is_told_once() -> None:
         at.sharing.silent(10.0 + INTEREST_S + 0.1)
         await at.wait_for(2)
         assert len(at.published) == 1
+
+
+async def test_nobody_is_silent_for_want_of_a_bus() -> None:
+    async with owned() as at:
+        at.sharing.interested(FAR, 0.0)
+        at.trust_the_bus(20.0)
+        assert at.sharing.silent(INTEREST_S + 10.0) == []
+        assert at.sharing.silent(10_000.0) == []
 
 
 async def test_data_that_grows_old_is_told_though_nothing_changed() -> None:
