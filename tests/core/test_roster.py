@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.interest import Following
+from gateway.core.linger import Linger
 from gateway.core.roster import SESSIONS_MAX, Roster
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, NodeId, Right, Scope, SessionId, Ticket
@@ -260,3 +261,28 @@ def test_whoever_is_there_already_or_makes_way_does_not_count() -> None:
     assert not roster.is_crowded(on_device(3, "anew"), FAR, 5), "the same device has logged on anew"
     roster.leave(on_device(4).handle, 50.0, NEAR)
     assert not roster.is_crowded(on_device(9), FAR, 5), "one of them has left"
+
+
+def test_what_another_node_says_of_its_phones_is_so_and_is_told_once() -> None:
+    roster = Roster()
+    here, near = roster.join(ONE, ()), roster.join(TWO, (), NEAR)
+    assert not roster.seen(NEAR, (TWO.handle,), 50.0)
+    assert roster.seen(NEAR, (), 51.0)
+    assert (near.present, near.left_at) == (False, 51.0)
+    assert not roster.seen(NEAR, (), 52.0)
+    assert roster.seen(NEAR, (TWO.handle, "unknown"), 53.0)
+    assert (near.present, near.left_at) == (True, None)
+    assert not roster.seen(FAR, (TWO.handle,), 54.0), "it is not there"
+    assert here.present, "of others it says nothing"
+
+
+def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
+    roster = Roster()
+    roster.linger(ONE, 40.0)
+    member = roster.get(ONE.handle)
+    assert member is not None
+    assert (member.present, member.left_at) == (False, 40.0)
+    assert roster.lingered(129.0, Linger()) == []
+    assert roster.lingered(130.0, Linger()) == [member]
+    roster.join(ONE, ("agents",))
+    assert (member.present, member.left_at) == (True, None)

@@ -96,3 +96,16 @@ def test_a_site_is_shared_by_the_nodes_that_live_and_whoever_waits_looks_again()
     gate.share(1, 100.0)
     assert woken == ["c"]
     assert gate.enter(third, 100.0)
+
+
+def test_whether_somebody_would_enter_is_told_without_taking_anything() -> None:
+    gate = turnstile(per_s=1.0, burst=2.0)
+    assert [gate.would_admit(0.0, Urgency.PERSON) for _ in range(5)] == [True] * 5
+    assert gate.admit_log_on(0.0)
+    assert gate.admit_log_on(0.0)
+    assert not gate.would_admit(0.5, Urgency.PERSON)
+    assert gate.would_admit(1.0, Urgency.PERSON)
+    waiting = gate.join(Urgency.GIVING, lambda: None)
+    assert not gate.would_admit(9.0, Urgency.PERSON), "somebody waits"
+    gate.withdraw(waiting)
+    assert gate.would_admit(9.0, Urgency.PERSON)
