@@ -11,21 +11,22 @@ from typing import Final
 
 from gateway.core.calls import Calls
 from gateway.core.compose import Composer
-from gateway.domain.commands import Call, Outcome, Status
-from gateway.domain.errors import ErrorCode, GatewayError, SessionRefused
+from gateway.domain.commands import Call, Outcome
+from gateway.domain.errors import ErrorCode, SessionRefused
 from gateway.domain.model import Ticket, UserId
 from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.admitting import ATTACH_S
 from gateway.runtime.feed import Feed
 from gateway.runtime.follower import Follower
 from gateway.runtime.owner import Owner
-from gateway.runtime.role import Local, RoleOverError, Start, not_reached
+from gateway.runtime.role import Local, RoleOverError, Start, not_begun, not_reached, patience_s
 from gateway.runtime.world import World
 
 UNFOLLOW_S: Final = 30.0
 """For how long a user without a phone here is still followed: phones come back."""
 _SLACK_S: Final = 1.0
 _AGAIN_S: Final = 0.5
+_NOBODY: Final = "Nobody speaks for the user right now."
 
 
 class Household:
@@ -117,22 +118,26 @@ class Household:
         self.role.let_go(handle)
 
     async def execute(self, call: Call) -> Outcome:
-        """Have a command executed at most once by whoever owns the user; bounded by its deadline."""
+        """Have a command executed at most once by whoever owns the user; bounded by its deadline.
+
+        One that is sent again is asked about for a while also after that.
+        """
+        until = self._world.clock.now() + patience_s(call, self._world.clock.wall_ms())
         while True:
             role = self.role
             outcome = await role.execute(call)
             if outcome is not None:
                 return outcome
-            left_s = (call.deadline_ms - self._world.clock.wall_ms()) / 1000
+            left_s = until - self._world.clock.now()
             if left_s <= 0 or self.is_over:
-                return _NOT_REACHED
+                return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)
             try:
                 async with self._world.clock.timeout(min(_AGAIN_S, left_s)):
                     await self._turn(role)
             except TimeoutError:
                 continue
             except SessionRefused:  # the user was let go meanwhile
-                return _NOT_REACHED
+                return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)
 
     async def _turn(self, role: Owner | Follower) -> None:
         """Return when *role* is not played any more.
@@ -201,9 +206,3 @@ class Household:
             self._empty_since = now
         elif now - self._empty_since >= UNFOLLOW_S:
             self.stop()
-
-
-_NOT_REACHED: Final = Outcome(
-    Status.REJECTED,
-    GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "Nobody speaks for the user right now."),
-)

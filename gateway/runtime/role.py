@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple, Protocol
 
-from gateway.domain.commands import Call, History, Outcome
-from gateway.domain.errors import CloseCode, ErrorCode, SessionRefused
+from gateway.domain.commands import Call, History, Outcome, Status
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import Lingering, SessionFacts
 from gateway.runtime.tally import Takeover
@@ -85,6 +85,27 @@ class Role(Protocol):
     async def run(self) -> None:
         """Play the role until it is over."""
         ...
+
+
+RETRY_S: Final = 4.0
+"""For how long whoever owns the user is asked what became of a command whose deadline has passed."""
+
+
+def patience_s(call: Call, wall_ms: int) -> float:
+    """Return for how long the user's owner may be asked; a command sent again is asked about in any case."""
+    left_s = (call.deadline_ms - wall_ms) / 1000
+    return max(left_s, RETRY_S) if call.retry else left_s
+
+
+def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
+    """Return what is told of a command that nobody was asked to execute.
+
+    One that is sent again may have been executed when it was sent first.
+    """
+    if call.retry:
+        message = "Nobody is reached who could tell what became of it: look, then ask again with a new key."
+        return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.OWNER_LOST, message))
+    return Outcome(Status.REJECTED, GatewayError(code, why))
 
 
 def not_reached() -> SessionRefused:

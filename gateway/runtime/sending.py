@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from gateway.core.bus_state import BusState
 from gateway.domain.commands import Call, Outcome, Status
@@ -16,6 +15,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import CallAnswer, CallRequest
 from gateway.runtime.exchange import NotHeardError
+from gateway.runtime.role import not_begun, patience_s
 from gateway.runtime.world import World
 
 
@@ -39,8 +39,8 @@ class Sending:
     async def send(self, node: NodeId, call: Call, tasks: asyncio.TaskGroup | None) -> Outcome | None:
         """Have *node* execute a command; None when it has not begun it."""
         if self._world.exchange.machine.state is BusState.DOWN:
-            return _BUS_DOWN
-        left_s = (call.deadline_ms - self._world.clock.wall_ms()) / 1000
+            return not_begun(call, ErrorCode.BUS_DOWN, "The node that speaks for the user is not reached.")
+        left_s = patience_s(call, self._world.clock.wall_ms())
         if left_s <= 0 or tasks is None:
             return None
         asking = tasks.create_task(self._ask(node, call, left_s))
@@ -75,11 +75,6 @@ class Sending:
         if answer.outcome is None:
             self._moved()
         return answer.outcome
-
-
-_BUS_DOWN: Final = Outcome(
-    Status.REJECTED, GatewayError(ErrorCode.BUS_DOWN, "The node that speaks for the user is not reached.")
-)
 
 
 def _unknown(code: ErrorCode) -> Outcome:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.domain.errors import CloseCode, verdict
-from gateway.runtime.role import Start, not_reached
+import pytest
+
+from gateway.domain.commands import AcknowledgeNotice, Call, Status
+from gateway.domain.errors import CloseCode, ErrorCode, verdict
+from gateway.runtime.role import RETRY_S, Start, not_begun, not_reached, patience_s
 from tests.runtime.scene import user
 from tests.runtime.street import street
 
@@ -24,6 +27,44 @@ def test_a_phone_for_whose_session_nobody_speaks_comes_back_soon() -> None:
     assert refused.code is CloseCode.INTERNAL
     assert verdict(refused.code) == "back_off"
     assert refused.window_s == (1.0, 10.0)
+
+
+def _call(*, retry: bool) -> Call:
+    return Call("key", "session", AcknowledgeNotice("n", 1), None, retry, deadline_ms=10_000)
+
+
+def test_the_owner_is_asked_until_the_deadline_and_about_what_was_sent_before_for_a_while_in_any_case() -> (
+    None
+):
+    assert [patience_s(_call(retry=False), wall_ms) for wall_ms in (4_000, 11_000)] == [6.0, -1.0]
+    assert [patience_s(_call(retry=True), wall_ms) for wall_ms in (4_000, 11_000)] == [6.0, RETRY_S]
+
+
+def test_a_command_that_nobody_was_asked_for_is_refused_unless_it_may_have_been_done_before() -> None:
+    told = [not_begun(_call(retry=retry), ErrorCode.BUS_DOWN, "why") for retry in (False, True)]
+    assert [one.status for one in told] == [Status.REJECTED, Status.UNKNOWN]
+    assert [one.error and one.error.code for one in told] == [ErrorCode.BUS_DOWN, ErrorCode.OWNER_LOST]
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["after its deadline", "without the bus"])
+async def test_what_was_done_is_not_called_refused_when_it_is_sent_again(is_away: bool) -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        far = await at.scenes[1].served(device="d2")
+        await at.pass_time(1)
+        assert at.owners() == [0]
+        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 2_000)
+        await at.clock.settle()
+        assert far.result("1") == {"status": "applied"}
+        if is_away:
+            at.trouble.take_away()
+        await at.pass_time(9)
+        far.command("2", "1", expires_at_ms=at.clock.wall_ms() - 7_000, retry=True)
+        await at.pass_time(5)
+        told = far.result("2")
+        assert told is not None
+        assert told["status"] == ("unknown" if is_away else "applied")
+        assert near.closed is None
 
 
 async def test_of_all_nodes_one_owns_a_user_and_the_others_follow_him() -> None:
