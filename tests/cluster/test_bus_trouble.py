@@ -81,6 +81,22 @@ async def test_phones_outlive_a_redis_that_is_killed_frozen_and_flushed(tmp_path
         assert figures.notes["links reopened"] == 0
         await judged(play, "Redis frozen", lambda: frozen(redis))
         await judged(play, "Redis killed", lambda: killed(redis))
+        await roaming_meanwhile(play, redis)
+
+
+async def roaming_meanwhile(play: Stage, redis: Server) -> None:
+    """Let phones roam and command while the Redis is dead: whoever has a phone in hand opens its link."""
+    since = await play.crowd.anew()
+    play.crowd.bustle(roam_s=SIZE.fault_s / 2, command_s=SIZE.fault_s / 2)
+    await killed(redis)
+    await play.crowd.rest()
+    converge_s = await play.crowd.fresh(play.now, within_s=60)
+    figures = await play.end("Redis killed while phones roam", 3, since, 20, converge_s=converge_s)
+    assert converge_s <= CONVERGED_WITHIN_S
+    assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0), figures
+    # whose link another node has replaced meanwhile is sent there; nobody else is sent anywhere
+    assert figures.breaks.keys() <= {"owned elsewhere"}
+    figures.keep()
 
 
 async def test_fail_overs_mislead_nobody_also_when_the_old_primary_stays_writable(tmp_path: Path) -> None:
