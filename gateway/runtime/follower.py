@@ -65,7 +65,8 @@ class Follower:
         self._world = world
         self._grant = grant
         self._local = local
-        self.machine = Follow(grant.token, now, world.jitter())
+        # a replica of a higher epoch takes in nothing of the owner's until the lease is read to be right
+        self.machine = Follow(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
         self._presenting = Presenting(self, world, local)
         self._news = asyncio.Event()
         self._changed = asyncio.Event()
