@@ -135,6 +135,17 @@ async def test_while_the_store_does_not_answer_what_was_known_last_counts() -> N
         assert at.members[0].log_ons(at.clock.now()) == 6
 
 
+async def test_while_nobody_can_be_heard_nobody_is_gone() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.lose = lambda *told: told[0] >= 0
+        await at.clock.advance(4 * NODE_TTL_S)
+        assert at.known(0) == ["n0", "n1"]
+        at.trouble.lose = lambda *told: told[0] == 1
+        await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
+        assert at.known(0) == ["n0"]
+
+
 async def test_a_node_leaves_also_when_the_store_does_not_answer() -> None:
     async with fleets(2) as at:
         at.trouble.take_away(1)

@@ -31,11 +31,22 @@ async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_afte
     async with street(1) as at:
         phone = await at.scenes[0].served()
         homes, before = at.scenes[0].node._households, at.home(0)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        close = link.close
+
+        async def close_slowly() -> None:
+            await at.clock.sleep(1)
+            await close()
+
+        link.close = close_slowly  # type: ignore[method-assign]  # a server that takes its time
         before.stop()
         assert homes.served(user(1)) is None
         assert homes.get(user(1)) is before
         back = await at.scenes[0].again(phone)
-        await at.pass_time(1)
+        await at.pass_time(0.5)
+        assert len(at.openings) == 1
+        await at.pass_time(1.5)
         assert at.home(0) is not before
         assert before.over.is_set()
         assert back.of_kind("welcome")
