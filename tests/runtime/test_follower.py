@@ -4,53 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.link_requests import Execute, Listen
 from gateway.domain.model import Kind
-from gateway.domain.resources import Queue
 from gateway.domain.upstream import Announced, Part, Source
-from gateway.protocol.envelopes import Attach, Detach, Offer, Publication, SessionFacts, Since, Update
-from gateway.runtime.follower import Follower
-from tests.doubles.fake_link import FakeLink
-from tests.runtime.scene import PhoneLine, user
-from tests.runtime.street import Street, street
-
-TRUSTED_S = 7.0
-"""Until a node trusts its bus."""
-
-
-async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
-    """Give a phone at node 0, which owns the user, and one at node 1."""
-    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
-    await at.pass_time(1)
-    assert at.owners() == [0]
-    return near, far
-
-
-def wait_for(at: Street, contacts: int) -> None:
-    """Let so many contacts wait in the queue."""
-    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
-
-
-def waiting(phone: PhoneLine) -> object:
-    return phone.shown["queue:5"]["contacts_waiting"]
-
-
-def follower(at: Street, node: int = 1) -> Follower:
-    found = at.home(node).follower
-    assert found is not None
-    return found
-
-
-def is_cut_off(at: Street, node: int) -> bool:
-    return at.scenes[node].node.is_cut_off
-
-
-def resets(phone: PhoneLine) -> int:
-    return sum(bool(frame.get("reset")) for frame in phone.of_kind("changes"))
-
+from gateway.protocol.envelopes import Attach, Detach, Publication, SessionFacts, Since
+from tests.runtime.followed import (
+    followed,
+    follower,
+    publication,
+    resets,
+    wait_for,
+    waiting,
+)
+from tests.runtime.scene import user
+from tests.runtime.street import street
 
 # ---- served through the owner ----
 
@@ -148,140 +116,6 @@ async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(
         assert far.closed.window_s is not None
 
 
-# ---- epochs ----
-
-
-async def test_every_session_is_attached_again_when_another_owner_begins() -> None:
-    async with street(3) as at:
-        phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
-        await at.pass_time(1)
-        at.said.clear()
-        at.scenes[0].node.drain()
-        await at.pass_time(5)
-        (owner,) = at.owners()
-        attached = {(told.node, told.ticket.handle) for told in at.heard(Attach) if isinstance(told, Attach)}
-        assert attached == {
-            (f"n{node}", phone.ticket.handle) for node, phone in enumerate(phones) if node != owner
-        }
-        members = {
-            member.handle: member.on_link for member in at.scenes[owner].owner().roster if member.present
-        }
-        assert members == {phone.ticket.handle: True for phone in phones}
-        for number, phone in enumerate(phones):
-            assert phone.closed is None
-            phone.command("1", str(number))
-        await at.pass_time(1)
-        assert {str(phone.result("1")) for phone in phones} == {
-            str({"status": "applied"}),
-            str({"status": "unchanged"}),
-        }
-
-
-def publication(at: Street, epoch: int, contacts: int, seq: int = 1_000) -> Publication:
-    update = Update("queue:5", seq, Queue(name="Billing", contacts_waiting=contacts))
-    return Publication(user(1), epoch, 0, seq, True, (update,), "live", at.clock.wall_ms())
-
-
-async def test_what_an_earlier_owner_says_is_dropped() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        before = far.shown
-        follower(at).receive(publication(at, follower(at).machine.floor - 1, 99))
-        await at.pass_time(1)
-        assert far.shown == before
-
-
-async def test_when_only_an_earlier_owner_speaks_the_lease_is_read_and_is_right() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        follower(at).receive(publication(at, 2**62, 50))
-        await at.pass_time(4)
-        assert follower(at).machine.floor == 2**62
-        wait_for(at, 6)
-        await at.pass_time(0.5)
-        assert waiting(far) == 50
-        await at.pass_time(1)
-        assert follower(at).machine.floor == at.openings[0].token
-        assert waiting(far) == 6
-        assert far.health == "live"
-
-
-async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_marked_stale() -> None:
-    async with street(3) as at:
-        phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
-        await at.pass_time(1)
-        opens, muted = at.upstream.open, list[FakeLink]()
-
-        async def open_muted(*args: object, **more: object) -> FakeLink:
-            link = await opens(*args, **more)  # type: ignore[arg-type]  # as it was called
-            link.mute()
-            muted.append(link)
-            return link
-
-        at.upstream.open = open_muted  # type: ignore[method-assign]  # the server falls silent at once
-        shown = phones[2].shown
-        at.scenes[0].node.drain()
-        wait_for(at, 9)
-        await at.pass_time(2)
-        (owner,) = at.owners()
-        others = [phone for node, phone in enumerate(phones) if node != owner]
-        told = [one for one in at.heard(Publication) if isinstance(one, Publication)]
-        begun = [one for one in told if one.epoch == at.openings[-1].token]
-        assert begun, "whoever asks is told that another owner began"
-        assert not any(one.updates or one.upto for one in begun)
-        for phone in others:
-            assert phone.closed is None
-            assert phone.health == "stale"
-            assert phone.shown.keys() == shown.keys()
-        muted[0].unmute()
-        await at.pass_time(3)
-        for phone in phones:
-            assert phone.health == "live"
-            assert waiting(phone) == 9
-            assert phone.closed is None
-
-
-async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        owner = at.scenes[0].owner()
-        history = await owner.execution.give(0.0)
-        owner.execution.resume()
-        follows = follower(at)
-        await at.pass_time(12)
-        (wish, _), node = follows._wished, at.scenes[0].node.exchange.node
-        assert wish > 0
-        for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
-            follows.receive(Offer(user(1), node, adopt, token, history))
-            await at.clock.settle()
-            assert at.home(1).role is follows
-        far.bye()
-        follows.receive(Offer(user(1), node, wish, owner.epoch, history))
-        await at.clock.settle()
-        assert at.home(1).role is follows, "nobody is there for whom to take him"
-        assert len(at.openings) == 1
-
-
-async def test_a_wish_that_is_too_old_is_not_fulfilled() -> None:
-    async with street() as at:
-        await followed(at)
-        owner = at.scenes[0].owner()
-        history = await owner.execution.give(0.0)
-        owner.execution.resume()
-        follows = follower(at)
-        while at.clock.now() - follows._wished[1] <= 6.0:
-            await at.pass_time(0.25)
-        offer = Offer(user(1), at.scenes[0].node.exchange.node, follows._wished[0], owner.epoch, history)
-        follows.receive(offer)
-        await at.clock.settle()
-        assert at.home(1).role is follows
-        while at.clock.now() - follows._wished[1] > 1.0:
-            await at.pass_time(0.25)
-        follows.receive(replace(offer, adopt=follows._wished[0]))
-        await at.pass_time(1)
-        assert at.owners() == [1]
-
-
 # ---- repair ----
 
 
@@ -363,104 +197,6 @@ async def test_a_phone_whose_session_nobody_answers_for_is_sent_away_with_a_wind
         await at.pass_time(12)
         assert far.closed is not None
         assert (far.closed.code, far.closed.window_s) == (CloseCode.INTERNAL, (1.0, 10.0))
-
-
-# ---- without the bus ----
-
-
-async def test_without_the_bus_the_owners_phones_stay_live_and_command_as_long_as_it_lasts() -> None:
-    async with street() as at:
-        near, _ = await followed(at)
-        at.trouble.take_away()
-        await at.pass_time(120)
-        assert (near.closed, near.health) == (None, "live")
-        wait_for(at, 9)
-        near.command("1", "1")
-        await at.pass_time(1)
-        assert waiting(near) == 9
-        assert near.result("1") == {"status": "applied"}
-        assert len(at.openings) == 1
-
-
-async def test_without_the_bus_other_phones_are_stale_and_cannot_command() -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.take_away()
-        await at.pass_time(8)
-        ping = far.of_kind("ping")[-1]
-        assert (far.closed, ping["upstream"], ping["bus"]) == (None, "stale", "down")
-        far.command("1", "1")
-        await at.clock.settle()
-        told = far.result("1")
-        assert told is not None
-        assert (told["status"], told["error"]["code"]) == ("rejected", "bus_down")
-        wait_for(at, 9)
-        await at.pass_time(60)
-        assert (far.closed, waiting(far)) == (None, 3)
-        at.trouble.give_back()
-        await at.pass_time(8)
-        ping = far.of_kind("ping")[-1]
-        assert (waiting(far), ping["upstream"], ping["bus"]) == (9, "live", "live")
-        assert len(at.openings) == 1
-        assert resets(far) == 1, "it only was told what it missed"
-
-
-async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.take_away()
-        await at.pass_time(8)
-        fresh = await at.scenes[1].served(device="d3")
-        await at.pass_time(1)
-        assert fresh.of_kind("welcome")
-        assert (fresh.health, far.health) == ("live", "live")
-        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
-        assert at.openings[1].token > at.openings[0].token
-        assert (far.closed, fresh.closed) == (None, None)
-        assert near.closed is not None
-        assert near.closed.code is CloseCode.REBALANCE
-        fresh.command("1", "1")
-        await at.pass_time(1)
-        assert fresh.result("1") == {"status": "applied"}
-
-
-async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back() -> None:
-    async with street() as at:
-        near, far = await followed(at)
-        at.trouble.take_away(0)
-        await at.pass_time(TRUSTED_S)
-        await at.pass_time(3)
-        assert at.holder() == 1, "node 1 reaches the bus, and heard nothing of node 0"
-        assert [is_cut_off(at, node) for node in range(2)] == [True, False]
-        assert near.closed is not None
-        assert near.closed.code is CloseCode.REBALANCE
-        assert near.closed.window_s is not None
-        assert (far.closed, far.health) == (None, "live")
-        at.trouble.give_back(0)
-        await at.pass_time(TRUSTED_S + 1)
-        assert at.owners() == [1]
-        assert not is_cut_off(at, 0)
-        assert len(at.openings) == 2
-
-
-@pytest.mark.parametrize("first", [0, 1])
-async def test_when_the_bus_is_back_whoever_was_outbid_yields(first: int) -> None:
-    async with street() as at:
-        _, far = await followed(at)
-        at.trouble.take_away()
-        await at.pass_time(8)
-        fresh = await at.scenes[1].served(device="d3")
-        await at.pass_time(20)
-        at.trouble.give_back(first)
-        at.trouble.give_back(1 - first)
-        await at.pass_time(10)
-        assert at.owners() == [1]
-        assert len(at.openings) == 2
-        assert (far.closed, fresh.closed) == (None, None)
-        grant = await at.trouble.store(0).leases.read(user(1))
-        assert grant is not None
-        assert grant.holder == "n1-1"
-        assert grant.token >= at.openings[1].token
 
 
 # ---- small things ----

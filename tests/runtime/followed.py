@@ -1,0 +1,50 @@
+"""A user with a phone at his owner's node and one at another, and what each shows."""
+
+from __future__ import annotations
+
+from gateway.domain.model import Kind
+from gateway.domain.resources import Queue
+from gateway.domain.upstream import Part, Source
+from gateway.protocol.envelopes import Publication, Update
+from gateway.runtime.follower import Follower
+from tests.runtime.scene import PhoneLine, user
+from tests.runtime.street import Street
+
+TRUSTED_S = 7.0
+"""Until a node trusts its bus."""
+
+
+async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    """Give a phone at node 0, which owns the user, and one at node 1."""
+    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    assert at.owners() == [0]
+    return near, far
+
+
+def wait_for(at: Street, contacts: int) -> None:
+    """Let so many contacts wait in the queue."""
+    at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts)))
+
+
+def waiting(phone: PhoneLine) -> object:
+    return phone.shown["queue:5"]["contacts_waiting"]
+
+
+def follower(at: Street, node: int = 1) -> Follower:
+    found = at.home(node).follower
+    assert found is not None
+    return found
+
+
+def is_cut_off(at: Street, node: int) -> bool:
+    return at.scenes[node].node.is_cut_off
+
+
+def resets(phone: PhoneLine) -> int:
+    return sum(bool(frame.get("reset")) for frame in phone.of_kind("changes"))
+
+
+def publication(at: Street, epoch: int, contacts: int, seq: int = 1_000) -> Publication:
+    update = Update("queue:5", seq, Queue(name="Billing", contacts_waiting=contacts))
+    return Publication(user(1), epoch, 0, seq, True, (update,), "live", at.clock.wall_ms())

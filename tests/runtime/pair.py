@@ -1,0 +1,119 @@
+"""One node's exchange, and another node of which there is only a bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import (
+    Asks,
+    Attach,
+    Envelope,
+    Inbox,
+    Since,
+)
+from gateway.runtime.exchange import Exchange, NotHeardError
+from tests.core.samples import ticket_of
+from tests.doubles.clock import ManualClock
+from tests.doubles.lossy_bus import Trouble
+
+HERE, THERE = NodeId("here"), NodeId("there")
+FIRST = 100
+
+
+class Listener:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Envelope] = []
+        self.recoveries: list[int] = []
+
+    def heard(self, envelope: Envelope) -> None:
+        self.told.append(envelope)
+
+    def recovered(self, recovery: int) -> None:
+        self.recoveries.append(recovery)
+
+
+class Asker:
+    """Follows one user."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def answered(self) -> None:
+        self.told.append("answered")
+
+    def not_mine(self, holder: str | None = None) -> None:
+        self.told.append(f"not mine, says {holder}")
+
+
+class Pair:
+    """An exchange, and the bus of another node that answers as a test says."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.trouble = Trouble(self.clock)
+        self.bus = self.trouble.cluster(0).bus
+        self.there = self.trouble.cluster(1).bus
+        self.exchange = Exchange(HERE, self.bus, self.clock, FIRST)
+        self.listener = Listener()
+        self.inbox: list[Envelope] = []
+        self.running: asyncio.Task[None]
+        self.tasks: asyncio.TaskGroup
+
+    async def listen_there(self) -> None:
+        await self.there.subscribe(Inbox(THERE), self.inbox.append)
+
+    async def say(self, envelope: Envelope) -> None:
+        """Let the other node say something to this one."""
+        await self.there.publish(Inbox(HERE), envelope)
+        await self.clock.settle()
+
+    def begin(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        return self.tasks.create_task(caught(work))
+
+    @property
+    def health(self) -> str:
+        """What phones would be shown of the bus."""
+        return self.exchange.machine.health
+
+    @property
+    def state(self) -> str:
+        return self.exchange.machine.state
+
+    def asked(self) -> list[Asks]:
+        return [one for one in self.inbox if isinstance(one, Asks)]
+
+
+async def caught(work: Coroutine[Any, Any, object]) -> object:
+    """Return what *work* returns or raises."""
+    try:
+        return await work
+    except (GatewayError, NotHeardError, TimeoutError) as error:
+        return error
+
+
+@asynccontextmanager
+async def pair(*, listens: bool = True) -> AsyncIterator[Pair]:
+    made = Pair()
+    async with asyncio.TaskGroup() as tasks:
+        made.tasks = tasks
+        if listens:
+            await made.listen_there()
+        made.running = tasks.create_task(made.exchange.run(made.listener))
+        await made.clock.settle()
+        yield made
+        made.running.cancel()
+
+
+def attach(number: int) -> Envelope:
+    return Attach(HERE, number, ticket_of(), ())
+
+
+def since(key: int) -> Since:
+    return Since(UserId("main", key), 1, 2)
