@@ -9,6 +9,7 @@ from gateway.domain.commands import Outcome, Status
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Right
 from gateway.protocol import frames
+from gateway.protocol.codec import BadFrame, Codec
 from tests.core.samples import ticket_of
 from tests.properties.phone import TOPICS
 
@@ -29,3 +30,12 @@ Way = tuple[int, tuple[str, ...] | None, bool]
 WAYS = st.tuples(st.sampled_from([3, 3, 3, 3, 3, 2, 1, 0]), MORE_TOPICS, st.booleans())
 """How far a connection comes at once, what it asks for, and whether it resumes."""
 ONE_IN_TEN = st.integers(0, 9).map(lambda drawn: drawn == 0)
+
+
+def why_bad(codec: Codec, data: bytes) -> BadFrame:
+    """Return what is wrong with *data*."""
+    try:
+        codec.decode_client(data)
+    except BadFrame as bad:
+        return bad
+    raise AssertionError("garbage is a frame")

@@ -24,7 +24,7 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import DEFAULT_TOPICS, ME, Application, Right, Scope
 from gateway.domain.resources import Me, Resource
 from gateway.protocol import frames
-from gateway.protocol.codec import JSON, MSGPACK, BadFrame
+from gateway.protocol.codec import JSON, MSGPACK
 from tests.core.samples import KEY, WALL_MS, facts_of
 from tests.properties import session_events as events
 from tests.properties.onlooker import Onlooker, codes, visible
@@ -137,7 +137,7 @@ class Connections(RuleBasedStateMachine):
         data += bytes(17_000 if padding else 0)
         served, effects = self.arrive(data)
         if served:
-            bad = self.why_bad(data)
+            bad = events.why_bad(self.codec, data)
             if bad.close_code is not None:
                 assert codes(effects) == [bad.close_code]
             elif self.onlooker.meter.is_fourth_error(self.now):
@@ -338,13 +338,6 @@ class Connections(RuleBasedStateMachine):
 
     def stream(self) -> str | None:
         return None if self.session.live is None else self.session.live.outbox.stream
-
-    def why_bad(self, data: bytes) -> BadFrame:
-        try:
-            self.codec.decode_client(data)
-        except BadFrame as bad:
-            return bad
-        raise AssertionError("garbage is a frame")
 
 
 TestConnections = Connections.TestCase
