@@ -97,7 +97,7 @@ class House(Scene):
         self.server = Simulator(CENTRE, CentreClock(self.clock))
         self.server.center.pause()
         self.server.center.skew_ms = skew_ms
-        self.doors = Doors("main", self.server, self.clock)
+        self.doors = self.new_doors()
         self.leases = MemoryLeases(self.clock)
         self.lines: list[PhoneLine] = []
         self.audited: list[NumberAct] = []
@@ -109,6 +109,10 @@ class House(Scene):
             lambda: 0.5,
             self.audited.append,
         )
+
+    def new_doors(self) -> Doors:
+        """Return the doors of the server."""
+        return Doors("main", self.server, self.clock)
 
     @property
     def watched(self) -> list[WatchedLine]:

@@ -1,0 +1,292 @@
+"""Who meets whom when commands and sessions race, and what is always true of it?
+
+One node before the simulated server, and roads between them that a test can hold. Of the server it is
+noted what it read, what it did, and how the agent was after each change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from gateway.core.effects import SessionLimits
+from gateway.core.session import Session
+from gateway.domain.errors import GatewayError
+from gateway.domain.model import Application, Ticket
+from gateway.protocol.codec import JSON
+from gateway.simulator.link import Link
+from tests.properties.onlooker import comes_back
+from tests.properties.race_roads import KEYS, HeldDoors
+from tests.properties.socketless import Doors
+from tests.properties.state_house import House, Value, WatchedLine
+
+AGENT, OTHER_AGENT = 10_001, 10_002
+NUMBERS: Final = {"d1": "+493011111111", "d2": "+493022222222"}
+DONE: Final = frozenset({"applied", "pending", "unchanged"})
+NOT_ASKED: Final = frozenset({"forbidden", "not_found", "overloaded", "key_reused"})
+"""Refusals of this time only: what became of the command before is not looked at."""
+KEPT_S: Final = 590.0
+"""So long at least an outcome is remembered."""
+EAGER: Final = SessionLimits(frames_per_s=1_000.0, frames_burst=100_000)
+"""No frame is dropped: each command gets its result."""
+
+
+class Shown(NamedTuple):
+    """How an agent is, or is shown."""
+
+    state: str
+    reason: str | None
+    pending: str | None
+    pending_by: str | None
+
+
+def shown(agent: Value) -> Shown:
+    """Return what a phone shows of an agent."""
+    return Shown(
+        agent["routing_state"],
+        agent.get("reason_id"),
+        agent.get("pending_routing_state"),
+        agent.get("pending_by"),
+    )
+
+
+class Given(NamedTuple):
+    """A command that a phone gave."""
+
+    key: str
+    body: str
+    expires_at_ms: int
+    stream: str
+    retry: bool
+
+    @property
+    def wanted(self) -> str:
+        """The state or the number that it is about."""
+        body = json.loads(self.body)
+        return str(body.get("state", body.get("number")))
+
+
+class RaceLine(WatchedLine):
+    """A connection that knows what it gave, and what it may be told of."""
+
+    def __init__(self, at: RaceHouse, ticket: Ticket, login: str) -> None:
+        self.login = login
+        self.given: dict[str, Given] = {}
+        self.early: set[str] = set()
+        """Commands that were given before the gateway had their answers."""
+        self.is_gone = False
+        self.house = at
+        super().__init__(at, ticket)
+        self.session = Session(JSON, EAGER, at.clock.now(), 0.5)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected."""
+        return self.closed is None and not self.is_gone
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody comes back for what it was not told."""
+        return self.closed is not None and not comes_back(self.closed.code)
+
+    def give(self, name: str, given: Given) -> None:
+        """Give a command in a frame of that name."""
+        self.given[name] = given
+        if given.key not in self.house.doors.delivered:
+            self.early.add(name)
+        retry = {"retry": True} if given.retry else {}
+        self.command(
+            name,
+            given.key[-12:],
+            command=json.loads(given.body),
+            stream=given.stream,
+            expires_at_ms=given.expires_at_ms,
+            **retry,
+        )
+
+    def die(self) -> None:
+        """Lose the connection without a word."""
+        self.is_gone = True
+        self.leave()
+
+    def leave(self) -> None:
+        """Be gone; as with a socket, the node hears of it a little later."""
+        self.session.release()
+        self.house.tasks.create_task(self._left())
+
+    async def _left(self) -> None:
+        for _ in range(5):
+            await self.house.clock.sleep(0)
+        self.house.node.detach(self)
+
+    def wake(self) -> None:
+        """Write at once: frames are followed one by one."""
+        self.take()
+
+    def take(self) -> None:
+        """Take what leaves now; what is wrong with it is noted in the house: the node may have called."""
+        before = len(self.frames)
+        try:
+            super().take()
+            for frame in self.frames[before:]:
+                self._look_at(frame)
+        except AssertionError as wrong:
+            self.house.wrong.append(wrong)
+
+    def _look_at(self, frame: dict[str, Any]) -> None:
+        named = {*frame.get("put", ()), *frame.get("patch", ())}
+        agents = {int(key.partition(":")[2]) for key in named if key.startswith("agent:")}
+        assert agents <= self.house.allowed[self.login], "an agent outside the scope was named"
+        if frame["kind"] == "result":
+            self.house.check_result(self, frame["id"], frame["outcome"])
+
+
+class RaceHouse(House):
+    """The node, the server and what is known of them."""
+
+    doors: HeldDoors
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.history: list[Shown] = [self.agent_now()]
+        self.effects: dict[str, int] = {}
+        """Key → how many changes there were when the command was executed."""
+        self.done: dict[str, tuple[str, float]] = {}
+        """Key → what the server answered to a command that it executed, and when."""
+        self.refused: set[str] = set()
+        """Keys that somebody was told will not be executed."""
+        self.allowed = {login: set[int]() for login in KEYS}
+        """Whom each user's phones may be told of since all was quiet."""
+        self.leaving: set[str] = set()
+        """Sessions that log themselves off."""
+        self.wrong: list[AssertionError] = []
+        """What was wrong with frames."""
+        self._answers: list[dict[str, object]] = []
+        """What the server answered to the request that it reads."""
+        self._overhear()
+
+    def new_doors(self) -> Doors:
+        """Return doors at the ends of roads that may be held."""
+        return HeldDoors(self.server, self.clock, self)
+
+    def _overhear(self) -> None:
+        requests = self.server.requests
+        execute = requests._guarded
+
+        def overheard(link: Link, body: Mapping[str, object]) -> dict[str, object]:
+            self._answers.append(execute(link, body))
+            return self._answers[-1]
+
+        requests._guarded = overheard  # type: ignore[method-assign]  # what it answers is overheard
+
+    # ---- what is true ----
+
+    def agent_now(self) -> Shown:
+        """Return how the agent is."""
+        agent = self.server.center.directory.agents[AGENT]
+        if not agent.logged_on:
+            return Shown("logged_off", None, None, None)
+        pending = agent.pending
+        return Shown(
+            agent.state.lower(),
+            None if agent.reason_key is None else str(agent.reason_key),
+            None if pending is None else _snake(pending.state),
+            None if pending is None else pending.by.lower(),
+        )
+
+    def scope_of(self, login: str) -> set[int]:
+        """Return which agents a user may see."""
+        if login == "agent1":
+            return {AGENT}
+        return set(self.server.accounts.by_name[login].scope.users)
+
+    def may_command(self, login: str) -> bool:
+        """Tell whether a user has any rights."""
+        account = self.server.accounts.by_name[login]
+        return login == "agent1" or bool(account.dashboard_rights)
+
+    def note(self) -> None:
+        """Note how the agent is, and who may see whom."""
+        now = self.agent_now()
+        if now != self.history[-1]:
+            self.history.append(now)
+        for login, seen in self.allowed.items():
+            seen.update(self.scope_of(login))
+
+    def noted(self, key: str | None, read: Callable[[], None]) -> None:
+        """Let the server read a request, and note what it did."""
+        self._answers.clear()
+        read()
+        self.note()
+        if key is not None and self._answers and self._answers[0]["Error"] == 0:
+            self.done[key] = (str(self._answers[0]["State"]).lower(), self.clock.now())
+            self.effects[key] = len(self.history) - 1
+
+    # ---- what is checked when a result comes ----
+
+    def check_result(self, line: RaceLine, name: str, outcome: dict[str, Any]) -> None:
+        """Hold a result to what the server did."""
+        self.note()
+        given, status = line.given[name], outcome["status"]
+        code = outcome.get("error", {}).get("code")
+        did, at = self.done.get(given.key, (None, self.clock.now()))
+        if status in DONE:
+            assert did == status, "the server did something else"
+            assert _snake(self.doors.asked[given.key]) == given.wanted, "another command was done"
+            agent = line.told[name].shown.get(f"agent:{AGENT}")
+            has_effect = "state" in given.body and status != "unchanged"
+            if agent is not None and has_effect and line.health == "live":
+                assert shown(agent) in self.history[self.effects[given.key] :], "a result before its state"
+        elif status == "rejected" and code not in NOT_ASKED:
+            assert did is None or self.clock.now() - at > KEPT_S, "rejected, and done"
+            self.refused |= {given.key} if did is None else set()
+        elif code == "owner_lost":
+            assert line.is_over, "lost, though it may come back"
+            if name in line.early and line.ticket.session not in self.leaving:
+                assert given.key not in self.doors.delivered, "lost, though the answer came before the end"
+
+    # ---- acts ----
+
+    async def arrive(self, login: str, device: str, lines: dict[tuple[str, str], RaceLine]) -> None:
+        """Log on, and say hello on a new line."""
+        remote = login == "agent1"
+        application = Application.REMOTE_ASSISTANT if remote else Application.DASHBOARD
+        number = NUMBERS[device] if remote else None
+        try:
+            first = await self.phone(login, application, device=device, number=number, takeover=True)
+        except GatewayError:
+            return
+        self.lines.remove(first)
+        line = lines[login, device] = RaceLine(self, first.ticket, login)
+        line.hello()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the phones answer their pings."""
+        await super().pass_time(seconds)
+        self.note()
+
+    def change(self, act: Callable[[], object]) -> None:
+        """Let something happen at the server, and be told."""
+        act()
+        self.server.board.flush_ended()
+        self.note()
+        self.server.board.publish()
+
+
+def _snake(word: str) -> str:
+    return "logged_off" if word == "LoggedOff" else word.lower()
+
+
+@asynccontextmanager
+async def race_house() -> AsyncIterator[RaceHouse]:
+    """Run the node."""
+    made = RaceHouse()
+    async with asyncio.TaskGroup() as tasks:
+        made.tasks = tasks
+        running = tasks.create_task(made.node.run())
+        await made.clock.settle()
+        yield made
+        running.cancel()
