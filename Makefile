@@ -12,6 +12,7 @@ CONFIG ?= gateway.toml
 ARGS ?=
 PYTEST_ARGS ?=
 SCENARIO_SIZE ?= full
+FUZZ_S ?= 60
 
 # The stamps carry the hash of what they installed: a changed lock installs anew, a touched file does not.
 LOCK_HASH := $(shell cat pyproject.toml requirements/*.txt | sha256sum | cut -c1-16)
@@ -52,9 +53,17 @@ simulate-cluster: $(DEV) ## random failures of a simulated cluster; SCHEDULES=20
 scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light|full
 	SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario --timeout=1800 $(PYTEST_ARGS)
 
-.PHONY: autobahn fuzz
+.PHONY: autobahn fuzz fuzz-keep
 autobahn: $(DEV) ## RFC 6455: the cases of the Autobahn test suite against the edge; also part of scenarios
 	$(BIN)/python -m pytest -m scenario tests/autobahn $(PYTEST_ARGS)
+
+fuzz: $(DEV) ## search for bytes that upset the parser or a codec; FUZZ_S=60 seconds each; Linux on x86-64
+	@$(PIP) install --require-hashes --no-deps -r requirements/fuzz.txt
+	for name in websocket json msgpack; do \
+		$(BIN)/python -m tests.fuzz.hunt $$name build/fuzz $(FUZZ_S) 2>&1 | grep -v "INFO: Instrumenting"; done
+
+fuzz-keep: $(DEV) ## add what `make fuzz` found to the corpus that `make test` replays; then read the diff
+	for name in websocket json msgpack; do $(BIN)/python -m tests.fuzz.hunt $$name build/fuzz --keep; done
 
 .PHONY: chaos-report
 chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-report.md
@@ -93,9 +102,10 @@ venv: $(DEV) ## .venv with everything that development needs, from the hashed lo
 lock: $(DEV) ## write requirements/*.txt anew from pyproject.toml
 	$(COMPILE) --upgrade --group dev --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
-	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	for group in build fuzz; do \
+		$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--group pyproject.toml:build --constraint requirements/dev.txt --output-file requirements/build.txt
+		--group pyproject.toml:$$group --constraint requirements/dev.txt --output-file requirements/$$group.txt; done
 
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov build dist
