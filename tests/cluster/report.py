@@ -19,7 +19,8 @@ that fails leaves none.
 - *converge*: from the fault (or the end of one that lasts) until the last phone saw what is newer.
 - *blind*: the age of the oldest view that any phone had. *lie*: of the oldest that was shown as live.
 - *lost*: differences between phones and the truth at quiescence. *twice*: commands executed twice.
-- *links*: of one user at once, at most. *gap*: the longest time between two. *kicks*: of one user.
+- *links*: of one user at once, at most, as OSCC-E counted them. It lets the higher token replace a link at
+  once, so two owners would show as kicks. *gap*: the longest time between two links. *kicks*: of one user.
 - *broken*: connections that phones lost other than by their own roaming.
 - *log-ons*: in the busiest second, against the budget per second (one second's worth more may come at once).
 - *routed*: remote numbers left in OSCC-E's routing table.
@@ -76,8 +77,9 @@ def canaries(figures: Iterable[Figures]) -> Iterator[str]:
             looked["logs" if where.startswith("log ") else where] += count
     yield "## Canaries"
     yield ""
-    yield "Passwords, user names, names of people, queues and phones, remote numbers and session tokens were"
-    yield "looked for in everything that a Redis tells and in what nodes write. None was found in:"
+    yield "Passwords, user names, names of people, queues and phones, session tokens in force at the end, and"
+    yield "where the Remote Assistant is used remote numbers, were looked for in what a Redis tells (its slow"
+    yield "log keeps the first bytes of a command only) and in what nodes write. None was found in:"
     yield ""
     for where, count in sorted(looked.items()):
         yield f"- {where}: {count:,} bytes"

@@ -4,44 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 
 from tests.cluster.cluster import PASSWORD, Cluster
 from tests.doubles.servers import Server
 
-TAIL = 256
-"""Bytes kept of what was read before: a canary may be cut in two."""
+PIECE, TAIL = 2**24, 4096
+"""Bytes that are looked at together, and looked at again with the next: a canary may be cut in two."""
 WORDS = (PASSWORD, "canary-", "supervisor1", "supervisor2")
 """Passwords, names of queues and phones, names of users."""
 
 
 class Spy:
-    """Reads along everything that a Redis tells, for as long as it lives, and looks for canaries."""
+    """Keeps what a Redis tells to MONITOR and to replicas, and looks for canaries in all that and more.
 
-    def __init__(self, server: Server, canaries: Iterable[str], *, as_replica: bool = True) -> None:
-        self.canaries = sorted({canary.encode() for canary in (*WORDS, *canaries)})
-        self.looked: dict[str, int] = {}
-        """Where → bytes looked at."""
+    Args:
+        server: The Redis.
+        folder: Where what was told is kept: canaries that are known only later are looked for in all of it.
+        canaries: What nobody may read, besides :data:`WORDS`.
+        as_replica: False where Sentinels would take a spy that asks as a replica for one.
+    """
+
+    def __init__(
+        self, server: Server, folder: Path, canaries: Iterable[str], *, as_replica: bool = True
+    ) -> None:
+        self.canaries = {canary.encode() for canary in (*WORDS, *canaries)}
         self.found: set[str] = set()
         """Where, and which."""
         self._server = server
-        self._as_replica = as_replica
-        """Sentinels would take a spy that asks as a replica for one."""
+        self._asks = {"monitor": b"MONITOR\r\n", "replication": b"PSYNC ? -1\r\n"}
+        if not as_replica:
+            del self._asks["replication"]
+        self._folder = folder
+        self._looked: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
 
     def learn(self, canaries: Iterable[str]) -> None:
-        """Look for more from now on."""
-        self.canaries = sorted({*self.canaries, *(canary.encode() for canary in canaries)})
+        """Look for more in the next :meth:`look`."""
+        self.canaries |= {canary.encode() for canary in canaries}
 
     def move(self, server: Server) -> None:
         """Sit in another server, as soon as the one that it sits in is gone."""
         self._server = server
 
     async def attend(self) -> None:
-        """Ask for the slow log of everything, and read along what is sent to replicas and to MONITOR."""
+        """Read along, over as many connections as it takes."""
+        self._folder.mkdir(exist_ok=True)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read_on("monitor", b"MONITOR\r\n"))
-            if self._as_replica:
-                tasks.create_task(self._read_on("replication", b"PSYNC ? -1\r\n"))
+            for where, ask in self._asks.items():
+                tasks.create_task(self._read_on(where, ask))
 
     async def prepare(self) -> None:
         """Let the slow log hold every command, and dumps be readable."""
@@ -53,45 +66,69 @@ class Spy:
             await self._server.command("CONFIG", "SET", name, value)
 
     async def look(self) -> None:
-        """Look at what it holds now: all keys with their values, and the slow log."""
+        """Look at what was told so far, what the Redis holds now, with all values, and its slow log."""
+        for where in self._asks:
+            self._look_at_file(where, self._folder / where)
         keys = await self._server.command("KEYS", "*")
         assert isinstance(keys, list)
         for key in keys:
             value = await self._server.command("DUMP", key)
-            self.look_at("keys", key + (value if isinstance(value, bytes) else b""))
-        await self._read("slowlog", b"SLOWLOG GET 20000\r\n", 1.0)
+            self._look_at("keys", key + (value if isinstance(value, bytes) else b""))
+        slow = [data async for data in self._read(b"SLOWLOG GET 20000\r\n", 1.0)]
+        self._look_at("slowlog", b"".join(slow))
 
-    def look_at(self, where: str, data: bytes) -> None:
-        """Look at *data*."""
-        self.looked[where] = self.looked.get(where, 0) + len(data)
+    def look_at_files(self, cluster: Cluster) -> None:
+        """Look at everything that nodes wrote: their logs, and files in their folder but configurations."""
+        for path in cluster.folder.iterdir():
+            # the simulator is no gateway: it may say what it likes
+            if path.is_file() and path.suffix != ".toml" and path != cluster.centre.log:
+                self._look_at_file(f"log {path.name}", path)
+
+    def heard(self) -> set[str]:
+        """Return where something was told."""
+        paths = {where: self._folder / where for where in self._asks}
+        return {where for where, path in paths.items() if path.exists() and path.stat().st_size}
+
+    def looked(self) -> dict[str, int]:
+        """Return where was looked at how many bytes since this was asked last."""
+        new = self._looked - self._told
+        self._told = self._looked.copy()
+        return dict(new)
+
+    def _look_at_file(self, where: str, path: Path) -> None:
+        """Look at what only grows, once more from its begin: there may be new canaries."""
+        self._looked[where] = 0
+        if not path.exists():
+            return
+        tail = b""
+        with path.open("rb") as kept:
+            while data := kept.read(PIECE):
+                self._look_at(where, tail + data)
+                self._looked[where] -= len(tail)
+                tail = data[-TAIL:]
+
+    def _look_at(self, where: str, data: bytes) -> None:
+        self._looked[where] += len(data)
         self.found |= {f"{where}: {canary!r}" for canary in self.canaries if canary in data}
 
     async def _read_on(self, where: str, ask: bytes) -> None:
         while True:
             with contextlib.suppress(OSError):
-                await self._read(where, ask, None)
+                async for data in self._read(ask, None):
+                    with (self._folder / where).open("ab") as kept:
+                        kept.write(data)
             await asyncio.sleep(0.2)
 
-    async def _read(self, where: str, ask: bytes, silence_s: float | None) -> None:
-        """Read an answer until the connection ends, or until it was silent for so long."""
+    async def _read(self, ask: bytes, silence_s: float | None) -> AsyncIterator[bytes]:
+        """Give an answer until the connection ends, or until it was silent for so long."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
-        tail = b""
         try:
             writer.write(ask)
             with contextlib.suppress(TimeoutError):
                 while data := await asyncio.wait_for(reader.read(65_536), silence_s):
-                    self.look_at(where, tail + data)
-                    tail = data[-TAIL:]
+                    yield data
         finally:
             writer.transport.abort()
-
-
-def look_at_files(spy: Spy, cluster: Cluster) -> None:
-    """Look at everything that nodes wrote: their logs, and files in their folder but configurations."""
-    for path in cluster.folder.iterdir():
-        # the simulator is no gateway: it may say what it likes
-        if path.is_file() and path.suffix != ".toml" and path != cluster.centre.log:
-            spy.look_at(f"log {path.name}", path.read_bytes())
 
 
 async def script_cost(server: Server) -> tuple[float, int]:

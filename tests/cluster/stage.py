@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.cluster.cluster import IS_FULL, Cluster, Size, cluster
 from tests.cluster.crowd import Crowd
 from tests.cluster.figures import Figures
-from tests.cluster.spy import Spy, look_at_files
+from tests.cluster.spy import Spy
 from tests.doubles.servers import Server
 
 BUDGET_PER_S = 20.0 if IS_FULL else 60.0
@@ -44,8 +44,8 @@ class Stage:
             setattr(figures, name, value)
         self.spy.learn(phone.client.session.token for phone in self.crowd.phones if phone.client.session)
         await self.spy.look()
-        look_at_files(self.spy, self.cluster)
-        figures.canaries = self.spy.looked
+        self.spy.look_at_files(self.cluster)
+        figures.canaries = self.spy.looked()
         figures.scenario = scenario
         print(f"\n{figures.text()}\n{self.crowd.state()}; faults over at {self.now:.1f}, since {since:.1f}")
         assert differences == [], f"{len(differences)} differences: {differences[:10]}; {self.crowd.state()}"
@@ -88,7 +88,7 @@ async def stage(
         with_roads=with_roads,
     )
     async with made as running, await Crowd.of(running, size) as crowd, asyncio.TaskGroup() as tasks:
-        spy = Spy(redis, await names_of(running), as_replica=bus is None)
+        spy = Spy(redis, folder / "spy", await names_of(running), as_replica=bus is None)
         await spy.prepare()
         attending = tasks.create_task(spy.attend())
         try:

@@ -140,21 +140,26 @@ def test_log_ons_over_the_budget_are_noticed_and_one_seconds_worth_at_once_is_no
     assert observer.log_on_rate(20, 5.2)[1] == 1.0
 
 
-async def test_a_canary_that_redis_could_read_is_found_wherever_it_went() -> None:
+async def test_a_canary_that_redis_could_read_is_found_wherever_it_went(tmp_path: Path) -> None:
     async with redis_server() as redis, asyncio.TaskGroup() as tasks:
-        spy = Spy(redis, ["Schröder"])
+        spy = Spy(redis, tmp_path / "spy", ["Schröder"])
         await spy.prepare()
         attending = tasks.create_task(spy.attend())
-        while {"monitor", "replication"} - spy.looked.keys():
+        while spy.heard() != {"monitor", "replication"}:
             await redis.command("PUBLISH", "og:ctl", "nothing to see")
             await asyncio.sleep(0.05)
         await spy.look()
         assert spy.found == set()
         await redis.command("PUBLISH", "og:ctl", "it is Schröder")
         await redis.command("SET", "og:x", f"x{PASSWORD}x")
+        await redis.command("PUBLISH", "og:ctl", "a token that was told of later")
         await asyncio.sleep(0.2)
+        spy.learn(["told of later"])
         await spy.look()
         attending.cancel()
         places = {where.partition(":")[0] for where in spy.found}
         assert places == {"monitor", "replication", "keys", "slowlog"}
+        later = {where for where in spy.found if "told of later" in where}
+        assert {where.partition(":")[0] for where in later} == {"monitor", "replication", "slowlog"}
+        assert spy.looked().keys() == {"monitor", "replication", "keys", "slowlog"}
         assert "Schröder" in "".join(spy.found).encode().decode("unicode_escape").encode("latin-1").decode()

@@ -14,7 +14,7 @@ import pytest
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.figures import Figures
 from tests.cluster.phones import Phone
-from tests.cluster.spy import Spy, look_at_files
+from tests.cluster.spy import Spy
 from tests.doubles.servers import redis_server
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(150)]
@@ -72,7 +72,7 @@ async def house(folder: Path) -> AsyncIterator[tuple[Assistants, Spy]]:
         cluster(folder, nodes=3, redis=redis, centre=CENTRE, limits=LIMITS, with_roads=True) as made,
         asyncio.TaskGroup() as tasks,
     ):
-        spy = Spy(redis, [number(agent)[3:] for agent in range(1, 21)])
+        spy = Spy(redis, folder / "spy", [number(agent)[3:] for agent in range(1, 21)])
         await spy.prepare()
         attending = tasks.create_task(spy.attend())
         found = Assistants(made, tasks)
@@ -159,11 +159,12 @@ async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
         for node in of.cluster.nodes:
             await node.restart()
         await asyncio.sleep(2)
+        spy.learn(phone.client.session.token for phone in of.phones.values() if phone.client.session)
         await spy.look()
-        look_at_files(spy, of.cluster)
+        spy.look_at_files(of.cluster)
         left = await centre.routed()
         figures = Figures("numbers outliving phones", 7, phones=6, routed_left=len(left), links_max=1)
-        figures.notes, figures.canaries = {f"{way}, s": s for way, s in took.items()}, spy.looked
+        figures.notes, figures.canaries = {f"{way}, s": s for way, s in took.items()}, spy.looked()
         print(f"\n{figures.text()}")
         assert left == {}
         assert spy.found == set()
