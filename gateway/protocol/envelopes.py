@@ -20,8 +20,8 @@ from gateway.protocol.frames import NoticeFrame
 class SessionFacts:
     """What OSCC-E said of one session; travels in the ledger beside the resources, never to phones.
 
-    *handle* names the session inside the gateway. *end* is None while it lives; *accepted* is
-    False until OSCC-E has accepted it in this epoch.
+    *handle* names the session inside the gateway; *rights* and *scope* are none until OSCC-E has accepted
+    it in this epoch. *end* is None while it lives; *end_by* is who ended it, if OSCC-E said so.
     """
 
     handle: str

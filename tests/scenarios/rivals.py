@@ -135,7 +135,7 @@ class Ears:
 
         def heard(link: Link, body: Body) -> None:
             if "RequestKey" in body:
-                self.read.append((link.account.user_name, body["RequestKey"]))
+                self.read.append((link.account.user_name, str(body["RequestKey"])))
             received(link, body)
 
         patch.setattr(house.simulator.requests, "received", heard)
