@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from gateway.bus.address import parse
-from gateway.bus.door import Dial, Door, Unreachable, dial
+from gateway.bus.cable import Cable
+from gateway.bus.door import Door, Unreachable
 from gateway.bus.leases import LEASE, TTL_S, RedisLeases
 from gateway.bus.line import Line, Pace
 from gateway.bus.names import Names
@@ -64,7 +65,7 @@ class RedisSite:
         draw: Draws that many unpredictable bytes.
         ttl: How long what is not renewed lasts; as the defaults say when None.
         renewed: Told how many seconds each renewal of a lease took.
-        dial: How a connection is made.
+        cables: What is dialled without TLS.
 
     Raises:
         ValueError: The URL is none, or a key has the wrong length.
@@ -81,12 +82,12 @@ class RedisSite:
         *,
         ttl: Lifetimes | None = None,
         renewed: Callable[[float], None] | None = None,
-        dial: Dial = dial,
+        cables: type[Cable] = Cable,
     ) -> None:
         lasts = ttl or Lifetimes()
         names = Names(keys.pseudonym)
         self.seals: Final = Seals(keys.sealing, draw)
-        self._door = Door(parse(url), clock, dial=dial)
+        self._door = Door(parse(url), clock, cables=cables)
         self._clock = clock
         self._scripts = Line(self._door, clock, jitter, SCRIPTS, greetings=lambda: (LEASE.greeting,))
         self._commands = Line(self._door, clock, jitter, COMMANDS)

@@ -1,19 +1,23 @@
-"""How is a connection opened to the Redis that counts now, and how does one get in?"""
+"""How is a connection opened to the Redis that counts now, and how does one get in?
+
+redis-py dials, does TLS, shows papers, chooses the database and asks sentinels. What is decided here is whom
+to believe: the server for which most sentinels are, and only if it does not call itself a replica.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import hiredis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import AuthenticationError, RedisError
 
 from gateway.bus.address import Address, Papers, Place
-from gateway.bus.wire import Ask, Reply, Wire, Word, pack
-from gateway.domain.errors import GatewayError
+from gateway.bus.cable import Cable, Reply, TlsCable, Word, code, is_refusal, pack, reason, reply
 from gateway.runtime.ports import Clock
 
 OPEN_S: Final = 2.0
@@ -21,30 +25,17 @@ OPEN_S: Final = 2.0
 _SENTINEL_S: Final = 0.5
 """A sentinel that says nothing for so long has no vote."""
 
-Dial = Callable[[Wire, Place, ssl.SSLContext | None], Awaitable[None]]
-
 
 class Unreachable(Exception):  # noqa: N818 - says how things are, not that somebody erred
     """There is no connection. Its text says why, in words that hold nothing of anybody."""
 
 
 class Greeted(NamedTuple):
-    """Where a new connection leads, and what was answered to the caller's greetings."""
+    """A new connection, where it leads, and what was answered to the caller's greetings."""
 
+    cable: Cable
     place: Place
     replies: Sequence[Reply]
-
-
-async def dial(wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
-    """Connect *wire* to a listener."""
-    loop = asyncio.get_running_loop()
-    name = place.host if tls is not None else None
-    transport, _ = await loop.create_connection(
-        lambda: wire, place.host, place.port, ssl=tls, server_hostname=name
-    )
-    door = transport.get_extra_info("socket")
-    if door is not None:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 class Door:
@@ -54,17 +45,19 @@ class Door:
         address: Where it is.
         clock: The only time.
         name: What the connections are called in the server's list of clients.
-        dial: How a connection is made.
+        cables: What is dialled without TLS.
 
     Raises:
         OSError: The file of trusted certificates cannot be read.
     """
 
-    def __init__(self, address: Address, clock: Clock, name: str = "oscc-gateway", dial: Dial = dial) -> None:
+    def __init__(
+        self, address: Address, clock: Clock, name: str = "oscc-gateway", cables: type[Cable] = Cable
+    ) -> None:
         self._address = address
         self._clock = clock
         self._name = name
-        self._dial = dial
+        self._cables = cables
         self._tls = ssl.create_default_context(cafile=address.ca_file) if address.tls else None
 
     @property
@@ -72,28 +65,23 @@ class Door:
         """Whether :meth:`primary` may tell another place next time."""
         return self._address.service is not None
 
-    async def open(self, wire: Wire, greetings: Sequence[Sequence[Word]] = ()) -> Greeted:
-        """Connect *wire* to the server, get in, and send *greetings*.
+    async def open(self, greetings: Sequence[Sequence[Word]] = ()) -> Greeted:
+        """Connect to the server, get in, and send *greetings*.
 
         Raises:
-            Unreachable: It did not come about; *wire* is lost.
+            Unreachable: It did not come about.
         """
         try:
             async with self._clock.timeout(OPEN_S):
                 place = await self.primary()
-                await self._dial(wire, place, self._tls)
-                replies = await self._enter(wire, greetings)
-        except Unreachable as error:
-            wire.drop(str(error))
-            raise
-        except (OSError, GatewayError, UnicodeError) as error:
-            why = wire.why if wire.lost.is_set() else _why(error)
-            wire.drop(why)
-            raise Unreachable(why) from None
-        except asyncio.CancelledError:
-            wire.drop("given up")
-            raise
-        return Greeted(place, replies)
+                return await self._enter(place, greetings)
+        except AuthenticationError as error:
+            raise Unreachable(f"it refused AUTH: {code(error)}") from None
+        except RedisError as error:
+            refused = f"it refused to let this node in: {code(error)}"
+            raise Unreachable(refused if is_refusal(error) else reason(error)) from None
+        except TimeoutError as error:
+            raise Unreachable(reason(error)) from None
 
     async def primary(self) -> Place:
         """Return the server: the one of the address, or the one for which most sentinels are.
@@ -113,66 +101,56 @@ class Door:
             raise Unreachable("no sentinel knows the primary")
         return votes.most_common(1)[0][0]
 
-    async def _poll(self, sentinel: Place, service: str, votes: Counter[Place]) -> None:
-        wire = Wire()
-        question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+    async def _poll(self, place: Place, service: str, votes: Counter[Place]) -> None:
+        sentinel = Sentinel([])  # type: ignore[no-untyped-call]  # it has no hints
+        sentinel.sentinels = [Redis.from_pool(self._pool(place, self._address.sentinel_papers, _SENTINEL_S))]
         try:
-            async with self._clock.timeout(_SENTINEL_S):
-                await self._dial(wire, sentinel, self._tls)
-                *_, answer = await self._ask(wire, [*_papers_shown(self._address.sentinel_papers), question])
-        except (OSError, GatewayError, UnicodeError):
-            return
-        finally:
-            wire.drop("all was said")
-        match answer:
-            case [bytes(host), bytes(port)] if port.isdigit():
-                votes[Place(host.decode(errors="replace"), int(port))] += 1
+            async with self._clock.timeout(_SENTINEL_S), sentinel:
+                votes[Place(*await sentinel.discover_master(service))] += 1
+        except (RedisError, OSError, LookupError, TypeError, ValueError):
+            return  # away, or nothing that speaks as a sentinel: no vote
 
-    async def _enter(self, wire: Wire, greetings: Sequence[Sequence[Word]]) -> Sequence[Reply]:
-        must: list[Sequence[Word]] = [*_papers_shown(self._address.papers)]
-        if self._address.db:
-            must.append(("SELECT", self._address.db))
-        must.append(("PING",))
-        replies = await self._ask(wire, [*must, ("ROLE",), ("CLIENT", "SETNAME", self._name), *greetings])
-        for words, reply in zip(must, replies, strict=False):
-            if isinstance(reply, hiredis.ReplyError):
-                raise Unreachable(f"it refused {words[0]!s}: {code(reply)}")
-        match replies[len(must)]:
-            case [b"slave", *_]:
-                raise Unreachable("it is a replica")
-        return replies[len(must) + 2 :]
-
-    async def _ask(self, wire: Wire, commands: Sequence[Sequence[Word]]) -> list[Reply]:
-        loop, now = asyncio.get_running_loop(), self._clock.now()
-        asks = [Ask(pack(*words), loop.create_future(), now) for words in commands]
-        wire.send(asks)
+    async def _enter(self, place: Place, greetings: Sequence[Sequence[Word]]) -> Greeted:
+        pool = self._pool(place, self._address.papers, OPEN_S, self._address.db)
+        cable: Cable = pool.make_connection()  # type: ignore[no-untyped-call]  # it has no hints
         try:
-            return [await ask.answer for ask in asks]
-        finally:
-            for ask in asks:  # those behind the first that failed: nobody waits for them any more
-                if ask.answer.done() and not ask.answer.cancelled():
-                    ask.answer.exception()
-                ask.answer.cancel()
+            await cable.connect_check_health(retry_socket_connect=False)
+            # not by redis-py: for it a server that lets nobody choose a name is a reason not to come in
+            named = ("CLIENT", "SETNAME", self._name)
+            pong, role, _, *replies = await _asked(cable, (("PING",), ("ROLE",), named, *greetings))
+            _check(pong, role)
+        except BaseException:
+            await cable.end()
+            raise
+        return Greeted(cable, place, replies)
+
+    def _pool(self, place: Place, papers: Papers, timeout_s: float, db: int = 0) -> ConnectionPool:
+        """Return what makes connections to *place*, each of which tries once."""
+        pool = ConnectionPool(
+            self._cables if self._tls is None else TlsCable,
+            host=place.host,
+            port=place.port,
+            username=None if papers.password is None else papers.user,
+            password=papers.password,
+            db=db,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=None,
+            socket_connect_timeout=timeout_s,
+        )
+        if self._tls is not None:
+            pool.connection_kwargs["context"] = self._tls
+        return pool
 
 
-def code(error: hiredis.ReplyError) -> str:
-    """Return the first word of what Redis says, as ``NOAUTH``. The rest may quote what was sent."""
-    return str(error).partition(" ")[0]
+async def _asked(cable: Cable, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+    await cable.send_packed_command(b"".join([pack(*words) for words in commands]), check_health=False)
+    return [await reply(cable) for _ in commands]
 
 
-def _papers_shown(papers: Papers) -> list[Sequence[Word]]:
-    if papers.password is None:
-        return []
-    return [("AUTH", papers.password) if papers.user is None else ("AUTH", papers.user, papers.password)]
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case TimeoutError():
-            return "it did not answer in time"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted: {error.verify_message}"
-        case ssl.SSLError():
-            return f"TLS failed: {error.reason}"
-        case _:
-            return "nobody listens there" if isinstance(error, ConnectionRefusedError) else "no way there"
+def _check(pong: Reply, role: Reply) -> None:
+    if isinstance(pong, RedisError):
+        raise Unreachable(f"it refused PING: {code(pong)}")
+    match role:
+        case [b"slave", *_]:
+            raise Unreachable("it is a replica")

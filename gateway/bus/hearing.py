@@ -13,11 +13,12 @@ from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple
 
-import hiredis
+from redis.exceptions import RedisError
 
-from gateway.bus.door import Door, code
+from gateway.bus.cable import Reply, code
+from gateway.bus.door import Door
 from gateway.bus.line import Line, Pace
-from gateway.bus.wire import Reply, Wire
+from gateway.bus.wire import Wire
 from gateway.runtime.ports import Clock
 
 SUBSCRIBE_MAX: Final = 512
@@ -53,8 +54,8 @@ class _Change(NamedTuple):
 class Ears:
     """The channels that a node listens to, over one connection that is kept.
 
-    Invariant: a payload is told in the turn in which it is read, in the order in which Redis sent it,
-    and never after :meth:`stop` returned.
+    Invariant: payloads are told as they are read, in the order in which Redis sent them, and never after
+    :meth:`stop` returned.
 
     Args:
         door: Opens connections.
@@ -67,7 +68,12 @@ class Ears:
         self.doubts: Final[Counter[str]] = Counter()
         """How often something may have been lost, by what told so: ``renewed`` or ``unrequested``."""
         self.line: Final = Line(
-            door, clock, jitter, pace, wires=lambda: Wire(self._hear, self._stray), opened=self._opened
+            door,
+            clock,
+            jitter,
+            pace,
+            wires=lambda cable: Wire(cable, self._hear, self._stray),
+            opened=self._opened,
         )
         self._clock = clock
         self._subscriptions: dict[bytes, _Subscription] = {}
@@ -112,6 +118,7 @@ class Ears:
 
     def _change(self, change: _Change) -> None:
         if not self.line.is_up:  # a new connection begins with what is wanted then
+            self._failed(change)
             return
         if not self._changes:
             asyncio.get_running_loop().call_soon(self._send_changes)
@@ -140,7 +147,7 @@ class Ears:
     def _settled(self, change: _Change, answer: asyncio.Future[Reply]) -> None:
         if answer.exception() is not None:
             self._failed(change)
-        elif isinstance(reply := answer.result(), hiredis.ReplyError):
+        elif isinstance(reply := answer.result(), RedisError):
             # one refusal for all channels of the command: what comes next belongs to nobody
             self.line.drop(f"it refused to let this node listen: {code(reply)}")
         else:
@@ -174,7 +181,7 @@ class Ears:
         self._owes = True  # whatever ends this connection
 
     def _in_force_again(self, last: asyncio.Future[Reply]) -> None:
-        if last.exception() is None and not isinstance(last.result(), hiredis.ReplyError):
+        if last.exception() is None and not isinstance(last.result(), RedisError):
             self._doubt("renewed")
 
     def _stray(self) -> None:

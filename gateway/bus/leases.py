@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gateway.bus.cable import Reply
 from gateway.bus.line import Line
 from gateway.bus.names import Names
 from gateway.bus.scripts import Script
-from gateway.bus.wire import Reply, bus_down
+from gateway.bus.wire import bus_down
 from gateway.domain.model import NodeId, UserId
 from gateway.runtime.ports import Clock, Grant
 

@@ -8,11 +8,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-import hiredis
+from redis.exceptions import RedisError
 
 from gateway.bus.address import Place
-from gateway.bus.door import Door, Unreachable, code
-from gateway.bus.wire import Ask, Reply, Wire, Word, bus_down, pack
+from gateway.bus.cable import Cable, Reply, Word, code, pack
+from gateway.bus.door import Door, Greeted, Unreachable
+from gateway.bus.wire import Ask, Wire, bus_down
 from gateway.runtime.ports import Clock
 
 _LATE: Final = "it did not answer in time"
@@ -60,7 +61,7 @@ class Line:
         clock: The only time.
         jitter: Draws from [0, 1).
         pace: How long to wait for what.
-        wires: Makes what carries one connection.
+        wires: Makes what carries a new connection.
         greetings: What to ask of each new connection before anything else.
         opened: Told of each new connection with the answers to these, before anything else is sent.
     """
@@ -72,7 +73,7 @@ class Line:
         jitter: Callable[[], float],
         pace: Pace,
         *,
-        wires: Callable[[], Wire] = Wire,
+        wires: Callable[[Cable], Wire] = Wire,
         greetings: Callable[[], Sequence[Sequence[Word]]] = tuple,
         opened: Callable[[Sequence[Reply]], None] | None = None,
     ) -> None:
@@ -150,7 +151,7 @@ class Line:
         Raises:
             GatewayError: ``bus_down``: Redis refused.
         """
-        if not isinstance(reply, hiredis.ReplyError):
+        if not isinstance(reply, RedisError):
             return reply
         refusal = code(reply)
         if refusal == "READONLY":
@@ -184,33 +185,34 @@ class Line:
     async def _keep(self) -> None:
         failures = 0
         while True:
-            wire = self._wires()
-            wire.rest = self._flush
             since = self._clock.now()
             try:
-                place, replies = await self._door.open(wire, self._greetings())
+                greeted = await self._door.open(self._greetings())
             except Unreachable as error:
                 self._note(str(error))
                 self._is_down = True
                 self._fail_queued(str(error))
             else:
-                await self._live(wire, place, replies)
+                await self._live(greeted)
                 failures = 0 if self._clock.now() - since > _HELD_S else failures
             failures += 1
             most = min(self._pace.retry_max_s, self._pace.retry_s * 2.0 ** min(failures - 1, 30))
             await self._clock.sleep(self._jitter() * most)
 
-    async def _live(self, wire: Wire, place: Place, replies: Sequence[Reply]) -> None:
-        self._wire, self._place = wire, place
+    async def _live(self, greeted: Greeted) -> None:
+        wire = self._wires(greeted.cable)
+        wire.answered = self._flush_soon
+        self._wire, self._place = wire, greeted.place
         self._is_down, self.trouble = False, None
         try:
-            if self._opened is not None:
-                self._opened(replies)
-            self._flush()
-            await self._watch(wire)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(wire.run())
+                if self._opened is not None:
+                    self._opened(greeted.replies)
+                self._flush()
+                await self._watch(wire)
             self._note(wire.why)
         finally:
-            wire.drop(_END)
             self._wire = self._place = None
 
     async def _watch(self, wire: Wire) -> None:
@@ -239,12 +241,15 @@ class Line:
             _fail(asks, "too much waits for it")
         else:
             self._queue.extend(asks)
-            if not self._is_flushing:
-                self._is_flushing = True
-                asyncio.get_running_loop().call_soon(self._flush)
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._queue and not self._is_flushing:
+            self._is_flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Send what waits, as far as the window allows; called again when answers came."""
+        """Send what waits, as far as the window allows; comes again when answers came."""
         self._is_flushing = False
         wire = self._wire
         if wire is None or wire.lost.is_set() or not self._queue:
@@ -268,7 +273,7 @@ class Line:
             if wait_s > 0:
                 await self._clock.sleep(wait_s)
                 continue
-            for _ in range(3):  # after a pause of this process the answer may be here, and unread
+            for _ in range(5):  # after a pause of this process the answer may be here, and unread
                 await self._clock.sleep(0)
             now = self._clock.now()
             if self._wire is not None and now >= self._due_at(self._wire.oldest_at):

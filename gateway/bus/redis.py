@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from gateway.bus.cable import Reply, Word
 from gateway.bus.door import Door
 from gateway.bus.hearing import LISTENING, Ears
 from gateway.bus.line import Line, Pace
 from gateway.bus.names import Names
 from gateway.bus.sealing import Seals, Unopened
-from gateway.bus.wire import Reply, Word, bus_down
+from gateway.bus.wire import bus_down
 from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
 from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.ports import Clock

@@ -7,10 +7,11 @@ from typing import Final
 
 import msgspec
 
+from gateway.bus.cable import Reply
 from gateway.bus.line import Line
 from gateway.bus.names import NODES, Names
 from gateway.bus.scripts import Script
-from gateway.bus.wire import Reply, bus_down
+from gateway.bus.wire import bus_down
 from gateway.domain.model import NodeId
 from gateway.runtime.ports import NODE_TTL_S, NodeRecord
 

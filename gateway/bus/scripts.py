@@ -6,11 +6,10 @@ import hashlib
 from importlib import resources
 from typing import Final
 
-import hiredis
+from redis.exceptions import NoScriptError
 
-from gateway.bus.door import code
+from gateway.bus.cable import Reply, Word
 from gateway.bus.line import Line
-from gateway.bus.wire import Reply, Word
 
 
 class Script:
@@ -39,6 +38,6 @@ class Script:
             GatewayError: ``bus_down``: no answer came, or a refusal.
         """
         reply = await line.ask("EVALSHA", self._sha, len(keys), *keys, *arguments)
-        if isinstance(reply, hiredis.ReplyError) and code(reply) == "NOSCRIPT":
+        if isinstance(reply, NoScriptError):
             reply = await line.ask("EVAL", self._text, len(keys), *keys, *arguments)
         return line.accepted(reply)

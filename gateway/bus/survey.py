@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from gateway.bus.address import Address, Place
+from gateway.bus.cable import Reply, Word
 from gateway.bus.door import Door, Unreachable
-from gateway.bus.wire import Reply, Wire, Word
 from gateway.runtime.ports import Clock
 
 ENGINES: Final = {"redis": "Redis", "valkey": "Valkey"}
@@ -57,12 +57,9 @@ async def survey(address: Address, clock: Clock) -> Survey:
         door = Door(address, clock, "oscc-gateway-survey")
     except OSError as error:
         raise Unreachable(f"the file of trusted certificates cannot be read: {error.strerror}") from None
-    wire = Wire()
     asked_ms = clock.wall_ms()
-    try:
-        place, replies = await door.open(wire, _QUESTIONS)
-    finally:
-        wire.drop("all was said")
+    cable, place, replies = await door.open(_QUESTIONS)
+    await cable.end()
     here_ms = (asked_ms + clock.wall_ms()) / 2
     hello, time, info, save, append, policy = replies
     greeting = _pairs(hello)

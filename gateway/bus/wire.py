@@ -1,7 +1,7 @@
 """How do commands go to Redis and answers come back, over one connection?
 
-RESP2 on hiredis. Commands leave in the order in which they are asked, and answers belong to them in the
-same order; a channel's messages come between the answers. Nothing here waits.
+Commands leave in the order in which they are asked, and answers belong to them in the same order; a
+channel's messages come between the answers.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, cast
+from typing import Final
 
-import hiredis
+from redis.exceptions import RedisError
 
+from gateway.bus.cable import Cable, Reply, reason, reply
 from gateway.domain.errors import ErrorCode, GatewayError
 
-Word = bytes | str | int
-Reply = object
-"""``int``, ``bytes``, ``None``, a list of these, or a :class:`hiredis.ReplyError`."""
 _MESSAGE: Final = b"message"
 
 
@@ -53,38 +51,37 @@ class Ask:
             self.answer.set_exception(bus_down(why))
 
 
-def pack(*words: Word) -> bytes:
-    """Write a command as Redis reads it."""
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows tuples of one word
-    return packed
-
-
-class Wire(asyncio.Protocol):
-    """One connection from its begin to its end.
+class Wire:
+    """One connection from when it is open to its end; works while :meth:`run` runs.
 
     Invariant: once it is lost, nothing is sent, heard or settled on it any more; every ask that it took
     is settled exactly once.
 
     Args:
+        cable: Connected; ends with this.
         heard: Called with channel and payload of each message. None: none is expected.
         stray: Called when an answer came that nobody asked for. None: that ends the connection.
     """
 
     def __init__(
         self,
+        cable: Cable,
         heard: Callable[[bytes, bytes], None] | None = None,
         stray: Callable[[], None] | None = None,
     ) -> None:
         self.lost: Final = asyncio.Event()
         self.why = ""
         """What ended it, in words that hold nothing of anybody."""
-        self.rest: Callable[[], None] | None = None
-        """Called when all that came has been told and settled."""
+        self.answered: Callable[[], None] | None = None
+        """Called after each answer."""
+        self.unsent_bytes = 0
+        """How much was not given to the kernel yet, but for a last buffer of it."""
+        self._cable = cable
         self._heard = heard
         self._stray = stray
-        self._reader = hiredis.Reader()
         self._pending: deque[Ask] = deque()
-        self._transport: asyncio.Transport | None = None
+        self._outgoing: list[bytes] = []
+        self._sends = asyncio.Event()
 
     @property
     def pending(self) -> int:
@@ -96,77 +93,90 @@ class Wire(asyncio.Protocol):
         """When the ask was sent whose answer is the next; None when none is to come."""
         return self._pending[0].since if self._pending else None
 
-    @property
-    def unsent_bytes(self) -> int:
-        """How much the kernel has not taken yet."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
     def send(self, asks: Iterable[Ask]) -> None:
-        """Send all of them in one write."""
+        """Send all of them, and what else is sent in this turn, in one write."""
         asks = list(asks)
-        if self.lost.is_set() or self._transport is None:
+        if self.lost.is_set():
             for ask in asks:
                 ask.fail(self.why)
             return
         self._pending.extend(asks)
-        self._transport.write(b"".join([ask.packed for ask in asks]))
+        if packed := b"".join([ask.packed for ask in asks]):
+            self._outgoing.append(packed)
+            self.unsent_bytes += len(packed)
+            self._sends.set()
 
     def drop(self, why: str) -> None:
         """End it now, unsent bytes and all."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._end(why)
+        if self.lost.is_set():
+            return
+        self._cable.abort()
+        self.why = why
+        self.lost.set()
+        while self._pending:
+            self._pending.popleft().fail(why)
 
-    # ---- asyncio.Protocol ----
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        if self.lost.is_set():  # whoever dialled has given up meanwhile
-            transport.close()
-        else:
-            self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses of it
-
-    def data_received(self, data: bytes) -> None:
-        """Tell messages and settle answers, all in this turn."""
-        reader = self._reader
+    async def run(self) -> None:
+        """Carry what is sent and tell what comes, until it is lost; cancelling loses it."""
         try:
-            reader.feed(data)
-            while not self.lost.is_set() and (frame := reader.gets()) is not False:
-                self._take(frame)
-        except hiredis.ProtocolError:
-            self.drop("what it said is no RESP")
-        if self.rest is not None:
-            self.rest()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End, and fail what is still to be answered."""
-        self._end("it closed the connection" if exc is None else "the connection broke")
+            async with asyncio.TaskGroup() as tasks:
+                works = [tasks.create_task(self._read()), tasks.create_task(self._write())]
+                try:
+                    await self.lost.wait()
+                finally:
+                    self.drop("the node ends")  # before redis-py may let go gracefully what is unsent
+                    for work in works:
+                        work.cancel()
+        finally:
+            await self._cable.end()
 
     # ---- inner ----
 
+    async def _read(self) -> None:
+        while not self.lost.is_set():
+            try:
+                self._take(await reply(self._cable))
+            except RedisError as error:
+                self.drop(reason(error))
+            except Exception as error:  # noqa: BLE001 - as for any protocol of asyncio: it costs the connection
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "what came from Redis could not be taken", "exception": error}
+                )
+                self.drop("what it said could not be taken")
+
+    async def _write(self) -> None:
+        while True:
+            await self._sends.wait()
+            if self.lost.is_set():  # redis-py would connect again
+                return
+            self._sends.clear()
+            batch = b"".join(self._outgoing)
+            self._outgoing.clear()
+            try:
+                await self._cable.send_packed_command(batch, check_health=False)
+            except (RedisError, RuntimeError) as error:  # uvloop's for what is closed already
+                self.drop(reason(error))
+            self.unsent_bytes -= len(batch)
+
     def _take(self, frame: Reply) -> None:
+        if self.lost.is_set():
+            return
         if self._heard is not None and isinstance(frame, list) and len(frame) == 3 and frame[0] == _MESSAGE:
             self._heard(frame[1], frame[2])
         elif self._pending and _answers(frame, self._pending[0].about):
             answer = self._pending.popleft().answer
             if not answer.done():
                 answer.set_result(frame)
+            if self.answered is not None:
+                self.answered()
         elif self._stray is not None:
             self._stray()
         else:
             self.drop("it answered what nobody asked")
 
-    def _end(self, why: str) -> None:
-        if self.lost.is_set():
-            return
-        self.why = why
-        self.lost.set()
-        while self._pending:
-            self._pending.popleft().fail(why)
-
 
 def _answers(frame: Reply, about: bytes | None) -> bool:
     """Tell whether *frame* may be the answer to an ask about that channel."""
-    if about is None or isinstance(frame, hiredis.ReplyError):
+    if about is None or isinstance(frame, RedisError):
         return True
     return isinstance(frame, list) and len(frame) == 3 and frame[1] == about

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -12,9 +11,8 @@ import hiredis
 
 from gateway.bus.address import Place, parse
 from gateway.bus.door import Door
-from gateway.bus.wire import Wire
 from tests.doubles.clock import ManualClock
-from tests.doubles.fake_redis import MemoryTransport
+from tests.doubles.fake_redis import MemoryTransport, memory_cables
 
 Words = tuple[bytes, ...]
 Answer = Callable[[Words], bytes | None]
@@ -39,6 +37,7 @@ class Peer:
     """A server that answers as *answer* says; None: nothing, until the test does with :meth:`say`.
 
     Attributes:
+        cables: Connect to it.
         heard: Every command of the last connection.
         places: Where each connection led.
         fault: Raised instead of connecting.
@@ -46,29 +45,35 @@ class Peer:
     """
 
     def __init__(self, answer: Answer = usual) -> None:
+        self.cables: Final = memory_cables(self.dial)
         self.answer = answer
         self.heard: list[Words] = []
         self.places: list[Place] = []
-        self.tls: list[ssl.SSLContext | None] = []
         self.fault: Exception | None = None
         self.is_silent = False
         self.transports: list[MemoryTransport] = []
         self._gone: deque[MemoryTransport] = deque()
 
-    async def dial(self, wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
+    async def dial(self, protocol: asyncio.Protocol, place: Place) -> MemoryTransport:
         """Connect."""
         self.places.append(place)
-        self.tls.append(tls)
         if self.fault is not None:
             raise self.fault
         if self.is_silent:
             await asyncio.Event().wait()
+        return self.connected(protocol, self._says)
+
+    def _says(self, words: Words) -> bytes | None:
+        return self.answer(words)
+
+    def connected(self, protocol: asyncio.Protocol, answer: Answer) -> MemoryTransport:
+        """Begin a connection on which *answer* answers."""
         self.heard = []
-        transport = MemoryTransport(wire, self._gone.append)
+        transport = MemoryTransport(protocol, self._gone.append)
         self.transports.append(transport)
         reader = hiredis.Reader()
-        transport.peer = lambda data: self._read(transport, reader, data)
-        wire.connection_made(transport)
+        transport.peer = lambda data: self._read(transport, reader, answer, data)
+        return transport
 
     @property
     def transport(self) -> MemoryTransport:
@@ -88,16 +93,16 @@ class Peer:
         """Return the commands of the last connection that begin with *verb*."""
         return [words for words in self.heard if words[0] == verb]
 
-    def _read(self, transport: MemoryTransport, reader: hiredis.Reader, data: bytes) -> None:
+    def _read(self, transport: MemoryTransport, reader: hiredis.Reader, answer: Answer, data: bytes) -> None:
         reader.feed(data)
         while (frame := reader.gets()) is not False:
             words = tuple(frame)
             self.heard.append(words)
-            answer = self.answer(words)
-            if answer is not None:
-                transport.feed(answer)
+            said = answer(words)
+            if said is not None:
+                transport.feed(said)
 
 
 def door(peer: Peer, clock: ManualClock, url: str = "redis://h") -> Door:
     """Return a door to *peer*."""
-    return Door(parse(url), clock, dial=peer.dial)
+    return Door(parse(url), clock, cables=peer.cables)

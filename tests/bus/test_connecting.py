@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 
 import pytest
 
 from gateway.bus.address import Place
 from gateway.bus.connecting import BusKeys, Persistence, RedisSite
 from gateway.bus.door import Unreachable
-from gateway.bus.wire import Wire
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Envelope, Inbox, Probe
@@ -284,10 +282,7 @@ async def test_a_split_network_s_old_primary_is_left_though_it_answers() -> None
     clock, server = ManualClock(), FakeRedis()
     primary: list[str | None] = ["old"]
 
-    async def dial(wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
-        await server.dial(wire, place, tls)
-
-    site = RedisSite("redis+sentinel://a/main", KEYS, clock, lambda: 0.5, os.urandom, dial=dial)
+    site = RedisSite("redis+sentinel://a/main", KEYS, clock, lambda: 0.5, os.urandom, cables=server.cables)
 
     async def tell() -> Place:
         if primary[0] is None:

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
 from pathlib import Path
 
-import hiredis
 import pytest
 
 from gateway.bus.address import Place, parse
-from gateway.bus.door import Door, Greeted, Unreachable
-from gateway.bus.wire import Wire
+from gateway.bus.door import OPEN_S, Door, Greeted, Unreachable
 from gateway.runtime.clock import SystemClock
 from tests.app import certificates
-from tests.bus.peer import Answer, Peer, Words, door, usual
+from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport
 from tests.doubles.servers import Engine, binary, free_port, redis_server
 
 
 async def opened(peer: Peer, url: str = "redis://h", *greetings: tuple[str, ...]) -> Greeted:
-    return await door(peer, ManualClock(), url).open(Wire(), greetings)
+    greeted = await door(peer, ManualClock(), url).open(greetings)
+    await greeted.cable.end()
+    await ManualClock().settle()
+    assert peer.open == 0
+    return greeted
 
 
 async def refused(peer: Peer, url: str = "redis://h") -> str:
-    wire = Wire()
     with pytest.raises(Unreachable) as raised:
-        await door(peer, ManualClock(), url).open(wire)
-    assert wire.lost.is_set()
-    assert wire.why == str(raised.value)
+        await door(peer, ManualClock(), url).open()
     assert peer.open == 0
     return str(raised.value)
 
@@ -38,10 +35,18 @@ async def refused(peer: Peer, url: str = "redis://h") -> str:
 async def test_who_comes_in_shows_his_papers_and_greets() -> None:
     peer = Peer()
     greeted = await opened(peer, "redis://u:s@h:1/3", ("PING", "x"), ("CLIENT", "INFO"))
-    assert greeted == Greeted(Place("h", 1), [b"PONG", b"OK"])
-    assert peer.heard[:3] == [(b"AUTH", b"u", b"s"), (b"SELECT", b"3"), (b"PING",)]
-    assert (b"CLIENT", b"SETNAME", b"oscc-gateway") in peer.heard
-    assert len(peer.transport.written) == 1
+    assert (greeted.place, greeted.replies) == (Place("h", 1), [b"PONG", b"OK"])
+    assert peer.heard == [
+        (b"AUTH", b"u", b"s"),
+        (b"SELECT", b"3"),
+        (b"PING",),
+        (b"ROLE",),
+        (b"CLIENT", b"SETNAME", b"oscc-gateway"),
+        (b"PING", b"x"),
+        (b"CLIENT", b"INFO"),
+    ]
+    assert len(peer.transport.written) == 3
+    assert (greeted.cable.socket_connect_timeout, greeted.cable.socket_timeout) == (OPEN_S, None)
 
 
 async def test_without_papers_and_database_none_are_shown() -> None:
@@ -56,9 +61,13 @@ async def test_without_papers_and_database_none_are_shown() -> None:
     ("verb", "answer", "says"),
     [
         (b"AUTH", b"-WRONGPASS s3cret\r\n", "it refused AUTH: WRONGPASS"),
-        (b"AUTH", b"-ERR unknown command, with args: s3cret\r\n", "it refused AUTH: ERR"),
-        (b"SELECT", b"-ERR\r\n", "it refused SELECT: ERR"),
+        (b"AUTH", b"-ERR unknown command, with args: s3cret\r\n", "it refused to let this node in: ERR"),
+        (b"AUTH", b"-LOADING s3cret\r\n", "it refused to let this node in: LOADING"),
+        (b"SELECT", b"-ERR index s3cret\r\n", "it refused to let this node in: ERR"),
+        (b"SELECT", b"-NOPERM s3cret\r\n", "it refused to let this node in: NOPERM"),
+        (b"SELECT", b"-BUSY s3cret\r\n", "it refused to let this node in: BUSY"),
         (b"PING", b"-LOADING s3cret\r\n", "it refused PING: LOADING"),
+        (b"PING", b"-NOAUTH s3cret\r\n", "it refused PING: NOAUTH"),
         (b"ROLE", b"*1\r\n$5\r\nslave\r\n", "it is a replica"),
         (b"ROLE", b"HTTP/1.1 400 s3cret\r\n", "what it said is no RESP"),
     ],
@@ -78,6 +87,8 @@ async def test_what_only_some_servers_or_users_may_is_not_needed(verb: bytes) ->
     ("fault", "says"),
     [
         (ConnectionRefusedError("s3cret"), "nobody listens there"),
+        (ConnectionResetError("s3cret"), "the connection broke"),
+        (TimeoutError("s3cret"), "it did not answer in time"),
         (OSError("s3cret"), "no way there"),
         (UnicodeError("s3cret"), "no way there"),
     ],
@@ -96,7 +107,7 @@ async def test_a_server_that_does_not_answer_is_given_up(is_silent: bool) -> Non
 
     async def try_it() -> None:
         try:
-            await door(peer, clock).open(Wire())
+            await door(peer, clock).open()
         except Unreachable as error:
             told.append(str(error))
 
@@ -115,43 +126,38 @@ SENTINELS = "redis+sentinel://u:p@a:1,b:2,c:3/main?sentinel_user=v&sentinel_pass
 
 
 class Sentinels(Peer):
-    """Three sentinels by host, each of its own opinion, and the servers that they know."""
+    """Three sentinels by host, each of its own opinion, and the servers that they know.
 
-    def __init__(self, **opinions: str | None) -> None:
+    An opinion is who is primary; empty: nobody knows; None: the sentinel is away; a sentinel may also say
+    something else, or of its primary that it is down.
+    """
+
+    def __init__(self, **opinions: str | bytes | None) -> None:
         super().__init__()
         self.opinions = opinions
         self.questions: list[Words] = []
 
-    async def dial(self, wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
+    async def dial(self, protocol: asyncio.Protocol, place: Place) -> MemoryTransport:
         opinion = self.opinions.get(place.host, "")
         if opinion is None:
             raise ConnectionRefusedError
-        self.answer = lambda words: self._opinion(words, opinion)
-        answer = self.answer
-        await super().dial(wire, place, tls)
-        self.transport.peer = _answering(self.transport, answer)
+        return self.connected(protocol, lambda words: self._opinion(words, opinion))
 
-    def _opinion(self, words: Words, opinion: str) -> bytes | None:
+    def _opinion(self, words: Words, opinion: str | bytes) -> bytes | None:
         self.questions.append(words)
         if words[0] != b"SENTINEL":
             return usual(words)
-        if not opinion:
-            return b"*-1\r\n"
-        host = opinion.encode()
-        return b"*2\r\n$%d\r\n%s\r\n$1\r\n7\r\n" % (len(host), host)
+        if isinstance(opinion, bytes):
+            return opinion
+        return masters(opinion) if opinion else b"*0\r\n"
 
 
-def _answering(transport: MemoryTransport, answer: Answer) -> Callable[[bytes], None]:
-    reader = hiredis.Reader()
-
-    def read(data: bytes) -> None:
-        reader.feed(data)
-        while (frame := reader.gets()) is not False:
-            said = answer(tuple(frame))
-            if said is not None:
-                transport.feed(said)
-
-    return read
+def masters(host: str, flags: str = "master") -> bytes:
+    """Return what a sentinel says of its only primary."""
+    told = ("name", "main", "ip", host, "port", "7", "flags", flags, "num-other-sentinels", "2")
+    return b"*1\r\n*%d\r\n" % len(told) + b"".join(
+        b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in told
+    )
 
 
 async def test_the_primary_is_where_most_sentinels_say() -> None:
@@ -159,14 +165,48 @@ async def test_the_primary_is_where_most_sentinels_say() -> None:
     greeted = await opened(peer, SENTINELS)
     assert greeted.place == Place("new", 7)
     assert (b"AUTH", b"v", b"q") in peer.questions
-    assert (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", b"main") in peer.questions
+    assert (b"SENTINEL", b"MASTERS") in peer.questions
     assert (b"AUTH", b"u", b"p") in peer.questions
-    assert peer.open == 1
+
+
+async def test_a_name_without_a_password_is_no_paper() -> None:
+    peer = Sentinels(a="new")
+    await opened(peer, "redis+sentinel://a:1/main?sentinel_user=v")
+    assert [words for words in peer.questions if words[0] == b"AUTH"] == []
 
 
 async def test_one_sentinel_that_knows_is_enough() -> None:
     peer = Sentinels(a=None, b="", c="new")
     assert (await opened(peer, SENTINELS)).place == Place("new", 7)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        masters("old", "master,s_down"),
+        masters("old", "master,o_down"),
+        masters("old").replace(b"main", b"else"),
+        b"*1\r\n*1\r\n$4\r\nname\r\n",
+        b"*1\r\n:1\r\n",
+        b":1\r\n",
+        b"+\xff\r\n",
+        b"-NOPERM x\r\n",
+        b"HTTP/1.1 400\r\n",
+    ],
+)
+async def test_a_sentinel_that_knows_no_primary_that_lives_has_no_vote(said: bytes) -> None:
+    assert (await opened(Sentinels(a=said, b=said, c="new"), SENTINELS)).place == Place("new", 7)
+
+
+async def test_a_sentinel_that_is_silent_has_no_vote() -> None:
+    clock, peer = ManualClock(), Sentinels(a=b"", b="new", c="")
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(door(peer, clock, SENTINELS).primary())
+        await clock.advance(0.4)
+        assert not task.done()
+        await clock.advance(0.2)
+    assert await task == Place("new", 7)
+    assert peer.open == 0
 
 
 async def test_without_a_sentinel_that_knows_there_is_no_way() -> None:
@@ -192,11 +232,11 @@ async def test_tls_is_verified(tls: tuple[str, ...]) -> None:
     port = free_port()
     async with redis_server(*tls, "--tls-port", str(port), engine=Engine.REDIS):
         trusting = f"rediss://127.0.0.1:{port}?ca_file={tls[1]}"
-        greeted = await Door(parse(trusting), SystemClock()).open(wire := Wire())
+        greeted = await Door(parse(trusting), SystemClock()).open()
         assert greeted.place == Place("127.0.0.1", port)
-        wire.drop("done")
+        await greeted.cable.end()
         with pytest.raises(Unreachable, match="its certificate is not trusted"):
-            await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open(Wire())
+            await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 
 async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> None:
@@ -207,7 +247,7 @@ async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> N
     port = free_port()
     async with await asyncio.start_server(answer, "127.0.0.1", port):
         with pytest.raises(Unreachable, match=r"^TLS failed: [A-Z_]+$"):
-            await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open(Wire())
+            await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 
 async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: Path) -> None:

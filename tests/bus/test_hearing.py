@@ -171,12 +171,19 @@ async def test_what_was_in_force_before_a_loss_is_waited_for_again() -> None:
         assert task.done()
 
 
-async def test_stopping_without_a_server_is_remembered() -> None:
-    async with running() as scene:
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_stopping_without_a_server_is_remembered(is_noticed: bool) -> None:
+    async with running() as scene, asyncio.TaskGroup() as tasks:
         await scene.listen(b"c", b"d")
+        scene.peer.is_silent = is_noticed
         scene.peer.transport.abort()
-        await scene.ears.stop(b"c")
-        await scene.clock.advance(0.06)
+        if is_noticed:
+            await scene.clock.settle()
+        task = tasks.create_task(scene.ears.stop(b"c"))
+        await scene.clock.advance(0.0 if is_noticed else 0.06)
+        assert task.done()
+        scene.peer.is_silent = False
+        await scene.clock.advance(3.0)
         assert scene.peer.asked(b"SUBSCRIBE") == [(b"SUBSCRIBE", b"d")]
 
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
-import hiredis
 import pytest
+from redis.exceptions import ResponseError
 
 from gateway.bus.address import Place
+from gateway.bus.cable import Reply
 from gateway.bus.line import Line, Pace
-from gateway.bus.wire import Reply
 from gateway.domain.errors import ErrorCode, GatewayError
 from tests.bus.peer import NO_SUCH, Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
@@ -213,14 +213,24 @@ async def test_too_much_that_waits_is_refused_the_newest_first() -> None:
         await clock.settle()
         peer.say(b"+0\r\n+1\r\n+2\r\n")
         assert [await answer for answer in answers[:10]] == [b"%d" % number for number in range(10)]
-        peer.transport.unsent_bytes = PACE.unsent_max_bytes + 1
-        assert await fault(line.ask("GET", "x")) == "too much waits for it"
+
+
+async def test_what_the_kernel_does_not_take_is_bounded() -> None:
+    clock, peer = ManualClock(), Peer(echo)
+    async with running(peer, clock, PACE._replace(unsent_max_bytes=1_000)) as line:
+        peer.transport.choke()
+        taken = [line.ask("GET", b"a" * 1_000), line.ask("GET", "b")]
+        await clock.settle()
+        assert await fault(line.ask("GET", "c")) == "too much waits for it"
+        peer.transport.breathe()
+        await clock.settle()
+        assert [await answer for answer in (*taken, line.ask("GET", "d"))] == [b"a" * 1_000, b"b", b"d"]
 
 
 async def test_refusals_of_redis_are_bus_down_and_quote_nothing() -> None:
     clock, peer = ManualClock(), Peer(lambda words: NO_SUCH if words[0] == b"GET" else usual(words))
     async with running(peer, clock) as line:
-        assert isinstance(await line.ask("GET", "a"), hiredis.ReplyError)
+        assert isinstance(await line.ask("GET", "a"), ResponseError)
         with pytest.raises(GatewayError) as raised:
             await line.answer("GET", "secret")
         assert raised.value.message == "the bus gave no answer: ERR"

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
-import hiredis
 import pytest
+from redis.exceptions import RedisError, ResponseError
 
-from gateway.bus.wire import Ask, Reply, Wire, pack
+from gateway.bus.cable import Reply, pack
+from gateway.bus.wire import Ask, Wire
 from gateway.domain.errors import ErrorCode, GatewayError
+from tests.bus.peer import Peer
+from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import MemoryTransport
+
+CLOCK = ManualClock()
+MESSAGE = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n%d\r\n"
+
+
+class Wired(NamedTuple):
+    """A wire that runs, and its other end."""
+
+    wire: Wire
+    transport: MemoryTransport
+    peer: Peer
+    task: asyncio.Task[None]
+
+    async def hear(self, data: bytes) -> None:
+        self.transport.feed(data)
+        await CLOCK.settle()
+
+
+@asynccontextmanager
+async def wired(
+    heard: Callable[[bytes, bytes], None] | None = None, stray: Callable[[], None] | None = None
+) -> AsyncIterator[Wired]:
+    peer = Peer(lambda _: None)
+    cable = peer.cables(host="h", protocol=2, driver_info=None, socket_timeout=None)
+    await cable.connect_check_health(retry_socket_connect=False)
+    wire = Wire(cable, heard, stray)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(wire.run())
+        yield Wired(wire, peer.transport, peer, task)
+        task.cancel()
+    assert wire.lost.is_set()
+    assert not cable.is_connected
+    assert peer.open == 0
+    assert len(peer.transports) == 1
 
 
 def ask(words: str, about: bytes | None = None, at: float = 0.0) -> Ask:
     return Ask(pack(*words.split()), asyncio.get_running_loop().create_future(), at, about)
-
-
-def wired(wire: Wire) -> MemoryTransport:
-    transport = MemoryTransport(wire)
-    wire.connection_made(transport)
-    return transport
 
 
 async def fault(answer: asyncio.Future[Reply]) -> GatewayError:
@@ -28,96 +62,124 @@ async def fault(answer: asyncio.Future[Reply]) -> GatewayError:
     return raised.value
 
 
-def test_a_command_is_written_as_redis_reads_it() -> None:
-    assert pack("SET", b"\r\n\xff", 5) == b"*3\r\n$3\r\nSET\r\n$3\r\n\r\n\xff\r\n$1\r\n5\r\n"
-
-
 async def test_answers_belong_to_questions_in_order() -> None:
-    wire = Wire()
-    transport = wired(wire)
-    asks = [ask("GET a"), ask("GET b"), ask("GET c")]
-    wire.send(asks)
-    assert transport.written == [b"".join(one.packed for one in asks)]
-    assert (wire.pending, wire.oldest_at) == (3, 0.0)
-    wire.data_received(b"$1\r\n1\r\n*2\r\n:5\r\n$-1\r")
-    wire.data_received(b"\n-ERR no\r\n")
-    replies = [await one.answer for one in asks]
-    assert replies[:2] == [b"1", [5, None]]
-    assert isinstance(replies[2], hiredis.ReplyError)
-    assert (wire.pending, wire.oldest_at) == (0, None)
+    async with wired() as on:
+        asks = [ask("GET a"), ask("GET b"), ask("GET c")]
+        on.wire.send(asks[:2])
+        on.wire.send(asks[2:])
+        await CLOCK.settle()
+        assert on.transport.written == [b"".join(one.packed for one in asks)]
+        assert (on.wire.pending, on.wire.oldest_at) == (3, 0.0)
+        await on.hear(b"$1\r\n1\r\n*2\r\n:5\r\n$-1\r")
+        await on.hear(b"\n-WRONGTYPE no\r\n")
+        replies = [await one.answer for one in asks]
+        assert replies[:2] == [b"1", [5, None]]
+        assert isinstance(replies[2], ResponseError)
+        assert replies[2].__traceback__ is None
+        assert (on.wire.pending, on.wire.oldest_at, on.wire.unsent_bytes) == (0, None, 0)
+
+
+@pytest.mark.parametrize(
+    "text", [b"LOADING x", b"NOAUTH x", b"ERR max number of clients reached", b"MOVED 1 h:1"]
+)
+async def test_what_redis_py_calls_a_broken_connection_is_an_answer_like_others(text: bytes) -> None:
+    async with wired() as on:
+        asks = [ask("GET a"), ask("GET b")]
+        on.wire.send(asks)
+        await on.hear(b"-%s\r\n:1\r\n" % text)
+        assert isinstance(await asks[0].answer, RedisError)
+        assert await asks[1].answer == 1
 
 
 async def test_whoever_gives_up_leaves_his_answer_to_nobody() -> None:
-    wire = Wire()
-    wired(wire)
-    asks = [ask("GET a"), ask("GET b")]
-    wire.send(asks)
-    asks[0].answer.cancel()
-    wire.data_received(b":1\r\n:2\r\n")
-    assert await asks[1].answer == 2
+    async with wired() as on:
+        asks = [ask("GET a"), ask("GET b")]
+        on.wire.send(asks)
+        asks[0].answer.cancel()
+        await on.hear(b":1\r\n:2\r\n")
+        assert await asks[1].answer == 2
 
 
 async def test_messages_come_between_answers() -> None:
     heard: list[tuple[bytes, bytes]] = []
-    wire = Wire(lambda name, payload: heard.append((name, payload)))
-    wired(wire)
-    one = ask("SUBSCRIBE c", about=b"c")
-    wire.send([one])
-    message = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n%d\r\n"
-    wire.data_received(message % 1 + b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + message % 2)
-    assert await one.answer == [b"subscribe", b"c", 1]
-    assert heard == [(b"c", b"1"), (b"c", b"2")]
+    async with wired(lambda name, payload: heard.append((name, payload))) as on:
+        one = ask("SUBSCRIBE c", about=b"c")
+        on.wire.send([one])
+        await on.hear(MESSAGE % 1 + b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + MESSAGE % 2)
+        assert await one.answer == [b"subscribe", b"c", 1]
+        assert heard == [(b"c", b"1"), (b"c", b"2")]
 
 
 async def test_a_confirmation_that_nobody_asked_for_is_no_answer() -> None:
     strays: list[None] = []
-    wire = Wire(lambda *_: None, lambda: strays.append(None))
-    wired(wire)
-    one = ask("SUBSCRIBE c", about=b"c")
-    wire.send([one])
-    wire.data_received(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nd\r\n:1\r\n")
-    assert (len(strays), one.answer.done()) == (1, False)
-    wire.data_received(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:2\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n")
-    assert await one.answer == [b"subscribe", b"c", 2]
-    assert len(strays) == 2
-    assert not wire.lost.is_set()
+    async with wired(lambda *_: None, lambda: strays.append(None)) as on:
+        one = ask("SUBSCRIBE c", about=b"c")
+        on.wire.send([one])
+        await on.hear(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nd\r\n:1\r\n")
+        assert (len(strays), one.answer.done()) == (1, False)
+        await on.hear(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:2\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+        assert await one.answer == [b"subscribe", b"c", 2]
+        assert len(strays) == 2
+        assert not on.wire.lost.is_set()
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"HTTP/1.1 400\r\n", "no RESP"),
-        (b":1\r\n", "nobody asked"),
-        (b"*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n", "nobody asked"),
+        (b"HTTP/1.1 400\r\n", "what it said is no RESP"),
+        (b":1\r\n", "it answered what nobody asked"),
+        (b"*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n", "it answered what nobody asked"),
     ],
 )
 async def test_what_talks_otherwise_is_left(data: bytes, why: str) -> None:
-    wire = Wire()
-    wired(wire)
-    wire.data_received(data)
-    assert wire.lost.is_set()
-    assert why in wire.why
+    async with wired() as on:
+        await on.hear(data)
+        assert on.wire.why == why
+        assert not on.transport.is_open
 
 
 async def test_a_loss_fails_what_is_to_be_answered_and_everything_after() -> None:
-    wire = Wire()
-    transport = wired(wire)
-    asks = [ask("GET a"), ask("GET b"), ask("GET c")]
-    wire.send(asks)
-    asks[1].answer.cancel()
-    wire.connection_lost(ConnectionResetError("secret"))
-    wire.drop("later")
-    for one in (asks[0], asks[2]):
-        error = await fault(one.answer)
-        assert (error.code, error.message) == (
-            ErrorCode.BUS_DOWN,
-            "the bus gave no answer: the connection broke",
-        )
-    late = ask("GET d")
-    wire.send([late])
-    assert "the connection broke" in str(await fault(late.answer))
-    assert len(transport.written) == 1
-    wire.data_received(b":1\r\n")
+    async with wired() as on:
+        asks = [ask("GET a"), ask("GET b"), ask("GET c")]
+        on.wire.send(asks)
+        await CLOCK.settle()
+        asks[1].answer.cancel()
+        on.transport.breaks(ConnectionResetError("secret"))
+        await CLOCK.settle()
+        on.wire.drop("later")
+        for one in (asks[0], asks[2]):
+            error = await fault(one.answer)
+            assert (error.code, error.message) == (
+                ErrorCode.BUS_DOWN,
+                "the bus gave no answer: the connection broke",
+            )
+        late = ask("GET d")
+        on.wire.send([late])
+        assert "the connection broke" in str(await fault(late.answer))
+        await CLOCK.settle()
+        assert len(on.transport.written) == 1
+        assert on.task.done()
+
+
+async def test_what_is_sent_in_the_turn_of_a_loss_connects_nobody_again() -> None:
+    async with wired() as on:
+        late = ask("GET a")
+        on.wire.send([late])
+        on.wire.drop("enough")
+        assert "enough" in str(await fault(late.answer))
+        await CLOCK.settle()
+        assert on.transport.written == []
+
+
+async def test_what_arrives_in_the_turn_of_a_loss_is_not_told() -> None:
+    heard: list[bytes] = []
+    async with wired(lambda _, payload: heard.append(payload)) as on:
+        await CLOCK.settle()
+        on.transport.feed(MESSAGE % 1)
+        await asyncio.sleep(0)  # read, and not taken yet
+        on.wire.drop("enough")
+        await CLOCK.settle()
+        assert heard == []
 
 
 async def test_after_a_drop_in_the_middle_of_what_came_nothing_more_is_told() -> None:
@@ -125,27 +187,63 @@ async def test_after_a_drop_in_the_middle_of_what_came_nothing_more_is_told() ->
 
     def hear(_: bytes, payload: bytes) -> None:
         heard.append(payload)
-        wire.drop("enough")
+        on.wire.drop("enough")
 
-    wire = Wire(hear)
-    wired(wire)
-    wire.data_received(b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n1\r\n" * 3)
-    assert heard == [b"1"]
-
-
-async def test_a_connection_that_comes_too_late_is_closed() -> None:
-    wire = Wire()
-    wire.drop("given up")
-    transport = wired(wire)
-    assert not transport.is_open
-    assert wire.unsent_bytes == 0
+    async with wired(hear) as on:
+        await on.hear((MESSAGE % 1) * 3)
+        assert heard == [b"1"]
 
 
-async def test_rest_is_told_after_all_that_came() -> None:
-    wire = Wire()
-    wired(wire)
-    pending: list[int] = []
-    wire.rest = lambda: pending.append(wire.pending)
-    wire.send([ask("GET a"), ask("GET b"), ask("GET c")])
-    wire.data_received(b":1\r\n:2\r\n")
-    assert pending == [1]
+async def test_a_write_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for failure, why in (
+        (ConnectionResetError("secret"), "the connection broke"),
+        (RuntimeError("the handler is closed"), "the connection broke"),
+    ):
+        async with wired() as on:
+
+            def write(_: object, on: Wired = on, failure: Exception = failure) -> None:
+                on.wire.send([ask("GET b")])  # for which redis-py would connect again
+                raise failure
+
+            monkeypatch.setattr(on.transport, "write", write)
+            one = ask("GET a")
+            on.wire.send([one])
+            assert why in str(await fault(one.answer))
+
+
+async def test_a_listener_that_fails_costs_the_connection_and_is_told_of_as_by_any_protocol() -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+
+    def hear(*_: bytes) -> None:
+        raise KeyError
+
+    async with wired(hear) as on:
+        await on.hear(MESSAGE % 1)
+        assert on.wire.why == "what it said could not be taken"
+    assert [type(context["exception"]) for context in told] == [KeyError]
+
+
+async def test_answered_is_told_after_each_answer() -> None:
+    async with wired() as on:
+        pending: list[int] = []
+        on.wire.answered = lambda: pending.append(on.wire.pending)
+        on.wire.send([ask("GET a"), ask("GET b"), ask("GET c")])
+        await on.hear(b":1\r\n:2\r\n")
+        assert pending == [2, 1]
+
+
+async def test_its_end_fails_what_waits_and_lets_nothing_unsent_out() -> None:
+    async with wired() as on:
+        asks = [ask("GET a"), ask("GET b")]
+        on.transport.choke()
+        on.wire.send(asks[:1])
+        await CLOCK.settle()
+        on.wire.send(asks[1:])
+        on.task.cancel()
+        assert [(await fault(one.answer)).message for one in asks] == [
+            "the bus gave no answer: the node ends"
+        ] * 2
+        assert on.transport.written == [asks[0].packed]
+        assert on.transport.was_aborted

@@ -12,8 +12,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from functools import partial
 
+from gateway.bus.cable import Cable
 from gateway.bus.connecting import BusKeys, RedisSite
-from gateway.bus.door import Dial, dial
 from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
 from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
 from gateway.bus.names import Names
@@ -114,7 +114,7 @@ async def lossy() -> AsyncIterator[BusSite]:
 async def fake() -> AsyncIterator[BusSite]:
     """Yield two nodes on the Redis of Python."""
     server = FakeRedis()
-    async with _nodes("redis://fake", server.dial) as nodes:
+    async with _nodes("redis://fake", server.cables) as nodes:
         yield _site(nodes, partial(_cut_fake, server))
 
 
@@ -146,9 +146,9 @@ NETWORKED: tuple[str, ...] = ("redis", "sentinel", "valkey")
 """Those with a :class:`Network`."""
 
 
-def node(url: str, keys: BusKeys = KEYS, dial: Dial = dial) -> RedisSite:
+def node(url: str, keys: BusKeys = KEYS, cables: type[Cable] = Cable) -> RedisSite:
     """Return a node's doors to the Redis at *url*."""
-    return RedisSite(url, keys, SystemClock(), lambda: 0.5, os.urandom, dial=dial)
+    return RedisSite(url, keys, SystemClock(), lambda: 0.5, os.urandom, cables=cables)
 
 
 def _site(
@@ -168,11 +168,11 @@ def _site(
 
 
 @asynccontextmanager
-async def _nodes(url: str, dial: Dial = dial) -> AsyncIterator[tuple[RedisSite, RedisSite]]:
+async def _nodes(url: str, cables: type[Cable] = Cable) -> AsyncIterator[tuple[RedisSite, RedisSite]]:
     async with AsyncExitStack() as stack:
         nodes = (
-            await stack.enter_async_context(node(url, dial=dial)),
-            await stack.enter_async_context(node(url, dial=dial)),
+            await stack.enter_async_context(node(url, cables=cables)),
+            await stack.enter_async_context(node(url, cables=cables)),
         )
         for each in nodes:
             await connected(each)

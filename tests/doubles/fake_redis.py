@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import redis.asyncio
@@ -16,33 +15,49 @@ from fakeredis.aioredis import AsyncFakeSocket
 from redis.exceptions import NoScriptError
 
 from gateway.bus.address import Place
-from gateway.bus.wire import Wire
+from gateway.bus.cable import Cable
+
+
+def memory_cables(dial: Callable[[asyncio.Protocol, Place], Awaitable[MemoryTransport]]) -> type[Cable]:
+    """Return redis-py's connection over what *dial* returns; all of it but the network is the real one."""
+
+    class MemoryCable(Cable):
+        async def _connect(self) -> None:
+            reader = asyncio.StreamReader()
+            protocol = asyncio.StreamReaderProtocol(reader)
+            transport = await dial(protocol, Place(self.host, self.port))
+            protocol.connection_made(transport)
+            self._reader = reader
+            self._writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
+
+    return MemoryCable
 
 
 class FakeRedis:
-    """A server; its :meth:`dial` connects.
+    """A server.
 
     Attributes:
+        cables: Connect to it, wherever they are said to lead.
         is_away: Whether nobody listens.
         transports: The open connections, in the order of their begin.
     """
 
     def __init__(self) -> None:
+        self.cables: Final = memory_cables(self._dial)
         self.is_away = False
         self.transports: Final[list[MemoryTransport]] = []
         self._server = FakeServer(version=(7, 2), server_type="redis")
 
-    async def dial(self, wire: Wire, place: Place, tls: ssl.SSLContext | None) -> None:
-        """Connect *wire*."""
+    async def _dial(self, protocol: asyncio.Protocol, _: Place) -> MemoryTransport:
         if self.is_away:
             raise ConnectionRefusedError
-        transport = MemoryTransport(wire, self.transports.remove)
+        transport = MemoryTransport(protocol, self.transports.remove)
         self.transports.append(transport)
         side = _Side(self._server, 0, client_class=redis.asyncio.Redis)
         side.answer = transport.feed
         transport.peer = side.sendall
         transport.ended = side.close
-        wire.connection_made(transport)
+        return transport
 
     def cut(self) -> None:
         """Break every connection."""
@@ -55,42 +70,61 @@ class MemoryTransport(asyncio.Transport):
 
     Attributes:
         written: All that was written, one item for each write.
+        was_aborted: Whether it was ended without letting out what was unsent.
     """
 
-    def __init__(self, wire: Wire, gone: Callable[[MemoryTransport], None] = lambda _: None) -> None:
+    def __init__(
+        self, protocol: asyncio.Protocol, gone: Callable[[MemoryTransport], None] = lambda _: None
+    ) -> None:
         super().__init__()
         self.written: list[bytes] = []
         self.peer: Callable[[bytes], object] = lambda _: None
         self.ended: Callable[[], object] = lambda: None
-        self.unsent_bytes = 0
-        self._wire = wire
+        self._protocol = protocol
         self._gone = gone
         self.is_open = True
+        self.was_aborted = False
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Tell the peer, in a later turn."""
         self.written.append(bytes(data))
         asyncio.get_running_loop().call_soon(self._tell, bytes(data))
 
+    def is_closing(self) -> bool:
+        """Tell whether it ended."""
+        return not self.is_open
+
+    def choke(self) -> None:
+        """Let the kernel take no more."""
+        self._protocol.pause_writing()
+
+    def breathe(self) -> None:
+        """Let the kernel take more again."""
+        self._protocol.resume_writing()
+
     def feed(self, data: bytes) -> None:
-        """Let the wire receive *data*, in a later turn."""
+        """Let the connection receive *data*, in a later turn."""
         asyncio.get_running_loop().call_soon(self._deliver, data)
 
     def close(self) -> None:
-        """End it."""
-        self.abort()
+        """End it, as who lets out first what is unsent."""
+        self._end(None)
 
     def abort(self) -> None:
-        """End it; the wire hears of it in a later turn."""
+        """End it now; the connection hears of it in a later turn."""
+        self.was_aborted = self.was_aborted or self.is_open
+        self._end(None)
+
+    def breaks(self, error: OSError) -> None:
+        """End it as a network does."""
+        self._end(error)
+
+    def _end(self, error: OSError | None) -> None:
         if self.is_open:
             self.is_open = False
             self._gone(self)
             self.ended()
-            asyncio.get_running_loop().call_soon(self._wire.connection_lost, None)
-
-    def get_write_buffer_size(self) -> int:
-        """Return what a test says."""
-        return self.unsent_bytes
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
 
     def _tell(self, data: bytes) -> None:
         if self.is_open:
@@ -98,7 +132,7 @@ class MemoryTransport(asyncio.Transport):
 
     def _deliver(self, data: bytes) -> None:
         if self.is_open:
-            self._wire.data_received(data)
+            self._protocol.data_received(data)
 
 
 class _Side(AsyncFakeSocket):
