@@ -31,7 +31,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.presenting import Presenting
-from gateway.runtime.role import Local, RoleOverError, Start
+from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
 from gateway.runtime.spawn import spawn
@@ -145,10 +145,10 @@ class Follower:
 
     async def execute(self, call: Call) -> Outcome | None:
         """Have the owner execute a command; None when he has not begun it."""
-        local = self._local.get(call.session)
-        if local is not None and not self._presenting.is_accepted(call.session):
+        local, left_s = self._local.get(call.session), patience_s(call, self._world.clock.wall_ms())
+        if local is not None and left_s > 0 and not self._presenting.is_accepted(call.session):
             with suppress(SessionRefused):  # then the owner refuses the command, too
-                await self._presenting.ask(local.ticket, local.topics)
+                await self._presenting.ask(local.ticket, local.topics, left_s)
         return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
 
     # ---- what the owner tells ----

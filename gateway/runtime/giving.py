@@ -8,6 +8,7 @@ takes the place of the old one.
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
@@ -31,7 +32,14 @@ UNLINKED_S: Final = 15.0
 IN_FLIGHT_S: Final = 3.0
 _TAKEN_S: Final = 10.0
 """After how long whoever wished for a user cannot be granted the lease any more for that wish."""
-_RENEW_AGAIN_S: Final = 1.0
+WISHES: Final = 2
+"""So many more wishes of one node an offer answers; then the user is served on here for a while."""
+REST_S: Final = 10.0
+"""For how long a user who was not taken is offered to nobody."""
+_AGAIN_S: Final = 1.0
+"""How often an offer is told again, and a renewal asked for again."""
+_TOLD_AGAIN_S: Final = 5.0
+"""For how long after a wish its offer is told again: an older one is not heeded."""
 
 
 class Giver(Protocol):
@@ -58,7 +66,8 @@ class Giving:
     """One owner's readiness to give.
 
     Invariants: the user is offered to one node at a time; from the offer on no command is begun here until
-    a renewal is granted that was asked for when nobody could take the user any more.
+    a renewal is granted that was asked for when nobody could take the user any more. That is not put off
+    by more than :data:`WISHES` wishes, and then nobody is offered the user for :data:`REST_S`.
 
     Args:
         giver: Who gives.
@@ -71,7 +80,9 @@ class Giving:
         self._to: NodeId | None = None
         self._adopt = 0
         self._offer: Offer | None = None
+        self._wishes = 0
         self._until = 0.0
+        self._rests_until = -math.inf
         self._over = asyncio.Event()
         self._alone_since: float | None = None
         self._island_since: float | None = None
@@ -96,17 +107,26 @@ class Giving:
         """
         now = self._world.clock.now()
         reason = self._reason(now)
-        if self._to is None and reason is not None:
-            self._to = node
-            self._adopt = adopt
-            self._until = now + _TAKEN_S
+        if reason is None or now < self._rests_until:
+            return
+        if self._to is None:
+            self._to, self._wishes = node, 0
+            self._heed(adopt, now)
             spawn(tasks, self._give(node, reason))
-        elif self._to == node and reason is not None:
+        elif self._to == node and self._wishes < WISHES:
             # the offer was lost, or the wish for it is too old by now
-            self._adopt = adopt
-            self._until = now + _TAKEN_S
-            if self._offer is not None:
-                self._world.exchange.send(Inbox(node), replace(self._offer, adopt=adopt))
+            self._heed(adopt, now)
+            self._tell_again()
+
+    def _heed(self, adopt: int, now: float) -> None:
+        # those that come before the offer is made cost nothing: it answers the last of them
+        self._wishes += self._offer is not None
+        self._adopt = adopt
+        self._until = now + _TAKEN_S
+
+    def _tell_again(self) -> None:
+        if self._to is not None and self._offer is not None:
+            self._world.exchange.send(Inbox(self._to), replace(self._offer, adopt=self._adopt))
 
     def over(self) -> None:
         """Note that the user is gone."""
@@ -131,6 +151,7 @@ class Giving:
             self._offer = self._made(history, reason)
             if await self._is_heard(to, self._offer):
                 await self._wait()
+                self._rests_until = world.clock.now() + REST_S
             if giver.owned_by is not None:
                 world.tally.gave(reason)
         finally:
@@ -158,7 +179,8 @@ class Giving:
     async def _wait(self) -> None:
         """Return when the user is gone, or certainly still here.
 
-        Whoever was offered him may take the lease until a renewal is granted that is asked for later.
+        Whoever was offered him may take the lease until a renewal is granted that is asked for later. An
+        offer may be lost, so it is told again; an island's is not, as whoever hears it tries the site.
         """
         clock = self._world.clock
         while not self._over.is_set():
@@ -166,5 +188,8 @@ class Giving:
             if left_s <= 0 and await self._giver.renew():
                 return
             with suppress(TimeoutError):
-                async with clock.timeout(max(left_s, _RENEW_AGAIN_S)):
+                async with clock.timeout(min(left_s, _AGAIN_S) if left_s > 0 else _AGAIN_S):
                     await self._over.wait()
+            is_young = self._until - clock.now() >= _TAKEN_S - _TOLD_AGAIN_S
+            if is_young and not self._over.is_set() and self._offer is not None and not self._offer.island:
+                self._tell_again()

@@ -56,8 +56,13 @@ class Presenting:
         """Under which token's owner a session was accepted."""
         self._again_at: dict[str, float] = {}
 
-    async def ask(self, ticket: Ticket, topics: tuple[str, ...]) -> bool:
+    async def ask(self, ticket: Ticket, topics: tuple[str, ...], within_s: float = ANSWER_S) -> bool:
         """Present a session; tells whether the owner accepted it.
+
+        Args:
+            ticket: The session's.
+            topics: What it follows.
+            within_s: How long to wait for the answer; at most :data:`ANSWER_S`.
 
         Raises:
             SessionRefused: He has refused it.
@@ -66,7 +71,7 @@ class Presenting:
         self._again_at[ticket.handle] = self._world.clock.now() + ANSWER_S + AGAIN_S
         try:
             answer = await self._world.exchange.ask(
-                grant.node, lambda number: Attach(node, number, ticket, topics), ANSWER_S
+                grant.node, lambda number: Attach(node, number, ticket, topics), min(within_s, ANSWER_S)
             )
         except (NotHeardError, TimeoutError, GatewayError):
             return False

@@ -1,0 +1,160 @@
+"""Is every command carried out once, and by somebody, when offers of a user are late or lost?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain.link_requests import Execute
+from gateway.protocol.envelopes import Attach, Envelope, Offer
+from gateway.runtime.follower import WISH_S
+from gateway.runtime.giving import REST_S, UNLINKED_S, WISHES
+from tests.runtime.followed import followed
+from tests.runtime.scene import PhoneLine
+from tests.runtime.street import Street, street
+
+APPLIED = {"status": "applied"}
+TAKEN_S = 10.0
+"""After how long nobody can take a user any more for a wish."""
+
+
+def executed(at: Street) -> int:
+    return len([request for _, request in at.upstream.requests if isinstance(request, Execute)])
+
+
+def lose_offers(at: Street, most: int | None = None) -> None:
+    lost: list[Envelope] = []
+
+    def lose(_from: int, _to: int, _channel: object, said: Envelope) -> bool:
+        if not isinstance(said, Offer) or (most is not None and len(lost) >= most):
+            return False
+        lost.append(said)
+        return True
+
+    at.trouble.lose = lose
+
+
+async def sent_again(at: Street, phone: PhoneLine, stream: str) -> PhoneLine:
+    """Let the phone come back to node 1, and ask what became of its command."""
+    again = await at.scenes[1].again(phone)
+    await at.pass_time(1)
+    again.command("1", "1", retry=True, stream=stream)
+    await at.pass_time(1)
+    return again
+
+
+async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken() -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        stream = near.stream
+        lose_offers(at)
+        at.scenes[0].node.drain()
+        while executed(at) == 0:
+            await at.pass_time(1)
+            near.command(str(at.clock.now()), "1", stream=stream)
+            await at.clock.settle()
+        at.trouble.lose = None
+        for late in [one for one in at.heard(Offer) if isinstance(one, Offer)]:
+            at.scenes[1].node._neighbours.heard(late)
+        await at.pass_time(1)
+        assert at.owners() == [0]
+        again = await sent_again(at, near, stream)
+        assert executed(at) == 1
+        assert again.result("1") == APPLIED
+
+
+@pytest.mark.parametrize("queued_s", [12.6, 16.0])
+async def test_whoever_queues_at_the_turnstile_takes_no_user_whose_commands_went_on(queued_s: float) -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        stream = near.stream
+        at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), queued_s)
+        at.scenes[0].node.drain()
+        await at.pass_time(queued_s - 2)
+        assert not at.heard(Offer), "who cannot dial does not wish"
+        near.command("1", "1")
+        await at.pass_time(0.5)
+        assert near.result("1") == APPLIED
+        await at.pass_time(12)
+        assert at.owners() == [1]
+        again = await sent_again(at, near, stream)
+        assert executed(at) == 1
+        assert again.result("1") == APPLIED
+
+
+async def test_an_offer_that_was_lost_is_told_again_at_once() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        lose_offers(at, 1)
+        at.scenes[0].node.drain()
+        await at.pass_time(0.5)
+        for phone in (near, far):
+            phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 3_000)
+        await at.pass_time(3)
+        assert at.owners() == [1]
+        assert near.result("1") == far.result("1") == APPLIED
+        assert executed(at) == 1
+
+
+async def test_the_offer_of_an_island_is_told_once_for_a_wish() -> None:
+    async with street() as at:
+        await followed(at)
+        for way in at.ways:
+            way.shut()
+        await at.pass_time(UNLINKED_S + 40)
+        told = [one.adopt for one in at.heard(Offer) if isinstance(one, Offer)]
+        assert told
+        assert len(told) == len(set(told)), "whoever hears one tries the site"
+        assert at.owners() == [0]
+
+
+async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        lose_offers(at)
+        at.scenes[0].node.drain()
+        await at.pass_time((1 + WISHES) * TAKEN_S)
+        wishes = {one.adopt for one in at.heard(Offer) if isinstance(one, Offer)}
+        assert 1 < len(wishes) <= 1 + WISHES
+        await at.pass_time(2)
+        at.said.clear()
+        for number, phone in enumerate((near, far)):
+            phone.command("1", str(number))
+            await at.pass_time(1)
+        assert near.result("1") == APPLIED
+        assert far.result("1") == {"status": "unchanged"}
+        assert not at.heard(Offer), "nobody is offered the user for a while"
+        at.trouble.lose = None
+        await at.pass_time(REST_S + TAKEN_S)
+        assert at.owners() == [1]
+        assert at.heard(Offer)
+
+
+async def test_whoever_asks_for_ever_does_not_put_off_the_time_at_which_the_giver_goes_on() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        lose_offers(at)
+        at.scenes[0].node.drain()
+        closed_s = 0
+        for second in range(60):
+            # what a follower's phone asks is refused, so that it looks for the owner and wishes anew
+            far.command(f"far {second}", f"{2 * second}", expires_at_ms=at.clock.wall_ms() + 900)
+            near.command(f"near {second}", f"{2 * second + 1}", expires_at_ms=at.clock.wall_ms() + 900)
+            await at.pass_time(1)
+            told = near.result(f"near {second}")
+            closed_s += told is None or told["status"] == "rejected"
+        assert closed_s < 2 * ((1 + WISHES) * WISH_S + TAKEN_S)
+
+
+async def test_a_command_is_told_its_end_by_its_deadline_though_nobody_answers_for_its_session() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
+        follower = at.home(1).follower
+        assert follower is not None
+        follower._presenting._accepted.clear()
+        far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 500)
+        await at.pass_time(0.75)
+        told = far.result("1")
+        assert told is not None
+        assert (told["status"], told["error"]["code"]) == ("rejected", "upstream_unavailable")
+        assert executed(at) == 0
