@@ -17,6 +17,7 @@ from gateway.protocol.websocket import (
     Violation,
     unmask,
 )
+from tests.properties.seeded import SeededBug
 from tests.protocol.framing import closing, framed
 
 LIMIT = 400
@@ -85,9 +86,12 @@ def test_what_is_said_is_read_however_it_is_cut(said: tuple[list[Event], bytes],
 
 
 @given(
-    st.lists(st.one_of(st.binary(max_size=40), messages().map(lambda said: said[1])), max_size=5).map(
-        b"".join
-    ),
+    st.lists(
+        st.binary(max_size=40)
+        | messages().map(lambda said: said[1])
+        | st.sampled_from([None, 1000, 1004]).map(closing),
+        max_size=5,
+    ).map(b"".join),
     places,
 )
 def test_whatever_comes_is_read_the_same_and_ends_once(data: bytes, places: list[int]) -> None:
@@ -101,3 +105,28 @@ def test_whatever_comes_is_read_the_same_and_ends_once(data: bytes, places: list
 @given(st.binary(max_size=600), masks)
 def test_a_mask_comes_off_byte_by_byte(payload: bytes, mask: bytes) -> None:
     assert unmask(payload, mask) == bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+
+
+SEEDED = [
+    SeededBug(
+        "a mask that was judged ahead does not turn",
+        "protocol/websocket.py",
+        "mask[turn:] + mask[:turn]",
+        "mask",
+        "test_what_is_said_is_read_however_it_is_cut",
+    ),
+    SeededBug(
+        "something follows a close",
+        "protocol/websocket.py",
+        "        self._end()  # §5.5.1: nothing follows a close\n",
+        "",
+        "test_whatever_comes_is_read_the_same_and_ends_once",
+    ),
+    SeededBug(
+        "a mask ends before the payload",
+        "protocol/websocket.py",
+        "size // 4 + 1",
+        "size // 4",
+        "test_a_mask_comes_off_byte_by_byte",
+    ),
+]
