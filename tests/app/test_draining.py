@@ -35,7 +35,14 @@ class PhoneToSend:
 class Leaver:
     """A node with phones and owned users, on its way out."""
 
-    def __init__(self, *, phones: int, users: int = 0, others: tuple[NodeRecord, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        phones: int,
+        users: int = 0,
+        others: tuple[NodeRecord, ...] = (),
+        nodes: tuple[NodeRecord, ...] | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.began = self.clock.now()
         self.phones = [PhoneToSend(self.clock) for _ in range(phones)]
@@ -43,7 +50,7 @@ class Leaver:
         self.stopping = Stopping()
         self.happened: list[tuple[str, float]] = []
         self.mixed: list[Phone] = []
-        self.fleet = SimpleNamespace(others=others, nodes=others)
+        self.fleet = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
         feed = SimpleNamespace(user=UserId("main", 1))
         self.households = {n: SimpleNamespace(owner=object(), feed=feed) for n in range(users)}
 
@@ -119,6 +126,18 @@ async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> Non
         assert running.done()
     # 20 users at 4 links a second
     assert node.told == [(10 + n / 4, 10 + n / 4) for n in range(20)]
+
+
+async def test_phones_leave_no_faster_than_the_others_part_of_the_budget_allows() -> None:
+    leaving = OTHER._replace(node=NodeId("n1"), holder="h1", draining=True)
+    node = Leaver(phones=8, users=8, others=(OTHER,), nodes=(leaving, OTHER))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(15)
+        node.households.clear()
+        await node.clock.advance(1)
+    # the other takes one half of 4 links a second, until this node is gone
+    assert node.told == [(10 + n / 2, 10 + n / 2) for n in range(8)]
 
 
 async def test_a_node_whose_users_are_others_is_gone() -> None:

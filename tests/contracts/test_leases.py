@@ -111,6 +111,15 @@ async def test_whoever_knows_the_token_takes_over(site: BusSite) -> None:
     assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
 
 
+async def test_whoever_asks_for_what_he_holds_is_granted_it_anew(site: BusSite) -> None:
+    grant = await granted(site)
+    anew = await granted(site)
+    assert anew.token > grant.token
+    assert await site.leases[1].read(ANN) == anew
+    assert not await site.leases[0].renew(ANN, N1, "h1", grant.token)
+    assert await site.leases[0].renew(ANN, N1, "h1", anew.token)
+
+
 async def test_a_granted_token_is_above_the_floor(site: BusSite) -> None:
     high = (await granted(site)).token + 10**12
     assert (await granted(site, BOB, floor=high)).token > high

@@ -90,6 +90,29 @@ async def test_of_batches_without_an_answer_only_so_many_are_remembered(
         assert at.exchange.sizes["batches"] == 2
 
 
+async def test_questions_whose_answers_were_lost_are_forgotten_with_the_next_answer() -> None:
+    async with pair() as at:
+        askers = [Asker() for _ in range(4)]
+        for key, asker in enumerate(askers):
+            at.exchange.want(THERE, since(key), asker)
+            await at.clock.settle()
+        assert at.exchange.sizes["batches"] == 4
+        await at.say(Asked(THERE, "life", at.asked()[2].number))
+        assert at.exchange.sizes["batches"] == 1
+        assert [asker.told for asker in askers] == [[], [], ["answered"], []]
+
+
+async def test_of_a_node_that_nobody_follows_any_more_no_question_is_remembered() -> None:
+    async with pair() as at:
+        at.exchange.want(THERE, since(1), Asker())
+        await at.clock.settle()
+        at.exchange.tick(at.clock.now(), [THERE])
+        await at.clock.settle()
+        assert at.exchange.sizes["batches"] > 0
+        at.exchange.tick(at.clock.now(), [])
+        assert at.exchange.sizes["batches"] == 0
+
+
 async def test_who_is_followed_is_asked_for_a_sign_of_life_every_second() -> None:
     async with pair() as at:
         for _ in range(3):

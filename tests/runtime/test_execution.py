@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.domain.commands import Call, ExtendPostProcessing, SetAgentRoutingState
+import asyncio
+
+from gateway.domain.commands import Call, ExtendPostProcessing, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
 from gateway.domain.model import Application
@@ -245,6 +247,25 @@ async def test_an_owner_that_has_ended_executes_nothing() -> None:
         deadline_ms = at.clock.wall_ms() + 5_000
         call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
         assert await owner.execute(call) is None, "the next owner is to be asked"
+        assert _runs(at) == 0
+
+
+async def test_a_command_that_was_cancelled_before_its_first_step_is_unknown_when_its_owner_ends() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        owner, deadline_ms = at.owner(), at.clock.wall_ms() + 5_000
+        command = SetAgentRoutingState("7", "work")
+        call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
+        before = asyncio.all_tasks()
+        asking = at.tasks.create_task(owner.execute(call))
+        await asyncio.sleep(0)
+        (begun,) = asyncio.all_tasks() - before - {asking}
+        begun.cancel()
+        owner.stop()
+        await at.clock.settle()
+        told = asking.result() if asking.done() else asking.cancel()
+        assert isinstance(told, Outcome)
+        assert told.status is Status.UNKNOWN
         assert _runs(at) == 0
 
 

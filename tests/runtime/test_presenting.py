@@ -116,6 +116,24 @@ async def test_an_owner_who_cannot_tell_closes_nobody() -> None:
         assert not presenting(at).is_accepted(far.ticket.handle)
 
 
+async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        fresh = await at.scenes[1].phone("anna", device="d3")
+        fresh.hello()
+        presenting(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
+        await at.clock.settle()
+        at.trouble.lose = None
+        for asked in at.heard(Attach)[-2:]:
+            newer = AttachAnswer(asked.request, Refusal(4299, "of_tomorrow", None, None))  # type: ignore[union-attr]  # an Attach has one
+            await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), newer)
+        await at.pass_time(1)
+        assert fresh.closed is not None
+        assert (fresh.closed.code, fresh.closed.reason) == (CloseCode.INTERNAL, "of_tomorrow")
+        assert (near.closed, far.closed) == (None, None)
+
+
 async def test_an_answer_that_makes_no_sense_is_none() -> None:
     async with street() as at:
         _, far = await followed(at)
