@@ -148,8 +148,11 @@ class Node:
         if not is_judged_first:
             self._take_in(connection, seat)
         household = self._household(ticket.user)
-        household.feed.connections[ticket.handle] = connection
         self._tickets[connection] = ticket
+        before = household.feed.connections.get(ticket.handle)
+        household.feed.connections[ticket.handle] = connection
+        if before is not None:  # it may wait for its seat, too
+            before.close(CloseCode.REPLACED, "replaced")
         wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
         facts = await household.attach(ticket, wanted)
         if is_judged_first and self._tickets.get(connection) is ticket:

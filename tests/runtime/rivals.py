@@ -115,6 +115,10 @@ class Roads:
     async def release(self, key: int) -> None:
         """Let everything on a user's link arrive."""
         self.requests(key).open()
+        await self.hear(key)
+
+    async def hear(self, key: int) -> None:
+        """Let what the server says on a user's link arrive."""
         link = self._at.upstream.link(user(key))
         if link is not None:
             link.unmute()

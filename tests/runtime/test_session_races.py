@@ -329,3 +329,20 @@ async def test_a_session_that_takes_the_place_of_the_only_one_shows_what_may_be_
         await roads.release(1)
         await at.pass_time(2)
         assert new.shown.keys() >= {"agent:7", "agent:8", "queue:5"}
+
+
+async def test_of_two_hellos_of_a_session_that_takes_a_devices_place_the_later_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The old session is still there at the first hello, and has gone at the second."""
+    async with scene() as at:
+        roads = Roads(at, monkeypatch)
+        await at.served()
+        roads.hold("request", 1)
+        roads.hold("answer", 1)
+        first = await at.served()
+        await roads.hear(1)
+        second = await at.again(first)
+        await roads.release(1)
+        assert (end(first), end(second)) == ((4004, "replaced"), None)
+        assert second.shown.keys() >= {"agent:7", "agent:8", "queue:5"}
