@@ -197,7 +197,8 @@ class Follow:
         return self._due_at
 
     def _is_outdated(self, now: float) -> bool:
-        return self._lower_since is not None and now - self._lower_since >= LOWER_S
+        # the same sum as in due_at: a difference may be rounded below LOWER_S when that is over
+        return self._lower_since is not None and now >= self._lower_since + LOWER_S
 
     def _move(self, event: str) -> bool:
         target = TRANSITIONS.get((self.state, event))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.follower import TRANSITIONS, Follow, FollowState
+from gateway.core.follower import LOWER_S, TRANSITIONS, Follow, FollowState
 from gateway.core.ledger import Receipt
 
 EPOCH = 70
@@ -263,3 +263,14 @@ def test_what_is_not_heard_of_for_15_s_is_stale(word: str) -> None:
     assert follow.health(115.125, "live") == "stale"
     assert follow.health(115.125, "down") == "down"
     assert follow.health(100.0, "stale") == "stale"
+
+
+def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_rounded() -> None:
+    """Who is told to ask then is told so for ever: asking does not move that time."""
+    for at in (n / 7 + 1_000.0 for n in range(1, 2_000)):
+        follow = Follow(7, at)
+        follow.asked(at)
+        follow.answered(at)
+        follow.published(6, Receipt.STALE, at)
+        assert follow.due_at == at + LOWER_S
+        assert follow.need(follow.due_at) == "read_lease"
