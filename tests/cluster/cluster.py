@@ -66,6 +66,11 @@ class Cluster:
             self.ready = [node for node in self.nodes if node.runs and await node.ready()]
             await asyncio.sleep(BALANCER_LOOKS_S)
 
+    async def busiest(self) -> int:
+        """Return the place, in :attr:`nodes`, of the one that owns most users."""
+        held = [await node.metric("leases_held") if node.runs else 0 for node in self.nodes]
+        return held.index(max(held))
+
     def logs(self) -> dict[str, str]:
         """Return what each process wrote."""
         return {program.log.name: program.written() for program in (*self.nodes, self.centre)}
