@@ -56,8 +56,8 @@ class SimCentre(FakeUpstream):
         self.sent: Counter[str] = Counter()
         """How often each command was sent here, by its key."""
         self.executed: Counter[str] = Counter()
-        self.opens = 0
-        """How many links were ever open."""
+        self.opens: Counter[UserId] = Counter()
+        """How many links each user ever had."""
         self.opened: list[tuple[UserId, FakeLink]] = []
         """The links that are open, and some that were."""
         self.waiting = 0
@@ -100,7 +100,7 @@ class SimCentre(FakeUpstream):
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
         """See :meth:`FakeUpstream.open`."""
         link = await super().open(user, secret, token=token, holder=holder)
-        self.opens += 1
+        self.opens[user] += 1
         self.opened.append((user, link))
         return link
 

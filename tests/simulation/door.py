@@ -20,7 +20,7 @@ from tests.simulation.store import Server, Weather
 T = TypeVar("T")
 DEADLINE_S: Final = 0.5
 """For a command, its one retry included."""
-AGAIN_S: Final = 0.5
+AGAIN_S: Final = (0.1, 0.5, 2.5)
 """Between two tries to connect."""
 
 Receive = Callable[[Envelope], None]
@@ -98,7 +98,7 @@ class Door:
 
     def _reconnect_later(self) -> None:
         if not self.is_dead:
-            self._loop.call_later(AGAIN_S, self._reconnect)
+            self._loop.call_later(self._weather.dice.choice(AGAIN_S), self._reconnect)
 
     def _reconnect(self) -> None:
         if self.is_dead or self._connection:

@@ -6,7 +6,8 @@ breaks is mended at :meth:`tests.simulation.world.World.calm` at the latest. Spa
 
 from __future__ import annotations
 
-import math
+import asyncio
+from typing import Final
 
 from gateway.core.effects import Close
 from gateway.domain.model import Ticket, UserId
@@ -14,7 +15,10 @@ from tests.simulation.line import Frame, Line
 from tests.simulation.nodes import Process
 from tests.simulation.phone import CLIENT, Phone
 from tests.simulation.store import Server
-from tests.simulation.world import World
+from tests.simulation.world import TICK_S, World
+
+_GRACE_S: Final = 25.0
+"""For how long a drained node may go on."""
 
 
 class Happenings:
@@ -82,9 +86,14 @@ class Happenings:
         process = self._process_at(which)
         if sum(each.is_ready for each in self._world.processes) > 1 and process.is_ready:
             process.drain()
-            self._world.later(tenths / 10, lambda: self._world.begin(self._stop(process)))
+            self._world.begin(self._stop(process, tenths / 10))
 
-    async def _stop(self, process: Process) -> None:
+    async def _stop(self, process: Process, seconds: float) -> None:
+        """Stop when the users are given, and not before *seconds*."""
+        await asyncio.sleep(seconds)
+        for _ in range(round(_GRACE_S / TICK_S)):
+            if process.is_alive and process.node.households:
+                await asyncio.sleep(TICK_S)
         if process.is_alive:
             self._world.trouble()
             await process.stop()
@@ -233,9 +242,10 @@ class _Ghost:
 
     def hear(self, line: Line, frame: Frame) -> None:
         """Take a frame."""
-        at, by = self._world.logged_off.get(self._ticket.handle, (math.inf, ""))
-        is_known = self._holder == by or self._world.bus_troubled_at < at - 1.0
-        if frame["kind"] == "welcome" and at < self._world.now() and is_known:
+        if frame["kind"] != "welcome" or self._ticket.handle not in self._world.logged_off:
+            return
+        ended = self._world.logged_off[self._ticket.handle]
+        if self._holder == ended.holder or self._world.bus_troubled_at < ended.at - 1.0:
             self._world.broken("who logged off is not served", f"{self._ticket.handle} at {self._holder}")
 
     def lost(self, line: Line, closed: Close | None) -> None:

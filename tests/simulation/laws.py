@@ -9,10 +9,13 @@ from gateway.domain.model import UserId
 from gateway.runtime.owner import Owner
 from tests.simulation.nodes import Process
 from tests.simulation.phone import Phone
+from tests.simulation.sorts import GENTLE, UNMOVED
 from tests.simulation.world import World
 
 FRESH_S: Final = 20.0
 """How old data may be that is shown as live."""
+UNLINKED_S: Final = 1.0
+"""For how long a user may have no link though nothing is broken."""
 BATCHES_MAX: Final = 6
 """Questions of one node that wait for their answers while nothing is lost."""
 SILENT_S: Final = 34.0
@@ -30,9 +33,48 @@ def at_every_step(world: World) -> None:
             world.broken("commands are sent once", f"{key}: {times}")
     for phone in world.phones:
         _fresh(world, phone)
+        _linked(world, phone)
         for order in phone.orders.values():
             if centre.executed[order.key] and any(status == "rejected" for status, _ in order.outcomes):
                 world.broken("what is rejected was not executed", f"{phone.name} {order.key}: later")
+
+
+def in_the_end(world: World) -> None:
+    """Look at what must hold when all has been well for a while."""
+    if world.happens <= UNMOVED:
+        _unmoved(world)
+    alive = {process.holder for process in world.processes if process.is_alive}
+    for handle, ended in world.logged_off.items():
+        if ended.secret in world.centre.live and ended.holder in alive:
+            world.broken("who logged off has no session", handle)
+    if world.setup.patient:
+        for process in world.processes:
+            _bounded(world, process)
+
+
+def _unmoved(world: World) -> None:
+    for phone in world.phones:
+        if phone.connections > 1:
+            world.broken("trouble of Redis costs no connection", f"{phone.name}: {phone.connections}")
+    for user, opens in world.centre.opens.items():
+        if opens > 1:
+            world.broken("trouble of Redis costs no link", f"{user.key}: {opens}")
+
+
+def _bounded(world: World, process: Process) -> None:
+    following = {
+        user: {
+            each.name
+            for each in world.processes
+            if (home := each.node.households.get(user)) is not None and home.follower is not None
+        }
+        for user in process.node.households
+    }
+    for user, home in process.node.households.items():
+        if home.owner is None and not home.feed.connections:
+            world.broken("nobody is followed for nothing", f"{user.key} at {process.holder}")
+        if home.owner is not None and home.owner.sharing._asked_at.keys() - following[user]:
+            world.broken("interest ends", f"{user.key} at {process.holder}")
 
 
 def _fresh(world: World, phone: Phone) -> None:
@@ -46,6 +88,18 @@ def _fresh(world: World, phone: Phone) -> None:
     allowed = SILENT_S if now - world.swallowed_at < SILENT_S else FRESH_S
     if now - world.lossy_at >= FRESH_S and now - until > allowed:
         world.broken("what is shown as live is fresh", f"{phone.name}: {now - until:.1f} s old")
+
+
+def _linked(world: World, phone: Phone) -> None:
+    """Where nothing breaks, a user who is served has a link, or has one again at once."""
+    if not phone.is_served or phone.ticket is None or not world.happens <= GENTLE:
+        return
+    if world.centre.open_links(phone.ticket.user):
+        phone.unlinked_since = None
+    elif phone.unlinked_since is None:
+        phone.unlinked_since = world.now()
+    elif world.now() - phone.unlinked_since > UNLINKED_S:
+        world.broken("without a fault there is a link", phone.name)
 
 
 def when_quiet(world: World) -> list[str]:

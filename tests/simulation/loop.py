@@ -15,23 +15,26 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
-TURNS_MAX: Final = 100_000
+TURNS_MAX: Final = 20_000
 """Turns of the loop in one instant after which something is busy for ever."""
-_BIRTHS: Final = itertools.count()
+READY_MAX: Final = 20_000
+"""What may be to be done at a time before something grows without end."""
 
 
 class _Task(asyncio.Task[T]):
-    def __init__(self, work: Generator[Any, None, T] | Coroutine[Any, Any, T], **more: Any) -> None:
-        self._born = next(_BIRTHS)
-        super().__init__(work, **more)
+    def __init__(
+        self, work: Generator[Any, None, T] | Coroutine[Any, Any, T], *, loop: VirtualLoop, **more: Any
+    ) -> None:
+        self._born = next(loop.births)
+        super().__init__(work, loop=loop, **more)
 
     def __hash__(self) -> int:
         return self._born
 
 
 class _Future(asyncio.Future[Any]):
-    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
-        self._born = next(_BIRTHS)
+    def __init__(self, *, loop: VirtualLoop) -> None:
+        self._born = next(loop.births)
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
@@ -65,6 +68,7 @@ class VirtualLoop(BaseEventLoop):
 
     def __init__(self, now: float = 1_000.0) -> None:
         super().__init__()
+        self.births = itertools.count()
         self._virtual_now = now
         self._end = now + 3600.0
         self._turns = 0
@@ -84,7 +88,7 @@ class VirtualLoop(BaseEventLoop):
         """Move to the next instant for which somebody waits."""
         if timeout == 0:
             self._turns += 1
-            if self._turns > TURNS_MAX:
+            if self._turns > TURNS_MAX or len(vars(self)["_ready"]) > READY_MAX:
                 raise StuckError("the loop never came to rest")
             return
         self._turns = 0
@@ -100,6 +104,7 @@ class VirtualLoop(BaseEventLoop):
 
 
 def _task(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> _Task[Any]:
+    assert isinstance(loop, VirtualLoop)
     return _Task(work, loop=loop, **more)
 
 

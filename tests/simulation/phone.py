@@ -110,7 +110,10 @@ class Phone:
         self.upstream = "down"
         self.bus = "down"
         self.is_served = False
-        self.served_at = 0.0
+        self.connections = 0
+        """How many he had."""
+        self.unlinked_since: float | None = None
+        """Since when his user has no link though he is served."""
         self.stream = ""
         self.epoch = 0
         """The highest that he saw."""
@@ -142,7 +145,9 @@ class Phone:
             self._again()
             return
         self.line = line
+        self.connections += 1
         self.is_served = False
+        self.unlinked_since = None
         hello = {"position": {"stream": self.stream, "seq": self._seq}} if self.stream else {}
         line.send(kind="hello", token="sealed", client=CLIENT, **hello)
 
@@ -233,7 +238,6 @@ class Phone:
         match frame["kind"]:
             case "welcome":
                 self.is_served = True
-                self.served_at = self._place.now()
                 for order in list(self.orders.values()):
                     if not order.is_answered and self._place.dice.random() < _RETRIES:
                         self._place.later(0, partial(self._send, order, retry=True))

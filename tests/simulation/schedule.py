@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from tests.simulation.happenings import Happenings
+from tests.simulation.sorts import EVERYDAY, UNMOVED
 from tests.simulation.world import Setup, World
 
 
@@ -24,7 +25,6 @@ class Action(NamedTuple):
 _PAUSES: Final = (0.0, 0.0, 0.003, 0.05, 0.3, 1.0, 2.0, 4.0, 7.0)
 _LENGTHS: Final = (3, 10, 30, 60, 120)
 """Tenths of a second."""
-_EVERYDAY: Final = ("count", "command", "roam", "vanish", "leave")
 _FAULTS: Final = (
     "log_off_for",
     "haunt",
@@ -55,13 +55,25 @@ def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
         devices=dice.choice((1, 2, 2, 3)),
         assistant=dice.random() < 0.2,
         fences=dice.random() < 0.85,
+        patient=dice.random() < 0.1,
     )
-    faults = dice.sample(_FAULTS, dice.choice((1, 1, 2, 2, 3, 5)))
+    everyday, faults = _sorts(dice)
     actions = []
     for _ in range(dice.randrange(6, 18)):
-        what = dice.choice(faults) if dice.random() < 0.4 else dice.choice(_EVERYDAY)
+        what = dice.choice(faults) if dice.random() < 0.4 else dice.choice(everyday)
         actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
     return setup, tuple(actions)
+
+
+def _sorts(dice: Random) -> tuple[tuple[str, ...], list[str]]:
+    """Return what happens in this life: the everyday things, and the others."""
+    sort = dice.random()
+    if sort < 0.1:
+        everyday = ("count", "command")
+        return everyday, dice.sample(sorted(UNMOVED - set(everyday)), dice.choice((1, 1, 2)))
+    if sort < 0.25:
+        return EVERYDAY, ["drain", "leave", "roam"]
+    return EVERYDAY, dice.sample(_FAULTS, dice.choice((1, 1, 2, 2, 3, 5)))
 
 
 def _args(what: str, dice: Random) -> tuple[int, ...]:

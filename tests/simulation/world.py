@@ -7,16 +7,17 @@ import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Application, Ticket
+from gateway.domain.model import Application, SessionSecret, Ticket
 from gateway.domain.upstream import LogOn
 from tests.simulation.centre import LOGINS, SimCentre
 from tests.simulation.line import Far, Line
 from tests.simulation.loop import VirtualClock, VirtualLoop
 from tests.simulation.nodes import Process
 from tests.simulation.phone import Order, Phone
+from tests.simulation.sorts import GENTLE
 from tests.simulation.store import Server, Weather
 
 TICK_S: Final = 0.5
@@ -34,6 +35,16 @@ class Setup:
     devices: int = 2
     assistant: bool = False
     fences: bool = True
+    patient: bool = False
+    """Whether it is watched for long after all is well."""
+
+
+class LogOff(NamedTuple):
+    """When somebody logged off, and where."""
+
+    at: float
+    holder: str
+    secret: SessionSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +61,16 @@ class World:
 
     Args:
         setup: With what it begins.
+        happens: What sorts of things will happen.
         loop: Its time.
         tasks: Where everything runs.
     """
 
-    def __init__(self, setup: Setup, loop: VirtualLoop, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, setup: Setup, happens: frozenset[str], loop: VirtualLoop, tasks: asyncio.TaskGroup
+    ) -> None:
         self.setup = setup
+        self.happens = happens
         self.dice = Random(setup.seed)
         self.clock = VirtualClock(loop)
         self.centre = SimCentre(self.clock, fences=setup.fences)
@@ -69,8 +84,8 @@ class World:
         self.lossy_at = -math.inf
         """When messages were lost, doubled or slow last."""
         self.swallowed_at = -math.inf
-        self.logged_off: dict[str, tuple[float, str]] = {}
-        """When and by which process sessions were logged off, by their handles."""
+        self.logged_off: dict[str, LogOff] = {}
+        """By the handles of the sessions."""
         self.began_at = loop.time()
         self._loop = loop
         self._tasks = tasks
@@ -169,7 +184,7 @@ class World:
         """Log off at some node."""
         process = self.any()
         if process is not None:
-            self.logged_off[ticket.handle] = self.now(), process.holder
+            self.logged_off[ticket.handle] = LogOff(self.now(), process.holder, ticket.secret)
             await process.node.account.log_off(ticket)
 
     def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
@@ -180,6 +195,8 @@ class World:
         executed = self.centre.executed[order.key]
         if status in {"applied", "pending", "unchanged"} and not executed:
             self.broken("what is applied was executed", f"{phone.name} {order.key} {status}")
+        if status == "unknown" and self.happens <= GENTLE:
+            self.broken("without a fault every outcome is known", f"{phone.name} {order.key} {code}")
         if status == "rejected" and executed:
             self.broken("what is rejected was not executed", f"{phone.name} {order.key} {code}")
 
