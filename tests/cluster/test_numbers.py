@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.centre import Lines
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.figures import Figures
 from tests.cluster.phones import Phone
@@ -163,9 +164,13 @@ async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
         await spy.look()
         spy.look_at_files(of.cluster)
         left = await centre.routed()
-        figures = Figures("numbers outliving phones", 7, phones=6, routed_left=len(left), links_max=1)
+        lines = Lines.of(await centre.ask("links"))
+        figures = Figures("numbers outliving phones", 7, phones=6, routed_left=len(left))
+        figures.links_max, figures.kicks_max = lines.links_max, lines.kicks_max
+        figures.gap_s, figures.twice = lines.gap_ms / 1000, lines.twice
         figures.notes, figures.canaries = {f"{way}, s": s for way, s in took.items()}, spy.looked()
         print(f"\n{figures.text()}")
         assert left == {}
+        assert (figures.links_max, figures.twice) == (1, 0)
         assert spy.found == set()
         figures.keep()

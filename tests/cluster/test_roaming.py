@@ -36,7 +36,7 @@ async def test_each_user_has_one_link_while_phones_roam(tmp_path: Path) -> None:
         await asyncio.sleep(SIZE.fault_s)
         lasted_s = play.now - since
         cpu_after_s, calls_after = await script_cost(redis)
-        figures = await play.end("roaming", 1, since, quiet_s=15, converge_s=0.0)
+        figures = await play.end("roaming", 1, since, quiet_s=15)
         figures.notes = {
             "CPU of scripts, % of a core": 100 * (cpu_after_s - cpu_s) / lasted_s,
             "scripts per second": (calls_after - calls) / lasted_s,
