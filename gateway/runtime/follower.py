@@ -75,6 +75,8 @@ class Follower:
         self._is_over = False
         self._seeking = Seeking(self, world)
         self._upstream = feed.health.upstream
+        self._is_unsure = False
+        """Whether the owner was not heard for a while, and has not answered since."""
         self._wished = (0, 0.0)
         """The number of the last wish to own the user, and when it was told."""
         feed.outlet = None
@@ -239,6 +241,9 @@ class Follower:
         """Note that the owner answered."""
         self._seeking.denied_since = None
         self.machine.answered(self._world.clock.now())
+        if self._is_unsure and self.machine.state is FollowState.FOLLOWING:
+            self._is_unsure = False
+            self._say(self.feed.health.as_of_ms)
         self._news.set()
 
     def not_mine(self, holder: str | None = None) -> None:
@@ -318,6 +323,7 @@ class Follower:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health
         upstream = self.machine.health(now, self._upstream)
         is_deaf = self._grant.node in self._world.exchange.peers.deaf(now)
-        if upstream == "live" and (bus == "down" or is_deaf):
+        self._is_unsure = self._is_unsure or bus == "down" or is_deaf
+        if upstream == "live" and self._is_unsure:
             upstream = "stale"
         self.feed.say(Health(upstream, bus, as_of_ms))

@@ -54,6 +54,22 @@ async def test_without_the_bus_other_phones_are_stale_and_cannot_command() -> No
         assert resets(far) == 1, "it only was told what it missed"
 
 
+async def test_when_the_bus_is_back_old_data_is_stale_until_the_owner_has_answered() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.take_away()
+        await at.pass_time(8)
+        wait_for(at, 9)
+        at.trouble.give_back()
+        at.trouble.lose = lambda *told: told[:2] == (1, 0)
+        await at.pass_time(1.5)
+        ping = far.of_kind("ping")[-1]
+        assert (waiting(far), ping["upstream"], ping["bus"]) == (3, "stale", "live")
+        at.trouble.lose = None
+        await at.pass_time(4)
+        assert (waiting(far), far.health) == (9, "live")
+
+
 async def test_without_the_bus_a_new_phone_has_the_node_in_hand_open_the_link() -> None:
     async with street() as at:
         near, far = await followed(at)
