@@ -73,12 +73,6 @@ SEEDED = [
         "rights=rights, scope=scope)",
         "scope=scope)",
     ),
-    bug(
-        "a phone sees what it saw before its scope shrank",
-        LIVE,
-        "if (facts.scope, facts.rights) != (self.facts.scope, self.facts.rights):",
-        "if False:",
-    ),
     # ---- log-off, take-over, attach ----
     bug(
         "a log-off that did not get through is forgotten",
@@ -99,10 +93,10 @@ SEEDED = [
         "if ticket.handle in household.feed.connections:",
     ),
     bug(
-        "who makes way is not told",
+        "a hello that waits for its seat outlives a later one",
         NODE,
-        '            other.close(CloseCode.REPLACED, "replaced")\n',
-        "            pass\n",
+        "if before is not None:  # it may wait for its seat, too",
+        "if False:",
     ),
     bug(
         "an end that OSCC-E tells is told to nobody",

@@ -285,7 +285,7 @@ class Races(RuleBasedStateMachine):
 
     def _check_line(self, line: RaceLine) -> None:
         at = self.at
-        assert line.health == "live"
+        assert line.health == "live", "not live"
         seen = line.phone.shown
         assert "me" in seen, "not its own"
         agents = {int(key.partition(":")[2]) for key in seen if key.startswith("agent:")}
