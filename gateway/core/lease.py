@@ -228,6 +228,14 @@ class Lease:
         return self.state in _OURS and not self._doubted
 
     @property
+    def is_overtaken(self) -> bool:
+        """Whether another holds what this node held, or is known to have a higher token.
+
+        Who has no link then speaks for nobody, whatever the store says of him.
+        """
+        return self.lost or self.floor > self.epoch
+
+    @property
     def due_at(self) -> float | None:
         """When to ask for a renewal; None while nothing is held or a question is under way."""
         return self._due_at if self.state is LeaseState.HELD else None

@@ -37,6 +37,11 @@ class Speaker(Protocol):
         ...
 
     @property
+    def token(self) -> int:
+        """The token under which it is spoken; 0 when another may have overtaken it."""
+        ...
+
+    @property
     def is_over(self) -> bool:
         """Whether no session is left to speak for, or the user was let go."""
         ...
@@ -82,7 +87,7 @@ class Admitting:
                 while not self._is_ready(member):
                     await self._changed.wait()
         except TimeoutError:
-            if member.attached is None:
+            if member.attached is None or not speaker.token:
                 raise not_reached() from None
         for rival in speaker.roster.rivals(ticket):
             self._make_way(rival, node)
@@ -123,5 +128,5 @@ class Admitting:
         if member.attached is None:
             return False
         if speaker.link is None:
-            return speaker.mirror.has_snapshot
+            return speaker.mirror.has_snapshot and speaker.token > 0
         return member.on_link and speaker.is_settled

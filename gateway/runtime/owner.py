@@ -274,8 +274,8 @@ class Owner:
 
     @property
     def token(self) -> int:
-        """The token of the lease under which it is spoken; 0 for none yet."""
-        return self.epoch if not self._stopped else 0
+        """The token of the lease under which it is spoken; 0 for none yet, or when another overtook it."""
+        return 0 if self._stopped or (self._linked is None and self.lease.is_overtaken) else self.epoch
 
     # ---- life ----
 
