@@ -124,7 +124,11 @@ class BusMachine:
     # ---- what may be lost ----
 
     def doubted(self) -> None:
-        """Note that messages may have been lost though no probe was: a connection was renewed unasked."""
+        """Note that messages may have been lost though no probe was: a connection was renewed unasked.
+
+        As others may still be renewing theirs, the bus counts as healthy from its next probe only.
+        """
+        self._good_at = -math.inf
         if self._move("doubted"):
             self.recovery += 1
 

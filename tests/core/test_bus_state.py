@@ -241,3 +241,15 @@ def test_whoever_slept_knows_nothing_of_the_meantime() -> None:
     assert bus.is_healthy_for(11.25) == 0.0
     comes_back(bus, 12.0)
     assert bus.is_healthy_for(12.25) == 1.0
+
+
+def test_after_a_connection_was_renewed_health_is_counted_anew() -> None:
+    """Others may still be renewing theirs: who is not heard by then is not to be taken for dead."""
+    bus = live()
+    for at in (1.0, 2.0, 3.0):
+        comes_back(bus, at)
+    assert bus.is_healthy_for(3.5) == 3.25
+    bus.doubted()
+    assert bus.is_healthy_for(3.5) == 0.0
+    comes_back(bus, 4.0)
+    assert bus.is_healthy_for(4.5) == 0.25

@@ -73,6 +73,8 @@ class Probing(RuleBasedStateMachine):
     @rule()
     def a_connection_is_renewed(self) -> None:
         self.losses += 1
+        self.good_since, self.good_at = None, -math.inf
+        self.changed_at = self.now
         self.bus.doubted()
 
     @precondition(lambda self: self.bus.state is BusState.RECOVERING)
@@ -174,6 +176,13 @@ TestProbing = Probing.TestCase
 BUS = "core/bus_state.py"
 SEEDED = [
     SeededBug(
+        "a connection that was renewed leaves the bus as healthy as it was",
+        BUS,
+        '        """\n        self._good_at = -math.inf\n',
+        '        """\n',
+        "TestProbing",
+    ),
+    SeededBug(
         "a late probe heals",
         BUS,
         "if number != self._number or self._sent_at is None or self._is_overdue(now):",
@@ -261,8 +270,8 @@ SEEDED = [
     SeededBug(
         "health outlives a failed probe",
         BUS,
-        "        self._good_at = -math.inf\n        if",
-        "        if",
+        '        self._good_at = -math.inf\n        if self._move("failed"):\n',
+        '        if self._move("failed"):\n',
         "TestProbing",
     ),
     SeededBug(
