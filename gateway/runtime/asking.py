@@ -88,7 +88,8 @@ class Asking:
         self._stopping: list[int] = []
         self._stopped: list[int] = []
         self._leaving: list[int] = []
-        self._present: dict[int, bool] = {}
+        self._present: dict[int, bool | None] = {}
+        """What OSCC-E knows; None: what it was told last got no answer, and may yet arrive."""
         self._again_at = math.inf
 
     # ---- what is wanted ----
@@ -222,15 +223,15 @@ class Asking:
                     alias, told=told.get(alias, False), present=member.present
                 )
 
-    async def _tell_present(self, alias: int, *, told: bool, present: bool) -> bool:
-        """Tell whether a device is there, unless that was *told*; returns what OSCC-E knows now."""
+    async def _tell_present(self, alias: int, *, told: bool | None, present: bool) -> bool | None:
+        """Tell whether a device is there, unless that was *told*; returns what OSCC-E surely knows now."""
         if present is told:
             return told
         try:
             await self._link.request(Presence(alias, present))
         except GatewayError:
             self._ask_later()
-            return told
+            return None
         return present
 
     async def _listen(self) -> None:

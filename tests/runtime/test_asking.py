@@ -247,3 +247,21 @@ async def test_rights_that_change_are_told_at_once() -> None:
         await at.pass_time(1)
         assert phone.shown["me"]["rights"] == ["skills_write"]
         assert phone.facts[-1].rights == (Right.SKILLS_WRITE,)
+
+
+async def test_a_phone_that_comes_back_is_present_also_when_nobody_knows_whether_its_leaving_was_heard() -> (
+    None
+):
+    async with scene() as at:
+        phone = await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        phone.leave()
+        await at.pass_time(AGAIN_S + 0.5)
+        assert [session.present for session in at.upstream.live.values()] == [False]
+        again = await at.again(phone)
+        link.unmute()
+        await at.pass_time(AGAIN_S + 1)
+        assert again.closed is None
+        assert [session.present for session in at.upstream.live.values()] == [True]
