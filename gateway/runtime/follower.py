@@ -324,6 +324,8 @@ class Follower:
         upstream = self.machine.health(now, self._upstream)
         is_deaf = self._grant.node in self._world.exchange.peers.deaf(now)
         self._is_unsure = self._is_unsure or bus == "down" or is_deaf
-        if upstream == "live" and self._is_unsure:
+        # what is held of an epoch before is not what the owner calls live
+        is_behind = self.feed.ledger.position.epoch < self.machine.floor
+        if upstream == "live" and (self._is_unsure or is_behind):
             upstream = "stale"
         self.feed.say(Health(upstream, bus, as_of_ms))
