@@ -148,6 +148,7 @@ class Giving:
         giver, world = self._giver, self._world
         try:
             history = await giver.execution.give(IN_FLIGHT_S)
+            await self._let_answers_leave()
             self._offer = self._made(history, reason)
             if await self._is_heard(to, self._offer):
                 await self._wait()
@@ -157,6 +158,11 @@ class Giving:
         finally:
             self._to = self._offer = None
             giver.execution.resume()
+
+    async def _let_answers_leave(self) -> None:
+        """Let what became of commands leave before the offer: who takes it waits for no answer any more."""
+        for _ in ("execution", "neighbours", "exchange"):
+            await self._world.clock.sleep(0)
 
     def _made(self, history: History, reason: Gift) -> Offer:
         giver, now = self._giver, self._world.clock.now()
