@@ -58,6 +58,8 @@ class SimCentre(FakeUpstream):
         self.executed: Counter[str] = Counter()
         self.opens: Counter[UserId] = Counter()
         """How many links each user ever had."""
+        self.admitted: set[int] = set()
+        """The tokens of all links that were ever open."""
         self.opened: list[tuple[UserId, FakeLink]] = []
         """The links that are open, and some that were."""
         self.waiting = 0
@@ -97,10 +99,16 @@ class SimCentre(FakeUpstream):
         self.opened = [each for each in self.opened if each[1].open]
         return sum(1 for of, _ in self.opened if of == user)
 
+    def restart(self) -> None:
+        """See :meth:`FakeUpstream.restart`: what was admitted is forgotten with all else."""
+        super().restart()
+        self.admitted.clear()
+
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
         """See :meth:`FakeUpstream.open`."""
         link = await super().open(user, secret, token=token, holder=holder)
         self.opens[user] += 1
+        self.admitted.add(token)
         self.opened.append((user, link))
         return link
 

@@ -45,9 +45,12 @@ class Place(Protocol):
 
     dice: Random
 
-    @property
-    def is_fenced(self) -> bool:
-        """Whether OSCC-E admits only higher tokens."""
+    def is_admitted(self, epoch: int) -> bool:
+        """Tell whether OSCC-E ever admitted a link with that token."""
+        ...
+
+    def knows_better(self, phone: Phone) -> bool:
+        """Tell whether the node at which a phone is could know that there was a higher epoch."""
         ...
 
     def now(self) -> float:
@@ -257,10 +260,11 @@ class Phone:
     def _changes(self, frame: Frame) -> None:
         if "stream" in frame:
             self.stream = frame["stream"]
-            epoch = int(self.stream.partition(".")[0])
-            if epoch < self.epoch and self._place.is_fenced:
+            # 0 is of no owner: what is shown stays, until the next one is read
+            epoch = int(self.stream.partition(".")[0]) or self.epoch
+            if epoch < self.epoch and self._place.is_admitted(self.epoch) and self._place.knows_better(self):
                 self._place.broken("epochs never go back", f"{self.name}: {epoch} after {self.epoch}")
-            self.epoch = max(self.epoch, epoch)
+            self.epoch = max(self.epoch, epoch) if self._place.is_admitted(self.epoch) else epoch
         if frame.get("reset"):
             self.shown = {}
         for key in frame.get("gone", ()):

@@ -118,10 +118,22 @@ class World:
 
     # ---- Place ----
 
-    @property
-    def is_fenced(self) -> bool:
-        """Whether OSCC-E admits only higher tokens."""
-        return self.setup.fences
+    def is_admitted(self, epoch: int) -> bool:
+        """Tell whether OSCC-E ever admitted a link with that token."""
+        return epoch in self.centre.admitted
+
+    def knows_better(self, phone: Phone) -> bool:
+        """Tell whether the node at which a phone is could know that there was a higher epoch.
+
+        Without fencing there is none. An owner who has lost his link, and has heard of nobody, serves what
+        he has; he says that it is stale.
+        """
+        process = next((each for each in self.processes if phone.line in each.lines), None)
+        if not self.setup.fences or process is None or phone.ticket is None:
+            return False
+        home = process.node.households.get(phone.ticket.user)
+        owner = None if home is None else home.owner
+        return owner is None or owner.link is not None or owner.lease.is_overtaken
 
     def now(self) -> float:
         """Return the time."""
@@ -195,7 +207,8 @@ class World:
         executed = self.centre.executed[order.key]
         if status in {"applied", "pending", "unchanged"} and not executed:
             self.broken("what is applied was executed", f"{phone.name} {order.key} {status}")
-        if status == "unknown" and self.happens <= GENTLE:
+        # whoever left before the result came, and asks again of the next owner, may be too early
+        if status == "unknown" and self.happens <= GENTLE and len(order.frames) == 1:
             self.broken("without a fault every outcome is known", f"{phone.name} {order.key} {code}")
         if status == "rejected" and executed:
             self.broken("what is rejected was not executed", f"{phone.name} {order.key} {code}")
