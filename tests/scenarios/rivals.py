@@ -21,6 +21,8 @@ HOLD_S = 3.0
 Told = tuple[str, str | None]
 """How a command ended: status, and the code of its error."""
 APPLIED: Told = ("applied", None)
+LOST: Told = ("unknown", "owner_lost")
+"""Of a command whose session ended before its result came."""
 
 
 class Rival(Assistant):

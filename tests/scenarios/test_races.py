@@ -16,6 +16,7 @@ from tests.scenarios.house import opened
 from tests.scenarios.rivals import (
     APPLIED,
     HOLD_S,
+    LOST,
     Ears,
     Rival,
     Told,
@@ -146,13 +147,13 @@ async def test_what_is_pending_is_what_was_asked_last_and_by_whom(
     [
         ("agent", "nothing", APPLIED),
         ("agent", "answer", APPLIED),
-        ("agent", "request", None),
-        ("supervisor", "request", None),
-        ("supervisor", "answer", None),
+        ("agent", "request", LOST),
+        ("supervisor", "request", LOST),
+        ("supervisor", "answer", LOST),
     ],
 )
 async def test_an_agent_who_is_logged_off_gets_what_came_before_and_then_the_end(
-    monkeypatch: pytest.MonkeyPatch, first: str, held: str, told: Told | None
+    monkeypatch: pytest.MonkeyPatch, first: str, held: str, told: Told
 ) -> None:
     async with opened(**CENTRE) as house:
         ears = Ears(house, monkeypatch)
@@ -176,7 +177,7 @@ async def test_an_agent_who_is_logged_off_gets_what_came_before_and_then_the_end
         assert agent.end == (4005, "logged_off_by_supervisor", by)
         assert agent.outcome(name) == told
         # what he asked for, or what came of it meanwhile
-        assert told is None or agent.shown_when[name][f"agent:{key}"]["routing_state"] in {
+        assert told == LOST or agent.shown_when[name][f"agent:{key}"]["routing_state"] in {
             "work",
             "logged_off",
         }

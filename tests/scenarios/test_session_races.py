@@ -16,7 +16,18 @@ from gateway.app import wiring
 from gateway.app.config_sections import Settings
 from gateway.app.stopping import Stopping
 from tests.scenarios.house import NUMBER, OTHER_NUMBER, RETRY_S, House, opened
-from tests.scenarios.rivals import APPLIED, HOLD_S, Ears, Rival, Told, change_number, hold, quiet, release
+from tests.scenarios.rivals import (
+    APPLIED,
+    HOLD_S,
+    LOST,
+    Ears,
+    Rival,
+    Told,
+    change_number,
+    hold,
+    quiet,
+    release,
+)
 
 pytestmark = pytest.mark.scenario
 
@@ -46,7 +57,7 @@ async def test_two_log_offs_during_a_contact_end_in_one_when_it_is_over(
         assert again == (202, until_ms)
         await house.until(lambda: agent.bye)
         assert agent.end == LOGGED_OFF
-        assert agent.outcome(name) in {None, ("pending", None)}
+        assert agent.outcome(name) in {LOST, ("pending", None)}
         assert house.routed == {"agent1": NUMBER}
         house.simulator.center.drop(contact)
         assert house.nothing_left()
@@ -121,7 +132,7 @@ async def test_a_take_over_while_the_old_phone_changes_its_number(
         await new.back()
         await house.until(lambda: old.bye)
         assert old.end == (4005, "taken_over", f"phone {device}")
-        assert old.outcome(name) == (None if held == "request" else APPLIED)
+        assert old.outcome(name) == (LOST if held == "request" else APPLIED)
         await quiet(house, lambda: new.shown["me"]["remote_number"] == OTHER_NUMBER)
         assert house.routed == {"agent1": OTHER_NUMBER}
         assert len(ears.keys) == 1
@@ -131,9 +142,9 @@ async def test_a_take_over_while_the_old_phone_changes_its_number(
 # ---- life ----
 
 
-@pytest.mark.parametrize(("held", "told"), [("nothing", APPLIED), ("request", None), ("answer", APPLIED)])
+@pytest.mark.parametrize(("held", "told"), [("nothing", APPLIED), ("request", LOST), ("answer", APPLIED)])
 async def test_a_session_that_expires_beside_a_command(
-    monkeypatch: pytest.MonkeyPatch, held: str, told: Told | None
+    monkeypatch: pytest.MonkeyPatch, held: str, told: Told
 ) -> None:
     async with opened() as house:
         ears, agent = Ears(house, monkeypatch), await Rival(house, "agent1").come()
@@ -146,7 +157,7 @@ async def test_a_session_that_expires_beside_a_command(
         await house.until(lambda: phone.bye)
         assert phone.outcome(name) == told
         assert phone.end == (4300, "expired", None)
-        assert house.agent().state == ("Unavailable" if told is None else "Available")
+        assert house.agent().state == ("Unavailable" if told == LOST else "Available")
         assert await agent.log_off() == (204, None)
 
 
