@@ -109,7 +109,7 @@ class Happenings:
     def step(self, seconds: int) -> None:
         """Let Redis' clock step."""
         self._world.trouble()
-        self._world.server.ahead_s += seconds
+        self._world.server.wall.ahead_s += seconds
 
     def freeze(self, tenths: int) -> None:
         """Let Redis do nothing for a while."""

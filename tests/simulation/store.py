@@ -7,16 +7,18 @@ makes leases end early or late.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from random import Random
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol, TypeVar
 
+from gateway.bus.memory import MemoryLeases
 from gateway.domain.errors import EndReason
 from gateway.domain.model import UserId
 from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, NodeRecord
 
-LEASE_S: Final = 15.0
+T = TypeVar("T")
 _CALM: Final = (0.0005, 0.001, 0.002)
 _SLOW: Final = (0.001, 0.01, 0.05, 0.15, 0.4)
 
@@ -53,9 +55,44 @@ class Weather:
         return 2 if self.doubling and self.dice.random() < self.doubling else 1
 
 
-class _Lease(NamedTuple):
-    grant: Grant
-    until: float
+class _Leases(MemoryLeases):
+    """The leases of one server, in the double that keeps the contract; they end by the server's clock."""
+
+    def copied(self, clock: Clock) -> _Leases:
+        """Return what a replica knows of them."""
+        made = _Leases(clock)
+        made._leases, made._floors = self._leases.copy(), self._floors.copy()
+        return made
+
+
+class _Wall:
+    """A server's clock, of which its keys know: it steps."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.ahead_s = 0.0
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock.wall_ms() / 1000 + self.ahead_s
+
+    def wall_ms(self) -> int:
+        return self._clock.wall_ms() + round(self.ahead_s * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        raise NotImplementedError
+
+
+def _now(asked: Coroutine[object, None, T]) -> T:
+    """Return what a question is answered that waits for nothing."""
+    try:
+        asked.send(None)
+    except StopIteration as answered:
+        value: T = answered.value
+        return value
+    raise AssertionError("it waits")
 
 
 class Server:
@@ -67,13 +104,11 @@ class Server:
 
     def __init__(self, clock: Clock) -> None:
         self.is_frozen = False
-        self.ahead_s = 0.0
-        """How far its clock is ahead."""
+        self.wall = _Wall(clock)
         self.backlog: list[Callable[[], None]] = []
         self.subscribers: dict[Channel, dict[Subscriber, None]] = {}
         self._clock = clock
-        self._leases: dict[UserId, _Lease] = {}
-        self._tokens: dict[UserId, int] = {}
+        self._leases = _Leases(self.wall)
         self._records: dict[str, tuple[NodeRecord, float]] = {}
         self._denied: dict[str, EndReason] = {}
         self._counts: dict[str, int] = {}
@@ -83,18 +118,16 @@ class Server:
     def copy(self) -> Server:
         """Return a replica that knows what this one knows; nobody is connected to it."""
         made = Server(self._clock)
-        made.ahead_s = self.ahead_s
-        made._leases, made._tokens = dict(self._leases), dict(self._tokens)
-        made._records, made._denied, made._counts = (
-            dict(self._records),
-            dict(self._denied),
-            dict(self._counts),
-        )
+        made.wall.ahead_s = self.wall.ahead_s
+        made._leases = self._leases.copied(made.wall)
+        made._records, made._denied = dict(self._records), dict(self._denied)
+        made._counts = dict(self._counts)
         return made
 
     def forget(self) -> None:
         """FLUSHALL."""
-        for held in (self._leases, self._tokens, self._records, self._denied, self._counts):
+        self._leases = _Leases(self.wall)
+        for held in (self._records, self._denied, self._counts):
             held.clear()
 
     def thaw(self) -> None:
@@ -104,49 +137,24 @@ class Server:
         for each in waiting:
             each()
 
-    def now(self) -> float:
-        """Return its wall clock, s."""
-        return self._clock.wall_ms() / 1000 + self.ahead_s
+    # ---- leases ----
 
-    # ---- leases, as lease.lua ----
-
-    def acquire(self, user: UserId, node: Grant, floor: int, expected: int | None) -> Grant:
-        """Grant the lease, or tell who has it; *node*'s token is of no interest."""
-        present = self.read(user)
-        if present is not None and present.token != expected:
-            return present
-        last = max(self._tokens.get(user, 0), 0 if present is None else present.token)
-        return self._grant(user, node._replace(token=max(int(self.now() * 1_000_000), last + 1, floor + 1)))
+    def acquire(self, user: UserId, wanted: Grant, floor: int, expected: int | None) -> Grant:
+        """Grant the lease, or tell who has it; the token *wanted* is of no interest."""
+        node, holder, _ = wanted
+        return _now(self._leases.acquire(user, node, holder, floor=floor, expected=expected))
 
     def renew(self, user: UserId, grant: Grant) -> bool:
         """Extend it, or make it anew."""
-        present = self.read(user)
-        is_mine = present is not None and present[1:] == grant[1:]
-        if present is None:
-            is_mine = self._tokens.get(user, grant.token) == grant.token
-        if is_mine:
-            self._grant(user, grant)
-        return is_mine
+        return _now(self._leases.renew(user, *grant))
 
     def release(self, user: UserId, holder: str, token: int) -> None:
         """Give it up."""
-        present = self.read(user)
-        if present is not None and present[1:] == (holder, token):
-            del self._leases[user]
+        _now(self._leases.release(user, holder, token))
 
     def read(self, user: UserId) -> Grant | None:
         """Tell who has it."""
-        lease = self._leases.get(user)
-        return None if lease is None or self.now() >= lease.until else lease.grant
-
-    def leases(self) -> dict[UserId, Grant]:
-        """Return all that are in force."""
-        return {user: lease.grant for user, lease in self._leases.items() if self.now() < lease.until}
-
-    def _grant(self, user: UserId, grant: Grant) -> Grant:
-        self._leases[user] = _Lease(grant, self.now() + LEASE_S)
-        self._tokens[user] = grant.token
-        return grant
+        return _now(self._leases.read(user))
 
     # ---- messages ----
 
@@ -174,7 +182,7 @@ class Server:
 
     def announce(self, record: NodeRecord) -> None:
         """Note that a node lives."""
-        self._records[record.holder] = record, self.now() + NODE_TTL_S
+        self._records[record.holder] = record, self.wall.now() + NODE_TTL_S
 
     def left(self, holder: str) -> None:
         """Note that a node is gone."""
@@ -182,7 +190,7 @@ class Server:
 
     def nodes(self) -> tuple[NodeRecord, ...]:
         """Return who lives."""
-        return tuple(sorted(record for record, until in self._records.values() if self.now() < until))
+        return tuple(sorted(record for record, until in self._records.values() if self.wall.now() < until))
 
     def deny(self, handle: str, reason: EndReason) -> None:
         """Note that a session ended."""
