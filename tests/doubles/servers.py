@@ -30,7 +30,7 @@ from gateway.runtime.clock import SystemClock
 MASTER: Final = "mymaster"
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.01
-_PATIENCE_S: Final = 15.0
+_PATIENCE_S: Final = 60.0
 _CLOCK: Final = SystemClock()
 
 
