@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from gateway.core.effects import Health
+from gateway.core.session import Session
 from gateway.domain.commands import Outcome, Status
-from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Right
 from gateway.protocol import frames
 from gateway.protocol.codec import BadFrame, Codec
@@ -25,10 +26,16 @@ OUTCOMES = st.sampled_from(
 )
 ENDS = st.sampled_from([EndReason.LOGGED_OFF, EndReason.BLOCKED, EndReason.EXPIRED])
 CLOSES = {EndReason.LOGGED_OFF: 4005, EndReason.BLOCKED: 4008, EndReason.EXPIRED: 4300}
+AGENT_IDS = st.sampled_from(["1", "2", "3", "queue:1"])
+SERVICEABLE: list[frames.Serviceable] = [frames.Resync(), frames.Pace(1.0), frames.Follow("f", ())]
+LATE: list[frames.ClientFrame] = [frames.Hello(CLIENT), frames.ClientBye(), *SERVICEABLE]
+SENT_AWAY = st.sampled_from(
+    [CloseCode.DRAINING, CloseCode.REPLACED, CloseCode.REPLACED, CloseCode.LOGGED_OFF]
+)
 MORE_TOPICS = st.none() | TOPICS | st.just(("agents", "queues"))
 Way = tuple[int, tuple[str, ...] | None, bool]
-WAYS = st.tuples(st.sampled_from([3, 3, 3, 3, 3, 2, 1, 0]), MORE_TOPICS, st.booleans())
-"""How far a connection comes at once, what it asks for, and whether it resumes."""
+WAYS = st.tuples(st.sampled_from([3, 3, 3, 3, 3, 2, 1, 0, -1]), MORE_TOPICS, st.booleans())
+"""How far a connection comes at once (-1: it never will), what it asks for, and whether it resumes."""
 ONE_IN_TEN = st.integers(0, 9).map(lambda drawn: drawn == 0)
 
 
@@ -39,3 +46,8 @@ def why_bad(codec: Codec, data: bytes) -> BadFrame:
     except BadFrame as bad:
         return bad
     raise AssertionError("garbage is a frame")
+
+
+def stream_of(session: Session) -> str | None:
+    """Return the stream in force, if the session is served."""
+    return None if session.live is None else session.live.outbox.stream

@@ -94,11 +94,7 @@ class Connections(RuleBasedStateMachine):
         self.serve(frames.Resync(), check)
 
     @live
-    @rule(
-        agent_id=st.sampled_from(["1", "2", "3", "queue:1"]),
-        late=events.ONE_IN_TEN,
-        times=st.sampled_from([1, 1, 9]),
-    )
+    @rule(agent_id=events.AGENT_IDS, late=events.ONE_IN_TEN, times=st.sampled_from([1, 1, 9]))
     def command(self, agent_id: str, late: bool, times: int) -> None:
         for _ in range(times):
             self.command_once(agent_id, late)
@@ -159,7 +155,7 @@ class Connections(RuleBasedStateMachine):
             assert not served or codes(effects) == [1000]
 
     @opening
-    @rule(frame=st.sampled_from([frames.Resync(), frames.Pace(1.0), frames.Follow("f", ()), None]))
+    @rule(frame=st.sampled_from([*events.SERVICEABLE, None]))
     def come_too_early(self, frame: frames.Serviceable | None) -> None:
         served, effects = self.arrive(b"\xc1") if frame is None else self.send(frame)
         assert not served or codes(effects) == [4000]
@@ -172,7 +168,7 @@ class Connections(RuleBasedStateMachine):
             assert not served or codes(effects) == [4000]
 
     @closing
-    @rule(frame=st.sampled_from([frames.Hello(events.CLIENT), frames.Resync(), frames.ClientBye()]))
+    @rule(frame=st.sampled_from(events.LATE))
     def come_too_late(self, frame: frames.ClientFrame) -> None:
         assert self.send(frame) == (False, ())
 
@@ -199,10 +195,10 @@ class Connections(RuleBasedStateMachine):
     @rule(scope=SCOPES, rights=events.RIGHTS)
     def learn(self, scope: Scope, rights: tuple[Right, ...]) -> None:
         was, self.facts = self.facts, facts_of(events.TICKET, scope, rights)
-        stream = self.stream()
+        stream = events.stream_of(self.session)
         assert self.session.learned(self.facts) == ()
         same = (was.scope, was.rights) == (scope, rights)
-        assert stream is None or (self.stream() == stream) is same, "another stream for what he may do"
+        assert stream is None or (events.stream_of(self.session) == stream) is same
 
     @rule(reason=events.ENDS, chance=events.ONE_IN_TEN)
     def end(self, reason: EndReason, chance: bool) -> None:
@@ -224,13 +220,12 @@ class Connections(RuleBasedStateMachine):
         for _ in range(times):
             self.tell(lambda: self.session.post(frames.Renewed("t", 1)))
 
-    @rule(
-        chance=st.integers(0, 9),
-        code=st.sampled_from([CloseCode.DRAINING, CloseCode.REPLACED, CloseCode.LOGGED_OFF]),
-    )
+    @rule(chance=st.sampled_from([0, 1, 1, *range(2, 12)]), code=events.SENT_AWAY)
     def send_away(self, chance: int, code: CloseCode) -> None:
-        """Close it, the more often the more waits for its result."""
-        if chance <= 2 * len(self.onlooker.in_flight):
+        """Close it, mostly when it has just asked for something."""
+        if chance == 1 and self.session.state is State.LIVE:
+            self.command("1", late=False, times=1)
+        if chance <= 1:
             expected = [] if self.session.state is State.CLOSING else [code]
             assert codes(self.onlooker.ran(self.session.close(code, "x"))) == expected
 
@@ -277,6 +272,15 @@ class Connections(RuleBasedStateMachine):
             assert again is not None
             assert again > self.now, "a writer would never rest"
 
+    @live
+    @rule(healths=st.lists(events.HEALTHS, min_size=2, max_size=4), chance=events.ONE_IN_TEN)
+    def is_silent(self, healths: list[Health], chance: bool) -> None:
+        """Send pings that nobody answers."""
+        for health in healths if chance else ():
+            self.flush(health)
+            self.time_passes(5.0)
+            self.tick()
+
     @rule(drained=st.booleans())
     def flushed(self, drained: bool) -> None:
         self.session.flushed(drained=drained)
@@ -299,6 +303,9 @@ class Connections(RuleBasedStateMachine):
 
     def come(self, far: int, topics: tuple[str, ...] | None, resume: bool) -> None:
         """Go some of the way that connections mostly go: hello, accepted, first flush."""
+        if far < 0:
+            self.time_passes(5.0)
+            self.tick()
         if far > 0:
             self.hello(topics, resume)
         if far > 1:
@@ -336,13 +343,8 @@ class Connections(RuleBasedStateMachine):
         else:
             assert effects == ()
 
-    def stream(self) -> str | None:
-        return None if self.session.live is None else self.session.live.outbox.stream
-
 
 TestConnections = Connections.TestCase
-TestConnections.settings = settings(
-    max_examples=max(200, settings.default.max_examples if settings.default else 0)
-)
+TestConnections.settings = settings(max_examples=max(200, settings().max_examples))
 
 __all__ = ["SEEDED", "TestConnections"]
