@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -30,6 +31,10 @@ from gateway.runtime.clock import SystemClock
 MASTER: Final = "mymaster"
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.01
+_PORTS_FROM: Final = 15_000
+_PORTS: Final = 17_000
+"""Below those that the kernel gives to outgoing connections."""
+_TURNS: Final = itertools.count()
 _PATIENCE_S: Final = 60.0
 _CLOCK: Final = SystemClock()
 
@@ -325,11 +330,18 @@ async def until(holds: Callable[[], Coroutine[None, None, bool]], otherwise: str
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens to."""
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port: int = door.getsockname()[1]
-        return port
+    """Return a port of the loopback that nobody listens to, and that no outgoing connection is given.
+
+    Processes begin at different ones, and none is given twice in a row.
+    """
+    while True:
+        port = _PORTS_FROM + (os.getpid() * 101 + next(_TURNS)) % _PORTS
+        with socket.socket() as door:
+            try:
+                door.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _leash() -> tuple[str, ...]:
