@@ -17,6 +17,7 @@ from tests.simulation.phone import CLIENT, Phone
 from tests.simulation.store import Server
 from tests.simulation.world import TICK_S, World
 
+FOR_EVER: Final = 120
 _GRACE_S: Final = 25.0
 """For how long a drained node may go on."""
 
@@ -74,12 +75,13 @@ class Happenings:
     # ---- nodes ----
 
     def kill(self, which: int, tenths: int, silently: int) -> None:
-        """Kill a node; it starts anew later. One stays alive."""
+        """Kill a node; it starts anew later, or not at all. One stays alive."""
         process = self._process_at(which)
         if sum(each.is_alive for each in self._world.processes) > 1 and process.is_alive:
             self._world.trouble()
             process.kill(silently=bool(silently))
-            self._world.start_anew(process, tenths / 10)
+            if tenths < FOR_EVER:
+                self._world.start_anew(process, tenths / 10)
 
     def drain(self, which: int, tenths: int) -> None:
         """Drain a node and stop it; it starts anew later. One stays."""

@@ -8,7 +8,7 @@ from gateway.core.bus_state import BusState
 from gateway.domain.model import UserId
 from gateway.runtime.owner import Owner
 from tests.simulation.nodes import Process
-from tests.simulation.phone import Phone
+from tests.simulation.phone import QUEUE, Phone
 from tests.simulation.sorts import GENTLE, UNMOVED
 from tests.simulation.world import World
 
@@ -48,6 +48,7 @@ def in_the_end(world: World) -> None:
         if ended.secret in world.centre.live and ended.holder in alive:
             world.broken("who logged off has no session", handle)
     if world.setup.patient:
+        _absent(world)
         for process in world.processes:
             _bounded(world, process)
 
@@ -59,6 +60,13 @@ def _unmoved(world: World) -> None:
     for user, opens in world.centre.opens.items():
         if opens > 1:
             world.broken("trouble of Redis costs no link", f"{user.key}: {opens}")
+
+
+def _absent(world: World) -> None:
+    here = {phone.ticket.secret for phone in world.phones if phone.is_served and phone.ticket is not None}
+    for session in world.centre.live.values():
+        if session.present and session.secret not in here:
+            world.broken("who left is absent at OSCC-E", str(session.id))
 
 
 def _bounded(world: World, process: Process) -> None:
@@ -78,9 +86,9 @@ def _bounded(world: World, process: Process) -> None:
 
 
 def _fresh(world: World, phone: Phone) -> None:
-    if not phone.is_served or phone.upstream != "live" or "queue:5" not in phone.shown:
+    if not phone.is_served or phone.upstream != "live" or QUEUE not in phone.shown:
         return
-    value = phone.shown["queue:5"].get("contacts_waiting")
+    value = phone.shown[QUEUE].get("contacts_waiting")
     until = world.centre.waited_until.get(value) if isinstance(value, int) else None
     if until is None:
         return
@@ -128,7 +136,7 @@ def _served(world: World, phone: Phone) -> list[str]:
     session = None if phone.ticket is None else world.centre.live.get(phone.ticket.secret)
     if session is None:
         return [*missing, f"{phone.name} is served though his session has ended"]
-    waiting = phone.shown.get("queue:5", {}).get("contacts_waiting")
+    waiting = phone.shown.get(QUEUE, {}).get("contacts_waiting")
     if session.person.own_agent is None and waiting != world.centre.waiting:
         missing.append(f"{phone.name} shows {waiting} waiting, not {world.centre.waiting}")
     if not session.present:

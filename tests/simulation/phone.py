@@ -20,6 +20,7 @@ from gateway.domain.upstream import LogOn
 from tests.simulation.line import Frame, Line
 
 CLIENT: Final = {"app": "test", "version": "1", "platform": "none"}
+QUEUE: Final = "queue:5"
 DEADLINE_MS: Final = 10_000
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0)
 _RETRIES: Final = 0.7
@@ -125,6 +126,8 @@ class Phone:
         self._seq = 0
         self._numbers = 0
         self._is_trying = False
+        self._has_seen = False
+        """Whether this connection has shown him the queue."""
 
     # ---- what he does ----
 
@@ -151,6 +154,7 @@ class Phone:
         self.connections += 1
         self.is_served = False
         self.unlinked_since = None
+        self._has_seen = False
         hello = {"position": {"stream": self.stream, "seq": self._seq}} if self.stream else {}
         line.send(kind="hello", token="sealed", client=CLIENT, **hello)
 
@@ -276,6 +280,9 @@ class Phone:
                 continue
             self.shown[key] = {k: v for k, v in {**self.shown[key], **fields}.items() if v is not None}
         self._seq = frame["upto"]
+        if self._has_seen and QUEUE not in self.shown and not frame.get("more"):
+            self._place.broken("nobody is shown less than before", self.name)
+        self._has_seen = self._has_seen or QUEUE in self.shown
 
     def _result(self, frame: Frame) -> None:
         for order in self.orders.values():

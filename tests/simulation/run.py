@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import faulthandler
 import logging
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+import gateway
 from tests.simulation import laws
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.schedule import Action, apply, generate
@@ -17,6 +20,8 @@ from tests.simulation.world import TICK_S, Broken, Setup, World
 
 BUSY_S: Final = 90.0
 """Real seconds for a seed and its shortening: whoever never gives way to the loop is shown by then."""
+FOUND: Final = 3
+"""How a search ends that found something; 1 would be a fault of its own."""
 MEMORY_BYTES: Final = 2 * 2**30
 QUIET_S: Final = 75.0
 """Within which time everything is well again after the last fault."""
@@ -147,18 +152,30 @@ def tell(seed: int) -> str:
 
 
 def main() -> int:
-    """Search seeds: from, to, step."""
-    first, last, step = (int(said) for said in sys.argv[1:])
-    seeds = range(first, last, step)
-    found = 0
+    """Search seeds. Ends with :data:`FOUND` when a law was broken."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("first", type=int)
+    parser.add_argument("last", type=int)
+    parser.add_argument("step", type=int, nargs="?", default=1)
+    parser.add_argument(
+        "--stop", action="store_true", help="at the first that is found, which is not shortened"
+    )
+    asked = parser.parse_args()
+    here = Path(str(gateway.__file__))
+    assert here.is_relative_to(Path.cwd()), here  # a planted copy is to be searched itself
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    seeds = range(asked.first, asked.last, asked.step)
+    found = 0
     for seed in seeds:
         faulthandler.dump_traceback_later(BUSY_S, exit=True)
-        told = tell(seed)
+        if asked.stop and (broken := run(*generate(seed)).broken) is not None:
+            print(f"seed {seed}: {broken}")
+            return FOUND
+        told = "" if asked.stop else tell(seed)
         found += bool(told)
         print(told, end="\n" if told else "", flush=True)
     print(f"{len(seeds)} schedules, {found} broke a law")
-    return 1 if found else 0
+    return FOUND if found else 0
 
 
 if __name__ == "__main__":

@@ -68,11 +68,13 @@ def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
 def _sorts(dice: Random) -> tuple[tuple[str, ...], list[str]]:
     """Return what happens in this life: the everyday things, and the others."""
     sort = dice.random()
-    if sort < 0.1:
+    if sort < 0.12:
         everyday = ("count", "command")
         return everyday, dice.sample(sorted(UNMOVED - set(everyday)), dice.choice((1, 1, 2)))
     if sort < 0.25:
         return EVERYDAY, ["drain", "leave", "roam"]
+    if sort < 0.4:
+        return ("command", "command", "roam", "vanish", "leave"), dice.sample(_FAULTS, 2)
     return EVERYDAY, dice.sample(_FAULTS, dice.choice((1, 1, 2, 2, 3, 5)))
 
 
@@ -82,7 +84,7 @@ def _args(what: str, dice: Random) -> tuple[int, ...]:
         "tenths": dice.choice(_LENGTHS),
         "state": dice.randrange(2),
         "silently": dice.randrange(2),
-        "seconds": dice.choice((-30, -8, 8, 30)),
+        "seconds": dice.choice((-300, -8, 8, 30)),
         "mask": dice.randrange(1, 15),
         "kind": dice.randrange(1, 8),
     }
