@@ -42,8 +42,8 @@ simulate: $(RUNTIME) ## a simulated OSCC-E Server; ARGS="--agents 1500 --queues 
 test: $(DEV) ## all tests but the scenarios
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m "not scenario" $(PYTEST_ARGS)
 
-properties: $(DEV) ## the state machines, searched deeply (minutes)
-	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties --timeout=3600 $(PYTEST_ARGS)
+properties: $(DEV) ## the state machines and simulated clusters, searched deeply (minutes)
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties tests/simulation --timeout=3600 $(PYTEST_ARGS)
 
 .PHONY: simulate-cluster
 simulate-cluster: $(DEV) ## random failures of a simulated cluster; SCHEDULES=20000 SEED=0

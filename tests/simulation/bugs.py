@@ -98,6 +98,7 @@ BUGS: Final = [
         "(TimeoutError, GatewayError):\n            return _unknown(ErrorCode.UPSTREAM_TIMEOUT)\n",
         "(TimeoutError, GatewayError):\n            return None\n",
         "what is rejected was not executed",
+        quick=True,
     ),
     Bug(
         "a new owner takes commands of before for its own",
