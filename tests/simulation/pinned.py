@@ -19,4 +19,69 @@ class Pinned(NamedTuple):
     actions: tuple[Action, ...]
 
 
-PINNED: Final[tuple[Pinned, ...]] = ()
+PINNED: Final = (
+    # The owner's node was connected again a second after the follower's: its inbox was empty twice, the
+    # follower's own bus had not missed a probe, so that the owner counted as deaf and lost his link.
+    Pinned(
+        "nobody is deaf who renews his connection a little later",
+        Setup(seed=1406, nodes=2, supervisors=2, devices=3),
+        (
+            Action(1.0, "command", (3, 0)),
+            Action(1.0, "count"),
+            Action(0.05, "command", (10, 1)),
+            Action(0.0, "command", (1, 0)),
+            Action(2.0, "redis_down", (3,)),
+        ),
+    ),
+    # "He is gone" got no answer within 5 s and was taken for unsaid; it arrived after he had come back.
+    Pinned(
+        "who came back before it was heard that he left is present",
+        Setup(seed=2055, nodes=2, supervisors=1, devices=2),
+        (
+            Action(0.3, "site", (4, 4, 120)),
+            Action(0.003, "drain", (11, 60)),
+            Action(7.0, "site", (2, 6, 30)),
+        ),
+    ),
+    # Without fencing the lower token won: its follower's replica was ahead, and dropped all it was told.
+    Pinned(
+        "a replica of a higher epoch does not keep a follower from his owner",
+        Setup(seed=1084, nodes=2, supervisors=2, devices=3, fences=False),
+        (
+            Action(0.05, "freeze", (120,)),
+            Action(4.0, "leave", (8, 3)),
+            Action(1.0, "vanish", (5,)),
+            Action(7.0, "count"),
+            Action(2.0, "roam", (8,)),
+            Action(4.0, "haunt", (7, 3)),
+            Action(1.0, "count"),
+        ),
+    ),
+    # A command was executed, its phone gone; asked again after its deadline it was called rejected.
+    Pinned(
+        "what was executed is not called rejected when it is sent again too late",
+        Setup(seed=428, nodes=3, supervisors=1, devices=3, assistant=True),
+        (
+            Action(2.0, "leave", (9, 10)),
+            Action(0.0, "command", (10, 1)),
+            Action(0.0, "leave", (10, 30)),
+            Action(7.0, "leave", (7, 3)),
+            Action(0.0, "drain", (10, 60)),
+            Action(7.0, "drain", (8, 10)),
+        ),
+    ),
+    # A node that was kicked while its own Redis still knew nothing of it served a phone that had seen more.
+    Pinned(
+        "nobody is served from an epoch that another has overtaken",
+        Setup(seed=4486, nodes=3, supervisors=2, devices=3),
+        (
+            Action(0.05, "split", (1, 60)),
+            Action(0.0, "vanish", (9,)),
+            Action(0.003, "centre_down", (30,)),
+            Action(0.3, "leave", (8, 60)),
+            Action(7.0, "centre_down", (10,)),
+            Action(0.0, "vanish", (1,)),
+            Action(7.0, "vanish", (1,)),
+        ),
+    ),
+)

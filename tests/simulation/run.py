@@ -15,6 +15,7 @@ from typing import Final
 import gateway
 from tests.simulation import laws
 from tests.simulation.loop import StuckError, VirtualLoop
+from tests.simulation.pinned import PINNED
 from tests.simulation.schedule import Action, apply, generate
 from tests.simulation.world import TICK_S, Broken, Setup, World
 
@@ -152,7 +153,7 @@ def tell(seed: int) -> str:
 
 
 def main() -> int:
-    """Search seeds. Ends with :data:`FOUND` when a law was broken."""
+    """Search seeds, and what is pinned before if it is to stop. Ends with FOUND when a law was broken."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
@@ -166,6 +167,10 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     seeds = range(asked.first, asked.last, asked.step)
     found = 0
+    for pinned in PINNED if asked.stop else ():
+        if (broken := run(pinned.setup, pinned.actions).broken) is not None:
+            print(f"{pinned.name}: {broken}")
+            return FOUND
     for seed in seeds:
         faulthandler.dump_traceback_later(BUSY_S, exit=True)
         if asked.stop and (broken := run(*generate(seed)).broken) is not None:
