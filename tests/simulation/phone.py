@@ -22,6 +22,8 @@ from tests.simulation.line import Frame, Line
 CLIENT: Final = {"app": "test", "version": "1", "platform": "none"}
 QUEUE: Final = "queue:5"
 DEADLINE_MS: Final = 10_000
+SEEN_OFF_S: Final = 0.25
+"""Within which time a node sees off who has logged off."""
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0)
 _RETRIES: Final = 0.7
 
@@ -201,7 +203,16 @@ class Phone:
         self.stream = ""
         if ticket is not None:
             self._place.begin(self._place.log_off(ticket))
+        if self.line is not None:
+            self._place.later(SEEN_OFF_S, partial(self._hang_up, self.line))
         return ticket
+
+    def _hang_up(self, line: Line) -> None:
+        """Close a connection that the node has not closed: it may never have heard of the log-off."""
+        if line is self.line:
+            self._forget_line()
+            line.hang_up()
+            self.go()
 
     def command(self, state: str) -> None:
         """Have the agent's state changed."""

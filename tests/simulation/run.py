@@ -28,6 +28,8 @@ QUIET_S: Final = 75.0
 """Within which time everything is well again after the last fault."""
 STILL_S: Final = 3.0
 """How long it must stay well."""
+SETTLED_S: Final = 6.0
+"""Until when everybody has logged on and is served: nodes share the budget of the site."""
 PATIENT_S: Final = 65.0
 """How long in a life that is watched for long."""
 
@@ -74,7 +76,7 @@ async def _live(setup: Setup, actions: tuple[Action, ...], loop: VirtualLoop, he
         world = World(setup, frozenset(action.what for action in actions), loop, tasks)
         try:
             world.begin_life()
-            await _pass(world, heard, 4.0)
+            await _pass(world, heard, SETTLED_S)
             for action in actions:
                 await _pass(world, heard, action.after)
                 if world.broken_laws:

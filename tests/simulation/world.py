@@ -126,12 +126,16 @@ class World:
         """Tell whether the node at which a phone is could know that there was a higher epoch.
 
         Without fencing there is none. An owner who has lost his link, and has heard of nobody, serves what
-        he has; he says that it is stale.
+        he has, also to those who follow him; he says that it is stale.
         """
         process = next((each for each in self.processes if phone.line in each.lines), None)
         if not self.setup.fences or process is None or phone.ticket is None:
             return False
         home = process.node.households.get(phone.ticket.user)
+        if home is not None and home.follower is not None:
+            by = home.follower.owner.holder
+            process = next((each for each in self.processes if each.holder == by and each.is_alive), process)
+            home = process.node.households.get(phone.ticket.user)
         owner = None if home is None else home.owner
         return owner is None or owner.link is not None or owner.lease.is_overtaken
 
