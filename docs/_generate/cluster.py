@@ -18,6 +18,7 @@ from gateway.core import bus_state, follower, peers
 from gateway.core.bus_state import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox
+from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime import fleet, giving, ports, seeking, sharing
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
@@ -164,7 +165,7 @@ def _readable(name: bytes) -> str:
 
 
 def _record() -> str:
-    return ", ".join(ports.NodeRecord._fields).replace("_", " ")
+    return ", ".join(NodeRecord._fields).replace("_", " ")
 
 
 def _span(seconds: float) -> str:

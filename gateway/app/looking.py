@@ -13,8 +13,9 @@ import structlog
 
 from gateway.app.bus_check import bus_found
 from gateway.app.config_sections import Bus
+from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.fleet import Fleet
-from gateway.runtime.ports import NODE_TTL_S, Clock, NodeRecord
+from gateway.runtime.ports import NODE_TTL_S, Clock
 
 AGAIN_S: Final = 5.0
 """A Redis that is away is looked at again after this time."""

@@ -20,8 +20,9 @@ from gateway.app.config import load
 from gateway.app.config_bus_url import MEMORY
 from gateway.app.config_sections import Bus, Secrets
 from gateway.domain.errors import GatewayError
+from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.ports import Clock, NodeRecord, Roll
+from gateway.runtime.ports import Clock, Roll
 
 PATIENCE_S: Final = 3.0
 _AGAIN_S: Final = 0.1

@@ -9,7 +9,8 @@ import heapq
 from typing import Final, Generic, TypeVar
 
 from gateway.domain.errors import EndReason
-from gateway.runtime.ports import NODE_TTL_S, Clock, NodeRecord
+from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.ports import NODE_TTL_S, Clock
 
 T = TypeVar("T")
 

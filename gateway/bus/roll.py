@@ -12,8 +12,8 @@ from gateway.bus.line import Line
 from gateway.bus.names import NODES, Names
 from gateway.bus.scripts import Script
 from gateway.bus.wire import bus_down
-from gateway.domain.model import NodeId
-from gateway.runtime.ports import NODE_TTL_S, NodeRecord
+from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.ports import NODE_TTL_S
 
 ROLL: Final = Script("roll.lua")
 _LOOKED_AT: Final = 2_000
@@ -69,24 +69,12 @@ def _written(value: str | float) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-class _Record(msgspec.Struct):
-    """A :class:`NodeRecord` as text."""
-
-    node: NodeId
-    holder: str
-    version: str
-    connections: int
-    links: int
-    draining: bool
-    accepts_per_s: float
-
-
 def _read(reply: Reply) -> NodeRecord | None:
     if not isinstance(reply, list):
         return None
     try:
         texts = [word.decode() for word in reply if isinstance(word, bytes)]
         fields: Mapping[str, str] = dict(zip(texts[::2], texts[1::2], strict=True))
-        return NodeRecord(*msgspec.structs.astuple(msgspec.convert(fields, _Record, strict=False)))
-    except (UnicodeDecodeError, ValueError):
+        return msgspec.convert([fields[name] for name in NodeRecord._fields], NodeRecord, strict=False)
+    except (UnicodeDecodeError, KeyError, ValueError):
         return None

@@ -210,9 +210,8 @@ class SessionOver:
     by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
-    """A node lives, and says what it is."""
+class NodeRecord(NamedTuple):
+    """What a node says of itself. Holds nothing of anybody."""
 
     node: NodeId
     holder: str
@@ -221,6 +220,14 @@ class Here:
     links: int
     draining: bool
     accepts_per_s: float
+    """Handshakes that it would take on, beyond those it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A node lives."""
+
+    node: NodeRecord
 
 
 @dataclass(frozen=True, slots=True)

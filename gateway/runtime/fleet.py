@@ -13,9 +13,9 @@ from typing import Final
 
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import GatewayError
-from gateway.protocol.envelopes import Control, Here
+from gateway.protocol.envelopes import Control, Here, NodeRecord
 from gateway.runtime.exchange import Exchange
-from gateway.runtime.ports import NODE_TTL_S, Clock, NodeRecord, Roll
+from gateway.runtime.ports import NODE_TTL_S, Clock, Roll
 
 SAY_S: Final = 3.0
 READ_S: Final = 60.0
@@ -73,24 +73,15 @@ class Fleet:
 
     def heard(self, said: Here) -> None:
         """Note that a node lives, and what it is."""
-        record = NodeRecord(
-            node=said.node,
-            holder=said.holder,
-            version=said.version,
-            connections=said.connections,
-            links=said.links,
-            draining=said.draining,
-            accepts_per_s=said.accepts_per_s,
-        )
-        is_new = said.holder not in self._known
-        self._known[said.holder] = (record, self._clock.now())
+        is_new = said.node.holder not in self._known
+        self._known[said.node.holder] = (said.node, self._clock.now())
         if is_new and not self._is_new:
             self._share()
 
     async def say(self) -> None:
         """Say what this node is now, and look who else is there."""
         record = self._record()
-        self._exchange.send(Control(), Here(*record))
+        self._exchange.send(Control(), Here(record))
         try:
             await self._roll.announce(record)
             await self._read()

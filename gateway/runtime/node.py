@@ -25,7 +25,7 @@ from gateway.domain.model import DEFAULT_TOPICS, Ticket, UserId
 from gateway.domain.privacy import masked
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
-from gateway.protocol.envelopes import Control, Leaving, SessionFacts
+from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
 from gateway.runtime.account import Account
 from gateway.runtime.endings import Endings
 from gateway.runtime.exchange import Exchange
@@ -35,7 +35,7 @@ from gateway.runtime.household import Household
 from gateway.runtime.households import Households
 from gateway.runtime.neighbours import Neighbours
 from gateway.runtime.parts import Cluster, NodeSettings, Site
-from gateway.runtime.ports import Clock, NodeRecord
+from gateway.runtime.ports import Clock
 from gateway.runtime.tally import Tally
 from gateway.runtime.world import World, refusal
 

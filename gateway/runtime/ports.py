@@ -14,7 +14,7 @@ from gateway.domain.errors import EndReason
 from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import NodeId, SessionId, SessionSecret, UserId
 from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.protocol.envelopes import Channel, Envelope
+from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 
 NODE_TTL_S: Final = 10.0
 
@@ -114,19 +114,6 @@ class Leases(Protocol):
     async def read(self, user: UserId) -> Grant | None:
         """Tell who owns *user* now."""
         ...
-
-
-class NodeRecord(NamedTuple):
-    """What a node says of itself. Holds nothing of anybody."""
-
-    node: NodeId
-    holder: str
-    version: str
-    connections: int
-    links: int
-    draining: bool
-    accepts_per_s: float
-    """Handshakes that it would take on, beyond those it has."""
 
 
 class Roll(Protocol):

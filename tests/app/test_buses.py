@@ -17,9 +17,10 @@ from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Bus, Secrets
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
+from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.parts import Cluster
-from gateway.runtime.ports import Clock, NodeRecord
+from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import redis_server, until
 

@@ -12,7 +12,7 @@ from gateway.app.draining import FAREWELL_S, GIVING_S, Parting, Phone, leave
 from gateway.app.stopping import Stopping
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId
-from gateway.runtime.ports import NodeRecord
+from gateway.protocol.envelopes import NodeRecord
 from tests.doubles.clock import ManualClock
 
 OTHER = NodeRecord(NodeId("n2"), "h2", "1", 0, 0, draining=False, accepts_per_s=10.0)

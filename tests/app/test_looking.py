@@ -13,7 +13,8 @@ from gateway.app.bus_check import Found
 from gateway.app.config_sections import Bus
 from gateway.app.looking import AGAIN_S, NAMESAKE_S, look_at_bus, look_for_namesake
 from gateway.domain.model import NodeId
-from gateway.runtime.ports import Clock, NodeRecord
+from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
 
 OWN = NodeRecord(NodeId("n1"), "h1", "1", 0, 0, draining=False, accepts_per_s=1.0)

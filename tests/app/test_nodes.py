@@ -17,8 +17,8 @@ from gateway.app.config_sections import Bus
 from gateway.app.nodes import NoRoll, as_json, as_table, live_nodes, namesakes
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.ports import NodeRecord
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import Server, redis_server, until
 

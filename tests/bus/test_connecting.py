@@ -12,9 +12,8 @@ from gateway.bus.connecting import BusKeys, Persistence, RedisSite
 from gateway.bus.door import Unreachable
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Envelope, Inbox, Probe
+from gateway.protocol.envelopes import Envelope, Inbox, NodeRecord, Probe
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.ports import NodeRecord
 from tests.contracts.buses import KEYS, connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis

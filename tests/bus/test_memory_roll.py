@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId
-from gateway.runtime.ports import NodeRecord
+from gateway.protocol.envelopes import NodeRecord
 from tests.doubles.clock import ManualClock
 
 RECORD = NodeRecord(NodeId("a"), "h", "1", 0, 0, False, 0.0)

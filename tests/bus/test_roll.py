@@ -11,7 +11,7 @@ from gateway.bus.names import Names
 from gateway.bus.roll import RedisRoll
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
-from gateway.runtime.ports import NodeRecord
+from gateway.protocol.envelopes import NodeRecord
 from tests.bus.peer import Peer, door, usual
 from tests.contracts.buses import connected, node
 from tests.doubles.clock import ManualClock

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain.model import NodeId, UserId
-from gateway.runtime.ports import NodeRecord
+from gateway.protocol.envelopes import NodeRecord
 from tests.contracts.buses import DIRECT, SITES, BusSite
 
 

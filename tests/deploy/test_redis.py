@@ -20,9 +20,8 @@ from gateway.app.config_sections import Bus
 from gateway.bus.connecting import BusKeys, RedisSite
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, Probe
+from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, NodeRecord, Probe
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.ports import NodeRecord
 from tests.doubles.servers import Engine, binary, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

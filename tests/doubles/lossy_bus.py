@@ -18,9 +18,9 @@ from gateway.bus.memory import MemoryLeases
 from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Envelope
+from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 from gateway.runtime.parts import Cluster
-from gateway.runtime.ports import Clock, Grant, NodeRecord
+from gateway.runtime.ports import Clock, Grant
 
 T = TypeVar("T")
 Receive = Callable[[Envelope], None]

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from gateway.core.throttle import Budget
 from gateway.core.turnstile import Turnstile
 from gateway.domain.model import NodeId
-from gateway.protocol.envelopes import Envelope, Here
+from gateway.protocol.envelopes import Envelope, Here, NodeRecord
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.fleet import Fleet
-from gateway.runtime.ports import NODE_TTL_S, NodeRecord
+from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import Trouble
 from tests.runtime.street import street

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Envelope
-from gateway.runtime.ports import Grant, NodeRecord
+from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
+from gateway.runtime.ports import Grant
 from tests.simulation.store import Server, Weather
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from typing import Final, Protocol, TypeVar
 from gateway.bus.memory import MemoryLeases
 from gateway.domain.errors import EndReason
 from gateway.domain.model import UserId
-from gateway.protocol.envelopes import Channel, Envelope
-from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, NodeRecord
+from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
+from gateway.runtime.ports import NODE_TTL_S, Clock, Grant
 
 T = TypeVar("T")
 _CALM: Final = (0.0005, 0.001, 0.002)
