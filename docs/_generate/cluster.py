@@ -17,8 +17,7 @@ from gateway.bus import leases, names
 from gateway.core import bus_state, follower, peers
 from gateway.core.bus_state import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Control, Events, Inbox
-from gateway.protocol.envelopes import NodeRecord
+from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
 from gateway.runtime import fleet, giving, ports, seeking, sharing
 
 PAGE = Path(__file__).parents[1] / "cluster.md"

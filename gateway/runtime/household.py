@@ -19,6 +19,7 @@ from gateway.runtime.admitting import ATTACH_S
 from gateway.runtime.feed import Feed
 from gateway.runtime.follower import Follower
 from gateway.runtime.owner import Owner
+from gateway.runtime.ports import Grant
 from gateway.runtime.role import Local, RoleOverError, Start, not_begun, not_reached, patience_s
 from gateway.runtime.world import World
 
@@ -75,7 +76,7 @@ class Household:
     @property
     def is_over(self) -> bool:
         """Whether the user is not served here any more: whoever comes needs another household."""
-        return self._is_stopped or (self.role.is_over and not self._has_next)
+        return self._is_stopped or (self.role.is_over and self._following is None)
 
     # ---- phones ----
 
@@ -157,10 +158,13 @@ class Household:
         try:
             while True:
                 await self.role.run()
-                following = None if self._is_stopped else self._next()
-                if following is None:
-                    return
-                self.role = following
+                match None if self._is_stopped else self._following:
+                    case None:
+                        return
+                    case Start() as start:
+                        self.role = self._own(start)
+                    case Grant() as grant:
+                        self.role = Follower(self.feed, self._world, grant, self.local)
                 self._wake()
         finally:
             self._is_stopped = True
@@ -172,21 +176,12 @@ class Household:
         self._turned = asyncio.Event()
 
     @property
-    def _has_next(self) -> bool:
-        """Whether another role follows the one that is over."""
+    def _following(self) -> Start | Grant | None:
+        """How this node is to own the user after the role that is over, or whom it is to follow."""
         role = self.role
         if isinstance(role, Follower):
-            return role.start is not None
-        return role.owned_by is not None and bool(self.local or self.feed.connections)
-
-    def _next(self) -> Owner | Follower | None:
-        """Return the role that follows the one that is over."""
-        role = self.role
-        if not self._has_next:
-            return None
-        if isinstance(role, Follower):
-            return None if role.start is None else self._own(role.start)
-        return None if role.owned_by is None else Follower(self.feed, self._world, role.owned_by, self.local)
+            return role.start
+        return role.owned_by if self.local or self.feed.connections else None
 
     def _own(self, start: Start) -> Owner:
         local = tuple(self.local.values())
