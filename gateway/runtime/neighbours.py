@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final, Protocol
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol, TypeVar
 
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import NodeId, Ticket, UserId
@@ -28,6 +29,7 @@ from gateway.protocol.envelopes import (
     SessionOver,
 )
 from gateway.runtime.exchange import Exchange
+from gateway.runtime.faults import place
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.household import Household
 from gateway.runtime.owner import Owner
@@ -38,6 +40,8 @@ from gateway.runtime.tally import Tally
 
 RESYNC_S: Final = 2.0
 """Over how long followers ask again when the bus is back."""
+_LOG: Final = logging.getLogger(__name__)
+M = TypeVar("M", bound=Envelope)
 
 
 class Home(Protocol):
@@ -62,6 +66,8 @@ class Home(Protocol):
 
 class Neighbours:
     """This node's ear for the others.
+
+    Invariant: a fault over one message ends what that message asked for, and nothing else.
 
     Args:
         node: Its name.
@@ -90,15 +96,21 @@ class Neighbours:
 
     # ---- Listener ----
 
-    def heard(self, envelope: Envelope) -> None:  # noqa: C901 - the exhaustive match over what nodes say
+    def heard(self, envelope: Envelope) -> None:
         """Take in what was said to this node, or to all."""
+        try:
+            self._hear(envelope)
+        except Exception as fault:  # noqa: BLE001 - one message's fault must not make the node deaf
+            _LOG.error("a message of another node failed: %s", place(fault))
+
+    def _hear(self, envelope: Envelope) -> None:  # noqa: C901 - the exhaustive match over what nodes say
         match envelope:
             case Asks():
                 self._asks(envelope)
             case Attach():
-                spawn(self._tasks, self._attach(envelope))
+                spawn(self._tasks, self._carry_out(self._attach, envelope))
             case CallRequest():
-                spawn(self._tasks, self._call(envelope))
+                spawn(self._tasks, self._carry_out(self._call, envelope))
             case Detach():
                 owner = self._owner(envelope.user)
                 if owner is not None:
@@ -117,6 +129,12 @@ class Neighbours:
                 self._leaving(envelope.node)
             case _:
                 return  # an answer that the exchange matched, or one that came too late
+
+    async def _carry_out(self, work: Callable[[M], Awaitable[None]], asked: M) -> None:
+        try:
+            await work(asked)
+        except Exception as fault:  # noqa: BLE001 - whoever asked hears nothing, and asks again or gives up
+            _LOG.error("a request of another node failed: %s", place(fault))
 
     def recovered(self, recovery: int) -> None:
         """Have everything asked for again that may have been lost."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import NoReturn, TypeVar
+
+import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
@@ -271,3 +273,48 @@ async def test_a_bus_without_anybody_who_follows_is_live_at_once() -> None:
         at.trouble.renew(0)
         await at.clock.settle()
         assert at.scenes[0].node.exchange.machine.health == "live"
+
+
+# ---- faults ----
+
+
+async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with street() as at:
+        await followed(at)
+        owner, stranger = at.home(0).owner, Stranger(at)
+        assert owner is not None
+        asks = Asks(STRANGER, 5, (Since(user(1), 0, 0),))
+        with monkeypatch.context() as patched:
+            patched.setattr(owner.sharing, "answer", broken)
+            assert await stranger.say(asks) == []
+        assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [
+            "a message of another node failed"
+        ]
+        assert only(Publication, await stranger.say(asks)).user == user(1)
+
+
+async def test_a_fault_over_one_request_ends_that_request_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        owner, stranger = at.home(0).owner, Stranger(at)
+        assert owner is not None
+        request = CallRequest(user(1), STRANGER, 5, call(at, near))
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, "execute", broken_later)
+            assert await stranger.say(request) == []
+        assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [
+            "a request of another node failed"
+        ]
+        assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)
+
+
+def broken(_: object) -> NoReturn:
+    raise ZeroDivisionError("a value that must not be logged")
+
+
+async def broken_later(_: object) -> NoReturn:
+    raise ZeroDivisionError("a value that must not be logged")
