@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gateway.domain.model import Position
 from gateway.protocol.envelopes import Attach, Offer, Publication
+from gateway.runtime.role import Start
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import (
     followed,
@@ -141,3 +143,31 @@ async def test_a_wish_that_is_too_old_is_not_fulfilled() -> None:
         follows.receive(replace(offer, adopt=follows._wished[0]))
         await at.pass_time(1)
         assert at.owners() == [1]
+
+
+async def test_nothing_of_the_epoch_before_is_called_live_because_the_new_owner_is() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        heard = follower(at)
+        heard.receive(
+            replace(publication(at, heard.machine.floor + 5, 3), after=9, upto=9, reset=False, updates=())
+        )
+        assert heard.feed.health.upstream == "stale"
+        assert waiting(far) == 3
+
+
+async def test_a_replica_that_is_ahead_of_its_owner_finds_out_who_is_right() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        lost = follower(at)
+        ahead = lost.feed.ledger.position.epoch + 10**6
+        lost.feed.ledger.position = Position(ahead, 3)
+        lost.end(Start())  # asks for the lease, is refused, and follows under a token that is lower
+        await at.pass_time(1)
+        assert follower(at) is not lost
+        wait_for(at, 9)
+        for _ in range(80):
+            await at.pass_time(0.25)
+            assert waiting(far) == 9 or far.health != "live", "old data is shown as live"
+        assert (waiting(far), far.health) == (9, "live")
+        assert far.closed is None
