@@ -46,7 +46,12 @@ Ctrl-C ends it.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--port", type=int, default=8080, help="of the gateway (8080); 0: any free one")
+    add_demonstration(parser, "the gateway")
+
+
+def add_demonstration(parser: argparse.ArgumentParser, door: str) -> None:
+    """Add the options of every demonstration; *door* is what people connect to."""
+    parser.add_argument("--port", type=int, default=8080, help=f"of {door} (8080); 0: any free one")
     parser.add_argument("--agents", type=int, default=200, metavar="N", help="default 200")
     parser.add_argument("--queues", type=int, default=20, metavar="N", help="default 20")
     add_lines(parser)

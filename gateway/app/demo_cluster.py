@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from gateway.app import demo_control, logging, loop
 from gateway.app.config import own_secrets
 from gateway.app.config_sections import Secrets
-from gateway.app.demo import BOARD_USER, PLAIN_REFRESH_S, SITE
+from gateway.app.demo import BOARD_USER, PLAIN_REFRESH_S, SITE, add_demonstration
 from gateway.app.demo_crew import READY, VERBS, Crew, NodeProcess
 from gateway.app.front_door import FrontDoor, open_door
 from gateway.app.keys import write_block
@@ -28,7 +28,7 @@ from gateway.app.living import alive
 from gateway.app.redis_program import LocalRedis, NoRedis, Program, find
 from gateway.app.stopping import Stopping
 from gateway.app.watch import watch
-from gateway.app.watch_options import Options, Refusal, add_lines
+from gateway.app.watch_options import Options, Refusal
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 
@@ -98,12 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("verb", nargs="?", choices=VERBS, help="do this to a process of the running demo")
     parser.add_argument("name", nargs="?", help=f"which: {', '.join(NODES)} or redis")
-    parser.add_argument("--port", type=int, default=8080, help="of the front door (8080); 0: any free one")
-    parser.add_argument("--agents", type=int, default=200, metavar="N", help="default 200")
-    parser.add_argument("--queues", type=int, default=20, metavar="N", help="default 20")
-    add_lines(parser)
-    parser.add_argument("--no-board", action="store_true", help="show no board, only run")
-    parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="end after S seconds")
+    add_demonstration(parser, "the front door")
 
 
 def run(args: argparse.Namespace) -> int:

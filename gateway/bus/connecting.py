@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -24,13 +23,6 @@ COMMANDS: Final = Pace()
 SCRIPTS: Final = Pace(deadline_s=1.0)
 """A second: renewals of thousands of users may be due at once, and leases last long enough for it."""
 _SENTINELS_ASKED_S: Final = 1.0
-
-
-class Persistence(enum.StrEnum):
-    """What speaks against a server's keeping nothing."""
-
-    KEEPS = 'it writes what it holds to disk: set save "" and appendonly no'
-    UNKNOWN = "it does not tell whether it writes to disk: CONFIG is forbidden"
 
 
 class BusKeys(NamedTuple):
@@ -112,21 +104,6 @@ class RedisSite:
     def trouble(self) -> str | None:
         """Why one of the connections is not there, in words that hold nothing of anybody; None: all are."""
         return next((line.trouble for line in self.lines.values() if line.trouble is not None), None)
-
-    async def persistence(self) -> Persistence | None:
-        """Tell what speaks against the server's keeping nothing; None: nothing does.
-
-        Raises:
-            GatewayError: ``bus_down``.
-        """
-        for name, harmless in (("save", b""), ("appendonly", b"no")):
-            match await self._commands.ask("CONFIG", "GET", name):
-                case [_, bytes(value)]:
-                    if value != harmless:
-                        return Persistence.KEEPS
-                case _:
-                    return Persistence.UNKNOWN
-        return None
 
     async def __aenter__(self) -> Self:
         """Begin to connect; does not wait for it."""

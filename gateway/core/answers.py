@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core.view import View
 from gateway.domain.commands import Outcome
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, tenths
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import (
@@ -36,7 +36,7 @@ def error_members(error: GatewayError) -> dict[str, object]:
     """Return an error's members: code, message, retry_after_s and its details."""
     members: dict[str, object] = {"code": error.code.value, "message": error.message, **error.details}
     if error.retry_after_s is not None:
-        members["retry_after_s"] = error.retry_after_s
+        members["retry_after_s"] = tenths(error.retry_after_s)
     return members
 
 

@@ -18,7 +18,7 @@ from gateway.core.outbox import Cursor, Outbox, PingMaker
 from gateway.core.pace import Pace
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, Status
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, close_for
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, close_for, tenths
 from gateway.domain.model import DEFAULT_TOPICS, Application, Ticket
 from gateway.protocol import frames
 from gateway.protocol.codec import Codec
@@ -181,7 +181,7 @@ class Live:
 
     def _resync(self, now: float) -> Effects:
         if now < self._resync_at:
-            wait_s = round(self._resync_at - now, 3)
+            wait_s = tenths(self._resync_at - now)
             message = f"A reset is sent at most every {self._limits.resync_s:.0f} s."
             return self.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
         self._resync_at = now + self._limits.resync_s

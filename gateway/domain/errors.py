@@ -8,6 +8,7 @@ and the clients.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -273,6 +274,12 @@ class GatewayError(Exception):
     def status(self) -> int:
         """The HTTP status of this error."""
         return ERRORS[self.code].status
+
+
+def tenths(seconds: float) -> float:
+    """Return how long to wait as it is told: in tenths of a second, and never too short."""
+    # 1.1 s are 11.000000000000002 tenths, and still 1.1 s
+    return math.ceil(round(seconds * 10, 6)) / 10
 
 
 class SessionRefused(Exception):  # noqa: N818 - names what happened

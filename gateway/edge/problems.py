@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
+from gateway.domain.errors import ERRORS, ErrorCode, GatewayError, tenths
 from gateway.protocol import http_form, json_form
 from gateway.runtime.faults import place
 
@@ -96,11 +96,10 @@ async def reword(request: web.Request, response: web.StreamResponse) -> None:  #
 
 
 def _wait_s(error: GatewayError) -> float | None:
-    """Return after how many seconds to try again, in tenths and never too short; None: it is of no use."""
+    """Return after how many seconds to try again; None: it is of no use."""
     if error.retry_after_s is None:
         return AGAIN_S if ERRORS[error.code].retry else None
-    # 1.1 s are 11.000000000000002 tenths, and still 1.1 s
-    return math.ceil(round(error.retry_after_s * 10, 6)) / 10
+    return tenths(error.retry_after_s)
 
 
 def _of_http(refusal: web.HTTPException) -> web.Response:

@@ -285,9 +285,7 @@ def _rejected(code: ErrorCode, message: str) -> Outcome:
 
 def _too_often(wait_s: float) -> Outcome:
     message = "The remote number was changed too often within the last hour."
-    return Outcome(
-        Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=round(wait_s, 1))
-    )
+    return Outcome(Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
 
 
 _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server is not reached right now.")

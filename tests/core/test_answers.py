@@ -28,7 +28,7 @@ def test_an_outcome_without_an_error_has_none() -> None:
 
 
 def test_an_error_is_told_with_its_details() -> None:
-    error = GatewayError(ErrorCode.RATE_LIMITED, "Too fast.", retry_after_s=1.5, limit=3)
+    error = GatewayError(ErrorCode.RATE_LIMITED, "Too fast.", retry_after_s=1.41, limit=3)
     told = {"code": "rate_limited", "message": "Too fast.", "limit": 3, "retry_after_s": 1.5}
     assert error_members(error) == told
     assert outcome_view(Outcome(Status.REJECTED, error)) == OutcomeView("rejected", told, None)

@@ -17,6 +17,7 @@ from gateway.domain.errors import (
     advice,
     close_for,
     is_final,
+    tenths,
     verdict,
 )
 
@@ -114,3 +115,10 @@ def test_a_refusal_says_how_to_close() -> None:
         None,
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.0, 0.0), (0.01, 0.1), (1.1, 1.1), (1.11, 1.2), (2.0, 2.0), (59.999, 60.0)]
+)
+def test_a_wait_is_told_in_tenths_and_never_too_short(seconds: float, told: float) -> None:
+    assert tenths(seconds) == told
