@@ -134,7 +134,10 @@ async def test_it_goes_on_until_the_end_is_asked_for(board: Board) -> None:
     assert board.gateway.count("DELETE", "/v1/session") == 1
 
 
-async def test_on_a_terminal_the_second_screen_is_used_and_left(gateway: ScriptedGateway) -> None:
+async def test_on_a_terminal_the_second_screen_is_used_and_left(
+    gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # whatever the tests run in
     board = Board(gateway, terminal=True)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(board.run(for_s=3.0))

@@ -180,7 +180,7 @@ class Crowd:
         give_up_at = loop.time() + within_s
         differences = ["nothing was compared"]
         while differences and loop.time() < give_up_at:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # between two looks
             differences = await self.differences()
         return differences
 

@@ -18,6 +18,8 @@ BUDGET_PER_S = 20.0 if IS_FULL else 60.0
 """Log-ons that the nodes may ask of the OSCC-E Server together."""
 NAMES_FROM = 6
 """Letters that a name must have to be no chance find among sealed bytes."""
+AT_REST_S = 2.0
+"""For so long everybody has been served before anything is done to them."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ async def stage(
     centre: Sequence[str] = (),
     budget_per_s: float = BUDGET_PER_S,
 ) -> AsyncIterator[Stage]:
-    """Set the stage; when the block begins, every phone is in sync.
+    """Set the stage; when the block begins, every phone is in sync and has been for a while.
 
     Args:
         folder: For logs.
@@ -93,6 +95,7 @@ async def stage(
         attending = tasks.create_task(spy.attend())
         try:
             await crowd.arrive(within_s=30 + 3 * len(crowd.phones) / budget_per_s)
+            await asyncio.sleep(AT_REST_S)
             yield Stage(running, crowd, size, redis, spy, budget_per_s)
         finally:
             attending.cancel()

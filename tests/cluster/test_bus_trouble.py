@@ -45,7 +45,7 @@ async def frozen(redis: Server) -> None:
 
 async def flushed(redis: Server) -> None:
     await redis.flush()
-    await asyncio.sleep(1)
+    await asyncio.sleep(1)  # some leases are there again, others are not
     await redis.flush()
     await asyncio.sleep(RENEWED_S)
 
@@ -80,7 +80,6 @@ async def judged(play: Stage, fault: str, cause: Callable[[], Awaitable[object]]
 
 async def test_phones_outlive_a_redis_that_is_killed_frozen_and_flushed(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis) as play:
-        await asyncio.sleep(2)
         figures = await judged(play, "Redis flushed", lambda: flushed(redis))
         assert figures.notes["links reopened"] == 0
         await judged(play, "Redis frozen", lambda: frozen(redis))
@@ -105,7 +104,6 @@ async def roaming_meanwhile(play: Stage, redis: Server) -> None:
 
 async def test_fail_overs_mislead_nobody_also_when_the_old_primary_stays_writable(tmp_path: Path) -> None:
     async with sentinel_trio() as trio, stage(tmp_path, SIZE, trio.primary, bus=trio.url) as play:
-        await asyncio.sleep(2)
         figures = await judged(play, "demoted primary left writable", lambda: demoted(play, trio))
         assert figures.notes["links reopened"] == 0
         figures = await judged(play, "fail-over by Sentinel", lambda: failed_over(play, trio))
@@ -139,7 +137,6 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
     tmp_path: Path,
 ) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
-        await asyncio.sleep(2)
         since = await play.crowd.anew()
         most = await play.cluster.busiest()
         alone, way = play.cluster.nodes[most], play.cluster.bus_roads[most]
@@ -148,7 +145,7 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
         was_ready = []
         while play.now - since < ALONE_S:
             was_ready.append(await alone.ready())
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # between two looks
         blind_s = max(phone.age_s(play.now, play.crowd.beacon.lit) for phone in elsewhere)
         way.heal()
         over = play.now
@@ -166,7 +163,6 @@ async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the
 
 async def test_the_bus_loses_repeats_and_delays_messages(tmp_path: Path) -> None:
     async with redis_server() as redis, stage(tmp_path, SIZE, redis, with_roads=True) as play:
-        await asyncio.sleep(2)
         since = await play.crowd.anew()
         for road in play.cluster.bus_roads:
             road.down.lose_rate = road.down.repeat_rate = road.down.delay_rate = LOSS

@@ -39,7 +39,7 @@ async def test_a_crowd_without_a_fault_sees_the_truth_and_a_wrong_mirror_is_noti
     async with small(tmp_path) as crowd:
         began = asyncio.get_running_loop().time()
         crowd.bustle(roam_s=3, command_s=2)
-        await asyncio.sleep(8)
+        await asyncio.sleep(8)  # two or three roamings of each phone
         assert await crowd.settle(within_s=15) == []
         figures = await crowd.figures("none", began, budget_per_s=200)
         assert figures.blind_s is not None
@@ -66,7 +66,7 @@ async def test_an_old_view_that_is_shown_as_live_is_noticed(tmp_path: Path) -> N
         (node,) = crowd.cluster.nodes
         since = asyncio.get_running_loop().time()
         node.freeze()
-        await asyncio.sleep(3)
+        await asyncio.sleep(3)  # the view grows older than is allowed
         node.thaw()
         again_s = await crowd.fresh(since + 3, within_s=10)
         figures = await crowd.figures("frozen", since, budget_per_s=200)
@@ -147,13 +147,13 @@ async def test_a_canary_that_redis_could_read_is_found_wherever_it_went(tmp_path
         attending = tasks.create_task(spy.attend())
         while spy.heard() != {"monitor", "replication"}:
             await redis.command("PUBLISH", "og:ctl", "nothing to see")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # between two looks
         await spy.look()
         assert spy.found == set()
         await redis.command("PUBLISH", "og:ctl", "it is Schröder")
         await redis.command("SET", "og:x", f"x{PASSWORD}x")
         await redis.command("PUBLISH", "og:ctl", "a token that was told of later")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # it has come, and nobody looked for it
         spy.learn(["told of later"])
         await spy.look()
         attending.cancel()

@@ -59,7 +59,7 @@ class Assistants:
         began = loop.time()
         while f"agent{agent}" in (table := await self.cluster.centre.routed()):
             assert loop.time() - began <= within_s + SOON_S, f"agent{agent} is still in {sorted(table)}"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # between two looks
         return loop.time() - began
 
     def _pick(self) -> str:
@@ -110,7 +110,7 @@ async def log_off_while_oscc_e_is_away(of: Assistants, phone: Phone) -> float:
     for road in of.cluster.centre_roads:
         road.kill()
     leaving = phone.log_off()
-    await asyncio.sleep(2)
+    await asyncio.sleep(2)  # a first try has failed
     assert not leaving.done()
     assert phone.user in await of.cluster.centre.routed()
     for road in of.cluster.centre_roads:
@@ -131,7 +131,7 @@ async def leave_in_every_way(of: Assistants) -> dict[str, float]:
     losing = asyncio.ensure_future(of.gone(6, ATTACH_S))
     for away in (expired, ended):
         away.client.background()
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # the gateway knows that they are away
     await centre.fault("ExpireSessions", User=expired.user)
     took["expired while the phone was away"] = await of.gone(2, 0)
     of.lives[3].cancel()
@@ -159,7 +159,7 @@ async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
         of.lives[5].cancel()
         for node in of.cluster.nodes:
             await node.restart()
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # what the new lives say on the bus is heard
         spy.learn(phone.client.session.token for phone in of.phones.values() if phone.client.session)
         await spy.look()
         spy.look_at_files(of.cluster)

@@ -87,7 +87,7 @@ async def test_the_sres_friday(tmp_path: Path) -> None:
         since = play.now
         play.crowd.bustle(roam_s=None, command_s=5)
         rolling = asyncio.ensure_future(roll(play))
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # the first node is on its way out
         await redis.kill()
         await play.cluster.centre.fault("Restart")
         await asyncio.sleep(SIZE.fault_s)

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Offer
+from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
@@ -135,15 +136,21 @@ async def test_a_link_that_comes_back_in_time_keeps_the_user() -> None:
         assert not at.heard(Offer)
 
 
+async def drained_amid_a_command(at: Street, phone: PhoneLine) -> FakeLink:
+    """Let the owner's node drain while OSCC-E has not answered a command; give the link."""
+    link = at.upstream.link(user(1))
+    assert link is not None
+    link.mute()
+    phone.command("1", "1")
+    await at.clock.settle()
+    at.scenes[0].node.drain()
+    return link
+
+
 async def test_what_is_under_way_when_a_user_is_given_is_unknown_after_a_while_and_stays_so() -> None:
     async with street() as at:
         _, far = await two_phones(at)
-        link = at.upstream.link(user(1))
-        assert link is not None
-        link.mute()
-        far.command("1", "1")
-        await at.clock.settle()
-        at.scenes[0].node.drain()
+        await drained_amid_a_command(at, far)
         await at.pass_time(IN_FLIGHT_S - 0.5)
         assert not at.heard(Offer)
         assert far.result("1") is None
@@ -162,12 +169,7 @@ async def test_what_is_under_way_when_a_user_is_given_is_unknown_after_a_while_a
 async def test_what_is_answered_in_time_is_told_and_known_to_the_next_owner() -> None:
     async with street() as at:
         near, far = await two_phones(at)
-        link = at.upstream.link(user(1))
-        assert link is not None
-        link.mute()
-        far.command("1", "1")
-        await at.clock.settle()
-        at.scenes[0].node.drain()
+        link = await drained_amid_a_command(at, far)
         await at.pass_time(1)
         link.unmute()
         await at.pass_time(1)
@@ -182,12 +184,7 @@ async def test_what_is_answered_in_time_is_told_and_known_to_the_next_owner() ->
 async def test_what_comes_while_a_user_is_given_is_executed_by_the_next_owner() -> None:
     async with street() as at:
         near, far = await two_phones(at)
-        link = at.upstream.link(user(1))
-        assert link is not None
-        link.mute()
-        near.command("1", "1")
-        await at.clock.settle()
-        at.scenes[0].node.drain()
+        await drained_amid_a_command(at, near)
         await at.pass_time(1)
         near.command("2", "2")
         far.command("3", "3")
