@@ -117,7 +117,7 @@ class Spy:
                 async for data in self._read(ask, None):
                     with (self._folder / where).open("ab") as kept:
                         kept.write(data)
-            await asyncio.sleep(0.2)  # between two looks
+            await asyncio.sleep(0.2)  # the server may be away: not at once again
 
     async def _read(self, ask: bytes, silence_s: float | None) -> AsyncIterator[bytes]:
         """Give an answer until the connection ends, or until it was silent for so long."""

@@ -40,7 +40,7 @@ async def test_leases_of_ten_thousand_users_cost_little_of_a_core() -> None:
         async with site as doors:
             async with asyncio.timeout(10):
                 while doors.trouble is not None:  # noqa: ASYNC110 - it connects by itself
-                    await asyncio.sleep(0.05)  # slices spread over the time of a renewal
+                    await asyncio.sleep(0.05)  # between two looks
             tokens: dict[UserId, int] = {}
             for at in range(0, USERS, SLICE):
                 part = users[at : at + SLICE]
