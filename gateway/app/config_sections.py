@@ -257,8 +257,8 @@ class Limits(Section):
         ge=0,
         le=3_600,
         description="After that: within how long all phones are sent away. A user moves no faster than "
-        "`log_ons_per_s` allows, so a node should own no more users than that times this. Where no other "
-        "node lives, phones come back within 10 s at most.",
+        "the other nodes' part of `log_ons_per_s` allows, so a node should own no more users than that times "
+        "this. Where no other node lives, phones come back within 10 s at most.",
     )
 
 
