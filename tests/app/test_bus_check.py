@@ -12,7 +12,8 @@ from gateway.bus.address import Place
 from gateway.bus.survey import Survey
 from gateway.runtime.clock import SystemClock
 from tests.app.certificates import make
-from tests.doubles.servers import Engine, free_port, redis_server, sentinel_trio
+from tests.doubles.sentinels import sentinel_trio
+from tests.doubles.servers import Engine, free_port, redis_server
 
 WELL = Survey(Place("h", 6379), "Redis", (8, 0, 2), persists=False, evicts=False, clock_offset_s=0.1)
 CLOCK = SystemClock()

@@ -17,7 +17,8 @@ from gateway.runtime.clock import SystemClock
 from tests.contracts.buses import KEYS, connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
-from tests.doubles.servers import Server, free_port, redis_server, sentinel_trio, until
+from tests.doubles.sentinels import sentinel_trio
+from tests.doubles.servers import Server, free_port, redis_server, until
 
 ANN = UserId("main", 1)
 N1 = NodeId("n1")

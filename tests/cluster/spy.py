@@ -63,16 +63,16 @@ class Spy:
             ("slowlog-max-len", "20000"),
             ("rdbcompression", "no"),
         ):
-            await self._server.command("CONFIG", "SET", name, value)
+            await self._server.insist("CONFIG", "SET", name, value)
 
     async def look(self) -> None:
         """Look at what was told so far, what the Redis holds now, with all values, and its slow log."""
         for where in self._asks:
             self._look_at_file(where, self._folder / where)
-        keys = await self._server.command("KEYS", "*")
+        keys = await self._server.insist("KEYS", "*")
         assert isinstance(keys, list)
         for key in keys:
-            value = await self._server.command("DUMP", key)
+            value = await self._server.insist("DUMP", key)
             self._look_at("keys", key + (value if isinstance(value, bytes) else b""))
         slow = [data async for data in self._read(b"SLOWLOG GET 20000\r\n", 1.0)]
         self._look_at("slowlog", b"".join(slow))

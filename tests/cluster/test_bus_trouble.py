@@ -12,7 +12,8 @@ from tests.cluster.centre import Lines
 from tests.cluster.cluster import IS_FULL, Size, size
 from tests.cluster.figures import Figures
 from tests.cluster.stage import Stage, stage
-from tests.doubles.servers import Server, Trio, redis_server, sentinel_trio, until
+from tests.doubles.sentinels import Trio, sentinel_trio
+from tests.doubles.servers import Server, redis_server, until
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600 if IS_FULL else 120)]
 
@@ -116,21 +117,16 @@ async def demoted(play: Stage, trio: Trio) -> None:
     old.freeze()
     await trio.failed_over()
     old.thaw()
-    await old.command("REPLICAOF", "NO", "ONE")
+    await old.insist("REPLICAOF", "NO", "ONE")
     play.spy.move(trio.primary)
 
 
 async def failed_over(play: Stage, trio: Trio) -> None:
     """Let a primary die, once the sentinels have made the other one its replica again."""
-    await until(lambda: follows(trio), "the old primary did not become a replica")
+    await until(trio.replica.follows, "the old primary did not become a replica")
     await trio.primary.kill()
     await trio.failed_over()
     play.spy.move(trio.primary)
-
-
-async def follows(trio: Trio) -> bool:
-    role = await trio.replica.command("ROLE")
-    return isinstance(role, list) and role[:1] == [b"slave"] and role[3] == b"connected"
 
 
 async def test_a_node_that_is_cut_off_from_the_bus_alone_sends_its_phones_to_the_others(

@@ -25,7 +25,8 @@ from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, Roll, Shelf
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
 from tests.doubles.lossy_bus import Trouble
-from tests.doubles.servers import Engine, Server, redis_server, sentinel_trio, until
+from tests.doubles.sentinels import sentinel_trio
+from tests.doubles.servers import Engine, Server, redis_server, until
 
 KEYS = BusKeys(sealing=(("k1", b"1" * 32), ("k0", b"0" * 32)), pseudonym=b"p" * 32)
 _LATER = """

@@ -15,7 +15,7 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -24,11 +24,10 @@ import pytest
 import redis.asyncio as client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from gateway.runtime.clock import SystemClock
 
-MASTER: Final = "mymaster"
 _LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.01
 _PORTS_FROM: Final = 15_000
@@ -154,6 +153,33 @@ class Server:
             answer: object = await door.execute_command(*words)  # type: ignore[no-untyped-call]  # ships partly typed
             return answer
 
+    async def insist(self, *words: str | int | bytes) -> object:
+        """Send a command that may be sent twice until it is answered: who changes his role hangs up on all."""
+        answers: list[object] = []
+
+        async def is_answered() -> bool:
+            try:
+                answers.append(await self.command(*words))
+            except (RedisError, OSError):
+                return False
+            return True
+
+        await until(is_answered, f"the server never answered {words[0]!r}")
+        return answers[0]
+
+    async def role(self) -> list[object]:
+        """Return what it says that it is; nothing when it does not answer, as in the middle of a change."""
+        try:
+            told = await self.command("ROLE")
+        except (RedisError, OSError):
+            return []
+        return told if isinstance(told, list) else []
+
+    async def follows(self) -> bool:
+        """Tell whether it is a replica that hears its primary."""
+        role = await self.role()
+        return role[:1] == [b"slave"] and role[3] == b"connected"
+
     @asynccontextmanager
     async def spy(self) -> AsyncIterator[list[bytes]]:
         """Yield a list that has, after the block, every command that the server saw inside it, verbatim."""
@@ -193,7 +219,7 @@ class Server:
             return False
 
 
-_NOTHING_KEPT: Final = ("--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
+NOTHING_KEPT: Final = ("--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
 
 
 @asynccontextmanager
@@ -208,107 +234,13 @@ async def redis_server(
         port: Where it listens; anywhere when None.
     """
     with TemporaryDirectory() as folder:
-        server = Server(engine or any_engine(), Path(folder), *_NOTHING_KEPT, *arguments, port=port)
-        async with _running(server):
+        server = Server(engine or any_engine(), Path(folder), *NOTHING_KEPT, *arguments, port=port)
+        async with running(server):
             yield server
 
 
-class Trio:
-    """Three sentinels over a primary and its replica.
-
-    *primary* and *replica* say who is what now, as far as :meth:`fail_over` and :meth:`failed_over`
-    have seen.
-    """
-
-    def __init__(self, sentinels: list[Server], primary: Server, replica: Server) -> None:
-        self.sentinels: Final = sentinels
-        self.primary = primary
-        self.replica = replica
-
-    @property
-    def url(self) -> str:
-        """Where clients connect to: all three sentinels and the name of what they watch."""
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{hosts}/{MASTER}"
-
-    async def fail_over(self) -> None:
-        """Let the sentinels make the replica primary; returns when all of them say so."""
-        await until(self._begun, "no sentinel began a fail-over")
-        await self.failed_over()
-
-    async def failed_over(self) -> None:
-        """Return when all sentinels that run have made the replica primary, as after its kill."""
-        await until(self._moved, "no fail-over")
-        self.primary, self.replica = self.replica, self.primary
-
-    async def _begun(self) -> bool:
-        try:
-            await self.sentinels[0].command("SENTINEL", "FAILOVER", MASTER)
-        except ResponseError:  # it has not looked at the replica yet
-            return False
-        return True
-
-    async def _moved(self) -> bool:
-        for sentinel in self.sentinels:
-            try:
-                address = await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
-            except (RedisError, OSError):
-                continue
-            if address != [b"127.0.0.1", str(self.replica.port).encode()]:
-                return False
-        role = await self.replica.command("ROLE")
-        return isinstance(role, list) and role[0] == b"master"
-
-
 @asynccontextmanager
-async def sentinel_trio(*, engine: Engine | None = None, down_after_ms: int = 500) -> AsyncIterator[Trio]:
-    """Run three sentinels, a primary and a replica while the block lasts, all knowing each other.
-
-    Args:
-        engine: Whose; any when None.
-        down_after_ms: After how long of silence a sentinel holds a server for down.
-    """
-    of = engine or any_engine()
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        primary = Server(of, folder, *_NOTHING_KEPT)
-        await stack.enter_async_context(_running(primary))
-        replica = Server(of, folder, *_NOTHING_KEPT, "--replicaof", "127.0.0.1", str(primary.port))
-        await stack.enter_async_context(_running(replica))
-        await until(lambda: _follows(replica), "the replica did not follow")
-        sentinels = [Server(of, folder, str(folder / f"s{number}.conf"), "--sentinel") for number in range(3)]
-        for number in range(3):
-            text = _sentinel_conf(number, sentinels, primary, replica, down_after_ms)
-            (folder / f"s{number}.conf").write_text(text)
-        for sentinel in sentinels:
-            await stack.enter_async_context(_running(sentinel))
-        yield Trio(sentinels, primary, replica)
-
-
-def _sentinel_conf(
-    number: int, sentinels: list[Server], primary: Server, replica: Server, down_after_ms: int
-) -> str:
-    """Tell a sentinel whom else there is: finding that out takes ten seconds."""
-    lines = [
-        f"sentinel myid {str(number + 1) * 40}",
-        f"sentinel monitor {MASTER} 127.0.0.1 {primary.port} 2",
-        f"sentinel down-after-milliseconds {MASTER} {down_after_ms}",
-        f"sentinel failover-timeout {MASTER} 3000",
-        f"sentinel known-replica {MASTER} 127.0.0.1 {replica.port}",
-    ]
-    for other, sentinel in enumerate(sentinels):
-        if other != number:
-            lines.append(f"sentinel known-sentinel {MASTER} 127.0.0.1 {sentinel.port} {str(other + 1) * 40}")
-    return "\n".join(lines) + "\n"
-
-
-async def _follows(replica: Server) -> bool:
-    role = await replica.command("ROLE")
-    return isinstance(role, list) and role[:1] == [b"slave"] and role[3] == b"connected"
-
-
-@asynccontextmanager
-async def _running(server: Server) -> AsyncIterator[None]:
+async def running(server: Server) -> AsyncIterator[None]:
     try:
         await server.start()
         yield

@@ -7,7 +7,8 @@ import socket
 import pytest
 from redis.exceptions import TimeoutError as NoAnswerError
 
-from tests.doubles.servers import Engine, Server, any_engine, binary, redis_server, sentinel_trio
+from tests.doubles.sentinels import sentinel_trio
+from tests.doubles.servers import Engine, Server, any_engine, binary, redis_server
 
 
 async def test_a_server_answers_and_forgets() -> None:

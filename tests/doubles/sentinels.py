@@ -1,0 +1,103 @@
+"""Where do tests find three sentinels that watch a primary and its replica?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from tests.doubles.servers import NOTHING_KEPT, Engine, Server, any_engine, running, until
+
+MASTER: Final = "mymaster"
+
+
+class Trio:
+    """Three sentinels over a primary and its replica.
+
+    *primary* and *replica* say who is what now, as far as :meth:`fail_over` and :meth:`failed_over`
+    have seen.
+    """
+
+    def __init__(self, sentinels: list[Server], primary: Server, replica: Server) -> None:
+        self.sentinels: Final = sentinels
+        self.primary = primary
+        self.replica = replica
+
+    @property
+    def url(self) -> str:
+        """Where clients connect to: all three sentinels and the name of what they watch."""
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/{MASTER}"
+
+    async def fail_over(self) -> None:
+        """Let the sentinels make the replica primary; returns when all of them say so."""
+        await until(self._begun, "no sentinel began a fail-over")
+        await self.failed_over()
+
+    async def failed_over(self) -> None:
+        """Return when all sentinels that run have made the replica primary, as after its kill."""
+        await until(self._moved, "no fail-over")
+        self.primary, self.replica = self.replica, self.primary
+
+    async def _begun(self) -> bool:
+        try:
+            await self.sentinels[0].command("SENTINEL", "FAILOVER", MASTER)
+        except (RedisError, OSError):  # it has not looked at the replica yet
+            return False
+        return True
+
+    async def _moved(self) -> bool:
+        for sentinel in self.sentinels:
+            try:
+                address = await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+            except (RedisError, OSError):
+                continue
+            if address != [b"127.0.0.1", str(self.replica.port).encode()]:
+                return False
+        return (await self.replica.role())[:1] == [b"master"]
+
+
+@asynccontextmanager
+async def sentinel_trio(*, engine: Engine | None = None, down_after_ms: int = 500) -> AsyncIterator[Trio]:
+    """Run three sentinels, a primary and a replica while the block lasts, all knowing each other.
+
+    Args:
+        engine: Whose; any when None.
+        down_after_ms: After how long of silence a sentinel holds a server for down.
+    """
+    of = engine or any_engine()
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        primary = Server(of, folder, *NOTHING_KEPT)
+        await stack.enter_async_context(running(primary))
+        replica = Server(of, folder, *NOTHING_KEPT, "--replicaof", "127.0.0.1", str(primary.port))
+        await stack.enter_async_context(running(replica))
+        await until(replica.follows, "the replica did not follow")
+        sentinels = [Server(of, folder, str(folder / f"s{number}.conf"), "--sentinel") for number in range(3)]
+        for number in range(3):
+            text = _sentinel_conf(number, sentinels, primary, replica, down_after_ms)
+            (folder / f"s{number}.conf").write_text(text)
+        for sentinel in sentinels:
+            await stack.enter_async_context(running(sentinel))
+        yield Trio(sentinels, primary, replica)
+
+
+def _sentinel_conf(
+    number: int, sentinels: list[Server], primary: Server, replica: Server, down_after_ms: int
+) -> str:
+    """Tell a sentinel whom else there is: finding that out takes ten seconds."""
+    lines = [
+        f"sentinel myid {str(number + 1) * 40}",
+        f"sentinel monitor {MASTER} 127.0.0.1 {primary.port} 2",
+        f"sentinel down-after-milliseconds {MASTER} {down_after_ms}",
+        f"sentinel failover-timeout {MASTER} 3000",
+        f"sentinel known-replica {MASTER} 127.0.0.1 {replica.port}",
+    ]
+    for other, sentinel in enumerate(sentinels):
+        if other != number:
+            lines.append(f"sentinel known-sentinel {MASTER} 127.0.0.1 {sentinel.port} {str(other + 1) * 40}")
+    return "\n".join(lines) + "\n"
