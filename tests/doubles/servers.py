@@ -154,7 +154,7 @@ class Server:
             return answer
 
     async def insist(self, *words: str | int | bytes) -> object:
-        """Send a command that may be sent twice until it is answered: who changes his role hangs up on all."""
+        """Send a command until it is answered: a server that changes its role hangs up on all."""
         answers: list[object] = []
 
         async def is_answered() -> bool:
