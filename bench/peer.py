@@ -12,7 +12,7 @@ class Peer:
     Attributes:
         name: How tables call it.
         about: What it is, with its language and version.
-        prepare: Installs or builds it into a folder, idempotently; False when it cannot be had on this machine,
+        prepare: Installs or builds it into a folder, idempotently; False when this machine cannot have it,
             which is reported and never faked.
         command: The server's argument vector from that folder and a port; it listens on 127.0.0.1.
         path: The path of its WebSocket.

@@ -1,0 +1,167 @@
+"""How does a lean OSCC-E Server serve a benchmark: many users, and a door for a publisher?
+
+It speaks the reference link protocol as far as the gateway asks for it, as a process of its own:
+``python -m bench.centre PORT DOOR USERS QUEUES AGENTS shared|private``. At the door, plain TCP, a line
+``world sequence stamp [size]`` publishes, ``reset`` forgets, and ``links`` is answered with how
+many there are. It keeps sessions for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import uvloop
+from aiohttp import WSMsgType, web
+
+from bench import centre_frames as say
+from bench.centre_links import Link, Links, opened, read_publish, user_key
+from bench.centre_requests import answer
+from bench.layout import Layout
+
+LIFE_MS = 24 * 3600 * 1000
+_LINE_BYTES = 1 << 20
+
+
+class Session(NamedTuple):
+    """A session that was logged on."""
+
+    user: int
+    public: str
+
+
+class Centre:
+    """The HTTP doors and the links."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.links = Links(layout)
+        self._sessions: dict[str, Session] = {}
+        self._numbers = itertools.count(1)
+
+    def app(self) -> web.Application:
+        """Return the server's doors."""
+        app = web.Application()
+        routes: list[tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]] = [
+            ("GET", "about", self._about),
+            ("POST", "sessions", self._log_on),
+            ("GET", "sessions", self._list),
+            ("POST", "sessions/current/keepalive", self._keep_alive),
+            ("DELETE", "sessions/current", self._log_off),
+            ("GET", "link", self._link),
+        ]
+        for method, path, serve in routes:
+            app.router.add_route(method, f"/oscce/v1/{path}", serve)
+        return app
+
+    async def door(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one publisher until it leaves."""
+        rest = b""
+        while data := await reader.read(_LINE_BYTES):
+            *lines, rest = (rest + data).split(b"\n")
+            if lines and not lines[0][:1].isdigit():
+                await self._told(lines, writer)
+            elif lines:
+                self.links.publish([read_publish(line) for line in lines])
+        writer.close()
+
+    async def _told(self, words: list[bytes], writer: asyncio.StreamWriter) -> None:
+        for word in words:
+            if word == b"reset":
+                self.links.reset()
+            writer.write(b"%d %d\n" % (len(self.links.by_user), self.links.published))
+        await writer.drain()
+
+    # ---- HTTP ----
+
+    async def _about(self, _: web.Request) -> web.Response:
+        return web.json_response(say.ABOUT)
+
+    async def _log_on(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        user = int(str(body["UserName"]).removeprefix("user"))
+        number = next(self._numbers)
+        secret = f"secret-of-session-{number:08d}-that-nobody-guesses"
+        self._sessions[secret] = Session(user, f"session{number}")
+        told = {
+            "SessionID": secret,
+            "ID": f"session{number}",
+            "ExpiresAt": _expires(),
+            "IdleTimeout": 0,
+            "User": say.person(user, user_key(user)),
+        }
+        return web.json_response(told, status=201)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        self._session(request)
+        return web.json_response({"Sessions": []})
+
+    async def _keep_alive(self, request: web.Request) -> web.Response:
+        self._session(request)
+        return web.json_response({"ExpiresAt": _expires()})
+
+    async def _log_off(self, request: web.Request) -> web.Response:
+        self._session(request)
+        return web.json_response({"Routing": "None"})
+
+    def _session(self, request: web.Request) -> Session:
+        found = self._sessions.get(request.headers.get("OSCCE-Session", ""))
+        if found is None:
+            raise web.HTTPUnauthorized(text='{"Error":"SessionUnknown"}', content_type="application/json")
+        return found
+
+    # ---- links ----
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        session = self._session(request)
+        socket = web.WebSocketResponse(protocols=(say.SUBPROTOCOL,), compress=False, max_msg_size=8 << 20)
+        await socket.prepare(request)
+        if request.transport is None:
+            return socket
+        link = Link(session.user, request.transport)
+        self.links.enter(link)
+        try:
+            link.send(opened(link, next(self._numbers), session.public, self.links.layout))
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    asked = json.loads(message.data)
+                    link.send(answer(asked, link, self.links, self._public(session.user)))
+        finally:
+            self.links.leave(link)
+        return socket
+
+    def _public(self, user: int) -> Callable[[str], str | None]:
+        def look(secret: str) -> str | None:
+            found = self._sessions.get(secret)
+            return found.public if found is not None and found.user == user else None
+
+        return look
+
+
+def _expires() -> int:
+    return time.time_ns() // 1_000_000 + LIFE_MS
+
+
+async def serve(port: int, door: int, layout: Layout) -> None:
+    """Serve until the process ends."""
+    centre = Centre(layout)
+    runner = web.AppRunner(centre.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    async with await asyncio.start_server(centre.door, "127.0.0.1", door, limit=_LINE_BYTES):
+        print("serving", flush=True)
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Run it as its command line says."""
+    port, door, users, queues, agents = (int(word) for word in sys.argv[1:6])
+    uvloop.run(serve(port, door, Layout(users, queues, agents, shared=sys.argv[6] == "shared")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What does the benchmark's OSCC-E Server say, byte for byte?
+
+An element's whole news stands in one text that the gateway hands on as it is: the formula of a
+queue's service level, the presence of an agent. It holds the publisher's number and time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.layout import FIRST_AGENT, Layout, Sight
+
+SUBPROTOCOL = "oscce.link.v1"
+SEQUENCE, STAMP = "S:", ",T:"
+"""What stands before the number and before the time (ns since 1970) of a publish, in a phone's frame."""
+ELEMENT_BYTES = 300
+"""Of an element's fragment in a phone's frame, about: as large as the messages of the others."""
+_PAD_QUEUE = "x" * (ELEMENT_BYTES - 114)
+_PAD_AGENT = "x" * (ELEMENT_BYTES - 96)
+KEEP_ALIVE_S = 20
+RIGHTS = ("SkillsWrite", "RoutingStateWrite", "RoutingParametersWrite")
+QUERY_STRIDE = 1000
+QUERIES = (
+    "UserRealtime",
+    "QueueRealtime",
+    "GroupRealtime",
+    "AggregateRealtime",
+    "UserCumulative",
+    "QueueCumulative",
+    "Configuration",
+    "Administration",
+)
+ABOUT = {
+    "Product": "OSCC-E",
+    "ExtensionsVersion": "V2R1",
+    "ContactCenterVersion": "V8R2",
+    "Protocol": 1,
+    "Features": ["Skills", "RoutingParameters", "RequestKeys"],
+}
+
+
+def text(message: Mapping[str, Any]) -> bytes:
+    """Return *message* as JSON."""
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def frame(payload: bytes) -> bytes:
+    """Return a text message as the frame of a server (RFC 6455 §5.2), the same for all links."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + bytes((size,)) + payload
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def news(sequence: int, stamp_ns: int, pad: str) -> str:
+    """Return the text that travels through the gateway unchanged."""
+    return f"{SEQUENCE}{sequence}{STAMP}{stamp_ns},{pad}"
+
+
+def queue(key: int, told: str, contacts: int) -> bytes:
+    """Return a queue's reading; only *told* and *contacts* ever change."""
+    return (
+        f'{{"QueueKey":{key},"Contacts":{contacts},"OldestContactWaitTime":null,"ServiceLevel":87.5,'
+        f'"ServiceLevelThreshold":20,"ServiceLevelFormula":"{told}","AbandonedRate":2.5,'
+        f'"EstimatedWaitTime":30,"LoggedOnUsers":40,"AvailableUsers":11,"HandlingUsers":21,'
+        f'"PostProcessingUsers":3,"UnavailableUsers":4,"WorkUsers":1,"Level":"Ok"}}'
+    ).encode()
+
+
+def agent(key: int, told: str, state: str = "Available") -> bytes:
+    """Return an agent's reading; only *told* and *state* ever change."""
+    return (
+        f'{{"UserKey":{key},"Extension":"{key}","RoutingState":"{state}","TimeInRoutingState":0,'
+        f'"PresenceState":"{told}","HandlingStates":[],"Media":{{"Voice":"On"}},"AllowedActions":[]}}'
+    ).encode()
+
+
+def element(key: int, sequence: int, stamp_ns: int) -> tuple[str, bytes]:
+    """Return the event type and the bytes of what a publish makes of resource *key*."""
+    if key >= FIRST_AGENT:
+        return "UserRealtime", agent(key, news(sequence, stamp_ns, _PAD_AGENT))
+    return "QueueRealtime", queue(key, news(sequence, stamp_ns, _PAD_QUEUE), sequence % 50)
+
+
+def event(query: int, event_type: str, time_ms: int, elements: Iterable[bytes], *, complete: bool) -> bytes:
+    """Return an event's frame."""
+    head = (
+        f'{{"Type":"Event","QueryID":{query},"EventType":"{event_type}","Time":{time_ms},'
+        f'"Complete":{"true" if complete else "false"},"Elements":['
+    )
+    return frame(head.encode() + b",".join(elements) + b"]}")
+
+
+def first(event_type: str, sight: Sight, keys: frozenset[int] | None) -> Iterable[bytes]:
+    """Return the whole set of a query: what *sight* has of it before anything was published."""
+    if event_type == "QueueRealtime":
+        return [queue(key, "none yet", 0) for key in sight.queues if keys is None or key in keys]
+    if event_type == "UserRealtime":
+        return [agent(key, "none yet") for key in sight.agents if keys is None or key in keys]
+    return ()
+
+
+def response(request_id: int, **fields: object) -> bytes:
+    """Return the frame of a response that is no refusal."""
+    return frame(text({"Type": "Response", "RequestID": request_id, "Error": 0, **fields}))
+
+
+def refusal(request_id: int, code: int, name: str) -> bytes:
+    """Return the frame of a response that is one."""
+    return frame(text({"Type": "Response", "RequestID": request_id, "Error": code, "ErrorName": name}))
+
+
+def person(user: int, key: int) -> dict[str, object]:
+    """Return a supervisor."""
+    return {"Key": key, "ID": f"user{user}", "FirstName": "User", "LastName": str(user)}
+
+
+def session(alias: int, public: str, sight: Sight) -> dict[str, object]:
+    """Return an attached session as ``AttachSession`` and ``LinkOpened`` tell it."""
+    scope = {"Users": list(sight.agents), "Queues": list(sight.queues), "Groups": [], "Aggregates": []}
+    return {"Session": alias, "ID": public, "Application": "Dashboard", "Rights": RIGHTS, "Scope": scope}
+
+
+def directory(layout: Layout, user: int, kinds: Sequence[str]) -> dict[str, list[dict[str, object]]]:
+    """Return the objects of *kinds* that a user may see."""
+    sight = layout.sight(user)
+    found: dict[str, list[dict[str, object]]] = {kind: [] for kind in kinds}
+    if "User" in found:
+        found["User"] = [
+            {"Key": key, "ID": f"agent{key}", "FirstName": "Agent", "LastName": str(key), "Version": 1}
+            for key in sight.agents
+        ]
+    if "Queue" in found:
+        found["Queue"] = [{"Key": key, "Name": f"Queue {key}", "Media": "Voice"} for key in sight.queues]
+    return found

@@ -1,0 +1,209 @@
+"""Which links of the benchmark's OSCC-E Server hear of a publish, and what?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from bench import centre_frames as say
+from bench.layout import FIRST_USER, Layout
+
+
+class Publish(NamedTuple):
+    """One order of the publisher: *size* of a world's resources change."""
+
+    world: int
+    sequence: int
+    stamp_ns: int
+    size: int = 1
+
+
+def read_publish(line: bytes) -> Publish:
+    """Read ``world sequence stamp [size]``; numbers may be padded with zeros.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return Publish(*(int(word) for word in line.split()))
+
+
+class Query:
+    """What a link listens to."""
+
+    __slots__ = ("event_type", "keys", "number")
+
+    def __init__(self, number: int, event_type: str, keys: frozenset[int] | None) -> None:
+        self.number = number
+        self.event_type = event_type
+        self.keys = keys
+
+
+class Link:
+    """One user's link."""
+
+    def __init__(self, user: int, transport: asyncio.WriteTransport) -> None:
+        self.user = user
+        self.queries: list[Query] = []
+        self._transport = transport
+        self._aliases = 1
+        self._asked: dict[str, int] = defaultdict(int)
+
+    def send(self, frames: bytes) -> None:
+        """Send whole frames; what a slow reader leaves waits in memory."""
+        self._transport.write(frames)
+
+    def cut(self) -> None:
+        """End it without a word."""
+        self._transport.abort()
+
+    def alias(self) -> int:
+        """Return a number for one more session."""
+        self._aliases += 1
+        return self._aliases
+
+    def listen(self, event_type: str, keys: frozenset[int] | None) -> Query:
+        """Begin a query. The same query has the same number on all links, so that events are shared."""
+        number = (say.QUERIES.index(event_type) + 1) * say.QUERY_STRIDE + self._asked[event_type]
+        self._asked[event_type] += 1
+        query = Query(number, event_type, keys)
+        self.queries.append(query)
+        return query
+
+    def stop(self, number: int) -> None:
+        """End a query."""
+        self.queries = [query for query in self.queries if query.number != number]
+
+
+class Links:
+    """All links, and what is true: the newest element of each resource that was published.
+
+    Invariant: an event's bytes are made once per publish and query number, however many links get them.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.by_user: dict[int, Link] = {}
+        self.elements: dict[int, bytes] = {}
+        self.published = 0
+        self._turns = [0] * layout.worlds
+
+    def enter(self, link: Link) -> None:
+        """Take a link in; it replaces the user's present one."""
+        old = self.by_user.get(link.user)
+        self.by_user[link.user] = link
+        if old is not None:
+            old.cut()
+
+    def leave(self, link: Link) -> None:
+        """Let a link go."""
+        if self.by_user.get(link.user) is link:
+            del self.by_user[link.user]
+
+    def reset(self) -> None:
+        """Forget everything that was published."""
+        self.elements.clear()
+        self._turns = [0] * self.layout.worlds
+
+    def whole(self, link: Link, query: Query) -> bytes:
+        """Return the first event of a query."""
+        sight = self.layout.sight(link.user)
+        if query.event_type in {"QueueRealtime", "UserRealtime"}:
+            keys = sight.queues if query.event_type == "QueueRealtime" else sight.agents
+            if self.elements:
+                told = (self.elements.get(key) for key in keys if query.keys is None or key in query.keys)
+                plain = say.first(query.event_type, sight, query.keys)
+                found = [new or old for new, old in zip(told, plain, strict=True)]
+            else:
+                found = list(say.first(query.event_type, sight, query.keys))
+        else:
+            found = []
+        return say.event(query.number, query.event_type, now_ms(), found, complete=True)
+
+    def publish(self, orders: Iterable[Publish]) -> None:
+        """Let the resources change whose turn it is, and tell all links that see them."""
+        waiting: dict[int, list[bytes]] = defaultdict(list)
+        for order in orders:
+            self._publish(order, waiting)
+        for user, frames in waiting.items():
+            link = self.by_user.get(user)
+            if link is not None:
+                link.send(b"".join(frames))
+
+    def change(self, key: int, event_type: str, element: bytes) -> None:
+        """Let one resource of the shared world change outside of its turn."""
+        self.elements[key] = element
+        waiting: dict[int, list[bytes]] = defaultdict(list)
+        self._tell(self.by_user.values(), event_type, [(key, element)], waiting)
+        for user, frames in waiting.items():
+            self.by_user[user].send(b"".join(frames))
+
+    # ---- inside ----
+
+    def _publish(self, order: Publish, waiting: dict[int, list[bytes]]) -> None:
+        world = order.world % self.layout.worlds
+        changed: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        for _ in range(order.size):
+            key = self.layout.key(world, self._turns[world])
+            self._turns[world] += 1
+            event_type, element = say.element(key, order.sequence, order.stamp_ns)
+            self.elements[key] = element
+            changed[event_type].append((key, element))
+        self.published += order.size
+        links: Iterable[Link] = self.by_user.values()
+        if not self.layout.shared:
+            one = self.by_user.get(world)
+            links = () if one is None else (one,)
+        for event_type, elements in changed.items():
+            self._tell(links, event_type, elements, waiting)
+
+    def _tell(
+        self,
+        links: Iterable[Link],
+        event_type: str,
+        elements: list[tuple[int, bytes]],
+        waiting: dict[int, list[bytes]],
+    ) -> None:
+        time_ms = now_ms()
+        made: dict[int, bytes] = {}
+        for link in links:
+            for query in link.queries:
+                if query.event_type != event_type:
+                    continue
+                if query.keys is None:
+                    frame = made.get(query.number)
+                    if frame is None:
+                        raws = [raw for _, raw in elements]
+                        frame = say.event(query.number, event_type, time_ms, raws, complete=False)
+                        made[query.number] = frame
+                    waiting[link.user].append(frame)
+                elif raws := [raw for key, raw in elements if key in query.keys]:
+                    waiting[link.user].append(
+                        say.event(query.number, event_type, time_ms, raws, complete=False)
+                    )
+
+
+def now_ms() -> int:
+    """Return ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def user_key(user: int) -> int:
+    """Return the key of a supervisor."""
+    return FIRST_USER + user
+
+
+def opened(link: Link, number: int, public: str, layout: Layout) -> bytes:
+    """Return what a link begins with."""
+    message: dict[str, Any] = {
+        "Type": "LinkOpened",
+        "LinkID": f"link{number}",
+        "Time": now_ms(),
+        "KeepAlive": say.KEEP_ALIVE_S,
+        "User": say.person(link.user, user_key(link.user)),
+        "Session": say.session(1, public, layout.sight(link.user)),
+    }
+    up = {"Type": "ManagerStateChanged", "Manager": "Routing", "Function": "LocalRouting", "State": "Up"}
+    return say.frame(say.text(message)) + say.frame(say.text(up))

@@ -1,0 +1,152 @@
+"""How do thousands of phones get their sessions, and what does each say first?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from bench import centre_frames
+from bench.gateway_node import Node
+from bench.layout import Layout
+from bench.machine import LOAD_CORE, free_port
+from bench.programs import BenchError, Program, running
+
+LOG_ONS_AT_ONCE = 64
+PATH = "/v1/realtime"
+SUBPROTOCOL = "oscc.v1.json"
+READY = '"kind":"changes"'
+"""Stands in the frame by which a phone is in sync."""
+
+
+class Centre:
+    """An OSCC-E Server of the benchmark that runs; sessions outlive the gateway's node."""
+
+    def __init__(self, program: Program, port: int, door: int, layout: Layout) -> None:
+        self.program = program
+        self.port = port
+        self.door = door
+        self.layout = layout
+
+    async def ask(self, word: str) -> tuple[int, int]:
+        """Say a word at the publisher's door; returns the number of links, and of publishes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.door)
+        writer.write(word.encode() + b"\n")
+        links, published = (await reader.readline()).split()
+        writer.close()
+        return int(links), int(published)
+
+    async def publish(self, world: int, size: int) -> None:
+        """Let *size* resources change once."""
+        _, writer = await asyncio.open_connection("127.0.0.1", self.door)
+        writer.write(b"%d 1 1 %d\n" % (world, size))
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def centre(layout: Layout, folder: Path) -> AsyncIterator[Centre]:
+    """Run an OSCC-E Server while the block lasts."""
+    port, door = free_port(), free_port()
+    words = (port, door, layout.users, layout.queues, layout.agents, "shared" if layout.shared else "private")
+    command = (sys.executable, "-m", "bench.centre", *(str(word) for word in words))
+    async with running("centre", command, LOAD_CORE, folder) as program:
+        await program.until_listening(door)
+        yield Centre(program, port, door, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Phones with sessions: phone n is one of user n modulo users.
+
+    Attributes:
+        tokens: Of each phone.
+    """
+
+    tokens: tuple[str, ...]
+
+    def hellos(self, file: Path, positions: Sequence[tuple[str, int]] = ()) -> Path:
+        """Write what each phone says first, a line each, with *positions* to go on from if there are any."""
+        with file.open("w", encoding="ascii") as lines:
+            for number, token in enumerate(self.tokens):
+                position = positions[number] if number < len(positions) else None
+                lines.write(hello(token, position) + "\n")
+        return file
+
+
+def hello(token: str, position: tuple[str, int] | None = None) -> str:
+    """Return a hello frame."""
+    frame: dict[str, object] = {
+        "kind": "hello",
+        "token": token,
+        "topics": ["agents", "queues"],
+        "ping_s": 55,
+        "client": {"app": "bench", "version": "1.0", "platform": "test"},
+    }
+    if position is not None and position[0]:
+        frame["position"] = {"stream": position[0], "seq": position[1]}
+    return json.dumps(frame, separators=(",", ":"))
+
+
+def read_positions(text: str) -> list[tuple[str, int]]:
+    """Read the positions that a load generator saved."""
+    found = (line.split("\t") for line in text.splitlines())
+    return [(stream, int(seq)) for stream, seq in found]
+
+
+async def log_on(door: Node, phones: int, users: int, tls: ssl.SSLContext | None = None) -> Crowd:
+    """Log *phones* on at a node; their tokens are good at every node with the same keys.
+
+    Raises:
+        BenchError: A log-on was refused.
+    """
+    tokens = [""] * phones
+    left = iter(range(phones))
+    scheme = "http" if tls is None else "https"
+    url = f"{scheme}://127.0.0.1:{door.port}/v1/sessions"
+
+    async def one_after_the_other(http: aiohttp.ClientSession) -> None:
+        for number in left:
+            body = log_on_body(number % users, number)
+            async with http.post(url, json=body, ssl=tls or True) as answer:
+                if answer.status != 201:
+                    raise BenchError(f"log-on {number} was refused: {await answer.text()}")
+                tokens[number] = (await answer.json())["token"]
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as tasks:
+        for _ in range(min(LOG_ONS_AT_ONCE, phones)):
+            tasks.create_task(one_after_the_other(http))
+    return Crowd(tuple(tokens))
+
+
+def log_on_body(user: int, phone: int) -> dict[str, object]:
+    """Return the body of a log-on."""
+    device = {"id": f"device{phone}", "name": "Phone", "platform": "test", "app_version": "1.0"}
+    return {
+        "site": "main",
+        "application": "dashboard",
+        "user_name": f"user{user}",
+        "password": "a password",
+        "device": device,
+    }
+
+
+def phone_options(hellos: Path) -> tuple[str, ...]:
+    """Return the generator's options by which phones speak to the gateway."""
+    return (
+        *("--subproto", SUBPROTOCOL, "--lines", str(hellos), "--send", "%k", "--pong"),
+        *("--ready", READY, "--stamp", centre_frames.STAMP),
+    )
+
+
+def publisher_options(door: int, size: int = 1) -> tuple[str, ...]:
+    """Return the generator's options by which it publishes through the OSCC-E Server's door."""
+    return ("--pub-tcp", f"127.0.0.1:{door}", "--pub", f"%m %S %T {size}\\n")

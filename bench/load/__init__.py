@@ -1,0 +1,1 @@
+"""Who connects thousands of phones and counts what they get?"""

@@ -1,0 +1,170 @@
+"""How is a process of a benchmark started on its core, measured, and ended for certain?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO
+
+from bench.machine import pinned
+
+STARTS_WITHIN_S = 60.0
+ENDS_WITHIN_S = 10.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class BenchError(Exception):
+    """A run cannot be had. The text is a sentence for the person who runs it."""
+
+
+class Program:
+    """A running process; made by :func:`running`."""
+
+    def __init__(self, name: str, process: Process, log: Path) -> None:
+        self.name = name
+        self.pid = process.pid
+        self._process = process
+        self._log = log
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that it and its children have used, from the scheduler's nanoseconds."""
+        return sum(_cpu_ns(pid) for pid in _family(self.pid)) / 1e9
+
+    def rss_bytes(self) -> int:
+        """Return the memory that it and its children hold."""
+        return sum(_rss_bytes(pid) for pid in _family(self.pid))
+
+    def tail(self) -> str:
+        """Return the last lines that it wrote."""
+        return self._log.read_text("utf-8", errors="replace")[-2000:] if self._log.exists() else ""
+
+    async def until(self, holds: Callable[[], bool], within_s: float = STARTS_WITHIN_S) -> None:
+        """Return once *holds*.
+
+        Raises:
+            BenchError: It ended before, or never did.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                while not holds():
+                    if not self.runs:
+                        raise BenchError(f"{self.name} ended: {self.tail()}")
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise BenchError(f"{self.name} is not ready: {self.tail()}") from None
+
+    async def until_listening(self, port: int) -> None:
+        """Return once somebody listens at *port* of the loopback."""
+        await self.until(lambda: is_listening(port))
+
+
+@asynccontextmanager
+async def running(
+    name: str, command: tuple[str, ...], core: int, folder: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Program]:
+    """Run *command* while the block lasts; its output goes to a file in *folder*."""
+    log = folder / f"{name}.log"
+    with opened(log) as file:
+        process = await asyncio.create_subprocess_exec(
+            *pinned(core),
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=file,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            start_new_session=True,
+        )
+        try:
+            yield Program(name, process, log)
+        finally:
+            await end(process)
+
+
+def opened(file: Path) -> IO[bytes]:
+    """Open a file to write, and make its folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file.open("wb")
+
+
+async def output(name: str, command: tuple[str, ...], core: int, within_s: float) -> bytes:
+    """Run *command* to its end; returns what it wrote to standard output.
+
+    Raises:
+        BenchError: It did not end in time.
+    """
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *pinned(core), *command, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(within_s):
+            told, trouble = await process.communicate()
+    except TimeoutError:
+        raise BenchError(f"{name} did not end within {within_s:.0f} s") from None
+    finally:
+        await end(process)
+    if not told:
+        raise BenchError(f"{name} said nothing: {trouble.decode('utf-8', 'replace')[-1000:]}")
+    return told
+
+
+async def end(process: Process) -> None:
+    """End a process and its group, first politely."""
+    for number in (15, 9):
+        if process.returncode is not None and number == 15:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                await process.wait()
+                return
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether a socket of the loopback, or of every address, listens at *port*."""
+    wanted = f":{port:04X} 00000000:0000 0A"
+    return any(wanted in line for line in Path("/proc/net/tcp").read_text("ascii").splitlines())
+
+
+def kernel_bytes() -> int:
+    """Return the memory of TCP in pages, as the kernel counts it for the whole machine."""
+    for line in Path("/proc/net/sockstat").read_text("ascii").splitlines():
+        words = line.split()
+        if words[0] == "TCP:":
+            return int(words[words.index("mem") + 1]) * _PAGE_BYTES
+    raise BenchError("the kernel does not tell what sockets take")
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text("ascii").split():
+                found += _family(int(child))
+    return found
+
+
+def _cpu_ns(pid: int) -> int:
+    total = 0
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += int((task / "schedstat").read_text("ascii").split()[0])
+    return total
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * _PAGE_BYTES
+    except OSError:
+        return 0
