@@ -1,0 +1,20 @@
+"""Who else fans messages out over WebSocket, and how is each of them installed, started and spoken to?"""
+
+from bench.peer import Peer
+from bench.peers import centrifuge, floor, mosquitto, nats, node, python
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        floor.FLOOR,
+        python.UWEBSOCKETS,
+        centrifuge.CENTRIFUGE,
+        nats.NATS,
+        mosquitto.MOSQUITTO,
+        node.SOCKET_IO,
+        node.WS,
+        python.WEBSOCKETS,
+        python.AIOHTTP,
+    )
+}
+"""Every peer by its name, the bound of what the kernel allows first."""

@@ -1,0 +1,44 @@
+"""How is Centrifuge built from Debian's library, and how does it want to be spoken to?"""
+
+from pathlib import Path
+
+from bench.peer import Peer
+from bench.peers import installing
+
+PACKAGES = (
+    "golang-go",
+    "golang-github-centrifugal-centrifuge-dev",
+    # its own dependencies, of which the Debian package forgets some
+    "golang-github-centrifugal-protocol-dev",
+    "golang-github-fzambia-eagle-dev",
+    "golang-github-igm-sockjs-go-dev",
+    "golang-github-mna-redisc-dev",
+)
+
+
+def _prepare(folder: Path) -> bool:
+    if not installing.debian(*PACKAGES):
+        return False
+    source, program = installing.SERVERS / "centrifuge.go", folder / "centrifuge"
+    # Debian lays its libraries out as a GOPATH: no module is looked for anywhere else
+    environment = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": ""}
+    command = ("go", "build", "-o", str(program), str(source))
+    return installing.built(source, program, command, environment)
+
+
+CENTRIFUGE = Peer(
+    name="centrifuge",
+    about="Centrifuge 0.15 (Go, Debian)",
+    prepare=_prepare,
+    command=lambda folder, port: (str(folder / "centrifuge"), str(port)),
+    path="/connection/websocket",
+    # methods: 1 is subscribe, 3 is publish, none is connect
+    subscribe=(
+        "--send",
+        '{"id":1}',
+        "--send",
+        '{"id":2,"method":1,"params":{"channel":"t%m"}}',
+        "--reply-ping",
+    ),
+    publish=("--pub-send", '{"id":1}', "--pub", '{"id":2,"method":3,"params":{"channel":"t%m","data":%M}}'),
+)

@@ -1,0 +1,36 @@
+"""How do the peers from npm start, and how does socket.io want to be spoken to?"""
+
+from pathlib import Path
+
+from bench.peer import Peer
+from bench.peers import installing, words
+
+
+def _socket_io(folder: Path, port: int) -> tuple[str, ...]:
+    return ("node", str(folder / "node/socketio.js"), str(port))
+
+
+def _ws(folder: Path, port: int) -> tuple[str, ...]:
+    return ("node", str(folder / "node/ws.js"), str(port))
+
+
+SOCKET_IO = Peer(
+    name="socket.io",
+    about="socket.io 4.8, rooms (Node)",
+    prepare=installing.node,
+    command=_socket_io,
+    path="/socket.io/?EIO=4&transport=websocket",
+    # 40 joins the main namespace, 42 is an event; the server asks with 2 and wants 3
+    subscribe=("--send", '40{"topic":"t%m"}', "--reply-text", "2=3"),
+    publish=("--pub-send", "40", "--pub", '42["pub","t%m",%M]'),
+)
+
+WS = Peer(
+    name="ws",
+    about="ws 8, send for each client (Node)",
+    prepare=installing.node,
+    command=_ws,
+    path="/",
+    subscribe=words.SUBSCRIBE,
+    publish=words.PUBLISH,
+)

@@ -1,0 +1,7 @@
+"""In which words do those servers speak that have no protocol of their own?
+
+Each of them hears ``sub TOPIC`` and ``pub TOPIC MESSAGE`` and delivers the bare message.
+"""
+
+SUBSCRIBE = ("--send", "sub t%m", "--reply-ping")
+PUBLISH = ("--pub", "pub t%m %M")
