@@ -68,6 +68,7 @@ class SessionLimits:
     ping_s: float = 25.0
     pong_s: float = 10.0
     resync_s: float = 5.0
+    pace_min_s: float = 0.05
 
     def told(self) -> frames.Limits:
         """Return what phones are told of these limits."""

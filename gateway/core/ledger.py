@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
 from gateway.core.element import Element
@@ -49,10 +50,22 @@ class Receipt(enum.Enum):
 
 
 class Reader(Protocol):
-    """Someone who wants to know which keys changed."""
+    """Someone who wants to know which keys changed. Readers are told apart by identity."""
+
+    def __hash__(self) -> int:
+        """By identity."""
+        ...
+
+    def waiting(self) -> str | None:
+        """Return whom to wake: the key of what is told to one session alone. None: nothing waits."""
+        ...
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed; *before* is what the ledger held until now."""
+        ...
+
+    def epoch_began(self) -> None:
+        """Note that the position is of another epoch."""
         ...
 
 
@@ -70,7 +83,9 @@ class Ledger:
 
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
         self.position = Position(epoch, 0)
-        self.readers: list[Reader] = []
+        self.readers: dict[Reader, None] = {}
+        self.meeting: dict[Hashable, object] = {}
+        """Where readers that know all find others that do; empty as soon as there is more to know."""
         self._live: dict[str, tuple[int, Element]] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()
         self._tombstones = tombstones
@@ -90,7 +105,7 @@ class Ledger:
         held = self.get(key)
         if element is held or (element is not None and held is not None and element.value == held.value):
             return False
-        self.position = Position(self.position.epoch, self.position.seq + 1)
+        self._move(Position(self.position.epoch, self.position.seq + 1))
         self._store(Update(key, self.position.seq, element))
         return True
 
@@ -112,12 +127,12 @@ class Ledger:
         if delta.reset:
             self._gone.clear()
             self._floor = delta.upto
-        self.position = upto
+        self._move(upto)
         return Receipt.APPLIED
 
     def disown(self) -> None:
         """Note that what a replica holds is of no owner: whatever is received next takes its place."""
-        self.position = Position(0, 0)
+        self._move(Position(0, 0))
         self._gone.clear()
         self._floor = 0
 
@@ -131,7 +146,7 @@ class Ledger:
         }
         self._gone.clear()
         self._floor = 0
-        self.position = Position(epoch, len(self._live))
+        self._move(Position(epoch, len(self._live)))
 
     def since(self, seen: Position) -> Delta:
         """Return what a reader at *seen* is missing: changes, or a reset when they are not known."""
@@ -143,6 +158,13 @@ class Ledger:
         missing += [Update(k, seq, None) for k, seq in self._gone.items() if seq > seen.seq]
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(missing))
 
+    def _move(self, position: Position) -> None:
+        is_new = position.epoch != self.position.epoch
+        self.position = position
+        self.meeting.clear()
+        for reader in list(self.readers) if is_new else ():
+            reader.epoch_began()
+
     def _store(self, update: Update) -> None:
         before = self.get(update.key)
         self._gone.pop(update.key, None)
@@ -152,7 +174,7 @@ class Ledger:
             self._live.pop(update.key, None)
             self._bury(update)
         if update.element is not before:
-            for reader in self.readers:
+            for reader in list(self.readers):  # some part from others when they are told
                 reader.mark(update.key, before)
 
     def _bury(self, update: Update) -> None:

@@ -10,11 +10,12 @@ from typing import Final
 
 from gateway.core.admission import check_command, check_deadline
 from gateway.core.answers import outcome_view, topics_of, welcome_frame
+from gateway.core.changes import Cursor
 from gateway.core.declared import Declared
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.heartbeat import Heartbeat
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Cursor, Outbox, PingMaker
+from gateway.core.outbox import Outbox, PingMaker
 from gateway.core.pace import Pace
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, Status
@@ -59,7 +60,7 @@ class Live:
         self._codec = codec
         self._limits = limits
         self._topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
-        self._pace = Pace(hello.pace_s or 0.0)
+        self._pace = Pace(hello.pace_s or 0.0, limits.pace_min_s)
         view = view_of(facts.handle, facts.scope, self._topics, facts.rights)
         self.outbox = Outbox(ledger, view, codec, self._pace, frame_bytes=limits.frame_bytes_out)
         self._resumed = self.outbox.begin(hello.position)
@@ -101,6 +102,7 @@ class Live:
             case frames.Follow():
                 return self._follow(frame)
             case frames.Pace():
+                self.outbox.part()
                 self._pace.every_s = frame.every_s
                 return ()
             case frames.Resync():

@@ -7,11 +7,12 @@ that and now. So a slow phone costs a set of names, not a queue.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Final, NamedTuple
 
+from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, changes_of, frames_of
+from gateway.core.convoy import Convoy, Member, Sink, place_of
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.pace import Pace
@@ -20,34 +21,8 @@ from gateway.domain.model import Position
 from gateway.protocol.codec import Codec
 from gateway.protocol.frames import ControlFrame, StreamPosition
 
-
-class Held(enum.Enum):
-    """What a reader holds of a key when it is no element that we know."""
-
-    NOTHING = enum.auto()
-    SOMETHING = enum.auto()
-
-
-Base = Element | Held
-
-
-class Cursor(NamedTuple):
-    """What was last told to the phone."""
-
-    stream: str
-    seq: int
-
-
 PingMaker = Callable[[Cursor, int], bytes]
 """Makes a ping from its `after` and `upto`."""
-
-
-class _Change(NamedTuple):
-    """What happened to one key, from what the reader holds to now."""
-
-    verb: Literal["put", "patch", "gone"]
-    key: str
-    fragment: bytes
 
 
 class _Waiting(NamedTuple):
@@ -55,13 +30,10 @@ class _Waiting(NamedTuple):
     after_state: bool
 
 
-FRAME_BYTES_MAX: Final = 256 * 1024
 CONTROL_MAX: Final = 64
-_FRAME_HEAD_BYTES: Final = 256
-_PER_KEY_BYTES: Final = 8
 
 
-class Outbox:
+class Outbox(Member):
     """All that one phone is still to be told.
 
     Invariants: at most one entry per key of its view; a frame never holds a key outside the
@@ -76,8 +48,11 @@ class Outbox:
     """
 
     __slots__ = (
+        "_apart",
         "_codec",
+        "_conflated",
         "_control",
+        "_convoy",
         "_cursor",
         "_dirty",
         "_frame_bytes",
@@ -87,7 +62,7 @@ class Outbox:
         "_ping",
         "_reset",
         "_view",
-        "conflated",
+        "sink",
     )
 
     def __init__(
@@ -98,18 +73,23 @@ class Outbox:
         self._codec = codec
         self._pace = pace
         self._frame_bytes = frame_bytes
-        self._control: deque[_Waiting] = deque()
+        self.sink: Sink | None = None
+        self._control: deque[_Waiting] | None = None
+        self._convoy: Convoy | None = None
+        self._apart = False
         self._dirty: dict[str, Base] = {}
         self._cursor = Cursor("", 0)
         self._reset = True
         self._owed = True
         self._ping: PingMaker | None = None
-        self.conflated = 0
-        ledger.readers.append(self)
+        self._conflated = 0
+        ledger.readers[self] = None
 
     def close(self) -> None:
         """Stop reading the ledger."""
-        self._ledger.readers.remove(self)
+        self.part()
+        self._apart = True
+        del self._ledger.readers[self]
 
     @property
     def stream(self) -> str:
@@ -119,7 +99,17 @@ class Outbox:
     @property
     def dirty(self) -> int:
         """How many keys wait."""
-        return len(self._dirty)
+        return len(self._dirty) if self._convoy is None else self._convoy.dirty
+
+    @property
+    def conflated(self) -> int:
+        """How many values newer ones have replaced so far."""
+        return self._conflated + (0 if self._convoy is None else self._convoy.conflated)
+
+    @property
+    def convoy(self) -> Convoy | None:
+        """Those in step with whom its state leaves; None while it goes alone."""
+        return self._convoy
 
     @property
     def view(self) -> View:
@@ -134,6 +124,7 @@ class Outbox:
         Either way a `changes` frame is owed, empty when the phone is in sync. It follows at once on
         the first control frame, which is the `welcome`.
         """
+        self.part()
         self._owed = True
         if position is None or position.stream != self.stream:
             self.reset()
@@ -144,29 +135,31 @@ class Outbox:
             return False
         self._reset = False
         self._cursor = Cursor(position.stream, position.seq)
-        keys = self._view.keys
-        self._dirty = {update.key: Held.SOMETHING for update in delta.updates if update.key in keys}
+        sees = self._view.sees
+        self._dirty = {update.key: Held.SOMETHING for update in delta.updates if sees(update.key)}
         return True
 
     def reset(self) -> None:
         """Send everything again, as to a phone that holds nothing."""
+        self.part()
         self._reset = True
-        keys = self._view.keys
-        self._dirty = {key: Held.NOTHING for key, _ in self._ledger.items() if key in keys}
+        sees = self._view.sees
+        self._dirty = {key: Held.NOTHING for key, _ in self._ledger.items() if sees(key)}
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed in the ledger, which held *before*."""
-        if key not in self._view.keys:
+        if not self._view.sees(key):
             return
         if key in self._dirty:
-            self.conflated += 1
+            self._conflated += 1
         else:
             self._dirty[key] = Held.NOTHING if before is None else before
 
     def look(self, view: View) -> None:
         """Change the view in place: keys left will go, keys gained will be put."""
+        self.part()
         for key, held in self._ledger.items():
-            had, has = key in self._view.keys, key in view.keys
+            had, has = self._view.sees(key), view.sees(key)
             if had and not has:
                 self._dirty.setdefault(key, held)
             elif has and not had:
@@ -178,6 +171,9 @@ class Outbox:
 
         *after_state*: whatever state waits is sent before it, without regard to the pace.
         """
+        self.part()
+        if self._control is None:
+            self._control = deque()
         if len(self._control) >= CONTROL_MAX:
             return False
         self._control.append(_Waiting(self._codec.encode(frame), after_state))
@@ -185,12 +181,86 @@ class Outbox:
 
     def ping(self, make: PingMaker) -> None:
         """Send a ping as soon as possible; a newer one replaces one that still waits."""
+        self.part()
         self._ping = make
+
+    # ---- in step with others ----
+
+    def part(self) -> None:
+        """Go alone from here; does nothing when it does."""
+        convoy, self._convoy = self._convoy, None
+        if convoy is not None:
+            self._dirty = convoy.leave(self)
+            self._cursor = Cursor(self._cursor.stream, convoy.seq)
+            self._conflated += convoy.conflated
+            self._pace.sent(convoy.sent_at)
+            self._ledger.readers[self] = None
+
+    def keep_apart(self, *, apart: bool) -> None:
+        """Go alone for as long as *apart* says: its phone does not take what the others take."""
+        self._apart = apart
+        if apart:
+            self.part()
+
+    def epoch_began(self) -> None:
+        """Do nothing: whether the stream has another name is looked at when something is due."""
+
+    def waiting(self) -> str | None:
+        """Return the key of what is told to this session alone, when anything waits."""
+        return self._view.me if self._control or self._ping or self._has_state() else None
+
+    def ride(self, convoy: Convoy) -> None:
+        """Go on in *convoy*, which is where this is."""
+        self.part()
+        del self._ledger.readers[self]
+        self._convoy = convoy
+        self._conflated -= convoy.conflated
+        convoy.join(self, self._pace.sent_at)
+
+    def _meet(self, now: float) -> None:
+        """Join those who know exactly as much and may be told at the same time, if there are any."""
+        place = self.place(now)
+        if place is None:
+            return
+        found = self._ledger.meeting.get(place)
+        if isinstance(found, Convoy) and found.has_room:
+            self.ride(found)
+        elif isinstance(found, Outbox) and found is not self and found.place(now) == place:
+            convoy = Convoy(
+                self._ledger,
+                self._view,
+                self._codec,
+                interval_s=self._pace.interval_s,
+                frame_bytes=self._frame_bytes,
+            )
+            found.ride(convoy)
+            self.ride(convoy)
+            self._ledger.meeting[place] = convoy
+        else:
+            self._ledger.meeting[place] = self
+
+    def place(self, now: float) -> Hashable | None:
+        """Return where others are found that are in step; None for who is told something of his own."""
+        head = self._ledger.position.seq
+        is_own = self._control or self._ping or self._apart or self._pace.level
+        if is_own or self._has_state() or self._cursor.seq != head:
+            return None
+        return place_of(
+            self._view,
+            self._codec,
+            seq=head,
+            interval_s=self._pace.interval_s,
+            sent_at=self._pace.sent_at,
+            frame_bytes=self._frame_bytes,
+            now=now,
+        )
 
     # ---- what it gives ----
 
     def due_at(self, now: float) -> float | None:
         """Return when there is something to send: *now* or earlier, later, or None when nothing waits."""
+        if self._convoy is not None:
+            return self._convoy.due_at(now)
         if self._control or self._ping or self._owed:
             return now
         if not self._has_state():
@@ -203,16 +273,19 @@ class Outbox:
         State comes whole: all parts of it are in the list, and the caller sends them before
         it takes again.
         """
+        self.part()
         frames, state_sent = self._take_control(now)
         if not state_sent and (self._owed or self._pace.due_at(now) <= now):
             frames += self._state(now)
         if self._ping is not None:
             frames.append(self._take_ping(self._ping))
             self._ping = None
+        self._meet(now)
         return frames
 
     def take_last(self, now: float) -> list[bytes]:
         """Remove and return what is told before the end: control frames, and the state they follow."""
+        self.part()
         return self._take_control(now)[0]
 
     def _take_control(self, now: float) -> tuple[list[bytes], bool]:
@@ -241,51 +314,20 @@ class Outbox:
     def _state(self, now: float) -> list[bytes]:
         if not self._has_state():
             return []
-        changes = [change for key, base in self._dirty.items() if (change := self._change(key, base))]
+        changes = changes_of(self._dirty, self._ledger, self._view, self._codec)
         self._dirty.clear()
         if not changes and not (self._reset or self._owed or self._cursor.stream != self.stream):
             return []
         self._pace.sent(now)
-        return list(self._frames(_split(changes, self._frame_bytes)))
-
-    def _change(self, key: str, base: Base) -> _Change | None:
-        name = self._view.wire_key(key)
-        element = self._ledger.get(key) if key in self._view.keys else None
-        if element is None:
-            return None if base is Held.NOTHING else _Change("gone", name, b"")
-        if isinstance(base, Held):
-            return _Change("put", name, element.fragment(self._codec))
-        patch = None if element is base else element.patch(base, self._codec)
-        return None if patch is None else _Change("patch", name, patch)
-
-    def _frames(self, parts: list[list[_Change]]) -> Iterator[bytes]:
         head = Cursor(self.stream, self._ledger.position.seq)
-        after = 0 if self._reset else self._cursor.seq
-        announce = self._reset or head.stream != self._cursor.stream
-        for index, part in enumerate(parts):
-            first, last = index == 0, index == len(parts) - 1
-            yield self._codec.changes(
-                after=after,
-                upto=head.seq if last else after,
-                stream=head.stream if announce and first else None,
-                reset=self._reset and first,
-                more=not last,
-                put=[(key, fragment) for verb, key, fragment in part if verb == "put"],
-                patch=[(key, fragment) for verb, key, fragment in part if verb == "patch"],
-                gone=[key for verb, key, _ in part if verb == "gone"],
-            )
+        frames = frames_of(
+            changes,
+            self._codec,
+            cursor=self._cursor,
+            head=head,
+            reset=self._reset,
+            frame_bytes=self._frame_bytes,
+        )
+        written = list(frames)
         self._cursor, self._reset, self._owed = head, False, False
-
-
-def _split(changes: list[_Change], size_bytes: int) -> list[list[_Change]]:
-    """Cut into parts whose frames stay within *size_bytes*, as far as single values allow."""
-    parts: list[list[_Change]] = [[]]
-    room = size_bytes - _FRAME_HEAD_BYTES
-    for change in changes:
-        need = len(change.key) + len(change.fragment) + _PER_KEY_BYTES
-        if need > room and parts[-1]:
-            parts.append([])
-            room = size_bytes - _FRAME_HEAD_BYTES
-        parts[-1].append(change)
-        room -= need
-    return parts
+        return written

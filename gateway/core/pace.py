@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 LADDER_S: Final = (0.05, 0.25, 1.0, 5.0)
@@ -16,15 +17,17 @@ class Pace:
 
     Args:
         every_s: What the phone asked for.
+        least_s: The lowest rung.
     """
 
-    __slots__ = ("_good", "_level", "_sent_at", "every_s")
+    __slots__ = ("_good", "_least_s", "_level", "every_s", "sent_at")
 
-    def __init__(self, every_s: float = 0.0) -> None:
+    def __init__(self, every_s: float = 0.0, least_s: float = LADDER_S[0]) -> None:
         self.every_s = every_s
+        self.sent_at = -math.inf
+        self._least_s = least_s
         self._level = 0
         self._good = 0
-        self._sent_at: float | None = None
 
     @property
     def level(self) -> int:
@@ -34,17 +37,15 @@ class Pace:
     @property
     def interval_s(self) -> float:
         """The least time between two state frames now."""
-        return max(self.every_s, LADDER_S[self._level])
+        return max(self.every_s, LADDER_S[self._level] if self._level else self._least_s)
 
     def due_at(self, now: float) -> float:
         """Return when state may leave: *now*, or later."""
-        if self._sent_at is None:
-            return now
-        return max(now, self._sent_at + self.interval_s)
+        return max(now, self.sent_at + self.interval_s)
 
     def sent(self, now: float) -> None:
         """Note that state leaves."""
-        self._sent_at = now
+        self.sent_at = now
 
     def flushed(self, *, drained: bool) -> None:
         """Note how a flush found the socket: *drained* of what was written before it, or not."""

@@ -83,13 +83,14 @@ class Feed:
         self.outlet: Outlet | None = None
         self.health = Health("down", "live", None)
 
-    def flush(self, now: float) -> None:
+    def flush(self) -> None:
         """Wake the connections for which something waits, and let other nodes know."""
         if self.outlet is not None:
             self.outlet.flush()
-        for connection in list(self.connections.values()):
-            live = connection.session.live
-            if live is not None and live.outbox.due_at(now) is not None:
+        for reader in list(self.ledger.readers):
+            me = reader.waiting()
+            connection = None if me is None else self.connections.get(me.removeprefix(ME_PREFIX))
+            if connection is not None:
                 connection.wake()
 
     def facts(self, handle: str) -> SessionFacts | None:

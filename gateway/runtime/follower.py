@@ -182,7 +182,7 @@ class Follower:
             self._tell_sessions()
         self._upstream = told.upstream
         self._say(told.as_of_ms)
-        self.feed.flush(now)
+        self.feed.flush()
         self._changed.set()
         self._changed = asyncio.Event()
         self._news.set()

@@ -172,7 +172,7 @@ class Linked:
             self._opened(event, tasks)
         elif self._asking is not None:
             self._process(event, self._asking)
-        self._keeper.feed.flush(self._keeper.clock.now())
+        self._keeper.feed.flush()
 
     async def _let_askers_run(self) -> None:
         """Let whoever asked take the answer that was settled, before the next event is processed.

@@ -253,7 +253,7 @@ class Node:
         return {
             view.wire_key(key): value
             for key, value in held
-            if key in view.keys and not isinstance(value, SessionFacts)
+            if view.sees(key) and not isinstance(value, SessionFacts)
         }
 
     # ---- life ----

@@ -147,7 +147,7 @@ class Owner:
         self.feed.forget(member.handle)
         if len(self.roster):
             self.mirror.narrowed()
-        self.feed.flush(self.clock.now())
+        self.feed.flush()
         self.answered()
         self.look()
 
@@ -208,7 +208,7 @@ class Owner:
         self._start = _PLAIN
         self.feed.ledger.rebase(epoch)
         self.sharing.darken()
-        self.feed.flush(self.clock.now())
+        self.feed.flush()
 
     async def serve(self, link: Link, opener: Member, about: About) -> int | None:
         """Serve an open link until it is gone; returns the token of the link that replaced it."""

@@ -64,7 +64,7 @@ class Renewing:
         if expires_at_ms > member.expires_at_ms and speaker.roster.get(member.handle) is member:
             member.lived_from_ms, member.expires_at_ms = speaker.clock.wall_ms(), expires_at_ms
             speaker.mirror.show_sessions()
-            speaker.feed.flush(speaker.clock.now())
+            speaker.feed.flush()
 
     async def doubt(self, member: Member) -> None:
         """End a session that the server denied to know, unless the link tells soon how it ended."""

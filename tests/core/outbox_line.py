@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.core.changes import Cursor
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Cursor, Outbox
+from gateway.core.outbox import Outbox
 from gateway.core.pace import Pace
 from gateway.core.view import View, view_of
 from gateway.domain.model import Scope

@@ -17,7 +17,14 @@ class Reader:
 
     def __init__(self, ledger: Ledger) -> None:
         self.marks: list[tuple[str, Element | None]] = []
-        ledger.readers.append(self)
+        self.epochs = 0
+        ledger.readers[self] = None
+
+    def waiting(self) -> str | None:
+        return None
+
+    def epoch_began(self) -> None:
+        self.epochs += 1
 
     def mark(self, key: str, before: Element | None) -> None:
         self.marks.append((key, before))

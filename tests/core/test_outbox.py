@@ -262,4 +262,4 @@ def test_who_stopped_reading_is_told_no_more() -> None:
     line.outbox.close()
     line.change("queue:1", queue(5))
     assert line.outbox.dirty == 0
-    assert line.ledger.readers == []
+    assert not line.ledger.readers

@@ -288,7 +288,7 @@ def test_what_is_left_leaves_before_the_bye_and_nothing_after_it() -> None:
     line.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
     assert line.take(Health("down", "down", None)) == []
     assert line.session.due_at(line.now, LIVE) is None
-    assert line.ledger.readers == []
+    assert not line.ledger.readers
 
 
 def test_closing_twice_says_bye_once() -> None:
@@ -330,7 +330,7 @@ def test_a_connection_that_is_gone_reads_no_more() -> None:
     line = led(State.LIVE)
     line.session.release()
     line.session.release()
-    assert line.ledger.readers == []
+    assert not line.ledger.readers
     assert line.session.state is State.CLOSING
     assert line.send(frame("resync")) == ()
     line.session.flushed(drained=False)

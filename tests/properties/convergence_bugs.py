@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 OUTBOX, LEDGER, ELEMENT, VIEW = "core/outbox.py", "core/ledger.py", "core/element.py", "core/view.py"
+CHANGES, CONVOY = "core/changes.py", "core/convoy.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -53,36 +54,74 @@ SEEDED = [
     bug(
         "a newer change forgets what the phone holds",
         OUTBOX,
-        "            self.conflated += 1\n",
+        "            self._conflated += 1\n",
         "            self._dirty[key] = Held.NOTHING if before is None else before\n",
     ),
-    bug("a patch is sent as if nothing was held", OUTBOX, 'else _Change("gone", name, b"")', "else None"),
-    bug("every part moves the position", OUTBOX, "upto=head.seq if last else after,", "upto=head.seq,"),
-    bug("no part says that there is more", OUTBOX, "more=not last,", "more=False,"),
+    bug("a patch is sent as if nothing was held", CHANGES, 'else Change("gone", name, b"")', "else None"),
+    bug("every part moves the position", CHANGES, "upto=head.seq if last else after,", "upto=head.seq,"),
+    bug("no part says that there is more", CHANGES, "more=not last,", "more=False,"),
     bug(
         "a new stream has no name",
-        OUTBOX,
-        "announce = self._reset or head.stream != self._cursor.stream",
-        "announce = self._reset",
+        CHANGES,
+        "announce = reset or head.stream != cursor.stream",
+        "announce = reset",
     ),
     bug(
         "a reset begins where the phone was",
-        OUTBOX,
-        "after = 0 if self._reset else self._cursor.seq",
-        "after = self._cursor.seq",
+        CHANGES,
+        "after = 0 if reset else cursor.seq",
+        "after = cursor.seq",
     ),
     bug(
         "a resume forgets what is gone",
         OUTBOX,
-        "Held.SOMETHING for update in delta.updates if update.key in keys}",
-        "Held.SOMETHING for update in delta.updates if update.key in keys and update.element}",
+        "Held.SOMETHING for update in delta.updates if sees(update.key)}",
+        "Held.SOMETHING for update in delta.updates if sees(update.key) and update.element}",
     ),
-    bug("what changes outside the view is sent", OUTBOX, "if key in self._view.keys else None", ""),
+    bug("what changes outside the view is sent", CHANGES, "if view.sees(key) else None", ""),
     bug(
         "a reset is of everybody's keys",
         OUTBOX,
-        "{key: Held.NOTHING for key, _ in self._ledger.items() if key in keys}",
+        "{key: Held.NOTHING for key, _ in self._ledger.items() if sees(key)}",
         "{}",
+    ),
+    # ---- those in step ----
+    bug("who parts forgets what waits", CONVOY, "return dict(self._dirty)", "return {}", quick=True),
+    bug(
+        "who parts thinks that he was told less",
+        OUTBOX,
+        "            self._cursor = Cursor(self._cursor.stream, convoy.seq)\n",
+        "",
+    ),
+    bug(
+        "who parts reads no more",
+        OUTBOX,
+        "            self._ledger.readers[self] = None\n\n    def keep",
+        "\n    def keep",
+    ),
+    bug("whoever holds anything is in step", OUTBOX, "or self._cursor.seq != head:", ":"),
+    bug(
+        "who still waits for something is in step",
+        OUTBOX,
+        "if is_own or self._has_state() or",
+        "if is_own or",
+    ),
+    bug("one may join while something waits", CONVOY, "return not self._dirty and len", "return len"),
+    bug(
+        "a convoy sails into a new epoch",
+        CONVOY,
+        "        for member in list(self._members):\n            member.part()\n",
+        "        pass\n",
+    ),
+    bug("those in step see all the same", CONVOY, "return (view.shared, codec.name", "return (codec.name"),
+    bug(
+        "those in step read the same codec", CONVOY, "(view.shared, codec.name, frame", "(view.shared, frame"
+    ),
+    bug(
+        "who was told later waits as short as the first",
+        CONVOY,
+        "self.sent_at = max(self.sent_at, sent_at)",
+        "pass",
     ),
     # ---- the ledger ----
     bug(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import event
 from hypothesis import strategies as st
 
 from gateway.core.ledger import Ledger
@@ -98,7 +99,12 @@ class Line:
         self.ledger, self.codec, self.scope, self.topics = ledger, codec, scope, topics
         self.allowed = view_of("h", scope, topics).keys
         self.outbox = Outbox(ledger, view_of("h", scope, topics), codec, Pace(), frame_bytes=FRAME_BYTES)
+        self.outbox.sink = self
         self.wire: list[bytes] = []
+
+    def write(self, data: bytes, frames: int) -> None:
+        """Never called: who takes from the convoy puts its frames on the wires."""
+        raise NotImplementedError
 
     def look(self, scope: Scope, topics: tuple[str, ...]) -> None:
         view = view_of("h", scope, topics)
@@ -106,7 +112,21 @@ class Line:
         self.outbox.look(view)
 
     def take(self, now: float) -> None:
-        taken = self.outbox.take(now)
+        """Have what is due leave, for all who are in step when nothing is this phone's own."""
+        convoy = self.outbox.convoy
+        due_at = None if convoy is None else convoy.due_at(now)
+        if convoy is None or due_at is None or due_at > now:
+            self.put(self.outbox.take(now))
+            return
+        event(f"a convoy of {len(convoy.members)}")
+        members = [member.sink for member in convoy.members]
+        taken = convoy.take(now)
+        for line in members:
+            assert isinstance(line, Line)
+            line.put(taken)
+
+    def put(self, taken: list[bytes]) -> None:
+        """Put frames on the wire."""
         parts = [frame for one in taken if isinstance(frame := self.codec.decode_gateway(one), Changes)]
         for part in parts:
             assert part.put.keys() | part.patch.keys() <= self.allowed, (

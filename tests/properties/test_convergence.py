@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gateway.core.changes import Cursor
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt
-from gateway.core.outbox import Cursor
 from gateway.domain.model import Position, Scope
 from gateway.domain.resources import Resource
 from gateway.protocol.codec import JSON, MSGPACK, Codec
@@ -117,6 +117,22 @@ class Convergence(RuleBasedStateMachine):
         line = self.lines[index]
         if line is not None:
             line.take(self.now)
+
+    @rule(key=st.sampled_from(KEYS), data=st.data(), pause_s=st.sampled_from([0.0, 0.001, 0.02, 10.0]))
+    def turn(self, key: str, data: st.DataObject, pause_s: float) -> None:
+        """One turn in which all are flushed, after a change that most see: those in step meet."""
+        self.change(key, data)
+        self.now += pause_s
+        for line in self.lines:
+            if line is not None:
+                line.take(self.now)
+
+    @rule(index=PHONES, apart=st.booleans())
+    def fill(self, index: int, apart: bool) -> None:
+        """A phone does not take what is written, or does again."""
+        line = self.lines[index]
+        if line is not None:
+            line.outbox.keep_apart(apart=apart)
 
     @rule(index=PHONES)
     def ping(self, index: int) -> None:

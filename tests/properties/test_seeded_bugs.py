@@ -70,15 +70,16 @@ def test_quick() -> None:
     ("new", "killed"),
     [
         ("return now + 1", True),
-        ("return now + 0", False),
+        ("return max(now + 0, self.sent_at)", False),
         ("return unknown_name", False),
         ("return (", False),
     ],
     ids=["a bug that is found", "no bug at all", "a crash is no finding", "not even a program"],
 )
 def test_only_an_assertion_that_fails_kills(new: str, killed: bool, tmp_path: Path) -> None:
-    old = "            return now\n        return max"
-    bug = SeededBug("sample", "core/pace.py", old, old.replace("return now", new, 1), "test_quick")
+    bug = SeededBug(
+        "sample", "core/pace.py", "return max(now, self.sent_at + self.interval_s)", new, "test_quick"
+    )
     assert seeded.occurrences(bug) == 1
     seeded.copy(tmp_path)
     seeded.plant(bug, tmp_path)

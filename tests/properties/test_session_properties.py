@@ -290,7 +290,7 @@ class Connections(RuleBasedStateMachine):
     def come_again(self, way: events.Way, pause_s: float) -> None:
         self.flush(events.ALL_IS_WELL)
         self.flush(events.ALL_IS_WELL)
-        assert self.ledger.readers == []
+        assert not self.ledger.readers
         self.now += pause_s
         self.connect()
         self.come(*way)

@@ -151,15 +151,15 @@ SEEDED = [
     SeededBug(
         "views of other topics have one mark",
         VIEW,
-        'f"|{sorted(granted)}|{sorted(rights)}"',
-        'f"|{sorted(rights)}"',
+        '    digest.update(f"|{sorted(granted)}".encode())\n',
+        "",
         "test_a_mark_names_a_view",
     ),
     SeededBug(
         "views of who has other rights have one mark",
         VIEW,
-        'f"|{sorted(granted)}|{sorted(rights)}"',
-        'f"|{sorted(granted)}"',
+        'f"|{handle}|{sorted(rights)}"',
+        'f"|{handle}"',
         "test_a_mark_names_a_view",
     ),
     SeededBug(

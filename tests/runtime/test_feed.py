@@ -23,15 +23,15 @@ async def test_only_who_has_news_is_woken() -> None:
         feed = at.owner().feed
         woken = wide.woken, narrow.woken
         feed.ledger.record("queue:5", Element(Queue(name="Billing", contacts_waiting=9)))
-        feed.flush(at.clock.now())
+        feed.flush()
         assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1])
         await at.clock.advance(1)
         wide.take()
         woken = wide.woken, narrow.woken
-        feed.flush(at.clock.now())
+        feed.flush()
         assert (wide.woken, narrow.woken) == woken
         feed.ledger.record("site", Element(Site("V9R9", None, at.owner().mirror._functions)))
-        feed.flush(at.clock.now())
+        feed.flush()
         assert (wide.woken, narrow.woken) == (woken[0] + 1, woken[1] + 1)
 
 
@@ -103,7 +103,7 @@ class Outlet:
 def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
     feed, outlet = Feed(user(1)), Outlet()
     feed.outlet = outlet
-    feed.flush(1.0)
+    feed.flush()
     assert outlet.flushed == 1
     feed.say(Health("live", "live", 5))
     assert outlet.flushed == 2

@@ -193,7 +193,13 @@ class _Reader:
         self.states: list[RoutingState | None] = []
         self._ledger = at.owner().feed.ledger
         self._key = key
-        self._ledger.readers.append(self)
+        self._ledger.readers[self] = None
+
+    def waiting(self) -> str | None:
+        return None
+
+    def epoch_began(self) -> None:
+        pass
 
     def mark(self, key: str, before: Element | None) -> None:
         element = self._ledger.get(key)

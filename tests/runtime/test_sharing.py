@@ -82,7 +82,7 @@ class Owned:
         """Let so many wait, one after the other."""
         for count in counts:
             self.feed.ledger.record("queue:5", Element(Queue(contacts_waiting=count)))
-            self.feed.flush(self.clock.now())
+            self.feed.flush()
         await self.clock.settle()
 
     def trust_the_bus(self, until: float) -> None:

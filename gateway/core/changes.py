@@ -1,0 +1,105 @@
+"""How does what happened to some keys become frames?"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, NamedTuple
+
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.core.view import View
+from gateway.protocol.codec import Codec
+
+FRAME_BYTES_MAX: Final = 256 * 1024
+_FRAME_HEAD_BYTES: Final = 256
+_PER_KEY_BYTES: Final = 8
+
+
+class Held(enum.Enum):
+    """What a reader holds of a key when it is no element that we know."""
+
+    NOTHING = enum.auto()
+    SOMETHING = enum.auto()
+
+
+Base = Element | Held
+
+
+class Cursor(NamedTuple):
+    """What was last told to the phone."""
+
+    stream: str
+    seq: int
+
+
+class Change(NamedTuple):
+    """What happened to one key, from what the reader holds to now."""
+
+    verb: Literal["put", "patch", "gone"]
+    key: str
+    fragment: bytes
+
+
+def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> list[Change]:
+    """Return what takes readers that hold the bases in *dirty* to what the ledger holds now."""
+    changes = []
+    for key, base in dirty.items():
+        change = _change(key, base, ledger.get(key) if view.sees(key) else None, codec)
+        if change is not None:
+            changes.append(change)
+    return changes
+
+
+def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Change | None:
+    name = View.wire_key(key)
+    if element is None:
+        return None if base is Held.NOTHING else Change("gone", name, b"")
+    if isinstance(base, Held):
+        return Change("put", name, element.fragment(codec))
+    patch = None if element is base else element.patch(base, codec)
+    return None if patch is None else Change("patch", name, patch)
+
+
+def frames_of(
+    changes: list[Change], codec: Codec, *, cursor: Cursor, head: Cursor, reset: bool, frame_bytes: int
+) -> Iterator[bytes]:
+    """Write *changes* as the frames that take a reader from *cursor* to *head*.
+
+    Args:
+        changes: In any order; one for a key.
+        codec: The reader's.
+        cursor: What he was told last.
+        head: What he is told up to.
+        reset: Whether he forgets all that he holds first.
+        frame_bytes: What one frame may have, as far as single values allow.
+    """
+    after = 0 if reset else cursor.seq
+    announce = reset or head.stream != cursor.stream
+    parts = _split(changes, frame_bytes)
+    for index, part in enumerate(parts):
+        first, last = index == 0, index == len(parts) - 1
+        yield codec.changes(
+            after=after,
+            upto=head.seq if last else after,
+            stream=head.stream if announce and first else None,
+            reset=reset and first,
+            more=not last,
+            put=[(key, fragment) for verb, key, fragment in part if verb == "put"],
+            patch=[(key, fragment) for verb, key, fragment in part if verb == "patch"],
+            gone=[key for verb, key, _ in part if verb == "gone"],
+        )
+
+
+def _split(changes: list[Change], size_bytes: int) -> list[list[Change]]:
+    """Cut into parts whose frames stay within *size_bytes*, as far as single values allow."""
+    parts: list[list[Change]] = [[]]
+    room = size_bytes - _FRAME_HEAD_BYTES
+    for change in changes:
+        need = len(change.key) + len(change.fragment) + _PER_KEY_BYTES
+        if need > room and parts[-1]:
+            parts.append([])
+            room = size_bytes - _FRAME_HEAD_BYTES
+        parts[-1].append(change)
+        room -= need
+    return parts

@@ -1,0 +1,167 @@
+"""What is told to many phones of one user at once, because they know exactly as much?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.convoy import SIZE, Convoy
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Outbox
+from gateway.core.pace import Pace
+from gateway.core.view import View, me_key, view_of
+from gateway.domain.resources import Me
+from gateway.protocol.codec import JSON
+from gateway.protocol.frames import ErrorFrame
+from tests.core.outbox_line import SCOPE, ping, queue
+from tests.core.samples import decoded
+
+
+class House:
+    """A mirror with a queue, and phones that read it."""
+
+    def __init__(self, phones: int, *, every_s: float = 0.0) -> None:
+        self.ledger = Ledger(1)
+        self.ledger.record("queue:1", queue(1))
+        self.now = 100.0
+        self.outboxes = [self.add(f"s{number}", every_s=every_s) for number in range(phones)]
+
+    def add(self, handle: str, *, every_s: float = 0.0) -> Outbox:
+        outbox = Outbox(self.ledger, self.view(handle), JSON, Pace(every_s))
+        outbox.begin(None)
+        outbox.take(self.now)
+        return outbox
+
+    def view(self, handle: str) -> View:
+        return view_of(handle, SCOPE, ("queues",))
+
+    def wait(self, waiting: int) -> None:
+        self.ledger.record("queue:1", queue(waiting))
+
+    @property
+    def convoys(self) -> list[Convoy]:
+        return [reader for reader in self.ledger.readers if isinstance(reader, Convoy)]
+
+
+def only(house: House) -> Convoy:
+    [convoy] = house.convoys
+    return convoy
+
+
+def test_phones_told_in_the_same_turn_are_one_reader() -> None:
+    house = House(3)
+    assert len(only(house).members) == 3
+    assert len(house.ledger.readers) == 1
+
+
+def test_one_frame_is_for_all_and_moves_all() -> None:
+    house = House(3)
+    house.wait(5)
+    house.now += 1
+    [frame] = decoded(only(house).take(house.now))
+    assert frame == {
+        "kind": "changes",
+        "after": 1,
+        "upto": 2,
+        "patch": {"queue:1": {"contacts_waiting": 5}},
+    }
+    house.outboxes[1].ping(ping)
+    assert decoded(house.outboxes[1].take(house.now)) == [{"kind": "ping", "after": 2, "upto": 2}]
+
+
+def test_what_concerns_one_phone_parts_it_with_what_waits() -> None:
+    house = House(3)
+    house.wait(5)
+    house.outboxes[0].post(ErrorFrame("busy", "later"), after_state=True)
+    assert len(only(house).members) == 2
+    kinds = [frame["kind"] for frame in decoded(house.outboxes[0].take(house.now))]
+    assert kinds == ["changes", "error"]
+
+
+def test_who_has_parted_is_in_step_again_when_all_are_told() -> None:
+    house = House(3)
+    house.outboxes[0].post(ErrorFrame("busy", "later"))
+    house.outboxes[0].take(house.now)
+    assert len(only(house).members) == 3
+
+
+@pytest.mark.parametrize("first", ["convoy", "phone"])
+def test_who_has_parted_is_in_step_again_after_the_next_change(first: str) -> None:
+    house = House(3)
+    house.now += 1
+    house.wait(5)
+    house.outboxes[0].post(ErrorFrame("busy", "later"))
+    convoy = only(house)
+    takes = [convoy.take, house.outboxes[0].take]
+    for take in takes if first == "convoy" else reversed(takes):
+        take(house.now)
+    assert len(only(house).members) == 3
+
+
+def test_two_convoys_that_know_the_same_unite() -> None:
+    house = House(2)
+    house.now += 1
+    late = [house.add("t0"), house.add("t1")]
+    assert len(house.convoys) == 2
+    house.now += 1
+    house.wait(5)
+    for convoy in house.convoys:
+        convoy.take(house.now)
+    assert len(only(house).members) == 4
+    assert {outbox.convoy for outbox in (*house.outboxes, *late)} == {only(house)}
+
+
+def test_me_parts_whose_it_is() -> None:
+    house = House(3)
+    house.ledger.record(me_key("s1"), Element(Me(agent="7")))
+    assert house.outboxes[1].convoy is None
+    assert house.outboxes[1].dirty == 1
+    assert only(house).dirty == 0
+
+
+def test_a_new_epoch_parts_all() -> None:
+    house = House(3)
+    house.ledger.rebase(2)
+    assert not house.convoys
+    assert all(outbox.waiting() == outbox.view.me for outbox in house.outboxes)
+
+
+def test_a_convoy_is_bounded() -> None:
+    house = House(SIZE + 2)
+    assert sorted(len(convoy.members) for convoy in house.convoys) == [2, SIZE]
+
+
+def test_a_convoy_without_phones_reads_no_more() -> None:
+    house = House(2)
+    for outbox in house.outboxes:
+        outbox.close()
+    assert not house.ledger.readers
+
+
+def test_it_is_due_when_its_pace_allows() -> None:
+    house = House(2, every_s=2.0)
+    convoy = only(house)
+    assert (convoy.due_at(house.now), convoy.waiting()) == (None, None)
+    house.wait(5)
+    assert convoy.due_at(house.now + 0.5) == house.now + 2
+    assert convoy.due_at(house.now + 3) == house.now + 3
+    assert convoy.waiting() == me_key("s0")
+
+
+def test_a_change_that_was_undone_is_not_told() -> None:
+    house = House(2)
+    house.wait(5)
+    house.wait(1)
+    convoy = only(house)
+    assert convoy.take(house.now + 1) == []
+    assert house.outboxes[0].conflated == 1
+
+
+def test_who_is_kept_apart_goes_alone_until_he_is_not() -> None:
+    house = House(2)
+    house.outboxes[0].keep_apart(apart=True)
+    house.outboxes[0].take(house.now)
+    assert house.outboxes[0].convoy is None
+    house.outboxes[0].keep_apart(apart=False)
+    house.outboxes[0].take(house.now)
+    assert house.outboxes[0].convoy is house.outboxes[1].convoy is not None
