@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -27,7 +25,7 @@ READY = '"kind":"changes"'
 
 
 class Centre:
-    """An OSCC-E Server of the benchmark that runs; sessions outlive the gateway's node."""
+    """An OSCC-E Server of the benchmark that runs."""
 
     def __init__(self, program: Program, port: int, door: int, layout: Layout) -> None:
         self.program = program
@@ -62,23 +60,13 @@ async def centre(layout: Layout, folder: Path) -> AsyncIterator[Centre]:
         yield Centre(program, port, door, layout)
 
 
-@dataclass(frozen=True, slots=True)
-class Crowd:
-    """Phones with sessions: phone n is one of user n modulo users.
-
-    Attributes:
-        tokens: Of each phone.
-    """
-
-    tokens: tuple[str, ...]
-
-    def hellos(self, file: Path, positions: Sequence[tuple[str, int]] = ()) -> Path:
-        """Write what each phone says first, a line each, with *positions* to go on from if there are any."""
-        with file.open("w", encoding="ascii") as lines:
-            for number, token in enumerate(self.tokens):
-                position = positions[number] if number < len(positions) else None
-                lines.write(hello(token, position) + "\n")
-        return file
+def write_hellos(file: Path, tokens: Sequence[str], positions: Sequence[tuple[str, int]] = ()) -> Path:
+    """Write what each phone says first, a line each, with *positions* to go on from if there are any."""
+    with file.open("w", encoding="ascii") as lines:
+        for number, token in enumerate(tokens):
+            position = positions[number] if number < len(positions) else None
+            lines.write(hello(token, position) + "\n")
+    return file
 
 
 def hello(token: str, position: tuple[str, int] | None = None) -> str:
@@ -95,36 +83,41 @@ def hello(token: str, position: tuple[str, int] | None = None) -> str:
     return json.dumps(frame, separators=(",", ":"))
 
 
+def text_of(file: Path) -> str:
+    """Return what stands in a file."""
+    return file.read_text("ascii")
+
+
 def read_positions(text: str) -> list[tuple[str, int]]:
     """Read the positions that a load generator saved."""
     found = (line.split("\t") for line in text.splitlines())
     return [(stream, int(seq)) for stream, seq in found]
 
 
-async def log_on(door: Node, phones: int, users: int, tls: ssl.SSLContext | None = None) -> Crowd:
-    """Log *phones* on at a node; their tokens are good at every node with the same keys.
+async def log_on(door: Node, phones: range, users: int) -> list[str]:
+    """Log *phones* on at a node; returns their tokens, good at every node with the same keys.
 
     Raises:
         BenchError: A log-on was refused.
     """
-    tokens = [""] * phones
-    left = iter(range(phones))
-    scheme = "http" if tls is None else "https"
-    url = f"{scheme}://127.0.0.1:{door.port}/v1/sessions"
+    tokens: dict[int, str] = {}
+    # a user's log-ons under way count as tries of his password, so each user has one at a time
+    waiting = iter([phones[first::users] for first in range(min(users, len(phones)))])
+    url = f"http://127.0.0.1:{door.port}/v1/sessions"
 
     async def one_after_the_other(http: aiohttp.ClientSession) -> None:
-        for number in left:
-            body = log_on_body(number % users, number)
-            async with http.post(url, json=body, ssl=tls or True) as answer:
-                if answer.status != 201:
-                    raise BenchError(f"log-on {number} was refused: {await answer.text()}")
-                tokens[number] = (await answer.json())["token"]
+        for of_a_user in waiting:
+            for number in of_a_user:
+                async with http.post(url, json=log_on_body(number % users, number)) as answer:
+                    if answer.status != 201:
+                        raise BenchError(f"log-on {number} was refused: {await answer.text()}")
+                    tokens[number] = (await answer.json())["token"]
 
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as tasks:
-        for _ in range(min(LOG_ONS_AT_ONCE, phones)):
+        for _ in range(LOG_ONS_AT_ONCE):
             tasks.create_task(one_after_the_other(http))
-    return Crowd(tuple(tokens))
+    return [tokens[number] for number in phones]
 
 
 def log_on_body(user: int, phone: int) -> dict[str, object]:

@@ -54,6 +54,7 @@ static char *rt_in, *rt_out; static char *pub; static int pub_op = 1; static dou
 static char *pub_tcp; static int msize = 300, groups = 1, intended, rcvbuf, per_src = 4000, src_base, verbose;
 static char *pub_path; static char **lines; static int nlines; static int pids[16], npids; static int statcpu = -1; static char *label = "";
 static int quickack = -1; static char *inner_tmpl;
+static int stalling = 1; /* slow readers stop when they open, or with --ready when the warm-up begins */
 static int pong; static char *ready_text, *save_file, *counts[4]; static int ncounts; static double ready_s = 60; static size_t readyn;
 
 /* ---------- state ---------- */
@@ -105,7 +106,7 @@ static void expand(sb *b, const char *t, u32 id, u64 ts, u64 seq, int grp, int d
 static char *hex2esc(const char *h) { size_t n = strlen(h) / 2; char *r = malloc(n * 4 + 1); for (size_t i = 0; i < n; i++) sprintf(r + i * 4, "\\x%.2s", h + 2 * i); return r; }
 
 /* ---------- output ---------- */
-static void setep(conn *c, int op) { struct epoll_event e = { .events = (c->slow && c->st == ST_OPEN ? 0 : EPOLLIN) | (c->wantw ? EPOLLOUT : 0), .data.ptr = c }; epoll_ctl(ep, op, c->fd, &e); }
+static void setep(conn *c, int op) { struct epoll_event e = { .events = (c->slow && c->st == ST_OPEN && stalling ? 0 : EPOLLIN) | (c->wantw ? EPOLLOUT : 0), .data.ptr = c }; epoll_ctl(ep, op, c->fd, &e); }
 static void cclose(conn *c) { if (c->fd >= 0) { close(c->fd); c->fd = -1; } if (c->st == ST_CONN || c->st == ST_HS) { ninflight--; nfailed++; } else if (c->st == ST_OPEN && !c->pub) { nopen--; nclosed++; }
   c->st = ST_CLOSED; free(c->left); free(c->frag); free(c->out); c->left = c->frag = c->out = 0; c->nleft = c->cleft = c->nfrag = c->cfrag = c->nout = c->oout = c->cout = 0; }
 static void rawsend(conn *c, const char *d, size_t n) {
@@ -297,7 +298,7 @@ int main(int ac, char **av) {
     case O_WARM: warmup = atof(optarg); break; case O_SETTLE: settle = atof(optarg); break; case O_DRAIN: drain = atof(optarg); break; case O_INT: intended = 1; break; case O_RCV: rcvbuf = atoi(optarg); break;
     case O_PID: pids[npids++] = atoi(optarg); break; case O_CPU: statcpu = atoi(optarg); break; case O_LABEL: label = optarg; break; case O_PERSRC: per_src = atoi(optarg); break; case O_INFL: inflight_max = atoi(optarg); break; case O_INNER: inner_tmpl = optarg; break; case O_QA: quickack = atoi(optarg); break; case O_HSTO: hs_timeout = atof(optarg); break;
     case O_LINES: { FILE *f = fopen(optarg, "r"); if (!f) die("%s", optarg); char *l = 0; size_t c = 0; ssize_t k; while ((k = getline(&l, &c, f)) > 0) { if (l[k - 1] == '\n') l[k - 1] = 0; lines = realloc(lines, (nlines + 1) * sizeof *lines); lines[nlines++] = strdup(l); } fclose(f); break; }
-    case O_PONG: pong = 1; break; case O_READY: ready_text = optarg; readyn = strlen(optarg); break; case O_READYS: ready_s = atof(optarg); break;
+    case O_PONG: pong = 1; break; case O_READY: ready_text = optarg; readyn = strlen(optarg); stalling = 0; break; case O_READYS: ready_s = atof(optarg); break;
     case O_COUNT: if (ncounts < 4) counts[ncounts++] = optarg; break; case O_SAVE: save_file = optarg; break;
     default: usage(); }
   if (groups < 1) groups = 1;
@@ -317,8 +318,8 @@ int main(int ac, char **av) {
       while (nstarted < N && (u64)nstarted < due && ninflight < inflight_max) start(&cs[nstarted++]);
       if (nstarted == N && ninflight == 0) { t_conn_done = now; phase = ready_text ? 5 : 1; if (P) start(P); }
       if (now - last_scan > 1000000000ull) { last_scan = now; for (int i = 0; i < nstarted; i++) if ((cs[i].st == ST_CONN || cs[i].st == ST_HS) && (double)(i64)(now - cs[i].t0) > hs_timeout * 1e9) cclose(&cs[i]); }
-    } else if (phase == 5) { if (nready >= nopen - nslow || (double)(now - t_conn_done) > ready_s * 1e9) { t_settle = now; phase = 1; }
-    } else if (phase == 1) { if (!t_settle) t_settle = t_conn_done; if ((double)(now - t_settle) > settle * 1e9 && (!P || P->st == ST_OPEN || P->st == ST_CLOSED)) { sc = srvstat(1); sm = sockmem(); phase = 2; t_warm = MONO(); now = t_warm; win_base = deliv_all; stall_mark = now; } }
+    } else if (phase == 5) { if (nready >= nopen || (double)(now - t_conn_done) > ready_s * 1e9) { t_settle = now; phase = 1; }
+    } else if (phase == 1) { if (!t_settle) t_settle = t_conn_done; if ((double)(now - t_settle) > settle * 1e9 && (!P || P->st == ST_OPEN || P->st == ST_CLOSED)) { sc = srvstat(1); sm = sockmem(); phase = 2; if (!stalling) { stalling = 1; for (int i = 0; i < nslow && i < N; i++) if (cs[i].st == ST_OPEN) setep(&cs[i], EPOLL_CTL_MOD); } t_warm = MONO(); now = t_warm; win_base = deliv_all; stall_mark = now; } }
     else if (phase == 2) { if ((double)(now - t_warm) >= warmup * 1e9) { phase = 3; s0 = srvstat(0); cpuline(c0); getrusage(RUSAGE_SELF, &r0); b_frames = frames; b_bytes = bytes; b_reads = reads; t_meas = MONO(); measuring = 1; now = t_meas; } }
     else if (phase == 3) {
       u64 s = (now - t_meas) / 1000000000ull; if (s != lsec) { if (lsec < 4096) persec[lsec] = deliv; lsec = s; }

@@ -1,0 +1,33 @@
+"""Which scenarios are there?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.case import Case, Scale
+from bench.scenarios import (
+    cluster,
+    commands,
+    crowd,
+    fan_out,
+    growth,
+    idle,
+    private,
+    site,
+    stalled,
+    storm,
+)
+
+SCENARIOS: dict[str, Callable[[Scale], list[Case]]] = {
+    "fan-out": fan_out.cases,
+    "idle": idle.cases,
+    "private": private.cases,
+    "crowd": crowd.cases,
+    "site": site.cases,
+    "stalled": stalled.cases,
+    "storm": storm.cases,
+    "commands": commands.cases,
+    "cluster": cluster.cases,
+    "growth": growth.cases,
+}
+"""Every scenario by its name, the most telling first."""

@@ -1,0 +1,98 @@
+"""What does it cost to follow a user whose link another node holds?
+
+Two nodes and a real Redis server. 100 users have a phone at each node; those at the first came first, so it
+holds their links, and the second follows through Redis. Measured is the same update at both nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench import crowd
+from bench.case import Case, Scale, thousands
+from bench.crowd import Centre, centre
+from bench.gateway_node import Node, node
+from bench.layout import Layout
+from bench.load.generator import Load
+from bench.machine import LOAD_CORE, free_port
+from bench.programs import BenchError, running
+from bench.redis_server import program
+from bench.stage import Stage
+from bench.work import Figures
+
+USERS = 100
+RATES = (10, 50)
+CONNECT_WITHIN_S = 30.0
+LEAD_S = 3.0
+"""So long the second node's phones have to connect before anything is published."""
+
+
+def cases(scale: Scale) -> list[Case]:
+    """Return the cases of this scenario."""
+    return [_case(scale, rate) for rate in (RATES[:1] if scale.is_quick else RATES)]
+
+
+def _case(scale: Scale, rate: int) -> Case:
+    async def play(stage: Stage) -> Figures:
+        return await _play(stage, rate, scale.duration_s)
+
+    return Case(f"{USERS} users, {thousands(USERS * rate)} followed changes/s", play=play)
+
+
+async def _play(stage: Stage, rate: int, duration_s: float) -> Figures:
+    redis = program()
+    if redis is None:
+        raise BenchError("there is no redis-server and no valkey-server on this machine")
+    logs, port = stage.folder / "logs", free_port()
+    words = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/tmp")  # noqa: S108 - nothing is written
+    tokens = await stage.tokens(2 * USERS, USERS)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(running("redis", (redis, *words), LOAD_CORE, logs))
+        await server.until_listening(port)
+        made = await stack.enter_async_context(centre(Layout(USERS, 100), logs))
+        nodes = []
+        for name in ("owner", "follower"):
+            settings = replace(stage.settings(made), bus=f"redis://127.0.0.1:{port}/0")
+            nodes.append(await stack.enter_async_context(node(settings, logs, name=name)))
+        return await _measure(stage, made, nodes, tokens, rate, duration_s)
+
+
+async def _measure(
+    stage: Stage, made: Centre, nodes: list[Node], tokens: list[str], rate: int, duration_s: float
+) -> Figures:
+    hellos = [
+        crowd.write_hellos(stage.folder / f"hellos{number}.txt", tokens[number : number + USERS])
+        for number in (0, USERS)
+    ]
+    at_owner = _load(nodes[0], hellos[0], duration_s + 2 * LEAD_S)
+    publisher = crowd.publisher_options(made.door)
+    at_owner = replace(
+        at_owner, options=(*at_owner.options, *publisher), per_s=float(rate), settle_s=2 * LEAD_S, pid=None
+    )
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(stage.generator.run(at_owner))
+        await nodes[0].until_connected(USERS, CONNECT_WITHIN_S)
+        # its window of measurement lies inside the first one's
+        at_follower = replace(_load(nodes[1], hellos[1], duration_s), settle_s=2 * LEAD_S, warmup_s=2.0)
+        second = tasks.create_task(stage.generator.run(at_follower))
+    return figures(first.result(), second.result())
+
+
+def _load(at: Node, hellos: Path, duration_s: float) -> Load:
+    return Load(
+        at.port, crowd.PATH, USERS, crowd.phone_options(hellos), duration_s=duration_s, pid=at.program.pid
+    )
+
+
+def figures(owner: dict[str, Any], follower: dict[str, Any]) -> Figures:
+    """Return what both nodes' phones saw; *cpu_us* is the second node's per change followed and delivered."""
+    found: Figures = {"delivered_per_s": follower["deliv_s"]}
+    for name in ("p50", "p99"):
+        here, there = owner["lat_us"][name] / 1e3, follower["lat_us"][name] / 1e3
+        found |= {f"{name}_ms": here, f"{name}_follower_ms": there, f"{name}_added_ms": there - here}
+    found["cpu_us"] = follower["srv"]["us_per_deliv"]
+    return found

@@ -1,0 +1,59 @@
+"""How long does a command take through gateway and OSCC-E Server, and how many can there be?
+
+50 supervisors with one phone and ten agents each ask for routing states. 1,000 commands per second are sent
+whatever comes back; then each phone has four under way. The state that a command caused reaches the phone
+before the result does; the OSCC-E Server's own time is in every figure.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from bench.case import Case, Scale, thousands
+from bench.layout import Layout
+from bench.machine import LOAD_CORE
+from bench.programs import output
+from bench.stage import Stage
+from bench.work import Figures
+
+PHONES, AGENTS = 50, 10
+RATE = 1_000
+WINDOW = 4
+PATIENCE_S = 60.0
+PACED, FLOODED = f"{thousands(RATE)}/s", f"{WINDOW} under way on each of {PHONES} phones"
+
+
+def cases(scale: Scale) -> list[Case]:
+    """Return the cases of this scenario."""
+    rate = RATE // 5 if scale.is_quick else RATE
+
+    async def paced(stage: Stage) -> Figures:
+        return await _play(stage, rate, scale.duration_s)
+
+    async def flooded(stage: Stage) -> Figures:
+        return await _play(stage, 0, scale.duration_s)
+
+    return [Case(f"{thousands(rate)}/s", play=paced), Case(FLOODED, play=flooded)]
+
+
+async def _play(stage: Stage, rate: int, duration_s: float) -> Figures:
+    layout = Layout(PHONES, 1, AGENTS, shared=False)
+    hellos = await stage.hellos(PHONES, layout.users)
+    first = layout.sight(0).agents[0]
+    async with stage.gateway(layout) as (_, node):
+        words = (node.port, hellos, PHONES, first, AGENTS, rate, WINDOW, duration_s)
+        command = (sys.executable, "-m", "bench.load.commander", *(str(word) for word in words))
+        before_s = node.program.cpu_s()
+        told = json.loads(await output("the commander", command, LOAD_CORE, PATIENCE_S + duration_s))
+        used_s = node.program.cpu_s() - before_s
+    done = told["statuses"].get("applied", 0)
+    return {
+        "per_s": told["per_s"],
+        "p50_ms": told["p50_ms"],
+        "p99_ms": told["p99_ms"],
+        "p999_ms": told["p999_ms"],
+        "applied_pct": 100 * done / max(1, told["done"]),
+        # connecting and warming up are in it: a bound, not the exact cost
+        "cpu_us": 1e6 * used_s / max(1, told["done"]),
+    }

@@ -1,0 +1,30 @@
+"""What do phones cost that stop reading, and do the others notice?
+
+The same work with and without stalled phones beside those that read. The kernel's part is what waits in the
+server's ends of the stalled connections; the part of the process is what its memory grew by.
+"""
+
+from __future__ import annotations
+
+from bench.case import DEFAULT_PACE, Case, Scale, thousands
+from bench.work import Work
+
+READERS, STALLED = 1_000, 500
+RATE = 20_000
+WITHOUT, WITH = "none stalled", f"{STALLED} more stalled"
+
+
+def cases(scale: Scale) -> list[Case]:
+    """Return the cases of this scenario."""
+    readers = 200 if scale.is_quick else READERS
+    found: list[Case] = []
+    for name, stalled in ((WITHOUT, 0), (WITH, STALLED)):
+        work = Work(
+            readers + stalled,
+            per_s=RATE / readers,
+            stalled=stalled,
+            # a phone that takes nothing is sent away after 10 s
+            duration_s=min(scale.duration_s, 6),
+        )
+        found.append(Case(f"{thousands(readers)} phones, {thousands(RATE)}/s, {name}", work, DEFAULT_PACE))
+    return found

@@ -1,0 +1,88 @@
+"""How long does it take until everybody is back who comes back at once?
+
+10,000 phones lose their connections, a few resources change, and all phones connect again in the same moment:
+with their positions, so that each gets what it missed, and without, so that each gets everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench import crowd
+from bench.case import Case, Scale, thousands
+from bench.crowd import Centre
+from bench.gateway_node import Node
+from bench.load.generator import Load
+from bench.programs import BenchError
+from bench.stage import Stage
+from bench.work import Figures, Work
+
+PHONES = 10_000
+MISSED = 10
+"""Resources that change while nobody is connected."""
+LEFT_WITHIN_S = 60.0
+AFRESH, RESUMED = "afresh", "resumed"
+
+
+def cases(scale: Scale) -> list[Case]:
+    """Return the cases of this scenario."""
+    phones = scale.phones(PHONES)[0]
+
+    async def afresh(stage: Stage) -> Figures:
+        return await _play(stage, phones, is_resumed=False)
+
+    async def resumed(stage: Stage) -> Figures:
+        return await _play(stage, phones, is_resumed=True)
+
+    return [
+        Case(f"{thousands(phones)} phones, {name}", play=play)
+        for name, play in ((AFRESH, afresh), (RESUMED, resumed))
+    ]
+
+
+async def _play(stage: Stage, phones: int, *, is_resumed: bool) -> Figures:
+    work = Work(phones)
+    layout = stage.layout(work)
+    tokens = await stage.tokens(phones, layout.users)
+    hellos, saved = stage.folder / "hellos.txt", stage.folder / "positions.txt"
+    crowd.write_hellos(hellos, tokens)
+    async with stage.gateway(layout) as (centre, node):
+        load = Load(
+            node.port,
+            crowd.PATH,
+            phones,
+            crowd.phone_options(hellos),
+            duration_s=0.2,
+            warmup_s=0.1,
+            drain_s=0.2,
+        )
+        keeping = (*load.options, "--save", str(saved))
+        first = await stage.generator.run(replace(load, options=keeping, settle_s=2))
+        if first["ready"]["n"] < phones:
+            raise BenchError(f"only {first['ready']['n']} of {phones} phones were in sync before the storm")
+        await _between(centre, node)
+        if is_resumed:
+            crowd.write_hellos(hellos, tokens, crowd.read_positions(crowd.text_of(saved)))
+        return await _storm(stage, load, node)
+
+
+async def _between(centre: Centre, node: Node) -> None:
+    await node.until_connected(0, LEFT_WITHIN_S)
+    await centre.publish(0, MISSED)
+
+
+async def _storm(stage: Stage, load: Load, node: Node) -> Figures:
+    before_s = node.program.cpu_s()
+    options = ("--inflight", str(load.phones), "--count", '"resumed":true', "--count", '"reset":true')
+    answer = await stage.generator.run(replace(load, options=(*load.options, *options)))
+    ready = answer["ready"]
+    return {
+        "phones": answer["opened"],
+        "ready": ready["n"],
+        "all_ready_s": ready["all_s"],
+        "p50_ms": ready["p50_ms"],
+        "p99_ms": ready["p99_ms"],
+        "resumed": ready["counts"][0],
+        "resets": ready["counts"][1],
+        "cpu_us_a_phone": 1e6 * (node.program.cpu_s() - before_s) / load.phones,
+    }
