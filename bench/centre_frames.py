@@ -17,8 +17,8 @@ SEQUENCE, STAMP = "S:", ",T:"
 """What stands before the number and before the time (ns since 1970) of a publish, in a phone's frame."""
 ELEMENT_BYTES = 300
 """Of an element's fragment in a phone's frame, about: as large as the messages of the others."""
-_PAD_QUEUE = "x" * (ELEMENT_BYTES - 114)
-_PAD_AGENT = "x" * (ELEMENT_BYTES - 96)
+_PAD_QUEUE = "x" * (ELEMENT_BYTES - 84)
+_PAD_AGENT = "x" * (ELEMENT_BYTES - 66)
 KEEP_ALIVE_S = 20
 RIGHTS = ("SkillsWrite", "RoutingStateWrite", "RoutingParametersWrite")
 QUERY_STRIDE = 1000
