@@ -10,15 +10,17 @@ more is forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.core.compose import Parts
+from gateway.core.told import Address, Tellings, Told
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.upstream import Part, Reading, Source
 
-Address = tuple[Kind, int]
+_NEVER: Final = -1
 
 
 @dataclass(slots=True, eq=False)
@@ -34,14 +36,45 @@ class _Query:
         numbers = self.listen.numbers
         return self.listen.kind in (None, kind) and (numbers is None or number in numbers)
 
+    def knows_better(self, reading: Reading) -> bool:
+        """Tell whether a whole set was read after *reading*."""
+        return self.whole_at_ms is not None and reading.time_ms < self.whole_at_ms
 
-@dataclass(slots=True)
-class _Slots:
-    parts: dict[Source, Part] = field(default_factory=dict)
-    read_at_ms: dict[Source, int] = field(default_factory=dict)
-    """When each source was last read, also when it said that there is nothing."""
-    left_at_ms: int | None = None
-    """When the realtime part was last seen to be there no more; None: it never was there."""
+    @property
+    def covers_all(self) -> bool:
+        """Whether it tells of every resource of its kind."""
+        return self.complete and not self.refused and self.listen.numbers is None
+
+
+class _Slot:
+    """What the link has told of one resource, and when each source was last read, also when it said nothing.
+
+    There is one of each resource and link: it is as small as can be.
+    """
+
+    __slots__ = ("configuration_ms", "cumulative_ms", "realtime_ms", "told")
+
+    def __init__(self, told: Told) -> None:
+        self.told = told
+        self.realtime_ms = self.cumulative_ms = self.configuration_ms = _NEVER
+
+    def read_ms(self, source: Source) -> int:
+        match source:
+            case Source.REALTIME:
+                return self.realtime_ms
+            case Source.CUMULATIVE:
+                return self.cumulative_ms
+            case _:
+                return self.configuration_ms
+
+    def is_read(self, source: Source, time_ms: int) -> None:
+        match source:
+            case Source.REALTIME:
+                self.realtime_ms = time_ms
+            case Source.CUMULATIVE:
+                self.cumulative_ms = time_ms
+            case _:
+                self.configuration_ms = time_ms
 
 
 class Assembly:
@@ -49,11 +82,15 @@ class Assembly:
 
     Invariant: of each resource and source it holds the part with the greatest reading time,
     the last of equal ones.
+
+    Args:
+        tellings: Shared by all links of a node.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tellings: Tellings | None = None) -> None:
         self.late = 0
-        self._slots: dict[Address, _Slots] = {}
+        self._tellings = Tellings() if tellings is None else tellings
+        self._slots: dict[Kind, dict[int, _Slot]] = {kind: {} for kind in Kind}
         self._queries: dict[int, _Query] = {}
         self._realtime: dict[Kind, list[_Query]] = {kind: [] for kind in Kind}
         self._unread: set[int] = set()
@@ -83,12 +120,11 @@ class Assembly:
         if source is Source.REALTIME and gone.listen.kind is not None:
             self._realtime[gone.listen.kind].remove(gone)
         others = [q for q in self._queries.values() if q.listen.source is source and not q.refused]
-        for address in covered:
-            if source is not Source.DIRECTORY and not any(other.covers(*address) for other in others):
-                self._slots[address].parts.pop(source, None)
-                self._slots[address].read_at_ms.pop(source, None)
-                if source is Source.REALTIME:
-                    self._slots[address].left_at_ms = None
+        for kind, number in covered:
+            if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
+                slot = self._slots[kind][number]
+                slot.told = slot.told.with_part(source, None)
+                slot.is_read(source, _NEVER)
         return covered
 
     @property
@@ -103,7 +139,7 @@ class Assembly:
         query = self._queries.get(reading.query)
         if query is None:
             return set()
-        if query.whole_at_ms is not None and reading.time_ms < query.whole_at_ms:
+        if query.knows_better(reading):
             self.late += len(reading.parts) + len(reading.removed)
             return set()
         changed: set[Address] = set()
@@ -119,22 +155,50 @@ class Assembly:
                 changed.add(address)
         return changed
 
+    def follow(self, reading: Reading) -> list[Told] | None:
+        """Take in a reading as :meth:`read` does, when all it says is what some resources are now.
+
+        Returns:
+            What has changed, of resources that are told of whatever they are. None, and nothing was
+            taken in, when the reading has to be read.
+        """
+        kind, time_ms = reading.kind, reading.time_ms
+        is_realtime = reading.source is Source.REALTIME
+        if kind is None or not self._is_plain(reading, kind):
+            return None
+        slots, changed = self._slots[kind], []
+        for part in reading.parts:
+            slot = slots.get(part.number)
+            if slot is None:
+                slot = self._slot((kind, part.number))
+            if time_ms < (slot.realtime_ms if is_realtime else slot.cumulative_ms):
+                self.late += 1
+                continue
+            if is_realtime:
+                slot.realtime_ms = time_ms
+            else:
+                slot.cumulative_ms = time_ms
+            before = slot.told
+            told = before.after(part)
+            if told is not before:
+                slot.told = told
+                changed.append(told)
+        return changed
+
     def directory(self, parts: Iterable[Part]) -> set[Address]:
         """Take in the whole directory; objects absent from it are gone."""
         known = {(part.kind, part.number): part for part in parts}
-        lost = {a for a, slots in self._slots.items() if Source.DIRECTORY in slots.parts} - known.keys()
+        lost = {a for a, slot in self._all() if slot.told.part(Source.DIRECTORY) is not None} - known.keys()
         for address, part in known.items():
-            self._slot(address).parts[Source.DIRECTORY] = part
+            self._know(address, part)
         for address in lost:
-            del self._slots[address].parts[Source.DIRECTORY]
+            self._know(address, None)
         return lost | known.keys()
 
     def object(self, address: Address, part: Part | None) -> set[Address]:
         """Take in that one directory object was added, changed, or removed (None)."""
-        if part is not None:
-            self._slot(address).parts[Source.DIRECTORY] = part
-        elif address in self._slots:
-            self._slots[address].parts.pop(Source.DIRECTORY, None)
+        if part is not None or self._find(address) is not None:
+            self._know(address, part)
         return {address}
 
     def gained(self, agents: frozenset[int]) -> None:
@@ -144,44 +208,55 @@ class Assembly:
     def keep(self, scope: Scope) -> set[Address]:
         """Forget all that is outside *scope*, the union of what the sessions may see."""
         self._unread &= scope.agents
-        outside = {(kind, number) for kind, number in self._slots if number not in scope.of(kind)}
-        for address in outside:
-            del self._slots[address]
+        outside: set[Address] = set()
+        for kind, slots in self._slots.items():
+            gone = slots.keys() - scope.of(kind)
+            outside.update((kind, number) for number in gone)
+            for number in gone:
+                del slots[number]
         return outside
 
     # ---- resources ----
 
     def parts(self, address: Address) -> Parts | None:
         """Return what a resource is made of now, or None when there is no such resource."""
-        slots = self._slots.get(address)
-        directory = None if slots is None else slots.parts.get(Source.DIRECTORY)
-        if slots is None or directory is None:
+        slot = self._find(address)
+        directory = None if slot is None else slot.told.part(Source.DIRECTORY)
+        if slot is None or directory is None:
             return None
         kind, number = address
         queries = [query for query in self._realtime[kind] if query.complete and query.covers(kind, number)]
         if not queries:
             return None
         readable = not all(query.refused for query in queries)
-        realtime = slots.parts.get(Source.REALTIME)
+        realtime = slot.told.part(Source.REALTIME)
         if realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
             return None
         return Parts(
             directory,
             realtime,
-            slots.parts.get(Source.CUMULATIVE),
-            slots.parts.get(Source.CONFIGURATION),
+            slot.told.part(Source.CUMULATIVE),
+            slot.told.part(Source.CONFIGURATION),
             readable,
-            slots.left_at_ms if realtime is None else None,
+            slot.told.left_at_ms,
         )
+
+    def plain(self, address: Address) -> Told | None:
+        """Return what is told of a resource that is there for sure; None: ask :meth:`parts`."""
+        kind, number = address
+        slot = self._slots[kind].get(number)
+        if slot is None or not slot.told.is_plain or not self._covers_all(kind):
+            return None
+        return slot.told
 
     def addresses(self) -> set[Address]:
         """Return what anything is known of."""
-        return set(self._slots)
+        return {address for address, _ in self._all()}
 
     def part(self, address: Address, source: Source) -> Part | None:
         """Return the newest part of one source."""
-        slots = self._slots.get(address)
-        return None if slots is None else slots.parts.get(source)
+        slot = self._find(address)
+        return None if slot is None else slot.told.part(source)
 
     # ---- inner ----
 
@@ -189,6 +264,17 @@ class Assembly:
         self._queries[number] = query
         if query.listen.source is Source.REALTIME and query.listen.kind is not None:
             self._realtime[query.listen.kind].append(query)
+
+    def _is_plain(self, reading: Reading, kind: Kind) -> bool:
+        """Tell whether a reading only says what resources are now, all of which are read by some query."""
+        query = self._queries.get(reading.query)
+        if query is None or reading.complete or reading.removed or reading.source is Source.CONFIGURATION:
+            return False
+        return not query.knows_better(reading) and self._covers_all(kind)
+
+    def _covers_all(self, kind: Kind) -> bool:
+        """Tell whether some query reads whatever is of *kind*."""
+        return any(query.covers_all for query in self._realtime[kind])
 
     def _told(self, query: _Query) -> set[Address]:
         """Return the agents of whom a whole set of *query* tells for the first time."""
@@ -198,27 +284,38 @@ class Assembly:
         self._unread -= told
         return {(Kind.AGENT, number) for number in told}
 
-    def _slot(self, address: Address) -> _Slots:
-        slots = self._slots.get(address)
-        if slots is None:
-            slots = self._slots[address] = _Slots()
-        return slots
+    def _all(self) -> Iterator[tuple[Address, _Slot]]:
+        for slots in self._slots.values():
+            for slot in slots.values():
+                yield slot.told.address, slot
+
+    def _find(self, address: Address) -> _Slot | None:
+        kind, number = address
+        return self._slots[kind].get(number)
+
+    def _slot(self, address: Address) -> _Slot:
+        kind, number = address
+        slot = self._slots[kind].get(number)
+        if slot is None:
+            slot = self._slots[kind][number] = _Slot(self._tellings.nothing(address))
+        return slot
+
+    def _know(self, address: Address, part: Part | None) -> None:
+        slot = self._slot(address)
+        slot.told = slot.told.with_part(Source.DIRECTORY, None) if part is None else slot.told.after(part)
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
-        slots = self._slot(address)
-        if time_ms < slots.read_at_ms.get(source, time_ms):
+        slot = self._slot(address)
+        if time_ms < slot.read_ms(source):
             self.late += 1
             return False
-        slots.read_at_ms[source] = time_ms
-        if part is slots.parts.get(source):
-            return False
+        slot.is_read(source, time_ms)
+        before = slot.told
         if part is not None:
-            slots.parts[source] = part
-            return True
-        del slots.parts[source]
-        if source is Source.REALTIME:
-            slots.left_at_ms = time_ms
-        return True
+            slot.told = before.after(part)
+        elif before.part(source) is not None:
+            slot.told = before.with_part(source, None, time_ms)
+        return slot.told is not before
 
     def _absent(self, query: _Query, reading: Reading) -> list[Address]:
         """Return what the reading says is no more."""
@@ -226,13 +323,22 @@ class Assembly:
         if reading.kind is not None:
             absent += [(reading.kind, number) for number in reading.removed]
         if reading.complete:
-            present = {(part.kind, part.number) for part in reading.parts}
+            present: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+            for part in reading.parts:
+                present[part.kind].add(part.number)
             absent += [
-                address
-                for address, slots in self._slots.items()
-                if reading.source in slots.parts and query.covers(*address) and address not in present
+                (kind, number)
+                for kind, slots in self._slots.items()
+                for number in slots.keys() - present[kind]
+                if slots[number].told.part(reading.source) is not None and query.covers(kind, number)
             ]
         return absent
 
     def _covered(self, query: _Query) -> set[Address]:
-        return {address for address in self._slots if query.covers(*address)}
+        return {
+            slot.told.address
+            for kind, slots in self._slots.items()
+            if query.listen.kind in (None, kind)
+            for number, slot in slots.items()
+            if query.covers(kind, number)
+        }

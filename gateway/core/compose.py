@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Final, NamedTuple, TypeVar
 
 from gateway.core.element import Element, Interner, Pool
+from gateway.core.told import Tellings, Told
 from gateway.domain.model import Kind, key_of
 from gateway.domain.resources import Agent, Aggregate, Group, Handling, Queue, RoutingState
-from gateway.domain.upstream import Part
+from gateway.domain.upstream import Part, Source
 from gateway.protocol.codec import JSON
 
 STEADY_MS: Final = 2_000
@@ -44,6 +45,8 @@ class Composer:
     """
 
     def __init__(self) -> None:
+        self.tellings = Tellings()
+        """What all links of the node have told."""
         self.made: Pool[tuple[Parts, Element | None, int], Element] = Pool()
         self._interner = Interner()
 
@@ -60,6 +63,28 @@ class Composer:
             return self._interner.intern(key, Element(value), JSON)
 
         return self.made.get((parts, before, offset_ms), make, now)
+
+    def element_of(self, told: Told, before: Element | None, offset_ms: int, now: float) -> Element:
+        """Return the element of what is told of a resource that is there, as :meth:`element` does."""
+        element = told.element(before, offset_ms)
+        if element is None:
+            element = self.element(_parts(told), before, offset_ms, now)
+            told.made(before, offset_ms, element)
+        return element
+
+
+def _parts(told: Told) -> Parts:
+    directory = told.part(Source.DIRECTORY)
+    if directory is None:
+        raise ValueError("nothing is a resource before its directory object is known")
+    return Parts(
+        directory,
+        told.part(Source.REALTIME),
+        told.part(Source.CUMULATIVE),
+        told.part(Source.CONFIGURATION),
+        readable=True,
+        absent_since_ms=told.left_at_ms,
+    )
 
 
 def compose(parts: Parts, offset_ms: int) -> Composed:

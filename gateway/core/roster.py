@@ -207,10 +207,10 @@ class Roster:
         if self._scope is None:
             scopes = [m.attached.scope for m in self._members.values() if m.attached is not None]
             self._scope = Scope(
-                agents=frozenset[int]().union(*(s.agents for s in scopes)),
-                queues=frozenset[int]().union(*(s.queues for s in scopes)),
-                groups=frozenset[int]().union(*(s.groups for s in scopes)),
-                aggregates=frozenset[int]().union(*(s.aggregates for s in scopes)),
+                agents=_union([s.agents for s in scopes]),
+                queues=_union([s.queues for s in scopes]),
+                groups=_union([s.groups for s in scopes]),
+                aggregates=_union([s.aggregates for s in scopes]),
             )
         return self._scope
 
@@ -228,6 +228,12 @@ class Roster:
             for m in self._members.values()
             if m.on_link and m.attached is not None
         ]
+
+
+def _union(sets: list[frozenset[int]]) -> frozenset[int]:
+    """Return the union; one of *sets* itself when it holds all, for other users have the same."""
+    largest = max(sets, key=len, default=frozenset[int]())
+    return largest if all(each <= largest for each in sets) else largest.union(*sets)
 
 
 def _expires_soon(member: Member, now: float, wall_ms: int) -> bool:

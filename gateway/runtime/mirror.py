@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gateway.core.assembly import Address, Assembly
+from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, STEADY_MS, Composer
 from gateway.core.element import Element
 from gateway.core.roster import Member, Roster
+from gateway.core.told import Address, Told
 from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
 from gateway.domain.link_requests import Directory
 from gateway.domain.model import (
@@ -41,7 +42,7 @@ class Mirror:
     """
 
     def __init__(self, feed: Feed, roster: Roster, composer: Composer, clock: Clock) -> None:
-        self.assembly = Assembly()
+        self.assembly = Assembly(composer.tellings)
         self.live = False
         """Whether the present link has answered every first question."""
         self.has_snapshot = False
@@ -70,7 +71,7 @@ class Mirror:
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
         """Start afresh with a new link; what is shown stays until :meth:`settle`."""
-        self.assembly = Assembly()
+        self.assembly = Assembly(self._composer.tellings)
         self.live = False
         self._functions = _UNKNOWN_FUNCTIONS
         self._about = about
@@ -92,7 +93,11 @@ class Mirror:
     def read(self, reading: Reading) -> None:
         """Take in a reading."""
         self._see_clock(reading.time_ms)
-        self.show(self.assembly.read(reading))
+        followed = self.assembly.follow(reading) if self.live else None
+        if followed is None or reading.kind is None:
+            self.show(self.assembly.read(reading))
+        else:
+            self._show_told(followed, reading.kind)
 
     def directory(self, directory: Directory) -> None:
         """Take in the whole directory and the catalogues."""
@@ -146,15 +151,37 @@ class Mirror:
         owns = False
         for address in addresses:
             kind, number = address
-            key = key_of(kind, number)
-            parts = self.assembly.parts(address) if number in scope.of(kind) else None
-            if parts is None:
-                ledger.record(key, None)
-            else:
-                ledger.record(key, self._composer.element(parts, ledger.get(key), self.offset_ms, now))
+            told = self.assembly.plain(address)
+            key = key_of(kind, number) if told is None else told.key
+            element = self._element(address, told, ledger.get(key), now) if number in scope.of(kind) else None
+            ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
             self.show_sessions()
+
+    def _show_told(self, changed: Iterable[Told], kind: Kind) -> None:
+        """Record what resources of one kind have become, as :meth:`show` does."""
+        ledger, now, offset_ms = self._feed.ledger, self._clock.now(), self.offset_ms
+        allowed, own = self._roster.scope.of(kind), self._roster.own_agents
+        compose = self._composer.element_of
+        others: list[Address] = []
+        for told in changed:
+            number = told.address[1]
+            if told.is_plain and number in allowed and number not in own:
+                key = told.key
+                ledger.record(key, compose(told, ledger.get(key), offset_ms, now))
+            else:
+                others.append(told.address)
+        if others:
+            self.show(others)
+
+    def _element(
+        self, address: Address, told: Told | None, before: Element | None, now: float
+    ) -> Element | None:
+        if told is not None:
+            return self._composer.element_of(told, before, self.offset_ms, now)
+        parts = self.assembly.parts(address)
+        return None if parts is None else self._composer.element(parts, before, self.offset_ms, now)
 
     def show_sessions(self) -> None:
         """Record what each accepted session sees of itself; its rights, scope and end hold at once."""

@@ -8,6 +8,7 @@ Pure: bytes and the time in, events and answers out; whatever cannot be read is 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -156,6 +157,14 @@ _TITLE_CHARS: Final = 200
 _SUMMARY_CHARS: Final = 4_000
 
 
+_HEAD: Final = re.compile(
+    r'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace("~", r"[ \t\r\n]*")
+)
+"""How an event begins that may go on alike on many links: the query's number is each link's own."""
+_ONCE: Final = ("QueryID", "\\")
+"""What may not stand in the rest of it: another number of the query, however it is spelled."""
+
+
 class LinkReader:
     """Reads the messages of one link.
 
@@ -177,6 +186,19 @@ class LinkReader:
         Raises:
             WireError: It cannot be read, or says what cannot be.
         """
+        head = _HEAD.match(message) if isinstance(message, str) else None
+        if head is None:
+            return self._read(message, now)
+        query, rest = int(head[1]), head.string[head.end() :]
+        known = self._pool.reading(rest, now)
+        if known is not None:
+            return (known if known.query == query else _of_query(query, known),)
+        said = self._read(message, now)
+        if said and isinstance(said[0], Reading) and not any(word in rest for word in _ONCE):
+            self._pool.note(rest, said[0])
+        return said
+
+    def _read(self, message: str | bytes, now: float) -> Said:
         try:
             return self._said(_decode(message), message, now)
         except UNREADABLE as error:
@@ -226,7 +248,12 @@ class LinkReader:
         if last is not None:
             reason = None if last.reason is None else _end_reason(last.reason).value
             end = LastEnd(reason, last.by, last.time)
-        return Opened(told.time, told.keep_alive, user, attached(told.session), end)
+        return Opened(told.time, told.keep_alive, user, attached(told.session, self._pool), end)
+
+
+def _of_query(query: int, known: Reading) -> Reading:
+    """Return what another link was told, as said of *query*."""
+    return Reading(query, known.kind, known.source, known.time_ms, known.complete, known.parts, known.removed)
 
 
 def routing_state(local: FunctionState | None, network: FunctionState | None) -> FunctionState:
@@ -238,7 +265,7 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
     return local
 
 
-def attached(told: AttachedSession) -> Attached:
+def attached(told: AttachedSession, pool: PartPool) -> Attached:
     """Map an attached session.
 
     Raises:
@@ -252,7 +279,7 @@ def attached(told: AttachedSession) -> Attached:
         session=SessionId(told.id),
         application=application,
         rights=rights(told.rights),
-        scope=scope(told.scope),
+        scope=scope(told.scope, pool),
         own_agent=told.own_user_key,
     )
 

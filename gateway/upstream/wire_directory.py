@@ -241,20 +241,25 @@ def _parameter(told: _RoutingParameter) -> RoutingParameter:
 # ---- changes ----
 
 
+_NO_KEYS: Final = msgspec.Raw(b"[]")
+
+
 class Scoped(Element):
-    """The objects that a session may see."""
+    """The objects that a session may see: lists of Keys, which are the same for many sessions."""
 
-    users: tuple[Key, ...] = ()
-    queues: tuple[Key, ...] = ()
-    groups: tuple[Key, ...] = ()
-    aggregates: tuple[Key, ...] = ()
+    users: msgspec.Raw = _NO_KEYS
+    queues: msgspec.Raw = _NO_KEYS
+    groups: msgspec.Raw = _NO_KEYS
+    aggregates: msgspec.Raw = _NO_KEYS
 
 
-def scope(told: Scoped) -> Scope:
-    """Map a scope."""
-    return Scope(
-        frozenset(told.users), frozenset(told.queues), frozenset(told.groups), frozenset(told.aggregates)
-    )
+def scope(told: Scoped, pool: PartPool) -> Scope:
+    """Map a scope.
+
+    Raises:
+        Exception: Whatever msgspec raises on what is no list of Keys.
+    """
+    return Scope(*(pool.keys(bytes(raw)) for raw in (told.users, told.queues, told.groups, told.aggregates)))
 
 
 def rights(told: tuple[str, ...]) -> frozenset[Right]:
@@ -291,7 +296,7 @@ def changes(raws: tuple[msgspec.Raw, ...], pool: PartPool) -> tuple[LinkEvent, .
 
 def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
     if told.object_type == "Session":
-        return _rescoped(told)
+        return _rescoped(told, pool)
     if told.object_type in CATALOGUES:
         return CatalogueChanged()
     kind = KINDS.get(told.object_type)
@@ -306,7 +311,7 @@ def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
     return CatalogueChanged() if part is None else ObjectChanged(kind, told.key, part)
 
 
-def _rescoped(told: _Change) -> ScopeChanged:
+def _rescoped(told: _Change, pool: PartPool) -> ScopeChanged:
     if told.session is None or told.rights is None or told.scope is None:
         raise WireError("a session changed that has no alias, rights or scope")
-    return ScopeChanged(told.session, rights(told.rights), scope(told.scope))
+    return ScopeChanged(told.session, rights(told.rights), scope(told.scope, pool))

@@ -12,15 +12,62 @@ from typing import Final
 
 import msgspec
 
-from gateway.domain.upstream import Part
+from gateway.domain.upstream import Part, Reading
 from gateway.upstream.wire_elements import References, Shape
+from gateway.upstream.wire_names import Key
 
 PERIOD_S: Final = 2.0
 """A reading reaches all links well within it."""
 MOST_PARTS: Final = 200_000
 """A generation with more is given up early: 1,500 agents once a second are 3,000 of them."""
 
+MOST_CHARS: Final = 8 * 2**20
+"""Of the texts in a generation; with more it is given up early. A whole set of 1,500 agents has 600,000."""
+
 _Readings = dict[tuple[str, int], dict[bytes, Part]]
+_decode_keys: Final = msgspec.json.Decoder(tuple[Key, ...]).decode
+
+
+class TextPool:
+    """Knows what whole messages say that came on several links, as far as all links are told the same.
+
+    Invariant: what is found for a text is what was noted for that very text, one to two periods ago at
+    most. A text is kept when it comes a second time: most links of a site may be told what no other is.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[str, Reading] = {}
+        self._old: dict[str, Reading] = {}
+        self._met: set[int] = set()
+        self._chars = 0
+        self._turned_at: float | None = None
+
+    def find(self, text: str, now: float) -> Reading | None:
+        """Return what *text* says, if that was noted."""
+        self._turn(now)
+        return self._young.get(text) or self._old.get(text)
+
+    def note(self, text: str, reading: Reading) -> None:
+        """Note that *text* says *reading*."""
+        mark = hash(text)
+        if mark not in self._met:
+            self._met.add(mark)
+        elif text not in self._young:
+            self._young[text] = reading
+            self._chars += len(text)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._young, self._old, self._met, self._chars = {}, {}, set(), 0
+
+    def _turn(self, now: float) -> None:
+        if self._turned_at is None:
+            self._turned_at = now
+        elif now - self._turned_at >= PERIOD_S or self._chars >= MOST_CHARS or len(self._met) >= MOST_PARTS:
+            fresh = now - self._turned_at < 2 * PERIOD_S
+            self._old = self._young if fresh else {}
+            self._young, self._met, self._chars = {}, set(), 0
+            self._turned_at = now
 
 
 class PartPool:
@@ -43,6 +90,8 @@ class PartPool:
         self._young_parts = 0
         self._turned_at: float | None = None
         self._lasting: weakref.WeakValueDictionary[tuple[str, bytes], Part] = weakref.WeakValueDictionary()
+        self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
+        self._texts = TextPool()
 
     def parts(
         self, event_type: str, shape: Shape, time_ms: int, raws: Iterable[msgspec.Raw], now: float
@@ -70,11 +119,34 @@ class PartPool:
             self._lasting[key] = part
         return part
 
+    def reading(self, text: str, now: float) -> Reading | None:
+        """Return what an event whose *text* is the same from some place on said to another link."""
+        reading = self._texts.find(text, now)
+        if reading is not None:
+            self.shared += len(reading.parts)
+        return reading
+
+    def note(self, text: str, reading: Reading) -> None:
+        """Note what an event says whose *text*, from some place on, other links may get too."""
+        self._texts.note(text, reading)
+
+    def keys(self, raw: bytes) -> frozenset[int]:
+        """Return a list of Keys as a set; for the same bytes the same one, while anybody holds it.
+
+        Raises:
+            Exception: Whatever msgspec raises on what is no list of Keys.
+        """
+        found = self._sets.get(raw)
+        if found is None:
+            found = self._sets[raw] = frozenset(_decode_keys(raw))
+        return found
+
     def refer(self, references: References) -> None:
         """Note which routing parameters are references; parts made before are not shared any more."""
         if references != self.references:
             self.references = references
             self._lasting.clear()
+            self._texts.clear()
 
     def _dated(
         self, event_type: str, shape: Shape, time_ms: int, raws: Iterable[msgspec.Raw], now: float

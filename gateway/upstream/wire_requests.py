@@ -115,7 +115,7 @@ def answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswe
 def _answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswer:
     match request:
         case AttachSession():
-            return attached(_decode_attached(body))
+            return attached(_decode_attached(body), pool)
         case Listen():
             return Listening(_decode_query(body).query_id)
         case QueryDirectory():

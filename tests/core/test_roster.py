@@ -286,3 +286,13 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
     assert roster.lingered(130.0, Linger()) == [member]
     roster.join(ONE, ("agents",))
     assert (member.present, member.left_at) == (True, None)
+
+
+def test_the_union_is_a_sessions_own_set_when_that_holds_all() -> None:
+    roster = Roster()
+    for ticket, agents in ((ONE, frozenset({5})), (TWO, frozenset({5, 6}))):
+        roster.join(ticket, ())
+        roster.accepted(ticket.handle, attached(ticket, 1, Scope(agents=agents)))
+    assert roster.scope.agents is agents
+    roster.rescoped(1, frozenset(), Scope(agents=frozenset({7})))
+    assert roster.scope.agents == {5, 6, 7}

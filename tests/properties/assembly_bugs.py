@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.properties.seeded import SeededBug
 
-ASSEMBLY, COMPOSE = "core/assembly.py", "core/compose.py"
+ASSEMBLY, COMPOSE, TOLD = "core/assembly.py", "core/compose.py", "core/told.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -15,17 +15,17 @@ SEEDED = [
     bug(
         "what is late is believed",
         ASSEMBLY,
-        "if time_ms < slots.read_at_ms.get(source, time_ms):",
+        "if time_ms < slot.read_ms(source):",
         "if False:",
         quick=True,
     ),
     bug(
         "what is late is believed of those who were absent",
         ASSEMBLY,
-        "if query.whole_at_ms is not None and reading.time_ms < query.whole_at_ms:",
-        "if False:",
+        "return self.whole_at_ms is not None and reading.time_ms < self.whole_at_ms",
+        "return False",
     ),
-    bug("an equal time is late", ASSEMBLY, "if time_ms < slots.read_at_ms", "if time_ms <= slots.read_at_ms"),
+    bug("an equal time is late", ASSEMBLY, "if time_ms < slot.read_ms(", "if time_ms <= slot.read_ms("),
     bug(
         "the absent stay",
         ASSEMBLY,
@@ -41,13 +41,13 @@ SEEDED = [
     bug(
         "a whole set speaks for other queries",
         ASSEMBLY,
-        "if reading.source in slots.parts and query.covers(*address) and address not in present",
-        "if reading.source in slots.parts and address not in present",
+        "if slots[number].told.part(reading.source) is not None and query.covers(kind, number)",
+        "if slots[number].told.part(reading.source) is not None",
     ),
     bug(
         "what no query covers is remembered",
         ASSEMBLY,
-        "                self._slots[address].parts.pop(source, None)\n",
+        "                slot.told = slot.told.with_part(source, None)\n",
         "                pass\n",
     ),
     bug(
@@ -59,11 +59,11 @@ SEEDED = [
     bug(
         "objects absent from the directory stay",
         ASSEMBLY,
-        "            del self._slots[address].parts[Source.DIRECTORY]\n",
+        "            self._know(address, None)\n",
         "            pass\n",
     ),
     bug(
-        "what left the scope stays", ASSEMBLY, "            del self._slots[address]\n", "            pass\n"
+        "what left the scope stays", ASSEMBLY, "                del slots[number]\n", "                pass\n"
     ),
     bug("whoever cannot be read is logged off", COMPOSE, "if not parts.readable:", "if False:"),
     bug("instants jitter", COMPOSE, "STEADY_MS: Final = 2_000", "STEADY_MS: Final = 3_000"),
@@ -101,7 +101,13 @@ SEEDED = [
     bug(
         "whoever is told twice to be gone left the second time",
         ASSEMBLY,
-        "        slots.read_at_ms[source] = time_ms\n        if part is",
-        "        slots.left_at_ms = slots.read_at_ms[source] = time_ms\n        if part is",
+        "        elif before.part(source) is not None:\n",
+        "        else:\n",
+    ),
+    bug(
+        "when somebody left is forgotten with the next directory object",
+        TOLD,
+        "left = left_at_ms if source is Source.REALTIME else self.left_at_ms",
+        "left = left_at_ms",
     ),
 ]

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
-from gateway.domain.upstream import Part
+from gateway.domain.upstream import Part, Reading, Source
 from gateway.upstream.wire_elements import SHAPES, References
-from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.wire_pool import PartPool, TextPool
 from tests.upstream.samples import QUEUE_CONFIGURATION, TIME_MS, USER_REALTIME
 
 NOW = 100.0
@@ -130,3 +131,54 @@ def test_dated_elements_about_nothing_known_are_left_out_too() -> None:
     elements = raws(USER_REALTIME, USER_REALTIME | {"UserKey": 8})
     (part,) = PartPool().parts("UserRealtime", shape, TIME_MS, elements, NOW)
     assert part.number == 8
+
+
+READING = Reading(1, Kind.QUEUE, Source.REALTIME, TIME_MS, complete=False, parts=())
+
+
+def test_a_text_is_known_from_its_second_time_on_for_two_periods() -> None:
+    texts = TextPool()
+    for _ in range(2):
+        assert texts.find("a", NOW) is None
+        texts.note("a", READING)
+    assert texts.find("a", NOW) is READING
+    assert texts.find("b", NOW) is None
+    assert texts.find("a", NOW + 2.5) is READING
+    assert texts.find("a", NOW + 5) is None
+
+
+def test_a_text_that_comes_after_a_long_pause_is_not_known() -> None:
+    texts = TextPool()
+    texts.find("a", NOW)
+    for _ in range(2):
+        texts.note("a", READING)
+    assert texts.find("a", NOW + 4) is None
+
+
+def test_no_more_of_texts_is_kept_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.upstream.wire_pool.MOST_CHARS", 30)
+    monkeypatch.setattr("gateway.upstream.wire_pool.MOST_PARTS", 50)
+    texts = TextPool()
+    for number in range(200):
+        for _ in range(1 + number % 2):
+            texts.find(f"{number:10}", NOW)
+            texts.note(f"{number:10}", READING)
+    assert sum(len(text) for text in (*texts._young, *texts._old)) <= 2 * 30
+    assert len(texts._met) <= 50
+
+
+def test_equal_lists_of_keys_are_one_set_while_anybody_holds_it() -> None:
+    pool = PartPool()
+    first = pool.keys(b"[1,2]")
+    assert first == {1, 2}
+    assert pool.keys(b"[1,2]") is first
+    assert pool.keys(b"[1,2,3]") is not first
+    del first
+    gc.collect()
+    assert len(pool._sets) == 0
+
+
+@pytest.mark.parametrize("raw", [b"{}", b'["1"]', b"[-1]", b"null"])
+def test_what_is_no_list_of_keys_is_refused(raw: bytes) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        PartPool().keys(raw)

@@ -1,0 +1,1 @@
+"""Where does the time go on one stretch of the path?"""

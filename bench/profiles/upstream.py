@@ -1,0 +1,289 @@
+"""What does an element cost from the bytes on a link to the mirror, on the first link and on further ones?
+
+Many links of one node receive the same bytes: everything of the gateway between the WebSocket and the
+ledger is real, the sockets are queues. Run with ``python -m bench.profiles.upstream --help``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import json
+import statistics
+import time
+import tracemalloc
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import aiohttp
+from aiohttp import WSMessage, WSMsgType
+
+from bench.profiles.centre import Centre
+from gateway.app.loop import run
+from gateway.core.compose import Composer
+from gateway.core.roster import Member, Roster
+from gateway.domain.errors import EndReason
+from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.domain.upstream import About
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.feed import Feed
+from gateway.runtime.linked import Linked
+from gateway.runtime.mirror import Mirror
+from gateway.runtime.ports import Clock
+from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.wire_pool import PartPool
+
+ABOUT = About("V2R1", "V8R2", frozenset())
+TOPICS = ("agents", "queues")
+SETTLING = 6
+"""Readings before it is measured: what happens once has happened when the pools have turned twice."""
+
+
+class CentreClock(SystemClock):
+    """Time as the centre has it: it passes with its readings."""
+
+    def __init__(self, centre: Centre) -> None:
+        self._centre = centre
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self._centre.now_ms / 1_000
+
+    def wall_ms(self) -> int:
+        """Return ms since 1970 UTC."""
+        return self._centre.now_ms
+
+
+class Socket:
+    """What a link needs of a WebSocket; the server's end of it is :meth:`tell`."""
+
+    def __init__(self, centre: Centre, user: int) -> None:
+        self._centre = centre
+        self._user = user
+        self._told: deque[str] = deque([centre.opened(user)])
+        self._queries: dict[str, int] = {}
+        self._waiting: asyncio.Future[None] | None = None
+        self._idle = asyncio.Event()
+
+    async def receive(self) -> WSMessage:
+        """Return the next message."""
+        while not self._told:
+            self._idle.set()
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        return WSMessage(WSMsgType.TEXT, self._told.popleft(), None)
+
+    async def send_str(self, text: str) -> None:
+        """Take a request in."""
+        request = json.loads(text)
+        if request["Method"] == "ListenForEvents":
+            self._queries[request["EventType"]] = request["RequestID"]
+        self.tell(self._centre.answer(self._user, request))
+
+    def events(self, changed: dict[str, list[int]]) -> list[str]:
+        """Return one event for each event type."""
+        told = self._centre.event
+        return [told(self._queries[event_type], event_type, keys) for event_type, keys in changed.items()]
+
+    async def close(self, *, code: int) -> None:
+        """Be closed."""
+
+    def tell(self, texts: list[str]) -> None:
+        """Send to the link."""
+        self._told.extend(texts)
+        self._idle.clear()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def heard(self) -> None:
+        """Wait until the link has taken in all that was told."""
+        await self._idle.wait()
+
+
+class Supervisor:
+    """One user with one session and his link: what an owner keeps of it, and no more."""
+
+    def __init__(self, user: int, centre: Centre, pool: PartPool, composer: Composer) -> None:
+        self.clock: Clock = CentreClock(centre)
+        self.feed = Feed(UserId("main", user))
+        self.roster = Roster()
+        self.mirror = Mirror(self.feed, self.roster, composer, self.clock)
+        self.live = asyncio.Event()
+        ticket = Ticket(
+            user=self.feed.user,
+            display_name="Ada",
+            application=Application.DASHBOARD,
+            secret=SessionSecret("secret"),
+            session=SessionId(f"session-{user}"),
+            device=Device("d", "Phone"),
+            notices=(),
+            issued_at_ms=0,
+            expires_at_ms=2**50,
+            idle_timeout_s=0,
+        )
+        member = self.roster.join(ticket, TOPICS)
+        self.socket = Socket(centre, user)
+        terms = Terms(
+            self.feed.user, pool, self.clock, keys=False, request_s=60.0, close_s=1.0, left=_nothing
+        )
+        socket = cast("aiohttp.ClientWebSocketResponse[bool]", self.socket)
+        self.linked = Linked(OsccLink(socket, terms), member, ABOUT, self)
+
+    # ---- Keeper ----
+
+    def heard(self) -> None:
+        """Note that a message came."""
+
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+
+    def sees(self, *, regained: bool) -> None:
+        """Note that the server may have begun or ceased to tell realtime data."""
+
+    def answered(self) -> None:
+        """Note that whoever waits for answers may look again."""
+
+    def synced(self) -> None:
+        """Note that every question is answered, and the mirror shows it."""
+        self.live.set()
+
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Take out a session that ended."""
+        raise AssertionError(member.handle, reason, by)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Site:
+    """All links of a node, and how long each took.
+
+    Args:
+        links: How many.
+        apart: Whether each link's whole sets are of an instant of its own, as when users come one by one.
+    """
+
+    def __init__(self, centre: Centre, links: int, *, apart: bool) -> None:
+        self._centre = centre
+        self._links = links
+        self._apart = apart
+        self.pool = PartPool()
+        self.supervisors: list[Supervisor] = []
+        self._composer = Composer()
+
+    async def connect(self, tasks: asyncio.TaskGroup) -> list[float]:
+        """Open every link; returns how long each took until it was live, in seconds."""
+        took = []
+        for user in range(self._links):
+            if self._apart:
+                self._centre.now_ms += 7
+            began = time.process_time()
+            one = Supervisor(user, self._centre, self.pool, self._composer)
+            tasks.create_task(one.linked.run())
+            await one.live.wait()
+            await one.socket.heard()
+            took.append(time.process_time() - began)
+            self.supervisors.append(one)
+        return took
+
+    async def read(self) -> tuple[int, list[float]]:
+        """Have one reading told on every link; returns its elements and how long each link took, in s."""
+        users, queues = self._centre.step()
+        changed = {"UserRealtime": users, "QueueRealtime": queues}
+        took = []
+        for one in self.supervisors:
+            texts = one.socket.events(changed)
+            began = time.process_time()
+            one.socket.tell(texts)
+            await one.socket.heard()
+            took.append(time.process_time() - began)
+        return len(users) + len(queues), took
+
+
+def _rss() -> int:
+    """Return what the process has resident, in bytes."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
+
+
+def _show(name: str, took: list[list[float]], elements: int) -> None:
+    """Print µs per element: the median over readings of the first link, and of the mean of all others."""
+    first = statistics.median(one[0] for one in took)
+    others = [statistics.fmean(one[1:]) for one in took if len(one) > 1]
+    further = statistics.median(others) if others else float("nan")
+    print(f"{name:<12} {elements:>6} elements  first link {first / elements * 1e6:7.2f} µs each,", end="")
+    print(f"  further links {further / elements * 1e6:7.3f} µs each")
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Run it and print what was measured."""
+    centre = Centre(options.agents, options.queues)
+    site = Site(centre, options.links, apart=options.apart)
+    gc.collect()
+    before = _rss()
+    if options.trace:
+        tracemalloc.start(8)
+    async with asyncio.TaskGroup() as tasks:
+        with _profiled(options.profile if options.connect else None):
+            took = await site.connect(tasks)
+        _show("whole sets", [took], 3 * (options.agents + options.queues))
+        gc.collect()
+        gc.freeze()
+        for _ in range(SETTLING):
+            await site.read()
+        with _profiled(None if options.connect else options.profile):
+            readings = [await site.read() for _ in range(options.readings)]
+        _show("readings", [took for _, took in readings], readings[0][0])
+        gc.collect()
+        per_link = (_rss() - before) / options.links / 1024
+        print(f"memory       {_rss() / 2**20:6.0f} MiB in all, {per_link:.1f} KiB per link")
+        if options.trace:
+            _show_memory(options.links)
+        for one in site.supervisors:
+            one.linked.replaced_by = 0
+            one.socket.tell([centre.event(0, "UserRealtime", [])])
+
+
+@contextmanager
+def _profiled(path: str | None) -> Iterator[None]:
+    """Write to *path* where the time goes in the block; None: do not look."""
+    if path is None:
+        yield
+        return
+    with cProfile.Profile() as profile:
+        yield
+    profile.dump_stats(path)
+
+
+def _show_memory(links: int) -> None:
+    """Print which lines hold the most, per link."""
+    for held in tracemalloc.take_snapshot().statistics("lineno")[:25]:
+        frame = held.traceback[0]
+        print(f"{held.size / links / 1024:9.2f} KiB {held.count / links:9.1f} blocks  {frame}")
+
+
+def main() -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--links", type=int, default=50)
+    parser.add_argument("--agents", type=int, default=1_500)
+    parser.add_argument("--queues", type=int, default=100)
+    parser.add_argument("--readings", type=int, default=20, help="one a second of the centre's time")
+    parser.add_argument(
+        "--apart", action="store_true", help="each link's whole sets are of an instant of its own"
+    )
+    parser.add_argument("--profile", metavar="FILE", help="write what cProfile saw of the readings")
+    parser.add_argument("--connect", action="store_true", help="profile the whole sets, not the readings")
+    parser.add_argument("--trace", action="store_true", help="show which lines hold memory; slow")
+    run(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Is what links tell one object for all that have told the same, and gone when nobody tells it?"""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from gateway.core import told as told_module
+from gateway.core.element import Element
+from gateway.core.told import Tellings, Told
+from gateway.domain.model import Kind
+from gateway.domain.resources import Agent, RoutingState
+from gateway.domain.upstream import Part, Source
+from tests.core.samples import part
+
+AGENT = (Kind.AGENT, 5)
+SOURCES = (Source.DIRECTORY, Source.REALTIME, Source.CONFIGURATION)
+
+
+def available() -> Part:
+    return part(*AGENT, Source.REALTIME, Agent(routing_state=RoutingState.AVAILABLE))
+
+
+def after_all(told: Told, *parts: Part) -> Told:
+    for each in parts:
+        told = told.after(each)
+    return told
+
+
+def test_it_holds_the_newest_part_of_each_source() -> None:
+    first, second = available(), available()
+    known, skills = part(*AGENT, Source.DIRECTORY), part(*AGENT, Source.CONFIGURATION)
+    told = after_all(Tellings().nothing(AGENT), known, first, skills, second)
+    assert [told.part(source) for source in Source] == [known, second, None, skills]
+    assert (told.address, told.key) == (AGENT, "agent:5")
+
+
+def test_the_same_in_any_order_is_the_same_object() -> None:
+    tellings = Tellings()
+    parts = [part(*AGENT, source) for source in SOURCES]
+    one = after_all(tellings.nothing(AGENT), *parts)
+    assert after_all(tellings.nothing(AGENT), *reversed(parts)) is one
+    assert one.after(parts[0]) is one
+    assert after_all(tellings.nothing((Kind.AGENT, 6)), *parts) is not one
+
+
+def test_whoever_was_led_elsewhere_since_is_led_right() -> None:
+    told = Tellings().nothing(AGENT).after(part(*AGENT, Source.DIRECTORY))
+    first, second = available(), available()
+    led = [told.after(each).part(Source.REALTIME) for each in (first, second, first)]
+    assert led == [first, second, first]
+
+
+def test_when_somebody_left_is_said_until_he_is_back() -> None:
+    present = after_all(Tellings().nothing(AGENT), part(*AGENT, Source.DIRECTORY), available())
+    gone = present.with_part(Source.REALTIME, None, 20)
+    assert (present.left_at_ms, gone.left_at_ms) == (None, 20)
+    assert gone.after(part(*AGENT, Source.CUMULATIVE)).left_at_ms == 20
+    assert gone.after(available()).left_at_ms is None
+    assert present.with_part(Source.REALTIME, None, 30) is not gone
+
+
+def test_it_is_plain_when_it_is_known_and_there() -> None:
+    nothing = Tellings().nothing(AGENT)
+    known = nothing.after(part(*AGENT, Source.DIRECTORY))
+    assert [nothing.is_plain, known.is_plain, nothing.after(available()).is_plain] == [False] * 3
+    assert known.after(available()).is_plain
+
+
+def test_a_link_that_lags_keeps_nothing_of_what_came_since() -> None:
+    tellings = Tellings()
+    lagging = leading = after_all(tellings.nothing(AGENT), *(part(*AGENT, source) for source in SOURCES))
+    before = len(tellings)
+    for _ in range(100):
+        leading = leading.after(available())
+    gc.collect()
+    assert len(tellings) == before + 1
+    assert lagging.after(available()) is not leading
+
+
+def test_the_first_steps_of_a_link_are_kept_for_the_next_but_not_without_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(told_module, "FIRST_STEPS_MOST", 4)
+    tellings = Tellings()
+    parts = [part(*AGENT, source) for source in SOURCES]
+    steps = {id(after_all(tellings.nothing(AGENT), *parts[:count])) for count in range(len(parts))}
+    again = {id(after_all(tellings.nothing(AGENT), *parts[:count])) for count in range(len(parts))}
+    assert steps == again
+    for number in range(100):
+        tellings.nothing((Kind.AGENT, number))
+    gc.collect()
+    assert len(tellings) == 4
+
+
+def test_an_element_is_known_for_what_it_was_made_from_only() -> None:
+    told = Tellings().nothing(AGENT)
+    before, made = Element(Agent()), Element(Agent(extension="1"))
+    assert told.element(None, 0) is None
+    told.made(before, 250, made)
+    assert told.element(before, 250) is made
+    assert told.element(before, 0) is None
+    assert told.element(None, 250) is None

@@ -1,0 +1,124 @@
+"""What a link among others reads of a message is what it would read alone, whatever others were told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.upstream import Reading
+from gateway.upstream.wire import LinkReader, Said
+from gateway.upstream.wire_elements import References
+from gateway.upstream.wire_pool import PartPool
+from tests.properties.seeded import SeededBug
+
+QUERIES = st.sampled_from([0, 1, 2, 17])
+TAILS = st.sampled_from(["", ',"QueryID":5', ',"Query\\u0049D":5', ',"Removed":[9]', ',"Further":1'])
+ELEMENTS: list[dict[str, Any]] = [
+    {"UserKey": 1, "RoutingState": "Work", "TimeInRoutingState": 2},
+    {"UserKey": 1, "RoutingState": "Available"},
+    {"UserKey": 2},
+]
+CONFIGURED = {"ObjectType": "Queue", "Key": 3, "RoutingParameters": {"Overflow": 4}, "Version": 1}
+EVENTS = st.one_of(
+    st.tuples(st.just("UserRealtime"), st.sampled_from([1, 2]), st.sampled_from(ELEMENTS)),
+    st.tuples(st.just("Configuration"), st.just(1), st.just(CONFIGURED)),
+)
+REFERENCES = st.sampled_from([References(), References(queue=frozenset({"Overflow"}))])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(QUERIES, EVENTS, st.booleans(), TAILS, st.sampled_from([0.0, 0.5, 5.0])),
+        REFERENCES,
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+def text(query: int, told: tuple[str, int, dict[str, Any]], complete: bool, tail: str) -> str:
+    event_type, time_ms, element = told
+    rest = {"EventType": event_type, "Time": time_ms, "Complete": complete, "Elements": [element]}
+    return f'{{"Type":"Event","QueryID":{query},' + json.dumps(rest)[1:-1] + tail + "}"
+
+
+def plain(said: Said) -> list[object]:
+    """Return what was said, with parts by what they carry."""
+    (reading,) = said
+    assert isinstance(reading, Reading)
+    parts = [(part.kind, part.number, part.source, part.value) for part in reading.parts]
+    return [reading.query, reading.kind, reading.time_ms, reading.complete, reading.removed, parts]
+
+
+@given(steps=STEPS)
+def test_a_message_says_what_it_would_say_on_the_only_link(steps: list[Any]) -> None:
+    pool, references, now = PartPool(), References(), 0.0
+    link = LinkReader("main", pool)
+    for step in steps:
+        if isinstance(step, References):
+            references = step
+            pool.refer(references)
+            continue
+        *told, pause_s = step
+        now += pause_s
+        message, alone = text(*told), PartPool()
+        alone.refer(references)
+        expected = plain(LinkReader("main", alone).read(message.encode(), 0.0))
+        for _ in range(3):
+            assert plain(link.read(message, now)) == expected
+
+
+@given(query=QUERIES, other=QUERIES, told=EVENTS, complete=st.booleans())
+def test_what_is_told_a_third_time_is_not_read_again(
+    query: int, other: int, told: tuple[str, int, dict[str, Any]], complete: bool
+) -> None:
+    pool = PartPool()
+    first, second, third = (
+        LinkReader("main", pool).read(text(number, told, complete, ""), 0.0)
+        for number in (query, query, other)
+    )
+    read = [said[0] for said in (first, second, third)]
+    assert all(isinstance(each, Reading) for each in read)
+    assert len({id(each.parts) for each in read[1:] if isinstance(each, Reading)}) == 1
+    assert (pool.parsed, pool.shared) == (1, 2)
+
+
+SEEDED = [
+    SeededBug(
+        "the query is the first link's",
+        "upstream/wire.py",
+        "(known if known.query == query else _of_query(query, known),)",
+        "(known,)",
+        "test_a_message_says_what_it_would_say_on_the_only_link",
+        quick=True,
+    ),
+    SeededBug(
+        "a query's number further on is overlooked",
+        "upstream/wire.py",
+        " and not any(word in rest for word in _ONCE)",
+        "",
+        "test_a_message_says_what_it_would_say_on_the_only_link",
+    ),
+    SeededBug(
+        "a query's number that is spelled otherwise is overlooked",
+        "upstream/wire.py",
+        '_ONCE: Final = ("QueryID", "\\\\")',
+        '_ONCE: Final = ("QueryID",)',
+        "test_a_message_says_what_it_would_say_on_the_only_link",
+    ),
+    SeededBug(
+        "what a text said is remembered whatever parameters refer to",
+        "upstream/wire_pool.py",
+        "            self._texts.clear()\n",
+        "            pass\n",
+        "test_a_message_says_what_it_would_say_on_the_only_link",
+    ),
+    SeededBug(
+        "texts are never known",
+        "upstream/wire_pool.py",
+        "return self._young.get(text) or self._old.get(text)",
+        "return None",
+        "test_what_is_told_a_third_time_is_not_read_again",
+    ),
+]

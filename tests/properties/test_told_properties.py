@@ -1,0 +1,173 @@
+"""However many links share what they are told, each says what it would say alone.
+
+Three links of one node are told some of the same readings, some others and some late, in any order.
+Each has a twin that shares nothing and takes no shortcut; both must agree after every step.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.assembly import Assembly
+from gateway.core.compose import Composer
+from gateway.core.element import Element
+from gateway.core.told import Address
+from gateway.domain.link_requests import Listen
+from gateway.domain.model import Kind
+from gateway.domain.resources import Agent, RoutingState
+from gateway.domain.upstream import Part, Reading, Source
+from tests.properties.told_bugs import SEEDED
+
+NUMBERS = (1, 2)
+ADDRESSES: list[Address] = [(Kind.AGENT, number) for number in NUMBERS]
+STATES = (RoutingState.AVAILABLE, RoutingState.WORK)
+REALTIME = {
+    (number, variant): Part(
+        Kind.AGENT,
+        number,
+        Source.REALTIME,
+        Agent(routing_state=STATES[variant % 2], routing_state_since_ms=variant * 700),
+    )
+    for number in NUMBERS
+    for variant in range(4)
+}
+DAY = {
+    (number, variant): Part(Kind.AGENT, number, Source.CUMULATIVE, Agent(handled_today=variant))
+    for number in NUMBERS
+    for variant in range(4)
+}
+KNOWN = {
+    (number, variant): Part(Kind.AGENT, number, Source.DIRECTORY, Agent(display_name=f"{number}.{variant}"))
+    for number in NUMBERS
+    for variant in range(2)
+}
+LISTENS = {
+    1: Listen(Kind.AGENT, Source.REALTIME, None),
+    2: Listen(Kind.AGENT, Source.CUMULATIVE, None),
+    3: Listen(Kind.AGENT, Source.REALTIME, frozenset({1})),
+}
+
+
+class Link:
+    """A link that shares, and its twin that does not."""
+
+    def __init__(self, composer: Composer, offset_ms: int) -> None:
+        self.composer = composer
+        self.offset_ms = offset_ms
+        self.shared = Assembly(composer.tellings)
+        self.alone = Assembly()
+        self.shown: dict[Address, Element | None] = dict.fromkeys(ADDRESSES)
+        self.shown_alone: dict[Address, Element | None] = dict.fromkeys(ADDRESSES)
+
+    def read(self, reading: Reading) -> None:
+        followed = self.shared.follow(reading)
+        changed = self.shared.read(reading) if followed is None else {told.address for told in followed}
+        self.look(changed, self.alone.read(reading))
+
+    def listen(self, query: int, *, refused: bool) -> None:
+        self.look(self.shared.stopped(query), self.alone.stopped(query))
+        listen = LISTENS[query]
+        if refused:
+            self.look(self.shared.refused(query, listen), self.alone.refused(query, listen))
+        else:
+            self.shared.listening(query, listen)
+            self.alone.listening(query, listen)
+
+    def look(self, changed: set[Address], changed_alone: set[Address]) -> None:
+        for address in changed:
+            before, told = self.shown[address], self.shared.plain(address)
+            if told is not None:
+                self.shown[address] = self.composer.element_of(told, before, self.offset_ms, 0.0)
+            else:
+                parts = self.shared.parts(address)
+                self.shown[address] = parts and self.composer.element(parts, before, self.offset_ms, 0.0)
+        for address in changed_alone:
+            parts, before = self.alone.parts(address), self.shown_alone[address]
+            self.shown_alone[address] = parts and Composer().element(parts, before, self.offset_ms, 0.0)
+
+    def check(self) -> None:
+        assert self.shared.late == self.alone.late
+        assert self.shared.settled == self.alone.settled
+        for address in ADDRESSES:
+            assert self.shared.parts(address) == self.alone.parts(address)
+            assert _value(self.shown[address]) == _value(self.shown_alone[address])
+
+
+def _value(element: Element | None) -> object:
+    return None if element is None else element.value
+
+
+LINKS = st.integers(0, 2)
+TIMES = st.integers(0, 4)
+VARIANTS = st.sampled_from([-1, -1, 0, 1, 2, 3])
+SOME = st.tuples(VARIANTS, VARIANTS)
+"""Which variant of either agent; -1 for none."""
+READ = st.tuples(st.just("read"), LINKS, st.sampled_from([1, 1, 1, 2, 3]), TIMES, st.integers(0, 4), SOME)
+STEPS = st.lists(
+    st.one_of(
+        READ,
+        READ,
+        READ,
+        st.tuples(st.just("everybody"), st.sampled_from([1, 2]), TIMES, SOME),
+        st.tuples(st.just("stop"), LINKS, st.sampled_from([1, 2, 3])),
+        st.tuples(st.just("listen"), LINKS, st.sampled_from([1, 2, 3]), st.booleans()),
+        st.tuples(st.just("gain"), LINKS, st.sampled_from(NUMBERS)),
+        st.tuples(st.just("object"), LINKS, st.sampled_from(NUMBERS), st.integers(-1, 1)),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+def reading_of(query: int, time: int, how: int, some: tuple[int, int]) -> Reading:
+    """Return a reading; *how*: 0 is a whole set, 1 removes whom it does not name."""
+    source = LISTENS[query].source
+    pool = DAY if source is Source.CUMULATIVE else REALTIME
+    named = dict(zip(NUMBERS, some, strict=True))
+    parts = tuple(pool[number, variant] for number, variant in named.items() if variant >= 0)
+    gone = tuple(number for number, variant in named.items() if variant < 0) if how == 1 else ()
+    return Reading(query, Kind.AGENT, source, time * 1_000, how == 0, parts, gone)
+
+
+def take(links: list[Link], step: tuple) -> None:
+    """Let a step happen to whomever it concerns."""
+    match step:
+        case ("read", index, query, time, how, some):
+            links[index].read(reading_of(query, time, how, some))
+        case ("everybody", query, time, some):
+            for link in links:
+                link.read(reading_of(query, time, 2, some))
+        case ("stop", index, query):
+            link = links[index]
+            link.look(link.shared.stopped(query), link.alone.stopped(query))
+        case ("listen", index, query, refused):
+            links[index].listen(query, refused=refused)
+        case ("gain", index, number):
+            links[index].shared.gained(frozenset({number}))
+            links[index].alone.gained(frozenset({number}))
+        case ("object", index, number, variant):
+            link, address = links[index], (Kind.AGENT, number)
+            part = KNOWN.get((number, variant))
+            link.look(link.shared.object(address, part), link.alone.object(address, part))
+
+
+@given(first=st.lists(st.tuples(st.sampled_from([1, 1, 3]), SOME), min_size=3, max_size=3), steps=STEPS)
+def test_a_link_among_others_says_what_it_would_say_alone(
+    first: list[tuple[int, tuple[int, int]]], steps: list[tuple]
+) -> None:
+    composer = Composer()
+    links = [Link(composer, offset_ms) for offset_ms in (0, 0, 5_000)]
+    for index, (realtime, some) in enumerate(first):
+        for number in NUMBERS:
+            take(links, ("object", index, number, 0))
+        for query in (realtime, 2):
+            take(links, ("listen", index, query, False))
+            take(links, ("read", index, query, 0, 0, some))
+    for step in steps:
+        take(links, step)
+        for link in links:
+            link.check()
+
+
+__all__ = ["SEEDED"]

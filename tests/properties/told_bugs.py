@@ -1,0 +1,95 @@
+"""Which bugs must the properties of what links share find?"""
+
+from __future__ import annotations
+
+from tests.properties.seeded import SeededBug
+
+ASSEMBLY, COMPOSE, TOLD = "core/assembly.py", "core/compose.py", "core/told.py"
+KILLER = "test_a_link_among_others_says_what_it_would_say_alone"
+
+
+def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
+    return SeededBug(name, file, old, new, KILLER, quick)
+
+
+SEEDED = [
+    bug(
+        "whatever comes leads where the last link was led",
+        TOLD,
+        "if self._then_part is part:",
+        "if self._then_part is not None:",
+        quick=True,
+    ),
+    bug(
+        "what is told is one whenever somebody left",
+        TOLD,
+        "place = (address, pieces, left_at_ms)",
+        "place = (address, pieces, None)",
+    ),
+    bug(
+        "elements are one whatever was shown before",
+        TOLD,
+        "if self._before is before and self._offset_ms == offset_ms:",
+        "if self._offset_ms == offset_ms:",
+    ),
+    bug(
+        "elements are one over clocks that differ",
+        TOLD,
+        "if self._before is before and self._offset_ms == offset_ms:",
+        "if self._before is before:",
+    ),
+    bug(
+        "the shortcut believes what is late",
+        ASSEMBLY,
+        "if time_ms < (slot.realtime_ms if is_realtime else slot.cumulative_ms):",
+        "if False:",
+    ),
+    bug(
+        "the shortcut does not say when it read",
+        ASSEMBLY,
+        "            if is_realtime:\n                slot.realtime_ms = time_ms\n",
+        "            if is_realtime:\n                pass\n",
+    ),
+    bug(
+        "the shortcut holds figures of the day against realtime",
+        ASSEMBLY,
+        "is_realtime = reading.source is Source.REALTIME",
+        "is_realtime = True",
+    ),
+    bug(
+        "the shortcut keeps who was removed",
+        ASSEMBLY,
+        "if query is None or reading.complete or reading.removed or",
+        "if query is None or reading.complete or",
+    ),
+    bug(
+        "the shortcut takes a whole set for a change",
+        ASSEMBLY,
+        "if query is None or reading.complete or reading.removed or",
+        "if query is None or reading.removed or",
+    ),
+    bug(
+        "the shortcut believes what a whole set knows better",
+        ASSEMBLY,
+        "return not query.knows_better(reading) and self._covers_all(kind)",
+        "return self._covers_all(kind)",
+    ),
+    bug(
+        "the shortcut shows what nobody reads",
+        ASSEMBLY,
+        "return self.complete and not self.refused and self.listen.numbers is None",
+        "return not self.refused and self.listen.numbers is None",
+    ),
+    bug(
+        "the shortcut takes one for all",
+        ASSEMBLY,
+        "return self.complete and not self.refused and self.listen.numbers is None",
+        "return self.complete and not self.refused",
+    ),
+    bug(
+        "whoever is not there is shown by what is told of him",
+        TOLD,
+        "self.is_plain = pieces[_DIRECTORY] is not None and pieces[_REALTIME] is not None",
+        "self.is_plain = pieces[_DIRECTORY] is not None",
+    ),
+]
