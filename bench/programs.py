@@ -38,11 +38,11 @@ class Program:
 
     def cpu_s(self) -> float:
         """Return the CPU time that it and its children have used, from the scheduler's nanoseconds."""
-        return sum(_cpu_ns(pid) for pid in _family(self.pid)) / 1e9
+        return process_cpu_s(self.pid)
 
     def rss_bytes(self) -> int:
         """Return the memory that it and its children hold."""
-        return sum(_rss_bytes(pid) for pid in _family(self.pid))
+        return process_rss_bytes(self.pid)
 
     def tail(self) -> str:
         """Return the last lines that it wrote."""
@@ -129,6 +129,16 @@ async def end(process: Process) -> None:
             async with asyncio.timeout(ENDS_WITHIN_S):
                 await process.wait()
                 return
+
+
+def process_cpu_s(pid: int | None) -> float:
+    """Return the CPU time that a process and its children have used; 0 for none."""
+    return 0.0 if pid is None else sum(_cpu_ns(each) for each in _family(pid)) / 1e9
+
+
+def process_rss_bytes(pid: int | None) -> int:
+    """Return the memory that a process and its children hold; 0 for none."""
+    return 0 if pid is None else sum(_rss_bytes(each) for each in _family(pid))
 
 
 def is_listening(port: int) -> bool:

@@ -1,0 +1,219 @@
+"""What does one connection of the Python load generator do with what it hears?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
+
+from bench.load.soft_wire import ACCEPT, CLOSE, PING, PONG, Frames, masked
+
+if TYPE_CHECKING:
+    from bench.load.soft_words import Templates
+
+_NONCE = re.compile(rb'"nonce":"([^"]{1,64})"')
+_STREAM = re.compile(rb'"stream":"([^"]{1,39})"')
+_UPTO = re.compile(rb'"upto":([0-9]+)')
+_HEAD_BYTES = 300
+
+
+class Tally:
+    """What all connections of a run saw.
+
+    Args:
+        options: Of the command line.
+        templates: Fill in what is said.
+    """
+
+    def __init__(self, options: argparse.Namespace, templates: Templates) -> None:
+        self.options = options
+        self.templates = templates
+        self.measuring = False
+        self.opened = self.failed = self.closed = 0
+        self.all_settled, self.all_ready = asyncio.Event(), asyncio.Event()
+        self.delivered_all = self.delivered = self.frames = self.bytes = 0
+        self.delays_ns: list[int] = []
+        self.ready_s: list[float] = []
+        self.counts = [0] * len(options.count)
+        self.closes: Counter[str] = Counter()
+        self.pongs = 0
+        self.stamp = None if options.stamp is None else options.stamp.encode()
+        self.texts = [text.encode() for text in options.count]
+        self.ready_text = None if options.ready is None else options.ready.encode()
+
+    def settle(self, *, is_open: bool) -> None:
+        """Note that a connection came to be, or failed to."""
+        self.opened += is_open
+        self.failed += not is_open
+        self.look()
+
+    def look(self) -> None:
+        """Look whether everybody is where he should be."""
+        if self.opened + self.failed + self.closed >= self.options.phones:
+            self.all_settled.set()
+            if len(self.ready_s) >= self.opened:
+                self.all_ready.set()
+
+    def heard(self, payload: bytes) -> None:
+        """Count what one message delivers."""
+        if self.stamp is None:
+            self.delivered_all += 1
+            self.delivered += self.measuring
+            return
+        now = time.time_ns()
+        at = payload.find(self.stamp)
+        while at >= 0:
+            start = at + len(self.stamp)
+            self.delivered_all += 1
+            if self.measuring:
+                self.delivered += 1
+                self.delays_ns.append(now - _number(payload, start))
+            at = payload.find(self.stamp, start)
+
+
+def _number(payload: bytes, start: int) -> int:
+    """Return the number at *start*; nanoseconds since 1970 have 19 digits for long."""
+    digits = payload[start : start + 19]
+    return int(digits) if digits.isdigit() else 0
+
+
+class Phone(asyncio.Protocol):
+    """One connection: shakes hands, says what it has to, counts what comes."""
+
+    def __init__(self, number: int, upgrade: bytes, tally: Tally) -> None:
+        self.stream, self.upto = "", 0
+        self.is_open = False
+        self.is_ready = False
+        self._number = number
+        self._upgrade = upgrade
+        self._tally = tally
+        self._frames = Frames()
+        self._answer = b""
+        self._transport: asyncio.Transport | None = None
+        self._began = time.perf_counter()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Shake hands."""
+        # uvloop's transports are streams of no class that asyncio knows
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._upgrade)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came."""
+        tally = self._tally
+        if not self.is_open:
+            self._answer += data
+            head, found, data = self._answer.partition(b"\r\n\r\n")
+            if not found:
+                return
+            self._shaken(head)
+            if not self.is_open:
+                return
+        tally.bytes += len(data)
+        for opcode, payload in self._frames.feed(data):
+            tally.frames += 1
+            if opcode >= CLOSE:
+                self._control(opcode, payload)
+            else:
+                self._message(payload)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count an end that nobody asked for."""
+        tally = self._tally
+        if self.is_open:
+            self.is_open = False
+            tally.opened -= 1
+            tally.closed += 1
+            tally.closes["eof" if exc is None else "rst"] += 1
+        elif self._upgrade:
+            self._upgrade = b""
+            tally.settle(is_open=False)
+
+    def stall(self) -> None:
+        """Stop reading."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def cut(self) -> None:
+        """End without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def send(self, opcode: int, payload: bytes) -> None:
+        """Send a message."""
+        if self._transport is not None:
+            self._transport.write(masked(opcode, payload))
+
+    # ---- inside ----
+
+    def _shaken(self, head: bytes) -> None:
+        tally, self._answer = self._tally, b""
+        if not head.startswith(b"HTTP/1.1 101") or ACCEPT not in head:
+            self.cut()
+            return
+        self.is_open, self._upgrade = True, b""
+        tally.settle(is_open=True)
+        for opcode, template in tally.options.sends:
+            self.send(opcode, tally.templates.of_phone(template, self._number))
+
+    def _control(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING and self._tally.options.reply_ping:
+            self.send(PONG, payload)
+        elif opcode == CLOSE:
+            self._tally.closes[str(int.from_bytes(payload[:2], "big"))] += 1
+            self.send(CLOSE, payload[:2])
+            self.cut()
+
+    def _message(self, payload: bytes) -> None:
+        tally = self._tally
+        options = tally.options
+        if options.pong and len(payload) < 400 and b'"kind":"ping"' in payload:
+            self._pong(payload)
+        if options.save is not None:
+            self._note(payload[:_HEAD_BYTES])
+        if options.reply_text is not None:
+            asked, _, answer = options.reply_text.partition("=")
+            if payload == asked.encode():
+                self.send(1, answer.encode())
+                return
+        if tally.ready_text is not None and not self.is_ready:
+            self._not_ready_yet(payload, tally.ready_text)
+        tally.heard(payload)
+
+    def _pong(self, payload: bytes) -> None:
+        if found := _NONCE.search(payload):
+            self.send(1, b'{"kind":"pong","nonce":"%b"}' % found[1])
+            self._tally.pongs += 1
+
+    def _note(self, head: bytes) -> None:
+        if found := _STREAM.search(head):
+            self.stream = found[1].decode()
+        if found := _UPTO.search(head):
+            self.upto = int(found[1])
+
+    def _not_ready_yet(self, payload: bytes, ready: bytes) -> None:
+        tally = self._tally
+        for place, text in enumerate(tally.texts):
+            tally.counts[place] += text in payload
+        if ready in payload and b'"more":true' not in payload:
+            self.is_ready = True
+            tally.ready_s.append(time.perf_counter() - self._began)
+            tally.look()
+
+
+class Publisher(asyncio.Protocol):
+    """A plain TCP connection through which is published."""
+
+    def __init__(self) -> None:
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
+        self._transport = transport
+
+    def send(self, _: int, payload: bytes) -> None:
+        """Send *payload* as it is."""
+        self._transport.write(payload)
