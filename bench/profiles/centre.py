@@ -54,7 +54,6 @@ class Centre:
             handling.append(
                 {
                     "HandlingState": "Talking",
-                    "TimeInHandlingState": self._chance.randrange(1, 300),
                     "CallID": f"{self._chance.randrange(10**9):09}",
                     "Media": "Voice",
                     "Direct": False,
@@ -75,10 +74,11 @@ class Centre:
 
     def _change_queue(self, key: int) -> None:
         some = self._chance.randrange
+        self._since_ms[key] = self.now_ms - some(60_000)
         self._queues[key] = {
             "QueueKey": key,
             "Contacts": some(30),
-            "OldestContactWaitTime": some(600) / 10,
+            "OldestContactWaitTime": 0,
             "ServiceLevel": some(1_000) / 10,
             "ServiceLevelThreshold": 20,
             "ServiceLevelFormula": "Answered within the threshold / all answered",
@@ -107,7 +107,14 @@ class Centre:
     # ---- what is told ----
 
     def _user(self, key: int) -> Json:
-        return self._users[key] | {"TimeInRoutingState": (self.now_ms - self._since_ms[key]) / 1_000}
+        """Return a user; how long he has been in each state is told to the millisecond."""
+        elapsed_s = (self.now_ms - self._since_ms[key]) / 1_000
+        user = self._users[key]
+        handling = [contact | {"TimeInHandlingState": elapsed_s} for contact in user["HandlingStates"]]
+        return user | {"TimeInRoutingState": elapsed_s, "HandlingStates": handling}
+
+    def _queue(self, key: int) -> Json:
+        return self._queues[key] | {"OldestContactWaitTime": (self.now_ms - self._since_ms[key]) / 1_000}
 
     def elements(self, event_type: str, keys: list[int] | None = None) -> list[Json]:
         """Return elements of one event type, all when *keys* is None."""
@@ -116,7 +123,7 @@ class Centre:
             case "UserRealtime":
                 return [self._user(key) for key in users]
             case "QueueRealtime":
-                return [self._queues[key] for key in queues]
+                return [self._queue(key) for key in queues]
             case "UserCumulative":
                 return [
                     {"UserKey": key, "WindowStart": 0, "Handled": key % 7, "TotalTalkTime": key}

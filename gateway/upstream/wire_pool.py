@@ -12,19 +12,21 @@ from typing import Final
 
 import msgspec
 
-from gateway.domain.upstream import Part, Reading
+from gateway.domain.model import Kind
+from gateway.domain.upstream import Part, Reading, Source
 from gateway.upstream.wire_elements import References, Shape
 from gateway.upstream.wire_names import Key
 
 PERIOD_S: Final = 2.0
 """A reading reaches all links well within it."""
-MOST_PARTS: Final = 200_000
+MOST_PARTS: Final = 40_000
 """A generation with more is given up early: 1,500 agents once a second are 3,000 of them."""
 
 MOST_CHARS: Final = 8 * 2**20
 """Of the texts in a generation; with more it is given up early. A whole set of 1,500 agents has 600,000."""
 
 _Readings = dict[tuple[str, int], dict[bytes, Part]]
+_Subject = tuple[Kind, int, Source]
 _decode_keys: Final = msgspec.json.Decoder(tuple[Key, ...]).decode
 
 
@@ -73,9 +75,10 @@ class TextPool:
 class PartPool:
     """Reads elements, each distinct one once per node.
 
-    Invariant: equal bytes of one event type (and, where a part depends on it, of one reading
+    Invariants: equal bytes of one event type (and, where a part depends on it, of one reading
     time) give the same part for as long as it is remembered: dated parts for one to two
-    periods, the others while anybody holds them.
+    periods, the others while anybody holds them. A dated part that says the same as the newest of
+    its resource is that one, while anybody holds it.
     """
 
     def __init__(self) -> None:
@@ -90,6 +93,7 @@ class PartPool:
         self._young_parts = 0
         self._turned_at: float | None = None
         self._lasting: weakref.WeakValueDictionary[tuple[str, bytes], Part] = weakref.WeakValueDictionary()
+        self._newest: weakref.WeakValueDictionary[_Subject, Part] = weakref.WeakValueDictionary()
         self._sets: weakref.WeakValueDictionary[bytes, frozenset[int]] = weakref.WeakValueDictionary()
         self._texts = TextPool()
 
@@ -161,13 +165,25 @@ class PartPool:
                 part = shape.read(raw, time_ms, self.references)
                 if part is None:
                     continue
-                known[raw] = part
+                part = known[raw] = self._one(part)
             parts.append(part)
         made = len(known) - before
         self._young_parts += made
         self.parsed += made
         self.shared += len(parts) - made
         return tuple(parts)
+
+    def _one(self, part: Part) -> Part:
+        """Return the part that says the same of the same, if that is what was said last; else *part*.
+
+        Whoever joins late is told the whole set anew, at another time: of most it says what others know.
+        """
+        subject = (part.kind, part.number, part.source)
+        newest = self._newest.get(subject)
+        if newest is not None and (newest.value, newest.remote_number) == (part.value, part.remote_number):
+            return newest
+        self._newest[subject] = part
+        return part
 
     def _reading(self, event_type: str, time_ms: int, now: float) -> dict[bytes, Part]:
         if self._turned_at is None:

@@ -20,6 +20,8 @@ ELEMENTS: list[dict[str, Any]] = [
     {"UserKey": 1, "RoutingState": "Work", "TimeInRoutingState": 2},
     {"UserKey": 1, "RoutingState": "Available"},
     {"UserKey": 2},
+    {"UserKey": 2, "Remote": {"RemoteNumber": "+49"}},
+    {"UserKey": 2, "Remote": {"RemoteNumber": "+48"}},
 ]
 CONFIGURED = {"ObjectType": "Queue", "Key": 3, "RoutingParameters": {"Overflow": 4}, "Version": 1}
 EVENTS = st.one_of(
@@ -47,13 +49,14 @@ def plain(said: Said) -> list[object]:
     """Return what was said, with parts by what they carry."""
     (reading,) = said
     assert isinstance(reading, Reading)
-    parts = [(part.kind, part.number, part.source, part.value) for part in reading.parts]
+    parts = [(part.kind, part.number, part.source, part.value, part.remote_number) for part in reading.parts]
     return [reading.query, reading.kind, reading.time_ms, reading.complete, reading.removed, parts]
 
 
 @given(steps=STEPS)
 def test_a_message_says_what_it_would_say_on_the_only_link(steps: list[Any]) -> None:
     pool, references, now = PartPool(), References(), 0.0
+    held: list[Said] = []
     link = LinkReader("main", pool)
     for step in steps:
         if isinstance(step, References):
@@ -66,7 +69,8 @@ def test_a_message_says_what_it_would_say_on_the_only_link(steps: list[Any]) -> 
         alone.refer(references)
         expected = plain(LinkReader("main", alone).read(message.encode(), 0.0))
         for _ in range(3):
-            assert plain(link.read(message, now)) == expected
+            held.append(link.read(message, now))
+            assert plain(held[-1]) == expected
 
 
 @given(query=QUERIES, other=QUERIES, told=EVENTS, complete=st.booleans())
@@ -112,6 +116,20 @@ SEEDED = [
         "upstream/wire_pool.py",
         "            self._texts.clear()\n",
         "            pass\n",
+        "test_a_message_says_what_it_would_say_on_the_only_link",
+    ),
+    SeededBug(
+        "whoever says anything of somebody says the newest",
+        "upstream/wire_pool.py",
+        "if newest is not None and (newest.value, newest.remote_number) == (part.value, part.remote_number):",
+        "if newest is not None:",
+        "test_a_message_says_what_it_would_say_on_the_only_link",
+    ),
+    SeededBug(
+        "whoever says the same of somebody has his number",
+        "upstream/wire_pool.py",
+        "if newest is not None and (newest.value, newest.remote_number) == (part.value, part.remote_number):",
+        "if newest is not None and newest.value == part.value:",
         "test_a_message_says_what_it_would_say_on_the_only_link",
     ),
     SeededBug(

@@ -53,6 +53,23 @@ def test_another_time_or_other_bytes_are_another_part() -> None:
     assert len({first, later, other}) == 3
 
 
+def test_a_later_part_that_says_the_same_is_the_same_while_anybody_holds_it() -> None:
+    pool = PartPool()
+    undated = {"UserKey": 8, "RoutingState": "Work"}
+    (first,) = read(pool, undated)
+    (same,) = read(pool, undated, time_ms=TIME_MS + 5_000, now=NOW + 60)
+    assert same is first
+    assert pool.parsed == 2
+    (other,) = read(pool, undated | {"RoutingState": "Available"}, time_ms=TIME_MS + 6_000)
+    (numbered,) = read(pool, undated | {"Remote": {"RemoteNumber": "+49891"}}, time_ms=TIME_MS + 7_000)
+    assert len({first, other, numbered}) == 3
+    del first, same, other, numbered
+    read(pool, now=NOW + 90)
+    read(pool, now=NOW + 100)
+    gc.collect()
+    assert len(pool._newest) == 0
+
+
 def test_equal_bytes_of_two_event_types_are_two_parts() -> None:
     pool = PartPool()
     element = {"QueueKey": 1, "UserKey": 1}
@@ -74,8 +91,9 @@ def test_a_reading_is_shared_for_two_periods_and_then_forgotten() -> None:
     (old,) = read(pool, USER_REALTIME, now=NOW + 3.9)
     assert first is young
     assert first is old
-    (forgotten,) = read(pool, USER_REALTIME, now=NOW + 8.0)
-    assert forgotten is not first
+    assert pool.parsed == 1
+    read(pool, USER_REALTIME, now=NOW + 8.0)
+    assert pool.parsed == 2
 
 
 def test_many_parts_turn_the_generation_early(monkeypatch: pytest.MonkeyPatch) -> None:
