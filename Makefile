@@ -102,7 +102,7 @@ venv: $(DEV) ## .venv with everything that development needs, from the hashed lo
 lock: $(DEV) ## write requirements/*.txt anew from pyproject.toml
 	$(COMPILE) --upgrade --group dev --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
-	for group in build fuzz; do \
+	for group in build fuzz bench; do \
 		$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--group pyproject.toml:$$group --constraint requirements/dev.txt --output-file requirements/$$group.txt; done
@@ -126,3 +126,16 @@ $(DEV): $(RUNTIME)
 	@echo "installing the development tools from their lock …"
 	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
 	@rm -f $(VENV)/.dev-* && touch $@
+
+.PHONY: bench bench-report
+BENCH := $(VENV)/.bench-$(LOCK_HASH)
+$(BENCH): $(DEV)
+	@$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
+	@rm -f $(VENV)/.bench-* && touch $@
+
+bench: $(BENCH) ## how fast and how small, beside others (an hour); ARGS="fan-out idle --quick --peers none"
+	$(BIN)/python -m bench $(ARGS)
+	$(if $(findstring --quick,$(ARGS)),,$(BIN)/python -m bench report)
+
+bench-report: $(BENCH) ## write docs/benchmarks.md from what was measured last
+	$(BIN)/python -m bench report

@@ -16,6 +16,7 @@ from bench.case import Scale
 from bench.contenders import Other
 from bench.machine import LOAD_CORE, about, cores
 from bench.peers import PEERS
+from bench.report import main as report
 from bench.scenarios import SCENARIOS
 from bench.stage import BUILD, Stage
 from bench.work import Record
@@ -75,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["report"]:
-        from bench import report  # noqa: PLC0415 - needs a library that measuring does not
-
-        return report.main()
+        return report()
     args = parser().parse_args(words)
     unknown = {*args.scenarios} - {*SCENARIOS} | {*peers_of(args.peers)} - {*PEERS}
     if unknown:

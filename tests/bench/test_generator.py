@@ -1,0 +1,45 @@
+"""A load becomes a command line, and an answer that shows trouble is none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.load.generator import Load, read
+from bench.programs import BenchError
+
+
+def test_a_load_becomes_a_command_line() -> None:
+    words = Load(8080, "/v1/realtime", 1_000, ("--pong",), per_s=50, pid=7).arguments()
+    assert words[:4] == ("--url", "127.0.0.1:8080/v1/realtime", "-n", "1000")
+    assert words[words.index("--pub-rate") :][:2] == ("--pub-rate", "50")
+    assert words[-3:] == ("--pid", "7", "--pong")
+    assert not {"--pub-window", "--slow", "--tls"} & set(words)
+
+
+def test_stalled_phones_have_a_small_window() -> None:
+    words = Load(1, "/", 10, stalled=3, window=16).arguments()
+    assert words[words.index("--slow") :][:3] == ("--slow", "3", "--rcvbuf")
+    assert words[words.index("--pub-window") :][:2] == ("--pub-window", "16")
+
+
+def test_patience_covers_the_phases() -> None:
+    assert Load(1, "/", 1, duration_s=30).within_s == Load(1, "/", 1, duration_s=10).within_s + 20
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"Segmentation fault",
+        json.dumps({"n": 2, "opened": 0, "failed": 0}).encode(),
+        json.dumps({"n": 2, "opened": 1, "failed": 1}).encode(),
+    ],
+)
+def test_trouble_is_no_answer(told: bytes) -> None:
+    with pytest.raises(BenchError):
+        read(told)
+
+
+def test_an_answer_is_read() -> None:
+    assert read(json.dumps({"n": 2, "opened": 2, "failed": 0}).encode())["opened"] == 2
