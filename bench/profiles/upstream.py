@@ -24,22 +24,14 @@ import aiohttp
 from aiohttp import WSMessage, WSMsgType
 
 from bench.profiles.centre import Centre
+from bench.profiles.supervisor import Supervisor
 from gateway.app.loop import run
 from gateway.core.compose import Composer
-from gateway.core.roster import Member, Roster
-from gateway.domain.errors import EndReason
-from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
-from gateway.domain.upstream import About
+from gateway.domain.model import UserId
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.feed import Feed
-from gateway.runtime.linked import Linked
-from gateway.runtime.mirror import Mirror
-from gateway.runtime.ports import Clock
 from gateway.upstream.link import OsccLink, Terms
 from gateway.upstream.wire_pool import PartPool
 
-ABOUT = About("V2R1", "V8R2", frozenset())
-TOPICS = ("agents", "queues")
 SETTLING = 6
 """Readings before it is measured: what happens once has happened when the pools have turned twice."""
 
@@ -109,58 +101,6 @@ class Socket:
         await self._idle.wait()
 
 
-class Supervisor:
-    """One user with one session and his link: what an owner keeps of it, and no more."""
-
-    def __init__(self, user: int, centre: Centre, pool: PartPool, composer: Composer) -> None:
-        self.clock: Clock = CentreClock(centre)
-        self.feed = Feed(UserId("main", user))
-        self.roster = Roster()
-        self.mirror = Mirror(self.feed, self.roster, composer, self.clock)
-        self.live = asyncio.Event()
-        ticket = Ticket(
-            user=self.feed.user,
-            display_name="Ada",
-            application=Application.DASHBOARD,
-            secret=SessionSecret("secret"),
-            session=SessionId(f"session-{user}"),
-            device=Device("d", "Phone"),
-            notices=(),
-            issued_at_ms=0,
-            expires_at_ms=2**50,
-            idle_timeout_s=0,
-        )
-        member = self.roster.join(ticket, TOPICS)
-        self.socket = Socket(centre, user)
-        terms = Terms(
-            self.feed.user, pool, self.clock, keys=False, request_s=60.0, close_s=1.0, left=_nothing
-        )
-        socket = cast("aiohttp.ClientWebSocketResponse[bool]", self.socket)
-        self.linked = Linked(OsccLink(socket, terms), member, ABOUT, self)
-
-    # ---- Keeper ----
-
-    def heard(self) -> None:
-        """Note that a message came."""
-
-    def agreed(self, keep_alive_s: float) -> None:
-        """Note after which silence the server wants a sign of life."""
-
-    def sees(self, *, regained: bool) -> None:
-        """Note that the server may have begun or ceased to tell realtime data."""
-
-    def answered(self) -> None:
-        """Note that whoever waits for answers may look again."""
-
-    def synced(self) -> None:
-        """Note that every question is answered, and the mirror shows it."""
-        self.live.set()
-
-    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
-        """Take out a session that ended."""
-        raise AssertionError(member.handle, reason, by)
-
-
 def _nothing() -> None:
     """Do nothing."""
 
@@ -178,8 +118,21 @@ class Site:
         self._links = links
         self._apart = apart
         self.pool = PartPool()
-        self.supervisors: list[Supervisor] = []
+        self.supervisors: list[tuple[Supervisor, Socket]] = []
         self._composer = Composer()
+        self._clock = CentreClock(centre)
+
+    def _link(self, user: int, socket: Socket) -> OsccLink:
+        terms = Terms(
+            UserId("main", user),
+            self.pool,
+            self._clock,
+            keys=False,
+            request_s=60.0,
+            close_s=1.0,
+            left=_nothing,
+        )
+        return OsccLink(cast("aiohttp.ClientWebSocketResponse[bool]", socket), terms)
 
     async def connect(self, tasks: asyncio.TaskGroup) -> list[float]:
         """Open every link; returns how long each took until it was live, in seconds."""
@@ -188,12 +141,13 @@ class Site:
             if self._apart:
                 self._centre.now_ms += 7
             began = time.process_time()
-            one = Supervisor(user, self._centre, self.pool, self._composer)
+            socket = Socket(self._centre, user)
+            one = Supervisor(user, self._link(user, socket), self._clock, self._composer)
             tasks.create_task(one.linked.run())
             await one.live.wait()
-            await one.socket.heard()
-            took.append(time.process_time() - began - one.socket.served_s)
-            self.supervisors.append(one)
+            await socket.heard()
+            took.append(time.process_time() - began - socket.served_s)
+            self.supervisors.append((one, socket))
         return took
 
     async def read(self) -> tuple[int, list[float]]:
@@ -201,11 +155,11 @@ class Site:
         users, queues = self._centre.step()
         changed = {"UserRealtime": users, "QueueRealtime": queues}
         took = []
-        for one in self.supervisors:
-            texts = one.socket.events(changed)
+        for _, socket in self.supervisors:
+            texts = socket.events(changed)
             began = time.process_time()
-            one.socket.tell(texts)
-            await one.socket.heard()
+            socket.tell(texts)
+            await socket.heard()
             took.append(time.process_time() - began)
         return len(users) + len(queues), took
 
@@ -248,9 +202,9 @@ async def measure(options: argparse.Namespace) -> None:
         print(f"memory       {_rss() / 2**20:6.0f} MiB in all, {per_link:.1f} KiB per link")
         if options.trace:
             _show_memory(options.links)
-        for one in site.supervisors:
+        for one, socket in site.supervisors:
             one.linked.replaced_by = 0
-            one.socket.tell([centre.event(0, "UserRealtime", [])])
+            socket.tell([centre.event(0, "UserRealtime", [])])
 
 
 @contextmanager

@@ -1,0 +1,67 @@
+"""Who reads a link when a stretch of its path is measured?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core.compose import Composer
+from gateway.core.roster import Member, Roster
+from gateway.domain.errors import EndReason
+from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.domain.upstream import About
+from gateway.runtime.feed import Feed
+from gateway.runtime.linked import Linked
+from gateway.runtime.mirror import Mirror
+from gateway.runtime.ports import Clock, Link
+
+ABOUT = About("V2R1", "V8R2", frozenset())
+TOPICS = ("agents", "queues")
+
+
+class Supervisor:
+    """One user with one session and his link: what an owner keeps of it, and no more."""
+
+    def __init__(self, user: int, link: Link, clock: Clock, composer: Composer) -> None:
+        self.clock = clock
+        self.feed = Feed(UserId("main", user))
+        self.roster = Roster()
+        self.mirror = Mirror(self.feed, self.roster, composer, clock)
+        self.live = asyncio.Event()
+        self.messages = 0
+        ticket = Ticket(
+            user=self.feed.user,
+            display_name="Ada",
+            application=Application.DASHBOARD,
+            secret=SessionSecret("secret"),
+            session=SessionId(f"session-{user}"),
+            device=Device("d", "Phone"),
+            notices=(),
+            issued_at_ms=0,
+            expires_at_ms=2**50,
+            idle_timeout_s=0,
+        )
+        member = self.roster.join(ticket, TOPICS)
+        self.linked = Linked(link, member, ABOUT, self)
+
+    # ---- Keeper ----
+
+    def heard(self) -> None:
+        """Note that a message came."""
+        self.messages += 1
+
+    def agreed(self, keep_alive_s: float) -> None:
+        """Note after which silence the server wants a sign of life."""
+
+    def sees(self, *, regained: bool) -> None:
+        """Note that the server may have begun or ceased to tell realtime data."""
+
+    def answered(self) -> None:
+        """Note that whoever waits for answers may look again."""
+
+    def synced(self) -> None:
+        """Note that every question is answered, and the mirror shows it."""
+        self.live.set()
+
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Take out a session that ended."""
+        raise AssertionError(member.handle, reason, by)
