@@ -130,9 +130,8 @@ async def measure(links: int, readings: int, url: str) -> None:
                 await _all_heard(supervisors, heard, 2)
                 took.append((time.process_time() - began) / links / elements * 1e6)
                 await asyncio.sleep(max(0.0, elapsed + 1 - time.time()))
-            print(
-                f"readings     {elements} elements, {sorted(took[SETTLING:])[readings // 2]:.3f} µs each on each link"
-            )
+            each = statistics.median(took[SETTLING:])
+            print(f"readings     {elements} elements, {each:.3f} µs each on each link")
             print(
                 f"memory       {_rss() / 2**20:.0f} MiB, {(_rss() - before) / links / 1024:.1f} KiB per link"
             )
