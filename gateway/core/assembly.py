@@ -10,7 +10,7 @@ more is forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -155,7 +155,7 @@ class Assembly:
                 changed.add(address)
         return changed
 
-    def follow(self, reading: Reading) -> list[Told] | None:
+    def follow(self, reading: Reading) -> Collection[Told] | None:
         """Take in a reading as :meth:`read` does, when all it says is what some resources are now.
 
         Returns:
@@ -166,7 +166,7 @@ class Assembly:
         is_realtime = reading.source is Source.REALTIME
         if kind is None or not self._is_plain(reading, kind):
             return None
-        slots, changed = self._slots[kind], []
+        slots, changed = self._slots[kind], dict[int, Told]()
         for part in reading.parts:
             slot = slots.get(part.number)
             if slot is None:
@@ -182,8 +182,8 @@ class Assembly:
             told = before.after(part)
             if told is not before:
                 slot.told = told
-                changed.append(told)
-        return changed
+                changed[part.number] = told
+        return changed.values()
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
         """Take in the whole directory; objects absent from it are gone."""

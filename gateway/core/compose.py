@@ -6,6 +6,7 @@ per node, however many links tell it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple, TypeVar
 
@@ -64,13 +65,18 @@ class Composer:
 
         return self.made.get((parts, before, offset_ms), make, now)
 
-    def element_of(self, told: Told, before: Element | None, offset_ms: int, now: float) -> Element:
-        """Return the element of what is told of a resource that is there, as :meth:`element` does."""
-        element = told.element(before, offset_ms)
-        if element is None:
-            element = self.element(_parts(told), before, offset_ms, now)
-            told.made(before, offset_ms, element)
-        return element
+    def elements(
+        self, told: Iterable[Told], befores: Iterable[Element | None], offset_ms: int, now: float
+    ) -> list[Element]:
+        """Return the elements of what is told of resources that are there, each as :meth:`element` does."""
+        elements: list[Element] = []
+        for each, before in zip(told, befores, strict=True):
+            element = each.element
+            if element is None or each.before is not before or each.offset_ms != offset_ms:
+                element = self.element(_parts(each), before, offset_ms, now)
+                each.before, each.offset_ms, each.element = before, offset_ms, element
+            elements.append(element)
+        return elements
 
 
 def _parts(told: Told) -> Parts:

@@ -37,17 +37,17 @@ class Told:
 
     __slots__ = (
         "__weakref__",
-        "_before",
-        "_element",
-        "_offset_ms",
         "_pieces",
         "_table",
         "_then",
         "_then_part",
         "address",
+        "before",
+        "element",
         "is_plain",
         "key",
         "left_at_ms",
+        "offset_ms",
     )
 
     def __init__(
@@ -63,9 +63,10 @@ class Told:
         self._pieces = pieces
         self._then_part: Part | None = None
         self._then: Callable[[], Told | None] = _nowhere
-        self._before: Element | None = None
-        self._offset_ms = 0
-        self._element: Element | None = None
+        self.before: Element | None = None
+        self.offset_ms = 0
+        self.element: Element | None = None
+        """What it last made, after :attr:`before` under :attr:`offset_ms`; the composer's."""
 
     def part(self, source: Source) -> Part | None:
         """Return the newest part of one source."""
@@ -104,16 +105,6 @@ class Told:
                 pieces = (one, two, three, part)
         left = left_at_ms if source is Source.REALTIME else self.left_at_ms
         return self._table.told(self.address, self.key, pieces, left)
-
-    def element(self, before: Element | None, offset_ms: int) -> Element | None:
-        """Return the element that it makes after *before* under *offset_ms*, if no other was made since."""
-        if self._before is before and self._offset_ms == offset_ms:
-            return self._element
-        return None
-
-    def made(self, before: Element | None, offset_ms: int, element: Element) -> None:
-        """Note which element it makes after *before* under *offset_ms*."""
-        self._before, self._offset_ms, self._element = before, offset_ms, element
 
 
 def _nowhere() -> None:

@@ -7,7 +7,7 @@ session may see any more it forgets at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from gateway.core.assembly import Assembly
@@ -159,27 +159,25 @@ class Mirror:
         if owns:
             self.show_sessions()
 
-    def _show_told(self, changed: Iterable[Told], kind: Kind) -> None:
+    def _show_told(self, changed: Collection[Told], kind: Kind) -> None:
         """Record what resources of one kind have become, as :meth:`show` does."""
-        ledger, now, offset_ms = self._feed.ledger, self._clock.now(), self.offset_ms
-        allowed, own = self._roster.scope.of(kind), self._roster.own_agents
-        compose = self._composer.element_of
-        others: list[Address] = []
-        for told in changed:
-            number = told.address[1]
-            if told.is_plain and number in allowed and number not in own:
-                key = told.key
-                ledger.record(key, compose(told, ledger.get(key), offset_ms, now))
-            else:
-                others.append(told.address)
-        if others:
+        ledger, scope, own = self._feed.ledger, self._roster.scope.of(kind), self._roster.own_agents
+        plain = [told for told in changed if told.is_plain and told.address[1] in scope]
+        befores = [ledger.get(told.key) for told in plain]
+        elements = self._composer.elements(plain, befores, self.offset_ms, self._clock.now())
+        for told, element in zip(plain, elements, strict=True):
+            ledger.record(told.key, element)
+        if len(plain) < len(changed):
+            others = (told.address for told in changed if not told.is_plain or told.address[1] not in scope)
             self.show(others)
+        if own and kind is Kind.AGENT and not own.isdisjoint(told.address[1] for told in plain):
+            self.show_sessions()
 
     def _element(
         self, address: Address, told: Told | None, before: Element | None, now: float
     ) -> Element | None:
         if told is not None:
-            return self._composer.element_of(told, before, self.offset_ms, now)
+            return self._composer.elements((told,), (before,), self.offset_ms, now)[0]
         parts = self.assembly.parts(address)
         return None if parts is None else self._composer.element(parts, before, self.offset_ms, now)
 

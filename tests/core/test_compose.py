@@ -268,3 +268,26 @@ def test_what_was_of_another_kind_is_no_predecessor() -> None:
     composer = Composer()
     before = Element(Agent(display_name="x"))
     assert composer.element(parts(Queue(name="Sales")), before, 0, 10.0).value == Queue(name="Sales")
+
+
+def test_what_is_told_is_made_once_for_all_that_showed_the_same() -> None:
+    composer = Composer()
+    known, now = (
+        part(Kind.QUEUE, 5, Source.DIRECTORY),
+        part(Kind.QUEUE, 5, Source.REALTIME, Queue(received=1)),
+    )
+    told = composer.tellings.nothing((Kind.QUEUE, 5)).after(known).after(now)
+    (first,) = composer.elements([told], [None], 0, 10.0)
+    assert first.value == Queue()
+    (second,) = composer.elements([told], [None], 0, 99.0)
+    assert second is first
+    assert (composer.made.hits, composer.made.misses) == (0, 1)
+    before = Element(Queue(contacts_waiting=1))
+    assert composer.elements([told, told], [before, None], 0, 99.0) == [first, first]
+    assert composer.made.misses == 3
+
+
+def test_nothing_is_made_of_what_the_directory_does_not_know() -> None:
+    composer = Composer()
+    with pytest.raises(ValueError, match="directory"):
+        composer.elements([composer.tellings.nothing((Kind.QUEUE, 5))], [None], 0, 10.0)

@@ -7,7 +7,6 @@ import gc
 import pytest
 
 from gateway.core import told as told_module
-from gateway.core.element import Element
 from gateway.core.told import Tellings, Told
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
@@ -92,13 +91,3 @@ def test_the_first_steps_of_a_link_are_kept_for_the_next_but_not_without_bound(
         tellings.nothing((Kind.AGENT, number))
     gc.collect()
     assert len(tellings) == 4
-
-
-def test_an_element_is_known_for_what_it_was_made_from_only() -> None:
-    told = Tellings().nothing(AGENT)
-    before, made = Element(Agent()), Element(Agent(extension="1"))
-    assert told.element(None, 0) is None
-    told.made(before, 250, made)
-    assert told.element(before, 250) is made
-    assert told.element(before, 0) is None
-    assert told.element(None, 250) is None

@@ -78,7 +78,7 @@ class Link:
         for address in changed:
             before, told = self.shown[address], self.shared.plain(address)
             if told is not None:
-                self.shown[address] = self.composer.element_of(told, before, self.offset_ms, 0.0)
+                (self.shown[address],) = self.composer.elements([told], [before], self.offset_ms, 0.0)
             else:
                 parts = self.shared.parts(address)
                 self.shown[address] = parts and self.composer.element(parts, before, self.offset_ms, 0.0)
@@ -121,11 +121,13 @@ STEPS = st.lists(
 
 
 def reading_of(query: int, time: int, how: int, some: tuple[int, int]) -> Reading:
-    """Return a reading; *how*: 0 is a whole set, 1 removes whom it does not name."""
+    """Return a reading; *how*: 0 is a whole set, 1 removes whom it does not name, 3 tells twice."""
     source = LISTENS[query].source
     pool = DAY if source is Source.CUMULATIVE else REALTIME
     named = dict(zip(NUMBERS, some, strict=True))
     parts = tuple(pool[number, variant] for number, variant in named.items() if variant >= 0)
+    if how == 3:
+        parts += tuple(pool[part.number, 3 - part.number] for part in parts)
     gone = tuple(number for number, variant in named.items() if variant < 0) if how == 1 else ()
     return Reading(query, Kind.AGENT, source, time * 1_000, how == 0, parts, gone)
 

@@ -28,15 +28,15 @@ SEEDED = [
     ),
     bug(
         "elements are one whatever was shown before",
-        TOLD,
-        "if self._before is before and self._offset_ms == offset_ms:",
-        "if self._offset_ms == offset_ms:",
+        COMPOSE,
+        "if element is None or each.before is not before or each.offset_ms != offset_ms:",
+        "if element is None or each.offset_ms != offset_ms:",
     ),
     bug(
         "elements are one over clocks that differ",
-        TOLD,
-        "if self._before is before and self._offset_ms == offset_ms:",
-        "if self._before is before:",
+        COMPOSE,
+        "if element is None or each.before is not before or each.offset_ms != offset_ms:",
+        "if element is None or each.before is not before:",
     ),
     bug(
         "the shortcut believes what is late",

@@ -46,7 +46,8 @@ class Room:
         self.clock = ManualClock()
         self.feed = Feed(UserId("main", 1))
         self.roster = Roster()
-        self.mirror = Mirror(self.feed, self.roster, Composer(), self.clock)
+        self.composer = Composer()
+        self.mirror = Mirror(self.feed, self.roster, self.composer, self.clock)
         secret, session, device = SessionSecret("x"), SessionId("s"), Device("d", "Phone")
         user = UserId("main", 1)
         self.ticket = Ticket(user, "Anna", application, secret, session, device, (), 0, 9_000, 0)
@@ -279,3 +280,44 @@ def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:
         assert room.mirror.offset_ms == offset_ms
     room.begin()
     assert room.mirror.offset_ms == 0
+
+
+def test_the_day_of_somebody_who_is_not_there_is_shown() -> None:
+    room = Room()
+    room.mirror.assembly.listening(3, Listen(Kind.AGENT, Source.CUMULATIVE, None))
+    room.learn()
+    room.mirror.settle()
+    day = Part(Kind.AGENT, 8, Source.CUMULATIVE, Agent(handled_today=4))
+    room.mirror.read(Reading(3, Kind.AGENT, Source.CUMULATIVE, room.clock.wall_ms(), False, (day,)))
+    shown = room.shown("agent:8")
+    assert isinstance(shown, Agent)
+    assert (shown.routing_state, shown.handled_today) == (RoutingState.LOGGED_OFF, 4)
+
+
+def test_what_the_directory_does_not_know_is_not_shown() -> None:
+    room = Room()
+    room.learn()
+    room.mirror.settle()
+    room.mirror.object(ObjectChanged(Kind.AGENT, 7, None))
+    room.agents(Agent(routing_state=RoutingState.WORK))
+    assert room.resources == {"agent:8", "queue:5"}
+
+
+def test_links_of_one_node_show_the_same_element() -> None:
+    rooms = [Room(), Room()]
+    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].roster, rooms[0].composer, rooms[1].clock)
+    rooms[1].begin()
+    known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Billing"))
+    at_ms = rooms[0].clock.wall_ms()
+    for contacts, complete in ((3, True), (4, False)):
+        now = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=contacts))
+        for room in rooms:
+            if complete:
+                room.mirror.assembly.listening(2, Listen(Kind.QUEUE, Source.REALTIME, None))
+                room.mirror.directory(Directory((known,), (), (), ()))
+            room.mirror.read(Reading(2, Kind.QUEUE, Source.REALTIME, at_ms, complete, (now,)))
+            room.mirror.settle()
+    first, second = (room.feed.ledger.get("queue:5") for room in rooms)
+    assert first is second
+    assert first is not None
+    assert first.value == Queue(name="Billing", contacts_waiting=4)
