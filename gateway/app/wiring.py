@@ -36,7 +36,9 @@ from gateway.app.vitals import Vitals
 from gateway.domain.model import NodeId
 from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
+from gateway.edge.pump import Pump
 from gateway.edge.server import EdgeParts, make_app
+from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
 from gateway.edge.unread import Crier
 from gateway.runtime.node import Node
@@ -82,6 +84,7 @@ class Gateway:
         self.doors: Final = Doors(edge.doors)
         self.watch: Final = NoticesWatch(settings.notices.files, clock)
         self.node: Final = _node(settings, servers, cluster, clock, telemetry)
+        self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
         parts = EdgeParts(
             edge,
             self.node,
@@ -91,6 +94,7 @@ class Gateway:
             numbers(settings),
             self.doors,
             clock,
+            self.pump,
             random.random,
             self.telemetry,
             log_session,
@@ -205,7 +209,7 @@ async def serving(
         if settings.notices.files:
             stack.enter_context(made.watch.on_signal())
         looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
-        lives = made.node.run(), made.vitals.run(), made.watch.run(made.crier.cry), *looks
+        lives = made.node.run(), made.pump.run(), made.vitals.run(), made.watch.run(made.crier.cry), *looks
         await stack.enter_async_context(alive(*lives))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))

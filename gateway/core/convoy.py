@@ -22,10 +22,18 @@ TURN_S: Final = 0.005
 
 
 class Sink(Protocol):
-    """Whoever writes to one phone. Never blocks or raises."""
+    """Whoever writes to one phone. Never blocks."""
 
     def write(self, data: bytes, frames: int) -> None:
         """Send *data*, which is so many WebSocket frames."""
+        ...
+
+    def wake(self) -> None:
+        """Note that something may be due."""
+        ...
+
+    def fail(self, fault: Exception) -> None:
+        """Take in that it could not be written to."""
         ...
 
 
@@ -90,6 +98,7 @@ class Convoy:
         "_members",
         "_view",
         "conflated",
+        "herald",
         "interval_s",
         "sent_at",
         "seq",
@@ -102,6 +111,8 @@ class Convoy:
         self.sent_at = -math.inf
         self.interval_s = interval_s
         self.conflated = 0
+        self.herald: object | None = None
+        """Whoever brings what is due to the phones; it lives as long as this does."""
         self._ledger = ledger
         self._view = view
         self._codec = codec
@@ -124,8 +135,8 @@ class Convoy:
 
     @property
     def has_room(self) -> bool:
-        """Whether another may join now: it knows all, as whoever joins does."""
-        return not self._dirty and len(self._members) < SIZE and self in self._ledger.readers
+        """Whether another may join, now that nothing waits: at a place where one meets nothing does."""
+        return len(self._members) < SIZE and self in self._ledger.readers
 
     def join(self, member: Member, sent_at: float) -> None:
         """Take in who knows exactly as much, and was told something last at *sent_at*."""
@@ -158,6 +169,10 @@ class Convoy:
 
     def epoch_began(self) -> None:
         """Part all: each is to be told the name of its new stream."""
+        self.dissolve()
+
+    def dissolve(self) -> None:
+        """Part all, each with what waits for it."""
         for member in list(self._members):
             member.part()
 

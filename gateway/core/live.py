@@ -43,6 +43,23 @@ class Live:
         jitter: In [0, 1): spreads the pings.
     """
 
+    __slots__ = (
+        "_codec",
+        "_heartbeat",
+        "_in_flight",
+        "_ledger",
+        "_limits",
+        "_pace",
+        "_ping_s",
+        "_resumed",
+        "_resync_at",
+        "_told",
+        "_topics",
+        "facts",
+        "outbox",
+        "ticket",
+    )
+
     def __init__(
         self,
         ticket: Ticket,

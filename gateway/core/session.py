@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from typing import Final, TypeGuard, assert_never
 
+from gateway.core.convoy import Convoy
 from gateway.core.discipline import Discipline, Ruling
 from gateway.core.effects import Attach, Close, Effects, Health, SessionLimits
 from gateway.core.ledger import Ledger
@@ -56,6 +57,19 @@ class Session:
         now: Monotonic seconds, here and everywhere below.
         jitter: In [0, 1): spreads the pings.
     """
+
+    __slots__ = (
+        "_bye",
+        "_codec",
+        "_discipline",
+        "_hello",
+        "_hello_by",
+        "_jitter",
+        "_limits",
+        "heard_at",
+        "live",
+        "state",
+    )
 
     def __init__(self, codec: Codec, limits: SessionLimits, now: float, jitter: float) -> None:
         self.state = State.HELLO
@@ -151,6 +165,11 @@ class Session:
         if self.live is not None:
             self.live.unsent(now)
 
+    def keep_apart(self, *, apart: bool) -> None:
+        """Note whether the phone takes what is written: while it does not, it is in step with nobody."""
+        if self.live is not None:
+            self.live.outbox.keep_apart(apart=apart)
+
     def release(self) -> None:
         """Stop reading the mirror: the connection is gone."""
         self._move("close")
@@ -159,6 +178,11 @@ class Session:
             self.live = None
 
     # ---- what it gives ----
+
+    @property
+    def convoy(self) -> Convoy | None:
+        """Those in step with whom its state leaves."""
+        return None if self.live is None else self.live.outbox.convoy
 
     def due_at(self, now: float, health: Health) -> float | None:
         """Return when :meth:`tick` or :meth:`take` has something to do: *now* or later; None: never."""

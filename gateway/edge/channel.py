@@ -11,7 +11,7 @@ import base64
 import hashlib
 import socket
 from contextlib import suppress
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -19,7 +19,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import websocket
 from gateway.protocol.codec import Codec
 from gateway.protocol.frames import PROTOCOLS
-from gateway.protocol.websocket import CloseReceived, Message, Parser, Ping, PongFrame, Violation
+from gateway.protocol.websocket import CloseReceived, Event, Message, Parser, Ping, PongFrame, Violation
 
 NOTSENT_BYTES: Final = 16 * 1024
 """The kernel takes no more than this beyond what is in flight; without it megabytes grow stale there."""
@@ -44,111 +44,124 @@ class Gone(NamedTuple):
     code: int
 
 
+class Listener(Protocol):
+    """Whoever hears what comes over a channel. No method blocks."""
+
+    def heard(self, event: Message | Violation) -> None:
+        """Take in a message, or that there is none any more because the rules were broken."""
+        ...
+
+    def fail(self, fault: Exception) -> None:
+        """Take in that what was heard could not be served."""
+        ...
+
+    def lost(self, gone: Gone) -> None:
+        """Take in that there is nothing more; told once, and never after :meth:`Channel.close`."""
+        ...
+
+    def filled(self) -> None:
+        """Take in that the kernel has not taken all that was written."""
+        ...
+
+    def drained(self) -> None:
+        """Take in that the kernel has taken all that was written."""
+        ...
+
+
 class Channel(asyncio.Protocol):
     """One WebSocket after its handshake, as the protocol of its transport.
 
-    Invariants: frames leave in the order of :meth:`write`; after a close nothing does. What came
-    and was not received is held as bytes, and no more is read while that is more than a message.
+    Invariants: frames leave in the order of :meth:`write`; after a close nothing does. What comes is
+    told at once, and nothing of it is kept but the part of a message.
 
     Args:
         transport: The connection. Nobody else reads, writes or closes it.
-        server: Whose it was; it is told when the connection is lost.
         codec: The agreed subprotocol.
         message_bytes: The largest message that may come.
     """
 
     __slots__ = (
-        "_drainer",
-        "_gone",
+        "_early",
         "_has_closed",
-        "_held_bytes_max",
-        "_is_held",
+        "_is_lost",
+        "_is_paused",
         "_leaver",
-        "_opcode",
+        "_listener",
         "_parser",
         "_pongs",
-        "_receiver",
-        "_server",
         "_transport",
         "_waiting",
         "codec",
     )
 
     def __init__(
-        self, transport: asyncio.Transport, server: asyncio.BaseProtocol, codec: Codec, *, message_bytes: int
+        self, transport: asyncio.Transport, codec: Codec, *, message_bytes: int, early: bytes = b""
     ) -> None:
         self.codec: Final = codec
         self._transport = transport
-        self._server: asyncio.BaseProtocol | None = server
-        self._opcode = websocket.TEXT if codec.text else websocket.BINARY
+        self._early = early
         self._parser = Parser(message_bytes)
-        self._held_bytes_max = message_bytes + websocket.HEAD_BYTES_MAX
-        self._is_held = False
         self._has_closed = False
-        self._gone: Gone | None = None
+        self._is_lost = False
+        self._is_paused = False
         self._pongs: tuple[bytes, ...] = ()
-        self._waiting = bytearray()
-        self._receiver: asyncio.Future[None] | None = None
-        self._drainer: asyncio.Future[None] | None = None
+        self._waiting: bytearray | None = None
+        self._listener: Listener | None = None
         self._leaver: asyncio.Future[None] | None = None
 
-    def begin(self, early: bytes) -> None:
-        """Take the connection over. *early*: what came together with the handshake."""
+    def begin(self) -> None:
+        """Take the connection over; nothing is read before :meth:`listen`."""
         self._transport.set_protocol(self)
         # full as soon as anything waits: what waits, waits as names in the outbox. Clear text is full
         # above the mark, TLS at it
         is_tls = self._transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(high=int(is_tls))
-        self._transport.resume_reading()
+        self._transport.pause_reading()
         _tune(self._transport.get_extra_info("socket"))
-        if early:
-            self.data_received(early)
 
     # ---- for the session ----
 
-    async def receive(self) -> Message | Violation | Gone:
-        """Return the next message, or why there is none. After that there is nothing more to receive."""
-        while True:
-            match self._parser.take():
-                case Message() | Violation() as event:
-                    self._flush_pongs()
-                    return event
-                case Ping(payload=payload):
-                    self._pongs = (*self._pongs, payload)[-PONGS_MAX:]
-                case PongFrame():
-                    pass
-                case CloseReceived(code=code):
-                    self._say_close(code, "")  # §5.5.1: with the peer's own code
-                    self._transport.close()  # §7.1.1: the server closes first
-                    return Gone("client", code)
-                case None:
-                    self._flush_pongs()
-                    if self._gone is not None:
-                        return self._gone
-                    await self._more()
+    def listen(self, listener: Listener) -> None:
+        """Tell *listener* what comes from now on, beginning with what came together with the handshake."""
+        self._listener = listener
+        early, self._early = self._early, b""
+        if self._is_lost:
+            self._end(Gone("network", websocket.BROKEN))
+            return
+        self._transport.resume_reading()
+        if early:
+            self.data_received(early)
 
     def write(self, frames: list[bytes]) -> None:
         """Send *frames*. Never waits; what a dead connection cannot take is lost."""
-        parts: list[bytes] = []
-        for frame in frames:
-            parts += (websocket.head(self._opcode, len(frame)), frame)
-        self._send(b"".join(parts))
+        self.put(packed(frames, self.codec))
+
+    def put(self, data: bytes) -> None:
+        """Send *data*, which is whole WebSocket frames, after all that waits."""
+        if self._has_closed or self._transport.is_closing() or not data:
+            return
+        if self._waiting or len(data) > PIECE_BYTES:
+            self._waiting = (self._waiting or bytearray()) + data
+            self._pour()
+        else:
+            self._transport.write(data)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the kernel has not taken all that was written."""
+        return self._is_paused or bool(self._waiting)
 
     @property
     def unsent_bytes(self) -> int:
         """What the kernel has not taken yet. Through TLS some 64 KiB less: asyncio's sum of its own."""
-        return len(self._waiting) + self._transport.get_write_buffer_size()
-
-    async def drained(self) -> None:
-        """Return when the kernel has taken all, or nothing will; to be cancelled with the connection only."""
-        while self.unsent_bytes and not self._is_lost:
-            self._drainer = asyncio.get_running_loop().create_future()
-            await self._drainer
+        return len(self._waiting or b"") + self._transport.get_write_buffer_size()
 
     async def close(self, code: int, reason: str) -> None:
         """Close with *code*, if the peer has not; bounded in time, whatever the peer does."""
+        self._listener = None
         try:
             self._say_close(code, reason)
+            self._transport.resume_reading()  # nobody may have listened
             self._drop()
             self._hang_up()
             if not self._is_lost:
@@ -167,60 +180,71 @@ class Channel(asyncio.Protocol):
     # ---- asyncio.Protocol ----
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came, and stop reading when more waits than a message."""
+        """Take in what came."""
         self._parser.feed(data)
         if self._leaver is not None:
             self._drop()
-        elif self._parser.waiting_bytes > self._held_bytes_max and not self._is_held:
-            self._is_held = True
-            self._transport.pause_reading()
-        _wake(self._receiver)
+            return
+        while self._listener is not None and (event := self._parser.take()) is not None:
+            self._tell(event, self._listener)
+        self._flush_pongs()
 
     def eof_received(self) -> None:
         """Take in that the peer sends nothing more: as it did not say so by a close, the connection broke."""
-        self._end()
+        self._end(Gone("network", websocket.BROKEN))
+
+    def pause_writing(self) -> None:
+        """Take in that the kernel does not take all."""
+        self._is_paused = True
+        if self._listener is not None:
+            self._listener.filled()
 
     def resume_writing(self) -> None:
         """Take in that the kernel has taken what the transport got."""
+        self._is_paused = False
         self._pour()
         self._flush_pongs()
-        _wake(self._drainer)
+        if self._listener is not None and not self.is_full:
+            self._listener.drained()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """Take in that the connection has ended."""
-        server, self._server = self._server, None
-        self._end()
-        _wake(self._drainer)
-        _wake(self._leaver)
-        if server is not None:
-            server.connection_lost(exc)
+        self._is_lost = True
+        self._end(Gone("network", websocket.BROKEN))
+        if self._leaver is not None and not self._leaver.done():
+            self._leaver.set_result(None)
 
     # ---- inner ----
 
-    @property
-    def _is_lost(self) -> bool:
-        return self._server is None
+    def _tell(self, event: Event, listener: Listener) -> None:
+        match event:
+            case Message() | Violation():
+                self._flush_pongs()
+                try:
+                    listener.heard(event)
+                except Exception as fault:  # noqa: BLE001 - one socket's fault ends one socket
+                    listener.fail(fault)
+            case Ping(payload=payload):
+                self._pongs = (*self._pongs, payload)[-PONGS_MAX:]
+            case PongFrame():
+                pass
+            case CloseReceived(code=code):
+                self._say_close(code, "")  # §5.5.1: with the peer's own code
+                self._transport.close()  # §7.1.1: the server closes first
+                self._end(Gone("client", code))
+            case _:
+                assert_never(event)
 
-    def _end(self) -> None:
-        self._gone = Gone("network", websocket.BROKEN)
-        _wake(self._receiver)
-
-    async def _more(self) -> None:
-        """Return when more has come."""
-        if self._is_held:
-            self._is_held = False
-            self._transport.resume_reading()
-        self._receiver = asyncio.get_running_loop().create_future()
-        await self._receiver
+    def _end(self, gone: Gone) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.lost(gone)
 
     def _drop(self) -> None:
         """Let go of all that came, up to the peer's close, after which the server closes (§7.1.1)."""
         while (event := self._parser.take()) is not None:
             if isinstance(event, CloseReceived):
                 self._transport.close()
-        if self._is_held and not self._is_lost:
-            self._is_held = False
-            self._transport.resume_reading()
 
     def _hang_up(self) -> None:
         """After a breach no answer can be read: let the peer see that nothing more comes, and go (§7.1.7)."""
@@ -234,29 +258,29 @@ class Channel(asyncio.Protocol):
 
     def _flush_pongs(self) -> None:
         """Answer pings when the kernel takes the answers (§5.5.2); one write for all."""
-        if self._pongs and not self.unsent_bytes:
+        if self._pongs and not self.is_full:
             pongs, self._pongs = self._pongs, ()
-            self._send(b"".join(websocket.frame(websocket.PONG, payload) for payload in pongs))
+            self.put(b"".join(websocket.frame(websocket.PONG, payload) for payload in pongs))
 
     def _say_close(self, code: int, reason: str) -> None:
-        self._send(websocket.close(code, reason))
+        self.put(websocket.close(code, reason))
         self._has_closed = True
-
-    def _send(self, data: bytes) -> None:
-        """Write after all that waits."""
-        if data and not (self._has_closed or self._transport.is_closing()):
-            if self._waiting or len(data) > PIECE_BYTES:
-                self._waiting += data
-                self._pour()
-            else:
-                self._transport.write(data)
 
     def _pour(self) -> None:
         """Give the transport as much of what waits as leaves at once, and one piece more."""
-        while self._waiting and not (self._transport.get_write_buffer_size() or self._transport.is_closing()):
+        while self._waiting and not (self._is_paused or self._transport.is_closing()):
             piece = bytes(self._waiting[:PIECE_BYTES])
             del self._waiting[:PIECE_BYTES]
             self._transport.write(piece)
+
+
+def packed(frames: list[bytes], codec: Codec) -> bytes:
+    """Return *frames* as WebSocket messages in one piece, the same for all peers: a server masks nothing."""
+    opcode = websocket.TEXT if codec.text else websocket.BINARY
+    parts: list[bytes] = []
+    for frame in frames:
+        parts += (websocket.head(opcode, len(frame)), frame)
+    return b"".join(parts)
 
 
 def check_handshake(request: web.Request) -> None:
@@ -278,7 +302,7 @@ def check_handshake(request: web.Request) -> None:
 async def accept(
     request: web.Request, codec: Codec, *, message_bytes: int
 ) -> tuple[Channel, web.StreamResponse]:
-    """Upgrade *request*; returns the channel, and what its handler must return when that has ended.
+    """Upgrade *request*; returns the channel, and what its handler must return now.
 
     Raises:
         ConnectionResetError: The peer has left.
@@ -300,26 +324,21 @@ async def accept(
     transport, server = request.transport, request.protocol
     if transport is None:
         raise ConnectionResetError("the peer left during the handshake")
-    channel = Channel(transport, server, codec, message_bytes=message_bytes)
-    channel.begin(_let_go(server))
+    channel = Channel(transport, codec, message_bytes=message_bytes, early=_let_go(server))
+    channel.begin()
     return channel, response
 
 
 def _let_go(server: web.RequestHandler) -> bytes:
     """Take its connection from aiohttp; returns what came behind the handshake.
 
-    Without a transport aiohttp neither writes nor closes, whatever becomes of the handler; its timer
-    is stopped. It still waits for the handler, and cancels it when the server ends.
+    Without a transport aiohttp neither writes nor closes; told that the connection is lost, it
+    forgets it, stops its timer, and ends once the handler has returned.
     """
-    server.keep_alive(False)
-    server.transport = None
     early, server._message_tail = server._message_tail, b""  # noqa: SLF001 - it offers no other way
+    server.transport = None
+    server.connection_lost(None)
     return early
-
-
-def _wake(waiting: asyncio.Future[None] | None) -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)
 
 
 def _tune(raw: socket.socket | None) -> None:

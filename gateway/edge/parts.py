@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from gateway.edge.limits import Doors
 from gateway.edge.notices import Notices
 from gateway.edge.numbers import Numbers
 from gateway.edge.ports import Accounts, Sessions
+from gateway.edge.pump import Pump
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
@@ -25,7 +26,8 @@ def _forget(_: Life) -> None:
 class EdgeParts:
     """What whoever puts a gateway together gives its edge.
 
-    *jitter* draws from [0, 1); *note* is told what is left of each connection at its end.
+    *pump* serves the sockets, as long as it runs; *jitter* draws from [0, 1); *note* is told what is
+    left of each connection at its end.
     """
 
     settings: EdgeSettings
@@ -36,8 +38,12 @@ class EdgeParts:
     numbers: Numbers
     doors: Doors
     clock: Clock
+    pump: Pump[PhoneSocket]
     jitter: Callable[[], float]
     telemetry: Telemetry
     note: Callable[[Life], None] = _forget
-    phones: set[PhoneSocket] = field(default_factory=set)
-    """The sockets that are open now, whether or not they have said hello."""
+
+    @property
+    def phones(self) -> Collection[PhoneSocket]:
+        """The sockets that are open now, whether or not they have said hello."""
+        return self.pump.sockets

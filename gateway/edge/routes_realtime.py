@@ -40,7 +40,7 @@ class RealtimeRoute:
         return [web.get("/v1/realtime", self.realtime, allow_head=False)]
 
     async def realtime(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade, and serve the socket until its end."""
+        """Upgrade, and let the socket be served until its end."""
         try:
             address = self._visitors.address(request)
             codec, shown, place = self._admit(request, address)
@@ -51,19 +51,14 @@ class RealtimeRoute:
             channel, response = await accept(
                 request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
             )
-            self._parts.telemetry.handshakes["ok"].inc()
-            papers = Papers(
-                self._bearer, self._parts.clock, shown, lambda client: self._admit_client(client, place)
-            )
-            phone = self._phone(channel, papers, address, accept_language(request))
-            self._parts.phones.add(phone)
-            try:
-                await phone.run()
-            finally:
-                self._parts.phones.discard(phone)
-                channel.abort()
-        finally:
+        except ConnectionResetError:
             place.leave()
+            raise
+        self._parts.telemetry.handshakes["ok"].inc()
+        papers = Papers(
+            self._bearer, self._parts.clock, shown, lambda client: self._admit_client(client, place)
+        )
+        self._phone(channel, papers, address, accept_language(request)).begin(place)
         return response
 
     def _admit(self, request: web.Request, address: Address) -> tuple[Codec, Opened | None, Place]:
@@ -81,7 +76,7 @@ class RealtimeRoute:
             Session(channel.codec, parts.settings.session, now, parts.jitter()),
             channel,
             parts.node,
-            parts.clock,
+            parts.pump,
             papers=papers,
             errands=Errands(parts.node, self._vetting, papers, witness, parts.clock),
             unread=Unread(parts.notices, languages(language)),

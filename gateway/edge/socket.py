@@ -1,16 +1,15 @@
 """What goes on at one phone's WebSocket?
 
-Runs a session: reads for it, writes what it gives when the kernel takes it, and carries out the
-effects that it asks for. What happens next is decided in :mod:`gateway.core.session`.
+Runs a session: hears for it, writes what it gives when the kernel takes it, and carries out the
+effects that it asks for. What happens next is decided in :mod:`gateway.core.session`, and when in
+:mod:`gateway.edge.pump`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import suppress
-from typing import Final, NoReturn, assert_never
+from typing import Final, assert_never
 
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke
 from gateway.core.session import Session
@@ -18,22 +17,20 @@ from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
 from gateway.edge.channel import Channel, Gone
 from gateway.edge.errands import Errands
+from gateway.edge.fanout import herald_of
+from gateway.edge.limits import Place
 from gateway.edge.papers import Papers
 from gateway.edge.ports import Sockets
+from gateway.edge.pump import NEVER, Pump
+from gateway.edge.stall import LOOK_S, Stall
 from gateway.edge.unread import Unread
-from gateway.edge.witness import Witness
+from gateway.edge.witness import Initiator, Witness
+from gateway.edge.work import Work
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ControlFrame, NoticeFrame
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
-from gateway.runtime.ports import Clock
 
-STALL_S: Final = 10.0
-"""No write progress for this long ends a connection."""
-_LOOK_S: Final = 1.0
-"""How often a full socket is looked at for progress."""
-_WAIT_MIN_S: Final = 0.001
-"""Event loops wake up to a millisecond early; waiting at least this long they do not spin."""
 _GOING_AWAY: Final = 1001
 _UNKNOWN: Final = Health("down", "live", None)
 """Health before anybody is known."""
@@ -41,33 +38,48 @@ _UNKNOWN: Final = Health("down", "live", None)
 _LOG: Final = logging.getLogger(__name__)
 
 
-class _Over(Exception):  # noqa: N818 - names what happened
-    """Ends the task group of a socket."""
-
-
 class PhoneSocket:
     """One phone's connection, for the node: see :class:`gateway.runtime.feed.Connection`.
 
-    Invariant: every task of the socket lives in its group, which :meth:`run` owns; the node is
-    told once that it is gone; what was asked to be executed is bounded by the session's limit of
-    commands in flight.
+    Invariant: the node is told once that it is gone; what was asked to be executed is bounded by the
+    session's limit of commands in flight, and cancelled at the end.
 
     Args:
         session: What happens next.
         channel: How messages cross.
         node: Who serves the session.
+        pump: Gives it its turns.
         papers: Whose session it is.
         errands: What becomes of its commands.
         unread: Which notices the phone has not been shown.
         witness: Counts.
     """
 
+    __slots__ = (
+        "_channel",
+        "_ending",
+        "_errands",
+        "_is_over",
+        "_node",
+        "_papers",
+        "_place",
+        "_pump",
+        "_stall",
+        "_unread",
+        "_witness",
+        "_work",
+        "far_tick",
+        "is_ready",
+        "near_tick",
+        "session",
+    )
+
     def __init__(
         self,
         session: Session,
         channel: Channel,
         node: Sockets,
-        clock: Clock,
+        pump: Pump[PhoneSocket],
         *,
         papers: Papers,
         errands: Errands,
@@ -75,20 +87,27 @@ class PhoneSocket:
         witness: Witness,
     ) -> None:
         self.session = session
+        self.is_ready = False
+        self.near_tick = self.far_tick = NEVER
         self._channel = channel
         self._node = node
-        self._clock = clock
+        self._pump = pump
         self._papers = papers
         self._errands = errands
         self._unread = unread
         self._witness = witness
+        self._place: Place
         self._ending: Close | Gone | None = None
-        self._wake = asyncio.Event()
-        self._tasks: asyncio.TaskGroup | None = None
-        self._unsent = 0
-        self._progress_at = 0.0
-        self._is_draining = False
-        self._is_late = False
+        self._is_over = False
+        self._stall: Stall | None = None
+        self._work: Work | None = None
+
+    def begin(self, place: Place) -> None:
+        """Serve from now on; the pump gives the turns. *place* is given back at the end."""
+        self._place = place
+        self._pump.sockets.add(self)
+        self._channel.listen(self)
+        self.wake()
 
     # ---- Connection ----
 
@@ -98,8 +117,11 @@ class PhoneSocket:
         return self._papers.ticket.device
 
     def wake(self) -> None:
-        """Note that something may be due. Many notes before the writer's turn are one."""
-        self._wake.set()
+        """Note that something may be due, for the phone alone or all in step. Many notes are one."""
+        self._pump.ready(self)
+        convoy = self.session.convoy
+        if convoy is not None and convoy.dirty:
+            self._pump.ready(herald_of(convoy, self._pump, self._witness.telemetry))
 
     def learned(self, facts: SessionFacts) -> None:
         """Take in what OSCC-E says of the session now; a moved end of life makes a fresh token."""
@@ -109,7 +131,7 @@ class PhoneSocket:
     def notify(self) -> None:
         """Show the phone the notices that are new to it; does nothing before it is served."""
         if self.session.live is not None:
-            for notice in self._unread.take(self._papers.ticket.notices, self._clock.wall_ms()):
+            for notice in self._unread.take(self._papers.ticket.notices, self._pump.clock.wall_ms()):
                 self._post(notice)
 
     def announce(self, notice: NoticeFrame) -> None:
@@ -127,58 +149,32 @@ class PhoneSocket:
         """End the connection: what is left, a `bye`, the close."""
         self._run(self.session.close(code, reason, by=by, window_s=window_s))
 
-    # ---- life ----
+    # ---- what comes (Listener) ----
 
-    async def run(self) -> None:
-        """Serve until the end, of which the node is told in any case."""
-        try:
-            await self._serve()
-            if isinstance(self._ending, Close):
-                self._write_all()
-        finally:
-            self.session.release()
-            self._node.detach(self)
-            self._count_end()
-        match self._ending:
-            case Close(code=code, reason=reason):
-                await self._channel.close(code, reason)
-            case Gone(code=code):
-                await self._channel.close(code, "")
+    def heard(self, event: Message | Violation) -> None:
+        """Take in a message, or a breach of RFC 6455."""
+        if isinstance(event, Violation):
+            self._run(self.session.violated(event.code, event.reason))
+        else:
+            self._hear(event.data, text=event.text)
 
-    def _count_end(self) -> None:
-        now = self._clock.now()
-        match self._ending:
-            case Close(code=code, reason=reason):
-                self._witness.ended("gateway", code, reason, now)
-            case Gone(by=by, code=code):
-                self._witness.ended(by, code, "", now)
-            case None:  # cancelled: the process ends
-                self._witness.ended("gateway", _GOING_AWAY, "", now)
-
-    async def _serve(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                tasks.create_task(self._read())
-                await self._write()
-        except* _Over:
-            pass
-        except* Exception as faults:  # noqa: BLE001 - the last line: one socket's fault ends one socket
-            _LOG.error("a socket failed: %s", place(faults))
-            self.close(CloseCode.INTERNAL, "internal")
-
-    async def _read(self) -> None:
-        while self._ending is None:
-            match await self._channel.receive():
-                case Message(data=data, text=text):
-                    self._hear(data, text=text)
-                case Violation(code=code, reason=reason):
-                    self._run(self.session.violated(code, reason))
-                case Gone() as gone:
-                    self._lose(gone)
-
-    def _lose(self, gone: Gone) -> None:
+    def lost(self, gone: Gone) -> None:
+        """Take in that there is nothing more."""
         self._ending = self._ending or gone
+        self.wake()
+
+    def filled(self) -> None:
+        """Take in that the kernel does not take all: what follows waits as names, for this phone alone."""
+        if self._stall is None:
+            self._stall = Stall(self._channel.unsent_bytes, self._pump.clock.now())
+            self.session.keep_apart(apart=True)
+            self.wake()
+
+    def drained(self) -> None:
+        """Take in that the kernel has taken all."""
+        self._stall = None
+        self.session.keep_apart(apart=False)
+        self.session.unsent(self._pump.clock.now())
         self.wake()
 
     def _hear(self, data: bytes, *, text: bool) -> None:
@@ -187,89 +183,103 @@ class PhoneSocket:
         if text is not self._channel.codec.text:
             self._run(self.session.wrong_type())
         else:
-            self._run(self.session.receive(data, self._clock.now(), self._clock.wall_ms()))
+            self._run(self.session.receive(data, self._pump.clock.now(), self._pump.clock.wall_ms()))
 
-    # ---- writing ----
+    # ---- its turn (Served) ----
 
-    async def _write(self) -> NoReturn:
-        """Write what is due, when the kernel takes it.
-
-        Raises:
-            _Over: The connection has ended, or is to be.
-        """
-        while True:
-            now = self._clock.now()
-            is_full = self._is_full(now)
-            self._carry_out(self.session.tick(now))
-            if self._ending is not None:
-                raise _Over
+    def turn(self, now: float) -> None:
+        """Do what is due, when the kernel takes it."""
+        if self._is_over:
+            return
+        self._carry_out(self.session.tick(now))
+        if self._stall is not None:
+            self._look(self._stall, now)
+        if self._ending is not None:
+            self._end(self._ending)
+            return
+        due_at = self.session.due_at(now, self._health())
+        if due_at is not None and due_at <= now and self._stall is None:
+            if self._write_all() and self._stall is None:
+                self.session.flushed(drained=True)
             due_at = self.session.due_at(now, self._health())
-            is_due = due_at is not None and due_at <= now
-            if is_full:
-                self._note_late(is_due=is_due)
-                await self._pause(_LOOK_S)
-            elif is_due:
-                await self._flush()
-            else:
-                await self._pause(None if due_at is None else due_at - now)
+        if due_at is not None and self._stall is None:
+            self._pump.at(self, due_at)
 
-    async def _flush(self) -> None:
-        """Write what is due into the empty socket."""
-        if self._write_all():
-            self.session.flushed(drained=True)
-            self._unsent = self._channel.unsent_bytes
-            self._progress_at = self._clock.now()
-        await asyncio.sleep(0)  # the transport's turn, and the reader's
+    def write(self, data: bytes, frames: int) -> None:
+        """Write what is for this phone and others, which is counted with theirs."""
+        self._witness.shipped(frames, len(data))
+        self._channel.put(data)
 
     def _write_all(self) -> bool:
         """Write all that the session gives; tells whether that was anything."""
         live = self.session.live  # before the last frames are taken, after which there is none
-        frames = self.session.take(self._clock.now(), self._clock.wall_ms(), self._health())
-        self._channel.write(frames)
+        frames = self.session.take(self._pump.clock.now(), self._pump.clock.wall_ms(), self._health())
+        if frames:
+            self._channel.write(frames)
         self._witness.wrote(frames, 0 if live is None else live.outbox.conflated)
         return bool(frames)
 
-    def _is_full(self, now: float) -> bool:
-        """Tell whether the kernel has not taken all yet; without any progress for long it is the end."""
-        unsent = self._channel.unsent_bytes
-        if not unsent:
-            self._is_late = False
-            return False
-        if not self._is_draining:
-            self._is_draining = True
-            self._start(self._drain())
+    def _look(self, stall: Stall, now: float) -> None:
+        """Look at a socket that is full; without any progress for long it is the end."""
         self.session.unsent(now)
-        if unsent < self._unsent:
-            self._unsent, self._progress_at = unsent, now
-        elif now - self._progress_at >= STALL_S:
+        if stall.is_over(self._channel.unsent_bytes, now):
             self.close(CloseCode.SLOW, "no write progress")
-        return True
-
-    def _note_late(self, *, is_due: bool) -> None:
-        """Let the pace know, once for each time that the socket is full when something is due."""
-        if is_due and not self._is_late:
-            self._is_late = True
+        due_at = self.session.due_at(now, self._health())
+        if due_at is not None and due_at <= now and stall.was_due_first():
             self.session.flushed(drained=False)
-
-    async def _drain(self) -> None:
-        await self._channel.drained()
-        self._is_draining = False
-        self.session.unsent(self._clock.now())
-        self.wake()
-
-    async def _pause(self, seconds: float | None) -> None:
-        """Return when woken, or after *seconds*."""
-        if seconds is None:
-            await self._wake.wait()
-        else:
-            with suppress(TimeoutError):
-                async with self._clock.timeout(max(seconds, _WAIT_MIN_S)):
-                    await self._wake.wait()
-        self._wake.clear()
+        self._pump.at(self, now + LOOK_S)
 
     def _health(self) -> Health:
         known = self._papers.known
         return _UNKNOWN if known is None else self._node.health(known.user)
+
+    # ---- the end ----
+
+    def abandon(self) -> None:
+        """End at once: the process ends."""
+        if not self._is_over:
+            self._over()
+        self._channel.abort()
+        self._left()
+
+    def fail(self, fault: Exception) -> None:
+        """End for a fault: one socket's ends one socket."""
+        _LOG.error("a socket failed: %s", place(fault))
+        if self._ending is None:
+            self.close(CloseCode.INTERNAL, "internal")
+        self.wake()
+
+    def _end(self, ending: Close | Gone) -> None:
+        """Write what is left, let everybody know, and close."""
+        try:
+            if isinstance(ending, Close):
+                self._write_all()
+        finally:
+            self._over()
+            if self._pump.start(self._close(ending)) is None:
+                self.abandon()
+
+    def _over(self) -> None:
+        """Let go of everything but the connection."""
+        self._is_over = True
+        if self._work is not None:
+            self._work.cancel()
+        self.session.release()
+        self._node.detach(self)
+        ending = self._ending or Close(_GOING_AWAY)
+        by: Initiator = "gateway" if isinstance(ending, Close) else ending.by
+        reason = ending.reason if isinstance(ending, Close) else ""
+        self._witness.ended(by, ending.code, reason, self._pump.clock.now())
+
+    async def _close(self, ending: Close | Gone) -> None:
+        try:
+            await self._channel.close(ending.code, ending.reason if isinstance(ending, Close) else "")
+        finally:
+            self._left()
+
+    def _left(self) -> None:
+        self._pump.sockets.discard(self)
+        self._place.leave()
 
     # ---- effects ----
 
@@ -294,8 +304,9 @@ class PhoneSocket:
         self._run(self.session.post(frame))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        assert self._tasks is not None  # noqa: S101 - sessions ask for nothing before they are told something
-        self._tasks.create_task(work)
+        if self._work is None:
+            self._work = Work(self._pump, self.fail)
+        self._work.start(work)
 
     def _attach(self, attach: Attach) -> None:
         if attach.client is None:
@@ -315,8 +326,10 @@ class PhoneSocket:
             self._refuse(refused)
             return
         # no await between the node's answer and what the session makes of it: nothing is missed
-        now, wall_ms = self._clock.now(), self._clock.wall_ms()
+        now, wall_ms = self._pump.clock.now(), self._pump.clock.wall_ms()
         self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
+        if self.session.live is not None:
+            self.session.live.outbox.sink = self
         self._witness.welcomed(ticket, now)
         self.notify()
         self._refresh(attached.facts)

@@ -61,8 +61,8 @@ class Witness:
         "_frames_in",
         "_frames_out",
         "_note",
-        "_telemetry",
         "_ticket",
+        "telemetry",
     )
 
     def __init__(
@@ -73,7 +73,7 @@ class Witness:
         now: float,
         note: Callable[[Life], None],
     ) -> None:
-        self._telemetry = telemetry
+        self.telemetry: Final = telemetry
         self._codec = codec
         self._address = address
         self._began = now
@@ -88,41 +88,46 @@ class Witness:
     def welcomed(self, ticket: Ticket, now: float) -> None:
         """Note that the session is served."""
         self._ticket = ticket
-        self._telemetry.handshake_seconds.observe(now - self._began)
-        self._telemetry.connections[self._labels(ticket)].inc()
+        self.telemetry.handshake_seconds.observe(now - self._began)
+        self.telemetry.connections[self._labels(ticket)].inc()
 
     def wrote(self, frames: list[bytes], conflated: int) -> None:
         """Note that *frames* were written, and how many values newer ones have replaced so far."""
         size_bytes = sum(map(len, frames))
         self._frames_out += len(frames)
         self._bytes_out += size_bytes
-        self._telemetry.frames.inc(len(frames))
-        self._telemetry.frame_bytes.inc(size_bytes)
-        self._telemetry.conflated.inc(conflated - self._conflated)
+        self.telemetry.frames.inc(len(frames))
+        self.telemetry.frame_bytes.inc(size_bytes)
+        self.telemetry.conflated.inc(conflated - self._conflated)
         self._conflated = conflated
+
+    def shipped(self, frames: int, size_bytes: int) -> None:
+        """Note that frames were written which are counted together with those of other connections."""
+        self._frames_out += frames
+        self._bytes_out += size_bytes
 
     def asked(self) -> None:
         """Note that a command waits for its result; :meth:`settled` or :meth:`forgot` follows."""
         self._commands += 1
-        self._telemetry.commands_in_flight.inc()
+        self.telemetry.commands_in_flight.inc()
 
     def settled(self, call: Call, outcome: Outcome, seconds: float) -> None:
         """Note what became of a command."""
-        self._telemetry.commands_in_flight.dec()
-        self._telemetry.commands[call.command.kind, outcome.status.value].inc()
-        self._telemetry.command_seconds[call.command.kind].observe(seconds)
+        self.telemetry.commands_in_flight.dec()
+        self.telemetry.commands[call.command.kind, outcome.status.value].inc()
+        self.telemetry.command_seconds[call.command.kind].observe(seconds)
 
     def forgot(self) -> None:
         """Note that nobody waits for a command's result any more."""
-        self._telemetry.commands_in_flight.dec()
+        self.telemetry.commands_in_flight.dec()
 
     def ended(self, initiator: Initiator, code: int, reason: str, now: float) -> None:
         """Note the end. Called once."""
         told = str(code) if initiator == "gateway" or code in _PEER_CODES else OTHER
-        self._telemetry.closes[initiator, told].inc()
+        self.telemetry.closes[initiator, told].inc()
         ticket = self._ticket
         if ticket is not None:
-            self._telemetry.connections[self._labels(ticket)].dec()
+            self.telemetry.connections[self._labels(ticket)].dec()
         self._note(
             Life(
                 user=None if ticket is None else ticket.user,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from unittest import mock
 
 from aiohttp import hdrs, web
@@ -20,14 +21,16 @@ from gateway.app.loop import run
 from gateway.core.effects import Close, Effects, Health, SessionLimits
 from gateway.core.session import Session
 from gateway.edge import routes_realtime
+from gateway.edge.pump import Pump
 from gateway.edge.server import make_app
 from gateway.edge.settings import DoorLimits, EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
 from gateway.protocol.limits import BYTES_IN_MAX
+from gateway.runtime.clock import SystemClock
 from tests.autobahn.broken import SEEDED
-from tests.edge.visits import SITE, house
+from tests.edge.visits import SITE, house, pumping
 
 MESSAGE_BYTES = 16 << 20
 FRAMES_BETWEEN = 1 << 17
@@ -51,8 +54,7 @@ class EchoSocket(PhoneSocket):
     """A socket that says what is said, in the type in which it was said."""
 
     def _hear(self, data: bytes, *, text: bool) -> None:
-        self._channel._opcode = websocket.TEXT if text else websocket.BINARY
-        self._channel.write([data])
+        self._channel.put(websocket.frame(websocket.TEXT if text else websocket.BINARY, data))
 
 
 @web.middleware
@@ -71,7 +73,9 @@ def application(message_bytes: int) -> web.Application:
         session=SessionLimits(frame_bytes_in=message_bytes),
         doors=DoorLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=1_000_000),
     )
-    app = make_app(house(settings).parts)
+    parts = replace(house(settings).parts, clock=SystemClock(), pump=Pump(SystemClock()))
+    app = make_app(parts)
+    app.cleanup_ctx.append(pumping(parts))
     app.middlewares.insert(0, offer_ours)
     return app
 

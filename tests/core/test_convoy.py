@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.convoy import SIZE, Convoy
+from gateway.core.convoy import SIZE, TURN_S, Convoy
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
-from gateway.core.pace import Pace
+from gateway.core.pace import LADDER_S, Pace
 from gateway.core.view import View, me_key, view_of
 from gateway.domain.resources import Me
 from gateway.protocol.codec import JSON
@@ -146,6 +146,14 @@ def test_it_is_due_when_its_pace_allows() -> None:
     assert convoy.due_at(house.now + 0.5) == house.now + 2
     assert convoy.due_at(house.now + 3) == house.now + 3
     assert convoy.waiting() == me_key("s0")
+
+
+def test_those_told_within_a_turn_are_told_together_when_the_last_may_be() -> None:
+    house = House(1)
+    house.now += TURN_S / 2
+    house.add("late")
+    house.wait(5)
+    assert only(house).due_at(house.now) == house.now + LADDER_S[0]
 
 
 def test_a_change_that_was_undone_is_not_told() -> None:

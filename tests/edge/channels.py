@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -9,9 +10,9 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from gateway.edge.channel import Channel, accept, check_handshake
+from gateway.edge.channel import Channel, Gone, accept, check_handshake
 from gateway.protocol.codec import codec_for
-from gateway.protocol.websocket import Message
+from gateway.protocol.websocket import Message, Violation
 from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import Server
 
@@ -31,6 +32,7 @@ class Serving(Protocol):
 async def channels_served() -> AsyncIterator[Serving]:
     """Serve channels until the test is over."""
     clients: list[TestClient[web.Request, web.Application]] = []
+    served: list[asyncio.Task[None]] = []
 
     async def start(serve: Serve) -> TestClient[web.Request, web.Application]:
         async def upgrade(request: web.Request) -> web.StreamResponse:
@@ -38,10 +40,7 @@ async def channels_served() -> AsyncIterator[Serving]:
             codec = codec_for(request.headers["Sec-WebSocket-Protocol"])
             assert codec is not None
             channel, response = await accept(request, codec, message_bytes=MESSAGE_BYTES)
-            try:
-                await serve(channel)
-            finally:
-                channel.abort()
+            served.append(tasks.create_task(_served(serve, channel)))
             return response
 
         app = web.Application()
@@ -51,17 +50,90 @@ async def channels_served() -> AsyncIterator[Serving]:
         clients.append(client)
         return client
 
-    yield start
-    for client in clients:
-        await client.close()
+    async with asyncio.TaskGroup() as tasks:
+        yield start
+        for client in clients:
+            await client.close()
+        for one in served:
+            one.cancel()
+
+
+async def _served(serve: Serve, channel: Channel) -> None:
+    try:
+        await serve(channel)
+    finally:
+        channel.abort()
+
+
+class Ear:
+    """Listens to a channel for whoever would rather wait."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._heard: asyncio.Queue[Message | Violation | Gone] = asyncio.Queue()
+        self._drained = asyncio.Event()
+        self.fills = 0
+        channel.listen(self)
+
+    async def receive(self) -> Message | Violation | Gone:
+        """Return the next message, or why there is none."""
+        return await self._heard.get()
+
+    async def empty(self) -> None:
+        """Return when the kernel has taken all, or nothing will."""
+        if self._channel.is_full:
+            self._drained.clear()
+            await self._drained.wait()
+
+    def heard(self, event: Message | Violation) -> None:
+        self._heard.put_nowait(event)
+
+    def fail(self, fault: Exception) -> None:
+        raise fault
+
+    def lost(self, gone: Gone) -> None:
+        self._heard.put_nowait(gone)
+        self._drained.set()
+
+    def filled(self) -> None:
+        self.fills += 1
+
+    def drained(self) -> None:
+        self._drained.set()
+
+
+class Echo:
+    """Says what is said, in the turn in which it is heard."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.over: asyncio.Future[Violation | Gone] = asyncio.get_running_loop().create_future()
+        self._channel = channel
+        channel.listen(self)
+
+    def heard(self, event: Message | Violation) -> None:
+        if isinstance(event, Message):
+            self._channel.write([event.data])
+        else:
+            self.over.set_result(event)
+
+    def fail(self, fault: Exception) -> None:
+        raise fault
+
+    def lost(self, gone: Gone) -> None:
+        if not self.over.done():
+            self.over.set_result(gone)
+
+    def filled(self) -> None:
+        """Do nothing."""
+
+    def drained(self) -> None:
+        """Do nothing."""
 
 
 async def echo(channel: Channel) -> None:
     """Say what is said, until the end."""
-    while isinstance(said := await channel.receive(), Message):
-        channel.write([said.data])
-        await channel.drained()
-    await channel.close(said.code, "")
+    over = await Echo(channel).over
+    await channel.close(over.code, "")
 
 
 async def raw(client: TestClient[web.Request, web.Application], **how: Any) -> RawPhone:  # noqa: ANN401 - see there

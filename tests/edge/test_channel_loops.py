@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.edge.channel import Channel, accept
 from gateway.protocol.codec import JSON
 from tests.app.certificates import make
-from tests.edge.channels import echo
+from tests.edge.channels import Ear, echo
 from tests.edge.raw_phone import RawPhone
 from tests.protocol.framing import Heard, closing, framed, text
 
@@ -30,13 +30,16 @@ async def serving(
 
     async def upgrade(request: web.Request) -> web.StreamResponse:
         channel, response = await accept(request, JSON, message_bytes=1024)
+        tasks.create_task(serve(channel, is_big="big" in request.query))
+        return response
+
+    async def serve(channel: Channel, *, is_big: bool) -> None:
         try:
-            if "big" in request.query:
-                await pour(channel, unsent)
+            if is_big:
+                await pour(channel, Ear(channel), unsent)
             await echo(channel)
         finally:
             channel.abort()
-        return response
 
     certificate, key = make(folder, days=36_500) if folder else (None, None)
     theirs, ours = None, None
@@ -52,15 +55,16 @@ async def serving(
     async def connect(path: str, early: bytes = b"") -> RawPhone:
         return await RawPhone.connect(runner.addresses[0][1], path, early=early, tls=theirs)
 
-    yield connect
-    await runner.cleanup()
+    async with asyncio.TaskGroup() as tasks:
+        yield connect
+        await runner.cleanup()
 
 
-async def pour(channel: Channel, unsent: list[int]) -> None:
+async def pour(channel: Channel, ear: Ear, unsent: list[int]) -> None:
     """Write more than the kernel takes."""
     channel.write([b"x" * BIG_BYTES])
     unsent.append(channel.unsent_bytes)
-    await channel.drained()
+    await ear.empty()
     unsent.append(channel.unsent_bytes)
 
 

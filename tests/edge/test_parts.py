@@ -14,7 +14,7 @@ def test_only_the_note_of_ended_connections_may_be_left_out() -> None:
         for field in dataclasses.fields(EdgeParts)
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
-    assert optional == {"note", "phones"}
+    assert optional == {"note"}
 
 
 async def test_without_a_note_nothing_is_kept_and_nothing_fails() -> None:

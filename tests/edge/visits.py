@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.edge.limits import Doors
 from gateway.edge.notices import Notices
 from gateway.edge.numbers import Numbers, Policy
 from gateway.edge.parts import EdgeParts
+from gateway.edge.pump import Pump
 from gateway.edge.server import make_app
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.token import Tokens
@@ -240,6 +241,7 @@ def house(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> 
         numbers=Numbers({site.id: Policy("DE") for site in settings.sites}),
         doors=Doors(settings.doors),
         clock=clock,
+        pump=Pump(clock),
         jitter=lambda: 0.5,
         telemetry=Telemetry(),
         note=lives.append,
@@ -247,9 +249,23 @@ def house(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> 
     return House(clock, node, parts, lives)
 
 
+def pumping(parts: EdgeParts) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what runs the pump for as long as an application serves."""
+
+    async def life(_: web.Application) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(parts.pump.run())
+            yield
+            running.cancel()
+
+    return life
+
+
 async def opened(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> Gateway:
     """Open a gateway on a manual clock; its client must be closed in the end."""
     made = house(settings, notices)
-    client: TestClient[web.Request, web.Application] = TestClient(Server(make_app(made.parts)))
+    app = make_app(made.parts)
+    app.cleanup_ctx.append(pumping(made.parts))
+    client: TestClient[web.Request, web.Application] = TestClient(Server(app))
     await client.start_server()
     return Gateway(made.clock, made.node, made.parts, made.lives, client)

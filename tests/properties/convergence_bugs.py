@@ -106,7 +106,6 @@ SEEDED = [
         "if is_own or self._has_state() or",
         "if is_own or",
     ),
-    bug("one may join while something waits", CONVOY, "return not self._dirty and len", "return len"),
     bug(
         "a convoy sails into a new epoch",
         CONVOY,
@@ -116,12 +115,6 @@ SEEDED = [
     bug("those in step see all the same", CONVOY, "return (view.shared, codec.name", "return (codec.name"),
     bug(
         "those in step read the same codec", CONVOY, "(view.shared, codec.name, frame", "(view.shared, frame"
-    ),
-    bug(
-        "who was told later waits as short as the first",
-        CONVOY,
-        "self.sent_at = max(self.sent_at, sent_at)",
-        "pass",
     ),
     # ---- the ledger ----
     bug(

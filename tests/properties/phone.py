@@ -17,7 +17,7 @@ from gateway.core.pace import Pace
 from gateway.core.view import view_of
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site
-from gateway.protocol.codec import JSON, Codec
+from gateway.protocol.codec import JSON, BadFrame, Codec
 from gateway.protocol.frames import Changes, Ping
 
 KEYS = [*(key_of(Kind.QUEUE, n) for n in (1, 2, 3)), *(key_of(Kind.AGENT, n) for n in (1, 2)), "site"]
@@ -106,6 +106,13 @@ class Line:
         """Never called: who takes from the convoy puts its frames on the wires."""
         raise NotImplementedError
 
+    def wake(self) -> None:
+        """Do nothing: lines are flushed when the test says so."""
+
+    def fail(self, fault: Exception) -> None:
+        """Never called."""
+        raise fault
+
     def look(self, scope: Scope, topics: tuple[str, ...]) -> None:
         view = view_of("h", scope, topics)
         self.scope, self.topics, self.allowed = scope, topics, view.keys
@@ -127,7 +134,11 @@ class Line:
 
     def put(self, taken: list[bytes]) -> None:
         """Put frames on the wire."""
-        parts = [frame for one in taken if isinstance(frame := self.codec.decode_gateway(one), Changes)]
+        try:
+            told = [self.codec.decode_gateway(one) for one in taken]
+        except BadFrame as bad:
+            raise AssertionError(bad) from None
+        parts = [frame for frame in told if isinstance(frame, Changes)]
         for part in parts:
             assert part.put.keys() | part.patch.keys() <= self.allowed, (
                 "a resource outside the view was framed"

@@ -127,6 +127,13 @@ class Convergence(RuleBasedStateMachine):
             if line is not None:
                 line.take(self.now)
 
+    @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data(), scope=SCOPES)
+    def look_between(self, index: int, key: str, data: st.DataObject, scope: Scope) -> None:
+        """A phone is moved to another scope and pinged before its pace lets it be told."""
+        self.turn(key, data, 10.0)
+        self.rescope(index, scope)
+        self.ping(index)
+
     @rule(index=PHONES, apart=st.booleans())
     def fill(self, index: int, apart: bool) -> None:
         """A phone does not take what is written, or does again."""

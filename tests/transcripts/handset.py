@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Final, Protocol
 
 from gateway.domain.model import Ticket
-from gateway.edge.channel import Gone
+from gateway.edge.channel import Gone, Listener
 from gateway.protocol.codec import JSON
 from gateway.protocol.websocket import Message
 from tests.core.samples import CLIENT
@@ -49,14 +48,40 @@ class Line:
 
     codec: Final = JSON
     unsent_bytes: Final = 0
+    is_full: Final = False
 
     def __init__(self, phone: Handset) -> None:
-        self.said: asyncio.Queue[Message | Gone] = asyncio.Queue()
         self._phone = phone
+        self._listener: Listener | None = None
+        self._early: list[Message] = []
 
-    async def receive(self) -> Message | Gone:
-        """Return what the phone says next."""
-        return await self.said.get()
+    def listen(self, listener: Listener) -> None:
+        """Tell who listens from now on."""
+        self._listener = listener
+        for message in self._early:
+            listener.heard(message)
+
+    def say(self, message: Message) -> None:
+        """Bring what the phone says."""
+        if self._listener is None:
+            self._early.append(message)
+        else:
+            self._listener.heard(message)
+
+    def lose(self) -> None:
+        """Break."""
+        if self._listener is not None:
+            self._listener.lost(Gone("network", 1006))
+
+    def put(self, data: bytes) -> None:
+        """Bring WebSocket messages to the phone."""
+        while data:
+            size, start = (data[1], 2) if data[1] < 126 else (int.from_bytes(data[2:4], "big"), 4)
+            self.write([data[start : start + size]])
+            data = data[start + size :]
+
+    def abort(self) -> None:
+        """Do nothing: there is no connection."""
 
     def write(self, frames: list[bytes]) -> None:
         """Bring frames to the phone."""
@@ -65,6 +90,7 @@ class Line:
 
     async def close(self, code: int, reason: str) -> None:
         """Tell the phone that it is over."""
+        self._listener = None
         self._phone.closed(code)
 
 
@@ -114,7 +140,7 @@ class Handset:
         """Let the connection break."""
         self._journal.write(f"{self.name} →", "loses the connection")
         self._is_lost = True
-        self.line.said.put_nowait(Gone("network", 1006))
+        self.line.lose()
 
     async def asks(
         self, command: str, *, expires_in_s: float = 10.0, then_s: float = 1.0, **fields: object
@@ -162,7 +188,7 @@ class Handset:
         return self.outcomes.get(frame_id, {})
 
     def _send(self, frame: Json) -> None:
-        self.line.said.put_nowait(Message(json.dumps(frame).encode(), text=True))
+        self.line.say(Message(json.dumps(frame).encode(), text=True))
 
     # ---- what it hears ----
 

@@ -18,6 +18,7 @@ from gateway.core.session import Session
 from gateway.domain.audit import NumberAct
 from gateway.domain.model import Application, Device, NodeId, Ticket
 from gateway.domain.upstream import LogOn
+from gateway.edge import limits
 from gateway.edge.addresses import NOWHERE
 from gateway.edge.bearer import Bearer
 from gateway.edge.channel import Channel
@@ -25,6 +26,8 @@ from gateway.edge.errands import Errands
 from gateway.edge.notices import Notices
 from gateway.edge.numbers import Numbers, Policy
 from gateway.edge.papers import Papers
+from gateway.edge.pump import Pump
+from gateway.edge.settings import DoorLimits
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
 from gateway.edge.unread import Unread
@@ -97,7 +100,6 @@ class Stage:
             self._audit,
         )
         self.vetting = Vetting(Numbers({"main": Policy("DE")}), notices)
-        self.tasks: asyncio.TaskGroup
         self.requests = 0
         """How many requests OSCC-E was sent, signs of life not counted."""
         self.is_slow = False
@@ -110,7 +112,7 @@ class Stage:
         self._began = self.clock.now()
         self._is_hidden = self._are_links_hidden = False
         self._signs_of_life: set[tuple[str, int]] = set()
-        self._connections: list[asyncio.Task[None]] = []
+        self.pump: Pump[PhoneSocket] = Pump(self.clock)
 
     # ---- the journal ----
 
@@ -202,19 +204,14 @@ class Stage:
             Session(JSON, SessionLimits(), self.clock.now(), 0.5),
             cast("Channel", phone.line),
             self.node,
-            self.clock,
+            self.pump,
             papers=papers,
             errands=Errands(self.node, self.vetting, papers, witness, self.clock),
             unread=Unread(self.notices, ("en",)),
             witness=witness,
         )
-        self._connections.append(self.tasks.create_task(socket.run()))
+        socket.begin(limits.Doors(DoorLimits()).enter(NOWHERE))
         await self.settle()
-
-    def leave(self) -> None:
-        """Let all connections be over."""
-        for connection in self._connections:
-            connection.cancel()
 
     # ---- the world ----
 
@@ -286,9 +283,8 @@ async def stage(title: str, notices: Notices | None = None, *, first_key: int = 
     with patch("gateway.simulator.server.secrets", Numbered()):
         made = Stage(title, notices or Notices(), first_key)
         async with asyncio.TaskGroup() as tasks:
-            made.tasks = tasks
-            running = tasks.create_task(made.node.run())
+            running = [tasks.create_task(life) for life in (made.node.run(), made.pump.run())]
             await made.settle()
             yield made
-            made.leave()
-            running.cancel()
+            for life in reversed(running):
+                life.cancel()

@@ -1,0 +1,77 @@
+"""How does one message reach all phones that are in step?"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, Protocol
+
+from gateway.core.convoy import Convoy
+from gateway.edge.channel import packed
+from gateway.edge.pump import NEVER, Served
+from gateway.runtime.faults import place
+from gateway.telemetry import Telemetry
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """Who gives turns: see :class:`gateway.edge.pump.Pump`."""
+
+    def at(self, served: Served, when: float) -> None:
+        """Give *served* a turn at *when*."""
+        ...
+
+
+class Herald:
+    """Writes what is due for all of a convoy, whoever joins and parts meanwhile.
+
+    Args:
+        convoy: For whom.
+        pump: Gives it its turns.
+        telemetry: Where frames are counted.
+    """
+
+    __slots__ = ("_convoy", "_pump", "_telemetry", "far_tick", "is_ready", "near_tick")
+
+    def __init__(self, convoy: Convoy, pump: Runner, telemetry: Telemetry) -> None:
+        self.is_ready = False
+        self.near_tick = self.far_tick = NEVER
+        self._convoy = convoy
+        self._pump = pump
+        self._telemetry = telemetry
+
+    def turn(self, now: float) -> None:
+        """Write what is due, or come back for what will be."""
+        due_at = self._convoy.due_at(now)
+        if due_at is None:
+            return
+        if due_at > now:
+            self._pump.at(self, due_at)
+            return
+        sinks = [member.sink for member in self._convoy.members]  # some part while they are written to
+        frames = self._convoy.take(now)
+        data = packed(frames, self._convoy.codec)
+        for sink in sinks if frames else ():
+            if sink is not None:
+                try:
+                    sink.write(data, len(frames))
+                except Exception as fault:  # noqa: BLE001 - one socket's fault ends one socket
+                    sink.fail(fault)
+        self._telemetry.frames.inc(len(frames) * len(sinks))
+        self._telemetry.frame_bytes.inc(len(data) * len(sinks))
+
+    def fail(self, fault: Exception) -> None:
+        """Take in that they cannot be told together: let each be told alone, or fail alone."""
+        _LOG.error("phones in step could not be told: %s", place(fault))
+        sinks = [member.sink for member in self._convoy.members]
+        self._convoy.dissolve()
+        for sink in sinks:
+            if sink is not None:
+                sink.wake()
+
+
+def herald_of(convoy: Convoy, pump: Runner, telemetry: Telemetry) -> Herald:
+    """Return who brings what is due for *convoy*: one at any time."""
+    if not isinstance(convoy.herald, Herald):
+        convoy.herald = Herald(convoy, pump, telemetry)
+    return convoy.herald

@@ -1,0 +1,51 @@
+"""What runs for one phone beside its turns?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+
+class Runner(Protocol):
+    """Who runs work."""
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
+        """Run *work*, which does not raise; None when nothing runs any more."""
+        ...
+
+
+class Work:
+    """What runs for one phone: attaching, and commands.
+
+    Args:
+        runner: Who runs it.
+        failed: Told of a fault; one phone's fault ends one phone.
+    """
+
+    __slots__ = ("_failed", "_runner", "_tasks")
+
+    def __init__(self, runner: Runner, failed: Callable[[Exception], None]) -> None:
+        self._runner = runner
+        self._failed = failed
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run *work* until its end, or until :meth:`cancel`."""
+        task = self._runner.start(self._guarded(work))
+        if task is None:
+            work.close()
+            return
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """End all that runs."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as fault:  # noqa: BLE001 - the last line before everybody's task group
+            self._failed(fault)
