@@ -57,6 +57,7 @@ def session_limits(limits: Limits) -> SessionLimits:
     return SessionLimits(
         devices=limits.devices,
         ping_s=limits.ping_s,
+        pace_min_s=limits.pace_min_s,
         frames_per_s=limits.frames_per_s,
         frames_burst=limits.frames_burst,
         commands_in_flight=limits.commands_in_flight,

@@ -222,9 +222,16 @@ class Limits(Section):
     log_ons_in_flight: int = Field(
         32, ge=1, le=1_000, description="The same that may await their answer, on this node."
     )
-    devices: int = Field(_SESSION.devices, ge=1, le=20, description="Phones of one user at a time.")
+    devices: int = Field(_SESSION.devices, ge=1, le=20_000, description="Phones of one user at a time.")
     ping_s: float = Field(
         _SESSION.ping_s, ge=10, le=55, description="Pause between pings where a phone chooses none."
+    )
+    pace_min_s: float = Field(
+        _SESSION.pace_min_s,
+        ge=0,
+        le=5,
+        description="The least time between two frames of state for a phone that keeps up; the first change "
+        "after it leaves at once. 0: each turn of the loop.",
     )
     frames_per_s: float = Field(
         _SESSION.frames_per_s, ge=1, le=1_000, description="Frames a phone may send, on average."

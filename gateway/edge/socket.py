@@ -1,8 +1,7 @@
 """What goes on at one phone's WebSocket?
 
-Runs a session: hears for it, writes what it gives when the kernel takes it, and carries out the
-effects that it asks for. What happens next is decided in :mod:`gateway.core.session`, and when in
-:mod:`gateway.edge.pump`.
+Runs a session: hears for it, writes what it gives when the kernel takes it, and carries out its
+effects. What happens next is decided in :mod:`gateway.core.session`, when in :mod:`gateway.edge.pump`.
 """
 
 from __future__ import annotations
