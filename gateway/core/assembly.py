@@ -10,17 +10,15 @@ more is forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from itertools import product
 
 from gateway.core.compose import Parts
-from gateway.core.told import Address, Tellings, Told
+from gateway.core.told import PASTS_MOST, Address, News, Tellings, Told
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.upstream import Part, Reading, Source
-
-_NEVER: Final = -1
 
 
 @dataclass(slots=True, eq=False)
@@ -46,37 +44,6 @@ class _Query:
         return self.complete and not self.refused and self.listen.numbers is None
 
 
-class _Slot:
-    """What the link has told of one resource, and when each source was last read, also when it said nothing.
-
-    There is one of each resource and link: it is as small as can be.
-    """
-
-    __slots__ = ("configuration_ms", "cumulative_ms", "realtime_ms", "told")
-
-    def __init__(self, told: Told) -> None:
-        self.told = told
-        self.realtime_ms = self.cumulative_ms = self.configuration_ms = _NEVER
-
-    def read_ms(self, source: Source) -> int:
-        match source:
-            case Source.REALTIME:
-                return self.realtime_ms
-            case Source.CUMULATIVE:
-                return self.cumulative_ms
-            case _:
-                return self.configuration_ms
-
-    def is_read(self, source: Source, time_ms: int) -> None:
-        match source:
-            case Source.REALTIME:
-                self.realtime_ms = time_ms
-            case Source.CUMULATIVE:
-                self.cumulative_ms = time_ms
-            case _:
-                self.configuration_ms = time_ms
-
-
 class Assembly:
     """The parts that one link has told.
 
@@ -90,7 +57,11 @@ class Assembly:
     def __init__(self, tellings: Tellings | None = None) -> None:
         self.late = 0
         self._tellings = Tellings() if tellings is None else tellings
-        self._slots: dict[Kind, dict[int, _Slot]] = {kind: {} for kind in Kind}
+        self._told: dict[Kind, dict[int, Told]] = {kind: {} for kind in Kind}
+        self._read_ms: dict[tuple[Kind, Source], dict[int, int]] = {at: {} for at in product(Kind, Source)}
+        """When each source was last read, also when it said that there is nothing."""
+        self._newest_ms = dict.fromkeys(self._read_ms, 0)
+        """No source was read later."""
         self._queries: dict[int, _Query] = {}
         self._realtime: dict[Kind, list[_Query]] = {kind: [] for kind in Kind}
         self._unread: set[int] = set()
@@ -122,9 +93,8 @@ class Assembly:
         others = [q for q in self._queries.values() if q.listen.source is source and not q.refused]
         for kind, number in covered:
             if source is not Source.DIRECTORY and not any(other.covers(kind, number) for other in others):
-                slot = self._slots[kind][number]
-                slot.told = slot.told.with_part(source, None)
-                slot.is_read(source, _NEVER)
+                self._told[kind][number] = self._told[kind][number].with_part(source, None)
+                self._read_ms[kind, source].pop(number, None)
         return covered
 
     @property
@@ -145,7 +115,7 @@ class Assembly:
         changed: set[Address] = set()
         if reading.complete:
             query.whole_at_ms = reading.time_ms
-            changed = self._told(query) if query.complete else self._covered(query) | self._told(query)
+            changed = self._gained(query) if query.complete else self._covered(query) | self._gained(query)
             query.complete = True
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
@@ -155,40 +125,40 @@ class Assembly:
                 changed.add(address)
         return changed
 
-    def follow(self, reading: Reading) -> Collection[Told] | None:
+    def follow(self, reading: Reading) -> News | None:
         """Take in a reading as :meth:`read` does, when all it says is what some resources are now.
 
         Returns:
-            What has changed, of resources that are told of whatever they are. None, and nothing was
-            taken in, when the reading has to be read.
+            What has changed. None, and nothing was taken in, when the reading has to be read.
         """
-        kind, time_ms = reading.kind, reading.time_ms
-        is_realtime = reading.source is Source.REALTIME
-        if kind is None or not self._is_plain(reading, kind):
+        kind, source, time_ms = reading.kind, reading.source, reading.time_ms
+        if kind is None or not self._is_plain(reading, kind) or time_ms < self._newest_ms[kind, source]:
             return None
-        slots, changed = self._slots[kind], dict[int, Told]()
-        for part in reading.parts:
-            slot = slots.get(part.number)
-            if slot is None:
-                slot = self._slot((kind, part.number))
-            if time_ms < (slot.realtime_ms if is_realtime else slot.cumulative_ms):
-                self.late += 1
-                continue
-            if is_realtime:
-                slot.realtime_ms = time_ms
-            else:
-                slot.cumulative_ms = time_ms
-            before = slot.told
-            told = before.after(part)
-            if told is not before:
-                slot.told = told
-                changed[part.number] = told
-        return changed.values()
+        told, known = self._told[kind], self._tellings.news(reading)
+        numbers = known[0].order if known else [part.number for part in reading.parts]
+        before = list(map(told.get, numbers))
+        news = next((news for news in known if news.before == before), None)
+        if news is None:
+            after = {
+                part.number: (old or self._tellings.nothing((kind, part.number))).after(part)
+                for old, part in zip(before, reading.parts, strict=True)
+            }
+            if len(after) < len(before):
+                return None
+            news = News(before, after, time_ms)
+            known.append(news)
+            del known[:-PASTS_MOST]
+        told.update(news.after)
+        self._read_ms[kind, source].update(news.read_ms)
+        self._newest_ms[kind, source] = time_ms
+        return news
 
     def directory(self, parts: Iterable[Part]) -> set[Address]:
         """Take in the whole directory; objects absent from it are gone."""
         known = {(part.kind, part.number): part for part in parts}
-        lost = {a for a, slot in self._all() if slot.told.part(Source.DIRECTORY) is not None} - known.keys()
+        lost = {
+            told.address for told in self._all() if told.part(Source.DIRECTORY) is not None
+        } - known.keys()
         for address, part in known.items():
             self._know(address, part)
         for address in lost:
@@ -209,54 +179,53 @@ class Assembly:
         """Forget all that is outside *scope*, the union of what the sessions may see."""
         self._unread &= scope.agents
         outside: set[Address] = set()
-        for kind, slots in self._slots.items():
-            gone = slots.keys() - scope.of(kind)
+        for kind, told in self._told.items():
+            gone = told.keys() - scope.of(kind)
             outside.update((kind, number) for number in gone)
             for number in gone:
-                del slots[number]
+                del told[number]
+            for number, source in product(gone, Source):
+                self._read_ms[kind, source].pop(number, None)
         return outside
 
     # ---- resources ----
 
     def parts(self, address: Address) -> Parts | None:
         """Return what a resource is made of now, or None when there is no such resource."""
-        slot = self._find(address)
-        directory = None if slot is None else slot.told.part(Source.DIRECTORY)
-        if slot is None or directory is None:
+        told = self._find(address)
+        directory = None if told is None else told.part(Source.DIRECTORY)
+        if told is None or directory is None:
             return None
         kind, number = address
         queries = [query for query in self._realtime[kind] if query.complete and query.covers(kind, number)]
         if not queries:
             return None
         readable = not all(query.refused for query in queries)
-        realtime = slot.told.part(Source.REALTIME)
+        realtime = told.part(Source.REALTIME)
         if realtime is None and readable and (kind is not Kind.AGENT or number in self._unread):
             return None
         return Parts(
             directory,
             realtime,
-            slot.told.part(Source.CUMULATIVE),
-            slot.told.part(Source.CONFIGURATION),
+            told.part(Source.CUMULATIVE),
+            told.part(Source.CONFIGURATION),
             readable,
-            slot.told.left_at_ms,
+            told.left_at_ms,
         )
 
     def plain(self, address: Address) -> Told | None:
         """Return what is told of a resource that is there for sure; None: ask :meth:`parts`."""
-        kind, number = address
-        slot = self._slots[kind].get(number)
-        if slot is None or not slot.told.is_plain or not self._covers_all(kind):
-            return None
-        return slot.told
+        told = self._find(address)
+        return told if told is not None and told.is_plain and self._covers_all(address[0]) else None
 
     def addresses(self) -> set[Address]:
         """Return what anything is known of."""
-        return {address for address, _ in self._all()}
+        return {told.address for told in self._all()}
 
     def part(self, address: Address, source: Source) -> Part | None:
         """Return the newest part of one source."""
-        slot = self._find(address)
-        return None if slot is None else slot.told.part(source)
+        told = self._find(address)
+        return None if told is None else told.part(source)
 
     # ---- inner ----
 
@@ -276,7 +245,7 @@ class Assembly:
         """Tell whether some query reads whatever is of *kind*."""
         return any(query.covers_all for query in self._realtime[kind])
 
-    def _told(self, query: _Query) -> set[Address]:
+    def _gained(self, query: _Query) -> set[Address]:
         """Return the agents of whom a whole set of *query* tells for the first time."""
         if query.listen.source is not Source.REALTIME:
             return set()
@@ -284,38 +253,38 @@ class Assembly:
         self._unread -= told
         return {(Kind.AGENT, number) for number in told}
 
-    def _all(self) -> Iterator[tuple[Address, _Slot]]:
-        for slots in self._slots.values():
-            for slot in slots.values():
-                yield slot.told.address, slot
+    def _all(self) -> Iterator[Told]:
+        for told in self._told.values():
+            yield from told.values()
 
-    def _find(self, address: Address) -> _Slot | None:
+    def _find(self, address: Address) -> Told | None:
         kind, number = address
-        return self._slots[kind].get(number)
+        return self._told[kind].get(number)
 
-    def _slot(self, address: Address) -> _Slot:
-        kind, number = address
-        slot = self._slots[kind].get(number)
-        if slot is None:
-            slot = self._slots[kind][number] = _Slot(self._tellings.nothing(address))
-        return slot
+    def _known(self, address: Address) -> Told:
+        return self._find(address) or self._tellings.nothing(address)
 
     def _know(self, address: Address, part: Part | None) -> None:
-        slot = self._slot(address)
-        slot.told = slot.told.with_part(Source.DIRECTORY, None) if part is None else slot.told.after(part)
+        kind, number = address
+        before = self._known(address)
+        after = before.with_part(Source.DIRECTORY, None) if part is None else before.after(part)
+        self._told[kind][number] = after
 
     def _take(self, address: Address, source: Source, part: Part | None, time_ms: int) -> bool:
-        slot = self._slot(address)
-        if time_ms < slot.read_ms(source):
+        kind, number = address
+        read_ms = self._read_ms[kind, source]
+        if time_ms < read_ms.get(number, time_ms):
             self.late += 1
             return False
-        slot.is_read(source, time_ms)
-        before = slot.told
+        read_ms[number] = time_ms
+        self._newest_ms[kind, source] = max(self._newest_ms[kind, source], time_ms)
+        before = after = self._known(address)
         if part is not None:
-            slot.told = before.after(part)
+            after = before.after(part)
         elif before.part(source) is not None:
-            slot.told = before.with_part(source, None, time_ms)
-        return slot.told is not before
+            after = before.with_part(source, None, time_ms)
+        self._told[kind][number] = after
+        return after is not before
 
     def _absent(self, query: _Query, reading: Reading) -> list[Address]:
         """Return what the reading says is no more."""
@@ -328,17 +297,17 @@ class Assembly:
                 present[part.kind].add(part.number)
             absent += [
                 (kind, number)
-                for kind, slots in self._slots.items()
-                for number in slots.keys() - present[kind]
-                if slots[number].told.part(reading.source) is not None and query.covers(kind, number)
+                for kind, told in self._told.items()
+                for number in told.keys() - present[kind]
+                if told[number].part(reading.source) is not None and query.covers(kind, number)
             ]
         return absent
 
     def _covered(self, query: _Query) -> set[Address]:
         return {
-            slot.told.address
-            for kind, slots in self._slots.items()
+            each.address
+            for kind, told in self._told.items()
             if query.listen.kind in (None, kind)
-            for number, slot in slots.items()
+            for number, each in told.items()
             if query.covers(kind, number)
         }

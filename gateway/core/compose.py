@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple, TypeVar
 
 from gateway.core.element import Element, Interner, Pool
-from gateway.core.told import Tellings, Told
+from gateway.core.told import News, Tellings, Told
 from gateway.domain.model import Kind, key_of
 from gateway.domain.resources import Agent, Aggregate, Group, Handling, Queue, RoutingState
 from gateway.domain.upstream import Part, Source
@@ -77,6 +77,15 @@ class Composer:
                 each.before, each.offset_ms, each.element = before, offset_ms, element
             elements.append(element)
         return elements
+
+    def elements_of(
+        self, news: News, befores: list[Element | None], offset_ms: int, now: float
+    ) -> list[Element]:
+        """Return the elements of what has changed, where all of it is there."""
+        if news.befores != befores or news.offset_ms != offset_ms:
+            news.elements = self.elements(news.changed, befores, offset_ms, now)
+            news.befores, news.offset_ms = befores, offset_ms
+        return news.elements
 
 
 def _parts(told: Told) -> Parts:

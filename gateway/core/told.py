@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.core.element import Element
 from gateway.domain.model import Kind, key_of
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import Part, Reading, Source
 
 Address = tuple[Kind, int]
 _Pieces = tuple[Part | None, Part | None, Part | None, Part | None]
@@ -23,6 +23,10 @@ _PLACE: Final[dict[Source, int]] = {source: place for place, source in enumerate
 _DIRECTORY, _REALTIME, _CONFIGURATION = (
     _PLACE[source] for source in (Source.DIRECTORY, Source.REALTIME, Source.CONFIGURATION)
 )
+NEWS_PARTS_MOST: Final = 10_000
+"""Parts of readings whose news are kept: each reaches all links before so many others come."""
+PASTS_MOST: Final = 4
+"""Pasts that are kept of one reading: links that came lately differ from the others for a while."""
 FIRST_STEPS_MOST: Final = 8_192
 """A new link tells of an object in some four steps, which are kept for the next: of 1,600 objects 6,400."""
 
@@ -107,6 +111,46 @@ class Told:
         return self._table.told(self.address, self.key, pieces, left)
 
 
+class News:
+    """What one reading has changed, worked out once for all links that had been told the same before.
+
+    Invariant: it never changes, but for the elements that it last made; those are the composer's.
+
+    Args:
+        before: What was told of the resources of the reading's parts, in their order.
+        after: What is told of them now, by number, in the same order.
+        time_ms: When they were read.
+    """
+
+    __slots__ = (
+        "after",
+        "before",
+        "befores",
+        "changed",
+        "elements",
+        "is_plain",
+        "keys",
+        "numbers",
+        "offset_ms",
+        "order",
+        "read_ms",
+    )
+
+    def __init__(self, before: list[Told | None], after: dict[int, Told], time_ms: int) -> None:
+        self.before = before
+        self.after = after
+        self.order = list(after)
+        """The numbers of the reading's parts."""
+        self.read_ms = dict.fromkeys(after, time_ms)
+        self.changed = tuple(now for was, now in zip(before, after.values(), strict=True) if now is not was)
+        self.numbers = frozenset(told.address[1] for told in self.changed)
+        self.keys = [told.key for told in self.changed]
+        self.is_plain = all(told.is_plain for told in self.changed)
+        self.befores: list[Element | None] | None = None
+        self.offset_ms = 0
+        self.elements: list[Element] = []
+
+
 def _nowhere() -> None:
     """Say that nothing has been met yet."""
 
@@ -122,6 +166,8 @@ class Tellings:
             weakref.WeakValueDictionary()
         )
         self._first_steps: deque[Told] = deque(maxlen=FIRST_STEPS_MOST)
+        self._news: dict[tuple[tuple[Part, ...], int], list[News]] = {}
+        self._news_parts = 0
 
     def __len__(self) -> int:
         return len(self._told)
@@ -139,3 +185,16 @@ class Tellings:
             if None in (pieces[_DIRECTORY], pieces[_REALTIME], pieces[_CONFIGURATION]):
                 self._first_steps.append(found)
         return found
+
+    def news(self, reading: Reading) -> list[News]:
+        """Return what *reading* was seen to change, after each past that a link had; more is added to it."""
+        at = (reading.parts, reading.time_ms)
+        news = self._news.get(at)
+        if news is None:
+            news = self._news[at] = []
+            self._news_parts += len(reading.parts)
+            while self._news_parts > NEWS_PARTS_MOST and len(self._news) > 1:
+                oldest = next(iter(self._news))
+                del self._news[oldest]
+                self._news_parts -= len(oldest[0])
+        return news

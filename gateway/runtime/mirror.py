@@ -7,14 +7,14 @@ session may see any more it forgets at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, STEADY_MS, Composer
 from gateway.core.element import Element
 from gateway.core.roster import Member, Roster
-from gateway.core.told import Address, Told
+from gateway.core.told import Address, News, Told
 from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
 from gateway.domain.link_requests import Directory
 from gateway.domain.model import (
@@ -93,11 +93,11 @@ class Mirror:
     def read(self, reading: Reading) -> None:
         """Take in a reading."""
         self._see_clock(reading.time_ms)
-        followed = self.assembly.follow(reading) if self.live else None
-        if followed is None or reading.kind is None:
+        news = self.assembly.follow(reading) if self.live else None
+        if news is None or reading.kind is None:
             self.show(self.assembly.read(reading))
         else:
-            self._show_told(followed, reading.kind)
+            self._show_news(news, reading.kind)
 
     def directory(self, directory: Directory) -> None:
         """Take in the whole directory and the catalogues."""
@@ -159,18 +159,17 @@ class Mirror:
         if owns:
             self.show_sessions()
 
-    def _show_told(self, changed: Collection[Told], kind: Kind) -> None:
+    def _show_news(self, news: News, kind: Kind) -> None:
         """Record what resources of one kind have become, as :meth:`show` does."""
-        ledger, scope, own = self._feed.ledger, self._roster.scope.of(kind), self._roster.own_agents
-        plain = [told for told in changed if told.is_plain and told.address[1] in scope]
-        befores = [ledger.get(told.key) for told in plain]
-        elements = self._composer.elements(plain, befores, self.offset_ms, self._clock.now())
-        for told, element in zip(plain, elements, strict=True):
-            ledger.record(told.key, element)
-        if len(plain) < len(changed):
-            others = (told.address for told in changed if not told.is_plain or told.address[1] not in scope)
-            self.show(others)
-        if own and kind is Kind.AGENT and not own.isdisjoint(told.address[1] for told in plain):
+        if not (news.is_plain and news.numbers <= self._roster.scope.of(kind)):
+            self.show([told.address for told in news.changed])
+            return
+        ledger, own = self._feed.ledger, self._roster.own_agents
+        befores = [ledger.get(key) for key in news.keys]
+        elements = self._composer.elements_of(news, befores, self.offset_ms, self._clock.now())
+        for key, element in zip(news.keys, elements, strict=True):
+            ledger.record(key, element)
+        if kind is Kind.AGENT and not own.isdisjoint(news.numbers):
             self.show_sessions()
 
     def _element(

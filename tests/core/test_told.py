@@ -7,10 +7,10 @@ import gc
 import pytest
 
 from gateway.core import told as told_module
-from gateway.core.told import Tellings, Told
+from gateway.core.told import News, Tellings, Told
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
-from gateway.domain.upstream import Part, Source
+from gateway.domain.upstream import Part, Reading, Source
 from tests.core.samples import part
 
 AGENT = (Kind.AGENT, 5)
@@ -91,3 +91,39 @@ def test_the_first_steps_of_a_link_are_kept_for_the_next_but_not_without_bound(
         tellings.nothing((Kind.AGENT, number))
     gc.collect()
     assert len(tellings) == 4
+
+
+def reading(*parts: Part, time_ms: int = 10) -> Reading:
+    return Reading(1, Kind.AGENT, Source.REALTIME, time_ms, complete=False, parts=parts)
+
+
+def test_news_tell_what_has_changed_and_what_has_not() -> None:
+    tellings = Tellings()
+    told = after_all(tellings.nothing(AGENT), part(*AGENT, Source.DIRECTORY), available())
+    other = tellings.nothing((Kind.AGENT, 6))
+    now = told.after(available())
+    news = News([told, other], {5: now, 6: other}, 10)
+    assert (news.changed, news.keys, news.numbers) == ((now,), ["agent:5"], frozenset({5}))
+    assert (news.order, news.read_ms) == ([5, 6], {5: 10, 6: 10})
+    assert news.is_plain
+    assert not News([None], {6: other}, 10).is_plain
+
+
+def test_news_are_kept_by_the_parts_and_the_time_of_their_reading() -> None:
+    tellings = Tellings()
+    first, second = available(), available()
+    news = tellings.news(reading(first, second))
+    assert tellings.news(reading(first, second)) is news
+    assert tellings.news(reading(second, first)) is not news
+    assert tellings.news(reading(first, second, time_ms=11)) is not news
+
+
+def test_the_oldest_news_go_when_there_are_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told_module, "NEWS_PARTS_MOST", 4)
+    tellings, parts = Tellings(), [available() for _ in range(4)]
+    kept = [tellings.news(reading(*parts[:2], time_ms=time_ms)) for time_ms in range(3)]
+    assert tellings.news(reading(*parts[:2], time_ms=2)) is kept[2]
+    assert tellings.news(reading(*parts[:2], time_ms=1)) is kept[1]
+    assert tellings.news(reading(*parts[:2], time_ms=0)) is not kept[0]
+    big = tellings.news(reading(*parts, parts[0]))
+    assert tellings.news(reading(*parts, parts[0])) is big

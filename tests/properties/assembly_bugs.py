@@ -15,7 +15,7 @@ SEEDED = [
     bug(
         "what is late is believed",
         ASSEMBLY,
-        "if time_ms < slot.read_ms(source):",
+        "if time_ms < read_ms.get(number, time_ms):",
         "if False:",
         quick=True,
     ),
@@ -25,7 +25,7 @@ SEEDED = [
         "return self.whole_at_ms is not None and reading.time_ms < self.whole_at_ms",
         "return False",
     ),
-    bug("an equal time is late", ASSEMBLY, "if time_ms < slot.read_ms(", "if time_ms <= slot.read_ms("),
+    bug("an equal time is late", ASSEMBLY, "if time_ms < read_ms.get(", "if time_ms <= read_ms.get("),
     bug(
         "the absent stay",
         ASSEMBLY,
@@ -41,13 +41,13 @@ SEEDED = [
     bug(
         "a whole set speaks for other queries",
         ASSEMBLY,
-        "if slots[number].told.part(reading.source) is not None and query.covers(kind, number)",
-        "if slots[number].told.part(reading.source) is not None",
+        "if told[number].part(reading.source) is not None and query.covers(kind, number)",
+        "if told[number].part(reading.source) is not None",
     ),
     bug(
         "what no query covers is remembered",
         ASSEMBLY,
-        "                slot.told = slot.told.with_part(source, None)\n",
+        "self._told[kind][number] = self._told[kind][number].with_part(source, None)\n",
         "                pass\n",
     ),
     bug(
@@ -63,7 +63,7 @@ SEEDED = [
         "            pass\n",
     ),
     bug(
-        "what left the scope stays", ASSEMBLY, "                del slots[number]\n", "                pass\n"
+        "what left the scope stays", ASSEMBLY, "                del told[number]\n", "                pass\n"
     ),
     bug("whoever cannot be read is logged off", COMPOSE, "if not parts.readable:", "if False:"),
     bug("instants jitter", COMPOSE, "STEADY_MS: Final = 2_000", "STEADY_MS: Final = 3_000"),
@@ -76,8 +76,8 @@ SEEDED = [
     bug(
         "a first whole set changes nothing",
         ASSEMBLY,
-        "if query.complete else self._covered(query) | self._told(query)",
-        "if query.complete else self._told(query)",
+        "if query.complete else self._covered(query) | self._gained(query)",
+        "if query.complete else self._gained(query)",
     ),
     bug("a refusal changes nothing", ASSEMBLY, "return self._covered(refused)", "return set()"),
     bug(

@@ -61,8 +61,13 @@ class Link:
         self.shown_alone: dict[Address, Element | None] = dict.fromkeys(ADDRESSES)
 
     def read(self, reading: Reading) -> None:
-        followed = self.shared.follow(reading)
-        changed = self.shared.read(reading) if followed is None else {told.address for told in followed}
+        news = self.shared.follow(reading)
+        changed = self.shared.read(reading) if news is None else {told.address for told in news.changed}
+        if news is not None and news.is_plain:
+            befores = [self.shown[told.address] for told in news.changed]
+            elements = self.composer.elements_of(news, befores, self.offset_ms, 0.0)
+            self.shown |= {told.address: made for told, made in zip(news.changed, elements, strict=True)}
+            changed = set()
         self.look(changed, self.alone.read(reading))
 
     def listen(self, query: int, *, refused: bool) -> None:
