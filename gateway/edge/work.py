@@ -38,6 +38,7 @@ class Work:
             return
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before its first step it never began
 
     def cancel(self) -> None:
         """End all that runs."""
