@@ -34,10 +34,6 @@ class _Query:
         numbers = self.listen.numbers
         return self.listen.kind in (None, kind) and (numbers is None or number in numbers)
 
-    def knows_better(self, reading: Reading) -> bool:
-        """Tell whether a whole set was read after *reading*."""
-        return self.whole_at_ms is not None and reading.time_ms < self.whole_at_ms
-
     @property
     def covers_all(self) -> bool:
         """Whether it tells of every resource of its kind."""
@@ -109,10 +105,11 @@ class Assembly:
         query = self._queries.get(reading.query)
         if query is None:
             return set()
-        if query.knows_better(reading):
+        if query.whole_at_ms is not None and reading.time_ms < query.whole_at_ms:
             self.late += len(reading.parts) + len(reading.removed)
             return set()
         changed: set[Address] = set()
+        self._note_time(reading)
         if reading.complete:
             query.whole_at_ms = reading.time_ms
             changed = self._gained(query) if query.complete else self._covered(query) | self._gained(query)
@@ -239,7 +236,12 @@ class Assembly:
         query = self._queries.get(reading.query)
         if query is None or reading.complete or reading.removed or reading.source is Source.CONFIGURATION:
             return False
-        return not query.knows_better(reading) and self._covers_all(kind)
+        return self._covers_all(kind)
+
+    def _note_time(self, reading: Reading) -> None:
+        if reading.kind is not None:
+            at = (reading.kind, reading.source)
+            self._newest_ms[at] = max(self._newest_ms[at], reading.time_ms)
 
     def _covers_all(self, kind: Kind) -> bool:
         """Tell whether some query reads whatever is of *kind*."""
@@ -277,7 +279,6 @@ class Assembly:
             self.late += 1
             return False
         read_ms[number] = time_ms
-        self._newest_ms[kind, source] = max(self._newest_ms[kind, source], time_ms)
         before = after = self._known(address)
         if part is not None:
             after = before.after(part)

@@ -22,8 +22,8 @@ SEEDED = [
     bug(
         "what is late is believed of those who were absent",
         ASSEMBLY,
-        "return self.whole_at_ms is not None and reading.time_ms < self.whole_at_ms",
-        "return False",
+        "if query.whole_at_ms is not None and reading.time_ms < query.whole_at_ms:",
+        "if False:",
     ),
     bug("an equal time is late", ASSEMBLY, "if time_ms < read_ms.get(", "if time_ms <= read_ms.get("),
     bug(
@@ -48,7 +48,7 @@ SEEDED = [
         "what no query covers is remembered",
         ASSEMBLY,
         "self._told[kind][number] = self._told[kind][number].with_part(source, None)\n",
-        "                pass\n",
+        "pass\n",
     ),
     bug(
         "a stopped query changes nothing",

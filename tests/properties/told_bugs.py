@@ -59,8 +59,8 @@ SEEDED = [
     bug(
         "what was read in whole is not newer for the shortcut",
         ASSEMBLY,
-        "        self._newest_ms[kind, source] = max(self._newest_ms[kind, source], time_ms)\n",
-        "",
+        "            self._newest_ms[at] = max(self._newest_ms[at], reading.time_ms)\n",
+        "            pass\n",
     ),
     bug(
         "news are the same whatever was told before",
@@ -68,12 +68,6 @@ SEEDED = [
         "(news for news in known if news.before == before)",
         "(news for news in known)",
         quick=True,
-    ),
-    bug(
-        "news are the same whenever they were read",
-        TOLD,
-        "at = (reading.parts, reading.time_ms)",
-        "at = (reading.parts, 0)",
     ),
     bug(
         "news make the same elements whatever was shown before",
@@ -98,12 +92,6 @@ SEEDED = [
         ASSEMBLY,
         "if query is None or reading.complete or reading.removed or",
         "if query is None or reading.removed or",
-    ),
-    bug(
-        "the shortcut believes what a whole set knows better",
-        ASSEMBLY,
-        "return not query.knows_better(reading) and self._covers_all(kind)",
-        "return self._covers_all(kind)",
     ),
     bug(
         "the shortcut shows what nobody reads",
