@@ -33,7 +33,7 @@ class Discipline:
         self._bucket = TokenBucket(per_s, burst)
         self._dropped = 0
         self._dropped_max = dropped_max
-        self._errors: deque[float] = deque(maxlen=errors_per_s)
+        self._errors: deque[float] | None = None
         self._errors_per_s = errors_per_s
         self._told_at: float | None = None
 
@@ -51,6 +51,8 @@ class Discipline:
 
     def error(self, now: float) -> Ruling:
         """Count one bad frame."""
+        if self._errors is None:
+            self._errors = deque(maxlen=self._errors_per_s)
         self._errors.append(now)
         if len(self._errors) == self._errors_per_s and now - self._errors[0] < 1.0:
             return Ruling.CLOSE

@@ -25,12 +25,14 @@ class Element:
 
     def __init__(self, value: Value) -> None:
         self.value = value
-        self._fragments: dict[str, bytes] = {}
-        self._patches: dict[str, bytes | None] = {}
+        self._fragments: dict[str, bytes] | None = None
+        self._patches: dict[str, bytes | None] | None = None
         self._patches_from: weakref.ref[Element] | None = None
 
     def fragment(self, codec: Codec) -> bytes:
         """Return the whole value in *codec*'s wire form."""
+        if self._fragments is None:
+            self._fragments = {}
         made = self._fragments.get(codec.name)
         if made is None:
             made = self._fragments[codec.name] = codec.fragment(_framed(self.value))
@@ -38,9 +40,9 @@ class Element:
 
     def patch(self, before: Element, codec: Codec) -> bytes | None:
         """Return the fields that differ from *before*, or None when none does."""
-        if self._patches_from is None or self._patches_from() is not before:
+        if self._patches is None or self._patches_from is None or self._patches_from() is not before:
             self._patches_from = weakref.ref(before)
-            self._patches.clear()
+            self._patches = {}
         if codec.name not in self._patches:
             self._patches[codec.name] = codec.patch_fragment(_framed(before.value), _framed(self.value))
         return self._patches[codec.name]

@@ -300,6 +300,7 @@ class Outbox(Member):
             if self._owed:
                 frames += self._state(now)
                 state_sent = True
+        self._control = None  # most of the time a phone has none
         return frames, state_sent
 
     def _has_state(self) -> bool:

@@ -54,7 +54,8 @@ class Papers:
         if said is None or (self._shown is not None and not same_session(self._shown.ticket, said.ticket)):
             raise SessionRefused(CloseCode.TOKEN_INVALID, TOKEN_INVALID)
         self._opened = said
-        self._admit(client)
+        admit, self._admit = self._admit, _admitted
+        admit(client)
         return said.ticket
 
     def refresh(self, expires_at_ms: int) -> Renewed | None:
@@ -77,3 +78,7 @@ class Papers:
     def _held(self) -> Opened:
         assert self._opened is not None  # noqa: S101 - nobody is attached, told or asked before a token was shown
         return self._opened
+
+
+def _admitted(_: ClientInfo) -> None:
+    """Do nothing for whoever was admitted before."""

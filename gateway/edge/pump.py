@@ -19,6 +19,8 @@ TICK_S: Final = 0.005
 """Times are kept in ticks of the wheel, rounded up: nothing is early, and nothing later than this."""
 NEAR_S: Final = 1.0
 """Beyond it a time is a deadline, within it a pace: each socket waits for one of each kind at most."""
+FAR_TICKS: Final = 20
+"""Deadlines are kept in so many ticks, a tenth of a second: then many sockets share one."""
 SLICE_S: Final = 0.002
 """After so much work others have their turn: a message to ten thousand phones takes some 40 ms."""
 NEVER: Final = 1 << 62
@@ -91,6 +93,7 @@ class Pump(Generic[S]):
                 return
             served.near_tick = tick
         else:
+            tick = -(-tick // FAR_TICKS) * FAR_TICKS
             if served.far_tick <= tick:
                 return
             served.far_tick = tick

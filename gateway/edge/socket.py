@@ -304,7 +304,7 @@ class PhoneSocket:
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         if self._work is None:
-            self._work = Work(self._pump, self.fail)
+            self._work = Work(self._pump, self)
         self._work.start(work)
 
     def _attach(self, attach: Attach) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Protocol
 
 
@@ -15,20 +15,28 @@ class Runner(Protocol):
         ...
 
 
+class Owner(Protocol):
+    """For whom it runs."""
+
+    def fail(self, fault: Exception) -> None:
+        """Take in that work did not come to its end."""
+        ...
+
+
 class Work:
     """What runs for one phone: attaching, and commands.
 
     Args:
         runner: Who runs it.
-        failed: Told of a fault; one phone's fault ends one phone.
+        owner: Told of a fault; one phone's fault ends one phone.
     """
 
-    __slots__ = ("_failed", "_runner", "_tasks")
+    __slots__ = ("_owner", "_runner", "_tasks")
 
-    def __init__(self, runner: Runner, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, runner: Runner, owner: Owner) -> None:
         self._runner = runner
-        self._failed = failed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._owner = owner
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Run *work* until its end, or until :meth:`cancel`."""
@@ -36,8 +44,8 @@ class Work:
         if task is None:
             work.close()
             return
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks = (*self._tasks, task)
+        task.add_done_callback(self._done)
         task.add_done_callback(lambda _: work.close())  # cancelled before its first step it never began
 
     def cancel(self) -> None:
@@ -45,8 +53,11 @@ class Work:
         for task in self._tasks:
             task.cancel()
 
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks = tuple(each for each in self._tasks if each is not task)
+
     async def _guarded(self, work: Coroutine[None, None, None]) -> None:
         try:
             await work
         except Exception as fault:  # noqa: BLE001 - the last line before everybody's task group
-            self._failed(fault)
+            self._owner.fail(fault)

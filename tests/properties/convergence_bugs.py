@@ -176,8 +176,8 @@ SEEDED = [
     bug(
         "a patch from one element is sent to holders of another",
         ELEMENT,
-        "if self._patches_from is None or self._patches_from() is not before:",
-        "if self._patches_from is None:",
+        "or self._patches_from is None or self._patches_from() is not before:",
+        "or self._patches_from is None:",
     ),
     bug(
         "all views have one name",
