@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import fcntl
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bench import runs
 from bench.case import Scale
@@ -72,6 +75,19 @@ def peers_of(told: str | None) -> list[str]:
     return [] if told == "none" else told.split(",")
 
 
+@contextlib.contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Wait until no other benchmark runs in this tree: two at once would measure each other."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("another benchmark is running: waiting for its end …", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -85,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(cores()) < 2:
         print("one core only: load and server share it, so figures say little", file=sys.stderr)
     os.sched_setaffinity(0, {LOAD_CORE})
-    records = asyncio.run(measure(args))
+    with alone(BUILD / "lock"):
+        records = asyncio.run(measure(args))
     return 1 if any(record.trouble for record in records) else 0
 
 

@@ -20,6 +20,8 @@ from bench.work import Work
 BUILD = Path("build/bench").absolute()
 SPARE_FILES = 500
 """Descriptors of a process that are no phones."""
+DEVICES_A_USER = 250
+"""The fan-out of one user. With more, the gateway's bookkeeping of a user's devices would be what is measured."""
 SESSIONS_LAST_S = 12 * 3600
 """After so long all phones log on anew."""
 
@@ -61,7 +63,7 @@ class Stage:
         """Return whose resources the gateway needs for *work*."""
         if work.topics > 1:
             return Layout(work.topics, work.queues, work.agents, shared=False)
-        fewest = -(-work.phones // self.reach.devices)
+        fewest = -(-work.phones // min(self.reach.devices, DEVICES_A_USER))
         return Layout(max(fewest, work.users or 1), work.queues, work.agents)
 
     async def tokens(self, phones: int, users: int) -> list[str]:

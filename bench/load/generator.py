@@ -19,8 +19,8 @@ from bench.programs import BenchError, opened, output
 
 SOURCE = Path(__file__).with_name("wsload.c")
 COMPILES_WITHIN_S = 120.0
-PATIENCE_S = 120.0
-"""Connecting and becoming ready may take so long beyond the phases that have a length."""
+CONNECT_WITHIN_S, READY_WITHIN_S = 150.0, 60.0
+"""What takes longer is trouble, and told as such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ class Load:
     @property
     def within_s(self) -> float:
         """How long it may take at most."""
-        return PATIENCE_S + self.settle_s + self.warmup_s + self.duration_s + self.drain_s
+        phases_s = self.settle_s + self.warmup_s + self.duration_s + self.drain_s
+        return CONNECT_WITHIN_S + READY_WITHIN_S + phases_s
 
 
 class Generator:
@@ -101,14 +102,15 @@ class Generator:
         soft = (sys.executable, "-m", "bench.load.soft")
         command = soft if self._program is None or load.tls else (str(self._program),)
         told = await output("the load generator", (*command, *load.arguments()), LOAD_CORE, load.within_s)
-        return read(told)
+        return read(told, stalled=load.stalled)
 
 
-def read(told: bytes) -> dict[str, Any]:
+def read(told: bytes, stalled: int = 0) -> dict[str, Any]:
     """Read a generator's answer.
 
     Raises:
-        BenchError: It is none, or phones were refused.
+        BenchError: It is none, phones were refused, or some left or were never in sync, *stalled* ones apart:
+            figures of fewer phones than were asked for would look too good.
     """
     try:
         answer: dict[str, Any] = json.loads(told)
@@ -117,6 +119,10 @@ def read(told: bytes) -> dict[str, Any]:
     if answer["opened"] == 0 or answer["failed"] > 0:
         closes = answer.get("closes")
         raise BenchError(f"{answer['failed']} of {answer['n']} connections failed; closes: {closes}")
+    if answer["closed"] > stalled:
+        raise BenchError(f"{answer['closed']} of {answer['n']} phones were sent away: {answer['closes']}")
+    if "ready" in answer and answer["ready"]["n"] < answer["n"]:
+        raise BenchError(f"only {answer['ready']['n']} of {answer['n']} phones ever were in sync")
     return answer
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import uvloop
 
+from bench.load.generator import CONNECT_WITHIN_S
 from bench.load.soft_phone import Phone, Publisher, Tally
 from bench.load.soft_wire import handshake
 from bench.load.soft_words import Templates, parser
@@ -29,7 +30,6 @@ from bench.programs import process_cpu_s, process_rss_bytes
 from bench.stats import quantile
 from bench.tls import trusting
 
-CONNECT_WITHIN_S = 90.0
 TICK_S = 0.001
 
 

@@ -34,6 +34,8 @@ def test_patience_covers_the_phases() -> None:
         b"Segmentation fault",
         json.dumps({"n": 2, "opened": 0, "failed": 0}).encode(),
         json.dumps({"n": 2, "opened": 1, "failed": 1}).encode(),
+        json.dumps({"n": 2, "opened": 1, "failed": 0, "closed": 1, "closes": {"4108": 1}}).encode(),
+        json.dumps({"n": 2, "opened": 2, "failed": 0, "closed": 0, "ready": {"n": 1}}).encode(),
     ],
 )
 def test_trouble_is_no_answer(told: bytes) -> None:
@@ -42,4 +44,9 @@ def test_trouble_is_no_answer(told: bytes) -> None:
 
 
 def test_an_answer_is_read() -> None:
-    assert read(json.dumps({"n": 2, "opened": 2, "failed": 0}).encode())["opened"] == 2
+    assert read(json.dumps({"n": 2, "opened": 2, "failed": 0, "closed": 0}).encode())["opened"] == 2
+
+
+def test_stalled_phones_may_be_sent_away() -> None:
+    told = json.dumps({"n": 3, "opened": 2, "failed": 0, "closed": 1, "closes": {"4108": 1}}).encode()
+    assert read(told, stalled=1)["closed"] == 1
