@@ -21,7 +21,7 @@ BUILD = Path("build/bench").absolute()
 SPARE_FILES = 500
 """Descriptors of a process that are no phones."""
 DEVICES_A_USER = 250
-"""The fan-out of one user. With more, the gateway's bookkeeping of a user's devices would be what is measured."""
+"""With many more, the bookkeeping of a user's devices would be what is measured."""
 SESSIONS_LAST_S = 12 * 3600
 """After so long all phones log on anew."""
 

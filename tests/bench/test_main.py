@@ -30,8 +30,7 @@ def test_without_words_everything_is_measured_three_times() -> None:
 
 def test_two_benchmarks_do_not_measure_each_other(tmp_path: Path) -> None:
     file = tmp_path / "build" / "lock"
-    with alone(file), file.open("wb") as second:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with alone(file), file.open("wb") as second, pytest.raises(BlockingIOError):
+        fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with file.open("wb") as third:
         fcntl.flock(third, fcntl.LOCK_EX | fcntl.LOCK_NB)
