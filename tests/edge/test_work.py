@@ -33,7 +33,10 @@ class Desk:
         self.faults: list[Exception] = []
         self.told: list[str] = []
         self.gate = asyncio.Event()
-        self.work = Work(self.runner, self.faults.append)
+        self.work = Work(self.runner, self)
+
+    def fail(self, fault: Exception) -> None:
+        self.faults.append(fault)
 
     async def job(self, name: str, fault: Exception | None = None) -> None:
         try:
