@@ -405,7 +405,12 @@ async def test_at_its_end_all_sockets_are_abandoned_once(house: House) -> None:
 async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House) -> None:
     turners = [house.add(str(number)) for number in range(3)]
     async with house.running() as task:
-        turners[0].does = lambda: (house.clock.spend(SLICE_S * 2), task.cancel())
+
+        def last_of_all() -> None:
+            house.clock.spend(SLICE_S * 2)
+            task.cancel()
+
+        turners[0].does = last_of_all
         house.ready(*turners)
         await house.clock.settle()
     assert house.order == ["0"]
