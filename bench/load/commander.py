@@ -1,8 +1,9 @@
 """How long does a command take from a phone to its result, at a rate or as fast as can be?
 
 A process of its own: ``python -m bench.load.commander PORT HELLOS PHONES FIRST_AGENT AGENTS RATE WINDOW
-SECONDS``. Phone n commands AGENTS agents from FIRST_AGENT + n AGENTS on. With a RATE, so many commands per
-second are sent by all phones in turn whatever comes back; with RATE 0, each phone has WINDOW under way.
+SECONDS PID``, of which the last is the server's. Phone n commands AGENTS agents from FIRST_AGENT + n AGENTS on.
+With a RATE, so many commands per second are sent by all phones in turn whatever comes back; with RATE 0, each
+phone has WINDOW under way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import uvloop
 
+from bench.programs import process_cpu_s
 from bench.stats import quantile
 
 WARMUP_S = 1.0
@@ -40,13 +42,14 @@ class Wish(NamedTuple):
     rate: float
     window: int
     seconds: float
+    pid: int
 
     @classmethod
     def read(cls, words: list[str]) -> Wish:
         """Read the command line."""
         port, phones, first_agent, agents, window = (int(words[place]) for place in (0, 2, 3, 4, 6))
         rate, seconds = float(words[5]), float(words[7])
-        return cls(port, Path(words[1]), phones, first_agent, agents, rate, window, seconds)
+        return cls(port, Path(words[1]), phones, first_agent, agents, rate, window, seconds, int(words[8]))
 
 
 class Phone:
@@ -132,12 +135,13 @@ async def play(wish: Wish) -> dict[str, Any]:
         else:
             running += [tasks.create_task(phone.flood(wish.window)) for phone in phones]
         await asyncio.sleep(WARMUP_S)
-        counts.measuring, began = True, time.perf_counter()
+        counts.measuring, began, before_s = True, time.perf_counter(), process_cpu_s(wish.pid)
         await asyncio.sleep(wish.seconds)
         counts.measuring, took_s = False, time.perf_counter() - began
+        used_s = process_cpu_s(wish.pid) - before_s
         for task in running:
             task.cancel()
-    return answer(counts, took_s)
+    return answer(counts, took_s) | {"server_cpu_s": used_s}
 
 
 def answer(counts: Counts, took_s: float) -> dict[str, Any]:
