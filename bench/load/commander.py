@@ -1,9 +1,9 @@
 """How long does a command take from a phone to its result, at a rate or as fast as can be?
 
 A process of its own: ``python -m bench.load.commander PORT HELLOS PHONES FIRST_AGENT AGENTS RATE WINDOW
-SECONDS PID``, of which the last is the server's. Phone n commands AGENTS agents from FIRST_AGENT + n AGENTS on.
-With a RATE, so many commands per second are sent by all phones in turn whatever comes back; with RATE 0, each
-phone has WINDOW under way.
+SECONDS PID``, of which the last is the server's. Phone n commands AGENTS agents from FIRST_AGENT + n AGENTS
+on. With a RATE, so many commands per second are sent by all phones in turn whatever comes back; with RATE 0,
+each phone has WINDOW under way.
 """
 
 from __future__ import annotations
