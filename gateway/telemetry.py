@@ -173,6 +173,9 @@ class Telemetry:
 
     def _measure_process(self) -> None:
         self.loop_lag_seconds = self._histogram("loop_lag_seconds", "How late the event loop wakes up.")
+        self.gc_pause_seconds = self._histogram(
+            "gc_pause_seconds", "How long the process stood still to look for garbage in cycles."
+        )
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
         self.fds = self._gauges("fds", "File descriptors: the open ones, and the limit.", "kind")

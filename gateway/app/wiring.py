@@ -21,6 +21,7 @@ from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_
 from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.buses import open_bus
 from gateway.app.census import count_owned, count_shared, count_users, read_clock
+from gateway.app.collecting import seldom
 from gateway.app.config_sections import Limits, Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.draining import Parting, leave
@@ -214,6 +215,7 @@ async def serving(
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(listening("client", made.edge, door.host, door.port, tls))
+        stack.enter_context(seldom(clock, telemetry.gc_pause_seconds.observe))
         made.is_started = True
         _note_start(settings, made.node.record().node, client, ops)
         try:

@@ -21,11 +21,20 @@ TURN_S: Final = 0.005
 """Who was told within this time is told together the next time, at the later one's."""
 
 
-class Sink(Protocol):
-    """Whoever writes to one phone. Never blocks."""
+class Writer(Protocol):
+    """Where what is for one phone is written."""
 
-    def write(self, data: bytes, frames: int) -> None:
-        """Send *data*, which is so many WebSocket frames."""
+    def put(self, data: bytes) -> None:
+        """Send *data*, which is whole WebSocket frames. Never blocks."""
+        ...
+
+
+class Sink(Protocol):
+    """Whoever serves one phone."""
+
+    @property
+    def channel(self) -> Writer:
+        """Where it is written."""
         ...
 
     def wake(self) -> None:
@@ -98,6 +107,8 @@ class Convoy:
         "_members",
         "_view",
         "conflated",
+        "frame_bytes",
+        "frames",
         "herald",
         "interval_s",
         "sent_at",
@@ -110,7 +121,8 @@ class Convoy:
         self.seq = ledger.position.seq
         self.sent_at = -math.inf
         self.interval_s = interval_s
-        self.conflated = 0
+        self.conflated = self.frames = self.frame_bytes = 0
+        """What each phone has been told that was in it from the first: values replaced, frames, bytes."""
         self.herald: object | None = None
         """Whoever brings what is due to the phones; it lives as long as this does."""
         self._ledger = ledger

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple, Protocol
 
 from gateway.core.element import Element
@@ -109,6 +109,31 @@ class Ledger:
         self._store(Update(key, self.position.seq, element))
         return True
 
+    def record_all(self, keys: Iterable[str], elements: Iterable[Element | None]) -> None:
+        """Write the values of several keys, for the owner only, as :meth:`record` does one after another.
+
+        Whoever gives them has compared them: an element that equals the held one is the held one.
+        """
+        live, gone, seq = self._live, self._gone, self.position.seq
+        changed: list[tuple[str, Element | None]] = []
+        for key, element in zip(keys, elements, strict=True):
+            found = live.get(key)
+            before = None if found is None else found[1]
+            if element is before:
+                continue
+            seq += 1
+            if element is None:
+                del live[key]
+                self._bury(Update(key, seq, None))
+            else:
+                gone.pop(key, None)
+                live[key] = (seq, element)
+            changed.append((key, before))
+        if changed:
+            self._move(Position(self.position.epoch, seq))
+            for key, before in changed:
+                self._tell(key, before)
+
     def receive(self, delta: Delta) -> Receipt:
         """Take in the owner's *delta*, for a replica only.
 
@@ -174,8 +199,11 @@ class Ledger:
             self._live.pop(update.key, None)
             self._bury(update)
         if update.element is not before:
-            for reader in list(self.readers):  # some part from others when they are told
-                reader.mark(update.key, before)
+            self._tell(update.key, before)
+
+    def _tell(self, key: str, before: Element | None) -> None:
+        for reader in list(self.readers):  # some part from others when they are told
+            reader.mark(key, before)
 
     def _bury(self, update: Update) -> None:
         self._gone[update.key] = update.seq

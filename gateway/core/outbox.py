@@ -61,6 +61,7 @@ class Outbox(Member):
         "_pace",
         "_ping",
         "_reset",
+        "_shipped",
         "_view",
         "sink",
     )
@@ -83,6 +84,7 @@ class Outbox(Member):
         self._owed = True
         self._ping: PingMaker | None = None
         self._conflated = 0
+        self._shipped = (0, 0)
         ledger.readers[self] = None
 
     def close(self) -> None:
@@ -105,6 +107,14 @@ class Outbox(Member):
     def conflated(self) -> int:
         """How many values newer ones have replaced so far."""
         return self._conflated + (0 if self._convoy is None else self._convoy.conflated)
+
+    @property
+    def shipped(self) -> tuple[int, int]:
+        """How many frames, of how many bytes, left with those of others."""
+        frames, size_bytes = self._shipped
+        if self._convoy is None:
+            return frames, size_bytes
+        return frames + self._convoy.frames, size_bytes + self._convoy.frame_bytes
 
     @property
     def convoy(self) -> Convoy | None:
@@ -193,6 +203,8 @@ class Outbox(Member):
             self._dirty = convoy.leave(self)
             self._cursor = Cursor(self._cursor.stream, convoy.seq)
             self._conflated += convoy.conflated
+            frames, size_bytes = self._shipped
+            self._shipped = (frames + convoy.frames, size_bytes + convoy.frame_bytes)
             self._pace.sent(convoy.sent_at)
             self._ledger.readers[self] = None
 
@@ -215,6 +227,8 @@ class Outbox(Member):
         del self._ledger.readers[self]
         self._convoy = convoy
         self._conflated -= convoy.conflated
+        frames, size_bytes = self._shipped
+        self._shipped = (frames - convoy.frames, size_bytes - convoy.frame_bytes)
         convoy.join(self, self._pace.sent_at)
 
     def _meet(self, now: float) -> None:

@@ -70,7 +70,8 @@ class Roster:
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
-        self._scope: Scope | None = Scope()
+        self._scope = Scope()
+        self._is_scope_known = True
         """The union, until something of it changes."""
 
     def __len__(self) -> int:
@@ -144,7 +145,7 @@ class Roster:
 
     def remove(self, handle: str) -> Member | None:
         """Take a session out."""
-        self._scope = None
+        self._is_scope_known = False
         return self._members.pop(handle, None)
 
     def accepted(self, handle: str, attached: Attached) -> None:
@@ -152,14 +153,14 @@ class Roster:
         member = self._members.get(handle)
         if member is not None:
             member.attached, member.on_link = attached, True
-            self._scope = None
+            self._is_scope_known = False
 
     def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
         """Note that a session's rights or scope changed."""
         member = self.by_alias(alias)
         if member is not None and member.attached is not None:
             member.attached = replace(member.attached, rights=rights, scope=scope)
-            self._scope = None
+            self._is_scope_known = False
         return member
 
     def by_alias(self, alias: int) -> Member | None:
@@ -195,7 +196,7 @@ class Roster:
         """Note that an epoch ended: OSCC-E must accept each session again."""
         for member in self._members.values():
             member.attached, member.on_link = None, False
-        self._scope = None
+        self._is_scope_known = False
 
     def expiring(self, now: float, wall_ms: int) -> list[Member]:
         """Return the sessions with a phone of whose life a third or less is left."""
@@ -203,15 +204,17 @@ class Roster:
 
     @property
     def scope(self) -> Scope:
-        """The union of what the accepted sessions may see."""
-        if self._scope is None:
+        """The union of what the accepted sessions may see: the same object for as long as it is the same."""
+        if not self._is_scope_known:
             scopes = [m.attached.scope for m in self._members.values() if m.attached is not None]
-            self._scope = Scope(
+            scope = Scope(
                 agents=_union([s.agents for s in scopes]),
                 queues=_union([s.queues for s in scopes]),
                 groups=_union([s.groups for s in scopes]),
                 aggregates=_union([s.aggregates for s in scopes]),
             )
+            self._is_scope_known = True
+            self._scope = self._scope if scope == self._scope else scope
         return self._scope
 
     @property
@@ -232,6 +235,7 @@ class Roster:
 
 def _union(sets: list[frozenset[int]]) -> frozenset[int]:
     """Return the union; one of *sets* itself when it holds all, for other users have the same."""
+    sets = list({id(each): each for each in sets}.values())  # comparing a large set with itself takes time
     largest = max(sets, key=len, default=frozenset[int]())
     return largest if all(each <= largest for each in sets) else largest.union(*sets)
 

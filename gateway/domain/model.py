@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple, NewType
 
 NodeId = NewType("NodeId", str)
@@ -173,4 +174,10 @@ class Ticket:
     @property
     def handle(self) -> str:
         """A short hash that names this session inside the gateway; safe to keep and to send to nodes."""
-        return hashlib.blake2s(self.session.encode(), digest_size=8, person=b"session").hexdigest()
+        return _handle(self.session)
+
+
+@lru_cache(maxsize=4096)
+def _handle(session: SessionId) -> str:
+    """Return a session's handle: asked for at every turn, and kept by all who name the session."""
+    return hashlib.blake2s(session.encode(), digest_size=8, person=b"session").hexdigest()

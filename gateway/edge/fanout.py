@@ -54,9 +54,11 @@ class Herald:
         for sink in sinks if frames else ():
             if sink is not None:
                 try:
-                    sink.write(data, len(frames))
+                    sink.channel.put(data)
                 except Exception as fault:  # noqa: BLE001 - one socket's fault ends one socket
                     sink.fail(fault)
+        self._convoy.frames += len(frames)
+        self._convoy.frame_bytes += len(data)
         self._telemetry.frames.inc(len(frames) * len(sinks))
         self._telemetry.frame_bytes.inc(len(data) * len(sinks))
 

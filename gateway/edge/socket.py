@@ -55,7 +55,6 @@ class PhoneSocket:
     """
 
     __slots__ = (
-        "_channel",
         "_ending",
         "_errands",
         "_is_over",
@@ -67,6 +66,7 @@ class PhoneSocket:
         "_unread",
         "_witness",
         "_work",
+        "channel",
         "far_tick",
         "is_ready",
         "near_tick",
@@ -88,7 +88,7 @@ class PhoneSocket:
         self.session = session
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
-        self._channel = channel
+        self.channel = channel
         self._node = node
         self._pump = pump
         self._papers = papers
@@ -105,7 +105,7 @@ class PhoneSocket:
         """Serve from now on; the pump gives the turns. *place* is given back at the end."""
         self._place = place
         self._pump.sockets.add(self)
-        self._channel.listen(self)
+        self.channel.listen(self)
         self.wake()
 
     # ---- Connection ----
@@ -165,7 +165,7 @@ class PhoneSocket:
     def filled(self) -> None:
         """Take in that the kernel does not take all: what follows waits as names, for this phone alone."""
         if self._stall is None:
-            self._stall = Stall(self._channel.unsent_bytes, self._pump.clock.now())
+            self._stall = Stall(self.channel.unsent_bytes, self._pump.clock.now())
             self.session.keep_apart(apart=True)
             self.wake()
 
@@ -179,7 +179,7 @@ class PhoneSocket:
     def _hear(self, data: bytes, *, text: bool) -> None:
         self._node.touch(self)
         self._witness.heard()
-        if text is not self._channel.codec.text:
+        if text is not self.channel.codec.text:
             self._run(self.session.wrong_type())
         else:
             self._run(self.session.receive(data, self._pump.clock.now(), self._pump.clock.wall_ms()))
@@ -204,24 +204,19 @@ class PhoneSocket:
         if due_at is not None and self._stall is None:
             self._pump.at(self, due_at)
 
-    def write(self, data: bytes, frames: int) -> None:
-        """Write what is for this phone and others, which is counted with theirs."""
-        self._witness.shipped(frames, len(data))
-        self._channel.put(data)
-
     def _write_all(self) -> bool:
         """Write all that the session gives; tells whether that was anything."""
         live = self.session.live  # before the last frames are taken, after which there is none
         frames = self.session.take(self._pump.clock.now(), self._pump.clock.wall_ms(), self._health())
         if frames:
-            self._channel.write(frames)
+            self.channel.write(frames)
         self._witness.wrote(frames, 0 if live is None else live.outbox.conflated)
         return bool(frames)
 
     def _look(self, stall: Stall, now: float) -> None:
         """Look at a socket that is full; without any progress for long it is the end."""
         self.session.unsent(now)
-        if stall.is_over(self._channel.unsent_bytes, now):
+        if stall.is_over(self.channel.unsent_bytes, now):
             self.close(CloseCode.SLOW, "no write progress")
         due_at = self.session.due_at(now, self._health())
         if due_at is not None and due_at <= now and stall.was_due_first():
@@ -237,8 +232,9 @@ class PhoneSocket:
     def abandon(self) -> None:
         """End at once: the process ends."""
         if not self._is_over:
+            self._count_shipped()
             self._over()
-        self._channel.abort()
+        self.channel.abort()
         self._left()
 
     def fail(self, fault: Exception) -> None:
@@ -250,6 +246,7 @@ class PhoneSocket:
 
     def _end(self, ending: Close | Gone) -> None:
         """Write what is left, let everybody know, and close."""
+        self._count_shipped()
         try:
             if isinstance(ending, Close):
                 self._write_all()
@@ -257,6 +254,10 @@ class PhoneSocket:
             self._over()
             if self._pump.start(self._close(ending)) is None:
                 self.abandon()
+
+    def _count_shipped(self) -> None:
+        if self.session.live is not None:
+            self._witness.shipped(*self.session.live.outbox.shipped)
 
     def _over(self) -> None:
         """Let go of everything but the connection."""
@@ -272,7 +273,7 @@ class PhoneSocket:
 
     async def _close(self, ending: Close | Gone) -> None:
         try:
-            await self._channel.close(ending.code, ending.reason if isinstance(ending, Close) else "")
+            await self.channel.close(ending.code, ending.reason if isinstance(ending, Close) else "")
         finally:
             self._left()
 

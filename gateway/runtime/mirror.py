@@ -56,6 +56,7 @@ class Mirror:
         self._functions = _UNKNOWN_FUNCTIONS
         self._offset_ms: int | None = None
         self._last_end: LastEnd | None = None
+        self._narrowed_to: Scope | None = None
 
     @property
     def offset_ms(self) -> int:
@@ -77,6 +78,7 @@ class Mirror:
         self._about = about
         self._directory = None
         self._offset_ms = None
+        self._narrowed_to = None
         self._see_clock(time_ms)
         self._last_end = None if last_end is None else self._dated(last_end)
 
@@ -128,9 +130,10 @@ class Mirror:
         Of a session that OSCC-E has not accepted in this epoch nobody knows what it may see:
         then it waits for the next link, which tells whole sets.
         """
-        if any(member.attached is None for member in self._roster):
-            return
         scope = self._roster.scope
+        if scope is self._narrowed_to or any(member.attached is None for member in self._roster):
+            return
+        self._narrowed_to = scope
         for kind, number in self._shown():
             if number not in scope.of(kind):
                 self._feed.ledger.record(key_of(kind, number), None)
@@ -167,8 +170,7 @@ class Mirror:
         ledger, own = self._feed.ledger, self._roster.own_agents
         befores = [ledger.get(key) for key in news.keys]
         elements = self._composer.elements_of(news, befores, self.offset_ms, self._clock.now())
-        for key, element in zip(news.keys, elements, strict=True):
-            ledger.record(key, element)
+        ledger.record_all(news.keys, elements)
         if kind is Kind.AGENT and not own.isdisjoint(news.numbers):
             self.show_sessions()
 

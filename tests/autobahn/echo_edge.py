@@ -54,7 +54,7 @@ class EchoSocket(PhoneSocket):
     """A socket that says what is said, in the type in which it was said."""
 
     def _hear(self, data: bytes, *, text: bool) -> None:
-        self._channel.put(websocket.frame(websocket.TEXT if text else websocket.BINARY, data))
+        self.channel.put(websocket.frame(websocket.TEXT if text else websocket.BINARY, data))
 
 
 @web.middleware

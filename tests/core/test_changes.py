@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.changes import Change, Cursor, Held, changes_of, frames_of
+from gateway.core.changes import Base, Change, Cursor, Held, changes_of, frames_of
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.view import me_key
@@ -21,7 +21,7 @@ def ledger(**elements: Element) -> Ledger:
 
 def test_what_is_held_decides_what_is_told() -> None:
     before = queue(1, "a")
-    held = {"queue:1": Held.NOTHING, "queue:2": Held.SOMETHING, "queue:3": before}
+    held: dict[str, Base] = {"queue:1": Held.NOTHING, "queue:2": Held.SOMETHING, "queue:3": before}
     assert changes_of(held, ledger(q1=queue(1), q2=queue(2)), VIEW, JSON) == [
         Change("put", "queue:1", b'{"contacts_waiting":1}'),
         Change("put", "queue:2", b'{"contacts_waiting":2}'),
@@ -38,7 +38,7 @@ def test_a_known_base_is_patched_and_an_equal_value_is_no_change() -> None:
 
 
 def test_what_the_view_does_not_see_is_gone_for_its_reader() -> None:
-    held = {"queue:77": queue(1), "queue:78": Held.NOTHING}
+    held: dict[str, Base] = {"queue:77": queue(1), "queue:78": Held.NOTHING}
     assert changes_of(held, ledger(q77=queue(2)), VIEW, JSON) == [Change("gone", "queue:77", b"")]
 
 

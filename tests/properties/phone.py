@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import event
 from hypothesis import strategies as st
 
+from gateway.core.convoy import Writer
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.pace import Pace
@@ -102,8 +103,9 @@ class Line:
         self.outbox.sink = self
         self.wire: list[bytes] = []
 
-    def write(self, data: bytes, frames: int) -> None:
-        """Never called: who takes from the convoy puts its frames on the wires."""
+    @property
+    def channel(self) -> Writer:
+        """Never asked for: who takes from the convoy puts its frames on the wires."""
         raise NotImplementedError
 
     def wake(self) -> None:
