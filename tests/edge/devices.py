@@ -1,0 +1,123 @@
+"""What does a test see of several devices of one user, woken as the node wakes them?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.core.convoy import Convoy
+from gateway.core.element import Element
+from gateway.domain.model import UserId
+from gateway.domain.resources import Queue
+from gateway.edge.socket import PhoneSocket
+from gateway.protocol import frames
+from gateway.protocol.codec import JSON, Codec
+from gateway.runtime.feed import Feed
+from tests.edge.visits import HELLO, Gateway, Phone, SlowPhone, ticket_of
+
+PACE_S = 0.06
+"""Longer than the least time between two state frames."""
+
+
+class Home:
+    """One user's devices on one mirror, woken as the node wakes them: one for all that are in step."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.feed = Feed(UserId("main", 7))
+        self.feed.ledger = gateway.node.ledger
+        self.phones: list[Phone] = []
+        self.sockets: list[PhoneSocket] = []
+
+    async def come(self, codec: Codec = JSON) -> Phone:
+        """Let one more device be served."""
+        ticket = ticket_of(self.gateway.clock, session=f"s{len(self.phones)}")
+        phone = await self.gateway.served(codec, ticket)
+        self.phones.append(phone)
+        self._note(ticket.handle)
+        return phone
+
+    async def come_slowly(self) -> SlowPhone:
+        """Let one more device be served, one that reads only when told to."""
+        ticket = ticket_of(self.gateway.clock, session="slow")
+        phone = await SlowPhone.connect(self.gateway.client)
+        phone.say(frames.Hello(HELLO.client, self.gateway.token(ticket)))
+        await phone.read_until(b'"ping"')
+        self._note(ticket.handle)
+        return phone
+
+    def _note(self, handle: str) -> None:
+        socket = self.gateway.node.connections[-1]
+        assert isinstance(socket, PhoneSocket)
+        self.sockets.append(socket)
+        self.feed.connections[handle] = socket
+
+    async def fill(self, phones: int) -> None:
+        """Let devices be served; all are in step."""
+        for _ in range(phones):
+            await self.come()
+        await self.gateway.clock.advance(1)
+        self.change(100)
+        await self.gateway.clock.advance(1)
+        for phone in self.phones:
+            await figure(phone, 100)
+        assert {socket.session.convoy for socket in self.sockets} == {self.convoy}
+
+    @property
+    def convoy(self) -> Convoy:
+        """The one in which all sail who do not go alone."""
+        [convoy] = [reader for reader in self.feed.ledger.readers if isinstance(reader, Convoy)]
+        return convoy
+
+    @property
+    def first(self) -> int:
+        """Which device the node wakes when something waits for all."""
+        me = next(iter(self.convoy.members)).view.me
+        return [f"me:{handle}" for handle in self.feed.connections].index(me)
+
+    def waits_for_all_but(self, leaver: PhoneSocket) -> int:
+        """How much is not told yet to the others."""
+        lives = [socket.session.live for socket in self.sockets if socket is not leaver]
+        return sum(1 if live is None else live.outbox.dirty for live in lives)
+
+    def phones_but(self, leaver: PhoneSocket) -> list[Phone]:
+        """The others' devices."""
+        pairs = zip(self.sockets, self.phones, strict=True)
+        return [phone for socket, phone in pairs if socket is not leaver]
+
+    def change(self, waiting: int, queue: int = 1) -> None:
+        """Let a figure change, and wake who is to be woken; nobody has had a turn yet."""
+        connections, self.gateway.node.connections = self.gateway.node.connections, []
+        self.gateway.node.wait_for(waiting, queue)
+        self.gateway.node.connections = connections
+        self.feed.flush()
+
+
+async def figure(phone: Phone, waiting: int) -> list[frames.Changes]:
+    """Return the changes that are heard until the figure of queue 1 is *waiting*."""
+    told: list[frames.Changes] = []
+    while not told or told[-1].patch.get("queue:1") != {"contacts_waiting": waiting}:
+        frame = await phone.hear()
+        if isinstance(frame, frames.Changes):
+            told.append(frame)
+    return told
+
+
+async def figure_in_any_form(phone: Phone, waiting: int) -> None:
+    """Return when the figure of queue 1 was *waiting*, in a patch or as a whole."""
+    while True:
+        frame = await phone.hear()
+        if isinstance(frame, frames.Changes):
+            told = {**frame.put, **frame.patch}.get("queue:1")
+            if told is not None and told["contacts_waiting"] == waiting:
+                return
+
+
+def rename_all(home: Home, count: int, name: str) -> None:
+    """Let all queues have another name, at once."""
+    ledger = home.feed.ledger
+    for number in range(count):
+        shown = ledger.get(f"queue:{number}")
+        assert shown is not None
+        assert isinstance(shown.value, Queue)
+        ledger.record(f"queue:{number}", Element(replace(shown.value, name=name)))
+    home.feed.flush()

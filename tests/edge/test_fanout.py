@@ -1,0 +1,307 @@
+"""Does one message reach all phones that are in step, each once, whatever becomes of one of them?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.core import convoy as convoys
+from gateway.core.convoy import Convoy
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Outbox
+from gateway.core.pace import Pace
+from gateway.core.view import view_of
+from gateway.edge import fanout
+from gateway.edge.fanout import Herald, herald_of
+from gateway.edge.pump import Served
+from gateway.protocol.codec import JSON, MSGPACK, Codec
+from gateway.telemetry import Telemetry
+from tests.core.outbox_line import SCOPE, note, queue
+from tests.core.samples import decoded
+from tests.protocol.framing import heard
+
+
+class Phone:
+    """The sink and the channel of one outbox: notes what is written; may fail, or part another, then."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.written: list[bytes] = []
+        self.woken = 0
+        self.faults: list[Exception] = []
+        self.fault: Exception | None = None
+        self.parts: Phone | None = None
+        outbox.sink = self
+
+    @property
+    def channel(self) -> Phone:
+        return self
+
+    def put(self, data: bytes) -> None:
+        if self.parts is not None:
+            self.parts.outbox.post(note("x"))
+        if self.fault is not None:
+            raise self.fault
+        self.written.append(data)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def fail(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """What was written together, as frames."""
+        return decoded([frame.payload for data in self.written for frame in heard(data)])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many frames, of how many bytes, were written."""
+        return len([frame for data in self.written for frame in heard(data)]), sum(map(len, self.written))
+
+
+class House:
+    """A mirror, phones that are in step, and a herald; the pump is the test."""
+
+    def __init__(self, phones: int = 3, codec: Codec = JSON, *, frame_bytes: int = 10_000) -> None:
+        self.ledger = Ledger(1)
+        self.ledger.record("queue:1", queue(1))
+        self.ledger.record("queue:2", queue(1))
+        self.now = 100.0
+        self.telemetry = Telemetry()
+        self.asked: list[tuple[Served, float]] = []
+        self._codec = codec
+        self._frame_bytes = frame_bytes
+        self.phones = [self.add(f"s{number}") for number in range(phones)]
+        self.now += 1
+
+    def add(self, handle: str) -> Phone:
+        view = view_of(handle, SCOPE, ("queues",))
+        outbox = Outbox(self.ledger, view, self._codec, Pace(), frame_bytes=self._frame_bytes)
+        outbox.begin(None)
+        outbox.take(self.now)
+        return Phone(outbox)
+
+    def at(self, served: Served, when: float) -> None:
+        self.asked.append((served, when))
+
+    @property
+    def convoys(self) -> list[Convoy]:
+        return [reader for reader in self.ledger.readers if isinstance(reader, Convoy)]
+
+    @property
+    def convoy(self) -> Convoy:
+        [convoy] = self.convoys
+        return convoy
+
+    @property
+    def herald(self) -> Herald:
+        return herald_of(self.convoy, self, self.telemetry)
+
+    def wait(self, waiting: int, number: int = 1) -> None:
+        self.ledger.record(f"queue:{number}", queue(waiting))
+
+    def turn(self) -> None:
+        self.herald.turn(self.now)
+
+    def sample(self, name: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}")
+
+
+def test_when_nothing_waits_nothing_is_written_and_nothing_asked_for() -> None:
+    house = House()
+    house.turn()
+    assert house.asked == []
+    assert [phone.written for phone in house.phones] == [[], [], []]
+    assert (house.sample("frames_total"), house.sample("frame_bytes_total")) == (0, 0)
+
+
+def test_what_is_due_later_is_come_back_for() -> None:
+    house = House()
+    house.wait(5)
+    house.turn()
+    house.wait(6)
+    house.now += 0.01
+    house.turn()
+    assert house.asked == [(house.herald, house.now - 0.01 + house.convoy.interval_s)]
+    assert [len(phone.written) for phone in house.phones] == [1, 1, 1]
+    house.now = house.asked[0][1]
+    house.turn()
+    assert [phone.told[-1]["patch"] for phone in house.phones] == [{"queue:1": {"contacts_waiting": 6}}] * 3
+
+
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
+def test_what_is_due_is_written_to_each_once_and_is_the_same_bytes(codec: Codec) -> None:
+    house = House(codec=codec)
+    house.wait(5)
+    house.turn()
+    house.turn()
+    first, *others = [phone.written for phone in house.phones]
+    assert all(other[0] is first[0] for other in others)
+    assert [phone.outbox.shipped for phone in house.phones] == [(1, len(first[0]))] * 3
+    [frame] = heard(first[0])
+    assert frame.opcode == (1 if codec.text else 2)
+    changes = codec.decode_gateway(frame.payload)
+    assert getattr(changes, "patch", None) == {"queue:1": {"contacts_waiting": 5}}
+
+
+def test_parts_of_one_message_are_counted_one_by_one_and_for_each_phone() -> None:
+    house = House(frame_bytes=60)
+    house.wait(5)
+    house.wait(6, 2)
+    house.turn()
+    [first, second] = house.phones[0].told
+    assert (first["more"], second["upto"]) == (True, house.ledger.position.seq)
+    assert [phone.outbox.shipped for phone in house.phones] == [phone.size for phone in house.phones]
+    assert house.sample("frames_total") == 6
+
+
+def test_frames_and_bytes_are_counted_for_each_phone() -> None:
+    house = House()
+    house.wait(5)
+    house.turn()
+    [data] = house.phones[0].written
+    assert (house.sample("frames_total"), house.sample("frame_bytes_total")) == (3, 3 * len(data))
+
+
+def test_a_change_that_was_undone_is_not_written() -> None:
+    house = House()
+    house.wait(5)
+    house.wait(1)
+    house.turn()
+    assert [phone.written for phone in house.phones] == [[], [], []]
+    assert (house.sample("frames_total"), house.asked) == (0, [])
+
+
+def test_a_phone_that_cannot_be_written_to_fails_alone() -> None:
+    house = House()
+    house.phones[1].fault = fault = ConnectionError("x")
+    house.wait(5)
+    house.turn()
+    assert [phone.faults for phone in house.phones] == [[], [fault], []]
+    assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
+    assert house.phones[0].outbox.convoy is house.convoy
+
+
+def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
+    house = House()
+    house.phones[0].parts = house.phones[2]
+    house.wait(5)
+    house.turn()
+    parted = house.phones[2]
+    assert parted.outbox.convoy is None
+    assert [frame["patch"] for frame in parted.told] == [{"queue:1": {"contacts_waiting": 5}}]
+    assert [frame["kind"] for frame in decoded(parted.outbox.take(house.now))] == ["error"]
+
+
+def test_who_is_not_written_to_yet_is_passed_by() -> None:
+    house = House()
+    house.phones[1].outbox.sink = None
+    house.wait(5)
+    house.turn()
+    assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
+
+
+def test_convoys_that_unite_when_they_are_told_are_told_once() -> None:
+    house = House(2)
+    late = [house.add(f"t{number}") for number in range(2)]
+    house.now += 1
+    both = house.convoys
+    assert len(both) == 2
+    house.wait(5)
+    for convoy in both:
+        herald_of(convoy, house, house.telemetry).turn(house.now)
+    for convoy in both:
+        herald_of(convoy, house, house.telemetry).turn(house.now)
+    everybody = [*house.phones, *late]
+    assert [len(phone.written) for phone in everybody] == [1] * 4
+    assert {phone.outbox.convoy for phone in everybody} == {house.convoy}
+
+
+@pytest.mark.xfail(strict=True, reason="who unites when told is counted where he was, or where he goes to")
+def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now() -> None:
+    house = House(2)
+    alone, *late = [house.add(f"t{number}") for number in range(3)]
+    alone.outbox.post(note("x"))
+    house.now += 1
+    for waiting in (5, 6, 7):
+        house.wait(waiting)
+        for convoy in house.convoys:
+            herald_of(convoy, house, house.telemetry).turn(house.now)
+        alone.outbox.take(house.now)
+        house.now += 1
+    assert len(house.convoys) == 1, "all have met"
+    for phone in (*house.phones, *late):
+        assert phone.outbox.shipped == phone.size
+
+
+# ---- when they cannot be told together ----
+
+
+def test_a_fault_parts_all_with_what_waits_and_wakes_them() -> None:
+    house = House()
+    house.wait(5)
+    house.herald.fail(RuntimeError("x"))
+    assert [(phone.outbox.convoy, phone.woken) for phone in house.phones] == [(None, 1)] * 3
+    for phone in house.phones:
+        [changes] = decoded(phone.outbox.take(house.now))
+        assert changes["patch"] == {"queue:1": {"contacts_waiting": 5}}
+
+
+LOSES = pytest.mark.xfail(strict=True, reason="what waits is let go of before it is written")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["changes_of", *(pytest.param(name, marks=LOSES) for name in ("frames_of", "place_of", "packed"))],
+)
+def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    house.wait(5)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(place)
+
+    herald = house.herald
+    with monkeypatch.context() as patched:
+        patched.setattr(fanout if place == "packed" else convoys, place, broken)
+        with pytest.raises(RuntimeError, match=place) as caught:
+            herald.turn(house.now)
+        herald.fail(caught.value)
+    for phone in house.phones:
+        was_ended = phone.faults != []
+        told = [frame.get("patch") for frame in decoded(phone.outbox.take(house.now + 1))]
+        assert was_ended or told == [{"queue:1": {"contacts_waiting": 5}}], "nobody told it"
+
+
+@pytest.mark.xfail(strict=True, reason="it takes the place of the phone that waits there for another")
+def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -> None:
+    house = House(2)
+    convoy, herald = house.convoy, house.herald
+    house.wait(5)
+    for phone in house.phones:
+        phone.outbox.post(note("x"), after_state=True)
+    house.phones[0].outbox.take(house.now)
+    herald.turn(house.now)
+    house.phones[1].outbox.take(house.now)
+    assert house.sample("frames_total") == 0
+    assert house.phones[0].outbox.convoy is house.phones[1].outbox.convoy
+    assert house.phones[0].outbox.convoy not in {None, convoy}
+
+
+# ---- who brings it ----
+
+
+def test_a_convoy_has_one_herald_for_all_of_its_life() -> None:
+    house = House()
+    first = herald_of(house.convoy, house, house.telemetry)
+    house.wait(5)
+    house.turn()
+    assert herald_of(house.convoy, house, house.telemetry) is first
+
+
+def test_each_convoy_has_its_own() -> None:
+    one, other = House(), House()
+    assert one.herald is not other.herald
