@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.core.convoy import Convoy
-from gateway.core.element import Element
 from gateway.domain.model import UserId
-from gateway.domain.resources import Queue
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, Codec
@@ -110,14 +106,3 @@ async def figure_in_any_form(phone: Phone, waiting: int) -> None:
             told = {**frame.put, **frame.patch}.get("queue:1")
             if told is not None and told["contacts_waiting"] == waiting:
                 return
-
-
-def rename_all(home: Home, count: int, name: str) -> None:
-    """Let all queues have another name, at once."""
-    ledger = home.feed.ledger
-    for number in range(count):
-        shown = ledger.get(f"queue:{number}")
-        assert shown is not None
-        assert isinstance(shown.value, Queue)
-        ledger.record(f"queue:{number}", Element(replace(shown.value, name=name)))
-    home.feed.flush()

@@ -50,7 +50,7 @@ async def test_a_long_batch_is_sliced(house: House) -> None:
         house.ready(*turners)
         tasks.create_task(others())
     runs = [later - sooner for sooner, later in pairwise(seen)]
-    assert max(runs) <= SLICE_S / work_s + 1
+    assert 0 < max(runs, default=len(turners)) <= SLICE_S / work_s + 1
     assert house.order == [turner.name for turner in turners], "nobody is left out, nobody overtakes"
 
 
