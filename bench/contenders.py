@@ -119,6 +119,7 @@ def load_of(work: Work, port: int, path: str, options: tuple[str, ...]) -> Load:
         window=work.window,
         stalled=work.stalled,
         tls=work.tls,
+        connect_per_s=work.connect_per_s,
     )
 
 

@@ -24,6 +24,7 @@ class Work:
         agents: Resources of a set that are agents.
         stalled: Phones that stop reading when the warm-up begins.
         tls: Whether the phones' connections are encrypted.
+        connect_per_s: How fast phones come; None: as fast as they can.
     """
 
     phones: int
@@ -39,6 +40,7 @@ class Work:
     settle_s: float = 1.0
     stalled: int = 0
     tls: bool = False
+    connect_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Load:
         stalled: Phones that never read.
         pid: The server's process: its CPU time and memory are measured.
         tls: Whether the connections are encrypted.
+        connect_per_s: How fast phones come; None: as fast as they can.
     """
 
     port: int
@@ -55,6 +56,7 @@ class Load:
     stalled: int = 0
     pid: int | None = None
     tls: bool = False
+    connect_per_s: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self) -> tuple[str, ...]:
@@ -71,6 +73,8 @@ class Load:
             words += ["--slow", str(self.stalled), "--rcvbuf", "4096"]
         if self.pid is not None:
             words += ["--pid", str(self.pid)]
+        if self.connect_per_s is not None:
+            words += ["--rate", f"{self.connect_per_s:g}"]
         if self.tls:
             words += ["--tls"]
         return (*words, *self.options)
@@ -79,7 +83,8 @@ class Load:
     def within_s(self) -> float:
         """How long it may take at most."""
         phases_s = self.settle_s + self.warmup_s + self.duration_s + self.drain_s
-        return CONNECT_WITHIN_S + READY_WITHIN_S + phases_s
+        coming_s = self.phones / self.connect_per_s if self.connect_per_s else 0.0
+        return coming_s + CONNECT_WITHIN_S + READY_WITHIN_S + phases_s
 
 
 class Generator:

@@ -89,8 +89,11 @@ class Soft:
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, began: float) -> float:
         room = asyncio.Semaphore(self._options.inflight)
-        async with asyncio.timeout(CONNECT_WITHIN_S), asyncio.TaskGroup() as tasks:
+        gap_s = 1 / self._options.rate if self._options.rate else 0.0
+        within_s = CONNECT_WITHIN_S + gap_s * self._options.phones
+        async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
             for number in range(self._options.phones):
+                await asyncio.sleep(max(0.0, began + number * gap_s - loop.time()))
                 await room.acquire()
                 tasks.create_task(self._open(loop, number)).add_done_callback(lambda _: room.release())
         with contextlib.suppress(TimeoutError):

@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(f"--{name}", type=int, default=least)
     made.add_argument("--per-src", type=int, default=2_000)
     made.add_argument("--pid", type=int)
+    made.add_argument("--rate", type=float)
     made.add_argument("--ready-s", type=float, default=60.0)
     made.add_argument("--pub-rate", type=float)
     made.add_argument("--pub-window", type=int)

@@ -11,6 +11,8 @@ from bench.work import Work
 
 SUPERVISORS, AGENTS, QUEUES = 300, 1_500, 100
 READINGS_PER_S, ELEMENTS = 5, 35
+CONNECT_PER_S = 10
+"""A supervisor who comes brings 4,800 elements; by default a site takes 20 a second, of all nodes together."""
 RATE = SUPERVISORS * READINGS_PER_S * ELEMENTS
 
 
@@ -27,6 +29,7 @@ def cases(scale: Scale) -> list[Case]:
         agents=AGENTS // share,
         duration_s=scale.duration_s,
         settle_s=2,
+        connect_per_s=CONNECT_PER_S,
     )
     name = f"{users} supervisors, {thousands(work.agents)} agents, {QUEUES} queues"
     return [Case(f"{name}, {thousands(RATE / share)}/s", work, BOTH_PACES)]
