@@ -67,6 +67,10 @@ class Member(abc.ABC):
         """Go on in *convoy*, which is where it is."""
 
     @abc.abstractmethod
+    def reset(self) -> None:
+        """Send everything again, alone."""
+
+    @abc.abstractmethod
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed."""
 
@@ -181,10 +185,6 @@ class Convoy:
 
     def epoch_began(self) -> None:
         """Part all: each is to be told the name of its new stream."""
-        self.dissolve()
-
-    def dissolve(self) -> None:
-        """Part all, each with what waits for it."""
         for member in list(self._members):
             member.part()
 
@@ -202,8 +202,8 @@ class Convoy:
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now for every member, in order."""
         changes = changes_of(self._dirty, self._ledger, self._view, self._codec)
-        self._dirty.clear()
         if not changes:
+            self._dirty.clear()
             return []
         head = Cursor("", self._ledger.position.seq)
         frames = frames_of(
@@ -215,12 +215,12 @@ class Convoy:
             frame_bytes=self._frame_bytes,
         )
         written = list(frames)
+        self._dirty.clear()
         self.seq, self.sent_at = head.seq, now
-        self._meet(now)
         return written
 
-    def _meet(self, now: float) -> None:
-        """Unite with those who know as much now."""
+    def meet(self, now: float) -> None:
+        """Unite with those who know as much now, once what was taken is written and counted."""
         place = place_of(
             self._view,
             self._codec,

@@ -272,9 +272,12 @@ class Outbox(Member):
     # ---- what it gives ----
 
     def due_at(self, now: float) -> float | None:
-        """Return when there is something to send: *now* or earlier, later, or None when nothing waits."""
+        """Return when there is something to send: *now* or earlier, later, or None when nothing waits.
+
+        What waits for all in step is theirs: :meth:`Convoy.due_at`.
+        """
         if self._convoy is not None:
-            return self._convoy.due_at(now)
+            return None
         if self._control or self._ping or self._owed:
             return now
         if not self._has_state():

@@ -267,6 +267,7 @@ class Session:
     def _close(self, close: Close) -> Effects:
         if not self._move("close"):
             return ()
+        self.keep_apart(apart=True)
         if self.live is not None and is_final(close.code):
             self.live.over()
         if close.code >= CloseCode.PROTOCOL_ERROR:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from gateway.core.convoy import Convoy
+from gateway.core.convoy import Convoy, Sink
 from gateway.edge.channel import packed
 from gateway.edge.pump import NEVER, Served
 from gateway.runtime.faults import place
@@ -43,33 +43,40 @@ class Herald:
     def turn(self, now: float) -> None:
         """Write what is due, or come back for what will be."""
         due_at = self._convoy.due_at(now)
-        if due_at is None:
+        if due_at is None or not self._convoy.members:
             return
         if due_at > now:
             self._pump.at(self, due_at)
             return
         sinks = [member.sink for member in self._convoy.members]  # some part while they are written to
         frames = self._convoy.take(now)
-        data = packed(frames, self._convoy.codec)
-        for sink in sinks if frames else ():
+        if frames:
+            self._write(packed(frames, self._convoy.codec), sinks)
+            self._count(frames, len(sinks))
+            self._convoy.meet(now)
+
+    def _write(self, data: bytes, sinks: list[Sink | None]) -> None:
+        for sink in sinks:
             if sink is not None:
                 try:
                     sink.channel.put(data)
                 except Exception as fault:  # noqa: BLE001 - one socket's fault ends one socket
                     sink.fail(fault)
+
+    def _count(self, frames: list[bytes], phones: int) -> None:
+        size_bytes = sum(map(len, frames))
         self._convoy.frames += len(frames)
-        self._convoy.frame_bytes += len(data)
-        self._telemetry.frames.inc(len(frames) * len(sinks))
-        self._telemetry.frame_bytes.inc(len(data) * len(sinks))
+        self._convoy.frame_bytes += size_bytes
+        self._telemetry.frames.inc(len(frames) * phones)
+        self._telemetry.frame_bytes.inc(size_bytes * phones)
 
     def fail(self, fault: Exception) -> None:
-        """Take in that they cannot be told together: let each be told alone, or fail alone."""
+        """Take in that they cannot be told together: let each be told all anew, and alone, or fail alone."""
         _LOG.error("phones in step could not be told: %s", place(fault))
-        sinks = [member.sink for member in self._convoy.members]
-        self._convoy.dissolve()
-        for sink in sinks:
-            if sink is not None:
-                sink.wake()
+        for member in list(self._convoy.members):
+            member.reset()
+            if member.sink is not None:
+                member.sink.wake()
 
 
 def herald_of(convoy: Convoy, pump: Runner, telemetry: Telemetry) -> Herald:

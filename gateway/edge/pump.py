@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 import math
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
+from gateway.runtime.faults import place
 from gateway.runtime.ports import Clock
 
 TICK_S: Final = 0.005
-"""Times are kept in ticks of the wheel, rounded up: nothing is early, and nothing later than this."""
+"""Times are kept in ticks of the wheel, rounded up: nothing is early, a pace at most this and a turn late."""
 NEAR_S: Final = 1.0
 """Beyond it a time is a deadline, within it a pace: each socket waits for one of each kind at most."""
 FAR_TICKS: Final = 20
@@ -25,6 +27,8 @@ SLICE_S: Final = 0.002
 """After so much work others have their turn: a message to ten thousand phones takes some 40 ms."""
 NEVER: Final = 1 << 62
 """A tick that does not come."""
+_WAIT_MIN_S: Final = 0.001
+"""Event loops wake up to a millisecond early; waiting at least this long they do not spin."""
 _ROUNDING: Final = 1e-6
 
 
@@ -52,6 +56,8 @@ class Socket(Served, Protocol):
         ...
 
 
+_LOG: Final = logging.getLogger(__name__)
+
 S = TypeVar("S", bound=Socket)
 
 
@@ -70,7 +76,7 @@ class Pump(Generic[S]):
         """Those that are open now, whether or not they have said hello."""
         self.clock: Final = clock
         self._ready: list[Served] = []
-        self._wheel: dict[int, list[Served]] = {}
+        self._wheel: dict[int, dict[Served, None]] = {}
         self._ticks: list[int] = []
         self._wake = asyncio.Event()
         self._planned = NEVER
@@ -89,19 +95,22 @@ class Pump(Generic[S]):
         """Give *served* a turn at *when*; it may come to nothing, and to earlier ones."""
         tick = math.ceil(when / TICK_S - _ROUNDING)
         if when - self.clock.now() < NEAR_S:
-            if served.near_tick <= tick:
-                return
-            served.near_tick = tick
+            before, served.near_tick = served.near_tick, min(tick, served.near_tick)
         else:
             tick = -(-tick // FAR_TICKS) * FAR_TICKS
-            if served.far_tick <= tick:
-                return
-            served.far_tick = tick
+            before, served.far_tick = served.far_tick, min(tick, served.far_tick)
+        if tick < before:
+            self._move(served, before, tick)
+
+    def _move(self, served: Served, before: int, tick: int) -> None:
+        """Let *served* wait for *tick*, and no more for the one *before*."""
+        if before not in {NEVER, served.near_tick, served.far_tick}:
+            del self._wheel[before][served]
         waiting = self._wheel.get(tick)
         if waiting is not None:
-            waiting.append(served)
+            waiting[served] = None
             return
-        self._wheel[tick] = [served]
+        self._wheel[tick] = {served: None}
         heapq.heappush(self._ticks, tick)
         if tick < self._planned:
             self._wake.set()
@@ -128,13 +137,19 @@ class Pump(Generic[S]):
         finally:
             self._tasks = None
             for socket in list(self.sockets):
-                socket.abandon()
+                self._abandon(socket)
+
+    def _abandon(self, socket: S) -> None:
+        try:
+            socket.abandon()
+        except Exception as fault:  # noqa: BLE001 - the others are to end, too
+            _LOG.error("a socket could not be ended: %s", place(fault))
 
     async def _rest(self) -> None:
         """Return when there is something to do, and others have had their turn."""
         await self.clock.sleep(0)
+        self._wake.clear()
         if self._ready:
-            self._wake.clear()
             return
         self._planned = self._ticks[0] if self._ticks else NEVER
         if self._planned == NEVER:
@@ -148,7 +163,7 @@ class Pump(Generic[S]):
 
     async def _wait(self, seconds: float) -> None:
         try:
-            async with self.clock.timeout(max(seconds, TICK_S / 2)):
+            async with self.clock.timeout(max(seconds, _WAIT_MIN_S)):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -160,7 +175,7 @@ class Pump(Generic[S]):
             for served in self._wheel.pop(tick):
                 if served.near_tick == tick:
                     served.near_tick = NEVER
-                elif served.far_tick == tick:
+                if served.far_tick == tick:
                     served.far_tick = NEVER
                 self.ready(served)
 

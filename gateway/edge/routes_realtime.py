@@ -8,8 +8,9 @@ from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.edge.addresses import Address
 from gateway.edge.bearer import Bearer
-from gateway.edge.channel import Channel, accept, check_handshake
+from gateway.edge.channel import Channel
 from gateway.edge.errands import Errands
+from gateway.edge.handshake import accept, check_handshake
 from gateway.edge.limits import Place
 from gateway.edge.notices import languages
 from gateway.edge.papers import Papers

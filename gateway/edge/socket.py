@@ -24,7 +24,7 @@ from gateway.edge.pump import NEVER, Pump
 from gateway.edge.stall import LOOK_S, Stall
 from gateway.edge.unread import Unread
 from gateway.edge.witness import Initiator, Witness
-from gateway.edge.work import Work
+from gateway.edge.work import Work, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ControlFrame, NoticeFrame
 from gateway.protocol.websocket import Message, Violation
@@ -252,12 +252,14 @@ class PhoneSocket:
                 self._write_all()
         finally:
             self._over()
-            if self._pump.start(self._close(ending)) is None:
+            if self._pump.start(guarded(self._close(ending), self)) is None:
                 self.abandon()
 
     def _count_shipped(self) -> None:
         if self.session.live is not None:
-            self._witness.shipped(*self.session.live.outbox.shipped)
+            outbox = self.session.live.outbox
+            self._witness.shipped(*outbox.shipped)
+            self._witness.wrote([], outbox.conflated)
 
     def _over(self) -> None:
         """Let go of everything but the connection."""

@@ -40,7 +40,7 @@ class Work:
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Run *work* until its end, or until :meth:`cancel`."""
-        task = self._runner.start(self._guarded(work))
+        task = self._runner.start(guarded(work, self._owner))
         if task is None:
             work.close()
             return
@@ -56,8 +56,10 @@ class Work:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks = tuple(each for each in self._tasks if each is not task)
 
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except Exception as fault:  # noqa: BLE001 - the last line before everybody's task group
-            self._owner.fail(fault)
+
+async def guarded(work: Coroutine[None, None, None], owner: Owner) -> None:
+    """Run *work*; a fault ends its owner, and nobody else."""
+    try:
+        await work
+    except Exception as fault:  # noqa: BLE001 - the last line before everybody's task group
+        owner.fail(fault)

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from gateway.edge.channel import Channel, Gone, accept, check_handshake
+from gateway.edge.channel import Channel, Gone
+from gateway.edge.handshake import accept, check_handshake
 from gateway.protocol.codec import codec_for
 from gateway.protocol.websocket import Message, Violation
 from tests.edge.raw_phone import RawPhone

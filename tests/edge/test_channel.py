@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 
-from gateway.edge.channel import NOTSENT_BYTES, PONGS_MAX, Channel, Gone
+from gateway.edge.channel import PONGS_MAX, Channel, Gone
+from gateway.edge.handshake import NOTSENT_BYTES
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.websocket import Message, Violation
 from tests.edge.channels import Ear, Serving, echo, raw

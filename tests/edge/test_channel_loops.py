@@ -12,7 +12,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from gateway.edge.channel import Channel, accept
+from gateway.edge.channel import Channel
+from gateway.edge.handshake import accept
 from gateway.protocol.codec import JSON
 from tests.app.certificates import make
 from tests.edge.channels import Ear, echo
