@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core import convoy as convoys
 from gateway.core.convoy import SIZE, TURN_S, Convoy
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
@@ -46,6 +47,12 @@ class House:
 def only(house: House) -> Convoy:
     [convoy] = house.convoys
     return convoy
+
+
+def tell(convoy: Convoy, now: float) -> None:
+    """Have what is due leave, as who brings it does: those who know as much now unite behind it."""
+    assert convoy.take(now)
+    convoy.meet(now)
 
 
 def test_phones_told_in_the_same_turn_are_one_reader() -> None:
@@ -91,10 +98,11 @@ def test_who_has_parted_is_in_step_again_after_the_next_change(first: str) -> No
     house.now += 1
     house.wait(5)
     house.outboxes[0].post(ErrorFrame("busy", "later"))
-    convoy = only(house)
-    takes = [convoy.take, house.outboxes[0].take]
-    for take in takes if first == "convoy" else reversed(takes):
-        take(house.now)
+    if first == "phone":
+        house.outboxes[0].take(house.now)
+    tell(only(house), house.now)
+    if first == "convoy":
+        house.outboxes[0].take(house.now)
     assert len(only(house).members) == 3
 
 
@@ -106,7 +114,7 @@ def test_two_convoys_that_know_the_same_unite() -> None:
     house.now += 1
     house.wait(5)
     for convoy in house.convoys:
-        convoy.take(house.now)
+        tell(convoy, house.now)
     assert len(only(house).members) == 4
     assert {outbox.convoy for outbox in (*house.outboxes, *late)} == {only(house)}
 
@@ -154,6 +162,36 @@ def test_those_told_within_a_turn_are_told_together_when_the_last_may_be() -> No
     house.add("late")
     house.wait(5)
     assert only(house).due_at(house.now) == house.now + LADDER_S[0]
+
+
+def test_while_it_is_written_and_counted_everybody_is_where_he_was() -> None:
+    house = House(2)
+    house.now += 1
+    house.add("t0")
+    house.add("t1")
+    house.now += 1
+    house.wait(5)
+    before = [list(convoy.members) for convoy in house.convoys]
+    for convoy in house.convoys:
+        convoy.take(house.now)
+    assert [list(convoy.members) for convoy in house.convoys] == before
+
+
+@pytest.mark.parametrize("place", ["changes_of", "frames_of"])
+def test_what_no_frames_could_be_made_of_still_waits(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(2)
+    house.wait(5)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(convoys, place, broken)
+        with pytest.raises(RuntimeError, match=place):
+            only(house).take(house.now + 1)
+    assert (only(house).dirty, only(house).seq) == (1, 1)
+    [frame] = decoded(only(house).take(house.now + 1))
+    assert frame["patch"] == {"queue:1": {"contacts_waiting": 5}}
 
 
 def test_a_change_that_was_undone_is_not_told() -> None:

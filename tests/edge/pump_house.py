@@ -48,9 +48,9 @@ class Turner:
         self._house.pump.sockets.discard(self)
 
 
-def is_in_time(turn: float, when: float, ticks: int = 1) -> bool:
-    """Tell whether *turn* is not early, and at most so many ticks late."""
-    return when - SLACK_S <= turn <= when + ticks * TICK_S + SLACK_S
+def is_in_time(turn: float, when: float, ticks: int = 1, *, late_s: float = 0.0) -> bool:
+    """Tell whether *turn* is not early, and at most so many ticks late, and so long beyond."""
+    return when - SLACK_S <= turn <= when + ticks * TICK_S + late_s + SLACK_S
 
 
 class House:

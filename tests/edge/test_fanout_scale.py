@@ -67,9 +67,6 @@ async def test_each_device_is_told_what_it_would_be_told_alone(gateway_with: Ope
     assert together == alone * 4
 
 
-@pytest.mark.xfail(
-    strict=True, reason="who is woken for all finds that something is due, and writes it for himself"
-)
 async def test_who_is_woken_for_all_is_told_with_all(home: Home) -> None:
     await home.fill(3)
     convoy, members = home.convoy, list(home.convoy.members)
@@ -195,7 +192,6 @@ async def test_who_parts_is_told_too_and_goes_on(home: Home, act: Act) -> None:
         await figure_in_any_form(each, 3)
 
 
-@pytest.mark.xfail(strict=True, reason="whose connection was replaced is asked for, and the newcomer woken")
 async def test_a_device_that_replaces_its_own_connection_takes_nothing_along(home: Home) -> None:
     await home.fill(3)
     gateway, old = home.gateway, home.sockets[home.first]

@@ -161,15 +161,17 @@ async def test_many_whose_time_is_the_same_tick_have_their_turns_in_the_order_of
     assert house.order == [turner.name for turner in reversed(turners)]
 
 
-@pytest.mark.xfail(strict=True, reason="it sleeps for half a tick at least, also when less is left")
-async def test_a_pump_that_was_woken_just_before_a_tick_is_in_time_for_it(house: House) -> None:
+async def test_a_pump_that_was_woken_just_before_a_tick_is_a_millisecond_late_for_it_at_most(
+    house: House,
+) -> None:
     one, other = house.add(), house.add()
     async with house.running():
         when = house.at(one, 0.0501)
         await house.clock.advance(0.0549)
         house.ready(other)
-        await house.clock.advance(0.1)
-    assert is_in_time(one.turns[0], when)
+        for _ in range(20):
+            await house.clock.advance(0.0005)
+    assert is_in_time(one.turns[0], when, late_s=0.001)
 
 
 async def test_a_pump_without_anything_to_do_costs_nothing(house: House) -> None:
@@ -196,7 +198,6 @@ async def test_a_socket_that_asks_again_and_again_is_on_the_wheel_once_for_each_
         assert (house.on_the_wheel, one.near_tick, one.far_tick) == (0, NEVER, NEVER)
 
 
-@pytest.mark.xfail(strict=True, reason="an earlier time leaves the later one on the wheel until that comes")
 @pytest.mark.parametrize("from_s", [0.9, 25.0])
 async def test_a_socket_whose_time_moves_nearer_and_nearer_is_on_the_wheel_once(
     house: House, from_s: float

@@ -253,4 +253,4 @@ async def test_no_task_is_left_behind(gateway: Gateway) -> None:
 
 def socket_tasks() -> int:
     """Return how many tasks run for sockets."""
-    return sum("Work._guarded" in repr(task.get_coro()) for task in asyncio.all_tasks())
+    return sum(" guarded " in repr(task.get_coro()) for task in asyncio.all_tasks())
