@@ -51,8 +51,9 @@ class Herald:
         sinks = [member.sink for member in self._convoy.members]  # some part while they are written to
         frames = self._convoy.take(now)
         if frames:
-            self._write(packed(frames, self._convoy.codec), sinks)
-            self._count(frames, len(sinks))
+            data = packed(frames, self._convoy.codec)
+            self._count(frames, len(sinks))  # before it is written: who parts meanwhile is told it, too
+            self._write(data, sinks)
             self._convoy.meet(now)
 
     def _write(self, data: bytes, sinks: list[Sink | None]) -> None:

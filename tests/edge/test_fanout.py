@@ -194,6 +194,7 @@ def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
     house.turn()
     parted = house.phones[2]
     assert parted.outbox.convoy is None
+    assert parted.outbox.shipped == parted.size
     assert [frame["patch"] for frame in parted.told] == [{"queue:1": {"contacts_waiting": 5}}]
     assert [frame["kind"] for frame in decoded(parted.outbox.take(house.now))] == ["error"]
 
