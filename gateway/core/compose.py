@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from gateway.core.element import Element, Interner, Pool
 from gateway.core.told import News, Tellings, Told
 from gateway.domain.model import Kind, key_of
-from gateway.domain.resources import Agent, Aggregate, Group, Handling, Queue, RoutingState
+from gateway.domain.resources import Agent, Aggregate, Group, Handling, PostProcessing, Queue, RoutingState
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.codec import JSON
 
@@ -24,6 +24,7 @@ OFFSET_STEP_MS: Final = 250
 
 Composed = Agent | Queue | Group | Aggregate
 R = TypeVar("R", Agent, Queue, Group, Aggregate)
+D = TypeVar("D", Agent, Queue, Aggregate, Handling, PostProcessing)
 
 
 class Parts(NamedTuple):
@@ -48,22 +49,27 @@ class Composer:
     def __init__(self) -> None:
         self.tellings = Tellings()
         """What all links of the node have told."""
-        self.made: Pool[tuple[Parts, Element | None, int], Element] = Pool()
+        self.made: Pool[tuple[Parts, int], Element] = Pool()
         self._interner = Interner()
 
     def element(self, parts: Parts, before: Element | None, offset_ms: int, now: float) -> Element:
-        """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock."""
+        """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
 
-        def make() -> Element:
-            value = compose(parts, offset_ms)
-            if before is not None and isinstance(before.value, type(value)):
-                value = steady(before.value, value)
-                if value == before.value:
-                    return before
-            key = key_of(parts.directory.kind, parts.directory.number)
-            return self._interner.intern(key, Element(value), JSON)
+        Links that joined at different times hold different instants of the same state. What the parts
+        say is made once for all of them; each adds only what it keeps of its own instants.
+        """
+        said = self.made.get((parts, offset_ms), lambda: self._intern(parts, compose(parts, offset_ms)), now)
+        if before is None or before is said or not isinstance(before.value, Composed):
+            return said
+        assert isinstance(said.value, Composed)  # noqa: S101 - it was composed
+        value = steady(before.value, said.value)
+        if value == before.value:
+            return before
+        return said if value is said.value else self._intern(parts, value)
 
-        return self.made.get((parts, before, offset_ms), make, now)
+    def _intern(self, parts: Parts, value: Composed) -> Element:
+        key = key_of(parts.directory.kind, parts.directory.number)
+        return self._interner.intern(key, Element(value), JSON)
 
     def elements(
         self, told: Iterable[Told], befores: Iterable[Element | None], offset_ms: int, now: float
@@ -224,42 +230,52 @@ def steady(before: Composed, after: Composed) -> Composed:
     if isinstance(before, Agent) and isinstance(after, Agent):
         return _steady_agent(before, after)
     if isinstance(before, Queue) and isinstance(after, Queue):
-        return replace(
+        return _with(
             after,
             oldest_since_ms=_kept(before.oldest_since_ms, after.oldest_since_ms),
             window_start_ms=_kept(before.window_start_ms, after.window_start_ms),
         )
     if isinstance(before, Aggregate) and isinstance(after, Aggregate):
-        return replace(after, oldest_since_ms=_kept(before.oldest_since_ms, after.oldest_since_ms))
+        return _with(after, oldest_since_ms=_kept(before.oldest_since_ms, after.oldest_since_ms))
     return after
 
 
 def _steady_agent(before: Agent, after: Agent) -> Agent:
-    same_state = before.routing_state is after.routing_state
-    contacts = {(held.contact_id, held.state): held for held in before.handling}
+    since_ms = after.routing_state_since_ms
+    if before.routing_state is after.routing_state:
+        since_ms = _kept(before.routing_state_since_ms, since_ms)
     post = after.post_processing
     if post is not None and before.post_processing is not None:
-        post = replace(
+        post = _with(
             post,
             since_ms=_kept(before.post_processing.since_ms, post.since_ms),
             ends_at_ms=_kept(before.post_processing.ends_at_ms, post.ends_at_ms),
         )
-    return replace(
+    return _with(
         after,
-        routing_state_since_ms=_kept(before.routing_state_since_ms, after.routing_state_since_ms)
-        if same_state
-        else after.routing_state_since_ms,
-        handling=tuple(_steady_contact(contacts.get((h.contact_id, h.state)), h) for h in after.handling),
+        routing_state_since_ms=since_ms,
+        handling=_steady_contacts(before.handling, after.handling),
         post_processing=post,
         app_absent_since_ms=_kept(before.app_absent_since_ms, after.app_absent_since_ms),
         day_start_ms=_kept(before.day_start_ms, after.day_start_ms),
     )
 
 
-def _steady_contact(before: Handling | None, after: Handling) -> Handling:
-    if before is None:
+def _steady_contacts(before: tuple[Handling, ...], after: tuple[Handling, ...]) -> tuple[Handling, ...]:
+    if not (before and after):
         return after
-    return replace(after, since_ms=_kept(before.since_ms, after.since_ms))
+    held = {(contact.contact_id, contact.state): contact.since_ms for contact in before}
+    steadied = tuple(
+        _with(each, since_ms=_kept(held.get((each.contact_id, each.state)), each.since_ms)) for each in after
+    )
+    return after if all(new is old for new, old in zip(steadied, after, strict=True)) else steadied
+
+
+def _with(value: D, **fields: Any) -> D:  # noqa: ANN401 - of whichever type each field is
+    """Return *value* with *fields*: itself when they are its own."""
+    if all(getattr(value, name) == field for name, field in fields.items()):
+        return value
+    return replace(value, **fields)
 
 
 def _kept(before_ms: int | None, after_ms: int | None) -> int | None:
