@@ -198,13 +198,12 @@ class Outbox(Member):
 
     def part(self) -> None:
         """Go alone from here; does nothing when it does."""
-        convoy, self._convoy = self._convoy, None
+        convoy = self._convoy
         if convoy is not None:
+            self._conflated, self._shipped = self.conflated, self.shipped
+            self._convoy = None
             self._dirty = convoy.leave(self)
             self._cursor = Cursor(self._cursor.stream, convoy.seq)
-            self._conflated += convoy.conflated
-            frames, size_bytes = self._shipped
-            self._shipped = (frames + convoy.frames, size_bytes + convoy.frame_bytes)
             self._pace.sent(convoy.sent_at)
             self._ledger.readers[self] = None
 

@@ -154,8 +154,13 @@ class PhoneSocket:
         """Take in a message, or a breach of RFC 6455."""
         if isinstance(event, Violation):
             self._run(self.session.violated(event.code, event.reason))
+            return
+        self._node.touch(self)
+        self._witness.heard()
+        if event.text is not self.channel.codec.text:
+            self._run(self.session.wrong_type())
         else:
-            self._hear(event.data, text=event.text)
+            self._run(self.session.receive(event.data, self._pump.clock.now(), self._pump.clock.wall_ms()))
 
     def lost(self, gone: Gone) -> None:
         """Take in that there is nothing more."""
@@ -175,14 +180,6 @@ class PhoneSocket:
         self.session.keep_apart(apart=False)
         self.session.unsent(self._pump.clock.now())
         self.wake()
-
-    def _hear(self, data: bytes, *, text: bool) -> None:
-        self._node.touch(self)
-        self._witness.heard()
-        if text is not self.channel.codec.text:
-            self._run(self.session.wrong_type())
-        else:
-            self._run(self.session.receive(data, self._pump.clock.now(), self._pump.clock.wall_ms()))
 
     # ---- its turn (Served) ----
 
