@@ -6,6 +6,7 @@ per node, however many links tell it.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
@@ -42,8 +43,8 @@ class Parts(NamedTuple):
 class Composer:
     """Makes elements from parts and shares them between all users of a node.
 
-    Sharing is by identity of what the links delivered and what they held before, so nobody
-    can be shown what his own link did not deliver.
+    Sharing is by identity of what the links delivered, so nobody can be shown what his own link did
+    not deliver, but for instants within :data:`STEADY_MS` of it.
     """
 
     def __init__(self) -> None:
@@ -51,21 +52,29 @@ class Composer:
         """What all links of the node have told."""
         self.made: Pool[tuple[Parts, int], Element] = Pool()
         self._interner = Interner()
+        self._shown: weakref.WeakValueDictionary[tuple[Kind, int], Element] = weakref.WeakValueDictionary()
+        """What some link of the node made last of each resource."""
 
     def element(self, parts: Parts, before: Element | None, offset_ms: int, now: float) -> Element:
         """Return the element of *parts*, following *before*; *offset_ms* is gateway minus server clock.
 
-        Links that joined at different times hold different instants of the same state. What the parts
-        say is made once for all of them; each adds only what it keeps of its own instants.
+        What parts say is made once for all links, and each keeps its own instants of what stays as it
+        is. A link that shows nothing yet begins with what others show, where that is the same but for
+        jitter: a thousand links that come one after the other hold one element.
         """
         said = self.made.get((parts, offset_ms), lambda: self._intern(parts, compose(parts, offset_ms)), now)
-        if before is None or before is said or not isinstance(before.value, Composed):
+        key = (parts.directory.kind, parts.directory.number)
+        held = before if before is not None else self._shown.get(key)
+        if held is said or held is None or not isinstance(held.value, Composed):
+            self._shown[key] = said
             return said
         assert isinstance(said.value, Composed)  # noqa: S101 - it was composed
-        value = steady(before.value, said.value)
-        if value == before.value:
-            return before
-        return said if value is said.value else self._intern(parts, value)
+        value = steady(held.value, said.value)
+        if value == held.value:
+            return held
+        made = said if value is said.value else self._intern(parts, value)
+        self._shown[key] = made
+        return made
 
     def _intern(self, parts: Parts, value: Composed) -> Element:
         key = key_of(parts.directory.kind, parts.directory.number)

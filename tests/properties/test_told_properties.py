@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import Assembly
-from gateway.core.compose import Composer
+from gateway.core.compose import Composer, compose, steady
 from gateway.core.element import Element
 from gateway.core.told import Address
 from gateway.domain.link_requests import Listen
@@ -95,12 +95,15 @@ class Link:
         assert self.shared.late == self.alone.late
         assert self.shared.settled == self.alone.settled
         for address in ADDRESSES:
-            assert self.shared.parts(address) == self.alone.parts(address)
-            assert _value(self.shown[address]) == _value(self.shown_alone[address])
-
-
-def _value(element: Element | None) -> object:
-    return None if element is None else element.value
+            parts = self.alone.parts(address)
+            assert self.shared.parts(address) == parts
+            shown = self.shown[address], self.shown_alone[address]
+            assert (shown[0] is None) == (shown[1] is None)
+            for each in shown:
+                if each is not None and parts is not None:
+                    assert isinstance(each.value, Agent)
+                    said = compose(parts, self.offset_ms)
+                    assert each.value == steady(each.value, said), "it differs by more than jitter"
 
 
 LINKS = st.integers(0, 2)
