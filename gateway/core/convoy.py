@@ -59,6 +59,10 @@ class Member(abc.ABC):
         """What its phone may see."""
 
     @abc.abstractmethod
+    def place(self, now: float) -> Hashable | None:
+        """Return where it meets those who know as much; None while something is its own."""
+
+    @abc.abstractmethod
     def part(self) -> None:
         """Leave the convoy that it is in, and go on alone from where that is."""
 
@@ -236,5 +240,5 @@ class Convoy:
                 member.ride(found)
             return
         self._ledger.meeting[place] = self
-        if isinstance(found, Member) and self.has_room:
+        if isinstance(found, Member) and found.place(now) == place and self.has_room:
             found.ride(self)

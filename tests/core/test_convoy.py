@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from gateway.core import convoy as convoys
@@ -104,6 +106,31 @@ def test_who_has_parted_is_in_step_again_after_the_next_change(first: str) -> No
     if first == "convoy":
         house.outboxes[0].take(house.now)
     assert len(only(house).members) == 3
+
+
+ITS_OWN: dict[str, Callable[[Outbox], object]] = {
+    "all anew": Outbox.reset,
+    "a frame": lambda outbox: outbox.post(ErrorFrame("busy", "again")),
+    "a ping": lambda outbox: outbox.ping(ping),
+    "another view": lambda outbox: outbox.look(view_of("s0", SCOPE, ("queue:1",))),
+    "a full socket": lambda outbox: outbox.keep_apart(apart=True),
+    "its end": Outbox.close,
+}
+
+
+@pytest.mark.parametrize("its_own", ITS_OWN.values(), ids=ITS_OWN)
+def test_who_was_told_before_the_others_and_has_something_of_its_own_since_is_not_taken_along(
+    its_own: Callable[[Outbox], object],
+) -> None:
+    house = House(3)
+    house.now += 1
+    house.wait(5)
+    house.outboxes[0].post(ErrorFrame("busy", "later"))
+    house.outboxes[0].take(house.now)
+    its_own(house.outboxes[0])
+    tell(only(house), house.now)
+    assert house.outboxes[0].convoy is None
+    assert list(only(house).members) == house.outboxes[1:]
 
 
 def test_two_convoys_that_know_the_same_unite() -> None:

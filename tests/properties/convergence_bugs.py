@@ -116,6 +116,12 @@ SEEDED = [
     bug(
         "those in step read the same codec", CONVOY, "(view.shared, codec.name, frame", "(view.shared, frame"
     ),
+    bug(
+        "who waited where those in step come to is taken along, whatever it is to be told since",
+        CONVOY,
+        "and found.place(now) == place and self.has_room",
+        "and self.has_room",
+    ),
     # ---- the ledger ----
     bug(
         "removals are forgotten without a trace",
@@ -169,8 +175,8 @@ SEEDED = [
     bug(
         "readers are told of every storing",
         LEDGER,
-        "reader.mark(update.key, before)",
-        "reader.mark(update.key, None)",
+        "reader.mark(key, before)",
+        "reader.mark(key, None)",
     ),
     # ---- elements and views ----
     bug(

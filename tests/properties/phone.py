@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import event
 from hypothesis import strategies as st
 
+from gateway.core.changes import Cursor
 from gateway.core.convoy import Writer
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
@@ -19,7 +20,7 @@ from gateway.core.view import view_of
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site
 from gateway.protocol.codec import JSON, BadFrame, Codec
-from gateway.protocol.frames import Changes, Ping
+from gateway.protocol.frames import Changes, Ping, StreamPosition
 
 KEYS = [*(key_of(Kind.QUEUE, n) for n in (1, 2, 3)), *(key_of(Kind.AGENT, n) for n in (1, 2)), "site"]
 QUEUES = st.builds(Queue, name=st.sampled_from(["a", None]), contacts_waiting=st.sampled_from([0, 7, None]))
@@ -115,6 +116,21 @@ class Line:
         """Never called."""
         raise fault
 
+    def begin(self, position: tuple[str, int] | None) -> None:
+        """Serve a phone that was told as much as *position* says."""
+        if self.outbox.begin(None if position is None else StreamPosition(*position)):
+            assert position is not None
+            assert position[0] == self.outbox.stream, "resumed in another stream"
+            assert position[1] <= self.ledger.position.seq, "resumed from what this node does not know yet"
+
+    def ping(self) -> None:
+        """Have a ping leave as soon as possible."""
+
+        def make(cursor: Cursor, upto: int) -> bytes:
+            return self.codec.encode(Ping(cursor.seq, upto, "1", None, "live", "live", 0))
+
+        self.outbox.ping(make)
+
     def look(self, scope: Scope, topics: tuple[str, ...]) -> None:
         view = view_of("h", scope, topics)
         self.scope, self.topics, self.allowed = scope, topics, view.keys
@@ -133,6 +149,8 @@ class Line:
         for line in members:
             assert isinstance(line, Line)
             line.put(taken)
+        if taken:
+            convoy.meet(now)
 
     def put(self, taken: list[bytes]) -> None:
         """Put frames on the wire."""
@@ -147,6 +165,12 @@ class Line:
             )
         assert [part.more for part in parts] == [True] * (len(parts) - 1) + [False] * bool(parts)
         self.wire += taken
+
+    def arrived(self) -> Changes | Ping:
+        """Take what comes next from the wire."""
+        frame = self.codec.decode_gateway(self.wire.pop(0))
+        assert isinstance(frame, Changes | Ping)
+        return frame
 
 
 def on_the_wire(values: dict[str, Resource]) -> dict[str, Any]:

@@ -12,13 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.core.changes import Cursor
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt
 from gateway.domain.model import Position, Scope
 from gateway.domain.resources import Resource
 from gateway.protocol.codec import JSON, MSGPACK, Codec
-from gateway.protocol.frames import Changes, Ping, StreamPosition
 from tests.properties.convergence_bugs import SEEDED
 from tests.properties.phone import KEYS, SCOPES, TOPICS, Line, Phone, on_the_wire, value_for
 
@@ -114,8 +112,7 @@ class Convergence(RuleBasedStateMachine):
     @rule(index=PHONES)
     def flush(self, index: int) -> None:
         self.now += 10
-        line = self.lines[index]
-        if line is not None:
+        if (line := self.lines[index]) is not None:
             line.take(self.now)
 
     @rule(key=st.sampled_from(KEYS), data=st.data(), pause_s=st.sampled_from([0.0, 0.001, 0.02, 10.0]))
@@ -134,18 +131,34 @@ class Convergence(RuleBasedStateMachine):
         self.rescope(index, scope)
         self.ping(index)
 
+    @rule(index=PHONES, key=st.sampled_from(KEYS), data=st.data(), scope=SCOPES, anew=st.booleans())
+    def overtake(self, index: int, key: str, data: st.DataObject, scope: Scope, anew: bool) -> None:
+        """One of those in step is told before the others, and is to be told of its own when they are."""
+        for other in range(4):
+            self.cut(other)
+            self._connect(other, self.owner, *self.last[index])
+        self.turn(key, data, 10.0)
+        self.now += 10
+        self.change(key, data)
+        self.ping(index)
+        if anew:
+            self.resync(index)
+        else:
+            self.rescope(index, scope)
+        for line in self.lines:
+            if line is not None and line is not self.lines[index]:
+                line.take(self.now)
+
     @rule(index=PHONES, apart=st.booleans())
     def fill(self, index: int, apart: bool) -> None:
         """A phone does not take what is written, or does again."""
-        line = self.lines[index]
-        if line is not None:
+        if (line := self.lines[index]) is not None:
             line.outbox.keep_apart(apart=apart)
 
     @rule(index=PHONES)
     def ping(self, index: int) -> None:
-        line = self.lines[index]
-        if line is not None:
-            self._ping(line)
+        if (line := self.lines[index]) is not None:
+            line.ping()
             line.take(self.now)
 
     @rule(index=PHONES, frames=st.integers(1, 5))
@@ -153,7 +166,7 @@ class Convergence(RuleBasedStateMachine):
         line = self.lines[index]
         for _ in range(frames):
             if line is not None and line.wire:
-                self._hear(index, line)
+                self.phones[index].take(line.arrived())
 
     @rule(index=PHONES)
     def cut(self, index: int) -> None:
@@ -262,8 +275,7 @@ class Convergence(RuleBasedStateMachine):
 
     @rule(index=PHONES)
     def resync(self, index: int) -> None:
-        line = self.lines[index]
-        if line is not None:
+        if (line := self.lines[index]) is not None:
             line.outbox.reset()
 
     # ---- always ----
@@ -303,10 +315,10 @@ class Convergence(RuleBasedStateMachine):
             assert line is not None
             self.now += 10
             line.take(self.now)
-            self._ping(line)
+            line.ping()
             line.take(self.now)
             while line.wire:
-                self._hear(index, line)
+                self.phones[index].take(line.arrived())
             phone = self.phones[index]
             expected = {key: value for key, value in self.truth.items() if key in line.allowed}
             assert phone.shown == on_the_wire(expected), "a phone does not show the truth within its view"
@@ -320,26 +332,8 @@ class Convergence(RuleBasedStateMachine):
     ) -> None:
         self.last[index] = (scope, topics)
         line = Line(self.ledgers[node], scope, topics, codec)
-        position = self.phones[index].position
-        resumed = line.outbox.begin(None if position is None else StreamPosition(*position))
-        if resumed:
-            assert position is not None
-            assert position[0] == line.outbox.stream, "resumed in another stream"
-            assert position[1] <= self.ledgers[node].position.seq, (
-                "resumed from what this node does not know yet"
-            )
+        line.begin(self.phones[index].position)
         self.lines[index] = line
-
-    def _hear(self, index: int, line: Line) -> None:
-        frame = line.codec.decode_gateway(line.wire.pop(0))
-        assert isinstance(frame, Changes | Ping)
-        self.phones[index].take(frame)
-
-    def _ping(self, line: Line) -> None:
-        def make(cursor: Cursor, upto: int) -> bytes:
-            return line.codec.encode(Ping(cursor.seq, upto, "1", None, "live", "live", 0))
-
-        line.outbox.ping(make)
 
     def _deliver(self, delta: Delta) -> None:
         replica = self.ledgers[1 - self.owner]
