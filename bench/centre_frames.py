@@ -7,6 +7,7 @@ queue's service level, the presence of an agent. It holds the publisher's number
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ ELEMENT_BYTES = 300
 """Of an element's fragment in a phone's frame, about: as large as the messages of the others."""
 _PAD_QUEUE = "x" * (ELEMENT_BYTES - 84)
 _PAD_AGENT = "x" * (ELEMENT_BYTES - 66)
+_BEGAN_MS = time.time_ns() // 1_000_000
+_HOW_LONG = "<how long>"
 KEEP_ALIVE_S = 20
 RIGHTS = ("SkillsWrite", "RoutingStateWrite", "RoutingParametersWrite")
 QUERY_STRIDE = 1000
@@ -74,7 +77,7 @@ def queue(key: int, told: str, contacts: int) -> bytes:
 def agent(key: int, told: str, state: str = "Available") -> bytes:
     """Return an agent's reading; only *told* and *state* ever change."""
     return (
-        f'{{"UserKey":{key},"Extension":"{key}","RoutingState":"{state}","TimeInRoutingState":0,'
+        f'{{"UserKey":{key},"Extension":"{key}","RoutingState":"{state}","TimeInRoutingState":{_HOW_LONG},'
         f'"PresenceState":"{told}","HandlingStates":[],"Media":{{"Voice":"On"}},"AllowedActions":[]}}'
     ).encode()
 
@@ -86,13 +89,18 @@ def element(key: int, sequence: int, stamp_ns: int) -> tuple[str, bytes]:
     return "QueueRealtime", queue(key, news(sequence, stamp_ns, _PAD_QUEUE), sequence % 50)
 
 
+def _since(raw: bytes, time_ms: int) -> bytes:
+    """Say of all agents for how many whole seconds they are in their states: since this process began."""
+    return raw.replace(_HOW_LONG.encode(), str(max(0, (time_ms - _BEGAN_MS) // 1000)).encode())
+
+
 def event(query: int, event_type: str, time_ms: int, elements: Iterable[bytes], *, complete: bool) -> bytes:
     """Return an event's frame."""
     head = (
         f'{{"Type":"Event","QueryID":{query},"EventType":"{event_type}","Time":{time_ms},'
         f'"Complete":{"true" if complete else "false"},"Elements":['
     )
-    return frame(head.encode() + b",".join(elements) + b"]}")
+    return frame(head.encode() + _since(b",".join(elements), time_ms) + b"]}")
 
 
 def first(event_type: str, sight: Sight, keys: frozenset[int] | None) -> Iterable[bytes]:

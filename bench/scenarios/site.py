@@ -12,7 +12,7 @@ from bench.work import Work
 SUPERVISORS, AGENTS, QUEUES = 300, 1_500, 100
 READINGS_PER_S, ELEMENTS = 5, 35
 CONNECT_PER_S = 10
-"""A supervisor who comes brings 4,800 elements; by default a site takes 20 a second, of all nodes together."""
+"""A supervisor who comes brings 4,800 elements; by default a site takes 20 a second on all its nodes."""
 RATE = SUPERVISORS * READINGS_PER_S * ELEMENTS
 
 
