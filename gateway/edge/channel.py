@@ -289,6 +289,8 @@ class Channel(asyncio.Protocol):
             piece = bytes(self._waiting[:PIECE_BYTES])
             del self._waiting[:PIECE_BYTES]
             self._transport.write(piece)
+        if not self._waiting:
+            self._waiting = None  # one that was emptied keeps its memory
 
 
 def packed(frames: list[bytes], codec: Codec) -> bytes:
