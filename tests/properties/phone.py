@@ -138,6 +138,7 @@ class Line:
 
     def take(self, now: float) -> None:
         """Have what is due leave, for all who are in step when nothing is this phone's own."""
+        self.hears_of_changes()
         convoy = self.outbox.convoy
         due_at = None if convoy is None else convoy.due_at(now)
         if convoy is None or due_at is None or due_at > now:
@@ -151,6 +152,16 @@ class Line:
             line.put(taken)
         if taken:
             convoy.meet(now)
+
+    def close(self) -> None:
+        """Serve the phone no more."""
+        self.hears_of_changes()
+        self.outbox.close()
+
+    def hears_of_changes(self) -> None:
+        """Assert that it reads the mirror, alone or with those in step."""
+        reader = self.outbox.convoy or self.outbox
+        assert reader in self.ledger.readers, "it is told of no change"
 
     def put(self, taken: list[bytes]) -> None:
         """Put frames on the wire."""

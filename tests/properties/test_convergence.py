@@ -173,7 +173,7 @@ class Convergence(RuleBasedStateMachine):
         """The connection breaks; what is on the wire is lost."""
         line = self.lines[index]
         if line is not None:
-            line.outbox.close()
+            line.close()
             self.lines[index] = None
             self.phones[index].cut()
 
