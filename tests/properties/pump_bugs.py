@@ -21,15 +21,17 @@ SEEDED = [
     bug("a time is a tick late", "math.ceil(when / TICK_S - _ROUNDING)", "math.ceil(when / TICK_S) + 1"),
     bug("a deadline is rounded down", "-(-tick // FAR_TICKS) * FAR_TICKS", "tick // FAR_TICKS * FAR_TICKS"),
     bug("there is one kind of time", "if when - self.clock.now() < NEAR_S:", "if True:"),
+    bug("what is asked for again is kept again", "if tick < before:", "if True:"),
     bug(
-        "a deadline that is asked for again is kept again",
-        "            if served.far_tick <= tick:\n                return\n",
-        "",
+        "an earlier time leaves the later one on the wheel",
+        "            del self._wheel[before][served]\n",
+        "            pass\n",
+        quick=True,
     ),
     bug(
-        "a pace that is asked for again is kept again",
-        "            if served.near_tick <= tick:\n                return\n",
-        "",
+        "a pace that moves takes a deadline of the same tick along",
+        "if before not in {NEVER, served.near_tick, served.far_tick}:",
+        "if before != NEVER:",
     ),
     bug(
         "a pace that came is waited for",
@@ -41,7 +43,7 @@ SEEDED = [
         "                    served.far_tick = NEVER\n",
         "                    pass\n",
     ),
-    bug("of all whose time is one tick the first comes", "            waiting.append(served)\n", ""),
+    bug("of all whose time is one tick the first comes", "            waiting[served] = None\n", ""),
     bug(
         "the pump sleeps on",
         "        if tick < self._planned:\n            self._wake.set()\n",
@@ -56,6 +58,16 @@ SEEDED = [
         "batch = self._ready",
     ),
     bug("a fault is nobody's", "                served.fail(fault)\n", "                pass\n"),
-    bug("a fault ends all", "except Exception as fault:", "except ValueError as fault:"),
-    bug("at the end sockets are left open", "                socket.abandon()\n", "                pass\n"),
+    bug(
+        "a fault ends all",
+        "except Exception as fault:  # noqa: BLE001 - the last line: one",
+        "except ValueError as fault:  # one",
+    ),
+    bug("at the end sockets are left open", "            socket.abandon()\n", "            pass\n"),
+    bug(
+        "at the end a fault of one leaves others open",
+        "except Exception as fault:  # noqa: BLE001 - the others",
+        "except ValueError as fault:  # the others",
+    ),
+    bug("it sleeps for half a tick at least", "_WAIT_MIN_S: Final = 0.001", "_WAIT_MIN_S: Final = 0.0025"),
 ]
