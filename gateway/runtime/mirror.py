@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gateway.core.assembly import Assembly
-from gateway.core.compose import OFFSET_STEP_MS, STEADY_MS, Composer
+from gateway.core.compose import OFFSET_STEP_MS, Composer
 from gateway.core.element import Element
 from gateway.core.roster import Member, Roster
 from gateway.core.told import Address, News, Told
@@ -30,6 +30,7 @@ from gateway.domain.model import (
 )
 from gateway.domain.privacy import masked
 from gateway.domain.resources import Functions, FunctionState, LastEnd, Me, Site
+from gateway.domain.steady import STEADY_MS
 from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Reading, Source
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Clock

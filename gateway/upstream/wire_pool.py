@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from gateway.domain.model import Kind
+from gateway.domain.steady import steady
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.upstream.wire_elements import References, Shape
 from gateway.upstream.wire_names import Key
@@ -78,7 +79,7 @@ class PartPool:
     Invariants: equal bytes of one event type (and, where a part depends on it, of one reading
     time) give the same part for as long as it is remembered: dated parts for one to two
     periods, the others while anybody holds them. A dated part that says the same as the newest of
-    its resource is that one, while anybody holds it.
+    its resource, but for jitter, is that one, while anybody holds it.
     """
 
     def __init__(self) -> None:
@@ -176,11 +177,16 @@ class PartPool:
     def _one(self, part: Part) -> Part:
         """Return the part that says the same of the same, if that is what was said last; else *part*.
 
-        Whoever joins late is told the whole set anew, at another time: of most it says what others know.
+        Whoever joins late is told the whole set anew, at another time: of most it says what others know,
+        but for instants that jitter.
         """
         subject = (part.kind, part.number, part.source)
         newest = self._newest.get(subject)
-        if newest is not None and (newest.value, newest.remote_number) == (part.value, part.remote_number):
+        if (
+            newest is not None
+            and newest.remote_number == part.remote_number
+            and steady(newest.value, part.value) == newest.value
+        ):
             return newest
         self._newest[subject] = part
         return part

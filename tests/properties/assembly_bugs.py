@@ -66,7 +66,7 @@ SEEDED = [
         "what left the scope stays", ASSEMBLY, "                del told[number]\n", "                pass\n"
     ),
     bug("whoever cannot be read is logged off", COMPOSE, "if not parts.readable:", "if False:"),
-    bug("instants jitter", COMPOSE, "STEADY_MS: Final = 2_000", "STEADY_MS: Final = 3_000"),
+    bug("instants jitter", "domain/steady.py", "STEADY_MS: Final = 2_000", "STEADY_MS: Final = 3_000"),
     bug(
         "queries without an answer count",
         ASSEMBLY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 RULES, CENTRE = "simulator/routing.py", "simulator/contact_center.py"
-COMPOSE, AGENTS = "core/compose.py", "upstream/wire_agents.py"
+COMPOSE, STEADY, AGENTS = "core/compose.py", "domain/steady.py", "upstream/wire_agents.py"
 COMMANDS, EXECUTION = "upstream/wire_commands.py", "runtime/execution.py"
 
 
@@ -86,7 +86,7 @@ SEEDED = [
     ),
     bug(
         "an end that was moved passes for jitter",
-        COMPOSE,
+        STEADY,
         "ends_at_ms=_kept(before.post_processing.ends_at_ms, post.ends_at_ms)",
         "ends_at_ms=before.post_processing.ends_at_ms",
     ),

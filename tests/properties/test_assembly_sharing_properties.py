@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.compose import Composer, Parts, compose, steady
+from gateway.core.compose import Composer, Parts, compose
 from gateway.core.element import Element, Interner, Pool
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, Queue, RoutingState
+from gateway.domain.steady import steady
 from gateway.domain.upstream import Part, Source
 from gateway.protocol.codec import JSON
 from tests.properties.seeded import SeededBug

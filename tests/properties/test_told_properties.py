@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.assembly import Assembly
-from gateway.core.compose import Composer, compose, steady
+from gateway.core.compose import Composer, compose
 from gateway.core.element import Element
 from gateway.core.told import Address
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
+from gateway.domain.steady import steady
 from gateway.domain.upstream import Part, Reading, Source
 from tests.properties.told_bugs import SEEDED
 

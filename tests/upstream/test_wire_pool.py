@@ -12,6 +12,7 @@ import pytest
 
 from gateway.domain.model import Kind
 from gateway.domain.resources import Queue
+from gateway.domain.steady import STEADY_MS
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.upstream.wire_elements import SHAPES, References
 from gateway.upstream.wire_pool import PartPool, TextPool
@@ -48,9 +49,10 @@ def test_equal_bytes_of_one_time_are_one_part() -> None:
 def test_another_time_or_other_bytes_are_another_part() -> None:
     pool = PartPool()
     (first,) = read(pool, USER_REALTIME)
-    (later,) = read(pool, USER_REALTIME, time_ms=TIME_MS + 1)
+    (later,) = read(pool, USER_REALTIME, time_ms=TIME_MS + STEADY_MS + 1)
     (other,) = read(pool, USER_REALTIME | {"UserKey": 8})
     assert len({first, later, other}) == 3
+    assert read(pool, USER_REALTIME, time_ms=TIME_MS + 2) == (later,) != (first,), "jitter is no news"
 
 
 def test_a_later_part_that_says_the_same_is_the_same_while_anybody_holds_it() -> None:
