@@ -73,6 +73,8 @@ class Roster:
         self._scope = Scope()
         self._is_scope_known = True
         """The union, until something of it changes."""
+        self._own_agents: frozenset[int] | None = None
+        """The same."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -145,7 +147,7 @@ class Roster:
 
     def remove(self, handle: str) -> Member | None:
         """Take a session out."""
-        self._is_scope_known = False
+        self._changed()
         return self._members.pop(handle, None)
 
     def accepted(self, handle: str, attached: Attached) -> None:
@@ -153,14 +155,14 @@ class Roster:
         member = self._members.get(handle)
         if member is not None:
             member.attached, member.on_link = attached, True
-            self._is_scope_known = False
+            self._changed()
 
     def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
         """Note that a session's rights or scope changed."""
         member = self.by_alias(alias)
         if member is not None and member.attached is not None:
             member.attached = replace(member.attached, rights=rights, scope=scope)
-            self._is_scope_known = False
+            self._changed()
         return member
 
     def by_alias(self, alias: int) -> Member | None:
@@ -196,7 +198,7 @@ class Roster:
         """Note that an epoch ended: OSCC-E must accept each session again."""
         for member in self._members.values():
             member.attached, member.on_link = None, False
-        self._is_scope_known = False
+        self._changed()
 
     def expiring(self, now: float, wall_ms: int) -> list[Member]:
         """Return the sessions with a phone of whose life a third or less is left."""
@@ -220,8 +222,15 @@ class Roster:
     @property
     def own_agents(self) -> frozenset[int]:
         """The user as an agent, as the accepted sessions say."""
-        owns = (m.attached.own_agent for m in self._members.values() if m.attached is not None)
-        return frozenset(own for own in owns if own is not None)
+        if self._own_agents is None:
+            owns = (m.attached.own_agent for m in self._members.values() if m.attached is not None)
+            self._own_agents = frozenset(own for own in owns if own is not None)
+        return self._own_agents
+
+    def _changed(self) -> None:
+        """Note that what the accepted sessions may see, or who they are, may be something else."""
+        self._is_scope_known = False
+        self._own_agents = None
 
     @property
     def followings(self) -> list[Following]:

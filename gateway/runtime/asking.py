@@ -196,12 +196,15 @@ class Asking:
             self._leaving.append(answer.alias)
             self._needed = True
             return
-        before = self._roster.scope
+        before, own_agents = self._roster.scope, self._roster.own_agents
         self._roster.accepted(member.handle, answer)
         self._sure.add(member.handle)
         self._directory_known = self._directory_known and self._roster.scope == before
         self._mirror.narrowed()
-        self._mirror.show_sessions()
+        if self._roster.own_agents == own_agents:
+            self._mirror.show_session(member)
+        else:  # with the agent comes a number, which all sessions are shown
+            self._mirror.show_sessions()
 
     async def _query_directory(self) -> None:
         self._directory_known = True

@@ -186,8 +186,12 @@ class Mirror:
     def show_sessions(self) -> None:
         """Record what each accepted session sees of itself; its rights, scope and end hold at once."""
         for member in self._roster:
-            if member.attached is not None:
-                self._feed.learn(member.facts(), self._me(member) if self.live else None)
+            self.show_session(member)
+
+    def show_session(self, member: Member) -> None:
+        """Record what one session sees of itself, if it was accepted."""
+        if member.attached is not None:
+            self._feed.learn(member.facts(), self._me(member) if self.live else None)
 
     def _shown(self) -> set[Address]:
         return {parsed for key, _ in self._feed.ledger.items() if (parsed := parse_key(key)) is not None}
