@@ -28,6 +28,7 @@ from gateway.edge.socket import PhoneSocket
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
 from gateway.protocol.limits import BYTES_IN_MAX
+from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.clock import SystemClock
 from tests.autobahn.broken import SEEDED
 from tests.edge.visits import SITE, house, pumping
@@ -53,8 +54,11 @@ class EchoSession(Session):
 class EchoSocket(PhoneSocket):
     """A socket that says what is said, in the type in which it was said."""
 
-    def _hear(self, data: bytes, *, text: bool) -> None:
-        self.channel.put(websocket.frame(websocket.TEXT if text else websocket.BINARY, data))
+    def heard(self, event: Message | Violation) -> None:
+        if isinstance(event, Violation):
+            super().heard(event)
+            return
+        self.channel.put(websocket.frame(websocket.TEXT if event.text else websocket.BINARY, event.data))
 
 
 @web.middleware
