@@ -87,8 +87,8 @@ SEEDED = [
     bug(
         "an end that was moved passes for jitter",
         STEADY,
-        "ends_at_ms=_kept(before.post_processing.ends_at_ms, post.ends_at_ms)",
-        "ends_at_ms=before.post_processing.ends_at_ms",
+        "_kept(before.ends_at_ms, post.ends_at_ms)",
+        "before.ends_at_ms",
     ),
     bug(
         "who is absent is unavailable",
