@@ -31,10 +31,8 @@ class Seat(NamedTuple):
 
     def excludes(self, other: Seat) -> bool:
         """Tell whether both cannot be connected at a time."""
-        if self.user != other.user:
-            return False
-        same_device = (self.application, self.device) == (other.application, other.device)
-        return self.session == other.session or same_device
+        same_device = self.device == other.device and self.application is other.application
+        return (same_device or self.session == other.session) and self.user == other.user
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,13 +129,15 @@ class Roster:
         return [
             member
             for member in self._members.values()
-            if member.present
+            if (member.ticket.application, member.ticket.device.id) == seat
+            and member.present
             and member.handle != ticket.handle
-            and (member.ticket.application, member.ticket.device.id) == seat
         ]
 
     def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
         """Tell whether so many devices are there, on several nodes, that one more is too many."""
+        if len(self._members) < devices:
+            return False
         rivals = [rival.handle for rival in self.rivals(ticket)]
         others = [
             member
