@@ -48,7 +48,7 @@ static int N = 1; static double rate = 0; static int inflight_max = 256;
 static char *hdrs[32]; static int nhdrs; static char *subproto;
 typedef struct { char *t; int op; } sendt;
 static sendt sends[32]; static int nsends; static sendt psends[32]; static int npsends;
-static u64 expect; static double duration = 5, warmup = 1, settle = 0.5, drain = 1, hs_timeout = 20;
+static u64 expect; static double duration = 5, warmup = 1, settle = 0.5, drain = 1, hs_timeout = 90;
 static char *stamp, *seqkey; static size_t stampn, seqn; static int nslow; static int reply_ping;
 static char *rt_in, *rt_out; static char *pub; static int pub_op = 1; static double pub_rate; static int pub_window;
 static char *pub_tcp; static int msize = 300, groups = 1, intended, rcvbuf, per_src = 4000, src_base, verbose;

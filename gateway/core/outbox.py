@@ -1,8 +1,7 @@
 """What waits to be sent to one phone, and when may it leave?
 
-Control frames wait in order, state waits as a set of names: of each dirty key the outbox
-keeps the element that its reader holds, and :meth:`Outbox.take` sends the difference between
-that and now. So a slow phone costs a set of names, not a queue.
+Control frames wait in order, state as a set of names: of each dirty key the outbox keeps the element that
+its reader holds, and sends the difference to now. So a slow phone costs a set of names, not a queue.
 """
 
 from __future__ import annotations
@@ -62,6 +61,7 @@ class Outbox(Member):
         "_ping",
         "_reset",
         "_shipped",
+        "_stream",
         "_view",
         "sink",
     )
@@ -85,6 +85,7 @@ class Outbox(Member):
         self._ping: PingMaker | None = None
         self._conflated = 0
         self._shipped = (0, 0)
+        self.epoch_began()
         ledger.readers[self] = None
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ class Outbox(Member):
     @property
     def stream(self) -> str:
         """The name of the stream in force: epoch and view."""
-        return f"{self._ledger.position.epoch}.{self._view.mark}"
+        return self._stream
 
     @property
     def dirty(self) -> int:
@@ -111,10 +112,8 @@ class Outbox(Member):
     @property
     def shipped(self) -> tuple[int, int]:
         """How many frames, of how many bytes, left with those of others."""
-        frames, size_bytes = self._shipped
-        if self._convoy is None:
-            return frames, size_bytes
-        return frames + self._convoy.frames, size_bytes + self._convoy.frame_bytes
+        (frames, size_bytes), convoy = self._shipped, self._convoy
+        return self._shipped if convoy is None else (frames + convoy.frames, size_bytes + convoy.frame_bytes)
 
     @property
     def convoy(self) -> Convoy | None:
@@ -175,6 +174,7 @@ class Outbox(Member):
             elif has and not had:
                 self._dirty.setdefault(key, Held.NOTHING)
         self._view = view
+        self.epoch_began()
 
     def post(self, frame: ControlFrame, *, after_state: bool = False) -> bool:
         """Queue a frame that must arrive. False: the phone is too slow, :data:`CONTROL_MAX` wait.
@@ -200,21 +200,21 @@ class Outbox(Member):
         """Go alone from here; does nothing when it does."""
         convoy = self._convoy
         if convoy is not None:
-            self._conflated, self._shipped = self.conflated, self.shipped
-            self._convoy = None
+            self._shipped, self._conflated, self._convoy = self.shipped, self.conflated, None
             self._dirty = convoy.leave(self)
             self._cursor = Cursor(self._cursor.stream, convoy.seq)
             self._pace.sent(convoy.sent_at)
             self._ledger.readers[self] = None
+            self.epoch_began()
 
     def keep_apart(self, *, apart: bool) -> None:
-        """Go alone for as long as *apart* says: its phone does not take what the others take."""
+        """Go alone from now on, for as long as *apart* says: its phone does not take what others take."""
         self._apart = apart
-        if apart:
-            self.part()
+        self.part()
 
     def epoch_began(self) -> None:
-        """Do nothing: whether the stream has another name is looked at when something is due."""
+        """Give the stream its name."""
+        self._stream = f"{self._ledger.position.epoch}.{self._view.mark}"
 
     def waiting(self) -> str | None:
         """Return the key of what is told to this session alone, when anything waits."""

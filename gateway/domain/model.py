@@ -177,7 +177,7 @@ class Ticket:
         return _handle(self.session)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32_768)
 def _handle(session: SessionId) -> str:
     """Return a session's handle: asked for at every turn, and kept by all who name the session."""
     return hashlib.blake2s(session.encode(), digest_size=8, person=b"session").hexdigest()

@@ -96,8 +96,8 @@ SEEDED = [
     bug(
         "who parts reads no more",
         OUTBOX,
-        "            self._ledger.readers[self] = None\n\n    def keep",
-        "\n    def keep",
+        "            self._ledger.readers[self] = None\n            self.epoch_began()",
+        "            self.epoch_began()",
     ),
     bug("whoever holds anything is in step", OUTBOX, "or self._cursor.seq != head:", ":"),
     bug(

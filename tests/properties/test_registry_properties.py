@@ -176,8 +176,8 @@ SEEDED = [
     SeededBug(
         "the same device may connect twice",
         REGISTRY,
-        "return self.session == other.session or same_device",
-        "return self.session == other.session",
+        "(same_device or self.session == other.session)",
+        "(self.session == other.session)",
         "TestNode",
     ),
     SeededBug(
