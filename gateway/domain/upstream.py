@@ -119,7 +119,7 @@ class Part:
     """One piece of one resource, as one server message carried it.
 
     *value* holds the fields of its source only; the others are at their defaults. Two links
-    that received identical bytes for the same time share one Part, so identity means equality.
+    that received the same, but for instants that jitter, share one Part: identity means equality.
     """
 
     kind: Kind

@@ -20,6 +20,8 @@ from gateway.protocol.frames import PROTOCOLS
 
 NOTSENT_BYTES: Final = 16 * 1024
 """The kernel takes no more than this beyond what is in flight; without it megabytes grow stale there."""
+UNACKNOWLEDGED_MS: Final = 30_000
+"""The kernel ends a connection whose peer has acknowledged nothing for so long, also one that is closing."""
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
 _VERSION: Final = "13"
@@ -91,3 +93,4 @@ def _tune(raw: socket.socket | None) -> None:
     with suppress(OSError):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)

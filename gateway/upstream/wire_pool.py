@@ -1,7 +1,7 @@
 """Has this node read these very bytes already?
 
-Law of sharing: by bytes, never by label. Whoever gets a shared part has received its bytes
-himself, so sharing shows nobody what his own link did not deliver.
+Law of sharing: by bytes, never by label. Whoever gets a shared part has received its bytes himself, or
+others that differ by instants that jitter: sharing shows nobody anything else that his link did not deliver.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.edge.channel import PONGS_MAX, Channel, Gone
-from gateway.edge.handshake import NOTSENT_BYTES
+from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.websocket import Message, Violation
 from tests.edge.channels import Ear, Serving, echo, raw
@@ -179,10 +179,11 @@ async def test_the_kernel_is_told_to_send_at_once_and_queue_little(serving: Serv
         raw = channel._transport.get_extra_info("socket")
         told["nodelay"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         told["notsent"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        told["unacknowledged"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
     client = await serving(serve)
     await client.ws_connect("/", protocols=(JSON.subprotocol,))
-    assert told == {"nodelay": 1, "notsent": NOTSENT_BYTES}
+    assert told == {"nodelay": 1, "notsent": NOTSENT_BYTES, "unacknowledged": UNACKNOWLEDGED_MS}
 
 
 async def test_what_the_kernel_does_not_take_is_seen_and_drains(serving: Serving) -> None:
