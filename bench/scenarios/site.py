@@ -29,6 +29,7 @@ def cases(scale: Scale) -> list[Case]:
         agents=AGENTS // share,
         duration_s=scale.duration_s,
         settle_s=2,
+        warmup_s=8,
         connect_per_s=CONNECT_PER_S,
     )
     name = f"{users} supervisors, {thousands(work.agents)} agents, {QUEUES} queues"
