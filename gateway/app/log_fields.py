@@ -34,7 +34,9 @@ _PLACE: Final = re.compile(r"[\w./-]{1,120}:\d{1,6}")
 _MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
-_MANY_DIGITS: Final = re.compile(r"\d{5,}")
+_MANY_DIGITS: Final = re.compile(r"\d{5}")
+_LONG_NUMBER: Final = re.compile(r"\d{7,}")
+"""As long as a telephone number; ports are shorter."""
 _HIDDEN_IN_TEXT: Final = (
     re.compile(r"[+(]?\d(?:[\s\-/().]{0,2}\d){4,}"),  # telephone numbers, contact numbers
     re.compile(r"[A-Za-z0-9_+/=-]{32,}"),  # keys and tokens
@@ -82,7 +84,7 @@ def _operators(value: object) -> str | None:
     """Shape what names the operator's own files and notices: one line, without what looks like a number."""
     if not isinstance(value, str):
         return None
-    return _MANY_DIGITS.sub("…", value.partition("\n")[0])[:OPERATORS_CHARACTERS]
+    return _LONG_NUMBER.sub("…", value.partition("\n")[0])[:OPERATORS_CHARACTERS]
 
 
 def _masked(value: object) -> str | None:
