@@ -15,8 +15,6 @@ from gateway.protocol.codec import Codec
 
 SIZE: Final = 256
 """More phones are more convoys: what one of them is told holds the loop for about a millisecond."""
-
-
 TURN_S: Final = 0.005
 """Who was told within this time is told together the next time, at the later one's."""
 

@@ -65,7 +65,7 @@ class Pump(Generic[S]):
     """Gives sockets their turns.
 
     Invariants: a socket that is ready has its turn before anything that is made ready later; who
-    asks for a time has a turn within a tick after it.
+    asks for a time has a turn within a tick after it, and what a turn of the loop takes.
 
     Args:
         clock: Its time.

@@ -212,3 +212,24 @@ def test_who_asks_for_all_of_what_is_of_no_owner_is_told_of_no_removal_before() 
     ledger.receive(delta(2, 3, Update("b", 3, None)))
     ledger.disown()
     assert [update.key for update in ledger.since(Position(0, 0)).updates] == ["a"]
+
+
+def test_many_values_are_recorded_as_one_after_another() -> None:
+    one_by_one, at_once = recorded("a", "b", "d"), recorded("a", "b", "d")
+    told, told_at_once = Reader(one_by_one), Reader(at_once)
+    keys, elements = ("a", "b", "c", "d", "e"), (TWO, None, THREE, ONE, None)
+    for key, element in zip(keys, elements, strict=True):
+        one_by_one.record(key, element)
+    at_once.record_all(keys, elements)
+    assert at_once.position == one_by_one.position == (1, 6)
+    assert at_once.since(Position(1, 3)) == one_by_one.since(Position(1, 3))
+    assert told_at_once.marks == told.marks == [("a", ONE), ("b", ONE), ("c", None)]
+
+
+def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:
+    ledger = recorded("a")
+    ledger.meeting["place"] = "somebody"
+    ledger.record_all(("a",), (ONE,))
+    assert ledger.meeting
+    ledger.record_all(("a",), (TWO,))
+    assert not ledger.meeting
