@@ -12,6 +12,7 @@ from gateway.edge.routes_public import PublicRoutes
 from gateway.edge.routes_realtime import RealtimeRoute
 from gateway.edge.routes_sessions import SessionRoutes
 from gateway.edge.visitors import Visitors
+from gateway.edge.web import WebClient
 from gateway.protocol.http_form import BODY_BYTES_MAX
 
 __all__ = ["EdgeParts", "make_app"]
@@ -32,4 +33,5 @@ def make_app(parts: EdgeParts) -> web.Application:
     app.add_routes(PublicRoutes(parts.settings, parts.notices, visitors).routes())
     app.add_routes(SessionRoutes(parts, Login(parts), bearer, visitors).routes())
     app.add_routes(RealtimeRoute(parts, bearer, visitors).routes())
+    app.add_routes(WebClient().routes())
     return app

@@ -21,7 +21,6 @@ from tests.edge.visits import Gateway, bearer
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 NOWHERE = (
-    "/",
     "/v1",
     "/v2/about",
     "/v1/nothing",

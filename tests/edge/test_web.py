@@ -1,0 +1,99 @@
+"""Is the web client served as it is, to nobody's harm, and anew as soon as it changes?"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gateway.edge.web import POLICY, WebClient
+from tests.edge.visits import Gateway
+
+TEXTS = {
+    "index.html": b"<!doctype html>",
+    "app.css": b"a{}",
+    "main.js": b"1",
+    "sw.js": b"work()",
+    "notes.md": b"not for browsers",
+}
+
+
+@pytest.mark.parametrize("path", ["/", "/app"])
+async def test_the_door_leads_to_the_client(gateway: Gateway, path: str) -> None:
+    answer = await gateway.client.get(path, allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (302, "/app/")
+
+
+async def test_every_file_is_served_under_its_policy(gateway: Gateway) -> None:
+    files = WebClient().files
+    assert {"index.html", "main.js", "app.css", "sw.js", "oscc-client.js", "app.webmanifest"} <= files.keys()
+    for name, file in files.items():
+        answer = await gateway.client.get(f"/app/{name}")
+        assert (answer.status, answer.headers["Content-Type"]) == (200, file.content_type), name
+        assert await answer.read() == file.body
+        assert answer.headers["Content-Security-Policy"] == POLICY
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert "camera=()" in answer.headers["Permissions-Policy"]
+        assert answer.headers.get("Service-Worker-Allowed") == ("/app/" if name == "sw.js" else None)
+
+
+async def test_the_folder_itself_is_the_page(gateway: Gateway) -> None:
+    answer = await gateway.client.get("/app/")
+    assert await answer.read() == WebClient().files["index.html"].body
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2fserver.py", "%2e%2e/server.py", "notes.md", "a/b.js"])
+async def test_what_is_no_part_of_the_client_is_not_there(gateway: Gateway, name: str) -> None:
+    answer = await gateway.client.get(f"/app/{name}")
+    assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
+
+
+async def test_a_copy_that_is_the_newest_is_not_sent_again(gateway: Gateway) -> None:
+    tag = (await gateway.client.get("/app/app.css")).headers["ETag"]
+    for known in (tag, f'"older", {tag}', "*"):
+        again = await gateway.client.get("/app/app.css", headers={"If-None-Match": known})
+        assert (again.status, await again.read(), again.headers["ETag"]) == (304, b"", tag)
+        assert again.headers["Content-Security-Policy"] == POLICY
+    other = await gateway.client.get("/app/app.css", headers={"If-None-Match": '"older"'})
+    assert (other.status, other.headers["ETag"]) == (200, tag)
+
+
+async def test_head_tells_the_length_only(gateway: Gateway) -> None:
+    answer = await gateway.client.head("/app/main.js")
+    length = len(WebClient().files["main.js"].body)
+    assert (answer.status, answer.headers["Content-Length"], await answer.read()) == (200, str(length), b"")
+
+
+def test_only_known_types_are_served() -> None:
+    assert WebClient(TEXTS).files.keys() == {"index.html", "app.css", "main.js", "sw.js"}
+
+
+def test_the_worker_names_all_files_but_itself() -> None:
+    worker = WebClient(TEXTS).files["sw.js"].body.decode()
+    assert worker.endswith("work()")
+    assert 'const FILES = ["./", "app.css", "main.js"];' in worker
+
+
+def test_one_changed_byte_makes_a_new_worker() -> None:
+    workers = {
+        WebClient({**TEXTS, **changed}).files["sw.js"].body
+        for changed in ({}, {"main.js": b"2"}, {"sw.js": b"rest()"}, {"app.css": b"a{ }"})
+    }
+    assert len(workers) == 4
+    assert WebClient(TEXTS).files["sw.js"].body in workers
+
+
+def test_a_file_nobody_serves_changes_nothing() -> None:
+    assert WebClient({**TEXTS, "notes.md": b"else"}).files == WebClient(TEXTS).files
+
+
+def test_the_policy_lets_nothing_foreign_in() -> None:
+    sources = re.findall(r"'[\w-]+'|https?:\S*|\*|data:|blob:", POLICY)
+    assert set(sources) == {"'none'", "'self'", "'script'"}
+
+
+def test_without_a_worker_all_is_served_as_it_is() -> None:
+    files = WebClient({"index.html": b"page"}).files
+    assert files["index.html"].body == b"page"
