@@ -15,7 +15,9 @@ from gateway.app.config import load, own_secrets
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Secrets, Settings
 from gateway.app.listener import CannotListen
+from gateway.app.living import alive
 from gateway.app.stopping import Stopping
+from gateway.app.systemd import Supervisor
 from gateway.runtime.clock import SystemClock
 
 _LOG: Final = structlog.get_logger("gateway.app")
@@ -54,6 +56,12 @@ def run(args: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, secrets: Secrets) -> None:
     stopping, clock = Stopping(), SystemClock()
+    supervisor = Supervisor(os.environ, os.getpid(), clock)
     with stopping.on_signals():
-        async with wiring.serving(settings, secrets, clock, stopping):
+        async with (
+            alive(supervisor.run()),
+            wiring.serving(settings, secrets, clock, stopping, supervisor),
+        ):
+            supervisor.ready()
             await stopping.wait(clock)
+            supervisor.stopping()

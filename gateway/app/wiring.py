@@ -31,6 +31,7 @@ from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.stopping import Stopping
+from gateway.app.systemd import Supervisor
 from gateway.app.tally import CountingTally
 from gateway.app.tls import client_context, expires_at_s, site_context
 from gateway.app.vitals import Vitals
@@ -180,9 +181,15 @@ def _tokens(secrets: Secrets, servers: Mapping[str, OsccServer]) -> Tokens:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, secrets: Secrets, clock: Clock, stopping: Stopping
+    settings: Settings,
+    secrets: Secrets,
+    clock: Clock,
+    stopping: Stopping,
+    supervisor: Supervisor | None = None,
 ) -> AsyncIterator[Addresses]:
     """Live as one node while the block lasts; then say farewell, in a hurry when *stopping* is.
+
+    A *supervisor* hears of reloads.
 
     Raises:
         ConfigError: A file that the settings name cannot be used.
@@ -206,11 +213,15 @@ async def serving(
             )
         )
         made = Gateway(settings, secrets, servers, cluster, clock, telemetry)
-        # without any notice a hang-up ends the process, as it ends what runs in a terminal
-        if settings.notices.files:
+        cry = made.crier.cry
+        if supervisor is not None and supervisor.is_there:
+            stack.enter_context(supervisor.reloads(made.watch.ask))
+            cry = supervisor.looked(cry, made.watch.ask)
+        # else without any notice a hang-up ends the process, as it ends what runs in a terminal
+        elif settings.notices.files:
             stack.enter_context(made.watch.on_signal())
         looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
-        lives = made.node.run(), made.pump.run(), made.vitals.run(), made.watch.run(made.crier.cry), *looks
+        lives = made.node.run(), made.pump.run(), made.vitals.run(), made.watch.run(cry), *looks
         await stack.enter_async_context(alive(*lives))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))

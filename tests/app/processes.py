@@ -37,6 +37,10 @@ class Running:
                 return line
         raise AssertionError(f"it ended without {words!r}: {''.join(self._read)}")
 
+    def hang_up(self) -> None:
+        """Send SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
     def end(self, number: signal.Signals) -> Ended:
         """Send a signal; returns what the process left."""
         self._process.send_signal(number)

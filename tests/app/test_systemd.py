@@ -1,0 +1,164 @@
+"""Does a supervisor hear what sd_notify(3) promises, at the time it is true, and nobody else anything?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.app.systemd import BEATS, Supervisor
+from tests.app.processes import running
+from tests.app.samples import SECRET, write
+from tests.doubles.clock import ManualClock
+
+PID = 4711
+ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
+
+
+@contextmanager
+def listening(address: str) -> Iterator[socket.socket]:
+    """Be systemd at *address* while the block lasts."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        door.settimeout(20)
+        yield door
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"@oscc-gateway-{tmp_path}" if request.param == "abstract" else str(tmp_path / "notify")
+
+
+def heard(door: socket.socket) -> list[list[str]]:
+    """Return the datagrams that have come, each as its lines."""
+    door.setblocking(False)
+    found = []
+    while True:
+        try:
+            found.append(door.recv(4096).decode().splitlines())
+        except BlockingIOError:
+            return found
+
+
+def supervisor(address: str, clock: ManualClock | None = None, **environ: str) -> Supervisor:
+    return Supervisor({"NOTIFY_SOCKET": address, **environ}, PID, clock or ManualClock())
+
+
+def test_ready_and_stopping_are_told(address: str) -> None:
+    with listening(address) as door:
+        told = supervisor(address)
+        told.ready()
+        told.stopping()
+        assert told.is_there
+        assert heard(door) == [
+            ["READY=1", "STATUS=Serves phones."],
+            ["STOPPING=1", "STATUS=Sends its phones away."],
+        ]
+
+
+async def test_signs_of_life_come_from_the_loop_and_in_time(address: str) -> None:
+    clock = ManualClock()
+    with listening(address) as door:
+        told = supervisor(address, clock, WATCHDOG_USEC="30000000", WATCHDOG_PID=str(PID))
+        assert told.watchdog_s == 30
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(told.run())
+            await clock.settle()
+            assert heard(door) == [["WATCHDOG=1"]]
+            await clock.advance(30 / BEATS * 2)
+            assert heard(door) == [["WATCHDOG=1"]] * 2
+            await clock.advance(30 / BEATS - 1)
+            assert heard(door) == []
+            running.cancel()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": "soon"},
+        {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(PID + 1)},
+    ],
+)
+async def test_nobody_watches_unless_this_process_is_meant(environ: dict[str, str], address: str) -> None:
+    with listening(address) as door:
+        told = supervisor(address, None, **environ)
+        assert told.watchdog_s is None
+        await told.run()
+        assert heard(door) == []
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
+def test_without_a_socket_nobody_asks(address: str) -> None:
+    told = Supervisor({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}, PID, ManualClock())
+    told.ready()
+    assert not told.is_there
+    assert told.watchdog_s is None
+
+
+def test_a_socket_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
+    supervisor(str(tmp_path / "gone")).ready()
+    with listening(str(tmp_path / "full")) as door:
+        for _ in range(2_000):
+            supervisor(str(tmp_path / "full")).ready()
+        assert 0 < len(heard(door)) < 2_000
+
+
+async def test_a_reload_is_done_when_a_look_that_began_after_it_is(tmp_path: Path) -> None:
+    address, clock = str(tmp_path / "notify"), ManualClock(now=5)
+    looks: list[str] = []
+    cries: list[str] = []
+
+    async def cry() -> None:
+        cries.append("")
+
+    with listening(address) as door:
+        told = supervisor(address, clock)
+        looked = told.looked(cry, lambda: looks.append("again"))
+        await looked()
+        assert heard(door) == []
+        asked = asyncio.Event()
+        with told.reloads(asked.set):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asked.wait()
+        assert heard(door) == [["RELOADING=1", "MONOTONIC_USEC=5000000"]]
+        await looked()  # it may have begun before the signal
+        assert (heard(door), looks) == ([], ["again"])
+        await looked()
+        assert heard(door) == [["READY=1", "STATUS=Serves phones."]]
+        await looked()
+        assert (heard(door), looks, len(cries)) == ([], ["again"], 4)
+
+
+def test_a_node_tells_its_whole_life(address: str, tmp_path: Path) -> None:
+    path = write(tmp_path, SECRET)
+    environ = {**ANY_PORT, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
+    with listening(address) as door, running("serve", "--config", str(path), environ=environ) as process:
+        told = told_until(door, "READY=1")
+        client = json.loads(process.until('"listener": "client"'))
+        assert client["port"] > 0
+        told += told_until(door, "WATCHDOG=1")
+        process.hang_up()
+        reloaded = told_until(door, "RELOADING=1") + told_until(door, "READY=1")
+        ended = process.end(signal.SIGTERM)
+        told += [lines[0] for lines in heard(door)]
+    assert reloaded[-1] == "READY=1"
+    assert ended.code == 0
+    assert told.count("STOPPING=1") == 1
+    assert set(told[told.index("STOPPING=1") + 1 :]) <= {"WATCHDOG=1"}
+
+
+def told_until(door: socket.socket, line: str) -> list[str]:
+    """Return the first lines of what is told until *line* is."""
+    told: list[str] = []
+    while line not in told:
+        told.append(door.recv(4096).decode().splitlines()[0])
+    return told
