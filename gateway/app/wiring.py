@@ -10,8 +10,8 @@ import platform
 import random
 import secrets as randomness
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from typing import Final, NamedTuple
 
 import structlog
@@ -213,13 +213,7 @@ async def serving(
             )
         )
         made = Gateway(settings, secrets, servers, cluster, clock, telemetry)
-        cry = made.crier.cry
-        if supervisor is not None and supervisor.is_there:
-            stack.enter_context(supervisor.reloads(made.watch.ask))
-            cry = supervisor.looked(cry, made.watch.ask)
-        # else without any notice a hang-up ends the process, as it ends what runs in a terminal
-        elif settings.notices.files:
-            stack.enter_context(made.watch.on_signal())
+        cry = stack.enter_context(_on_hang_up(made, settings, supervisor))
         looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
         lives = made.node.run(), made.pump.run(), made.vitals.run(), made.watch.run(cry), *looks
         await stack.enter_async_context(alive(*lives))
@@ -233,6 +227,20 @@ async def serving(
             yield Addresses(client.url, ops.url)
         finally:
             await _say_farewell(made, client, settings.limits, stopping)
+
+
+@contextmanager
+def _on_hang_up(
+    made: Gateway, settings: Settings, supervisor: Supervisor | None
+) -> Iterator[Callable[[], Coroutine[None, None, None]]]:
+    """Let SIGHUP have the notices read anew, while the block lasts; gives what follows each reading."""
+    if supervisor is not None and supervisor.is_there:
+        with supervisor.reloads(made.watch.ask):
+            yield supervisor.looked(made.crier.cry, made.watch.ask)
+    else:
+        # without any notice a hang-up ends the process, as it ends what runs in a terminal
+        with made.watch.on_signal() if settings.notices.files else nullcontext():
+            yield made.crier.cry
 
 
 async def _say_farewell(made: Gateway, client: Listener, limits: Limits, stopping: Stopping) -> None:
