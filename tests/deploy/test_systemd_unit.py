@@ -1,0 +1,153 @@
+"""Does systemd understand our unit, does the unit keep its promises, and can a node live in it?"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from gateway.app.config import load
+from gateway.app.config_sections import Limits
+from tests.app.samples import KEY, OTHER_KEY, SMALLEST, write
+from tests.deploy.programs import DEPLOY, ask, machine
+
+UNIT = DEPLOY / "systemd" / "oscc-gateway@.service"
+EXPOSURE_MOST = 2.0
+MARGIN_S = 10
+ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
+CREDENTIALS = {
+    "sealing_keys": f"k1:{KEY}",
+    "pseudonym_key": OTHER_KEY,
+    "bus_url": "memory://",
+    "admin_token": "token of the operators",
+}
+
+
+def said(key: str, text: str | None = None) -> list[str]:
+    """Return the values that the unit gives to *key*, in order."""
+    text = UNIT.read_text("utf-8") if text is None else text
+    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+
+
+def seconds(key: str) -> int:
+    (value,) = said(key)
+    return int(value)
+
+
+def verified(text: str, folder: Path) -> str:
+    """Return what systemd says about a unit of *text*: nothing when it is well."""
+    unit = folder / UNIT.name
+    unit.write_text(text.replace("/opt/oscc-gateway/bin", str(Path(sys.executable).parent)), "utf-8")
+    return ask(machine("systemd-analyze"), "verify", "--man=no", unit).text
+
+
+def test_systemd_understands_all_of_it(tmp_path: Path) -> None:
+    assert verified(UNIT.read_text("utf-8"), tmp_path) == ""
+
+
+def test_systemd_would_have_told_of_a_misspelt_key(tmp_path: Path) -> None:
+    text = UNIT.read_text("utf-8").replace("WatchdogSec", "WatchDogSec")
+    assert "Unknown key 'WatchDogSec'" in verified(text, tmp_path)
+
+
+def exposure(unit: Path) -> float:
+    told = ask(machine("systemd-analyze"), "security", "--offline=true", "--no-pager", unit).text
+    found = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", told)
+    assert found is not None, told
+    return float(found[1])
+
+
+def test_it_is_exposed_little(tmp_path: Path) -> None:
+    open_door = tmp_path / "open-door.service"
+    open_door.write_text("[Service]\nExecStart=/bin/true\n", "utf-8")
+    assert exposure(UNIT) <= EXPOSURE_MOST < exposure(open_door)
+
+
+def test_it_may_take_as_long_to_stop_as_a_drain_takes() -> None:
+    limits = Limits()
+    assert seconds("TimeoutStopSec") >= limits.drain_notice_s + limits.drain_s + MARGIN_S
+
+
+def test_it_has_no_rights_and_restarts_what_failed() -> None:
+    assert said("CapabilityBoundingSet") == [""]
+    assert said("DynamicUser") == ["yes"]
+    assert said("Restart") == ["on-failure"]
+    assert said("Type") == ["notify"]
+    assert int(said("LimitNOFILE")[0]) >= 4 * Limits().connections
+
+
+def credentials(folder: Path) -> dict[str, str]:
+    """Write what systemd would hand over; returns the variables of the unit that name it."""
+    names = [value.partition(":")[0] for value in said("LoadCredential")]
+    assert set(names) == set(CREDENTIALS)
+    for name in names:
+        (folder / name).write_text(CREDENTIALS[name], "utf-8")
+    told = dict(word.split("=", 1) for value in said("Environment") for word in value.split())
+    return {name: value.replace("%d", str(folder)) for name, value in told.items()}
+
+
+def test_the_gateway_finds_its_secrets_where_the_unit_puts_them(tmp_path: Path) -> None:
+    given = {k: v for k, v in credentials(tmp_path).items() if k.startswith("OSCC_GATEWAY__")}
+    settings = load(write(tmp_path, SMALLEST), given).settings
+    assert settings.secrets is not None
+    assert [key.id for key in settings.secrets.sealing_keys] == ["k1"]
+    assert settings.admin.token is not None
+    assert len(given) == len(CREDENTIALS)
+
+
+def allowed_calls() -> list[str]:
+    """Return the system calls that the unit leaves to a node."""
+
+    def members(group: str) -> set[str]:
+        told = ask(machine("systemd-analyze"), "syscall-filter", "--no-pager", group).text
+        names = set(re.findall(r"^ {4}(\S+)$", told, re.MULTILINE))
+        inner = {name for name in names if name.startswith("@")}
+        return (names - inner).union(*map(members, inner))
+
+    calls = members("@default")
+    for words in said("SystemCallFilter"):
+        groups = [members(group) for group in words.lstrip("~").split()]
+        calls = calls.difference(*groups) if words.startswith("~") else calls.union(*groups)
+    return sorted(calls | members("@default"))
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> list[str]:
+    """What to put before a command so that it lives as in the unit."""
+    assert said("MemoryDenyWriteExecute") == ["yes"]
+    calls = tmp_path / "calls"
+    calls.write_text("\n".join(allowed_calls()), "utf-8")
+    return [sys.executable, str(Path(__file__).with_name("confined.py")), str(calls)]
+
+
+def test_a_node_lives_in_it(cell: list[str], tmp_path: Path) -> None:
+    environ = {**os.environ, **ANY_PORT, **credentials(tmp_path)}
+    config = write(tmp_path, SMALLEST)
+    words = [*cell, sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environ, text=True) as node:
+        assert node.stdout is not None
+        try:
+            told: dict[str, object] = {}
+            while told.get("listener") != "client":
+                told = json.loads(node.stdout.readline())
+            with urllib.request.urlopen(f"http://127.0.0.1:{told['port']}/v1/about", timeout=10) as answer:
+                assert answer.status == 200
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(timeout=20) == 0
+            assert '"level": "error"' not in node.stdout.read()
+        finally:
+            node.kill()
+
+
+def test_the_cell_has_walls(cell: list[str]) -> None:
+    changed = ask(*cell, sys.executable, "-c", "import os; os.sched_setaffinity(0, [0])")
+    assert "PermissionError" in changed.text
+    executed = "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)"
+    assert "PermissionError" in ask(*cell, sys.executable, "-c", executed).text
