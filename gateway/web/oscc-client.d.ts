@@ -1,0 +1,274 @@
+/**
+ * The JavaScript SDK of the OSCC gateway: log on, see the contact centre live, act in it.
+ *
+ * It stores nothing: realtime data lives in `connection.mirror` and is gone with it; what a device may keep
+ * is `session.kept()`. The protocol is that of docs/protocol.md; how to use this is in docs/clients.md.
+ *
+ *   const session = await logOn({base, site, application, user, password, device});
+ *   const live = connect(session);
+ *   live.addEventListener('changes', ({detail}) => detail.forEach(({key, after}) => show(key, after)));
+ *   live.addEventListener('link', ({detail}) => showLink(detail));
+ *   const {status, error} = await live.command('routing_state.set', {state: 'available', when: 'now'});
+ *   await live.logOff();
+ */
+
+export type Application = 'dashboard' | 'remote_assistant';
+/** A resource as docs/protocol.md names its fields; a field that is not there is null. */
+export type Value = Readonly<Record<string, any>>;
+/** `undefined`: the resource was, or is, not there. */
+export type Change = {key: string; before: Value | undefined; after: Value | undefined};
+export type Topics = {granted: string[]; refused: {topic: string; reason: string}[]};
+/** A device has the same id every time. */
+export type Device = {id: string; name: string};
+export type NoticeName = {id: string; version: number};
+export type Notice = NoticeName & {
+  category: 'privacy' | 'security' | 'maintenance';
+  title: string;
+  summary: string;
+  link: string | null;
+  effective_at_ms: number | null;
+  must_acknowledge: boolean;
+};
+/** What became of a command. After `unknown` show the mirror and let the person decide. */
+export type Outcome = {
+  status: 'applied' | 'pending' | 'unchanged' | 'rejected' | 'unknown';
+  error: GatewayError | null;
+  version: any;
+};
+/** A command on its way: show it as pending until `done`. */
+export type CommandStep = {
+  id: string;
+  key: string;
+  kind: string;
+  args: Record<string, any>;
+  phase: 'sent' | 'repeated' | 'done';
+  outcome: Outcome | null;
+};
+/** All that a device may keep of a session; holds the token. */
+export type Kept = {
+  token: string;
+  id: string;
+  application: Application;
+  expiresAtMs: number;
+  site: string;
+  device: Device;
+  platform: string;
+  appVersion: string;
+};
+export type Credentials = {user: string; password: string; remoteNumber?: string | null};
+export type Position = {stream: string; seq: number};
+
+/** How the connection is; told by the event `link` whenever something of it changes. */
+export type Link = {
+  /**
+   * connecting: under way, nothing in sync yet. live: in sync, and the link to the OSCC-E Server is live.
+   * stale, down: in sync with the gateway, whose link to the OSCC-E Server is stale or down: data is as of
+   * `asOfMs`. waiting: the connection is lost, the next try is at `retryAtMs`. background: at rest.
+   * gone: over; `code`, `reason` and `by` tell why.
+   */
+  state: 'connecting' | 'live' | 'stale' | 'down' | 'waiting' | 'background' | 'gone';
+  /** Since when it is in this state, local wall clock. */
+  sinceMs: number;
+  /** When the OSCC-E Server was last heard, gateway clock; null before it was. */
+  asOfMs: number | null;
+  /** As last told. */
+  upstream: 'live' | 'stale' | 'down' | null;
+  bus: 'live' | 'degraded' | 'down' | null;
+  /** The close code that ended the last connection, and why (waiting, gone). */
+  code: number | null;
+  reason: string | null;
+  /** Who ended the session, when that is known. */
+  by: string | null;
+  /** What the code means. */
+  verdict: Verdict | null;
+  /** The advised window, seconds. */
+  minS: number | null;
+  maxS: number | null;
+  /** When the next try is, local wall clock (waiting). */
+  retryAtMs: number | null;
+};
+export type Verdict = 'stop' | 'back_off' | 'window' | 'log_on';
+
+/** What the module needs of the world; each member has the platform's own as default. */
+export type Env = {
+  fetch: typeof globalThis.fetch;
+  /** A WebSocket class as browsers have it; Node has one from 22 on. */
+  WebSocket: any;
+  /** Monotonic milliseconds. */
+  now: () => number;
+  /** Milliseconds since 1970 UTC. */
+  wall: () => number;
+  setTimeout: (call: () => void, ms: number) => any;
+  clearTimeout: (timer: any) => void;
+  /** In [0, 1). */
+  random: () => number;
+  uuid: () => string;
+};
+/** base: the gateway's address, by default the page's own origin; locale: as in Accept-Language. */
+export type Where = {base?: string; locale?: string; env?: Partial<Env>};
+export type LogOn = Where & Credentials & {
+  site: string;
+  application: Application;
+  device: Device;
+  platform?: string;
+  appVersion?: string;
+  /** End the session that the person has elsewhere. */
+  takeover?: boolean;
+  /** Those that the person has accepted. */
+  notices?: NoticeName[];
+};
+export type ConnectOptions = {
+  /** `agents`, `queues`, `groups`, `aggregates`, or keys as `queue:5`; by default what the application sees. */
+  topics?: string[];
+  /** By default json. */
+  codec?: 'json' | 'msgpack';
+  /** At most one state frame in this time, 0..60. */
+  paceS?: number;
+  /** How often the gateway pings, 10..55. */
+  pingS?: number;
+  /** Which program this is. */
+  client?: {app: string; version: string; platform: string};
+  /** Asked when the session ended and the page says to log on again; without it, or when it gives null,
+   * the connection is then `gone` with code 4300. */
+  credentials?: () => Promise<Credentials | null>;
+};
+
+/** Every refusal, by a gateway or by its silence. */
+export class GatewayError extends Error {
+  constructor(
+    code: string,
+    message?: string,
+    more?: {status?: number; retryAfterS?: number | null; details?: Record<string, any>},
+  );
+  /** Stable: the table of docs/protocol.md. */
+  code: string;
+  /** HTTP status; 0 when none was given. */
+  status: number;
+  /** Seconds after which the same may be tried again; null when nobody says. */
+  retryAfterS: number | null;
+  /** What stands beside the code: `{notices}`, `{where, since_ms}`, `{min, max}` … */
+  details: Record<string, any>;
+  /** Whether no gateway answered at all: `code` is then `upstream_unavailable`. */
+  get unreachable(): boolean;
+  /** Whether the same may work later. */
+  get retry(): boolean;
+}
+
+/** What a close code means. */
+export function verdictOf(code: number): Verdict;
+/** What the gateway says about itself; nobody need be logged on. */
+export function about(where?: Where): Promise<any>;
+/** The notices of the log-on page. */
+export function notices(where?: Where): Promise<Notice[]>;
+/** The data inventory. */
+export function privacyInventory(where?: Where): Promise<any>;
+
+/**
+ * Log on. The password lives for this request.
+ *
+ * Refused with `GatewayError`: `already_logged_on` (details `where`, `since_ms`: again with `takeover: true`),
+ * `notice_must_be_acknowledged` (details `notices`: again with `notices`), `invalid_credentials`,
+ * `account_locked` (`retryAfterS`), `remote_number_*` and the others of docs/protocol.md.
+ */
+export function logOn(options: LogOn): Promise<Session>;
+/** Go on with a session that the device has kept. */
+export function adopt(kept: Kept, where?: Where): Session;
+/** Connect, and stay connected until the end. */
+export function connect(session: Session, options?: ConnectOptions): Connection;
+
+/**
+ * One person's session.
+ *
+ * Events: `renewed` (detail: `Kept`; whoever stores it stores it anew), `logoff` (detail:
+ * `{routedUntilMs, retryInS}`: not confirmed yet; until then calls may still reach the number).
+ */
+export class Session extends EventTarget {
+  constructor(kept: Kept, where?: Where);
+  get token(): string;
+  get id(): string;
+  get application(): Application;
+  get expiresAtMs(): number;
+  get site(): string;
+  /** The person, `{user_id, display_name}`; null until told. */
+  user: any;
+  /** The number in effect, as told at log-on. */
+  remoteNumber: string | null;
+  /** All that the device may keep; null once the log-off is confirmed. */
+  kept(): Kept | null;
+  /** Who am I, until when? */
+  who(): Promise<any>;
+  /** My sessions: `{id, application, device, since_ms, attached, current}`. */
+  sessions(): Promise<any[]>;
+  /** End another one of my sessions; until when calls may still come, or null: none will. */
+  endSession(id: string): Promise<{routedUntilMs: number | null} | null>;
+  /** Everything that the gateway holds about me. */
+  export(): Promise<any>;
+  /** Note that the person has accepted a notice: every log-on from now on says so. */
+  accept(notice: NoticeName): void;
+  /** Log on anew: same site, application and device. */
+  logOnAgain(credentials: Credentials & {takeover?: boolean}): Promise<void>;
+  /** Log off: asks again, with the event `logoff`, until it is confirmed; the token is kept until then.
+   * `connection.logOff()` closes the connection, too. */
+  logOff(): Promise<void>;
+}
+
+/**
+ * One person's view, kept in sync over however many sockets that takes.
+ *
+ * Events, each with `detail`: `link` (Link), `sync` ({resumed}: the mirror is whole), `changes` (Change[]: all
+ * of one frame, applied), `command` (CommandStep), `notice` (Notice), `renewed` (Kept), `refused`
+ * (GatewayError of a frame that nobody waits for).
+ */
+export class Connection extends EventTarget {
+  constructor(session: Session, options?: ConnectOptions);
+  session: Session;
+  /** The last `welcome`: `user, rights, application, topics, limits` … */
+  welcome: any;
+  /** Settled when the mirror is first in sync; rejected when it never will be. */
+  ready: Promise<void>;
+  /** Resolved with the last Link when it is `gone`. */
+  ended: Promise<Link>;
+  /** By resource key: `queue:5`, `me`, `catalogue:skills`. */
+  get mirror(): ReadonlyMap<string, Value>;
+  get link(): Link;
+  /** When the OSCC-E Server was last heard, gateway clock; null before it was. */
+  get asOfMs(): number | null;
+  /** Where to resume. */
+  get position(): Position | null;
+  /** What the session may do. */
+  get rights(): string[];
+  /** Commands that wait for their outcome. */
+  get pending(): CommandStep[];
+  /** The gateway's clock minus the local wall clock; null before the first frame. */
+  get offsetMs(): number | null;
+  /** The gateway's clock now; null before the first frame. */
+  serverTimeMs(): number | null;
+  /** The resources of one kind: `of('queue')` gives [id, value] pairs. */
+  of(kind: string): IterableIterator<[string, Value]>;
+  /** Replace the topics, now and after each reconnect. */
+  follow(topics: string[]): Promise<Topics>;
+  /** At most one state frame in this time, now and after each reconnect; 0..60. */
+  pace(everyS: number): void;
+  /**
+   * Have a command carried out at most once. One call is one intended action: after a lost connection it is
+   * sent again with the same key. Never rejects: without a connection the outcome is `rejected`
+   * (`error.unreachable`; there is no offline queue), after `deadlineS` (up to 60) without result `unknown`.
+   */
+  command(
+    kind: string,
+    args?: Record<string, any>,
+    options?: {id?: string; deadlineS?: number},
+  ): Promise<Outcome>;
+  /** Acknowledge a notice, here and at each log-on from now on. */
+  acknowledge(notice: NoticeName): Promise<Outcome>;
+  /** Say `bye` and rest; the mirror and the session stay. */
+  background(): void;
+  /** Go on at once (once per 2 s) with what changed since. */
+  foreground(): void;
+  /** The network changed: try at once; a connection that is up must give a sign of life in 3 s. */
+  networkChanged(): void;
+  /** Say `bye` and stop for good; no log-off. The mirror is forgotten. */
+  close(): void;
+  /** Close and log off; resolved when that is confirmed. Until then `session` tells `logoff`. */
+  logOff(): Promise<void>;
+}
