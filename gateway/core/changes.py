@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.view import View
+from gateway.core.view import ME_PREFIX, View
 from gateway.protocol.codec import Codec
 
 FRAME_BYTES_MAX: Final = 256 * 1024
@@ -55,6 +55,8 @@ def _change(key: str, base: Base, element: Element | None, codec: Codec) -> Chan
     name = View.wire_key(key)
     if element is None:
         return None if base is Held.NOTHING else Change("gone", name, b"")
+    if element is not base and key.startswith(ME_PREFIX):
+        element = Element(element.value)  # one phone reads it, once: its wire forms are not kept
     if isinstance(base, Held):
         return Change("put", name, element.fragment(codec))
     patch = None if element is base else element.patch(base, codec)

@@ -50,11 +50,8 @@ class Member(abc.ABC):
     __slots__ = ()
 
     sink: Sink | None
-
-    @property
-    @abc.abstractmethod
-    def view(self) -> View:
-        """What its phone may see."""
+    view: View
+    """What its phone may see."""
 
     @abc.abstractmethod
     def place(self, now: float) -> Hashable | None:
@@ -181,7 +178,8 @@ class Convoy:
         elif key in self._view.shared:
             self._dirty[key] = Held.NOTHING if before is None else before
         elif key.startswith(ME_PREFIX):
-            for member in [member for member in self._members if member.view.me == key]:
+            handle = key.removeprefix(ME_PREFIX)
+            for member in [member for member in self._members if member.view.handle == handle]:
                 member.part()
                 member.mark(key, before)
 

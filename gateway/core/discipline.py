@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from typing import Final
 
-from gateway.core.throttle import TokenBucket
+from gateway.core.effects import SessionLimits
 
 _TELL_EVERY_S: Final = 1.0
+_ROUNDING_S: Final = 1e-6
 
 
 class Ruling(enum.Enum):
@@ -20,40 +22,64 @@ class Ruling(enum.Enum):
     CLOSE = enum.auto()
 
 
+class _Record:
+    """What a phone has done wrong; most have none."""
+
+    __slots__ = ("dropped", "errors", "told_at")
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self.told_at = -math.inf
+        self.errors: deque[float] = deque()
+
+
 class Discipline:
     """Counts frames and errors of one connection.
 
-    Frames over the rate are dropped and told of at most once a second; after *dropped_max*
-    of them the connection is closed. The *errors_per_s*-th bad frame within a second closes too.
+    Frames over the rate are dropped and told of at most once a second; after ``dropped_max`` of
+    them the connection is closed. The ``errors_per_s``-th bad frame within a second closes too.
+
+    Invariant: never more than ``frames_burst + frames_per_s * t`` frames are served in any t seconds.
+
+    Args:
+        limits: What it may take; the rate is above 0.
     """
 
-    __slots__ = ("_bucket", "_dropped", "_dropped_max", "_errors", "_errors_per_s", "_told_at")
+    __slots__ = ("_full_at", "_limits", "_record")
 
-    def __init__(self, *, per_s: float, burst: int, dropped_max: int, errors_per_s: int) -> None:
-        self._bucket = TokenBucket(per_s, burst)
-        self._dropped = 0
-        self._dropped_max = dropped_max
-        self._errors: deque[float] | None = None
-        self._errors_per_s = errors_per_s
-        self._told_at: float | None = None
+    def __init__(self, limits: SessionLimits) -> None:
+        self._limits = limits
+        self._full_at = -math.inf
+        """When a whole burst may come again: a bucket's level and its time in one number."""
+        self._record: _Record | None = None
 
     def frame(self, now: float) -> Ruling:
         """Judge one arriving frame by the rate."""
-        if self._bucket.take(now):
+        limits = self._limits
+        full_at = max(self._full_at, now) + 1 / limits.frames_per_s
+        if full_at - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S:
+            self._full_at = full_at
             return Ruling.SERVE
-        self._dropped += 1
-        if self._dropped > self._dropped_max:
+        record = self._kept()
+        record.dropped += 1
+        if record.dropped > limits.dropped_max:
             return Ruling.CLOSE
-        if self._told_at is not None and now - self._told_at < _TELL_EVERY_S:
+        if now - record.told_at < _TELL_EVERY_S:
             return Ruling.DROP
-        self._told_at = now
+        record.told_at = now
         return Ruling.DROP_AND_TELL
 
     def error(self, now: float) -> Ruling:
         """Count one bad frame."""
-        if self._errors is None:
-            self._errors = deque(maxlen=self._errors_per_s)
-        self._errors.append(now)
-        if len(self._errors) == self._errors_per_s and now - self._errors[0] < 1.0:
+        errors, most = self._kept().errors, self._limits.errors_per_s
+        errors.append(now)
+        if len(errors) > most:
+            errors.popleft()
+        if len(errors) == most and now - errors[0] < 1.0:
             return Ruling.CLOSE
         return Ruling.DROP_AND_TELL
+
+    def _kept(self) -> _Record:
+        if self._record is None:
+            self._record = _Record()
+        return self._record

@@ -6,11 +6,11 @@ that is to be sent waits in its outbox.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from gateway.core.admission import check_command, check_deadline
 from gateway.core.answers import outcome_view, topics_of, welcome_frame
-from gateway.core.changes import Cursor
 from gateway.core.declared import Declared
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.heartbeat import Heartbeat
@@ -44,17 +44,12 @@ class Live:
     """
 
     __slots__ = (
-        "_codec",
         "_heartbeat",
         "_in_flight",
-        "_ledger",
         "_limits",
-        "_pace",
-        "_ping_s",
-        "_resumed",
         "_resync_at",
-        "_told",
-        "_topics",
+        "_told_bus",
+        "_told_upstream",
         "facts",
         "outbox",
         "ticket",
@@ -73,33 +68,31 @@ class Live:
     ) -> None:
         self.ticket = ticket
         self.facts = facts
-        self._ledger = ledger
-        self._codec = codec
         self._limits = limits
-        self._topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
-        self._pace = Pace(hello.pace_s or 0.0, limits.pace_min_s)
-        view = view_of(facts.handle, facts.scope, self._topics, facts.rights)
-        self.outbox = Outbox(ledger, view, codec, self._pace, frame_bytes=limits.frame_bytes_out)
-        self._resumed = self.outbox.begin(hello.position)
-        self._ping_s = hello.ping_s or limits.ping_s
-        self._heartbeat = Heartbeat(now, every_s=self._ping_s, pong_s=limits.pong_s, jitter=jitter)
-        self._told: Health | None = None
-        self._in_flight: list[str] = []
+        topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
+        view = view_of(facts.handle, facts.scope, topics, facts.rights)
+        pace = Pace(hello.pace_s or 0.0, limits.pace_min_s)
+        self.outbox = Outbox(ledger, view, codec, pace, frame_bytes=limits.frame_bytes_out)
+        ping_s = hello.ping_s or limits.ping_s
+        self._heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
+        self._told_upstream: frames.Health | None = None
+        self._told_bus: frames.BusHealth | None = None
+        self._in_flight: tuple[str, ...] = ()
         """The frames of commands whose results are owed; a phone may name two of them alike."""
-        self._resync_at = now
+        self._resync_at = -math.inf
 
-    def welcome(self, wall_ms: int) -> Effects:
-        """Queue the frame that opens the session; the `changes` that it owes follow."""
+    def welcome(self, hello: frames.Hello, wall_ms: int) -> Effects:
+        """Queue the frame that opens the session, by its *hello*; the `changes` that it owes follow."""
         return self.post(
             welcome_frame(
                 self.ticket,
                 self.facts,
                 self.outbox.view,
                 self._limits.told(),
-                resumed=self._resumed,
+                resumed=self.outbox.begin(hello.position),
                 server_time_ms=wall_ms,
-                ping_s=self._ping_s,
-                pace_s=self._pace.every_s,
+                ping_s=hello.ping_s or self._limits.ping_s,
+                pace_s=self.outbox.pace.every_s,
             )
         )
 
@@ -120,7 +113,7 @@ class Live:
                 return self._follow(frame)
             case frames.Pace():
                 self.outbox.part()
-                self._pace.every_s = frame.every_s
+                self.outbox.pace.every_s = frame.every_s
                 return ()
             case frames.Resync():
                 return self._resync(now)
@@ -135,13 +128,16 @@ class Live:
             window_s = LOG_ON_WINDOW_S if code is CloseCode.SESSION_ENDED else None
             return (Close(code, facts.end, facts.end_by, window_s),)
         if (facts.scope, facts.rights) != (self.facts.scope, self.facts.rights):
-            self.outbox.look(view_of(facts.handle, facts.scope, self._topics, facts.rights))
+            topics = self.outbox.view.topics
+            self.outbox.look(view_of(facts.handle, facts.scope, topics, facts.rights))
         self.facts = facts
         return ()
 
     def settled(self, frame_id: str, outcome: Outcome) -> Effects:
         """Take in what became of a command."""
-        self._in_flight.remove(frame_id)
+        in_flight = list(self._in_flight)
+        in_flight.remove(frame_id)
+        self._in_flight = tuple(in_flight)
         return self._result(frame_id, outcome)
 
     def over(self) -> None:
@@ -152,7 +148,7 @@ class Live:
         lost = GatewayError(ErrorCode.OWNER_LOST, "The connection ended for good before the result came.")
         for frame_id in self._in_flight:
             self.post(frames.Result(frame_id, outcome_view(Outcome(Status.UNKNOWN, lost))))
-        self._in_flight.clear()
+        self._in_flight = ()
 
     def post(self, frame: frames.ControlFrame, *, after_state: bool = False) -> Effects:
         """Queue a control frame; a phone that lets too many wait is closed."""
@@ -168,7 +164,7 @@ class Live:
 
     def flushed(self, *, drained: bool) -> None:
         """Note how a flush found the socket; sets the pace."""
-        self._pace.flushed(drained=drained)
+        self.outbox.pace.flushed(drained=drained)
 
     def unsent(self, now: float) -> None:
         """Note that what was written has not left yet."""
@@ -186,14 +182,13 @@ class Live:
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that leave now, in order."""
         if self._heartbeat.due(now) or self._is_news(health):
-            self._told = health
+            self._told_upstream, self._told_bus = health.upstream, health.bus
             self.outbox.ping(self._ping(self._heartbeat.ping(now), wall_ms, health))
         return self.outbox.take(now)
 
     # ---- inner ----
 
     def _follow(self, frame: frames.Follow) -> Effects:
-        self._topics = frame.topics
         view = view_of(self.facts.handle, self.facts.scope, frame.topics, self.facts.rights)
         self.outbox.look(view)
         return (*self.post(frames.Followed(frame.id, topics_of(view))), Attach(None, view.granted))
@@ -211,13 +206,13 @@ class Live:
         try:
             ahead_s = self._limits.command_ahead_s
             check_deadline(frame.expires_at_ms, wall_ms, ahead_s=ahead_s, retry=frame.retry)
-            check_command(frame.command, self.facts, Declared(self._ledger, self.facts.handle))
+            check_command(frame.command, self.facts, Declared(self.outbox.ledger, self.facts.handle))
         except GatewayError as error:
             return self._result(frame.id, Outcome(Status.REJECTED, error))
         if len(self._in_flight) >= self._limits.commands_in_flight:
             busy = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return self._result(frame.id, Outcome(Status.REJECTED, busy))
-        self._in_flight.append(frame.id)
+        self._in_flight = (*self._in_flight, frame.id)
         return (Invoke(frame.id, self._call(frame)),)
 
     def _call(self, frame: frames.CommandFrame) -> Call:
@@ -235,14 +230,13 @@ class Live:
         return self.post(frames.Result(frame_id, outcome_view(outcome)), after_state=True)
 
     def _is_news(self, health: Health) -> bool:
-        told = self._told
-        return told is None or (told.upstream, told.bus) != (health.upstream, health.bus)
+        return self._told_upstream != health.upstream or self._told_bus != health.bus
 
     def _ping(self, nonce: str, wall_ms: int, health: Health) -> PingMaker:
-        def make(cursor: Cursor, upto: int) -> bytes:
-            return self._codec.encode(
+        def make(after: int, upto: int) -> bytes:
+            return self.outbox.codec.encode(
                 frames.Ping(
-                    after=cursor.seq,
+                    after=after,
                     upto=upto,
                     nonce=nonce,
                     as_of_ms=health.as_of_ms,

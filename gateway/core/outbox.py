@@ -20,7 +20,7 @@ from gateway.domain.model import Position
 from gateway.protocol.codec import Codec
 from gateway.protocol.frames import ControlFrame, StreamPosition
 
-PingMaker = Callable[[Cursor, int], bytes]
+PingMaker = Callable[[int, int], bytes]
 """Makes a ping from its `after` and `upto`."""
 
 
@@ -48,82 +48,75 @@ class Outbox(Member):
 
     __slots__ = (
         "_apart",
-        "_codec",
         "_conflated",
         "_control",
-        "_convoy",
-        "_cursor",
         "_dirty",
         "_frame_bytes",
-        "_ledger",
         "_owed",
-        "_pace",
         "_ping",
         "_reset",
-        "_shipped",
-        "_stream",
-        "_view",
+        "_seq",
+        "_shipped_bytes",
+        "_shipped_frames",
+        "_told_epoch",
+        "_told_view",
+        "codec",
+        "convoy",
+        "ledger",
+        "pace",
         "sink",
+        "view",
     )
 
     def __init__(
         self, ledger: Ledger, view: View, codec: Codec, pace: Pace, *, frame_bytes: int = FRAME_BYTES_MAX
     ) -> None:
-        self._ledger = ledger
-        self._view = view
-        self._codec = codec
-        self._pace = pace
+        self.ledger: Final = ledger
+        self.view = view
+        self.codec: Final = codec
+        self.pace: Final = pace
         self._frame_bytes = frame_bytes
         self.sink: Sink | None = None
         self._control: deque[_Waiting] | None = None
-        self._convoy: Convoy | None = None
+        self.convoy: Convoy | None = None
+        """Those in step with whom its state leaves; None while it goes alone."""
         self._apart = False
-        self._dirty: dict[str, Base] = {}
-        self._cursor = Cursor("", 0)
-        self._reset = True
-        self._owed = True
+        self._dirty: dict[str, Base] | None = None
+        self._seq = self._told_epoch = 0
+        self._told_view: View | None = None
+        """Together with the epoch: the stream whose name the phone was told last."""
+        self._reset = self._owed = True
         self._ping: PingMaker | None = None
-        self._conflated = 0
-        self._shipped = (0, 0)
-        self.epoch_began()
+        self._conflated = self._shipped_frames = self._shipped_bytes = 0
         ledger.readers[self] = None
 
     def close(self) -> None:
         """Stop reading the ledger."""
         self.part()
         self._apart = True
-        del self._ledger.readers[self]
+        del self.ledger.readers[self]
 
     @property
     def stream(self) -> str:
         """The name of the stream in force: epoch and view."""
-        return self._stream
+        return f"{self.ledger.position.epoch}.{self.view.mark}"
 
     @property
     def dirty(self) -> int:
         """How many keys wait."""
-        return len(self._dirty) if self._convoy is None else self._convoy.dirty
+        return len(self._dirty or ()) if self.convoy is None else self.convoy.dirty
 
     @property
     def conflated(self) -> int:
         """How many values newer ones have replaced so far."""
-        return self._conflated + (0 if self._convoy is None else self._convoy.conflated)
+        return self._conflated + (0 if self.convoy is None else self.convoy.conflated)
 
     @property
     def shipped(self) -> tuple[int, int]:
         """How many frames, of how many bytes, left with those of others."""
-        (frames, size_bytes), convoy = self._shipped, self._convoy
-        return self._shipped if convoy is None else (frames + convoy.frames, size_bytes + convoy.frame_bytes)
-
-    @property
-    def convoy(self) -> Convoy | None:
-        """Those in step with whom its state leaves; None while it goes alone."""
-        return self._convoy
-
-    @property
-    def view(self) -> View:
-        """What may be seen."""
-        return self._view
+        convoy = self.convoy
+        frames, size_bytes = (0, 0) if convoy is None else (convoy.frames, convoy.frame_bytes)
+        return self._shipped_frames + frames, self._shipped_bytes + size_bytes
 
     # ---- what is told to it ----
 
@@ -138,13 +131,14 @@ class Outbox(Member):
         if position is None or position.stream != self.stream:
             self.reset()
             return False
-        delta = self._ledger.since(Position(self._ledger.position.epoch, position.seq))
+        delta = self.ledger.since(Position(self.ledger.position.epoch, position.seq))
         if delta.reset:
             self.reset()
             return False
         self._reset = False
-        self._cursor = Cursor(position.stream, position.seq)
-        sees = self._view.sees
+        self._seq = position.seq
+        self._told_epoch, self._told_view = self.ledger.position.epoch, self.view
+        sees = self.view.sees
         self._dirty = {update.key: Held.SOMETHING for update in delta.updates if sees(update.key)}
         return True
 
@@ -152,29 +146,30 @@ class Outbox(Member):
         """Send everything again, as to a phone that holds nothing."""
         self.part()
         self._reset = True
-        sees = self._view.sees
-        self._dirty = {key: Held.NOTHING for key, _ in self._ledger.items() if sees(key)}
+        sees = self.view.sees
+        self._dirty = {key: Held.NOTHING for key, _ in self.ledger.items() if sees(key)}
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed in the ledger, which held *before*."""
-        if not self._view.sees(key):
+        if not self.view.sees(key):
             return
-        if key in self._dirty:
+        dirty = self._dirty = self._dirty or {}
+        if key in dirty:
             self._conflated += 1
         else:
-            self._dirty[key] = Held.NOTHING if before is None else before
+            dirty[key] = Held.NOTHING if before is None else before
 
     def look(self, view: View) -> None:
         """Change the view in place: keys left will go, keys gained will be put."""
         self.part()
-        for key, held in self._ledger.items():
-            had, has = self._view.sees(key), view.sees(key)
+        dirty = self._dirty = self._dirty or {}
+        for key, held in self.ledger.items():
+            had, has = self.view.sees(key), view.sees(key)
             if had and not has:
-                self._dirty.setdefault(key, held)
+                dirty.setdefault(key, held)
             elif has and not had:
-                self._dirty.setdefault(key, Held.NOTHING)
-        self._view = view
-        self.epoch_began()
+                dirty.setdefault(key, Held.NOTHING)
+        self.view = view
 
     def post(self, frame: ControlFrame, *, after_state: bool = False) -> bool:
         """Queue a frame that must arrive. False: the phone is too slow, :data:`CONTROL_MAX` wait.
@@ -186,7 +181,7 @@ class Outbox(Member):
             self._control = deque()
         if len(self._control) >= CONTROL_MAX:
             return False
-        self._control.append(_Waiting(self._codec.encode(frame), after_state))
+        self._control.append(_Waiting(self.codec.encode(frame), after_state))
         return True
 
     def ping(self, make: PingMaker) -> None:
@@ -198,14 +193,14 @@ class Outbox(Member):
 
     def part(self) -> None:
         """Go alone from here; does nothing when it does."""
-        convoy = self._convoy
+        convoy = self.convoy
         if convoy is not None:
-            self._shipped, self._conflated, self._convoy = self.shipped, self.conflated, None
+            self._shipped_frames, self._shipped_bytes = self.shipped
+            self._conflated, self.convoy = self.conflated, None
             self._dirty = convoy.leave(self)
-            self._cursor = Cursor(self._cursor.stream, convoy.seq)
-            self._pace.sent(convoy.sent_at)
-            self._ledger.readers[self] = None
-            self.epoch_began()
+            self._seq = convoy.seq
+            self.pace.sent(convoy.sent_at)
+            self.ledger.readers[self] = None
 
     def keep_apart(self, *, apart: bool) -> None:
         """Go alone from now on, for as long as *apart* says: its phone does not take what others take."""
@@ -213,57 +208,51 @@ class Outbox(Member):
         self.part()
 
     def epoch_began(self) -> None:
-        """Give the stream its name."""
-        self._stream = f"{self._ledger.position.epoch}.{self._view.mark}"
+        """See :meth:`gateway.core.ledger.Reader.epoch_began`: the next state tells the new name."""
 
     def waiting(self) -> str | None:
         """Return the key of what is told to this session alone, when anything waits."""
-        return self._view.me if self._control or self._ping or self._has_state() else None
+        return self.view.me if self._control or self._ping or self._has_state() else None
 
     def ride(self, convoy: Convoy) -> None:
         """Go on in *convoy*, which is where this is."""
         self.part()
-        del self._ledger.readers[self]
-        self._convoy = convoy
+        del self.ledger.readers[self]
+        self.convoy = convoy
         self._conflated -= convoy.conflated
-        frames, size_bytes = self._shipped
-        self._shipped = (frames - convoy.frames, size_bytes - convoy.frame_bytes)
-        convoy.join(self, self._pace.sent_at)
+        self._shipped_frames -= convoy.frames
+        self._shipped_bytes -= convoy.frame_bytes
+        convoy.join(self, self.pace.sent_at)
 
     def _meet(self, now: float) -> None:
         """Join those who know exactly as much and may be told at the same time, if there are any."""
         place = self.place(now)
         if place is None:
             return
-        found = self._ledger.meeting.get(place)
+        found = self.ledger.meeting.get(place)
         if isinstance(found, Convoy) and found.has_room:
             self.ride(found)
         elif isinstance(found, Outbox) and found is not self and found.place(now) == place:
-            convoy = Convoy(
-                self._ledger,
-                self._view,
-                self._codec,
-                interval_s=self._pace.interval_s,
-                frame_bytes=self._frame_bytes,
-            )
+            every_s, size_bytes = self.pace.interval_s, self._frame_bytes
+            convoy = Convoy(self.ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes)
             found.ride(convoy)
             self.ride(convoy)
-            self._ledger.meeting[place] = convoy
+            self.ledger.meeting[place] = convoy
         else:
-            self._ledger.meeting[place] = self
+            self.ledger.meeting[place] = self
 
     def place(self, now: float) -> Hashable | None:
         """Return where others are found that are in step; None for who is told something of his own."""
-        head = self._ledger.position.seq
-        is_own = self._control or self._ping or self._apart or self._pace.level
-        if is_own or self._has_state() or self._cursor.seq != head:
+        head = self.ledger.position.seq
+        is_own = self._control or self._ping or self._apart or self.pace.level
+        if is_own or self._has_state() or self._seq != head:
             return None
         return place_of(
-            self._view,
-            self._codec,
+            self.view,
+            self.codec,
             seq=head,
-            interval_s=self._pace.interval_s,
-            sent_at=self._pace.sent_at,
+            interval_s=self.pace.interval_s,
+            sent_at=self.pace.sent_at,
             frame_bytes=self._frame_bytes,
             now=now,
         )
@@ -275,13 +264,13 @@ class Outbox(Member):
 
         What waits for all in step is theirs: :meth:`Convoy.due_at`.
         """
-        if self._convoy is not None:
+        if self.convoy is not None:
             return None
         if self._control or self._ping or self._owed:
             return now
         if not self._has_state():
             return None
-        return self._pace.due_at(now)
+        return self.pace.due_at(now)
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now, in order.
@@ -291,7 +280,7 @@ class Outbox(Member):
         """
         self.part()
         frames, state_sent = self._take_control(now)
-        if not state_sent and (self._owed or self._pace.due_at(now) <= now):
+        if not state_sent and (self._owed or self.pace.due_at(now) <= now):
             frames += self._state(now)
         if self._ping is not None:
             frames.append(self._take_ping(self._ping))
@@ -320,31 +309,38 @@ class Outbox(Member):
         return frames, state_sent
 
     def _has_state(self) -> bool:
-        return bool(self._dirty) or self._reset or self._owed or self._cursor.stream != self.stream
+        return bool(self._dirty) or self._reset or self._owed or self._is_renamed()
+
+    def _is_renamed(self) -> bool:
+        told, view = self._told_view, self.view
+        if told is not view and (told is None or told.mark != view.mark):
+            return True
+        return self._told_epoch != self.ledger.position.epoch
 
     def _take_ping(self, make: PingMaker) -> bytes:
-        after = self._cursor
+        after = self._seq
         if not self._has_state():
-            self._cursor = Cursor(after.stream, self._ledger.position.seq)
-        return make(after, self._cursor.seq)
+            self._seq = self.ledger.position.seq
+        return make(after, self._seq)
 
     def _state(self, now: float) -> list[bytes]:
         if not self._has_state():
             return []
-        changes = changes_of(self._dirty, self._ledger, self._view, self._codec)
-        self._dirty.clear()
-        if not changes and not (self._reset or self._owed or self._cursor.stream != self.stream):
+        changes = changes_of(self._dirty or {}, self.ledger, self.view, self.codec)
+        self._dirty = None
+        if not changes and not self._has_state():
             return []
-        self._pace.sent(now)
-        head = Cursor(self.stream, self._ledger.position.seq)
+        self.pace.sent(now)
+        epoch, seq = self.ledger.position
         frames = frames_of(
             changes,
-            self._codec,
-            cursor=self._cursor,
-            head=head,
+            self.codec,
+            cursor=Cursor("", self._seq),
+            head=Cursor(self.stream if self._reset or self._is_renamed() else "", seq),
             reset=self._reset,
             frame_bytes=self._frame_bytes,
         )
         written = list(frames)
-        self._cursor, self._reset, self._owed = head, False, False
+        self._seq, self._reset, self._owed = seq, False, False
+        self._told_epoch, self._told_view = epoch, self.view
         return written

@@ -45,6 +45,22 @@ _WRONG_TYPE: Final = 1003
 _NORMAL: Final = 1000
 
 
+class _Greeting:
+    """What is known of a connection until it is served.
+
+    Args:
+        by: Until when it must have said hello; monotonic seconds.
+        jitter: In [0, 1): spreads the pings.
+    """
+
+    __slots__ = ("by", "hello", "jitter")
+
+    def __init__(self, by: float, jitter: float) -> None:
+        self.by = by
+        self.jitter = jitter
+        self.hello: frames.Hello | None = None
+
+
 class Session:
     """One phone's connection, from hello to close.
 
@@ -62,9 +78,7 @@ class Session:
         "_bye",
         "_codec",
         "_discipline",
-        "_hello",
-        "_hello_by",
-        "_jitter",
+        "_greeting",
         "_limits",
         "heard_at",
         "live",
@@ -77,15 +91,8 @@ class Session:
         self.heard_at = now
         self._codec = codec
         self._limits = limits
-        self._jitter = jitter
-        self._discipline = Discipline(
-            per_s=limits.frames_per_s,
-            burst=limits.frames_burst,
-            dropped_max=limits.dropped_max,
-            errors_per_s=limits.errors_per_s,
-        )
-        self._hello_by = now + limits.hello_s
-        self._hello: frames.Hello | None = None
+        self._discipline = Discipline(limits)
+        self._greeting: _Greeting | None = _Greeting(now + limits.hello_s, jitter)
         self._bye: bytes | None = None
 
     # ---- what it is told ----
@@ -120,11 +127,13 @@ class Session:
         self, ticket: Ticket, facts: SessionFacts, ledger: Ledger, now: float, wall_ms: int
     ) -> Effects:
         """Take in that OSCC-E has accepted the session: welcome, and what the phone is missing."""
-        if self._hello is None or not self._move("attached"):
+        greeting = self._greeting
+        if greeting is None or greeting.hello is None or not self._move("attached"):
             return ()
-        hello, self._hello = self._hello, None
-        self.live = Live(ticket, facts, ledger, self._codec, hello, self._limits, now, self._jitter)
-        return self._run(self.live.welcome(wall_ms))
+        self._greeting = None
+        hello, jitter = greeting.hello, greeting.jitter
+        self.live = Live(ticket, facts, ledger, self._codec, hello, self._limits, now, jitter)
+        return self._run(self.live.welcome(hello, wall_ms))
 
     def learned(self, facts: SessionFacts) -> Effects:
         """Take in what OSCC-E says of this session now; what is left at a close leaves within that scope."""
@@ -140,7 +149,7 @@ class Session:
 
     def tick(self, now: float) -> Effects:
         """Take in that time has passed."""
-        if self.state is State.HELLO and now >= self._hello_by:
+        if self.state is State.HELLO and self._greeting is not None and now >= self._greeting.by:
             return self._close(Close(CloseCode.HELLO_TIMEOUT, "no hello in time"))
         return self._run(self.live.tick(now)) if self._is_live(self.live) else ()
 
@@ -188,8 +197,8 @@ class Session:
         """Return when :meth:`tick` or :meth:`take` has something to do: *now* or later; None: never."""
         if self._bye is not None:
             return now
-        if self.state is State.HELLO:
-            return self._hello_by
+        if self.state is State.HELLO and self._greeting is not None:
+            return self._greeting.by
         return self.live.due_at(now, health) if self._is_live(self.live) else None
 
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
@@ -226,9 +235,9 @@ class Session:
                 assert_never(frame)
 
     def _on_hello(self, hello: frames.Hello) -> Effects:
-        if not self._move("hello"):
+        if self._greeting is None or not self._move("hello"):
             return (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
-        self._hello = hello
+        self._greeting.hello = hello
         return (Attach(hello.token, hello.topics, hello.client),)
 
     def _on_pong(self, pong: frames.Pong, now: float) -> Effects:

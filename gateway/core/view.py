@@ -25,24 +25,62 @@ def me_key(handle: str) -> str:
     return ME_PREFIX + handle
 
 
+class Sight(NamedTuple):
+    """What views of equal scope and topics have in common."""
+
+    topics: tuple[str, ...]
+    keys: frozenset[str]
+    granted: tuple[str, ...]
+    refused: tuple[str, ...]
+    digest: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one session sees of the ledger, and nothing else ever: *shared* keys, and its own *me*.
+    """What one session sees of the ledger, and nothing else ever: *shared* keys, and its own `me`.
 
-    *mark* is a short hash of session, scope, topics and rights: the part of a stream's name that
-    changes when what the session sees or may do does. Sessions of equal scope and topics have one
-    and the same *shared*.
+    Every phone has one, so it holds nothing that can be made when it is asked for.
+    Sessions of equal scope and topics have one and the same *shared* and *sight*.
     """
 
     shared: frozenset[str]
-    me: str
-    mark: str
-    granted: tuple[str, ...]
-    refused: tuple[str, ...]
+    sight: Sight
+    handle: str
+    rights: tuple[Right, ...]
 
     def sees(self, key: str) -> bool:
         """Tell whether the ledger's *key* may be seen."""
-        return key in self.shared or key == self.me
+        return key in self.shared or (key.startswith(ME_PREFIX) and key == self.me)
+
+    @property
+    def me(self) -> str:
+        """The ledger's key of its own `me`."""
+        return me_key(self.handle)
+
+    @property
+    def mark(self) -> str:
+        """A short hash of session, scope, topics and rights, made anew each time.
+
+        It is the part of a stream's name that changes when what the session sees or may do does.
+        """
+        mark = hashlib.blake2s(self.sight.digest, digest_size=6, person=b"view")
+        mark.update(f"|{self.handle}|{sorted(self.rights)}".encode())
+        return mark.hexdigest()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What was asked for."""
+        return self.sight.topics
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """Which of them are followed."""
+        return self.sight.granted
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Which of them are not."""
+        return self.sight.refused
 
     @property
     def keys(self) -> frozenset[str]:
@@ -55,15 +93,6 @@ class View:
         return ME if key.startswith(ME_PREFIX) else key
 
 
-class _Sight(NamedTuple):
-    """What views of equal scope and topics have in common."""
-
-    keys: frozenset[str]
-    granted: tuple[str, ...]
-    refused: tuple[str, ...]
-    digest: bytes
-
-
 def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Right, ...] = ()) -> View:
     """Return the view of a session with *scope* and *rights* that follows *topics*.
 
@@ -71,13 +100,11 @@ def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Ri
     unknown topics are refused alike, so that a refusal tells nothing.
     """
     sight = _sight(scope, topics)
-    mark = hashlib.blake2s(sight.digest, digest_size=6, person=b"view")
-    mark.update(f"|{handle}|{sorted(rights)}".encode())
-    return View(sight.keys, me_key(handle), mark.hexdigest(), sight.granted, sight.refused)
+    return View(sight.keys, sight, handle, rights)
 
 
 @lru_cache(maxsize=SIGHTS_MAX)
-def _sight(scope: Scope, topics: tuple[str, ...]) -> _Sight:
+def _sight(scope: Scope, topics: tuple[str, ...]) -> Sight:
     """Return what the phones of one user have in common, made once for all of them as long as they come."""
     keys: set[str] = set(ALWAYS)
     granted: list[str] = []
@@ -89,7 +116,7 @@ def _sight(scope: Scope, topics: tuple[str, ...]) -> _Sight:
         else:
             granted.append(topic)
             keys |= found
-    return _Sight(frozenset(keys), tuple(granted), tuple(refused), _digest(scope, granted))
+    return Sight(topics, frozenset(keys), tuple(granted), tuple(refused), _digest(scope, granted))
 
 
 def _keys_of(topic: str, scope: Scope) -> set[str] | None:

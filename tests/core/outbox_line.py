@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.core.changes import Cursor
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
@@ -25,8 +24,8 @@ def queue(waiting: int | None = None, name: str | None = None) -> Element:
     return Element(Queue(name=name, contacts_waiting=waiting))
 
 
-def ping(cursor: Cursor, upto: int) -> bytes:
-    return b'{"kind":"ping","after":%d,"upto":%d}' % (cursor.seq, upto)
+def ping(after: int, upto: int) -> bytes:
+    return b'{"kind":"ping","after":%d,"upto":%d}' % (after, upto)
 
 
 def note(text: str) -> ErrorFrame:

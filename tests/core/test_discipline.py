@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from gateway.core.discipline import Discipline, Ruling
+from gateway.core.effects import SessionLimits
 
 
 def strict(per_s: float = 1.0, burst: int = 2, dropped_max: int = 3, errors_per_s: int = 4) -> Discipline:
-    return Discipline(per_s=per_s, burst=burst, dropped_max=dropped_max, errors_per_s=errors_per_s)
+    limits = SessionLimits(
+        frames_per_s=per_s, frames_burst=burst, dropped_max=dropped_max, errors_per_s=errors_per_s
+    )
+    return Discipline(limits)
 
 
 def test_a_burst_is_served_and_then_the_rate() -> None:
@@ -17,7 +21,7 @@ def test_a_burst_is_served_and_then_the_rate() -> None:
 
 
 def test_dropping_is_told_once_a_second() -> None:
-    discipline = strict(per_s=0.0, dropped_max=99)
+    discipline = strict(per_s=1e-6, dropped_max=99)
     told = [now for now in (0.0, 0.0, 0.0, 0.4, 0.999, 1.0, 1.5, 2.1) if _tells(discipline.frame(now))]
     assert told == [0.0, 1.0, 2.1]
 
@@ -27,7 +31,7 @@ def _tells(ruling: Ruling) -> bool:
 
 
 def test_who_does_not_stop_is_closed_after_the_most_that_is_dropped() -> None:
-    discipline = strict(per_s=0.0, burst=1, dropped_max=3)
+    discipline = strict(per_s=1e-6, burst=1, dropped_max=3)
     rulings = [discipline.frame(0.0) for _ in range(5)]
     assert rulings.index(Ruling.CLOSE) == 4
     assert rulings[0] is Ruling.SERVE

@@ -36,7 +36,7 @@ class Phone:
         self.live = Live(
             self.ticket, self.facts, self.ledger, JSON, asked, SessionLimits(), self.now, jitter=0.5
         )
-        assert self.live.welcome(WALL_MS) == ()
+        assert self.live.welcome(asked, WALL_MS) == ()
 
     def take(self, health: Health = LIVE) -> list[dict[str, Any]]:
         return decoded(self.live.take(self.now, WALL_MS, health))

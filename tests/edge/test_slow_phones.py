@@ -34,7 +34,7 @@ async def test_a_full_socket_costs_names_and_slows_the_pace(gateway: Gateway) ->
             await gateway.clock.advance(0.06)
         assert gateway.sample("frames_total") == written, "nothing is written into a full socket"
         assert session.live.outbox.dirty == 1
-        assert session.live._pace.level == 1, "found full once is one rung"
+        assert session.live.outbox.pace.level == 1, "found full once is one rung"
         data = await phone.read_until(b'"contacts_waiting":49')
         assert data.count(b'"patch"') == 1
         assert gateway.sample("frames_total") == (written or 0) + 1

@@ -17,15 +17,15 @@ SEEDED = [
     bug(
         "a ping moves a phone past what still waits",
         OUTBOX,
-        "        if not self._has_state():\n            self._cursor",
-        "        if True:\n            self._cursor",
+        "        if not self._has_state():\n            self._seq",
+        "        if True:\n            self._seq",
         quick=True,
     ),
     bug(
         "a ping never moves a phone",
         OUTBOX,
-        "        if not self._has_state():\n            self._cursor",
-        "        if False:\n            self._cursor",
+        "        if not self._has_state():\n            self._seq",
+        "        if False:\n            self._seq",
     ),
     bug(
         "a phone resumes in any stream",
@@ -36,26 +36,26 @@ SEEDED = [
     bug(
         "keys that left the view stay on the phone",
         OUTBOX,
-        "                self._dirty.setdefault(key, held)\n",
+        "                dirty.setdefault(key, held)\n",
         "                pass\n",
     ),
     bug(
         "keys that entered the view are not sent",
         OUTBOX,
-        "                self._dirty.setdefault(key, Held.NOTHING)\n",
+        "                dirty.setdefault(key, Held.NOTHING)\n",
         "                pass\n",
     ),
     bug(
         "a key that left and came back unseen is put anew",
         OUTBOX,
-        "                self._dirty.setdefault(key, held)\n",
-        "                self._dirty[key] = Held.NOTHING\n",
+        "                dirty.setdefault(key, held)\n",
+        "                dirty[key] = Held.NOTHING\n",
     ),
     bug(
         "a newer change forgets what the phone holds",
         OUTBOX,
         "            self._conflated += 1\n",
-        "            self._dirty[key] = Held.NOTHING if before is None else before\n",
+        "            dirty[key] = Held.NOTHING if before is None else before\n",
     ),
     bug("a patch is sent as if nothing was held", CHANGES, 'else Change("gone", name, b"")', "else None"),
     bug("every part moves the position", CHANGES, "upto=head.seq if last else after,", "upto=head.seq,"),
@@ -82,7 +82,7 @@ SEEDED = [
     bug(
         "a reset is of everybody's keys",
         OUTBOX,
-        "{key: Held.NOTHING for key, _ in self._ledger.items() if sees(key)}",
+        "{key: Held.NOTHING for key, _ in self.ledger.items() if sees(key)}",
         "{}",
     ),
     # ---- those in step ----
@@ -90,16 +90,16 @@ SEEDED = [
     bug(
         "who parts thinks that he was told less",
         OUTBOX,
-        "            self._cursor = Cursor(self._cursor.stream, convoy.seq)\n",
+        "            self._seq = convoy.seq\n",
         "",
     ),
     bug(
         "who parts reads no more",
         OUTBOX,
-        "            self._ledger.readers[self] = None\n            self.epoch_began()",
-        "            self.epoch_began()",
+        "            self.ledger.readers[self] = None\n",
+        "",
     ),
-    bug("whoever holds anything is in step", OUTBOX, "or self._cursor.seq != head:", ":"),
+    bug("whoever holds anything is in step", OUTBOX, "or self._seq != head:", ":"),
     bug(
         "who still waits for something is in step",
         OUTBOX,

@@ -11,7 +11,6 @@ from typing import Any
 from hypothesis import event
 from hypothesis import strategies as st
 
-from gateway.core.changes import Cursor
 from gateway.core.convoy import Writer
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
@@ -126,8 +125,8 @@ class Line:
     def ping(self) -> None:
         """Have a ping leave as soon as possible."""
 
-        def make(cursor: Cursor, upto: int) -> bytes:
-            return self.codec.encode(Ping(cursor.seq, upto, "1", None, "live", "live", 0))
+        def make(after: int, upto: int) -> bytes:
+            return self.codec.encode(Ping(after, upto, "1", None, "live", "live", 0))
 
         self.outbox.ping(make)
 

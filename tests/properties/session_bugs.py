@@ -50,14 +50,14 @@ SEEDED = [
     bug(
         "a second hello is taken",
         SESSION,
-        'if not self._move("hello"):',
-        'if not self._move("hello") and False:',
+        'if self._greeting is None or not self._move("hello"):',
+        'if self._greeting is None or (not self._move("hello") and False):',
     ),
     bug(
         "a phone that never says hello is waited for",
         SESSION,
-        "now >= self._hello_by:",
-        "now >= self._hello_by + 60:",
+        "now >= self._greeting.by:",
+        "now >= self._greeting.by + 60:",
     ),
     bug(
         "a bad frame before welcome is forgiven",
@@ -80,8 +80,8 @@ SEEDED = [
         "len(self._control) >= CONTROL_MAX",
         "len(self._control) > CONTROL_MAX",
     ),
-    bug("the pace is not kept", OUTBOX, "self._pace.due_at(now) <= now)", "True)"),
-    bug("results free no place", LIVE, "        self._in_flight.remove(frame_id)\n", ""),
+    bug("the pace is not kept", OUTBOX, "self.pace.due_at(now) <= now)", "True)"),
+    bug("results free no place", LIVE, "        in_flight.remove(frame_id)\n", ""),
     bug(
         "any number of commands is in flight",
         LIVE,
@@ -106,14 +106,19 @@ SEEDED = [
     bug(
         "rights stay as they were", LIVE, "        self.facts = facts\n        return ()", "        return ()"
     ),
-    bug("a new scope forgets what is followed", LIVE, "        self._topics = frame.topics\n", ""),
+    bug(
+        "a new scope forgets what is followed",
+        LIVE,
+        "topics = self.outbox.view.topics",
+        "topics = DEFAULT_TOPICS[facts.application]",
+    ),
     bug("an ended session lives on", LIVE, "if facts.end is not None:", "if False:"),
     bug("resets cost nothing", LIVE, "if now < self._resync_at:", "if False:"),
     bug(
         "the bus may fail in silence",
         LIVE,
-        "(told.upstream, told.bus) != (health.upstream, health.bus)",
-        "told.upstream != health.upstream",
+        "self._told_upstream != health.upstream or self._told_bus != health.bus",
+        "self._told_upstream != health.upstream",
     ),
     bug(
         "a frame is no answer to a ping",
@@ -128,8 +133,8 @@ SEEDED = [
         "        self._waiting_since = now",
     ),
     bug("pings are never due", HEARTBEAT, "return now >= self._due_at", "return False"),
-    bug("dropped frames are told of each time", DISCIPLINE, "now - self._told_at < _TELL_EVERY_S", "False"),
-    bug("a flood is dropped for ever", DISCIPLINE, "if self._dropped > self._dropped_max:", "if False:"),
+    bug("dropped frames are told of each time", DISCIPLINE, "now - record.told_at < _TELL_EVERY_S", "False"),
+    bug("a flood is dropped for ever", DISCIPLINE, "if record.dropped > limits.dropped_max:", "if False:"),
     bug(
         "a single key may be anybody's",
         VIEW,

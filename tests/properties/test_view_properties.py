@@ -158,15 +158,15 @@ SEEDED = [
     SeededBug(
         "views of who has other rights have one mark",
         VIEW,
-        'f"|{handle}|{sorted(rights)}"',
-        'f"|{handle}"',
+        'f"|{self.handle}|{sorted(self.rights)}"',
+        'f"|{self.handle}"',
         "test_a_mark_names_a_view",
     ),
     SeededBug(
         "the order of rights makes another mark",
         VIEW,
-        "|{sorted(rights)}",
-        "|{list(rights)}",
+        "|{sorted(self.rights)}",
+        "|{list(self.rights)}",
         "test_a_mark_names_a_view",
     ),
     SeededBug(
