@@ -11,20 +11,23 @@ import contextlib
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench import runs
 from bench.case import Scale
 from bench.contenders import Other
-from bench.machine import LOAD_CORE, about, cores
+from bench.kept import Kept, Key
+from bench.machine import LOAD_CORE, about, cores, free_bytes
 from bench.peers import PEERS
+from bench.plan import Sitting, sittings, told
 from bench.report import main as report
 from bench.scenarios import SCENARIOS
 from bench.stage import BUILD, Stage
-from bench.work import Record
 
 RUNS = 3
+SEALED_BYTES = 400_000
+"""What an encrypted connection takes at both its ends, with room to spare."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,30 +45,47 @@ def parser() -> argparse.ArgumentParser:
         "--peers", default=None, help=f"of {', '.join(PEERS)}, with commas; 'none'; default: all"
     )
     made.add_argument("--runs", type=int, default=None, help=f"of each case; {RUNS} unless --quick")
+    made.add_argument("--resume", action="store_true", help="measure only what has no result yet")
     made.add_argument("--case", default="", help="only cases whose names hold this text")
     return made
 
 
-async def measure(args: argparse.Namespace) -> list[Record]:
-    """Run what is asked for; results are kept as they come."""
+async def measure(args: argparse.Namespace) -> int:
+    """Run what is asked for; results are kept as they come. Returns how much could not be had."""
     stage = await Stage.make()
     machine = {**about(), "generator": stage.generator.name}
-    scale = Scale(stage.phones_most, is_quick=args.quick)
-    chosen = {
-        name: [case for case in SCENARIOS[name](scale) if args.case in case.name]
-        for name in args.scenarios or SCENARIOS
-    }
+    scale = Scale(stage.phones_most, args.quick, free_bytes() // SEALED_BYTES)
+    most = args.runs or (1 if args.quick else RUNS)
+    plan = planned(args.scenarios or SCENARIOS, scale, args.case)
     peers: list[Other] = []
-    if any(case.with_peers for cases in chosen.values() for case in cases):
+    if any(case.with_peers for sitting in plan for case in sitting.cases):
         peers = await runs.prepared(stage, [PEERS[name] for name in peers_of(args.peers)])
-    records: list[Record] = []
-    for name, cases in chosen.items():
-        for case in cases:
-            count = args.runs or (1 if args.quick else RUNS)
-            found = await runs.play(stage, name, case, peers, count)
-            runs.add(BUILD / "quick" if args.quick else BUILD, found, machine)
-            records += found
-    return records
+    kept = Kept(BUILD / "quick" if args.quick else BUILD, machine)
+    (kept.retry if args.resume else kept.renew)(keys(plan, peers))
+    print(told(plan, peers, most), flush=True)
+    play = runs.Play(stage, kept, peers, most)
+    for sitting in plan:
+        await play.sitting(sitting)
+    return play.troubles
+
+
+def planned(scenarios: Iterable[str], scale: Scale, text: str) -> list[Sitting]:
+    """Return what is to be measured: the cases of *scenarios* in whose names *text* is."""
+    return [
+        sitting
+        for name in scenarios
+        for sitting in sittings(name, [case for case in SCENARIOS[name](scale) if text in case.name])
+    ]
+
+
+def keys(plan: Iterable[Sitting], peers: Sequence[Other]) -> set[Key]:
+    """Return what *plan* measures of whom."""
+    return {
+        (sitting.scenario, case.name, contender.name)
+        for sitting in plan
+        for contender in sitting.contenders(peers)
+        for case in sitting.asked(contender)
+    }
 
 
 def peers_of(told: str | None) -> list[str]:
@@ -102,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("one core only: load and server share it, so figures say little", file=sys.stderr)
     os.sched_setaffinity(0, {LOAD_CORE})
     with alone(BUILD / "lock"):
-        records = asyncio.run(measure(args))
-    return 1 if any(record.trouble for record in records) else 0
+        troubles = asyncio.run(measure(args))
+    return 1 if troubles else 0
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bench.contenders import PACED, UNPACED, Gateway
 from bench.stage import Stage
 from bench.work import Figures, Work
 
-Play = Callable[[Stage], Awaitable[Figures]]
+Play = Callable[[Stage], Awaitable[Mapping[str, Figures]]]
 DEFAULT_PACE = (Gateway(PACED),)
 BOTH_PACES = (Gateway(UNPACED, 0.0), Gateway(PACED))
 NO_PACE = (Gateway(UNPACED, 0.0),)
@@ -22,15 +22,22 @@ class Scale:
     Attributes:
         phones_most: More connections this machine cannot have.
         is_quick: Whether a glance is wanted instead of figures.
+        sealed_most: More encrypted connections its memory cannot hold.
     """
 
     phones_most: int
     is_quick: bool = False
+    sealed_most: int = 1_000_000
 
     @property
     def duration_s(self) -> float:
-        """How long is measured."""
-        return 2.0 if self.is_quick else 6.0
+        """How long is measured: what a delivered update costs is steady after that."""
+        return 1.0 if self.is_quick else 4.0
+
+    @property
+    def glance_s(self) -> float:
+        """How long is measured where a server is driven as hard as can be."""
+        return 1.0 if self.is_quick else 3.0
 
     def phones(self, *counts: int) -> list[int]:
         """Return those of *counts* that are possible; the smallest one when a glance is wanted."""
@@ -48,7 +55,12 @@ class Case:
         work: What is asked.
         gateways: As what the gateway takes part.
         with_peers: Whether the others are asked for the same.
-        play: Does what no :class:`Work` can say; the gateway takes part once, as it is.
+        play: Does what no :class:`Work` can say; the gateway takes part as it is. Returns what came of all
+            cases of the sitting, by their names.
+        sitting: Cases that follow each other with the same one share a server's life and its phones; without
+            one, a case has a life of its own.
+        runs: More than so many it does not need; None: no fewer than the others.
+        seconds: How long *play* takes for one case, about.
     """
 
     name: str
@@ -56,6 +68,9 @@ class Case:
     gateways: tuple[Gateway, ...] = DEFAULT_PACE
     with_peers: bool = False
     play: Play | None = None
+    sitting: str = ""
+    runs: int | None = None
+    seconds: float = 0.0
 
 
 def thousands(number: float) -> str:

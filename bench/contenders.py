@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from bench import crowd
-from bench.gateway_node import Node, total
-from bench.load.generator import Load
+from bench.gateway_node import quantile_of, total
+from bench.load.generator import Heard, Load, Span, read
 from bench.machine import SERVER_CORE, free_port
 from bench.peer import Peer
 from bench.programs import BenchError, Program, running
@@ -18,6 +18,8 @@ from bench.sockets import Sockets
 from bench.stage import Stage
 from bench.work import Figures, Work, figures_of
 
+DRAIN_S = 0.5
+Outcome = Figures | BenchError
 PACED, UNPACED = "gateway", "gateway, pace 0"
 
 
@@ -28,11 +30,11 @@ class Contender(Protocol):
     def name(self) -> str:
         """How tables call it."""
 
-    async def play(self, stage: Stage, work: Work) -> Figures:
-        """Do the work once, with a server of its own.
+    async def play(self, stage: Stage, works: Sequence[Work]) -> list[Outcome]:
+        """Do the works once, with a server of its own and the same phones; ends with the first trouble.
 
         Raises:
-            BenchError: It cannot be had.
+            BenchError: Not even the first of them can be had.
         """
 
 
@@ -43,21 +45,21 @@ class Gateway:
     name: str
     pace_min_s: float | None = None
 
-    async def play(self, stage: Stage, work: Work) -> Figures:
+    async def play(self, stage: Stage, works: Sequence[Work]) -> list[Outcome]:
         """Let phones of as few users as may be follow the same queues, or each topic be a user's own."""
         if self.pace_min_s is not None and not stage.reach.has_pace:
             raise BenchError("this version of the gateway has no setting for its pace")
-        layout = stage.layout(work)
-        hellos = await stage.hellos(work.phones, layout.users)
-        async with stage.gateway(layout, self.pace_min_s, tls=work.tls) as (centre, node):
+        most = max(works, key=lambda work: work.phones)
+        layout = stage.layout(most)
+        hellos = await stage.hellos(most.phones, layout.users)
+        async with stage.gateway(layout, self.pace_min_s, tls=most.tls) as (centre, node):
             fresh = node.program.rss_bytes()
             options = crowd.phone_options(hellos)
-            if _publishes(work):
-                options += crowd.publisher_options(centre.door, work.size)
-            load = replace(load_of(work, node.port, crowd.PATH, options), pid=node.program.pid)
-            answer, held = await _watched(stage, load, node.program)
-            figures = figures_of(answer, work) | held | memory(answer, fresh, work)
-            return figures | await _lag(node)
+            if any(work.publishes for work in works):
+                options += crowd.publisher_options(centre.door)
+            load = replace(load_of(works, node.port, crowd.PATH, options), pid=node.program.pid)
+            heard, held = await _watched(stage, load, node.program, node.metrics)
+        return outcomes(heard, works, fresh, held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,9 @@ class Other:
         """How tables call it."""
         return self.peer.name
 
-    async def play(self, stage: Stage, work: Work) -> Figures:
+    async def play(self, stage: Stage, works: Sequence[Work]) -> list[Outcome]:
         """Let connections subscribe to their topic, and publish into topics in turn."""
-        if work.tls or work.size != 1:
+        if any(work.tls or work.size != 1 for work in works):
             raise BenchError("peers are asked for clear text and single messages only")
         peer, port = self.peer, free_port()
         folder = _folder(stage, peer)
@@ -83,11 +85,11 @@ class Other:
             await program.until_listening(port)
             fresh = program.rss_bytes()
             options = (*peer.subscribe, "--stamp", peer.stamp)
-            if _publishes(work):
+            if any(work.publishes for work in works):
                 options += peer.publish
-            load = replace(load_of(work, port, peer.path, options), pid=program.pid)
-            answer, held = await _watched(stage, load, program)
-            return figures_of(answer, work) | held | memory(answer, fresh, work)
+            load = replace(load_of(works, port, peer.path, options), pid=program.pid)
+            heard, held = await _watched(stage, load, program, _no_metrics)
+        return outcomes(heard, works, fresh, held)
 
     async def prepare(self, stage: Stage) -> bool:
         """Install it; False when this machine cannot have it."""
@@ -100,43 +102,70 @@ def _folder(stage: Stage, peer: Peer) -> Path:
     return folder
 
 
-def _publishes(work: Work) -> bool:
-    return work.per_s is not None or work.window is not None
+async def _no_metrics() -> Figures:
+    return {}
 
 
-def load_of(work: Work, port: int, path: str, options: tuple[str, ...]) -> Load:
-    """Return the load that *work* means for a server."""
+def load_of(works: Sequence[Work], port: int, path: str, options: tuple[str, ...]) -> Load:
+    """Return the load that *works* mean for a server: they differ in what a span may differ in."""
+    first, last = works[0], works[-1]
     return Load(
         port=port,
         path=path,
-        phones=work.phones,
+        phones=last.phones,
         options=options,
-        duration_s=work.duration_s,
-        warmup_s=work.warmup_s,
-        settle_s=work.settle_s,
-        groups=work.topics,
-        per_s=work.per_s,
-        window=work.window,
-        stalled=work.stalled,
-        tls=work.tls,
-        connect_per_s=work.connect_per_s,
+        settle_s=first.settle_s,
+        drain_s=DRAIN_S,
+        groups=first.topics,
+        stalled=first.stalled,
+        tls=first.tls,
+        connect_per_s=first.connect_per_s,
+        spans=tuple(_span(work) for work in works),
     )
 
 
-async def _watched(stage: Stage, load: Load, program: Program) -> tuple[dict[str, Any], Figures]:
+def _span(work: Work) -> Span:
+    per_s = work.per_s if work.share is None else -work.share
+    return Span(work.phones, per_s, work.window, work.warmup_s, work.duration_s, work.size)
+
+
+async def _watched(
+    stage: Stage, load: Load, program: Program, look: Callable[[], Awaitable[Figures]]
+) -> tuple[list[Heard[Figures]], Figures]:
     """Run *load*; where phones stall, watch what the kernel holds for them."""
     if not load.stalled:
-        return await stage.generator.run(load), {}
+        return await stage.generator.spans(load, look), {}
     async with asyncio.TaskGroup() as tasks:
         sockets = Sockets(load.port, load.stalled)
         watching = tasks.create_task(sockets.watch())
         try:
-            answer = await stage.generator.run(load)
+            heard = await stage.generator.spans(load, look)
         finally:
             watching.cancel()
     if not program.runs:
         raise BenchError(f"{program.name} ended: {program.tail()}")
-    return answer, sockets.figures()
+    return heard, sockets.figures()
+
+
+def outcomes(
+    heard: Sequence[Heard[Figures]], works: Sequence[Work], fresh_bytes: int, held: Figures
+) -> list[Outcome]:
+    """Return what came of each work, up to the first trouble.
+
+    Raises:
+        BenchError: Nothing was heard.
+    """
+    if not heard:
+        raise BenchError("the load generator ended without an answer")
+    found: list[Outcome] = []
+    for each, work in zip(heard, works, strict=False):
+        try:
+            answer = read(each.told, stalled=work.stalled)
+        except BenchError as trouble:
+            return [*found, trouble]
+        figures = figures_of(answer, work) | held | memory(answer, fresh_bytes, work)
+        found.append(figures | lag(each.before, each.after))
+    return found
 
 
 def memory(answer: Mapping[str, Any], fresh_bytes: int, work: Work) -> Figures:
@@ -151,8 +180,13 @@ def memory(answer: Mapping[str, Any], fresh_bytes: int, work: Work) -> Figures:
     return found
 
 
-async def _lag(node: Node) -> Figures:
-    """Return the mean lag of the node's loop over the whole run, as its operators see it."""
-    metrics = await node.metrics()
-    turns = total(metrics, "loop_lag_seconds_count")
-    return {} if not turns else {"loop_lag_mean_ms": 1e3 * total(metrics, "loop_lag_seconds_sum") / turns}
+def lag(before: Mapping[str, float], after: Mapping[str, float]) -> Figures:
+    """Return how late a node's loop was between two looks at its metrics; nothing for who has none."""
+    grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
+    turns = total(grown, "loop_lag_seconds_count")
+    if turns <= 0:
+        return {}
+    return {
+        "loop_lag_mean_ms": 1e3 * total(grown, "loop_lag_seconds_sum") / turns,
+        "loop_lag_p99_ms": 1e3 * quantile_of(grown, "loop_lag_seconds", 0.99),
+    }

@@ -140,6 +140,6 @@ def phone_options(hellos: Path) -> tuple[str, ...]:
     )
 
 
-def publisher_options(door: int, size: int = 1) -> tuple[str, ...]:
+def publisher_options(door: int) -> tuple[str, ...]:
     """Return the generator's options by which it publishes through the OSCC-E Server's door."""
-    return ("--pub-tcp", f"127.0.0.1:{door}", "--pub", f"%m %S %T {size}\\n")
+    return ("--pub-tcp", f"127.0.0.1:{door}", "--pub", r"%m %S %T %Z\n")

@@ -116,6 +116,23 @@ def total(metrics: Mapping[str, float], name: str) -> float:
     return sum(value for each, value in metrics.items() if each == name or each.startswith(name + "{"))
 
 
+def quantile_of(metrics: Mapping[str, float], name: str, share: float) -> float:
+    """Return the value that *share* of a histogram's observations do not exceed, between its bounds."""
+    buckets: dict[float, float] = {}
+    for each, count in metrics.items():
+        if found := re.match(rf'{name}_bucket\{{.*?le="([^"]+)"', each):
+            buckets[float(found[1])] = buckets.get(float(found[1]), 0.0) + count
+    ordered = sorted(buckets.items())
+    wanted = share * ordered[-1][1] if ordered else 0.0
+    low, below = 0.0, 0.0
+    for bound, count in ordered:
+        if count >= wanted:
+            part = (wanted - below) / (count - below) if count > below else 0.0
+            return low if bound == float("inf") else low + part * (bound - low)
+        low, below = bound, count
+    return low
+
+
 @asynccontextmanager
 async def node(
     settings: Settings, folder: Path, core: int = SERVER_CORE, name: str = "gateway"

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.contenders import PACED, UNPACED
+from bench.peers import PEERS
 from bench.results import Results
-from bench.scenarios import commands, crowd, storm
+from bench.scenarios import commands, crowd, fan_out, growth, storm
 from bench.scenarios import stalled as stalls
 
 Measure = Callable[[Results], float | None]
-CENTRIFUGE, FLOOR = "centrifuge", "floor"
+CENTRIFUGE, FLOOR, UWEBSOCKETS = "centrifuge", "floor", "uWebSockets"
 _FAN_1K, _FAN_10K = "1,000 phones, 50,000/s", "10,000 phones, 50,000/s"
 _CLOSED_1K, _CLOSED_10K = "1,000 phones, 16 under way", "10,000 phones, 16 under way"
+_SMALL_USERS = "1,000 users of 10 phones, 50,000/s"
 _AFRESH, _RESUMED = f"10,000 phones, {storm.AFRESH}", f"10,000 phones, {storm.RESUMED}"
 _SITE, _FOLLOWED = "300 supervisors", "100 users, 5,000"
 
@@ -24,20 +26,22 @@ class Goal:
 
     Attributes:
         what: The figure, in words.
-        bound: What it may be at most, or shall be at least.
+        bound: What it may be at most, or shall be at least; None where it is only told.
         unit: Of both.
         measure: Finds it; None when it was not measured.
         at_least: Whether more is better.
     """
 
     what: str
-    bound: float
+    bound: float | None
     unit: str
     measure: Measure
     at_least: bool = False
 
     def holds(self, value: float) -> bool:
         """Tell whether *value* reaches the goal."""
+        if self.bound is None:
+            return True
         return value >= self.bound if self.at_least else value <= self.bound
 
 
@@ -45,13 +49,33 @@ def _of(scenario: str, case: str, name: str, contender: str = UNPACED) -> Measur
     return lambda results: results.figure(scenario, case, contender, name)
 
 
-def _ratio(case: str, other: str) -> Measure:
+def _ratio(of: Measure, by: Measure) -> Measure:
     def measure(results: Results) -> float | None:
-        ours = results.figure("fan-out", case, UNPACED, "cpu_us")
-        theirs = results.figure("fan-out", case, other, "cpu_us")
+        ours, theirs = of(results), by(results)
         return ours / theirs if ours is not None and theirs else None
 
     return measure
+
+
+def _by(other: str, scenario: str, case: str, name: str, ours: str = UNPACED) -> Measure:
+    """Return the gateway's figure by that of another one."""
+    return _ratio(_of(scenario, case, name, ours), _of(scenario, case, name, other))
+
+
+def _by_best(case: str) -> Measure:
+    """Return the gateway's CPU time by that of the cheapest peer; the floor is none, it only sends."""
+
+    def best(results: Results) -> float | None:
+        all_ = (results.figure("fan-out", case, name, "cpu_us") for name in PEERS if name != FLOOR)
+        return min((each for each in all_ if each is not None), default=None)
+
+    return _ratio(_of("fan-out", case, "cpu_us"), best)
+
+
+def _grown(unit: str, few: int, many: int) -> Measure:
+    """Return what an update costs with *many* by what it costs with *few*."""
+    first, last = (_of("growth", f"{count:,} {unit}", "cpu_us") for count in (few, many))
+    return _ratio(last, first)
 
 
 def further_link_us(results: Results) -> float | None:
@@ -88,43 +112,90 @@ def _stalled(name: str) -> Measure:
     return measure
 
 
-GOALS = (
-    Goal("CPU per delivered update at 50,000/s, 1,000 phones", 4.8, "µs", _of("fan-out", _FAN_1K, "cpu_us")),
-    Goal(
-        "CPU per delivered update at 50,000/s, 10,000 phones", 6.0, "µs", _of("fan-out", _FAN_10K, "cpu_us")
-    ),
-    Goal("the same by Centrifuge's, 1,000 phones", 0.45, "×", _ratio(_FAN_1K, CENTRIFUGE)),
-    Goal("the same by Centrifuge's, 10,000 phones", 0.45, "×", _ratio(_FAN_10K, CENTRIFUGE)),
-    Goal("the same by the C floor's, 1,000 phones", 1.45, "×", _ratio(_FAN_1K, FLOOR)),
-    Goal("the same by the C floor's, 10,000 phones", 1.45, "×", _ratio(_FAN_10K, FLOOR)),
-    Goal(
-        "16 updates under way, 1,000 phones",
-        2_600_000,
-        "/s",
-        _of("fan-out", _CLOSED_1K, "delivered_per_s"),
-        at_least=True,
-    ),
-    Goal(
-        "16 updates under way, 10,000 phones",
-        2_600_000,
-        "/s",
-        _of("fan-out", _CLOSED_10K, "delivered_per_s"),
-        at_least=True,
-    ),
+_FAN_OUT = tuple(
+    goal
+    for phones, rated, closed, us in (
+        ("1,000", _FAN_1K, _CLOSED_1K, 4.8),
+        ("10,000", _FAN_10K, _CLOSED_10K, 6.0),
+    )
+    for goal in (
+        Goal(f"CPU per update at 50,000/s, {phones} phones", us, "µs", _of("fan-out", rated, "cpu_us")),
+        Goal("… by Centrifuge's", 0.45, "×", _by(CENTRIFUGE, "fan-out", rated, "cpu_us")),
+        Goal("… by the C floor's", 1.45, "×", _by(FLOOR, "fan-out", rated, "cpu_us")),
+        Goal("… by that of the cheapest peer", 1.0, "×", _by_best(rated)),
+        Goal(
+            f"{fan_out.WINDOW} updates under way, {phones} phones",
+            2_600_000,
+            "/s",
+            _of("fan-out", closed, "delivered_per_s"),
+            at_least=True,
+        ),
+        Goal(
+            "… by uWebSockets'",
+            1.0,
+            "×",
+            _by(UWEBSOCKETS, "fan-out", closed, "delivered_per_s"),
+            at_least=True,
+        ),
+        Goal(
+            "… by Centrifuge's",
+            10.0,
+            "×",
+            _by(CENTRIFUGE, "fan-out", closed, "delivered_per_s"),
+            at_least=True,
+        ),
+        Goal(
+            f"bytes on the wire per update at 50,000/s, {phones} phones",
+            None,
+            "bytes",
+            _of("fan-out", rated, "wire_bytes"),
+        ),
+        Goal("… by the C floor's", None, "×", _by(FLOOR, "fan-out", rated, "wire_bytes")),
+    )
+)
+_IDLE = (
     Goal("memory per idle phone, 10,000 phones", 3.0, "KB", _of("idle", "10,000 phones", "phone_kb", PACED)),
+    Goal("… by Centrifuge's", 0.125, "×", _by(CENTRIFUGE, "idle", "10,000 phones", "phone_kb", PACED)),
     Goal("memory per idle phone, 19,500 phones", 3.0, "KB", _of("idle", "19,500 phones", "phone_kb", PACED)),
     Goal(
-        "p99 from event to frame, 1,000 phones at 100,000/s",
+        "memory per idle phone over TLS, 10,000 phones",
+        None,
+        "KB",
+        _of("idle", "10,000 phones, TLS", "phone_kb", PACED),
+    ),
+)
+_DELAYS = (
+    Goal(
+        "p99 from event to frame, 1,000 phones at half of what can be delivered",
         5.0,
         "ms",
-        _of("fan-out", "1,000 phones, 100,000/s", "p99_ms"),
+        _of("fan-out", f"1,000 phones, {fan_out.HALF}", "p99_ms"),
+    ),
+    Goal("the same at 50,000/s", 5.0, "ms", _of("fan-out", _FAN_1K, "p99_ms")),
+    Goal("… by Centrifuge's", 0.2, "×", _by(CENTRIFUGE, "fan-out", _FAN_1K, "p99_ms")),
+    Goal("the same, 1,000 small users at 50,000/s", 5.0, "ms", _of("private", _SMALL_USERS, "p99_ms")),
+    Goal("… by Centrifuge's", 0.2, "×", _by(CENTRIFUGE, "private", _SMALL_USERS, "p99_ms")),
+    Goal(
+        "CPU per update, 1,000 small users, by Centrifuge's",
+        None,
+        "×",
+        _by(CENTRIFUGE, "private", _SMALL_USERS, "cpu_us"),
     ),
     Goal(
-        "the same, 1,000 small users at 50,000/s",
-        5.0,
+        "p99 of the loop's lag, 1,000 phones at 50,000/s",
+        None,
         "ms",
-        _of("private", "1,000 users of 10 phones, 50,000/s", "p99_ms"),
+        _of("fan-out", _FAN_1K, "loop_lag_p99_ms"),
     ),
+    Goal(
+        "p99 of the loop's lag, 10,000 phones at 50,000/s",
+        None,
+        "ms",
+        _of("fan-out", _FAN_10K, "loop_lag_p99_ms"),
+    ),
+    Goal("p99 of the loop's lag, largest site", None, "ms", _of("site", _SITE, "loop_lag_p99_ms", PACED)),
+)
+_REST = (
     Goal("an element through a further link", 0.8, "µs", further_link_us),
     Goal("largest site: p99", 250.0, "ms", _of("site", _SITE, "p99_ms", PACED)),
     Goal("largest site: of one core", 100.0, "%", _of("site", _SITE, "cpu_share_pct", PACED)),
@@ -145,4 +216,14 @@ GOALS = (
         _of("cluster", _FOLLOWED, "cpu_us", PACED),
     ),
 )
+_GROWTH = tuple(
+    Goal(
+        f"CPU per update, {sizes[-1]:,} {unit}, by that of {sizes[0]:,}",
+        None,
+        "×",
+        _grown(unit, sizes[0], sizes[-1]),
+    )
+    for unit, sizes in (("phones", growth.PHONES), ("resources", growth.RESOURCES))
+)
+GOALS = (*_FAN_OUT, *_IDLE, *_DELAYS, *_REST, *_GROWTH)
 """In the order of the design's table."""

@@ -40,6 +40,14 @@ def files_most() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
+def free_bytes() -> int:
+    """Return the memory that programs can still have."""
+    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
 def free_port() -> int:
     """Return a port of the loopback that nobody listens to; none twice in a row."""
     while True:

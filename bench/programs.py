@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,8 @@ from bench.machine import pinned
 
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 10.0
+LINE_BYTES = 1 << 24
+"""The longest line that a program may write."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -96,19 +98,32 @@ def opened(file: Path) -> IO[bytes]:
     return file.open("wb")
 
 
-async def output(name: str, command: tuple[str, ...], core: int, within_s: float) -> bytes:
+async def output(
+    name: str,
+    command: tuple[str, ...],
+    core: int,
+    within_s: float,
+    heard: Callable[[bytes], Awaitable[None]] | None = None,
+) -> bytes:
     """Run *command* to its end; returns what it wrote to standard output.
+
+    Args:
+        name: How trouble calls it.
+        command: Its argument vector.
+        core: Where it runs.
+        within_s: How long it may take.
+        heard: Is told each line as it comes.
 
     Raises:
         BenchError: It did not end in time.
     """
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *pinned(core), *command, stdout=pipe, stderr=pipe, start_new_session=True
+        *pinned(core), *command, stdout=pipe, stderr=pipe, limit=LINE_BYTES, start_new_session=True
     )
     try:
         async with asyncio.timeout(within_s):
-            told, trouble = await process.communicate()
+            told, trouble = await _heard(process, heard)
     except TimeoutError:
         raise BenchError(f"{name} did not end within {within_s:.0f} s") from None
     finally:
@@ -116,6 +131,21 @@ async def output(name: str, command: tuple[str, ...], core: int, within_s: float
     if not told:
         raise BenchError(f"{name} said nothing: {trouble.decode('utf-8', 'replace')[-1000:]}")
     return told
+
+
+async def _heard(process: Process, heard: Callable[[bytes], Awaitable[None]] | None) -> tuple[bytes, bytes]:
+    if heard is None:
+        return await process.communicate()
+    assert process.stdout is not None, "it was started with pipes"
+    assert process.stderr is not None, "it was started with pipes"
+    lines = []
+    async with asyncio.TaskGroup() as tasks:
+        trouble = tasks.create_task(process.stderr.read())
+        async for line in process.stdout:
+            lines.append(line)
+            await heard(line)
+    await process.wait()
+    return b"".join(lines), trouble.result()
 
 
 async def end(process: Process) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench import plots, tables
+from bench.kept import MACHINE, kept
 from bench.results import Results
-from bench.runs import MACHINE, kept
 from bench.scenarios import SCENARIOS
 from bench.stage import BUILD
 
@@ -38,6 +38,7 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
 def parts(results: Results, machine: Mapping[str, str | int], pictures: list[Path]) -> dict[str, str]:
     """Return all that stands between markers."""
     found = {"machine": tables.machine(machine, results.runs()), "goals": tables.goals(results)}
+    found["others"] = tables.others(results)
     found |= {name: tables.scenario(results, name) for name in SCENARIOS}
     shown = [f"![{file.stem}]({PICTURES.name}/{file.name})" for file in pictures]
     found["pictures"] = "\n".join(shown) or "_None yet._"

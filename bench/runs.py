@@ -1,25 +1,18 @@
-"""In which order are cases run, and where do their results go?"""
+"""In which order are cases run, and what becomes of those that cannot be had?"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+import time
+from collections.abc import Iterable, Sequence
 
 from bench.case import Case
-from bench.contenders import Contender, Gateway, Other
+from bench.contenders import Gateway, Other, Outcome
+from bench.kept import Kept
 from bench.peer import Peer
+from bench.plan import Sitting, expected_s
 from bench.programs import BenchError
 from bench.stage import Stage
-from bench.work import Figures, Record
-
-RESULTS = "results.jsonl"
-MACHINE = "machine.json"
-
-
-def contenders(case: Case, peers: Sequence[Other]) -> list[Gateway | Other]:
-    """Return who is asked for a case."""
-    return [*case.gateways, *(peers if case.with_peers else ())]
+from bench.work import Record
 
 
 async def prepared(stage: Stage, peers: Iterable[Peer]) -> list[Other]:
@@ -34,35 +27,84 @@ async def prepared(stage: Stage, peers: Iterable[Peer]) -> list[Other]:
     return found
 
 
-async def play(stage: Stage, scenario: str, case: Case, peers: Sequence[Other], runs: int) -> list[Record]:
-    """Run a case, contenders in turn and that over and over: whatever changes on the machine meets all."""
-    records: list[Record] = []
-    for run in range(runs):
-        for contender in contenders(case, peers):
-            record = await _once(stage, scenario, case, contender, run)
-            records.append(record)
-            print(line(record), flush=True)
-    return records
+class Play:
+    """Plays sittings, and keeps what comes of them.
+
+    Args:
+        stage: Where.
+        kept: Results; what is there is not measured again.
+        peers: Who takes part beside the gateway.
+        runs: How often, where a sitting does not want less.
+    """
+
+    def __init__(self, stage: Stage, kept: Kept, peers: Sequence[Other], runs: int) -> None:
+        self.troubles = 0
+        self._stage = stage
+        self._kept = kept
+        self._peers = peers
+        self._runs = runs
+
+    async def sitting(self, sitting: Sitting) -> None:
+        """Run it, contenders in turn and that over and over: whatever changes on the machine meets all.
+
+        Who could not do a case the first time is not asked for it again.
+        """
+        given_up: set[tuple[str, str]] = set()
+        began = time.monotonic()
+        for run in range(sitting.runs(self._runs)):
+            for contender in sitting.contenders(self._peers):
+                cases = [
+                    case
+                    for case in sitting.asked(contender)
+                    if (case.name, contender.name) not in given_up
+                    and not self._kept.has((sitting.scenario, case.name, contender.name), run)
+                ]
+                failed = await self._life(sitting.scenario, cases, contender, run)
+                given_up |= {(name, contender.name) for name in failed if run == 0}
+        took_s, due_s = time.monotonic() - began, expected_s(sitting, self._peers, self._runs)
+        print(f"{sitting.scenario}: took {took_s / 60:.1f} min of {due_s / 60:.1f}", flush=True)
+
+    async def _life(
+        self, scenario: str, cases: list[Case], contender: Gateway | Other, run: int
+    ) -> list[str]:
+        """Run cases in one server's life, or more where one ends early; returns those that failed."""
+        failed: list[str] = []
+        while cases:
+            for case, outcome in zip(cases, await _outcomes(self._stage, cases, contender), strict=False):
+                cases = cases[1:]
+                record = _record((scenario, case.name, contender.name, run), outcome)
+                failed += [case.name] if record.trouble else []
+                self._kept.add(record)
+                print(line(record), flush=True)
+        self.troubles += len(failed)
+        return failed
 
 
-async def _once(stage: Stage, scenario: str, case: Case, contender: Contender, run: int) -> Record:
-    who = (scenario, case.name, contender.name, run)
+def _record(who: tuple[str, str, str, int], outcome: Outcome) -> Record:
+    if isinstance(outcome, BenchError):
+        return Record(*who, trouble=str(outcome)[:500])
+    return Record(*who, figures=outcome)
+
+
+async def _outcomes(stage: Stage, cases: Sequence[Case], contender: Gateway | Other) -> list[Outcome]:
+    """Return what came of the first cases, at least of one."""
     try:
-        return Record(*who, figures=await _figures(stage, case, contender))
-    except (BenchError, OSError) as trouble:
-        return Record(*who, trouble=f"{type(trouble).__name__}: {trouble}"[:500])
-    except ExceptionGroup as troubles:
-        known, unknown = troubles.split((BenchError, OSError))
-        if known is None or unknown is not None:
-            raise
-        return Record(*who, trouble=f"{type(known.exceptions[0]).__name__}: {known.exceptions[0]}"[:500])
+        play = cases[0].play
+        if play is not None:
+            played = await play(stage)
+            return [played[case.name] for case in cases]
+        works = [case.work for case in cases if case.work is not None]
+        return await contender.play(stage, works) or [BenchError("nothing came of it")]
+    except Exception as trouble:  # noqa: BLE001 - a case that fails, however, costs the others nothing
+        # who could not even begin would fail in each case alike
+        return [BenchError(reason(trouble)) for _ in cases]
 
 
-async def _figures(stage: Stage, case: Case, contender: Contender) -> Figures:
-    if case.play is not None:
-        return await case.play(stage)
-    assert case.work is not None, "a case says what is asked"
-    return await contender.play(stage, case.work)
+def reason(trouble: BaseException) -> str:
+    """Return why something failed, in one line."""
+    while isinstance(trouble, BaseExceptionGroup):
+        trouble = trouble.exceptions[0]
+    return f"{type(trouble).__name__}: {trouble}"
 
 
 def line(record: Record) -> str:
@@ -73,21 +115,3 @@ def line(record: Record) -> str:
     shown = ("delivered_per_s", "cpu_us", "p50_ms", "p99_ms", "phone_kb", "share_pct", "all_ready_s", "per_s")
     figures = record.figures
     return head + "".join(f"  {name}={figures[name]:,.2f}" for name in shown if name in figures)
-
-
-def add(folder: Path, records: Sequence[Record], machine: Mapping[str, str | int]) -> None:
-    """Keep *records*; what was kept before of the same cases and contenders makes room for them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    new = {(each.scenario, each.case, each.contender) for each in records}
-    old = [each for each in kept(folder) if (each.scenario, each.case, each.contender) not in new]
-    text = "".join(json.dumps(each.as_json()) + "\n" for each in (*old, *records))
-    (folder / RESULTS).write_text(text, "utf-8")
-    (folder / MACHINE).write_text(json.dumps(machine), "utf-8")
-
-
-def kept(folder: Path) -> Iterator[Record]:
-    """Return the records of a folder."""
-    file = folder / RESULTS
-    if file.exists():
-        for text in file.read_text("utf-8").splitlines():
-            yield Record.read(json.loads(text))

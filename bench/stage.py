@@ -20,8 +20,6 @@ from bench.work import Work
 BUILD = Path("build/bench").absolute()
 SPARE_FILES = 500
 """Descriptors of a process that are no phones."""
-DEVICES_A_USER = 250
-"""With many more, the bookkeeping of a user's devices would be what is measured."""
 SESSIONS_LAST_S = 12 * 3600
 """After so long all phones log on anew."""
 
@@ -63,7 +61,7 @@ class Stage:
         """Return whose resources the gateway needs for *work*."""
         if work.topics > 1:
             return Layout(work.topics, work.queues, work.agents, shared=False)
-        fewest = -(-work.phones // min(self.reach.devices, DEVICES_A_USER))
+        fewest = -(-work.phones // self.reach.devices)
         return Layout(max(fewest, work.users or 1), work.queues, work.agents)
 
     async def tokens(self, phones: int, users: int) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench.contenders import UNPACED
+from bench.contenders import PACED, UNPACED
 from bench.goals import GOALS, Goal
+from bench.peers import PEERS
 from bench.results import Line, Results
 
 NOT_MEASURED = "–"
@@ -22,6 +23,7 @@ class Column(NamedTuple):
 
 _CPU = Column("cpu_us", "CPU µs")
 _DELAYS = (Column("p50_ms", "p50 ms"), Column("p99_ms", "p99 ms"), Column("p999_ms", "p99.9 ms"))
+_LAGS = (Column("loop_lag_mean_ms", "loop lag ms"), Column("loop_lag_p99_ms", "its p99"))
 _FANNED = (
     Column("delivered_per_s", "delivered/s", 0),
     Column("share_pct", "delivered %"),
@@ -30,7 +32,7 @@ _FANNED = (
     Column("wire_bytes", "bytes each", 0),
     Column("frames_per_s", "frames/s", 0),
     Column("rss_end_mb", "RSS MB", 0),
-    Column("loop_lag_mean_ms", "loop lag ms"),
+    *_LAGS,
 )
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "fan-out": _FANNED,
@@ -51,7 +53,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         *_DELAYS,
         Column("wire_mb_per_s", "wire MB/s"),
         Column("rss_end_mb", "RSS MB", 0),
-        Column("loop_lag_mean_ms", "loop lag ms"),
+        *_LAGS,
     ),
     "stalled": (
         Column("delivered_per_s", "delivered/s", 0),
@@ -143,12 +145,17 @@ def goals(results: Results) -> str:
     rows = []
     for goal in GOALS:
         value = goal.measure(results)
-        sign = "≥" if goal.at_least else "≤"
-        digits = 0 if goal.bound >= 1_000 else 2
-        wanted = f"{sign} {_plain(goal.bound)} {goal.unit}".rstrip()
+        digits = 2 if value is None or value < 1_000 else 0
         shown = NOT_MEASURED if value is None else f"{number(value, digits)} {goal.unit}".rstrip()
-        rows.append([goal.what, wanted, shown, _verdict(goal, value)])
+        rows.append([goal.what, _wanted(goal), shown, _verdict(goal, value)])
     return table(["figure", "goal", "measured", ""], rows)
+
+
+def _wanted(goal: Goal) -> str:
+    if goal.bound is None:
+        return ""
+    sign = "≥" if goal.at_least else "≤"
+    return f"{sign} {_plain(goal.bound)} {goal.unit}".rstrip()
 
 
 def _plain(bound: float) -> str:
@@ -158,7 +165,52 @@ def _plain(bound: float) -> str:
 def _verdict(goal: Goal, value: float | None) -> str:
     if value is None:
         return "not measured"
+    if goal.bound is None:
+        return ""
     return "reached" if goal.holds(value) else "**not reached**"
+
+
+_OTHERS = (
+    ("CPU µs at 50,000/s", "fan-out", "{} phones, 50,000/s", "cpu_us", 1),
+    ("p50 ms", "fan-out", "{} phones, 50,000/s", "p50_ms", 1),
+    ("p99 ms", "fan-out", "{} phones, 50,000/s", "p99_ms", 1),
+    ("16 under way, k/s", "fan-out", "{} phones, 16 under way", "delivered_per_s", 0),
+)
+_ALONE = (
+    ("small audiences, CPU µs", "private", "1,000 users of 10 phones, 50,000/s", "cpu_us", 1),
+    ("idle, KB", "idle", "10,000 phones", "phone_kb", 1),
+)
+
+
+def others(results: Results) -> str:
+    """Return where everybody stands, in one table: 1,000 and 10,000 phones beside each other."""
+    rows = [
+        [
+            name,
+            *(
+                " / ".join(_figure(results, name, *_at(asked, size)) for size in ("1,000", "10,000"))
+                for asked in _OTHERS
+            ),
+            *(_figure(results, _idle_name(name, asked[1]), *asked[1:]) for asked in _ALONE),
+        ]
+        for name in (UNPACED, PACED, *PEERS)
+    ]
+    return table(["server", *(asked[0] for asked in (*_OTHERS, *_ALONE))], rows)
+
+
+def _at(asked: tuple[str, str, str, str, int], size: str) -> tuple[str, str, str, int]:
+    _, scenario_, case, figure, digits = asked
+    return scenario_, case.format(size), figure, digits
+
+
+def _idle_name(name: str, scenario_: str) -> str:
+    """Who hears nothing has no pace: the gateway is asked once."""
+    return PACED if scenario_ == "idle" and name == UNPACED else name
+
+
+def _figure(results: Results, contender: str, scenario_: str, case: str, figure: str, digits: int) -> str:
+    value = results.figure(scenario_, case, contender, figure)
+    return number(value / 1_000 if value is not None and figure == "delivered_per_s" else value, digits)
 
 
 def machine(told: Mapping[str, str | int], runs: int) -> str:
@@ -169,5 +221,5 @@ def machine(told: Mapping[str, str | int], runs: int) -> str:
         f"{told['cores']} cores of {told['processor']}, {told['memory_gib']} GiB, {told['system']}, "
         f"CPython {told['python']}, {told['files']:,} files per process; "
         f"load generator: {told['generator']}; "
-        f"medians of {runs} interleaved runs."
+        f"medians of {runs} interleaved runs, but for memory, which hardly varies."
     )

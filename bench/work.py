@@ -25,6 +25,7 @@ class Work:
         stalled: Phones that stop reading when the warm-up begins.
         tls: Whether the phones' connections are encrypted.
         connect_per_s: How fast phones come; None: as fast as they can.
+        share: Publishes per second as a share of those of the work before, on the same phones.
     """
 
     phones: int
@@ -35,12 +36,35 @@ class Work:
     size: int = 1
     queues: int = 100
     agents: int = 0
-    duration_s: float = 5.0
-    warmup_s: float = 1.0
-    settle_s: float = 1.0
+    duration_s: float = 4.0
+    warmup_s: float = 0.5
+    settle_s: float = 0.5
     stalled: int = 0
     tls: bool = False
     connect_per_s: float | None = None
+    share: float | None = None
+
+    @property
+    def publishes(self) -> bool:
+        """Whether anything is told to the phones."""
+        return (self.per_s, self.window, self.share) != (None, None, None)
+
+    @property
+    def life(self) -> Work:
+        """What works have in common that are asked of one server, one after the other, with more phones."""
+        return Work(
+            phones=0,
+            topics=self.topics,
+            users=self.users,
+            queues=self.queues,
+            agents=self.agents,
+            duration_s=0.0,
+            warmup_s=0.0,
+            settle_s=self.settle_s,
+            stalled=self.stalled,
+            tls=self.tls,
+            connect_per_s=self.connect_per_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +125,7 @@ def figures_of(answer: Mapping[str, Any], work: Work) -> Figures:
             "p999_ms": delay["p999"] / 1e3,
             "wire_bytes": 1e6 * answer["MB_s"] / answer["deliv_s"],
         }
-    if answer["deliv"] and work.per_s is not None:
+    if answer["deliv"] and work.publishes and work.window is None:
         due = answer["pub"]["total"] * work.size * (work.phones - work.stalled) / work.topics
         found["share_pct"] = 100 * answer["deliv_total"] / due
-        found["asked_per_s"] = work.per_s * work.size * (work.phones - work.stalled) / work.topics
     return found

@@ -9,18 +9,62 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from bench.machine import LOAD_CORE
 from bench.programs import BenchError, opened, output
 
 SOURCE = Path(__file__).with_name("wsload.c")
 COMPILES_WITHIN_S = 120.0
-CONNECT_WITHIN_S, READY_WITHIN_S = 240.0, 60.0
+CONNECT_WITHIN_S, READY_WITHIN_S = 180.0, 60.0
 """What takes longer is trouble, and told as such."""
+DRAINS_WITHIN_S = 5.0
+"""After so long a span ends, whatever is still on its way."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One measurement of several on the same connections.
+
+    Attributes:
+        phones: At its end: more of them come before it begins.
+        per_s: Publishes per second; below 0 that share of those of the span before.
+        window: Or so many publishes that not all phones have had yet.
+        warmup_s: Published, but not counted.
+        duration_s: What is counted.
+        size: Elements of one publish.
+    """
+
+    phones: int
+    per_s: float | None = None
+    window: int | None = None
+    warmup_s: float = 0.5
+    duration_s: float = 4.0
+    size: int = 1
+
+    def word(self) -> str:
+        """Return it as the generators read it."""
+        told = (self.per_s or 0.0, self.window or 0, self.warmup_s, self.duration_s, self.size)
+        return ",".join(f"{each:.10g}" for each in (self.phones, *told))
+
+    @classmethod
+    def read(cls, word: str) -> Span:
+        """Read what :meth:`word` wrote."""
+        phones, per_s, window, warmup_s, duration_s, size = word.split(",")
+        asked = (float(per_s) or None, int(window) or None)
+        return cls(int(phones), *asked, float(warmup_s), float(duration_s), int(size))
+
+
+class Heard(NamedTuple, Generic[T]):
+    """What a generator answered about a span, and what was seen elsewhere when it began and ended."""
+
+    told: bytes
+    before: T
+    after: T
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +84,7 @@ class Load:
         pid: The server's process: its CPU time and memory are measured.
         tls: Whether the connections are encrypted.
         connect_per_s: How fast phones come; None: as fast as they can.
+        spans: Several measurements on the same connections, instead of one with the figures above.
     """
 
     port: int
@@ -57,7 +102,7 @@ class Load:
     pid: int | None = None
     tls: bool = False
     connect_per_s: float | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
 
     def arguments(self) -> tuple[str, ...]:
         """Return the command line, without the program."""
@@ -77,12 +122,16 @@ class Load:
             words += ["--rate", f"{self.connect_per_s:g}"]
         if self.tls:
             words += ["--tls"]
+        for span in self.spans:
+            words += ["--span", span.word()]
         return (*words, *self.options)
 
     @property
     def within_s(self) -> float:
         """How long it may take at most."""
-        phases_s = self.settle_s + self.warmup_s + self.duration_s + self.drain_s
+        spans = self.spans or (Span(self.phones, warmup_s=self.warmup_s, duration_s=self.duration_s),)
+        phases_s = sum(span.warmup_s + span.duration_s + self.drain_s + DRAINS_WITHIN_S for span in spans)
+        phases_s += self.settle_s * len(spans)
         coming_s = self.phones / self.connect_per_s if self.connect_per_s else 0.0
         return coming_s + CONNECT_WITHIN_S + READY_WITHIN_S + phases_s
 
@@ -104,10 +153,31 @@ class Generator:
         Raises:
             BenchError: No phone could connect, or it did not end.
         """
-        soft = (sys.executable, "-m", "bench.load.soft")
-        command = soft if self._program is None or load.tls else (str(self._program),)
-        told = await output("the load generator", (*command, *load.arguments()), LOAD_CORE, load.within_s)
+        told = await output("the load generator", self._command(load), LOAD_CORE, load.within_s)
         return read(told, stalled=load.stalled)
+
+    async def spans(self, load: Load, look: Callable[[], Awaitable[T]]) -> list[Heard[T]]:
+        """Run *load*, which has spans; *look* is called when the warm-up of each begins and when it ended.
+
+        Raises:
+            BenchError: It did not end.
+        """
+        found: list[Heard[T]] = []
+        seen: list[T] = []
+
+        async def heard(line: bytes) -> None:
+            seen.append(await look())
+            if not line.startswith(b'{"begins"'):
+                before, after = seen[-2:] if len(seen) > 1 else (seen[0], seen[0])
+                found.append(Heard(line, before, after))
+
+        await output("the load generator", self._command(load), LOAD_CORE, load.within_s, heard)
+        return found
+
+    def _command(self, load: Load) -> tuple[str, ...]:
+        soft = (sys.executable, "-m", "bench.load.soft")
+        program = soft if self._program is None or load.tls else (str(self._program),)
+        return (*program, *load.arguments())
 
 
 def read(told: bytes, stalled: int = 0) -> dict[str, Any]:

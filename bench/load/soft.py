@@ -22,7 +22,7 @@ from typing import Any
 
 import uvloop
 
-from bench.load.generator import CONNECT_WITHIN_S
+from bench.load.generator import CONNECT_WITHIN_S, DRAINS_WITHIN_S, Span
 from bench.load.soft_phone import Phone, Publisher, Tally
 from bench.load.soft_wire import handshake
 from bench.load.soft_words import Templates, parser
@@ -31,6 +31,8 @@ from bench.stats import quantile
 from bench.tls import trusting
 
 TICK_S = 0.001
+QUIET_S = 0.2
+"""When nothing came for so long, nothing is on its way any more."""
 
 
 class Soft:
@@ -42,6 +44,12 @@ class Soft:
         self.tally = Tally(options, templates)
         self.phones: list[Phone] = []
         self.sent_all = self.sent = self.stalls = 0
+        self._numbered = self._started = 0
+        self._connect_s = self._all_ready_s = 0.0
+        self._memory = {"rss0_mb": process_rss_bytes(options.pid) / 1e6}
+        self._per_s: float | None = None
+        self._window: int | None = None
+        self._began = asyncio.get_running_loop().time()
         self._options = options
         self._templates = templates
         self._host, _, path = options.url.partition("/")
@@ -50,50 +58,82 @@ class Soft:
         # other source addresses each time: ports that wait for their end are not met
         self._first_source = 2 + (os.getpid() & 1023) * 64
 
-    async def run(self) -> dict[str, Any]:
-        """Go through all phases; returns the answer."""
-        options, tally, loop = self._options, self.tally, asyncio.get_running_loop()
-        fresh, began = process_rss_bytes(options.pid), loop.time()
-        connect_s = await self._connect(loop, began)
-        all_ready_s = await self._until_ready(loop, began)
+    async def run(self) -> AsyncIterator[dict[str, Any]]:
+        """Go through all spans; tells that one begins, where there are several, and what came of it."""
+        options, before_per_s = self._options, 0.0
+        one = Span(options.phones, options.pub_rate, options.pub_window, options.warmup, options.duration)
+        spans = options.span or [one]
+        await self._come(spans[0].phones)
         async with self._publishing() as send:
-            await asyncio.sleep(options.settle)
-            idle, stalling = process_rss_bytes(options.pid), self.phones[: options.slow]
-            for phone in stalling:
-                phone.stall()
-            async with asyncio.TaskGroup() as tasks:
-                publishing = tasks.create_task(self._publish(send, loop))
-                await asyncio.sleep(options.warmup)
-                before_s, start = process_cpu_s(options.pid), loop.time()
-                frames, size, tally.measuring = tally.frames, tally.bytes, True
-                await asyncio.sleep(options.duration)
-                tally.measuring, secs = False, loop.time() - start
-                used_s = process_cpu_s(options.pid) - before_s
-                end, frames, size = process_rss_bytes(options.pid), tally.frames - frames, tally.bytes - size
-                publishing.cancel()
-            await asyncio.sleep(options.drain)
+            for number, span in enumerate(spans):
+                await self._come(span.phones)
+                if options.span:
+                    yield {"begins": number}
+                self._renew(span, before_per_s)
+                told = await self._span(span, send)
+                before_per_s = self.sent / told["secs"]
+                yield told | {"n": span.phones, "connect_s": self._connect_s}
         if options.save is not None:
             self._save(Path(options.save))
-        memory = {"rss0_mb": fresh / 1e6, "rss_idle_mb": idle / 1e6, "rss_end_mb": end / 1e6}
+
+    async def _come(self, phones: int) -> None:
+        """Let phones come until there are so many."""
+        if phones > self._started:
+            self._connect_s += await self._connect(phones)
+            self._all_ready_s = await self._until_ready()
+            await asyncio.sleep(self._options.settle)
+            self._memory["rss_idle_mb"] = process_rss_bytes(self._options.pid) / 1e6
+
+    async def _span(self, span: Span, send: Callable[[int, bytes], None]) -> dict[str, Any]:
+        options, tally, loop = self._options, self.tally, asyncio.get_running_loop()
+        for phone in self.phones[: options.slow]:
+            phone.stall()
+        async with asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(self._publish(send, loop))
+            await asyncio.sleep(span.warmup_s)
+            before_s, start = process_cpu_s(options.pid), loop.time()
+            frames, size, tally.measuring = tally.frames, tally.bytes, True
+            await asyncio.sleep(span.duration_s)
+            tally.measuring, secs = False, loop.time() - start
+            used_s = process_cpu_s(options.pid) - before_s
+            end, frames, size = process_rss_bytes(options.pid), tally.frames - frames, tally.bytes - size
+            publishing.cancel()
+        await self._drain()
         us = 1e6 * used_s / tally.delivered if tally.delivered else 0.0
-        told = self._answer(secs) | {
-            "connect_s": connect_s,
-            "srv": {"cpu_s": used_s, "us_per_deliv": us} | memory,
-        }
-        told |= {"frames_s": frames / secs, "MB_s": size / secs / 1e6}
-        if "ready" in told:
-            told["ready"]["all_s"] = all_ready_s
-        return told
+        server = {"cpu_s": used_s, "us_per_deliv": us, "rss_end_mb": end / 1e6} | self._memory
+        return self._answer(secs) | {"srv": server, "frames_s": frames / secs, "MB_s": size / secs / 1e6}
+
+    def _renew(self, span: Span, before_per_s: float) -> None:
+        """Begin a span: what is counted is its own."""
+        self._per_s = -span.per_s * before_per_s if span.per_s and span.per_s < 0 else span.per_s
+        self._window = span.window
+        self._templates.elements = span.size
+        self._numbered += self.sent_all
+        self.sent_all = self.sent = self.stalls = 0
+        self.tally.delivered = self.tally.delivered_all = 0
+        self.tally.delays_ns = []
+
+    async def _drain(self) -> None:
+        """Wait for what is on its way, within reason."""
+        await asyncio.sleep(self._options.drain)
+        for _ in range(int(DRAINS_WITHIN_S / QUIET_S)):
+            seen = self.tally.delivered_all
+            await asyncio.sleep(QUIET_S)
+            if self.tally.delivered_all == seen:
+                return
 
     # ---- phases ----
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, began: float) -> float:
-        room = asyncio.Semaphore(self._options.inflight)
+    async def _connect(self, phones: int) -> float:
+        loop = asyncio.get_running_loop()
+        room, began, first = asyncio.Semaphore(self._options.inflight), loop.time(), self._started
         gap_s = 1 / self._options.rate if self._options.rate else 0.0
-        within_s = CONNECT_WITHIN_S + gap_s * self._options.phones
+        within_s = CONNECT_WITHIN_S + gap_s * phones
+        self._started = phones
+        self.tally.await_phones(phones)
         async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
-            for number in range(self._options.phones):
-                await asyncio.sleep(max(0.0, began + number * gap_s - loop.time()))
+            for number in range(first, phones):
+                await asyncio.sleep(max(0.0, began + (number - first) * gap_s - loop.time()))
                 await room.acquire()
                 tasks.create_task(self._open(loop, number)).add_done_callback(lambda _: room.release())
         with contextlib.suppress(TimeoutError):
@@ -122,14 +162,14 @@ class Soft:
         except OSError:
             self.tally.settle(is_open=False)
 
-    async def _until_ready(self, loop: asyncio.AbstractEventLoop, began: float) -> float:
+    async def _until_ready(self) -> float:
         tally, options = self.tally, self._options
         if options.ready is None:
             return 0.0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(options.ready_s):
                 await tally.all_ready.wait()
-        return loop.time() - began
+        return asyncio.get_running_loop().time() - self._began
 
     @asynccontextmanager
     async def _publishing(self) -> AsyncIterator[Callable[[int, bytes], None]]:
@@ -156,25 +196,25 @@ class Soft:
         options = self._options
         if options.pub is None:
             return
-        if options.pub_window is not None:
-            await self._publish_window(send, loop)
+        if self._window:
+            await self._publish_window(send, loop, self._window)
             return
         due = loop.time()
-        while options.pub_rate:
+        while self._per_s:
             while due <= loop.time():
                 self._publish_one(send)
-                due += 1 / options.pub_rate
+                due += 1 / self._per_s
             await asyncio.sleep(max(0.0, min(TICK_S, due - loop.time())))
 
     async def _publish_window(
-        self, send: Callable[[int, bytes], None], loop: asyncio.AbstractEventLoop
+        self, send: Callable[[int, bytes], None], loop: asyncio.AbstractEventLoop, window: int
     ) -> None:
         tally, options = self.tally, self._options
         each = max(1, tally.opened - options.slow) / options.groups
         base, sent, moved_at = tally.delivered_all, 0, loop.time()
         while True:
             had = int((tally.delivered_all - base) / each)
-            while sent < had + options.pub_window:
+            while sent < had + window:
                 self._publish_one(send)
                 sent, moved_at = sent + 1, loop.time()
             if loop.time() - moved_at > 1.0:  # something was conflated or lost: begin anew
@@ -185,7 +225,7 @@ class Soft:
     def _publish_one(self, send: Callable[[int, bytes], None]) -> None:
         options = self._options
         opcode = 2 if options.pub_bin else 1
-        send(opcode, self._templates.of_publish(options.pub, self.sent_all, time.time_ns()))
+        send(opcode, self._templates.of_publish(options.pub, self._numbered + self.sent_all, time.time_ns()))
         self.sent_all += 1
         self.sent += self.tally.measuring
 
@@ -199,7 +239,6 @@ class Soft:
         delays = sorted(tally.delays_ns)
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
         told: dict[str, Any] = {
-            "n": options.phones,
             "opened": tally.opened,
             "failed": tally.failed,
             "closed": tally.closed,
@@ -214,7 +253,7 @@ class Soft:
         }
         if options.ready is not None:
             ready = sorted(tally.ready_s)
-            told["ready"] = {"n": len(ready), "counts": tally.counts}
+            told["ready"] = {"n": len(ready), "counts": tally.counts, "all_s": self._all_ready_s}
             told["ready"] |= {
                 f"{name}_ms": 1e3 * quantile(ready, shares[name]) for name in ("p50", "p99", "max")
             }
@@ -230,7 +269,8 @@ async def play(options: argparse.Namespace) -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     soft = Soft(options)
-    print(json.dumps(await soft.run()))
+    async for told in soft.run():
+        print(json.dumps(told), flush=True)
     return 0 if soft.tally.opened else 1
 
 

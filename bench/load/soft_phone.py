@@ -33,6 +33,7 @@ class Tally:
         self.templates = templates
         self.measuring = False
         self.opened = self.failed = self.closed = 0
+        self._awaited = options.phones
         self.all_settled, self.all_ready = asyncio.Event(), asyncio.Event()
         self.delivered_all = self.delivered = self.frames = self.bytes = 0
         self.delays_ns: list[int] = []
@@ -44,6 +45,12 @@ class Tally:
         self.texts = [text.encode() for text in options.count]
         self.ready_text = None if options.ready is None else options.ready.encode()
 
+    def await_phones(self, phones: int) -> None:
+        """Say how many phones there are going to be."""
+        self._awaited = phones
+        self.all_settled.clear()
+        self.all_ready.clear()
+
     def settle(self, *, is_open: bool) -> None:
         """Note that a connection came to be, or failed to."""
         self.opened += is_open
@@ -52,7 +59,7 @@ class Tally:
 
     def look(self) -> None:
         """Look whether everybody is where he should be."""
-        if self.opened + self.failed + self.closed >= self.options.phones:
+        if self.opened + self.failed + self.closed >= self._awaited:
             self.all_settled.set()
             if len(self.ready_s) >= self.opened:
                 self.all_ready.set()

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
+from bench.load.generator import Span
+
 FIRST_SEQUENCE = 1_000_000_000
 """Numbers of publishes begin here, so that all have as many digits."""
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)|%(.)", re.DOTALL)
@@ -31,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pub-window", type=int)
     for name in ("subproto", "stamp", "ready", "save", "lines", "pub", "pub-tcp", "reply-text"):
         made.add_argument(f"--{name}")
+    made.add_argument("--span", type=Span.read, action="append", default=[])
     for name in ("header", "count"):
         made.add_argument(f"--{name}", action="append", default=[])
     for name, kind in (("send", 1), ("sendb", 2), ("pub-send", 1), ("pub-sendb", 2)):
@@ -57,12 +60,16 @@ class Templates:
         groups: Topics.
         size: Bytes of a published message.
         lines: What ``%k`` stands for, by the connection's number.
+
+    Attributes:
+        elements: What ``%Z`` stands for: elements of one publish.
     """
 
     def __init__(self, groups: int, size: int, lines: Sequence[bytes] = ()) -> None:
         self._groups = groups
         self._size = size
         self._lines = lines
+        self.elements = 1
 
     def of_phone(self, template: str, number: int) -> bytes:
         """Return what connection *number* says."""
@@ -93,6 +100,7 @@ class Templates:
                 "m": b"%05d" % group,
                 "T": b"%d" % stamp_ns,
                 "S": b"%d" % sequence,
+                "Z": b"%d" % self.elements,
                 "k": self._lines[number % len(self._lines)] if self._lines else b"",
                 "M": message,
                 "L": b"%d" % len(message),

@@ -7,6 +7,9 @@
  * What is said of the gateway's own protocol: --pong answers its pings, --ready waits until every connection has
  * had a message with that text (and without "more":true), --count counts texts in messages until then, --save
  * keeps each connection's position (stream, upto) for a later resume. The rest knows no protocol.
+ * Several measurements on the same connections: --span N,RATE,WINDOW,WARMUP,DURATION,SIZE over and over; N may grow, a
+ * RATE below 0 is that share of what the span before published per second, SIZE is what %Z stands for. Each span begins
+ * with a line {"begins":K} when its warm-up does, and ends with the usual line.
  * %k line of --lines FILE, %M the inner message, %L its length, %T time in ns, %S sequence (10 digits), %% percent.
  */
 #define _GNU_SOURCE
@@ -54,6 +57,8 @@ static char *rt_in, *rt_out; static char *pub; static int pub_op = 1; static dou
 static char *pub_tcp; static int msize = 300, groups = 1, intended, rcvbuf, per_src = 4000, src_base, verbose;
 static char *pub_path; static char **lines; static int nlines; static int pids[16], npids; static int statcpu = -1; static char *label = "";
 static int quickack = -1; static char *inner_tmpl;
+typedef struct { int n, window, size; double rate, warmup, duration; } span;
+static span spans[16]; static int nspans, elements = 1;
 static int stalling = 1; /* slow readers stop when they open, or with --ready when the warm-up begins */
 static int pong; static char *ready_text, *save_file, *counts[4]; static int ncounts; static double ready_s = 60; static size_t readyn;
 
@@ -96,7 +101,7 @@ static void expand(sb *b, const char *t, u32 id, u64 ts, u64 seq, int grp, int d
     if (*t == '\\' && t[1]) { t++; char c; switch (*t) { case 'r': c = '\r'; break; case 'n': c = '\n'; break; case 't': c = '\t'; break; case '0': c = 0; break;
         case 'x': c = (char)(hexv(t[1]) * 16 + hexv(t[2])); t += 2; break; default: c = *t; } sbput(b, &c, 1); }
     else if (*t == '%' && t[1]) { t++; switch (*t) {
-        case 'd': sbf(b, "%u", id); break; case 'm': sbf(b, "%05d", grp); break; case 'T': sbf(b, "%llu", (unsigned long long)ts); break;
+        case 'd': sbf(b, "%u", id); break; case 'Z': sbf(b, "%d", elements); break; case 'm': sbf(b, "%05d", grp); break; case 'T': sbf(b, "%llu", (unsigned long long)ts); break;
         case 'S': sbf(b, "%llu", (unsigned long long)(1000000000ull + seq)); break; case 'k': if (nlines) sbput(b, lines[id % nlines], strlen(lines[id % nlines])); break;
         case 'M': if (!depth) inner(b, id, ts, seq, grp); break; case 'L': { sb x = {0}; inner(&x, id, ts, seq, grp); sbf(b, "%zu", x.n); free(x.p); break; }
         case '%': sbput(b, "%", 1); break; default: sbput(b, t - 1, 2); } }
@@ -255,6 +260,12 @@ static void pub_tick(u64 now) {
   }
 }
 
+static void renew(span *p, double before_s) { /* a span begins: what is counted is its own */
+  warmup = p->warmup; duration = p->duration; elements = p->size; pub_window = p->window; pub_rate = p->rate < 0 ? -p->rate * before_s : p->rate;
+  deliv = deliv_all = pub_sent = pub_sent_all = pub_stalls = pub_blocked = pub_lag_max = win_base = win_pub = pub_next = latmax = latn = 0; latsum = 0;
+  memset(lat, 0, sizeof lat); memset(persec, 0, sizeof persec);
+}
+
 /* ---------- server process statistics ---------- */
 typedef struct { double user, sys, ns, rss, pss; int procs, threads; } pst;
 static void addproc(int pid, pst *o, int deep, int wantpss) {
@@ -280,12 +291,13 @@ static void usage(void) {
        "  [--pub TEMPLATE [--pub-bin] [--pub-send T|--pub-sendb T]* [--pub-path P] [--pub-tcp HOST:PORT] (--pub-rate R | --pub-window W) [--size B] [--inner TEMPLATE] [--groups G]]\n"
        "  [--stamp KEY] [--seq KEY] [--intended] [--duration S] [--warmup S] [--settle S] [--drain S] [--expect COUNT]\n"
        "  [--slow K] [--rcvbuf B] [--reply-ping] [--reply-text IN=OUT] [--pid PID]* [--cpu K] [--lines FILE] [--label L] [--per-src K] [-v]\n"
+       "  [--span N,RATE,WINDOW,WARMUP,DURATION,SIZE]*   one measurement after the other on the same connections\n"
        "  [--pong] [--ready TEXT [--ready-s S] [--count TEXT]*] [--save FILE]   of the gateway's own protocol");
   exit(1);
 }
 int main(int ac, char **av) {
-  enum { O_URL = 256, O_RATE, O_HDR, O_SUB, O_SEND, O_SENDB, O_SENDHEX, O_EXP, O_DUR, O_STAMP, O_SLOW, O_PING, O_RT, O_PUB, O_PUBBIN, O_PSEND, O_PSENDB, O_PPATH, O_PTCP, O_PRATE, O_PWIN, O_SIZE, O_GROUPS, O_WARM, O_SETTLE, O_DRAIN, O_SEQ, O_INT, O_RCV, O_PID, O_CPU, O_LINES, O_LABEL, O_PERSRC, O_INFL, O_INNER, O_QA, O_HSTO, O_PONG, O_READY, O_READYS, O_COUNT, O_SAVE };
-  static struct option lo[] = { {"url", 1, 0, O_URL}, {"rate", 1, 0, O_RATE}, {"header", 1, 0, O_HDR}, {"subproto", 1, 0, O_SUB}, {"send", 1, 0, O_SEND}, {"sendb", 1, 0, O_SENDB}, {"send-bin", 1, 0, O_SENDHEX}, {"expect", 1, 0, O_EXP}, {"duration", 1, 0, O_DUR}, {"stamp", 1, 0, O_STAMP}, {"slow", 1, 0, O_SLOW}, {"reply-ping", 0, 0, O_PING}, {"reply-text", 1, 0, O_RT}, {"pub", 1, 0, O_PUB}, {"pub-bin", 0, 0, O_PUBBIN}, {"pub-send", 1, 0, O_PSEND}, {"pub-sendb", 1, 0, O_PSENDB}, {"pub-path", 1, 0, O_PPATH}, {"pub-tcp", 1, 0, O_PTCP}, {"pub-rate", 1, 0, O_PRATE}, {"pub-window", 1, 0, O_PWIN}, {"size", 1, 0, O_SIZE}, {"groups", 1, 0, O_GROUPS}, {"warmup", 1, 0, O_WARM}, {"settle", 1, 0, O_SETTLE}, {"drain", 1, 0, O_DRAIN}, {"seq", 1, 0, O_SEQ}, {"intended", 0, 0, O_INT}, {"rcvbuf", 1, 0, O_RCV}, {"pid", 1, 0, O_PID}, {"cpu", 1, 0, O_CPU}, {"lines", 1, 0, O_LINES}, {"label", 1, 0, O_LABEL}, {"per-src", 1, 0, O_PERSRC}, {"inflight", 1, 0, O_INFL}, {"inner", 1, 0, O_INNER}, {"quickack", 1, 0, O_QA}, {"hs-timeout", 1, 0, O_HSTO}, {"pong", 0, 0, O_PONG}, {"ready", 1, 0, O_READY}, {"ready-s", 1, 0, O_READYS}, {"count", 1, 0, O_COUNT}, {"save", 1, 0, O_SAVE}, {0} };
+  enum { O_URL = 256, O_RATE, O_HDR, O_SUB, O_SEND, O_SENDB, O_SENDHEX, O_EXP, O_DUR, O_STAMP, O_SLOW, O_PING, O_RT, O_PUB, O_PUBBIN, O_PSEND, O_PSENDB, O_PPATH, O_PTCP, O_PRATE, O_PWIN, O_SIZE, O_GROUPS, O_WARM, O_SETTLE, O_DRAIN, O_SEQ, O_INT, O_RCV, O_PID, O_CPU, O_LINES, O_LABEL, O_PERSRC, O_INFL, O_INNER, O_QA, O_HSTO, O_PONG, O_READY, O_READYS, O_COUNT, O_SAVE, O_SPAN };
+  static struct option lo[] = { {"url", 1, 0, O_URL}, {"rate", 1, 0, O_RATE}, {"header", 1, 0, O_HDR}, {"subproto", 1, 0, O_SUB}, {"send", 1, 0, O_SEND}, {"sendb", 1, 0, O_SENDB}, {"send-bin", 1, 0, O_SENDHEX}, {"expect", 1, 0, O_EXP}, {"duration", 1, 0, O_DUR}, {"stamp", 1, 0, O_STAMP}, {"slow", 1, 0, O_SLOW}, {"reply-ping", 0, 0, O_PING}, {"reply-text", 1, 0, O_RT}, {"pub", 1, 0, O_PUB}, {"pub-bin", 0, 0, O_PUBBIN}, {"pub-send", 1, 0, O_PSEND}, {"pub-sendb", 1, 0, O_PSENDB}, {"pub-path", 1, 0, O_PPATH}, {"pub-tcp", 1, 0, O_PTCP}, {"pub-rate", 1, 0, O_PRATE}, {"pub-window", 1, 0, O_PWIN}, {"size", 1, 0, O_SIZE}, {"groups", 1, 0, O_GROUPS}, {"warmup", 1, 0, O_WARM}, {"settle", 1, 0, O_SETTLE}, {"drain", 1, 0, O_DRAIN}, {"seq", 1, 0, O_SEQ}, {"intended", 0, 0, O_INT}, {"rcvbuf", 1, 0, O_RCV}, {"pid", 1, 0, O_PID}, {"cpu", 1, 0, O_CPU}, {"lines", 1, 0, O_LINES}, {"label", 1, 0, O_LABEL}, {"per-src", 1, 0, O_PERSRC}, {"inflight", 1, 0, O_INFL}, {"inner", 1, 0, O_INNER}, {"quickack", 1, 0, O_QA}, {"hs-timeout", 1, 0, O_HSTO}, {"pong", 0, 0, O_PONG}, {"ready", 1, 0, O_READY}, {"ready-s", 1, 0, O_READYS}, {"count", 1, 0, O_COUNT}, {"save", 1, 0, O_SAVE}, {"span", 1, 0, O_SPAN}, {0} };
   int o; while ((o = getopt_long(ac, av, "n:vh", lo, 0)) != -1) switch (o) {
     case 'n': N = atoi(optarg); break; case 'v': verbose = 1; break;
     case O_URL: { char *u = strdup(optarg); if (!strncmp(u, "ws://", 5)) u += 5; char *s = strchr(u, '/'); if (s) { path = strdup(s); *s = 0; } char *k = strchr(u, ':'); if (k) { *k = 0; port = atoi(k + 1); } host = u; break; }
@@ -300,8 +312,11 @@ int main(int ac, char **av) {
     case O_LINES: { FILE *f = fopen(optarg, "r"); if (!f) die("%s", optarg); char *l = 0; size_t c = 0; ssize_t k; while ((k = getline(&l, &c, f)) > 0) { if (l[k - 1] == '\n') l[k - 1] = 0; lines = realloc(lines, (nlines + 1) * sizeof *lines); lines[nlines++] = strdup(l); } fclose(f); break; }
     case O_PONG: pong = 1; break; case O_READY: ready_text = optarg; readyn = strlen(optarg); stalling = 0; break; case O_READYS: ready_s = atof(optarg); break;
     case O_COUNT: if (ncounts < 4) counts[ncounts++] = optarg; break; case O_SAVE: save_file = optarg; break;
+    case O_SPAN: { span *p = &spans[nspans]; if (nspans == 16 || sscanf(optarg, "%d,%lf,%d,%lf,%lf,%d", &p->n, &p->rate, &p->window, &p->warmup, &p->duration, &p->size) != 6) usage(); nspans++; break; }
     default: usage(); }
   if (groups < 1) groups = 1;
+  int told = nspans; if (!nspans) spans[nspans++] = (span){N, pub_window, 1, pub_rate, warmup, duration};
+  for (int i = N = 0; i < nspans; i++) if (spans[i].n > N) N = spans[i].n;
   src_base = (getpid() & 1023) * 64; /* a fresh set of source addresses each run, so that TIME_WAIT ports of earlier runs are not met */
   signal(SIGPIPE, SIG_IGN); signal(SIGINT, onsig); signal(SIGTERM, onsig);
   struct rlimit rl = { (rlim_t)N + 200, (rlim_t)N + 200 }, cur; getrlimit(RLIMIT_NOFILE, &cur); if (cur.rlim_cur < rl.rlim_cur) { if (rl.rlim_max < cur.rlim_max) rl.rlim_max = cur.rlim_max; if (setrlimit(RLIMIT_NOFILE, &rl)) perror("setrlimit"); }
@@ -309,22 +324,26 @@ int main(int ac, char **av) {
   for (int i = 0; i <= N; i++) { cs[i].fd = -1; cs[i].id = i; cs[i].slow = i < nslow; }
   pst s_init = srvstat(1);
   if (pub) { P = &cs[N]; P->pub = 1; P->slow = 0; if (pub_tcp) { char *h = strdup(pub_tcp), *k = strchr(h, ':'); *k = 0; resolve(h, atoi(k + 1), &pdst); P->raw = 1; } }
-  u64 T0 = MONO(), t_settle = 0, t_conn_done = 0, t_warm = 0, t_end = 0, t_drain_end = 0, last_scan = T0, lsec = 0; int phase = 0; pst s0 = {0}, s1 = {0}, sc = {0}; double c0[8] = {0}, c1[8] = {0}; struct rusage r0 = {0}, r1 = {0}; u64 b_frames = 0, b_bytes = 0, b_reads = 0; double sm = 0;
+  u64 T0 = MONO(), t_begin = T0, t_settle = 0, t_conn_done = 0, t_quiet = 0, seen = 0;
+  u64 t_warm = 0, t_end = 0, t_drain_end = 0, last_scan = T0, lsec = 0; int phase = 0; pst s0 = {0}, s1 = {0}, sc = {0}; double c0[8] = {0}, c1[8] = {0}; struct rusage r0 = {0}, r1 = {0}; u64 b_frames = 0, b_bytes = 0, b_reads = 0; double sm = 0, connect_s = 0, per_s = 0;
   u64 frames_w = 0, bytes_w = 0, reads_w = 0; static struct epoll_event ev[512]; double measured = 0;
+  for (int k = 0; k < nspans && !stop; k++) {
+  int grows = nstarted < spans[k].n; span *sp = &spans[k]; renew(sp, per_s); phase = 0; lsec = 0; t_begin = MONO(); t_settle = t_meas = t_end = 0; measured = 0;
   while (!stop) {
     u64 now = MONO();
     if (phase == 0) {
-      u64 due = rate > 0 ? (u64)(rate * (now - T0) / 1e9) + 1 : (u64)N;
-      while (nstarted < N && (u64)nstarted < due && ninflight < inflight_max) start(&cs[nstarted++]);
-      if (nstarted == N && ninflight == 0) { t_conn_done = now; phase = ready_text ? 5 : 1; if (P) start(P); }
+      int to = sp->n; u64 due = rate > 0 ? (u64)(rate * (now - T0) / 1e9) + 1 : (u64)to;
+      while (nstarted < to && (u64)nstarted < due && ninflight < inflight_max) start(&cs[nstarted++]);
+      if (nstarted >= to && ninflight == 0) { t_conn_done = now; if (grows) connect_s += (now - t_begin) / 1e9; phase = ready_text ? 5 : 1; if (P && P->st == ST_NEW) start(P); }
       if (now - last_scan > 1000000000ull) { last_scan = now; for (int i = 0; i < nstarted; i++) if ((cs[i].st == ST_CONN || cs[i].st == ST_HS) && (double)(i64)(now - cs[i].t0) > hs_timeout * 1e9) cclose(&cs[i]); }
     } else if (phase == 5) { if (nready >= nopen || (double)(now - t_conn_done) > ready_s * 1e9) { t_settle = now; phase = 1; }
-    } else if (phase == 1) { if (!t_settle) t_settle = t_conn_done; if ((double)(now - t_settle) > settle * 1e9 && (!P || P->st == ST_OPEN || P->st == ST_CLOSED)) { sc = srvstat(1); sm = sockmem(); phase = 2; if (!stalling) { stalling = 1; for (int i = 0; i < nslow && i < N; i++) if (cs[i].st == ST_OPEN) setep(&cs[i], EPOLL_CTL_MOD); } t_warm = MONO(); now = t_warm; win_base = deliv_all; stall_mark = now; } }
+    } else if (phase == 1) { if (!t_settle) t_settle = t_conn_done; if ((double)(now - t_settle) > (grows ? settle : 0) * 1e9 && (!P || P->st == ST_OPEN || P->st == ST_CLOSED)) { if (grows) { sc = srvstat(1); sm = sockmem(); } phase = 2; if (told) { printf("{\"begins\":%d}\n", k); fflush(stdout); } if (!stalling) { stalling = 1; for (int i = 0; i < nslow && i < N; i++) if (cs[i].st == ST_OPEN) setep(&cs[i], EPOLL_CTL_MOD); } t_warm = MONO(); now = t_warm; deliv_all = 0; /* first states of who came just now held stamps */ stall_mark = now; } }
     else if (phase == 2) { if ((double)(now - t_warm) >= warmup * 1e9) { phase = 3; s0 = srvstat(0); cpuline(c0); getrusage(RUSAGE_SELF, &r0); b_frames = frames; b_bytes = bytes; b_reads = reads; t_meas = MONO(); measuring = 1; now = t_meas; } }
     else if (phase == 3) {
       u64 s = (now - t_meas) / 1000000000ull; if (s != lsec) { if (lsec < 4096) persec[lsec] = deliv; lsec = s; }
-      if ((double)(now - t_meas) >= duration * 1e9 || (expect && deliv >= expect)) { measuring = 0; t_end = now; measured = (now - t_meas) / 1e9; if (lsec < 4096) persec[lsec] = deliv; s1 = srvstat(1); cpuline(c1); getrusage(RUSAGE_SELF, &r1); frames_w = frames - b_frames; bytes_w = bytes - b_bytes; reads_w = reads - b_reads; phase = 4; t_drain_end = now + (u64)(drain * 1e9); } }
-    else if (now >= t_drain_end) break;
+      if ((double)(now - t_meas) >= duration * 1e9 || (expect && deliv >= expect)) { measuring = 0; t_end = now; measured = (now - t_meas) / 1e9; if (lsec < 4096) persec[lsec] = deliv; s1 = srvstat(1); cpuline(c1); getrusage(RUSAGE_SELF, &r1); frames_w = frames - b_frames; bytes_w = bytes - b_bytes; reads_w = reads - b_reads; phase = 4; t_drain_end = now + (u64)(drain * 1e9); seen = deliv_all; t_quiet = now; } }
+    else { if (seen != deliv_all) { seen = deliv_all; t_quiet = now; } /* what is on its way belongs to this span, within reason */
+      if (now >= t_drain_end && (now - t_quiet > 200000000ull || now > t_drain_end + 5000000000ull)) break; }
     if (phase == 2 || phase == 3) pub_tick(now);
     struct timespec to = { 0, 1000000 }; if (phase >= 2 && pub_rate > 0 && pub_next) { i64 w = (i64)pub_next - (i64)MONO(); if (w < 0) w = 0; if (w < 1000000) to.tv_nsec = w; }
     int n = epoll_pwait2(ep, ev, 512, &to, 0);
@@ -338,19 +357,21 @@ int main(int ac, char **av) {
   }
   if (!t_end) { t_end = MONO(); if (t_meas) { measured = (t_end - t_meas) / 1e9; s1 = srvstat(1); cpuline(c1); getrusage(RUSAGE_SELF, &r1); frames_w = frames - b_frames; bytes_w = bytes - b_bytes; reads_w = reads - b_reads; } }
   double D = measured > 0 ? measured : 1; u64 dw = deliv;
-  printf("{\"label\":\"%s\",\"n\":%d,\"opened\":%d,\"failed\":%d,\"closed\":%d,\"hs_bad\":%llu,\"connect_s\":%.3f,\"hs_ms\":{\"p50\":%.2f,\"p99\":%.2f,\"max\":%.2f}", label, N, nopen, nfailed, nclosed, (unsigned long long)hs_bad, t_conn_done ? (t_conn_done - T0) / 1e9 : 0, hq(hsl, hsn, .5) / 1e6, hq(hsl, hsn, .99) / 1e6, hsmax / 1e6);
+  printf("{\"label\":\"%s\",\"n\":%d,\"opened\":%d,\"failed\":%d,\"closed\":%d,\"hs_bad\":%llu,\"connect_s\":%.3f,\"hs_ms\":{\"p50\":%.2f,\"p99\":%.2f,\"max\":%.2f}", label, sp->n, nopen, nfailed, nclosed, (unsigned long long)hs_bad, connect_s, hq(hsl, hsn, .5) / 1e6, hq(hsl, hsn, .99) / 1e6, hsmax / 1e6);
   printf(",\"secs\":%.3f,\"deliv\":%llu,\"deliv_s\":%.0f,\"deliv_total\":%llu,\"frames_s\":%.0f,\"MB_s\":%.2f,\"frames_per_read\":%.2f", measured, (unsigned long long)dw, dw / D, (unsigned long long)deliv_all, frames_w / D, bytes_w / D / 1e6, reads_w ? (double)frames_w / reads_w : 0);
   printf(",\"lat_us\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f,\"mean\":%.1f}", hq(lat, latn, .5) / 1e3, hq(lat, latn, .9) / 1e3, hq(lat, latn, .99) / 1e3, hq(lat, latn, .999) / 1e3, latmax / 1e3, latn ? latsum / latn / 1e3 : 0);
   if (pub) printf(",\"pub\":{\"sent\":%llu,\"rate\":%.2f,\"total\":%llu,\"stalls\":%llu,\"blocked\":%llu,\"lag_max_us\":%.1f,\"replies\":%llu,\"state\":%d}", (unsigned long long)pub_sent, pub_sent / D, (unsigned long long)pub_sent_all, (unsigned long long)pub_stalls, (unsigned long long)pub_blocked, pub_lag_max / 1e3, (unsigned long long)pub_frames, P->st);
   if (ready_text) { printf(",\"ready\":{\"n\":%d,\"all_s\":%.3f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,\"counts\":[", nready, t_ready ? (t_ready - T0) / 1e9 : 0, hq(rdl, rdn, .5) / 1e6, hq(rdl, rdn, .99) / 1e6, rdmax / 1e6); for (int i = 0; i < ncounts; i++) printf("%s%llu", i ? "," : "", (unsigned long long)counted[i]); printf("]}"); }
   if (pong) printf(",\"pongs_sent\":%llu", (unsigned long long)pongs_sent);
-  if (save_file) save();
+  if (save_file && k == nspans - 1) save();
   if (seqkey) printf(",\"seq\":{\"gaps\":%llu,\"dups\":%llu}", (unsigned long long)seq_gaps, (unsigned long long)seq_dups);
   printf(",\"ctl\":%llu,\"pings\":%llu,\"badframes\":%llu,\"closes\":{\"eof\":%llu,\"rst\":%llu,\"err\":%llu", (unsigned long long)ctl, (unsigned long long)pings, (unsigned long long)badframes, (unsigned long long)close_eof, (unsigned long long)close_rst, (unsigned long long)close_err);
   for (int i = 0; i < 5000; i++) if (close_code[i]) printf(",\"%d\":%llu", i, (unsigned long long)close_code[i]);
   printf("},\"lg_cpu\":{\"user\":%.3f,\"sys\":%.3f}", (r1.ru_utime.tv_sec - r0.ru_utime.tv_sec) + (r1.ru_utime.tv_usec - r0.ru_utime.tv_usec) / 1e6, (r1.ru_stime.tv_sec - r0.ru_stime.tv_sec) + (r1.ru_stime.tv_usec - r0.ru_stime.tv_usec) / 1e6);
   if (npids) { double cn = s1.ns - s0.ns; printf(",\"srv\":{\"cpu_s\":%.3f,\"user\":%.2f,\"sys\":%.2f,\"us_per_deliv\":%.3f,\"rss0_mb\":%.2f,\"rss_idle_mb\":%.2f,\"rss_end_mb\":%.2f,\"pss_end_mb\":%.2f,\"rss_per_conn\":%.0f,\"pss_per_conn\":%.0f,\"procs\":%d,\"threads\":%d}", cn, s1.user - s0.user, s1.sys - s0.sys, dw ? cn / dw * 1e6 : 0, s_init.rss / 1e6, sc.rss / 1e6, s1.rss / 1e6, s1.pss / 1e6, nopen ? (sc.rss - s_init.rss) / nopen : 0, nopen ? (sc.pss - s_init.pss) / nopen : 0, s1.procs, s1.threads); }
   if (statcpu >= 0) printf(",\"cpu\":{\"user\":%.2f,\"sys\":%.2f,\"idle\":%.2f,\"irq\":%.2f,\"softirq\":%.2f,\"steal\":%.2f,\"us_per_deliv\":%.3f}", c1[0] - c0[0], c1[2] - c0[2], c1[3] - c0[3], c1[5] - c0[5], c1[6] - c0[6], c1[7] - c0[7], dw ? (c1[0] + c1[1] + c1[2] + c1[5] + c1[6] - c0[0] - c0[1] - c0[2] - c0[5] - c0[6]) / dw * 1e6 : 0);
-  printf(",\"tcp_mem_mb\":%.1f,\"per_sec\":[", sm / 1e6); for (u64 i = 0, prev = 0; i <= lsec && i < 4096 && t_meas; i++) { if (i && persec[i] < prev) break; printf("%s%llu", i ? "," : "", (unsigned long long)(persec[i] - prev)); prev = persec[i]; } printf("]}\n");
+  printf(",\"tcp_mem_mb\":%.1f,\"per_sec\":[", sm / 1e6); for (u64 i = 0, prev = 0; i <= lsec && i < 4096 && t_meas; i++) { if (i && persec[i] < prev) break; printf("%s%llu", i ? "," : "", (unsigned long long)(persec[i] - prev)); prev = persec[i]; } printf("]}\n"); fflush(stdout);
+  per_s = pub_sent / D;
+  }
   return nopen == 0 && N > 0 ? 1 : 0;
 }

@@ -28,23 +28,30 @@ def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
     rate = RATE // 5 if scale.is_quick else RATE
 
-    async def paced(stage: Stage) -> Figures:
-        return await _play(stage, rate, scale.duration_s)
+    names = (f"{thousands(rate)}/s", FLOODED)
 
-    async def flooded(stage: Stage) -> Figures:
-        return await _play(stage, 0, scale.duration_s)
+    async def play(stage: Stage) -> dict[str, Figures]:
+        return dict(zip(names, await _play(stage, rate, scale.duration_s), strict=True))
 
-    return [Case(f"{thousands(rate)}/s", play=paced), Case(FLOODED, play=flooded)]
+    return [Case(name, play=play, sitting="all", seconds=scale.duration_s + 4) for name in names]
 
 
-async def _play(stage: Stage, rate: int, duration_s: float) -> Figures:
+async def _play(stage: Stage, rate: int, duration_s: float) -> list[Figures]:
     layout = Layout(PHONES, 1, AGENTS, shared=False)
     hellos = await stage.hellos(PHONES, layout.users)
     first = layout.sight(0).agents[0]
+    found: list[Figures] = []
     async with stage.gateway(layout) as (_, node):
-        words = (node.port, hellos, PHONES, first, AGENTS, rate, WINDOW, duration_s, node.program.pid)
-        command = (sys.executable, "-m", "bench.load.commander", *(str(word) for word in words))
-        told = json.loads(await output("the commander", command, LOAD_CORE, PATIENCE_S + duration_s))
+        for asked in (rate, 0):
+            words = (node.port, hellos, PHONES, first, AGENTS, asked, WINDOW, duration_s, node.program.pid)
+            command = (sys.executable, "-m", "bench.load.commander", *(str(word) for word in words))
+            found.append(_figures(await output("the commander", command, LOAD_CORE, PATIENCE_S + duration_s)))
+            await node.until_connected(0, PATIENCE_S)
+    return found
+
+
+def _figures(answer: bytes) -> Figures:
+    told = json.loads(answer)
     done = told["statuses"].get("applied", 0)
     return {
         "per_s": told["per_s"],

@@ -1,12 +1,12 @@
 """How does the cost grow with phones and with resources?
 
-The same 50,000 deliveries per second to more and more phones; and to 1,000 phones whose user sees more and
-more resources, which change in turn.
+The same 50,000 deliveries per second to more and more phones of one user, who come into the same server's
+life; and to 1,000 phones whose user sees more and more resources, which change in turn.
 """
 
 from __future__ import annotations
 
-from bench.case import DEFAULT_PACE, NO_PACE, Case, Scale, thousands
+from bench.case import NO_PACE, Case, Scale, thousands
 from bench.work import Work
 
 PHONES = (1_000, 2_500, 5_000, 10_000, 19_500)
@@ -17,11 +17,11 @@ RATE = 50_000
 def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
     found: list[Case] = []
-    for phones in scale.phones(*PHONES):
+    for phones in (500, 1_000) if scale.is_quick else scale.phones(*PHONES):
         work = Work(phones, per_s=RATE / phones, duration_s=scale.duration_s)
-        found.append(Case(f"{thousands(phones)} phones", work, NO_PACE + DEFAULT_PACE))
+        found.append(Case(f"{thousands(phones)} phones", work, NO_PACE, sitting="phones"))
     for resources in (10, 100) if scale.is_quick else RESOURCES:
         phones = scale.phones(1_000)[0]
         work = Work(phones, per_s=RATE / phones, queues=resources, duration_s=scale.duration_s)
-        found.append(Case(f"{thousands(resources)} resources", work, NO_PACE + DEFAULT_PACE))
+        found.append(Case(f"{thousands(resources)} resources", work, NO_PACE))
     return found

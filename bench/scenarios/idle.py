@@ -6,16 +6,29 @@ brings about is in it. With TLS the gateway's own listener encrypts; peers are a
 
 from __future__ import annotations
 
-from bench.case import DEFAULT_PACE, Case, Scale, thousands
+from bench.case import Case, Scale, thousands
 from bench.work import Work
+
+PHONES = (10_000, 19_500)
+PEERS_PHONES = 10_000
 
 
 def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
-    found: list[Case] = []
-    for phones in scale.phones(10_000, 19_500):
-        plain = Work(phones, duration_s=1, warmup_s=0.5, settle_s=3)
-        found.append(Case(f"{thousands(phones)} phones", plain, DEFAULT_PACE, with_peers=True))
-        sealed = Work(phones, duration_s=1, warmup_s=0.5, settle_s=3, tls=True)
-        found.append(Case(f"{thousands(phones)} phones, TLS", sealed))
-    return found
+    sealed = sorted({min(phones, scale.sealed_most) for phones in scale.phones(*PHONES)})
+    return [
+        *(
+            _case(f"{thousands(phones)} phones", _work(phones), with_peers=phones <= PEERS_PHONES)
+            for phones in scale.phones(*PHONES)
+        ),
+        *(_case(f"{thousands(phones)} phones, TLS", _work(phones, tls=True)) for phones in sealed),
+    ]
+
+
+def _work(phones: int, *, tls: bool = False) -> Work:
+    return Work(phones, duration_s=0.2, warmup_s=0.1, settle_s=3, tls=tls)
+
+
+def _case(name: str, work: Work, *, with_peers: bool = False) -> Case:
+    # memory of a crowd hardly varies, so once is enough
+    return Case(name, work, with_peers=with_peers, sitting="tls" if work.tls else "clear", runs=1)

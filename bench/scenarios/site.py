@@ -6,12 +6,12 @@ through each of 300 links: 52,500 elements per second arrive.
 
 from __future__ import annotations
 
-from bench.case import BOTH_PACES, Case, Scale, thousands
+from bench.case import Case, Scale, thousands
 from bench.work import Work
 
 SUPERVISORS, AGENTS, QUEUES = 300, 1_500, 100
 READINGS_PER_S, ELEMENTS = 5, 35
-CONNECT_PER_S = 10
+CONNECT_PER_S = 20
 """A supervisor who comes brings 4,800 elements; by default a site takes 20 a second on all its nodes."""
 RATE = SUPERVISORS * READINGS_PER_S * ELEMENTS
 
@@ -29,8 +29,8 @@ def cases(scale: Scale) -> list[Case]:
         agents=AGENTS // share,
         duration_s=scale.duration_s,
         settle_s=2,
-        warmup_s=8,
+        warmup_s=3,
         connect_per_s=CONNECT_PER_S,
     )
     name = f"{users} supervisors, {thousands(work.agents)} agents, {QUEUES} queues"
-    return [Case(f"{name}, {thousands(RATE / share)}/s", work, BOTH_PACES)]
+    return [Case(f"{name}, {thousands(RATE / share)}/s", work)]

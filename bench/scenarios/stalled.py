@@ -24,7 +24,8 @@ def cases(scale: Scale) -> list[Case]:
             per_s=RATE / readers,
             stalled=stalled,
             # a phone that takes nothing is sent away after 10 s
-            duration_s=min(scale.duration_s, 6),
+            duration_s=min(scale.duration_s, 6.0),
+            warmup_s=1.0,
         )
         found.append(Case(f"{thousands(readers)} phones, {thousands(RATE)}/s, {name}", work, DEFAULT_PACE))
     return found

@@ -21,28 +21,24 @@ PHONES = 10_000
 MISSED = 10
 """Resources that change while nobody is connected."""
 LEFT_WITHIN_S = 60.0
+SECONDS = 25.0
 AFRESH, RESUMED = "afresh", "resumed"
 
 
 def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
     phones = scale.phones(PHONES)[0]
+    names = [f"{thousands(phones)} phones, {name}" for name in (AFRESH, RESUMED)]
 
-    async def afresh(stage: Stage) -> Figures:
-        return await _play(stage, phones, is_resumed=False)
+    async def play(stage: Stage) -> dict[str, Figures]:
+        return dict(zip(names, await _play(stage, phones), strict=True))
 
-    async def resumed(stage: Stage) -> Figures:
-        return await _play(stage, phones, is_resumed=True)
-
-    return [
-        Case(f"{thousands(phones)} phones, {name}", play=play)
-        for name, play in ((AFRESH, afresh), (RESUMED, resumed))
-    ]
+    return [Case(name, play=play, sitting="all", seconds=SECONDS) for name in names]
 
 
-async def _play(stage: Stage, phones: int, *, is_resumed: bool) -> Figures:
-    work = Work(phones)
-    layout = stage.layout(work)
+async def _play(stage: Stage, phones: int) -> list[Figures]:
+    """Let all phones come, leave, come back afresh, leave, and come back with their positions."""
+    layout = stage.layout(Work(phones))
     tokens = await stage.tokens(phones, layout.users)
     hellos, saved = stage.folder / "hellos.txt", stage.folder / "positions.txt"
     crowd.write_hellos(hellos, tokens)
@@ -56,14 +52,15 @@ async def _play(stage: Stage, phones: int, *, is_resumed: bool) -> Figures:
             warmup_s=0.1,
             drain_s=0.2,
         )
-        keeping = (*load.options, "--save", str(saved))
-        first = await stage.generator.run(replace(load, options=keeping, settle_s=2))
+        first = await stage.generator.run(load)
         if first["ready"]["n"] < phones:
             raise BenchError(f"only {first['ready']['n']} of {phones} phones were in sync before the storm")
         await _between(centre, node)
-        if is_resumed:
-            crowd.write_hellos(hellos, tokens, crowd.read_positions(crowd.text_of(saved)))
-        return await _storm(stage, load, node)
+        keeping = replace(load, options=(*load.options, "--save", str(saved)))
+        afresh = await _storm(stage, keeping, node)
+        await _between(centre, node)
+        crowd.write_hellos(hellos, tokens, crowd.read_positions(crowd.text_of(saved)))
+        return [afresh, await _storm(stage, load, node)]
 
 
 async def _between(centre: Centre, node: Node) -> None:

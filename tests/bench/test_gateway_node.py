@@ -7,7 +7,9 @@ import json
 import tomllib
 from pathlib import Path
 
-from bench.gateway_node import Reach, Settings, read_metrics, read_reach, total
+import pytest
+
+from bench.gateway_node import Reach, Settings, quantile_of, read_metrics, read_reach, total
 from gateway.app import config, config_shown
 
 KEY = base64.b64encode(bytes(32)).decode()
@@ -54,3 +56,12 @@ def test_metrics_are_read_and_summed_over_labels() -> None:
     metrics = read_metrics(text)
     assert total(metrics, "connections") == 7
     assert total(metrics, "other") == 0
+
+
+def test_a_quantile_lies_between_the_bounds_of_its_bucket() -> None:
+    counts = {"0.001": 90.0, "0.01": 98.0, "0.1": 100.0, "+Inf": 100.0}
+    metrics = {f'lag_bucket{{le="{bound}"}}': count for bound, count in counts.items()}
+    assert quantile_of(metrics, "lag", 0.5) == pytest.approx(0.001 * 50 / 90)
+    assert quantile_of(metrics, "lag", 0.99) == pytest.approx(0.055)
+    assert quantile_of({**metrics, 'lag_bucket{le="+Inf"}': 200.0}, "lag", 0.99) == 0.1
+    assert quantile_of({}, "lag", 0.99) == 0.0

@@ -7,13 +7,15 @@ import pytest
 from bench.case import Scale
 from bench.contenders import PACED, UNPACED
 from bench.goals import CENTRIFUGE, FLOOR, GOALS, Goal, further_link_us, stalled_ratio
+from bench.peers import PEERS
 from bench.results import Results
 from bench.scenarios import SCENARIOS
 from bench.work import Figures, Record
 
 FIGURES = (
     *("cpu_us", "delivered_per_s", "p99_ms", "phone_kb", "cpu_share_pct", "share_pct", "rss_end_mb"),
-    *("all_ready_s", "resets", "stalled_user_kb", "stalled_kernel_kb", "p99_added_ms"),
+    *("all_ready_s", "resets", "stalled_user_kb", "stalled_kernel_kb", "p99_added_ms", "wire_bytes"),
+    "loop_lag_p99_ms",
 )
 
 
@@ -23,7 +25,7 @@ def everything(value: float = 1.0) -> Results:
     records = []
     for scenario, cases in SCENARIOS.items():
         for case in cases(Scale(19_500)):
-            for contender in (PACED, UNPACED, CENTRIFUGE, FLOOR):
+            for contender in (PACED, UNPACED, *PEERS):
                 more: Figures = {"delivered_per_s": 40_000.0} if "40 elements" in case.name else {}
                 records.append(Record(scenario, case.name, contender, 0, {**figures, **more}))
     return Results(records)
@@ -65,3 +67,15 @@ def test_others_are_compared_with_and_without_stalled_phones() -> None:
     ]
     assert stalled_ratio(Results(records)) == 1.5
     assert stalled_ratio(Results(records[1:])) is None
+
+
+def test_what_is_only_told_cannot_be_missed() -> None:
+    assert Goal("figure", None, "bytes", lambda _: None).holds(1e9)
+
+
+def test_ratios_are_by_the_peer_that_they_name_and_the_floor_is_no_peer() -> None:
+    case = "1,000 phones, 50,000/s"
+    costs = {UNPACED: 4.0, CENTRIFUGE: 10.0, FLOOR: 2.0, "ws": 5.0}
+    results = Results([Record("fan-out", case, name, 0, {"cpu_us": us}) for name, us in costs.items()])
+    found = [goal.measure(results) for goal in GOALS[:4]]
+    assert found == [4.0, 0.4, 2.0, 0.8]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import alone, main, parser, peers_of
+from bench.__main__ import alone, keys, main, parser, peers_of, planned
+from bench.case import Scale
+from bench.contenders import Other
 from bench.peers import PEERS
 
 
@@ -26,6 +28,22 @@ def test_peers_are_all_none_or_some() -> None:
 def test_without_words_everything_is_measured_three_times() -> None:
     args = parser().parse_args([])
     assert (args.scenarios, args.quick, args.runs, args.peers, args.case) == ([], False, None, None, "")
+    assert args.resume is False
+
+
+def test_what_is_asked_for_is_planned_and_nothing_else() -> None:
+    plan = planned(["idle"], Scale(19_500), "TLS")
+    assert [case.name for sitting in plan for case in sitting.cases] == [
+        "10,000 phones, TLS",
+        "19,500 phones, TLS",
+    ]
+    assert keys(plan, [Other(PEERS["nats"])]) == {
+        ("idle", "10,000 phones, TLS", "gateway"),
+        ("idle", "19,500 phones, TLS", "gateway"),
+    }
+    everything = keys(planned(["idle"], Scale(19_500), ""), [Other(PEERS["nats"])])
+    assert ("idle", "10,000 phones", "nats") in everything
+    assert ("idle", "19,500 phones", "nats") not in everything
 
 
 def test_two_benchmarks_do_not_measure_each_other(tmp_path: Path) -> None:

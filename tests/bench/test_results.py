@@ -33,5 +33,5 @@ def test_what_was_not_measured_is_none() -> None:
 def test_cases_keep_their_order_and_runs_are_counted() -> None:
     results = Results([record(0, 1.0, case="b"), record(1, 1.0, case="b"), record(0, 1.0, case="a")])
     assert results.cases("fan-out") == ["b", "a"]
-    assert results.runs() == 1
+    assert results.runs() == 2
     assert Results([]).runs() == 0

@@ -13,6 +13,8 @@ def test_templates_are_filled_in() -> None:
     templates = Templates(10, 300, [b"zero", b"one"])
     assert templates.of_phone("%d %m %k %%", 13) == b"13 00003 one %"
     assert templates.of_publish(r"%m %S %T\n", 12, 99) == b"00002 %d 99\n" % (FIRST_SEQUENCE + 12)
+    templates.elements = 40
+    assert templates.of_publish("%m %Z", 3, 99) == b"00003 40"
     assert templates.of_phone(r"\x01\r\n\\", 0) == b"\x01\r\n\\"
 
 

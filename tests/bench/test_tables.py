@@ -48,7 +48,19 @@ def test_every_scenario_has_its_columns() -> None:
 
 def test_goals_say_whether_they_are_reached() -> None:
     text = tables.goals(fan_out())
-    assert "| CPU per delivered update at 50,000/s, 1,000 phones | ≤ 4.8 µs | 4.00 µs | reached |" in text
+    assert "| bytes on the wire per update at 50,000/s, 1,000 phones |  | – | not measured |" in text
+    assert "| CPU per update at 50,000/s, 1,000 phones | ≤ 4.8 µs | 4.00 µs | reached |" in text
     assert "| memory per idle phone, 10,000 phones | ≤ 3 KB | – | not measured |" in text
     worse = Results([Record("fan-out", CASE, UNPACED, 0, {"cpu_us": 4.9})])
     assert "| 4.90 µs | **not reached** |" in tables.goals(worse)
+
+
+def test_everybody_stands_in_one_table() -> None:
+    records = [
+        Record("fan-out", CASE, "nats", 0, {"cpu_us": 12.0, "p50_ms": 3.0, "p99_ms": 19.0}),
+        Record("fan-out", "10,000 phones, 16 under way", "nats", 0, {"delivered_per_s": 138_000.0}),
+        Record("idle", "10,000 phones", PACED, 0, {"phone_kb": 2.5}),
+    ]
+    lines = tables.others(Results(records)).splitlines()
+    assert "| nats | 12.0 / – | 3.0 / – | 19.0 / – | – / 138 | – | – |" in lines
+    assert all(line.endswith("| – | 2.5 |") for line in lines if line.startswith("| gateway"))

@@ -33,7 +33,6 @@ def test_units_are_those_of_the_names() -> None:
     assert figures["p99_ms"] == 5.0
     assert figures["cpu_share_pct"] == 50.0
     assert figures["wire_bytes"] == pytest.approx(300)
-    assert figures["asked_per_s"] == 2_000
 
 
 def test_what_did_not_come_is_seen() -> None:
@@ -58,3 +57,11 @@ def test_who_hears_nothing_has_no_delay() -> None:
 def test_records_survive_their_file() -> None:
     record = Record("idle", "10 phones", "gateway", 2, {"phone_kb": 1.5}, "")
     assert Record.read(json.loads(json.dumps(record.as_json()))) == record
+
+
+def test_works_share_a_life_that_differ_in_what_is_asked() -> None:
+    first = Work(100, users=5, per_s=20)
+    assert first.life == Work(200, users=5, window=16, size=40, duration_s=1, warmup_s=0).life
+    assert first.life != Work(100, users=6, per_s=20).life
+    assert first.life != Work(100, users=5, per_s=20, tls=True).life
+    assert [Work(1).publishes, first.publishes, Work(1, share=0.5).publishes] == [False, True, True]

@@ -1,0 +1,91 @@
+"""What is measured together, how often, and how long will all of it take?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.case import Case
+from bench.contenders import DRAIN_S, Gateway, Other
+from bench.work import Work
+
+GATEWAY_STARTS_S, PEER_STARTS_S, ENDS_S = 4.0, 1.0, 0.5
+PHONES_PER_S, USERS_PER_S, SEALED_PER_S, PEERS_PER_S = 600.0, 250.0, 250.0, 4_000.0
+"""How fast connections come: of a user who is there, of one who has to be linked, over TLS, of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """Cases that share a server's life.
+
+    Attributes:
+        scenario: Whose they are.
+        cases: In order.
+    """
+
+    scenario: str
+    cases: tuple[Case, ...]
+
+    def contenders(self, peers: Sequence[Other]) -> list[Gateway | Other]:
+        """Return who is asked for any of the cases."""
+        ours = {gateway: None for case in self.cases for gateway in case.gateways}
+        return [*ours, *(peers if any(case.with_peers for case in self.cases) else ())]
+
+    def asked(self, contender: Gateway | Other) -> list[Case]:
+        """Return the cases for which *contender* is asked."""
+        is_peer = isinstance(contender, Other)
+        return [case for case in self.cases if (case.with_peers if is_peer else contender in case.gateways)]
+
+    def runs(self, most: int) -> int:
+        """Return how often it is run: what hardly varies is asked less often than *most* times."""
+        return min(most, max(case.runs or most for case in self.cases))
+
+
+def sittings(scenario: str, cases: Iterable[Case]) -> list[Sitting]:
+    """Return the cases of a scenario in sittings: neighbours that name the same one share it."""
+    turns = itertools.count()
+    found = itertools.groupby(cases, key=lambda case: case.sitting or next(turns))
+    return [Sitting(scenario, tuple(together)) for _, together in found]
+
+
+def expected_s(sitting: Sitting, peers: Sequence[Other], most: int) -> float:
+    """Return how long all runs of a sitting will take."""
+    once = sum(_once_s(sitting.asked(each), each) for each in sitting.contenders(peers))
+    return once * sitting.runs(most)
+
+
+def _once_s(cases: Sequence[Case], contender: Gateway | Other) -> float:
+    works = [case.work for case in cases if case.work is not None]
+    played_s = sum(case.seconds for case in cases)
+    if not works:
+        return played_s
+    spans_s = sum(work.warmup_s + work.duration_s + DRAIN_S + 0.2 for work in works)
+    starts_s = PEER_STARTS_S if isinstance(contender, Other) else GATEWAY_STARTS_S
+    return starts_s + _coming_s(works, contender) + spans_s + works[0].settle_s + played_s + ENDS_S
+
+
+def _coming_s(works: Sequence[Work], contender: Gateway | Other) -> float:
+    most = max(works, key=lambda work: work.phones)
+    if most.connect_per_s:
+        return most.phones / most.connect_per_s
+    if isinstance(contender, Other):
+        return most.phones / PEERS_PER_S
+    links = min(most.phones, most.topics if most.topics > 1 else most.users or 0)
+    return links / USERS_PER_S + most.phones / (SEALED_PER_S if most.tls else PHONES_PER_S)
+
+
+def told(plan: Sequence[Sitting], peers: Sequence[Other], most: int) -> str:
+    """Return the plan for the person who waits: minutes of each scenario, and of all."""
+    minutes: dict[str, float] = {}
+    cases: dict[str, int] = {}
+    for sitting in plan:
+        s = expected_s(sitting, peers, most)
+        minutes[sitting.scenario] = minutes.get(sitting.scenario, 0.0) + s / 60
+        cases[sitting.scenario] = cases.get(sitting.scenario, 0) + len(sitting.cases)
+    lines = [f"  {name:10} {cases[name]:3} cases  {each:5.1f} min" for name, each in minutes.items()]
+    who = ", ".join(peer.name for peer in peers) or "nobody else"
+    head = f"the plan, {most} runs, with {who}:"
+    return "\n".join(
+        [head, *lines, f"  all        {sum(cases.values()):3} cases  {sum(minutes.values()):5.1f} min"]
+    )
