@@ -18,10 +18,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
-
-import aiohttp
-from aiohttp import WSMessage, WSMsgType
 
 from bench.profiles.centre import Centre
 from bench.profiles.supervisor import Supervisor
@@ -29,6 +25,7 @@ from gateway.app.loop import run
 from gateway.core.compose import Composer
 from gateway.domain.model import UserId
 from gateway.runtime.clock import SystemClock
+from gateway.upstream.framing import Heard
 from gateway.upstream.link import OsccLink, Terms
 from gateway.upstream.wire_pool import PartPool
 
@@ -64,15 +61,15 @@ class Socket:
         self.served_s = 0.0
         """How long the server's end took: no part of what is measured."""
 
-    async def receive(self) -> WSMessage:
+    async def receive(self) -> Heard:
         """Return the next message."""
         while not self._told:
             self._idle.set()
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
-        return WSMessage(WSMsgType.TEXT, self._told.popleft(), None)
+        return self._told.popleft()
 
-    async def send_str(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Take a request in."""
         began = time.process_time()
         request = json.loads(text)
@@ -86,7 +83,7 @@ class Socket:
         told = self._centre.event
         return [told(self._queries[event_type], event_type, keys) for event_type, keys in changed.items()]
 
-    async def close(self, *, code: int) -> None:
+    async def close(self, code: int) -> None:
         """Be closed."""
 
     def tell(self, texts: list[str]) -> None:
@@ -132,7 +129,7 @@ class Site:
             close_s=1.0,
             left=_nothing,
         )
-        return OsccLink(cast("aiohttp.ClientWebSocketResponse[bool]", socket), terms)
+        return OsccLink(socket, terms)
 
     async def connect(self, tasks: asyncio.TaskGroup) -> list[float]:
         """Open every link; returns how long each took until it was live, in seconds."""

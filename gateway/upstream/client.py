@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -32,6 +32,8 @@ from gateway.domain.upstream import (
 from gateway.runtime.ports import Clock
 from gateway.upstream import wire_http
 from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.socket import LinkSocket
+from gateway.upstream.upgrade import upgrade
 from gateway.upstream.wire_date import offset_ms
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_http import Answer
@@ -260,18 +262,15 @@ class OsccServer:
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             raise wire_http.unavailable() from None
 
-    async def _upgrade(self, headers: dict[str, str]) -> aiohttp.ClientWebSocketResponse[bool]:
+    async def _upgrade(self, headers: dict[str, str]) -> LinkSocket:
         try:
             async with self._clock.timeout(self._deadlines.open_s):
-                return await self._links.ws_connect(
+                return await upgrade(
+                    self._links,
                     URL(self._root + "link", encoded=True),
-                    protocols=(SUBPROTOCOL,),
-                    headers=headers,
-                    autoping=False,
-                    compress=0,
-                    # aiohttp refuses what reaches its limit
-                    max_msg_size=MESSAGE_BYTES + 1,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=self._deadlines.close_s),
+                    headers,
+                    subprotocol=SUBPROTOCOL,
+                    message_bytes=MESSAGE_BYTES,
                 )
         except _Refused as refused:
             raise _closed(refused) from None
@@ -310,8 +309,6 @@ def _readable(read: Callable[[], T]) -> T:
 
 
 def _session(tls: ssl.SSLContext | None, *, most: int) -> aiohttp.ClientSession:
-    redirects = aiohttp.TraceConfig()
-    redirects.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=most, ssl=tls or True),
         # one user's cookies are nobody else's
@@ -319,24 +316,15 @@ def _session(tls: ssl.SSLContext | None, *, most: int) -> aiohttp.ClientSession:
         headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},
         raise_for_status=_refuse,
         timeout=aiohttp.ClientTimeout(),
-        trace_configs=[redirects],
     )
 
 
 async def _refuse(response: aiohttp.ClientResponse) -> None:
-    """Raise on anything but success, with the body, which ``ws_connect`` would lose."""
+    """Raise on anything but an upgrade, with the body."""
     if response.status != 101:
         answer = Answer(await _body(response), 0)
         response.close()
         raise _Refused(response.status, answer)
-
-
-async def _refuse_redirect(
-    _: aiohttp.ClientSession, __: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
-) -> None:
-    """Raise: secrets in headers are for this server alone."""
-    redirect.response.close()
-    raise _Refused(redirect.response.status, Answer(b"", 0))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

@@ -7,16 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
-
-import aiohttp
-from aiohttp import WSMsgType
+from typing import Final, Protocol
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import DetachSession, Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import UserId
 from gateway.domain.upstream import Attached, LinkClosed, LinkEvent, LinkReplaced, Opened, SessionEnded
+from gateway.protocol.websocket import Ping, PongFrame, Violation
 from gateway.runtime.ports import Clock
+from gateway.upstream.framing import Heard
 from gateway.upstream.wire import LinkReader, Response
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_pool import PartPool
@@ -26,7 +25,23 @@ MOST_IN_FLIGHT: Final = 64
 """Requests of one user that wait for their answers; one more is ``busy``."""
 NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
-"""RFC 6455 §7.4.1. aiohttp itself closes with 1007 on invalid UTF-8 and with 1009 on a message too big."""
+"""RFC 6455 §7.4.1."""
+
+
+class Socket(Protocol):
+    """The WebSocket of a link, as :class:`gateway.upstream.socket.LinkSocket` has it."""
+
+    async def receive(self) -> Heard:
+        """Wait for what comes next."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """Send a message. Raises :class:`ConnectionError` when the connection is closed."""
+        ...
+
+    async def close(self, code: int) -> None:
+        """Close; cancelled, end the connection at once."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,7 @@ class OsccLink:
     comes after the link was replaced or said what cannot be read. It has no task of its own.
     """
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], terms: Terms) -> None:
+    def __init__(self, socket: Socket, terms: Terms) -> None:
         self.heard_at = terms.clock.now()
         self._socket = socket
         self._terms = terms
@@ -94,20 +109,21 @@ class OsccLink:
             return self._ready.popleft()
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
-        message = await self._socket.receive()
+        said = await self._socket.receive()
         self.heard_at = self._terms.clock.now()
-        match message.type:
-            case WSMsgType.TEXT:
-                return await self._take(message.data)
-            case WSMsgType.PING:
-                await self._pong(message.data)
-            case WSMsgType.PONG:
-                pass
-            case WSMsgType.BINARY:
-                raise await self._lost(PROTOCOL_ERROR)
-            case _:
-                raise await self._lost(NORMAL)
-        return None
+        code = NORMAL
+        match said:
+            case str():
+                try:
+                    return self._take(said)
+                except WireError:
+                    self._ready.clear()
+                    code = PROTOCOL_ERROR
+            case Ping() | PongFrame():
+                return None
+            case Violation():
+                code = said.code
+        raise await self._lost(code)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
@@ -134,11 +150,11 @@ class OsccLink:
         self._pending[number] = pending
         try:
             async with self._terms.clock.timeout(self._terms.request_s):
-                await self._socket.send_str(text)
+                await self._socket.send(text)
                 told = await pending.told
         except TimeoutError:
             raise _unanswered(request) from None
-        except (aiohttp.ClientError, OSError):
+        except OSError:
             raise LinkClosed("lost") from None
         finally:
             del self._pending[number]
@@ -151,17 +167,18 @@ class OsccLink:
         self._closed = True
         await self._shut(NORMAL)
 
-    async def _take(self, text: str) -> LinkEvent | None:
-        try:
-            for said in self._reader.read(text, self.heard_at):
-                if isinstance(said, Response):
-                    self._settle(said)
-                else:
-                    self._note(said)
-                    self._ready.append(said)
-        except WireError:
-            self._ready.clear()
-            raise await self._lost(PROTOCOL_ERROR) from None
+    def _take(self, text: str) -> LinkEvent | None:
+        """Take in a message.
+
+        Raises:
+            WireError: It cannot be read; then all of it is to be forgotten.
+        """
+        for said in self._reader.read(text, self.heard_at):
+            if isinstance(said, Response):
+                self._settle(said)
+            else:
+                self._note(said)
+                self._ready.append(said)
         return self._ready.popleft() if self._ready else None
 
     def _settle(self, response: Response) -> None:
@@ -198,12 +215,6 @@ class OsccLink:
         if attached.own_agent is not None:
             self._own_agents[attached.alias] = attached.own_agent
 
-    async def _pong(self, payload: bytes) -> None:
-        try:
-            await self._socket.pong(payload)
-        except (aiohttp.ClientError, OSError):
-            raise await self._lost(NORMAL) from None
-
     async def _lost(self, code: int) -> LinkClosed:
         if not self._closed:
             self._closed = True
@@ -216,10 +227,9 @@ class OsccLink:
             pending.tell(LinkClosed("lost"))
         try:
             async with self._terms.clock.timeout(self._terms.close_s):
-                await self._socket.close(code=code)
+                await self._socket.close(code)
         except TimeoutError:
-            # aiohttp has dropped the connection when it was interrupted
-            return
+            return  # interrupted it has dropped the connection
 
 
 def _unanswered(request: LinkRequest) -> GatewayError:

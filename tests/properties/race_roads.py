@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
-from aiohttp import WSMessage
-
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionSecret
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn
 from gateway.runtime.ports import Clock
 from gateway.simulator import Simulator
 from gateway.simulator.link import Link
+from gateway.upstream.framing import Heard
 from tests.properties.socketless import CLOSED, Doors, ServerEnd
 from tests.runtime.rivals import Gate
 
@@ -36,7 +35,7 @@ class Witness(Protocol):
         ...
 
 
-class HeldQueue(asyncio.Queue[WSMessage]):
+class HeldQueue(asyncio.Queue[Heard]):
     """What a server says on one link, as far as the road to the gateway lets it pass.
 
     Args:
@@ -49,16 +48,16 @@ class HeldQueue(asyncio.Queue[WSMessage]):
         self._gate = gate
         self._passed = passed
 
-    async def get(self) -> WSMessage:
+    async def get(self) -> Heard:
         """Return the next message when it may pass."""
         item = await super().get()
         if item is not CLOSED:
             await self._gate.passed()
-        if isinstance(item.data, str):
-            self._passed(item.data)
+        if isinstance(item, str):
+            self._passed(item)
         return item
 
-    def put_nowait(self, item: WSMessage) -> None:
+    def put_nowait(self, item: Heard) -> None:
         """Take a message in; the end of the link is held by nothing."""
         super().put_nowait(item)
         if item is CLOSED:

@@ -10,10 +10,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, cast
-
-import aiohttp
-from aiohttp import WSMessage, WSMsgType
+from typing import Any
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionSecret, UserId
@@ -25,10 +22,12 @@ from gateway.simulator.link import Link
 from gateway.simulator.session import Ended
 from gateway.simulator.session import LogOn as Asked
 from gateway.upstream import wire_http
+from gateway.upstream.framing import Closed, Heard
 from gateway.upstream.link import OsccLink, Terms
 from gateway.upstream.wire_pool import PartPool
 
-CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
+CLOSED = Closed()
+"""A line that was cut; a good-bye is another one."""
 
 
 def texts(frames: bytes) -> Iterator[str]:
@@ -49,7 +48,7 @@ class ServerEnd:
     """The server's way out."""
 
     def __init__(self) -> None:
-        self.to_gateway: asyncio.Queue[WSMessage] = asyncio.Queue()
+        self.to_gateway: asyncio.Queue[Heard] = asyncio.Queue()
         self.events = 0
         """How many events were sent."""
         self.is_over = False
@@ -58,11 +57,11 @@ class ServerEnd:
         """Send whole frames."""
         for text in texts(frames):
             self.events += text.startswith('{"Type":"Event"')
-            self.to_gateway.put_nowait(WSMessage(WSMsgType.TEXT, text, None))
+            self.to_gateway.put_nowait(text)
 
-    def close(self, code: int) -> None:
+    def close(self, _code: int) -> None:
         """Say good-bye after what was sent."""
-        self.to_gateway.put_nowait(WSMessage(WSMsgType.CLOSE, code, ""))
+        self.to_gateway.put_nowait(Closed())
         self.is_over = True
 
     def abort(self) -> None:
@@ -87,17 +86,17 @@ class GatewayEnd:
         self._heard = heard
         self._gone = gone
 
-    async def receive(self) -> WSMessage:
+    async def receive(self) -> Heard:
         """Return the next message."""
         return await self._server.to_gateway.get()
 
-    async def send_str(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Send a message; the server reads it at once."""
         if self._server.is_over:
-            raise aiohttp.ClientConnectionError
+            raise ConnectionResetError
         self._heard(json.loads(text))
 
-    async def close(self, *, code: int) -> None:
+    async def close(self, code: int) -> None:
         """Close it, also when it is closed; whoever receives is told."""
         self._server.abort()
         self._gone()
@@ -171,7 +170,7 @@ class Doors:
             close_s=1.0,
             left=lambda: None,
         )
-        return OsccLink(cast("aiohttp.ClientWebSocketResponse[bool]", gateway), terms)
+        return OsccLink(gateway, terms)
 
     # ---- Authority ----
 

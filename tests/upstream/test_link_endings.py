@@ -10,6 +10,7 @@ from aiohttp import WSMsgType
 
 from gateway.domain.link_requests import KeepAlive
 from gateway.domain.upstream import LinkClosed, LinkReplaced
+from gateway.upstream.socket import LinkSocket
 from tests.upstream.samples import USER_REALTIME, event
 from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene
 
@@ -138,10 +139,8 @@ async def test_a_connection_that_can_no_longer_be_written_to_is_lost(at: Scene, 
     if by == "pong":
         await link_of(at).ping()
         await at.clock.settle()
-    connection = link._socket._response.connection
-    assert connection is not None
-    assert connection.transport is not None
-    connection.transport.abort()
+    assert isinstance(link._socket, LinkSocket)
+    link._socket.abort()
     if by == "request":
         assert await outcome(link, KeepAlive()) == "lost"
     assert await ended(link) == "lost"

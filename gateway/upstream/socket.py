@@ -1,0 +1,196 @@
+"""What goes on at the WebSocket of one link, after its handshake?"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from gateway.protocol.websocket import PONG, TEXT, Ping
+from gateway.upstream.framing import MASK_BYTES, Closed, Frames, Heard, masked, masked_close
+
+WAITING_CHARS_MAX: Final = 256 * 1024
+"""What may wait for the reader; with more the server has to wait until half of it was read."""
+_CONTROL_CHARS: Final = 128
+"""What something that is no text counts as."""
+
+
+class LinkSocket(asyncio.Protocol):
+    """The connection of one link: the protocol of its transport, without a task or a timer.
+
+    Invariants: what comes is told in its order; what waits is bounded, in both directions; nothing is
+    sent after the close.
+
+    Args:
+        transport: The connection. Nobody else reads, writes or closes it.
+        message_bytes: The largest message that may come.
+        lost: Called once, when the connection has ended.
+    """
+
+    __slots__ = (
+        "_arrival",
+        "_change",
+        "_frames",
+        "_has_closed",
+        "_has_server_closed",
+        "_inbox",
+        "_is_full",
+        "_is_lost",
+        "_is_resting",
+        "_lost",
+        "_transport",
+        "_waiting_chars",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        message_bytes: int,
+        lost: Callable[[Exception | None], None],
+    ) -> None:
+        self._transport = transport
+        self._frames = Frames(message_bytes)
+        self._lost = lost
+        self._inbox: deque[Heard] = deque()
+        self._waiting_chars = 0
+        self._arrival: asyncio.Future[None] | None = None
+        self._change: asyncio.Event | None = None
+        """Set when there is room again, or the connection has ended; there is one while somebody waits."""
+        self._has_closed = False
+        self._has_server_closed = False
+        self._is_full = False
+        self._is_lost = False
+        self._is_resting = False
+        """Whether nothing is read, since enough waits."""
+
+    # ---- for the link ----
+
+    async def receive(self) -> Heard:
+        """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever."""
+        while not self._inbox:
+            if self._has_closed or self._is_lost:
+                return Closed()
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        said = self._inbox.popleft()
+        self._waiting_chars -= _chars(said)
+        if self._is_resting and self._waiting_chars <= WAITING_CHARS_MAX // 2:
+            self._is_resting = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+        return said
+
+    async def send(self, text: str) -> None:
+        """Send a message; waits while the server does not take what was sent before.
+
+        Raises:
+            ConnectionError: The connection is closed.
+        """
+        while self._is_full and not self._is_lost:
+            await self._changed()
+        if self._has_closed or self._is_lost or self._transport.is_closing():
+            raise ConnectionResetError
+        self._transport.write(masked(TEXT, text.encode(), _mask()))
+
+    async def close(self, code: int) -> None:
+        """Close with *code*, if that was not done; returns when the connection has ended.
+
+        The server is waited for: whoever lets go first may take the close away with what he has not read.
+        Cancelled, it ends the connection at once.
+        """
+        if not (self._has_closed or self._is_lost):
+            self._has_closed = True
+            self._transport.write(masked_close(code, _mask()))
+            self._let_go()
+        try:
+            while not self._is_lost:
+                await self._changed()
+        finally:
+            if not self._is_lost:
+                self._transport.abort()
+
+    def abort(self) -> None:
+        """End the connection now. Does nothing when it has ended."""
+        if not self._is_lost:
+            self._transport.abort()
+
+    # ---- asyncio.Protocol ----
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came."""
+        heard = self._frames.feed(data)
+        if heard and type(heard[-1]) is Closed:
+            self._has_server_closed = True
+        if self._has_closed:
+            if self._has_server_closed:
+                self._transport.close()
+            return
+        for said in heard:
+            self._inbox.append(said)
+            self._waiting_chars += _chars(said)
+            if type(said) is Ping:
+                self._answer(said)
+        if self._waiting_chars > WAITING_CHARS_MAX and not (self._is_resting or self._frames.is_over):
+            self._is_resting = True
+            self._transport.pause_reading()
+        if heard:
+            self._arrived()
+
+    def pause_writing(self) -> None:
+        """Take in that the kernel does not take all."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Take in that the kernel has taken what was sent."""
+        self._is_full = False
+        self._note()
+
+    def connection_lost(self, fault: Exception | None) -> None:
+        """Take in that the connection has ended."""
+        self._is_lost = True
+        self._arrived()
+        self._note()
+        self._lost(fault)
+
+    # ---- inner ----
+
+    def _let_go(self) -> None:
+        """Wait for nothing more but the end."""
+        self._inbox.clear()
+        self._waiting_chars = 0
+        self._arrived()
+        if self._has_server_closed:
+            self._transport.close()
+        elif self._is_resting and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._is_resting = False
+
+    def _answer(self, ping: Ping) -> None:
+        """Answer a ping (§5.5.2), unless what was sent before waits: then the server knows that it does."""
+        if not (self._is_full or self._transport.is_closing()):
+            self._transport.write(masked(PONG, ping.payload, _mask()))
+
+    def _arrived(self) -> None:
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None and not arrival.done():
+            arrival.set_result(None)
+
+    async def _changed(self) -> None:
+        if self._change is None:
+            self._change = asyncio.Event()
+        await self._change.wait()
+
+    def _note(self) -> None:
+        change, self._change = self._change, None
+        if change is not None:
+            change.set()
+
+
+def _chars(said: Heard) -> int:
+    return len(said) + _CONTROL_CHARS if type(said) is str else _CONTROL_CHARS
+
+
+def _mask() -> bytes:
+    return secrets.token_bytes(MASK_BYTES)

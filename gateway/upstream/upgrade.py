@@ -1,0 +1,119 @@
+"""How does an HTTP request to an OSCC-E Server become the WebSocket of a link?
+
+aiohttp makes the connection and speaks HTTP on it; after the handshake the transport is ours alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+from aiohttp import EMPTY_PAYLOAD, hdrs
+from yarl import URL
+
+from gateway.upstream.socket import LinkSocket
+
+_ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 §4.2.2."""
+_KEY_BYTES: Final = 16
+
+
+async def upgrade(
+    http: aiohttp.ClientSession,
+    url: URL,
+    headers: Mapping[str, str],
+    *,
+    subprotocol: str,
+    message_bytes: int,
+) -> LinkSocket:
+    """Open a WebSocket; redirects are not followed.
+
+    Args:
+        http: Makes the connection. Closing it closes the socket.
+        url: The link's door, ``http`` or ``https``.
+        headers: Further headers of the request.
+        subprotocol: What is spoken.
+        message_bytes: The largest message that may come.
+
+    Raises:
+        aiohttp.ClientError: What answers is no WebSocket; or whatever *http* raises on such an answer.
+        OSError: It is not reached.
+    """
+    key = base64.b64encode(secrets.token_bytes(_KEY_BYTES))
+    response = await http.get(
+        url,
+        headers={
+            **headers,
+            hdrs.UPGRADE: "websocket",
+            hdrs.CONNECTION: "Upgrade",
+            hdrs.SEC_WEBSOCKET_VERSION: "13",
+            hdrs.SEC_WEBSOCKET_KEY: key.decode(),
+            hdrs.SEC_WEBSOCKET_PROTOCOL: subprotocol,
+        },
+        allow_redirects=False,
+        read_until_eof=False,
+    )
+    try:
+        _check(response, key)
+        return _taken(response, message_bytes)
+    except BaseException:
+        response.close()
+        raise
+
+
+def _check(response: aiohttp.ClientResponse, key: bytes) -> None:
+    """Check that a server answers which means WebSocket (§4.1)."""
+    # SHA-1 guards nothing here, it only shows that the server has read the key as one
+    proof = base64.b64encode(hashlib.sha1(key + _ACCEPT, usedforsecurity=False).digest()).decode()
+    headers = response.headers
+    if (
+        response.status != 101
+        or headers.get(hdrs.UPGRADE, "").lower() != "websocket"
+        or headers.get(hdrs.CONNECTION, "").lower() != "upgrade"
+        or headers.get(hdrs.SEC_WEBSOCKET_ACCEPT) != proof
+    ):
+        raise aiohttp.ClientConnectionError("the server does not upgrade to WebSocket")
+
+
+class _Early:
+    """Takes from aiohttp what came together with the end of the handshake."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Take it in; whatever follows is taken, too."""
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Take in that nothing follows."""
+
+
+def _taken(response: aiohttp.ClientResponse, message_bytes: int) -> LinkSocket:
+    """Take the connection over.
+
+    aiohttp goes on counting it as its own, so that it closes it with the session; that it has ended it
+    is told by us.
+    """
+    connection = response.connection
+    handler = None if connection is None else connection.protocol
+    transport = None if connection is None else connection.transport
+    if handler is None or transport is None:
+        raise aiohttp.ClientConnectionError("the server left during the handshake")
+
+    def lost(fault: BaseException | None) -> None:
+        handler.connection_lost(fault)
+        response.close()
+
+    early = _Early()
+    handler.set_parser(early, EMPTY_PAYLOAD)
+    socket = LinkSocket(transport, message_bytes, lost)
+    transport.set_protocol(socket)
+    if early.data:
+        socket.data_received(early.data)
+    return socket

@@ -1,0 +1,256 @@
+"""Does a link's socket keep order and bounds, and end for everybody who waits on it?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from gateway.protocol import websocket
+from gateway.protocol.websocket import CloseReceived, Event, Message, Parser, Ping, PongFrame, Violation
+from gateway.upstream.framing import Closed
+from gateway.upstream.socket import WAITING_CHARS_MAX, LinkSocket
+
+LIMIT = 2 * WAITING_CHARS_MAX
+
+
+class Wire:
+    """A transport that notes what is done with it."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.is_reading = self.is_closed = self.is_aborted = False
+        self.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.is_closed
+        self.is_reading = True
+
+    @property
+    def is_resting(self) -> bool:
+        return not self.is_reading
+
+    def is_closing(self) -> bool:
+        return self.is_closed or self.is_aborted
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class Line:
+    """A socket, its transport, and what it said at its end."""
+
+    def __init__(self) -> None:
+        self.wire = Wire()
+        self.faults: list[Exception | None] = []
+        self.socket = LinkSocket(cast("asyncio.Transport", self.wire), LIMIT, self.faults.append)
+
+    def come(self, *texts: str) -> None:
+        """Let whole messages come."""
+        self.socket.data_received(b"".join(websocket.frame(1, text.encode()) for text in texts))
+
+    def sent(self) -> list[Event]:
+        """Return what was sent, as the server reads it."""
+        return list(Parser(LIMIT).feed(self.wire.sent))
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+async def turns() -> None:
+    """Let everybody run who can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+# ---- what comes ----
+
+
+async def test_what_comes_is_told_in_order_and_waited_for(line: Line) -> None:
+    line.come("one", "two")
+    assert [await line.socket.receive(), await line.socket.receive()] == ["one", "two"]
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive())
+        await turns()
+        assert not waiting.done()
+        line.come("three")
+    assert waiting.result() == "three"
+
+
+async def test_a_ping_is_answered_and_told(line: Line) -> None:
+    line.socket.data_received(websocket.frame(websocket.PING, b"are you there"))
+    assert line.sent() == [PongFrame(b"are you there")]
+    assert await line.socket.receive() == Ping(b"are you there")
+
+
+async def test_a_server_that_takes_nothing_is_sent_no_pongs(line: Line) -> None:
+    line.socket.pause_writing()
+    line.socket.data_received(websocket.frame(websocket.PING, b""))
+    assert line.sent() == []
+
+
+async def test_who_does_not_read_makes_the_server_wait(line: Line) -> None:
+    half = "x" * (WAITING_CHARS_MAX // 2)
+    line.come(half)
+    assert line.wire.is_reading
+    line.come(half)
+    assert line.wire.is_resting
+    await line.socket.receive()
+    assert line.wire.is_resting
+    await line.socket.receive()
+    assert line.wire.is_reading
+
+
+async def test_pings_that_nobody_reads_are_bounded_too(line: Line) -> None:
+    ping = websocket.frame(websocket.PING, b"")
+    for _ in range(WAITING_CHARS_MAX):
+        line.socket.data_received(ping)
+        if line.wire.is_resting:
+            break
+    assert line.wire.is_resting
+
+
+# ---- what is sent ----
+
+
+async def test_a_message_is_sent_masked(line: Line) -> None:
+    await line.socket.send("héllo")
+    assert line.sent() == [Message("héllo".encode(), text=True)]
+
+
+async def test_masks_differ(line: Line) -> None:
+    await line.socket.send("same")
+    first, line.wire.sent = line.wire.sent, b""
+    await line.socket.send("same")
+    assert line.wire.sent != first
+
+
+async def test_sending_waits_for_room(line: Line) -> None:
+    line.socket.pause_writing()
+    async with asyncio.TaskGroup() as tasks:
+        sending = [tasks.create_task(line.socket.send(text)) for text in ("one", "two")]
+        await turns()
+        assert line.wire.sent == b""
+        line.socket.resume_writing()
+        await turns()
+        assert all(task.done() for task in sending)
+    assert line.sent() == [Message(b"one", text=True), Message(b"two", text=True)]
+
+
+async def test_who_waits_for_room_is_told_of_the_end(line: Line) -> None:
+    line.socket.pause_writing()
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(_refused(line.socket.send("late")))
+        await turns()
+        line.socket.connection_lost(None)
+    assert sending.result()
+
+
+async def _refused(sending: object) -> bool:
+    with pytest.raises(ConnectionError):
+        await sending  # type: ignore[misc] # the coroutine of a send
+    return True
+
+
+# ---- the end ----
+
+
+async def test_what_came_before_the_end_is_told_and_then_the_end_for_ever(line: Line) -> None:
+    line.come("last")
+    line.socket.connection_lost(fault := OSError())
+    assert [await line.socket.receive() for _ in range(3)] == ["last", Closed(), Closed()]
+    assert line.faults == [fault]
+    assert await _refused(line.socket.send("late"))
+
+
+async def test_whoever_waits_is_told_of_the_end(line: Line) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive())
+        await turns()
+        line.socket.connection_lost(None)
+    assert waiting.result() == Closed()
+
+
+async def test_closing_says_so_and_waits_for_the_server(line: Line) -> None:
+    line.come("nobody reads it")
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(line.socket.receive())
+        await turns()
+        assert receiving.result() == "nobody reads it"
+        receiving = tasks.create_task(line.socket.receive())
+        closing = [tasks.create_task(line.socket.close(1002)) for _ in range(2)]
+        await turns()
+        assert line.sent() == [CloseReceived(1002, "")]
+        assert receiving.result() == Closed()
+        line.come("still nobody")
+        assert not line.wire.is_closing()
+        line.socket.data_received(websocket.close(1002))
+        assert line.wire.is_closing()
+        line.socket.connection_lost(None)
+        await turns()
+        assert all(task.done() for task in closing)
+    assert not line.wire.is_aborted
+    assert await line.socket.receive() == Closed()
+    assert await _refused(line.socket.send("late"))
+
+
+async def test_a_server_that_has_closed_is_answered_and_left(line: Line) -> None:
+    line.socket.data_received(websocket.close(1001))
+    assert await line.socket.receive() == Closed()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(line.socket.close(1000))
+        await turns()
+        assert line.sent() == [CloseReceived(1000, "")]
+        assert line.wire.is_closed
+        line.socket.connection_lost(None)
+
+
+async def test_after_a_breach_the_server_hears_why_before_it_is_left(line: Line) -> None:
+    line.socket.data_received(b"\x82\x00")
+    breach = await line.socket.receive()
+    assert isinstance(breach, Violation)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(line.socket.close(breach.code))
+        await turns()
+        line.socket.data_received(b"x" * (3 * WAITING_CHARS_MAX))
+        assert line.wire.is_reading
+        assert not line.wire.is_closed
+        line.socket.connection_lost(None)
+
+
+async def test_a_server_that_waited_is_read_again_at_the_close(line: Line) -> None:
+    line.come("x" * (WAITING_CHARS_MAX + 1))
+    assert line.wire.is_resting
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(line.socket.close(1000))
+        await turns()
+        assert line.wire.is_reading
+        line.socket.connection_lost(None)
+
+
+async def test_an_interrupted_close_ends_the_connection(line: Line) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        closing = tasks.create_task(line.socket.close(1000))
+        await turns()
+        closing.cancel()
+    assert line.wire.is_aborted
+
+
+async def test_nothing_is_left_to_close_or_abort_after_the_end(line: Line) -> None:
+    line.socket.connection_lost(None)
+    await line.socket.close(1000)
+    line.socket.abort()
+    assert line.wire.sent == b""
+    assert not line.wire.is_aborted

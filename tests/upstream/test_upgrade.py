@@ -1,0 +1,151 @@
+"""Is only a server taken for a WebSocket that shows it is one, and is its connection taken whole?"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from gateway.protocol import websocket
+from gateway.upstream.framing import Closed
+from gateway.upstream.upgrade import upgrade
+
+LIMIT = 1_000_000
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+class Asked(NamedTuple):
+    """What a raw server was asked, and its way back."""
+
+    head: bytes
+    writer: asyncio.StreamWriter
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of a header."""
+        found = [line for line in self.head.split(b"\r\n") if line.lower().startswith(name.lower() + b":")]
+        assert len(found) == 1
+        return found[0].split(b":", 1)[1].strip()
+
+    def accept(self, *, status: str = "101 Switching Protocols", **changed: str) -> bytes:
+        """Return the head of an answer, in which headers may be *changed*."""
+        key = self.header(b"Sec-WebSocket-Key") + GUID
+        proof = base64.b64encode(hashlib.sha1(key, usedforsecurity=False).digest()).decode()
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": proof} | {
+            name.replace("_", "-"): value for name, value in changed.items()
+        }
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        return "\r\n".join(lines).encode()
+
+
+class Place(NamedTuple):
+    """Where a raw server listens, and whoever goes there."""
+
+    url: URL
+    http: aiohttp.ClientSession
+
+
+@asynccontextmanager
+async def raw(answer: Callable[[Asked], bytes]) -> AsyncIterator[Place]:
+    """Run a server that answers the first request of each connection with bytes, and hears what follows."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            asked = Asked(await reader.readuntil(b"\r\n\r\n"), writer)
+            writer.write(answer(asked))
+            while await reader.read(1000):
+                pass
+        finally:
+            writer.close()
+
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0) as server,
+        aiohttp.ClientSession() as http,
+    ):
+        host, port = server.sockets[0].getsockname()
+        yield Place(URL(f"http://{host}:{port}/link"), http)
+
+
+async def test_what_comes_with_the_handshake_is_heard() -> None:
+    hello = websocket.frame(1, b"hello")
+    for early in (hello, hello * 2 + hello[:3], websocket.frame(1, b"x" * 300_000)):
+        async with raw(lambda asked, early=early: asked.accept() + early) as at:  # type: ignore[misc] # a lambda has no types
+            socket = await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+            first = await socket.receive()
+            assert first == "hello" if early.startswith(hello) else len(str(first)) == 300_000
+            socket.abort()
+            while await socket.receive() != Closed():
+                pass
+
+
+async def test_it_asks_for_what_it_speaks() -> None:
+    seen: list[Asked] = []
+
+    def answer(asked: Asked) -> bytes:
+        seen.append(asked)
+        return asked.accept()
+
+    async with raw(answer) as at:
+        for _ in range(2):
+            socket = await upgrade(at.http, at.url, {"X-Mine": "1"}, subprotocol="s.v1", message_bytes=LIMIT)
+            socket.abort()
+            assert await socket.receive() == Closed()
+    first, second = seen
+    assert first.header(b"Sec-WebSocket-Protocol") == b"s.v1"
+    assert first.header(b"Sec-WebSocket-Version") == b"13"
+    assert first.header(b"X-Mine") == b"1"
+    assert len(base64.b64decode(first.header(b"Sec-WebSocket-Key"))) == 16
+    assert first.header(b"Sec-WebSocket-Key") != second.header(b"Sec-WebSocket-Key")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda asked: asked.accept(Upgrade="other"),
+        lambda asked: asked.accept(Connection="close"),
+        lambda asked: asked.accept(Sec_WebSocket_Accept="AAAA"),
+        lambda asked: asked.accept(status="200 OK", Content_Length="0"),
+        lambda asked: asked.accept(status="307 Elsewhere", Location="/elsewhere", Content_Length="0"),
+        lambda _: b"",
+    ],
+)
+async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes]) -> None:
+    def once(asked: Asked) -> bytes:
+        told = answer(asked)
+        if not told:
+            asked.writer.close()
+        return told
+
+    async with raw(once) as at:
+        with pytest.raises(aiohttp.ClientError):
+            await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+        connector = at.http.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        assert not connector._acquired
+
+
+async def test_a_socket_ends_with_the_session_that_made_it_and_leaves_nothing_there() -> None:
+    async with raw(lambda asked: asked.accept()) as at:
+        socket = await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+        connector = at.http.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        assert connector._acquired
+        await at.http.close()
+        assert await socket.receive() == Closed()
+        assert not connector._acquired
+
+
+async def test_a_lost_connection_is_given_back() -> None:
+    async with raw(lambda asked: asked.accept()) as at:
+        socket = await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+        socket.abort()
+        assert await socket.receive() == Closed()
+        connector = at.http.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        assert not connector._acquired
