@@ -68,7 +68,7 @@ def names_table() -> Iterable[str]:
         (
             made.channel(Inbox(NodeId("<node>"))),
             "channel",
-            "to one node: questions, answers, calls, outcomes, offers, its own probe; sealed",
+            "to one node: what changed, questions, answers, calls, outcomes, offers, its own probe; sealed",
             "–",
         ),
         (made.channel(Control()), "channel", "to all nodes: a node leaves, a session ended; sealed", "–"),

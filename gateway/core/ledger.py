@@ -183,6 +183,17 @@ class Ledger:
         missing += [Update(k, seq, None) for k, seq in self._gone.items() if seq > seen.seq]
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(missing))
 
+    def told(self, seen: Position, keys: Iterable[str]) -> Delta:
+        """Return what :meth:`since` does, for a reader who was told of every change: they are of *keys*."""
+        epoch, head = self.position
+        if seen.epoch != epoch or not self._floor <= seen.seq <= head:
+            return self.since(seen)
+        return Delta(epoch, seen.seq, head, reset=False, updates=_in_order([self._newest(k) for k in keys]))
+
+    def _newest(self, key: str) -> Update:
+        found = self._live.get(key)
+        return Update(key, self._gone[key], None) if found is None else Update(key, *found)
+
     def _move(self, position: Position) -> None:
         is_new = position.epoch != self.position.epoch
         self.position = position

@@ -7,7 +7,7 @@ versions understand each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeVar, get_args
 
 import msgspec
@@ -32,6 +32,7 @@ from gateway.protocol.envelopes import (
     Offer,
     Probe,
     Publication,
+    Publications,
     Replaced,
     SessionFacts,
     SessionOver,
@@ -50,7 +51,8 @@ class BadEnvelope(Exception):  # noqa: N818 - names what came, as BadFrame does
 
 def encode(envelope: Envelope) -> bytes:
     """Write an envelope: its type's name, then its fields."""
-    return _ENCODER.encode((type(envelope).__name__, envelope))
+    body = _together(envelope.told) if isinstance(envelope, Publications) else envelope
+    return _ENCODER.encode((type(envelope).__name__, body))
 
 
 def decode(data: bytes) -> Envelope:
@@ -85,6 +87,23 @@ def _of_error(error: object) -> _Error:
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_of_error)
 
 
+def _together(told: Iterable[Publication]) -> dict[str, object]:
+    """Write publications so that what the same object stands for under the same key stands there once."""
+    places: dict[tuple[str, int], int] = {}
+    values: list[tuple[str, Value | None]] = []
+    lines = []
+    for one in told:
+        updates = []
+        for update in one.updates:
+            at = places.setdefault((update.key, id(update.value)), len(values))
+            if at == len(values):
+                values.append((update.key, update.value))
+            updates.append((at, update.seq))
+        span = (one.epoch, one.after, one.upto, one.reset)
+        lines.append((one.user, *span, updates, one.upstream, one.as_of_ms))
+    return {"values": values, "told": lines}
+
+
 # ---- reading: where a field may be of several types, its bytes wait until its name decides ----
 
 
@@ -103,6 +122,22 @@ class _Publication(msgspec.Struct):
     updates: tuple[_Update, ...]
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
+
+
+class _Line(msgspec.Struct, array_like=True, gc=False):
+    user: UserId
+    epoch: int
+    after: int
+    upto: int
+    reset: bool
+    updates: tuple[tuple[int, int], ...]
+    upstream: Literal["live", "stale", "down"]
+    as_of_ms: int | None
+
+
+class _Publications(msgspec.Struct):
+    values: tuple[tuple[str, msgspec.Raw], ...]
+    told: tuple[_Line, ...]
 
 
 class _Call(msgspec.Struct):
@@ -161,6 +196,7 @@ class _Kind(msgspec.Struct):
 
 _NAMED: Final = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _PUBLICATION: Final = msgspec.msgpack.Decoder(_Publication)
+_PUBLICATIONS: Final = msgspec.msgpack.Decoder(_Publications)
 _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
 _CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
 _OFFER: Final = msgspec.msgpack.Decoder(_Offer)
@@ -195,6 +231,8 @@ def _read(name: str, body: msgspec.Raw) -> Envelope:
     match name:
         case "Publication":
             return _publication(_PUBLICATION.decode(body))
+        case "Publications":
+            return _publications(_PUBLICATIONS.decode(body))
         case "CallRequest":
             return _call_request(_CALL_REQUEST.decode(body))
         case "CallAnswer":
@@ -212,6 +250,22 @@ def _publication(read: _Publication) -> Publication:
     return Publication(
         read.user, read.epoch, read.after, read.upto, read.reset, updates, read.upstream, read.as_of_ms
     )
+
+
+def _publications(read: _Publications) -> Publications:
+    values = [(key, _value(key, raw)) for key, raw in read.values]
+    return Publications(tuple([_of_line(line, values) for line in read.told]))
+
+
+def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publication:
+    updates = []
+    for at, seq in line.updates:
+        if not 0 <= at < len(values):
+            raise BadEnvelope("a value that is not there")
+        key, value = values[at]
+        updates.append(Update(key, seq, value))
+    span = (line.epoch, line.after, line.upto, line.reset)
+    return Publication(line.user, *span, tuple(updates), line.upstream, line.as_of_ms)
 
 
 def _value(key: str, raw: msgspec.Raw) -> Value | None:

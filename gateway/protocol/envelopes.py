@@ -63,11 +63,19 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Publications:
+    """What happened to some users whom one node follows; a value that several of them share travels once."""
+
+    told: tuple[Publication, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Since:
     """What a follower asks of one user: all that happened after his position.
 
     *adopt*: the follower would speak for the user; the number by which it knows this wish again, 0 for
-    none. *phones*: the sessions, by their handles, that have a phone there; no other has.
+    none. *phones*: the sessions, by their handles, that have a phone there; no other has. *together*:
+    whether what changes may come as :class:`Publications`; nodes of versions before cannot read them.
     """
 
     user: UserId
@@ -75,6 +83,7 @@ class Since:
     seq: int
     adopt: int = 0
     phones: tuple[str, ...] = ()
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +255,7 @@ class Probe:
 
 Envelope = (
     Publication
+    | Publications
     | Asks
     | Asked
     | Attach

@@ -28,6 +28,7 @@ from gateway.protocol.envelopes import (
     Probe,
     Since,
 )
+from gateway.runtime.bundles import Bundles
 from gateway.runtime.ports import Bus, Clock
 from gateway.runtime.spawn import spawn
 from gateway.runtime.tally import Tally
@@ -91,6 +92,7 @@ class Exchange:
         self.node: Final = node
         self.machine: Final = BusMachine(clock.now(), first)
         self.peers: Final = Peers(first)
+        self.bundles: Final = Bundles(self.deliver)
         self.under_way = 0
         self._bus = bus
         self._clock = clock
@@ -111,6 +113,7 @@ class Exchange:
         """How much is remembered, by what it is."""
         return {
             "messages": self.under_way,
+            "bundled": len(self.bundles),
             "questions": len(self._waiting),
             "batches": sum(map(len, self._put.values())),
             "peers": len(self.peers),
@@ -124,12 +127,14 @@ class Exchange:
         self._bus.watch(self._doubted)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            self.bundles.run_in(tasks)
             try:
                 for channel in (Inbox(self.node), Control()):
                     await self._listen(channel)
                 await self._probe()
             finally:
                 self._tasks = None
+                self.bundles.run_in(None)
 
     async def _listen(self, channel: Channel) -> None:
         while True:

@@ -7,15 +7,15 @@ and notices when he is gone.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 from gateway.core.bus_state import BusState
 from gateway.core.effects import Health
-from gateway.core.element import Element
 from gateway.core.follower import Follow, FollowState
-from gateway.core.ledger import Delta, Receipt, Update
+from gateway.core.ledger import Receipt
 from gateway.core.throttle import Urgency
 from gateway.domain.commands import Call, Outcome
 from gateway.domain.errors import GatewayError, SessionRefused
@@ -31,6 +31,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.presenting import Presenting
+from gateway.runtime.replica import Shared, delta, is_of_sessions
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
@@ -69,7 +70,9 @@ class Follower:
         self.machine = Follow(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
         self._presenting = Presenting(self, world, local)
         self._news = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None
+        """Set and let go with the next change; there while somebody waits for it."""
+        self._rests_until = math.inf
         self._sending = Sending(feed.user, world, self.not_mine)
         self._tasks: asyncio.TaskGroup | None = None
         self._is_over = False
@@ -125,7 +128,8 @@ class Follower:
             is_read = self.feed.ledger.position.epoch >= self.machine.floor
             if is_read and facts is not None and facts.end is None:
                 return facts
-            await self._changed.wait()
+            changed = self._changed = self._changed or asyncio.Event()
+            await changed.wait()
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Have the owner listen to what the session follows now."""
@@ -161,7 +165,7 @@ class Follower:
             return
         match envelope:
             case Publication():
-                self._read(envelope)
+                self.read(envelope, {})
             case Announcement(notice=notice):
                 self.feed.announce(notice)
             case Offer():
@@ -169,23 +173,41 @@ class Follower:
             case _:
                 return
 
-    def _read(self, told: Publication) -> None:
+    def read(self, told: Publication, made: Shared) -> None:
+        """Take in what was published.
+
+        Args:
+            told: That.
+            made: The elements made of what was published with it, of this user and of others.
+        """
+        if self._is_over:
+            return
         now, receipt = self._world.clock.now(), Receipt.STALE
         admitted = self.machine.admits(told.epoch)
         if admitted:
-            receipt = self.feed.ledger.receive(self._delta(told))
+            receipt = self.feed.ledger.receive(delta(told, self.feed.ledger, made))
         self._note(told.epoch, receipt, now)
         if not admitted:
             self._world.tally.dropped_stale_epoch()
             return
-        if receipt is Receipt.APPLIED:
+        if receipt is Receipt.APPLIED and is_of_sessions(told):
             self._tell_sessions()
         self._upstream = told.upstream
         self._say(told.as_of_ms)
         self.feed.flush()
-        self._changed.set()
-        self._changed = asyncio.Event()
-        self._news.set()
+        self._change()
+        self._look()
+
+    def _look(self) -> None:
+        """Have it seen to that what is due earlier than it was is done then."""
+        if self.machine.due_at < self._rests_until:
+            self._news.set()
+
+    def _change(self) -> None:
+        """Let whoever waits for news of sessions look again."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _note(self, epoch: int, receipt: Receipt, now: float) -> None:
         was = self.machine.state
@@ -193,17 +215,6 @@ class Follower:
         if was is FollowState.FOLLOWING and self.machine.state is FollowState.DOUBTING:
             self._world.tally.found_gap("sequence")
             self._world.tally.resynced("gap")
-
-    def _delta(self, told: Publication) -> Delta:
-        """Return what was told, with the elements that are held already where they are equal."""
-        ledger = self.feed.ledger
-        updates = []
-        for key, seq, value in ((update.key, update.seq, update.value) for update in told.updates):
-            held = ledger.get(key)
-            same = held is not None and held.value == value
-            element = held if same else (None if value is None else Element(value))
-            updates.append(Update(key, seq, element))
-        return Delta(told.epoch, told.after, told.upto, told.reset, tuple(updates))
 
     def _tell_sessions(self) -> None:
         for handle, connection in list(self.feed.connections.items()):
@@ -244,7 +255,7 @@ class Follower:
         if self._is_unsure and self.machine.state is FollowState.FOLLOWING:
             self._is_unsure = False
             self._say(self.feed.health.as_of_ms)
-        self._news.set()
+        self._look()
 
     def not_mine(self, holder: str | None = None) -> None:
         """Note that who was asked denies to be the owner; *holder*: which life of the node does."""
@@ -274,7 +285,7 @@ class Follower:
         if not self._is_over:
             self._is_over, self.start = True, start
             self._news.set()
-            self._changed.set()
+            self._change()
 
     async def run(self) -> None:
         """Follow until the user is not needed here any more, or this node is to own him."""
@@ -290,7 +301,7 @@ class Follower:
                 self._tasks = None
         finally:
             self._tasks, self._is_over = None, True
-            self._changed.set()
+            self._change()
             await exchange.unfollow(user)
 
     async def _turn(self) -> None:
@@ -299,7 +310,8 @@ class Follower:
             case "ask":
                 self.machine.asked(now)
                 epoch, seq = self.feed.ledger.position
-                since = Since(self.feed.user, epoch, seq, self._wish(now), tuple(self._local))
+                phones = tuple(self._local)
+                since = Since(self.feed.user, epoch, seq, self._wish(now), phones, together=True)
                 self._world.exchange.want(self._grant.node, since, self)
             case "read_lease":
                 self.machine.reading(now)
@@ -309,6 +321,7 @@ class Follower:
 
     async def _pause(self, seconds: float) -> None:
         self._news.clear()
+        self._rests_until = self.machine.due_at
         with suppress(TimeoutError):
             async with self._world.clock.timeout(max(seconds, 0.001)):
                 await self._news.wait()
@@ -316,6 +329,7 @@ class Follower:
     def tick(self, now: float) -> None:
         """Look whether the owner lives, and whether each session is known to him."""
         self._say(self.feed.health.as_of_ms)
+        self._tell_sessions()
         self._seeking.tick(now, self._tasks)
         self._presenting.tick(now, self._tasks)
 

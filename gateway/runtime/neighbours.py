@@ -24,6 +24,7 @@ from gateway.protocol.envelopes import (
     Leaving,
     Offer,
     Publication,
+    Publications,
     Refusal,
     Replaced,
     SessionOver,
@@ -31,9 +32,11 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.faults import place
 from gateway.runtime.fleet import Fleet
+from gateway.runtime.follower import Follower
 from gateway.runtime.household import Household
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock
+from gateway.runtime.replica import Shared
 from gateway.runtime.role import RoleOverError
 from gateway.runtime.spawn import spawn
 from gateway.runtime.tally import Tally
@@ -115,10 +118,8 @@ class Neighbours:
                 owner = self._owner(envelope.user)
                 if owner is not None:
                     owner.leave(envelope.handle, envelope.node)
-            case Publication() | Offer() | Announcement():
-                household = self._home.households.get(envelope.user)
-                if household is not None and household.follower is not None:
-                    household.follower.receive(envelope)
+            case Publications() | Publication() | Offer() | Announcement():
+                self._told(envelope)
             case Replaced():
                 self._replaced(envelope)
             case SessionOver():
@@ -129,6 +130,29 @@ class Neighbours:
                 self._leaving(envelope.node)
             case _:
                 return  # an answer that the exchange matched, or one that came too late
+
+    def _told(self, envelope: Publications | Publication | Offer | Announcement) -> None:
+        """Tell followers what is theirs, with one element for a value that several of them share."""
+        if not isinstance(envelope, Publications):
+            follower = self._follower(envelope.user)
+            if follower is not None:
+                follower.receive(envelope)
+            return
+        made: Shared = {}
+        for publication in envelope.told:
+            follower = self._follower(publication.user)
+            if follower is not None:
+                self._read(follower, publication, made)
+
+    def _read(self, follower: Follower, told: Publication, made: Shared) -> None:
+        try:
+            follower.read(told, made)
+        except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from what is theirs
+            _LOG.error("what was published for a user failed: %s", place(fault))
+
+    def _follower(self, user: UserId) -> Follower | None:
+        household = self._home.households.get(user)
+        return None if household is None else household.follower
 
     async def _carry_out(self, work: Callable[[M], Awaitable[None]], asked: M) -> None:
         try:
@@ -164,6 +188,7 @@ class Neighbours:
             if owner is None or asked.node == self._node:
                 not_mine.append(since.user)
                 continue
+            owner.sharing.reads(asked.node, together=since.together)
             owner.asked(asked.node, since)
             self._exchange.send(Inbox(asked.node), owner.sharing.answer(since))
         self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))

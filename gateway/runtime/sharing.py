@@ -1,23 +1,23 @@
 """Who else reads what the owner of a user writes, and what are they sent?
 
 The bus is one more reader of the feed: while another node has asked within 25 s, what changes is
-published. One publication is under way at a time; what changes meanwhile goes with the next.
+published, together with what changes for other users. One publication is under way at a time; what changes
+meanwhile goes with the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final
 
+from gateway.core.element import Element
 from gateway.core.ledger import Delta
-from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, Position
 from gateway.protocol.envelopes import Announcement, Events, Publication, Since, Update
 from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.bundles import Share
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.feed import Feed
-from gateway.runtime.spawn import spawn
 
 INTEREST_S: Final = 25.0
 """For how long a node that asked is published to, and its phones are taken to be there."""
@@ -37,31 +37,44 @@ class Sharing:
         self._feed = feed
         self._exchange = exchange
         self._asked_at: dict[NodeId, float] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._together: set[NodeId] = set()
+        """Who reads :class:`Publications`; all others read the user's own channel alone."""
+        self._is_running = False
+        self._is_reading = False
         self._is_lit = False
-        self._is_sending = False
         self._sent = Position(0, 0)
         self._said = ""
+        self._changed: dict[str, None] = {}
+        """Keys that changed since what was sent last, while anybody follows."""
 
     def run_in(self, tasks: asyncio.TaskGroup | None) -> None:
-        """Publish in *tasks* from now on; None: no more."""
-        self._tasks = tasks
+        """Publish from now on; None: no more."""
+        self._is_running = tasks is not None
+        self._read(self._is_running and bool(self._asked_at))
 
     def darken(self) -> None:
         """Announce that a new epoch began: nothing of it is shown yet, whoever asks is told its number."""
         self._is_lit = False
-        self._spawn(self._unlit())
+        self._tell_all(self._unlit())
 
     def light(self) -> None:
         """Note that every question of this epoch is answered: it may be read, which is announced."""
         if not self._is_lit:
             self._is_lit = True
-            self._sent = self._feed.ledger.position
-            self._spawn(self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=())))
+            self._take_stock()
+            self._tell_all(self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=())))
 
     def interested(self, node: NodeId, now: float) -> None:
         """Note that *node* follows."""
+        self._read(self._is_running)
         self._asked_at[node] = now
+
+    def reads(self, node: NodeId, *, together: bool) -> None:
+        """Note whether *node* reads :class:`Publications`; until it says so the user's channel is its way."""
+        if together:
+            self._together.add(node)
+        else:
+            self._together.discard(node)
 
     def silent(self, now: float) -> list[NodeId]:
         """Return the nodes that have not asked for so long that they are not published to any more.
@@ -73,6 +86,9 @@ class Sharing:
         gone = [node for node, at in self._asked_at.items() if now - at > INTEREST_S]
         for node in gone:
             del self._asked_at[node]
+            self._together.discard(node)
+        if not self._asked_at:
+            self._read(False)
         return gone
 
     def answer(self, since: Since) -> Publication:
@@ -85,34 +101,63 @@ class Sharing:
         epoch = self._feed.ledger.position.epoch
         return self._publication(Delta(epoch, 0, 0, reset=False, updates=()))
 
+    # ---- what is published ----
+
     def flush(self) -> None:
         """Publish what changed, if anybody follows."""
-        position, said = self._feed.ledger.position, self._health()
-        if not self._is_lit or self._is_sending or (position == self._sent and said == self._said):
-            return
-        if not self._asked_at:
-            self._sent, self._said = position, said
-            return
-        delta = self._feed.ledger.since(self._sent)
-        self._sent, self._said = position, said
-        self._spawn(self._publication(delta))
+        if self._has_news():
+            self._exchange.bundles.add(self)
+
+    def take(self) -> Share | None:
+        """See :meth:`gateway.runtime.bundles.Source.take`."""
+        if not self._has_news():
+            return None
+        delta = self._feed.ledger.told(self._sent, self._changed)
+        self._take_stock()
+        all_together = self._together >= self._asked_at.keys()
+        return Share(self._publication(delta), tuple(self._asked_at) if all_together else None)
+
+    def _has_news(self) -> bool:
+        if not (self._is_reading and self._is_lit):
+            return False
+        return self._feed.ledger.position != self._sent or self._feed.health.upstream != self._said
+
+    def _read(self, is_wanted: bool) -> None:
+        """Be told of every change from now on, or of none."""
+        if is_wanted and not self._is_reading:
+            self._take_stock()
+            self._feed.ledger.readers[self] = None
+        elif self._is_reading and not is_wanted:
+            del self._feed.ledger.readers[self]
+        self._is_reading = is_wanted
+
+    def _take_stock(self) -> None:
+        """Note that whoever follows is told all that there is now."""
+        self._sent, self._said = self._feed.ledger.position, self._feed.health.upstream
+        self._changed.clear()
 
     def announce(self, notice: NoticeFrame) -> None:
         """Have a notice shown on the nodes that follow."""
         if self._asked_at:
             self._exchange.send(Events(self._feed.user), Announcement(self._feed.user, notice))
 
-    def _spawn(self, publication: Publication) -> None:
-        self._is_sending = spawn(self._tasks, self._send(publication))
+    def _tell_all(self, publication: Publication) -> None:
+        """Publish to whoever follows, known or not."""
+        if self._is_running:
+            self._exchange.send(Events(self._feed.user), publication)
 
-    async def _send(self, publication: Publication) -> None:
-        with suppress(GatewayError):  # whoever missed it finds a gap, and asks
-            await self._exchange.deliver(Events(self._feed.user), publication)
-        self._is_sending = False
-        self.flush()
+    # ---- a reader of the ledger ----
 
-    def _health(self) -> str:
-        return self._feed.health.upstream
+    def waiting(self) -> str | None:
+        """See :meth:`gateway.core.ledger.Reader.waiting`: no connection waits for this."""
+        return None
+
+    def mark(self, key: str, before: Element | None) -> None:  # noqa: ARG002 - the port's
+        """See :meth:`gateway.core.ledger.Reader.mark`."""
+        self._changed[key] = None
+
+    def epoch_began(self) -> None:
+        """See :meth:`gateway.core.ledger.Reader.epoch_began`: :meth:`light` begins anew."""
 
     def _publication(self, delta: Delta) -> Publication:
         health = self._feed.health

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt, Update
@@ -233,3 +235,22 @@ def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:
     assert ledger.meeting
     ledger.record_all(("a",), (TWO,))
     assert not ledger.meeting
+
+
+@given(
+    changes=st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=20),
+    heard_from=st.integers(0, 20),
+    tombstones=st.integers(1, 3),
+)
+def test_who_was_told_of_every_change_gets_what_is_since_then(
+    changes: list[tuple[str, bool]], heard_from: int, tombstones: int
+) -> None:
+    ledger, reader, seen = Ledger(1, tombstones=tombstones), None, Position(1, 0)
+    for number, (key, is_there) in enumerate(changes):
+        if number == heard_from:
+            reader, seen = Reader(ledger), ledger.position
+        ledger.record(f"queue:{key}", Element(Queue(contacts_waiting=number)) if is_there else None)
+    if reader is not None:
+        keys = dict.fromkeys(key for key, _ in reader.marks)
+        assert ledger.told(seen, keys) == ledger.since(seen)
+        assert ledger.told(Position(2, 0), ()) == ledger.since(Position(2, 0))

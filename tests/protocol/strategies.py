@@ -167,8 +167,17 @@ publications: st.SearchStrategy[envelopes.Publication] = st.builds(
     **{name: of(hint) for name, hint in get_type_hints(envelopes.Publication).items() if name != "updates"},
     updates=updates,
 )
-every_envelope: st.SearchStrategy[envelopes.Envelope] = publications | st.one_of(
-    [built(cls) for cls in get_args(envelopes.Envelope) if cls is not envelopes.Publication]
+together: st.SearchStrategy[envelopes.Publications] = st.builds(
+    envelopes.Publications, st.lists(publications, max_size=3).map(tuple)
+)
+every_envelope: st.SearchStrategy[envelopes.Envelope] = st.one_of(
+    publications,
+    together,
+    *(
+        built(cls)
+        for cls in get_args(envelopes.Envelope)
+        if cls not in {envelopes.Publication, envelopes.Publications}
+    ),
 )
 
 

@@ -37,6 +37,7 @@ from gateway.protocol.envelopes import (
     Offer,
     Probe,
     Publication,
+    Publications,
     Replaced,
     SessionFacts,
     SessionOver,
@@ -149,6 +150,30 @@ def test_a_value_has_the_type_of_its_key() -> None:
     assert type(read.user) is UserId
 
 
+SHARED = Agent(version=9)
+TOGETHER = Publications(
+    (
+        publication(Update("agent:5", 4, SHARED), Update("queue:6", 5, None)),
+        dataclasses.replace(publication(Update("agent:5", 9, SHARED)), user=UserId("main", 2)),
+    )
+)
+
+
+def test_a_value_that_several_users_share_travels_once_and_stays_one() -> None:
+    one = len(encode(Publications(TOGETHER.told[:1])))
+    assert encode(TOGETHER).count(b"version") == 1
+    assert len(encode(TOGETHER)) - one < 50, "who else shares it costs his position and its place"
+    read = decode(encode(TOGETHER))
+    assert read == TOGETHER
+    assert isinstance(read, Publications)
+    assert read.told[0].updates[0].value is read.told[1].updates[0].value
+
+
+def test_equal_values_of_two_keys_are_read_as_what_their_keys_say() -> None:
+    told = publication(Update("agent:5", 4, None), Update("queue:5", 5, None), Update("session:0f", 6, None))
+    assert decode(encode(Publications((told,)))) == Publications((told,))
+
+
 OFFER = Offer(USER, NodeId("a"), 1, 5, History(3, 1.5, ()))
 
 
@@ -237,6 +262,10 @@ CALL = CallRequest(
         raw("Publication", publication(), updates=[{"key": "agent:1", "seq": 1, "value": {"version": "1"}}]),
         raw("Publication", publication(), updates=[{"key": "session:1", "seq": 1, "value": {}}]),
         raw("Publication", publication(), updates=[{"key": "agent:1", "seq": 1}]),
+        raw("Publications", TOGETHER, told=[[USER, 1, 0, 1, False, [[2, 1]], "live", None]]),
+        raw("Publications", TOGETHER, told=[[USER, 1, 0, 1, False, [[-1, 1]], "live", None]]),
+        raw("Publications", TOGETHER, told=[[USER, 1, 0, 1, False, [], "fine", None]]),
+        raw("Publications", TOGETHER, values=[["secret:1", None], ["queue:6", None]]),
         raw("CallRequest", CALL, call={}),
         raw("CallRequest", CALL, call=dataclasses.asdict(CALL.call) | {"command": {"kind": "secret"}}),
         raw("CallRequest", CALL, call=dataclasses.asdict(CALL.call) | {"command": {"state": "work"}}),

@@ -7,8 +7,8 @@ from typing import get_args
 
 from gateway.protocol import envelopes
 
-WHOM = frozenset({"user", "ticket", "node", "number", "request"})
-"""A user, one of his sessions, a node, or whoever asked under that number."""
+WHOM = frozenset({"user", "ticket", "node", "number", "request", "told"})
+"""A user, one of his sessions, a node, whoever asked under that number, or each of what is told together."""
 
 
 def test_envelopes_say_whom_they_are_about() -> None:

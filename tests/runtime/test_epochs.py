@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.domain.model import Position
-from gateway.protocol.envelopes import Attach, Offer, Publication
+from gateway.protocol.envelopes import Attach, Offer, Publication, Publications
 from gateway.runtime.role import Start
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.followed import (
@@ -89,6 +89,9 @@ async def test_before_a_new_owner_knows_everything_readers_keep_what_they_have_m
         (owner,) = at.owners()
         others = [phone for node, phone in enumerate(phones) if node != owner]
         told = [one for one in at.heard(Publication) if isinstance(one, Publication)]
+        told += [
+            one for many in at.heard(Publications) if isinstance(many, Publications) for one in many.told
+        ]
         begun = [one for one in told if one.epoch == at.openings[-1].token]
         assert begun, "whoever asks is told that another owner began"
         assert not any(one.updates or one.upto for one in begun)

@@ -8,7 +8,7 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.link_requests import Execute, Listen
 from gateway.domain.model import Kind
 from gateway.domain.upstream import Announced, Part, Source
-from gateway.protocol.envelopes import Attach, Detach, Publication, SessionFacts, Since
+from gateway.protocol.envelopes import Attach, Detach, Publication, Publications, SessionFacts, Since
 from tests.runtime.followed import (
     followed,
     follower,
@@ -122,7 +122,7 @@ async def test_a_session_that_oscc_e_does_not_know_is_refused_elsewhere_as_here(
 async def test_what_was_lost_is_asked_for_and_comes() -> None:
     async with street() as at:
         near, far = await followed(at)
-        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication)
+        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication | Publications)
         wait_for(at, 8)
         await at.pass_time(0.5)
         assert (waiting(near), waiting(far)) == (8, 3)
@@ -139,7 +139,7 @@ async def test_what_was_lost_is_asked_for_and_comes() -> None:
 async def test_what_was_lost_last_comes_within_ten_seconds() -> None:
     async with street() as at:
         _, far = await followed(at)
-        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication)
+        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication | Publications)
         wait_for(at, 8)
         await at.pass_time(0.5)
         at.trouble.lose = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import NodeId
+from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import (
     Asked,
     Asks,
@@ -22,10 +24,12 @@ from gateway.protocol.envelopes import (
     Inbox,
     Leaving,
     Publication,
+    Publications,
     Refusal,
     Replaced,
     SessionOver,
     Since,
+    Update,
 )
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
@@ -293,6 +297,33 @@ async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
             "a message of another node failed"
         ]
         assert only(Publication, await stranger.say(asks)).user == user(1)
+
+
+async def test_a_fault_over_one_user_keeps_no_other_from_what_is_told_with_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.upstream.add_user(8, "bert")
+        await at.scenes[0].served("bert")
+        await at.scenes[1].served("bert", device="d8")
+        await at.pass_time(1)
+        (bert,) = (
+            home.follower for home in at.scenes[1].node.households.values() if home.feed.user != user(1)
+        )
+        assert bert is not None
+        epoch, seq = at.home(1).feed.ledger.position
+        update = Update("queue:5", seq + 1, Queue(contacts_waiting=77))
+        mine = Publication(user(1), epoch, seq, seq + 1, False, (update,), "live", None)
+        with monkeypatch.context() as patched:
+            patched.setattr(bert, "read", broken)
+            others = [dataclasses.replace(mine, user=who) for who in (bert.feed.user, user(99))]
+            assert await Stranger(at).say(Publications((*others, mine)), to=1) == []
+        await at.pass_time(0.5)
+        assert far.shown["queue:5"]["contacts_waiting"] == 77
+        assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [
+            "what was published for a user failed"
+        ]
 
 
 async def test_a_fault_over_one_request_ends_that_request_alone(

@@ -12,14 +12,25 @@ from gateway.core.ledger import Delta, Ledger, Receipt, Update
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Queue
-from gateway.protocol.envelopes import Announcement, Channel, Control, Envelope, Events, Publication, Since
+from gateway.protocol.envelopes import (
+    Announcement,
+    Channel,
+    Control,
+    Envelope,
+    Events,
+    Inbox,
+    Publication,
+    Publications,
+    Since,
+)
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.feed import Feed
+from gateway.runtime.replica import delta
 from gateway.runtime.sharing import Sharing
 from tests.doubles.clock import ManualClock
 
-USER, FAR = UserId("main", 1), NodeId("far")
+USER, FAR, OLD = UserId("main", 1), NodeId("far"), NodeId("old")
 EPOCH = 7
 INTEREST_S = 25.0
 NOTICE = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
@@ -63,6 +74,7 @@ class Owned:
         self.bus = SlowBus()
         exchange = Exchange(NodeId("here"), self.bus, self.clock, 0)
         exchange._tasks = tasks
+        exchange.bundles.run_in(tasks)
         self.feed = Feed(USER)
         self.sharing = Sharing(self.feed, exchange)
         self.feed.outlet = self.sharing
@@ -85,6 +97,10 @@ class Owned:
             self.feed.flush()
         await self.clock.settle()
 
+    def follow(self, node: NodeId, now: float, *, together: bool) -> None:
+        self.sharing.reads(node, together=together)
+        self.sharing.interested(node, now)
+
     def trust_the_bus(self, until: float) -> None:
         """Let probes have come back every second until then."""
         machine = self.sharing._exchange.machine
@@ -93,7 +109,15 @@ class Owned:
 
     @property
     def published(self) -> list[Publication]:
-        return [told for _, told in self.bus.taken if isinstance(told, Publication)]
+        """What was told of the user, on his own channel and to the nodes that follow him."""
+        told: list[Publication] = []
+        for _, envelope in self.bus.taken:
+            match envelope:
+                case Publications():
+                    told += envelope.told
+                case Publication():
+                    told.append(envelope)
+        return told
 
 
 @asynccontextmanager
@@ -109,8 +133,9 @@ async def owned() -> AsyncIterator[Owned]:
 
 async def test_one_publication_is_under_way_and_the_next_tells_what_changed_meanwhile() -> None:
     async with owned() as at:
-        at.sharing.interested(FAR, 0.0)
-        await at.wait_for(1, 2, 3, 4, 5)
+        at.follow(FAR, 0.0, together=True)
+        await at.wait_for(1)
+        await at.wait_for(2, 3, 4, 5)
         assert len(at.published) == 1
         at.bus.go_on()
         await at.clock.settle()
@@ -126,8 +151,9 @@ async def test_one_publication_is_under_way_and_the_next_tells_what_changed_mean
 
 async def test_what_could_not_be_published_is_a_gap_and_the_next_goes_on() -> None:
     async with owned() as at:
-        at.sharing.interested(FAR, 0.0)
-        await at.wait_for(1, 2)
+        at.follow(FAR, 0.0, together=True)
+        await at.wait_for(1)
+        await at.wait_for(2)
         at.bus.go_on(GatewayError(ErrorCode.BUS_DOWN, "away"))
         await at.clock.settle()
         assert [(told.after, told.upto) for told in at.published] == [(0, 1), (1, 2)]
@@ -138,7 +164,7 @@ async def test_nothing_is_published_while_nobody_asks_and_the_next_begins_there(
     async with owned() as at:
         await at.wait_for(1, 2)
         assert not at.published
-        at.sharing.interested(FAR, 0.0)
+        at.follow(FAR, 0.0, together=True)
         await at.wait_for(3)
         assert [(told.after, told.upto) for told in at.published] == [(2, 3)]
         at.bus.go_on()
@@ -146,7 +172,7 @@ async def test_nothing_is_published_while_nobody_asks_and_the_next_begins_there(
 
 async def test_who_has_not_asked_for_long_is_silent_and_is_told_once() -> None:
     async with owned() as at:
-        at.sharing.interested(FAR, 0.0)
+        at.follow(FAR, 0.0, together=True)
         at.sharing.interested(NodeId("near"), 10.0)
         at.trust_the_bus(40.0)
         assert at.sharing.silent(INTEREST_S) == []
@@ -163,7 +189,7 @@ async def test_who_has_not_asked_for_long_is_silent_and_is_told_once() -> None:
 
 async def test_nobody_is_silent_for_want_of_a_bus() -> None:
     async with owned() as at:
-        at.sharing.interested(FAR, 0.0)
+        at.follow(FAR, 0.0, together=True)
         at.trust_the_bus(20.0)
         assert at.sharing.silent(INTEREST_S + 10.0) == []
         assert at.sharing.silent(10_000.0) == []
@@ -171,7 +197,7 @@ async def test_nobody_is_silent_for_want_of_a_bus() -> None:
 
 async def test_data_that_grows_old_is_told_though_nothing_changed() -> None:
     async with owned() as at:
-        at.sharing.interested(FAR, 0.0)
+        at.follow(FAR, 0.0, together=True)
         await at.wait_for(1)
         at.bus.go_on()
         await at.clock.settle()
@@ -190,7 +216,7 @@ async def test_data_that_grows_old_is_told_though_nothing_changed() -> None:
 
 async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> None:
     async with owned() as at:
-        at.sharing.interested(FAR, 0.0)
+        at.follow(FAR, 0.0, together=True)
         await at.wait_for(1)
         at.bus.go_on()
         await at.clock.settle()
@@ -246,7 +272,7 @@ async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else() -> None:
         at.sharing.announce(NOTICE)
         await at.clock.settle()
         assert not at.bus.taken
-        at.sharing.interested(FAR, 0.0)
+        at.follow(FAR, 0.0, together=True)
         at.sharing.announce(NOTICE)
         await at.clock.settle()
         assert at.bus.taken == [(Events(USER), Announcement(USER, NOTICE))]
@@ -255,9 +281,73 @@ async def test_a_notice_is_sent_to_who_follows_and_to_nobody_else() -> None:
 
 async def test_after_its_end_nothing_is_published() -> None:
     async with owned() as at:
-        at.sharing.interested(FAR, 0.0)
+        at.follow(FAR, 0.0, together=True)
         at.sharing.run_in(None)
         await at.wait_for(1)
         at.sharing.darken()
         await at.clock.settle()
         assert not at.published
+
+
+async def test_who_reads_nothing_but_the_users_channel_is_told_there_as_are_all_others() -> None:
+    async with owned() as at:
+        at.bus.is_slow = False
+        at.follow(FAR, 0.0, together=True)
+        await at.wait_for(1)
+        at.sharing.interested(OLD, 1.0)
+        await at.wait_for(2)
+        at.follow(OLD, 2.0, together=False)
+        await at.wait_for(3)
+        at.follow(OLD, 3.0, together=True)
+        at.sharing.interested(OLD, 4.0)
+        await at.wait_for(4)
+        at.follow(OLD, 5.0, together=False)
+        at.trust_the_bus(40.0)
+        at.sharing.interested(FAR, 30.0)
+        assert at.sharing.silent(5.0 + INTEREST_S + 0.1) == [OLD]
+        await at.wait_for(5)
+        channels = [channel for channel, _ in at.bus.taken]
+        one, both = [Inbox(FAR)], [Inbox(FAR), Inbox(OLD)]
+        assert channels == [*one, Events(USER), Events(USER), *both, *one]
+        spans = [(told.after, told.upto) for told in at.published]
+        assert spans == [(0, 1), (1, 2), (2, 3), (3, 4), (3, 4), (4, 5)]
+
+
+async def test_while_nobody_follows_changes_cost_nothing() -> None:
+    async with owned() as at:
+        assert not at.feed.ledger.readers
+        at.sharing.interested(FAR, 0.0)
+        assert list(at.feed.ledger.readers) == [at.sharing]
+        at.trust_the_bus(40.0)
+        at.sharing.silent(INTEREST_S + 0.1)
+        assert not at.feed.ledger.readers
+        at.sharing.interested(FAR, 40.0)
+        at.sharing.run_in(None)
+        assert not at.feed.ledger.readers
+
+
+async def test_a_follower_equals_the_owner_whatever_changes_in_whichever_turns() -> None:
+    async with owned() as at:
+        at.bus.is_slow = False
+        replica = Ledger()
+        told = at.sharing.answer(Since(USER, 0, 0))
+        at.follow(FAR, 0.0, together=True)
+        taken = [told]
+        for number in range(30):
+            at.feed.ledger.record(f"queue:{number % 4}", None if number % 7 == 3 else element(number))
+            at.feed.flush()
+            if number % 3 == 0:
+                await at.clock.settle()
+        await at.clock.settle()
+        for one in [*taken, *at.published]:
+            assert replica.receive(delta(one, replica, {})) is Receipt.APPLIED
+        assert replica.position == at.feed.ledger.position
+        assert values(replica) == values(at.feed.ledger)
+
+
+def element(number: int) -> Element:
+    return Element(Queue(contacts_waiting=number))
+
+
+def values(ledger: Ledger) -> dict[str, object]:
+    return {key: one.value for key, one in ledger.items()}

@@ -1,0 +1,63 @@
+"""What does a publication of the owner change in the ledger of who follows him?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.element import Element
+from gateway.core.ledger import Delta, Ledger
+from gateway.core.ledger import Update as Held
+from gateway.domain.model import UserId
+from gateway.domain.resources import Queue
+from gateway.protocol.envelopes import Publication, Update
+from gateway.runtime.replica import Shared, delta, is_of_sessions
+
+KEY = "queue:1"
+
+
+def told(*updates: Update, reset: bool = False, user: int = 1) -> Publication:
+    return Publication(UserId("main", user), 1, 0, 9, reset, updates, "live", None)
+
+
+def holding(value: Queue) -> Ledger:
+    ledger = Ledger(1)
+    ledger.receive(Delta(1, 0, 1, reset=False, updates=(Held(KEY, 1, Element(value)),)))
+    return ledger
+
+
+def test_what_was_told_is_what_is_taken_in() -> None:
+    made = delta(told(Update(KEY, 3, Queue(contacts_waiting=1)), Update("queue:2", 4, None)), Ledger(), {})
+    assert (made.epoch, made.after, made.upto, made.reset) == (1, 0, 9, False)
+    first, second = made.updates
+    assert (first.key, first.seq, second) == (KEY, 3, Held("queue:2", 4, None))
+    assert first.element is not None
+    assert first.element.value == Queue(contacts_waiting=1)
+
+
+def test_a_value_that_users_share_is_one_element() -> None:
+    value, made = Queue(contacts_waiting=1), Shared()
+    ledgers = [Ledger(), holding(Queue(contacts_waiting=0)), holding(Queue(contacts_waiting=2))]
+    found = {delta(told(Update(KEY, 3, value)), ledger, made).updates[0].element for ledger in ledgers}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> None:
+    value, made = Queue(contacts_waiting=1), Shared()
+    ledger = holding(Queue(contacts_waiting=1))
+    if made_before:
+        delta(told(Update(KEY, 3, value)), Ledger(), made)
+    assert delta(told(Update(KEY, 3, value)), ledger, made).updates[0].element is ledger.get(KEY)
+
+
+@pytest.mark.parametrize(
+    ("publication", "is_told"),
+    [
+        (told(Update(KEY, 1, None)), False),
+        (told(Update(KEY, 1, None), Update("session:0f", 2, None)), True),
+        (told(reset=True), True),
+        (told(), False),
+    ],
+)
+def test_what_may_be_of_sessions(publication: Publication, *, is_told: bool) -> None:
+    assert is_of_sessions(publication) is is_told
