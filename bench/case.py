@@ -37,7 +37,7 @@ class Scale:
     @property
     def glance_s(self) -> float:
         """How long is measured where a server is driven as hard as can be."""
-        return 1.0 if self.is_quick else 3.0
+        return 1.0 if self.is_quick else 2.0
 
     def phones(self, *counts: int) -> list[int]:
         """Return those of *counts* that are possible; the smallest one when a glance is wanted."""

@@ -10,7 +10,7 @@ from bench.case import Case
 from bench.contenders import DRAIN_S, Gateway, Other
 from bench.work import Work
 
-GATEWAY_STARTS_S, PEER_STARTS_S, ENDS_S = 4.0, 1.0, 0.5
+GATEWAY_STARTS_S, PEER_STARTS_S, ENDS_S = 4.0, 0.7, 0.5
 PHONES_PER_S, USERS_PER_S, SEALED_PER_S, PEERS_PER_S = 600.0, 250.0, 250.0, 4_000.0
 """How fast connections come: of a user who is there, of one who has to be linked, over TLS, of others."""
 

@@ -18,10 +18,10 @@ def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
     found: list[Case] = []
     for phones in (500, 1_000) if scale.is_quick else scale.phones(*PHONES):
-        work = Work(phones, per_s=RATE / phones, duration_s=scale.duration_s)
+        work = Work(phones, per_s=RATE / phones, duration_s=scale.glance_s)
         found.append(Case(f"{thousands(phones)} phones", work, NO_PACE, sitting="phones"))
     for resources in (10, 100) if scale.is_quick else RESOURCES:
         phones = scale.phones(1_000)[0]
-        work = Work(phones, per_s=RATE / phones, queues=resources, duration_s=scale.duration_s)
+        work = Work(phones, per_s=RATE / phones, queues=resources, duration_s=scale.glance_s)
         found.append(Case(f"{thousands(resources)} resources", work, NO_PACE))
     return found

@@ -13,7 +13,7 @@ from bench.load.generator import Generator
 from bench.stage import Stage
 from bench.work import Work
 
-WORK = Work(20, per_s=10, duration_s=1.0, warmup_s=0.5, settle_s=0.2)
+WORK = Work(20, per_s=20, duration_s=0.5, warmup_s=0.2, settle_s=0.1)
 WORKS = (WORK, replace(WORK, per_s=None, window=2), replace(WORK, phones=30, per_s=None, share=0.5))
 
 
