@@ -711,14 +711,15 @@ export class Connection extends EventTarget {
       this.#recover({code: 1006, reason: `unreachable (${/** @type {Error} */ (error).name})`}, 0);
       return;
     }
-    const live = this.#live = {socket, open: false, welcome: null, inSync: false, bye: null,
+    const live = this.#live = {socket, open: false, welcome: null, inSync: false,
       hello: this.#wishes, beganAt: now, overAt: now + ANSWER_MS, probeBy: Infinity, resyncAt: now,
       silenceMs: (this.#wishes.pingS ?? 25) * 1000 + GRACE_MS};
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#opened(live);
     socket.onmessage = (/** @type {any} */ {data}) => this.#heard(live, data);
     socket.onclose = (/** @type {any} */ {code}) => this.#closed(live, code);
-    socket.onerror = () => {};
+    // Node 20 tells no close of what never opened
+    socket.onerror = () => { if (!live.open) this.#closed(live, 1006); };
     this.#arm();
   }
 
@@ -757,7 +758,7 @@ export class Connection extends EventTarget {
   /** @param {any} live @param {number} code */
   #closed(live, code) {
     const reason = code === 1006 ? 'connection_lost' : 'connection_closed';
-    if (live === this.#live) this.#drop(live.bye ?? {code, reason});
+    if (live === this.#live) this.#drop({code, reason});
   }
 
   /** The socket is over. @param {{code: number, reason: string}} ending */
@@ -771,7 +772,7 @@ export class Connection extends EventTarget {
     const socket = this.#live?.socket;
     this.#live = null;
     if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
     try { socket.close(); } catch { /* it is closed already */ }
   }
 
@@ -801,8 +802,7 @@ export class Connection extends EventTarget {
       case 'renewed':
         inner.renew(this.session, frame.token, frame.expires_at_ms);
         return tell(this, 'renewed', this.session.kept());
-      case 'bye':
-        live.bye = {...frame, minS: frame.min_s, maxS: frame.max_s};
+      case 'bye': return this.#drop({...frame, minS: frame.min_s, maxS: frame.max_s});
     }
   }
 
@@ -810,6 +810,8 @@ export class Connection extends EventTarget {
   #welcomed(live, welcome) {
     this.welcome = live.welcome = welcome;
     live.silenceMs = welcome.ping_s * 1000 + GRACE_MS;
+    live.overAt = this.#env.now() + live.silenceMs;
+    this.#arm();
     this.#time.reset();
     this.#time.heard(welcome.server_time_ms, this.#env.now());
     const {topics, paceS} = live.hello;
@@ -933,7 +935,7 @@ export class Connection extends EventTarget {
   #wake() {
     const now = this.#env.now(), live = this.#live;
     if (live && now >= Math.min(live.overAt, live.probeBy)) {
-      this.#drop(live.bye ?? {code: 1006, reason: live.open ? 'silent' : 'unreachable'});
+      this.#drop({code: 1006, reason: live.open ? 'silent' : 'unreachable'});
     } else if (live && this.#state.lost && now >= live.resyncAt) {
       live.resyncAt = now + RESYNC_MS;
       this.#send({kind: 'resync'});
