@@ -151,7 +151,7 @@ $(BENCH): $(DEV)
 bench: $(BENCH) ## how fast and how small, beside others (40 minutes); ARGS="fan-out idle --quick --peers none"
 	@# what could not be had is reported with the rest
 	@$(BIN)/python -m bench $(ARGS); code=$$?; \
-	$(if $(findstring --quick,$(ARGS)),,[ $$code -gt 1 ] || $(BIN)/python -m bench report ||) exit $$code
+	$(if $(findstring --quick,$(ARGS)),,[ $$code -gt 1 ] || $(BIN)/python -m bench report || code=$$?;) exit $$code
 
 bench-report: $(BENCH) ## write docs/benchmarks.md from what was measured last
 	$(BIN)/python -m bench report
