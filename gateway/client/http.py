@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Final, Literal, TypeVar
 
 import aiohttp
@@ -98,11 +99,14 @@ def open_http(ssl: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp t
     """Return what :class:`Api` and WebSockets connect with.
 
     It keeps no cookies and follows no redirect: a token or a `hello` goes to the address given, only.
+    What fails is not tried again behind the back of whoever backs off.
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
+    trace.on_connection_create_start.append(_refuse_second_try)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=ssl),
+        # each request has a connection of its own, so that :func:`_refuse_second_try` sees every try
+        connector=aiohttp.TCPConnector(ssl=ssl, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         timeout=aiohttp.ClientTimeout(total=None),
@@ -114,6 +118,15 @@ async def _refuse_redirect(
 ) -> None:
     redirect.response.close()
     raise aiohttp.ClientConnectionError
+
+
+async def _refuse_second_try(
+    _session: object, context: SimpleNamespace, _connection: aiohttp.TraceConnectionCreateStartParams
+) -> None:
+    # aiohttp asks an idempotent request again at once when the connection breaks, whatever broke it
+    if getattr(context, "is_tried", False):
+        raise aiohttp.ClientConnectionError
+    context.is_tried = True
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:

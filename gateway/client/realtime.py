@@ -233,7 +233,9 @@ class Realtime:
                 self.end(failed)
                 return
             await self._pause(step.in_s, failed.reason)
-            failed = None if log_on_again is None else await self._log_on(log_on_again)
+            # in the background nobody logs on: the foreground says hello, and hears what next
+            wanted = log_on_again if self._is(_Mode.ON) else None
+            failed = None if wanted is None else await self._log_on(wanted)
             up_s = 0.0
 
     async def _log_on(self, log_on_again: Callable[[], Awaitable[None]]) -> Ending | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Literal
 
 import aiohttp
 import pytest
@@ -70,6 +71,26 @@ async def test_redirects_are_not_followed(api: Api, gateway: ScriptedGateway) ->
     with pytest.raises(Unreachable):
         await api.ask("GET", "/v1/x", token="secret")
     assert gateway.count("GET", "/elsewhere") == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_connection_that_breaks_is_not_tried_again_unasked(
+    http: aiohttp.ClientSession, clock: ManualClock, method: Literal["GET", "DELETE"]
+) -> None:
+    tries = 0
+
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        await reader.read(1)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(breaks, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(Unreachable):
+        await Api(http, f"http://127.0.0.1:{port}", clock).ask(method, "/v1/x")
+    server.close()
+    assert tries == 1
 
 
 async def test_nobody_there_is_unreachable_and_says_no_secret(

@@ -119,6 +119,19 @@ async def test_a_log_on_that_fails_for_a_while_is_tried_again(
     assert subject.waits == [0.25, 0.5, 50.0]
 
 
+async def test_in_the_background_nobody_logs_on_again(
+    subject: Subject, phone: Phone, gateway: ScriptedGateway, clock: ManualClock
+) -> None:
+    await phone.bye(4300, "session_ended", window_s=(4.0, 8.0))
+    await clock.advance(1)
+    subject.realtime.background()
+    await clock.advance(1000)
+    assert subject.log_ons == 0
+    subject.realtime.foreground()
+    await (await gateway.phone()).receive(frames.Hello)
+    assert subject.log_ons == 0
+
+
 @pytest.mark.parametrize("code", [ErrorCode.INVALID_CREDENTIALS, ErrorCode.ALREADY_LOGGED_ON])
 async def test_a_log_on_that_waiting_cannot_mend_is_the_end(
     subject: Subject, phone: Phone, clock: ManualClock, code: ErrorCode
