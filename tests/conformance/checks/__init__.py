@@ -1,0 +1,29 @@
+"""Which families of checks are there? Importing this package registers all of them."""
+
+from tests.conformance.checks import (
+    coming_back,
+    commands,
+    endings,
+    greeting,
+    http,
+    liveness,
+    mirror,
+    notices,
+    resuming,
+    session,
+    transport,
+)
+
+__all__ = [
+    "coming_back",
+    "commands",
+    "endings",
+    "greeting",
+    "http",
+    "liveness",
+    "mirror",
+    "notices",
+    "resuming",
+    "session",
+    "transport",
+]

@@ -1,0 +1,231 @@
+"""Is what a person asks for carried out at most once, and told as it is?"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Final
+
+from tests.conformance.registry import Play, add, check
+from tests.conformance.saying import changes, result
+from tests.conformance.stage import SALES, Stage
+from tests.conformance.timing import expect
+
+_RETRY: Final = "`retry: true` says that it is sent again after a lost connection."
+_ONCE: Final = "The same `key` with the same body gets the same outcome and is never carried out twice"
+_DEADLINE: Final = "`expires_at_ms` is an absolute deadline in server time, at most 60 s ahead"
+_RESULT: Final = "exactly one per command; the state that it caused has been sent before it"
+_UNKNOWN: Final = "Show the mirror and let the person decide. A client never repeats it by itself."
+_ARGS: Final = {"agent_id": "7", "state": "available", "when": "now"}
+
+
+@check("commands.form", "`key` is a UUID, one per action that a person intends.")
+async def form(stage: Stage) -> None:
+    """A command has an id and a key of its own, the stream in force, and its fields."""
+    phone = await stage.live()
+    await phone.send(changes(5, 2, stream="1.b"))
+    await phone.ping(2)
+    answer, first = await stage.commanded(phone)
+    await phone.send(result(first["id"]))
+    await stage.outcome(answer)
+    answer, second = await stage.commanded(phone)
+    await phone.send(result(second["id"]))
+    await stage.outcome(answer)
+    for frame in (first, second):
+        expect(uuid.UUID(frame["key"]), "the key is no UUID")
+        expect(frame.get("stream") == "1.b", f"the stream is {frame.get('stream')}")
+        expect(frame.get("retry") is not True, "a first sending is no retry")
+        command = frame["command"]
+        expect(command == {"kind": "agent.routing_state.set", **_ARGS}, f"the command is {command}")
+    expect(first["key"] != second["key"], "two actions have one key")
+    expect(first["id"] != second["id"], "two commands have one id")
+
+
+def _told(status: str, error: dict[str, Any] | None, version: int | None) -> Play:
+    async def play(stage: Stage) -> None:
+        phone = await stage.live()
+        answer, frame = await stage.commanded(phone)
+        await phone.send(result(frame["id"], status, error=error, version=version))
+        told = await stage.outcome(answer)
+        expect(told["status"] == status, f"the client tells {told['status']}")
+        expect(told.get("version") == version, f"the client tells version {told.get('version')}")
+        if error is not None:
+            seen = told["error"]
+            details = {name: seen["details"].get(name) for name in ("version",)}
+            expect((seen["code"], details) == (error["code"], {"version": 9}), f"the client tells {seen}")
+
+    return play
+
+
+for _status, _error, _version in (
+    ("applied", None, 4),
+    ("pending", None, None),
+    ("unchanged", None, None),
+    ("rejected", {"code": "version_conflict", "message": "Changed.", "version": 9}, None),
+    ("unknown", {"code": "upstream_timeout", "message": "Late.", "version": 9}, None),
+):
+    add(f"commands.{_status}", _RESULT, _told(_status, _error, _version))
+
+
+@check("commands.state_first", _RESULT)
+async def state_first(stage: Stage) -> None:
+    """When the outcome is told, the state that it caused is held; and none is held before it was sent."""
+    phone = await stage.live(put={"agent:7": {"routing_state": "work"}})
+    answer, frame = await stage.commanded(phone)
+    await phone.settle()
+    await stage.holds("a command is no state", agent__7={"routing_state": "work"})
+    state = changes(5, 6, patch={"agent:7": {"routing_state": "available"}})
+    await phone.send(state, result(frame["id"]))
+    await stage.outcome(answer)
+    await stage.holds("the outcome is told", agent__7={"routing_state": "available"})
+
+
+@check("commands.repeated", _RETRY)
+async def repeated(stage: Stage) -> None:
+    """After a lost connection the same goes out again: key, stream and deadline; as a retry."""
+    phone = await stage.live()
+    answer, first = await stage.commanded(phone)
+    phone.drop()
+    again = await stage.gateway.phone()
+    await again.receive("hello")
+    await again.welcome()
+    await again.send(changes(0, 1, stream="2.a", reset=True, put=dict(SALES)))
+    second = await again.receive("command")
+    expect(second.get("retry") is True, "it does not say that it is a retry")
+    same = ("key", "stream", "expires_at_ms", "command")
+    differs = [name for name in same if first[name] != second[name]]
+    expect(not differs, f"it differs from what was sent first in {differs}")
+    await again.send(result(second["id"], "unchanged"))
+    expect((await stage.outcome(answer))["status"] == "unchanged", "another outcome is told")
+
+
+@check("commands.duplicate_result", _ONCE)
+async def duplicate_result(stage: Stage) -> None:
+    """A result that comes twice, and one that nobody waits for, change nothing."""
+    phone = await stage.live()
+    answer, frame = await stage.commanded(phone)
+    said = result(frame["id"])
+    await phone.send(result("nobody", "rejected"), said, said)
+    expect((await stage.outcome(answer))["status"] == "applied", "another outcome is told")
+    await phone.ping(5)
+    answer, frame = await stage.commanded(phone)
+    await phone.send(result(frame["id"], "pending"))
+    expect((await stage.outcome(answer))["status"] == "pending", "an older result was told")
+
+
+@check("commands.answered_once", _ONCE)
+async def answered_once(stage: Stage) -> None:
+    """What was answered is not sent again after a lost connection."""
+    phone = await stage.live()
+    answer, frame = await stage.commanded(phone)
+    await phone.send(result(frame["id"]))
+    await stage.outcome(answer)
+    phone.drop()
+    again = await stage.again()
+    await again.hears_nothing(0.5)
+
+
+@check("commands.not_served", "a frame could not be served; the connection stays open")
+async def not_served(stage: Stage) -> None:
+    """An error frame that names a command is its outcome: rejected."""
+    phone = await stage.live()
+    answer, frame = await stage.commanded(phone)
+    error = {"code": "rate_limited", "message": "Too fast.", "retry_after_s": 1.5}
+    await phone.send({"kind": "error", "id": frame["id"], **error})
+    told = await stage.outcome(answer)
+    seen = told["status"], told["error"]["code"], told["error"]["retry_after_s"]
+    expect(seen == ("rejected", "rate_limited", 1.5), f"the client tells {seen}")
+    await phone.ping(5)
+
+
+@check("commands.not_queued", "There is no offline queue.")
+async def not_queued(stage: Stage) -> None:
+    """What is asked without a connection is rejected at once and never sent."""
+    phone = await stage.live()
+    await phone.bye(4200, "draining", min_s=1.0, max_s=1.2)
+    await phone.left()
+    told = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
+    expect(told["outcome"]["status"] == "rejected", f"the client tells {told['outcome']['status']}")
+    again = await stage.again()
+    await again.hears_nothing(0.5)
+
+
+@check("commands.not_before_welcome", "There is no offline queue.")
+async def not_before_welcome(stage: Stage) -> None:
+    """Nor does it wait for a welcome."""
+    phone = await stage.begin()
+    await phone.receive("hello")
+    told = await stage.driver.ask("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=10.0)
+    expect(told["outcome"]["status"] == "rejected", f"the client tells {told['outcome']['status']}")
+    await phone.welcome()
+    await phone.send(changes(0, 5, stream="1.a", reset=True))
+    await phone.hears_nothing(0.5)
+
+
+@check("commands.unknown_stays", _UNKNOWN)
+async def unknown_stays(stage: Stage) -> None:
+    """An outcome that is unknown is told and not asked for again."""
+    phone = await stage.live()
+    answer, frame = await stage.commanded(phone)
+    error = {"code": "other_epoch", "message": "May have run."}
+    await phone.send(result(frame["id"], "unknown", error=error))
+    expect((await stage.outcome(answer))["status"] == "unknown", "another outcome is told")
+    await phone.hears_nothing(0.8)
+    phone.drop()
+    await (await stage.again()).hears_nothing(0.5)
+
+
+@check("commands.too_late", _UNKNOWN)
+async def too_late(stage: Stage) -> None:
+    """Without a result until the deadline the outcome is unknown, and the command is over."""
+    phone = await stage.live()
+    answer = stage.driver.begin("command", kind="agent.routing_state.set", args=_ARGS, deadline_s=1.0)
+    frame = await phone.receive("command")
+    told = await stage.outcome(answer)
+    expect(told["status"] == "unknown", f"the client tells {told['status']}")
+    await phone.send(result(frame["id"]))
+    phone.drop()
+    await (await stage.again()).hears_nothing(0.5)
+
+
+@check("commands.session_over", "`unknown`: it may or may not have been done")
+async def session_over(stage: Stage) -> None:
+    """A session that ends leaves no command without an outcome."""
+    phone = await stage.live()
+    answer, _ = await stage.commanded(phone)
+    await phone.bye(4005, "logged_off_by_supervisor", by="supervisor")
+    told = await stage.outcome(answer)
+    expect(told["status"] == "unknown", f"the client tells {told['status']}")
+
+
+def _deadline(skew_s: float) -> Play:
+    async def play(stage: Stage) -> None:
+        stage.time.skew_s = skew_s
+        phone = await stage.live()
+        await phone.ping(5)
+        answer, frame = await stage.commanded(phone)
+        ahead_s = (frame["expires_at_ms"] - stage.time.server_ms()) / 1000
+        expect(8.0 < ahead_s <= 10.0, f"a deadline of 10 s is {ahead_s:.2f} s ahead of the gateway's clock")
+        await phone.send(result(frame["id"]))
+        await stage.outcome(answer)
+
+    return play
+
+
+for _name, _skew_s in (("behind", -5 * 3600.0), ("ahead", 7 * 3600.0), ("far", 400 * 86_400.0)):
+    add(f"commands.deadline_{_name}", _DEADLINE, _deadline(_skew_s))
+
+
+@check("commands.deadline_moves", _DEADLINE)
+async def deadline_moves(stage: Stage) -> None:
+    """The node after a reconnect has another clock, an hour behind: its time holds from then on."""
+    phone = await stage.live()
+    await phone.ping(5)
+    stage.time.skew_s = -3600.0
+    phone.drop()
+    again = await stage.again()
+    await again.ping(5)
+    answer, frame = await stage.commanded(again)
+    ahead_s = (frame["expires_at_ms"] - stage.time.server_ms()) / 1000
+    expect(8.0 < ahead_s <= 10.0, f"a deadline of 10 s is {ahead_s:.2f} s ahead of the gateway's clock")
+    await again.send(result(frame["id"]))
+    await stage.outcome(answer)

@@ -1,0 +1,1 @@
+"""Which programs drive the clients that the project itself offers?"""

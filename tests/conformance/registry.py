@@ -1,0 +1,50 @@
+"""Which checks are there, and which sentence of the page does each hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from tests.conformance.stage import Stage
+
+Play = Callable[[Stage], Awaitable[None]]
+
+
+class Check(NamedTuple):
+    """One thing that a client does or does not do."""
+
+    name: str
+    """`family.what`."""
+    sentence: str
+    """Of docs/protocol.md, word for word."""
+    play: Play
+    scale: float
+    """How fast its time may run; a client without ``time_scale`` takes the real time."""
+    needs: frozenset[str]
+    """Features without which it says nothing of a client."""
+
+
+CHECKS: Final[dict[str, Check]] = {}
+
+
+def add(name: str, sentence: str, play: Play, *, scale: float = 1.0, needs: tuple[str, ...] = ()) -> None:
+    """Add a check.
+
+    Raises:
+        ValueError: There is one of this name.
+    """
+    if name in CHECKS:
+        raise ValueError(name)
+    CHECKS[name] = Check(name, sentence, play, scale, frozenset(needs))
+
+
+def check(
+    name: str, sentence: str, *, scale: float = 1.0, needs: tuple[str, ...] = ()
+) -> Callable[[Play], Play]:
+    """Make a function a check that holds *sentence*."""
+
+    def note(play: Play) -> Play:
+        add(name, sentence, play, scale=scale, needs=needs)
+        return play
+
+    return note

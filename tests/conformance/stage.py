@@ -1,0 +1,121 @@
+"""What does a check have: a client that it drives, the gateway that the client meets, and time?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tests.conformance.driver import Driver, Refusal
+from tests.conformance.gateway import ScriptedGateway
+from tests.conformance.phone import Phone
+from tests.conformance.timing import Failed, Time, expect
+from tests.conformance.wire import Frame
+
+SLACK_S: Final = 0.4
+"""Real seconds that a wait may be longer than asked for: the machine has other work."""
+EARLY_S: Final = 0.06
+"""Real seconds that a wait may seem shorter, since its beginning was seen late."""
+LOG_ON: Final = {
+    "site": "main", "application": "dashboard", "user": "ada", "password": "secret",
+    "device": {"id": "d1", "name": "Ada's desk"},
+}  # fmt: skip
+STORED: Final = {"user": "ada", "password": "stored"}
+SALES: Final[Mapping[str, Any]] = {"queue:1": {"name": "Sales", "contacts_waiting": 3}}
+
+
+class Stage:
+    """Where one check plays.
+
+    Args:
+        driver: Drives the client under test.
+        gateway: Plays its gateway.
+        time: Theirs.
+    """
+
+    def __init__(self, driver: Driver, gateway: ScriptedGateway, time: Time) -> None:
+        self.driver: Final = driver
+        self.gateway: Final = gateway
+        self.time: Final = time
+        self.slack_s: Final = SLACK_S * time.scale
+        self.early_s: Final = EARLY_S * time.scale
+
+    # ---- the client ----
+
+    async def start(self, **options: object) -> None:
+        """Have a new client: *options* are those of the driver's `start`."""
+        said: dict[str, object] = {"base": self.gateway.address, "codec": "json", **options}
+        if self.time.scale != 1.0:
+            said["time_scale"] = self.time.scale
+        if "chance" not in self.driver.features:
+            said.pop("chance", None)
+        await self.driver.ask("start", **said)
+        # the client before it may have told its end until now
+        self.driver.events.clear()
+
+    async def log_on(self, **fields: object) -> dict[str, Any]:
+        """Log the client on."""
+        return await self.driver.ask("log_on", **{**LOG_ON, **fields})
+
+    async def begin(self, **options: object) -> Phone:
+        """Have a client that logged on and connects; returns its socket, before the hello was taken."""
+        await self.start(**options)
+        await self.log_on()
+        await self.driver.ask("connect")
+        return await self.gateway.phone()
+
+    async def live(self, put: Mapping[str, Any] = SALES, seq: int = 5, **options: object) -> Phone:
+        """Have a client that is in sync at *seq* in stream ``1.a``."""
+        phone = await self.begin(**options)
+        await phone.serve(put=put, seq=seq)
+        await phone.settle()
+        return phone
+
+    async def again(self, **fields: object) -> Phone:
+        """Take the client's next connection and tell it that nothing has changed."""
+        phone = await self.gateway.phone()
+        await phone.resume(**fields)
+        return phone
+
+    async def mirror(self) -> dict[str, Any]:
+        """Return what the client holds."""
+        mirror: dict[str, Any] = (await self.driver.ask("snapshot"))["mirror"]
+        return mirror
+
+    async def holds(self, otherwise: str, **mirror: object) -> None:
+        """Hold that the client holds just *mirror*; ``__`` in a name stands for ``:``."""
+        wanted = {key.replace("__", ":"): value for key, value in mirror.items()}
+        held = await self.mirror()
+        expect(held == wanted, f"{otherwise}: the client holds {held}, not {wanted}")
+
+    async def refused(self, do: str, code: str, **said: object) -> dict[str, Any]:
+        """Hold that the client refuses with *code*; returns the error."""
+        try:
+            await self.driver.ask(do, **said)
+        except Refusal as refusal:
+            expect(refusal.code == code, f"{do} is refused with {refusal.code!r}, not {code!r}")
+            return refusal.error
+        raise Failed(f"{do} is not refused")
+
+    async def ended(self, code: int) -> dict[str, Any]:
+        """Hold that the client tells that all is over; returns what it tells."""
+        told = await self.driver.event("ended")
+        expect(told.get("code") == code, f"the client tells code {told.get('code')}, not {code}")
+        return told
+
+    async def commanded(self, phone: Phone) -> tuple[Any, Frame]:
+        """Have the client send a command; returns its answer to come and the frame."""
+        args = {"agent_id": "7", "state": "available", "when": "now"}
+        answer = self.driver.begin("command", kind="agent.routing_state.set", args=args, deadline_s=10.0)
+        return answer, await phone.receive("command")
+
+    async def outcome(self, answer: Any) -> dict[str, Any]:  # noqa: ANN401 - the driver's future
+        """Return what became of a command."""
+        outcome: dict[str, Any] = (await self.driver.answered(answer, "command"))["outcome"]
+        return outcome
+
+    # ---- waits ----
+
+    def within(self, took_s: float, low_s: float, high_s: float, what: str) -> None:
+        """Hold that *what* took from *low_s* to *high_s*, as exactly as this machine can tell."""
+        fits = low_s - self.early_s <= took_s <= high_s + self.slack_s
+        expect(fits, f"{what} came after {took_s:.2f} s, not within {low_s:g} to {high_s:g} s")
