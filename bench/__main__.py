@@ -1,6 +1,6 @@
 """What can one ask of ``python -m bench``?
 
-Exit codes: 0 done, 1 something was not measured, 2 the command line cannot be used.
+Exit codes: 0 done, 1 something was not measured, 2 the command line cannot be used, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bench.scenarios import SCENARIOS
 from bench.stage import BUILD, Stage
 
 RUNS = 3
+INTERRUPTED = 130
 SEALED_BYTES = 400_000
 """What an encrypted connection takes at both its ends, with room to spare."""
 
@@ -122,8 +123,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("one core only: load and server share it, so figures say little", file=sys.stderr)
     os.sched_setaffinity(0, {LOAD_CORE})
     with alone(BUILD / "lock"):
-        troubles = asyncio.run(measure(args))
-    return 1 if troubles else 0
+        try:
+            return 1 if asyncio.run(measure(args)) else 0
+        except KeyboardInterrupt:
+            print(
+                "interrupted; what was measured is kept: `report` shows it, `--resume` goes on",
+                file=sys.stderr,
+            )
+            return INTERRUPTED
 
 
 if __name__ == "__main__":

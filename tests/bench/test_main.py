@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 from pathlib import Path
 
 import pytest
 
+import bench.__main__ as command
 from bench.__main__ import alone, keys, main, parser, peers_of, planned
 from bench.case import Scale
 from bench.contenders import Other
@@ -52,3 +54,16 @@ def test_two_benchmarks_do_not_measure_each_other(tmp_path: Path) -> None:
         fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with file.open("wb") as third:
         fcntl.flock(third, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_interrupted_benchmark_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def interrupted(_: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "measure", interrupted)
+    monkeypatch.setattr(command, "BUILD", tmp_path)
+    monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)
+    assert main([]) == command.INTERRUPTED
+    assert "--resume" in capsys.readouterr().err
