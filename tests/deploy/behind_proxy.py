@@ -1,0 +1,291 @@
+"""Two nodes, a Redis and an OSCC-E Server behind a real proxy, and what phones live through there.
+
+A proxy is any program that takes TLS at a port, trusts nothing that clients say of themselves, and carries
+HTTP and WebSockets to the two nodes: the same story is told of each that we have an example for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from gateway.app.children import Child
+from gateway.client import (
+    Application,
+    Connected,
+    DeviceBody,
+    GatewayClient,
+    GatewayError,
+    Outcome,
+    Reconnecting,
+    SetAgentRoutingState,
+    Status,
+)
+from tests.app import certificates
+from tests.cluster.centre import Centre
+from tests.cluster.cluster import PASSWORD, config, make_secrets
+from tests.cluster.programs import Node
+from tests.doubles.servers import free_port, redis_server, until
+
+NOTICE_S: Final = 6.0
+"""How long a node that leaves only says so."""
+FOREIGN: Final = "203.0.113.9"
+"""An address that a client claims to have."""
+TOO_MANY: Final = 700
+"""Log-ons at once that a proxy does not let through."""
+PATIENCE_S: Final = 30.0
+
+
+@dataclass
+class House:
+    """What stands behind the proxy, and the way in."""
+
+    folder: Path
+    http: aiohttp.ClientSession
+    centre: Centre
+    nodes: Sequence[Node]
+    ports: Sequence[Mapping[str, int]]
+    tls: ssl.SSLContext
+    port: int
+    """Where the proxy takes phones."""
+    watch_port: int
+    """Where it tells whether any node is ready."""
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    async def home(self) -> Node:
+        """Return the node that has a phone."""
+        for node in self.nodes:
+            if node.runs and await node.metric("connections"):
+                return node
+        raise AssertionError("no node has a phone")
+
+
+Started = Callable[[House], Child]
+"""Makes the proxy of a house."""
+
+
+@contextlib.asynccontextmanager
+async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
+    """Run all of it while the block lasts."""
+    certificate, key = certificates.make(folder, days=20_000)
+    (folder / "both.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
+    async with contextlib.AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(redis_server())
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        options = (
+            "--agents",
+            "20",
+            "--queues",
+            "3",
+            "--users",
+            "3",
+            "--password",
+            PASSWORD,
+            "--start-paused",
+        )
+        centre = Centre(folder, http, (free_port(), free_port()), *options)
+        stack.push_async_callback(centre.kill9)
+        await centre.open()
+        ports = [{name: free_port() for name in ("client", "ops", "admin")} for _ in range(2)]
+        nodes = [Node(f"node{number}", folder, one, http) for number, one in enumerate(ports, 1)]
+        for node, one in zip(nodes, ports, strict=True):
+            text = config(one, redis.url, centre.port, {"drain_notice_s": NOTICE_S, "drain_s": 5})
+            behind = text.replace("insecure = true", 'trusted_proxies = ["127.0.0.1/32"]')
+            (folder / f"{node.name}.toml").write_text(behind + make_secrets())
+            stack.push_async_callback(node.kill9)
+            await node.start()
+        for node in nodes:
+            await node.until_ready()
+        tls = ssl.create_default_context(cafile=certificate)
+        made = House(folder, http, centre, nodes, ports, tls, free_port(), free_port())
+        child = proxy(made)
+        stack.push_async_callback(child.kill)
+        await child.start()
+        await until(lambda: _is_up(made, child), "the proxy let nobody in")
+        yield made
+
+
+async def _is_up(made: House, child: Child) -> bool:
+    assert child.pid is not None, child.log.read_text("utf-8")
+    with contextlib.suppress(aiohttp.ClientError, OSError):
+        async with made.http.get(f"{made.url}/v1/about", ssl=made.tls) as answer:
+            return answer.status == 200
+    return False
+
+
+class Person:
+    """A supervisor with a phone on the SDK."""
+
+    def __init__(self, made: House, number: int) -> None:
+        self.client = GatewayClient(made.url, ssl=made.tls)
+        self.losses: list[str] = []
+        """Why its connections ended."""
+        self.is_connected = False
+        self._number = number
+
+    async def arrive(self) -> None:
+        """Log on and be in sync."""
+        while True:
+            try:
+                await self.client.log_on(
+                    site="main",
+                    application=Application.DASHBOARD,
+                    user_name=f"supervisor{self._number}",
+                    password=PASSWORD,
+                    device=DeviceBody(f"phone-{self._number}", "Phone", "test", "1.0"),
+                )
+                return await self.client.connect()
+            except GatewayError as refused:
+                if refused.retry_after_s is None:
+                    raise
+                await asyncio.sleep(refused.retry_after_s)
+
+    async def note(self) -> None:
+        """Remember what happens to its connection, for ever."""
+        async for event in self.client.events():
+            match event:
+                case Connected():
+                    self.is_connected = True
+                case Reconnecting():
+                    self.is_connected = False
+                    self.losses.append(event.reason)
+                case _:
+                    pass
+
+    async def sees(self, name: str, centre: Centre) -> None:
+        """Return when a queue that is renamed now has that name on the phone."""
+        key = next(key for key in self.client.mirror if key.startswith("queue:"))
+        await centre.act("Rename", Key=int(key.partition(":")[2]), Name=name)
+        await reached(lambda: self.client.mirror[key]["name"] == name, "the phone does not see a change")
+
+    async def acts(self) -> Outcome:
+        """Take an agent out of routing; returns what became of it."""
+        agent = next(
+            key.partition(":")[2]
+            for key, value in self.client.mirror.items()
+            if key.startswith("agent:") and value["routing_state"] == "available" and not value["handling"]
+        )
+        told = self.client.mirror["catalogue:reasons"]["reasons"]
+        assert isinstance(told, Sequence)
+        reasons: list[Any] = list(told)
+        fitting = (one["reason_id"] for one in reasons if "unavailable" in (one.get("required_for") or ()))
+        command = SetAgentRoutingState(
+            agent_id=agent, state="unavailable", reason_id=next(fitting, None), when="after_contact"
+        )
+        return await self.client.command(command)
+
+
+async def reached(holds: Callable[[], bool], otherwise: str) -> None:
+    """Return once *holds*."""
+
+    async def look() -> bool:
+        return holds()
+
+    await until(look, otherwise)
+
+
+async def tell_the_story(made: House, *, looks_at_readyz: bool) -> None:
+    """Live through it: log on, see changes, act, lose a node that drains, come back on the other one."""
+    one = Person(made, 1)
+    async with one.client, asyncio.TaskGroup() as tasks, asyncio.timeout(4 * PATIENCE_S):
+        noting = tasks.create_task(one.note())
+        await one.arrive()
+        await one.sees("before", made.centre)
+        assert await one.acts() == Outcome(Status.APPLIED)
+        leaving = await made.home()
+        await _drain(made, leaving, one, tasks, looks_at_readyz=looks_at_readyz)
+        (staying,) = [node for node in made.nodes if node is not leaving]
+        assert await made.home() is staying
+        await one.sees("after", made.centre)
+        assert await one.acts() == Outcome(Status.APPLIED)
+        noting.cancel()
+    _nobody_believed_what_was_claimed(made)
+
+
+async def _drain(
+    made: House, leaving: Node, one: Person, tasks: asyncio.TaskGroup, *, looks_at_readyz: bool
+) -> None:
+    ending = tasks.create_task(leaving.term())
+    if looks_at_readyz:
+
+        async def is_seen() -> bool:
+            before = await leaving.metric("handshakes_total")
+            async with contextlib.AsyncExitStack() as stack:
+                for _ in range(6):  # held open: else all would go to the other node for its few connections
+                    await stack.enter_async_context(connected(made))
+                return await leaving.metric("handshakes_total") == before
+
+        # within the notice new phones all go elsewhere, and nobody was sent away yet
+        await until(is_seen, "the proxy does not see that a node leaves")
+        assert one.losses == []
+    assert await ending == 0
+    await reached(lambda: one.is_connected, "the phone did not come back")
+    assert one.losses == ["draining"]
+    async with connected(made):
+        pass
+
+
+@contextlib.asynccontextmanager
+async def connected(made: House) -> AsyncIterator[None]:
+    """Hold a WebSocket open while the block lasts; it claims to come from elsewhere."""
+    claims = {"X-Forwarded-For": FOREIGN, "Forwarded": f"for={FOREIGN}", "X-Forwarded-Proto": "http"}
+    url = f"{made.url}/v1/realtime"
+    async with made.http.ws_connect(url, protocols=("oscc.v1.json",), ssl=made.tls, headers=claims):
+        yield
+
+
+def _nobody_believed_what_was_claimed(made: House) -> None:
+    lives = [line for node in made.nodes for line in node.written().splitlines() if '"session over"' in line]
+    assert lives
+    assert not [line for line in lives if "203.0.113" in line]
+    assert [line for line in lives if '"127.0.0.0/24"' in line]
+
+
+async def knock_too_often(made: House) -> None:
+    """Log on again and again: the proxy refuses, says when to come back, and no node is bothered."""
+    statuses: list[int] = []
+    refusals: list[tuple[str | None, str | None, str]] = []
+    turns = itertools.count()
+
+    async def knock() -> None:
+        while next(turns) < TOO_MANY:
+            url = f"{made.url}/v1/sessions"
+            async with made.http.post(url, json={}, ssl=made.tls) as answer:
+                statuses.append(answer.status)
+                if answer.status == 429:
+                    body = await answer.json(content_type="application/problem+json")
+                    refusals.append(
+                        (answer.headers.get("Retry-After"), answer.headers.get("Server"), body["code"])
+                    )
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(knock())
+    assert set(statuses) == {400, 429}
+    assert {code for _, _, code in refusals} == {"rate_limited"}
+    assert all(wait is not None and int(wait) >= 1 for wait, _, _ in refusals)
+    assert not [server for _, server, _ in refusals if server == "oscc-gateway"]
+
+
+async def lose_all_nodes(made: House) -> None:
+    """Kill every node: the proxy says so inside, and tells phones when to try again."""
+    for node in made.nodes:
+        await node.kill9()
+
+    async def is_told() -> bool:
+        async with made.http.get(f"{made.url}/v1/about", ssl=made.tls) as answer:
+            told = answer.status, answer.headers.get("Retry-After")
+        return told == (503, "5")
+
+    await until(is_told, "nobody says when to come back")

@@ -1,0 +1,97 @@
+"""Is our example for HAProxy right, and does it carry phones as the gateway needs it?"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.app.children import Child
+from gateway.app.config_sections import Limits
+from tests.app import certificates
+from tests.deploy.behind_proxy import House, house, knock_too_often, lose_all_nodes, tell_the_story
+from tests.deploy.programs import DEPLOY, ask, machine
+from tests.doubles.servers import until
+
+FILE = DEPLOY / "haproxy" / "haproxy.cfg"
+
+
+def proxy(made: House) -> Child:
+    first, second = made.ports
+    environ = {
+        "OSCC_BIND": f"127.0.0.1:{made.port}",
+        "OSCC_WATCH_BIND": f"127.0.0.1:{made.watch_port}",
+        "OSCC_CERTIFICATE": str(made.folder / "both.pem"),
+        "OSCC_NODE_1": f"127.0.0.1:{first['client']}",
+        "OSCC_NODE_1_OPS": str(first["ops"]),
+        "OSCC_NODE_2": f"127.0.0.1:{second['client']}",
+        "OSCC_NODE_2_OPS": str(second["ops"]),
+        "OSCC_MAXCONN": "1000",
+    }
+    command = (machine("haproxy"), "-db", "-f", str(FILE))
+    return Child("haproxy", command, made.folder / "haproxy.log", {**os.environ, **environ})
+
+
+def checked(folder: Path, text: str) -> tuple[int, str]:
+    """Return what HAProxy says about a configuration of *text*."""
+    certificate, key = certificates.make(folder)
+    both = folder / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    file = folder / "haproxy.cfg"
+    file.write_text(text.replace('"/etc/haproxy/oscc-gateway.pem"', f'"{both}"'), "utf-8")
+    return ask(machine("haproxy"), "-c", "-f", file)
+
+
+def test_haproxy_takes_it_without_a_warning(tmp_path: Path) -> None:
+    assert checked(tmp_path, FILE.read_text("utf-8")) == (0, "")
+
+
+def test_haproxy_would_have_told_of_a_fault(tmp_path: Path) -> None:
+    code, text = checked(tmp_path, FILE.read_text("utf-8").replace("balance leastconn", "balance leastcon"))
+    assert code != 0
+    assert "balance" in text
+
+
+def seconds(pattern: str) -> float:
+    found = re.search(pattern, FILE.read_text("utf-8"), re.MULTILINE)
+    assert found is not None, pattern
+    return float(found[1])
+
+
+def test_a_node_that_leaves_is_seen_before_it_sends_its_phones_away() -> None:
+    looks = seconds(r"default-server check inter (\d+)s") * seconds(r"fall (\d+)")
+    assert looks + seconds(r"timeout check (\d+)s") < Limits().drain_notice_s
+
+
+def test_phones_outlive_its_timeouts() -> None:
+    assert seconds(r"timeout tunnel (\d+)h") * 3600 > 2 * 55  # the longest ping_s
+
+
+@pytest.mark.scenario
+async def test_phones_live_behind_it(tmp_path: Path) -> None:
+    async with house(tmp_path, proxy) as made:
+        await tell_the_story(made, looks_at_readyz=True)
+        assert "203.0.113" not in (log := (tmp_path / "haproxy.log").read_text("utf-8"))
+        assert "127.0.0.1" not in log
+
+
+@pytest.mark.scenario
+async def test_crowds_are_held_off_and_an_empty_house_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path, proxy) as made:
+        await knock_too_often(made)
+        assert await _health(made) == 200
+        async with made.http.get(f"http://127.0.0.1:{made.watch_port}/metrics") as answer:
+            assert "haproxy_server_status" in await answer.text()
+        await lose_all_nodes(made)
+
+        async def is_told() -> bool:
+            return await _health(made) == 503
+
+        await until(is_told, "nobody says inside that no node is ready")
+
+
+async def _health(made: House) -> int:
+    async with made.http.get(f"http://127.0.0.1:{made.watch_port}/healthz") as answer:
+        return answer.status

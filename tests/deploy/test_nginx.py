@@ -1,0 +1,105 @@
+"""Is our example for nginx right, and does it carry phones as the gateway needs it?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gateway.app.children import Child
+from tests.app import certificates
+from tests.deploy.behind_proxy import House, house, knock_too_often, lose_all_nodes, tell_the_story
+from tests.deploy.programs import DEPLOY, ask, machine
+
+FILE = DEPLOY / "nginx" / "nginx.conf"
+
+
+def placed(folder: Path, changes: Mapping[str, str]) -> str:
+    """Return the example with what an operator changes, and some files elsewhere."""
+    text = FILE.read_text("utf-8")
+    usual = {
+        "pid /run/nginx.pid;": f"pid {folder}/nginx.pid;",
+        "/etc/nginx/oscc-gateway.crt": str(folder / "server.crt"),
+        "/etc/nginx/oscc-gateway.key": str(folder / "server.key"),
+        "worker_rlimit_nofile 131072;": "",
+        "worker_connections 32768;": "worker_connections 1000;",
+        "http {": f"http {{\n    client_body_temp_path {folder}/body;\n    proxy_temp_path {folder}/proxy;\n"
+        f"    fastcgi_temp_path {folder}/f;\n    uwsgi_temp_path {folder}/u;\n    scgi_temp_path {folder}/s;",
+    }
+    for old, new in {**usual, **changes}.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def proxy(made: House) -> Child:
+    first, second = made.ports
+    changes = {
+        "listen 443 ssl;": f"listen 127.0.0.1:{made.port} ssl;",
+        "    listen [::]:443 ssl;": "",
+        "listen 127.0.0.1:8404;": f"listen 127.0.0.1:{made.watch_port};",
+        "127.0.0.1:8080 ": f"127.0.0.1:{first['client']} ",
+        "127.0.0.1:8081 ": f"127.0.0.1:{second['client']} ",
+        "127.0.0.1:9090 ": f"127.0.0.1:{first['ops']} ",
+        "127.0.0.1:9091 ": f"127.0.0.1:{second['ops']} ",
+        "worker_processes auto;": "worker_processes 1;",
+    }
+    file = made.folder / "nginx.conf"
+    file.write_text(placed(made.folder, changes), "utf-8")
+    command = (machine("nginx"), "-c", str(file), "-e", "stderr", "-g", "daemon off; master_process off;")
+    return Child("nginx", command, made.folder / "nginx.log")
+
+
+def checked(folder: Path, changes: Mapping[str, str]) -> tuple[int, str]:
+    """Return what nginx says about the example with *changes*."""
+    certificates.make(folder)
+    file = folder / "nginx.conf"
+    file.write_text(placed(folder, changes), "utf-8")
+    return ask(machine("nginx"), "-t", "-q", "-e", "stderr", "-c", file)
+
+
+def test_nginx_takes_it_without_a_warning(tmp_path: Path) -> None:
+    assert checked(tmp_path, {}) == (0, "")
+
+
+def test_nginx_would_have_told_of_a_fault(tmp_path: Path) -> None:
+    code, text = checked(tmp_path, {"least_conn;": "least_con;"})
+    assert code != 0
+    assert 'unknown directive "least_con"' in text
+
+
+def test_phones_outlive_its_timeouts_and_nothing_is_held_back() -> None:
+    text = FILE.read_text("utf-8")
+    realtime = text[text.index("location = /v1/realtime") :].partition("}")[0]
+    hours = re.findall(r"proxy_(?:read|send)_timeout (\d+)h;", realtime)
+    assert [int(one) * 3600 > 2 * 55 for one in hours] == [True, True]  # 55 s: the longest ping_s
+    assert "proxy_buffering off;" in text
+
+
+def test_headers_of_the_realtime_door_are_those_of_all() -> None:
+    text = FILE.read_text("utf-8")
+    server, realtime = text.split("location = /v1/realtime", 1)
+    headers = [set(re.findall(r"proxy_set_header (\S+) (.*);", part)) for part in (server, realtime)]
+    ours = {(name, value) for name, value in headers[0] if name != "Connection"}
+    assert ours
+    # a location with headers of its own inherits none
+    assert ours <= headers[1]
+
+
+@pytest.mark.scenario
+async def test_phones_live_behind_it(tmp_path: Path) -> None:
+    async with house(tmp_path, proxy) as made:
+        await tell_the_story(made, looks_at_readyz=False)
+
+
+@pytest.mark.scenario
+async def test_crowds_are_held_off_and_an_empty_house_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path, proxy) as made:
+        await knock_too_often(made)
+        async with made.http.get(f"http://127.0.0.1:{made.watch_port}/readyz") as answer:
+            assert (answer.status, await answer.text()) == (200, "ok\n")
+        await lose_all_nodes(made)
+        async with made.http.get(f"http://127.0.0.1:{made.watch_port}/readyz") as answer:
+            assert answer.status == 502
