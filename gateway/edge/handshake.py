@@ -15,6 +15,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.channel import Channel
+from gateway.edge.wire import Wires
 from gateway.protocol.codec import Codec
 from gateway.protocol.frames import PROTOCOLS
 
@@ -25,6 +26,8 @@ UNACKNOWLEDGED_MS: Final = 30_000
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
 _VERSION: Final = "13"
+WIRES: Final = web.AppKey("wires", Wires)
+"""Where an application keeps its connections; without it each keeps the transport that it came with."""
 
 
 def check_handshake(request: web.Request) -> None:
@@ -68,9 +71,12 @@ async def accept(
     transport, server = request.transport, request.protocol
     if transport is None:
         raise ConnectionResetError("the peer left during the handshake")
-    channel = Channel(transport, codec, message_bytes=message_bytes, early=_let_go(server))
-    channel.begin()
     _tune(transport.get_extra_info("socket"))
+    early = _let_go(server)
+    wires = request.app.get(WIRES)
+    carrier = transport if wires is None else wires.take(transport)
+    channel = Channel(carrier, codec, message_bytes=message_bytes, early=early)
+    channel.begin()
     return channel, response
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.edge.bearer import Bearer
+from gateway.edge.handshake import WIRES
 from gateway.edge.login import Login
 from gateway.edge.parts import EdgeParts
 from gateway.edge.problems import problems, reword
@@ -13,6 +14,7 @@ from gateway.edge.routes_realtime import RealtimeRoute
 from gateway.edge.routes_sessions import SessionRoutes
 from gateway.edge.visitors import Visitors
 from gateway.edge.web import WebClient
+from gateway.edge.wire import Wires
 from gateway.protocol.http_form import BODY_BYTES_MAX
 
 __all__ = ["EdgeParts", "make_app"]
@@ -28,6 +30,7 @@ def make_app(parts: EdgeParts) -> web.Application:
     bearer = Bearer(parts.tokens, parts.node.denied, parts.clock, grace_s=parts.settings.log_off_grace_s)
     parts.telemetry.unhelloed_connections.set_function(lambda: parts.doors.unhelloed)
     app = web.Application(middlewares=[problems, visitors.pages], client_max_size=BODY_BYTES_MAX)
+    app[WIRES] = Wires()
     app.on_response_prepare.append(visitors.dress)
     app.on_response_prepare.append(reword)
     app.add_routes(PublicRoutes(parts.settings, parts.notices, visitors).routes())

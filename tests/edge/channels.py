@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from gateway.edge.channel import Channel, Gone
-from gateway.edge.handshake import accept, check_handshake
+from gateway.edge.handshake import WIRES, accept, check_handshake
+from gateway.edge.wire import Wires
 from gateway.protocol.codec import codec_for
 from gateway.protocol.websocket import Message, Violation
 from tests.edge.raw_phone import RawPhone
@@ -45,6 +46,7 @@ async def channels_served() -> AsyncIterator[Serving]:
             return response
 
         app = web.Application()
+        app[WIRES] = Wires()
         app.router.add_get("/", upgrade)
         client: TestClient[web.Request, web.Application] = TestClient(Server(app))
         await client.start_server()

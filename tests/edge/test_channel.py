@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -176,10 +177,11 @@ async def test_the_kernel_is_told_to_send_at_once_and_queue_little(serving: Serv
     told: dict[str, int] = {}
 
     async def serve(channel: Channel) -> None:
-        raw = channel._transport.get_extra_info("socket")
+        raw = socket.socket(fileno=os.dup(channel._transport.get_extra_info("socket").fileno()))
         told["nodelay"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         told["notsent"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
         told["unacknowledged"] = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        raw.close()
 
     client = await serving(serve)
     await client.ws_connect("/", protocols=(JSON.subprotocol,))

@@ -13,7 +13,8 @@ import uvloop
 from aiohttp import web
 
 from gateway.edge.channel import Channel
-from gateway.edge.handshake import accept
+from gateway.edge.handshake import WIRES, accept
+from gateway.edge.wire import Wires
 from gateway.protocol.codec import JSON
 from tests.app.certificates import make
 from tests.edge.channels import Ear, echo
@@ -25,7 +26,7 @@ BIG_BYTES = 3_000_000
 
 @asynccontextmanager
 async def serving(
-    folder: Path | None, unsent: list[int]
+    folder: Path | None, unsent: list[int], wires: Wires | None
 ) -> AsyncIterator[Callable[..., Awaitable[RawPhone]]]:
     """Say what is said, after a lot that must drain first when that is asked for."""
 
@@ -48,6 +49,8 @@ async def serving(
         theirs, ours = ssl.create_default_context(cafile=certificate), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         ours.load_cert_chain(certificate, key)
     app = web.Application()
+    if wires is not None:
+        app[WIRES] = wires
     app.router.add_get("/", upgrade)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
@@ -69,9 +72,9 @@ async def pour(channel: Channel, ear: Ear, unsent: list[int]) -> None:
     unsent.append(channel.unsent_bytes)
 
 
-async def conversation(folder: Path | None) -> None:
+async def conversation(folder: Path | None, wires: Wires | None) -> None:
     unsent: list[int] = []
-    async with serving(folder, unsent) as connect:
+    async with serving(folder, unsent, wires) as connect:
         async with await connect("/", text("early") + text("cut")[:4]) as phone:
             phone.send(text("cut")[4:] + framed(9, b"ping") + text("more"))
             said = [await phone.hear() for _ in range(4)]
@@ -89,10 +92,12 @@ async def conversation(folder: Path | None) -> None:
     assert unsent[1] == 0
 
 
+@pytest.mark.parametrize("wires", [None, Wires()], ids=["transports", "wires"])
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_a_conversation_goes_its_way(
-    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, tls: bool
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, tls: bool, wires: Wires | None
 ) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(conversation(tmp_path if tls else None))
+        runner.run(conversation(tmp_path if tls else None, wires))
+    assert wires is None or len(wires) == 0

@@ -1,0 +1,306 @@
+"""Does a wire keep a transport's promises, and hold nothing once it has ended?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.edge import wire as wire_module
+from gateway.edge.wire import EVENTS_AT_ONCE, Wire, Wires
+
+BIG = b"0123456789abcdef" * 200_000
+SOON_S = 5.0
+
+
+async def settle() -> None:
+    """Let happen what is under way on this machine."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Told(asyncio.Protocol):
+    """Keeps what it is told."""
+
+    def __init__(self, order: list[str] | None = None) -> None:
+        self.data = b""
+        self.log: list[str] = []
+        self.lost = asyncio.Event()
+        self.came = asyncio.Event()
+        self.order = order
+        self.fault: Exception | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        self.came.set()
+        if self.order is not None:
+            self.order.append("data")
+        if self.fault is not None:
+            raise self.fault
+
+    def eof_received(self) -> None:
+        self.log.append("eof")
+
+    def pause_writing(self) -> None:
+        self.log.append("pause")
+
+    def resume_writing(self) -> None:
+        self.log.append("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.log.append("lost")
+        self.lost.set()
+
+
+class House:
+    """Takes every connection that comes."""
+
+    def __init__(self, port: int, came: asyncio.Queue[asyncio.Transport], wires: Wires) -> None:
+        self.port = port
+        self.came = came
+        self.wires = wires
+
+    async def pair(self, told: asyncio.Protocol, *, small: bool = False) -> tuple[asyncio.Transport, Peer]:
+        """Return a wire, and who is at its other end."""
+        raw = socket.socket()
+        if small:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=raw)
+        carrier = self.wires.take(await self.came.get())
+        carrier.set_protocol(told)
+        return carrier, Peer(reader, writer)
+
+
+class Peer:
+    """The other end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+
+@asynccontextmanager
+async def housed() -> AsyncIterator[House]:
+    came: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
+
+    class Door(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.pause_reading()
+            came.put_nowait(transport)
+
+    server = await asyncio.get_running_loop().create_server(Door, "127.0.0.1", 0)
+    async with asyncio.timeout(2 * SOON_S):
+        yield House(server.sockets[0].getsockname()[1], came, Wires())
+        server.close()
+
+
+async def test_bytes_cross_both_ways_once_it_reads() -> None:
+    async with housed() as house:
+        told = Told()
+        wire, peer = await house.pair(told)
+        assert isinstance(wire, Wire)
+        peer.writer.write(b"early")
+        await settle()
+        assert told.data == b"", "nothing is read before it is asked for"
+        wire.resume_reading()
+        await told.came.wait()
+        assert told.data == b"early"
+        wire.write(b"answer")
+        assert await peer.reader.readexactly(6) == b"answer"
+        wire.abort()
+        await told.lost.wait()
+        assert await peer.reader.read() == b""
+        assert told.log == ["lost"]
+        peer.writer.close()
+
+
+async def test_what_the_kernel_does_not_take_waits_in_order() -> None:
+    async with housed() as house:
+        told = Told()
+        wire, peer = await house.pair(told, small=True)
+        wire.write(BIG)
+        assert told.log == ["pause"]
+        assert wire.get_write_buffer_size() > 0
+        wire.write(b"the end")
+        assert told.log == ["pause"], "told once"
+        assert await peer.reader.readexactly(len(BIG) + 7) == BIG + b"the end"
+        assert told.log == ["pause", "resume"]
+        assert wire.get_write_buffer_size() == 0
+        wire.close()
+        await told.lost.wait()
+        peer.writer.close()
+
+
+@pytest.mark.parametrize("how", ["close", "write_eof"])
+async def test_the_end_comes_after_all_that_was_written(how: str) -> None:
+    async with housed() as house:
+        told = Told()
+        wire, peer = await house.pair(told, small=True)
+        wire.resume_reading()
+        wire.write(BIG)
+        getattr(wire, how)()
+        if how == "close":
+            wire.write(b"too late")
+        assert await peer.reader.read(-1) == BIG
+        peer.writer.close()
+        await told.lost.wait()
+        assert told.log.count("lost") == 1
+        assert wire.is_closing()
+
+
+async def test_an_abort_waits_for_nothing_and_is_told_once() -> None:
+    async with housed() as house:
+        told = Told()
+        wire, peer = await house.pair(told, small=True)
+        wire.write(BIG)
+        wire.close()
+        assert "lost" not in told.log, "it waits for what is unsent"
+        wire.abort()
+        wire.abort()
+        await told.lost.wait()
+        wire.close()
+        await asyncio.sleep(0)
+        assert told.log == ["pause", "lost"]
+        assert len(house.wires) == 0
+        peer.writer.close()
+
+
+async def test_a_peer_that_ends_is_told_and_closed() -> None:
+    async with housed() as house:
+        told = Told()
+        wire, peer = await house.pair(told)
+        wire.resume_reading()
+        peer.writer.write(b"last words")
+        peer.writer.write_eof()
+        await told.lost.wait()
+        assert (told.data, told.log) == (b"last words", ["eof", "lost"])
+        peer.writer.close()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_a_reset_is_the_end_whether_it_reads_or_writes(is_full: bool) -> None:
+    async with housed() as house:
+        told = Told()
+        wire, peer = await house.pair(told, small=True)
+        if is_full:
+            wire.write(BIG)
+        else:
+            wire.resume_reading()
+        raw = peer.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.writer.transport.abort()
+        await told.lost.wait()
+        assert told.log[-1] == "lost"
+        assert "resume" not in told.log
+
+
+async def test_a_write_to_who_has_left_ends_it() -> None:
+    async with housed() as house:
+        told = Told()
+        wire, peer = await house.pair(told)
+        raw = peer.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.writer.transport.abort()
+        await settle()
+        wire.write(b"x")
+        wire.write(b"y")
+        await told.lost.wait()
+        assert told.log == ["lost"]
+
+
+async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
+    async with housed() as house:
+        order: list[str] = []
+        pairs = [(await house.pair(Told(order))) for _ in range(3 * EVENTS_AT_ONCE)]
+        for _, peer in pairs:
+            peer.writer.write(b"x")
+        await settle()
+        for wire, _ in pairs:
+            wire.resume_reading()
+        while order.count("data") < len(pairs):
+            order.append("turn")
+            await asyncio.sleep(0)
+        runs = "".join("d" if each == "data" else " " for each in order).split()
+        assert max(map(len, runs)) <= EVENTS_AT_ONCE
+        for wire, peer in pairs:
+            wire.abort()
+            peer.writer.close()
+
+
+async def test_one_connections_fault_ends_one_connection() -> None:
+    async with housed() as house:
+        faulty, told = Told(), Told()
+        faulty.fault = ValueError("a fault")
+        one, peer = await house.pair(faulty)
+        other, other_peer = await house.pair(told)
+        one.resume_reading()
+        other.resume_reading()
+        peer.writer.write(b"x")
+        other_peer.writer.write(b"y")
+        await faulty.lost.wait()
+        await told.came.wait()
+        assert told.log == []
+        other.abort()
+        await told.lost.wait()
+        peer.writer.close()
+        other_peer.writer.close()
+
+
+async def test_nothing_is_held_when_the_last_has_ended_and_the_next_may_come() -> None:
+    async with housed() as house:
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are not looked at
+        for _ in range(2):
+            told = Told()
+            wire, peer = await house.pair(told)
+            wire.resume_reading()
+            peer.writer.write(b"x")
+            await told.came.wait()
+            wire.close()
+            await told.lost.wait()
+            peer.writer.close()
+            await peer.writer.wait_closed()
+        await settle()
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names are not looked at
+
+
+class Carrier(asyncio.Transport):
+    """A transport that has, or waits for, what a test says."""
+
+    def __init__(self, unsent_bytes: int = 0, **extra: Any) -> None:  # noqa: ANN401 - as asyncio has it
+        super().__init__(extra)
+        self._unsent_bytes = unsent_bytes
+
+    def get_write_buffer_size(self) -> int:
+        return self._unsent_bytes
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def no_descriptor(_: int) -> int:
+    raise OSError("too many open files")
+
+
+async def test_a_transport_stays_where_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    wires = Wires()
+    with socket.socket() as raw:
+        sealed = Carrier(socket=raw, sslcontext=object())
+        busy = Carrier(unsent_bytes=1, socket=raw)
+        bare = Carrier()
+        assert [wires.take(each) for each in (sealed, busy, bare)] == [sealed, busy, bare]
+        plain = Carrier(socket=raw)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.dup", no_descriptor)
+            assert wires.take(plain) is plain
+        monkeypatch.setattr(wire_module, "_HAS_EPOLL", False)
+        assert wires.take(plain) is plain
+    assert len(wires) == 0
