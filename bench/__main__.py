@@ -63,6 +63,7 @@ async def measure(args: argparse.Namespace) -> int:
         peers = await runs.prepared(stage, [PEERS[name] for name in peers_of(args.peers)])
     kept = Kept(BUILD / "quick" if args.quick else BUILD, machine)
     (kept.retry if args.resume else kept.renew)(keys(plan, peers))
+    plan = missing(plan, kept, peers, most)
     print(told(plan, peers, most), flush=True)
     play = runs.Play(stage, kept, peers, most)
     for sitting in plan:
@@ -76,6 +77,20 @@ def planned(scenarios: Iterable[str], scale: Scale, text: str) -> list[Sitting]:
         sitting
         for name in scenarios
         for sitting in sittings(name, [case for case in SCENARIOS[name](scale) if text in case.name])
+    ]
+
+
+def missing(plan: Iterable[Sitting], kept: Kept, peers: Sequence[Other], most: int) -> list[Sitting]:
+    """Return those sittings of which a result is not there."""
+    return [
+        sitting
+        for sitting in plan
+        if not all(
+            kept.has((sitting.scenario, case.name, contender.name), run)
+            for contender in sitting.contenders(peers)
+            for case in sitting.asked(contender)
+            for run in range(sitting.runs(most))
+        )
     ]
 
 

@@ -38,8 +38,11 @@ class Results:
         return [_line(contender, records) for contender, records in found.items()]
 
     def figure(self, scenario: str, case: str, contender: str, name: str) -> float | None:
-        """Return a figure of the first case whose name begins with *case*; None when it was not measured."""
-        for each in self.cases(scenario):
+        """Return a figure of a case; None when it was not measured.
+
+        The case is the one of that name, else the first whose name begins with it.
+        """
+        for each in sorted(self.cases(scenario), key=lambda each: each != case):
             if each.startswith(case):
                 records = self._found[scenario][each].get(contender)
                 return None if records is None else _line(contender, records).figures.get(name)

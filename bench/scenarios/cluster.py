@@ -41,7 +41,7 @@ def cases(scale: Scale) -> list[Case]:
     async def play(stage: Stage) -> dict[str, Figures]:
         return dict(zip(names, await _play(stage, rates, scale.duration_s), strict=True))
 
-    seconds = scale.duration_s + 4 * LEAD_S + 4
+    seconds = scale.duration_s + 4 * LEAD_S + 8
     return [Case(name, play=play, sitting="all", seconds=seconds) for name in names]
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as command
-from bench.__main__ import alone, keys, main, parser, peers_of, planned
+from bench.__main__ import alone, keys, main, missing, parser, peers_of, planned
 from bench.case import Scale
 from bench.contenders import Other
+from bench.kept import Kept
 from bench.peers import PEERS
+from bench.work import Record
 
 
 def test_what_there_is_not_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +48,15 @@ def test_what_is_asked_for_is_planned_and_nothing_else() -> None:
     everything = keys(planned(["idle"], Scale(19_500), ""), [Other(PEERS["nats"])])
     assert ("idle", "10,000 phones", "nats") in everything
     assert ("idle", "19,500 phones", "nats") not in everything
+
+
+def test_what_is_there_is_not_planned_again(tmp_path: Path) -> None:
+    plan = planned(["commands", "storm"], Scale(19_500), "")
+    kept = Kept(tmp_path, {})
+    for case in plan[0].cases:
+        kept.add(Record("commands", case.name, "gateway", 0, {"per_s": 1.0}))
+    assert [sitting.scenario for sitting in missing(plan, kept, [], 1)] == ["storm"]
+    assert missing(plan, kept, [], 2) == plan
 
 
 def test_two_benchmarks_do_not_measure_each_other(tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ def test_what_was_not_measured_is_none() -> None:
     assert results.cases("idle") == []
 
 
+def test_the_case_of_a_name_is_found_whatever_was_measured_before_it() -> None:
+    results = Results([record(0, 9.0, case="10 phones, TLS"), record(0, 4.0, case="10 phones")])
+    assert results.figure("fan-out", "10 phones", "gateway", "cpu_us") == 4.0
+    assert results.figure("fan-out", "10 ph", "gateway", "cpu_us") == 9.0
+
+
 def test_cases_keep_their_order_and_runs_are_counted() -> None:
     results = Results([record(0, 1.0, case="b"), record(1, 1.0, case="b"), record(0, 1.0, case="a")])
     assert results.cases("fan-out") == ["b", "a"]
