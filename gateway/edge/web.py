@@ -39,7 +39,7 @@ POLICY: Final = (
 """Nothing of anybody else, nothing inline, and no text that becomes markup."""
 
 _OFF: Final = (
-    "accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "geolocation", "gyroscope", "hid",
+    "accelerometer", "autoplay", "camera", "display-capture", "geolocation", "gyroscope", "hid",
     "magnetometer", "microphone", "midi", "payment", "serial", "usb",
 )  # fmt: skip
 

@@ -1,0 +1,134 @@
+/** What does a supervisor see first? Six figures, queues and agents side by side or one after the other, one thing in detail. */
+import {Acts} from './acts.js';
+import {Agents} from './agents.js';
+import {NAMES, share} from './levels.js';
+import {Place} from './place.js';
+import {Queues} from './queues.js';
+import {Sheet} from './sheet.js';
+import {attribute, h, icon, put, reicon} from './ui.js';
+import {pct, since, t, whole} from './words.js';
+
+const TABS = [['queues', 'queues'], ['agents', 'agents'], ['activity', 'activity']];
+const LEVEL_ICONS = ['ok', 'attention', 'action'];
+
+export function view(live, shell) { return new Dashboard(live, shell).element; }
+
+class Dashboard {
+  constructor(live, shell) {
+    this.live = live;
+    this.shell = shell;
+    this.at = {tab: 'queues', detail: null};
+    this.shareHeld = 0;
+    const go = (detail) => this.go({detail});
+    this.queues = new Queues(live, shell, go);
+    this.agents = new Agents(live, go);
+    this.acts = new Acts(live, go);
+    this.pages = {queue: new Place(live, 'queue', this.queues, go), group: new Place(live, 'group', this.queues, go), agent: new Sheet(live, go)};
+    this.build();
+    live.read((changed) => this.read(changed));
+    live.each(() => this.second());
+    addEventListener('popstate', ({state}) => { this.at = state?.oscc ?? {tab: this.at.tab, detail: null}; this.draw(); }, {signal: shell.stop.signal});
+    if (history.state?.oscc) this.at = history.state.oscc;
+    this.draw();
+  }
+
+  build() {
+    this.figures = Object.fromEntries(['waiting', 'longest', 'share', 'available', 'contact', 'abandoned'].map((name) => [name, figure(name)]));
+    this.back = h('button', {type: 'button', class: 'quiet back', onclick: () => history.back()}, icon('back'), t('back'));
+    this.detail = h('section', {class: 'pane detail data', 'aria-label': t('detail')});
+    this.tabs = TABS.map(([name, mark]) => h('button', {type: 'button', onclick: () => this.go({tab: name, detail: null})}, icon(mark), h('span', {}, t(`tab.${name}`)), name === 'activity' ? this.badge = h('b', {class: 'badge', hidden: true}) : null));
+    this.element = h('div', {class: 'board'},
+      h('h1', {class: 'sr'}, t('app.dashboard')),
+      h('section', {class: 'kpis data', 'aria-label': t('kpis')}, h('dl', {}, Object.values(this.figures).map(({element}) => element))),
+      this.queues.element, this.agents.element, this.detail, this.acts.element,
+      h('nav', {class: 'tabs', 'aria-label': t('sections')}, this.tabs));
+  }
+
+  /** Go somewhere; the browser's back leads back. What is kept for that is names of places, in this tab. */
+  go(change) {
+    const next = {...this.at, ...change};
+    if (JSON.stringify(next) === JSON.stringify(this.at)) return;
+    const deeper = Boolean(next.detail) && !(this.at.detail && next.detail.kind === this.at.detail.kind);
+    this.at = next;
+    history[deeper ? 'pushState' : 'replaceState']({oscc: next}, '');
+    this.draw();
+    if (next.detail) this.detail.querySelector('h2')?.focus({preventScroll: true});
+  }
+
+  draw() {
+    const {tab, detail} = this.at;
+    attribute(this.element, 'data-tab', tab);
+    attribute(this.element, 'data-detail', detail?.kind ?? null);
+    this.tabs.forEach((each, place) => attribute(each, 'aria-current', TABS[place][0] === tab ? 'page' : null));
+    const page = detail && this.pages[detail.kind];
+    this.queues.select(detail?.kind === 'queue' ? detail.id : null);
+    this.agents.select(detail?.kind === 'agent' ? detail.id : null);
+    if (page && (this.page !== page || page.id !== detail.id)) {
+      page.open(detail.id);
+      this.detail.replaceChildren(this.back, page.element);
+      this.detail.scrollTop = 0;
+    }
+    if (!page) this.detail.replaceChildren();
+    this.page = page || null;
+  }
+
+  read(changed) {
+    if (!changed) this.second();
+    this.live.follow();
+    this.queues.read(changed);
+    this.agents.read(changed);
+    this.page?.read(changed);
+    if (!changed || changed.has('acts')) this.acts.draw();
+    const waiting = this.live.acts.filter(({outcome, after}) => !outcome || (outcome.status === 'pending' && !after)).length;
+    this.badge.hidden = waiting === 0;
+    put(this.badge, String(waiting));
+  }
+
+  second() {
+    this.queues.second();
+    this.agents.second();
+    this.page?.second();
+    this.sum();
+  }
+
+  /** The figures over all that the session sees; an agent counts once, in however many queues. */
+  sum() {
+    const {live, figures, shell} = this;
+    if (!live.whole) return;
+    const queues = live.of('queue').map(([, value]) => value);
+    const known = queues.filter(({contacts_waiting: waiting}) => waiting != null);
+    const oldest = Math.min(...known.map(({oldest_since_ms: at}) => at ?? Infinity));
+    const inTime = weighted(queues, 'service_level_pct');
+    this.shareHeld = share(this.shareHeld, inTime, shell.choices.target);
+    const worst = this.queues.worst();
+    figures.waiting.show(known.length ? whole(known.reduce((sum, each) => sum + each.contacts_waiting, 0)) : null, worst.level);
+    figures.longest.show(oldest === Infinity ? null : since(oldest, live.now()), worst.wait);
+    figures.share.show(inTime === null ? null : pct(inTime), this.shareHeld);
+    put(figures.share.hint, t('kpi.share.hint', shell.choices.target));
+    figures.available.show(whole(this.agents.counts.available));
+    figures.contact.show(whole(this.agents.counts.contact + this.agents.counts.ringing));
+    figures.abandoned.show(pct(weighted(queues, 'abandoned_rate_pct')));
+  }
+}
+
+/** The mean of a share, by how many contacts came; null when nobody knows. */
+function weighted(queues, name) {
+  const known = queues.filter((queue) => queue[name] != null && queue.received > 0);
+  const all = known.reduce((sum, {received}) => sum + received, 0);
+  return all ? known.reduce((sum, queue) => sum + queue[name] * queue.received, 0) / all : null;
+}
+
+function figure(name) {
+  const value = h('span', {}, '–');
+  const mark = icon('ok', 'mark');
+  const word = h('span', {class: 'sr'});
+  const hint = h('small', {class: 'muted'});
+  const holder = h('dd', {}, mark, value, word);
+  const element = h('div', {class: 'kpi'}, h('dt', {}, t(`kpi.${name}`), ' ', hint), holder);
+  return {element, hint, show(text, level = 0) {
+    put(value, text ?? '–');
+    attribute(holder, 'data-level', level ? NAMES[level] : null);
+    reicon(mark, LEVEL_ICONS[level]);
+    put(word, level ? t(`level.${NAMES[level]}`) : '');
+  }};
+}

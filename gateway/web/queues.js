@@ -1,0 +1,128 @@
+/** Which queue needs somebody now? Tiles, worst first. */
+import {ACTION, History, Levels, NAMES} from './levels.js';
+import {Rows, attribute, fill, h, icon, put, reicon} from './ui.js';
+import {NONE, byName, pct, since, t, tOr, whole} from './words.js';
+
+const STATES = [['available', 'available'], ['handling', 'contact'], ['post_processing', 'post'], ['unavailable', 'unavailable'], ['work', 'work']];
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** The last half hour of a queue as a line; `set` draws it anew. */
+export function sparkline() {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('viewBox', '0 0 60 20');
+  svg.setAttribute('preserveAspectRatio', 'none');
+  svg.setAttribute('class', 'spark');
+  svg.setAttribute('aria-hidden', 'true');
+  const [ground, path] = [0, 1].map(() => document.createElementNS(SVG, 'path'));
+  ground.setAttribute('d', 'M0 19.5H60');
+  svg.append(ground, path);
+  return {svg, set: (d) => attribute(path, 'd', d)};
+}
+
+export class Queues {
+  constructor(live, shell, go) {
+    Object.assign(this, {live, shell, go});
+    this.levels = new Levels();
+    this.history = new History();
+    this.judged = new Map();
+    this.aggregate = '';
+    this.choice = h('select', {'aria-label': t('queues.which'), onchange: () => { this.aggregate = this.choice.value; this.sort(); }});
+    this.total = h('span', {class: 'muted'});
+    const scroller = h('div', {class: 'scroll'});
+    this.rows = new Rows(scroller, {height: 124, width: 300, gap: 8, label: t('tab.queues'), make: () => this.tile()});
+    this.empty = h('p', {class: 'muted empty', hidden: true}, t('queues.none'));
+    scroller.append(this.rows.element, this.empty);
+    this.element = h('section', {class: 'pane queues data', 'aria-label': t('tab.queues')}, h('header', {class: 'pane-head'}, h('h2', {}, t('tab.queues')), this.total, this.choice), scroller);
+  }
+
+  select(id) { this.selected = id && `queue:${id}`; this.rows.refreshAll(); }
+
+  /** The worst that any queue is. */
+  worst() {
+    let level = 0, wait = 0;
+    for (const each of this.judged.values()) { level = Math.max(level, each.level); wait = Math.max(wait, each.wait); }
+    return {level, wait};
+  }
+
+  read(changed) {
+    if (!changed) { this.choices(); this.sort(); this.rows.refreshAll(); return; }
+    for (const key of changed) if (key.startsWith('queue:')) this.judge(key);
+    this.rows.refresh(changed);
+  }
+
+  judge(key) {
+    const queue = this.live.get(key);
+    if (queue) this.judged.set(key, this.levels.judge(key, queue, this.live.now(), this.shell.choices.target));
+    else { this.judged.delete(key); this.levels.forget(key); }
+  }
+
+  second() {
+    for (const [key] of this.live.of('queue')) this.judge(key);
+    for (const key of this.judged.keys()) if (!this.live.get(key)) this.judge(key);
+    if (!this.live.frozen && this.history.take(this.live.of('queue'), this.live.now())) this.rows.refreshAll();
+    this.sort();
+    this.rows.tick();
+  }
+
+  choices() {
+    const aggregates = this.live.of('aggregate').filter(([, {name}]) => name).sort(([, a], [, b]) => byName(a.name, b.name));
+    fill(this.choice, aggregates.map(([key, {name}]) => [key, name]), () => [h('option', {value: ''}, t('queues.all')), aggregates.map(([key, {name}]) => h('option', {value: key}, name))]);
+    this.choice.value = this.aggregate;
+    this.choice.hidden = aggregates.length === 0;
+  }
+
+  sort() {
+    const {live, aggregate} = this;
+    const only = aggregate && new Set(live.get(aggregate)?.queue_ids ?? []);
+    const entries = live.of('queue').filter(([key]) => !only || only.has(key.slice(6)));
+    const rank = ([key, queue]) => [this.judged.get(key)?.level ?? 0, queue.contacts_waiting ?? -1, -(queue.service_level_pct ?? 101)];
+    const ranked = entries.map((entry) => [entry, rank(entry)]);
+    ranked.sort(([a, x], [b, y]) => y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || byName(a[1].name ?? '', b[1].name ?? ''));
+    this.rows.order(ranked.map(([[key]]) => key));
+    this.empty.hidden = entries.length > 0 || !live.whole;
+    const bad = entries.filter(([key]) => this.judged.get(key)?.level === ACTION).length;
+    put(this.total, bad ? t('queues.bad', bad, entries.length) : t('queues.n', entries.length));
+  }
+
+  tile() {
+    const {live} = this;
+    let key = '';
+    const mark = icon('ok', 'mark');
+    const parts = Object.fromEntries(['name', 'media', 'waiting', 'longest', 'share', 'target'].map((name) => [name, h('span', {class: `q-${name}`})]));
+    const shareMark = icon('attention', 'mark small');
+    const counts = STATES.map(([, name]) => h('span', {class: 'count'}, icon(name, `s-${name}`), h('span')));
+    const spark = sparkline();
+    const act = h('button', {type: 'button', class: 'tile', onclick: () => this.go({kind: 'queue', id: key.slice(6)})},
+      h('span', {class: 'tile-head'}, mark, parts.name, parts.media),
+      h('span', {class: 'tile-figures'},
+        h('span', {class: 'big'}, parts.waiting, h('small', {}, t('q.waiting'))), h('span', {class: 'big'}, parts.longest, h('small', {}, t('q.longest'))),
+        h('span', {class: 'big share'}, h('span', {class: 'with-mark'}, shareMark, parts.share), h('small', {}, parts.target)), spark.svg),
+      h('span', {class: 'tile-foot'}, counts));
+    const ticked = () => put(parts.longest, since(live.get(key)?.oldest_since_ms, live.now()));
+    const show = (next) => {
+      key = next;
+      const queue = live.get(key) ?? {};
+      const judged = this.judged.get(key) ?? {level: 0, share: 0};
+      attribute(act, 'data-level', NAMES[judged.level]);
+      attribute(act, 'aria-pressed', String(key === this.selected));
+      reicon(mark, NAMES[judged.level]);
+      attribute(shareMark.parentElement, 'data-level', judged.share ? NAMES[judged.share] : null);
+      reicon(shareMark, NAMES[judged.share]);
+      put(parts.name, queue.name ?? NONE);
+      put(parts.media, tOr(`media.${queue.media}`, queue.media ?? ''));
+      put(parts.waiting, whole(queue.contacts_waiting));
+      put(parts.share, pct(queue.service_level_pct));
+      put(parts.target, queue.service_level_threshold_s == null ? t('q.share') : t('q.share.in', queue.service_level_threshold_s));
+      STATES.forEach(([field], place) => put(counts[place].lastChild, whole(queue[`agents_${field}`])));
+      spark.set(this.history.path(key, queue.contacts_waiting));
+      ticked();
+      attribute(act, 'aria-label', this.spoken(key, queue, judged));
+    };
+    return {element: h('div', {role: 'listitem'}, act), show, tick: ticked};
+  }
+
+  spoken(key, queue, judged) {
+    const agents = STATES.map(([field, name]) => `${whole(queue[`agents_${field}`])} ${t(`state.${name}`)}`).join(', ');
+    return [queue.name, t(`level.${NAMES[judged.level]}`), `${whole(queue.contacts_waiting)} ${t('q.waiting')}`, `${t('q.share')} ${pct(queue.service_level_pct)}${judged.share ? `, ${t(`level.${NAMES[judged.share]}`)}` : ''}`, agents].join('; ');
+  }
+}

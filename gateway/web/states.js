@@ -1,0 +1,88 @@
+/** How does an agent's state look and sound, in a list, on a sheet and in the agent's own hands? */
+import {h, icon, pick, put, toast} from './ui.js';
+import {NONE, refusal, since, span, t, tOr} from './words.js';
+
+/** The state that counts most first. */
+const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];
+const OF_HANDLING = {ringing: 'ringing', pending: 'ringing', post_processing: 'post'};
+/** As lists and counts go through them. */
+export const SHOWN = ['contact', 'ringing', 'post', 'available', 'unavailable', 'work', 'logged_off', 'unknown'];
+export const ICONS = {contact: 'contact', ringing: 'ringing', post: 'post', available: 'available', unavailable: 'unavailable', work: 'work', logged_off: 'off', unknown: 'unknown'};
+const FOR_STATE = {available: 'set_available', unavailable: 'set_unavailable', work: 'set_work', logged_off: 'log_off'};
+const RIGHT = {'agent.routing_state.set': 'routing_state_write', 'routing_state.set': 'own_routing_state'};
+
+/** The contact that counts, if any. */
+export const contactOf = (agent) =>
+  [...(agent.handling ?? [])].sort((a, b) => HANDLING.indexOf(a.state) - HANDLING.indexOf(b.state))[0] ?? null;
+
+/** What an agent is doing: `name` is one of SHOWN. @returns {{name: string, text: string, since: number|null}} */
+export function stateOf(agent) {
+  const contact = contactOf(agent);
+  if (contact) return {name: OF_HANDLING[contact.state] ?? 'contact', text: t(`handling.${contact.state}`), since: contact.since_ms ?? null};
+  const name = agent.routing_state ?? 'unknown';
+  return {name, text: tOr(`state.${name}`, name), since: agent.routing_state_since_ms ?? null};
+}
+
+/** A state with its reason in words. */
+export const withReason = (text, reason) => (reason ? `${text} – ${reason}` : text);
+
+/** What comes after the contact, as it is told: null when nothing is pending. */
+export function pendingText(live, key, agent) {
+  const state = agent.pending_routing_state;
+  return state ? withReason(t(`state.${state}`), live.pendingReason(key, state)) : null;
+}
+
+/** Whether a state may be asked for: the agent's state, the session's rights, the gateway and the link allow it. */
+export const allowed = (live, agent, command, state) =>
+  !live.frozen && live.may(command, RIGHT[command]) && (agent.allowed_actions ?? []).includes(FOR_STATE[state]);
+
+/**
+ * Ask for a routing state; a reason is asked for where one is needed.
+ * @param {string|null|undefined} reason an id; undefined: ask the person when one is needed
+ */
+export async function askState(live, {command, args = {}, key, state, reason, who}) {
+  const agent = live.get(key) ?? {};
+  let chosen = reason;
+  if (chosen === undefined && live.needsReason(state)) {
+    chosen = await pickReason(live, state);
+    if (chosen === undefined) return null;
+  }
+  const when = agent.handling?.length ? 'after_contact' : 'now';
+  const what = `${who ? `${who} → ` : ''}${withReason(t(`state.${state}`), chosen ? live.reason(chosen) : null)}`;
+  const outcome = await live.ask(command, {...args, state, when, ...(chosen ? {reason_id: chosen} : {})}, {key, what, wants: state});
+  return tellOutcome(outcome, what);
+}
+
+/** Let the person pick a reason for a state. @returns {Promise<string|undefined>} */
+export const pickReason = (live, state) =>
+  pick(t('reason.for', t(`state.${state}`)), live.reasons(state).map(({reason_id: value, name}) => ({value, label: name})), t(live.needsReason(state) ? 'reason.must' : 'reason.may'));
+
+/** Tell the person what became of it, when it is not what the page shows anyway. */
+export function tellOutcome(outcome, what) {
+  if (outcome.status === 'rejected') toast(`${what}: ${refusal(outcome.error)}`, 'bad');
+  else if (outcome.status === 'unknown') toast(`${what}: ${t('outcome.unknown.long')}`, 'bad');
+  else if (outcome.status === 'unchanged') toast(`${what}: ${t('outcome.unchanged')}`);
+  return outcome;
+}
+
+/** A small figure with its icon: never colour alone. */
+export const stateIcon = (name) => icon(ICONS[name] ?? 'unknown', `s-${name}`);
+
+/** A running time since an instant; `tick` moves it. */
+export const timer = (ms, kind = '') => h('time', {class: `timer ${kind}`, 'data-since': ms ?? ''}, NONE);
+
+/** Move all times below an element. */
+export function tick(root, now) {
+  for (const each of root.querySelectorAll('[data-since]')) put(each, since(each.dataset.since === '' ? null : Number(each.dataset.since), now));
+  for (const each of root.querySelectorAll('[data-until]')) {
+    const until = Number(each.dataset.until);
+    put(each, now === null || !each.dataset.until ? NONE : span(until - now + 999));
+  }
+}
+
+/** How many are in which state. */
+export function count(agents) {
+  const found = Object.fromEntries(SHOWN.map((name) => [name, 0]));
+  for (const agent of agents) found[stateOf(agent).name] += 1;
+  return found;
+}

@@ -1,0 +1,177 @@
+"""A contact centre, a gateway before it, and browsers that look at its web client.
+
+All three are real; nothing happens in the centre but what a test lets happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright", reason="the group `web` is not installed: make venv-web")
+
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+from gateway.app import wiring
+from gateway.app.config import own_secrets
+from gateway.app.config_sections import Settings
+from gateway.app.stopping import Stopping
+from gateway.runtime.clock import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.simulator.acts import Acts
+from gateway.simulator.model import Agent, Json
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+PASSWORD = "demo"
+NUMBER = "+49 30 1234567"
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+    "device_scale_factor": 1,
+}
+DESK = {"viewport": {"width": 1440, "height": 900}, "device_scale_factor": 1}
+ASSISTANT = "remote_assistant"
+DASHBOARD = "dashboard"
+
+
+class Stage:
+    """The centre, the gateway and one browser."""
+
+    def __init__(self, simulator: Simulator, browser: Browser, notices: Path | None) -> None:
+        self.simulator, self.browser = simulator, browser
+        self.base = ""
+        self.faults: list[str] = []
+        """What pages complained about: errors, and what their policy refused."""
+        self.requested: list[str] = []
+        self._notices = notices
+        self._secrets = own_secrets()
+        self._acts = Acts(simulator.center, simulator.accounts, simulator.administration)
+        self._stop = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+        self.tasks: asyncio.TaskGroup
+
+    # ---- the gateway ----
+
+    async def start(self) -> None:
+        """Start it; again at the same address and with the same keys."""
+        self._stop = asyncio.Event()
+        up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._life = self.tasks.create_task(self._live(up))
+        self.base = await up
+
+    async def stop(self) -> None:
+        """Stop it in a hurry."""
+        assert self._life is not None
+        self._stop.set()
+        await self._life
+
+    async def _live(self, up: asyncio.Future[str]) -> None:
+        settings = {
+            "client": {"port": int(self.base.rpartition(":")[2] or 0), "insecure": True},
+            "ops": {"port": 0},
+            "admin": {"port": 0},
+            "notices": {"files": [str(self._notices)] if self._notices else []},
+            "privacy": {"contact": "privacy@example.org", "statement_url": "https://example.org/privacy"},
+            "sites": [{"id": "main", "url": self.simulator.url, "display_name": "Berlin", "country": "DE"}],
+        }
+        stopping = Stopping()
+        stopping.hurried.set()
+        made = Settings.model_validate(settings)
+        async with wiring.serving(made, self._secrets, SystemClock(), stopping) as addresses:
+            up.set_result(addresses.client)
+            await self._stop.wait()
+
+    # ---- the centre ----
+
+    def act(self, name: str, **fields: Any) -> Json:
+        """Let one act happen in the centre; see gateway/simulator/acts.py."""
+        return self._acts.act({"Act": name, **fields})
+
+    def agent(self, user: str = "agent1") -> Agent:
+        """Return the agent behind a user name."""
+        return self.simulator.center.directory.agents[self.simulator.accounts.by_name[user].agent_key or 0]
+
+    def queue_of(self, agent: Agent) -> int:
+        """Return the key of the first queue that the agent serves."""
+        skills = set(agent.skills)
+        return next(
+            queue.key
+            for queue in self.simulator.center.directory.queues.values()
+            if queue.skill_key in skills
+        )
+
+    # ---- the browser ----
+
+    @asynccontextmanager
+    async def context(self, **how: Any) -> AsyncIterator[BrowserContext]:
+        """Open a browser of its own: storage, caches, language."""
+        settings = {"locale": "en-GB", "service_workers": "block", **PHONE, **how}
+        context = await self.browser.new_context(**settings)
+        context.set_default_timeout(10_000)
+        try:
+            yield context
+        finally:
+            await context.close()
+
+    @asynccontextmanager
+    async def page(self, **how: Any) -> AsyncIterator[Page]:
+        """Open one page, watched."""
+        async with self.context(**how) as context:
+            yield self.watched(await context.new_page())
+
+    def watched(self, page: Page) -> Page:
+        """Note what *page* complains about and asks for."""
+        page.on("pageerror", lambda error: self.faults.append(f"{error}\n{error.stack}"))
+        page.on("console", lambda told: self._heard(told.type, told.text))
+        page.on("request", lambda request: self.requested.append(request.url))
+        return page
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind == "error" and "Failed to load resource" not in text and "WebSocket" not in text:
+            self.faults.append(text)
+
+    async def log_on(self, page: Page, application: str, user: str, number: str = NUMBER) -> None:
+        """Fill the form and send it."""
+        await page.goto(f"{self.base}/app/")
+        await page.locator(f"input[value={application}]").check(force=True)
+        await page.fill("#in-user", user)
+        await page.fill("#in-password", PASSWORD)
+        if application == ASSISTANT:
+            await page.fill("#in-number", number)
+        await page.click("button[type=submit]")
+
+    async def live(self, page: Page, application: str, user: str, number: str = NUMBER) -> None:
+        """Log on, and wait until live data is there."""
+        await self.log_on(page, application, user, number)
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        name = ".tile .q-name" if application == DASHBOARD else ".my-queues li"
+        await expect(page.locator(name).first).not_to_have_text("–")
+
+
+@asynccontextmanager
+async def opened(notices: Path | None = None, **centre: Any) -> AsyncIterator[Stage]:
+    """Open a stage; at its end no page may have complained."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; CHROMIUM names one")
+    small: dict[str, Any] = {"agents": 24, "queues": 6, "groups": 3, "users": 2, "on_change": True}
+    settings = SimulatorSettings(**small | {"start_paused": True, "password": PASSWORD} | centre)
+    async with Simulator(settings) as simulator, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        async with asyncio.TaskGroup() as tasks:
+            stage = Stage(simulator, browser, notices)
+            stage.tasks = tasks
+            await stage.start()
+            try:
+                yield stage
+            finally:
+                await browser.close()
+                await stage.stop()
+        assert stage.faults == []
