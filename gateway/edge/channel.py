@@ -77,6 +77,7 @@ class Channel(asyncio.Protocol):
         "_is_paused",
         "_leaver",
         "_listener",
+        "_message_bytes",
         "_open_fd",
         "_parser",
         "_pongs",
@@ -91,7 +92,9 @@ class Channel(asyncio.Protocol):
         self.codec: Final = codec
         self._transport = transport
         self._early = early
-        self._parser = Parser(message_bytes)
+        self._message_bytes = message_bytes
+        self._parser: Parser | None = None
+        """What a message has come of so far; between messages there is none."""
         self._has_closed = False
         self._is_clear = False
         self._is_lost = False
@@ -189,12 +192,19 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what came."""
-        self._parser.feed(data)
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = Parser(self._message_bytes)
+        parser.feed(data)
         if self._leaver is not None:
             self._drop()
             return
-        while self._listener is not None and (event := self._parser.take()) is not None:
+        last: Event | None = None
+        while self._listener is not None and (event := parser.take()) is not None:
             self._tell(event, self._listener)
+            last = event
+        if isinstance(last, Message) and not parser.waiting_bytes:
+            self._parser = None  # a whole message leaves nothing that the next one depends on
         self._flush_pongs()
 
     def eof_received(self) -> None:
@@ -253,18 +263,15 @@ class Channel(asyncio.Protocol):
 
     def _drop(self) -> None:
         """Let go of all that came, up to the peer's close, after which the server closes (§7.1.1)."""
-        while (event := self._parser.take()) is not None:
+        while self._parser is not None and (event := self._parser.take()) is not None:
             if isinstance(event, CloseReceived):
                 self._transport.close()
 
     def _hang_up(self) -> None:
         """After a breach no answer can be read: let the peer see that nothing more comes, and go (§7.1.7)."""
         transport = self._transport
-        if (
-            self._parser.is_over
-            and not (self._waiting or transport.is_closing())
-            and transport.can_write_eof()
-        ):
+        is_over = self._parser is not None and self._parser.is_over
+        if is_over and not (self._waiting or transport.is_closing()) and transport.can_write_eof():
             transport.write_eof()
 
     def _open(self) -> None:

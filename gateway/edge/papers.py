@@ -23,7 +23,7 @@ class Papers:
         admit: Called when a valid token was shown; may refuse the program.
     """
 
-    __slots__ = ("_admit", "_bearer", "_clock", "_opened", "_shown")
+    __slots__ = ("_admit", "_bearer", "_clock", "_is_stale", "_shown", "known")
 
     def __init__(
         self, bearer: Bearer, clock: Clock, shown: Opened | None, admit: Callable[[ClientInfo], None]
@@ -32,17 +32,15 @@ class Papers:
         self._clock = clock
         self._shown = shown
         self._admit = admit
-        self._opened: Opened | None = None
-
-    @property
-    def known(self) -> Ticket | None:
+        self._is_stale = False
+        self.known: Ticket | None = None
         """The ticket; None before :meth:`show`."""
-        return None if self._opened is None else self._opened.ticket
 
     @property
     def ticket(self) -> Ticket:
         """The ticket, for whoever is there only because it was shown."""
-        return self._held().ticket
+        assert self.known is not None  # noqa: S101 - nobody is attached, told or asked before a token was shown
+        return self.known
 
     def show(self, token: str | None, client: ClientInfo) -> Ticket:
         """Return what the token in `hello` says, or the one in the header; both must be of one session.
@@ -53,17 +51,16 @@ class Papers:
         said = self._shown if token is None else self._bearer.whose(token)
         if said is None or (self._shown is not None and not same_session(self._shown.ticket, said.ticket)):
             raise SessionRefused(CloseCode.TOKEN_INVALID, TOKEN_INVALID)
-        self._opened = said
+        self.known, self._is_stale = said.ticket, said.stale
         admit, self._admit = self._admit, _admitted
         admit(client)
         return said.ticket
 
     def refresh(self, expires_at_ms: int) -> Renewed | None:
         """Return a fresh token when the phone's says another end, or is sealed by an old key."""
-        opened = self._held()
-        if not opened.stale and expires_at_ms == opened.ticket.expires_at_ms:
+        if not self._is_stale and expires_at_ms == self.ticket.expires_at_ms:
             return None
-        return self._renew(opened.ticket, expires_at_ms)
+        return self._renew(self.ticket, expires_at_ms)
 
     def acknowledge(self, notices: tuple[tuple[str, int], ...]) -> Renewed:
         """Return a fresh token that says that *notices* were acknowledged."""
@@ -72,12 +69,8 @@ class Papers:
 
     def _renew(self, ticket: Ticket, expires_at_ms: int) -> Renewed:
         renewed, token = self._bearer.tokens.renew(ticket, expires_at_ms, self._clock.wall_ms())
-        self._opened = Opened(renewed, expired=False, stale=False)
+        self.known, self._is_stale = renewed, False
         return Renewed(token, expires_at_ms)
-
-    def _held(self) -> Opened:
-        assert self._opened is not None  # noqa: S101 - nobody is attached, told or asked before a token was shown
-        return self._opened
 
 
 def _admitted(_: ClientInfo) -> None:

@@ -26,7 +26,7 @@ from gateway.edge.unread import Unread
 from gateway.edge.witness import Initiator, Witness
 from gateway.edge.work import Work, guarded
 from gateway.protocol.envelopes import SessionFacts
-from gateway.protocol.frames import ControlFrame, NoticeFrame
+from gateway.protocol.frames import ControlFrame
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
 
@@ -131,11 +131,11 @@ class PhoneSocket:
         """Show the phone the notices that are new to it; does nothing before it is served."""
         if self.session.live is not None:
             for notice in self._unread.take(self._papers.ticket.notices, self._pump.clock.wall_ms()):
-                self._post(notice)
+                self.announce(notice)
 
-    def announce(self, notice: NoticeFrame) -> None:
-        """Show the phone a notice; does nothing before it is served."""
-        self._post(notice)
+    def announce(self, notice: ControlFrame) -> None:
+        """Show the phone a notice, or another frame of the gateway's own; nothing before it is served."""
+        self._run(self.session.post(notice))
 
     def close(
         self,
@@ -241,6 +241,10 @@ class PhoneSocket:
             self.close(CloseCode.INTERNAL, "internal")
         self.wake()
 
+    def rested(self) -> None:
+        """Let go of what ran for it: nothing does now."""
+        self._work = None
+
     def _end(self, ending: Close | Gone) -> None:
         """Write what is left, let everybody know, and close."""
         self._count_shipped()
@@ -299,12 +303,8 @@ class PhoneSocket:
                 case _:
                     assert_never(effect)
 
-    def _post(self, frame: ControlFrame) -> None:
-        self._run(self.session.post(frame))
-
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        if self._work is None:
-            self._work = Work(self._pump, self)
+        self._work = self._work or Work(self._pump, self)
         self._work.start(work)
 
     def _attach(self, attach: Attach) -> None:
@@ -339,7 +339,7 @@ class PhoneSocket:
     async def _invoke(self, invoke: Invoke) -> None:
         errand = await self._errands.run(self, invoke.call)
         if errand.renewed is not None:
-            self._post(errand.renewed)
+            self.announce(errand.renewed)
         self._run(self.session.settled(invoke.id, errand.outcome))
 
     def _refresh(self, facts: SessionFacts) -> None:
@@ -347,4 +347,4 @@ class PhoneSocket:
         if facts.end is None and self.session.live is not None:
             renewed = self._papers.refresh(facts.expires_at_ms)
             if renewed is not None:
-                self._post(renewed)
+                self.announce(renewed)

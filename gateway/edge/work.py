@@ -22,6 +22,10 @@ class Owner(Protocol):
         """Take in that work did not come to its end."""
         ...
 
+    def rested(self) -> None:
+        """Take in that nothing runs any more."""
+        ...
+
 
 class Work:
     """What runs for one phone: attaching, and commands.
@@ -55,6 +59,8 @@ class Work:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks = tuple(each for each in self._tasks if each is not task)
+        if not self._tasks:
+            self._owner.rested()
 
 
 async def guarded(work: Coroutine[None, None, None], owner: Owner) -> None:

@@ -32,11 +32,15 @@ class Desk:
         self.runner = Runner(tasks)
         self.faults: list[Exception] = []
         self.told: list[str] = []
+        self.rests = 0
         self.gate = asyncio.Event()
         self.work = Work(self.runner, self)
 
     def fail(self, fault: Exception) -> None:
         self.faults.append(fault)
+
+    def rested(self) -> None:
+        self.rests += 1
 
     async def job(self, name: str, fault: Exception | None = None) -> None:
         try:
@@ -59,10 +63,11 @@ async def test_what_is_started_runs_side_by_side_and_is_forgotten_at_its_end() -
         for name in "abc":
             desk.work.start(desk.job(name))
         await desk.clock.settle()
-        assert (desk.told, desk.running) == ([], 3)
+        assert (desk.told, desk.running, desk.rests) == ([], 3, 0)
         desk.gate.set()
         await desk.clock.settle()
         assert (desk.told, desk.running, desk.faults) == (["a", "b", "c"], 0, [])
+        assert desk.rests == 1
 
 
 async def test_a_fault_is_told_and_ends_nothing_else() -> None:
