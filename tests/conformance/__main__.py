@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the report there, too")
     parser.add_argument("--at-once", metavar="N", type=int, default=AT_ONCE, help="drivers beside each other")
+    parser.add_argument("--again", metavar="N", type=int, default=0, help="judge what fails N more times")
     parser.add_argument(
         "--list", action="store_true", help="name the checks and the sentences that they hold"
     )
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
     if not asked.client or not chosen:
         parser.error("--client is needed, and at least one check")
     try:
-        report = asyncio.run(run(asked.client, chosen, at_once=asked.at_once, tell=_tell))
+        report = asyncio.run(run(asked.client, chosen, at_once=asked.at_once, again=asked.again, tell=_tell))
     except ExceptionGroup as group:
         lost, other = group.split((DriverLost, OSError))
         if other is not None or lost is None:

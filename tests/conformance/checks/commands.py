@@ -193,6 +193,9 @@ async def session_over(stage: Stage) -> None:
     phone = await stage.live()
     answer, _ = await stage.commanded(phone)
     await phone.bye(4005, "logged_off_by_supervisor", by="supervisor")
+    await stage.ended(4005)
+    await stage.time.sleep(0.5)
+    expect(answer.done(), "the client leaves the command without an outcome")
     told = await stage.outcome(answer)
     expect(told["status"] == "unknown", f"the client tells {told['status']}")
 

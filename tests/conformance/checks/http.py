@@ -70,7 +70,10 @@ async def no_gateway(stage: Stage) -> None:
     stage.gateway.answer("POST", "/v1/sessions", 200, b"<html>Please log on to the hotel</html>")
     stage.gateway.answer("POST", "/v1/sessions", 201, {"hello": "world"})
     for _ in range(3):
-        expect(await _error(stage, "log_on", **LOG_ON), "it takes a stranger's answer for a log-on")
+        error = await _error(stage, "log_on", **LOG_ON)
+        expect(error, "it takes a stranger's answer for a log-on")
+        code = str((error or {}).get("code"))
+        expect(code.replace("_", "").isalpha(), f"it stumbles over a stranger's answer: {code}")
 
 
 @check("http.bearer", "it stands in `Authorization: Bearer`")

@@ -7,7 +7,8 @@ import {createInterface} from 'node:readline';
 import {fileURLToPath} from 'node:url';
 
 const at = process.argv.indexOf('--sdk');
-const file = at > 0 ? process.argv[at + 1] : fileURLToPath(new URL('../../../gateway/web/oscc-client.js', import.meta.url));
+const ours = new URL('../../../gateway/web/oscc-client.js', import.meta.url);
+const file = at > 0 ? process.argv[at + 1] : fileURLToPath(ours);
 // as a data: URL it is a module whatever its folder says
 const sdk = await import(`data:text/javascript;base64,${readFileSync(file).toString('base64')}`);
 
@@ -27,8 +28,10 @@ function world({time_scale: scale = 1, chance}) {
 }
 
 const credentials = ({user, password, remote_number: remoteNumber}) => ({user, password, remoteNumber});
-const errorView = (error) => error instanceof sdk.GatewayError && {code: error.code, retry_after_s: error.retryAfterS, details: error.details};
-const outcomeView = ({status, error, version}) => ({outcome: {status, error: errorView(error) || null, version}});
+const errorView = (error) => error instanceof sdk.GatewayError
+  && {code: error.code, retry_after_s: error.retryAfterS, details: error.details};
+const outcomeView = ({status, error, version}) =>
+  ({outcome: {status, error: errorView(error) || null, version}});
 
 function watch({live, session}) {
   const on = (target, name, view) => target.addEventListener(name, ({detail}) => say(view(detail)));
@@ -51,7 +54,8 @@ const acts = {
     client = {said, where: {base: said.base, locale: said.locale, env: world(said)}, session: null, live: null};
   },
   async log_on({site, application, device, takeover, accepted_notices: notices, ...who}) {
-    client.session = await sdk.logOn({...client.where, ...credentials(who), site, application, device, takeover, notices});
+    const whom = {...credentials(who), site, application, device, takeover, notices};
+    client.session = await sdk.logOn({...client.where, ...whom});
     return {session_id: client.session.id, remote_number: client.session.remoteNumber};
   },
   connect() {
@@ -60,8 +64,11 @@ const acts = {
       credentials: stored && (async () => credentials(stored))});
     watch(client);
   },
-  snapshot: () => ({mirror: client.live ? Object.fromEntries(client.live.mirror) : {}, position: client.live?.position ?? null}),
-  async command({kind, args, deadline_s: deadlineS}) { return outcomeView(await client.live.command(kind, args, {deadlineS})); },
+  snapshot: () =>
+    ({mirror: Object.fromEntries(client.live?.mirror ?? []), position: client.live?.position ?? null}),
+  async command({kind, args, deadline_s: deadlineS}) {
+    return outcomeView(await client.live.command(kind, args, {deadlineS}));
+  },
   follow: ({topics}) => client.live.follow(topics),
   pace: ({every_s: everyS}) => client.live.pace(everyS),
   async acknowledge({notice}) { return outcomeView(await client.live.acknowledge(notice)); },
@@ -80,10 +87,11 @@ const acts = {
   },
 };
 
-say({event: 'ready', name: `oscc-client.js on Node ${process.versions.node}`, features: ['time_scale', 'chance', 'msgpack']});
+const name = `oscc-client.js on Node ${process.versions.node}`;
+say({event: 'ready', name, features: ['time_scale', 'chance', 'msgpack']});
 for await (const line of createInterface({input: process.stdin})) {
-  const {id, do: name, ...said} = JSON.parse(line);
-  Promise.resolve().then(() => acts[name](said)).then(
+  const {id, do: what, ...said} = JSON.parse(line);
+  Promise.resolve().then(() => acts[what](said)).then(
     (answer) => say({id, ok: answer ?? {}}),
     (error) => say({id, error: errorView(error) || {code: String(error)}}),
   );

@@ -1,0 +1,143 @@
+"""Do both SDKs keep the page, and does the kit catch clients that do not?
+
+Processes, sockets and waits are real. Without Node its tests are skipped, unless REQUIRE_NODE=1 says that it
+must be there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.conformance import checks as registered
+from tests.conformance.faults import FAULTS, Fault
+from tests.conformance.registry import CHECKS
+from tests.conformance.report import Report, Verdict
+from tests.conformance.runner import run
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
+
+ROOT: Final = Path(__file__).parents[2]
+SDK: Final = ROOT / "gateway" / "web" / "oscc-client.js"
+DRIVER: Final = ROOT / "tests" / "conformance" / "drivers" / "js.mjs"
+PYTHON: Final = f"{shlex.quote(sys.executable)} -m tests.conformance.drivers.python"
+HIDDEN_BY_BROWSERS: Final = {
+    "coming_back.upgrade_refused",
+    "coming_back.upgrade_limited",
+    "coming_back.upgrade_forbidden",
+}
+"""A WebSocket as browsers have it does not tell the status of a refused upgrade."""
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    """The command that starts a Node with WebSockets."""
+    found = shutil.which("node")
+    version = (
+        subprocess.run([found, "--version"], capture_output=True, text=True, check=True) if found else None
+    )
+    major = int(version.stdout.strip("v\n").split(".")[0]) if version else 0
+    if major < 20:
+        if os.environ.get("REQUIRE_NODE") == "1":
+            pytest.fail("REQUIRE_NODE=1, and there is no Node 20 or newer")
+        pytest.skip("there is no Node 20 or newer")
+    return f"{found} --experimental-websocket" if major < 22 else str(found)
+
+
+@pytest.fixture(scope="module")
+def caught(node: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Verdict]:
+    """What the kit says of each faulty client; all of them are looked at beside each other."""
+    folder = tmp_path_factory.mktemp("faulty")
+    verdicts: dict[str, Verdict] = {}
+
+    async def look(name: str, number: int, at_once: asyncio.Semaphore) -> None:
+        file = folder / f"{number}.js"
+        file.write_text(spoilt(FAULTS[name]), "utf-8")
+        command = f"{node} {DRIVER} --sdk {file}"
+        async with at_once:
+            report = await run(command, [CHECKS[FAULTS[name].found_by]], at_once=1)
+        (verdicts[name],) = report.verdicts
+
+    async def look_at_all() -> None:
+        at_once = asyncio.Semaphore(8)
+        async with asyncio.TaskGroup() as tasks:
+            for number, name in enumerate(FAULTS):
+                tasks.create_task(look(name, number, at_once))
+
+    asyncio.run(look_at_all())
+    return verdicts
+
+
+def spoilt(fault: Fault) -> str:
+    """Return the text of the SDK with *fault* in it."""
+    text = SDK.read_text("utf-8")
+    assert text.count(fault.right) == 1, f"stands {text.count(fault.right)} times in the SDK: {fault.right!r}"
+    return text.replace(fault.right, fault.wrong)
+
+
+def broken(report: Report) -> str:
+    return "\n".join(verdict.line for verdict in report.failed)
+
+
+async def test_the_python_sdk_keeps_the_page() -> None:
+    report = await run(PYTHON, list(CHECKS.values()), again=1)
+    assert not report.failed, broken(report)
+    assert {verdict.outcome for verdict in report.verdicts} == {"passed"}
+    assert len(report.verdicts) == len(CHECKS)
+
+
+async def test_the_javascript_sdk_keeps_the_page(node: str) -> None:
+    report = await run(f"{node} {DRIVER}", list(CHECKS.values()), again=1)
+    assert not report.failed, broken(report)
+    skipped = {verdict.name for verdict in report.verdicts if verdict.outcome == "skipped"}
+    assert skipped == HIDDEN_BY_BROWSERS
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_faulty_client_is_caught(caught: Mapping[str, Verdict], name: str) -> None:
+    verdict = caught[name]
+    assert verdict.outcome == "failed", f"the kit does not see a client that {name}"
+
+
+def test_each_family_catches_something() -> None:
+    assert {fault.found_by.split(".")[0] for fault in FAULTS.values()} == set(registered.__all__)
+
+
+def kit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.conformance", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_command_line_tells_what_a_client_keeps(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    done = kit("--client", PYTHON, "--only", "mirror.p*", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 failed" in done.stdout
+    report = json.loads(file.read_text("utf-8"))
+    assert report["passed"] is True
+    assert {check["outcome"] for check in report["checks"]} == {"passed"}
+
+
+def test_the_command_line_tells_what_a_client_breaks(node: str, tmp_path: Path) -> None:
+    spoilt_file, file = tmp_path / "spoilt.js", tmp_path / "report.json"
+    spoilt_file.write_text(spoilt(FAULTS["merges what replaces"]), "utf-8")
+    driver = f"{node} {DRIVER} --sdk {spoilt_file}"
+    done = kit("--client", driver, "--only", "mirror.put", "--json", str(file))
+    assert done.returncode == 1
+    assert CHECKS["mirror.put"].sentence in done.stdout
+    assert json.loads(file.read_text("utf-8"))["passed"] is False
+
+
+def test_a_program_that_is_no_driver_is_told_from_one_that_fails() -> None:
+    assert kit("--client", "true", "--only", "mirror.put").returncode == 2
+    assert kit("--client", "/nowhere/at/all", "--only", "mirror.put").returncode == 2
