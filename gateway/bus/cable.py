@@ -1,22 +1,30 @@
 """What does redis-py's connection do for the gateway, and what does it say?
 
-It dials, does TLS, lets itself in, writes and reads: RESP2, with hiredis. What it says in errors quotes
-servers and names hosts; here that becomes words that hold nothing of anybody.
+It dials, does TLS, lets itself in, and asks the first things: RESP2, with hiredis. Then it hands over what it
+opened. What it says in errors quotes servers and names hosts; here that becomes words that hold nothing of
+anybody.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import hiredis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.connection import HiredisRespSerializer
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Word = bytes | str | int
 Reply = object
 """``int``, ``bytes``, ``None``, a list of these, or a refusal: a :class:`redis.exceptions.RedisError`."""
+NOTHING_YET: Final[object] = NOT_ENOUGH_DATA
+"""What the reader of replies returns when the next one is not complete."""
+CLOSED: Final = "it closed the connection"
 _WRITTEN_BY: Final = HiredisRespSerializer()
 
 
@@ -25,12 +33,39 @@ def pack(*words: Word) -> bytes:
     return b"".join(_WRITTEN_BY.pack(*words))  # type: ignore[arg-type]  # its hint means one word, and says a list
 
 
+class Opened(NamedTuple):
+    """A connection's bytes, and the reader of replies, which may hold some already."""
+
+    transport: asyncio.Transport
+    replies: hiredis.Reader
+
+
 class Cable(Connection):
-    """redis-py's connection, which can also end without sending what is unsent.
+    """redis-py's connection, which can also be handed over, and end without sending what is unsent.
 
     redis-py closes gracefully: bytes that a frozen server has not taken would still reach it when it
     thaws, behind what a later connection sent.
     """
+
+    def hand_over(self, protocol: asyncio.Protocol) -> Opened:
+        """Let *protocol* have what was opened; nothing is to be asked or read here any more.
+
+        Raises:
+            RedisError: It has ended already.
+        """
+        if self._reader is None or self._writer is None:
+            raise RedisConnectionError
+        stream: Any = self._reader
+        parser: Any = self._parser
+        transport: Any = self._writer.transport  # of a socket: also what asyncio calls one that can be read
+        replies: hiredis.Reader = parser._reader  # noqa: SLF001 - it may hold what came with the last answer
+        replies.feed(bytes(stream._buffer))  # noqa: SLF001 - so may this, and asyncio has no public way to it
+        stream._buffer.clear()  # noqa: SLF001 - see above
+        if stream.at_eof() or transport.is_closing():
+            raise RedisConnectionError
+        transport.set_protocol(protocol)
+        transport.resume_reading()  # the stream pauses it when much comes at once
+        return Opened(transport, replies)
 
     def abort(self) -> None:
         """End it now."""
@@ -103,6 +138,6 @@ def reason(error: BaseException) -> str:
         case InvalidResponse():
             return "what it said is no RESP"
         case RedisError():
-            return "it closed the connection"
+            return CLOSED
         case _:
             return "no way there"

@@ -13,7 +13,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from gateway.bus.cable import Cable, Reply, reason, reply
+from gateway.bus.cable import CLOSED, NOTHING_YET, Cable, Opened, Reply, reason
 from gateway.domain.errors import ErrorCode, GatewayError
 
 _MESSAGE: Final = b"message"
@@ -51,14 +51,17 @@ class Ask:
             self.answer.set_exception(bus_down(why))
 
 
-class Wire:
-    """One connection from when it is open to its end; works while :meth:`run` runs.
+class Wire(asyncio.Protocol):
+    """One connection from when it is open to its end.
+
+    A protocol of its own, not streams: a message costs no task and no future, and what came in one piece is
+    taken in one turn.
 
     Invariant: once it is lost, nothing is sent, heard or settled on it any more; every ask that it took
     is settled exactly once.
 
     Args:
-        cable: Connected; ends with this.
+        cable: Connected; handed over to this, and ends with it.
         heard: Called with channel and payload of each message. None: none is expected.
         stray: Called when an answer came that nobody asked for. None: that ends the connection.
     """
@@ -74,14 +77,17 @@ class Wire:
         """What ended it, in words that hold nothing of anybody."""
         self.answered: Callable[[], None] | None = None
         """Called after each answer."""
-        self.unsent_bytes = 0
-        """How much was not given to the kernel yet, but for a last buffer of it."""
         self._cable = cable
         self._heard = heard
         self._stray = stray
         self._pending: deque[Ask] = deque()
-        self._outgoing: list[bytes] = []
-        self._sends = asyncio.Event()
+        self._opened: Opened | None = None
+        try:
+            self._opened = cable.hand_over(self)
+        except RedisError as error:
+            self.drop(reason(error))
+        else:
+            asyncio.get_running_loop().call_soon(self.data_received, b"")  # what came before this was there
 
     @property
     def pending(self) -> int:
@@ -93,18 +99,24 @@ class Wire:
         """When the ask was sent whose answer is the next; None when none is to come."""
         return self._pending[0].since if self._pending else None
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much was not given to the kernel yet."""
+        return 0 if self._opened is None else self._opened.transport.get_write_buffer_size()
+
     def send(self, asks: Iterable[Ask]) -> None:
-        """Send all of them, and what else is sent in this turn, in one write."""
+        """Send all of them in one write."""
         asks = list(asks)
-        if self.lost.is_set():
+        if self.lost.is_set() or self._opened is None:
             for ask in asks:
                 ask.fail(self.why)
             return
         self._pending.extend(asks)
         if packed := b"".join([ask.packed for ask in asks]):
-            self._outgoing.append(packed)
-            self.unsent_bytes += len(packed)
-            self._sends.set()
+            try:
+                self._opened.transport.write(packed)
+            except (OSError, RuntimeError) as error:  # uvloop's for what is closed already
+                self.drop(reason(error))
 
     def drop(self, why: str) -> None:
         """End it now, unsent bytes and all."""
@@ -117,50 +129,43 @@ class Wire:
             self._pending.popleft().fail(why)
 
     async def run(self) -> None:
-        """Carry what is sent and tell what comes, until it is lost; cancelling loses it."""
+        """Return when it is lost; cancelling loses it."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                works = [tasks.create_task(self._read()), tasks.create_task(self._write())]
-                try:
-                    await self.lost.wait()
-                finally:
-                    self.drop("the node ends")  # before redis-py may let go gracefully what is unsent
-                    for work in works:
-                        work.cancel()
+            await self.lost.wait()
         finally:
+            self.drop("the node ends")  # before redis-py may let go gracefully what is unsent
             await self._cable.end()
+
+    # ---- what the transport tells ----
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came."""
+        opened = self._opened
+        if opened is None:
+            return
+        try:
+            opened.replies.feed(data)
+            while not self.lost.is_set() and (frame := opened.replies.gets()) is not NOTHING_YET:
+                self._take(frame)
+        except RedisError as error:
+            self.drop(reason(error))
+        except Exception as error:  # noqa: BLE001 - as for any protocol of asyncio: it costs the connection
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "what came from Redis could not be taken", "exception": error}
+            )
+            self.drop("what it said could not be taken")
+
+    def eof_received(self) -> None:
+        """Take in that nothing more comes: the transport ends, too."""
+        self.drop(CLOSED)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take in that the connection ended."""
+        self.drop(CLOSED if exc is None else reason(exc))
 
     # ---- inner ----
 
-    async def _read(self) -> None:
-        while not self.lost.is_set():
-            try:
-                self._take(await reply(self._cable))
-            except RedisError as error:
-                self.drop(reason(error))
-            except Exception as error:  # noqa: BLE001 - as for any protocol of asyncio: it costs the connection
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "what came from Redis could not be taken", "exception": error}
-                )
-                self.drop("what it said could not be taken")
-
-    async def _write(self) -> None:
-        while True:
-            await self._sends.wait()
-            if self.lost.is_set():  # redis-py would connect again
-                return
-            self._sends.clear()
-            batch = b"".join(self._outgoing)
-            self._outgoing.clear()
-            try:
-                await self._cable.send_packed_command(batch, check_health=False)
-            except (RedisError, RuntimeError) as error:  # uvloop's for what is closed already
-                self.drop(reason(error))
-            self.unsent_bytes -= len(batch)
-
     def _take(self, frame: Reply) -> None:
-        if self.lost.is_set():
-            return
         if self._heard is not None and isinstance(frame, list) and len(frame) == 3 and frame[0] == _MESSAGE:
             self._heard(frame[1], frame[2])
         elif self._pending and _answers(frame, self._pending[0].about):

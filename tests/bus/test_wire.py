@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.bus.cable import Reply, pack
+from gateway.bus.cable import CLOSED, Reply, pack, reply
 from gateway.bus.wire import Ask, Wire
 from gateway.domain.errors import ErrorCode, GatewayError
 from tests.bus.peer import Peer
@@ -44,6 +44,7 @@ async def wired(
     wire = Wire(cable, heard, stray)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(wire.run())
+        await CLOCK.settle()
         yield Wired(wire, peer.transport, peer, task)
         task.cancel()
     assert wire.lost.is_set()
@@ -68,7 +69,7 @@ async def test_answers_belong_to_questions_in_order() -> None:
         on.wire.send(asks[:2])
         on.wire.send(asks[2:])
         await CLOCK.settle()
-        assert on.transport.written == [b"".join(one.packed for one in asks)]
+        assert on.transport.written == [asks[0].packed + asks[1].packed, asks[2].packed]
         assert (on.wire.pending, on.wire.oldest_at) == (3, 0.0)
         await on.hear(b"$1\r\n1\r\n*2\r\n:5\r\n$-1\r")
         await on.hear(b"\n-WRONGTYPE no\r\n")
@@ -167,17 +168,18 @@ async def test_what_is_sent_in_the_turn_of_a_loss_connects_nobody_again() -> Non
         on.wire.send([late])
         on.wire.drop("enough")
         assert "enough" in str(await fault(late.answer))
+        on.wire.send([later := ask("GET b")])
+        assert "enough" in str(await fault(later.answer))
         await CLOCK.settle()
-        assert on.transport.written == []
+        assert on.transport.written == [late.packed]
 
 
 async def test_what_arrives_in_the_turn_of_a_loss_is_not_told() -> None:
     heard: list[bytes] = []
     async with wired(lambda _, payload: heard.append(payload)) as on:
         await CLOCK.settle()
-        on.transport.feed(MESSAGE % 1)
-        await asyncio.sleep(0)  # read, and not taken yet
         on.wire.drop("enough")
+        on.wire.data_received(MESSAGE % 1)  # it was read before the transport knew
         await CLOCK.settle()
         assert heard == []
 
@@ -201,8 +203,7 @@ async def test_a_write_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> No
     ):
         async with wired() as on:
 
-            def write(_: object, on: Wired = on, failure: Exception = failure) -> None:
-                on.wire.send([ask("GET b")])  # for which redis-py would connect again
+            def write(_: object, failure: Exception = failure) -> None:
                 raise failure
 
             monkeypatch.setattr(on.transport, "write", write)
@@ -234,13 +235,55 @@ async def test_answered_is_told_after_each_answer() -> None:
         assert pending == [2, 1]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_came_before_the_wire_was_there_is_taken_in(*, at_once: bool) -> None:
+    heard: list[bytes] = []
+    peer = Peer(lambda _: b"+OK\r\n" + (MESSAGE % 1)[:9])
+    cable = peer.cables(host="h", protocol=2, driver_info=None, socket_timeout=None)
+    await cable.connect_check_health(retry_socket_connect=False)
+    await cable.send_packed_command(pack("PING"), check_health=False)
+    assert await reply(cable) == b"OK"
+    peer.say((MESSAGE % 1)[9:] + MESSAGE % 2)
+    if not at_once:
+        await CLOCK.settle()
+    wire = Wire(cable, lambda _, payload: heard.append(payload))
+    await CLOCK.settle()
+    assert heard == [b"1", b"2"]
+    wire.drop("enough")
+    await wire.run()
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+async def test_what_ended_before_the_wire_was_there_is_lost_at_once(*, is_cut: bool) -> None:
+    peer = Peer(lambda _: None)
+    cable = peer.cables(host="h", protocol=2, driver_info=None, socket_timeout=None)
+    await cable.connect_check_health(retry_socket_connect=False)
+    if is_cut:
+        peer.transport.abort()
+    else:
+        await cable.end()
+    wire = Wire(cable)
+    assert wire.lost.is_set()
+    assert wire.why == CLOSED
+    wire.send([late := ask("GET a")])
+    assert CLOSED in str(await fault(late.answer))
+    await wire.run()
+
+
+async def test_a_server_that_hangs_up_is_lost_at_once() -> None:
+    async with wired() as on:
+        on.wire.eof_received()
+        assert on.wire.why == CLOSED
+        assert on.transport.was_aborted
+
+
 async def test_its_end_fails_what_waits_and_lets_nothing_unsent_out() -> None:
     async with wired() as on:
         asks = [ask("GET a"), ask("GET b")]
-        on.transport.choke()
         on.wire.send(asks[:1])
-        await CLOCK.settle()
+        on.transport.choke()
         on.wire.send(asks[1:])
+        assert on.wire.unsent_bytes == len(asks[1].packed)
         on.task.cancel()
         assert [(await fault(one.answer)).message for one in asks] == [
             "the bus gave no answer: the node ends"

@@ -81,12 +81,16 @@ class MemoryTransport(asyncio.Transport):
         self.peer: Callable[[bytes], object] = lambda _: None
         self.ended: Callable[[], object] = lambda: None
         self._protocol = protocol
+        self._unsent: list[bytes] | None = None
         self._gone = gone
         self.is_open = True
         self.was_aborted = False
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Tell the peer, in a later turn."""
+        """Tell the peer, in a later turn; keep it while the kernel takes no more."""
+        if self._unsent is not None:
+            self._unsent.append(bytes(data))
+            return
         self.written.append(bytes(data))
         asyncio.get_running_loop().call_soon(self._tell, bytes(data))
 
@@ -96,11 +100,27 @@ class MemoryTransport(asyncio.Transport):
 
     def choke(self) -> None:
         """Let the kernel take no more."""
+        self._unsent = []
         self._protocol.pause_writing()
 
     def breathe(self) -> None:
         """Let the kernel take more again."""
+        unsent, self._unsent = self._unsent or [], None
+        for data in unsent:
+            self.write(data)
         self._protocol.resume_writing()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how much the kernel has not taken."""
+        return sum(map(len, self._unsent or ()))
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another receive what comes."""
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        """Nothing ever paused it."""
 
     def feed(self, data: bytes) -> None:
         """Let the connection receive *data*, in a later turn."""
@@ -124,7 +144,7 @@ class MemoryTransport(asyncio.Transport):
             self.is_open = False
             self._gone(self)
             self.ended()
-            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
+            asyncio.get_running_loop().call_soon(lambda: self._protocol.connection_lost(error))
 
     def _tell(self, data: bytes) -> None:
         if self.is_open:
