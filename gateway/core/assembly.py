@@ -39,6 +39,13 @@ class _Query:
         """Whether it tells of every resource of its kind."""
         return self.complete and not self.refused and self.listen.numbers is None
 
+    def tells(self, listen: Listen) -> bool:
+        """Tell whether it has told all that is asked for by *listen*."""
+        mine = self.listen
+        if not self.complete or (mine.kind, mine.source) != (listen.kind, listen.source):
+            return False
+        return mine.numbers is None or (listen.numbers is not None and listen.numbers <= mine.numbers)
+
 
 class Assembly:
     """The parts that one link has told.
@@ -97,6 +104,10 @@ class Assembly:
     def settled(self) -> bool:
         """Whether every query has answered once."""
         return all(query.complete for query in self._queries.values())
+
+    def has_told(self, listens: Iterable[Listen]) -> bool:
+        """Tell whether all that is asked for by *listens* was read once, or was refused."""
+        return all(any(query.tells(listen) for query in self._queries.values()) for listen in listens)
 
     # ---- readings ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.domain.link_requests import Listen
@@ -25,6 +26,12 @@ class Following(NamedTuple):
     scope: Scope
     own_agent: int | None
     topics: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def wanted_by(following: Following) -> frozenset[Listen]:
+    """Return what to listen to for one session, made once for those that follow the same."""
+    return wanted([following])
 
 
 def wanted(followings: Iterable[Following]) -> frozenset[Listen]:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple, Protocol
 
 from gateway.core.element import Element
+from gateway.core.view import FACTS_PREFIX, ME_PREFIX
 from gateway.domain.model import Position
 
 
@@ -69,15 +70,67 @@ class Reader(Protocol):
         ...
 
 
+class _Keys:
+    """Some of the keys: their newest elements, and which are gone, as far as that is remembered."""
+
+    __slots__ = ("floor", "gone", "live", "tombstones")
+
+    def __init__(self, tombstones: int) -> None:
+        self.live: dict[str, tuple[int, Element]] = {}
+        self.gone: OrderedDict[str, int] = OrderedDict()
+        self.floor = 0
+        self.tombstones = tombstones
+
+    def store(self, update: Update) -> None:
+        self.gone.pop(update.key, None)
+        if update.element is not None:
+            self.live[update.key] = (update.seq, update.element)
+        else:
+            self.live.pop(update.key, None)
+            self.bury(update.key, update.seq)
+
+    def bury(self, key: str, seq: int) -> None:
+        self.gone[key] = seq
+        if len(self.gone) > self.tombstones:
+            _, forgotten = self.gone.popitem(last=False)
+            self.floor = max(self.floor, forgotten)
+
+    def forget_gone(self, floor: int) -> None:
+        self.gone.clear()
+        self.floor = floor
+
+    def updates(self) -> list[Update]:
+        return [Update(key, seq, element) for key, (seq, element) in self.live.items()]
+
+    def after(self, seen: int) -> list[Update]:
+        missing = [Update(key, seq, element) for key, (seq, element) in self.live.items() if seq > seen]
+        return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]
+
+    def newest(self, key: str) -> Update | None:
+        found = self.live.get(key)
+        if found is not None:
+            return Update(key, *found)
+        seq = self.gone.get(key)
+        return None if seq is None else Update(key, seq, None)
+
+
+def is_own(key: str) -> bool:
+    """Tell whether *key* is of one session alone."""
+    return key.startswith((FACTS_PREFIX, ME_PREFIX))
+
+
 class Ledger:
     """The mirror of one user's keys.
 
     Invariant: a key's seq is the seq of its last change, no two keys share one within an
     epoch, and ``position.seq`` is at least the largest.
 
+    What is one session's own is kept apart, as a user may have thousands: whatever concerns one of them,
+    or what they share, costs no more for that.
+
     Args:
         epoch: The lease token for an owner; 0 for a replica that knows nothing.
-        tombstones: How many removed keys to remember. A resume from before the oldest
+        tombstones: How many removed keys to remember, of either sort. A resume from before the oldest
             forgotten removal gets a reset.
     """
 
@@ -86,19 +139,40 @@ class Ledger:
         self.readers: dict[Reader, None] = {}
         self.meeting: dict[Hashable, object] = {}
         """Where readers that know all find others that do; empty as soon as there is more to know."""
-        self._live: dict[str, tuple[int, Element]] = {}
-        self._gone: OrderedDict[str, int] = OrderedDict()
-        self._tombstones = tombstones
-        self._floor = 0
+        self.confidant: Callable[[str, Element | None], None] | None = None
+        """Told instead of all readers when what is one session's own changes, as they would be."""
+        self._shared = _Keys(tombstones)
+        self._own = _Keys(tombstones)
+        self._has_news = False
+        self._own_news: dict[str, None] = {}
 
     def get(self, key: str) -> Element | None:
         """Return the newest element of *key*."""
-        found = self._live.get(key)
+        found = self._shared.live.get(key) or self._own.live.get(key)
         return None if found is None else found[1]
 
     def items(self) -> list[tuple[str, Element]]:
         """Return every key that has a value, with its element."""
-        return [(key, element) for key, (_, element) in self._live.items()]
+        return self.shared() + [(key, element) for key, (_, element) in self._own.live.items()]
+
+    def shared(self) -> list[tuple[str, Element]]:
+        """Return every key that is not one session's own, and has a value, with its element."""
+        return [(key, element) for key, (_, element) in self._shared.live.items()]
+
+    def seen_by(self, me: str) -> list[tuple[str, Element]]:
+        """Return the same, and with it what is one session's own: the value of *me*."""
+        own = self._own.live.get(me)
+        return self.shared() if own is None else [*self.shared(), (me, own[1])]
+
+    def take_news(self) -> tuple[bool, list[str]]:
+        """Return whether all readers may have been told something since this was asked last, and what else.
+
+        Those are the keys of which *confidant* was told.
+        """
+        news = self._has_news, list(self._own_news)
+        self._has_news = False
+        self._own_news.clear()
+        return news
 
     def record(self, key: str, element: Element | None) -> bool:
         """Write one change, for the owner only. The same element, or an equal one, makes no change."""
@@ -110,11 +184,11 @@ class Ledger:
         return True
 
     def record_all(self, keys: Iterable[str], elements: Iterable[Element | None]) -> None:
-        """Write the values of several keys, for the owner only, as :meth:`record` does one after another.
+        """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
 
         Whoever gives them has compared them: an element that equals the held one is the held one.
         """
-        live, gone, seq = self._live, self._gone, self.position.seq
+        live, gone, seq = self._shared.live, self._shared.gone, self.position.seq
         changed: list[tuple[str, Element | None]] = []
         for key, element in zip(keys, elements, strict=True):
             found = live.get(key)
@@ -124,7 +198,7 @@ class Ledger:
             seq += 1
             if element is None:
                 del live[key]
-                self._bury(Update(key, seq, None))
+                self._shared.bury(key, seq)
             else:
                 gone.pop(key, None)
                 live[key] = (seq, element)
@@ -150,80 +224,94 @@ class Ledger:
         for update in delta.updates:
             self._store(update)
         if delta.reset:
-            self._gone.clear()
-            self._floor = delta.upto
+            self._forget_gone(delta.upto)
         self._move(upto)
         return Receipt.APPLIED
 
     def disown(self) -> None:
         """Note that what a replica holds is of no owner: whatever is received next takes its place."""
         self._move(Position(0, 0))
-        self._gone.clear()
-        self._floor = 0
+        self._forget_gone(0)
 
     def rebase(self, epoch: int) -> None:
         """Begin *epoch* with the keys at hand, for a node that becomes the owner.
 
         Values stay; every key counts as changed in the new epoch. Readers see no change.
         """
-        self._live = {
-            key: (seq, element) for seq, (key, (_, element)) in enumerate(self._live.items(), start=1)
-        }
-        self._gone.clear()
-        self._floor = 0
-        self._move(Position(epoch, len(self._live)))
+        seq = 0
+        for keys in (self._shared, self._own):
+            elements = [(key, element) for key, (_, element) in keys.live.items()]
+            keys.live = {key: (at, element) for at, (key, element) in enumerate(elements, start=seq + 1)}
+            seq += len(elements)
+        self._forget_gone(0)
+        self._move(Position(epoch, seq))
 
-    def since(self, seen: Position) -> Delta:
-        """Return what a reader at *seen* is missing: changes, or a reset when they are not known."""
+    def since(self, seen: Position, me: str | None = None) -> Delta:
+        """Return what a reader at *seen* is missing: changes, or a reset when they are not known.
+
+        Args:
+            seen: What he was told up to.
+            me: Of what is one session's own, all that he is told; None: he is told of everything.
+        """
         epoch, head = self.position
-        if seen.epoch != epoch or not self._floor <= seen.seq <= head:
-            everything = [Update(key, seq, element) for key, (seq, element) in self._live.items()]
+        if not self._knows_since(seen, me):
+            own = self._own.updates() if me is None else [each for each in [self._own.newest(me)] if each]
+            everything = [each for each in (*self._shared.updates(), *own) if each.element is not None]
             return Delta(epoch, 0, head, reset=True, updates=_in_order(everything))
-        missing = [Update(k, seq, element) for k, (seq, element) in self._live.items() if seq > seen.seq]
-        missing += [Update(k, seq, None) for k, seq in self._gone.items() if seq > seen.seq]
+        missing = self._shared.after(seen.seq)
+        if me is None:
+            missing += self._own.after(seen.seq)
+        elif (mine := self._own.newest(me)) is not None and mine.seq > seen.seq:
+            missing.append(mine)
         return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(missing))
 
     def told(self, seen: Position, keys: Iterable[str]) -> Delta:
         """Return what :meth:`since` does, for a reader who was told of every change: they are of *keys*."""
-        epoch, head = self.position
-        if seen.epoch != epoch or not self._floor <= seen.seq <= head:
+        if not self._knows_since(seen, None):
             return self.since(seen)
-        return Delta(epoch, seen.seq, head, reset=False, updates=_in_order([self._newest(k) for k in keys]))
+        epoch, head = self.position
+        newest = [update for key in keys if (update := self._of(key).newest(key)) is not None]
+        return Delta(epoch, seen.seq, head, reset=False, updates=_in_order(newest))
 
-    def _newest(self, key: str) -> Update:
-        found = self._live.get(key)
-        return Update(key, self._gone[key], None) if found is None else Update(key, *found)
+    def _knows_since(self, seen: Position, me: str | None) -> bool:
+        """Tell whether all that was removed since *seen* is remembered, as far as it matters."""
+        floor = self._shared.floor
+        if me is None or me not in self._own.live:
+            floor = max(floor, self._own.floor)
+        return seen.epoch == self.position.epoch and floor <= seen.seq <= self.position.seq
+
+    def _of(self, key: str) -> _Keys:
+        return self._own if is_own(key) else self._shared
+
+    def _forget_gone(self, floor: int) -> None:
+        self._shared.forget_gone(floor)
+        self._own.forget_gone(floor)
 
     def _move(self, position: Position) -> None:
         is_new = position.epoch != self.position.epoch
         self.position = position
         self.meeting.clear()
+        self._has_news = self._has_news or is_new
         for reader in list(self.readers) if is_new else ():
             reader.epoch_began()
 
     def _store(self, update: Update) -> None:
         before = self.get(update.key)
-        self._gone.pop(update.key, None)
-        if update.element is not None:
-            self._live[update.key] = (update.seq, update.element)
-        else:
-            self._live.pop(update.key, None)
-            self._bury(update)
+        self._of(update.key).store(update)
         if update.element is not before:
             self._tell(update.key, before)
 
     def _tell(self, key: str, before: Element | None) -> None:
+        if self.confidant is not None and is_own(key):
+            self._own_news[key] = None
+            self.confidant(key, before)
+            return
+        self._has_news = True
         for reader in list(self.readers):  # some part from others when they are told
             reader.mark(key, before)
 
-    def _bury(self, update: Update) -> None:
-        self._gone[update.key] = update.seq
-        if len(self._gone) > self._tombstones:
-            _, forgotten = self._gone.popitem(last=False)
-            self._floor = max(self._floor, forgotten)
-
     def _forget_all_but(self, kept: set[str]) -> None:
-        for key in [key for key in self._live if key not in kept]:
+        for key in [key for key, _ in self.items() if key not in kept]:
             self._store(Update(key, self.position.seq, None))
 
 

@@ -29,11 +29,6 @@ class Seat(NamedTuple):
     device: str
     """The phone's id, as it named itself."""
 
-    def excludes(self, other: Seat) -> bool:
-        """Tell whether both cannot be connected at a time."""
-        same_device = self.device == other.device and self.application is other.application
-        return (same_device or self.session == other.session) and self.user == other.user
-
 
 @dataclass(frozen=True, slots=True)
 class RegistryLimits:
@@ -74,15 +69,22 @@ class Removed:
     last: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Place:
     seat: Seat
     heard_at: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Person(Generic[ConnectionT]):
-    places: dict[ConnectionT, _Place] = field(default_factory=dict)
+    sessions: dict[str, ConnectionT] = field(default_factory=dict)
+    """The connections, the oldest first."""
+    devices: dict[tuple[Application, str], ConnectionT] = field(default_factory=dict)
+    """The same connections."""
+    silent: list[tuple[float, str]] = field(default_factory=list)
+    """Sessions too silent when that was looked at last, and since when, the most silent last."""
+    silent_at: float = -math.inf
+    """Nobody else is too silent before."""
     assistant: str | None = None
     """The handle of the Remote Assistant session that came last and has not ended; OSCC-E allows one."""
     left_at: float = 0.0
@@ -102,15 +104,15 @@ class Registry(Generic[ConnectionT]):
         self._limits = limits or RegistryLimits()
         self._linger = linger or Linger()
         self._people: dict[UserId, _Person[ConnectionT]] = {}
-        self._users: dict[ConnectionT, UserId] = {}
+        self._places: dict[ConnectionT, _Place] = {}
         self._lingering: dict[UserId, None] = {}
 
     def __len__(self) -> int:
         """How many connections there are."""
-        return len(self._users)
+        return len(self._places)
 
     def __contains__(self, connection: ConnectionT) -> bool:
-        return connection in self._users
+        return connection in self._places
 
     def __iter__(self) -> Iterator[UserId]:
         """Return the users that are held: connected and lingering."""
@@ -124,7 +126,7 @@ class Registry(Generic[ConnectionT]):
     def connections(self, user: UserId) -> tuple[ConnectionT, ...]:
         """Return the user's connections, the oldest first."""
         person = self._people.get(user)
-        return () if person is None else tuple(person.places)
+        return () if person is None else tuple(person.sessions.values())
 
     def unseats(self, seat: Seat, now: float) -> bool:
         """Tell whether somebody of another session would have to make way.
@@ -135,7 +137,7 @@ class Registry(Generic[ConnectionT]):
         if person is None:
             return False
         leaving = self._making_way(person, seat, now)
-        return any(person.places[other].seat.session != seat.session for other in leaving)
+        return any(self._places[other].seat.session != seat.session for other in leaving)
 
     def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | Refused:
         """Take in a connection whose token was opened; who makes way is taken out.
@@ -143,30 +145,31 @@ class Registry(Generic[ConnectionT]):
         A refusal changes nothing. A connection that is here already keeps its seat: Added,
         not first, replacing nobody.
         """
-        if connection in self._users:
+        if connection in self._places:
             return Added(first=False)
         person = self._people.get(seat.user)
         first = person is None
         if person is None:
             person = _Person()
         replaced = self._making_way(person, seat, now)
-        if len(person.places) - len(replaced) >= self._limits.devices:
+        if len(person.sessions) - len(replaced) >= self._limits.devices:
             return Refused(CloseCode.TOO_MANY_DEVICES)
-        if len(self._users) - len(replaced) >= self._limits.connections:
+        if len(self._places) - len(replaced) >= self._limits.connections:
             return Refused(CloseCode.OVER_CAPACITY)
         for other in replaced:
-            del person.places[other], self._users[other]
+            self._unseat(person, other)
         self._seat(person, connection, seat, now)
         return Added(first, replaced)
 
     def remove(self, connection: ConnectionT, now: float) -> Removed | None:
         """Take a connection out; None when it is not here, as one that was replaced."""
-        user = self._users.pop(connection, None)
-        if user is None:
+        place = self._places.get(connection)
+        if place is None:
             return None
+        seat, user = place.seat, place.seat.user
         person = self._people[user]
-        seat = person.places.pop(connection).seat
-        if person.places:
+        self._unseat(person, connection)
+        if person.sessions:
             return Removed(seat, last=False)
         person.left_at = now
         person.until = now + self._linger_s(person)
@@ -176,9 +179,9 @@ class Registry(Generic[ConnectionT]):
 
     def touch(self, connection: ConnectionT, now: float) -> None:
         """Note that a frame came."""
-        user = self._users.get(connection)
-        if user is not None:
-            self._people[user].places[connection].heard_at = now
+        place = self._places.get(connection)
+        if place is not None:
+            place.heard_at = now
 
     def ended(self, user: UserId, session: str) -> None:
         """Note that a session ended: nobody lingers for its sake."""
@@ -205,20 +208,51 @@ class Registry(Generic[ConnectionT]):
 
     def _making_way(self, person: _Person[ConnectionT], seat: Seat, now: float) -> tuple[ConnectionT, ...]:
         """Return who goes when *seat* comes: those it excludes, else the most silent one of a full user."""
-        excluded = tuple(other for other, place in person.places.items() if seat.excludes(place.seat))
-        if excluded or len(person.places) < self._limits.devices:
+        same = (person.sessions.get(seat.session), person.devices.get((seat.application, seat.device)))
+        excluded = tuple(dict.fromkeys(other for other in same if other is not None))
+        if excluded or len(person.sessions) < self._limits.devices:
             return excluded
-        silent, place = min(person.places.items(), key=lambda item: item[1].heard_at)
-        return (silent,) if now - place.heard_at > self._limits.silent_s else ()
+        silent = self._most_silent(person, now)
+        return () if silent is None else (silent,)
+
+    def _most_silent(self, person: _Person[ConnectionT], now: float) -> ConnectionT | None:
+        """Return who has been silent longest, if that is too long; all are looked at once in a while only."""
+        silent = self._next_silent(person)
+        if silent is None and now > person.silent_at:
+            self._look_for_silent(person, now)
+            silent = self._next_silent(person)
+        return silent
+
+    def _next_silent(self, person: _Person[ConnectionT]) -> ConnectionT | None:
+        while person.silent:
+            heard_at, session = person.silent[-1]
+            connection = person.sessions.get(session)
+            if connection is not None and self._places[connection].heard_at == heard_at:
+                return connection
+            person.silent.pop()
+        return None
+
+    def _look_for_silent(self, person: _Person[ConnectionT], now: float) -> None:
+        heard = [(self._places[each].heard_at, session) for session, each in person.sessions.items()]
+        heard.sort(key=lambda item: item[0])
+        person.silent = [item for item in heard if now - item[0] > self._limits.silent_s]
+        others = heard[len(person.silent) :]
+        person.silent_at = others[0][0] + self._limits.silent_s if others else now
+        person.silent.reverse()
 
     def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat, now: float) -> None:
-        person.places[connection] = _Place(seat, now)
+        self._places[connection] = _Place(seat, now)
+        person.sessions[seat.session] = connection
+        person.devices[seat.application, seat.device] = connection
         person.until = math.inf
         if seat.application is Application.REMOTE_ASSISTANT:
             person.assistant = seat.session
         self._people[seat.user] = person
-        self._users[connection] = seat.user
         self._lingering.pop(seat.user, None)
+
+    def _unseat(self, person: _Person[ConnectionT], connection: ConnectionT) -> None:
+        seat = self._places.pop(connection).seat
+        del person.sessions[seat.session], person.devices[seat.application, seat.device]
 
     def _linger_s(self, person: _Person[ConnectionT]) -> float:
         assisted = person.assistant is not None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from gateway.core.interest import Following
 from gateway.core.linger import Linger
+from gateway.core.standing import Standing
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, Right, Scope, Ticket
 from gateway.domain.upstream import Attached
@@ -17,11 +20,12 @@ SESSIONS_MAX: Final = 16
 """Sessions kept attached for one user; beyond it those without a phone are let go, the first left first."""
 _RENEW_AT: Final = 1 / 3
 """A session is renewed when this part of its life is left."""
+_NOTHING: Final = Scope()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Member:
-    """One session that the owner speaks for."""
+    """One session that the owner speaks for. Its roster alone changes where it is and what it may see."""
 
     ticket: Ticket
     topics: tuple[str, ...]
@@ -40,6 +44,12 @@ class Member:
     """Whether a renewal was refused though the link has told of no end."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it is in the roster no more."""
+    handle: str = field(init=False)
+    """The session's name inside the gateway."""
+
+    def __post_init__(self) -> None:
+        """Keep the name at hand."""
+        self.handle = self.ticket.handle
 
     @property
     def life_s(self) -> float:
@@ -47,9 +57,9 @@ class Member:
         return (self.expires_at_ms - self.lived_from_ms) / 1000
 
     @property
-    def handle(self) -> str:
-        """The session's name inside the gateway."""
-        return self.ticket.handle
+    def renewal_ms(self) -> float:
+        """When so little of its life is left that it is renewed, in ms since 1970."""
+        return self.expires_at_ms - self.life_s * 1000 * _RENEW_AT
 
     def facts(self, end: EndReason | None = None, by: str | None = None) -> SessionFacts:
         """Return what OSCC-E said of it."""
@@ -57,8 +67,8 @@ class Member:
         return SessionFacts(
             handle=self.handle,
             application=self.ticket.application,
-            rights=() if attached is None else tuple(sorted(attached.rights)),
-            scope=Scope() if attached is None else attached.scope,
+            rights=() if attached is None else _in_order(attached.rights),
+            scope=_NOTHING if attached is None else attached.scope,
             expires_at_ms=self.expires_at_ms,
             end=end,
             end_by=by,
@@ -66,15 +76,26 @@ class Member:
 
 
 class Roster:
-    """The sessions of one user at his owner, by handle."""
+    """The sessions of one user at his owner, by handle.
+
+    There may be thousands: what concerns one of them costs no more for that.
+    """
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
-        self._scope = Scope()
-        self._is_scope_known = True
-        """The union, until something of it changes."""
-        self._own_agents: frozenset[int] | None = None
-        """The same."""
+        self._devices: dict[str, tuple[Member, ...]] = {}
+        """By the device that they are of."""
+        self._elsewhere: dict[NodeId, dict[str, Member]] = {}
+        """Those whose phone is on another node, or was there last."""
+        self._left: dict[str, Member] = {}
+        """Those that have no phone."""
+        self._aliases: dict[int, Member] = {}
+        """Those on the link."""
+        self._rescoped: dict[str, Member] = {}
+        """Those whose rights or scope changed since :meth:`take_rescoped`."""
+        self._standing = Standing()
+        self._renewal_ms = math.inf
+        """Before it nobody with a phone is to be renewed."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -89,169 +110,228 @@ class Roster:
         """Return the session of that name."""
         return self._members.get(handle)
 
+    # ---- whose phone is where ----
+
     def join(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None = None) -> Member:
         """Take a session in, or note that its phone is back, on *node*; None is here."""
         member = self._members.get(ticket.handle)
         if member is None:
             member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms)
-            self._members[ticket.handle] = member
-        member.topics, member.present, member.left_at, member.node = topics, True, None, node
+            self._members[member.handle] = member
+            self._devices[ticket.device.id] = (*self._devices.get(ticket.device.id, ()), member)
+        self.follow(member, topics)
+        self._move(member, node)
+        self._come(member)
         return member
+
+    def follow(self, member: Member, topics: tuple[str, ...]) -> None:
+        """Note what a session follows now."""
+        if member.topics != topics:
+            self._discount(member)
+            member.topics = topics
+            self._count(member)
 
     def linger(self, ticket: Ticket, left_at: float) -> None:
         """Take in a session whose phone left then."""
-        self.join(ticket, ()).present = False
-        self._members[ticket.handle].left_at = left_at
+        self._go(self.join(ticket, ()), left_at)
 
     def leave(self, handle: str, now: float, node: NodeId | None = None) -> None:
         """Note that the session's phone left *node*. It may have come back elsewhere already."""
         member = self._members.get(handle)
         if member is not None and member.present and member.node == node:
-            member.present, member.left_at = False, now
+            self._go(member, now)
 
     def at(self, node: NodeId) -> list[Member]:
         """Return the sessions whose phones are on *node*."""
-        return [member for member in self._members.values() if member.present and member.node == node]
+        return [member for member in self._elsewhere.get(node, {}).values() if member.present]
 
     def seen(self, node: NodeId, handles: tuple[str, ...], now: float) -> bool:
         """Note whose phones are on *node*, and whose are not any more; tells whether that is news."""
-        news = False
-        for member in self._members.values():
-            if member.node != node or member.present == (member.handle in handles):
-                continue
-            news, member.present = True, not member.present
-            member.left_at = None if member.present else now
-        return news
+        there = frozenset(handles)
+        news = [m for m in self._elsewhere.get(node, {}).values() if m.present is not (m.handle in there)]
+        for member in news:
+            if member.present:
+                self._go(member, now)
+            else:
+                self._come(member)
+        return bool(news)
 
     def rivals(self, ticket: Ticket) -> list[Member]:
         """Return the other sessions that the same application on the same device has open."""
-        seat = (ticket.application, ticket.device.id)
         return [
             member
-            for member in self._members.values()
-            if (member.ticket.application, member.ticket.device.id) == seat
+            for member in self._devices.get(ticket.device.id, ())
+            if member.ticket.application is ticket.application
             and member.present
             and member.handle != ticket.handle
         ]
 
     def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
         """Tell whether so many devices are there, on several nodes, that one more is too many."""
-        if len(self._members) < devices:
+        if len(self._members) - len(self._left) < devices:
             return False
-        rivals = [rival.handle for rival in self.rivals(ticket)]
-        others = [
-            member
-            for member in self._members.values()
-            if member.present and member.handle not in (ticket.handle, *rivals)
-        ]
-        here_only = node is None and all(member.node is None for member in others)
-        return not here_only and len(others) >= devices
-
-    def remove(self, handle: str) -> Member | None:
-        """Take a session out."""
-        self._changed()
-        return self._members.pop(handle, None)
-
-    def accepted(self, handle: str, attached: Attached) -> None:
-        """Note that OSCC-E accepted the session on the present link."""
-        member = self._members.get(handle)
-        if member is not None:
-            member.attached, member.on_link = attached, True
-            self._changed()
-
-    def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
-        """Note that a session's rights or scope changed."""
-        member = self.by_alias(alias)
-        if member is not None and member.attached is not None:
-            member.attached = replace(member.attached, rights=rights, scope=scope)
-            self._changed()
-        return member
-
-    def by_alias(self, alias: int) -> Member | None:
-        """Return the session that the present link calls *alias*."""
-        for member in self._members.values():
-            if member.on_link and member.attached is not None and member.attached.alias == alias:
-                return member
-        return None
-
-    def unlinked(self, *, replaced: bool = False) -> None:
-        """Note that the link is gone; *replaced*: by one of a higher epoch, in which nobody is accepted."""
-        for member in self._members.values():
-            member.on_link = False
-        if replaced:
-            self.forget_acceptances()
+        going = self.rivals(ticket)
+        own = self._members.get(ticket.handle)
+        if own is not None and own.present:
+            going.append(own)
+        others = len(self._members) - len(self._left) - len(going)
+        if others < devices:
+            return False
+        elsewhere = sum(member.present for there in self._elsewhere.values() for member in there.values())
+        return node is not None or elsewhere > sum(member.node is not None for member in going)
 
     def surplus(self) -> Member | None:
         """Return the session that was left first, when more than :data:`SESSIONS_MAX` are kept."""
-        left = [member for member in self._members.values() if member.left_at is not None]
-        if len(self._members) <= SESSIONS_MAX or not left:
+        if len(self._members) <= SESSIONS_MAX:
             return None
-        return min(left, key=lambda member: member.left_at or 0.0)
+        return min(self._left.values(), key=lambda member: member.left_at or 0.0, default=None)
 
     def lingered(self, now: float, linger: Linger) -> list[Member]:
         """Return the sessions whose phone left longer ago than they are kept."""
         return [
             member
-            for member in self
+            for member in self._left.values()
             if member.left_at is not None and now - member.left_at >= linger.of(member.ticket.application)
         ]
+
+    def expiring(self, now: float, wall_ms: int) -> list[Member]:
+        """Return the sessions with a phone of whose life a third or less is left."""
+        if wall_ms < self._renewal_ms:
+            return []
+        present = [member for member in self._members.values() if member.present]
+        self._renewal_ms = min((member.renewal_ms for member in present), default=math.inf)
+        return [
+            member
+            for member in present
+            if member.renewal_ms <= wall_ms and (member.renew_after is None or now >= member.renew_after)
+        ]
+
+    def remove(self, handle: str) -> Member | None:
+        """Take a session out; what is known of it stays."""
+        member = self._members.pop(handle, None)
+        if member is None:
+            return None
+        self._discount(member)
+        self._left.pop(handle, None)
+        self._rescoped.pop(handle, None)
+        if member.node is not None:
+            self._elsewhere[member.node].pop(handle, None)
+        device = member.ticket.device.id
+        beside = tuple(each for each in self._devices[device] if each is not member)
+        if beside:
+            self._devices[device] = beside
+        else:
+            del self._devices[device]
+        return member
+
+    def _move(self, member: Member, node: NodeId | None) -> None:
+        if member.node is not None:
+            self._elsewhere[member.node].pop(member.handle, None)
+        member.node = node
+        if node is not None:
+            self._elsewhere.setdefault(node, {})[member.handle] = member
+
+    def _come(self, member: Member) -> None:
+        member.present, member.left_at = True, None
+        self._left.pop(member.handle, None)
+        self._renewal_ms = min(self._renewal_ms, member.renewal_ms)
+
+    def _go(self, member: Member, left_at: float) -> None:
+        member.present, member.left_at = False, left_at
+        self._left[member.handle] = member
+
+    # ---- what OSCC-E says ----
+
+    def accepted(self, handle: str, attached: Attached) -> None:
+        """Note that OSCC-E accepted the session on the present link."""
+        member = self._members.get(handle)
+        if member is not None:
+            self._accept(member, attached, on_link=True)
+
+    def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
+        """Note that a session's rights or scope changed."""
+        member = self._aliases.get(alias)
+        if member is not None and member.attached is not None:
+            self._accept(member, replace(member.attached, rights=rights, scope=scope), on_link=True)
+            self._rescoped[member.handle] = member
+        return member
+
+    def by_alias(self, alias: int) -> Member | None:
+        """Return the session that the present link calls *alias*."""
+        return self._aliases.get(alias)
+
+    def unlinked(self, *, replaced: bool = False) -> None:
+        """Note that the link is gone; *replaced*: by one of a higher epoch, in which nobody is accepted."""
+        for member in list(self._aliases.values()):
+            self._accept(member, member.attached, on_link=False)
+        if replaced:
+            self.forget_acceptances()
 
     def forget_acceptances(self) -> None:
         """Note that an epoch ended: OSCC-E must accept each session again."""
         for member in self._members.values():
-            member.attached, member.on_link = None, False
-        self._changed()
+            self._accept(member, None, on_link=False)
 
-    def expiring(self, now: float, wall_ms: int) -> list[Member]:
-        """Return the sessions with a phone of whose life a third or less is left."""
-        return [m for m in self._members.values() if m.present and _expires_soon(m, now, wall_ms)]
+    def take_rescoped(self) -> list[Member]:
+        """Return the sessions whose rights or scope changed since this was asked last."""
+        rescoped, self._rescoped = self._rescoped, {}
+        return list(rescoped.values())
+
+    def following(self, member: Member) -> Following | None:
+        """Return what a session follows on the link; None while it is not there."""
+        if member.attached is None or not member.on_link:
+            return None
+        return _following(member, member.attached)
+
+    @property
+    def are_all_accepted(self) -> bool:
+        """Whether OSCC-E has accepted each session in this epoch."""
+        return self._standing.accepted == len(self._members)
 
     @property
     def scope(self) -> Scope:
         """The union of what the accepted sessions may see: the same object for as long as it is the same."""
-        if not self._is_scope_known:
-            scopes = [m.attached.scope for m in self._members.values() if m.attached is not None]
-            scope = Scope(
-                agents=_union([s.agents for s in scopes]),
-                queues=_union([s.queues for s in scopes]),
-                groups=_union([s.groups for s in scopes]),
-                aggregates=_union([s.aggregates for s in scopes]),
-            )
-            self._is_scope_known = True
-            self._scope = self._scope if scope == self._scope else scope
-        return self._scope
+        return self._standing.scope
 
     @property
     def own_agents(self) -> frozenset[int]:
         """The user as an agent, as the accepted sessions say."""
-        if self._own_agents is None:
-            owns = (m.attached.own_agent for m in self._members.values() if m.attached is not None)
-            self._own_agents = frozenset(own for own in owns if own is not None)
-        return self._own_agents
-
-    def _changed(self) -> None:
-        """Note that what the accepted sessions may see, or who they are, may be something else."""
-        self._is_scope_known = False
-        self._own_agents = None
+        return self._standing.own_agents
 
     @property
     def followings(self) -> list[Following]:
-        """What the sessions on the link follow."""
-        return [
-            Following(m.ticket.application, m.attached.scope, m.attached.own_agent, m.topics)
-            for m in self._members.values()
-            if m.on_link and m.attached is not None
-        ]
+        """What the sessions on the link follow; what several of them do, once."""
+        return self._standing.followings
+
+    def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
+        self._discount(member)
+        member.attached, member.on_link = attached, on_link
+        self._count(member)
+
+    def _count(self, member: Member) -> None:
+        """Take into account as what a session is accepted."""
+        if member.attached is not None:
+            member.attached = self._standing.add(member.attached)
+            if member.on_link:
+                self._aliases[member.attached.alias] = member
+                self._standing.follow(_following(member, member.attached))
+
+    def _discount(self, member: Member) -> None:
+        """Take it out of account."""
+        attached = member.attached
+        if attached is not None:
+            self._standing.drop(attached)
+            if member.on_link:
+                self._standing.unfollow(_following(member, attached))
+                if self._aliases.get(attached.alias) is member:
+                    del self._aliases[attached.alias]
 
 
-def _union(sets: list[frozenset[int]]) -> frozenset[int]:
-    """Return the union; one of *sets* itself when it holds all, for other users have the same."""
-    sets = list({id(each): each for each in sets}.values())  # comparing a large set with itself takes time
-    largest = max(sets, key=len, default=frozenset[int]())
-    return largest if all(each <= largest for each in sets) else largest.union(*sets)
+def _following(member: Member, attached: Attached) -> Following:
+    return Following(member.ticket.application, attached.scope, attached.own_agent, member.topics)
 
 
-def _expires_soon(member: Member, now: float, wall_ms: int) -> bool:
-    if member.renew_after is not None and now < member.renew_after:
-        return False
-    return member.expires_at_ms - wall_ms <= member.life_s * 1000 * _RENEW_AT
+@lru_cache(maxsize=64)
+def _in_order(rights: frozenset[Right]) -> tuple[Right, ...]:
+    """Return one object for equal rights, of which there are few."""
+    return tuple(sorted(rights))

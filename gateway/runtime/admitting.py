@@ -67,12 +67,26 @@ class Admitting:
     def __init__(self, speaker: Speaker, world: World) -> None:
         self._speaker = speaker
         self._world = world
-        self._changed = asyncio.Event()
+        self._waiting: dict[str, asyncio.Event] = {}
+        """For which sessions somebody waits, by handle."""
 
-    def look(self) -> None:
-        """Let whoever waits look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def look(self, handle: str | None = None) -> None:
+        """Let whoever waits look again: for one session, or None, for any."""
+        if handle is not None:
+            changed = self._waiting.pop(handle, None)
+            if changed is not None:
+                changed.set()
+            return
+        waiting, self._waiting = self._waiting, {}
+        for changed in waiting.values():
+            changed.set()
+
+    async def _change(self, handle: str) -> None:
+        """Return when something of a session may be new."""
+        changed = self._waiting.get(handle)
+        if changed is None:
+            changed = self._waiting[handle] = asyncio.Event()
+        await changed.wait()
 
     async def attach(self, ticket: Ticket, topics: tuple[str, ...], node: NodeId | None) -> SessionFacts:
         """See :meth:`gateway.runtime.owner.Owner.attach`."""
@@ -85,7 +99,7 @@ class Admitting:
         try:
             async with speaker.clock.timeout(ATTACH_S):
                 while not self._is_ready(member):
-                    await self._changed.wait()
+                    await self._change(member.handle)
         except TimeoutError:
             if member.attached is None or not speaker.token:
                 raise not_reached() from None
@@ -107,7 +121,7 @@ class Admitting:
                     member = speaker.roster.get(handle)
                     if member is not None and member.on_link:
                         return
-                    await self._changed.wait()
+                    await self._change(handle)
 
     def _make_way(self, member: Member | None, node: NodeId | None) -> None:
         """Have a phone's connection closed that makes way for one on another *node*."""
@@ -129,4 +143,4 @@ class Admitting:
             return False
         if speaker.link is None:
             return speaker.mirror.has_snapshot and speaker.token > 0
-        return member.on_link and speaker.is_settled
+        return member.on_link and (speaker.is_settled or speaker.mirror.has_read(member))

@@ -10,12 +10,11 @@ from typing import Protocol
 
 from gateway.core.effects import Health
 from gateway.core.element import Element
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Ledger, Reader
 from gateway.core.session import Session
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX, facts_key, me_key
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Device, UserId
-from gateway.domain.resources import Me
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 
@@ -61,8 +60,8 @@ class Connection(Protocol):
         ...
 
 
-class Outlet(Protocol):
-    """Who tells other nodes what changes."""
+class Outlet(Reader, Protocol):
+    """Who tells other nodes what changes; a reader of the ledger while there are any."""
 
     def flush(self) -> None:
         """Note that something changed, or that it grew old or fresh."""
@@ -79,6 +78,7 @@ class Feed:
     def __init__(self, user: UserId) -> None:
         self.user = user
         self.ledger = Ledger()
+        self.ledger.confidant = self._tell_one
         self.connections: dict[str, Connection] = {}
         self.outlet: Outlet | None = None
         self.health = Health("down", "live", None)
@@ -87,24 +87,41 @@ class Feed:
         """Wake the connections for which something waits, and let other nodes know."""
         if self.outlet is not None:
             self.outlet.flush()
-        for reader in list(self.ledger.readers):
+        is_for_all, alone = self.ledger.take_news()
+        for reader in list(self.ledger.readers) if is_for_all else ():
             me = reader.waiting()
-            connection = None if me is None else self.connections.get(me.removeprefix(ME_PREFIX))
-            if connection is not None:
-                connection.wake()
+            if me is not None:
+                self._wake(me)
+        for key in alone:
+            self._wake(key)
+
+    def _tell_one(self, key: str, before: Element | None) -> None:
+        """Tell who alone sees *key* that it changed, and other nodes."""
+        if self.outlet is not None and self.outlet in self.ledger.readers:
+            self.outlet.mark(key, before)
+        connection = self.connections.get(key.removeprefix(ME_PREFIX)) if key.startswith(ME_PREFIX) else None
+        live = None if connection is None else connection.session.live
+        if live is not None:
+            live.outbox.part()
+            live.outbox.mark(key, before)
+
+    def _wake(self, me: str) -> None:
+        connection = self.connections.get(me.removeprefix(ME_PREFIX))
+        if connection is not None:
+            connection.wake()
 
     def facts(self, handle: str) -> SessionFacts | None:
         """Return what OSCC-E said of a session."""
         element = self.ledger.get(facts_key(handle))
         return element.value if element is not None and isinstance(element.value, SessionFacts) else None
 
-    def learn(self, facts: SessionFacts, me: Me | None) -> None:
+    def learn(self, facts: SessionFacts, me: Element | None) -> None:
         """Take in what OSCC-E says of a session: into the mirror, and to its connection in the same turn."""
         known = self.facts(facts.handle)
         if known != facts:
             self.ledger.record(facts_key(facts.handle), Element(facts))
         if me is not None:
-            self.ledger.record(me_key(facts.handle), Element(me))
+            self.ledger.record(me_key(facts.handle), me)
         connection = self.connections.get(facts.handle)
         if connection is not None and known != facts:
             connection.learned(facts)

@@ -7,12 +7,14 @@ session may see any more it forgets at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Final
 
 from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, Composer
 from gateway.core.element import Element
+from gateway.core.interest import wanted_by
 from gateway.core.roster import Member, Roster
 from gateway.core.told import Address, News, Told
 from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
@@ -35,14 +37,31 @@ from gateway.domain.upstream import About, FunctionChanged, ObjectChanged, Readi
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Clock
 
+MES_MAX: Final = 16
+"""So many different ones are remembered of what the sessions see of their user."""
+
 
 class Mirror:
     """One user's resources, as one link after another tells them.
 
     Invariant: nothing is kept that is outside the union of the scopes of the user's sessions.
+
+    Args:
+        feed: Where it is recorded.
+        roster: The user's sessions.
+        composer: Shares elements between the users of the node.
+        clock: Dates what is read.
+        shown: Told of each session that OSCC-E accepted, once that is recorded.
     """
 
-    def __init__(self, feed: Feed, roster: Roster, composer: Composer, clock: Clock) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        roster: Roster,
+        composer: Composer,
+        clock: Clock,
+        shown: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.assembly = Assembly(composer.tellings)
         self.live = False
         """Whether the present link has answered every first question."""
@@ -58,6 +77,12 @@ class Mirror:
         self._offset_ms: int | None = None
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
+        self._synced_to: Scope | None = None
+        """What the sessions might see when every question was answered last."""
+        self._mes: dict[Me, Element] = {}
+        self._number: str | None = None
+        """The user's, when all sessions were shown last."""
+        self._told = shown
 
     @property
     def offset_ms(self) -> int:
@@ -79,7 +104,7 @@ class Mirror:
         self._about = about
         self._directory = None
         self._offset_ms = None
-        self._narrowed_to = None
+        self._narrowed_to = self._synced_to = None
         self._see_clock(time_ms)
         self._last_end = None if last_end is None else self._dated(last_end)
 
@@ -90,6 +115,17 @@ class Mirror:
         self._show_site()
         self._show_catalogues()
         self.show_sessions()
+
+    def synced(self) -> None:
+        """Note that every question asked so far is answered."""
+        self._synced_to = self._roster.scope
+
+    def has_read(self, member: Member) -> bool:
+        """Tell whether all that a session on the link follows was read, whatever is asked for others now."""
+        following = self._roster.following(member)
+        if following is None or not self.live or self._roster.scope is not self._synced_to:
+            return False
+        return self.assembly.has_told(wanted_by(following))
 
     # ---- what the link tells ----
 
@@ -123,7 +159,8 @@ class Mirror:
         """Take in that what the sessions may see is not *before* any more; whole sets follow."""
         self.assembly.gained(self._roster.scope.agents - before.agents)
         self.narrowed()
-        self.show_sessions()
+        for member in self._roster.take_rescoped():
+            self.show_session(member)
 
     def narrowed(self) -> None:
         """Show no more what no session may see any more.
@@ -132,7 +169,7 @@ class Mirror:
         then it waits for the next link, which tells whole sets.
         """
         scope = self._roster.scope
-        if scope is self._narrowed_to or any(member.attached is None for member in self._roster):
+        if scope is self._narrowed_to or not self._roster.are_all_accepted:
             return
         self._narrowed_to = scope
         for kind, number in self._shown():
@@ -161,7 +198,7 @@ class Mirror:
             ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
-            self.show_sessions()
+            self._show_number()
 
     def _show_news(self, news: News, kind: Kind) -> None:
         """Record what resources of one kind have become, as :meth:`show` does."""
@@ -173,7 +210,7 @@ class Mirror:
         elements = self._composer.elements_of(news, befores, self.offset_ms, self._clock.now())
         ledger.record_all(news.keys, elements)
         if kind is Kind.AGENT and not own.isdisjoint(news.numbers):
-            self.show_sessions()
+            self._show_number()
 
     def _element(
         self, address: Address, told: Told | None, before: Element | None, now: float
@@ -183,18 +220,35 @@ class Mirror:
         parts = self.assembly.parts(address)
         return None if parts is None else self._composer.element(parts, before, self.offset_ms, now)
 
+    def _show_number(self) -> None:
+        """Have each session shown the user's number, if that is another one than they were shown."""
+        if self._remote_number() != self._number:
+            self.show_sessions()
+
     def show_sessions(self) -> None:
         """Record what each accepted session sees of itself; its rights, scope and end hold at once."""
+        self._number = self._remote_number()
         for member in self._roster:
             self.show_session(member)
 
     def show_session(self, member: Member) -> None:
         """Record what one session sees of itself, if it was accepted."""
         if member.attached is not None:
-            self._feed.learn(member.facts(), self._me(member) if self.live else None)
+            self._feed.learn(member.facts(), self._me_of(member) if self.live else None)
+            self._told(member.handle)
+
+    def _me_of(self, member: Member) -> Element:
+        """Return what a session sees of its user; those that see the same share it."""
+        me = self._me(member)
+        element = self._mes.get(me)
+        if element is None:
+            if len(self._mes) >= MES_MAX:
+                self._mes.clear()
+            element = self._mes[me] = Element(me)
+        return element
 
     def _shown(self) -> set[Address]:
-        return {parsed for key, _ in self._feed.ledger.items() if (parsed := parse_key(key)) is not None}
+        return {parsed for key, _ in self._feed.ledger.shared() if (parsed := parse_key(key)) is not None}
 
     def _show_site(self) -> None:
         about = self._about

@@ -67,7 +67,8 @@ class Owner:
         self.clock = world.clock
         self.feed = feed
         self.roster = Roster()
-        self.mirror = Mirror(feed, self.roster, composer, world.clock)
+        self.admitting = Admitting(self, world)
+        self.mirror = Mirror(feed, self.roster, composer, world.clock, self.admitting.look)
         self.execution = Execution(feed.user, self, calls, world.number_changes, world.audit)
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
@@ -80,7 +81,6 @@ class Owner:
         self._dialling = Dialling(feed.user, world, self._machine, self, start)
         self.lease = self._dialling.leasing.lease
         self.pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
-        self.admitting = Admitting(self, world)
         self._giving = Giving(self, world)
         self._renewing = Renewing(self, world)
         self._linked: Linked | None = None
@@ -116,9 +116,8 @@ class Owner:
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Listen to what the session follows now."""
-        member = self.roster.get(handle)
-        if member is not None:
-            member.topics = topics
+        if (member := self.roster.get(handle)) is not None:
+            self.roster.follow(member, topics)
             self.look()
 
     def leave(self, handle: str, node: NodeId | None = None) -> None:
@@ -148,7 +147,7 @@ class Owner:
         if len(self.roster):
             self.mirror.narrowed()
         self.feed.flush()
-        self.answered()
+        self.admitting.look(None if self.is_over else member.handle)
         self.look()
 
     def look(self) -> None:
@@ -175,6 +174,7 @@ class Owner:
 
     def synced(self) -> None:
         """Note that every question asked so far is answered, and the mirror shows it."""
+        self.mirror.synced()
         self.pulse.synced()
         self.sharing.light()
         self.answered()

@@ -63,7 +63,7 @@ class Renewing:
             return
         if expires_at_ms > member.expires_at_ms and speaker.roster.get(member.handle) is member:
             member.lived_from_ms, member.expires_at_ms = speaker.clock.wall_ms(), expires_at_ms
-            speaker.mirror.show_sessions()
+            speaker.mirror.show_session(member)
             speaker.feed.flush()
 
     async def doubt(self, member: Member) -> None:

@@ -290,9 +290,9 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
 
 def test_the_union_is_a_sessions_own_set_when_that_holds_all() -> None:
     roster = Roster()
-    for ticket, agents in ((ONE, frozenset({5})), (TWO, frozenset({5, 6}))):
+    for alias, (ticket, agents) in enumerate(((ONE, frozenset({5})), (TWO, frozenset({5, 6}))), start=1):
         roster.join(ticket, ())
-        roster.accepted(ticket.handle, attached(ticket, 1, Scope(agents=agents)))
+        roster.accepted(ticket.handle, attached(ticket, alias, Scope(agents=agents)))
     assert roster.scope.agents is agents
     roster.rescoped(1, frozenset(), Scope(agents=frozenset({7})))
     assert roster.scope.agents == {5, 6, 7}

@@ -126,14 +126,14 @@ SEEDED = [
     bug(
         "removals are forgotten without a trace",
         LEDGER,
-        "            self._floor = max(self._floor, forgotten)\n",
+        "            self.floor = max(self.floor, forgotten)\n",
         "",
     ),
     bug(
         "a replica claims to know what was before its reset",
         LEDGER,
-        "            self._floor = delta.upto\n",
-        "",
+        "            self._forget_gone(delta.upto)\n",
+        "            self._forget_gone(0)\n",
     ),
     bug(
         "a gap is no gap",
@@ -151,8 +151,8 @@ SEEDED = [
     bug(
         "answers leave removals out",
         LEDGER,
-        "        missing += [Update(k, seq, None) for k, seq in self._gone.items() if seq > seen.seq]\n",
-        "",
+        "return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]",
+        "return missing",
     ),
     bug(
         "a reset keeps what is not in it",
@@ -163,14 +163,14 @@ SEEDED = [
     bug(
         "who is ahead is in sync",
         LEDGER,
-        "not self._floor <= seen.seq <= head:",
-        "not self._floor <= seen.seq:",
+        "floor <= seen.seq <= self.position.seq",
+        "floor <= seen.seq",
     ),
     bug(
         "every epoch is the same",
         LEDGER,
-        "if seen.epoch != epoch or not self._floor",
-        "if not self._floor",
+        "return seen.epoch == self.position.epoch and floor",
+        "return floor",
     ),
     bug(
         "readers are told of every storing",

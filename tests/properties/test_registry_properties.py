@@ -87,7 +87,8 @@ class Node(RuleBasedStateMachine):
             assert answer == Refused(CloseCode.OVER_CAPACITY)
         else:
             first = not mine and seat.user not in self.left
-            assert answer == Added(first, tuple(one.number for one in same))
+            assert isinstance(answer, Added)
+            assert (answer.first, sorted(answer.replaced)) == (first, [one.number for one in same])
             self.seat(seat, same)
 
     def seat(self, seat: Seat, making_way: list[Here]) -> None:
@@ -168,36 +169,50 @@ SEEDED = [
     SeededBug(
         "a replaced connection is not taken out",
         REGISTRY,
-        "            del person.places[other], self._users[other]",
-        "            del person.places[other]",
+        "            self._unseat(person, other)",
+        "            pass",
         "TestNode",
         quick=True,
     ),
     SeededBug(
         "the same device may connect twice",
         REGISTRY,
-        "(same_device or self.session == other.session)",
-        "(self.session == other.session)",
+        "same = (person.sessions.get(seat.session), person.devices.get((seat.application, seat.device)))",
+        "same = (person.sessions.get(seat.session),)",
         "TestNode",
     ),
     SeededBug(
         "a talking device makes way",
         REGISTRY,
-        "return (silent,) if now - place.heard_at > self._limits.silent_s else ()",
-        "return (silent,)",
+        "[item for item in heard if now - item[0] > self._limits.silent_s]",
+        "list(heard)",
+        "TestNode",
+    ),
+    SeededBug(
+        "who was silent once makes way though he has spoken since",
+        REGISTRY,
+        "if connection is not None and self._places[connection].heard_at == heard_at:",
+        "if connection is not None:",
+        "TestNode",
+    ),
+    SeededBug(
+        "who was not silent when that was looked at last is never looked at again",
+        REGISTRY,
+        "others[0][0] + self._limits.silent_s if others else now",
+        "math.inf",
         "TestNode",
     ),
     SeededBug(
         "a refused newcomer has replaced somebody",
         REGISTRY,
-        "if len(self._users) - len(replaced) >= self._limits.connections:",
-        "if len(self._users) >= self._limits.connections:",
+        "if len(self._places) - len(replaced) >= self._limits.connections:",
+        "if len(self._places) >= self._limits.connections:",
         "TestNode",
     ),
     SeededBug(
         "a user may have any number of devices",
         REGISTRY,
-        "if len(person.places) - len(replaced) >= self._limits.devices:",
+        "if len(person.sessions) - len(replaced) >= self._limits.devices:",
         "if False:",
         "TestNode",
     ),
@@ -212,7 +227,7 @@ SEEDED = [
         "who comes back in time is new",
         REGISTRY,
         "        first = person is None\n",
-        "        first = person is None or not person.places\n",
+        "        first = person is None or not person.sessions\n",
         "TestNode",
     ),
     SeededBug(

@@ -59,7 +59,7 @@ async def test_facts_are_told_to_their_connection_in_the_same_turn_and_only_when
         phone, other = await at.served(), await at.served(device="d2")
         feed = at.owner().feed
         told = len(phone.facts), len(other.facts)
-        feed.learn(_facts(phone), ME)
+        feed.learn(_facts(phone), Element(ME))
         assert (len(phone.facts), len(other.facts)) == told
         feed.learn(_facts(phone, expires_at_ms=5), None)
         assert phone.facts[-1].expires_at_ms == 5
@@ -92,9 +92,19 @@ class Outlet:
     def __init__(self) -> None:
         self.flushed = 0
         self.notices: list[NoticeFrame] = []
+        self.marked: list[str] = []
 
     def flush(self) -> None:
         self.flushed += 1
+
+    def waiting(self) -> str | None:
+        return None
+
+    def mark(self, key: str, before: Element | None) -> None:
+        self.marked.append(key)
+
+    def epoch_began(self) -> None:
+        raise AssertionError
 
     def announce(self, notice: NoticeFrame) -> None:
         self.notices.append(notice)
