@@ -2,7 +2,17 @@
 import {fill, h, icon} from './ui.js';
 import {clock, refusal, t} from './words.js';
 
-const MARKS = {sent: 'wait', pending: 'wait', applied: 'ok', came: 'ok', unchanged: 'ok', rejected: 'unavailable', dropped: 'unavailable', replaced: 'unavailable', unknown: 'unknown'};
+const MARKS = {
+  sent: 'wait',
+  pending: 'wait',
+  applied: 'ok',
+  came: 'ok',
+  unchanged: 'ok',
+  rejected: 'unavailable',
+  dropped: 'unavailable',
+  replaced: 'unavailable',
+  unknown: 'unknown',
+};
 
 /** What has become of it, as one word of MARKS. */
 const standing = ({outcome, after}) => after ?? outcome?.status ?? 'sent';
@@ -10,26 +20,53 @@ const standing = ({outcome, after}) => after ?? outcome?.status ?? 'sent';
 /** What has become of it, in words. */
 export function outcomeText(act) {
   const text = t(`outcome.${standing(act)}`);
-  return act.outcome?.error && act.outcome.status === 'rejected' ? `${text}: ${refusal(act.outcome.error)}` : text;
+  return act.outcome?.error && act.outcome.status === 'rejected'
+    ? `${text}: ${refusal(act.outcome.error)}`
+    : text;
 }
 
 export class Acts {
   constructor(live, go) {
     Object.assign(this, {live, go});
     this.list = h('ol', {class: 'act-list'});
-    this.element = h('section', {class: 'pane activity', 'aria-label': t('tab.activity')}, h('header', {class: 'pane-head'}, h('h2', {}, t('tab.activity'))), h('div', {class: 'scroll', tabindex: '0'}, this.list));
+    this.element = h(
+      'section',
+      {class: 'pane activity', 'aria-label': t('tab.activity')},
+      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.activity'))),
+      h('div', {class: 'scroll', tabindex: '0'}, this.list),
+    );
   }
 
   draw() {
     const {acts} = this.live;
-    fill(this.list, acts.map((act) => [act.at, act.what, standing(act)]), () => (acts.length ? acts.map((act) => this.line(act)) : h('li', {class: 'muted empty'}, t('acts.empty'))));
+    fill(
+      this.list,
+      acts.map((act) => [act.at, act.what, standing(act)]),
+      () =>
+        acts.length ? acts.map((act) => this.line(act)) : h('li', {class: 'muted empty'}, t('acts.empty')),
+    );
   }
 
   line(act) {
     const [kind, id] = act.key.split(':');
     const there = ['agent', 'queue', 'group'].includes(kind) && this.live.get(act.key);
-    const text = h('span', {class: 'a-main'}, h('span', {class: 'a-name'}, act.what), h('span', {class: 'a-line'}, outcomeText(act)));
-    const parts = [icon(MARKS[standing(act)] ?? 'unknown', `o-${standing(act)}`), text, h('time', {class: 'a-time'}, clock(act.at))];
-    return h('li', {}, there ? h('button', {type: 'button', class: 'agent', onclick: () => this.go({kind, id})}, parts) : h('div', {class: 'agent'}, parts));
+    const text = h(
+      'span',
+      {class: 'a-main'},
+      h('span', {class: 'a-name'}, act.what),
+      h('span', {class: 'a-line'}, outcomeText(act)),
+    );
+    const parts = [
+      icon(MARKS[standing(act)] ?? 'unknown', `o-${standing(act)}`),
+      text,
+      h('time', {class: 'a-time'}, clock(act.at)),
+    ];
+    return h(
+      'li',
+      {},
+      there
+        ? h('button', {type: 'button', class: 'agent', onclick: () => this.go({kind, id})}, parts)
+        : h('div', {class: 'agent'}, parts),
+    );
   }
 }

@@ -12,20 +12,28 @@ export function agentRow(live, go, isSelected = () => false) {
   const next = h('span', {class: 'chip-text'});
   const chip = h('span', {class: 'chip next', hidden: true}, icon('next'), next);
   const absent = h('span', {class: 'chip warn', hidden: true}, icon('down'), h('span'));
-  const act = h('button', {type: 'button', class: 'agent', onclick: () => go({kind: 'agent', id: key.slice(6)})},
-    mark, h('span', {class: 'a-main'}, name, h('span', {class: 'a-line'}, what, chip, absent)), time);
+  const act = h(
+    'button',
+    {type: 'button', class: 'agent', onclick: () => go({kind: 'agent', id: key.slice(6)})},
+    mark,
+    h('span', {class: 'a-main'}, name, h('span', {class: 'a-line'}, what, chip, absent)),
+    time,
+  );
   const tick = () => {
     const agent = live.get(key) ?? {};
     put(time, since(state.since, live.now()));
     shown(absent, Boolean(agent.app_absent_since_ms));
-    if (agent.app_absent_since_ms) put(absent.lastChild, t('absent', since(agent.app_absent_since_ms, live.now())));
+    if (agent.app_absent_since_ms)
+      put(absent.lastChild, t('absent', since(agent.app_absent_since_ms, live.now())));
   };
   const show = (wanted) => {
     key = wanted;
     const agent = live.get(key) ?? {};
     state = stateOf(agent);
     const asked = live.asked(key);
-    const pending = asked ? t('asked', asked.wants ? t(`state.${asked.wants}`) : asked.what) : pendingText(live, key, agent);
+    const pending = asked
+      ? t('asked', asked.wants ? t(`state.${asked.wants}`) : asked.what)
+      : pendingText(live, key, agent);
     attribute(act, 'data-state', state.name);
     attribute(act, 'aria-pressed', String(isSelected(key)));
     reicon(mark, ICONS[state.name] ?? 'unknown');
@@ -53,33 +61,104 @@ export class Agents {
   constructor(live, go) {
     Object.assign(this, {live, go, state: '', text: '', within: ''});
     this.counts = count([]);
-    this.search = h('input', {type: 'search', placeholder: t('agents.search'), 'aria-label': t('agents.search'), oninput: () => { this.text = this.search.value.trim().toLowerCase(); this.sort(); }});
-    this.where = h('select', {'aria-label': t('agents.where'), onchange: () => { this.within = this.where.value; this.places(); this.count(); this.sort(); }});
-    this.team = h('button', {type: 'button', class: 'button small', hidden: true, onclick: () => { const [kind, id] = this.within.split(':'); go({kind, id}); }}, t('agents.open'));
+    this.search = h('input', {
+      type: 'search',
+      placeholder: t('agents.search'),
+      'aria-label': t('agents.search'),
+      oninput: () => {
+        this.text = this.search.value.trim().toLowerCase();
+        this.sort();
+      },
+    });
+    this.where = h('select', {
+      'aria-label': t('agents.where'),
+      onchange: () => {
+        this.within = this.where.value;
+        this.places();
+        this.count();
+        this.sort();
+      },
+    });
+    this.team = h(
+      'button',
+      {
+        type: 'button',
+        class: 'button small',
+        hidden: true,
+        onclick: () => {
+          const [kind, id] = this.within.split(':');
+          go({kind, id});
+        },
+      },
+      t('agents.open'),
+    );
     this.chips = new Map(['', ...SHOWN].map((name) => [name, this.chip(name)]));
     this.total = h('span', {class: 'muted'});
     const scroller = h('div', {class: 'scroll'});
-    this.rows = new Rows(scroller, {height: 56, label: t('tab.agents'), make: () => agentRow(live, go, (key) => key === this.selected)});
+    this.rows = new Rows(scroller, {
+      height: 56,
+      label: t('tab.agents'),
+      make: () => agentRow(live, go, (key) => key === this.selected),
+    });
     this.empty = h('p', {class: 'muted empty', hidden: true}, t('agents.none'));
     scroller.append(this.rows.element, this.empty);
-    this.element = h('section', {class: 'pane agents data', 'aria-label': t('tab.agents')},
+    this.element = h(
+      'section',
+      {class: 'pane agents data', 'aria-label': t('tab.agents')},
       h('header', {class: 'pane-head'}, h('h2', {}, t('tab.agents')), this.total, this.team, this.where),
-      h('div', {class: 'filters'}, this.search, h('div', {class: 'chips', role: 'group', 'aria-label': t('agents.states')}, [...this.chips.values()].map(({element}) => element))), scroller);
+      h(
+        'div',
+        {class: 'filters'},
+        this.search,
+        h(
+          'div',
+          {class: 'chips', role: 'group', 'aria-label': t('agents.states')},
+          [...this.chips.values()].map(({element}) => element),
+        ),
+      ),
+      scroller,
+    );
   }
 
   chip(name) {
     const number = h('b');
-    const element = h('button', {type: 'button', class: 'chip', onclick: () => { this.state = this.state === name ? '' : name; this.marks(); this.sort(); }},
-      name ? stateIcon(name) : null, h('span', {}, name ? t(`state.${name}`) : t('agents.all')), number);
+    const element = h(
+      'button',
+      {
+        type: 'button',
+        class: 'chip',
+        onclick: () => {
+          this.state = this.state === name ? '' : name;
+          this.marks();
+          this.sort();
+        },
+      },
+      name ? stateIcon(name) : null,
+      h('span', {}, name ? t(`state.${name}`) : t('agents.all')),
+      number,
+    );
     return {element, number};
   }
 
-  marks() { for (const [name, {element}] of this.chips) attribute(element, 'aria-pressed', String(name === this.state)); }
+  marks() {
+    for (const [name, {element}] of this.chips)
+      attribute(element, 'aria-pressed', String(name === this.state));
+  }
 
-  select(id) { this.selected = id && `agent:${id}`; this.rows.refreshAll(); }
+  select(id) {
+    this.selected = id && `agent:${id}`;
+    this.rows.refreshAll();
+  }
 
   read(changed) {
-    if (!changed) { this.places(); this.marks(); this.count(); this.sort(); this.rows.refreshAll(); return; }
+    if (!changed) {
+      this.places();
+      this.marks();
+      this.count();
+      this.sort();
+      this.rows.refreshAll();
+      return;
+    }
     this.rows.refresh(changed);
   }
 
@@ -110,17 +189,31 @@ export class Agents {
 
   sort() {
     const {state, text} = this;
-    const found = this.entries().filter(([, agent]) => (!state || stateOf(agent).name === state) && (!text || (agent.display_name ?? '').toLowerCase().includes(text) || (agent.extension ?? '').startsWith(text)));
+    const found = this.entries().filter(
+      ([, agent]) =>
+        (!state || stateOf(agent).name === state) &&
+        (!text ||
+          (agent.display_name ?? '').toLowerCase().includes(text) ||
+          (agent.extension ?? '').startsWith(text)),
+    );
     this.rows.order(inOrder(found));
     put(this.total, t('agents.n', found.length));
     this.empty.hidden = found.length > 0 || !this.live.whole;
   }
 
   places() {
-    const named = (kind) => this.live.of(kind).map(([key, {name}]) => [key, name ?? NONE]).sort((a, b) => byName(a[1], b[1]));
+    const named = (kind) =>
+      this.live
+        .of(kind)
+        .map(([key, {name}]) => [key, name ?? NONE])
+        .sort((a, b) => byName(a[1], b[1]));
     const [groups, queues] = [named('group'), named('queue')];
     const options = (list) => list.map(([value, name]) => h('option', {value}, name));
-    fill(this.where, [groups, queues], () => [h('option', {value: ''}, t('agents.everywhere')), h('optgroup', {label: t('groups')}, options(groups)), h('optgroup', {label: t('tab.queues')}, options(queues))]);
+    fill(this.where, [groups, queues], () => [
+      h('option', {value: ''}, t('agents.everywhere')),
+      h('optgroup', {label: t('groups')}, options(groups)),
+      h('optgroup', {label: t('tab.queues')}, options(queues)),
+    ]);
     this.where.value = this.within;
     shown(this.team, this.within !== '');
   }

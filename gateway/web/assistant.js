@@ -1,14 +1,27 @@
 /** What does an agent need in the hand? The state, big; one tap to change it; what comes next. */
 import {PostProcessing} from './post.js';
 import {Mine} from './mine.js';
-import {allowed, askState, contactOf, pendingText, pickReason, stateIcon, stateOf, tick, timer, withReason} from './states.js';
+import {
+  allowed,
+  askState,
+  contactOf,
+  pendingText,
+  pickReason,
+  stateIcon,
+  stateOf,
+  tick,
+  timer,
+  withReason,
+} from './states.js';
 import {attribute, button, fill, h, icon, put, say, shown} from './ui.js';
 import {NONE, t, tOr} from './words.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'routing_state.set';
 
-export function view(live, shell) { return new Assistant(live, shell).element; }
+export function view(live, shell) {
+  return new Assistant(live, shell).element;
+}
 
 class Assistant {
   constructor(live, shell) {
@@ -16,13 +29,21 @@ class Assistant {
     this.post = new PostProcessing(live);
     this.mine = new Mine(live, shell);
     this.build();
-    live.read((changed) => { live.follow(); this.draw(); this.mine.draw(changed); });
+    live.read((changed) => {
+      live.follow();
+      this.draw();
+      this.mine.draw(changed);
+    });
     live.each(() => this.second());
     this.draw();
   }
 
-  get key() { return this.live.me.agent ? `agent:${this.live.me.agent}` : null; }
-  get agent() { return (this.key && this.live.get(this.key)) ?? {}; }
+  get key() {
+    return this.live.me.agent ? `agent:${this.live.me.agent}` : null;
+  }
+  get agent() {
+    return (this.key && this.live.get(this.key)) ?? {};
+  }
 
   build() {
     this.mark = h('span', {class: 'hero-mark'}, stateIcon('unknown'));
@@ -31,15 +52,50 @@ class Assistant {
     this.time = h('div', {class: 'hero-time'});
     this.next = h('div', {class: 'hero-next'});
     this.dockTitle = h('h2', {class: 'small-title dock-title', id: 'dock-title'});
-    this.buttons = STATES.map((state) => h('button', {type: 'button', class: 'set', 'data-state': state, onclick: () => this.tap(state)}, stateIcon(state), h('span', {}, t(`set.${state}`))));
+    this.buttons = STATES.map((state) =>
+      h(
+        'button',
+        {type: 'button', class: 'set', 'data-state': state, onclick: () => this.tap(state)},
+        stateIcon(state),
+        h('span', {}, t(`set.${state}`)),
+      ),
+    );
     this.reasons = h('div', {class: 'chips', role: 'group'});
-    this.reasonsPart = h('section', {class: 'reasons-part', hidden: true}, h('h2', {class: 'small-title'}, t('reason')), this.reasons);
+    this.reasonsPart = h(
+      'section',
+      {class: 'reasons-part', hidden: true},
+      h('h2', {class: 'small-title'}, t('reason')),
+      this.reasons,
+    );
     this.start = button(t('post.start'), () => this.post.start(), 'small');
-    this.hero = h('section', {class: 'hero data', 'aria-label': t('my.state')}, this.mark, h('div', {class: 'hero-text'}, this.name, this.reason), this.time, this.next, this.post.element);
-    this.element = h('div', {class: 'assist'}, h('h1', {class: 'sr'}, t('app.remote_assistant')),
-      h('div', {class: 'assist-main'}, this.hero, this.reasonsPart, this.start,
-        h('section', {class: 'dock', 'aria-labelledby': 'dock-title'}, this.dockTitle, h('div', {class: 'sets'}, this.buttons))),
-      this.mine.element);
+    this.hero = h(
+      'section',
+      {class: 'hero data', 'aria-label': t('my.state')},
+      this.mark,
+      h('div', {class: 'hero-text'}, this.name, this.reason),
+      this.time,
+      this.next,
+      this.post.element,
+    );
+    this.element = h(
+      'div',
+      {class: 'assist'},
+      h('h1', {class: 'sr'}, t('app.remote_assistant')),
+      h(
+        'div',
+        {class: 'assist-main'},
+        this.hero,
+        this.reasonsPart,
+        this.start,
+        h(
+          'section',
+          {class: 'dock', 'aria-labelledby': 'dock-title'},
+          this.dockTitle,
+          h('div', {class: 'sets'}, this.buttons),
+        ),
+      ),
+      this.mine.element,
+    );
   }
 
   second() {
@@ -56,25 +112,36 @@ class Assistant {
     attribute(this.hero, 'data-state', state.name);
     fill(this.mark, state.name, () => [stateIcon(state.name)]);
     put(this.name, live.whole ? state.text : NONE);
-    put(this.reason, contact ? this.contactText(contact, agent, own) : own ?? '');
+    put(this.reason, contact ? this.contactText(contact, agent, own) : (own ?? ''));
     shown(this.reason, this.reason.textContent !== '');
     const until = agent.post_processing?.ends_at_ms ?? null;
-    fill(this.time, [state.since, until], () => (until ? [h('time', {'data-until': until}), h('small', {}, t('post.left'))] : [timer(state.since)]));
+    fill(this.time, [state.since, until], () =>
+      until ? [h('time', {'data-until': until}), h('small', {}, t('post.left'))] : [timer(state.since)],
+    );
     this.drawNext(agent, key);
     this.drawDock(agent, key);
     this.drawReasons(agent, key);
     this.post.draw(key, agent);
-    shown(this.start, !live.frozen && (agent.allowed_actions ?? []).includes('start_post_processing') && live.may('post_processing.start', 'own_post_processing'));
+    shown(
+      this.start,
+      !live.frozen &&
+        (agent.allowed_actions ?? []).includes('start_post_processing') &&
+        live.may('post_processing.start', 'own_post_processing'),
+    );
     this.start.disabled = live.asked(key) !== null;
     put(this.start, t(contact ? 'post.start.then' : 'post.start'));
     tick(this.element, live.now());
     const spoken = withReason(state.text, this.reason.textContent);
-    if (live.whole && this.spoken !== spoken) { if (this.spoken) say(spoken); this.spoken = spoken; }
+    if (live.whole && this.spoken !== spoken) {
+      if (this.spoken) say(spoken);
+      this.spoken = spoken;
+    }
   }
 
   contactText(contact, agent, reason) {
     const queue = contact.direct ? t('direct') : this.live.get(`queue:${contact.queue_id}`)?.name;
-    const routing = agent.routing_state && t('agent.routing', withReason(t(`state.${agent.routing_state}`), reason));
+    const routing =
+      agent.routing_state && t('agent.routing', withReason(t(`state.${agent.routing_state}`), reason));
     return [queue, tOr(`media.${contact.media}`, contact.media), routing].filter(Boolean).join(' · ');
   }
 
@@ -83,16 +150,46 @@ class Assistant {
     const asked = live.asked(key);
     const pending = pendingText(live, key, agent);
     fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen], () => [
-      pending && h('p', {class: 'chip next big-chip'}, icon('next'), h('span', {}, t('pending.text', pending), agent.pending_by && agent.pending_by !== 'self' ? ` (${tOr(`by.${agent.pending_by}`, agent.pending_by)})` : ''),
-        h('button', {type: 'button', class: 'chip-x', 'aria-label': t('pending.cancel'), disabled: live.frozen, onclick: () => this.ask(agent.routing_state, null)}, icon('unavailable'))),
-      asked && h('p', {class: 'chip next big-chip', 'data-asked': true}, icon('wait'), h('span', {}, t('asked', asked.what)))]);
+      pending &&
+        h(
+          'p',
+          {class: 'chip next big-chip'},
+          icon('next'),
+          h(
+            'span',
+            {},
+            t('pending.text', pending),
+            agent.pending_by && agent.pending_by !== 'self'
+              ? ` (${tOr(`by.${agent.pending_by}`, agent.pending_by)})`
+              : '',
+          ),
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'chip-x',
+              'aria-label': t('pending.cancel'),
+              disabled: live.frozen,
+              onclick: () => this.ask(agent.routing_state, null),
+            },
+            icon('unavailable'),
+          ),
+        ),
+      asked &&
+        h(
+          'p',
+          {class: 'chip next big-chip', 'data-asked': true},
+          icon('wait'),
+          h('span', {}, t('asked', asked.what)),
+        ),
+    ]);
   }
 
   drawDock(agent, key) {
     const {live} = this;
     const busy = live.asked(key);
     const later = Boolean(agent.handling?.length);
-    const goal = later ? agent.pending_routing_state ?? agent.routing_state : agent.routing_state;
+    const goal = later ? (agent.pending_routing_state ?? agent.routing_state) : agent.routing_state;
     put(this.dockTitle, t(later ? 'dock.after' : 'dock.now'));
     STATES.forEach((state, place) => {
       const each = this.buttons[place];
@@ -107,17 +204,32 @@ class Assistant {
     const {live} = this;
     const later = Boolean(agent.handling?.length);
     const state = later ? agent.pending_routing_state : agent.routing_state;
-    const list = state && state !== 'logged_off' && allowed(live, agent, COMMAND, state) ? live.reasons(state) : [];
+    const list =
+      state && state !== 'logged_off' && allowed(live, agent, COMMAND, state) ? live.reasons(state) : [];
     const chosen = later ? live.pendingReason(key, state) : live.reason(agent.reason_id);
     shown(this.reasonsPart, list.length > 0);
     attribute(this.reasons, 'aria-label', list.length ? t('reason.for', t(`state.${state}`)) : null);
-    fill(this.reasons, [state, list, chosen, live.asked(key) !== null], () => list.map(({reason_id: id, name}) =>
-      h('button', {type: 'button', class: 'chip', 'aria-pressed': String(name === chosen), disabled: live.asked(key) !== null, onclick: () => this.ask(state, id)}, name)));
+    fill(this.reasons, [state, list, chosen, live.asked(key) !== null], () =>
+      list.map(({reason_id: id, name}) =>
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'chip',
+            'aria-pressed': String(name === chosen),
+            disabled: live.asked(key) !== null,
+            onclick: () => this.ask(state, id),
+          },
+          name,
+        ),
+      ),
+    );
   }
 
   tap(state) {
     const {agent, live} = this;
-    if (state === agent.routing_state && !agent.pending_routing_state && live.reasons(state).length) return this.reasonFor(state);
+    if (state === agent.routing_state && !agent.pending_routing_state && live.reasons(state).length)
+      return this.reasonFor(state);
     return this.ask(state);
   }
 
@@ -126,5 +238,7 @@ class Assistant {
     if (reason !== undefined) this.ask(state, reason);
   }
 
-  ask(state, reason) { return askState(this.live, {command: COMMAND, key: this.key, state, reason}); }
+  ask(state, reason) {
+    return askState(this.live, {command: COMMAND, key: this.key, state, reason});
+  }
 }

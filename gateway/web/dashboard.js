@@ -1,4 +1,4 @@
-/** What does a supervisor see first? Six figures, queues and agents side by side or one after the other, one thing in detail. */
+/** What does a supervisor see first? Six figures, queues and agents, one thing in detail. */
 import {Acts} from './acts.js';
 import {Agents} from './agents.js';
 import {NAMES, share} from './levels.js';
@@ -8,10 +8,16 @@ import {Sheet} from './sheet.js';
 import {attribute, h, icon, put, reicon} from './ui.js';
 import {pct, since, t, whole} from './words.js';
 
-const TABS = [['queues', 'queues'], ['agents', 'agents'], ['activity', 'activity']];
+const TABS = [
+  ['queues', 'queues'],
+  ['agents', 'agents'],
+  ['activity', 'activity'],
+];
 const LEVEL_ICONS = ['ok', 'attention', 'action'];
 
-export function view(live, shell) { return new Dashboard(live, shell).element; }
+export function view(live, shell) {
+  return new Dashboard(live, shell).element;
+}
 
 class Dashboard {
   constructor(live, shell) {
@@ -23,25 +29,68 @@ class Dashboard {
     this.queues = new Queues(live, shell, go);
     this.agents = new Agents(live, go);
     this.acts = new Acts(live, go);
-    this.pages = {queue: new Place(live, 'queue', this.queues, go), group: new Place(live, 'group', this.queues, go), agent: new Sheet(live, go)};
+    this.pages = {
+      queue: new Place(live, 'queue', this.queues, go),
+      group: new Place(live, 'group', this.queues, go),
+      agent: new Sheet(live, go),
+    };
     this.build();
     live.read((changed) => this.read(changed));
     live.each(() => this.second());
-    addEventListener('popstate', ({state}) => { this.at = state?.oscc ?? {tab: this.at.tab, detail: null}; this.draw(); }, {signal: shell.stop.signal});
+    addEventListener(
+      'popstate',
+      ({state}) => {
+        this.at = state?.oscc ?? {tab: this.at.tab, detail: null};
+        this.draw();
+      },
+      {signal: shell.stop.signal},
+    );
     if (history.state?.oscc) this.at = history.state.oscc;
     this.draw();
   }
 
   build() {
-    this.figures = Object.fromEntries(['waiting', 'longest', 'share', 'available', 'contact', 'abandoned'].map((name) => [name, figure(name)]));
-    this.back = h('button', {type: 'button', class: 'quiet back', onclick: () => history.back()}, icon('back'), t('back'));
+    this.figures = Object.fromEntries(
+      ['waiting', 'longest', 'share', 'available', 'contact', 'abandoned'].map((name) => [
+        name,
+        figure(name),
+      ]),
+    );
+    this.back = h(
+      'button',
+      {type: 'button', class: 'quiet back', onclick: () => history.back()},
+      icon('back'),
+      t('back'),
+    );
     this.detail = h('section', {class: 'pane detail data', 'aria-label': t('detail')});
-    this.tabs = TABS.map(([name, mark]) => h('button', {type: 'button', onclick: () => this.go({tab: name, detail: null})}, icon(mark), h('span', {}, t(`tab.${name}`)), name === 'activity' ? this.badge = h('b', {class: 'badge', hidden: true}) : null));
-    this.element = h('div', {class: 'board'},
+    this.tabs = TABS.map(([name, mark]) =>
+      h(
+        'button',
+        {type: 'button', onclick: () => this.go({tab: name, detail: null})},
+        icon(mark),
+        h('span', {}, t(`tab.${name}`)),
+        name === 'activity' ? (this.badge = h('b', {class: 'badge', hidden: true})) : null,
+      ),
+    );
+    this.element = h(
+      'div',
+      {class: 'board'},
       h('h1', {class: 'sr'}, t('app.dashboard')),
-      h('section', {class: 'kpis data', 'aria-label': t('kpis')}, h('dl', {}, Object.values(this.figures).map(({element}) => element))),
-      this.queues.element, this.agents.element, this.detail, this.acts.element,
-      h('nav', {class: 'tabs', 'aria-label': t('sections')}, this.tabs));
+      h(
+        'section',
+        {class: 'kpis data', 'aria-label': t('kpis')},
+        h(
+          'dl',
+          {},
+          Object.values(this.figures).map(({element}) => element),
+        ),
+      ),
+      this.queues.element,
+      this.agents.element,
+      this.detail,
+      this.acts.element,
+      h('nav', {class: 'tabs', 'aria-label': t('sections')}, this.tabs),
+    );
   }
 
   /** Go somewhere; the browser's back leads back. What is kept for that is names of places, in this tab. */
@@ -59,7 +108,9 @@ class Dashboard {
     const {tab, detail} = this.at;
     attribute(this.element, 'data-tab', tab);
     attribute(this.element, 'data-detail', detail?.kind ?? null);
-    this.tabs.forEach((each, place) => attribute(each, 'aria-current', TABS[place][0] === tab ? 'page' : null));
+    this.tabs.forEach((each, place) =>
+      attribute(each, 'aria-current', TABS[place][0] === tab ? 'page' : null),
+    );
     const page = detail && this.pages[detail.kind];
     this.queues.select(detail?.kind === 'queue' ? detail.id : null);
     this.agents.select(detail?.kind === 'agent' ? detail.id : null);
@@ -79,7 +130,9 @@ class Dashboard {
     this.agents.read(changed);
     this.page?.read(changed);
     if (!changed || changed.has('acts')) this.acts.draw();
-    const waiting = this.live.acts.filter(({outcome, after}) => !outcome || (outcome.status === 'pending' && !after)).length;
+    const waiting = this.live.acts.filter(
+      ({outcome, after}) => !outcome || (outcome.status === 'pending' && !after),
+    ).length;
     this.badge.hidden = waiting === 0;
     put(this.badge, String(waiting));
   }
@@ -101,7 +154,10 @@ class Dashboard {
     const inTime = weighted(queues, 'service_level_pct');
     this.shareHeld = share(this.shareHeld, inTime, shell.choices.target);
     const worst = this.queues.worst();
-    figures.waiting.show(known.length ? whole(known.reduce((sum, each) => sum + each.contacts_waiting, 0)) : null, worst.level);
+    figures.waiting.show(
+      known.length ? whole(known.reduce((sum, each) => sum + each.contacts_waiting, 0)) : null,
+      worst.level,
+    );
     figures.longest.show(oldest === Infinity ? null : since(oldest, live.now()), worst.wait);
     figures.share.show(inTime === null ? null : pct(inTime), this.shareHeld);
     put(figures.share.hint, t('kpi.share.hint', shell.choices.target));
@@ -125,10 +181,14 @@ function figure(name) {
   const hint = h('small', {class: 'muted'});
   const holder = h('dd', {}, mark, value, word);
   const element = h('div', {class: 'kpi'}, h('dt', {}, t(`kpi.${name}`), ' ', hint), holder);
-  return {element, hint, show(text, level = 0) {
-    put(value, text ?? '–');
-    attribute(holder, 'data-level', level ? NAMES[level] : null);
-    reicon(mark, LEVEL_ICONS[level]);
-    put(word, level ? t(`level.${NAMES[level]}`) : '');
-  }};
+  return {
+    element,
+    hint,
+    show(text, level = 0) {
+      put(value, text ?? '–');
+      attribute(holder, 'data-level', level ? NAMES[level] : null);
+      reicon(mark, LEVEL_ICONS[level]);
+      put(word, level ? t(`level.${NAMES[level]}`) : '');
+    },
+  };
 }

@@ -1,16 +1,20 @@
-/** How is a configuration changed without surprise? Edit, see the difference, confirm; and see whose change came between. */
+/** How is a configuration changed without surprise? Edit, see the difference, confirm. */
 import {button, dialog, h, icon, say, toast} from './ui.js';
 import {NONE, num, refusal, t} from './words.js';
 
 /**
- * @typedef {{id: string, label: string, before: any, control: {element: HTMLElement, read: () => any, valid?: () => boolean}}} Item
+ * @typedef {{id: string, label: string, before: any,
+ *   control: {element: HTMLElement, read: () => any, valid?: () => boolean, hint?: string}}} Item
  *   a value is plain data; undefined: not there
- * @typedef {{key: string, title: string, what: string, kind: string, items: () => Item[], extra?: (add: (item: Item) => void) => HTMLElement,
- *   text: (value: any, id: string) => string, now: (id: string) => any, args: (changes: Map<string, any>) => object}} Spec
+ * @typedef {{key: string, title: string, what: string, kind: string, items: () => Item[],
+ *   extra?: (add: (item: Item) => void) => HTMLElement, text: (value: any, id: string) => string,
+ *   now: (id: string) => any, args: (changes: Map<string, any>) => object}} Spec
  */
 
 /** Open the editor. @param {import('./live.js').Live} live @param {Spec} spec */
-export function edit(live, spec) { new Editor(live, spec).form(); }
+export function edit(live, spec) {
+  new Editor(live, spec).form();
+}
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
@@ -20,12 +24,23 @@ class Editor {
     this.spec = spec;
     this.version = live.get(spec.key)?.version;
     this.items = spec.items();
-    this.list = h('div', {class: 'fields'}, this.items.map((item) => this.row(item)));
+    this.list = h(
+      'div',
+      {class: 'fields'},
+      this.items.map((item) => this.row(item)),
+    );
     this.body = h('div', {class: 'stack'});
     this.dialog = dialog({title: spec.title, body: this.body});
   }
 
-  row({label, control}) { return h('div', {class: 'edit-row'}, h('span', {class: 'edit-label'}, label, control.hint && h('small', {class: 'muted'}, control.hint)), control.element); }
+  row({label, control}) {
+    return h(
+      'div',
+      {class: 'edit-row'},
+      h('span', {class: 'edit-label'}, label, control.hint && h('small', {class: 'muted'}, control.hint)),
+      control.element,
+    );
+  }
 
   step(nodes, ...buttons) {
     this.body.replaceChildren(...[nodes].flat().filter(Boolean), h('div', {class: 'step-foot'}, buttons));
@@ -33,9 +48,19 @@ class Editor {
   }
 
   form(problem = '') {
-    const add = (item) => { this.items.push(item); this.list.append(this.row(item)); };
-    this.step([problem && h('p', {class: 'problem', role: 'alert'}, icon('attention'), h('span', {}, problem)), this.list, this.spec.extra?.(add)],
-      button(t('cancel'), this.dialog.close), button(t('edit.review'), () => this.review(), 'primary'));
+    const add = (item) => {
+      this.items.push(item);
+      this.list.append(this.row(item));
+    };
+    this.step(
+      [
+        problem && h('p', {class: 'problem', role: 'alert'}, icon('attention'), h('span', {}, problem)),
+        this.list,
+        this.spec.extra?.(add),
+      ],
+      button(t('cancel'), this.dialog.close),
+      button(t('edit.review'), () => this.review(), 'primary'),
+    );
   }
 
   /** What differs, as id → value. */
@@ -52,58 +77,135 @@ class Editor {
     const wrong = this.items.find(({control}) => control.valid && !control.valid());
     if (wrong) return;
     const changes = this.changes();
-    if (!changes.size) { toast(t('edit.nothing')); return; }
+    if (!changes.size) {
+      toast(t('edit.nothing'));
+      return;
+    }
     const lines = [...changes].map(([id, value]) => this.line(id, [this.item(id).before, value]));
-    this.step([h('p', {class: 'muted'}, t('edit.review.text')), h('table', {class: 'diff'}, this.heads('edit.before', 'edit.after'), h('tbody', {}, lines))],
-      button(t('edit.back'), () => this.form()), button(t('edit.apply', changes.size), (event) => this.send(changes, event.currentTarget), 'primary'));
+    this.step(
+      [
+        h('p', {class: 'muted'}, t('edit.review.text')),
+        h('table', {class: 'diff'}, this.heads('edit.before', 'edit.after'), h('tbody', {}, lines)),
+      ],
+      button(t('edit.back'), () => this.form()),
+      button(t('edit.apply', changes.size), (event) => this.send(changes, event.currentTarget), 'primary'),
+    );
     say(t('edit.review.text'));
   }
 
-  item(id) { return this.items.find((each) => each.id === id); }
-  heads(...names) { return h('thead', {}, h('tr', {}, h('th', {scope: 'col'}, t('edit.what')), names.map((name) => h('th', {scope: 'col'}, t(name))))); }
+  item(id) {
+    return this.items.find((each) => each.id === id);
+  }
+  heads(...names) {
+    return h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        h('th', {scope: 'col'}, t('edit.what')),
+        names.map((name) => h('th', {scope: 'col'}, t(name))),
+      ),
+    );
+  }
   line(id, values) {
-    return h('tr', {}, h('th', {scope: 'row'}, this.item(id).label), values.map((value, place) =>
-      h('td', {class: place === 1 ? 'new' : ''}, value === undefined ? NONE : this.spec.text(value, id))));
+    return h(
+      'tr',
+      {},
+      h('th', {scope: 'row'}, this.item(id).label),
+      values.map((value, place) =>
+        h('td', {class: place === 1 ? 'new' : ''}, value === undefined ? NONE : this.spec.text(value, id)),
+      ),
+    );
   }
 
   async send(changes, pressed) {
     const {spec, live, version} = this;
-    if (live.frozen) { toast(t('edit.frozen'), 'bad'); return; }
+    if (live.frozen) {
+      toast(t('edit.frozen'), 'bad');
+      return;
+    }
     pressed.disabled = true;
-    const {status, error} = await live.ask(spec.kind, {...spec.args(changes), if_version: version}, {key: spec.key, what: spec.what});
+    const {status, error} = await live.ask(
+      spec.kind,
+      {...spec.args(changes), if_version: version},
+      {key: spec.key, what: spec.what},
+    );
     pressed.disabled = false;
-    if (status === 'applied' || status === 'unchanged') { this.dialog.close(); toast(`${spec.what}: ${t(`outcome.${status}`)}`, 'done'); }
-    else if (error?.code === 'version_conflict') this.conflict(changes);
+    if (status === 'applied' || status === 'unchanged') {
+      this.dialog.close();
+      toast(`${spec.what}: ${t(`outcome.${status}`)}`, 'done');
+    } else if (error?.code === 'version_conflict') this.conflict(changes);
     else if (status === 'rejected') this.form(refusal(error));
-    else { this.dialog.close(); toast(`${spec.what}: ${t('outcome.unknown.long')}`, 'bad'); }
+    else {
+      this.dialog.close();
+      toast(`${spec.what}: ${t('outcome.unknown.long')}`, 'bad');
+    }
   }
 
   /** Somebody else was faster: show all three, and let the person decide. */
   conflict(changes) {
     const {spec, live} = this;
     this.version = live.get(spec.key)?.version;
-    const lines = [...changes].map(([id, value]) => this.line(id, [this.item(id).before, value, spec.now(id)]));
-    this.step([h('p', {class: 'problem', role: 'alert'}, icon('attention'), h('span', {}, t('edit.conflict'))),
-      h('table', {class: 'diff three'}, this.heads('edit.before', 'edit.mine', 'edit.now'), h('tbody', {}, lines))],
-    button(t('edit.discard'), this.dialog.close), button(t('edit.anyway'), (event) => {
-      for (const item of this.items) item.before = spec.now(item.id);
-      this.send(changes, event.currentTarget);
-    }, 'primary'));
+    const lines = [...changes].map(([id, value]) =>
+      this.line(id, [this.item(id).before, value, spec.now(id)]),
+    );
+    this.step(
+      [
+        h('p', {class: 'problem', role: 'alert'}, icon('attention'), h('span', {}, t('edit.conflict'))),
+        h(
+          'table',
+          {class: 'diff three'},
+          this.heads('edit.before', 'edit.mine', 'edit.now'),
+          h('tbody', {}, lines),
+        ),
+      ],
+      button(t('edit.discard'), this.dialog.close),
+      button(
+        t('edit.anyway'),
+        (event) => {
+          for (const item of this.items) item.before = spec.now(item.id);
+          this.send(changes, event.currentTarget);
+        },
+        'primary',
+      ),
+    );
   }
 }
 
 /** A number with its bounds. */
 export function numberControl(label, value, {min, max, step, unit}) {
-  const input = h('input', {type: 'number', 'aria-label': label, value: value ?? '', min, max, step: step ?? 'any', required: true, inputmode: 'decimal'});
+  const input = h('input', {
+    type: 'number',
+    'aria-label': label,
+    value: value ?? '',
+    min,
+    max,
+    step: step ?? 'any',
+    required: true,
+    inputmode: 'decimal',
+  });
   return {
-    element: input, hint: [min == null && max == null ? '' : `${num(min)} – ${num(max)}`, unit].filter(Boolean).join(' '),
-    read: () => (input.value === '' ? undefined : Number(input.value)), valid: () => input.reportValidity(), input,
+    element: input,
+    hint: [min == null && max == null ? '' : `${num(min)} – ${num(max)}`, unit].filter(Boolean).join(' '),
+    read: () => (input.value === '' ? undefined : Number(input.value)),
+    valid: () => input.reportValidity(),
+    input,
   };
 }
 
 export function choiceControl(label, value, options) {
-  const select = h('select', {'aria-label': label}, options.map(([id, name], place) => h('option', {value: String(place), 'data-id': id}, name)));
-  select.value = String(Math.max(0, options.findIndex(([id]) => id === value)));
+  const select = h(
+    'select',
+    {'aria-label': label},
+    options.map(([id, name], place) => h('option', {value: String(place), 'data-id': id}, name)),
+  );
+  select.value = String(
+    Math.max(
+      0,
+      options.findIndex(([id]) => id === value),
+    ),
+  );
   return {element: select, read: () => options[Number(select.value)][0]};
 }
 

@@ -1,15 +1,22 @@
-/** How bad is it? Two levels that rise at once and fall late, so that nothing flickers; and the last half hour, in memory. */
+/** How bad is it? Two levels that rise at once and fall late, and the last half hour. */
 
-export const OK = 0, ATTENTION = 1, ACTION = 2;
+export const OK = 0,
+  ATTENTION = 1,
+  ACTION = 2;
 export const NAMES = ['ok', 'attention', 'action'];
-const WAIT_ATTENTION = 3, WAIT_ACTION = 6;
-const WAIT_MARGIN_S = 15, LEVEL_MARGIN_PCT = 3, ACTION_BELOW_PCT = 20;
+const WAIT_ATTENTION = 3,
+  WAIT_ACTION = 6;
+const WAIT_MARGIN_S = 15,
+  LEVEL_MARGIN_PCT = 3,
+  ACTION_BELOW_PCT = 20;
 const HOLD_MS = 10_000;
-const SAMPLE_MS = 30_000, SAMPLES = 60;
+const SAMPLE_MS = 30_000,
+  SAMPLES = 60;
 
 /**
  * The level of a value of which more is worse. It is left only *margin* below where it was entered.
- * @param {number} held the level until now @param {number|null} value @param {[number, number]} bounds @param {number} margin
+ * @param {number} held the level until now @param {number|null} value
+ * @param {[number, number]} bounds of attention and action @param {number} margin
  */
 export function step(held, value, [attention, action], margin) {
   if (value === null || value === undefined) return OK;
@@ -19,18 +26,27 @@ export function step(held, value, [attention, action], margin) {
 
 /** The level of a share in time against a target in percent. */
 export const share = (held, value, target) =>
-  value === null || value === undefined ? OK : step(held, -value, [-target + 1e-9, -target + ACTION_BELOW_PCT], LEVEL_MARGIN_PCT);
+  value === null || value === undefined
+    ? OK
+    : step(held, -value, [-target + 1e-9, -target + ACTION_BELOW_PCT], LEVEL_MARGIN_PCT);
 
 /** How each queue stands. */
 export class Levels {
-  constructor() { this.held = new Map(); }
+  constructor() {
+    this.held = new Map();
+  }
 
   /** Judge a queue now. @returns {{level: number, share: number, wait: number}} */
   judge(key, queue, now, target) {
     const before = this.held.get(key) ?? {level: OK, share: OK, wait: OK, since: -Infinity};
-    const waits = queue.oldest_since_ms == null || now === null || !queue.contacts_waiting ? null : (now - queue.oldest_since_ms) / 1000;
+    const waits =
+      queue.oldest_since_ms == null || now === null || !queue.contacts_waiting
+        ? null
+        : (now - queue.oldest_since_ms) / 1000;
     const due = queue.service_level_threshold_s;
-    const wait = due ? step(before.wait, waits, [due * WAIT_ATTENTION, due * WAIT_ACTION], WAIT_MARGIN_S) : OK;
+    const wait = due
+      ? step(before.wait, waits, [due * WAIT_ATTENTION, due * WAIT_ACTION], WAIT_MARGIN_S)
+      : OK;
     const told = Math.max(NAMES.indexOf(queue.level), OK);
     const worst = Math.max(wait, told);
     const held = worst < before.level && now !== null && now - before.since < HOLD_MS;
@@ -41,12 +57,17 @@ export class Levels {
     return judged;
   }
 
-  forget(key) { this.held.delete(key); }
+  forget(key) {
+    this.held.delete(key);
+  }
 }
 
 /** What a queue's waiting contacts were in the last 30 minutes, a sample each 30 s. */
 export class History {
-  constructor() { this.samples = new Map(); this.next = -Infinity; }
+  constructor() {
+    this.samples = new Map();
+    this.next = -Infinity;
+  }
 
   /** Take a sample of all when it is time. @returns {boolean} whether one was taken */
   take(entries, now) {
@@ -71,7 +92,10 @@ export class History {
     let drawn = '';
     let gap = true;
     line.forEach((value, place) => {
-      if (value === null) { gap = true; return; }
+      if (value === null) {
+        gap = true;
+        return;
+      }
       const x = SAMPLES - (line.length - 1 - place);
       drawn += `${gap ? 'M' : 'L'}${x} ${(19 - (18 * value) / top).toFixed(1)}`;
       gap = false;

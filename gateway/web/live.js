@@ -1,4 +1,4 @@
-/** What is true now, and how old is it? The connection's mirror, told per frame of the screen, with a clock that stands still when the data does. */
+/** What is true now, and how old is it? The mirror, told per frame, and a clock that stops with the data. */
 import {framed} from './ui.js';
 
 const FRAMES_APART_MS = 120;
@@ -10,7 +10,10 @@ const KEEP_ACTS = 100;
  * stopped; a command's answer changes nothing here, only the mirror does.
  */
 export class Live {
-  /** @param {import('./oscc-client.js').Connection} connection @param {string[]|null} capabilities of the gateway; null: not known, the gateway will say */
+  /**
+   * @param {import('./oscc-client.js').Connection} connection
+   * @param {string[]|null} capabilities of the gateway; null: not known, the gateway will say
+   */
   constructor(connection, capabilities) {
     this.connection = connection;
     this.capabilities = capabilities && new Set(capabilities);
@@ -27,29 +30,45 @@ export class Live {
       this.heardMs = connection.serverTimeMs();
       for (const {key} of detail) this.touch(key);
     });
-    connection.addEventListener('sync', () => { this.whole = true; this.everything(); });
+    connection.addEventListener('sync', () => {
+      this.whole = true;
+      this.everything();
+    });
     connection.addEventListener('link', () => this.look());
     this.timer = setInterval(() => this.second(), 1000);
   }
 
-  end() { clearInterval(this.timer); }
+  end() {
+    clearInterval(this.timer);
+  }
 
   get = (key) => this.connection.mirror.get(key);
   /** All resources of a kind, by key. */
   of = (kind) => [...this.connection.of(kind)].map(([id, value]) => [`${kind}:${id}`, value]);
-  get me() { return this.get('me') ?? {}; }
+  get me() {
+    return this.get('me') ?? {};
+  }
 
-  /** Call with the set of changed keys (null: look at everything). @returns {() => void} to call it no more */
+  /** Call with the set of changed keys; null: look at everything. @returns {() => void} ends it */
   read(call) {
     this.readers.add(call);
     if (this.whole) this.everything();
     return () => this.readers.delete(call);
   }
   /** Call each second while data is live, and once when it stops. */
-  each(call) { this.tickers.add(call); return () => this.tickers.delete(call); }
+  each(call) {
+    this.tickers.add(call);
+    return () => this.tickers.delete(call);
+  }
 
-  touch(key) { this.changed.add(key); this.tell(); }
-  everything() { this.all = true; this.tell(); }
+  touch(key) {
+    this.changed.add(key);
+    this.tell();
+  }
+  everything() {
+    this.all = true;
+    this.tell();
+  }
 
   flush() {
     const changed = this.all ? null : this.changed;
@@ -58,26 +77,39 @@ export class Live {
     for (const call of this.readers) call(changed);
   }
 
-  second() { this.look(); for (const call of this.tickers) call(); }
+  second() {
+    this.look();
+    for (const call of this.tickers) call();
+  }
 
   /** Live, or since when not: `connecting`, `live`, `stale` and `down` (OSCC-E), `lost` (the gateway). */
   look() {
     const {state} = this.connection.link;
     const link = {waiting: 'lost', background: 'lost', gone: 'lost'}[state] ?? state;
-    if (state !== this.state) { this.state = state; this.since = performance.now(); }
+    if (state !== this.state) {
+      this.state = state;
+      this.since = performance.now();
+    }
     const resuming = this.whole && link === 'connecting';
     const mode = resuming ? (performance.now() - this.since < RESUME_MS ? this.mode : 'lost') : link;
-    if (mode !== this.mode) { this.mode = mode; this.everything(); }
+    if (mode !== this.mode) {
+      this.mode = mode;
+      this.everything();
+    }
   }
 
-  get frozen() { return this.mode !== 'live'; }
+  get frozen() {
+    return this.mode !== 'live';
+  }
   /** When OSCC-E was last heard: as a ping told, or when a change came. */
   get asOf() {
     const {asOfMs} = this.connection.link;
     return asOfMs === null ? null : Math.max(asOfMs, this.heardMs ?? 0);
   }
   /** The gateway's clock; when data has stopped, the instant of the data; null before there is any. */
-  now() { return this.frozen ? this.asOf : this.connection.serverTimeMs(); }
+  now() {
+    return this.frozen ? this.asOf : this.connection.serverTimeMs();
+  }
   /** How old the data is, ms. */
   age() {
     const at = this.connection.serverTimeMs();
@@ -86,20 +118,33 @@ export class Live {
 
   /** Whether a command may be offered: the gateway has it, the session may, data is live. */
   may(kind, right) {
-    return (!this.capabilities || this.capabilities.has(kind)) && (!right || (this.me.rights ?? this.connection.rights).includes(right));
+    return (
+      (!this.capabilities || this.capabilities.has(kind)) &&
+      (!right || (this.me.rights ?? this.connection.rights).includes(right))
+    );
   }
 
   /** The catalogue's entry of a reason, skill or parameter. */
-  catalogue(kind) { return this.get(`catalogue:${kind}`)?.[kind] ?? []; }
-  reason(id) { return this.catalogue('reasons').find((each) => each.reason_id === id)?.name ?? null; }
-  reasons(kind) { return this.catalogue('reasons').filter((each) => each.kind === kind); }
-  needsReason(state) { return this.catalogue('reasons').some((each) => each.required_for.includes(state)); }
-  skill(id) { return this.catalogue('skills').find((each) => each.skill_id === id)?.name ?? id; }
+  catalogue(kind) {
+    return this.get(`catalogue:${kind}`)?.[kind] ?? [];
+  }
+  reason(id) {
+    return this.catalogue('reasons').find((each) => each.reason_id === id)?.name ?? null;
+  }
+  reasons(kind) {
+    return this.catalogue('reasons').filter((each) => each.kind === kind);
+  }
+  needsReason(state) {
+    return this.catalogue('reasons').some((each) => each.required_for.includes(state));
+  }
+  skill(id) {
+    return this.catalogue('skills').find((each) => each.skill_id === id)?.name ?? id;
+  }
 
   /**
    * Ask for something, and remember what became of it while this page lives.
    * @param {string} kind @param {object} args
-   * @param {{key: string, what: string, wants?: string|null}} about the resource, the wish in words, the state wished for
+   * @param {{key: string, what: string, wants?: string|null}} about the resource, the wish, the state
    */
   async ask(kind, args, {key, what, wants = null}) {
     const act = {kind, args, key, what, wants, at: Date.now(), outcome: null, after: null};
@@ -114,12 +159,18 @@ export class Live {
   }
 
   /** What is asked of a resource and not answered yet. */
-  asked(key) { return this.acts.find((act) => act.key === key && act.outcome === null) ?? null; }
-  last(key) { return this.acts.find((act) => act.key === key) ?? null; }
+  asked(key) {
+    return this.acts.find((act) => act.key === key && act.outcome === null) ?? null;
+  }
+  last(key) {
+    return this.acts.find((act) => act.key === key) ?? null;
+  }
   /** The reason that was asked for with a state that is pending, when it was asked for here. */
   pendingReason(key, state) {
     const act = this.acts.find((each) => each.key === key && each.wants);
-    return act && act.wants === state && act.outcome?.status !== 'rejected' ? this.reason(act.args.reason_id) : null;
+    return act && act.wants === state && act.outcome?.status !== 'rejected'
+      ? this.reason(act.args.reason_id)
+      : null;
   }
 
   /** Follow up what was pending: it came about, or something else did. */
@@ -128,7 +179,8 @@ export class Live {
       if (act.outcome?.status !== 'pending' || act.after || !act.wants) continue;
       const agent = this.get(act.key);
       if (!agent || agent.pending_routing_state === act.wants) continue;
-      act.after = agent.routing_state === act.wants ? 'came' : agent.pending_routing_state ? 'replaced' : 'dropped';
+      act.after =
+        agent.routing_state === act.wants ? 'came' : agent.pending_routing_state ? 'replaced' : 'dropped';
       this.touch('acts');
     }
   }

@@ -14,61 +14,161 @@ export class Mine {
     this.queues = h('ul', {class: 'my-queues data'});
     this.number = h('strong', {class: 'number'}, NONE);
     this.change = button(t('change'), () => this.changeNumber(), 'small', {'aria-label': t('number.change')});
-    this.auto = h('input', {type: 'checkbox', role: 'switch', id: 'auto-post', onchange: () => this.setAuto()});
+    this.auto = h('input', {
+      type: 'checkbox',
+      role: 'switch',
+      id: 'auto-post',
+      onchange: () => this.setAuto(),
+    });
     this.duration = h('select', {'aria-label': t('auto.duration'), onchange: () => this.setAuto()});
-    this.autoPart = h('section', {class: 'card row'}, h('label', {for: 'auto-post', class: 'grow'}, h('h2', {}, t('auto.title'))), this.duration, this.auto);
+    this.autoPart = h(
+      'section',
+      {class: 'card row'},
+      h('label', {for: 'auto-post', class: 'grow'}, h('h2', {}, t('auto.title'))),
+      this.duration,
+      this.auto,
+    );
     this.facts = h('dl', {class: 'figures data'});
     this.media = h('dl', {class: 'facts one data'});
     this.acts = h('ol', {class: 'act-list'});
-    this.element = h('div', {class: 'mine'},
+    this.element = h(
+      'div',
+      {class: 'mine'},
       h('section', {class: 'card'}, h('h2', {}, t('my.queues')), this.queues),
-      h('section', {class: 'card row'}, icon('phone'), h('div', {class: 'grow'}, h('h2', {}, t('number.title')), this.number), this.change),
+      h(
+        'section',
+        {class: 'card row'},
+        icon('phone'),
+        h('div', {class: 'grow'}, h('h2', {}, t('number.title')), this.number),
+        this.change,
+      ),
       this.autoPart,
       h('section', {class: 'card'}, h('h2', {}, t('agent.today')), this.facts, this.media),
       h('section', {class: 'card'}, h('h2', {}, t('tab.activity')), this.acts),
-      button(t('log.off'), () => shell.logOff(), 'wide'));
+      button(t('log.off'), () => shell.logOff(), 'wide'),
+    );
   }
 
-  get key() { return `agent:${this.live.me.agent}`; }
+  get key() {
+    return `agent:${this.live.me.agent}`;
+  }
 
   draw(changed) {
     const {live} = this;
     const agent = live.get(this.key) ?? {};
-    if (!changed || [...changed].some((key) => key.startsWith('queue:') || key === this.key)) this.drawQueues(agent);
+    if (!changed || [...changed].some((key) => key.startsWith('queue:') || key === this.key))
+      this.drawQueues(agent);
     put(this.number, live.me.remote_number ?? NONE);
     shown(this.change, live.may('remote_number.change'));
     this.change.disabled = live.frozen || !(agent.allowed_actions ?? []).includes('change_remote_number');
     this.drawAuto(agent);
     fill(this.facts, [agent.handled_today, agent.talk_s_today], () => [
-      figure(t('agent.handled'), num(agent.handled_today)), figure(t('agent.talk'), agent.talk_s_today == null ? NONE : span(agent.talk_s_today * 1000))]);
+      figure(t('agent.handled'), num(agent.handled_today)),
+      figure(t('agent.talk'), agent.talk_s_today == null ? NONE : span(agent.talk_s_today * 1000)),
+    ]);
     const media = Object.entries(agent.media ?? {}).filter(([, state]) => state !== 'off');
-    fill(this.media, media, () => media.length > 0 && h('div', {}, h('dt', {}, t('media.mine')),
-      h('dd', {}, media.map(([name, state]) => tOr(`media.${name}`, name) + (state === 'on' ? '' : ` (${t(`media.is.${state}`)})`)).join(', '))));
+    fill(
+      this.media,
+      media,
+      () =>
+        media.length > 0 &&
+        h(
+          'div',
+          {},
+          h('dt', {}, t('media.mine')),
+          h(
+            'dd',
+            {},
+            media
+              .map(
+                ([name, state]) =>
+                  tOr(`media.${name}`, name) + (state === 'on' ? '' : ` (${t(`media.is.${state}`)})`),
+              )
+              .join(', '),
+          ),
+        ),
+    );
     const acts = live.acts.slice(0, ACTS_SHOWN);
-    fill(this.acts, acts.map((act) => [act.at, outcomeText(act)]), () => (acts.length ? acts.map((act) => h('li', {}, h('time', {class: 'muted'}, clock(act.at)), h('span', {}, `${act.what} · ${outcomeText(act)}`))) : h('li', {class: 'muted'}, t('acts.empty'))));
+    fill(
+      this.acts,
+      acts.map((act) => [act.at, outcomeText(act)]),
+      () =>
+        acts.length
+          ? acts.map((act) =>
+              h(
+                'li',
+                {},
+                h('time', {class: 'muted'}, clock(act.at)),
+                h('span', {}, `${act.what} · ${outcomeText(act)}`),
+              ),
+            )
+          : h('li', {class: 'muted'}, t('acts.empty')),
+    );
     tick(this.element, live.now());
   }
 
   drawQueues(agent) {
-    const mine = (agent.queue_ids ?? []).map((id) => this.live.get(`queue:${id}`)).filter(Boolean)
-      .sort((a, b) => (b.contacts_waiting ?? -1) - (a.contacts_waiting ?? -1) || byName(a.name ?? '', b.name ?? ''));
-    fill(this.queues, mine.map((queue) => [queue.name, queue.contacts_waiting, queue.oldest_since_ms, queue.level]), () => (mine.length ? mine.map((queue) => {
-      const level = NAMES.includes(queue.level) ? queue.level : 'ok';
-      return h('li', {'data-level': level}, icon(level, 'mark'), h('span', {class: 'grow'}, queue.name ?? NONE, h('span', {class: 'sr'}, ` ${t(`level.${level}`)}`)),
-        h('span', {class: 'my-wait'}, h('b', {}, whole(queue.contacts_waiting)), h('small', {class: 'muted'}, t('q.waiting'))), h('span', {class: 'my-wait'}, timer(queue.oldest_since_ms), h('small', {class: 'muted'}, t('q.longest'))));
-    }) : h('li', {class: 'muted'}, t('queues.none'))));
+    const mine = (agent.queue_ids ?? [])
+      .map((id) => this.live.get(`queue:${id}`))
+      .filter(Boolean)
+      .sort(
+        (a, b) =>
+          (b.contacts_waiting ?? -1) - (a.contacts_waiting ?? -1) || byName(a.name ?? '', b.name ?? ''),
+      );
+    fill(
+      this.queues,
+      mine.map((queue) => [queue.name, queue.contacts_waiting, queue.oldest_since_ms, queue.level]),
+      () =>
+        mine.length
+          ? mine.map((queue) => {
+              const level = NAMES.includes(queue.level) ? queue.level : 'ok';
+              return h(
+                'li',
+                {'data-level': level},
+                icon(level, 'mark'),
+                h(
+                  'span',
+                  {class: 'grow'},
+                  queue.name ?? NONE,
+                  h('span', {class: 'sr'}, ` ${t(`level.${level}`)}`),
+                ),
+                h(
+                  'span',
+                  {class: 'my-wait'},
+                  h('b', {}, whole(queue.contacts_waiting)),
+                  h('small', {class: 'muted'}, t('q.waiting')),
+                ),
+                h(
+                  'span',
+                  {class: 'my-wait'},
+                  timer(queue.oldest_since_ms),
+                  h('small', {class: 'muted'}, t('q.longest')),
+                ),
+              );
+            })
+          : h('li', {class: 'muted'}, t('queues.none')),
+    );
   }
 
-  second() { tick(this.queues, this.live.now()); }
+  second() {
+    tick(this.queues, this.live.now());
+  }
 
   // ---- post-processing by itself ----
 
   drawAuto(agent) {
     const {live} = this;
     const {on = false, duration_s: seconds = null} = agent.auto_post_processing ?? {};
-    shown(this.autoPart, live.may('post_processing.set_auto', 'own_post_processing') && Boolean(agent.auto_post_processing));
-    const offered = [...new Set([...DURATIONS_S, seconds])].filter((each) => each !== null).sort((a, b) => a - b);
-    fill(this.duration, offered, () => offered.map((each) => h('option', {value: String(each)}, t('seconds', whole(each)))));
+    shown(
+      this.autoPart,
+      live.may('post_processing.set_auto', 'own_post_processing') && Boolean(agent.auto_post_processing),
+    );
+    const offered = [...new Set([...DURATIONS_S, seconds])]
+      .filter((each) => each !== null)
+      .sort((a, b) => a - b);
+    fill(this.duration, offered, () =>
+      offered.map((each) => h('option', {value: String(each)}, t('seconds', whole(each)))),
+    );
     if (document.activeElement !== this.duration) this.duration.value = String(seconds);
     this.auto.checked = on === true;
     attribute(this.auto, 'aria-checked', String(on === true));
@@ -78,7 +178,14 @@ export class Mine {
   async setAuto() {
     const what = t('auto.title');
     const on = this.auto.checked;
-    tellOutcome(await this.live.ask('post_processing.set_auto', {on, duration_s: Number(this.duration.value)}, {key: this.key, what}), what);
+    tellOutcome(
+      await this.live.ask(
+        'post_processing.set_auto',
+        {on, duration_s: Number(this.duration.value)},
+        {key: this.key, what},
+      ),
+      what,
+    );
     this.live.touch(this.key);
   }
 
@@ -88,21 +195,63 @@ export class Mine {
     const {live, shell} = this;
     const {kept} = shell.doors;
     const login = kept.read('login') ?? {};
-    const input = h('input', {id: 'new-number', type: 'tel', inputmode: 'tel', autocomplete: 'tel', autofocus: true, 'aria-describedby': 'own-number', value: ''});
-    const recent = (login.numbers ?? []).map((number) => h('button', {type: 'button', class: 'chip', onclick: () => { input.value = number; }}, number));
+    const input = h('input', {
+      id: 'new-number',
+      type: 'tel',
+      inputmode: 'tel',
+      autocomplete: 'tel',
+      autofocus: true,
+      'aria-describedby': 'own-number',
+      value: '',
+    });
+    const recent = (login.numbers ?? []).map((number) =>
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'chip',
+          onclick: () => {
+            input.value = number;
+          },
+        },
+        number,
+      ),
+    );
     dialog({
       title: t('number.change'),
-      body: [h('p', {}, t('number.now'), ' ', h('strong', {}, live.me.remote_number ?? NONE)), h('div', {class: 'field'}, h('label', {for: 'new-number'}, t('field.number')), input), h('div', {class: 'chips'}, recent),
-        h('p', {class: 'hint', id: 'own-number'}, icon('phone'), h('span', {}, t('number.own')))],
-      actions: [{label: t('cancel')}, {label: t('number.change'), kind: 'primary', run: async () => {
-        const number = input.value.trim();
-        if (!number) { input.focus(); return false; }
-        const outcome = await live.ask('remote_number.change', {number}, {key: this.key, what: t('number.change')});
-        tellOutcome(outcome, t('number.change'));
-        if (outcome.status !== 'applied') return false;
-        if (login.user) kept.write('login', {...login, numbers: [...new Set([number, ...(login.numbers ?? [])])].slice(0, 3)});
-        return true;
-      }}],
+      body: [
+        h('p', {}, t('number.now'), ' ', h('strong', {}, live.me.remote_number ?? NONE)),
+        h('div', {class: 'field'}, h('label', {for: 'new-number'}, t('field.number')), input),
+        h('div', {class: 'chips'}, recent),
+        h('p', {class: 'hint', id: 'own-number'}, icon('phone'), h('span', {}, t('number.own'))),
+      ],
+      actions: [
+        {label: t('cancel')},
+        {
+          label: t('number.change'),
+          kind: 'primary',
+          run: async () => {
+            const number = input.value.trim();
+            if (!number) {
+              input.focus();
+              return false;
+            }
+            const outcome = await live.ask(
+              'remote_number.change',
+              {number},
+              {key: this.key, what: t('number.change')},
+            );
+            tellOutcome(outcome, t('number.change'));
+            if (outcome.status !== 'applied') return false;
+            if (login.user)
+              kept.write('login', {
+                ...login,
+                numbers: [...new Set([number, ...(login.numbers ?? [])])].slice(0, 3),
+              });
+            return true;
+          },
+        },
+      ],
     });
   }
 }

@@ -9,7 +9,11 @@ const OWN_NAME = {en: 'English', de: 'Deutsch'};
 const row = (label, control) => h('label', {class: 'setting'}, h('span', {}, label), control);
 
 function select(options, value, choose) {
-  const made = h('select', {onchange: () => choose(made.value)}, options.map(([id, name]) => h('option', {value: id}, name)));
+  const made = h(
+    'select',
+    {onchange: () => choose(made.value)},
+    options.map(([id, name]) => h('option', {value: id}, name)),
+  );
   made.value = value;
   return made;
 }
@@ -18,43 +22,105 @@ function select(options, value, choose) {
 function choiceRows({kept, dress, again}, close) {
   const {theme} = kept.choices;
   return [
-    row(t('theme'), select(THEMES.map((each) => [each, t(`theme.${each}`)]), theme, (chosen) => { kept.choose({theme: chosen}); dress(); })),
-    row(t('language'), select(LANGUAGES.map((each) => [each, OWN_NAME[each]]), language, async (chosen) => {
-      kept.choose({language: chosen});
-      await speak(chosen);
-      close();
-      again();
-    }))];
+    row(
+      t('theme'),
+      select(
+        THEMES.map((each) => [each, t(`theme.${each}`)]),
+        theme,
+        (chosen) => {
+          kept.choose({theme: chosen});
+          dress();
+        },
+      ),
+    ),
+    row(
+      t('language'),
+      select(
+        LANGUAGES.map((each) => [each, OWN_NAME[each]]),
+        language,
+        async (chosen) => {
+          kept.choose({language: chosen});
+          await speak(chosen);
+          close();
+          again();
+        },
+      ),
+    ),
+  ];
 }
 
 /** Before the log-on. */
 export function choices(doors) {
-  const opened = dialog({title: t('settings'), body: h('div', {class: 'stack'}, choiceRows(doors, () => opened.close()))});
+  const opened = dialog({
+    title: t('settings'),
+    body: h(
+      'div',
+      {class: 'stack'},
+      choiceRows(doors, () => opened.close()),
+    ),
+  });
 }
 
 /** In a session. @param {import('./shell.js').Shell} shell */
 export function settings(shell) {
   const {doors, session, connection, gateway} = shell;
   const {kept} = doors;
-  const target = h('input', {type: 'number', min: 50, max: 100, step: 1, value: kept.choices.target, onchange: () => { if (target.validity.valid && target.value) kept.choose({target: Number(target.value)}); }});
+  const target = h('input', {
+    type: 'number',
+    min: 50,
+    max: 100,
+    step: 1,
+    value: kept.choices.target,
+    onchange: () => {
+      if (target.validity.valid && target.value) kept.choose({target: Number(target.value)});
+    },
+  });
   const user = session.user ?? connection.welcome?.user;
   const again = () => location.reload();
   const opened = dialog({
     title: t('settings'),
-    body: h('div', {class: 'stack'},
-      h('p', {}, h('strong', {}, user?.display_name ?? ''), h('span', {class: 'muted'}, ` · ${t(`app.${session.application}`)} · ${t('until', day(session.expiresAtMs))}`)),
+    body: h(
+      'div',
+      {class: 'stack'},
+      h(
+        'p',
+        {},
+        h('strong', {}, user?.display_name ?? ''),
+        h(
+          'span',
+          {class: 'muted'},
+          ` · ${t(`app.${session.application}`)} · ${t('until', day(session.expiresAtMs))}`,
+        ),
+      ),
       choiceRows({kept, dress: doors.dress, again}, () => opened.close()),
-      session.application === 'dashboard' ? row(t('target'), h('span', {class: 'with-unit'}, target, '%')) : null,
-      h('div', {class: 'list-buttons'},
-        button(t('sessions'), () => sessions(session)), button(t('export'), () => exported(session)), button(t('privacy.inventory'), () => inventory())),
+      session.application === 'dashboard'
+        ? row(t('target'), h('span', {class: 'with-unit'}, target, '%'))
+        : null,
+      h(
+        'div',
+        {class: 'list-buttons'},
+        button(t('sessions'), () => sessions(session)),
+        button(t('export'), () => exported(session)),
+        button(t('privacy.inventory'), () => inventory()),
+      ),
       privacy(gateway.privacy),
-      h('p', {class: 'muted'}, `${gateway.name ?? 'OSCC'} ${gateway.version ?? ''}`)),
-    actions: [{label: t('log.off'), run: () => { shell.logOff(); }}],
+      h('p', {class: 'muted'}, `${gateway.name ?? 'OSCC'} ${gateway.version ?? ''}`),
+    ),
+    actions: [
+      {
+        label: t('log.off'),
+        run: () => {
+          shell.logOff();
+        },
+      },
+    ],
   });
 }
 
 function privacy({contact, statement_url: url} = {}) {
-  const link = /^https?:\/\//i.test(url ?? '') ? h('a', {href: url, target: '_blank', rel: 'noopener noreferrer'}, t('privacy.statement')) : null;
+  const link = /^https?:\/\//i.test(url ?? '')
+    ? h('a', {href: url, target: '_blank', rel: 'noopener noreferrer'}, t('privacy.statement'))
+    : null;
   return link || contact ? h('p', {}, link, ' ', contact && t('privacy.contact', contact)) : null;
 }
 
@@ -73,14 +139,41 @@ async function sessions(session) {
   const list = h('div', {class: 'stack'});
   const found = await fetched(() => session.sessions());
   if (!found) return;
-  const draw = (all) => list.replaceChildren(...all.map((each) => h('div', {class: 'setting'},
-    h('span', {}, h('strong', {}, tOr(`app.${each.application}`, each.application)), h('br'), h('small', {class: 'muted'}, [each.device?.name, t('since', day(each.since_ms)), each.attached ? t('attached') : null].filter(Boolean).join(' · '))),
-    each.current ? h('small', {}, t('this.one')) : button(t('session.end'), async () => {
-      const ended = await fetched(async () => ({until: await session.endSession(each.id)}));
-      if (!ended) return;
-      if (ended.until?.routedUntilMs) toast(t('leaving.until.remote_assistant', day(ended.until.routedUntilMs)));
-      draw(all.filter((other) => other !== each));
-    }, 'small'))));
+  const draw = (all) =>
+    list.replaceChildren(
+      ...all.map((each) =>
+        h(
+          'div',
+          {class: 'setting'},
+          h(
+            'span',
+            {},
+            h('strong', {}, tOr(`app.${each.application}`, each.application)),
+            h('br'),
+            h(
+              'small',
+              {class: 'muted'},
+              [each.device?.name, t('since', day(each.since_ms)), each.attached ? t('attached') : null]
+                .filter(Boolean)
+                .join(' · '),
+            ),
+          ),
+          each.current
+            ? h('small', {}, t('this.one'))
+            : button(
+                t('session.end'),
+                async () => {
+                  const ended = await fetched(async () => ({until: await session.endSession(each.id)}));
+                  if (!ended) return;
+                  if (ended.until?.routedUntilMs)
+                    toast(t('leaving.until.remote_assistant', day(ended.until.routedUntilMs)));
+                  draw(all.filter((other) => other !== each));
+                },
+                'small',
+              ),
+        ),
+      ),
+    );
   draw(found);
   dialog({title: t('sessions'), body: list});
 }
@@ -88,7 +181,14 @@ async function sessions(session) {
 /** Everything that the gateway holds about me now. It is shown, not kept. */
 async function exported(session) {
   const held = await fetched(() => session.export());
-  if (held) dialog({title: t('export'), body: [h('p', {class: 'muted'}, t('export.text')), h('pre', {tabindex: '0', class: 'export'}, JSON.stringify(held, null, 2))]});
+  if (held)
+    dialog({
+      title: t('export'),
+      body: [
+        h('p', {class: 'muted'}, t('export.text')),
+        h('pre', {tabindex: '0', class: 'export'}, JSON.stringify(held, null, 2)),
+      ],
+    });
 }
 
 /** What data there is, why, and for how long. */
@@ -98,8 +198,23 @@ export async function inventory() {
   const entries = Object.values(held).find(Array.isArray) ?? [];
   dialog({
     title: t('privacy.inventory'),
-    body: h('div', {class: 'stack'}, entries.map((entry) => h('section', {class: 'entry'}, h('dl', {class: 'facts'}, Object.entries(entry).map(([name, value]) =>
-      h('div', {}, h('dt', {}, spaced(name)), h('dd', {}, said(value)))))))),
+    body: h(
+      'div',
+      {class: 'stack'},
+      entries.map((entry) =>
+        h(
+          'section',
+          {class: 'entry'},
+          h(
+            'dl',
+            {class: 'facts'},
+            Object.entries(entry).map(([name, value]) =>
+              h('div', {}, h('dt', {}, spaced(name)), h('dd', {}, said(value))),
+            ),
+          ),
+        ),
+      ),
+    ),
   });
 }
 

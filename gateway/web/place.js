@@ -7,7 +7,13 @@ import {count, stateIcon, tick, timer} from './states.js';
 import {Rows, attribute, button, fill, h, icon, put, shown} from './ui.js';
 import {NONE, byName, num, pct, spaced, span, t, tOr, whole} from './words.js';
 
-const OF_QUEUE = [['available', 'agents_available'], ['contact', 'agents_handling'], ['post', 'agents_post_processing'], ['unavailable', 'agents_unavailable'], ['work', 'agents_work']];
+const OF_QUEUE = [
+  ['available', 'agents_available'],
+  ['contact', 'agents_handling'],
+  ['post', 'agents_post_processing'],
+  ['unavailable', 'agents_unavailable'],
+  ['work', 'agents_work'],
+];
 
 /** The page of a queue or a group. */
 export class Place {
@@ -23,15 +29,30 @@ export class Place {
     this.parameters = h('dl', {class: 'facts'});
     this.edit = button(t('parameters.edit'), () => this.change(), 'small');
     this.people = h('h3');
-    this.element = h('article', {class: 'page'},
-      h('header', {class: 'page-head'}, this.title, this.level), this.figures,
-      kind === 'queue' ? h('figure', {class: 'spark-big'}, this.spark.svg, h('figcaption', {class: 'muted'}, t('spark'))) : null,
-      this.states, this.more,
-      h('details', {class: 'part'}, h('summary', {}, h('h3', {}, t('parameters'))), this.parameters, this.edit),
-      this.people);
+    this.element = h(
+      'article',
+      {class: 'page'},
+      h('header', {class: 'page-head'}, this.title, this.level),
+      this.figures,
+      kind === 'queue'
+        ? h('figure', {class: 'spark-big'}, this.spark.svg, h('figcaption', {class: 'muted'}, t('spark')))
+        : null,
+      this.states,
+      this.more,
+      h(
+        'details',
+        {class: 'part'},
+        h('summary', {}, h('h3', {}, t('parameters'))),
+        this.parameters,
+        this.edit,
+      ),
+      this.people,
+    );
   }
 
-  get key() { return `${this.kind}:${this.id}`; }
+  get key() {
+    return `${this.kind}:${this.id}`;
+  }
 
   open(id) {
     this.id = id;
@@ -45,7 +66,11 @@ export class Place {
   list() {
     const scroller = this.element.closest('.pane');
     if (!scroller || this.rows) return;
-    this.rows = new Rows(scroller, {height: 56, label: t('agents.of'), make: () => agentRow(this.live, this.go)});
+    this.rows = new Rows(scroller, {
+      height: 56,
+      label: t('agents.of'),
+      make: () => agentRow(this.live, this.go),
+    });
     this.element.append(this.rows.element);
     this.second();
   }
@@ -73,12 +98,18 @@ export class Place {
 
   draw() {
     const value = this.live.get(this.key);
-    put(this.title, value ? value.name ?? NONE : this.live.whole ? t('gone.here') : NONE);
+    put(this.title, value ? (value.name ?? NONE) : this.live.whole ? t('gone.here') : NONE);
     if (!value) return;
-    if (this.kind === 'queue') this.drawQueue(value); else this.drawGroup(value);
+    if (this.kind === 'queue') this.drawQueue(value);
+    else this.drawGroup(value);
     const entries = Object.entries(value.routing_parameters ?? {});
-    fill(this.parameters, [entries, this.live.of('queue').length], () => entries.map(([name, each]) => fact(spaced(name), this.text(each, name))));
-    shown(this.edit, this.live.may(`${this.kind}.routing_parameters.set`, 'routing_parameters_write') && entries.length > 0);
+    fill(this.parameters, [entries, this.live.of('queue').length], () =>
+      entries.map(([name, each]) => fact(spaced(name), this.text(each, name))),
+    );
+    shown(
+      this.edit,
+      this.live.may(`${this.kind}.routing_parameters.set`, 'routing_parameters_write') && entries.length > 0,
+    );
     this.edit.disabled = this.live.frozen;
     tick(this.element, this.live.now());
   }
@@ -86,7 +117,7 @@ export class Place {
   drawLevel() {
     const judged = this.kind === 'queue' ? this.queues.judged.get(this.key) : null;
     const name = judged ? NAMES[judged.level] : null;
-    shown(this.level, name !== null);
+    shown(this.level, judged?.level > 0);
     fill(this.level, name, () => [icon(name ?? 'ok'), t(`level.${name}`)]);
     attribute(this.level, 'data-level', name);
     this.spark.set(this.queues.history.path(this.key, this.live.get(this.key)?.contacts_waiting));
@@ -94,36 +125,79 @@ export class Place {
 
   drawQueue(queue) {
     const due = queue.service_level_threshold_s;
-    fill(this.figures, [queue.contacts_waiting, queue.oldest_since_ms, queue.service_level_pct, due, queue.estimated_wait_s], () => [
-      big(t('q.waiting'), whole(queue.contacts_waiting)), big(t('q.longest'), timer(queue.oldest_since_ms)),
-      big(due == null ? t('q.share') : t('q.share.in', due), pct(queue.service_level_pct)), big(t('q.estimated'), seconds(queue.estimated_wait_s))]);
+    fill(
+      this.figures,
+      [queue.contacts_waiting, queue.oldest_since_ms, queue.service_level_pct, due, queue.estimated_wait_s],
+      () => [
+        big(t('q.waiting'), whole(queue.contacts_waiting)),
+        big(t('q.longest'), timer(queue.oldest_since_ms)),
+        big(due == null ? t('q.share') : t('q.share.in', due), pct(queue.service_level_pct)),
+        big(t('q.estimated'), seconds(queue.estimated_wait_s)),
+      ],
+    );
     this.drawStates(Object.fromEntries(OF_QUEUE.map(([name, field]) => [name, queue[field]])));
-    fill(this.more, [queue.received, queue.answered, queue.abandoned, queue.abandoned_rate_pct, queue.average_wait_s, queue.maximum_wait_s, queue.media], () => [
-      fact(t('media'), tOr(`media.${queue.media}`, queue.media ?? NONE)), fact(t('q.received'), whole(queue.received)), fact(t('q.answered'), whole(queue.answered)),
-      fact(t('q.abandoned'), `${whole(queue.abandoned)} · ${pct(queue.abandoned_rate_pct)}`), fact(t('q.average'), seconds(queue.average_wait_s)), fact(t('q.maximum'), seconds(queue.maximum_wait_s))]);
+    fill(
+      this.more,
+      [
+        queue.received,
+        queue.answered,
+        queue.abandoned,
+        queue.abandoned_rate_pct,
+        queue.average_wait_s,
+        queue.maximum_wait_s,
+        queue.media,
+      ],
+      () => [
+        fact(t('media'), tOr(`media.${queue.media}`, queue.media ?? NONE)),
+        fact(t('q.received'), whole(queue.received)),
+        fact(t('q.answered'), whole(queue.answered)),
+        fact(t('q.abandoned'), `${whole(queue.abandoned)} · ${pct(queue.abandoned_rate_pct)}`),
+        fact(t('q.average'), seconds(queue.average_wait_s)),
+        fact(t('q.maximum'), seconds(queue.maximum_wait_s)),
+      ],
+    );
   }
 
   drawGroup(group) {
-    fill(this.figures, [group.users_logged_on, group.users_idle, group.users_busy, group.users_away, group.calls_waiting], () => [
-      big(t('g.on'), whole(group.users_logged_on)), big(t('g.idle'), whole(group.users_idle)), big(t('g.busy'), whole(group.users_busy)), big(t('g.away'), whole(group.users_away))]);
+    fill(
+      this.figures,
+      [group.users_logged_on, group.users_idle, group.users_busy, group.users_away, group.calls_waiting],
+      () => [
+        big(t('g.on'), whole(group.users_logged_on)),
+        big(t('g.idle'), whole(group.users_idle)),
+        big(t('g.busy'), whole(group.users_busy)),
+        big(t('g.away'), whole(group.users_away)),
+      ],
+    );
     fill(this.more, [group.calls_waiting, group.users_handling_routed, group.users_handling_direct], () => [
-      fact(t('g.calls'), whole(group.calls_waiting)), fact(t('g.routed'), whole(group.users_handling_routed)), fact(t('g.direct'), whole(group.users_handling_direct))]);
+      fact(t('g.calls'), whole(group.calls_waiting)),
+      fact(t('g.routed'), whole(group.users_handling_routed)),
+      fact(t('g.direct'), whole(group.users_handling_direct)),
+    ]);
   }
 
   drawStates(counts) {
-    fill(this.states, counts, () => OF_QUEUE.map(([name]) => h('li', {}, stateIcon(name), h('b', {}, whole(counts[name])), h('span', {}, t(`state.${name}`)))));
+    fill(this.states, counts, () =>
+      OF_QUEUE.map(([name]) =>
+        h('li', {}, stateIcon(name), h('b', {}, whole(counts[name])), h('span', {}, t(`state.${name}`))),
+      ),
+    );
   }
 
   // ---- routing parameters ----
 
-  get catalogue() { return this.live.get('catalogue:routing_parameters')?.parameters ?? []; }
+  get catalogue() {
+    return this.live.get('catalogue:routing_parameters')?.parameters ?? [];
+  }
 
   /** A value for people. */
   text(value, name) {
     const known = this.catalogue.find((each) => each.name === name);
-    if (value === null || value === undefined || value === '') return known?.data_type === 'queue_reference' ? t('none') : NONE;
+    if (value === null || value === undefined || value === '')
+      return known?.data_type === 'queue_reference' ? t('none') : NONE;
     if (typeof value === 'boolean') return t(value ? 'yes' : 'no');
-    if (known?.data_type === 'queue_reference') return this.live.get(`queue:${value}`)?.name ?? t('out.of.sight');
+    if (known?.data_type === 'queue_reference')
+      return this.live.get(`queue:${value}`)?.name ?? t('out.of.sight');
     if (typeof value === 'number') return `${num(value)}${known?.unit ? ` ${known.unit}` : ''}`;
     return known?.data_type === 'enum' ? spaced(String(value)) : String(value);
   }
@@ -131,12 +205,24 @@ export class Place {
   change() {
     const {live, key, kind, id} = this;
     const values = () => live.get(key)?.routing_parameters ?? {};
-    const changeable = this.catalogue.filter((each) => each.applies_to === kind && !each.read_only && each.name in values());
+    const changeable = this.catalogue.filter(
+      (each) => each.applies_to === kind && !each.read_only && each.name in values(),
+    );
     const name = live.get(key)?.name ?? id;
     edit(live, {
-      key, title: t('parameters.of', name), what: t('parameters.of', name), kind: `${kind}.routing_parameters.set`,
-      items: () => changeable.map((each) => ({id: each.name, label: spaced(each.name), before: values()[each.name], control: this.control(each, values()[each.name])})),
-      text: (value, parameter) => this.text(value, parameter), now: (parameter) => values()[parameter],
+      key,
+      title: t('parameters.of', name),
+      what: t('parameters.of', name),
+      kind: `${kind}.routing_parameters.set`,
+      items: () =>
+        changeable.map((each) => ({
+          id: each.name,
+          label: spaced(each.name),
+          before: values()[each.name],
+          control: this.control(each, values()[each.name]),
+        })),
+      text: (value, parameter) => this.text(value, parameter),
+      now: (parameter) => values()[parameter],
       args: (changes) => ({[`${kind}_id`]: id, changes: Object.fromEntries(changes)}),
     });
   }
@@ -144,17 +230,32 @@ export class Place {
   control(parameter, value) {
     const label = spaced(parameter.name);
     switch (parameter.data_type) {
-      case 'integer': case 'number': return numberControl(label, value, parameter);
-      case 'boolean': return switchControl(label, value);
-      case 'enum': return choiceControl(label, value, (parameter.values ?? []).map((each) => [each, spaced(String(each))]));
-      case 'queue_reference': return choiceControl(label, value, this.references(value));
-      default: return textControl(label, value);
+      case 'integer':
+      case 'number':
+        return numberControl(label, value, parameter);
+      case 'boolean':
+        return switchControl(label, value);
+      case 'enum':
+        return choiceControl(
+          label,
+          value,
+          (parameter.values ?? []).map((each) => [each, spaced(String(each))]),
+        );
+      case 'queue_reference':
+        return choiceControl(label, value, this.references(value));
+      default:
+        return textControl(label, value);
     }
   }
 
   references(value) {
-    const all = this.live.of('queue').map(([key, {name}]) => [key.slice(6), name ?? NONE]).filter(([id]) => id !== this.id).sort((a, b) => byName(a[1], b[1]));
-    const hidden = value != null && !all.some(([id]) => id === String(value)) ? [[value, t('out.of.sight')]] : [];
+    const all = this.live
+      .of('queue')
+      .map(([key, {name}]) => [key.slice(6), name ?? NONE])
+      .filter(([id]) => id !== this.id)
+      .sort((a, b) => byName(a[1], b[1]));
+    const hidden =
+      value != null && !all.some(([id]) => id === String(value)) ? [[value, t('out.of.sight')]] : [];
     return [[null, t('none')], ...hidden, ...all];
   }
 }

@@ -14,7 +14,14 @@ export class PostProcessing {
     this.hint = h('p', {class: 'post-hint', hidden: true, role: 'alert'});
     this.done = button(t('post.done'), () => this.finish(), 'on-hero strong');
     this.more = button(t('post.more'), () => this.extend(), 'on-hero');
-    this.element = h('div', {class: 'post', hidden: true}, h('div', {class: 'bar', 'aria-hidden': 'true'}, this.bar), this.wrapUp, this.hint, h('div', {class: 'post-acts'}, this.done, this.more));
+    this.element = h(
+      'div',
+      {class: 'post', hidden: true},
+      h('div', {class: 'bar', 'aria-hidden': 'true'}, this.bar),
+      this.wrapUp,
+      this.hint,
+      h('div', {class: 'post-acts'}, this.done, this.more),
+    );
   }
 
   draw(key, agent) {
@@ -22,13 +29,36 @@ export class PostProcessing {
     this.key = key;
     this.now = agent.post_processing ?? null;
     shown(this.element, this.now !== null);
-    if (!this.now) { this.chosen.clear(); shown(this.hint, false); return; }
+    if (!this.now) {
+      this.chosen.clear();
+      shown(this.hint, false);
+      return;
+    }
     const actions = agent.allowed_actions ?? [];
-    const may = (action, command) => !live.frozen && actions.includes(action) && live.may(command, 'own_post_processing') && live.asked(key) === null;
+    const may = (action, command) =>
+      !live.frozen &&
+      actions.includes(action) &&
+      live.may(command, 'own_post_processing') &&
+      live.asked(key) === null;
     this.done.disabled = !may('finish_post_processing', 'post_processing.finish');
-    this.more.disabled = !may('extend_post_processing', 'post_processing.extend') || this.now.extendable === false;
-    fill(this.wrapUp, [live.reasons('wrapup'), [...this.chosen]], () => live.reasons('wrapup').map(({reason_id: id, name}) =>
-      h('button', {type: 'button', class: 'chip', 'aria-pressed': String(this.chosen.has(id)), onclick: () => this.toggle(id)}, name)));
+    this.more.disabled =
+      !may('extend_post_processing', 'post_processing.extend') || this.now.extendable === false;
+    fill(this.wrapUp, [live.reasons('wrapup'), [...this.chosen]], () =>
+      live
+        .reasons('wrapup')
+        .map(({reason_id: id, name}) =>
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'chip',
+              'aria-pressed': String(this.chosen.has(id)),
+              onclick: () => this.toggle(id),
+            },
+            name,
+          ),
+        ),
+    );
     this.second();
   }
 
@@ -45,15 +75,24 @@ export class PostProcessing {
     if (!this.now) return;
     const {since_ms: from, ends_at_ms: until} = this.now;
     const at = this.live.now();
-    const left = from == null || until == null || at === null ? 1 : Math.max(0, Math.min(1, (until - at) / (until - from)));
+    const left =
+      from == null || until == null || at === null
+        ? 1
+        : Math.max(0, Math.min(1, (until - at) / (until - from)));
     this.bar.style.transform = `scaleX(${left.toFixed(3)})`;
     attribute(this.element, 'data-short', until != null && at !== null && until - at < 10_000);
   }
 
-  start() { return this.ask('post_processing.start', {}, t('post.start')); }
+  start() {
+    return this.ask('post_processing.start', {}, t('post.start'));
+  }
 
   async extend() {
-    const outcome = await this.ask('post_processing.extend', {until_ms: this.now.ends_at_ms + STEP_MS}, t('post.more'));
+    const outcome = await this.ask(
+      'post_processing.extend',
+      {until_ms: this.now.ends_at_ms + STEP_MS},
+      t('post.more'),
+    );
     const limit = outcome.error?.details?.until_ms;
     if (limit) toast(t('post.limit', clock(limit)));
   }
@@ -61,9 +100,14 @@ export class PostProcessing {
   async finish() {
     const wrapUp = [...this.chosen];
     const args = wrapUp.length ? {wrap_up_reason_ids: wrapUp} : {};
-    const outcome = await this.live.ask('post_processing.finish', args, {key: this.key, what: t('post.done')});
-    if (outcome.error?.code === 'wrap_up_reason_required') { this.hint.textContent = t('post.wrapup.must'); shown(this.hint, true); }
-    else tellOutcome(outcome, t('post.done'));
+    const outcome = await this.live.ask('post_processing.finish', args, {
+      key: this.key,
+      what: t('post.done'),
+    });
+    if (outcome.error?.code === 'wrap_up_reason_required') {
+      this.hint.textContent = t('post.wrapup.must');
+      shown(this.hint, true);
+    } else tellOutcome(outcome, t('post.done'));
   }
 
   async ask(kind, args, what) {

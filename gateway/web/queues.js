@@ -3,7 +3,13 @@ import {ACTION, History, Levels, NAMES} from './levels.js';
 import {Rows, attribute, fill, h, icon, put, reicon} from './ui.js';
 import {NONE, byName, pct, since, t, tOr, whole} from './words.js';
 
-const STATES = [['available', 'available'], ['handling', 'contact'], ['post_processing', 'post'], ['unavailable', 'unavailable'], ['work', 'work']];
+const STATES = [
+  ['available', 'available'],
+  ['handling', 'contact'],
+  ['post_processing', 'post'],
+  ['unavailable', 'unavailable'],
+  ['work', 'work'],
+];
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** The last half hour of a queue as a line; `set` draws it anew. */
@@ -26,47 +32,91 @@ export class Queues {
     this.history = new History();
     this.judged = new Map();
     this.aggregate = '';
-    this.choice = h('select', {'aria-label': t('queues.which'), onchange: () => { this.aggregate = this.choice.value; this.sort(); }});
+    this.choice = h('select', {
+      'aria-label': t('queues.which'),
+      onchange: () => {
+        this.aggregate = this.choice.value;
+        this.sort();
+      },
+    });
     this.total = h('span', {class: 'muted'});
     const scroller = h('div', {class: 'scroll'});
-    this.rows = new Rows(scroller, {height: 124, width: 300, gap: 8, label: t('tab.queues'), make: () => this.tile()});
+    this.rows = new Rows(scroller, {
+      height: 124,
+      width: 300,
+      gap: 8,
+      label: t('tab.queues'),
+      make: () => this.tile(),
+    });
     this.empty = h('p', {class: 'muted empty', hidden: true}, t('queues.none'));
     scroller.append(this.rows.element, this.empty);
-    this.element = h('section', {class: 'pane queues data', 'aria-label': t('tab.queues')}, h('header', {class: 'pane-head'}, h('h2', {}, t('tab.queues')), this.total, this.choice), scroller);
+    this.element = h(
+      'section',
+      {class: 'pane queues data', 'aria-label': t('tab.queues')},
+      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.queues')), this.total, this.choice),
+      scroller,
+    );
   }
 
-  select(id) { this.selected = id && `queue:${id}`; this.rows.refreshAll(); }
+  select(id) {
+    this.selected = id && `queue:${id}`;
+    this.rows.refreshAll();
+  }
 
   /** The worst that any queue is. */
   worst() {
-    let level = 0, wait = 0;
-    for (const each of this.judged.values()) { level = Math.max(level, each.level); wait = Math.max(wait, each.wait); }
+    let level = 0,
+      wait = 0;
+    for (const each of this.judged.values()) {
+      level = Math.max(level, each.level);
+      wait = Math.max(wait, each.wait);
+    }
     return {level, wait};
   }
 
   read(changed) {
-    if (!changed) { this.choices(); this.sort(); this.rows.refreshAll(); return; }
+    if (!changed) {
+      this.choices();
+      this.sort();
+      this.rows.refreshAll();
+      return;
+    }
     for (const key of changed) if (key.startsWith('queue:')) this.judge(key);
     this.rows.refresh(changed);
   }
 
   judge(key) {
     const queue = this.live.get(key);
-    if (queue) this.judged.set(key, this.levels.judge(key, queue, this.live.now(), this.shell.choices.target));
-    else { this.judged.delete(key); this.levels.forget(key); }
+    if (queue)
+      this.judged.set(key, this.levels.judge(key, queue, this.live.now(), this.shell.choices.target));
+    else {
+      this.judged.delete(key);
+      this.levels.forget(key);
+    }
   }
 
   second() {
     for (const [key] of this.live.of('queue')) this.judge(key);
     for (const key of this.judged.keys()) if (!this.live.get(key)) this.judge(key);
-    if (!this.live.frozen && this.history.take(this.live.of('queue'), this.live.now())) this.rows.refreshAll();
+    if (!this.live.frozen && this.history.take(this.live.of('queue'), this.live.now()))
+      this.rows.refreshAll();
     this.sort();
     this.rows.tick();
   }
 
   choices() {
-    const aggregates = this.live.of('aggregate').filter(([, {name}]) => name).sort(([, a], [, b]) => byName(a.name, b.name));
-    fill(this.choice, aggregates.map(([key, {name}]) => [key, name]), () => [h('option', {value: ''}, t('queues.all')), aggregates.map(([key, {name}]) => h('option', {value: key}, name))]);
+    const aggregates = this.live
+      .of('aggregate')
+      .filter(([, {name}]) => name)
+      .sort(([, a], [, b]) => byName(a.name, b.name));
+    fill(
+      this.choice,
+      aggregates.map(([key, {name}]) => [key, name]),
+      () => [
+        h('option', {value: ''}, t('queues.all')),
+        aggregates.map(([key, {name}]) => h('option', {value: key}, name)),
+      ],
+    );
     this.choice.value = this.aggregate;
     this.choice.hidden = aggregates.length === 0;
   }
@@ -75,9 +125,16 @@ export class Queues {
     const {live, aggregate} = this;
     const only = aggregate && new Set(live.get(aggregate)?.queue_ids ?? []);
     const entries = live.of('queue').filter(([key]) => !only || only.has(key.slice(6)));
-    const rank = ([key, queue]) => [this.judged.get(key)?.level ?? 0, queue.contacts_waiting ?? -1, -(queue.service_level_pct ?? 101)];
+    const rank = ([key, queue]) => [
+      this.judged.get(key)?.level ?? 0,
+      queue.contacts_waiting ?? -1,
+      -(queue.service_level_pct ?? 101),
+    ];
     const ranked = entries.map((entry) => [entry, rank(entry)]);
-    ranked.sort(([a, x], [b, y]) => y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || byName(a[1].name ?? '', b[1].name ?? ''));
+    ranked.sort(
+      ([a, x], [b, y]) =>
+        y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || byName(a[1].name ?? '', b[1].name ?? ''),
+    );
     this.rows.order(ranked.map(([[key]]) => key));
     this.empty.hidden = entries.length > 0 || !live.whole;
     const bad = entries.filter(([key]) => this.judged.get(key)?.level === ACTION).length;
@@ -88,16 +145,34 @@ export class Queues {
     const {live} = this;
     let key = '';
     const mark = icon('ok', 'mark');
-    const parts = Object.fromEntries(['name', 'media', 'waiting', 'longest', 'share', 'target'].map((name) => [name, h('span', {class: `q-${name}`})]));
+    const parts = Object.fromEntries(
+      ['name', 'media', 'waiting', 'longest', 'share', 'target'].map((name) => [
+        name,
+        h('span', {class: `q-${name}`}),
+      ]),
+    );
     const shareMark = icon('attention', 'mark small');
     const counts = STATES.map(([, name]) => h('span', {class: 'count'}, icon(name, `s-${name}`), h('span')));
     const spark = sparkline();
-    const act = h('button', {type: 'button', class: 'tile', onclick: () => this.go({kind: 'queue', id: key.slice(6)})},
+    const act = h(
+      'button',
+      {type: 'button', class: 'tile', onclick: () => this.go({kind: 'queue', id: key.slice(6)})},
       h('span', {class: 'tile-head'}, mark, parts.name, parts.media),
-      h('span', {class: 'tile-figures'},
-        h('span', {class: 'big'}, parts.waiting, h('small', {}, t('q.waiting'))), h('span', {class: 'big'}, parts.longest, h('small', {}, t('q.longest'))),
-        h('span', {class: 'big share'}, h('span', {class: 'with-mark'}, shareMark, parts.share), h('small', {}, parts.target)), spark.svg),
-      h('span', {class: 'tile-foot'}, counts));
+      h(
+        'span',
+        {class: 'tile-figures'},
+        h('span', {class: 'big'}, parts.waiting, h('small', {}, t('q.waiting'))),
+        h('span', {class: 'big'}, parts.longest, h('small', {}, t('q.longest'))),
+        h(
+          'span',
+          {class: 'big share'},
+          h('span', {class: 'with-mark'}, shareMark, parts.share),
+          h('small', {}, parts.target),
+        ),
+        spark.svg,
+      ),
+      h('span', {class: 'tile-foot'}, counts),
+    );
     const ticked = () => put(parts.longest, since(live.get(key)?.oldest_since_ms, live.now()));
     const show = (next) => {
       key = next;
@@ -112,7 +187,12 @@ export class Queues {
       put(parts.media, tOr(`media.${queue.media}`, queue.media ?? ''));
       put(parts.waiting, whole(queue.contacts_waiting));
       put(parts.share, pct(queue.service_level_pct));
-      put(parts.target, queue.service_level_threshold_s == null ? t('q.share') : t('q.share.in', queue.service_level_threshold_s));
+      put(
+        parts.target,
+        queue.service_level_threshold_s == null
+          ? t('q.share')
+          : t('q.share.in', queue.service_level_threshold_s),
+      );
       STATES.forEach(([field], place) => put(counts[place].lastChild, whole(queue[`agents_${field}`])));
       spark.set(this.history.path(key, queue.contacts_waiting));
       ticked();
@@ -122,7 +202,18 @@ export class Queues {
   }
 
   spoken(key, queue, judged) {
-    const agents = STATES.map(([field, name]) => `${whole(queue[`agents_${field}`])} ${t(`state.${name}`)}`).join(', ');
-    return [queue.name, t(`level.${NAMES[judged.level]}`), `${whole(queue.contacts_waiting)} ${t('q.waiting')}`, `${t('q.share')} ${pct(queue.service_level_pct)}${judged.share ? `, ${t(`level.${NAMES[judged.share]}`)}` : ''}`, agents].join('; ');
+    const agents = STATES.map(
+      ([field, name]) => `${whole(queue[`agents_${field}`])} ${t(`state.${name}`)}`,
+    ).join(', ');
+    return [
+      queue.name,
+      t(`level.${NAMES[judged.level]}`),
+      `${whole(queue.contacts_waiting)} ${t('q.waiting')}`,
+      `${t('q.share')} ${pct(queue.service_level_pct)}`,
+      judged.share ? t(`level.${NAMES[judged.share]}`) : null,
+      agents,
+    ]
+      .filter(Boolean)
+      .join('; ');
   }
 }

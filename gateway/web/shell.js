@@ -1,48 +1,45 @@
 /** What stands around both applications: how the connection is, notices, settings, the way out. */
-import {GatewayError, connect} from './oscc-client.js';
+import {leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
+import {connect} from './oscc-client.js';
 import {attribute, button, dialog, h, icon, put, reicon, say, shown, toast} from './ui.js';
-import {clock, refusal, t, tOr} from './words.js';
+import {clock, refusal, t} from './words.js';
 
 const PING_S = 15;
 const PARTS = {dashboard: () => import('./dashboard.js'), remote_assistant: () => import('./assistant.js')};
-const MODES = {live: ['live', 'ok'], stale: ['stale', 'warn'], down: ['down', 'bad'], lost: ['down', 'bad'], connecting: ['stale', '']};
+const MODES = {
+  live: ['live', 'ok'],
+  stale: ['stale', 'warn'],
+  down: ['down', 'bad'],
+  lost: ['down', 'bad'],
+  connecting: ['stale', ''],
+};
 
 /** Show the session's application until it ends. */
-export async function open(app, session, gateway, doors) {
+export async function open(session, gateway, doors) {
   const part = PARTS[session.application]();
-  const connection = connect(session, {pingS: PING_S, client: {app: 'oscc-web', version: gateway.version ?? '1', platform: 'web'}});
+  const connection = connect(session, {
+    pingS: PING_S,
+    client: {app: 'oscc-web', version: gateway.version ?? '1', platform: 'web'},
+  });
   const live = new Live(connection, gateway.capabilities);
-  const shell = new Shell(app, session, gateway, doors, live);
-  shell.show((await part).view(live, shell));
+  const shell = new Shell(session, gateway, doors, live);
+  const [{view}] = await Promise.all([part, styled()]);
+  shell.show(view(live, shell));
 }
 
-/** Log off, and stay on this page until it is confirmed. */
-export async function leave(app, session, {kept, logOnPage}, connection = null) {
-  kept.keep({...session.kept(), user: session.user, leaving: true});
-  const text = h('p', {class: 'muted'}, t('leaving.text'));
-  const title = h('h1', {}, t('leaving.title'));
-  app.replaceChildren(h('main', {class: 'boot'}, icon('wait', 'huge'), title, text));
-  const asks = ({detail: {routedUntilMs}}) => {
-    put(title, t('leaving.pending'));
-    put(text, routedUntilMs === null ? t('leaving.unknown') : t(`leaving.until.${session.application}`, clock(routedUntilMs)));
-    say(`${title.textContent} ${text.textContent}`);
-  };
-  session.addEventListener('logoff', asks);
-  let told = {kind: 'done', title: t('left.title'), text: t(`left.${session.application}`)};
-  try {
-    await (connection ?? session).logOff();
-  } catch (error) {
-    if (!(error instanceof GatewayError)) throw error;
-    told = {kind: 'bad', title: t('left.unsure'), text: refusal(error)};
-  }
-  kept.keep(null);
-  await logOnPage(told);
+/** The look of the applications comes with the first of them. */
+function styled() {
+  const there = document.querySelector('link[href="work.css"]');
+  if (there) return null;
+  return new Promise((resolve) =>
+    document.head.append(h('link', {rel: 'stylesheet', href: 'work.css', onload: resolve, onerror: resolve})),
+  );
 }
 
 export class Shell {
-  constructor(app, session, gateway, doors, live) {
-    Object.assign(this, {app, session, gateway, doors, live, connection: live.connection});
+  constructor(session, gateway, doors, live) {
+    Object.assign(this, {app: doors.app, session, gateway, doors, live, connection: live.connection});
     this.notices = new Map();
     this.leaving = false;
     this.stop = new AbortController();
@@ -50,7 +47,9 @@ export class Shell {
     this.listen();
   }
 
-  get choices() { return this.doors.kept.choices; }
+  get choices() {
+    return this.doors.kept.choices;
+  }
 
   build() {
     const {session, gateway} = this;
@@ -58,24 +57,74 @@ export class Shell {
     this.mark = icon('stale');
     this.health = h('span', {class: 'health-text'});
     this.age = h('span', {class: 'muted age'});
-    this.bell = h('button', {type: 'button', class: 'quiet square', hidden: true, onclick: () => this.readNotices()}, icon('notice'), this.count = h('b', {class: 'badge'}));
-    const strip = h('header', {class: 'strip'},
+    this.bell = h(
+      'button',
+      {type: 'button', class: 'quiet square', hidden: true, onclick: () => this.readNotices()},
+      icon('notice'),
+      (this.count = h('b', {class: 'badge'})),
+    );
+    const strip = h(
+      'header',
+      {class: 'strip'},
       h('div', {class: 'health', 'data-health': ''}, this.mark, this.health, this.age),
-      h('p', {class: 'where'}, h('strong', {}, t(`app.${session.application}`)), h('span', {class: 'muted'}, ` · ${site}`)),
+      h(
+        'p',
+        {class: 'where'},
+        h('strong', {}, t(`app.${session.application}`)),
+        h('span', {class: 'muted'}, ` · ${site}`),
+      ),
       this.bell,
-      h('button', {type: 'button', class: 'quiet square', 'aria-label': t('settings'), title: t('settings'), onclick: () => this.settings()}, icon('more')));
-    this.lost = h('div', {class: 'banner bad', hidden: true}, icon('down'), this.lostText = h('p', {}), button(t('try.now'), () => this.connection.foreground(), 'small'));
-    this.old = h('div', {class: 'banner warn', hidden: true}, icon('stale'), this.oldText = h('p', {}));
-    this.must = h('div', {class: 'banner info', hidden: true}, icon('notice'), this.mustText = h('p', {}), button(t('notice.open'), () => this.readNotices(), 'small'));
-    this.fresh = h('div', {class: 'banner info', hidden: true}, icon('notice'), h('p', {}, t('version.new')), button(t('version.load'), () => this.reload(), 'small'));
-    this.place = h('main', {class: 'place', id: 'place'}, h('div', {class: 'boot'}, h('p', {class: 'muted'}, t('connecting'))));
-    this.frame = h('div', {class: `shell ${session.application}`}, h('a', {class: 'skip', href: '#place'}, t('skip')), strip,
-      h('div', {class: 'banners'}, this.lost, this.old, this.must, this.fresh), this.place);
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'quiet square',
+          'aria-label': t('settings'),
+          title: t('settings'),
+          onclick: () => this.settings(),
+        },
+        icon('more'),
+      ),
+    );
+    this.lost = h(
+      'div',
+      {class: 'banner bad', hidden: true},
+      icon('down'),
+      (this.lostText = h('p', {})),
+      button(t('try.now'), () => this.connection.foreground(), 'small'),
+    );
+    this.old = h('div', {class: 'banner warn', hidden: true}, icon('stale'), (this.oldText = h('p', {})));
+    this.must = h(
+      'div',
+      {class: 'banner info', hidden: true},
+      icon('notice'),
+      (this.mustText = h('p', {})),
+      button(t('notice.open'), () => this.readNotices(), 'small'),
+    );
+    this.fresh = h(
+      'div',
+      {class: 'banner info', hidden: true},
+      icon('notice'),
+      h('p', {}, t('version.new')),
+      button(t('version.load'), () => this.reload(), 'small'),
+    );
+    this.place = h(
+      'main',
+      {class: 'place', id: 'place'},
+      h('div', {class: 'boot'}, h('p', {class: 'muted'}, t('connecting'))),
+    );
+    this.frame = h(
+      'div',
+      {class: `shell ${session.application}`},
+      h('a', {class: 'skip', href: '#place'}, t('skip')),
+      strip,
+      h('div', {class: 'banners'}, this.lost, this.old, this.must, this.fresh),
+      this.place,
+    );
     this.app.replaceChildren(this.frame);
     document.title = `${t(`app.${session.application}`)} · ${site}`;
   }
 
-  /** @param {{title: string, node: Node[]|Node}} view */
   show(node) {
     if (this.stop.signal.aborted) return;
     this.place.replaceChildren(...[node].flat());
@@ -85,28 +134,51 @@ export class Shell {
   listen() {
     const {connection, live} = this;
     const {signal} = this.stop;
-    connection.addEventListener('link', ({detail}) => { this.look(); if (detail.state === 'gone' && !this.leaving) this.gone(detail); }, {signal});
+    connection.addEventListener(
+      'link',
+      ({detail}) => {
+        this.look();
+        if (detail.state === 'gone' && !this.leaving) this.gone(detail);
+      },
+      {signal},
+    );
     connection.addEventListener('renewed', ({detail}) => this.keep(detail), {signal});
     connection.addEventListener('notice', ({detail}) => this.notice(detail), {signal});
     connection.addEventListener('refused', ({detail}) => toast(refusal(detail), 'bad'), {signal});
-    document.addEventListener('visibilitychange', () => (document.hidden ? connection.background() : connection.foreground()), {signal});
+    document.addEventListener(
+      'visibilitychange',
+      () => (document.hidden ? connection.background() : connection.foreground()),
+      {signal},
+    );
     addEventListener('pagehide', () => connection.background(), {signal});
-    addEventListener('pageshow', ({persisted}) => { if (persisted) connection.foreground(); }, {signal});
+    addEventListener(
+      'pageshow',
+      ({persisted}) => {
+        if (persisted) connection.foreground();
+      },
+      {signal},
+    );
     addEventListener('online', () => connection.networkChanged(), {signal});
     addEventListener('offline', () => connection.networkChanged(), {signal});
     addEventListener('oscc-new-version', () => shown(this.fresh, true), {signal});
     live.each(() => this.look());
-    live.read((changed) => { if (!changed || changed.has('me')) this.person(); if (!changed) this.look(); });
+    live.read((changed) => {
+      if (!changed || changed.has('me')) this.person();
+      if (!changed) this.look();
+    });
   }
 
-  keep(session) { this.doors.kept.keep({...session, user: this.session.user ?? this.connection.welcome?.user ?? null}); }
+  keep(session) {
+    this.doors.kept.keep({...session, user: this.session.user ?? this.connection.welcome?.user ?? null});
+  }
 
   person() {
     if (this.welcomed || !this.connection.welcome) return;
     this.welcomed = true;
     const {last_end: end} = this.live.me;
     this.session.user ??= this.connection.welcome.user;
-    if (end && end.reason !== 'logged_off') toast(`${t('last.end', clock(end.at_ms))} ${whyEnded(end.reason, end.by)}`);
+    if (end && end.reason !== 'logged_off')
+      toast(`${t('last.end', clock(end.at_ms))} ${whyEnded(end.reason, end.by)}`);
   }
 
   /** Say how the connection is. */
@@ -115,12 +187,22 @@ export class Shell {
     live.look();
     const [mark, kind] = MODES[live.mode];
     const spoken = t(`mode.${live.mode}`);
-    if (this.told !== live.mode) { if (this.told) say(spoken); this.told = live.mode; }
+    if (this.told !== live.mode) {
+      if (this.told) say(spoken);
+      this.told = live.mode;
+    }
     reicon(this.mark, mark);
     attribute(this.mark.parentElement, 'data-health', kind);
     attribute(this.frame, 'data-frozen', live.frozen && live.whole ? live.mode : null);
     put(this.health, spoken);
-    put(this.age, live.asOf === null ? '' : live.frozen ? t('as.of', clock(live.asOf)) : t('age', Math.round(live.age() / 1000)));
+    put(
+      this.age,
+      live.asOf === null
+        ? ''
+        : live.frozen
+          ? t('as.of', clock(live.asOf))
+          : t('age', Math.round(live.age() / 1000)),
+    );
     this.banners(connection.link);
   }
 
@@ -128,11 +210,20 @@ export class Shell {
     const {mode, asOf} = this.live;
     shown(this.lost, mode === 'lost' && state !== 'background');
     const left = retryAtMs === null ? null : Math.max(0, Math.ceil((retryAtMs - Date.now()) / 1000));
-    const advised = maxS ? ` ${t('lost.window', Math.round(minS ?? 0), Math.round(maxS))}` : '';
-    if (!this.lost.hidden) put(this.lostText, `${navigator.onLine ? t('lost.text') : t('offline.title')} ${left ? t('lost.again', left) : t('lost.trying')}${advised}`);
+    const advised = maxS ? t('lost.window', Math.round(minS ?? 0), Math.round(maxS)) : '';
+    if (!this.lost.hidden)
+      put(
+        this.lostText,
+        [
+          t(navigator.onLine ? 'lost.text' : 'offline.title'),
+          left ? t('lost.again', left) : t('lost.trying'),
+          advised,
+        ].join(' '),
+      );
     const degraded = mode === 'live' && bus && bus !== 'live';
     shown(this.old, mode === 'stale' || mode === 'down' || degraded);
-    if (!this.old.hidden) put(this.oldText, degraded ? t('bus.degraded') : `${t(`old.${mode}`)} ${t('as.of', clock(asOf))}.`);
+    if (!this.old.hidden)
+      put(this.oldText, degraded ? t('bus.degraded') : `${t(`old.${mode}`)} ${t('as.of', clock(asOf))}.`);
   }
 
   // ---- notices ----
@@ -155,21 +246,36 @@ export class Shell {
   readNotices() {
     const list = h('div', {class: 'stack'});
     const opened = dialog({title: t('notices'), body: list});
-    const draw = () => list.replaceChildren(...[...this.notices.values()].map((notice) => this.doors.noticeCard(notice, button(t('notice.acknowledge'), async () => {
-      const {status, error} = await this.connection.acknowledge(notice);
-      // what OSCC-E itself said cannot be acknowledged: it is put away here
-      if (status === 'rejected' && error?.code !== 'not_found') return toast(refusal(error), 'bad');
-      this.notices.delete(notice.id);
-      this.countNotices();
-      if (this.notices.size) draw(); else opened.close();
-      return undefined;
-    }, 'primary'))));
+    const draw = () =>
+      list.replaceChildren(
+        ...[...this.notices.values()].map((notice) =>
+          this.doors.noticeCard(
+            notice,
+            button(
+              t('notice.acknowledge'),
+              async () => {
+                const {status, error} = await this.connection.acknowledge(notice);
+                // what OSCC-E itself said cannot be acknowledged: it is put away here
+                if (status === 'rejected' && error?.code !== 'not_found') return toast(refusal(error), 'bad');
+                this.notices.delete(notice.id);
+                this.countNotices();
+                if (this.notices.size) draw();
+                else opened.close();
+                return undefined;
+              },
+              'primary',
+            ),
+          ),
+        ),
+      );
     draw();
   }
 
   // ---- the ends ----
 
-  async settings() { (await import('./more.js')).settings(this); }
+  async settings() {
+    (await import('./more.js')).settings(this);
+  }
 
   reload() {
     navigator.serviceWorker.getRegistration().then((found) => found?.waiting?.postMessage('go on'));
@@ -179,12 +285,20 @@ export class Shell {
   async logOff() {
     const assistant = this.session.application === 'remote_assistant';
     dialog({
-      title: t('log.off.ask'), body: h('p', {}, t(`log.off.${assistant ? 'remote_assistant' : 'dashboard'}`)),
-      actions: [{label: t('cancel')}, {label: t('log.off'), kind: 'primary', run: () => {
-        this.leaving = true;
-        this.end();
-        leave(this.app, this.session, this.doors, this.connection);
-      }}],
+      title: t('log.off.ask'),
+      body: h('p', {}, t(`log.off.${assistant ? 'remote_assistant' : 'dashboard'}`)),
+      actions: [
+        {label: t('cancel')},
+        {
+          label: t('log.off'),
+          kind: 'primary',
+          run: () => {
+            this.leaving = true;
+            this.end();
+            leave(this.session, this.doors, this.connection);
+          },
+        },
+      ],
     });
   }
 
@@ -193,7 +307,7 @@ export class Shell {
     this.end();
     const {kept, logOnPage} = this.doors;
     if (code === 4004) {
-      const again = button(t('use.here'), () => open(this.app, this.session, this.gateway, this.doors), 'primary');
+      const again = button(t('use.here'), () => open(this.session, this.gateway, this.doors), 'primary');
       return this.endPage(t('ended.replaced'), t('ended.replaced.text'), again);
     }
     if (code !== 4006 && code !== 4007) kept.keep(null);
@@ -201,7 +315,16 @@ export class Shell {
   }
 
   endPage(title, text, act) {
-    this.app.replaceChildren(h('main', {class: 'boot'}, icon('notice', 'huge'), h('h1', {}, title), h('p', {class: 'muted'}, text), act));
+    this.app.replaceChildren(
+      h(
+        'main',
+        {class: 'boot'},
+        icon('notice', 'huge'),
+        h('h1', {}, title),
+        h('p', {class: 'muted'}, text),
+        act,
+      ),
+    );
     say(title);
   }
 
@@ -212,10 +335,3 @@ export class Shell {
     for (const open of document.querySelectorAll('dialog')) open.close();
   }
 }
-
-/** Why a session ended, and by whom. */
-export function whyEnded(reason, by) {
-  const why = tOr(`ended.${reason}`, t('ended.other', reason ?? ''));
-  return by && by !== 'self' && by !== 'system' ? `${why} ${t('ended.by', by)}` : why;
-}
-

@@ -6,19 +6,48 @@ import {NONE, refusal, since, span, t, tOr} from './words.js';
 const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];
 const OF_HANDLING = {ringing: 'ringing', pending: 'ringing', post_processing: 'post'};
 /** As lists and counts go through them. */
-export const SHOWN = ['contact', 'ringing', 'post', 'available', 'unavailable', 'work', 'logged_off', 'unknown'];
-export const ICONS = {contact: 'contact', ringing: 'ringing', post: 'post', available: 'available', unavailable: 'unavailable', work: 'work', logged_off: 'off', unknown: 'unknown'};
-const FOR_STATE = {available: 'set_available', unavailable: 'set_unavailable', work: 'set_work', logged_off: 'log_off'};
+export const SHOWN = [
+  'contact',
+  'ringing',
+  'post',
+  'available',
+  'unavailable',
+  'work',
+  'logged_off',
+  'unknown',
+];
+export const ICONS = {
+  contact: 'contact',
+  ringing: 'ringing',
+  post: 'post',
+  available: 'available',
+  unavailable: 'unavailable',
+  work: 'work',
+  logged_off: 'off',
+  unknown: 'unknown',
+};
+const FOR_STATE = {
+  available: 'set_available',
+  unavailable: 'set_unavailable',
+  work: 'set_work',
+  logged_off: 'log_off',
+};
 const RIGHT = {'agent.routing_state.set': 'routing_state_write', 'routing_state.set': 'own_routing_state'};
 
 /** The contact that counts, if any. */
 export const contactOf = (agent) =>
-  [...(agent.handling ?? [])].sort((a, b) => HANDLING.indexOf(a.state) - HANDLING.indexOf(b.state))[0] ?? null;
+  [...(agent.handling ?? [])].sort((a, b) => HANDLING.indexOf(a.state) - HANDLING.indexOf(b.state))[0] ??
+  null;
 
-/** What an agent is doing: `name` is one of SHOWN. @returns {{name: string, text: string, since: number|null}} */
+/** What an agent does: `name` is one of SHOWN. @returns {{name: string, text: string, since: number|null}} */
 export function stateOf(agent) {
   const contact = contactOf(agent);
-  if (contact) return {name: OF_HANDLING[contact.state] ?? 'contact', text: t(`handling.${contact.state}`), since: contact.since_ms ?? null};
+  if (contact)
+    return {
+      name: OF_HANDLING[contact.state] ?? 'contact',
+      text: t(`handling.${contact.state}`),
+      since: contact.since_ms ?? null,
+    };
   const name = agent.routing_state ?? 'unknown';
   return {name, text: tOr(`state.${name}`, name), since: agent.routing_state_since_ms ?? null};
 }
@@ -32,9 +61,11 @@ export function pendingText(live, key, agent) {
   return state ? withReason(t(`state.${state}`), live.pendingReason(key, state)) : null;
 }
 
-/** Whether a state may be asked for: the agent's state, the session's rights, the gateway and the link allow it. */
+/** Whether a state may be asked for: the agent's state, the session's rights, gateway and link allow it. */
 export const allowed = (live, agent, command, state) =>
-  !live.frozen && live.may(command, RIGHT[command]) && (agent.allowed_actions ?? []).includes(FOR_STATE[state]);
+  !live.frozen &&
+  live.may(command, RIGHT[command]) &&
+  (agent.allowed_actions ?? []).includes(FOR_STATE[state]);
 
 /**
  * Ask for a routing state; a reason is asked for where one is needed.
@@ -48,14 +79,23 @@ export async function askState(live, {command, args = {}, key, state, reason, wh
     if (chosen === undefined) return null;
   }
   const when = agent.handling?.length ? 'after_contact' : 'now';
-  const what = `${who ? `${who} → ` : ''}${withReason(t(`state.${state}`), chosen ? live.reason(chosen) : null)}`;
-  const outcome = await live.ask(command, {...args, state, when, ...(chosen ? {reason_id: chosen} : {})}, {key, what, wants: state});
+  const wish = withReason(t(`state.${state}`), chosen ? live.reason(chosen) : null);
+  const what = who ? `${who} → ${wish}` : wish;
+  const outcome = await live.ask(
+    command,
+    {...args, state, when, ...(chosen ? {reason_id: chosen} : {})},
+    {key, what, wants: state},
+  );
   return tellOutcome(outcome, what);
 }
 
 /** Let the person pick a reason for a state. @returns {Promise<string|undefined>} */
 export const pickReason = (live, state) =>
-  pick(t('reason.for', t(`state.${state}`)), live.reasons(state).map(({reason_id: value, name}) => ({value, label: name})), t(live.needsReason(state) ? 'reason.must' : 'reason.may'));
+  pick(
+    t('reason.for', t(`state.${state}`)),
+    live.reasons(state).map(({reason_id: value, name}) => ({value, label: name})),
+    t(live.needsReason(state) ? 'reason.must' : 'reason.may'),
+  );
 
 /** Tell the person what became of it, when it is not what the page shows anyway. */
 export function tellOutcome(outcome, what) {
@@ -73,7 +113,8 @@ export const timer = (ms, kind = '') => h('time', {class: `timer ${kind}`, 'data
 
 /** Move all times below an element. */
 export function tick(root, now) {
-  for (const each of root.querySelectorAll('[data-since]')) put(each, since(each.dataset.since === '' ? null : Number(each.dataset.since), now));
+  for (const each of root.querySelectorAll('[data-since]'))
+    put(each, since(each.dataset.since === '' ? null : Number(each.dataset.since), now));
   for (const each of root.querySelectorAll('[data-until]')) {
     const until = Number(each.dataset.until);
     put(each, now === null || !each.dataset.until ? NONE : span(until - now + 999));

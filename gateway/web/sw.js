@@ -8,12 +8,22 @@ const NAME = `oscc-static-${VERSION}`;
 const OWN = new Set(FILES.map((file) => new URL(file, self.registration.scope).href));
 
 self.addEventListener('install', (event) => {
-  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(FILES.map((file) => new Request(file, {cache: 'no-cache'})))));
+  event.waitUntil(
+    caches
+      .open(NAME)
+      .then((cache) => cache.addAll(FILES.map((file) => new Request(file, {cache: 'no-cache'})))),
+  );
 });
 
 self.addEventListener('activate', (event) => {
-  const others = (names) => Promise.all(names.filter((name) => name !== NAME).map((name) => caches.delete(name)));
-  event.waitUntil(caches.keys().then(others).then(() => self.clients.claim()));
+  const others = (names) =>
+    Promise.all(names.filter((name) => name !== NAME).map((name) => caches.delete(name)));
+  event.waitUntil(
+    caches
+      .keys()
+      .then(others)
+      .then(() => self.clients.claim()),
+  );
 });
 
 self.addEventListener('message', (event) => {

@@ -3,7 +3,7 @@ import {t} from './words.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An element: properties are attributes, `on…` are listeners, children are nodes or texts; null is left out. */
+/** An element: `on…` are listeners, other properties attributes; null is nothing. */
 export function h(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -12,7 +12,8 @@ export function h(tag, properties = {}, ...children) {
     else if (name === 'value' || name === 'checked') made[name] = value;
     else made.setAttribute(name, value === true ? '' : value);
   }
-  for (const child of children.flat(3)) if (child !== null && child !== undefined && child !== false) made.append(child);
+  for (const child of children.flat(3))
+    if (child !== null && child !== undefined && child !== false) made.append(child);
   return made;
 }
 
@@ -36,16 +37,33 @@ export function reicon(svg, name) {
 export const button = (label, act, kind = '', properties = {}) =>
   h('button', {type: 'button', class: `button ${kind}`, onclick: act, ...properties}, label);
 
+/** A field of a form, its label, and a box to tick. */
+export const input = (name, properties) => h('input', {id: `in-${name}`, name, type: 'text', ...properties});
+export const field = (name, control) =>
+  h('div', {class: 'field'}, h('label', {for: control.id}, t(`field.${name}`)), control);
+export const check = (name, on) =>
+  h(
+    'label',
+    {class: 'check'},
+    h('input', {type: 'checkbox', name, checked: on}),
+    h('span', {}, t(`field.${name}`), h('small', {}, t(`field.${name}.hint`))),
+  );
+
 /** Set what differs, and touch nothing else. */
 export function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 export function attribute(node, name, value) {
-  if (value === null || value === false) { if (node.hasAttribute(name)) node.removeAttribute(name); return; }
+  if (value === null || value === false) {
+    if (node.hasAttribute(name)) node.removeAttribute(name);
+    return;
+  }
   const text = value === true ? '' : String(value);
   if (node.getAttribute(name) !== text) node.setAttribute(name, text);
 }
-export const shown = (node, on) => { if (node.hidden === on) node.hidden = !on; };
+export const shown = (node, on) => {
+  if (node.hidden === on) node.hidden = !on;
+};
 
 /** Replace children only when what they are made of has changed. @param {Element} node @param {any} of */
 export function fill(node, of, make) {
@@ -59,7 +77,11 @@ export function fill(node, of, make) {
 export function framed(call, apart = 0) {
   let waits = false;
   let last = -Infinity;
-  const run = () => { waits = false; last = performance.now(); call(); };
+  const run = () => {
+    waits = false;
+    last = performance.now();
+    call();
+  };
   return () => {
     if (waits) return;
     waits = true;
@@ -73,7 +95,9 @@ export function framed(call, apart = 0) {
 export function say(text) {
   const place = document.getElementById('say');
   place.textContent = '';
-  requestAnimationFrame(() => { place.textContent = text; });
+  requestAnimationFrame(() => {
+    place.textContent = text;
+  });
 }
 
 /** Tell everybody for a while. @param {'done'|'bad'|'info'} kind */
@@ -87,25 +111,50 @@ export function toast(text, kind = 'info') {
 
 /**
  * Open a dialog; on a phone it is a sheet at the lower edge. Focus stays inside and returns afterwards.
- * @param {{title: string, body: any, actions?: {label: string, kind?: string, run?: () => any}[], onclose?: () => void}} what
+ * @param {{title: string, body: any, onclose?: () => void,
+ *   actions?: {label: string, kind?: string, run?: () => any}[]}} what
  *   an action that returns false (or a promise of it) keeps the dialog open
  * @returns {{element: HTMLDialogElement, close: () => void}}
  */
 export function dialog({title, body, actions = [], onclose}) {
   const id = `d${Math.random().toString(36).slice(2)}`;
   const close = () => element.close();
-  const foot = actions.map(({label, kind, run}) => button(label, async (event) => {
-    const pressed = event.currentTarget;
-    pressed.disabled = true;
-    const kept = (await run?.()) === false;
-    pressed.disabled = false;
-    if (!kept) close();
-  }, kind));
-  const element = h('dialog', {class: 'sheet', 'aria-labelledby': id},
-    h('header', {}, h('h2', {id, tabindex: '-1'}, title), h('button', {type: 'button', class: 'quiet square', onclick: close, 'aria-label': t('close')}, icon('unavailable'))),
-    h('div', {class: 'body'}, body), foot.length ? h('footer', {}, foot) : null);
-  element.addEventListener('close', () => { element.remove(); onclose?.(); });
-  element.addEventListener('click', (event) => { if (event.target === element) close(); });
+  const foot = actions.map(({label, kind, run}) =>
+    button(
+      label,
+      async (event) => {
+        const pressed = event.currentTarget;
+        pressed.disabled = true;
+        const kept = (await run?.()) === false;
+        pressed.disabled = false;
+        if (!kept) close();
+      },
+      kind,
+    ),
+  );
+  const element = h(
+    'dialog',
+    {class: 'sheet', 'aria-labelledby': id},
+    h(
+      'header',
+      {},
+      h('h2', {id, tabindex: '-1'}, title),
+      h(
+        'button',
+        {type: 'button', class: 'quiet square', onclick: close, 'aria-label': t('close')},
+        icon('unavailable'),
+      ),
+    ),
+    h('div', {class: 'body'}, body),
+    foot.length ? h('footer', {}, foot) : null,
+  );
+  element.addEventListener('close', () => {
+    element.remove();
+    onclose?.();
+  });
+  element.addEventListener('click', (event) => {
+    if (event.target === element) close();
+  });
   document.body.append(element);
   element.showModal();
   element.querySelector('[autofocus]')?.focus();
@@ -118,8 +167,28 @@ export function pick(title, options, hint = '') {
     let picked;
     const {close} = dialog({
       title,
-      body: [hint && h('p', {class: 'muted'}, hint), h('div', {class: 'picks'}, options.map(({value, label, name}) =>
-        h('button', {type: 'button', class: 'pick', onclick: () => { picked = value; close(); }}, name ? icon(name) : null, label)))],
+      body: [
+        hint && h('p', {class: 'muted'}, hint),
+        h(
+          'div',
+          {class: 'picks'},
+          options.map(({value, label, name}) =>
+            h(
+              'button',
+              {
+                type: 'button',
+                class: 'pick',
+                onclick: () => {
+                  picked = value;
+                  close();
+                },
+              },
+              name ? icon(name) : null,
+              label,
+            ),
+          ),
+        ),
+      ],
       onclose: () => resolve(picked),
     });
   });
@@ -144,14 +213,26 @@ export class Rows {
     this.spare = [];
     this.touched = -Infinity;
     this.draw = framed(() => this.layout());
-    const touch = () => { this.touched = performance.now(); };
-    for (const name of ['pointerdown', 'pointermove', 'keydown', 'wheel']) this.element.addEventListener(name, touch, {passive: true});
-    scroller.addEventListener('scroll', () => { touch(); this.draw(); }, {passive: true});
+    const touch = () => {
+      this.touched = performance.now();
+    };
+    for (const name of ['pointerdown', 'pointermove', 'keydown', 'wheel'])
+      this.element.addEventListener(name, touch, {passive: true});
+    scroller.addEventListener(
+      'scroll',
+      () => {
+        touch();
+        this.draw();
+      },
+      {passive: true},
+    );
     new ResizeObserver(this.draw).observe(scroller);
   }
 
   /** Whether somebody is about to press something here. */
-  get busy() { return performance.now() - this.touched < 2500; }
+  get busy() {
+    return performance.now() - this.touched < 2500;
+  }
 
   /** Show these, in this order. @param {string[]} keys */
   order(keys) {
@@ -166,10 +247,14 @@ export class Rows {
     for (const [key, row] of this.used) if (changed.has(key)) row.show(key);
   }
 
-  refreshAll() { for (const [key, row] of this.used) row.show(key); }
+  refreshAll() {
+    for (const [key, row] of this.used) row.show(key);
+  }
 
   /** A second has passed. */
-  tick() { for (const row of this.used.values()) row.tick?.(); }
+  tick() {
+    for (const row of this.used.values()) row.tick?.();
+  }
 
   layout() {
     const {element, scroller, height, gap, keys} = this;
@@ -187,7 +272,10 @@ export class Rows {
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     const wanted = new Set(visible);
     for (const [key, row] of this.used) {
-      if (!wanted.has(key)) { this.used.delete(key); this.spare.push(row); }
+      if (!wanted.has(key)) {
+        this.used.delete(key);
+        this.spare.push(row);
+      }
     }
     let next = this.element.firstChild;
     visible.forEach((key, place) => {
@@ -209,9 +297,18 @@ export class Rows {
   place(element, index, columns, step) {
     attribute(element, 'aria-posinset', index + 1);
     attribute(element, 'aria-setsize', this.keys.length);
-    const at = `translate(${(index % columns) * step}px, ${Math.floor(index / columns) * (this.height + this.gap)}px)`;
-    if (element.at !== at) { element.at = at; element.style.transform = at; }
+    const left = (index % columns) * step;
+    const top = Math.floor(index / columns) * (this.height + this.gap);
+    const at = `translate(${left}px, ${top}px)`;
+    if (element.at !== at) {
+      element.at = at;
+      element.style.transform = at;
+    }
     const wide = `${step - this.gap}px`;
-    if (element.wide !== wide) { element.wide = wide; element.style.width = wide; element.style.height = `${this.height}px`; }
+    if (element.wide !== wide) {
+      element.wide = wide;
+      element.style.width = wide;
+      element.style.height = `${this.height}px`;
+    }
   }
 }

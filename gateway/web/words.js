@@ -20,9 +20,15 @@ export function preferred(chosen) {
 export async function speak(wished) {
   texts = (await import(`./strings.${wished}.js`)).default;
   language = wished;
-  const locale = navigator.languages?.find((tag) => tag.startsWith(wished)) ?? (wished === 'en' ? 'en-GB' : wished);
+  const locale =
+    navigator.languages?.find((tag) => tag.startsWith(wished)) ?? (wished === 'en' ? 'en-GB' : wished);
   numbers = new Intl.NumberFormat(locale, {maximumFractionDigits: 1});
-  instants = new Intl.DateTimeFormat(locale, {hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23'});
+  instants = new Intl.DateTimeFormat(locale, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  });
   days = new Intl.DateTimeFormat(locale, {dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23'});
   document.documentElement.lang = wished;
 }
@@ -41,7 +47,8 @@ export const has = (name) => texts[name] !== undefined;
 export const tOr = (name, other) => (has(name) ? t(name) : other);
 
 export const num = (value) => (value === null || value === undefined ? NONE : numbers.format(value));
-export const whole = (value) => (value === null || value === undefined ? NONE : numbers.format(Math.round(value)));
+export const whole = (value) =>
+  value === null || value === undefined ? NONE : numbers.format(Math.round(value));
 export const pct = (value) => (value === null || value === undefined ? NONE : `${whole(value)} %`);
 export const clock = (ms) => (ms === null || ms === undefined ? NONE : instants.format(ms));
 export const day = (ms) => (ms === null || ms === undefined ? NONE : days.format(ms));
@@ -65,7 +72,7 @@ export function spaced(name) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** A refusal in words: ours, else the gateway's. @param {{code: string, message: string, retryAfterS?: number, details?: any}|null} error */
+/** A refusal in words: ours, else the gateway's. @param {import('./oscc-client.js').GatewayError|null} */
 export function refusal(error) {
   if (!error) return t('error.unknown');
   const more = error.details ?? {};

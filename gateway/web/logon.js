@@ -1,0 +1,348 @@
+/** How does a person log on, knowing before it what is read, kept and ended by it? */
+import {GatewayError, about, logOn, notices} from './oscc-client.js';
+import {check, dialog, field, h, icon, input, say, shown} from './ui.js';
+import {byName, day, language, refusal, t} from './words.js';
+
+const NUMBERS_KEPT = 3;
+
+/**
+ * Log on: the whole page.
+ * @param {object} doors what main.js offers
+ * @param {{title: string, text: string, kind?: string}|null} told what is to be said first
+ */
+export async function logOnPage(doors, told = null) {
+  const {app} = doors;
+  document.title = `${t('log.on')} · OSCC`;
+  app.replaceChildren(h('main', {class: 'boot'}, h('p', {class: 'muted'}, t('connecting'))));
+  const answers = await Promise.allSettled([about({locale: language}), notices({locale: language})]);
+  if (answers[0].status === 'rejected') return doors.unreachable(told);
+  new LogOnForm(doors, answers[0].value, answers[1].value ?? [], told).show();
+}
+
+class LogOnForm {
+  constructor(doors, gateway, noticeList, told) {
+    Object.assign(this, {doors, kept: doors.kept, gateway, noticeList, told});
+    this.accepted = new Map();
+    this.known = doors.kept.read('login') ?? {};
+    this.site = gateway.sites.find(({id}) => id === this.known.site) ?? gateway.sites[0];
+    const offered = this.site?.applications ?? [];
+    this.application = offered.includes(this.known.application) ? this.known.application : offered[0];
+  }
+
+  show() {
+    const {site, known} = this;
+    this.applications = h('fieldset', {class: 'segments'}, h('legend', {class: 'sr'}, t('application')));
+    this.userName = input('user', {
+      autocomplete: 'username',
+      autocapitalize: 'none',
+      spellcheck: 'false',
+      value: known.user ?? '',
+      required: true,
+    });
+    this.password = input('password', {type: 'password', autocomplete: 'current-password', required: true});
+    this.number = input('number', {
+      type: 'tel',
+      autocomplete: 'tel',
+      inputmode: 'tel',
+      value: known.numbers?.[0] ?? '',
+      'aria-describedby': 'own-number',
+    });
+    this.remember = check('remember', Boolean(known.user));
+    this.stay = check('stay', this.kept.read('session') !== null);
+    this.problem = h('div', {class: 'problem', role: 'alert', tabindex: '-1', hidden: true});
+    this.numberPart = h(
+      'div',
+      {class: 'stack'},
+      field('number', this.number),
+      this.recent(),
+      h('p', {class: 'hint', id: 'own-number'}, icon('phone'), h('span', {}, t('number.own'))),
+    );
+    this.submit = h('button', {class: 'button primary wide', type: 'submit'}, t('log.on'));
+    const form = h(
+      'form',
+      {
+        class: 'card stack',
+        novalidate: true,
+        onsubmit: (event) => {
+          event.preventDefault();
+          this.send(false);
+        },
+      },
+      this.applications,
+      this.sites(),
+      field('user', this.userName),
+      field('password', this.password),
+      this.numberPart,
+      this.notices(),
+      this.remember,
+      this.stay,
+      this.problem,
+      this.submit,
+    );
+    this.doors.app.replaceChildren(
+      h(
+        'main',
+        {class: 'logon'},
+        h(
+          'header',
+          {class: 'brand'},
+          icon('brand', 'brand-mark'),
+          h(
+            'div',
+            {},
+            h('h1', {}, t('log.on')),
+            h('p', {class: 'muted'}, site?.display_name ?? this.gateway.name),
+          ),
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'quiet square',
+              'aria-label': t('settings'),
+              title: t('settings'),
+              onclick: () => this.settings(),
+            },
+            icon('more'),
+          ),
+        ),
+        this.said(),
+        form,
+        this.doors.foot(this.gateway, () => this.more('inventory')),
+      ),
+    );
+    this.choose(this.application);
+    if (matchMedia('(hover: hover)').matches) (known.user ? this.password : this.userName).focus();
+  }
+
+  said() {
+    const {told} = this;
+    if (!told) return null;
+    say(`${told.title} ${told.text ?? ''}`);
+    return h(
+      'section',
+      {class: `told ${told.kind ?? ''}`},
+      icon(told.kind === 'done' ? 'ok' : 'notice'),
+      h('div', {}, h('h2', {}, told.title), told.text && h('p', {}, told.text)),
+    );
+  }
+
+  sites() {
+    const {sites} = this.gateway;
+    if (sites.length < 2) return null;
+    const select = h(
+      'select',
+      {
+        id: 'in-site',
+        name: 'site',
+        onchange: () => {
+          this.site = sites.find(({id}) => id === select.value);
+          this.choose(
+            this.site.applications.includes(this.application) ? this.application : this.site.applications[0],
+          );
+        },
+      },
+      [...sites]
+        .sort((a, b) => byName(a.display_name, b.display_name))
+        .map(({id, display_name: name}) => h('option', {value: id}, name)),
+    );
+    select.value = this.site.id;
+    return field('site', select);
+  }
+
+  /** Turn the form into that of one of the site's applications. */
+  choose(application) {
+    this.application = application;
+    const [legend] = this.applications.children;
+    this.applications.replaceChildren(
+      legend,
+      ...this.site.applications.map((each) =>
+        h(
+          'label',
+          {},
+          h('input', {
+            type: 'radio',
+            name: 'application',
+            value: each,
+            checked: each === application,
+            onchange: () => this.choose(each),
+          }),
+          h('span', {}, h('strong', {}, t(`app.${each}`)), h('small', {}, t(`app.${each}.for`))),
+        ),
+      ),
+    );
+    shown(this.numberPart, application === 'remote_assistant');
+    this.applications.querySelector(':checked')?.focus({preventScroll: true});
+  }
+
+  recent() {
+    const {numbers = []} = this.known;
+    if (numbers.length < 1) return null;
+    return h(
+      'div',
+      {class: 'chips', role: 'group', 'aria-label': t('number.recent')},
+      numbers.map((number) =>
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'chip',
+            onclick: () => {
+              this.number.value = number;
+            },
+          },
+          number,
+        ),
+      ),
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'chip quiet',
+          onclick: (event) => {
+            this.kept.write('login', {...this.known, numbers: []});
+            this.known.numbers = [];
+            this.number.value = '';
+            event.currentTarget.parentElement.remove();
+          },
+        },
+        t('number.forget'),
+      ),
+    );
+  }
+
+  notices() {
+    if (!this.noticeList.length) return null;
+    return h(
+      'section',
+      {class: 'notices', 'aria-label': t('notices')},
+      this.noticeList.map((notice) =>
+        this.doors.noticeCard(
+          notice,
+          h(
+            'label',
+            {class: 'check'},
+            h('input', {
+              type: 'checkbox',
+              onchange: ({currentTarget}) => {
+                if (currentTarget.checked)
+                  this.accepted.set(notice.id, {id: notice.id, version: notice.version});
+                else this.accepted.delete(notice.id);
+              },
+            }),
+            h('span', {}, t(notice.must_acknowledge ? 'notice.accept.must' : 'notice.accept')),
+          ),
+        ),
+      ),
+    );
+  }
+
+  settings() {
+    return this.more('choices', {...this.doors, again: () => logOnPage(this.doors, this.told)});
+  }
+  async more(what, ...rest) {
+    (await import('./more.js'))[what](...rest);
+  }
+
+  wrong(text, field = null) {
+    this.problem.replaceChildren(icon('attention'), h('span', {}, text));
+    shown(this.problem, true);
+    for (const input of [this.userName, this.password, this.number])
+      input.toggleAttribute('aria-invalid', input === field);
+    (field ?? this.problem).focus();
+  }
+
+  async send(takeover) {
+    const number = this.application === 'remote_assistant' ? this.number.value.trim() : null;
+    const missing = [this.userName, this.password, number === null ? null : this.number].find(
+      (input) => input && !input.value.trim(),
+    );
+    if (missing) return this.wrong(t('missing', t(`field.${missing.name}`)), missing);
+    shown(this.problem, false);
+    this.submit.disabled = true;
+    this.submit.replaceChildren(t('logging.on'));
+    try {
+      await this.enter(
+        await logOn({
+          site: this.site.id,
+          application: this.application,
+          user: this.userName.value.trim(),
+          password: this.password.value,
+          remoteNumber: number,
+          takeover,
+          notices: [...this.accepted.values()],
+          locale: language,
+          ...this.kept.device(),
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      this.refused(error);
+    } finally {
+      this.submit.disabled = false;
+      this.submit.replaceChildren(t('log.on'));
+    }
+  }
+
+  refused(error) {
+    if (error.code === 'already_logged_on') return this.offerTakeover(error.details);
+    if (error.code === 'notice_must_be_acknowledged') this.insist(error.details.notices ?? []);
+    else
+      this.wrong(
+        refusal(error),
+        error.code.startsWith('remote_number')
+          ? this.number
+          : error.code === 'invalid_credentials'
+            ? this.password
+            : null,
+      );
+  }
+
+  /** Notices that came since the page was shown. */
+  insist(missing) {
+    const old = document.querySelector('.notices');
+    this.noticeList = [
+      ...this.noticeList.filter(({id}) => !missing.some((each) => each.id === id)),
+      ...missing,
+    ];
+    this.accepted.clear();
+    const made = this.notices();
+    if (old) old.replaceWith(made);
+    else this.remember.before(made);
+    this.wrong(t('error.notice_must_be_acknowledged'));
+  }
+
+  offerTakeover({where, since_ms: since}) {
+    dialog({
+      title: t('takeover.title'),
+      body: [
+        h('p', {}, t('takeover.text', where ?? t('takeover.elsewhere'), day(since))),
+        h('p', {class: 'muted'}, t(`takeover.${this.application}`)),
+      ],
+      actions: [
+        {label: t('cancel')},
+        {
+          label: t('takeover.do'),
+          kind: 'primary',
+          run: () => {
+            this.send(true);
+          },
+        },
+      ],
+    });
+  }
+
+  async enter(session) {
+    const {value: user} = this.userName;
+    const remembered = this.remember.querySelector('input').checked;
+    const numbers = [...new Set([this.number.value.trim(), ...(this.known.numbers ?? [])])]
+      .filter(Boolean)
+      .slice(0, NUMBERS_KEPT);
+    this.kept.write(
+      'login',
+      remembered ? {site: this.site.id, application: this.application, user: user.trim(), numbers} : null,
+    );
+    this.kept.keep({...session.kept(), user: session.user}, this.stay.querySelector('input').checked);
+    this.password.value = '';
+    await this.doors.work(session, this.gateway);
+  }
+}

@@ -1,0 +1,170 @@
+/** What can an agent do, how well, and how is that changed? */
+import {edit, numberControl} from './edit.js';
+import {button, fill, h, shown} from './ui.js';
+import {byName, num, t} from './words.js';
+
+export class Skills {
+  constructor(live) {
+    Object.assign(this, {live, id: null});
+    this.list = h('ul', {class: 'skills'});
+    this.edit = button(t('skills.edit'), () => this.change(), 'small');
+    this.element = h('section', {class: 'part'}, h('h3', {}, t('skills'), this.edit), this.list);
+  }
+
+  get key() {
+    return `agent:${this.id}`;
+  }
+
+  draw(id, agent) {
+    const {live} = this;
+    this.id = id;
+    fill(this.list, [agent.skills, live.catalogue('skills').length], () => {
+      const known = (agent.skills ?? [])
+        .map((skill) => [live.skill(skill.skill_id), skill])
+        .sort((a, b) => byName(a[0], b[0]));
+      return known.length
+        ? known.map(([name, skill]) =>
+            h(
+              'li',
+              {'data-active': String(skill.active !== false)},
+              h('span', {}, name),
+              meter(skill.level),
+              h('b', {}, num(skill.level)),
+              h(
+                'small',
+                {class: 'muted'},
+                skill.active === false ? t('skill.inactive') : t('skill.preference', num(skill.preference)),
+              ),
+            ),
+          )
+        : h('li', {class: 'muted'}, t('skills.none'));
+    });
+    shown(this.edit, live.may('agent.skills.set', 'skills_write'));
+    this.edit.disabled = live.frozen;
+  }
+
+  change() {
+    const {live, key, id} = this;
+    const held = () =>
+      new Map(
+        (live.get(key)?.skills ?? []).map(
+          ({skill_id: skill, level = null, preference = null, active = true}) => [
+            skill,
+            {level, preference, active},
+          ],
+        ),
+      );
+    const what = t('skills.of', live.get(key)?.display_name ?? id);
+    const item = (skill, value, before) => ({
+      id: skill,
+      label: live.skill(skill),
+      before,
+      control: this.control(skill, value),
+    });
+    const there = new Set(held().keys());
+    edit(live, {
+      key,
+      title: what,
+      what,
+      kind: 'agent.skills.set',
+      items: () =>
+        [...held()]
+          .sort(([a], [b]) => byName(live.skill(a), live.skill(b)))
+          .map(([skill, value]) => item(skill, value, value)),
+      extra: (add) => {
+        const others = () =>
+          live
+            .catalogue('skills')
+            .filter(({skill_id: skill}) => !there.has(skill))
+            .sort((a, b) => byName(a.name, b.name));
+        const select = h('select', {
+          'aria-label': t('skill.add'),
+          onchange: () => {
+            const chosen = others().find(({skill_id: skill}) => skill === select.value);
+            there.add(chosen.skill_id);
+            add(
+              item(
+                chosen.skill_id,
+                {level: chosen.level_max ?? 100, preference: chosen.preference_min ?? null, active: true},
+                undefined,
+              ),
+            );
+            draw();
+          },
+        });
+        const draw = () =>
+          select.replaceChildren(
+            h('option', {value: ''}, `+ ${t('skill.add')}`),
+            ...others().map(({skill_id: value, name}) => h('option', {value}, name)),
+          );
+        draw();
+        return select;
+      },
+      text: (value) =>
+        value === null
+          ? t('skill.removed')
+          : [
+              num(value.level),
+              t('skill.preference', num(value.preference)),
+              value.active === false && t('skill.inactive'),
+            ]
+              .filter(Boolean)
+              .join(', '),
+      now: (skill) => held().get(skill),
+      args: (changes) => ({
+        agent_id: id,
+        mode: 'patch',
+        changes: [...changes].map(([skill, value]) =>
+          value === null ? {skill_id: skill, level: null} : {skill_id: skill, ...value},
+        ),
+      }),
+    });
+  }
+
+  /** Level, preference, active, or gone. */
+  control(skill, value) {
+    const {
+      level_min: min,
+      level_max: max,
+      preference_min: low,
+      preference_max: high,
+      name = skill,
+    } = this.live.catalogue('skills').find((each) => each.skill_id === skill) ?? {};
+    const level = numberControl(`${name}: ${t('skill.level')}`, value.level, {min, max, step: 1});
+    const preference = numberControl(`${name}: ${t('skill.preference.word')}`, value.preference, {
+      min: low,
+      max: high,
+      step: 1,
+    });
+    const active = h('input', {type: 'checkbox', checked: value.active !== false});
+    const removed = h('input', {
+      type: 'checkbox',
+      onchange: () => {
+        for (const input of [level.input, preference.input, active]) input.disabled = removed.checked;
+      },
+    });
+    const part = (text, element) => h('label', {class: 'part-field'}, h('small', {}, text), element);
+    return {
+      element: h(
+        'span',
+        {class: 'skill-edit'},
+        part(t('skill.level'), level.input),
+        part(t('skill.preference.word'), preference.input),
+        h('label', {class: 'check small'}, active, h('span', {}, t('skill.active'))),
+        h('label', {class: 'check small'}, removed, h('span', {}, t('skill.remove'))),
+      ),
+      read: () =>
+        removed.checked
+          ? null
+          : {level: level.read(), preference: preference.read() ?? null, active: active.checked},
+      valid: () =>
+        removed.checked || (level.valid() && (preference.input.value === '' || preference.valid())),
+    };
+  }
+}
+
+function meter(level) {
+  const bar = h('i');
+  bar.style.transform = `scaleX(${Math.max(0, Math.min(1, (level ?? 0) / 100))})`;
+  return h('span', {class: 'meter', 'aria-hidden': 'true'}, bar);
+}
