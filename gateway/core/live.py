@@ -36,7 +36,6 @@ class Live:
     what the phone sees is always within the scope that the newest facts give.
 
     Args:
-        ticket: Who it is.
         facts: What OSCC-E accepted.
         ledger: The user's mirror.
         hello: What the phone asked for.
@@ -52,12 +51,10 @@ class Live:
         "_told_upstream",
         "facts",
         "outbox",
-        "ticket",
     )
 
     def __init__(
         self,
-        ticket: Ticket,
         facts: SessionFacts,
         ledger: Ledger,
         codec: Codec,
@@ -66,7 +63,6 @@ class Live:
         now: float,
         jitter: float,
     ) -> None:
-        self.ticket = ticket
         self.facts = facts
         self._limits = limits
         topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
@@ -81,11 +77,11 @@ class Live:
         """The frames of commands whose results are owed; a phone may name two of them alike."""
         self._resync_at = -math.inf
 
-    def welcome(self, hello: frames.Hello, wall_ms: int) -> Effects:
-        """Queue the frame that opens the session, by its *hello*; the `changes` that it owes follow."""
+    def welcome(self, ticket: Ticket, hello: frames.Hello, wall_ms: int) -> Effects:
+        """Queue the frame that opens the session of *ticket*; the `changes` that *hello* is owed follow."""
         return self.post(
             welcome_frame(
-                self.ticket,
+                ticket,
                 self.facts,
                 self.outbox.view,
                 self._limits.told(),

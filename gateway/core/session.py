@@ -80,7 +80,6 @@ class Session:
         "_discipline",
         "_greeting",
         "_limits",
-        "heard_at",
         "live",
         "state",
     )
@@ -88,7 +87,6 @@ class Session:
     def __init__(self, codec: Codec, limits: SessionLimits, now: float, jitter: float) -> None:
         self.state = State.HELLO
         self.live: Live | None = None
-        self.heard_at = now
         self._codec = codec
         self._limits = limits
         self._discipline = Discipline(limits)
@@ -101,7 +99,6 @@ class Session:
         """Take in one message as it came from the phone."""
         if self.state is State.CLOSING:
             return ()
-        self.heard_at = now
         if self.live is not None:
             self.live.heard()
         ruling = self._discipline.frame(now)
@@ -132,8 +129,8 @@ class Session:
             return ()
         self._greeting = None
         hello, jitter = greeting.hello, greeting.jitter
-        self.live = Live(ticket, facts, ledger, self._codec, hello, self._limits, now, jitter)
-        return self._run(self.live.welcome(hello, wall_ms))
+        self.live = Live(facts, ledger, self._codec, hello, self._limits, now, jitter)
+        return self._run(self.live.welcome(ticket, hello, wall_ms))
 
     def learned(self, facts: SessionFacts) -> Effects:
         """Take in what OSCC-E says of this session now; what is left at a close leaves within that scope."""

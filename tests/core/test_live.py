@@ -33,10 +33,8 @@ class Phone:
         self.facts = facts_of(self.ticket)
         self.now = 100.0
         asked = replace(frames.Hello(CLIENT), **hello)  # type: ignore[arg-type]  # fields of a hello
-        self.live = Live(
-            self.ticket, self.facts, self.ledger, JSON, asked, SessionLimits(), self.now, jitter=0.5
-        )
-        assert self.live.welcome(asked, WALL_MS) == ()
+        self.live = Live(self.facts, self.ledger, JSON, asked, SessionLimits(), self.now, jitter=0.5)
+        assert self.live.welcome(self.ticket, asked, WALL_MS) == ()
 
     def take(self, health: Health = LIVE) -> list[dict[str, Any]]:
         return decoded(self.live.take(self.now, WALL_MS, health))
