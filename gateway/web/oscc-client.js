@@ -569,6 +569,7 @@ export class Connection extends EventTarget {
     super();
     this.session = session;
     this.#env = inner.where(session).env;
+    if (!this.#env.WebSocket) throw new TypeError('There is no WebSocket here: give one as env.WebSocket.');
     this.#backoff = new Backoff(this.#env);
     this.#wishes = {...options};
     this.#codec = CODECS[options.codec ?? 'json'] ?? fail('codec');

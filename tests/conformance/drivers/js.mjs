@@ -2,15 +2,27 @@
 //
 //   node drivers/js.mjs                  the SDK (Node 20: node --experimental-websocket)
 //   node drivers/js.mjs --sdk FILE       another text of it
-import {readFileSync} from 'node:fs';
+import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import {createInterface} from 'node:readline';
-import {fileURLToPath} from 'node:url';
+import {fileURLToPath, pathToFileURL} from 'node:url';
 
 const at = process.argv.indexOf('--sdk');
 const ours = new URL('../../../gateway/web/oscc-client.js', import.meta.url);
 const file = at > 0 ? process.argv[at + 1] : fileURLToPath(ours);
-// as a data: URL it is a module whatever its folder says
-const sdk = await import(`data:text/javascript;base64,${readFileSync(file).toString('base64')}`);
+const sdk = await load(readFileSync(file));
+
+/** Import a text as a module, whatever its folder says that it is. */
+async function load(source) {
+  const folder = mkdtempSync(join(tmpdir(), 'oscc-client-'));
+  try {
+    writeFileSync(join(folder, 'oscc-client.mjs'), source);
+    return await import(pathToFileURL(join(folder, 'oscc-client.mjs')));
+  } finally {
+    rmSync(folder, {recursive: true});
+  }
+}
 
 const say = (said) => process.stdout.write(`${JSON.stringify(said)}\n`);
 let client = null;
@@ -51,7 +63,8 @@ function watch({live, session}) {
 const acts = {
   start(said) {
     client?.live?.close();
-    client = {said, where: {base: said.base, locale: said.locale, env: world(said)}, session: null, live: null};
+    const where = {base: said.base, locale: said.locale, env: world(said)};
+    client = {said, where, session: null, live: null};
   },
   async log_on({site, application, device, takeover, accepted_notices: notices, ...who}) {
     const whom = {...credentials(who), site, application, device, takeover, notices};
