@@ -97,15 +97,19 @@ class Admitting:
         member = speaker.roster.join(ticket, topics, node)
         speaker.look()
         try:
-            async with speaker.clock.timeout(ATTACH_S):
-                while not self._is_ready(member):
-                    await self._change(member.handle)
+            if not self._is_ready(member):
+                async with speaker.clock.timeout(ATTACH_S):
+                    await self._readiness(member)
         except TimeoutError:
             if member.attached is None or not speaker.token:
                 raise not_reached() from None
         for rival in speaker.roster.rivals(ticket):
             self._make_way(rival, node)
         return member.facts()
+
+    async def _readiness(self, member: Member) -> None:
+        while not self._is_ready(member):
+            await self._change(member.handle)
 
     async def taken_over(self, handle: str, within_s: float) -> None:
         """Return when a session is on the link of a user who is being taken over, or when that failed.

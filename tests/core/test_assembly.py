@@ -340,3 +340,16 @@ def test_nothing_is_followed_before_the_whole_set() -> None:
     refused = known()
     refused.refused(1, ALL_AGENTS)
     assert refused.follow(reading(10, available())) is None
+
+
+def test_it_has_told_what_queries_that_are_complete_cover() -> None:
+    assembly = Assembly()
+    some, few = (Listen(Kind.AGENT, REALTIME, frozenset(numbers)) for numbers in ({5, 6}, {5}))
+    assembly.listening(1, some)
+    assert not assembly.has_told([few])
+    assembly.read(Reading(1, Kind.AGENT, REALTIME, 1_000, True, ()))
+    assert assembly.has_told([few, some])
+    assert not assembly.has_told([ALL_AGENTS])
+    assert not assembly.has_told([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
+    assembly.refused(-1, ALL_AGENTS)
+    assert assembly.has_told([ALL_AGENTS, few]), "what cannot be had is not waited for"

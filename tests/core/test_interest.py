@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.interest import ALWAYS, Following, wanted
+from gateway.core.interest import ALWAYS, Following, wanted, wanted_by
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.upstream import Source
@@ -71,3 +71,9 @@ def test_an_agents_own_state_is_listened_to_whatever_he_follows() -> None:
     assert asked(agent("agent:6")) == {
         Listen(Kind.AGENT, source, frozenset({5, 6})) for source in (REALTIME, CUMULATIVE)
     }
+
+
+def test_what_one_session_wants_is_made_once_for_those_that_follow_the_same() -> None:
+    following = Following(Application.DASHBOARD, Scope(agents=frozenset({5})), None, ("agents",))
+    assert wanted_by(following) == wanted([following])
+    assert wanted_by(following._replace(topics=("agents",))) is wanted_by(following)

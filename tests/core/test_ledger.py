@@ -254,3 +254,77 @@ def test_who_was_told_of_every_change_gets_what_is_since_then(
         keys = dict.fromkeys(key for key, _ in reader.marks)
         assert ledger.told(seen, keys) == ledger.since(seen)
         assert ledger.told(Position(2, 0), ()) == ledger.since(Position(2, 0))
+
+
+# ---- what is one session's own ----
+
+
+def own(*keys: str, tombstones: int = 1024) -> Ledger:
+    """Return a ledger of epoch 1 that holds `a`, and then these."""
+    ledger = recorded("a", tombstones=tombstones)
+    for key in keys:
+        ledger.record(key, ONE)
+    return ledger
+
+
+def test_what_is_one_sessions_own_is_told_to_the_confidant_alone() -> None:
+    ledger = Ledger(1)
+    reader = Reader(ledger)
+    told: list[tuple[str, Element | None]] = []
+    ledger.confidant = lambda key, before: told.append((key, before))
+    for key in ("me:1", "session:1", "a"):
+        ledger.record(key, ONE)
+    ledger.record("me:1", TWO)
+    assert told == [("me:1", None), ("session:1", None), ("me:1", ONE)]
+    assert reader.marks == [("a", None)]
+    assert ledger.position.seq == 4
+
+
+def test_news_are_taken_once_and_tell_what_all_were_told_from_what_few_were() -> None:
+    ledger = Ledger(1)
+    ledger.confidant = lambda *_: None
+    assert ledger.take_news() == (False, [])
+    ledger.record("me:1", ONE)
+    ledger.record("me:2", ONE)
+    assert ledger.take_news() == (False, ["me:1", "me:2"])
+    ledger.record("a", ONE)
+    assert ledger.take_news() == (True, [])
+    assert ledger.take_news() == (False, [])
+    ledger.rebase(2)
+    assert ledger.take_news() == (True, []), "streams have other names now"
+
+
+def test_a_session_sees_what_all_share_and_its_own() -> None:
+    ledger = own("me:1", "session:1", "me:2")
+    assert ledger.shared() == [("a", ONE)]
+    assert ledger.seen_by("me:1") == [("a", ONE), ("me:1", ONE)]
+    assert ledger.seen_by("me:3") == [("a", ONE)]
+    assert {key for key, _ in ledger.items()} == {"a", "me:1", "session:1", "me:2"}
+
+
+def test_a_session_misses_of_what_is_anybodys_own_only_its_own() -> None:
+    ledger = own("me:1", "me:2")
+    assert ledger.since(Position(1, 1), "me:1") == delta(1, 3, Update("me:1", 2, ONE))
+    assert ledger.since(Position(1, 2), "me:1") == delta(2, 3)
+    assert ledger.since(Position(2, 0), "me:2").updates == (Update("a", 1, ONE), Update("me:2", 3, ONE))
+    ledger.record("me:1", None)
+    assert ledger.since(Position(1, 3), "me:1") == delta(3, 4, Update("me:1", 4, None))
+    assert ledger.since(Position(0, 0), "me:1").updates == (Update("a", 1, ONE),)
+
+
+def test_sessions_that_leave_in_crowds_reset_nobody_who_has_his_own() -> None:
+    ledger = own("me:1", *(f"me:{number}" for number in range(2, 9)), tombstones=2)
+    seen = ledger.position
+    for number in range(2, 9):
+        ledger.record(f"me:{number}", None)
+    assert not ledger.since(seen, "me:1").reset
+    assert ledger.since(seen).reset, "whoever is told of everything misses removals"
+    assert ledger.since(seen, "me:2").reset, "nobody knows whether he had it"
+
+
+def test_a_follower_is_told_of_own_keys_too() -> None:
+    ledger = own("me:1")
+    ledger.record("me:1", None)
+    ledger.record("a", TWO)
+    told = ledger.told(Position(1, 2), ["me:1", "a"])
+    assert told == ledger.since(Position(1, 2)) == delta(2, 4, Update("me:1", 3, None), Update("a", 4, TWO))

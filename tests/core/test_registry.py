@@ -199,3 +199,15 @@ def test_when_too_many_linger_the_next_to_end_goes_at_once() -> None:
     registry.remove("b", 50.0)
     assert registry.due(50.0) == (BOB,)
     assert registry.lingering == 1
+
+
+def test_silent_devices_make_way_in_the_order_of_their_silence_unless_they_spoke_since() -> None:
+    registry = full(devices=4)
+    assert registry.add("n0", seat("t0"), 700.0) == Added(False, ("c0",))
+    registry.touch("c1", 701.0)
+    assert registry.add("n1", seat("t1"), 702.0) == Added(False, ("c2",))
+    registry.remove("c3", 703.0)
+    registry.add("n2", seat("t2"), 703.0)
+    assert registry.add("n3", seat("t3"), 704.0) == Refused(CloseCode.TOO_MANY_DEVICES)
+    assert registry.add("n3", seat("t3"), 1301.0) == Added(False, ("n0",))
+    assert registry.connections(ANN) == ("c1", "n1", "n2", "n3")

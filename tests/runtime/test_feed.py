@@ -140,3 +140,21 @@ async def test_only_the_sessions_that_are_kept_stay() -> None:
         assert facts_key(other.ticket.handle) not in left
         assert me_key(other.ticket.handle) not in left
         assert others <= left
+
+
+async def test_what_is_one_phones_own_is_told_to_it_alone_and_to_other_nodes() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        feed, outlet = at.owner().feed, Outlet()
+        feed.outlet = outlet
+        woken = phone.woken, other.woken
+        feed.ledger.record(me_key(phone.ticket.handle), Element(dataclasses.replace(ME, display_name="Eva")))
+        feed.flush()
+        assert (phone.woken, other.woken) == (woken[0] + 1, woken[1])
+        assert outlet.marked == [], "nobody follows"
+        await at.clock.advance(1)
+        phone.take()
+        assert phone.shown["me"]["display_name"] == "Eva"
+        feed.ledger.readers[outlet] = None
+        feed.forget(phone.ticket.handle)
+        assert outlet.marked == [facts_key(phone.ticket.handle), me_key(phone.ticket.handle)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.compose import Composer
+from gateway.core.interest import wanted_by
 from gateway.core.roster import Roster
 from gateway.core.view import me_key
 from gateway.domain.link_requests import Directory, Listen
@@ -37,6 +38,7 @@ from tests.doubles.clock import ManualClock
 
 ABOUT = About("V2R1", "V8R2", frozenset())
 REMOTE = Application.REMOTE_ASSISTANT
+ALL_AGENTS, ALL_QUEUES = (Listen(kind, Source.REALTIME, None) for kind in (Kind.AGENT, Kind.QUEUE))
 
 
 class Room:
@@ -321,3 +323,58 @@ def test_links_of_one_node_show_the_same_element() -> None:
     assert first is second
     assert first is not None
     assert first.value == Queue(name="Billing", contacts_waiting=4)
+
+
+def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() -> None:
+    room = Room()
+    member = room.roster.get(room.ticket.handle)
+    assert member is not None
+    following = room.roster.following(member)
+    assert following is not None
+    room.learn()
+    for query, listen in enumerate(wanted_by(following) - {ALL_AGENTS, ALL_QUEUES}, start=10):
+        room.mirror.assembly.refused(query, listen)
+    room.mirror.settle()
+    assert not room.mirror.has_read(member), "the directory may be asked for just now"
+    room.mirror.synced()
+    assert room.mirror.has_read(member)
+    room.mirror.assembly.listening(20, Listen(Kind.GROUP, Source.REALTIME, None))
+    assert room.mirror.has_read(member)
+    room.roster.follow(member, ("groups",))
+    assert not room.mirror.has_read(member)
+    room.roster.follow(member, ("agents",))
+    assert room.mirror.has_read(member)
+    room.accept(Scope(frozenset({7, 8, 9}), frozenset({5})))
+    assert not room.mirror.has_read(member), "what has come into scope is unread"
+    room.mirror.synced()
+    assert room.mirror.has_read(member)
+    room.begin()
+    assert not room.mirror.has_read(member)
+
+
+def test_sessions_that_see_the_same_of_their_user_share_it() -> None:
+    room = Room()
+    other = replace(room.ticket, session=SessionId("t"), device=Device("e", "Phone"))
+    room.roster.join(other, ("agents",))
+    scope = Scope(frozenset({7, 8}), frozenset({5}))
+    room.roster.accepted(
+        other.handle, Attached(2, other.session, other.application, frozenset(), scope, None)
+    )
+    room.learn()
+    room.mirror.settle()
+    held = [room.feed.ledger.get(me_key(ticket.handle)) for ticket in (room.ticket, other)]
+    assert held[0] is held[1] is not None
+
+
+def test_a_number_that_stays_is_shown_to_nobody_again() -> None:
+    room = Room(REMOTE, own=7)
+    room.learn()
+    room.mirror.settle()
+    room.agents(Agent(routing_state=RoutingState.WORK), number="+49897654321")
+    shown: list[str] = []
+    room.mirror._told = shown.append
+    room.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49897654321")
+    assert shown == []
+    room.agents(Agent(routing_state=RoutingState.AVAILABLE), number="+49897654322")
+    assert shown == [room.ticket.handle]
+    assert room.me.remote_number == "+49897654322"
