@@ -1,0 +1,44 @@
+#!/bin/sh
+# Makes the secrets of a gateway as files, one value in each, as `*_FILE` settings want them.
+#
+#   deploy/make-secrets.sh FOLDER                         # one node, on the memory bus
+#   deploy/make-secrets.sh FOLDER redis://redis.example:6379   # nodes that share a Redis
+#
+# The keys come from `oscc-gateway keys`; say where that is with OSCC_GATEWAY:
+#   OSCC_GATEWAY="docker run --rm oscc-gateway" deploy/make-secrets.sh deploy/compose/secrets redis://valkey:6379
+#
+# The folder is its owner's alone. The files in it can be read by whoever they are handed to, as containers
+# run under other numbers than their owner's. What is there is never overwritten: nobody could log on any more.
+set -eu
+
+folder=${1:?usage: make-secrets.sh FOLDER [redis://HOST:PORT]}
+bus=${2:-memory://}
+umask 077
+mkdir -p "$folder"
+chmod 0700 "$folder"
+for name in sealing_keys pseudonym_key admin_token redis_password bus_url grafana_password; do
+    if [ -e "$folder/$name" ]; then
+        echo "make-secrets.sh: $folder/$name is there already; nothing was changed." >&2
+        exit 1
+    fi
+done
+
+random() { head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
+put() { cat > "$folder/$1" && chmod 0444 "$folder/$1"; }
+
+# shellcheck disable=SC2086 # the command may have words of its own
+keys=$(${OSCC_GATEWAY:-oscc-gateway} keys)
+printf '%s\n' "$keys" | sed -n 's/^ *"\(k[0-9]*:.*\)",$/\1/p' | put sealing_keys
+printf '%s\n' "$keys" | sed -n 's/^pseudonym_key = "\(.*\)"$/\1/p' | put pseudonym_key
+random | put admin_token
+random | put grafana_password
+random | put redis_password
+case $bus in
+    memory://) printf %s "$bus" | put bus_url ;;
+    *://*) printf '%s://oscc-gateway:%s@%s' "${bus%%://*}" "$(cat "$folder/redis_password")" "${bus#*://}" | put bus_url ;;
+    *)
+        echo "make-secrets.sh: $bus is no address, as in redis://redis.example:6379." >&2
+        exit 1
+        ;;
+esac
+echo "made in $folder: $(ls "$folder" | tr '\n' ' ')"

@@ -1,0 +1,338 @@
+"""Does what the chart renders fit together, fit the gateway, and fit what a cluster takes?"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import gateway
+from gateway.app.cli import parser
+from gateway.app.config import load
+from gateway.app.config_sections import Limits, Settings
+from tests.app.samples import KEY, OTHER_KEY
+from tests.deploy.helm_programs import MAJORS, helm
+from tests.deploy.manifests import (
+    CHART,
+    VALUES,
+    VERSIONS,
+    Document,
+    documents,
+    judge,
+    of,
+    rendered,
+    restricted_faults,
+)
+from tests.deploy.programs import DEPLOY, ask, machine
+
+MARGIN_S = 10
+EACH = pytest.mark.parametrize("values", VALUES)
+BOTH = pytest.mark.parametrize("major", MAJORS)
+
+
+def pods(found: list[Document]) -> Iterator[Document]:
+    """Yield the specification of each pod."""
+    yield of("Deployment", found)["spec"]["template"]["spec"]
+    yield of("Pod", found)["spec"]
+
+
+@BOTH
+@EACH
+def test_helm_finds_no_fault(values: str, major: str) -> None:
+    said = ask(helm(major), "lint", "--strict", "--quiet", "--values", CHART / "ci" / f"{values}.yaml", CHART)
+    assert (said.code, said.text.strip()) == (0, "")
+
+
+@EACH
+def test_both_helms_render_the_same(values: str) -> None:
+    assert documents("3", values) == documents("4", values)
+
+
+def test_all_kinds_are_rendered_somewhere() -> None:
+    kinds = {document["kind"] for values in VALUES for document in documents("4", values)}
+    assert kinds >= {"Deployment", "Service", "ConfigMap", "Secret", "ServiceAccount", "Pod"}
+    assert kinds >= {"PodDisruptionBudget", "HorizontalPodAutoscaler", "NetworkPolicy"}
+    assert kinds >= {"Ingress", "HTTPRoute", "ServiceMonitor", "PrometheusRule"}
+
+
+@EACH
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_cluster_takes_all_of_it(values: str, version: str) -> None:
+    for document in documents("4", values):
+        judge(document, version)
+
+
+def test_a_cluster_takes_nothing_that_is_wrong() -> None:
+    found = documents("4", "gateway-api") + documents("4", "monitoring")
+    for document in found:
+        wrong = copy.deepcopy(document)
+        # a Secret and a ConfigMap have no other table than these
+        wrong["spec" if "spec" in wrong else "metadata"]["unheard_of"] = 1
+        with pytest.raises(Exception, match="unheard_of"):
+            judge(wrong, VERSIONS[0])
+
+
+# ---- one pod ----
+
+
+@EACH
+def test_pods_are_restricted(values: str) -> None:
+    for pod in pods(documents("4", values)):
+        assert list(restricted_faults(pod)) == []
+
+
+def test_a_pod_that_is_not_would_be_told() -> None:
+    bare = {"containers": [{"name": "c"}], "volumes": [{"name": "v", "hostPath": {}}], "hostNetwork": True}
+    assert len(list(restricted_faults(bare))) == 9
+
+
+def gateway_toml(found: list[Document], folder: Path) -> Settings:
+    """Return the settings that the node of these manifests has, its secrets given."""
+    (text,) = [one["data"]["gateway.toml"] for one in found if "gateway.toml" in one.get("data", {})]
+    (folder / "gateway.toml").write_text(text, "utf-8")
+    secrets = {"sealing_keys": f"k1:{KEY}", "pseudonym_key": OTHER_KEY, "bus_url": "redis://:x@redis:6379"}
+    for name, value in {**secrets, "admin_token": "token"}.items():
+        (folder / name).write_text(value, "utf-8")
+    (container,) = of("Deployment", found)["spec"]["template"]["spec"]["containers"]
+    environ = {}
+    for variable in container["env"]:
+        value = variable.get("value", "demo-oscc-gateway-5d4c8f7b9-x2x4z")
+        environ[variable["name"]] = value.replace("/run/secrets/gateway", str(folder))
+    return load(folder / "gateway.toml", environ).settings
+
+
+@EACH
+def test_the_gateway_takes_its_settings(values: str, tmp_path: Path) -> None:
+    settings = gateway_toml(documents("4", values), tmp_path)
+    assert (settings.client.port, settings.ops.port) == (8080, 9090)
+    assert settings.node.name == "demo-oscc-gateway-5d4c8f7b9-x2x4z"
+    assert settings.secrets is not None
+    given = yaml.safe_load((CHART / "ci" / f"{values}.yaml").read_text("utf-8"))
+    assert [site.display_name for site in settings.sites] == [one["display_name"] for one in given["sites"]]
+    for name, value in given["settings"].get("limits", {}).items():
+        assert getattr(settings.limits, name) == value
+
+
+def test_files_are_where_the_settings_look(tmp_path: Path) -> None:
+    found = documents("4", "ingress-tls")
+    settings = gateway_toml(found, tmp_path)
+    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    mounts = {one["mountPath"]: one["name"] for one in pod["containers"][0]["volumeMounts"]}
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert volumes[mounts["/run/secrets/tls"]]["secret"]["secretName"] == "gateway-tls"
+    assert str(settings.client.certificate) == "/run/secrets/tls/tls.crt"
+    assert volumes[mounts["/run/authorities"]]["configMap"]["name"] == "authorities"
+    assert str(settings.sites[0].ca_file) == "/run/authorities/main.pem"
+    sources = volumes[mounts["/etc/oscc-gateway"]]["projected"]["sources"]
+    assert sources[1]["configMap"]["items"] == [{"key": "upkeep.toml", "path": "notices/upkeep.toml"}]
+    assert settings.notices.files == (tmp_path / "notices",)
+    assert set(of("Secret", found)["stringData"]) == {
+        "sealing_keys",
+        "pseudonym_key",
+        "bus_url",
+        "admin_token",
+    }
+
+
+@EACH
+def test_the_command_line_is_one(values: str) -> None:
+    (container,) = of("Deployment", documents("4", values))["spec"]["template"]["spec"]["containers"]
+    args = parser().parse_args(container["args"])
+    assert str(args.config) == "/etc/oscc-gateway/gateway.toml"
+
+
+# ---- how pods come and go ----
+
+
+@EACH
+def test_a_pod_may_take_as_long_to_end_as_it_takes(values: str, tmp_path: Path) -> None:
+    found = documents("4", values)
+    limits = gateway_toml(found, tmp_path).limits
+    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    pre_stop = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    needed = pre_stop + limits.drain_notice_s + limits.drain_s + MARGIN_S
+    assert pod["terminationGracePeriodSeconds"] >= needed
+
+
+@BOTH
+def test_a_grace_that_is_too_short_is_refused(major: str) -> None:
+    said = rendered(major, "least", "--set", "drain.terminationGracePeriodSeconds=89")
+    assert said.code != 0
+    assert "is 89, but preStop, drain and margin take 90 s" in said.text
+    longer = documents(major, "least", "--set-json", "settings.limits.drain_s=300.5")
+    assert of("Deployment", longer)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 331
+
+
+def test_one_pod_comes_before_one_goes() -> None:
+    spec = of("Deployment", documents("4", "least"))["spec"]
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    assert (spec["minReadySeconds"], spec["replicas"]) == (30, 3)
+    assert of("PodDisruptionBudget", documents("4", "least"))["spec"]["maxUnavailable"] == 1
+    assert "replicas" not in of("Deployment", documents("4", "autoscaling"))["spec"]
+
+
+def checksums(*more: str, values: str = "ingress-tls") -> dict[str, str]:
+    annotations = of("Deployment", documents("4", values, *more))["spec"]["template"]["metadata"][
+        "annotations"
+    ]
+    return {name: value for name, value in annotations.items() if name.startswith("checksum/")}
+
+
+def test_pods_are_replaced_when_their_settings_change_and_not_for_notices() -> None:
+    before = checksums()
+    assert before.keys() == {"checksum/config", "checksum/secret"}
+    assert checksums("--set", "notices.upkeep\\.toml=other") == before
+    assert checksums("--set", "replicaCount=5") == before
+    assert checksums("--set", "settings.log.level=debug")["checksum/config"] != before["checksum/config"]
+    assert checksums("--set", "secrets.adminToken=other")["checksum/secret"] != before["checksum/secret"]
+
+
+@BOTH
+def test_one_node_only_lives_without_redis(major: str) -> None:
+    alone = ("--set", "secrets.busUrl=memory://,replicaCount=")
+    assert "serves one node" in rendered(major, "ingress-tls", alone[0], f"{alone[1]}2").text
+    assert rendered(major, "ingress-tls", alone[0], f"{alone[1]}1").code == 0
+
+
+@BOTH
+def test_tls_must_end_somewhere(major: str) -> None:
+    said = rendered(major, "least", "--set", "settings.client.trusted_proxies=null")
+    assert said.code != 0
+    assert "How does TLS end?" in said.text
+
+
+# ---- what leads where ----
+
+
+@EACH
+def test_what_names_the_pods_finds_them(values: str) -> None:
+    found = documents("4", values)
+    deployment = of("Deployment", found)
+    template = deployment["spec"]["template"]
+    labels = template["metadata"]["labels"].items()
+    ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    services = [one for one in found if one["kind"] == "Service"]
+    for one in found:
+        for selector in selectors(one):
+            assert selector.items() <= labels
+    assert {port["targetPort"] for one in services for port in one["spec"]["ports"]} == ports
+    for one in found:
+        if one["kind"] == "NetworkPolicy":
+            assert {port["port"] for rule in one["spec"]["ingress"] for port in rule["ports"]} == ports
+        if one["kind"] == "HorizontalPodAutoscaler":
+            assert one["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+
+
+def selectors(one: Document) -> list[dict[str, str]]:
+    """Return by which labels a manifest finds the pods."""
+    match one["kind"]:
+        case "Service":
+            return [one["spec"]["selector"]]
+        case "PodDisruptionBudget" | "Deployment":
+            return [one["spec"]["selector"]["matchLabels"]]
+        case "NetworkPolicy":
+            return [one["spec"]["podSelector"]["matchLabels"]]
+        case _:
+            return []
+
+
+def test_what_names_the_services_finds_them() -> None:
+    found = [one for values in VALUES for one in documents("4", values)]
+    services = {one["metadata"]["name"]: one for one in found if one["kind"] == "Service"}
+    wanted = of("ServiceMonitor", found)["spec"]["selector"]["matchLabels"].items()
+    watched = [one for one in services.values() if wanted <= one["metadata"]["labels"].items()]
+    (endpoint,) = of("ServiceMonitor", found)["spec"]["endpoints"]
+    assert {one["metadata"]["name"] for one in watched} == {"demo-oscc-gateway-ops", "gw-ops"}
+    assert {one["spec"]["ports"][0]["name"] for one in watched} == {endpoint["port"]}
+    (back,) = of("HTTPRoute", found)["spec"]["rules"][0]["backendRefs"]
+    assert back["port"] in {port["port"] for port in services[back["name"]]["spec"]["ports"]}
+    back = of("Ingress", found)["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert back["port"]["name"] in {port["name"] for port in services[back["name"]]["spec"]["ports"]}
+
+
+def test_the_tests_own_pod_is_let_in_and_counts_as_no_node() -> None:
+    found = documents("4", "gateway-api")
+    test = of("Pod", found)["metadata"]["labels"].items()
+    policy = of("NetworkPolicy", found)["spec"]
+    for rule in policy["ingress"]:
+        named = [one["podSelector"]["matchLabels"].items() for one in rule["from"] if "podSelector" in one]
+        assert any(labels <= test for labels in named)
+    assert not of("Deployment", found)["spec"]["selector"]["matchLabels"].items() <= test
+
+
+def test_a_node_may_go_nowhere_but_where_it_must() -> None:
+    def ports(values: str) -> list[list[int]]:
+        egress = of("NetworkPolicy", documents("4", values))["spec"]["egress"]
+        return [sorted(port["port"] for port in rule["ports"]) for rule in egress]
+
+    assert ports("ingress-tls") == [[53, 53], [6379], [80, 8443]]
+    assert ports("gateway-api") == [[53, 53], [6379, 26379], [443]]
+    narrow = of("NetworkPolicy", documents("4", "gateway-api"))["spec"]["egress"]
+    assert [bool(rule.get("to")) for rule in narrow] == [True, True, True]
+
+
+def test_the_test_pod_runs_python_that_compiles() -> None:
+    code, *arguments = of("Pod", documents("4", "ingress-tls"))["spec"]["containers"][0]["args"]
+    compile(code, "reach", "exec")
+    assert arguments == ["https://demo-oscc-gateway:8080/v1/about", "demo-oscc-gateway-ops"]
+
+
+# ---- what comes from elsewhere ----
+
+
+def values() -> dict[str, Any]:
+    given: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    return given
+
+
+def test_the_chart_is_of_this_gateway() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert chart["appVersion"] == gateway.__version__
+    for name, value in values()["settings"]["limits"].items():
+        assert getattr(Limits(), name) == value
+
+
+RULES, DASHBOARD = CHART / "files" / "rules.yaml", CHART / "files" / "dashboard.json"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(RULES, DEPLOY / "prometheus" / "rules.yaml"), (DASHBOARD, DEPLOY / "grafana" / "dashboard.json")],
+)
+def test_rules_and_dashboard_are_those_of_deploy(ours: Path, theirs: Path) -> None:
+    # a chart cannot reach beyond its folder
+    same = theirs if theirs.exists() else ours
+    assert ours.read_bytes() == same.read_bytes()
+
+
+def test_rules_and_dashboard_arrive_whole() -> None:
+    found = documents("4", "monitoring")
+    assert of("PrometheusRule", found)["spec"] == yaml.safe_load(RULES.read_text("utf-8"))
+    (shown,) = [one for one in found if "oscc-gateway.json" in one.get("data", {})]
+    assert json.loads(shown["data"]["oscc-gateway.json"]) == json.loads(DASHBOARD.read_text("utf-8"))
+    assert shown["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
+    assert ask(machine("promtool"), "check", "rules", RULES).code == 0
+    wrong = tmp_path / "rules.yaml"
+    wrong.write_text(RULES.read_text("utf-8").replace("absent(", "absense("), "utf-8")
+    assert ask(machine("promtool"), "check", "rules", wrong).code != 0
+
+
+@pytest.mark.parametrize(("given", "told"), [("least", "create secret generic"), ("ingress-tls", "https://")])
+def test_notes_tell_what_is_next(given: str, told: str) -> None:
+    file = CHART / "ci" / f"{given}.yaml"
+    said = ask(helm("4"), "install", "demo", CHART, "--dry-run=client", "--values", file)
+    assert said.code == 0
+    notes = said.text.partition("\nNOTES:\n")[2]
+    assert told in notes
+    assert "helm test demo" in notes
