@@ -246,7 +246,9 @@ class Roster:
         """Note that OSCC-E accepted the session on the present link."""
         member = self._members.get(handle)
         if member is not None:
-            self._accept(member, attached, on_link=True)
+            session = member.ticket.session
+            told = replace(attached, session=session) if attached.session == session else attached
+            self._accept(member, told, on_link=True)
 
     def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:
         """Note that a session's rights or scope changed."""

@@ -14,6 +14,7 @@ import binascii
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -208,11 +209,17 @@ def _pack(ticket: Ticket) -> bytes:
     )
 
 
+@lru_cache(maxsize=4096)
+def _user(site: str, key: int) -> UserId:
+    """Return one object for all phones of a user that come about the same time."""
+    return UserId(site, key)
+
+
 def _unpack(packed: bytes, site: str) -> Ticket:
     """Read what :func:`_pack` wrote; the seal has proven that it did."""
     sealed = _READER.decode(packed)
     return Ticket(
-        user=UserId(site, sealed.user),
+        user=_user(site, sealed.user),
         display_name=sealed.display_name,
         application=sealed.application,
         secret=SessionSecret(sealed.secret),

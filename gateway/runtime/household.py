@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 from gateway.core.calls import Calls
@@ -29,6 +30,12 @@ UNFOLLOW_S: Final = 30.0
 _SLACK_S: Final = 1.0
 _AGAIN_S: Final = 0.5
 _NOBODY: Final = "Nobody speaks for the user right now."
+
+
+@lru_cache(maxsize=256)
+def _same(topics: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one object for equal topics: most phones follow the same."""
+    return topics
 
 
 class Household:
@@ -87,6 +94,7 @@ class Household:
         Raises:
             SessionRefused: It has ended, or nobody can tell in time.
         """
+        topics = _same(topics)
         self.local[ticket.handle] = Local(ticket, topics)
         until = self._world.clock.now() + ATTACH_S + _SLACK_S
         try:

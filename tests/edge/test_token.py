@@ -161,3 +161,11 @@ def test_the_longest_ticket_fits_into_a_hello() -> None:
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         tokens_of(("k1", b"short"))
+
+
+def test_all_phones_of_a_user_name_him_by_one_object() -> None:
+    tokens = tokens_of(ONE)
+    one, other = (tokens.open(tokens.seal(TICKET), NOW) for _ in range(2))
+    assert isinstance(one, Opened)
+    assert isinstance(other, Opened)
+    assert one.ticket.user is other.ticket.user
