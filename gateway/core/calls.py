@@ -112,6 +112,11 @@ class Calls(Generic[WaiterT]):
         """The keys that are not settled, the oldest first."""
         return tuple(self._in_flight)
 
+    @property
+    def remembered(self) -> tuple[tuple[str, Outcome], ...]:
+        """The keys that are settled, with what became of each, the oldest first."""
+        return tuple((key, settled.outcome) for key, settled in self._settled.items())
+
     def begin(
         self,
         key: str,

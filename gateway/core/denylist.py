@@ -68,5 +68,14 @@ class Denylist:
             del self._entries[handle]
         return tuple(over)
 
+    @property
+    def users(self) -> frozenset[UserId]:
+        """Of whom something is known."""
+        return frozenset(entry.user for entry in self._entries.values())
+
+    def of(self, user: UserId) -> tuple[tuple[str, End], ...]:
+        """Return the user's ended sessions, by handle, with how each ended."""
+        return tuple((handle, entry.end) for handle, entry in self._entries.items() if entry.user == user)
+
     def __len__(self) -> int:
         return len(self._entries)

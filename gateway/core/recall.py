@@ -31,6 +31,15 @@ class Recall(Generic[KeyT, WaiterT]):
     def __len__(self) -> int:
         return len(self._present) + len(self._absent)
 
+    @property
+    def users(self) -> tuple[KeyT, ...]:
+        """Those of whom commands are known, or may be."""
+        return (*self._present, *self._absent)
+
+    def of(self, user: KeyT) -> Calls[WaiterT] | None:
+        """Return the user's commands, if any are known."""
+        return self._present[user] if user in self._present else self._absent.get(user)
+
     def came(self, user: KeyT) -> Calls[WaiterT]:
         """Return the user's commands; he is present from now on."""
         if user not in self._present:

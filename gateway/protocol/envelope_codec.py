@@ -30,10 +30,12 @@ from gateway.protocol.envelopes import (
     Leaving,
     Lingering,
     Offer,
+    Order,
     Probe,
     Publication,
     Publications,
     Replaced,
+    Report,
     SessionFacts,
     SessionOver,
     Update,
@@ -209,6 +211,8 @@ _Plain = (
     | Replaced
     | Announcement
     | SessionOver
+    | Order
+    | Report
     | Here
     | Leaving
     | Probe

@@ -7,10 +7,10 @@ readable outside a node's memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gateway.domain.commands import Call, History, Outcome
-from gateway.domain.errors import EndReason
+from gateway.domain.errors import EndReason, ErrorCode
 from gateway.domain.model import Application, NodeId, Right, Scope, Ticket, UserId
 from gateway.domain.resources import Resource
 from gateway.protocol.frames import NoticeFrame
@@ -219,6 +219,38 @@ class SessionOver:
     by: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An operator asks something of a node, by way of *node*.
+
+    *act* names it; *subject* of whom or of what, by a keyed hash or a public id; *after* and *most* choose
+    a page of what there is.
+    """
+
+    node: NodeId
+    request: int
+    act: str
+    subject: str = ""
+    after: str = ""
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Report:
+    """What became of an order, or a page of what it asked for; *refused*: nothing, and why.
+
+    *records* hold plain members. Its repr shows none of them.
+    """
+
+    request: int
+    records: tuple[dict[str, Any], ...] = ()
+    more: bool = False
+    refused: ErrorCode | None = None
+
+    def __repr__(self) -> str:
+        return f"Report({self.request}, {len(self.records)} records)"
+
+
 class NodeRecord(NamedTuple):
     """What a node says of itself. Holds nothing of anybody."""
 
@@ -267,6 +299,8 @@ Envelope = (
     | Offer
     | Announcement
     | SessionOver
+    | Order
+    | Report
     | Here
     | Leaving
     | Probe

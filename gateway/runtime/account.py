@@ -81,6 +81,11 @@ class Account:
         """How many log-offs wait for their confirmation."""
         return len(self._pending)
 
+    @property
+    def pending(self) -> tuple[Ticket, ...]:
+        """The sessions whose log-off waits for its confirmation."""
+        return tuple(each.ticket for each in self._pending.values())
+
     async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
         """Open a session at OSCC-E.
 
@@ -138,16 +143,23 @@ class Account:
         with suppress(GatewayError):  # each node counts for itself, too
             await self._shelf.count(name_hash(site, name).hex(), self._guard.window_s)
 
-    async def log_off(self, ticket: Ticket) -> LoggedOff:
+    async def log_off(self, ticket: Ticket, by: str = "self") -> LoggedOff:
         """End the session. ``after_contact`` means: not confirmed yet, and tried on by :meth:`run`.
 
-        Its phone is told, and its token refused, at once either way.
+        Its phone is told, and its token refused, at once either way. Cancelled, it is not confirmed yet.
+
+        Args:
+            ticket: The session's.
+            by: Who ends it, as the phone is told.
         """
-        self._users.logged_off(ticket)
+        self._users.logged_off(ticket, by)
         try:
             answer = await self._authority(ticket.user.site).log_off(ticket.secret)
         except GatewayError:
             answer = LoggedOff("after_contact", self._routed_until_ms(ticket))
+        except asyncio.CancelledError:
+            self._try_again(ticket, self._routed_until_ms(ticket))
+            raise
         if answer.routing == "after_contact":
             self._try_again(ticket, answer.routed_until_ms or 0)
         else:
@@ -162,10 +174,11 @@ class Account:
         """
         return await self._authority(ticket.user.site).sessions(ticket.secret)
 
-    async def end(self, ticket: Ticket, session: SessionId) -> LoggedOff:
+    async def end(self, ticket: Ticket, session: SessionId, by: str | None = None) -> LoggedOff:
         """End a session of the user; his own as :meth:`log_off` does.
 
         Of another, ``after_contact`` means: it has ended, and OSCC-E removes the routing by itself.
+        *by* is who ends it, as the phone is told: by default the device of *ticket*.
 
         Raises:
             GatewayError: ``not_found``, ``upstream_unavailable`` or ``session_ended``.
@@ -173,7 +186,7 @@ class Account:
         if session == ticket.session:
             return await self.log_off(ticket)
         answer = await self._authority(ticket.user.site).end(ticket.secret, session)
-        self._users.logged_off(replace(ticket, session=session), ticket.device.name)
+        self._users.logged_off(replace(ticket, session=session), by or ticket.device.name)
         return answer
 
     async def run(self) -> None:

@@ -39,11 +39,11 @@ class Endings:
         self._clock = clock
         self._exchange = exchange
         self._shelf = shelf
-        self._denied = Denylist()
+        self.denied: Final = Denylist()
         self._tasks: asyncio.TaskGroup | None = None
 
     def __len__(self) -> int:
-        return len(self._denied)
+        return len(self.denied)
 
     async def run(self) -> None:
         """Put what is told on the shelf, until cancelled."""
@@ -56,7 +56,7 @@ class Endings:
 
     def known(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, when that is known here."""
-        end = self._denied.get(ticket.handle, self._clock.wall_ms())
+        end = self.denied.get(ticket.handle, self._clock.wall_ms())
         return None if end is None else refusal(ticket, end.reason, end.by)
 
     async def known_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
@@ -78,13 +78,13 @@ class Endings:
     def note(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Note that a session ended."""
         until_ms = ticket.expires_at_ms + DENIED_BEYOND_MS
-        self._denied.add(
+        self.denied.add(
             ticket.user, ticket.handle, End(reason, by), since_ms=self._clock.wall_ms(), until_ms=until_ms
         )
 
     def logged_on(self, user: UserId, began_ms: int) -> None:
         """Forget what was said of the user's sessions before he began to log on."""
-        for handle in self._denied.clear(user, began_ms):
+        for handle in self.denied.clear(user, began_ms):
             spawn(self._tasks, self._keep(handle, EndReason.UNKNOWN, _FORGOTTEN_S))
 
     async def _keep(self, handle: str, reason: EndReason, ttl_s: float) -> None:

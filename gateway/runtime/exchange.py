@@ -26,6 +26,7 @@ from gateway.protocol.envelopes import (
     Events,
     Inbox,
     Probe,
+    Report,
     Since,
 )
 from gateway.runtime.bundles import Bundles
@@ -71,7 +72,7 @@ class Listener(Protocol):
         ...
 
 
-Answer = AttachAnswer | CallAnswer
+Answer = AttachAnswer | CallAnswer | Report
 
 
 class Exchange:
@@ -284,7 +285,7 @@ class Exchange:
         match envelope:
             case Probe(number):
                 self._probed(number)
-            case AttachAnswer(request=number) | CallAnswer(request=number):
+            case AttachAnswer(request=number) | CallAnswer(request=number) | Report(request=number):
                 future = self._waiting.get(number)
                 if future is not None and not future.done():
                     future.set_result(envelope)

@@ -32,7 +32,7 @@ class Households:
     def __init__(self, composer: Composer) -> None:
         self._composer = composer
         self._households: dict[UserId, Household] = {}
-        self._recall: Recall[UserId, asyncio.Future[Outcome]] = Recall()
+        self.recall: Recall[UserId, asyncio.Future[Outcome]] = Recall()
 
     def __iter__(self) -> Iterator[Household]:
         return iter(tuple(self._households.values()))
@@ -57,7 +57,7 @@ class Households:
     def begin(self, user: UserId, world: World, tasks: asyncio.TaskGroup) -> Household:
         """Begin to serve a user who is not served."""
         before = self._households.get(user)
-        household = Household(user, world, self._composer, self._recall.came(user))
+        household = Household(user, world, self._composer, self.recall.came(user))
         self._households[user] = household
         tasks.create_task(self._serve(user, household, before))
         return household
@@ -66,7 +66,7 @@ class Households:
         """Do what is due by time."""
         for household in self:
             household.tick(now)
-        self._recall.expire(now)
+        self.recall.expire(now)
 
     async def _serve(self, user: UserId, household: Household, before: Household | None) -> None:
         try:
@@ -81,4 +81,4 @@ class Households:
             household.over.set()
             if self._households.get(user) is household:
                 del self._households[user]
-                self._recall.left(user)
+                self.recall.left(user)

@@ -23,6 +23,7 @@ from gateway.protocol.envelopes import (
     Inbox,
     Leaving,
     Offer,
+    Order,
     Publication,
     Publications,
     Refusal,
@@ -34,6 +35,7 @@ from gateway.runtime.faults import place
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.follower import Follower
 from gateway.runtime.household import Household
+from gateway.runtime.orders import Orders
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock
 from gateway.runtime.replica import Shared
@@ -52,6 +54,7 @@ class Home(Protocol):
 
     clock: Clock
     fleet: Fleet
+    orders: Orders
 
     @property
     def households(self) -> Mapping[UserId, Household]:
@@ -124,6 +127,8 @@ class Neighbours:
                 self._replaced(envelope)
             case SessionOver():
                 self._home.session_over(envelope.ticket, envelope.reason, envelope.by)
+            case Order():
+                spawn(self._tasks, self._carry_out(self._home.orders.carry_out, envelope))
             case Here():
                 self._home.fleet.heard(envelope)
             case Leaving():

@@ -16,6 +16,7 @@ from gateway.core.compose import Composer
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
 from gateway.core.quota import Quota
+from gateway.core.recall import Recall
 from gateway.core.registry import Refused, Registry, Seat
 from gateway.core.turnstile import Turnstile
 from gateway.domain.audit import NumberAct
@@ -34,6 +35,7 @@ from gateway.runtime.fleet import Fleet
 from gateway.runtime.household import Household
 from gateway.runtime.households import Households
 from gateway.runtime.neighbours import Neighbours
+from gateway.runtime.orders import Orders
 from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import Clock
 from gateway.runtime.tally import Tally
@@ -93,7 +95,8 @@ class Node:
         self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
         self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf)
         self.fleet = Fleet(cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()))
-        self._endings = Endings(clock, self.exchange, cluster.shelf)
+        self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock)
+        self.endings = Endings(clock, self.exchange, cluster.shelf)
         self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
         self._number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
@@ -126,9 +129,14 @@ class Node:
         return self._households.present
 
     @property
+    def recall(self) -> Recall[UserId, asyncio.Future[Outcome]]:
+        """The commands that are known of users, also after they were let go."""
+        return self._households.recall
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         """How much is remembered, by what it is."""
-        return {"households": len(self._households), "endings": len(self._endings), **self.exchange.sizes}
+        return {"households": len(self._households), "endings": len(self.endings), **self.exchange.sizes}
 
     # ---- phones ----
 
@@ -140,7 +148,7 @@ class Node:
         Raises:
             SessionRefused: How the connection is to be closed.
         """
-        ended = self.denied(ticket) or await self._endings.known_elsewhere(ticket)
+        ended = self.denied(ticket) or await self.endings.known_elsewhere(ticket)
         if ended is not None:
             raise ended
         seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
@@ -206,12 +214,12 @@ class Node:
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, when that is known here."""
-        return self._endings.known(ticket)
+        return self.endings.known(ticket)
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Note that a user logged on: what was said of his ended sessions is over."""
         user, number = logged_on.user.id, logged_on.remote_number
-        self._endings.logged_on(user, began_ms)
+        self.endings.logged_on(user, began_ms)
         if number is not None:
             self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
@@ -222,12 +230,12 @@ class Node:
 
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Refuse the tokens of a session that ended, on all nodes."""
-        self._endings.tell(ticket, reason, by)
+        self.endings.tell(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Take in that a session ended, as another node says."""
-        self._endings.note(ticket, reason, by)
+        self.endings.note(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
         self._see_off(ticket, reason, by)
 
@@ -264,7 +272,7 @@ class Node:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._neighbours.run())
                 tasks.create_task(self.fleet.run())
-                tasks.create_task(self._endings.run())
+                tasks.create_task(self.endings.run())
                 await self._serve()
         finally:
             self._tasks = None

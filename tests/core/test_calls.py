@@ -245,3 +245,12 @@ def test_what_is_told_at_once() -> None:
         ErrorCode.OTHER_EPOCH,
         ErrorCode.OVERLOADED,
     ]
+
+
+def test_it_tells_what_it_remembers_the_oldest_first() -> None:
+    calls = Calls[str]()
+    for key, outcome in (("a", APPLIED), ("b", REJECTED)):
+        begin(calls, key)
+        calls.settle(key, outcome, 1.0)
+    begin(calls, "c")
+    assert calls.remembered == (("a", APPLIED), ("b", REJECTED))

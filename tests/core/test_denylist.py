@@ -57,3 +57,12 @@ def test_what_the_log_on_itself_ended_stays_said() -> None:
     denied.clear(ANN, 20)
     assert denied.get("old", 50) is None
     assert denied.get("taken over", 50) == OUSTED
+
+
+def test_it_tells_of_whom_it_knows_and_what() -> None:
+    denied = Denylist()
+    denied.add(ANN, "a1", BLOCKED, since_ms=10, until_ms=100)
+    denied.add(BOB, "b", OUSTED, since_ms=10, until_ms=100)
+    denied.add(ANN, "a2", OUSTED, since_ms=20, until_ms=100)
+    assert denied.users == {ANN, BOB}
+    assert denied.of(ANN) == (("a1", BLOCKED), ("a2", OUSTED))

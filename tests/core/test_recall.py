@@ -72,3 +72,14 @@ def test_of_too_many_absent_the_one_who_left_first_is_forgotten() -> None:
     assert len(recall) == 2
     assert begin(recall.came("anna"), "anna") == New()
     assert begin(recall.came("bert"), "bert") == Done(APPLIED)
+
+
+def test_the_commands_of_whoever_is_known_can_be_looked_at_and_of_nobody_else() -> None:
+    recall: Recall[str, str] = Recall()
+    served(recall, "anna")
+    empty = recall.came("bert")
+    assert set(recall.users) == {"anna", "bert"}
+    assert recall.of("bert") is empty
+    assert [key for key, _ in (recall.of("anna") or Calls()).remembered] == ["anna"]
+    assert recall.of("cora") is None
+    assert "cora" not in recall.users

@@ -212,3 +212,41 @@ async def test_whoever_ends_his_own_session_logs_off(unreachable: bool) -> None:
         assert phone.closed is not None
         assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "self")
         assert at.node.account.log_offs_pending == int(unreachable)
+
+
+async def test_a_log_off_by_somebody_else_names_him() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.node.account.log_off(phone.ticket, "operator")
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "operator")
+
+
+async def test_another_session_may_be_ended_in_somebody_elses_name() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        await at.node.account.end(phone.ticket, other.ticket.session, "operator")
+        assert phone.closed is None
+        assert other.closed is not None
+        assert other.closed.by == "operator"
+
+
+async def test_a_log_off_whose_asker_does_not_wait_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene() as at:
+        phone = await at.served("bert", ASSISTANT, number="1234")
+
+        async def never(_: object) -> LoggedOff:
+            await at.clock.sleep(1_000)
+            raise AssertionError
+
+        with monkeypatch.context() as silent:
+            silent.setattr(at.upstream, "log_off", never)
+            asking = at.tasks.create_task(at.node.account.log_off(phone.ticket))
+            await at.clock.settle()
+            assert at.node.account.pending == ()
+            asking.cancel()
+            await at.clock.settle()
+        assert at.node.account.pending == (phone.ticket,)
+        await at.clock.advance(2 * RETRY_S)
+        assert at.node.account.pending == ()
+        assert at.upstream.routing == {}

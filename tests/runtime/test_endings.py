@@ -138,4 +138,4 @@ async def test_the_log_off_of_a_session_that_nobody_serves_is_remembered_too() -
         await at.clock.settle()
         assert user(1) not in at.scenes[1].node.households
         assert await refused(at, phone, at.scenes[1]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
-        assert len(at.scenes[1].node._endings) == 1
+        assert len(at.scenes[1].node.endings) == 1

@@ -77,9 +77,9 @@ async def test_what_is_known_of_commands_is_forgotten_in_time() -> None:
         await at.clock.settle()
         phone.bye()
         await at.pass_time(95)
-        assert len(at.node._households._recall) == 1
+        assert len(at.node._households.recall) == 1
         await at.pass_time(600)
-        assert len(at.node._households._recall) == 0
+        assert len(at.node._households.recall) == 0
 
 
 async def test_the_fault_of_one_user_ends_that_user_and_says_where(

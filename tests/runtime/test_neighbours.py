@@ -155,7 +155,7 @@ async def test_a_session_that_is_presented_is_accepted_and_its_node_published_to
 async def test_a_session_that_ended_is_refused_without_asking_anybody() -> None:
     async with street() as at:
         _, far = await followed(at)
-        at.scenes[0].node._endings.note(far.ticket, EndReason.BLOCKED, "somebody")
+        at.scenes[0].node.endings.note(far.ticket, EndReason.BLOCKED, "somebody")
         requests = len(at.upstream.requests)
         told = await Stranger(at).say(Attach(STRANGER, 6, far.ticket, ()))
         assert told == [AttachAnswer(6, Refusal(CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED, "somebody"))]

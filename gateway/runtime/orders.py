@@ -1,0 +1,136 @@
+"""How does what an operator asks of one node reach all, and what do they answer?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Literal, NamedTuple
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import Inbox, Order, Report
+from gateway.runtime.exchange import Exchange, NotHeardError
+from gateway.runtime.fleet import Fleet
+from gateway.runtime.ports import Clock
+
+ANSWER_S: Final = 2.0
+"""After how long without an answer a node counts as not reached."""
+
+Trouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
+"""Nobody was there; it was told, perhaps, and said nothing in time; the bus is away; it cannot do this."""
+
+
+class Page(NamedTuple):
+    """What a node has to say to an order; *more*: of what was asked for, there is more after it."""
+
+    records: tuple[dict[str, Any], ...] = ()
+    more: bool = False
+
+
+class Told(NamedTuple):
+    """What one node answered; *trouble*: why it did not."""
+
+    node: NodeId
+    page: Page
+    trouble: Trouble | None = None
+
+
+Obey = Callable[[Order], Awaitable[Page]]
+"""Carries an order out here; may raise :class:`GatewayError`."""
+
+
+class Orders:
+    """What operators may ask of this node, and its way to have it asked of the others.
+
+    Invariant: each node that is asked is answered for, by itself or by what kept it from answering; time
+    to answer is bounded.
+
+    Args:
+        node: This node.
+        holder: Its life.
+        exchange: Its voice.
+        fleet: The nodes that live.
+        clock: Its time.
+    """
+
+    def __init__(self, node: NodeId, holder: str, exchange: Exchange, fleet: Fleet, clock: Clock) -> None:
+        self.node: Final = node
+        self._holder = holder
+        self._exchange = exchange
+        self._fleet = fleet
+        self._clock = clock
+        self._known: dict[str, Obey] = {}
+
+    def learn(self, act: str, obey: Obey) -> None:
+        """Carry orders of *act* out by *obey* from now on."""
+        self._known[act] = obey
+
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """The nodes that live, this one first."""
+        others = dict.fromkeys(each.node for each in self._fleet.nodes if each.holder != self._holder)
+        return (self.node, *(node for node in others if node != self.node))
+
+    async def carry_out(self, order: Order) -> None:
+        """Carry out what another node asks, and answer."""
+        self._exchange.send(Inbox(order.node), await self._obeyed(order))
+
+    async def ask(self, order: Order, nodes: Iterable[NodeId], within_s: float = ANSWER_S) -> list[Told]:
+        """Have *order* carried out by *nodes*, all at once; returns what each answered, in their order.
+
+        Args:
+            order: Its ``node`` and ``request`` are filled in here.
+            nodes: Whom to ask; this node is not asked over the bus.
+            within_s: How long to wait for the others.
+
+        Raises:
+            GatewayError: This node itself refuses.
+        """
+        told: dict[NodeId, Told] = {}
+        wanted = tuple(dict.fromkeys(nodes))
+
+        async def hear(node: NodeId) -> None:
+            told[node] = await self._put(node, order, within_s)
+
+        refused: GatewayError | None = None
+        async with asyncio.TaskGroup() as tasks:
+            for node in wanted:
+                if node != self.node:
+                    tasks.create_task(hear(node))
+            if self.node in wanted:
+                try:
+                    told[self.node] = Told(self.node, await self._obey(order))
+                except GatewayError as error:  # the others are asked all the same
+                    refused = error
+        if refused is not None:
+            raise refused
+        return [told[node] for node in wanted]
+
+    async def _put(self, node: NodeId, order: Order, within_s: float) -> Told:
+        def question(number: int) -> Order:
+            return Order(self.node, number, order.act, order.subject, order.after, order.most)
+
+        try:
+            answer = await self._exchange.ask(node, question, within_s)
+        except NotHeardError:
+            return Told(node, Page(), "not_heard")
+        except TimeoutError:
+            return Told(node, Page(), "no_answer")
+        except GatewayError:
+            return Told(node, Page(), "bus_down")
+        if not isinstance(answer, Report) or answer.refused is not None:
+            return Told(node, Page(), "refused")
+        return Told(node, Page(answer.records, answer.more))
+
+    async def _obeyed(self, order: Order) -> Report:
+        try:
+            page = await self._obey(order)
+        except GatewayError as error:
+            return Report(order.request, refused=error.code)
+        return Report(order.request, page.records, page.more)
+
+    async def _obey(self, order: Order) -> Page:
+        obey = self._known.get(order.act)
+        if obey is None:
+            raise GatewayError(ErrorCode.NOT_FOUND, "This node does not know how to do that.")
+        return await obey(order)
