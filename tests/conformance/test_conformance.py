@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,21 +35,6 @@ HIDDEN_BY_BROWSERS: Final = {
     "coming_back.upgrade_forbidden",
 }
 """A WebSocket as browsers have it does not tell the status of a refused upgrade."""
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    """The command that starts a Node with WebSockets."""
-    found = shutil.which("node")
-    version = (
-        subprocess.run([found, "--version"], capture_output=True, text=True, check=True) if found else None
-    )
-    major = int(version.stdout.strip("v\n").split(".")[0]) if version else 0
-    if major < 20:
-        if os.environ.get("REQUIRE_NODE") == "1":
-            pytest.fail("REQUIRE_NODE=1, and there is no Node 20 or newer")
-        pytest.skip("there is no Node 20 or newer")
-    return f"{found} --experimental-websocket" if major < 22 else str(found)
 
 
 @pytest.fixture(scope="module")
