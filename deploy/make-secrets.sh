@@ -13,6 +13,16 @@ set -eu
 
 folder=${1:?usage: make-secrets.sh FOLDER [redis://HOST:PORT]}
 bus=${2:-memory://}
+case $bus in
+    *://*) ;;
+    *)
+        echo "make-secrets.sh: $bus is no address, as in redis://redis.example:6379." >&2
+        exit 1
+        ;;
+esac
+# shellcheck disable=SC2086 # the command may have words of its own
+keys=$(${OSCC_GATEWAY:-oscc-gateway} keys)
+
 umask 077
 mkdir -p "$folder"
 chmod 0700 "$folder"
@@ -24,21 +34,18 @@ for name in sealing_keys pseudonym_key admin_token redis_password bus_url grafan
 done
 
 random() { head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
-put() { cat > "$folder/$1" && chmod 0444 "$folder/$1"; }
+put() {
+    cat > "$folder/$1"
+    chmod 0444 "$folder/$1"
+}
 
-# shellcheck disable=SC2086 # the command may have words of its own
-keys=$(${OSCC_GATEWAY:-oscc-gateway} keys)
 printf '%s\n' "$keys" | sed -n 's/^ *"\(k[0-9]*:.*\)",$/\1/p' | put sealing_keys
 printf '%s\n' "$keys" | sed -n 's/^pseudonym_key = "\(.*\)"$/\1/p' | put pseudonym_key
 random | put admin_token
 random | put grafana_password
 random | put redis_password
 case $bus in
-    memory://) printf %s "$bus" | put bus_url ;;
-    *://*) printf '%s://oscc-gateway:%s@%s' "${bus%%://*}" "$(cat "$folder/redis_password")" "${bus#*://}" | put bus_url ;;
-    *)
-        echo "make-secrets.sh: $bus is no address, as in redis://redis.example:6379." >&2
-        exit 1
-        ;;
-esac
-echo "made in $folder: $(ls "$folder" | tr '\n' ' ')"
+    memory://*) printf %s "$bus" ;;
+    *) printf '%s://oscc-gateway:%s@%s' "${bus%%://*}" "$(cat "$folder/redis_password")" "${bus#*://}" ;;
+esac | put bus_url
+echo "made in $folder: sealing_keys pseudonym_key admin_token redis_password bus_url grafana_password"

@@ -1,0 +1,153 @@
+"""Is the recipe of the image sound, does it run as nobody, and does it get all that it copies?"""
+
+from __future__ import annotations
+
+import fnmatch
+import http.server
+import json
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import gateway
+from gateway.app.cli import parser
+from tests.deploy.programs import DEPLOY, ROOT, ask, carried
+
+FILE = DEPLOY / "Dockerfile"
+
+
+def steps() -> list[tuple[str, str]]:
+    """Return the steps: the instruction, and what it is about, continued lines joined."""
+    lines = [line for line in FILE.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+
+
+def said(word: str) -> list[str]:
+    return [rest for name, rest in steps() if name == word]
+
+
+def last_stage() -> list[tuple[str, str]]:
+    found = steps()
+    return found[max(place for place, (word, _) in enumerate(found) if word == "FROM") :]
+
+
+def test_hadolint_finds_no_fault() -> None:
+    assert ask(carried("hadolint"), "--failure-threshold", "style", FILE) == (0, "")
+
+
+def test_hadolint_would_have_told_of_one(tmp_path: Path) -> None:
+    wrong = tmp_path / "Dockerfile"
+    wrong.write_text(FILE.read_text("utf-8").replace("WORKDIR /src", "WORKDIR src"), "utf-8")
+    code, text = ask(carried("hadolint"), "--failure-threshold", "style", wrong)
+    assert code != 0
+    assert "DL3000" in text
+
+
+def test_it_runs_as_a_number_that_is_not_root() -> None:
+    (user,) = [rest for word, rest in last_stage() if word == "USER"]
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
+    assert said("USER") == [user]
+
+
+def test_nothing_is_built_where_it_runs() -> None:
+    assert not [rest for word, rest in last_stage() if word in {"RUN", "ADD"}]
+    assert [rest for word, rest in last_stage() if word == "COPY"] == ["--from=build /app /app"]
+
+
+def test_what_is_installed_is_locked() -> None:
+    runs = " && ".join(said("RUN"))
+    installs = re.findall(r"pip (?:--python \S+ )?(?:install|wheel) [^&]*", runs)
+    assert len(installs) == 4
+    for install in installs:
+        assert "--require-hashes" in install or "--no-index" in install, install
+
+
+def test_it_names_no_host() -> None:
+    assert not re.search(r"https?://(?!127\.0\.0\.1)", FILE.read_text("utf-8"))
+    assert [rest.partition("=")[2] for rest in said("ARG") if rest.startswith("PYTHON=")] == [
+        "python:3.13-slim-trixie"
+    ]
+
+
+def test_it_is_of_this_gateway() -> None:
+    assert f"VERSION={gateway.__version__}" in said("ARG")
+
+
+def test_its_command_is_one() -> None:
+    (entry,), (command,) = (map(json.loads, said(word)) for word in ("ENTRYPOINT", "CMD"))
+    assert entry == ["oscc-gateway"]
+    assert str(parser().parse_args(command).config) == "/etc/oscc-gateway/gateway.toml"
+
+
+# ---- what reaches the builder ----
+
+
+def is_sent(path: str) -> bool:
+    """Tell whether .dockerignore lets a file through: the last rule that fits decides."""
+    sent = True
+    for rule in (ROOT / ".dockerignore").read_text("utf-8").splitlines():
+        pattern = rule.lstrip("!").removeprefix("**/")
+        parents = [path, *map(str, Path(path).parents)]
+        names = [*parents, *(Path(one).name for one in parents)] if "**/" in rule else parents
+        if rule and not rule.startswith("#") and any(fnmatch.fnmatch(one, pattern) for one in names):
+            sent = rule.startswith("!")
+    return sent
+
+
+def test_the_builder_gets_what_it_copies_and_no_more() -> None:
+    copied = [word for rest in said("COPY") if "--from" not in rest for word in shlex.split(rest)[:-1]]
+    assert len(copied) == 6
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert is_sent(source), source
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    for path in listed.splitlines():
+        wanted = path.startswith("requirements/") or any(
+            path == one or path.startswith(f"{one}/") for one in copied
+        )
+        assert is_sent(path) == wanted, path
+    for secret in (".git/config", ".venv/bin/python", "gateway.toml", "deploy/compose/secrets/tls.pem"):
+        assert not is_sent(secret)
+
+
+# ---- how it looks after itself ----
+
+
+@contextmanager
+def ops(status: int) -> Iterator[int]:
+    """Be a node's ops listener that answers with *status*; gives its port."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/livez" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("status", "well"), [(200, True), (503, False)])
+def test_its_health_is_the_nodes(status: int, *, well: bool) -> None:
+    (check,) = said("HEALTHCHECK")
+    python, *words = json.loads(check.partition("CMD ")[2])
+    assert python == "python"
+    with ops(status) as port:
+        environ = {"OSCC_GATEWAY__OPS__PORT": str(port)}
+        done = subprocess.run([sys.executable, *words], env=environ, capture_output=True, check=False)
+    assert (done.returncode == 0) is well
