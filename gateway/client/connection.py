@@ -11,10 +11,10 @@ import aiohttp
 from gateway.client.clock import Clock
 from gateway.client.http import ANSWER_S, retry_after_of
 from gateway.client.reconnect import ABNORMAL, Ending, Window
-from gateway.domain.errors import CloseCode
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.protocol.codec import BadFrame, Codec, UnknownKind
-from gateway.protocol.frames import ClientFrame, GatewayFrame
-from gateway.protocol.limits import BYTES_OUT_MAX
+from gateway.protocol.frames import ClientFrame, CommandFrame, GatewayFrame
+from gateway.protocol.limits import BYTES_IN_MAX, BYTES_OUT_MAX
 
 SEND_S: Final = 10.0
 """How long a frame may take to leave: longer than that, the network is gone."""
@@ -79,8 +79,14 @@ class Connection:
         return connection
 
     async def send(self, frame: ClientFrame) -> None:
-        """Send *frame*; on a connection that is gone or going it is lost."""
+        """Send *frame*; on a connection that is gone or going it is lost.
+
+        Raises:
+            GatewayError: ``bad_request``; a gateway would close for good over a command so long.
+        """
         data = self._codec.encode(frame)
+        if isinstance(frame, CommandFrame) and len(data) > BYTES_IN_MAX:
+            raise GatewayError(ErrorCode.BAD_REQUEST, "It is longer than a gateway takes; nothing was sent.")
         with contextlib.suppress(aiohttp.ClientError, OSError):
             async with self._clock.timeout(SEND_S):
                 if self._codec.text:

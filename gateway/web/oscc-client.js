@@ -18,6 +18,7 @@ const STABLE_MS = 30_000;
 const ADVISED_MAX_S = 3600;
 const PARTS_MAX = 1024;
 const WAITING_MAX = 64;
+const FRAME_BYTES_MAX = 16 * 1024;
 const TIME_SAMPLES = 16;
 const VERSION = '1.0.0';
 const RETRY = new Set(['rate_limited', 'busy', 'bus_down', 'upstream_unavailable', 'function_unavailable',
@@ -25,7 +26,7 @@ const RETRY = new Set(['rate_limited', 'busy', 'bus_down', 'upstream_unavailable
 const OWN_MEMBERS = new Set(['kind', 'id', 'code', 'message', 'retry_after_s', 'type', 'title', 'status',
   'detail', 'instance']);
 
-// ---------------------------------------------------------------------------------------------- errors
+// -------------------------------------------------------- errors
 
 export class GatewayError extends Error {
   /** @param {string} code @param {string} [message]
@@ -67,7 +68,7 @@ export function verdictOf(code) {
   return ranges[Math.floor(code / 100)] ?? 'stop';
 }
 
-// ---------------------------------------------------------------------------------------------- the world
+// -------------------------------------------------------- the world
 
 /** @param {Where} [where] @returns {{base: string, locale: string|undefined, env: Env}} */
 function resolve({base, locale, env} = {}) {
@@ -97,7 +98,7 @@ function uuid() {
 /** @param {EventTarget} target @param {string} name @param {any} detail */
 const tell = (target, name, detail) => target.dispatchEvent(new CustomEvent(name, {detail}));
 
-// ---------------------------------------------------------------------------------------------- HTTP
+// -------------------------------------------------------- HTTP
 
 /**
  * @param {ReturnType<typeof resolve>} where @param {string} method @param {string} path
@@ -163,7 +164,7 @@ export async function privacyInventory(where) {
   return (await ask(resolve(where), 'GET', '/v1/privacy/inventory')).body;
 }
 
-// ---------------------------------------------------------------------------------------------- session
+// -------------------------------------------------------- session
 
 /** @param {LogOn} options @returns {Promise<Session>} */
 export async function logOn(options) {
@@ -283,7 +284,7 @@ export class Session extends EventTarget {
   }
 }
 
-// ---------------------------------------------------------------------------------------------- time
+// -------------------------------------------------------- time
 
 /** How long to wait after each of a row of failures: `rand(0, min(20 s, 0.5 s · 2^n))`. */
 class Backoff {
@@ -311,7 +312,7 @@ class ServerTime {
   at(now) { return this.#offsets.length ? Math.floor(Math.max(...this.#offsets) + now) : null; }
 }
 
-// ---------------------------------------------------------------------------------------------- mirror
+// -------------------------------------------------------- mirror
 
 /** Keys and values as told. Values and position belong together; after a gap only a reset changes them. */
 class State {
@@ -413,7 +414,7 @@ function same(a, b) {
     && names.every((name) => Object.hasOwn(b, name) && same(a[name], b[name]));
 }
 
-// ---------------------------------------------------------------------------------------------- codecs
+// -------------------------------------------------------- codecs
 
 const CODECS = {
   json: {
@@ -536,7 +537,7 @@ function unpack(bytes) {
   return at === bytes.length ? value : fail('too long');
 }
 
-// ---------------------------------------------------------------------------------------------- connection
+// -------------------------------------------------------- connection
 
 /** @param {import('./oscc-client.js').Session} session @param {ConnectOptions} [options] */
 export function connect(session, options) { return new Connection(session, options); }
@@ -643,6 +644,9 @@ export class Connection extends EventTarget {
     if (this.#commands.size >= WAITING_MAX || this.#commands.has(id)) return refusedOutcome(overloaded());
     const frame = {kind: 'command', id, key, stream: position.stream,
       expires_at_ms: time + Math.floor(deadlineS * 1000), command: {...args, kind}};
+    if (new Blob([this.#codec.encode(frame)]).size > FRAME_BYTES_MAX) {
+      return refusedOutcome(new GatewayError('bad_request', 'Longer than a gateway takes; nothing was sent.'));
+    }
     return new Promise((done) => {
       const timer = this.#env.setTimeout(() => this.#settle(id, {status: 'unknown', version: null,
         error: new GatewayError('upstream_timeout', 'No result came in time.')}), deadlineS * 1000);

@@ -10,8 +10,11 @@ import pytest
 
 from gateway.client.connection import Connection, NotOpened
 from gateway.client.reconnect import Window
+from gateway.domain.commands import SetQueueParameters
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
+from gateway.protocol.limits import BYTES_IN_MAX
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import Phone, ScriptedGateway, ping, welcome
 
@@ -144,3 +147,19 @@ async def test_a_server_without_the_subprotocol_is_no_gateway(
     with pytest.raises(NotOpened) as refused:
         await Connection.open(http, gateway.address, JSON, clock)
     assert refused.value.ending.code == 4000
+
+
+async def test_what_is_longer_than_a_gateway_takes_is_not_sent(line: Line) -> None:
+    long = frames.CommandFrame(
+        id="1",
+        key="0b6f1c1e-5f0e-4c57-9f57-2f6f0b7c9a11",
+        stream="1.a",
+        expires_at_ms=1,
+        command=SetQueueParameters(queue_id="1", changes={"greeting": "x" * BYTES_IN_MAX}, if_version=1),
+    )
+    with pytest.raises(GatewayError) as refused:
+        await line.connection.send(long)
+    assert refused.value.code is ErrorCode.BAD_REQUEST
+    await line.connection.send(PONG)
+    assert await line.phone.receive(frames.Pong) == PONG
+    await line.connection.close()

@@ -163,6 +163,9 @@ FAULTS: Final[dict[str, Fault]] = {
         "if (!this.#live?.welcome || !position || time === null)",
         "if (!position || time === null)",
     ),
+    "sends what is longer than a gateway takes": Fault(
+        "commands.too_long", "const FRAME_BYTES_MAX = 16 * 1024;", "const FRAME_BYTES_MAX = 64 * 1024;"
+    ),
     "repeats what is unknown": Fault(
         "commands.unknown_stays",
         "    this.#commands.delete(id);\n",

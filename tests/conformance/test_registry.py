@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,15 @@ def test_every_close_code_of_the_page_is_tried() -> None:
 
 def test_every_fault_is_found_by_a_check_that_exists() -> None:
     assert {fault.found_by for fault in FAULTS.values()} <= CHECKS.keys()
+
+
+def test_the_kit_shares_no_code_with_what_it_tests() -> None:
+    probe = "import sys, tests.conformance.__main__; print(*[name for name in sys.modules])"
+    command = [sys.executable, "-c", probe]
+    done = subprocess.run(command, cwd=PAGE.parents[1], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "tests.conformance.checks.mirror" in loaded
+    assert not {name for name in loaded if name.split(".")[0] in {"gateway", "aiohttp", "pydantic"}}
 
 
 def test_a_name_is_given_once() -> None:

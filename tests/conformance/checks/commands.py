@@ -161,6 +161,17 @@ async def not_before_welcome(stage: Stage) -> None:
     await phone.hears_nothing(0.5)
 
 
+@check("commands.too_long", "| inbound frame | 16 KiB, depth 16 | 1009;")
+async def too_long(stage: Stage) -> None:
+    """What is longer than a gateway takes is rejected here: sent, it would end the connection for good."""
+    phone = await stage.live()
+    args = {"queue_id": "1", "changes": {"greeting": "ü" * 9000}, "if_version": 1}
+    told = await stage.driver.ask("command", kind="queue.routing_parameters.set", args=args, deadline_s=5.0)
+    expect(told["outcome"]["status"] == "rejected", f"the client tells {told['outcome']['status']}")
+    await phone.hears_nothing(0.3)
+    await phone.ping(5)
+
+
 @check("commands.unknown_stays", _UNKNOWN)
 async def unknown_stays(stage: Stage) -> None:
     """An outcome that is unknown is told and not asked for again."""
