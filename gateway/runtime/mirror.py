@@ -77,8 +77,8 @@ class Mirror:
         self._offset_ms: int | None = None
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
-        self._synced_to: Scope | None = None
-        """What the sessions might see when every question was answered last."""
+        self._synced_to: tuple[Scope, frozenset[int]] | None = None
+        """What the sessions might see, and who the user was, when every question was answered last."""
         self._mes: dict[Me, Element] = {}
         self._number: str | None = None
         """The user's, when all sessions were shown last."""
@@ -118,12 +118,19 @@ class Mirror:
 
     def synced(self) -> None:
         """Note that every question asked so far is answered."""
-        self._synced_to = self._roster.scope
+        self._synced_to = (self._roster.scope, self._roster.own_agents)
 
     def has_read(self, member: Member) -> bool:
-        """Tell whether all that a session on the link follows was read, whatever is asked for others now."""
-        following = self._roster.following(member)
-        if following is None or not self.live or self._roster.scope is not self._synced_to:
+        """Tell whether all that a session on the link follows was read, whatever is asked for others now.
+
+        Of an assistant that is never sure: the server tells his number when the session is accepted.
+        """
+        following, synced = self._roster.following(member), self._synced_to
+        if following is None or synced is None or not self.live:
+            return False
+        if following.application is Application.REMOTE_ASSISTANT:
+            return False
+        if self._roster.scope is not synced[0] or self._roster.own_agents != synced[1]:
             return False
         return self.assembly.has_told(wanted_by(following))
 

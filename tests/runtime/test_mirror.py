@@ -352,6 +352,20 @@ def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() ->
     assert not room.mirror.has_read(member)
 
 
+def test_what_an_assistant_follows_is_not_known_to_be_read_before_all_is() -> None:
+    room = Room(REMOTE, own=7)
+    member = room.roster.get(room.ticket.handle)
+    assert member is not None
+    following = room.roster.following(member)
+    assert following is not None
+    room.learn()
+    for query, listen in enumerate(wanted_by(following) - {ALL_AGENTS, ALL_QUEUES}, start=10):
+        room.mirror.assembly.refused(query, listen)
+    room.mirror.settle()
+    room.mirror.synced()
+    assert not room.mirror.has_read(member)
+
+
 def test_sessions_that_see_the_same_of_their_user_share_it() -> None:
     room = Room()
     other = replace(room.ticket, session=SessionId("t"), device=Device("e", "Phone"))
