@@ -86,7 +86,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	@$(MAKE) validate
 
 validate: $(HELM) ## hold deploy/ and helm/ to the programs that read them; those that the machine lacks are left out
-	$(BIN)/python -m pytest -q tests/deploy -m "not scenario" --ignore tests/deploy/test_redis.py $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 tests/deploy -m "not scenario" --ignore tests/deploy/test_redis.py $(PYTEST_ARGS)
 
 format: $(DEV) ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
