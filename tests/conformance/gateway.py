@@ -49,10 +49,13 @@ class ScriptedGateway:
         self._answers: defaultdict[tuple[str, str], deque[Answer]] = defaultdict(deque)
         self._arrived: asyncio.Queue[Phone] = asyncio.Queue()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks = asyncio.TaskGroup()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
 
     async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
         await self.open()
         return self
 
@@ -60,10 +63,13 @@ class ScriptedGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.shut()
+        for task in self._serving:
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
 
     async def open(self) -> None:
         """Listen: at first anywhere, later where it did before."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, limit=_LINE_MAX)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port, limit=_LINE_MAX)
         self._port = self._server.sockets[0].getsockname()[1]
 
     def shut(self) -> None:
@@ -150,10 +156,15 @@ class ScriptedGateway:
 
     # ---- inner ----
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._tasks.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            with contextlib.suppress(EOFError, OSError, ValueError):
+            with contextlib.suppress(EOFError, OSError, ValueError, asyncio.LimitOverrunError):
                 while await self._exchange(reader, writer):
                     pass
         finally:

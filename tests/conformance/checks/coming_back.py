@@ -40,7 +40,7 @@ async def grows(stage: Stage) -> None:
     expect(sum(waits) > 1.5, f"all six tries within {sum(waits):.2f} s: nothing grows")
 
 
-@check("coming_back.bounded", _BACKOFF, scale=20.0, needs=("chance", "time_scale"))
+@check("coming_back.bounded", _BACKOFF, scale=10.0, needs=("chance", "time_scale"))
 async def bounded(stage: Stage) -> None:
     """No wait is longer than 20 s."""
     await stage.live(chance=0.99)
