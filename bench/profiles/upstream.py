@@ -15,7 +15,7 @@ import statistics
 import time
 import tracemalloc
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,13 +61,16 @@ class Socket:
         self.served_s = 0.0
         """How long the server's end took: no part of what is measured."""
 
-    async def receive(self) -> Heard:
-        """Return the next message."""
-        while not self._told:
-            self._idle.set()
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
-        return self._told.popleft()
+    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+        """Return the next message that *take* does not take."""
+        while True:
+            while not self._told:
+                self._idle.set()
+                self._waiting = asyncio.get_running_loop().create_future()
+                await self._waiting
+            text = self._told.popleft()
+            if take is None or not take(text):
+                return text
 
     async def send(self, text: str) -> None:
         """Take a request in."""

@@ -7,7 +7,8 @@ the roster, and says when something is to be asked.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, assert_never
+import math
+from typing import Final, Protocol, assert_never
 
 from gateway.core.roster import Member, Roster
 from gateway.domain.errors import EndReason, GatewayError
@@ -34,6 +35,9 @@ from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.spawn import heed_cancellation, spawn
+
+HEARD_S: Final = 0.05
+"""How much later than the last time the keeper is told again that a message came."""
 
 
 class Keeper(Protocol):
@@ -96,6 +100,7 @@ class Linked:
         self._mirror = keeper.mirror
         self._tasks: asyncio.TaskGroup | None = None
         self._asking: Asking | None = None
+        self._told_heard_at = -math.inf
 
     # ---- life ----
 
@@ -164,15 +169,40 @@ class Linked:
         raise LinkClosed("lost")
 
     async def _turn(self, tasks: asyncio.TaskGroup) -> None:
-        event = await self.link.receive()
-        self._keeper.heard()
+        event = await self.link.receive(self._read_one)
+        if isinstance(event, Reading):
+            self._read_one(event)
+            return
+        self._hear()
+        asking = self._asking
         if event is None:
             await self._let_askers_run()
         elif isinstance(event, Opened):
             self._opened(event, tasks)
-        elif self._asking is not None:
-            self._process(event, self._asking)
+        elif asking is not None:
+            self._process(event, asking)
         self._keeper.feed.flush()
+
+    def _read_one(self, reading: Reading) -> None:
+        """Take in a reading: nearly all that a link brings."""
+        self._hear()
+        asking = self._asking
+        if asking is not None:
+            self._mirror.read(reading)
+            if not asking.settled:
+                asking.settle()
+        self._keeper.feed.flush()
+
+    def _hear(self) -> None:
+        """Let the keeper know that a message came, seldom enough that it costs nothing.
+
+        What he makes of it is kept in seconds, and told with what phones are told; that he takes the link
+        to be heard a little earlier than it was errs on the side of silence.
+        """
+        at = self.link.heard_at
+        if at - self._told_heard_at >= HEARD_S:
+            self._told_heard_at = at
+            self._keeper.heard()
 
     async def _let_askers_run(self) -> None:
         """Let whoever asked take the answer that was settled, before the next event is processed.
@@ -196,10 +226,8 @@ class Linked:
         self._asking.need()
 
     def _process(self, event: LinkEvent, asking: Asking) -> None:
+        """Take in what comes seldom."""
         match event:
-            case Reading():
-                self._mirror.read(event)
-                asking.settle()
             case ObjectChanged():
                 self._mirror.object(event)
             case CatalogueChanged():
@@ -210,7 +238,7 @@ class Linked:
                 self._process_session(event, asking)
             case Announced():
                 self._announce(event)
-            case Opened():
+            case Opened() | Reading():
                 pass
             case _:
                 assert_never(event)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from gateway.domain.errors import EndReason
 from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import NodeId, SessionId, SessionSecret, UserId
-from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, Reading, SessionInfo
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 
 NODE_TTL_S: Final = 10.0
@@ -171,8 +171,11 @@ class Link(Protocol):
         """When a message of the server was last received, in seconds of the clock's ``now``."""
         ...
 
-    async def receive(self) -> LinkEvent | None:
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none (an answer, a keep-alive).
+
+        Readings that come while it waits may be told to *hear* instead, in their order among all that is
+        returned: most of what a link brings then wakes no task. What *hear* raises is raised here.
 
         Answers met on the way settle their :meth:`request`, so whoever processes each event
         before calling again sees a request's effect before its answer.

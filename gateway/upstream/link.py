@@ -12,7 +12,15 @@ from typing import Final, Protocol
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import DetachSession, Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import UserId
-from gateway.domain.upstream import Attached, LinkClosed, LinkEvent, LinkReplaced, Opened, SessionEnded
+from gateway.domain.upstream import (
+    Attached,
+    LinkClosed,
+    LinkEvent,
+    LinkReplaced,
+    Opened,
+    Reading,
+    SessionEnded,
+)
 from gateway.protocol.websocket import Ping, PongFrame, Violation
 from gateway.runtime.ports import Clock
 from gateway.upstream.framing import Heard
@@ -31,8 +39,8 @@ PROTOCOL_ERROR: Final = 1002
 class Socket(Protocol):
     """The WebSocket of a link, as :class:`gateway.upstream.socket.LinkSocket` has it."""
 
-    async def receive(self) -> Heard:
-        """Wait for what comes next."""
+    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+        """Wait for what comes next; texts that come meanwhile go to *take*, unless it says False."""
         ...
 
     async def send(self, text: str) -> None:
@@ -95,12 +103,15 @@ class OsccLink:
         self._pending: dict[int, _Pending] = {}
         self._ready: deque[LinkEvent] = deque()
         self._own_agents: dict[int, int] = {}
+        self._hear: Callable[[Reading], None] | None = None
         self._opened = False
         self._replaced = False
         self._closed = False
 
-    async def receive(self) -> LinkEvent | None:
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none.
+
+        Readings that come while it waits go to *hear*, straight from the transport.
 
         Raises:
             LinkClosed: ``lost``.
@@ -109,7 +120,8 @@ class OsccLink:
             return self._ready.popleft()
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
-        said = await self._socket.receive()
+        self._hear = hear
+        said = await self._socket.receive(None if hear is None else self._glance)
         self.heard_at = self._terms.clock.now()
         code = NORMAL
         match said:
@@ -166,6 +178,18 @@ class OsccLink:
         """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
         self._closed = True
         await self._shut(NORMAL)
+
+    def _glance(self, text: str) -> bool:
+        """Have a reading heard at once; False: it is something else, or cannot be read."""
+        if self._hear is None or not self._opened:
+            return False
+        now = self._terms.clock.now()
+        reading = self._reader.glance(text, now)
+        if reading is None:
+            return False
+        self.heard_at = now
+        self._hear(reading)
+        return True
 
     def _take(self, text: str) -> LinkEvent | None:
         """Take in a message.

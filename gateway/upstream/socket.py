@@ -40,6 +40,7 @@ class LinkSocket(asyncio.Protocol):
         "_is_lost",
         "_is_resting",
         "_lost",
+        "_take",
         "_transport",
         "_waiting_chars",
     )
@@ -56,6 +57,8 @@ class LinkSocket(asyncio.Protocol):
         self._inbox: deque[Heard] = deque()
         self._waiting_chars = 0
         self._arrival: asyncio.Future[None] | None = None
+        self._take: Callable[[str], bool] | None = None
+        """Who takes texts at once; there is nobody unless :meth:`receive` waits."""
         self._change: asyncio.Event | None = None
         """Set when there is room again, or the connection has ended; there is one while somebody waits."""
         self._has_closed = False
@@ -67,13 +70,22 @@ class LinkSocket(asyncio.Protocol):
 
     # ---- for the link ----
 
-    async def receive(self) -> Heard:
-        """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever."""
+    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+        """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever.
+
+        Args:
+            take: Told each text that comes while this waits, as it comes; it is returned unless *take*
+                says True. What *take* raises is raised here.
+        """
         while not self._inbox:
             if self._has_closed or self._is_lost:
                 return Closed()
             self._arrival = asyncio.get_running_loop().create_future()
-            await self._arrival
+            self._take = take
+            try:
+                await self._arrival
+            finally:
+                self._take = None
         said = self._inbox.popleft()
         self._waiting_chars -= _chars(said)
         if self._is_resting and self._waiting_chars <= WAITING_CHARS_MAX // 2:
@@ -128,15 +140,11 @@ class LinkSocket(asyncio.Protocol):
                 self._transport.close()
             return
         for said in heard:
-            self._inbox.append(said)
-            self._waiting_chars += _chars(said)
-            if type(said) is Ping:
-                self._answer(said)
+            if self._take is None or type(said) is not str or not self._is_taken(said, self._take):
+                self._keep(said)
         if self._waiting_chars > WAITING_CHARS_MAX and not (self._is_resting or self._frames.is_over):
             self._is_resting = True
             self._transport.pause_reading()
-        if heard:
-            self._arrived()
 
     def pause_writing(self) -> None:
         """Take in that the kernel does not take all."""
@@ -156,6 +164,23 @@ class LinkSocket(asyncio.Protocol):
 
     # ---- inner ----
 
+    def _is_taken(self, text: str, take: Callable[[str], bool]) -> bool:
+        if self._arrival is None or self._arrival.done():  # who waited was cancelled just now
+            return False
+        try:
+            return take(text)
+        except Exception as fault:  # noqa: BLE001 - it belongs to who waits, and not to the event loop
+            self._arrived(fault)
+            return True
+
+    def _keep(self, said: Heard) -> None:
+        """Let what came wait for the reader, who is woken."""
+        self._inbox.append(said)
+        self._waiting_chars += _chars(said)
+        if type(said) is Ping:
+            self._answer(said)
+        self._arrived()
+
     def _let_go(self) -> None:
         """Wait for nothing more but the end."""
         self._inbox.clear()
@@ -172,10 +197,15 @@ class LinkSocket(asyncio.Protocol):
         if not (self._is_full or self._transport.is_closing()):
             self._transport.write(masked(PONG, ping.payload, _mask()))
 
-    def _arrived(self) -> None:
-        arrival, self._arrival = self._arrival, None
-        if arrival is not None and not arrival.done():
+    def _arrived(self, fault: Exception | None = None) -> None:
+        """Wake the reader; until he waits again all that comes waits, too."""
+        arrival, self._arrival, self._take = self._arrival, None, None
+        if arrival is None or arrival.done():
+            return
+        if fault is None:
             arrival.set_result(None)
+        else:
+            arrival.set_exception(fault)
 
     async def _changed(self) -> None:
         if self._change is None:

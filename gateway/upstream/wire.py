@@ -187,13 +187,26 @@ class LinkReader:
             WireError: It cannot be read, or says what cannot be.
         """
         head = _HEAD.match(message) if isinstance(message, str) else None
+        return self._read(message, now) if head is None else self._said_once(head, now)
+
+    def glance(self, message: str, now: float) -> Reading | None:
+        """Read *message* if it is a reading, and written as most are; None: it is for :meth:`read`."""
+        head = _HEAD.match(message)
         if head is None:
-            return self._read(message, now)
+            return None
+        try:
+            said = self._said_once(head, now)
+        except WireError:
+            return None
+        return said[0] if said and isinstance(said[0], Reading) else None
+
+    def _said_once(self, head: re.Match[str], now: float) -> Said:
+        """Read an event, of which other links may have been told the rest."""
         query, rest = int(head[1]), head.string[head.end() :]
         known = self._pool.reading(rest, now)
         if known is not None:
             return (known if known.query == query else _of_query(query, known),)
-        said = self._read(message, now)
+        said = self._read(head.string, now)
         if said and isinstance(said[0], Reading) and not any(word in rest for word in _ONCE):
             self._pool.note(rest, said[0])
         return said

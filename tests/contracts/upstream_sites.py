@@ -104,13 +104,16 @@ async def hearing(link: Link) -> AsyncIterator[Heard]:
     """Receive beside the block, as an owner does, and close the link after it."""
     heard = Heard()
 
+    def note(event: LinkEvent) -> None:
+        heard.events.append(event)
+        heard.came.set()
+
     async def receive() -> None:
         try:
             while True:
-                event = await link.receive()
+                event = await link.receive(note)
                 if event is not None:
-                    heard.events.append(event)
-                    heard.came.set()
+                    note(event)
         except LinkClosed as closed:
             heard.closed = closed
             heard.came.set()

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
-from gateway.domain.upstream import LinkClosed, LinkEvent
+from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
 from gateway.runtime.ports import Clock
 
 REQUEST_S: Final = 5.0
@@ -59,16 +59,27 @@ class FakeLink:
         """Whether :meth:`receive` would return at once."""
         return bool(self._inbox) and not self._muted
 
-    async def receive(self) -> LinkEvent | None:
-        """Return the next event, or None for an answer."""
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+        """Return the next event, or None for an answer; readings that come meanwhile go to *hear*."""
+        while True:
+            has_waited = await self._arrival()
+            self.heard_at = self._clock.now()
+            event = self._inbox.popleft()()
+            if hear is None or not (has_waited and isinstance(event, Reading)):
+                return event
+            hear(event)
+
+    async def _arrival(self) -> bool:
+        """Wait until there is something; tells whether that took a while."""
+        has_waited = False
         while self._muted or not self._inbox:
             if self._closed is not None and not self._inbox:
                 self._abandon()
                 raise LinkClosed(self._closed.reason)
             self._came.clear()
+            has_waited = True
             await self._came.wait()
-        self.heard_at = self._clock.now()
-        return self._inbox.popleft()()
+        return has_waited
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Have the centre serve *request*; wait until its answer is met by :meth:`receive`."""

@@ -86,9 +86,12 @@ class GatewayEnd:
         self._heard = heard
         self._gone = gone
 
-    async def receive(self) -> Heard:
-        """Return the next message."""
-        return await self._server.to_gateway.get()
+    async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
+        """Return the next message that *take* does not take."""
+        while True:
+            said = await self._server.to_gateway.get()
+            if not (isinstance(said, str) and take is not None and take(said)):
+                return said
 
     async def send(self, text: str) -> None:
         """Send a message; the server reads it at once."""

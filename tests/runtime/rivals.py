@@ -13,7 +13,7 @@ import pytest
 from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
 from gateway.domain.model import Application, Kind, Scope, SessionSecret, UserId
 from gateway.domain.resources import Agent
-from gateway.domain.upstream import LinkEvent, Source
+from gateway.domain.upstream import LinkEvent, Reading, Source
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import PhoneLine, Scene, shown_after, user
 
@@ -66,8 +66,8 @@ class SlowLink:
     def heard_at(self) -> float:
         return self._link.heard_at
 
-    async def receive(self) -> LinkEvent | None:
-        return await self._link.receive()
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+        return await self._link.receive(hear)
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         await self._gate.passed()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from gateway.core.element import Element
@@ -18,6 +20,7 @@ from gateway.domain.link_requests import (
 from gateway.domain.model import Application, Kind, Scope
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
 from gateway.domain.upstream import Announced, Part, SessionEnded, Source
+from gateway.runtime.linked import HEARD_S
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user
@@ -279,3 +282,26 @@ async def test_what_the_server_announces_is_shown_to_whoever_is_there_and_kept_n
         ]
         assert other.of_kind("notice") == []
         assert (await at.again(phone)).of_kind("notice") == []
+
+
+async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
+        owner = next(iter(at.node.households.values())).owner
+        assert owner is not None
+        told: list[float] = []
+        was_heard = owner.pulse.heard
+
+        def spy() -> None:
+            told.append(at.clock.now())
+            was_heard()
+
+        owner.pulse.heard = spy  # type: ignore[method-assign] # a spy
+        for contacts in range(40):
+            _waiting(at, contacts)
+            await at.clock.advance(HEARD_S / 5)
+        await at.pass_time(1)
+        assert phone.shown["queue:5"]["contacts_waiting"] == 39
+        assert 6 <= len(told) <= 9
+        assert all(later - earlier >= HEARD_S - 1e-9 for earlier, later in itertools.pairwise(told))

@@ -25,6 +25,7 @@ from gateway.domain.upstream import (
     LoggedOn,
     LogOn,
     Part,
+    Reading,
     SessionInfo,
     Source,
 )
@@ -297,7 +298,7 @@ class SimLink:
         """See :attr:`gateway.runtime.ports.Link.heard_at`."""
         return self.inner.heard_at
 
-    async def receive(self) -> LinkEvent | None:
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """See :meth:`gateway.runtime.ports.Link.receive`."""
         event = await self.inner.receive()
         while self._door.swallowed is not None:

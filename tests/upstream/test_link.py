@@ -89,6 +89,55 @@ async def test_an_effect_is_received_before_its_answer_is_settled(at: Scene) -> 
     assert seen == ["effect", "answer"]
 
 
+async def test_readings_are_heard_at_once_and_in_their_order_among_all_that_comes(at: Scene) -> None:
+    link = await at.open()
+    heard: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(link.receive(heard.append))
+        await at.clock.settle()
+        await at.clock.advance(3)
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.clock.settle()
+        assert [type(each) for each in heard] == [Reading, Reading]
+        assert not receiving.done()
+        assert link.heard_at == at.clock.now()
+        await at.server.say({"Type": "SessionEnded", "Session": 2, "Reason": "Expired"})
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.clock.settle()
+    assert receiving.result() == SessionEnded(2, EndReason.EXPIRED, None)
+    assert len(heard) == 2
+    assert isinstance(await link.receive(heard.append), Reading)
+
+
+async def test_a_reading_before_the_opening_is_heard_by_nobody(at: Scene) -> None:
+    at.server.greeting = event("UserRealtime", USER_REALTIME)
+    link = await at.dial()
+    heard: list[object] = []
+    with pytest.raises(LinkClosed):
+        await link.receive(heard.append)
+    assert heard == []
+
+
+async def test_a_reading_that_cannot_be_read_closes_the_link_also_when_somebody_hears(at: Scene) -> None:
+    link = await at.open()
+    heard: list[object] = []
+    async with asyncio.TaskGroup() as tasks:
+        receiving = tasks.create_task(_end(link, heard))
+        await at.clock.settle()
+        await at.server.say(event("UserRealtime", USER_REALTIME))
+        await at.server.say(event("UserRealtime", {"NoKey": 1}))
+    assert receiving.result() == "lost"
+    assert len(heard) == 1
+    assert await code_seen(at) == 1002
+
+
+async def _end(link: OsccLink, heard: list[object]) -> str:
+    with pytest.raises(LinkClosed) as closed:
+        await link.receive(heard.append)
+    return closed.value.reason
+
+
 async def test_events_of_one_message_come_one_by_one(at: Scene) -> None:
     link = await at.open()
     removed = {"ObjectType": "User", "Key": 7, "Change": "Removed"}

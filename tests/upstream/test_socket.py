@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import cast
 
 import pytest
@@ -89,6 +90,65 @@ async def test_what_comes_is_told_in_order_and_waited_for(line: Line) -> None:
     assert waiting.result() == "three"
 
 
+async def test_who_waits_may_take_texts_as_they_come(line: Line) -> None:
+    taken: list[str] = []
+
+    def take(text: str) -> bool:
+        if text.startswith("mine"):
+            taken.append(text)
+        return text.startswith("mine")
+
+    line.come("mine, but nobody waited")
+    assert await line.socket.receive(take) == "mine, but nobody waited"
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(take))
+        await turns()
+        line.come("mine 1", "mine 2")
+        await turns()
+        assert not waiting.done()
+        line.come("mine 3", "yours", "mine, behind yours")
+        line.come("mine, before the reader is back")
+    assert waiting.result() == "yours"
+    assert taken == ["mine 1", "mine 2", "mine 3"]
+    assert await line.socket.receive(take) == "mine, behind yours"
+    assert await line.socket.receive(take) == "mine, before the reader is back"
+
+
+async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line: Line) -> None:
+    def take(text: str) -> bool:
+        raise LookupError(text)
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(_failed(line.socket.receive(take)))
+        await turns()
+        line.come("one", "two")
+    assert waiting.result() == "one"
+    assert await line.socket.receive() == "two"
+
+
+async def _failed(receiving: Awaitable[object]) -> str:
+    with pytest.raises(LookupError) as raised:
+        await receiving
+    return str(raised.value.args[0])
+
+
+async def test_who_has_left_takes_nothing(line: Line) -> None:
+    taken: list[str] = []
+
+    def take(text: str) -> bool:
+        taken.append(text)
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(take))
+        await turns()
+        waiting.cancel()
+        line.come("before the task has run")
+    line.come("after")
+    assert [await line.socket.receive() for _ in range(2)] == ["before the task has run", "after"]
+    assert taken == []
+
+
 async def test_a_ping_is_answered_and_told(line: Line) -> None:
     line.socket.data_received(websocket.frame(websocket.PING, b"are you there"))
     assert line.sent() == [PongFrame(b"are you there")]
@@ -158,9 +218,9 @@ async def test_who_waits_for_room_is_told_of_the_end(line: Line) -> None:
     assert sending.result()
 
 
-async def _refused(sending: object) -> bool:
+async def _refused(sending: Awaitable[object]) -> bool:
     with pytest.raises(ConnectionError):
-        await sending  # type: ignore[misc] # the coroutine of a send
+        await sending
     return True
 
 

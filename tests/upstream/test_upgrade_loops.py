@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -50,9 +50,9 @@ async def talk(folder: Path | None) -> None:
             await link.receive()
 
 
-async def _say(say: Callable[[bytes], object], text: bytes) -> None:
+async def _say(say: Callable[[bytes], Awaitable[object]], text: bytes) -> None:
     for _ in range(MESSAGES):
-        await say(text)  # type: ignore[misc] # the coroutine of a send
+        await say(text)
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
