@@ -297,7 +297,7 @@ async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown
             told.append(at.clock.now())
             was_heard()
 
-        owner.pulse.heard = spy  # type: ignore[method-assign] # a spy
+        owner.pulse.heard = spy  # type: ignore[method-assign] # the spy takes its place
         for contacts in range(40):
             _waiting(at, contacts)
             await at.clock.advance(HEARD_S / 5)
