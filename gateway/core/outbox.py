@@ -131,7 +131,7 @@ class Outbox(Member):
         if position is None or position.stream != self.stream:
             self.reset()
             return False
-        delta = self.ledger.since(Position(self.ledger.position.epoch, position.seq))
+        delta = self.ledger.since(Position(self.ledger.position.epoch, position.seq), self.view.me)
         if delta.reset:
             self.reset()
             return False
@@ -147,7 +147,7 @@ class Outbox(Member):
         self.part()
         self._reset = True
         sees = self.view.sees
-        self._dirty = {key: Held.NOTHING for key, _ in self.ledger.items() if sees(key)}
+        self._dirty = {key: Held.NOTHING for key, _ in self.ledger.seen_by(self.view.me) if sees(key)}
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed in the ledger, which held *before*."""
@@ -163,7 +163,7 @@ class Outbox(Member):
         """Change the view in place: keys left will go, keys gained will be put."""
         self.part()
         dirty = self._dirty = self._dirty or {}
-        for key, held in self.ledger.items():
+        for key, held in self.ledger.seen_by(self.view.me):
             had, has = self.view.sees(key), view.sees(key)
             if had and not has:
                 dirty.setdefault(key, held)
