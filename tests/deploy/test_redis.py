@@ -26,6 +26,7 @@ from tests.doubles.servers import Engine, binary, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALONE, REPLICATED = DEPLOY / "redis.conf", DEPLOY / "redis-replicated.conf"
+SENTINEL = DEPLOY / "sentinel.conf"
 CLOCK = SystemClock()
 KEYS = BusKeys([("k1", bytes(32))], bytes(32))
 NODE, ANNA = NodeId("n1"), UserId("main", 1)
@@ -264,11 +265,8 @@ async def test_sentinels_may_do_their_work(engine: Engine, tmp_path: Path) -> No
 @asynccontextmanager
 async def _sentinel(engine: Engine, folder: Path, primary: Started) -> AsyncIterator[int]:
     port, path = free_port(), folder / "sentinel.conf"
-    path.write_text(
-        f"sentinel monitor oscc-gateway 127.0.0.1 {primary.port} 1\n"
-        "sentinel auth-user oscc-gateway oscc-sentinel\nsentinel auth-pass oscc-gateway secret\n"
-        "sentinel failover-timeout oscc-gateway 3000\nprotected-mode no\n"
-    )
+    text = SENTINEL.read_text("utf-8").replace("127.0.0.1 6379 2", f"127.0.0.1 {primary.port} 1")
+    path.write_text(f"{text}\nsentinel auth-pass oscc-gateway secret\n", "utf-8")
     words = (binary(engine), str(path), "--sentinel", "--port", str(port), "--dir", str(folder))
     child = Child("sentinel", words, folder / "sentinel.log")
     await child.start()

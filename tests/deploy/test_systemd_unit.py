@@ -83,6 +83,12 @@ def test_it_has_no_rights_and_restarts_what_failed() -> None:
     assert int(said("LimitNOFILE")[0]) >= 4 * Limits().connections
 
 
+def test_memory_is_given_back_here_and_in_the_image() -> None:
+    wanted = "MALLOC_MMAP_THRESHOLD_=131072"
+    assert wanted in said("Environment")
+    assert wanted in (DEPLOY / "Dockerfile").read_text("utf-8").split()
+
+
 def credentials(folder: Path) -> dict[str, str]:
     """Write what systemd would hand over; returns the variables of the unit that name it."""
     names = [value.partition(":")[0] for value in said("LoadCredential")]
