@@ -133,10 +133,11 @@ class Links:
                 link.send(b"".join(frames))
 
     def change(self, key: int, event_type: str, element: bytes) -> None:
-        """Let one resource of the shared world change outside of its turn."""
+        """Let one agent change outside of the resources' turns, and tell the links that see him."""
         self.elements[key] = element
         waiting: dict[int, list[bytes]] = defaultdict(list)
-        self._tell(self.by_user.values(), event_type, [(key, element)], waiting)
+        seeing = [link for link in self.by_user.values() if key in self.layout.sight(link.user).agents]
+        self._tell(seeing, event_type, [(key, element)], waiting)
         for user, frames in waiting.items():
             self.by_user[user].send(b"".join(frames))
 

@@ -175,3 +175,11 @@ def test_orders_are_read_with_and_without_a_size() -> None:
     assert read_publish(b"00000 1 2") == Publish(0, 1, 2, 1)
     with pytest.raises(ValueError, match="invalid literal"):
         read_publish(b"reset 1 2")
+
+
+def test_the_effect_of_a_command_is_told_to_those_who_see_the_agent_and_nobody_else() -> None:
+    links = Links(Layout(2, 1, 1, shared=False))
+    wires = [listening(links, user) for user in range(2)]
+    agent = links.layout.sight(1).agents[0]
+    ask(links, links.by_user[1], "SetRoutingState", UserKey=agent, RoutingState="Work")
+    assert [len(wire.readings()) for wire in wires] == [0, 1]
