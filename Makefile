@@ -66,6 +66,10 @@ fuzz: $(DEV) ## search for bytes that upset the parser or a codec; FUZZ_S=60 sec
 fuzz-keep: $(DEV) ## add what `make fuzz` found to the corpus that `make test` replays; then read the diff
 	for name in websocket json msgpack; do $(BIN)/python -m tests.fuzz.hunt $$name build/fuzz --keep; done
 
+.PHONY: conformance
+conformance: $(DEV) ## hold clients against the protocol: both SDKs, and faulty ones that must be caught
+	$(BIN)/python -m pytest -m scenario tests/conformance $(PYTEST_ARGS)
+
 .PHONY: chaos-report
 chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-report.md
 	rm -rf build/chaos

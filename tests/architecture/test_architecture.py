@@ -24,6 +24,11 @@ WITHOUT_OWN_TEST: dict[str, str] = {
 }
 """Source file → why no test file of its own is the better test."""
 
+LONG_ON_PURPOSE: dict[str, str] = {
+    "gateway/web/oscc-client.js": "authors of clients take it along as one module (decision 20)",
+}
+"""File → why it may be long."""
+
 NAMES_TRACES_ON_PURPOSE = frozenset({"tests/architecture/rules.py", "tests/architecture/test_rules.py"})
 """The rule itself and its samples."""
 
@@ -63,7 +68,9 @@ def test_there_is_something_to_check() -> None:
 
 
 def test_files_are_short() -> None:
-    _none(rules.long_files(CODE | _texts(".js", ".lua", ".html", ".css")))
+    every = CODE | _texts(".js", ".lua", ".html", ".css")
+    assert set(every) >= set(LONG_ON_PURPOSE)
+    _none(rules.long_files({path: text for path, text in every.items() if path not in LONG_ON_PURPOSE}))
 
 
 def test_functions_are_short() -> None:
