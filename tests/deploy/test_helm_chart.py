@@ -308,9 +308,10 @@ RULES, DASHBOARD = CHART / "files" / "rules.yaml", CHART / "files" / "dashboard.
     [(RULES, DEPLOY / "prometheus" / "rules.yaml"), (DASHBOARD, DEPLOY / "grafana" / "dashboard.json")],
 )
 def test_rules_and_dashboard_are_those_of_deploy(ours: Path, theirs: Path) -> None:
-    # a chart cannot reach beyond its folder
-    same = theirs if theirs.exists() else ours
-    assert ours.read_bytes() == same.read_bytes()
+    # a chart cannot reach beyond its folder, so it has copies
+    if not theirs.exists():
+        pytest.skip(f"the chart's {ours.name} is the only one")
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_rules_and_dashboard_arrive_whole() -> None:
