@@ -100,10 +100,11 @@ format: $(DEV) ## format the code and fix what ruff can fix
 transcripts: $(DEV) ## write the recorded conversations of the tests anew; then read the diff
 	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
 
-diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md and the tables of docs/cluster.md from the code
+diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md, the chart's schema from the code
 	$(BIN)/python docs/_generate/diagrams.py
 	$(BIN)/python docs/_generate/rooms.py
 	$(BIN)/python docs/_generate/cluster.py
+	$(BIN)/python -m tests.deploy.helm_schema
 
 .PHONY: venv lock clean
 venv: $(DEV) ## .venv with everything that development needs, from the hashed locks

@@ -63,7 +63,7 @@ def test_what_cannot_be_meant_is_refused(major: str, given: str) -> None:
 
 
 def test_its_definitions_are_the_gateways() -> None:
-    assert FILE.read_text("utf-8") == fresh(), "write it anew: python -m tests.deploy.helm_schema"
+    assert FILE.read_text("utf-8") == fresh(), "write it anew: make diagrams"
 
 
 def _keys(schema: dict[str, Any], path: str = "") -> set[str]:
