@@ -308,9 +308,7 @@ async def test_a_fault_over_one_user_keeps_no_other_from_what_is_told_with_it(
         await at.scenes[0].served("bert")
         await at.scenes[1].served("bert", device="d8")
         await at.pass_time(1)
-        (bert,) = (
-            home.follower for home in at.scenes[1].node.households.values() if home.feed.user != user(1)
-        )
+        bert = next(home.follower for who, home in at.scenes[1].node.households.items() if who != user(1))
         assert bert is not None
         epoch, seq = at.home(1).feed.ledger.position
         update = Update("queue:5", seq + 1, Queue(contacts_waiting=77))
