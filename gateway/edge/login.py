@@ -7,14 +7,13 @@ from typing import Final
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Ticket
+from gateway.domain.texts import readable
 from gateway.domain.upstream import LoggedOn, LogOn
 from gateway.edge.parts import EdgeParts
 from gateway.edge.versions import check_version
 from gateway.protocol.bodies import LogOnBody, SessionCreated
 from gateway.protocol.frames import SessionView, UserView
 
-_DISPLAY_NAME_CHARS: Final = 128
-"""Bounds what a name adds to a token."""
 _OK: Final = "ok"
 _SAY_NOTHING: Final = frozenset(
     {ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED}
@@ -98,7 +97,7 @@ class Login:
         user = logged_on.user
         ticket = Ticket(
             user=user.id,
-            display_name=user.display_name[:_DISPLAY_NAME_CHARS],
+            display_name=readable(user.display_name),
             application=body.application,
             secret=logged_on.secret,
             session=logged_on.session,

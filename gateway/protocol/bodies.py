@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, Strict, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter
 
 from gateway.domain.model import Application
+from gateway.domain.texts import readable
 from gateway.protocol.frames import COMMANDS, INT_MAX, PROTOCOLS, Flag, SessionView, UserView
 
 _IGNORE_UNKNOWN: Final = ConfigDict(extra="ignore")
@@ -32,7 +33,7 @@ class DeviceBody:
 
     __pydantic_config__: ClassVar[ConfigDict] = _IGNORE_UNKNOWN
     id: _Id
-    name: Annotated[str, Strict(), Field(max_length=128)]
+    name: Annotated[str, Strict(), Field(max_length=128), AfterValidator(readable)]
     platform: _Word
     app_version: _Word
 

@@ -7,7 +7,6 @@ Pure: bytes and the time in, events and answers out; whatever cannot be read is 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -17,8 +16,8 @@ import msgspec
 from gateway.domain.errors import EndReason
 from gateway.domain.model import SessionId, User, UserId
 from gateway.domain.resources import FunctionState, LastEnd
+from gateway.domain.texts import readable, readable_or_none
 from gateway.domain.upstream import (
-    Announced,
     Attached,
     FunctionChanged,
     LinkEvent,
@@ -33,7 +32,6 @@ from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES
 from gateway.upstream.wire_errors import UNREADABLE, WireError
 from gateway.upstream.wire_names import (
     APPLICATIONS,
-    CATEGORIES,
     END_REASONS,
     FUNCTION_STATES,
     FUNCTIONS,
@@ -42,6 +40,7 @@ from gateway.upstream.wire_names import (
     Key,
     Millis,
 )
+from gateway.upstream.wire_notices import Notice, announced
 from gateway.upstream.wire_pool import PartPool
 
 
@@ -120,20 +119,7 @@ class _LinkReplaced(Element, tag_field="Type", tag="LinkReplaced"):
     token: Count
 
 
-class _Notice(Element, tag_field="Type", tag="Notice"):
-    """The page says that there are notices, and not how they look: what clients are told may stand here."""
-
-    id: str = ""
-    version: Count = 1
-    category: str = ""
-    title: str = ""
-    summary: str = ""
-    text: str = ""
-    link: str | None = None
-    effective_at: Millis | None = None
-
-
-_Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced | _Notice
+_Message = _LinkOpened | _Event | _Response | _SessionEnded | _ManagerStateChanged | _LinkReplaced | Notice
 _decode: Final = msgspec.json.Decoder(_Message).decode
 _ADMINISTRATION: Final = EVENT_TYPES[None, Source.DIRECTORY]
 _TYPES: Final = frozenset(
@@ -147,14 +133,6 @@ class _Typed(Element):
 
 
 _decode_type: Final = msgspec.json.Decoder(_Typed).decode
-
-
-_NOTICE: Final = "OSCC-E"
-"""Title of a notice that has none, and how its id begins."""
-_ID_CHARS: Final = 32
-_MARK_CHARS: Final = 12
-_TITLE_CHARS: Final = 200
-_SUMMARY_CHARS: Final = 4_000
 
 
 _HEAD: Final = re.compile(
@@ -228,12 +206,12 @@ class LinkReader:
             case _ManagerStateChanged():
                 return self._function(told)
             case _SessionEnded():
-                return (SessionEnded(told.session, _end_reason(told.reason), told.by),)
+                return (SessionEnded(told.session, _end_reason(told.reason), readable_or_none(told.by)),)
             case _LinkReplaced():
                 return (LinkReplaced(told.token),)
             case _LinkOpened():
                 return (self._opened(told),)
-            case _Notice():
+            case Notice():
                 return announced(told)
 
     def _event(self, told: _Event, now: float) -> Said:
@@ -260,7 +238,7 @@ class LinkReader:
         end = None
         if last is not None:
             reason = None if last.reason is None else _end_reason(last.reason).value
-            end = LastEnd(reason, last.by, last.time)
+            end = LastEnd(reason, readable_or_none(last.by), last.time)
         return Opened(told.time, told.keep_alive, user, attached(told.session, self._pool), end)
 
 
@@ -297,38 +275,9 @@ def attached(told: AttachedSession, pool: PartPool) -> Attached:
     )
 
 
-def announced(told: _Notice) -> Said:
-    """Map a notice; one that says nothing is none."""
-    summary = told.summary or told.text
-    if not (told.title or summary):
-        return ()
-    return (
-        Announced(
-            id=_notice_id(told.id, f"{told.title}\0{summary}"),
-            version=told.version,
-            category=CATEGORIES.get(told.category, "maintenance"),
-            title=told.title[:_TITLE_CHARS] or _NOTICE,
-            summary=summary[:_SUMMARY_CHARS],
-            link=told.link if told.link is not None and told.link.startswith("https://") else None,
-            effective_at_ms=told.effective_at,
-        ),
-    )
-
-
-def _notice_id(told: str, text: str) -> str:
-    """Return an id of at most 32 characters, by which a phone knows whether it has seen a notice.
-
-    Without one, or with a longer one, whatever says something else has another id.
-    """
-    if 0 < len(told) <= _ID_CHARS:
-        return told
-    mark = hashlib.sha256((told or text).encode("utf-8", "surrogatepass")).hexdigest()[:_MARK_CHARS]
-    return f"{(told or _NOTICE)[: _ID_CHARS - 1 - _MARK_CHARS]}-{mark}"
-
-
 def person(site: str, key: int, id_: str | None, first: str | None, last: str | None) -> User:
     """Map a user."""
-    login = id_ or str(key)
+    login = readable(id_ or "") or str(key)
     return User(UserId(site, key), login, display_name(first, last, login) or login)
 
 

@@ -15,6 +15,7 @@ from gateway.domain.resources import (
     RoutingState,
     Switch,
 )
+from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import Part, Source
 from gateway.upstream.wire_names import (
     ACTIONS,
@@ -96,7 +97,7 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
     handling = tuple(_handling(contact, time_ms) for contact in told.handling_states or ())
     remote = told.remote or _NOT_REMOTE
     agent = Agent(
-        extension=told.extension,
+        extension=readable_or_none(told.extension, WORD_CHARS),
         routing_state=_routing_state(told.routing_state),
         routing_state_since_ms=since(time_ms, told.time_in_routing_state),
         reason_id=identity(told.reason_key),
@@ -106,18 +107,20 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
         post_processing=_post_processing(told.post_processing, handling),
         auto_post_processing=_auto(told.auto_post_processing),
         media=_media(told.media),
-        presence_state=told.presence_state,
+        presence_state=readable_or_none(told.presence_state, WORD_CHARS),
         logged_on_remotely=remote.logged_on,
         app_present=remote.app_present,
         app_absent_since_ms=remote.app_absent_since,
         allowed_actions=tuple(ACTIONS[name] for name in told.allowed_actions or () if name in ACTIONS),
     )
-    return Part(Kind.AGENT, told.user_key, Source.REALTIME, agent, remote.remote_number)
+    return Part(
+        Kind.AGENT, told.user_key, Source.REALTIME, agent, readable_or_none(remote.remote_number, WORD_CHARS)
+    )
 
 
 def _handling(told: _Handling, time_ms: int) -> Handling:
     return Handling(
-        contact_id=told.call_id,
+        contact_id=readable(told.call_id),
         media=MEDIA.get(told.media or "", "unknown"),
         state=HANDLING_STATES.get(told.handling_state, "unknown"),
         since_ms=since(time_ms, told.time_in_handling_state),

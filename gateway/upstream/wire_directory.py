@@ -11,6 +11,7 @@ from gateway.domain.catalogue import Reason, ReasonKind, RoutingParameter, Skill
 from gateway.domain.link_requests import Directory
 from gateway.domain.model import Kind, Right, Scope
 from gateway.domain.resources import Agent, Aggregate, Group, Queue
+from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
 from gateway.upstream.wire_agents import UserSkill, skills
 from gateway.upstream.wire_elements import Read, References, Shape
@@ -23,6 +24,7 @@ from gateway.upstream.wire_names import (
     Element,
     Key,
     ids,
+    is_name,
     is_reference,
     own_name,
     parameter,
@@ -59,13 +61,13 @@ class _User(Element):
 
 def display_name(first: str | None, last: str | None, id_: str | None) -> str | None:
     """Return how a person is called: by his names, or else by his ID."""
-    return " ".join(filter(None, (first, last))) or id_ or None
+    return readable(" ".join(filter(None, (first, last)))) or readable_or_none(id_) or None
 
 
 def _user(told: _User) -> Part:
     agent = Agent(
         display_name=display_name(told.first_name, told.last_name, told.id),
-        extension=told.extension,
+        extension=readable_or_none(told.extension, WORD_CHARS),
         group_ids=ids(told.group_keys or ()),
         queue_ids=ids(told.queue_keys or ()),
         skills=skills(told.skills),
@@ -82,7 +84,7 @@ class _Queue(Element):
 
 def _queue(told: _Queue) -> Part:
     media = None if told.media is None else MEDIA.get(told.media, "unknown")
-    return Part(Kind.QUEUE, told.key, Source.DIRECTORY, Queue(name=told.name, media=media))
+    return Part(Kind.QUEUE, told.key, Source.DIRECTORY, Queue(name=readable_or_none(told.name), media=media))
 
 
 class _Group(Element):
@@ -91,7 +93,7 @@ class _Group(Element):
 
 
 def _group(told: _Group) -> Part:
-    return Part(Kind.GROUP, told.key, Source.DIRECTORY, Group(name=told.name))
+    return Part(Kind.GROUP, told.key, Source.DIRECTORY, Group(name=readable_or_none(told.name)))
 
 
 class _Aggregate(Element):
@@ -101,7 +103,7 @@ class _Aggregate(Element):
 
 
 def _aggregate(told: _Aggregate) -> Part:
-    aggregate = Aggregate(name=told.name, queue_ids=ids(told.queue_keys or ()))
+    aggregate = Aggregate(name=readable_or_none(told.name), queue_ids=ids(told.queue_keys or ()))
     return Part(Kind.AGGREGATE, told.key, Source.DIRECTORY, aggregate)
 
 
@@ -185,7 +187,7 @@ def directory(body: str | bytes, pool: PartPool) -> Directory:
         parts=tuple(part for part in found if part is not None),
         skills=tuple(_skill(each) for each in told.skill),
         reasons=tuple(_reasons(told)),
-        parameters=tuple(_parameter(each) for each in told.routing_parameter),
+        parameters=tuple(_parameter(each) for each in told.routing_parameter if is_name(each.name)),
     )
 
 
@@ -196,7 +198,7 @@ def _object(name: str, raw: bytes, pool: PartPool) -> Part | None:
 def _skill(told: _Skill) -> Skill:
     return Skill(
         skill_id=str(told.key),
-        name=told.name,
+        name=readable(told.name),
         level_min=told.level_min,
         level_max=told.level_max,
         preference_min=told.preference_min,
@@ -213,8 +215,8 @@ def _reasons(told: _Catalogues) -> Iterator[Reason]:
     )
     for kind, reasons in kinds:
         for each in reasons:
-            states = tuple(own_name(state) for state in each.required_for or ())
-            yield Reason(str(each.key), kind, each.name, states)
+            states = tuple(own_name(readable(state, WORD_CHARS)) for state in each.required_for or ())
+            yield Reason(str(each.key), kind, readable(each.name), states)
 
 
 def _refers(told: _RoutingParameter, applies_to: str) -> bool:
@@ -226,13 +228,13 @@ def _parameter(told: _RoutingParameter) -> RoutingParameter:
     values = None if told.values is None else [parameter(v, reference=reference) for v in told.values]
     return RoutingParameter(
         name=told.name,
-        applies_to=own_name(told.applies_to),
-        data_type=own_name(told.data_type),
+        applies_to=own_name(readable(told.applies_to, WORD_CHARS)),
+        data_type=own_name(readable(told.data_type, WORD_CHARS)),
         min=told.min,
         max=told.max,
         step=told.step,
         values=None if values is None else tuple(values),
-        unit=told.unit,
+        unit=readable_or_none(told.unit, WORD_CHARS),
         read_only=told.read_only,
         default=parameter(told.default, reference=reference),
     )

@@ -20,7 +20,7 @@ from gateway.upstream.wire_agents import (
     user_cumulative,
     user_realtime,
 )
-from gateway.upstream.wire_names import KINDS, Count, Element, Key, parameter
+from gateway.upstream.wire_names import KINDS, Count, Element, Key, is_name, parameter
 from gateway.upstream.wire_queues import (
     AggregateRealtime,
     GroupRealtime,
@@ -87,7 +87,8 @@ def _configuration(told: _Configuration, references: References) -> Part | None:
 def _parameters(told: dict[str, Any] | None, references: frozenset[str]) -> dict[str, Parameter] | None:
     if told is None:
         return None
-    return {name: parameter(value, reference=name in references) for name, value in told.items()}
+    named = ((name, value) for name, value in told.items() if is_name(name))
+    return {name: parameter(value, reference=name in references) for name, value in named}
 
 
 def _read_configuration(raw: bytes, _: int, references: References) -> Part | None:

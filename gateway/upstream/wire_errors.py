@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.domain.errors import Detail, ErrorCode, GatewayError
+from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.upstream.wire_date import in_gateway_time
 from gateway.upstream.wire_names import FUNCTIONS, MOST, Element, identity
 
@@ -129,7 +130,6 @@ class Refusal(Element):
     skill_key: int | None = None
 
 
-_NAME_CHARS: Final = 64
 _decode_details: Final = msgspec.json.Decoder(Refusal).decode
 
 
@@ -155,9 +155,9 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
         "version": _number(details.version),
         "function": FUNCTIONS.get(details.function or ""),
         "until_ms": _instant(details.until, offset_ms),
-        "where": details.where,
+        "where": readable_or_none(details.where),
         "since_ms": _instant(details.since, offset_ms),
-        "parameter": details.parameter[:_NAME_CHARS] if details.parameter else None,
+        "parameter": readable(details.parameter, WORD_CHARS) if details.parameter else None,
         "skill_id": identity(details.skill_key),
     }
     code, message = meaning

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Device, SessionId, SessionSecret
+from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import About, LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.upstream.wire import person
 from gateway.upstream.wire_date import in_gateway_time
@@ -151,7 +152,7 @@ def logged_on(body: bytes, offset_ms: int, site: str) -> LoggedOn:
         expires_at_ms=in_gateway_time(told.expires_at, offset_ms),
         idle_timeout_s=round(told.idle_timeout or 0),
         user=person(site, user.key, user.id, user.first_name, user.last_name),
-        remote_number=told.remote_number,
+        remote_number=readable_or_none(told.remote_number, WORD_CHARS),
     )
 
 
@@ -179,7 +180,7 @@ def sessions(body: bytes, offset_ms: int) -> tuple[SessionInfo, ...]:
         SessionInfo(
             session=SessionId(each.id),
             application=APPLICATIONS[each.application],
-            device=Device(each.device.id, each.device.name),
+            device=Device(readable(each.device.id), readable(each.device.name)),
             since_ms=in_gateway_time(each.since, offset_ms),
             attached=each.attached,
         )

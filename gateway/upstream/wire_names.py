@@ -17,6 +17,7 @@ from gateway.domain.commands import TargetState, When
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Kind, Right
 from gateway.domain.resources import Actor, FunctionState, HandlingState, Medium, RoutingState, Switch
+from gateway.domain.texts import VALUE_CHARS, readable
 from gateway.domain.upstream import Category, Feature, FunctionName
 
 MOST: Final = 2**53 - 1
@@ -184,6 +185,11 @@ def is_reference(data_type: str) -> bool:
     return "Reference" in data_type or data_type.removesuffix("Key") in {*KINDS, "Skill"}
 
 
+def is_name(name: str) -> bool:
+    """Tell whether people may see *name* as it is: a parameter is told back to the server by its name."""
+    return readable(name) == name
+
+
 def parameter(value: Any, *, reference: bool) -> Parameter:  # noqa: ANN401 - whatever JSON holds
     """Return the value of a routing parameter; a reference's Keys become ids, objects and giants nothing."""
     if isinstance(value, list):
@@ -193,8 +199,10 @@ def parameter(value: Any, *, reference: bool) -> Parameter:  # noqa: ANN401 - wh
 
 def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whatever JSON holds
     match value:
-        case None | bool() | float() | str():
+        case None | bool() | float():
             return value
+        case str():
+            return readable(value, VALUE_CHARS)
         case int() if reference and value >= 0:
             return str(value)
         case int() if abs(value) <= MOST:
