@@ -8,6 +8,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket
 from gateway.domain.upstream import LoggedOff, SessionInfo
 from gateway.edge.bearer import Bearer, judged
+from gateway.edge.callers import body_of
 from gateway.edge.export import export
 from gateway.edge.login import Login, session_view, user_view
 from gateway.edge.parts import EdgeParts
@@ -55,7 +56,7 @@ class SessionRoutes:
         self._parts.doors.knock(self._visitors.address(request), self._parts.clock.now())
         if request.content_type != JSON_TYPE or hdrs.CONTENT_ENCODING in request.headers:
             raise UnsupportedMediaType
-        body = read_body(await request.read(), LOG_ON)
+        body = read_body(await body_of(request, self._parts.clock), LOG_ON)
         created = await self._login.log_on(body, accept_language(request))
         if request.transport is None or request.transport.is_closing():
             # nobody will ever know the token: its number must not be routed until the session ends unattached

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.edge.bearer import Bearer
+from gateway.edge.callers import WAITING, Callers
 from gateway.edge.handshake import WIRES
 from gateway.edge.login import Login
 from gateway.edge.parts import EdgeParts
@@ -29,8 +30,11 @@ def make_app(parts: EdgeParts) -> web.Application:
     visitors = Visitors(parts.settings)
     bearer = Bearer(parts.tokens, parts.node.denied, parts.clock, grace_s=parts.settings.log_off_grace_s)
     parts.telemetry.unhelloed_connections.set_function(lambda: parts.doors.unhelloed)
+    parts.telemetry.connections_limit.set(parts.settings.doors.connections)
     app = web.Application(middlewares=[problems, visitors.pages], client_max_size=BODY_BYTES_MAX)
     app[WIRES] = Wires()
+    app[WAITING] = callers = Callers(trusted=parts.settings.trusted_proxies)
+    parts.telemetry.registry_size["callers"].set_function(lambda: len(callers))
     app.on_response_prepare.append(visitors.dress)
     app.on_response_prepare.append(reword)
     app.add_routes(PublicRoutes(parts.settings, parts.notices, visitors).routes())

@@ -1,0 +1,116 @@
+"""How many connections may wait at a door without having asked for anything?
+
+A connection costs a descriptor before the first byte of a request, so before any other limit counts
+it. Whoever sends nothing, or a header or body drop by drop ("Slowloris"), is let go after a time; and
+there are never more of them than the door bears. WebSockets are counted elsewhere: a connection that was
+upgraded has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from aiohttp import web
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.addresses import Networks, is_trusted, neighbourhood, parse_address
+from gateway.edge.limits import Neighbourhood
+from gateway.runtime.ports import Clock
+
+HEAD_S: Final = 20.0
+"""Within this time the head of a request is there, the first one or the next; else the connection ends."""
+BODY_S: Final = 10.0
+"""Within this time a body of at most 16 KiB is there."""
+CALLERS: Final = 4_000
+CALLERS_OF_ADDRESS: Final = 1_000
+"""A whole office may come back behind one address, each phone for as long as its handshake takes."""
+
+
+class Callers:
+    """The connections of one listener that are not WebSockets.
+
+    Invariants: there are at most *most* of them, and of one address, or one IPv6 subscriber, at most
+    *most_of_address*, unless a trusted proxy has it. Of one address the newcomer is refused; when all are too
+    many, who waits longest goes: an honest caller is done long before.
+    """
+
+    def __init__(
+        self, most: int = CALLERS, most_of_address: int = CALLERS_OF_ADDRESS, trusted: Networks = ()
+    ) -> None:
+        self.dropped = 0
+        """How many had to go since the listener opened."""
+        self._most = most
+        self._most_of_address = most_of_address
+        self._trusted = trusted
+        self._there: dict[object, tuple[Neighbourhood | None, asyncio.Transport]] = {}
+        self._of: Counter[Neighbourhood] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    def watch(self, server: web.Server) -> None:
+        """Be told of every connection that *server* gets and loses."""
+        made, lost = server.connection_made, server.connection_lost
+
+        def came(handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+            made(handler, transport)
+            self.came(handler, transport)
+
+        def left(handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+            self.left(handler)
+            lost(handler, exc)
+
+        server.connection_made = came  # type: ignore[method-assign]  # aiohttp makes the server itself
+        server.connection_lost = left  # type: ignore[method-assign]  # the same
+
+    def came(self, caller: object, transport: asyncio.Transport) -> None:
+        """Let *caller* in, or send him or another one away."""
+        where = self._where(transport)
+        self._there[caller] = (where, transport)
+        if where is not None:
+            self._of[where] += 1
+            if self._of[where] > self._most_of_address:
+                self._drop(caller)
+                return
+        if len(self._there) > self._most:
+            self._drop(next(iter(self._there)))
+
+    def left(self, caller: object) -> None:
+        """Note that *caller* has gone, or has become a WebSocket."""
+        where, _ = self._there.pop(caller, (None, None))
+        if where is not None:
+            self._of[where] -= 1
+            if not self._of[where]:
+                del self._of[where]
+
+    def _drop(self, caller: object) -> None:
+        transport = self._there[caller][1]
+        self.left(caller)
+        self.dropped += 1
+        transport.abort()
+
+    def _where(self, transport: asyncio.Transport) -> Neighbourhood | None:
+        peer = transport.get_extra_info("peername")
+        address = parse_address(str(peer[0])) if isinstance(peer, tuple) else None
+        if address is None or is_trusted(address, self._trusted):
+            return None
+        return neighbourhood(address)
+
+
+WAITING: Final = web.AppKey("callers", Callers)
+"""Where an application says how many may wait at its door."""
+
+
+async def body_of(request: web.Request, clock: Clock) -> bytes:
+    """Return the body of *request*.
+
+    Raises:
+        GatewayError: ``bad_request``: it did not come in time.
+    """
+    try:
+        async with clock.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise GatewayError(ErrorCode.BAD_REQUEST, "The body did not come in time.") from None

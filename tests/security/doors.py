@@ -1,0 +1,63 @@
+"""How do tests knock at the door of a whole node, byte by byte?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from gateway.app.config import own_secrets
+from gateway.app.config_sections import Settings
+from gateway.app.stopping import Stopping
+from gateway.app.wiring import serving
+from gateway.runtime.clock import SystemClock
+
+PATIENCE_S = 10.0
+
+
+@asynccontextmanager
+async def node(**client: object) -> AsyncIterator[dict[str, int]]:
+    """Run a node whose site does not answer; gives the ports of its listeners by name."""
+    settings = Settings.model_validate(
+        {
+            "client": {"port": 0, "insecure": True, **client},
+            "ops": {"port": 0},
+            "admin": {"port": 0, "token": "canary-token-of-operators-0123456789"},
+            "sites": [{"id": "main", "url": "http://127.0.0.1:1", "display_name": "Main", "country": "DE"}],
+            "limits": {"drain_s": 0},
+        }
+    )
+    stopping = Stopping()
+    async with serving(settings, own_secrets(), SystemClock(), stopping) as told:
+        urls = {"client": told.client, "ops": told.ops, "admin": told.admin}
+        yield {name: int(url.rpartition(":")[2]) for name, url in urls.items() if url is not None}
+
+
+async def say(port: int, *pieces: bytes, apart_s: float = 0.0) -> bytes:
+    """Send *pieces*, and return all that is answered until the node ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.TaskGroup() as tasks:
+        answer = tasks.create_task(_rest(reader))
+        with suppress(ConnectionError):
+            for piece in pieces:
+                if answer.done():
+                    break
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(apart_s)
+    writer.close()
+    return answer.result()
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    heard = b""
+    with suppress(ConnectionError):
+        async with asyncio.timeout(PATIENCE_S):
+            while chunk := await reader.read(65_536):
+                heard += chunk
+    return heard
+
+
+def status(answer: bytes) -> list[int]:
+    """Return the status of every answer in *answer*."""
+    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]

@@ -1,0 +1,60 @@
+"""Can somebody hold a node's door shut by being slow, or by coming often and saying nothing?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from gateway.app import listener
+from gateway.edge import callers
+from tests.security.doors import node, say, status
+
+HEAD = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+ABOUT = b"GET /v1/about HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+DRIP = tuple(b"GET /v1/about HTTP/1.1\r\nX-A: b\r\n"[n : n + 1] for n in range(32)) * 20
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HEAD_S", 0.3)
+    monkeypatch.setattr(callers, "BODY_S", 0.3)
+
+
+@pytest.mark.parametrize("door", ["client", "ops", "admin"])
+@pytest.mark.parametrize("pieces", [(), (b"GET / HTTP/1.1\r\n",), DRIP], ids=["silent", "half", "drips"])
+async def test_whoever_does_not_ask_is_let_go(soon: None, door: str, pieces: tuple[bytes, ...]) -> None:
+    async with node() as ports:
+        began = time.perf_counter()
+        assert await say(ports[door], *pieces, apart_s=0.02) == b""
+        assert time.perf_counter() - began < 3
+
+
+async def test_a_body_that_does_not_come_is_refused(soon: None) -> None:
+    async with node() as ports:
+        answer = await say(ports["client"], HEAD + b"{", b"", apart_s=0.8)
+    assert status(answer) == [400]
+    assert b"did not come in time" in answer
+
+
+async def test_the_next_caller_is_served_whoever_sits_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers, "CALLERS", 20)
+    monkeypatch.setattr(callers.Callers.__init__, "__defaults__", (20, 1_000, ()))
+    async with node() as ports:
+        sitting = [await asyncio.open_connection("127.0.0.1", ports["client"]) for _ in range(60)]
+        assert status(await say(ports["client"], ABOUT)) == [200]
+        await asyncio.sleep(0.1)
+        assert sum(reader.at_eof() or reader.exception() is not None for reader, _ in sitting) >= 40
+        for _, writer in sitting:
+            writer.transport.abort()
+
+
+async def test_without_the_bound_they_would_sit(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with node() as ports:
+        sitting = [await asyncio.open_connection("127.0.0.1", ports["client"]) for _ in range(60)]
+        assert status(await say(ports["client"], ABOUT)) == [200]
+        await asyncio.sleep(0.1)
+        assert not any(reader.at_eof() or reader.exception() is not None for reader, _ in sitting)
+        for _, writer in sitting:
+            writer.transport.abort()
