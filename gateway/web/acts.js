@@ -1,6 +1,5 @@
 /** What have I asked for, and what became of it? While this page lives; nothing of it is kept. */
-import {fill, h, icon} from './ui.js';
-import {clock, refusal, t} from './words.js';
+import {clock, fill, h, icon, refusal, t} from './ui.js';
 
 const MARKS = {
   sent: 'wait',

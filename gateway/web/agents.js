@@ -1,7 +1,7 @@
 /** Who does what, and for how long? All agents of the session, by state, team and queue. */
 import {ICONS, SHOWN, count, pendingText, stateIcon, stateOf, withReason} from './states.js';
-import {Rows, attribute, fill, h, icon, put, reicon, shown} from './ui.js';
-import {NONE, byName, since, t, whole} from './words.js';
+import {Rows} from './rows.js';
+import {attribute, byName, fill, h, icon, NONE, put, reicon, shown, since, t, whole} from './ui.js';
 
 /** A row of an agent, for every list of agents. */
 export function agentRow(live, go, isSelected = () => false) {

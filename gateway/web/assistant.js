@@ -13,8 +13,7 @@ import {
   timer,
   withReason,
 } from './states.js';
-import {attribute, button, fill, h, icon, put, say, shown} from './ui.js';
-import {NONE, t, tOr} from './words.js';
+import {attribute, button, fill, h, icon, NONE, put, say, shown, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'routing_state.set';
@@ -151,6 +150,7 @@ class Assistant {
     const pending = pendingText(live, key, agent);
     fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen], () => [
       pending &&
+        !asked &&
         h(
           'p',
           {class: 'chip next big-chip'},

@@ -5,8 +5,7 @@ import {NAMES, share} from './levels.js';
 import {Place} from './place.js';
 import {Queues} from './queues.js';
 import {Sheet} from './sheet.js';
-import {attribute, h, icon, put, reicon} from './ui.js';
-import {pct, since, t, whole} from './words.js';
+import {attribute, h, icon, pct, put, reicon, since, t, whole} from './ui.js';
 
 const TABS = [
   ['queues', 'queues'],

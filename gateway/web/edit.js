@@ -1,6 +1,5 @@
 /** How is a configuration changed without surprise? Edit, see the difference, confirm. */
-import {button, dialog, h, icon, say, toast} from './ui.js';
-import {NONE, num, refusal, t} from './words.js';
+import {button, dialog, h, icon, NONE, num, refusal, say, t, toast} from './ui.js';
 
 /**
  * @typedef {{id: string, label: string, before: any,

@@ -1,7 +1,6 @@
 /** How does a session end, and is it sure? */
 import {GatewayError} from './oscc-client.js';
-import {h, icon, put, say} from './ui.js';
-import {clock, refusal, t, tOr} from './words.js';
+import {clock, h, icon, put, refusal, say, t, tOr} from './ui.js';
 
 /** Log off, and stay on this page until it is confirmed. */
 export async function leave(session, {app, kept, logOnPage}, connection = null) {

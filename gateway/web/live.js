@@ -85,7 +85,7 @@ export class Live {
   /** Live, or since when not: `connecting`, `live`, `stale` and `down` (OSCC-E), `lost` (the gateway). */
   look() {
     const {state} = this.connection.link;
-    const link = {waiting: 'lost', background: 'lost', gone: 'lost'}[state] ?? state;
+    const link = {waiting: 'lost', background: 'connecting', gone: 'lost'}[state] ?? state;
     if (state !== this.state) {
       this.state = state;
       this.since = performance.now();

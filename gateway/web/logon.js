@@ -1,7 +1,6 @@
 /** How does a person log on, knowing before it what is read, kept and ended by it? */
 import {GatewayError, about, logOn, notices} from './oscc-client.js';
-import {check, dialog, field, h, icon, input, say, shown} from './ui.js';
-import {byName, day, language, refusal, t} from './words.js';
+import {byName, check, day, dialog, field, h, icon, input, language, refusal, say, shown, t} from './ui.js';
 
 const NUMBERS_KEPT = 3;
 
@@ -48,7 +47,7 @@ class LogOnForm {
       'aria-describedby': 'own-number',
     });
     this.remember = check('remember', Boolean(known.user));
-    this.stay = check('stay', this.kept.read('session') !== null);
+    this.stay = check('stay', this.kept.choices.stay);
     this.problem = h('div', {class: 'problem', role: 'alert', tabindex: '-1', hidden: true});
     this.numberPart = h(
       'div',
@@ -341,7 +340,9 @@ class LogOnForm {
       'login',
       remembered ? {site: this.site.id, application: this.application, user: user.trim(), numbers} : null,
     );
-    this.kept.keep({...session.kept(), user: session.user}, this.stay.querySelector('input').checked);
+    const stay = this.stay.querySelector('input').checked;
+    this.kept.choose({stay});
+    this.kept.keep({...session.kept(), user: session.user}, stay);
     this.password.value = '';
     await this.doors.work(session, this.gateway);
   }

@@ -1,8 +1,7 @@
 /** Who is there? Goes on with the session that the device has kept, or lets a person log on. */
 import {logOnPage} from './logon.js';
 import {about, adopt} from './oscc-client.js';
-import {button, h, icon, say} from './ui.js';
-import {day, language, preferred, speak, t, tOr} from './words.js';
+import {button, day, h, icon, language, preferred, say, speak, t, tOr} from './ui.js';
 
 const VERSION = '1.0';
 const app = document.getElementById('app');
@@ -28,7 +27,7 @@ const kept = {
     }
   },
   get choices() {
-    return {theme: 'auto', language: null, target: 80, ...kept.read('choices')};
+    return {theme: 'auto', language: null, target: 80, stay: false, ...kept.read('choices')};
   },
   choose(change) {
     kept.write('choices', {...kept.choices, ...change});
@@ -42,7 +41,11 @@ const kept = {
     kept.write('session', long ? null : session, sessionStorage);
   },
   device() {
-    const id = kept.read('device') ?? crypto.randomUUID();
+    const id =
+      kept.read('device') ??
+      [...crypto.getRandomValues(new Uint8Array(16))]
+        .map((byte) => byte.toString(16).padStart(2, '0'))
+        .join('');
     kept.write('device', id);
     const {userAgentData: data, userAgent} = navigator;
     const platform = data?.platform || /Android|iPhone|iPad|Windows|Mac|Linux/.exec(userAgent)?.[0] || 'web';

@@ -2,8 +2,24 @@
 import {NAMES} from './levels.js';
 import {outcomeText} from './acts.js';
 import {tellOutcome, tick, timer} from './states.js';
-import {attribute, button, dialog, fill, h, icon, put, shown} from './ui.js';
-import {NONE, byName, clock, num, span, t, tOr, whole} from './words.js';
+import {
+  attribute,
+  button,
+  byName,
+  clock,
+  dialog,
+  fill,
+  h,
+  icon,
+  NONE,
+  num,
+  put,
+  shown,
+  span,
+  t,
+  tOr,
+  whole,
+} from './ui.js';
 
 const DURATIONS_S = [15, 30, 45, 60, 90, 120, 180, 300];
 const ACTS_SHOWN = 5;

@@ -1,7 +1,20 @@
 /** What may a person choose, look up and end? */
 import {GatewayError, privacyInventory} from './oscc-client.js';
-import {button, dialog, h, toast} from './ui.js';
-import {LANGUAGES, day, language, num, refusal, speak, spaced, t, tOr} from './words.js';
+import {
+  button,
+  day,
+  dialog,
+  h,
+  language,
+  LANGUAGES,
+  num,
+  refusal,
+  spaced,
+  speak,
+  t,
+  toast,
+  tOr,
+} from './ui.js';
 
 const THEMES = ['auto', 'light', 'dark'];
 const OWN_NAME = {en: 'English', de: 'Deutsch'};

@@ -4,8 +4,25 @@ import {choiceControl, edit, numberControl, switchControl, textControl} from './
 import {NAMES} from './levels.js';
 import {sparkline} from './queues.js';
 import {count, stateIcon, tick, timer} from './states.js';
-import {Rows, attribute, button, fill, h, icon, put, shown} from './ui.js';
-import {NONE, byName, num, pct, spaced, span, t, tOr, whole} from './words.js';
+import {Rows} from './rows.js';
+import {
+  attribute,
+  button,
+  byName,
+  fill,
+  h,
+  icon,
+  NONE,
+  num,
+  pct,
+  put,
+  shown,
+  spaced,
+  span,
+  t,
+  tOr,
+  whole,
+} from './ui.js';
 
 const OF_QUEUE = [
   ['available', 'agents_available'],
@@ -81,7 +98,7 @@ export class Place {
   }
 
   read(changed) {
-    if (!changed || changed.has(this.key)) this.draw();
+    if (!changed || changed.has(this.key) || changed.has('me')) this.draw();
     if (!changed) this.second();
     else this.rows?.refresh(changed);
   }

@@ -1,7 +1,6 @@
 /** What is there to do after a contact, and for how long? */
 import {tellOutcome} from './states.js';
-import {attribute, button, fill, h, shown, toast} from './ui.js';
-import {clock, t} from './words.js';
+import {attribute, button, clock, fill, h, shown, t, toast} from './ui.js';
 
 const STEP_MS = 30_000;
 

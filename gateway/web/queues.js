@@ -1,7 +1,7 @@
 /** Which queue needs somebody now? Tiles, worst first. */
 import {ACTION, History, Levels, NAMES} from './levels.js';
-import {Rows, attribute, fill, h, icon, put, reicon} from './ui.js';
-import {NONE, byName, pct, since, t, tOr, whole} from './words.js';
+import {Rows} from './rows.js';
+import {attribute, byName, fill, h, icon, NONE, pct, put, reicon, since, t, tOr, whole} from './ui.js';
 
 const STATES = [
   ['available', 'available'],

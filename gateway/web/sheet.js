@@ -14,8 +14,7 @@ import {
   timer,
   withReason,
 } from './states.js';
-import {button, fill, h, icon, put} from './ui.js';
-import {NONE, clock, num, span, t, tOr} from './words.js';
+import {button, clock, fill, h, icon, NONE, num, put, span, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work', 'logged_off'];
 
@@ -56,7 +55,7 @@ export class Sheet {
   }
 
   read(changed) {
-    if (!changed || changed.has(this.key)) this.draw();
+    if (!changed || changed.has(this.key) || changed.has('me')) this.draw();
     tick(this.element, this.live.now());
   }
 

@@ -2,8 +2,7 @@
 import {leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
 import {connect} from './oscc-client.js';
-import {attribute, button, dialog, h, icon, put, reicon, say, shown, toast} from './ui.js';
-import {clock, refusal, t} from './words.js';
+import {attribute, button, clock, dialog, h, icon, put, refusal, reicon, say, shown, t, toast} from './ui.js';
 
 const PING_S = 15;
 const PARTS = {dashboard: () => import('./dashboard.js'), remote_assistant: () => import('./assistant.js')};
@@ -118,7 +117,14 @@ export class Shell {
       {class: `shell ${session.application}`},
       h('a', {class: 'skip', href: '#place'}, t('skip')),
       strip,
-      h('div', {class: 'banners'}, this.lost, this.old, this.must, this.fresh),
+      h(
+        'section',
+        {class: 'banners', 'aria-label': t('messages')},
+        this.lost,
+        this.old,
+        this.must,
+        this.fresh,
+      ),
       this.place,
     );
     this.app.replaceChildren(this.frame);

@@ -1,7 +1,6 @@
 /** What can an agent do, how well, and how is that changed? */
 import {edit, numberControl} from './edit.js';
-import {button, fill, h, shown} from './ui.js';
-import {byName, num, t} from './words.js';
+import {button, byName, fill, h, num, shown, t} from './ui.js';
 
 export class Skills {
   constructor(live) {

@@ -1,6 +1,5 @@
 /** How does an agent's state look and sound, in a list, on a sheet and in the agent's own hands? */
-import {h, icon, pick, put, toast} from './ui.js';
-import {NONE, refusal, since, span, t, tOr} from './words.js';
+import {h, icon, NONE, pick, put, refusal, since, span, t, toast, tOr} from './ui.js';
 
 /** The state that counts most first. */
 const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];

@@ -9,6 +9,7 @@ export default {
   none: 'Keine',
   yes: 'Ja',
   no: 'Nein',
+  messages: 'Meldungen',
   skip: 'Zum Inhalt',
   detail: 'Einzelheiten',
   sections: 'Bereiche',

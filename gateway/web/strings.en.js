@@ -9,6 +9,7 @@ export default {
   none: 'None',
   yes: 'Yes',
   no: 'No',
+  messages: 'Messages',
   skip: 'Skip to content',
   detail: 'Details',
   sections: 'Sections',

@@ -1,5 +1,89 @@
-/** How does something get onto the page, and stay right with few touches? No text ever becomes markup. */
-import {t} from './words.js';
+/** How is something said, and how does it get onto the page and stay right? No text ever becomes markup. */
+export const LANGUAGES = ['en', 'de'];
+/** What nobody knows. It is never told as 0. */
+export const NONE = '–';
+
+let texts = {};
+let numbers = new Intl.NumberFormat('en');
+let instants = new Intl.DateTimeFormat('en');
+let days = instants;
+export let language = 'en';
+
+/** The language to speak: the one chosen, else the browser's, else English. @param {string|null} chosen */
+export function preferred(chosen) {
+  const wished = [chosen, ...(navigator.languages ?? [])].filter(Boolean).map((tag) => tag.slice(0, 2));
+  return wished.find((tag) => LANGUAGES.includes(tag)) ?? 'en';
+}
+
+/** Speak a language from now on. @param {string} wished */
+export async function speak(wished) {
+  texts = (await import(`./strings.${wished}.js`)).default;
+  language = wished;
+  const locale =
+    navigator.languages?.find((tag) => tag.startsWith(wished)) ?? (wished === 'en' ? 'en-GB' : wished);
+  numbers = new Intl.NumberFormat(locale, {maximumFractionDigits: 1});
+  instants = new Intl.DateTimeFormat(locale, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  });
+  days = new Intl.DateTimeFormat(locale, {dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23'});
+  document.documentElement.lang = wished;
+}
+
+/** The text named so, with its places filled. Names are checked by a test. @param {string} name */
+export function t(name, ...values) {
+  const text = texts[name];
+  if (typeof text === 'function') return text(...values);
+  return text === undefined ? name : text.replace(/\{(\d)\}/g, (_, place) => values[place] ?? NONE);
+}
+
+/** Whether there is such a text. */
+export const has = (name) => texts[name] !== undefined;
+
+/** The text named so, or another where there is none. */
+export const tOr = (name, other) => (has(name) ? t(name) : other);
+
+export const num = (value) => (value === null || value === undefined ? NONE : numbers.format(value));
+export const whole = (value) =>
+  value === null || value === undefined ? NONE : numbers.format(Math.round(value));
+export const pct = (value) => (value === null || value === undefined ? NONE : `${whole(value)} %`);
+export const clock = (ms) => (ms === null || ms === undefined ? NONE : instants.format(ms));
+export const day = (ms) => (ms === null || ms === undefined ? NONE : days.format(ms));
+
+/** A duration as 1:05 or 2:01:05. @param {number|null|undefined} ms */
+export function span(ms) {
+  if (ms === null || ms === undefined || Number.isNaN(ms)) return NONE;
+  const all = Math.max(0, Math.floor(ms / 1000));
+  const seconds = String(all % 60).padStart(2, '0');
+  const minutes = Math.floor(all / 60) % 60;
+  const hours = Math.floor(all / 3600);
+  return hours ? `${hours}:${String(minutes).padStart(2, '0')}:${seconds}` : `${minutes}:${seconds}`;
+}
+
+/** How long ago; unknown when either is. */
+export const since = (ms, now) => (ms === null || ms === undefined || now === null ? NONE : span(now - ms));
+
+/** A name that a program made, for people: ServiceLevelThreshold → Service level threshold. */
+export function spaced(name) {
+  const words = name.replace(/_/g, ' ').replace(/([a-z])([A-Z])/g, (_, a, b) => `${a} ${b.toLowerCase()}`);
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** A refusal in words: ours, else the gateway's. @param {import('./oscc-client.js').GatewayError|null} */
+export function refusal(error) {
+  if (!error) return t('error.unknown');
+  const more = error.details ?? {};
+  if (error.unreachable || more.unreachable) return t('error.unreachable');
+  const text = has(`error.${error.code}`) ? t(`error.${error.code}`, more) : error.message || error.code;
+  return error.retryAfterS ? `${text} ${t('again.in', Math.ceil(error.retryAfterS))}` : text;
+}
+
+/** Compare two names as a person of this language would. */
+export const byName = (a, b) => a.localeCompare(b, language, {numeric: true});
+
+// ---- the page ----
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -105,7 +189,6 @@ export function toast(text, kind = 'info') {
   const name = {done: 'ok', bad: 'attention', info: 'notice'}[kind];
   const made = h('div', {class: `toast ${kind}`}, icon(name), h('span', {}, text));
   document.getElementById('toasts').append(made);
-  say(text);
   setTimeout(() => made.remove(), kind === 'bad' ? 9000 : 5000);
 }
 
@@ -192,123 +275,4 @@ export function pick(title, options, hint = '') {
       onclose: () => resolve(picked),
     });
   });
-}
-
-/**
- * A list of which only the visible part exists. Rows have one height, stand in as many columns as fit, and
- * are used again. Whoever touches the list is not surprised: it is put in order anew only when nobody has
- * touched it for a while.
- */
-export class Rows {
-  /**
-   * @param {HTMLElement} scroller
-   * @param {{height: number, width?: number, gap?: number, label: string,
-   *   make: () => {element: HTMLElement, show: (key: string) => void, tick?: () => void}}} options
-   */
-  constructor(scroller, {height, width = Infinity, gap = 0, label, make}) {
-    Object.assign(this, {scroller, height, width, gap, make});
-    this.element = h('div', {class: 'rows', role: 'list', 'aria-label': label});
-    this.keys = [];
-    this.used = new Map();
-    this.spare = [];
-    this.touched = -Infinity;
-    this.draw = framed(() => this.layout());
-    const touch = () => {
-      this.touched = performance.now();
-    };
-    for (const name of ['pointerdown', 'pointermove', 'keydown', 'wheel'])
-      this.element.addEventListener(name, touch, {passive: true});
-    scroller.addEventListener(
-      'scroll',
-      () => {
-        touch();
-        this.draw();
-      },
-      {passive: true},
-    );
-    new ResizeObserver(this.draw).observe(scroller);
-  }
-
-  /** Whether somebody is about to press something here. */
-  get busy() {
-    return performance.now() - this.touched < 2500;
-  }
-
-  /** Show these, in this order. @param {string[]} keys */
-  order(keys) {
-    const same = keys.length === this.keys.length;
-    if (same && (this.busy || keys.every((key, place) => key === this.keys[place]))) return;
-    this.keys = keys;
-    this.draw();
-  }
-
-  /** What some show has changed. @param {Set<string>} changed */
-  refresh(changed) {
-    for (const [key, row] of this.used) if (changed.has(key)) row.show(key);
-  }
-
-  refreshAll() {
-    for (const [key, row] of this.used) row.show(key);
-  }
-
-  /** A second has passed. */
-  tick() {
-    for (const row of this.used.values()) row.tick?.();
-  }
-
-  layout() {
-    const {element, scroller, height, gap, keys} = this;
-    const wide = element.clientWidth;
-    const columns = Math.max(1, Math.floor((wide + gap) / (this.width + gap)) || 1);
-    const lines = Math.ceil(keys.length / columns);
-    element.style.height = `${Math.max(0, lines * (height + gap) - gap)}px`;
-    const above = scroller.getBoundingClientRect().top - element.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor((above - 200) / (height + gap))) * columns;
-    const last = Math.ceil((above + scroller.clientHeight + 200) / (height + gap)) * columns;
-    this.bind(wide ? keys.slice(first, Math.max(first, last)) : [], first, columns, (wide + gap) / columns);
-  }
-
-  bind(visible, first, columns, step) {
-    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
-    const wanted = new Set(visible);
-    for (const [key, row] of this.used) {
-      if (!wanted.has(key)) {
-        this.used.delete(key);
-        this.spare.push(row);
-      }
-    }
-    let next = this.element.firstChild;
-    visible.forEach((key, place) => {
-      let row = this.used.get(key);
-      if (!row) {
-        row = this.spare.pop() ?? this.make();
-        this.used.set(key, row);
-        row.show(key);
-      }
-      this.place(row.element, first + place, columns, step);
-      if (row.element === next) next = next.nextSibling;
-      else this.element.insertBefore(row.element, next);
-    });
-    for (const row of this.spare) row.element.remove();
-    this.spare.length = Math.min(this.spare.length, 40);
-    if (focused?.isConnected && document.activeElement !== focused) focused.focus({preventScroll: true});
-  }
-
-  place(element, index, columns, step) {
-    attribute(element, 'aria-posinset', index + 1);
-    attribute(element, 'aria-setsize', this.keys.length);
-    const left = (index % columns) * step;
-    const top = Math.floor(index / columns) * (this.height + this.gap);
-    const at = `translate(${left}px, ${top}px)`;
-    if (element.at !== at) {
-      element.at = at;
-      element.style.transform = at;
-    }
-    const wide = `${step - this.gap}px`;
-    if (element.wide !== wide) {
-      element.wide = wide;
-      element.style.width = wide;
-      element.style.height = `${this.height}px`;
-    }
-  }
 }

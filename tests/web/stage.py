@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("playwright", reason="the group `web` is not installed: make venv-web")
+pytest.importorskip("playwright", reason="the group `web` is not installed: make web-venv")
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
@@ -26,7 +26,7 @@ from gateway.app.stopping import Stopping
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.acts import Acts
-from gateway.simulator.model import Agent, Json
+from gateway.simulator.model import Agent, AutoPostProcessing, Json
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PASSWORD = "demo"
@@ -98,6 +98,20 @@ class Stage:
     def agent(self, user: str = "agent1") -> Agent:
         """Return the agent behind a user name."""
         return self.simulator.center.directory.agents[self.simulator.accounts.by_name[user].agent_key or 0]
+
+    def send_away(self) -> None:
+        """Let nobody take contacts, so that they wait."""
+        present = [agent for agent in self.simulator.center.directory.agents.values() if agent.logged_on]
+        for agent in present:
+            self.act("SetRoutingState", UserKey=agent.key, RoutingState="Unavailable", By="System")
+
+    def talk(self, user: str) -> int:
+        """Give an agent a contact that nothing follows by itself; returns his key."""
+        agent = self.agent(user)
+        agent.auto = AutoPostProcessing(on=False, duration_s=30)
+        self.act("SetRoutingState", UserKey=agent.key, RoutingState="Available", By="System")
+        self.act("GiveContact", UserKey=agent.key, QueueKey=self.queue_of(agent))
+        return agent.key
 
     def queue_of(self, agent: Agent) -> int:
         """Return the key of the first queue that the agent serves."""

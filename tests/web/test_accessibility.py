@@ -1,0 +1,133 @@
+"""Does axe-core find nothing to complain about, on any page, in any look?"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, Page, Stage, expect, opened
+
+axe = pytest.importorskip("axe_playwright_python", reason="the group `web` is not installed")
+
+pytestmark = pytest.mark.scenario
+
+AXE = (Path(axe.__file__).parent / "axe.min.js").read_text()
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+TARGETS = """() => [...document.querySelectorAll('button, select, input, a[href], summary')]
+  .filter((each) => each.checkVisibility() && !each.closest('.sr, .skip'))
+  .map((each) => [each, (each.matches('[type=checkbox], [type=radio]') && each.closest('label') || each).getBoundingClientRect()])
+  .filter(([each, box]) => box.height < 43.5 && !(each.matches('[role=switch]')))
+  .map(([each, box]) => `${each.outerHTML.slice(0, 120)} is ${Math.round(box.height)} px high`)"""
+LOOKS = [("light", "en-GB"), ("dark", "de-DE")]
+
+Act = Callable[[Page], Awaitable[Any]]
+
+
+async def faults(page: Page) -> list[str]:
+    """Return what axe finds, and what is too small to hit."""
+    await page.wait_for_timeout(300)  # what moves has come to rest
+    await page.evaluate(AXE)
+    told = await page.evaluate("(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}})", TAGS)
+    found = [
+        f"{each['id']}: {each['help']}: {node['html'][:160]} {node['failureSummary']}"
+        for each in told["violations"]
+        for node in each["nodes"]
+    ]
+    return found + list(await page.evaluate(TARGETS))
+
+
+@pytest.mark.parametrize(("scheme", "language"), LOOKS)
+async def test_log_on(scheme: str, language: str) -> None:
+    async with opened() as stage, stage.page(color_scheme=scheme, locale=language) as page:
+        await page.goto(f"{stage.base}/app/")
+        await page.locator(f"input[value={ASSISTANT}]").check(force=True)
+        assert await faults(page) == []
+        await page.click("button[type=submit]")
+        await expect(page.locator(".problem")).to_be_visible()
+        assert await faults(page) == []
+
+
+@pytest.mark.parametrize("where", ["phone", "desk"])
+@pytest.mark.parametrize(("scheme", "language"), LOOKS)
+async def test_dashboard(scheme: str, language: str, where: str) -> None:
+    how: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False} if where == "desk" else {}
+    async with opened() as stage, stage.page(color_scheme=scheme, locale=language, **how) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        for act in dashboard_pages(stage):
+            await act(page)
+            assert await faults(page) == []
+
+
+def dashboard_pages(stage: Stage) -> list[Act]:
+    """Return what leads from page to page."""
+
+    async def agents(page: Page) -> None:
+        if await page.locator(".tabs").is_visible():
+            await page.locator(".tabs button").nth(1).click()
+        await expect(page.locator(".agents .agent").first).to_be_visible()
+
+    async def sheet(page: Page) -> None:
+        await page.locator(".agents .agent").first.click()
+        await page.locator(".acts button").first.click()
+        await expect(page.locator(".last")).not_to_be_empty()
+
+    async def skills(page: Page) -> None:
+        await page.locator(".detail h3 .button").click()
+        await page.locator(".skill-edit input").first.fill("33")
+
+    async def review(page: Page) -> None:
+        await page.locator(".step-foot .primary").click()
+        await expect(page.locator(".diff")).to_be_visible()
+
+    async def queue(page: Page) -> None:
+        await page.keyboard.press("Escape")
+        if await page.locator(".tabs").is_visible():
+            await page.locator(".tabs button").first.click()
+        await page.locator(".tile").first.click()
+        await page.locator(".detail summary").click()
+
+    async def parameters(page: Page) -> None:
+        await page.locator(".part > .button").click()
+
+    async def settings(page: Page) -> None:
+        await page.keyboard.press("Escape")
+        await page.locator(".strip .square").last.click()
+
+    async def old(page: Page) -> None:
+        await page.keyboard.press("Escape")
+        stage.simulator.faults.freeze(60, None)
+        stage.simulator.faults.drop_links(None)
+        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+
+    async def first(page: Page) -> None:
+        await expect(page.locator(".tile").first).to_be_visible()
+
+    return [first, agents, sheet, skills, review, queue, parameters, settings, old]
+
+
+@pytest.mark.parametrize(("scheme", "language"), LOOKS)
+async def test_assistant(scheme: str, language: str) -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(color_scheme=scheme, locale=language) as page:
+        await stage.live(page, ASSISTANT, "agent1", NUMBER)
+        assert await faults(page) == []
+        await page.locator(".set[data-state=work]").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        assert await faults(page) == []
+        await page.locator(".pick").first.click()
+        key = stage.talk("agent1")
+        await expect(page.locator(".hero")).to_have_attribute("data-state", "contact")
+        await page.locator(".set[data-state=unavailable]").click()
+        await expect(page.locator(".hero-next .chip-x")).to_be_visible()
+        assert await faults(page) == []
+        await page.locator(".assist > .button, .assist-main > .button").click()
+        await expect(page.locator(".act-list li")).not_to_have_count(0)
+        stage.act("EndContact", UserKey=key)
+        await expect(page.locator(".hero")).to_have_attribute("data-state", "post")
+        assert await faults(page) == []
+        stage.simulator.faults.freeze(60, None)
+        stage.simulator.faults.drop_links(None)
+        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+        assert await faults(page) == []

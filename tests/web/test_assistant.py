@@ -1,0 +1,135 @@
+"""Does an agent see the own state, change it with a tap, and know what comes next?"""
+
+from __future__ import annotations
+
+import pytest
+from tests.web.stage import ASSISTANT, expect, opened
+
+pytestmark = pytest.mark.scenario
+
+
+async def test_one_tap_changes_the_state_and_one_more_gives_a_reason() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        await page.locator(".set[data-state=available]").click()
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+        await expect(page.locator(".hero-time")).to_have_text("0:02", timeout=5000)
+        await page.locator(".set[data-state=unavailable]").click()
+        await expect(page.locator(".hero-name")).to_have_text("Unavailable")
+        await page.locator(".reasons-part").get_by_role("button", name="Lunch").click()
+        await expect(page.locator(".hero-reason")).to_have_text("Lunch")
+        await page.locator(".set[data-state=work]").click()  # asks: a reason is mandatory
+        await page.get_by_role("dialog").get_by_role("button", name="Back office").click()
+        await expect(page.locator(".hero-name")).to_have_text("Work")
+        await expect(page.locator(".hero-reason")).to_have_text("Back office")
+        assert stage.agent().state == "Work"
+
+
+async def test_what_comes_after_the_contact_is_shown_and_cancelled() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        key = stage.talk("agent1")
+        await expect(page.locator(".hero-name")).to_have_text("Talking")
+        await page.locator(".set[data-state=unavailable]").click()
+        await page.locator(".reasons-part").get_by_role("button", name="Lunch").click()
+        chip = page.locator(".hero-next .chip")
+        await expect(chip).to_have_text("Unavailable – Lunch after this contact")
+        await page.get_by_role("button", name="Cancel what comes").click()
+        await expect(chip).to_have_count(0)
+        await page.locator(".set[data-state=work]").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Email").click()
+        await expect(chip).to_have_text("Work – Email after this contact")
+        stage.act("EndContact", UserKey=key)
+        await expect(page.locator(".hero-name")).to_have_text("Work")
+
+
+async def test_post_processing_counts_down_is_extended_and_ends() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        key = stage.talk("agent1")
+        await page.get_by_role("button", name="Post-processing after this contact").click()
+        await expect(page.locator(".act-list")).to_contain_text("comes after the contact")
+        stage.act("EndContact", UserKey=key)
+        await expect(page.locator(".hero-name")).to_have_text("Post-processing")
+        await expect(page.locator(".hero-time")).to_contain_text("0:29", timeout=5000)
+        await page.get_by_role("button", name="+30 s").click()
+        await expect(page.locator(".hero-time")).to_contain_text("0:5", timeout=5000)
+        await page.get_by_role("button", name="Solved").click()
+        await expect(page.get_by_role("button", name="Solved")).to_have_attribute("aria-pressed", "true")
+        await page.get_by_role("button", name="Done").click()
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+
+
+async def test_a_wrap_up_reason_that_is_needed_is_asked_for() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        queue = stage.simulator.center.directory.queues[stage.queue_of(stage.agent())]
+        queue.parameters["WrapupReasonRequired"] = True
+        key = stage.talk("agent1")
+        await expect(page.locator(".hero-name")).to_have_text("Talking")
+        await page.get_by_role("switch").click()
+        await expect(page.locator(".act-list")).to_contain_text("Post-processing after each contact · done")
+        await expect(page.get_by_role("switch")).to_be_checked()
+        stage.act("EndContact", UserKey=key)
+        await page.get_by_role("button", name="Done").click()
+        await expect(page.locator(".post-hint")).to_have_text("Please choose a wrap-up reason first.")
+        await page.get_by_role("button", name="Solved").click()
+        await page.get_by_role("button", name="Done").click()
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+
+
+async def test_the_number_is_changed_and_refused_in_words() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        await page.get_by_role("button", name="Change number").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("Use only one that is yours")
+        await dialog.get_by_label("Remote number").fill("112")
+        await dialog.get_by_role("button", name="Change number").click()
+        await expect(page.locator(".toast").last).to_contain_text("may not be sent")
+        await dialog.get_by_label("Remote number").fill("+49 89 7654321")
+        await dialog.get_by_role("button", name="Change number").click()
+        await expect(page.locator(".number")).to_have_text("+49897654321")
+        assert stage.simulator.sessions.routing_table() == {"agent1": "+49897654321"}
+
+
+async def test_ones_queues_are_seen() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        stage.send_away()
+        stage.act("Arrive", QueueKey=stage.queue_of(stage.agent()))
+        await expect(page.locator(".my-queues li").first).to_contain_text("1waiting")
+        await expect(page.locator(".my-queues time").first).to_have_text("0:01", timeout=5000)
+
+
+async def test_log_off_is_confirmed() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        await page.get_by_role("button", name="Log off").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
+        await expect(page.locator(".told")).to_contain_text("no call rings at your number any more")
+        assert stage.simulator.sessions.routing_table() == {}
+        assert await page.evaluate("sessionStorage.getItem('oscc.session')") is None
+
+
+async def test_log_off_during_a_contact_says_until_when_calls_may_come() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        key = stage.talk("agent1")
+        await expect(page.locator(".hero-name")).to_have_text("Talking")
+        await page.get_by_role("button", name="Log off").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
+        await expect(page.locator("h1")).to_have_text("Log-off is not confirmed yet")
+        await expect(page.locator("main")).to_contain_text("Calls may still reach you until")
+        await page.reload()  # the wish outlives the page
+        await expect(page.locator("h1")).to_have_text("Log-off is not confirmed yet")
+        stage.act("EndContact", UserKey=key)
+        await expect(page.locator(".told")).to_contain_text("Confirmed", timeout=20_000)
+
+
+async def test_who_ended_the_session_is_said() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        stage.act("EndSession", User="agent1", Reason="LoggedOffBySupervisor", By="Vera Haas")
+        await expect(page.locator(".told")).to_contain_text("A supervisor logged you off. By Vera Haas.")
+        await expect(page.get_by_role("button", name="Log on")).to_be_visible()

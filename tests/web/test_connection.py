@@ -1,0 +1,98 @@
+"""Is old data seen to be old, and does the page come back by itself?"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.web.stage import ASSISTANT, DASHBOARD, expect, opened
+
+pytestmark = pytest.mark.scenario
+
+AS_OF = re.compile(r"as of \d\d:\d\d:\d\d")
+
+
+async def test_data_of_a_silent_centre_is_grey_frozen_and_dated() -> None:
+    async with opened() as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        stage.simulator.faults.freeze(30, None)
+        stage.simulator.faults.drop_links(None)
+        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+        await expect(page.locator(".banner.warn")).to_contain_text("cannot be reached")
+        await expect(page.locator(".age")).to_have_text(AS_OF)
+        longest = page.locator(".kpi dd").nth(1)
+        stopped = await longest.inner_text()
+        await page.wait_for_timeout(1500)
+        assert await longest.inner_text() == stopped
+        await page.locator(".tile").first.click()
+        await page.locator(".detail summary").click()
+        await expect(page.locator(".detail").get_by_role("button", name="Edit")).to_be_disabled()
+
+
+async def test_an_assistant_cannot_tap_what_is_not_true_any_more() -> None:
+    async with opened() as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        await expect(page.locator(".set[data-state=work]")).to_be_enabled()
+        stage.simulator.faults.freeze(30, None)
+        stage.simulator.faults.drop_links(None)
+        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+        await expect(page.locator(".set[data-state=work]")).to_be_disabled()
+
+
+async def test_a_gateway_that_was_away_is_found_again() -> None:
+    async with opened() as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await stage.stop()
+        banner = page.locator(".banner.bad")
+        await expect(banner).to_contain_text("Connection lost.")
+        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "lost")
+        await expect(page.locator(".age")).to_have_text(AS_OF)
+        await stage.start()
+        await banner.get_by_role("button", name="Try now").click(force=True)
+        await expect(page.locator(".health-text")).to_have_text("Live", timeout=30_000)
+        await expect(banner).to_be_hidden()
+
+
+async def test_in_the_background_it_says_bye_and_resumes_at_once() -> None:
+    hide = """(hidden) => {
+      Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden});
+      document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    async with opened() as stage, stage.page() as page:
+        said: list[str] = []
+        page.on("websocket", lambda ws: ws.on("framesent", lambda frame: said.append(str(frame))))
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.evaluate(hide, True)
+        await page.wait_for_function("() => document.querySelector('.shell').dataset.frozen")
+        assert '"bye"' in said[-1]
+        await page.evaluate(hide, False)
+        await expect(page.locator(".health-text")).to_have_text("Live", timeout=5000)
+        hellos = [frame for frame in said if '"hello"' in frame]
+        assert len(hellos) == 2
+        assert '"position"' in hellos[1]
+
+
+async def test_a_second_window_takes_the_session_and_gives_it_back() -> None:
+    async with opened() as stage, stage.context() as context:
+        first = stage.watched(await context.new_page())
+        await stage.live(first, DASHBOARD, "supervisor1")
+        kept = await first.evaluate("sessionStorage.getItem('oscc.session')")
+        second = stage.watched(await context.new_page())
+        await second.goto(f"{stage.base}/app/")
+        await second.evaluate("(kept) => sessionStorage.setItem('oscc.session', kept)", kept)
+        await second.reload()
+        await expect(second.locator(".health-text")).to_have_text("Live")
+        await expect(first.locator("h1")).to_have_text("Open in another window")
+        await first.bring_to_front()
+        await first.get_by_role("button", name="Use it here").click()
+        await expect(first.locator(".health-text")).to_have_text("Live")
+        await expect(second.locator("h1")).to_have_text("Open in another window")
+
+
+async def test_an_expired_session_leads_to_the_log_on() -> None:
+    async with opened() as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        stage.act("EndSession", User="supervisor1", Reason="Maintenance")
+        await expect(page.locator(".told")).to_contain_text("ended for maintenance")
+        await expect(page.locator("#in-user")).to_be_visible()

@@ -1,0 +1,204 @@
+"""Does a supervisor see what is, ask for what may be, and learn what became of it?"""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page
+
+from tests.web.stage import DASHBOARD, DESK, Stage, expect, opened
+
+pytestmark = pytest.mark.scenario
+
+WIDE = {**DESK, "is_mobile": False, "has_touch": False}
+
+
+def tile(stage: Stage, queue: int) -> str:
+    name = stage.simulator.center.directory.queues[queue].name
+    return f'.tile:has(.q-name:text-is("{name}"))'
+
+
+async def sheet_of(page: Page, stage: Stage, user: str) -> None:
+    """Open the sheet of an agent, from the list, by extension."""
+    agent = stage.agent(user)
+    await page.get_by_label("Name or extension").fill(agent.extension)
+    await page.locator(".agents .agent").first.click()
+    await expect(page.locator(".detail h2")).to_have_text(f"{agent.first_name} {agent.last_name}")
+
+
+async def test_a_contact_that_arrives_is_seen_in_its_queue() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await expect(page.locator(".kpi dd").first).to_have_text("0")
+        await expect(page.locator(".kpi dd").nth(2)).to_have_text("–")  # nobody knows: never 0
+        queue = next(iter(stage.simulator.center.directory.queues))
+        stage.send_away()
+        for _ in range(4):
+            stage.act("Arrive", QueueKey=queue)
+        there = page.locator(tile(stage, queue))
+        await expect(there.locator(".q-waiting")).to_have_text("4")
+        await expect(there).to_have_attribute("data-level", "attention")
+        await expect(page.locator(".tile").first).to_have_attribute("data-level", "attention")
+        await expect(there.locator(".q-longest")).to_have_text("0:02", timeout=5000)  # ticks by itself
+        await expect(page.locator(".kpi dd").first).to_contain_text("4")
+        assert "Attention" in (await there.get_attribute("aria-label") or "")
+
+
+async def test_a_state_is_asked_for_with_its_reason() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await sheet_of(page, stage, "agent3")
+        await page.locator(".acts").get_by_role("button", name="Work").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Email").click()
+        await expect(page.locator(".agent-state .now")).to_contain_text("Work – Email")
+        await expect(page.locator(".last")).to_contain_text("done")
+        await page.locator(".acts").get_by_role("button", name="Unavailable", exact=True).click()
+        await expect(page.locator(".agent-state .now")).to_contain_text("Unavailable")
+        assert stage.agent("agent3").state == "Unavailable"
+        await page.locator(".acts").get_by_role("button", name="Log off").click()
+        await expect(page.locator(".agent-state .now")).to_contain_text("Logged off")
+
+
+async def test_what_is_pending_is_followed_up() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        key = stage.talk("agent4")
+        await sheet_of(page, stage, "agent4")
+        await expect(page.locator(".agent-state .now")).to_contain_text("Talking")
+        await page.get_by_role("button", name="Reason: Unavailable").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Lunch").click()
+        await expect(page.locator(".agent-state .chip")).to_contain_text("Unavailable – Lunch")
+        await expect(page.locator(".last")).to_contain_text("comes after the contact")
+        stage.act("EndContact", UserKey=key)
+        await expect(page.locator(".agent-state .now")).to_contain_text("Unavailable – Lunch")
+        await expect(page.locator(".last")).to_contain_text("came about")
+
+
+async def test_skills_are_changed_by_a_diff() -> None:
+    async with opened() as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await sheet_of(page, stage, "agent1")
+        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Review").click()
+        await expect(page.locator(".toast").last).to_have_text("Nothing has been changed.")
+        level = dialog.get_by_label("Level").first
+        await level.fill("101")
+        await dialog.get_by_role("button", name="Review").click()
+        await expect(level).to_be_focused()  # the browser says what is wrong with it
+        await level.fill("41")
+        await dialog.get_by_label("Remove").nth(1).check()
+        await dialog.get_by_label("Add a skill").select_option(index=1)
+        await dialog.get_by_role("button", name="Review").click()
+        await expect(dialog.locator("tbody tr")).to_have_count(3)
+        await expect(dialog.locator("tbody")).to_contain_text("removed")
+        await dialog.get_by_role("button", name="Apply 3 changes").click()
+        await expect(dialog).to_be_hidden()
+        await expect(page.locator(".skills b").filter(has_text="41")).to_have_count(1)
+        assert 41 in {skill.level for skill in stage.agent("agent1").skills.values()}
+
+
+async def test_a_parameter_that_somebody_else_changed_is_shown_before_it_is_overwritten() -> None:
+    async with opened(all_see_everything=True) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        name = await page.locator(".detail h2").inner_text()
+        await page.locator(".detail summary").click()
+        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Overflow after").fill("90")
+        await dialog.get_by_role("button", name="Review").click()
+        async with stage.page(**WIDE) as faster:
+            await stage.live(faster, DASHBOARD, "supervisor2")
+            await faster.locator(f'.tile:has(.q-name:text-is("{name}"))').click()
+            await faster.locator(".detail summary").click()
+            await faster.locator(".detail").get_by_role("button", name="Edit").click()
+            await faster.get_by_role("dialog").get_by_label("Overflow after").fill("30")
+            await faster.get_by_role("button", name="Review").click()
+            await faster.get_by_role("button", name="Apply 1 change").click()
+            await expect(faster.get_by_role("dialog")).to_be_hidden()
+        await dialog.get_by_role("button", name="Apply 1 change").click()
+        await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this")
+        await expect(dialog.locator("tbody td")).to_have_text(["60 s", "90 s", "30 s"])
+        await dialog.get_by_role("button", name="Apply mine anyway").click()
+        await expect(dialog).to_be_hidden()
+        await expect(page.locator(".detail .facts").last).to_contain_text("90 s")
+
+
+async def test_what_contradicts_itself_is_refused_in_words() -> None:
+    async with opened() as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        await page.locator(".detail summary").click()
+        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Attention contacts").fill("400")
+        await dialog.get_by_role("button", name="Review").click()
+        await dialog.get_by_role("button", name="Apply 1 change").click()
+        await expect(dialog.get_by_role("alert")).to_have_text("The values contradict each other.")
+        await expect(dialog.get_by_label("Attention contacts")).to_have_value("400")
+
+
+async def test_a_teams_parameters_are_changed_on_its_page() -> None:
+    async with opened() as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.get_by_label("Team or queue").select_option(index=1)
+        await page.locator(".agents").get_by_role("button", name="Details").click()
+        await page.locator(".detail summary").click()
+        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        await page.get_by_role("dialog").get_by_label("Maximum calls waiting").fill("7")
+        await page.get_by_role("button", name="Review").click()
+        await page.get_by_role("button", name="Apply 1 change").click()
+        await expect(page.locator(".detail .facts").last).to_contain_text("7")
+        await expect(page.locator(".detail .agent")).not_to_have_count(0)
+
+
+async def test_rights_that_go_take_their_buttons_along() -> None:
+    async with opened() as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await sheet_of(page, stage, "agent1")
+        await expect(page.locator(".acts button").first).to_be_visible()
+        stage.act("SetRights", User="supervisor1", Rights=[])
+        await expect(page.locator(".acts button")).to_have_count(0)
+        await expect(page.locator(".detail").get_by_role("button", name="Edit")).to_be_hidden()
+
+
+async def test_agents_are_found_by_state_team_and_name() -> None:
+    async with opened() as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.get_by_role("button", name="Agents").click()
+        rows = page.locator(".agents .agent")
+        await expect(page.locator(".agents .pane-head .muted")).to_have_text("24")
+        await page.locator(".filters .chip").filter(has_text="Unavailable").click()
+        states = await rows.evaluate_all("rows => rows.map((row) => row.dataset.state)")
+        assert states
+        assert set(states) == {"unavailable"}
+        await page.locator(".filters .chip").filter(has_text="All").click()
+        await page.get_by_label("Name or extension").fill(stage.agent("agent9").extension)
+        await expect(rows).to_have_count(1)
+
+
+async def test_only_what_is_visible_exists() -> None:
+    async with opened(agents=300) as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.get_by_role("button", name="Agents").click()
+        rows = page.locator(".agents .agent")
+        await expect(rows.first).to_be_visible()
+        assert await rows.count() < 40
+        await page.locator(".agents .scroll").evaluate("(pane) => pane.scrollTo(0, pane.scrollHeight)")
+        last = page.locator(".agents [aria-posinset='300']")
+        await expect(last).to_be_visible()
+        assert await rows.count() < 40
+
+
+async def test_the_keyboard_reaches_everything_and_focus_returns() -> None:
+    async with opened() as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".detail h2")).to_be_focused()
+        edit = page.get_by_role("button", name="Settings")
+        await edit.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(edit).to_be_focused()

@@ -1,0 +1,158 @@
+"""Can people log on, knowing what they should know before, and take over what is open elsewhere?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, expect, opened
+
+pytestmark = pytest.mark.scenario
+
+NOTICE = """
+id = "statement"
+version = 2
+category = "privacy"
+effective_at = 2026-03-01T00:00:00Z
+must_acknowledge = true
+[texts.en]
+title = "Privacy statement"
+summary = "What is handled, and why."
+link = "https://example.org/privacy"
+[texts.de]
+title = "Datenschutzerklärung"
+summary = "Was verarbeitet wird, und warum."
+"""
+
+
+@pytest.fixture
+def notice(tmp_path: Path) -> Path:
+    path = tmp_path / "statement.toml"
+    path.write_text(NOTICE)
+    return path
+
+
+async def test_both_applications_are_offered_and_opened() -> None:
+    async with opened() as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await expect(page).to_have_title("Dashboard · Berlin")
+        async with stage.page() as other:
+            await stage.live(other, ASSISTANT, "agent1")
+            await expect(other.locator(".number")).to_have_text("+49301234567")
+        assert stage.simulator.sessions.routing_table() == {"agent1": "+49301234567"}
+
+
+async def test_what_is_wrong_is_said_and_focused() -> None:
+    async with opened() as stage, stage.page() as page:
+        await page.goto(f"{stage.base}/app/")
+        await page.locator(f"input[value={ASSISTANT}]").check(force=True)
+        await page.fill("#in-user", "agent1")
+        await page.fill("#in-password", "wrong")
+        await page.click("button[type=submit]")
+        await expect(page.locator(".problem")).to_contain_text("Remote number")
+        await expect(page.locator("#in-number")).to_be_focused()
+        await page.fill("#in-number", "110")
+        await page.click("button[type=submit]")
+        await expect(page.locator(".problem")).to_contain_text("Calls may not be sent to this number")
+        await page.fill("#in-number", NUMBER)
+        await page.click("button[type=submit]")
+        await expect(page.locator(".problem")).to_have_text("User name or password is wrong.")
+        await expect(page.locator("#in-password")).to_be_focused()
+
+
+async def test_notices_and_privacy_stand_before_the_log_on(notice: Path) -> None:
+    async with opened(notice) as stage, stage.page() as page:
+        await stage.log_on(page, DASHBOARD, "supervisor1")
+        await expect(page.locator(".problem")).to_contain_text("read and accept the notices")
+        await expect(page.locator(".unsafe")).to_contain_text("not encrypted")
+        statement = page.get_by_role("link", name="Privacy statement")
+        assert await statement.get_attribute("href") == "https://example.org/privacy"
+        await page.get_by_role("button", name="Which data is handled").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("routing_state")
+        await page.keyboard.press("Escape")
+        await page.locator(".notices input").check()
+        await page.fill("#in-password", PASSWORD)
+        await page.click("button[type=submit]")
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        await expect(page.get_by_role("button", name="1 notice")).to_be_hidden()
+
+
+async def test_a_notice_that_comes_later_is_acknowledged_inside(tmp_path: Path) -> None:
+    path = tmp_path / "statement.toml"
+    path.write_text(NOTICE.replace("must_acknowledge = true", "must_acknowledge = false"))
+    async with opened(path) as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        bell = page.get_by_role("button", name="1 notice")
+        await bell.click()
+        await expect(page.get_by_role("dialog")).to_contain_text("What is handled, and why.")
+        await page.get_by_role("button", name="Acknowledge").click()
+        await expect(bell).to_be_hidden()
+        await page.reload()
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        await expect(page.get_by_role("button", name="1 notice")).to_be_hidden()
+
+
+async def test_a_session_elsewhere_is_named_and_taken_over() -> None:
+    async with opened() as stage, stage.page() as first, stage.page() as second:
+        await stage.live(first, ASSISTANT, "agent1")
+        await stage.log_on(second, ASSISTANT, "agent1", "+49 89 7654321")
+        dialog = second.get_by_role("dialog")
+        await expect(dialog).to_contain_text("logged on elsewhere")
+        await expect(dialog).to_contain_text("Chrome")
+        await second.get_by_role("button", name="Take over here").click()
+        await expect(second.locator(".number")).to_have_text("+49897654321")
+        await expect(first.locator(".told")).to_contain_text("taken over on another device")
+
+
+async def test_what_is_remembered_is_offered_and_forgotten() -> None:
+    async with opened() as stage, stage.context() as context:
+        page = stage.watched(await context.new_page())
+        await page.goto(f"{stage.base}/app/")
+        await page.locator(f"input[value={ASSISTANT}]").check(force=True)
+        await page.locator("input[name=remember]").check()
+        await page.fill("#in-user", "agent1")
+        await page.fill("#in-password", PASSWORD)
+        await page.fill("#in-number", NUMBER)
+        await page.click("button[type=submit]")
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        again = stage.watched(await context.new_page())
+        await again.goto(f"{stage.base}/app/")
+        await expect(again.locator("#in-user")).to_have_value("agent1")
+        await expect(again.locator("#in-number")).to_have_value(NUMBER)
+        await again.get_by_role("button", name="Forget these").click()
+        await expect(again.locator("#in-number")).to_have_value("")
+        assert NUMBER not in await again.evaluate("JSON.stringify(localStorage)")
+
+
+async def test_a_reload_goes_on_and_staying_outlives_the_window() -> None:
+    async with opened() as stage, stage.context() as context:
+        page = stage.watched(await context.new_page())
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.reload()
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        assert await page.evaluate("localStorage.getItem('oscc.session')") is None
+        await page.evaluate("sessionStorage.clear()")
+        await page.goto(f"{stage.base}/app/")
+        await page.locator("input[name=stay]").check()
+        await page.fill("#in-user", "supervisor2")
+        await page.fill("#in-password", PASSWORD)
+        await page.click("button[type=submit]")
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        await page.close()
+        again = stage.watched(await context.new_page())
+        await again.goto(f"{stage.base}/app/")
+        await expect(again.locator(".health-text")).to_have_text("Live")
+
+
+async def test_german_is_spoken_to_germans_and_by_choice() -> None:
+    async with opened() as stage, stage.page(locale="de-DE") as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await expect(page.locator(".queues h2")).to_have_text("Warteschlangen")
+        await expect(page.locator("html")).to_have_attribute("lang", "de")
+        await page.get_by_role("button", name="Einstellungen").click()
+        await page.get_by_label("Sprache").select_option("en")
+        await expect(page.locator(".queues h2")).to_have_text("Queues")
+        await page.get_by_role("button", name="Settings").click()
+        await page.get_by_label("Appearance").select_option("dark")
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
