@@ -26,9 +26,10 @@ A simulated contact centre: {agents} agents, {queues} queues, {upstream}
 A gateway to it (no TLS):   {client}
 Its metrics:                {ops}/metrics
 
+In a browser:               {client}/app/
 Log on with password {password}:
-  dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
-  remote assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
+  Dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
+  Remote Assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
 
 In another terminal:
   OSCC_GATEWAY_WATCH_PASSWORD={password} \\

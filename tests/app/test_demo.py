@@ -66,6 +66,7 @@ def test_the_introduction_names_what_there_is_to_try() -> None:
         "supervisor1",
         "agent1",
         "password demo",
+        "http://127.0.0.1:8080/app/\n",
         "/v1/about",
         "/metrics",
     ):
