@@ -160,3 +160,15 @@ bench: $(BENCH) ## how fast and how small, beside others (40 minutes); ARGS="fan
 
 bench-report: $(BENCH) ## write docs/benchmarks.md from what was measured last
 	$(BIN)/python -m bench report
+
+.PHONY: web screenshots
+WEB := $(VENV)/.web-$(LOCK_HASH)
+$(WEB): $(DEV)
+	@$(PIP) install --require-hashes --no-deps -r requirements/web.txt
+	@rm -f $(VENV)/.web-* && touch $@
+
+web: $(WEB) ## the web client in a Chromium of this machine (CHROMIUM=path); also part of scenarios
+	$(BIN)/python -m pytest -m scenario tests/web $(PYTEST_ARGS)
+
+screenshots: $(WEB) ## take docs/screenshots anew; then look at them
+	$(BIN)/python -m tests.web.screens docs/screenshots
