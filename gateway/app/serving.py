@@ -18,6 +18,7 @@ from gateway.app.listener import CannotListen
 from gateway.app.living import alive
 from gateway.app.stopping import Stopping
 from gateway.app.systemd import Supervisor
+from gateway.app.undumped import keep_memory
 from gateway.runtime.clock import SystemClock
 
 _LOG: Final = structlog.get_logger("gateway.app")
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if settings.secrets is None:
         _LOG.warning("made its own secrets, sessions end with this process: none are configured")
     loop.raise_file_limit()
+    keep_memory()
     try:
         loop.run(_serve(settings, secrets))
     except CannotListen as taken:
