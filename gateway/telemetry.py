@@ -7,11 +7,16 @@ never holds a user, a session, an address or anything that a client may choose f
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final, Generic, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -20,8 +25,13 @@ LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 """1 ms … 10 s, with an edge at each objective: 250 ms for events, 1 s for commands."""
 WAIT_BUCKETS_S: Final = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """10 ms … 5 min: for what may queue, or needs another node."""
+AGE_BUCKETS_S: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
+"""1 s … 1 d: for what a phone's connection lives."""
 CHILDREN_MAX: Final = 256
 OTHER: Final = "other"
+HOPS: Final = ("upstream", "bus", "edge", "total")
+"""At the owner until its mirror shows it; from there to the phone's node; on that node until it is
+written; and from the owner's receipt until it is written."""
 
 # The library would add a series with the time of creation to every counter and histogram.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types it not
@@ -50,6 +60,65 @@ class Family(Generic[M]):
         return child
 
 
+class Sum(Collector):
+    """A counter for what happens with every frame: without a lock, as all that feeds it is one thread."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.value = 0.0
+        self._name, self._text = f"{PREFIX}_{name}", text
+
+    def inc(self, amount: float = 1) -> None:
+        """Add *amount*, which is 0 or more."""
+        self.value += amount
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what stands."""
+        yield CounterMetricFamily(self._name, self._text, self.value)
+
+
+class Spread:
+    """One series of a histogram that one thread feeds, several equal observations at once."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, amount: float, times: int = 1) -> None:
+        """Note *amount*, *times* over."""
+        self.counts[bisect_left(self._bounds, amount)] += times
+        self.total += amount * times
+
+
+class Spreads(Collector):
+    """A histogram for what happens with every frame: ``spreads["value"]`` is the series of a label.
+
+    Without a label its series is that of the empty value.
+    """
+
+    def __init__(
+        self, name: str, text: str, bounds: tuple[float, ...], label: str = "", *values: str
+    ) -> None:
+        self._name, self._text = f"{PREFIX}_{name}", text
+        self._labels = [label] if label else []
+        self._edges = [f"{bound:.12g}" if bound % 1 else f"{bound:.1f}" for bound in bounds] + ["+Inf"]
+        self._series = {value: Spread(bounds) for value in values or ("",)}
+
+    def __getitem__(self, value: str) -> Spread:
+        """Return the series of a label's value, which is a known one."""
+        return self._series[value]
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what stands."""
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for value, series in self._series.items():
+            buckets = list(zip(self._edges, accumulate(series.counts), strict=True))
+            family.add_metric([value] if self._labels else [], buckets, series.total)
+        yield family
+
+
 class Telemetry:
     """All metrics of one node, in a registry of their own.
 
@@ -58,7 +127,10 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry(auto_describe=False)
+        self.labels: Final[dict[str, tuple[str, ...]]] = {}
+        """The names of each metric's labels; a counter's without ``_total``."""
         self._measure_phones()
+        self._measure_frames()
         self._measure_commands()
         self._measure_upstream()
         self._measure_ownership()
@@ -82,9 +154,41 @@ class Telemetry:
         self.handshakes = self._counters("handshakes", "Handshakes, by what became of them.", "result")
         self.handshake_seconds = self._histogram("handshake_seconds", "From upgrade to welcome.")
         self.closes = self._counters("closes", "Connections that ended.", "initiator", "code")
-        self.frames = self._counter("frames", "Frames written to phones.")
-        self.frame_bytes = self._counter("frame_bytes", "Bytes of frames written to phones.")
-        self.conflated = self._counter("conflated", "Values that a newer one replaced before they left.")
+        self.slow_closes = self._counter("slow_closes", "Phones closed since they took nothing for long.")
+        self.connection_age_seconds = self._histogram(
+            "connection_age_seconds", "How old a connection was at its end.", buckets=AGE_BUCKETS_S
+        )
+        self.connections_limit = self._gauge("connections_limit", "Connections that the node takes at most.")
+        self.fresh_connections = self._gauge(
+            "fresh_connections",
+            "Phones that see what is: link and bus are live, and nothing has waited for them for 2 s.",
+        )
+        self.served_connections = self._gauge("served_connections", "Phones served, fresh or not.")
+        self.devices_per_user = self._histogram(
+            "devices_per_user",
+            "Phones of its user on this node, when one comes.",
+            buckets=(1, 2, 3, 4, 5, 10, 100),
+        )
+        self.resumes = self._counters("resumes", "Phones' positions, by what they were worth.", "result")
+        self.ping_rtt_seconds = self._histogram("ping_rtt_seconds", "From a ping to the phone's answer.")
+
+    def _measure_frames(self) -> None:
+        self.frames = self._sum("frames", "Frames written to phones.")
+        self.frame_bytes = self._sum("frame_bytes", "Bytes of frames written to phones.")
+        self.updates = self._sum("updates", "Values told to phones, be it whole, in part, or as gone.")
+        self.conflated = self._sum("conflated", "Values that a newer one replaced before they left.")
+        self.event_latency_seconds = self._spreads(
+            "event_latency_seconds",
+            "How long news was under way, by which part of it; the oldest of a frame counts, for each phone.",
+            LATENCY_BUCKETS_S,
+            "hop",
+            *HOPS,
+        )
+        self.state_age_seconds = self._spreads(
+            "state_age_seconds", "At each write: since the user's link was heard last.", WAIT_BUCKETS_S
+        )
+        self.dirty_keys = self._gauge("dirty_keys", "Names that wait to be told, of all phones together.")
+        self.pace_level = self._gauge("pace_level", "Rungs of the pace ladder that phones stand above 0.")
 
     def _measure_commands(self) -> None:
         self.commands = self._counters("commands", "Commands, by what became of them.", "kind", "status")
@@ -95,9 +199,8 @@ class Telemetry:
 
     def _measure_upstream(self) -> None:
         self.links = self._gauges("links", "Links to OSCC-E Servers.", "state")
-        self.link_opens = self._counters(
-            "link_opens", "Attempts to open a link, by what became of them.", "result"
-        )
+        self.link_opens = self._counters("link_opens", "Attempts to open a link, by their end.", "result")
+        self.link_replaced = self._counter("link_replaced", "Links that a newer one took the place of.")
         self.link_refused = self._counters(
             "link_refused", "Links that an OSCC-E Server answered and refused.", "reason"
         )
@@ -110,11 +213,21 @@ class Telemetry:
         self.log_ons = self._counters("log_ons", "Log-ons, by what became of them.", "application", "result")
         self.log_on_seconds = self._histogram("log_on_seconds", "From a log-on's arrival to its answer.")
         self.log_offs_pending = self._gauge(
-            "log_offs_pending", "Log-offs that no OSCC-E Server has confirmed yet."
+            "log_offs_pending", "Log-offs that no OSCC-E Server has confirmed."
         )
         self.sessions_attached = self._gauges(
             "sessions_attached", "Sessions that OSCC-E Servers have accepted on a link.", "application"
         )
+        self.session_ends = self._counters(
+            "session_ends", "Sessions that ended. One node counts each.", "reason"
+        )
+        self.site_function_up = self._gauges(
+            "site_function_up",
+            "A site's functions, as live links say: 1 up, 0.5 degraded, 0 down or no link, NaN unknown.",
+            "site",
+            "function",
+        )
+        self.late_elements = self._sum("late_elements", "Elements older than what was known; ignored.")
         self.upstream_events = self._counters("upstream_events", "Events of links.", "type")
         self.upstream_silence_seconds = self._gauge(
             "upstream_silence_seconds", "Since the link that is silent longest was heard."
@@ -131,9 +244,7 @@ class Telemetry:
         self.lease_margin_seconds = self._gauge(
             "lease_margin_seconds", "Until the lease that ends first allows no command. NaN without any."
         )
-        self.self_fences = self._counter(
-            "self_fences", "Leases that ran out because no renewal was answered."
-        )
+        self.self_fences = self._counter("self_fences", "Leases that ran out as no renewal was answered.")
         self.takeovers = self._counters("takeovers", "Users that this node took over, by how.", "kind")
         self.takeover_blind_seconds = self._histogram(
             "takeover_blind_seconds",
@@ -186,30 +297,54 @@ class Telemetry:
         )
         # without a certificate there is no end of it to be warned of: no comparison with NaN is true
         self.certificate_expiry_timestamp_seconds.set(math.nan)
+        self.reload_failed = self._gauges(
+            "reload_failed",
+            "1 while files say something that cannot be put in force: certificate, keys or notices.",
+            "what",
+        )
         self.build_info = self._gauges("build_info", "Always 1.", "version", "loop", "python")
 
     # ---- construction ----
 
     def _counter(self, name: str, text: str) -> Counter:
+        self.labels[name] = ()
         return Counter(name, text, namespace=PREFIX, registry=self.registry)
 
     def _counters(self, name: str, text: str, *labels: str) -> Family[Counter]:
+        self.labels[name] = labels
         return Family(Counter(name, text, labels, namespace=PREFIX, registry=self.registry))
 
+    def _sum(self, name: str, text: str) -> Sum:
+        self.labels[name] = ()
+        made = Sum(name, text)
+        self.registry.register(made)
+        return made
+
     def _gauge(self, name: str, text: str) -> Gauge:
+        self.labels[name] = ()
         return Gauge(name, text, namespace=PREFIX, registry=self.registry)
 
     def _gauges(self, name: str, text: str, *labels: str) -> Family[Gauge]:
+        self.labels[name] = labels
         return Family(Gauge(name, text, labels, namespace=PREFIX, registry=self.registry))
 
     def _histogram(
         self, name: str, text: str, *, buckets: tuple[float, ...] = LATENCY_BUCKETS_S
     ) -> Histogram:
+        self.labels[name] = ()
         return Histogram(name, text, namespace=PREFIX, registry=self.registry, buckets=buckets)
 
     def _histograms(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = LATENCY_BUCKETS_S
     ) -> Family[Histogram]:
-        return Family(
-            Histogram(name, text, labels, namespace=PREFIX, registry=self.registry, buckets=buckets)
-        )
+        self.labels[name] = labels
+        made = Histogram(name, text, labels, namespace=PREFIX, registry=self.registry, buckets=buckets)
+        return Family(made)
+
+    def _spreads(
+        self, name: str, text: str, bounds: tuple[float, ...], label: str = "", *values: str
+    ) -> Spreads:
+        self.labels[name] = (label,) if label else ()
+        made = Spreads(name, text, bounds, label, *values)
+        self.registry.register(made)
+        return made

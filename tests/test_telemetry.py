@@ -6,15 +6,78 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 import gateway
-from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, Family, Telemetry
+from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, Telemetry
 
 HERE = Path(gateway.__file__).parent
 PAGE = (HERE.parent / "docs" / "operations.md").read_text("utf-8")
 ROW = re.compile(r"\| `([a-z_]+)(?:\{([a-z_,]+)\})?` \| (.+) \|")
+ASKED = [
+    "connections{application,platform,codec}",
+    "users",
+    "handshakes_total{result}",
+    "handshake_seconds",
+    "closes_total{initiator,code}",
+    "connection_age_seconds",
+    "resumes_total{result}",
+    "devices_per_user",
+    "event_latency_seconds{hop}",
+    "state_age_seconds",
+    "frames_total",
+    "frame_bytes_total",
+    "updates_total",
+    "conflated_total",
+    "pace_level",
+    "slow_closes_total",
+    "dirty_keys",
+    "ping_rtt_seconds",
+    "commands_total{kind,status}",
+    "command_seconds{kind}",
+    "commands_in_flight",
+    "links{state}",
+    "link_opens_total{result}",
+    "link_replaced_total",
+    "log_ons_total{application,result}",
+    "log_on_seconds",
+    "upstream_events_total{type}",
+    "upstream_silence_seconds",
+    "site_function_up{site,function}",
+    "leases_held",
+    "lease_renew_seconds",
+    "lease_margin_seconds",
+    "self_fences_total",
+    "takeovers_total{kind}",
+    "takeover_blind_seconds",
+    "stale_epoch_dropped_total",
+    "dual_owner_observed_total",
+    "bus_state",
+    "bus_probe_seconds",
+    "bus_gaps_total{detector}",
+    "resyncs_total{reason}",
+    "bus_publish_total",
+    "sessions_attached{application}",
+    "session_ends_total{reason}",
+    "log_offs_pending",
+    "link_refused_total{reason}",
+    "ownership_moves_total{reason}",
+    "owners_without_local_device",
+    "budget_wait_seconds{class}",
+    "clock_offset_seconds",
+    "pool_hit_ratio",
+    "unhelloed_connections",
+    "late_elements_total",
+    "loop_lag_seconds",
+    "tasks",
+    "registry_size{name}",
+    "rss_bytes",
+    "fds{kind}",
+    "drain_state",
+    "certificate_expiry_timestamp_seconds",
+    "build_info{version,loop,python}",
+]
+"""What the page of operations of the design lists."""
 NAME = re.compile(r"`([a-z_]+)(?:\{([a-z_,]+)\})?`")
 
 
@@ -25,31 +88,35 @@ def _section(title: str) -> str:
     return found[1]
 
 
-def _metrics(telemetry: Telemetry) -> dict[str, MetricWrapperBase]:
-    """Attribute → metric."""
-    found = {}
-    for name, metric in vars(telemetry).items():
-        inner = metric._metric if isinstance(metric, Family) else metric
-        if isinstance(inner, MetricWrapperBase):
-            found[name] = inner
-    return found
-
-
 def _there() -> dict[str, tuple[str, str]]:
     """Name without prefix → labels and meaning, of every metric that there is."""
-    found = {}
-    for metric in _metrics(Telemetry()).values():
-        total = "_total" if metric._type == "counter" else ""
-        found[metric._name.removeprefix("oscc_gateway_") + total] = (
-            ",".join(metric._labelnames),
-            metric._documentation,
-        )
+    telemetry, found = Telemetry(), {}
+    for family in telemetry.registry.collect():
+        name = family.name.removeprefix("oscc_gateway_")
+        total = "_total" if family.type == "counter" else ""
+        found[name + total] = (",".join(telemetry.labels[name]), family.documentation)
     return found
 
 
-def test_the_page_lists_every_metric_and_no_other() -> None:
-    listed = {name: (labels, text) for name, labels, text in ROW.findall(_section("Metrics"))}
-    assert listed == _there()
+def _attributes() -> list[str]:
+    """The names by which metrics are fed."""
+    made = vars(Telemetry())
+    return [name for name in made if name not in {"registry", "labels"}]
+
+
+def test_the_page_names_no_metric_that_is_not_there() -> None:
+    there = {name: labels for name, (labels, _) in _there().items()}
+    listed = {name: labels for name, labels, _ in ROW.findall(_section("Metrics"))}
+    assert [(name, labels) for name, labels in listed.items() if there.get(name) != labels] == []
+
+
+def test_every_metric_that_the_design_asks_for_is_there() -> None:
+    there = {f"{name}{{{labels}}}" if labels else name for name, (labels, _) in _there().items()}
+    assert set(ASKED) - there == set()
+
+
+def test_each_metric_is_one_attribute() -> None:
+    assert len(_attributes()) == len(_there())
 
 
 def test_the_page_asks_of_no_metric_that_is_not_there() -> None:
@@ -70,7 +137,7 @@ def test_the_page_says_of_the_metrics_of_a_cluster_when_to_worry() -> None:
     assert {name for name in there if of_clusters.match(name)} <= told.keys()
 
 
-@pytest.mark.parametrize("name", _metrics(Telemetry()))
+@pytest.mark.parametrize("name", _attributes())
 def test_every_metric_is_fed(name: str) -> None:
     sources = (path for path in HERE.rglob("*.py") if path.name != "telemetry.py")
     fed = re.compile(rf"telemetry\.{name}\b")
@@ -108,6 +175,32 @@ def test_metrics_are_named_as_promtool_wants() -> None:
 def test_buckets_have_an_edge_at_each_objective() -> None:
     assert {0.001, 0.25, 1.0, 10.0} <= set(LATENCY_BUCKETS_S)
     assert list(LATENCY_BUCKETS_S) == sorted(LATENCY_BUCKETS_S)
+
+
+def test_what_is_observed_together_is_counted_each_and_stands_in_its_bucket() -> None:
+    telemetry = Telemetry()
+    series = telemetry.event_latency_seconds["edge"]
+    series.observe(0.25, 3)
+    series.observe(0.26)
+    series.observe(99.0, 2)
+
+    def sample(name: str, **labels: str) -> float | None:
+        name, told = f"oscc_gateway_event_latency_seconds_{name}", {"hop": "edge", **labels}
+        return telemetry.registry.get_sample_value(name, told)
+
+    edges = {"0.1": 0, "0.25": 3, "0.5": 4, "10.0": 4, "+Inf": 6}
+    assert {edge: sample("bucket", le=edge) for edge in edges} == edges
+    assert sample("count") == 6
+    assert sample("sum") == pytest.approx(199.01)
+
+
+def test_a_histogram_of_frames_has_the_edges_that_the_library_would_write() -> None:
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(Telemetry().render().decode()):
+        edges = {sample.labels["le"] for sample in family.samples if "le" in sample.labels}
+        found[family.name.removeprefix("oscc_gateway_")] = edges
+    assert found["event_latency_seconds"] == found["handshake_seconds"]
+    assert found["state_age_seconds"] == found["takeover_blind_seconds"]
 
 
 def test_children_are_made_once() -> None:

@@ -41,9 +41,13 @@ class Supervisor:
             idle_timeout_s=0,
         )
         member = self.roster.join(ticket, TOPICS)
+        self.pulse = self
         self.linked = Linked(link, member, ABOUT, self)
 
-    # ---- Keeper ----
+    # ---- Keeper, and its own pulse ----
+
+    def read(self) -> None:
+        """Note that a message that was told as heard is in the mirror."""
 
     def heard(self) -> None:
         """Note that a message came."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Final
+from dataclasses import asdict, fields
+from typing import Final, NamedTuple
 
 from gateway.bus.leases import RedisLeases
 from gateway.core.bus_state import BusState
-from gateway.domain.model import Application
+from gateway.core.convoy import Convoy
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Outbox
+from gateway.domain.model import SITE, Application
+from gateway.domain.resources import Functions, FunctionState, Site
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Leases
 from gateway.telemetry import Telemetry
@@ -24,6 +29,26 @@ BUS_STATES: Final[Mapping[BusState, int]] = {
     BusState.DOWN: 3,
 }
 """The worse, the more."""
+
+
+FRESH_S: Final = 2.0
+"""Nothing may wait longer for a phone whose data is called fresh."""
+FUNCTION_LEVELS: Final[Mapping[FunctionState, float]] = {
+    FunctionState.UP: 1.0,
+    FunctionState.DEGRADED: 0.5,
+    FunctionState.DOWN: 0.0,
+    FunctionState.UNKNOWN: math.nan,
+}
+
+
+class Shown(NamedTuple):
+    """What phones that are served are shown, and what waits for them."""
+
+    phones: int = 0
+    dirty: int = 0
+    rungs: int = 0
+    late: int = 0
+    """Of the phones: those for which something has waited for too long."""
 
 
 def count_users(node: Node, telemetry: Telemetry) -> None:
@@ -46,6 +71,62 @@ def count_users(node: Node, telemetry: Telemetry) -> None:
         telemetry.links[state].set(links[state])
     for application in Application:
         telemetry.sessions_attached[application.value].set(sessions[application])
+
+
+def count_phones(node: Node, telemetry: Telemetry) -> None:
+    """Note how phones of *node* fare: one look at each convoy, and at each phone that goes alone."""
+    phones = fresh = dirty = rungs = 0
+    by = node.clock.now() - FRESH_S
+    for household in node.households.values():
+        feed = household.feed
+        shown = _shown(feed.ledger, by)
+        phones, dirty, rungs = phones + shown.phones, dirty + shown.dirty, rungs + shown.rungs
+        if feed.health.upstream == "live" and feed.health.bus == "live":
+            fresh += shown.phones - shown.late
+    telemetry.served_connections.set(phones)
+    telemetry.fresh_connections.set(fresh)
+    telemetry.dirty_keys.set(dirty)
+    telemetry.pace_level.set(rungs)
+
+
+def _shown(ledger: Ledger, by: float) -> Shown:
+    phones = dirty = rungs = late = 0
+    for reader in ledger.readers:
+        if isinstance(reader, Outbox):
+            size = 1
+            rungs += reader.pace.level
+        elif isinstance(reader, Convoy):
+            size = len(reader.members)
+        else:
+            continue
+        phones += size
+        if reader.dirty:
+            dirty += reader.dirty * size
+            late += size if reader.since <= by else 0
+    return Shown(phones, dirty, rungs, late)
+
+
+def count_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
+    """Note what one live link of each of *sites* says of its functions; without any nobody reaches it."""
+    told: dict[str, Functions | None] = {}
+    for user, household in node.households.items():
+        if household.owner is None or told.get(user.site) is not None:
+            continue
+        element = household.feed.ledger.get(SITE) if household.owner.link is not None else None
+        value = None if element is None else element.value
+        told[user.site] = value.functions if isinstance(value, Site) else None
+    for site in sites:
+        functions = told.get(site)
+        for function in fields(Functions):
+            level = math.nan if site not in told else 0.0
+            if functions is not None:
+                level = FUNCTION_LEVELS[asdict(functions)[function.name]]
+            telemetry.site_function_up[site, function.name].set(level)
+
+
+def count_late(node: Node, telemetry: Telemetry) -> None:
+    """Note how many elements were too old to be taken in."""
+    telemetry.late_elements.value = node.composer.tellings.late
 
 
 def count_owned(node: Node, telemetry: Telemetry) -> None:

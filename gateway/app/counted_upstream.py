@@ -48,8 +48,14 @@ class CountedUpstream:
     def __init__(self, upstream: Upstream, telemetry: Telemetry) -> None:
         self._upstream = upstream
         self._telemetry = telemetry
+        self._counts: dict[type[LinkEvent], Callable[[], None]]
         self._counts = {kind: telemetry.upstream_events[name].inc for kind, name in EVENTS.items()}
+        self._counts[LinkReplaced] = self._replaced
         """Looked up once: links bring thousands of events a second."""
+
+    def _replaced(self) -> None:
+        self._telemetry.upstream_events[EVENTS[LinkReplaced]].inc()
+        self._telemetry.link_replaced.inc()
 
     async def about(self) -> About:
         """Tell which server this is."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.core.throttle import Urgency
+from gateway.domain.errors import EndReason
 from gateway.runtime.tally import Detector, Gift, Resync, Takeover, Tally
 from gateway.telemetry import Telemetry
 
@@ -66,6 +67,22 @@ class CountingTally(Tally):
     def published(self) -> None:
         """Count it."""
         self._telemetry.bus_publish.inc()
+
+    def read(self, seconds: float) -> None:
+        """Observe it."""
+        self._telemetry.event_latency_seconds["upstream"].observe(seconds)
+
+    def arrived(self, seconds: float) -> None:
+        """Observe it."""
+        self._telemetry.event_latency_seconds["bus"].observe(seconds)
+
+    def attached(self, phones: int) -> None:
+        """Observe it."""
+        self._telemetry.devices_per_user.observe(phones)
+
+    def session_ended(self, reason: EndReason) -> None:
+        """Count it."""
+        self._telemetry.session_ends[reason.value].inc()
 
     def waited(self, urgency: Urgency, seconds: float) -> None:
         """Observe it."""

@@ -20,7 +20,15 @@ import gateway
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.buses import open_bus
-from gateway.app.census import count_owned, count_shared, count_users, read_clock
+from gateway.app.census import (
+    count_functions,
+    count_late,
+    count_owned,
+    count_phones,
+    count_shared,
+    count_users,
+    read_clock,
+)
 from gateway.app.collecting import seldom
 from gateway.app.config_sections import Limits, Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
@@ -129,6 +137,9 @@ class Gateway:
         self.vitals.sample()
         count_users(self.node, self.telemetry)
         count_owned(self.node, self.telemetry)
+        count_phones(self.node, self.telemetry)
+        count_functions(self.node, self._servers, self.telemetry)
+        count_late(self.node, self.telemetry)
         read_clock(self._leases, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
         self.telemetry.drain_state.set(int(self.is_draining))

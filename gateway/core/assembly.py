@@ -117,7 +117,7 @@ class Assembly:
         if query is None:
             return set()
         if query.whole_at_ms is not None and reading.time_ms < query.whole_at_ms:
-            self.late += len(reading.parts) + len(reading.removed)
+            self._note_late(len(reading.parts) + len(reading.removed))
             return set()
         changed: set[Address] = set()
         self._note_time(reading)
@@ -242,6 +242,10 @@ class Assembly:
         if query.listen.source is Source.REALTIME and query.listen.kind is not None:
             self._realtime[query.listen.kind].append(query)
 
+    def _note_late(self, elements: int) -> None:
+        self.late += elements
+        self._tellings.late += elements
+
     def _is_plain(self, reading: Reading, kind: Kind) -> bool:
         """Tell whether a reading only says what resources are now, all of which are read by some query."""
         query = self._queries.get(reading.query)
@@ -287,7 +291,7 @@ class Assembly:
         kind, number = address
         read_ms = self._read_ms[kind, source]
         if time_ms < read_ms.get(number, time_ms):
-            self.late += 1
+            self._note_late(1)
             return False
         read_ms[number] = time_ms
         before = after = self._known(address)

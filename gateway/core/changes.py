@@ -26,6 +26,23 @@ class Held(enum.Enum):
 Base = Element | Held
 
 
+class Waiting(dict[str, Base]):
+    """Names that wait to be told, each with what its reader holds.
+
+    *since*: when the oldest news among them came to this node; monotonic seconds.
+    """
+
+    __slots__ = ("since",)
+    since: float
+
+
+def waiting(since: float) -> Waiting:
+    """Return room for what waits from now on, for news that came at *since*."""
+    made = Waiting()
+    made.since = since
+    return made
+
+
 class Cursor(NamedTuple):
     """What was last told to the phone."""
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Hashable
 from typing import Final, Protocol
 
-from gateway.core.changes import Base, Cursor, Held, changes_of, frames_of
+from gateway.core.changes import Base, Cursor, Held, Waiting, changes_of, frames_of, waiting
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.view import ME_PREFIX, View
@@ -106,7 +106,6 @@ class Convoy:
         "_codec",
         "_dirty",
         "_frame_bytes",
-        "_ledger",
         "_members",
         "_view",
         "conflated",
@@ -114,8 +113,10 @@ class Convoy:
         "frames",
         "herald",
         "interval_s",
+        "ledger",
         "sent_at",
         "seq",
+        "since",
     )
 
     def __init__(
@@ -123,12 +124,14 @@ class Convoy:
     ) -> None:
         self.seq = ledger.position.seq
         self.sent_at = -math.inf
+        self.since = math.inf
+        """When the oldest of what waits came to this node; infinity while nothing does."""
         self.interval_s = interval_s
         self.conflated = self.frames = self.frame_bytes = 0
         """What each phone has been told that was in it from the first: values replaced, frames, bytes."""
         self.herald: object | None = None
         """Whoever brings what is due to the phones; it lives as long as this does."""
-        self._ledger = ledger
+        self.ledger = ledger
         self._view = view
         self._codec = codec
         self._frame_bytes = frame_bytes
@@ -151,19 +154,23 @@ class Convoy:
     @property
     def has_room(self) -> bool:
         """Whether another may join, now that nothing waits: at a place where one meets nothing does."""
-        return len(self._members) < SIZE and self in self._ledger.readers
+        return len(self._members) < SIZE and self in self.ledger.readers
 
     def join(self, member: Member, sent_at: float) -> None:
         """Take in who knows exactly as much, and was told something last at *sent_at*."""
         self._members[member] = None
         self.sent_at = max(self.sent_at, sent_at)
 
-    def leave(self, member: Member) -> dict[str, Base]:
+    def leave(self, member: Member) -> Waiting | None:
         """Let one go; returns what waits for it."""
         del self._members[member]
         if not self._members:
-            del self._ledger.readers[self]
-        return dict(self._dirty)
+            del self.ledger.readers[self]
+        if not self._dirty:
+            return None
+        left = waiting(self.since)
+        left.update(self._dirty)
+        return left
 
     # ---- Reader ----
 
@@ -176,6 +183,8 @@ class Convoy:
         if key in self._dirty:
             self.conflated += 1
         elif key in self._view.shared:
+            if not self._dirty:
+                self.since = self.ledger.came_at
             self._dirty[key] = Held.NOTHING if before is None else before
         elif key.startswith(ME_PREFIX):
             handle = key.removeprefix(ME_PREFIX)
@@ -201,11 +210,11 @@ class Convoy:
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now for every member, in order."""
-        changes = changes_of(self._dirty, self._ledger, self._view, self._codec)
+        changes = changes_of(self._dirty, self.ledger, self._view, self._codec)
         if not changes:
-            self._dirty.clear()
+            self._clear()
             return []
-        head = Cursor("", self._ledger.position.seq)
+        head = Cursor("", self.ledger.position.seq)
         frames = frames_of(
             changes,
             self._codec,
@@ -215,9 +224,13 @@ class Convoy:
             frame_bytes=self._frame_bytes,
         )
         written = list(frames)
-        self._dirty.clear()
+        self._clear()
         self.seq, self.sent_at = head.seq, now
         return written
+
+    def _clear(self) -> None:
+        self._dirty.clear()
+        self.since = math.inf
 
     def meet(self, now: float) -> None:
         """Unite with those who know as much now, once what was taken is written and counted."""
@@ -230,11 +243,11 @@ class Convoy:
             frame_bytes=self._frame_bytes,
             now=now,
         )
-        found = self._ledger.meeting.get(place)
+        found = self.ledger.meeting.get(place)
         if isinstance(found, Convoy) and found.has_room and len(found.members) + len(self._members) <= SIZE:
             for member in list(self._members):
                 member.ride(found)
             return
-        self._ledger.meeting[place] = self
+        self.ledger.meeting[place] = self
         if isinstance(found, Member) and found.place(now) == place and self.has_room:
             found.ride(self)

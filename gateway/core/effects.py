@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gateway.domain.commands import Call
 from gateway.protocol import frames
+
+Resumption = Literal["in_sync", "since", "reset", "foreign"]
+"""What a phone that knew a position was told: nothing, what changed since, all anew because what was
+removed since is not remembered, or all anew because its stream is another one."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,7 +41,21 @@ class Close:
     window_s: tuple[float, float] | None = None
 
 
-Effect = Attach | Invoke | Close
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Note what a phone's position was worth. Nothing is to be done."""
+
+    how: Resumption
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Note that a phone answered the newest ping after *seconds*. Nothing is to be done."""
+
+    seconds: float
+
+
+Effect = Attach | Invoke | Close | Resumed | Answered
 Effects = tuple[Effect, ...]
 
 

@@ -34,16 +34,19 @@ class Heartbeat:
         """Note that a frame came."""
         self._waiting_since = None
 
-    def pong(self, nonce: str | None, now: float) -> None:
-        """Note that a pong came. One that no ping asked for is a question of its own: a ping answers soon.
+    def pong(self, nonce: str | None, now: float) -> float | None:
+        """Note that a pong came; returns after how many seconds, when the newest ping is answered.
+
+        One that no ping asked for is a question of its own: a ping answers soon.
 
         A phone whose network changed sends such a pong, and gives the connection 3 s to show a sign of life.
         """
         number = int(nonce) if nonce is not None and nonce.isascii() and nonce.isdecimal() else 0
         if self._answered < number <= self._count:
             self._answered = number
-        else:
-            self._due_at = min(self._due_at, max(now, self._asked_at + _UNASKED_S))
+            return now - self._asked_at if number == self._count else None
+        self._due_at = min(self._due_at, max(now, self._asked_at + _UNASKED_S))
+        return None
 
     def due(self, now: float) -> bool:
         """Tell whether it is time for a ping."""

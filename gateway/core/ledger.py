@@ -11,6 +11,7 @@ Centrifuge's epoch and offset.
 from __future__ import annotations
 
 import enum
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple, Protocol
@@ -137,6 +138,10 @@ class Ledger:
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
         self.position = Position(epoch, 0)
         self.readers: dict[Reader, None] = {}
+        self.came_at = -math.inf
+        """When whoever writes it was last told anything of the user; monotonic seconds, set by him."""
+        self.under_way_s = 0.0
+        """For how long that had been known to the user's owner then; 0 at the owner himself."""
         self.meeting: dict[Hashable, object] = {}
         """Where readers that know all find others that do; empty as soon as there is more to know."""
         self.confidant: Callable[[str, Element | None], None] | None = None

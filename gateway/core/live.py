@@ -12,7 +12,7 @@ from typing import Final
 from gateway.core.admission import check_command, check_deadline
 from gateway.core.answers import outcome_view, topics_of, welcome_frame
 from gateway.core.declared import Declared
-from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import Answered, Attach, Close, Effects, Health, Invoke, Resumed, SessionLimits
 from gateway.core.heartbeat import Heartbeat
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PingMaker
@@ -79,18 +79,18 @@ class Live:
 
     def welcome(self, ticket: Ticket, hello: frames.Hello, wall_ms: int) -> Effects:
         """Queue the frame that opens the session of *ticket*; the `changes` that *hello* is owed follow."""
-        return self.post(
-            welcome_frame(
-                ticket,
-                self.facts,
-                self.outbox.view,
-                self._limits.told(),
-                resumed=self.outbox.begin(hello.position),
-                server_time_ms=wall_ms,
-                ping_s=hello.ping_s or self._limits.ping_s,
-                pace_s=self.outbox.pace.every_s,
-            )
+        resumed = self.outbox.begin(hello.position)
+        welcome = welcome_frame(
+            ticket,
+            self.facts,
+            self.outbox.view,
+            self._limits.told(),
+            resumed=resumed,
+            server_time_ms=wall_ms,
+            ping_s=hello.ping_s or self._limits.ping_s,
+            pace_s=self.outbox.pace.every_s,
         )
+        return (*self.post(welcome), *self._resumption(hello.position, resumed=resumed))
 
     # ---- what it is told ----
 
@@ -98,9 +98,10 @@ class Live:
         """Note that a frame came."""
         self._heartbeat.heard()
 
-    def pong(self, nonce: str | None, now: float) -> None:
+    def pong(self, nonce: str | None, now: float) -> Effects:
         """Take in a pong; one that no ping asked for is answered with a ping."""
-        self._heartbeat.pong(nonce, now)
+        seconds = self._heartbeat.pong(nonce, now)
+        return () if seconds is None else (Answered(seconds),)
 
     def serve(self, frame: frames.Serviceable, now: float, wall_ms: int) -> Effects:
         """Serve one frame."""
@@ -183,6 +184,13 @@ class Live:
         return self.outbox.take(now)
 
     # ---- inner ----
+
+    def _resumption(self, position: frames.StreamPosition | None, *, resumed: bool) -> Effects:
+        if position is None:
+            return ()
+        if resumed:
+            return (Resumed("since" if self.outbox.dirty else "in_sync"),)
+        return (Resumed("reset" if position.stream == self.outbox.stream else "foreign"),)
 
     def _follow(self, frame: frames.Follow) -> Effects:
         view = view_of(self.facts.handle, self.facts.scope, frame.topics, self.facts.rights)

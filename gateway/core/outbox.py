@@ -6,11 +6,12 @@ its reader holds, and sends the difference to now. So a slow phone costs a set o
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
-from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, changes_of, frames_of
+from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, Waiting, changes_of, frames_of, waiting
 from gateway.core.convoy import Convoy, Member, Sink, place_of
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
@@ -107,6 +108,12 @@ class Outbox(Member):
         return len(self._dirty or ()) if self.convoy is None else self.convoy.dirty
 
     @property
+    def since(self) -> float:
+        """When the oldest news that waits came to this node; infinity: none does (a whole state is none)."""
+        waits = self._dirty if self.convoy is None else self.convoy
+        return waits.since if isinstance(waits, Waiting | Convoy) else math.inf
+
+    @property
     def conflated(self) -> int:
         """How many values newer ones have replaced so far."""
         return self._conflated + (0 if self.convoy is None else self.convoy.conflated)
@@ -138,8 +145,7 @@ class Outbox(Member):
         self._reset = False
         self._seq = position.seq
         self._told_epoch, self._told_view = self.ledger.position.epoch, self.view
-        sees = self.view.sees
-        self._dirty = {update.key: Held.SOMETHING for update in delta.updates if sees(update.key)}
+        self._dirty = {update.key: Held.SOMETHING for update in delta.updates if self.view.sees(update.key)}
         return True
 
     def reset(self) -> None:
@@ -153,7 +159,7 @@ class Outbox(Member):
         """Note that *key* changed in the ledger, which held *before*."""
         if not self.view.sees(key):
             return
-        dirty = self._dirty = self._dirty or {}
+        dirty = self._dirty = self._dirty or waiting(self.ledger.came_at)
         if key in dirty:
             self._conflated += 1
         else:
@@ -226,8 +232,7 @@ class Outbox(Member):
 
     def _meet(self, now: float) -> None:
         """Join those who know exactly as much and may be told at the same time, if there are any."""
-        place = self.place(now)
-        if place is None:
+        if (place := self.place(now)) is None:
             return
         found = self.ledger.meeting.get(place)
         if isinstance(found, Convoy) and found.has_room:
@@ -340,7 +345,6 @@ class Outbox(Member):
             reset=self._reset,
             frame_bytes=self._frame_bytes,
         )
-        written = list(frames)
         self._seq, self._reset, self._owed = seq, False, False
         self._told_epoch, self._told_view = epoch, self.view
-        return written
+        return list(frames)

@@ -1,8 +1,8 @@
 """What happens next on one client connection?
 
 A pure machine: it is told frames, the owner's answers and the time, and answers with three
-kinds of effects: Attach, Invoke and Close. What is to be sent waits in its outbox. It never
-raises on what a phone sends.
+kinds of effects to be carried out, Attach, Invoke and Close, and others that are only worth noting.
+What is to be sent waits in its outbox. It never raises on what a phone sends.
 """
 
 from __future__ import annotations
@@ -238,9 +238,7 @@ class Session:
         return (Attach(hello.token, hello.topics, hello.client),)
 
     def _on_pong(self, pong: frames.Pong, now: float) -> Effects:
-        if self.live is not None:
-            self.live.pong(pong.nonce, now)
-        return ()
+        return () if self.live is None else self.live.pong(pong.nonce, now)
 
     def _bad_frame(self, bad: BadFrame, now: float) -> Effects:
         if self.live is None:

@@ -168,6 +168,8 @@ class Tellings:
         self._first_steps: deque[Told] = deque(maxlen=FIRST_STEPS_MOST)
         self._news: dict[tuple[tuple[Part, ...], int], list[News]] = {}
         self._news_parts = 0
+        self.late = 0
+        """How many elements were older than what was known already, and ignored."""
 
     def __len__(self) -> int:
         return len(self._told)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine
-from typing import Final, assert_never
+from typing import Final
 
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke
 from gateway.core.session import Session
@@ -23,7 +23,7 @@ from gateway.edge.ports import Sockets
 from gateway.edge.pump import NEVER, Pump
 from gateway.edge.stall import LOOK_S, Stall
 from gateway.edge.unread import Unread
-from gateway.edge.witness import Initiator, Witness
+from gateway.edge.witness import Initiator, Witness, state_of
 from gateway.edge.work import Work, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ControlFrame
@@ -64,13 +64,13 @@ class PhoneSocket:
         "_pump",
         "_stall",
         "_unread",
-        "_witness",
         "_work",
         "channel",
         "far_tick",
         "is_ready",
         "near_tick",
         "session",
+        "witness",
     )
 
     def __init__(
@@ -94,8 +94,7 @@ class PhoneSocket:
         self._papers = papers
         self._errands = errands
         self._unread = unread
-        self._witness = witness
-        self._place: Place
+        self.witness = witness
         self._ending: Close | Gone | None = None
         self._is_over = False
         self._stall: Stall | None = None
@@ -120,7 +119,7 @@ class PhoneSocket:
         self._pump.ready(self)
         convoy = self.session.convoy
         if convoy is not None and convoy.dirty:
-            self._pump.ready(herald_of(convoy, self._pump, self._witness.telemetry))
+            self._pump.ready(herald_of(convoy, self._pump, self.witness.telemetry))
 
     def learned(self, facts: SessionFacts) -> None:
         """Take in what OSCC-E says of the session now; a moved end of life makes a fresh token."""
@@ -156,7 +155,7 @@ class PhoneSocket:
             self._run(self.session.violated(event.code, event.reason))
             return
         self._node.touch(self)
-        self._witness.heard()
+        self.witness.heard()
         if event.text is not self.channel.codec.text:
             self._run(self.session.wrong_type())
         else:
@@ -204,10 +203,11 @@ class PhoneSocket:
     def _write_all(self) -> bool:
         """Write all that the session gives; tells whether that was anything."""
         live = self.session.live  # before the last frames are taken, after which there is none
-        frames = self.session.take(self._pump.clock.now(), self._pump.clock.wall_ms(), self._health())
+        now, waited = self._pump.clock.now(), None if live is None else state_of(live.outbox)
+        frames = self.session.take(now, self._pump.clock.wall_ms(), self._health())
         if frames:
             self.channel.write(frames)
-        self._witness.wrote(frames, 0 if live is None else live.outbox.conflated)
+        self.witness.wrote(frames, now, waited, None if live is None else live.outbox)
         return bool(frames)
 
     def _look(self, stall: Stall, now: float) -> None:
@@ -229,7 +229,7 @@ class PhoneSocket:
     def abandon(self) -> None:
         """End at once: the process ends."""
         if not self._is_over:
-            self._count_shipped()
+            self.witness.shipped(self.session.live)
             self._over()
         self.channel.abort()
         self._left()
@@ -247,7 +247,7 @@ class PhoneSocket:
 
     def _end(self, ending: Close | Gone) -> None:
         """Write what is left, let everybody know, and close."""
-        self._count_shipped()
+        self.witness.shipped(self.session.live)
         try:
             if isinstance(ending, Close):
                 self._write_all()
@@ -255,12 +255,6 @@ class PhoneSocket:
             self._over()
             if self._pump.start(guarded(self._close(ending), self)) is None:
                 self.abandon()
-
-    def _count_shipped(self) -> None:
-        if self.session.live is not None:
-            outbox = self.session.live.outbox
-            self._witness.shipped(*outbox.shipped)
-            self._witness.wrote([], outbox.conflated)
 
     def _over(self) -> None:
         """Let go of everything but the connection."""
@@ -272,7 +266,7 @@ class PhoneSocket:
         ending = self._ending or Close(_GOING_AWAY)
         by: Initiator = "gateway" if isinstance(ending, Close) else ending.by
         reason = ending.reason if isinstance(ending, Close) else ""
-        self._witness.ended(by, ending.code, reason, self._pump.clock.now())
+        self.witness.ended(by, ending.code, reason, self._pump.clock.now())
 
     async def _close(self, ending: Close | Gone) -> None:
         try:
@@ -301,7 +295,7 @@ class PhoneSocket:
                 case Close():
                     self._ending = effect
                 case _:
-                    assert_never(effect)
+                    self.witness.noted(effect)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         self._work = self._work or Work(self._pump, self)
@@ -316,9 +310,9 @@ class PhoneSocket:
         except SessionRefused as refused:
             self._refuse(refused)
             return
-        self._start(self._open(ticket, attach.topics))
+        self._start(self._open(ticket, attach.topics, attach.client.platform))
 
-    async def _open(self, ticket: Ticket, topics: tuple[str, ...] | None) -> None:
+    async def _open(self, ticket: Ticket, topics: tuple[str, ...] | None, platform: str) -> None:
         try:
             attached = await self._node.attach(self, ticket, topics)
         except SessionRefused as refused:
@@ -329,7 +323,7 @@ class PhoneSocket:
         self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
         if self.session.live is not None:
             self.session.live.outbox.sink = self
-        self._witness.welcomed(ticket, now)
+        self.witness.welcomed(ticket, platform, now)
         self.notify()
         self._refresh(attached.facts)
 
@@ -344,7 +338,6 @@ class PhoneSocket:
 
     def _refresh(self, facts: SessionFacts) -> None:
         """Give the phone a fresh token when its own says something old, or is sealed by an old key."""
-        if facts.end is None and self.session.live is not None:
-            renewed = self._papers.refresh(facts.expires_at_ms)
-            if renewed is not None:
-                self.announce(renewed)
+        is_served = facts.end is None and self.session.live is not None
+        if is_served and (renewed := self._papers.refresh(facts.expires_at_ms)) is not None:
+            self.announce(renewed)

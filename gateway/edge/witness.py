@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from gateway.domain.commands import Call, Outcome
+from gateway.core.convoy import Convoy
+from gateway.core.effects import Answered, Resumed
+from gateway.core.live import Live
+from gateway.core.outbox import Outbox
+from gateway.domain.commands import Call, Outcome, Status
+from gateway.domain.errors import CloseCode, ErrorCode
 from gateway.domain.model import Application, Ticket, UserId
 from gateway.edge.addresses import Address
 from gateway.protocol.codec import Codec
@@ -16,6 +22,48 @@ Initiator = Literal["gateway", "client", "network"]
 
 _PEER_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011})
 """What peers may say (RFC 6455 §7.4.1) and is told apart; a client chooses freely among thousands."""
+PLATFORMS: Final = ("android", "ios", "web", OTHER)
+"""What clients may call themselves and is told apart."""
+FAILED: Final = "failed"
+"""The status of a rejected command with which nothing was wrong."""
+_FAULTS: Final = frozenset(
+    {
+        ErrorCode.BUS_DOWN,
+        ErrorCode.UPSTREAM_UNAVAILABLE,
+        ErrorCode.FUNCTION_UNAVAILABLE,
+        ErrorCode.OVERLOADED,
+        ErrorCode.INTERNAL,
+    }
+)
+
+
+class State(NamedTuple):
+    """What waits for phones before some of it is written."""
+
+    names: int
+    since: float
+    """When the oldest news among it came to this node; infinity when there is none."""
+    came_at: float
+    """When their user's mirror was told anything last."""
+    under_way_s: float
+    """For how long that had been known to the user's owner."""
+
+
+def state_of(waiting: Convoy | Outbox) -> State:
+    """Return what waits there now."""
+    ledger = waiting.ledger
+    return State(waiting.dirty, waiting.since, ledger.came_at, ledger.under_way_s)
+
+
+def wrote_state(telemetry: Telemetry, told: State, left: int, now: float, phones: int = 1) -> None:
+    """Count that of what *told* says all but *left* names was written to so many phones at *now*."""
+    telemetry.updates.inc((told.names - left) * phones)
+    if told.names > left and told.since < math.inf:
+        seconds = now - told.since
+        telemetry.event_latency_seconds["edge"].observe(seconds, phones)
+        telemetry.event_latency_seconds["total"].observe(seconds + told.under_way_s, phones)
+    if told.came_at > -math.inf:
+        telemetry.state_age_seconds[""].observe(now - told.came_at + told.under_way_s, phones)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +100,16 @@ class Witness:
     """
 
     __slots__ = (
-        "_address",
         "_began",
         "_bytes_out",
-        "_codec",
         "_commands",
         "_conflated",
+        "_connected",
         "_frames_in",
         "_frames_out",
         "_note",
         "_ticket",
+        "address",
         "telemetry",
     )
 
@@ -74,8 +122,8 @@ class Witness:
         note: Callable[[Life], None],
     ) -> None:
         self.telemetry: Final = telemetry
-        self._codec = codec
-        self._address = address
+        self._connected = _shared(("", OTHER, codec.name))
+        self.address = address
         self._began = now
         self._note = note
         self._ticket: Ticket | None = None
@@ -85,26 +133,47 @@ class Witness:
         """Note that a frame came."""
         self._frames_in += 1
 
-    def welcomed(self, ticket: Ticket, now: float) -> None:
-        """Note that the session is served."""
+    def welcomed(self, ticket: Ticket, platform: str, now: float) -> None:
+        """Note that the session is served, to a client that says that it runs on *platform*."""
         self._ticket = ticket
+        told = platform.lower() if platform.lower() in PLATFORMS else OTHER
+        self._connected = _shared((ticket.application.value, told, self._connected[2]))
         self.telemetry.handshake_seconds.observe(now - self._began)
-        self.telemetry.connections[self._labels(ticket)].inc()
+        self.telemetry.connections[self._connected].inc()
 
-    def wrote(self, frames: list[bytes], conflated: int) -> None:
-        """Note that *frames* were written, and how many values newer ones have replaced so far."""
-        size_bytes = sum(map(len, frames))
-        self._frames_out += len(frames)
-        self._bytes_out += size_bytes
-        self.telemetry.frames.inc(len(frames))
-        self.telemetry.frame_bytes.inc(size_bytes)
-        self.telemetry.conflated.inc(conflated - self._conflated)
-        self._conflated = conflated
+    def noted(self, effect: Resumed | Answered) -> None:
+        """Note what the session tells of itself."""
+        if isinstance(effect, Resumed):
+            self.telemetry.resumes[effect.how].inc()
+        else:
+            self.telemetry.ping_rtt_seconds.observe(effect.seconds)
 
-    def shipped(self, frames: int, size_bytes: int) -> None:
-        """Note that frames were written which are counted together with those of other connections."""
-        self._frames_out += frames
-        self._bytes_out += size_bytes
+    def wrote(self, frames: list[bytes], now: float, waited: State | None, outbox: Outbox | None) -> None:
+        """Note that *frames* of *outbox* were written, where *waited* was waiting before."""
+        if frames:
+            size_bytes = sum(map(len, frames))
+            self._frames_out += len(frames)
+            self._bytes_out += size_bytes
+            self.telemetry.frames.inc(len(frames))
+            self.telemetry.frame_bytes.inc(size_bytes)
+            if waited is not None and outbox is not None:
+                wrote_state(self.telemetry, waited, outbox.dirty, now)
+        if outbox is not None:
+            self._replaced(outbox.conflated)
+
+    def shipped(self, live: Live | None) -> None:
+        """Note what a session was told that ends: its frames that left with those of others, too."""
+        if live is not None:
+            frames, size_bytes = live.outbox.shipped
+            self._frames_out += frames
+            self._bytes_out += size_bytes
+            self._replaced(live.outbox.conflated)
+
+    def _replaced(self, conflated: int) -> None:
+        """Note how many values newer ones have replaced so far."""
+        if conflated != self._conflated:
+            self.telemetry.conflated.inc(conflated - self._conflated)
+            self._conflated = conflated
 
     def asked(self) -> None:
         """Note that a command waits for its result; :meth:`settled` or :meth:`forgot` follows."""
@@ -114,7 +183,7 @@ class Witness:
     def settled(self, call: Call, outcome: Outcome, seconds: float) -> None:
         """Note what became of a command."""
         self.telemetry.commands_in_flight.dec()
-        self.telemetry.commands[call.command.kind, outcome.status.value].inc()
+        self.telemetry.commands[call.command.kind, _status(outcome)].inc()
         self.telemetry.command_seconds[call.command.kind].observe(seconds)
 
     def forgot(self) -> None:
@@ -125,15 +194,18 @@ class Witness:
         """Note the end. Called once."""
         told = str(code) if initiator == "gateway" or code in _PEER_CODES else OTHER
         self.telemetry.closes[initiator, told].inc()
+        self.telemetry.connection_age_seconds.observe(now - self._began)
+        if initiator == "gateway" and code == CloseCode.SLOW:
+            self.telemetry.slow_closes.inc()
         ticket = self._ticket
         if ticket is not None:
-            self.telemetry.connections[self._labels(ticket)].dec()
+            self.telemetry.connections[self._connected].dec()
         self._note(
             Life(
                 user=None if ticket is None else ticket.user,
                 application=None if ticket is None else ticket.application,
-                codec=self._codec.name,
-                address=self._address,
+                codec=self._connected[2],
+                address=self.address,
                 lasted_s=round(now - self._began, 3),
                 initiator=initiator,
                 close_code=code,
@@ -146,5 +218,16 @@ class Witness:
             )
         )
 
-    def _labels(self, ticket: Ticket) -> tuple[str, str, str]:
-        return ticket.application.value, OTHER, self._codec.name
+
+def _status(outcome: Outcome) -> str:
+    error = outcome.error
+    is_fault = outcome.status is Status.REJECTED and error is not None and error.code in _FAULTS
+    return FAILED if is_fault else outcome.status.value
+
+
+_SHARED: Final[dict[tuple[str, str, str], tuple[str, str, str]]] = {}
+
+
+def _shared(labels: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Return one tuple for all who have the same *labels*: a phone keeps no object of its own for them."""
+    return _SHARED.setdefault(labels, labels)

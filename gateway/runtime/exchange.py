@@ -96,7 +96,7 @@ class Exchange:
         self.bundles: Final = Bundles(self.deliver)
         self.under_way = 0
         self._bus = bus
-        self._clock = clock
+        self.clock: Final = clock
         self._number = first
         self._tally = tally or Tally()
         self._probe_sent = (first, 0.0)
@@ -142,14 +142,14 @@ class Exchange:
             try:
                 await self._bus.subscribe(channel, self._receive)
             except GatewayError:
-                await self._clock.sleep(_SUBSCRIBE_AGAIN_S)
+                await self.clock.sleep(_SUBSCRIBE_AGAIN_S)
             else:
                 return
 
     async def _probe(self) -> None:
         recovery = self.machine.recovery
         while True:
-            now = self._clock.now()
+            now = self.clock.now()
             if self.machine.tick(now):
                 self._probe_sent = (self.machine.probing(now), now)
                 spawn(self._tasks, self._put_probe(self._probe_sent[0]))
@@ -158,14 +158,14 @@ class Exchange:
                 self._listener.recovered(recovery)
             self._news.clear()
             with suppress(TimeoutError):
-                async with self._clock.timeout(max(self.machine.due_at - now, _TURN_S)):
+                async with self.clock.timeout(max(self.machine.due_at - now, _TURN_S)):
                     await self._news.wait()
 
     async def _put_probe(self, number: int) -> None:
         try:
             await self.deliver(Inbox(self.node), Probe(number))
         except GatewayError:
-            self.machine.failed(number, self._clock.now())
+            self.machine.failed(number, self.clock.now())
             self._news.set()
 
     def _doubted(self) -> None:
@@ -225,7 +225,7 @@ class Exchange:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            async with self._clock.timeout(within_s):
+            async with self.clock.timeout(within_s):
                 if not await self.deliver(Inbox(node), question(number)):
                     raise NotHeardError
                 return await future
@@ -261,7 +261,7 @@ class Exchange:
             self._put_questions(node, dict(wanted[at : at + ASKS_MAX]))
 
     def _put_questions(self, node: NodeId, wanted: dict[UserId, tuple[Since, Asker]]) -> None:
-        number = self.peers.asking(node, self._clock.now())
+        number = self.peers.asking(node, self.clock.now())
         asks = Asks(self.node, number, tuple(since for since, _ in wanted.values()))
         waiting = self._put.setdefault(node, {})
         waiting[number] = {user: asker for user, (_, asker) in wanted.items()}
@@ -275,7 +275,7 @@ class Exchange:
         except GatewayError:
             receivers = None
         if receivers is not None:
-            self.peers.received(node, number, receivers, self._clock.now())
+            self.peers.received(node, number, receivers, self.clock.now())
         if not receivers:
             self._put.get(node, {}).pop(number, None)
 
@@ -295,7 +295,7 @@ class Exchange:
                 self._listener.heard(envelope)
 
     def _probed(self, number: int) -> None:
-        now, recovery = self._clock.now(), self.machine.recovery
+        now, recovery = self.clock.now(), self.machine.recovery
         self.machine.returned(number, now)
         if number == self._probe_sent[0]:
             self._tally.probed(now - self._probe_sent[1])
@@ -304,7 +304,7 @@ class Exchange:
         self._news.set()
 
     def _answered(self, asked: Asked) -> None:
-        self.peers.answered(asked.node, asked.number, self._clock.now())
+        self.peers.answered(asked.node, asked.number, self.clock.now())
         waiting = self._put.get(asked.node, {})
         askers = waiting.get(asked.number, {})
         # questions arrive in order: those before this one were answered, or lost

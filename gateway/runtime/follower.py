@@ -31,7 +31,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.presenting import Presenting
-from gateway.runtime.replica import Shared, delta, is_of_sessions
+from gateway.runtime.replica import Shared, arrived, delta, is_of_sessions
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
@@ -185,7 +185,10 @@ class Follower:
         now, receipt = self._world.clock.now(), Receipt.STALE
         admitted = self.machine.admits(told.epoch)
         if admitted:
+            under_way_s = arrived(told, self.feed.ledger, now, self._world.clock.wall_ms())
             receipt = self.feed.ledger.receive(delta(told, self.feed.ledger, made))
+            if under_way_s is not None and receipt is Receipt.APPLIED:
+                self._world.tally.arrived(under_way_s)
         self._note(told.epoch, receipt, now)
         if not admitted:
             self._world.tally.dropped_stale_epoch()

@@ -40,8 +40,21 @@ HEARD_S: Final = 0.05
 """How much later than the last time the keeper is told again that a message came."""
 
 
+class Pulse(Protocol):
+    """Who counts how long what the link brings is under way."""
+
+    def read(self) -> None:
+        """Note that a message that was told as heard is in the mirror, and its readers are told."""
+        ...
+
+
 class Keeper(Protocol):
     """Whose link it is."""
+
+    @property
+    def pulse(self) -> Pulse:
+        """Counts."""
+        ...
 
     clock: Clock
     roster: Roster
@@ -101,6 +114,7 @@ class Linked:
         self._tasks: asyncio.TaskGroup | None = None
         self._asking: Asking | None = None
         self._told_heard_at = -math.inf
+        keeper.feed.ledger.under_way_s = 0.0
 
     # ---- life ----
 
@@ -185,24 +199,30 @@ class Linked:
 
     def _read_one(self, reading: Reading) -> None:
         """Take in a reading: nearly all that a link brings."""
-        self._hear()
+        is_told = self._hear()
         asking = self._asking
         if asking is not None:
             self._mirror.read(reading)
             if not asking.settled:
                 asking.settle()
         self._keeper.feed.flush()
+        if is_told:
+            self._keeper.pulse.read()
 
-    def _hear(self) -> None:
-        """Let the keeper know that a message came, seldom enough that it costs nothing.
+    def _hear(self) -> bool:
+        """Let the keeper know that a message came, seldom enough that it costs nothing; tell whether it was.
 
         What he makes of it is kept in seconds, and told with what phones are told; that he takes the link
         to be heard a little earlier than it was errs on the side of silence.
         """
         at = self.link.heard_at
-        if at - self._told_heard_at >= HEARD_S:
-            self._told_heard_at = at
-            self._keeper.heard()
+        if not self._mirror.is_blind:
+            self._keeper.feed.ledger.came_at = at
+        if at - self._told_heard_at < HEARD_S:
+            return False
+        self._told_heard_at = at
+        self._keeper.heard()
+        return True
 
     async def _let_askers_run(self) -> None:
         """Let whoever asked take the answer that was settled, before the next event is processed.

@@ -165,6 +165,7 @@ class Node:
         facts = await household.attach(ticket, wanted)
         if is_judged_first and self._tickets.get(connection) is ticket:
             self._take_in(connection, seat)
+        self._tally.attached(len(household.feed.connections))
         return Attachment(facts, household.feed.ledger)
 
     def _take_in(self, connection: Connection, seat: Seat) -> None:
@@ -230,6 +231,8 @@ class Node:
 
     def session_ended(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Refuse the tokens of a session that ended, on all nodes."""
+        if self.denied(ticket) is None:
+            self._tally.session_ended(reason)
         self.endings.tell(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
 

@@ -39,6 +39,10 @@ class Pulse:
             self._as_of_ms = self._world.clock.wall_ms()
         self.say()
 
+    def read(self) -> None:
+        """Note that a message is in the mirror, and its readers are told."""
+        self._world.tally.read(self._world.clock.now() - self._feed.ledger.came_at)
+
     def sees(self, *, regained: bool) -> None:
         """Note that the server may have begun or ceased to tell realtime data."""
         if regained:

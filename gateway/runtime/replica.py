@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from gateway.core.element import Element
-from gateway.core.ledger import Delta, Ledger, Update
+from gateway.core.ledger import Delta, Ledger, Update, is_own
 from gateway.core.view import FACTS_PREFIX
 from gateway.protocol.envelopes import Publication, Value
 
 Shared = dict[int, Element]
 """The elements made of what was published together, by the identities of their values, which live as long."""
+
+
+def arrived(told: Publication, ledger: Ledger, now: float, wall_ms: int) -> float | None:
+    """Note in *ledger* when what it is to take in came, and since when the owner knew it.
+
+    Returns:
+        For how long news was under way, by the wall clocks of both nodes; None: it is no news of the link's.
+    """
+    if told.as_of_ms is None or told.reset:
+        ledger.came_at, ledger.under_way_s = now, 0.0
+        return None
+    age_s = max(0.0, (wall_ms - told.as_of_ms) / 1000)
+    if all(is_own(update.key) for update in told.updates):
+        ledger.came_at = now + ledger.under_way_s - age_s
+        return None
+    ledger.came_at, ledger.under_way_s = now, age_s
+    return age_s
 
 
 def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:

@@ -8,6 +8,7 @@ meanwhile goes with the next.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Final
 
 from gateway.core.element import Element
@@ -174,5 +175,12 @@ class Sharing:
             delta.reset,
             updates,
             upstream,
-            health.as_of_ms,
+            self._as_of_ms(),
         )
+
+    def _as_of_ms(self) -> int | None:
+        """Return when the link was heard last: to the millisecond, while phones are told it less exactly."""
+        told_ms, clock, came_at = self._feed.health.as_of_ms, self._exchange.clock, self._feed.ledger.came_at
+        if told_ms is None or came_at == -math.inf:
+            return told_ms
+        return max(told_ms, clock.wall_ms() - round((clock.now() - came_at) * 1000))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gateway.core.throttle import Urgency
+from gateway.domain.errors import EndReason
 
 Takeover = Literal["planned", "early", "expired", "assumed"]
 """How a node came to own a user whom another owned: offered by him; taken from one who is deaf; when
@@ -56,6 +57,18 @@ class Tally:
 
     def published(self) -> None:
         """Note that the bus took a message."""
+
+    def read(self, seconds: float) -> None:
+        """Note how long after its receipt a message of a link was in the mirror. Some are noted, not all."""
+
+    def arrived(self, seconds: float) -> None:
+        """Note how long after its receipt at the owner news was on this node, by the nodes' wall clocks."""
+
+    def attached(self, phones: int) -> None:
+        """Note that a phone is served, and how many its user has on this node."""
+
+    def session_ended(self, reason: EndReason) -> None:
+        """Note that a session of a user of this node ended."""
 
     def waited(self, urgency: Urgency, seconds: float) -> None:
         """Note how long a link waited for its turn at the site."""

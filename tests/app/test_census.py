@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.app.census import BUS_STATES, count_owned, count_shared, count_users, read_clock
+from gateway.app.census import (
+    BUS_STATES,
+    FRESH_S,
+    count_functions,
+    count_late,
+    count_owned,
+    count_phones,
+    count_shared,
+    count_users,
+    read_clock,
+)
 from gateway.bus.leases import RedisLeases
 from gateway.bus.line import Line, Pace
 from gateway.bus.memory import MemoryLeases
 from gateway.bus.names import Names
 from gateway.core.bus_state import BusState
+from gateway.domain.model import Kind
+from gateway.domain.resources import FunctionState, Queue
+from gateway.domain.upstream import Part, Source
 from gateway.telemetry import Telemetry
 from gateway.upstream.wire_pool import PartPool
 from tests.bus.peer import Peer, door
 from tests.doubles.clock import ManualClock
-from tests.runtime.scene import scene
+from tests.runtime.scene import scene, user
 from tests.runtime.street import street
 
 
@@ -44,6 +58,87 @@ async def test_users_links_and_sessions_are_counted_as_they_come_and_go() -> Non
         gone = _values(telemetry)
     assert (gone["users"], gone["linkslive"], gone["sessions_attacheddashboard"]) == (0, 0, 0)
     assert gone["upstream_silence_seconds"] == 0
+
+
+async def test_phones_are_fresh_while_link_and_bus_are_and_nothing_waits_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    telemetry = Telemetry()
+    async with scene() as at:
+        phone = await at.served()
+        count_phones(at.node, telemetry)
+        fine = _values(telemetry)
+        assert (fine["served_connections"], fine["fresh_connections"]) == (1, 1)
+        assert (fine["dirty_keys"], fine["pace_level"]) == (0, 0)
+        live = phone.session.live
+        assert live is not None
+        live.flushed(drained=False)  # as whoever finds its socket full says
+        with monkeypatch.context() as patch:
+            patch.setattr(phone, "wake", lambda: None)
+            for waiting in (3, 4):
+                at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
+                await at.clock.settle()
+            count_phones(at.node, telemetry)
+            waits = _values(telemetry)
+            assert (waits["dirty_keys"], waits["pace_level"], waits["fresh_connections"]) == (1, 1, 1)
+            await at.clock.advance(FRESH_S)
+            count_phones(at.node, telemetry)
+            assert _values(telemetry)["fresh_connections"] == 0
+        phone.take()
+        count_phones(at.node, telemetry)
+        assert _values(telemetry)["fresh_connections"] == 1
+
+
+async def test_a_phone_whose_link_is_gone_is_not_fresh() -> None:
+    telemetry = Telemetry()
+    async with scene() as at:
+        await at.served()
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.pass_time(1)
+        count_phones(at.node, telemetry)
+        gone = _values(telemetry)
+    assert (gone["served_connections"], gone["fresh_connections"]) == (1, 0)
+
+
+async def test_phones_in_step_are_counted_each() -> None:
+    telemetry = Telemetry()
+    async with scene() as at:
+        phones = [await at.served(device=f"d{number}") for number in range(3)]
+        await at.pass_time(60)
+        count_phones(at.node, telemetry)
+        assert _values(telemetry)["served_connections"] == len(phones)
+
+
+async def test_what_a_site_can_do_is_told_by_whoever_has_a_link() -> None:
+    telemetry = Telemetry()
+
+    def level(function: str) -> float:
+        count_functions(at.node, ["main", "other"], telemetry)
+        return _values(telemetry)[f"site_function_up{function}main"]
+
+    async with scene() as at:
+        assert math.isnan(level("realtime"))  # nobody is here who would know
+        await at.served()
+        at.upstream.set_function("realtime", FunctionState.UP)
+        at.upstream.set_function("voice", FunctionState.DEGRADED)
+        at.upstream.set_function("email", FunctionState.DOWN)
+        await at.clock.settle()
+        assert (level("realtime"), level("voice"), level("email")) == (1, 0.5, 0)
+        assert math.isnan(level("callback"))
+        assert math.isnan(_values(telemetry)["site_function_uprealtimeother"])
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.pass_time(1)
+        assert (level("realtime"), level("callback")) == (0, 0)
+
+
+async def test_elements_that_came_late_are_told() -> None:
+    telemetry = Telemetry()
+    async with scene() as at:
+        at.node.composer.tellings.late = 3
+        count_late(at.node, telemetry)
+    assert _values(telemetry)["late_elements_total"] == 3
 
 
 async def test_the_longest_silence_is_told() -> None:

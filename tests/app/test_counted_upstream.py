@@ -12,7 +12,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.link_requests import KeepAlive
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.resources import FunctionState
-from gateway.domain.upstream import FunctionChanged, LinkClosed, LinkEvent, LogOn, Opened
+from gateway.domain.upstream import FunctionChanged, LinkClosed, LinkEvent, LinkReplaced, LogOn, Opened
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
@@ -45,6 +45,18 @@ class Counted:
 @pytest.fixture
 def counted() -> Counted:
     return Counted()
+
+
+async def test_a_link_whose_place_is_taken_is_counted(counted: Counted) -> None:
+    secret = await counted.secret()
+    link = await counted.upstream.open(counted.user, secret, token=1, holder="me")
+    inner = counted.server.link(counted.user)
+    assert inner is not None
+    inner.push(LinkReplaced(2))
+    while not isinstance(await link.receive(), LinkReplaced):
+        pass
+    assert counted.events("link_replaced") == 1
+    assert counted.telemetry.registry.get_sample_value("oscc_gateway_link_replaced_total") == 1
 
 
 async def test_an_open_link_is_counted_with_its_events(counted: Counted) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.app.tally import CountingTally
 from gateway.core.throttle import Urgency
+from gateway.domain.errors import EndReason
 from gateway.runtime.tally import Tally
 from gateway.telemetry import Telemetry
 
@@ -38,6 +39,16 @@ HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {
     "resynced": (lambda t: t.resynced("bus"), {"resyncs_total bus": 1}),
     "probed": (lambda t: t.probed(0.5), {"bus_probe_seconds_count": 1, "bus_probe_seconds_sum": 0.5}),
     "published": (lambda t: t.published(), {"bus_publish_total": 1}),
+    "read": (
+        lambda t: t.read(0.5),
+        {"event_latency_seconds_count upstream": 1, "event_latency_seconds_sum upstream": 0.5},
+    ),
+    "arrived": (
+        lambda t: t.arrived(0.5),
+        {"event_latency_seconds_count bus": 1, "event_latency_seconds_sum bus": 0.5},
+    ),
+    "attached": (lambda t: t.attached(2), {"devices_per_user_count": 1, "devices_per_user_sum": 2}),
+    "session ended": (lambda t: t.session_ended(EndReason.EXPIRED), {"session_ends_total expired": 1}),
     "waited": (
         lambda t: t.waited(Urgency.ROAMING, 3.0),
         {"budget_wait_seconds_count roaming": 1, "budget_wait_seconds_sum roaming": 3.0},

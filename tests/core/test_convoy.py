@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -85,6 +86,20 @@ def test_what_concerns_one_phone_parts_it_with_what_waits() -> None:
     assert len(only(house).members) == 2
     kinds = [frame["kind"] for frame in decoded(house.outboxes[0].take(house.now))]
     assert kinds == ["changes", "error"]
+
+
+def test_when_the_oldest_that_waits_came_is_known_and_goes_along_with_who_parts() -> None:
+    house = House(3)
+    convoy = only(house)
+    assert convoy.since == math.inf
+    for came_at in (110.0, 120.0):
+        house.ledger.came_at = came_at
+        house.wait(int(came_at))
+        assert {convoy.since, *(outbox.since for outbox in house.outboxes)} == {110.0}
+    house.outboxes[0].post(ErrorFrame("busy", "x"))
+    assert (house.outboxes[0].convoy, house.outboxes[0].since) == (None, 110.0)
+    tell(convoy, 130.0)
+    assert convoy.since == math.inf
 
 
 def test_who_has_parted_is_in_step_again_when_all_are_told() -> None:

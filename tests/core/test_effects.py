@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from gateway.core.effects import Attach, Close, Effect, Invoke, SessionLimits
+from gateway.core.effects import Answered, Attach, Close, Effect, Invoke, Resumed, SessionLimits
 from gateway.protocol import frames
 
 
-def test_a_session_asks_for_three_things() -> None:
-    assert set(typing.get_args(Effect)) == {Attach, Invoke, Close}
+def test_a_session_asks_for_three_things_and_tells_two() -> None:
+    assert set(typing.get_args(Effect)) == {Attach, Invoke, Close, Resumed, Answered}
 
 
 def test_a_token_on_its_way_shows_nowhere() -> None:

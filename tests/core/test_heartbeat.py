@@ -76,6 +76,15 @@ def test_the_answer_to_a_ping_asks_for_nothing() -> None:
     assert heartbeat.next_at == 140.0
 
 
+def test_how_long_the_newest_ping_was_under_way_is_told_once() -> None:
+    heartbeat = beating()
+    first, newest = heartbeat.ping(120.0), heartbeat.ping(130.0)
+    assert heartbeat.pong(first, 130.5) is None
+    assert heartbeat.pong(newest, 130.75) == 0.75
+    assert heartbeat.pong(newest, 131.0) is None
+    assert heartbeat.pong(None, 131.0) is None
+
+
 @pytest.mark.parametrize("nonce", [None, "", "1", "2"])
 def test_a_pong_that_no_ping_asked_for_is_answered_by_one(nonce: str | None) -> None:
     heartbeat = beating()

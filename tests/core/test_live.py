@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import Answered, Attach, Close, Effects, Health, Invoke, Resumed, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.live import Live
@@ -34,7 +34,7 @@ class Phone:
         self.now = 100.0
         asked = replace(frames.Hello(CLIENT), **hello)  # type: ignore[arg-type]  # fields of a hello
         self.live = Live(self.facts, self.ledger, JSON, asked, SessionLimits(), self.now, jitter=0.5)
-        assert self.live.welcome(self.ticket, asked, WALL_MS) == ()
+        self.noted = self.live.welcome(self.ticket, asked, WALL_MS)
 
     def take(self, health: Health = LIVE) -> list[dict[str, Any]]:
         return decoded(self.live.take(self.now, WALL_MS, health))
@@ -58,6 +58,26 @@ def served(**hello: object) -> Phone:
 
 
 # ---- the beginning ----
+
+
+def test_a_phone_that_knows_nothing_resumes_nothing() -> None:
+    assert Phone().noted == ()
+
+
+def test_what_a_position_is_worth_is_told() -> None:
+    stream = Phone().live.outbox.stream
+    assert Phone(position=frames.StreamPosition(stream, 1)).noted == (Resumed("in_sync"),)
+    assert Phone(position=frames.StreamPosition(stream, 0)).noted == (Resumed("since"),)
+    assert Phone(position=frames.StreamPosition(stream, 9)).noted == (Resumed("reset"),)
+    assert Phone(position=frames.StreamPosition("1.other", 1)).noted == (Resumed("foreign"),)
+
+
+def test_how_long_a_ping_was_under_way_is_told() -> None:
+    phone = served()
+    phone.now += 30
+    (ping,) = phone.take()
+    assert phone.live.pong(ping["nonce"], phone.now + 0.25) == (Answered(0.25),)
+    assert phone.live.pong(ping["nonce"], phone.now + 0.5) == ()
 
 
 def test_welcome_comes_first_and_the_changes_that_it_owes_follow() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from gateway.core.element import Element
@@ -75,6 +77,20 @@ def test_a_change_is_told_as_the_difference() -> None:
     line.change("queue:1", queue(5))
     patch = {"queue:1": {"contacts_waiting": 5}}
     assert line.take() == [{"kind": "changes", "after": 2, "upto": 3, "patch": patch}]
+
+
+def test_it_tells_when_the_oldest_news_that_waits_came() -> None:
+    line = synced()
+    assert line.outbox.since == math.inf
+    for came_at in (110.0, 120.0):
+        line.ledger.came_at = came_at
+        line.change("queue:1", queue(int(came_at)))
+        assert line.outbox.since == 110.0
+    line.take()
+    assert line.outbox.since == math.inf
+    line.outbox.reset()
+    assert line.outbox.dirty
+    assert line.outbox.since == math.inf
 
 
 def test_of_many_changes_the_newest_is_told() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import Answered, Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.session import TRANSITIONS, Session, State
@@ -183,7 +183,7 @@ def test_two_hellos_are_too_many() -> None:
 
 def test_a_pong_is_a_sign_of_life() -> None:
     line = led(State.LIVE)
-    assert line.send(frame("pong", nonce="1")) == ()
+    assert line.send(frame("pong", nonce="1")) == (Answered(10.0),)
     assert line.session.tick(line.now) == ()
     assert line.take() == []
 

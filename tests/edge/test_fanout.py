@@ -110,6 +110,25 @@ class House:
     def sample(self, name: str) -> float | None:
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}")
 
+    def hop(self, hop: str) -> tuple[float | None, float | None]:
+        """How often and how long in all it took."""
+        value, name = self.telemetry.registry.get_sample_value, "oscc_gateway_event_latency_seconds"
+        return value(f"{name}_count", {"hop": hop}), value(f"{name}_sum", {"hop": hop})
+
+
+def test_what_is_written_to_all_in_step_is_counted_for_each() -> None:
+    house = House(phones=3)
+    house.ledger.came_at, house.ledger.under_way_s = house.now - 0.5, 0.25
+    house.wait(2)
+    house.ledger.came_at = house.now
+    house.wait(2, number=2)
+    house.turn()
+    assert [len(phone.told) for phone in house.phones] == [1, 1, 1]
+    assert house.sample("updates_total") == 6
+    assert house.hop("edge") == (3, 1.5)
+    assert house.hop("total") == (3, 2.25)
+    assert (house.sample("state_age_seconds_count"), house.sample("state_age_seconds_sum")) == (3, 0.75)
+
 
 def test_when_nothing_waits_nothing_is_written_and_nothing_asked_for() -> None:
     house = House()

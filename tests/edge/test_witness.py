@@ -6,11 +6,17 @@ from ipaddress import ip_address
 
 import pytest
 
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Outbox
+from gateway.core.pace import Pace
+from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
-from gateway.domain.model import Application, UserId
-from gateway.edge.witness import Initiator, Life, Witness
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Scope, UserId
+from gateway.edge.witness import Initiator, Life, Witness, state_of
 from gateway.protocol.codec import JSON
 from gateway.telemetry import Telemetry
+from tests.core.outbox_line import queue
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import ticket_of
 
@@ -29,10 +35,51 @@ class Watched:
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
 
 
+def phone_of_three() -> Outbox:
+    """Return what one phone is told, of which nothing waits."""
+    outbox = Outbox(Ledger(1), view_of("h", Scope(queues=frozenset({1})), ("queues",)), JSON, Pace())
+    outbox.begin(None)
+    outbox.take(0.0)
+    return outbox
+
+
+@pytest.mark.parametrize(
+    ("platform", "told"),
+    [
+        ("ios", "ios"),
+        ("Android", "android"),
+        ("web", "web"),
+        ("other", "other"),
+        ("BeOS", "other"),
+        ("", "other"),
+    ],
+)
+def test_the_platform_is_one_of_four(platform: str, told: str) -> None:
+    watched = Watched()
+    watched.witness.welcomed(ticket_of(ManualClock()), platform, 10.2)
+    assert watched.sample("connections", application="dashboard", platform=told, codec="json") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ErrorCode.BUS_DOWN, "failed"),
+        (ErrorCode.INTERNAL, "failed"),
+        (ErrorCode.NOT_FOUND, "rejected"),
+        (ErrorCode.VERSION_CONFLICT, "rejected"),
+    ],
+)
+def test_a_command_with_which_nothing_was_wrong_has_failed(error: ErrorCode, told: str) -> None:
+    watched = Watched()
+    watched.witness.asked()
+    watched.witness.settled(CALL, Outcome(Status.REJECTED, GatewayError(error, "Why.")), 0.5)
+    assert watched.sample("commands_total", kind="routing_state.set", status=told) == 1
+
+
 def test_a_served_phone_is_counted_in_and_out() -> None:
     watched = Watched()
     labels = {"application": "dashboard", "platform": "other", "codec": "json"}
-    watched.witness.welcomed(ticket_of(ManualClock()), 10.2)
+    watched.witness.welcomed(ticket_of(ManualClock()), "test", 10.2)
     assert watched.sample("connections", **labels) == 1
     assert watched.sample("handshake_seconds_sum") == pytest.approx(0.2)
     watched.witness.ended("client", 1000, "", 11.0)
@@ -72,10 +119,16 @@ def test_a_client_cannot_make_series(initiator: Initiator, code: int, label: str
 def test_frames_and_commands_are_counted_and_left() -> None:
     watched = Watched()
     witness = watched.witness
-    witness.welcomed(ticket_of(ManualClock()), 10.0)
+    witness.welcomed(ticket_of(ManualClock()), "ios", 10.0)
     witness.heard()
-    witness.wrote([b"12", b"345"], 4)
-    witness.wrote([b"6"], 6)
+    outbox = phone_of_three()
+    for waiting in range(1, 6):
+        outbox.ledger.record("queue:1", queue(waiting))
+    witness.wrote([b"12", b"345"], 10.5, state_of(outbox), outbox)
+    for waiting in range(6, 8):
+        outbox.ledger.record("queue:1", queue(waiting))
+    witness.wrote([b"6"], 10.5, state_of(outbox), outbox)
+    witness.wrote([], 10.5, state_of(outbox), outbox)
     witness.asked()
     witness.asked()
     witness.settled(CALL, Outcome(Status.APPLIED), 0.5)
@@ -83,6 +136,7 @@ def test_frames_and_commands_are_counted_and_left() -> None:
     witness.ended("network", 1006, "", 12.5)
     assert (watched.sample("frames_total"), watched.sample("frame_bytes_total")) == (3, 6)
     assert watched.sample("conflated_total") == 6
+    assert watched.sample("connection_age_seconds_sum") == 2.5
     assert watched.sample("commands_in_flight") == 0
     assert watched.sample("commands_total", kind="routing_state.set", status="applied") == 1
     assert watched.sample("command_seconds_sum", kind="routing_state.set") == 0.5

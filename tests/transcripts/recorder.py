@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from gateway.core.effects import Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import Answered, Close, Effects, Health, Invoke, Resumed, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.session import Session
@@ -200,6 +200,8 @@ class PhoneCall:
                     told = f"Invoke {effect.id}: {effect.call.command.kind}, epoch {effect.call.stream_epoch}"
                 case Close():
                     told = f"Close {int(effect.code)} {effect.reason}".rstrip()
+                case Resumed() | Answered():
+                    continue
                 case _:
                     told = f"Attach {'the session' if effect.token else 'as before'}, topics {effect.topics}"
             self.transcript.write(self.now, "session", told)

@@ -1,0 +1,110 @@
+"""Does what happens to users of a node move the metric that is there for it?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain.errors import EndReason
+from gateway.domain.model import Kind
+from gateway.domain.resources import Queue
+from gateway.domain.upstream import Part, Reading, Source
+from gateway.runtime.linked import HEARD_S
+from tests.runtime.followed import followed, wait_for
+from tests.runtime.scene import Scene, scene, user
+from tests.runtime.street import street
+
+
+def hop(at: Scene, name: str) -> tuple[float, float]:
+    """How often and how long in all."""
+    name, labels = "event_latency_seconds", {"hop": name}
+    return at.counted(f"{name}_count", **labels), at.counted(f"{name}_sum", **labels)
+
+
+async def test_what_a_link_brings_takes_its_time_until_the_mirror_shows_it() -> None:
+    async with scene() as at:
+        await at.served()
+        before, _ = hop(at, "upstream")
+        for waiting in (3, 4):  # so soon after each other that one of them is looked at
+            at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
+        await at.clock.settle()
+        await at.clock.advance(HEARD_S * 2)
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=5)))
+        await at.clock.settle()
+        after, seconds = hop(at, "upstream")
+        assert 1 <= after - before <= 2
+        assert seconds == 0  # on a clock that stands
+
+
+async def test_what_is_published_takes_its_time_until_who_follows_has_it() -> None:
+    async with street() as at:
+        await followed(at)
+        await at.pass_time(3)
+        scene_ = at.scenes[1]
+        times, seconds = hop(scene_, "bus")
+        at.trouble.chance = lambda: 0.9
+        at.trouble.delays, at.trouble.delay_s = 1.0, 0.5
+        wait_for(at, 8)
+        await at.pass_time(1)
+        times_now, seconds_now = hop(scene_, "bus")
+        assert times_now == times + 1
+        assert seconds_now - seconds == pytest.approx(0.5, abs=0.3)
+        ledger = scene_.node.households[user(1)].feed.ledger
+        assert ledger.under_way_s == pytest.approx(seconds_now - seconds)
+        assert hop(at.scenes[0], "bus") == (0, 0)
+
+
+async def test_nothing_new_is_no_news() -> None:
+    async with street() as at:
+        await followed(at)
+        await at.pass_time(3)
+        times, _ = hop(at.scenes[1], "bus")
+        await at.pass_time(30)
+        assert hop(at.scenes[1], "bus")[0] == times
+
+
+async def test_each_phone_that_comes_tells_how_many_its_user_has() -> None:
+    async with scene() as at:
+        for device in ("d1", "d2", "d3"):
+            await at.served(device=device)
+        assert at.counted("devices_per_user_count") == 3
+        assert at.counted("devices_per_user_sum") == 1 + 2 + 3
+        assert at.counted("devices_per_user_bucket", le="2.0") == 2
+
+
+async def test_a_session_that_ends_is_counted_once_with_its_reason() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.MAINTENANCE)
+        await at.clock.settle()
+        await at.node.account.log_off(other.ticket)
+        await at.pass_time(2)
+        assert at.counted("session_ends_total", reason="maintenance") == 1
+        assert at.counted("session_ends_total", reason="logged_off") == 1
+
+
+async def test_on_two_nodes_it_is_one_end() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.scenes[1].node.account.log_off(far.ticket)
+        await at.pass_time(2)
+        ends = [one.counted("session_ends_total", reason="logged_off") for one in at.scenes]
+        assert sum(ends) == 1
+
+
+async def test_an_element_that_comes_late_is_counted() -> None:
+    async with scene() as at:
+        await at.served()
+        link, ((query, _),) = (
+            at.upstream.link(user(1)),
+            [
+                (query, listen)
+                for query, listen in at.upstream.wires[user(1)].queries.items()
+                if (listen.kind, listen.source) == (Kind.QUEUE, Source.REALTIME)
+            ],
+        )
+        assert link is not None
+        old_ms = at.clock.wall_ms() - 60_000
+        part = Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=99))
+        link.push(Reading(query, Kind.QUEUE, Source.REALTIME, old_ms, False, (part,), ()))
+        await at.clock.settle()
+        assert at.node.composer.tellings.late == 1
