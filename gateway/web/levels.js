@@ -10,8 +10,8 @@ const WAIT_MARGIN_S = 15,
   LEVEL_MARGIN_PCT = 3,
   ACTION_BELOW_PCT = 20;
 const HOLD_MS = 10_000;
-const SAMPLE_MS = 30_000,
-  SAMPLES = 60;
+const SAMPLE_MS = 10_000,
+  SAMPLES = 180;
 
 /**
  * The level of a value of which more is worse. It is left only *margin* below where it was entered.
@@ -62,7 +62,7 @@ export class Levels {
   }
 }
 
-/** What a queue's waiting contacts were in the last 30 minutes, a sample each 30 s. */
+/** What a queue's waiting contacts were in the last 30 minutes, a sample each 10 s. */
 export class History {
   constructor() {
     this.samples = new Map();
@@ -72,13 +72,15 @@ export class History {
   /** Take a sample of all when it is time. @returns {boolean} whether one was taken */
   take(entries, now) {
     if (now === null || now < this.next) return false;
+    const missed = Math.min(SAMPLES, Math.max(0, Math.floor((now - this.next) / SAMPLE_MS)) || 0);
     this.next = now + SAMPLE_MS;
     const there = new Set();
     for (const [key, queue] of entries) {
       there.add(key);
       const line = this.samples.get(key) ?? [];
+      if (line.length) for (let gone = 0; gone < missed; gone += 1) line.push(null);
       line.push(queue.contacts_waiting ?? null);
-      if (line.length > SAMPLES) line.shift();
+      line.splice(0, line.length - SAMPLES);
       this.samples.set(key, line);
     }
     for (const key of this.samples.keys()) if (!there.has(key)) this.samples.delete(key);
@@ -96,8 +98,8 @@ export class History {
         gap = true;
         return;
       }
-      const x = SAMPLES - (line.length - 1 - place);
-      drawn += `${gap ? 'M' : 'L'}${x} ${(19 - (18 * value) / top).toFixed(1)}`;
+      const x = (60 * (SAMPLES - line.length + 1 + place)) / SAMPLES;
+      drawn += `${gap ? 'M' : 'L'}${x.toFixed(1)} ${(19 - (18 * value) / top).toFixed(1)}`;
       gap = false;
     });
     return drawn;

@@ -25,7 +25,8 @@ class LogOnForm {
     this.known = doors.kept.read('login') ?? {};
     this.site = gateway.sites.find(({id}) => id === this.known.site) ?? gateway.sites[0];
     const offered = this.site?.applications ?? [];
-    this.application = offered.includes(this.known.application) ? this.known.application : offered[0];
+    const last = this.known.application ?? doors.kept.choices.application;
+    this.application = offered.includes(last) ? last : offered[0];
   }
 
   show() {
@@ -341,7 +342,7 @@ class LogOnForm {
       remembered ? {site: this.site.id, application: this.application, user: user.trim(), numbers} : null,
     );
     const stay = this.stay.querySelector('input').checked;
-    this.kept.choose({stay});
+    this.kept.choose({stay, application: this.application});
     this.kept.keep({...session.kept(), user: session.user}, stay);
     this.password.value = '';
     await this.doors.work(session, this.gateway);

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("playwright", reason="the group `web` is not installed: make web-venv")
+pytest.importorskip("playwright", reason="the group `web` is not installed: make web")
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
@@ -27,6 +27,19 @@ from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.acts import Acts
 from gateway.simulator.model import Agent, AutoPostProcessing, Json
+
+__all__ = [
+    "ASSISTANT",
+    "DASHBOARD",
+    "DESK",
+    "NUMBER",
+    "PASSWORD",
+    "PHONE",
+    "Page",
+    "Stage",
+    "expect",
+    "opened",
+]
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PASSWORD = "demo"
@@ -101,7 +114,11 @@ class Stage:
 
     def send_away(self) -> None:
         """Let nobody take contacts, so that they wait."""
-        present = [agent for agent in self.simulator.center.directory.agents.values() if agent.logged_on]
+        present = [
+            agent
+            for agent in self.simulator.center.directory.agents.values()
+            if agent.logged_on and not agent.handling
+        ]
         for agent in present:
             self.act("SetRoutingState", UserKey=agent.key, RoutingState="Unavailable", By="System")
 

@@ -18,12 +18,13 @@ AXE = (Path(axe.__file__).parent / "axe.min.js").read_text()
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TARGETS = """() => [...document.querySelectorAll('button, select, input, a[href], summary')]
   .filter((each) => each.checkVisibility() && !each.closest('.sr, .skip'))
-  .map((each) => [each, (each.matches('[type=checkbox], [type=radio]') && each.closest('label') || each).getBoundingClientRect()])
-  .filter(([each, box]) => box.height < 43.5 && !(each.matches('[role=switch]')))
+  .map((each) => [each, each.matches('[type=checkbox], [type=radio]') && each.closest('label') || each])
+  .map(([each, target]) => [each, target.getBoundingClientRect()])
+  .filter(([each, box]) => box.height < 43.5 && !each.matches('[role=switch]'))
   .map(([each, box]) => `${each.outerHTML.slice(0, 120)} is ${Math.round(box.height)} px high`)"""
 LOOKS = [("light", "en-GB"), ("dark", "de-DE")]
 
-Act = Callable[[Page], Awaitable[Any]]
+Act = Callable[[Page, Stage], Awaitable[None]]
 
 
 async def faults(page: Page) -> list[str]:
@@ -50,62 +51,69 @@ async def test_log_on(scheme: str, language: str) -> None:
         assert await faults(page) == []
 
 
+async def queues(page: Page, _: Stage) -> None:
+    await expect(page.locator(".tile").first).to_be_visible()
+
+
+async def agents(page: Page, _: Stage) -> None:
+    if await page.locator(".tabs").is_visible():
+        await page.locator(".tabs button").nth(1).click()
+    await expect(page.locator(".agents .agent").first).to_be_visible()
+
+
+async def sheet(page: Page, _: Stage) -> None:
+    await page.locator(".agents .agent").first.click()
+    await page.locator(".acts button").first.click()
+    await expect(page.locator(".last")).not_to_be_empty()
+
+
+async def skills(page: Page, _: Stage) -> None:
+    await page.locator(".detail h3 .button").click()
+    await page.locator(".skill-edit input").first.fill("33")
+
+
+async def review(page: Page, _: Stage) -> None:
+    await page.locator(".step-foot .primary").click()
+    await expect(page.locator(".diff")).to_be_visible()
+
+
+async def queue(page: Page, _: Stage) -> None:
+    await page.keyboard.press("Escape")
+    if await page.locator(".tabs").is_visible():
+        await page.locator(".tabs button").first.click()
+    await page.locator(".tile").first.click()
+    await page.locator(".detail summary").click()
+
+
+async def parameters(page: Page, _: Stage) -> None:
+    await page.locator(".part > .button").click()
+
+
+async def settings(page: Page, _: Stage) -> None:
+    await page.keyboard.press("Escape")
+    await page.locator(".strip .square").last.click()
+
+
+async def old(page: Page, stage: Stage) -> None:
+    await page.keyboard.press("Escape")
+    stage.simulator.faults.freeze(60, None)
+    stage.simulator.faults.drop_links(None)
+    await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+
+
+PAGES: tuple[Act, ...] = (queues, agents, sheet, skills, review, queue, parameters, settings, old)
+"""What leads from page to page."""
+
+
 @pytest.mark.parametrize("where", ["phone", "desk"])
 @pytest.mark.parametrize(("scheme", "language"), LOOKS)
 async def test_dashboard(scheme: str, language: str, where: str) -> None:
     how: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False} if where == "desk" else {}
     async with opened() as stage, stage.page(color_scheme=scheme, locale=language, **how) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
-        for act in dashboard_pages(stage):
-            await act(page)
-            assert await faults(page) == []
-
-
-def dashboard_pages(stage: Stage) -> list[Act]:
-    """Return what leads from page to page."""
-
-    async def agents(page: Page) -> None:
-        if await page.locator(".tabs").is_visible():
-            await page.locator(".tabs button").nth(1).click()
-        await expect(page.locator(".agents .agent").first).to_be_visible()
-
-    async def sheet(page: Page) -> None:
-        await page.locator(".agents .agent").first.click()
-        await page.locator(".acts button").first.click()
-        await expect(page.locator(".last")).not_to_be_empty()
-
-    async def skills(page: Page) -> None:
-        await page.locator(".detail h3 .button").click()
-        await page.locator(".skill-edit input").first.fill("33")
-
-    async def review(page: Page) -> None:
-        await page.locator(".step-foot .primary").click()
-        await expect(page.locator(".diff")).to_be_visible()
-
-    async def queue(page: Page) -> None:
-        await page.keyboard.press("Escape")
-        if await page.locator(".tabs").is_visible():
-            await page.locator(".tabs button").first.click()
-        await page.locator(".tile").first.click()
-        await page.locator(".detail summary").click()
-
-    async def parameters(page: Page) -> None:
-        await page.locator(".part > .button").click()
-
-    async def settings(page: Page) -> None:
-        await page.keyboard.press("Escape")
-        await page.locator(".strip .square").last.click()
-
-    async def old(page: Page) -> None:
-        await page.keyboard.press("Escape")
-        stage.simulator.faults.freeze(60, None)
-        stage.simulator.faults.drop_links(None)
-        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
-
-    async def first(page: Page) -> None:
-        await expect(page.locator(".tile").first).to_be_visible()
-
-    return [first, agents, sheet, skills, review, queue, parameters, settings, old]
+        for act in PAGES:
+            await act(page, stage)
+            assert await faults(page) == [], act.__name__
 
 
 @pytest.mark.parametrize(("scheme", "language"), LOOKS)

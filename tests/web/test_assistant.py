@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.web.stage import ASSISTANT, expect, opened
 
 pytestmark = pytest.mark.scenario

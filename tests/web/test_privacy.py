@@ -6,7 +6,7 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, Response
 
 from gateway.edge.web import WebClient
 from tests.web.stage import ASSISTANT, DASHBOARD, DESK, expect, opened
@@ -19,11 +19,15 @@ HELD = """async () => {
   const caches_held = {};
   for (const name of await caches.keys()) {
     const cache = await caches.open(name);
-    for (const request of await cache.keys()) caches_held[request.url] = (await (await cache.match(request)).text());
+    for (const request of await cache.keys()) {
+      caches_held[request.url] = await (await cache.match(request)).text();
+    }
   }
-  return {local: {...localStorage}, session: {...sessionStorage}, caches: caches_held, cookie: document.cookie,
-    databases: (await indexedDB.databases()).map(({name}) => name), history: JSON.stringify(history.state),
-    url: location.href};
+  return {
+    local: {...localStorage}, session: {...sessionStorage}, caches: caches_held, cookie: document.cookie,
+    databases: (await indexedDB.databases()).map(({name}) => name),
+    history: JSON.stringify(history.state), url: location.href,
+  };
 }"""
 
 
@@ -40,8 +44,8 @@ async def test_the_first_view_is_small() -> None:
         assert {urlsplit(url).netloc for url in asked} == {urlsplit(stage.base).netloc}
 
 
-async def _size(response: object, sizes: list[int]) -> None:
-    sizes.append(len(await response.body()))  # type: ignore[attr-defined] - the driver's types are not installed everywhere
+async def _size(response: Response, sizes: list[int]) -> None:
+    sizes.append(len(await response.body()))
 
 
 async def test_realtime_data_is_nowhere_but_in_memory() -> None:

@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from gateway.domain.errors import ErrorCode, EndReason
+from gateway.domain.errors import EndReason, ErrorCode
 
 WEB = resources.files("gateway") / "web"
 MODULES = {
@@ -47,7 +47,7 @@ def test_no_text_is_in_vain() -> None:
     assert unused == []
 
 
-@pytest.mark.parametrize("reason", [each for each in EndReason])
+@pytest.mark.parametrize("reason", list(EndReason))
 def test_every_end_has_its_words(reason: EndReason) -> None:
     assert f"ended.{reason.value}" in texts("de")
 

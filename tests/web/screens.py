@@ -1,0 +1,146 @@
+"""What does the web client look like? ``make screenshots`` takes docs/screenshots anew.
+
+Three series: one shift of an agent on a phone, a supervisor's morning on a phone, and both on a desk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.async_api import Page
+
+from gateway.app.config import own_secrets
+from gateway.app.logging import configure
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, Stage, expect, opened
+
+COLOURS = 256
+"""A picture of flat surfaces needs no more; it is a third of the size then."""
+CENTRE: dict[str, Any] = {
+    "agents": 120,
+    "queues": 16,
+    "groups": 6,
+    "users": 4,
+    "start_paused": False,
+    "seed": 3,
+}
+WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
+DARK = {"color_scheme": "dark"}
+GERMAN = {"locale": "de-DE"}
+_CALM_MS = 700
+
+
+class Album:
+    """The folder that pictures go to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    async def take(self, page: Page, name: str) -> None:
+        """Take a picture once the page is at rest."""
+        await page.wait_for_timeout(_CALM_MS)
+        path = self.folder / f"{name}.png"
+        await page.screenshot(path=path)
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(
+                COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+            )
+        small.save(path, optimize=True)
+
+
+async def shift(stage: Stage, album: Album) -> None:
+    """Log on, be available, a contact, post-processing, log off. No other call comes between."""
+    async with stage.page() as page:
+        await page.goto(f"{stage.base}/app/")
+        await page.locator(f"input[value={ASSISTANT}]").check(force=True)
+        await page.fill("#in-user", "agent1")
+        await page.fill("#in-number", NUMBER)
+        await album.take(page, "shift-1-log-on")
+        await stage.live(page, ASSISTANT, "agent1")
+        await page.locator(".reasons-part").get_by_role("button", name="Meeting").click()
+        await album.take(page, "shift-2-logged-on")
+        stage.talk("agent1")
+        stage.send_away()
+        for _ in range(3):
+            stage.act("Arrive", QueueKey=stage.queue_of(stage.agent("agent1")))
+        await expect(page.locator(".hero")).to_have_attribute("data-state", "contact")
+        await page.locator(".set[data-state=unavailable]").click()
+        await page.locator(".reasons-part").get_by_role("button", name="Lunch").click()
+        await album.take(page, "shift-3-contact")
+        await page.get_by_role("button", name="Post-processing after this contact").click()
+        stage.act("EndContact", UserKey=stage.agent("agent1").key)
+        await expect(page.locator(".hero")).to_have_attribute("data-state", "post")
+        await page.get_by_role("button", name="Solved").click()
+        await album.take(page, "shift-4-post-processing")
+        await page.get_by_role("button", name="Done").click()
+        await expect(page.locator(".hero-reason")).to_have_text("Lunch")
+        await album.take(page, "shift-5-lunch")
+        await page.get_by_role("button", name="Log off").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
+        await expect(page.locator(".told.done")).to_be_visible()
+        await album.take(page, "shift-6-logged-off")
+
+
+async def morning(stage: Stage, album: Album) -> None:
+    """Queues, agents, one agent, a change with its diff, old data."""
+    async with stage.page(**DARK) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await album.take(page, "dashboard-1-queues")
+        await page.locator(".tile").first.click()
+        await album.take(page, "dashboard-2-queue")
+        await page.locator(".back").click()
+        await page.get_by_role("button", name="Agents").click()
+        await album.take(page, "dashboard-3-agents")
+        await page.locator(".agents .agent").nth(4).click()
+        await page.locator(".acts button").first.click()
+        await album.take(page, "dashboard-4-agent")
+        await page.locator(".detail h3 .button").click()
+        await page.locator(".skill-edit input").first.fill("85")
+        await page.locator(".step-foot .primary").click()
+        await album.take(page, "dashboard-5-diff")
+        await page.keyboard.press("Escape")
+
+
+async def desk(stage: Stage, album: Album) -> None:
+    """Both applications on a desk, in both looks and languages."""
+    async with stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".tile").first.click()
+        await album.take(page, "desk-dashboard-light")
+    async with stage.page(**WIDE, **DARK, **GERMAN) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.locator(".agents .agent").nth(3).click()
+        await album.take(page, "desk-dashboard-dark-german")
+    async with stage.page(**WIDE, **DARK, **GERMAN) as page:
+        await stage.live(page, ASSISTANT, "agent7")
+        await album.take(page, "desk-assistant-dark-german")
+
+
+async def old(stage: Stage, album: Album) -> None:
+    """What is seen when the contact centre cannot be reached."""
+    async with stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        stage.simulator.faults.freeze(600, None)
+        stage.simulator.faults.drop_links(None)
+        await expect(page.locator(".shell")).to_have_attribute("data-frozen", "down")
+        await album.take(page, "dashboard-6-old-data")
+
+
+async def main(folder: Path) -> None:
+    """Take all pictures."""
+    configure("error", own_secrets().pseudonym_key, sys.stderr)
+    album = Album(folder)
+    async with opened(warm_up_s=0) as stage:
+        await shift(stage, album)
+    async with opened(**CENTRE) as stage:
+        for series in (morning, desk, old):
+            await series(stage, album)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
+    print(f"{len(list(Path(sys.argv[1]).glob('*.png')))} pictures in {sys.argv[1]}")
