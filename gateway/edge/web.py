@@ -114,7 +114,7 @@ def _carried() -> dict[str, bytes]:
 
 
 def _prepared(texts: Mapping[str, bytes]) -> dict[str, StaticFile]:
-    """Return *texts* as they are sent, those of a known type; the worker knows the others and their digest."""
+    """Return *texts* as they are sent, those of a known type; the worker knows all and their digest."""
     served = {name: body for name, body in sorted(texts.items()) if _type(name) is not None}
     whole = hashlib.sha256()
     for name, body in served.items():
