@@ -11,18 +11,18 @@ from typing import Final
 
 from gateway.app import config_shown
 from gateway.app.bus_check import bus_found
+from gateway.app.certificates import Flaw, chain_of, flaws, read_pair, told
 from gateway.app.cli_options import add_config
 from gateway.app.config import load
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Settings, Site
 from gateway.app.notices import read_notices
-from gateway.app.tls import client_context, expires_at_s, site_context
+from gateway.app.tls import client_context, site_context
 from gateway.domain.errors import GatewayError
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Clock
 from gateway.upstream.client import Deadlines, OsccServer
 
-EXPIRY_WARNING_S: Final = 30 * 86_400
 SITE_S: Final = 5.0
 TOKEN_CHARACTERS: Final = 16
 
@@ -48,9 +48,12 @@ def run(args: argparse.Namespace) -> int:
     configuration = load(args.config, os.environ)
     sys.stdout.write(config_shown.effective(configuration))
     clock = SystemClock()
+    certificate = certificate_told(configuration.settings)
+    if certificate is not None:
+        sys.stdout.write(f"# client.certificate is {certificate}\n")
     for advice in advices(configuration.settings, clock.wall_ms()):
         sys.stderr.write(f"advice: {advice}\n")
-    faults = [*files(configuration.settings)]
+    faults = [*files(configuration.settings, clock.wall_ms())]
     if not faults and not args.offline:
         faults += asyncio.run(reached(configuration.settings, clock))
     for fault in faults:
@@ -58,13 +61,14 @@ def run(args: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def files(settings: Settings) -> Iterator[str]:
-    """Yield a sentence per file that cannot be used."""
+def files(settings: Settings, wall_ms: int) -> Iterator[str]:
+    """Yield a sentence per fault of a file, and of what it holds."""
     for each in (lambda: client_context(settings.client), lambda: read_notices(settings.notices.files)):
         try:
             each()
         except ConfigError as error:
             yield from error.faults
+    yield from (flaw.text for flaw in certificate_flaws(settings, wall_ms) if flaw.is_fault)
     for place, site in enumerate(settings.sites):
         try:
             site_context(place, site)
@@ -72,11 +76,29 @@ def files(settings: Settings) -> Iterator[str]:
             yield from error.faults
 
 
+def certificate_flaws(settings: Settings, wall_ms: int) -> list[Flaw]:
+    """Return what phones would not accept of the listener's certificate, and what is worth a thought."""
+    try:
+        pair = read_pair(settings.client)
+        return [] if pair is None else list(flaws(settings.client, pair, wall_ms))
+    except ConfigError:
+        return []  # it cannot be read at all, which is told of the file
+
+
+def certificate_told(settings: Settings) -> str | None:
+    """Return for whom and until when the listener's certificate is; None without one that can be read."""
+    try:
+        pair = read_pair(settings.client)
+        return None if pair is None else told(chain_of(settings.client, pair))
+    except ConfigError:
+        return None
+
+
 async def reached(settings: Settings, clock: Clock) -> list[str]:
     """Try Redis and the sites; tells those that answer and what to think of, returns a sentence per fault."""
     bus = await bus_found(settings.bus, clock)
-    for told in bus.told:
-        sys.stdout.write(f"# {told}\n")
+    for answer in bus.told:
+        sys.stdout.write(f"# {answer}\n")
     for advice in bus.advices:
         sys.stderr.write(f"advice: {advice}\n")
     return [*bus.faults, *await sites(settings, clock)]
@@ -99,13 +121,7 @@ def advices(settings: Settings, wall_ms: int) -> Iterator[str]:
         yield "admin.token is not set: the admin listener stays closed."
     elif len(settings.admin.token.get_secret_value()) < TOKEN_CHARACTERS:
         yield f"admin.token has fewer than {TOKEN_CHARACTERS} characters: it could be guessed."
-    if settings.client.certificate is not None:
-        try:
-            left_s = expires_at_s(settings.client.certificate) - wall_ms / 1000
-        except ConfigError:
-            return  # a fault, told as one
-        if left_s < EXPIRY_WARNING_S:
-            yield f"client.certificate expires in {left_s / 86_400:.0f} days."
+    yield from (flaw.text for flaw in certificate_flaws(settings, wall_ms) if not flaw.is_fault)
 
 
 async def _ask(place: int, site: Site, clock: Clock) -> str | None:

@@ -7,9 +7,7 @@ swapped links are seen as well as an editor's new file.
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +17,6 @@ from gateway.app.config_faults import ConfigError
 from gateway.app.notices import Contents, gather, parse
 from gateway.edge.notices import Notice, Notices
 from gateway.runtime.ports import Clock
-
-LOOK_S: Final = 2.0
-"""How often the files are looked at, and whether a notice has come to bind."""
 
 _LOG: Final = structlog.get_logger("gateway.app")
 
@@ -33,7 +28,7 @@ class NoticesWatch:
 
     Args:
         entries: Files, and folders of files.
-        clock: Tells when to look.
+        clock: Tells which of them bind.
 
     Raises:
         ConfigError: They cannot be used now.
@@ -42,33 +37,8 @@ class NoticesWatch:
     def __init__(self, entries: Sequence[Path], clock: Clock) -> None:
         self._entries: Final = entries
         self._clock = clock
-        self._asked = asyncio.Event()
         self._seen: Contents = gather(entries)
         self.notices: Final[Notices] = parse(self._seen)
-
-    def ask(self) -> None:
-        """Have the files looked at at once."""
-        self._asked.set()
-
-    @contextmanager
-    def on_signal(self) -> Iterator[None]:
-        """Let SIGHUP ask, while the block lasts."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self.ask)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGHUP)
-
-    async def run(self, cry: Callable[[], Awaitable[None]]) -> None:
-        """Look until cancelled, and *cry* after each look."""
-        while True:
-            self._asked.clear()
-            await self.look()
-            await cry()
-            with suppress(TimeoutError):
-                async with self._clock.timeout(LOOK_S):
-                    await self._asked.wait()
 
     async def look(self) -> None:
         """Put what the files say now in force."""

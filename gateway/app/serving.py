@@ -14,6 +14,7 @@ from gateway.app.cli_options import add_config
 from gateway.app.config import load, own_secrets
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Secrets, Settings
+from gateway.app.keys_watch import Reread
 from gateway.app.listener import CannotListen
 from gateway.app.living import alive
 from gateway.app.stopping import Stopping
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     loop.raise_file_limit()
     keep_memory()
     try:
-        loop.run(_serve(settings, secrets))
+        loop.run(_serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets))
     except CannotListen as taken:
         sys.stderr.write(f"oscc-gateway: {taken}\n")
         return 1
@@ -56,13 +57,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(settings: Settings, secrets: Secrets) -> None:
+async def _serve(settings: Settings, secrets: Secrets, reread: Reread) -> None:
     stopping, clock = Stopping(), SystemClock()
     supervisor = Supervisor(os.environ, os.getpid(), clock)
     with stopping.on_signals():
         async with (
             alive(supervisor.run()),
-            wiring.serving(settings, secrets, clock, stopping, supervisor),
+            wiring.serving(
+                settings,
+                secrets,
+                clock,
+                stopping,
+                supervisor,
+                reread=reread if settings.secrets is not None else None,
+            ),
         ):
             supervisor.ready()
             await stopping.wait(clock)

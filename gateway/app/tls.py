@@ -1,41 +1,66 @@
-"""Do the TLS files work, and until when?"""
+"""By which rules does the gateway speak TLS, to phones and to sites?"""
 
 from __future__ import annotations
 
+import os
 import ssl
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
-from cryptography import x509
-
+from gateway.app.certificates import Pair, chain_of, read, read_pair
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Client, Site
 from gateway.upstream.client import tls_context
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 §4.2). All of 1.3 are so."""
 
 
 def client_context(client: Client) -> ssl.SSLContext | None:
     """Return the context of the listener for phones; None when it speaks clear text.
 
-    TLS 1.2 at least (RFC 9325 §3.1.1).
+    TLS 1.2 at least (RFC 9325 §3.1.1). A phone that comes back resumes by a ticket, which costs no
+    signature; tickets are sealed by keys of this process, so they end with it.
 
     Raises:
         ConfigError: A file cannot be read, is no PEM, or the two do not belong together.
     """
-    if client.certificate is None or client.key is None:
-        return None
-    for name, path in (("certificate", client.certificate), ("key", client.key)):
-        _check_readable(f"client.{name}", path)
+    pair = read_pair(client)
+    return None if pair is None else context_of(client, pair)
+
+
+def context_of(client: Client, pair: Pair) -> ssl.SSLContext:
+    """Return a context that shows *pair*, what the files that *client* names hold.
+
+    Raises:
+        ConfigError: It is no PEM, or the two do not belong together.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
     try:
-        # A password is refused rather than asked for on a terminal that nobody watches.
-        context.load_cert_chain(client.certificate, client.key, password=_no_password)
+        show(context, pair)
     except (ssl.SSLError, ValueError):
         fault = (
             f"client.certificate {client.certificate} and client.key {client.key} do not work together: "
             "both must be PEM, the key without a password, and the key must be the certificate's."
         )
         raise ConfigError([fault]) from None
+    chain_of(client, pair)
     return context
+
+
+def show(context: ssl.SSLContext, pair: Pair) -> None:
+    """Have handshakes of *context* that begin from now on be shown *pair*; others keep what they saw.
+
+    Raises:
+        ssl.SSLError: It is no PEM, or the two do not belong together.
+        ValueError: The key has a password.
+    """
+    with _as_file(pair.certificate) as certificate, _as_file(pair.key) as key:
+        # a password is refused rather than asked for on a terminal that nobody watches
+        context.load_cert_chain(certificate, key, password=_no_password)
 
 
 def site_context(place: int, site: Site) -> ssl.SSLContext | None:
@@ -48,33 +73,24 @@ def site_context(place: int, site: Site) -> ssl.SSLContext | None:
         return None
     name = f"sites[{place}].ca_file"
     if site.ca_file is not None:
-        _check_readable(name, site.ca_file)
+        read(name, site.ca_file)
     try:
         return tls_context(site.ca_file)
     except ssl.SSLError:
         raise ConfigError([f"{name} {site.ca_file} holds no PEM certificate."]) from None
 
 
-def expires_at_s(certificate: Path) -> float:
-    """Return when *certificate* expires, in seconds since 1970.
-
-    Raises:
-        ConfigError: It cannot be read or is no PEM certificate.
-    """
-    _check_readable("client.certificate", certificate)
+@contextmanager
+def _as_file(held: bytes) -> Iterator[str]:
+    """Give bytes a path, which the library asks for, without their ever lying on a disk."""
+    number = os.memfd_create("pem")
     try:
-        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
-    except ValueError:
-        raise ConfigError([f"client.certificate {certificate} is no PEM certificate."]) from None
+        with os.fdopen(number, "wb", closefd=False) as file:
+            file.write(held)
+        yield f"/proc/self/fd/{number}"
+    finally:
+        os.close(number)
 
 
 def _no_password() -> str:
     raise ValueError("the key has a password")
-
-
-def _check_readable(name: str, path: Path) -> None:
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise ConfigError([f"{name} {path} cannot be read: {error.strerror}."]) from None

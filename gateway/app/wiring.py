@@ -11,7 +11,13 @@ import random
 import secrets as randomness
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Final, NamedTuple
 
 import structlog
@@ -29,24 +35,29 @@ from gateway.app.census import (
     count_users,
     read_clock,
 )
+from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.collecting import seldom
 from gateway.app.config_sections import Limits, Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.draining import Parting, leave
+from gateway.app.keyring import Keyring
+from gateway.app.keys_watch import KeysWatch, Reread
 from gateway.app.listener import Listener, listening
 from gateway.app.living import alive
 from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
+from gateway.app.reloading import Reloading
 from gateway.app.stopping import Stopping
 from gateway.app.systemd import Supervisor
 from gateway.app.tally import CountingTally
-from gateway.app.tls import client_context, expires_at_s, site_context
+from gateway.app.tls import site_context
 from gateway.app.vitals import Vitals
 from gateway.domain.model import NodeId
 from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
 from gateway.edge.pump import Pump
+from gateway.edge.renewal import renew_all
 from gateway.edge.server import EdgeParts, make_app
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
@@ -77,6 +88,8 @@ class Gateway:
         cluster: What it shares with other nodes; whoever opened it closes it.
         clock: The only time.
         telemetry: Where all of it is counted.
+        keyring: Tells of other sealing keys, when they come; None: of those that *reread* finds.
+        reread: Reads the secrets again; None: they stay.
     """
 
     def __init__(
@@ -87,19 +100,24 @@ class Gateway:
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
+        *,
+        keyring: Keyring | None = None,
+        reread: Reread | None = None,
     ) -> None:
         edge = edge_settings(settings)
         self.telemetry: Final = telemetry
         self.vitals: Final = Vitals(clock, self.telemetry)
         self.doors: Final = Doors(edge.doors)
         self.watch: Final = NoticesWatch(settings.notices.files, clock)
+        self.certificate: Final = CertificateWatch(settings.client, clock, telemetry)
         self.node: Final = _node(settings, servers, cluster, clock, telemetry)
         self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
+        tokens = _tokens(secrets, servers)
         parts = EdgeParts(
             edge,
             self.node,
             self.node.account,
-            _tokens(secrets, servers),
+            tokens,
             self.watch.notices,
             numbers(settings),
             self.doors,
@@ -111,6 +129,10 @@ class Gateway:
         )
         self.phones: Final = parts.phones
         self.crier: Final = Crier(parts.notices, parts.phones, clock)
+        ring = keyring or Keyring(secrets.sealing_keys)
+        ring.tell(tokens.rekey)
+        keys = KeysWatch(reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
+        self.reloading: Final = Reloading((self.watch.look, self.certificate.look), (keys.look,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, self.render))
         self.is_started = False
@@ -118,7 +140,7 @@ class Gateway:
         self._servers = servers
         self._leases = cluster.leases
         self._capacity = edge.doors.connections
-        self._note_build(settings)
+        self._note_build()
 
     def started(self) -> str | None:
         """Return why the node has not started, or None."""
@@ -145,12 +167,9 @@ class Gateway:
         self.telemetry.drain_state.set(int(self.is_draining))
         return self.telemetry.render()
 
-    def _note_build(self, settings: Settings) -> None:
+    def _note_build(self) -> None:
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         self.telemetry.build_info[gateway.__version__, loop, platform.python_version()].set(1)
-        if settings.client.certificate is not None:
-            expiry = self.telemetry.certificate_expiry_timestamp_seconds
-            expiry.set(expires_at_s(settings.client.certificate))
 
 
 def _node(
@@ -197,40 +216,35 @@ async def serving(
     clock: Clock,
     stopping: Stopping,
     supervisor: Supervisor | None = None,
+    *,
+    reread: Reread | None = None,
 ) -> AsyncIterator[Addresses]:
     """Live as one node while the block lasts; then say farewell, in a hurry when *stopping* is.
 
-    A *supervisor* hears of reloads.
+    A *supervisor* hears of reloads; *reread* reads the secrets again when there is one.
 
     Raises:
         ConfigError: A file that the settings name cannot be used.
         CannotListen: An address is not to be had.
     """
     async with AsyncExitStack() as stack:
-        tls = client_context(settings.client)
+        keyring = Keyring(secrets.sealing_keys)
         servers: dict[str, OsccServer] = {}
         for place, site in enumerate(settings.sites):
             server = OsccServer(site.id, site.url, clock, tls=site_context(place, site))
             servers[site.id] = await stack.enter_async_context(server)
         telemetry = Telemetry()
-        cluster = await stack.enter_async_context(
-            open_bus(
-                settings.bus,
-                secrets,
-                clock,
-                jitter=random.random,
-                draw=randomness.token_bytes,
-                renewed=telemetry.lease_renew_seconds.observe,
-            )
-        )
-        made = Gateway(settings, secrets, servers, cluster, clock, telemetry)
+        cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
+        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, keyring=keyring, reread=reread)
         cry = stack.enter_context(_on_hang_up(made, settings, supervisor))
         looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
-        lives = made.node.run(), made.pump.run(), made.vitals.run(), made.watch.run(cry), *looks
+        lives = made.node.run(), made.pump.run(), made.vitals.run(), made.reloading.run(cry), *looks
         await stack.enter_async_context(alive(*lives))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))
-        client = await stack.enter_async_context(listening("client", made.edge, door.host, door.port, tls))
+        client = await stack.enter_async_context(
+            listening("client", made.edge, door.host, door.port, made.certificate.context)
+        )
         stack.enter_context(seldom(clock, telemetry.gc_pause_seconds.observe))
         made.is_started = True
         _note_start(settings, made.node.record().node, client, ops)
@@ -240,17 +254,32 @@ async def serving(
             await _say_farewell(made, client, settings.limits, stopping)
 
 
+def _bus(
+    settings: Settings, secrets: Secrets, keyring: Keyring, clock: Clock, telemetry: Telemetry
+) -> AbstractAsyncContextManager[Cluster]:
+    return open_bus(
+        settings.bus,
+        secrets,
+        clock,
+        jitter=random.random,
+        draw=randomness.token_bytes,
+        renewed=telemetry.lease_renew_seconds.observe,
+        keyring=keyring,
+    )
+
+
 @contextmanager
 def _on_hang_up(
     made: Gateway, settings: Settings, supervisor: Supervisor | None
 ) -> Iterator[Callable[[], Coroutine[None, None, None]]]:
-    """Let SIGHUP have the notices read anew, while the block lasts; gives what follows each reading."""
+    """Let SIGHUP have the files read anew, while the block lasts; gives what follows each reading."""
     if supervisor is not None and supervisor.is_there:
-        with supervisor.reloads(made.watch.ask):
-            yield supervisor.looked(made.crier.cry, made.watch.ask)
+        with supervisor.reloads(made.reloading.ask):
+            yield supervisor.looked(made.crier.cry, made.reloading.ask)
     else:
-        # without any notice a hang-up ends the process, as it ends what runs in a terminal
-        with made.watch.on_signal() if settings.notices.files else nullcontext():
+        # without anything to read anew a hang-up ends the process, as it ends what runs in a terminal
+        is_any = settings.notices.files or settings.client.certificate or settings.secrets
+        with made.reloading.on_signal() if is_any else nullcontext():
             yield made.crier.cry
 
 

@@ -55,16 +55,25 @@ class Seals:
     """
 
     def __init__(self, keys: Sequence[tuple[str, bytes]], draw: Callable[[int], bytes]) -> None:
-        if not keys:
-            raise ValueError("there is no sealing key")
-        ciphers = {_head(name): AESGCM(_derive(secret)) for name, secret in keys}
-        self._ciphers: Final = ciphers
-        self._first_head, self._first = next(iter(ciphers.items()))
         self._draw = draw
+        self._ciphers: dict[bytes, AESGCM]
+        self.rekey(keys)
         self._fixed = draw(_FIXED_BYTES)
         self._count = 0
         self.dropped: Final[Counter[Unopened]] = Counter()
         """How much did not open, since the start; whoever reads envelopes adds what he cannot read."""
+
+    def rekey(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """Seal and open by *keys* from now on, as those of the start.
+
+        Raises:
+            ValueError: As at the start; the keys in force stay.
+        """
+        if not keys:
+            raise ValueError("there is no sealing key")
+        ciphers = {_head(name): AESGCM(_derive(secret)) for name, secret in keys}
+        self._ciphers = ciphers
+        self._first_head, self._first = next(iter(ciphers.items()))
 
     def seal(self, channel: bytes, plain: bytes) -> bytes:
         """Return *plain* sealed for *channel*."""

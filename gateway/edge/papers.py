@@ -51,7 +51,7 @@ class Papers:
         said = self._shown if token is None else self._bearer.whose(token)
         if said is None or (self._shown is not None and not same_session(self._shown.ticket, said.ticket)):
             raise SessionRefused(CloseCode.TOKEN_INVALID, TOKEN_INVALID)
-        self.known, self._is_stale = said.ticket, said.stale
+        self.known, self._is_stale = said.ticket, self._is_stale or said.stale
         admit, self._admit = self._admit, _admitted
         admit(client)
         return said.ticket
@@ -61,6 +61,15 @@ class Papers:
         if not self._is_stale and expires_at_ms == self.ticket.expires_at_ms:
             return None
         return self._renew(self.ticket, expires_at_ms)
+
+    def renew(self) -> Renewed:
+        """Return a fresh token that says the same: what sealed the phone's is on its way out."""
+        ticket = self.ticket
+        return self._renew(ticket, ticket.expires_at_ms)
+
+    def outdate(self) -> None:
+        """Note that another key seals: a token that was shown before is renewed once it is served."""
+        self._is_stale = True
 
     def acknowledge(self, notices: tuple[tuple[str, int], ...]) -> Renewed:
         """Return a fresh token that says that *notices* were acknowledged."""

@@ -132,6 +132,13 @@ class PhoneSocket:
             for notice in self._unread.take(self._papers.ticket.notices, self._pump.clock.wall_ms()):
                 self.announce(notice)
 
+    def renew(self) -> None:
+        """Give the phone a fresh token, now or once it is served: another key seals."""
+        if self.session.live is None:
+            self._papers.outdate()
+        else:
+            self.announce(self._papers.renew())
+
     def announce(self, notice: ControlFrame) -> None:
         """Show the phone a notice, or another frame of the gateway's own; nothing before it is served."""
         self._run(self.session.post(notice))

@@ -74,11 +74,16 @@ class Tokens:
     def __init__(
         self, keys: Sequence[tuple[str, bytes]], sites: Sequence[str], nonce: Callable[[int], bytes]
     ) -> None:
-        derived = [_Key(name, AESGCM(_derive(secret))) for name, secret in keys]
-        self._keys: Final = {key.id: key for key in derived}
-        self._first: Final = derived[0]
         self._sites: Final = frozenset(sites)
         self._nonce = nonce
+        self._keys: dict[str, _Key]
+        self._first: _Key
+        self.rekey(keys)
+
+    def rekey(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """Seal and open by *keys* from now on; what others sealed is as if it never had been."""
+        derived = [_Key(name, AESGCM(_derive(secret))) for name, secret in keys]
+        self._keys, self._first = {key.id: key for key in derived}, derived[0]
 
     def seal(self, ticket: Ticket) -> str:
         """Return the token of *ticket*."""

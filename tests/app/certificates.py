@@ -9,7 +9,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from gateway.runtime.clock import SystemClock
 
 
 def make(
@@ -40,8 +42,101 @@ def make(
     paths[1].write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
     )
+    paths[1].chmod(0o600)
     return paths
 
 
 EXPIRES_AT_S = dt.datetime(2026, 4, 1, tzinfo=dt.UTC).timestamp()
 """Of a certificate of 90 days."""
+LOCAL = ("127.0.0.1", "localhost")
+SERVERS = (ExtendedKeyUsageOID.SERVER_AUTH,)
+
+
+class Authority:
+    """Issues certificates; a root, or by another authority's leave."""
+
+    def __init__(self, name: str = "Root", above: Authority | None = None) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer = self if above is None else above
+        begins, ends = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2070, 1, 1, tzinfo=dt.UTC)
+        self.certificate = (
+            _builder(self.name, issuer.name, self.key, begins, ends)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(issuer.key, hashes.SHA256())
+        )
+
+    @property
+    def pem(self) -> bytes:
+        """Its own certificate."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def write(self, folder: Path, name: str = "ca") -> Path:
+        """Write its certificate; returns the path."""
+        path = folder / f"{name}.pem"
+        path.write_bytes(self.pem)
+        return path
+
+    def issue(
+        self,
+        folder: Path,
+        name: str = "server",
+        *,
+        hosts: tuple[str, ...] = LOCAL,
+        begins_d: float = -1.0,
+        ends_d: float = 90.0,
+        now: dt.datetime | None = None,
+        usage: tuple[ObjectIdentifier, ...] = SERVERS,
+        chain: tuple[Authority, ...] = (),
+    ) -> tuple[Path, Path]:
+        """Write a certificate for *hosts*, those of *chain* behind it, and its key; returns their paths.
+
+        Args:
+            folder: Where.
+            name: Of the files.
+            hosts: Names and addresses; none: no subjectAltName.
+            begins_d: When it begins, in days from *now*.
+            ends_d: When it ends.
+            now: None: the machine's clock.
+            usage: Its extendedKeyUsage; none: it has none.
+            chain: Whose certificates follow.
+        """
+        key, now = ec.generate_private_key(ec.SECP256R1()), now or _now()
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        built = _builder(subject, self.name, key, now + dt.timedelta(begins_d), now + dt.timedelta(ends_d))
+        if hosts:
+            names = x509.SubjectAlternativeName([_name(host) for host in hosts])
+            built = built.add_extension(names, critical=False)
+        if usage:
+            built = built.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        pem = serialization.Encoding.PEM
+        own = built.sign(self.key, hashes.SHA256()).public_bytes(pem)
+        paths = folder / f"{name}.crt", folder / f"{name}.key"
+        paths[0].write_bytes(own + b"".join(each.pem for each in chain))
+        private, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        paths[1].write_bytes(key.private_bytes(pem, private, plain))
+        paths[1].chmod(0o600)
+        return paths
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    begins: dt.datetime,
+    ends: dt.datetime,
+) -> x509.CertificateBuilder:
+    return x509.CertificateBuilder(
+        issuer, subject, key.public_key(), x509.random_serial_number(), begins, ends
+    )
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.fromtimestamp(SystemClock().wall_ms() // 1000, dt.UTC)
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.check import advices, files, reached, sites
+from gateway.app.check import advices, certificate_told, files, reached, sites
 from gateway.app.cli import main
 from gateway.app.config_shown import reference, schema
 from gateway.runtime.clock import SystemClock
@@ -39,13 +39,13 @@ def test_files_are_tried(tmp_path: Path) -> None:
         'country = "DE"', 'country = "DE"\nca_file = "none.pem"'
     )
     settings = loaded(tmp_path, text + '[notices]\nfiles = ["none.toml"]\n').settings
-    found = list(files(settings))
+    found = list(files(settings, 0))
     assert [fault.partition(" ")[0] for fault in found] == [
         "client.certificate",
         "Notice",
         "sites[0].ca_file",
     ]
-    assert list(files(loaded(tmp_path).settings)) == []
+    assert list(files(loaded(tmp_path).settings, 0)) == []
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,23 @@ def test_nothing_is_advised_where_all_is_well(tmp_path: Path) -> None:
     assert list(advices(loaded(tmp_path, QUIET).settings, 0)) == []
 
 
-def test_the_end_of_a_certificate_is_foreseen(tmp_path: Path) -> None:
+def test_the_certificate_is_judged(tmp_path: Path) -> None:
     make(tmp_path)
     text = QUIET.replace('trusted_proxies = ["127.0.0.1"]', 'certificate = "server.crt"\nkey = "server.key"')
     settings = loaded(tmp_path, text).settings
-    end_ms = round(EXPIRES_AT_S * 1000)
-    assert list(advices(settings, end_ms - 31 * DAY_MS)) == []
-    assert list(advices(settings, end_ms - 29 * DAY_MS)) == ["client.certificate expires in 29 days."]
-    (tmp_path / "server.crt").unlink()
-    assert list(advices(settings, end_ms)) == []
+    end_ms, of = round(EXPIRES_AT_S * 1000), f"client.certificate {tmp_path}/server.crt"
+    itself = f"{of} is signed by itself: only who was given it trusts it."
+    assert list(advices(settings, end_ms - 31 * DAY_MS)) == [itself]
+    assert list(advices(settings, end_ms - 29 * DAY_MS)) == [f"{of} expires in 29 days.", itself]
+    assert list(files(settings, end_ms - 29 * DAY_MS)) == []
+    assert list(files(settings, end_ms)) == [f"{of} expired on 2026-04-01: no phone accepts it."]
+    assert certificate_told(settings) == "for 127.0.0.1 until 2026-04-01 00:00 UTC"
+
+
+def test_of_clear_text_and_of_what_cannot_be_read_nothing_is_told(tmp_path: Path) -> None:
+    assert certificate_told(loaded(tmp_path).settings) is None
+    text = SMALLEST.replace("insecure = true", 'certificate = "none.crt"\nkey = "none.key"')
+    assert certificate_told(loaded(tmp_path, text).settings) is None
 
 
 async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.config_faults import ConfigError
-from gateway.app.notices_watch import LOOK_S, NoticesWatch
+from gateway.app.notices_watch import NoticesWatch
 from tests.doubles.clock import ManualClock
 
 NOTICE = """\
@@ -146,55 +143,3 @@ async def test_a_privacy_notice_that_takes_effect_unannounced_is_a_warning(
     folder.write("other")
     assert late not in await folder.looked(), "it has been told"
     assert folder.in_force == [("other", 1), ("upkeep", 2)]
-
-
-# ---- time and signals ----
-
-
-async def test_files_are_looked_at_again_and_again_and_at_once_when_asked(folder: Folder) -> None:
-    cries: asyncio.Queue[list[tuple[str, int]]] = asyncio.Queue()
-
-    async def cry() -> None:
-        cries.put_nowait(folder.in_force)
-
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(folder.watch.run(cry))
-        assert await cries.get() == [("upkeep", 1)]
-        folder.write("upkeep", 2)
-        await folder.clock.advance(LOOK_S - 0.1)
-        assert cries.empty()
-        await folder.clock.advance(0.2)
-        assert await cries.get() == [("upkeep", 2)]
-        folder.write("upkeep", 3)
-        with folder.watch.on_signal():
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert await cries.get() == [("upkeep", 3)]
-        await folder.clock.settle()
-        assert cries.empty()
-        running.cancel()
-
-
-async def test_asking_once_is_one_look(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-
-    async def look(_: NoticesWatch) -> None:
-        done.append("look")
-
-    async def cry() -> None:
-        done.append("cry")
-
-    monkeypatch.setattr(NoticesWatch, "look", look)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(folder.watch.run(cry))
-        await folder.clock.settle()
-        folder.watch.ask()
-        await folder.clock.settle()
-        assert done == ["look", "cry"] * 2
-        running.cancel()
-
-
-async def test_afterwards_the_signal_is_as_before(folder: Folder) -> None:
-    before = signal.getsignal(signal.SIGHUP)
-    with folder.watch.on_signal():
-        assert signal.getsignal(signal.SIGHUP) != before
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL

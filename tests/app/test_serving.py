@@ -73,7 +73,7 @@ def test_a_taken_port_is_told(
 def test_a_fault_of_ours_shows_type_and_place_only(
     tmp_path: Path, own_logging: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("canary")
 
     monkeypatch.setattr(wiring, "serving", fail)

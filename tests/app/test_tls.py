@@ -9,8 +9,8 @@ import pytest
 
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Client, Site
-from gateway.app.tls import client_context, expires_at_s, site_context
-from tests.app.certificates import EXPIRES_AT_S, make
+from gateway.app.tls import client_context, site_context
+from tests.app.certificates import make
 
 SITE = Site(id="main", url="https://oscce.example", display_name="Main", country="DE")
 
@@ -21,6 +21,11 @@ def test_a_certificate_and_its_key_make_a_context(tmp_path: Path) -> None:
     assert context is not None
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_NONE
+    names = {str(cipher["name"]) for cipher in context.get_ciphers()}
+    assert names, "a list that holds nothing proves nothing"
+    assert all(
+        name.startswith("TLS_") or ("ECDHE" in name and ("GCM" in name or "CHACHA" in name)) for name in names
+    )
 
 
 def test_clear_text_has_no_context() -> None:
@@ -56,12 +61,6 @@ def test_what_is_no_pem_is_refused(tmp_path: Path) -> None:
     certificate.write_text("x")
     with pytest.raises(ConfigError, match="both must be PEM"):
         client_context(Client(certificate=certificate, key=key))
-    with pytest.raises(ConfigError, match="is no PEM certificate"):
-        expires_at_s(certificate)
-
-
-def test_the_end_of_a_certificate_is_read(tmp_path: Path) -> None:
-    assert expires_at_s(make(tmp_path)[0]) == EXPIRES_AT_S
 
 
 def test_sites_are_verified(tmp_path: Path) -> None:

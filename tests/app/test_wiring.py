@@ -19,6 +19,7 @@ from gateway.app.buses import open_bus
 from gateway.app.config import own_secrets
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Settings
+from gateway.app.keyring import Keyring
 from gateway.app.listener import CannotListen
 from gateway.app.stopping import Stopping
 from gateway.runtime.clock import SystemClock
@@ -205,7 +206,9 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
         jitter: Callable[[], float],
         draw: Callable[[int], bytes],
         renewed: Callable[[float], None],
+        keyring: Keyring,
     ) -> AsyncIterator[Cluster]:
+        assert keyring.ids == tuple(key.id for key in secrets.sealing_keys)
         tellers.append(renewed)
         async with open_bus(bus, secrets, clock, jitter=jitter, draw=draw) as cluster:
             yield cluster

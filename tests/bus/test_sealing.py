@@ -37,6 +37,21 @@ def test_the_first_key_seals_and_all_open() -> None:
     assert old.dropped == {Unopened.UNKNOWN_KEY: 1}
 
 
+def test_keys_rotate_while_nodes_run_and_no_nonce_comes_again() -> None:
+    seals = sealer(K1)
+    before = seals.seal(b"c", b"x")
+    seals.rekey([K2, K1])
+    after = seals.seal(b"c", b"x")
+    assert after.startswith(b"\x02k2")
+    assert (seals.open(b"c", before), seals.open(b"c", after)) == (b"x", b"x")
+    assert before[3:15] != after[3:15]
+    seals.rekey([K2])
+    assert seals.open(b"c", before) is None
+    with pytest.raises(ValueError, match="no sealing key"):
+        seals.rekey([])
+    assert seals.open(b"c", after) == b"x", "the keys in force stay"
+
+
 def test_another_channel_another_key_or_a_changed_bit_open_nothing() -> None:
     seals = sealer(K1)
     sealed = seals.seal(b"c", b"x")

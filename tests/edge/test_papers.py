@@ -97,6 +97,28 @@ def test_a_token_of_an_old_key_is_renewed_once() -> None:
     assert desk.papers.refresh(TICKET.expires_at_ms) is None
 
 
+def test_a_token_is_renewed_as_it_is_when_another_key_seals() -> None:
+    desk = Desk()
+    desk.papers.show(desk.tokens.seal(TICKET), HELLO.client)
+    renewed = desk.papers.renew()
+    assert renewed.expires_at_ms == TICKET.expires_at_ms
+    assert desk.papers.ticket.session == TICKET.session
+    assert desk.papers.refresh(TICKET.expires_at_ms) is None
+
+
+@pytest.mark.parametrize("shown_before", [True, False])
+def test_a_token_that_was_not_served_yet_is_renewed_when_it_is(*, shown_before: bool) -> None:
+    desk = Desk()
+    token = desk.tokens.seal(TICKET)
+    if shown_before:
+        desk.papers.show(token, HELLO.client)
+    desk.papers.outdate()
+    if not shown_before:
+        desk.papers.show(token, HELLO.client)
+    assert desk.papers.refresh(TICKET.expires_at_ms) is not None
+    assert desk.papers.refresh(TICKET.expires_at_ms) is None
+
+
 async def test_what_was_acknowledged_stays_in_every_later_token() -> None:
     desk = Desk(SHOWN)
     desk.papers.show(None, HELLO.client)

@@ -118,6 +118,20 @@ def test_rotation_keeps_old_tokens_and_marks_them() -> None:
     assert tokens_of(ONE).open(renewed, NOW) is Unopened.UNKNOWN_KEY
 
 
+def test_keys_rotate_while_tokens_live() -> None:
+    tokens = Tokens([ONE], ["main"], nonces())
+    text = tokens.seal(TICKET)
+    tokens.rekey([TWO, ONE])
+    opened = tokens.open(text, NOW)
+    assert isinstance(opened, Opened)
+    assert opened.stale
+    fresh = tokens.open(tokens.seal(TICKET), NOW)
+    assert isinstance(fresh, Opened)
+    assert not fresh.stale
+    tokens.rekey([TWO])
+    assert tokens.open(text, NOW) is Unopened.UNKNOWN_KEY
+
+
 def test_an_expired_token_opens_within_the_grace_only() -> None:
     tokens = tokens_of(ONE)
     token, end = tokens.seal(TICKET), TICKET.expires_at_ms

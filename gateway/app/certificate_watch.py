@@ -1,0 +1,124 @@
+"""Have the listener's certificate and key changed, do the new ones work, and how long will they?
+
+Contents count, as for notices: a renewal that swaps a link is seen as well as one that writes a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final
+
+import structlog
+
+from gateway.app.certificates import WARNING_S, Pair, chain_of, ends_at_s, flaws, names_of, read_pair
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Client
+from gateway.app.tls import context_of, show
+from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
+
+WARN_EVERY_MS: Final = 86_400_000
+_DAY_S: Final = 86_400
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class CertificateWatch:
+    """The certificate in force, and what keeps it so.
+
+    Invariants: what phones would refuse changes nothing and is told once; no connection is
+    touched, as only handshakes look at the context.
+
+    Args:
+        client: Names the files; none: the listener speaks clear text and nothing is watched.
+        clock: Tells how long the certificate will do.
+        telemetry: Shows when it ends, and whether the files say what is in force.
+
+    Raises:
+        ConfigError: The files cannot be used now.
+    """
+
+    def __init__(self, client: Client, clock: Clock, telemetry: Telemetry) -> None:
+        self._client = client
+        self._clock = clock
+        self._telemetry = telemetry
+        self._seen: Pair | ConfigError | None = read_pair(client)
+        self._ends_at_s = 0.0
+        self._warned_at_ms: int | None = None
+        self.context: Final = self._start(self._seen)
+        """What the listener speaks by, for its whole life."""
+
+    async def look(self) -> None:
+        """Put what the files say now in force, and warn of an end that is near."""
+        if self.context is None:
+            return
+        # in a thread: a volume over the network may let its reader wait, and no phone with him
+        found = await asyncio.to_thread(self._read)
+        if _differs(found, self._seen):
+            self._seen = found
+            self._take(found, self.context)
+        self._warn()
+
+    def _start(self, pair: Pair | None) -> ssl.SSLContext | None:
+        if pair is None:
+            return None
+        context = context_of(self._client, pair)
+        for flaw in flaws(self._client, pair, self._clock.wall_ms()):
+            # phones refuse what is a fault; they are not helped by a node that does not start
+            (_LOG.error if flaw.is_fault else _LOG.warning)("look at the certificate", fault=flaw.text)
+        self._note(pair)
+        return context
+
+    def _read(self) -> Pair | ConfigError:
+        try:
+            pair = read_pair(self._client)
+        except ConfigError as error:
+            return error
+        assert pair is not None  # noqa: S101 - without files there is no context, and no look
+        return pair
+
+    def _take(self, found: Pair | ConfigError, context: ssl.SSLContext) -> None:
+        faults = self._faults(found)
+        if not isinstance(found, Pair) or faults:
+            self._telemetry.reload_failed["certificate"].set(1)
+            _LOG.error("the certificate stays as it is", fault=" ".join(faults))
+            return
+        show(context, found)
+        self._note(found)
+        names = names_of(chain_of(self._client, found)[0])
+        _LOG.info("certificate read anew", new=", ".join(names), days_left=self._days_left())
+
+    def _faults(self, found: Pair | ConfigError) -> list[str]:
+        if isinstance(found, ConfigError):
+            return list(found.faults)
+        try:
+            context_of(self._client, found)  # the one in force must not be left with half a pair
+            judged = flaws(self._client, found, self._clock.wall_ms())
+            return [flaw.text for flaw in judged if flaw.is_fault]
+        except ConfigError as error:
+            return list(error.faults)
+
+    def _note(self, pair: Pair) -> None:
+        self._ends_at_s = ends_at_s(chain_of(self._client, pair))
+        self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
+        self._telemetry.reload_failed["certificate"].set(0)
+        self._warned_at_ms = None
+
+    def _warn(self) -> None:
+        """Tell once a day."""
+        now_ms, warned_at_ms = self._clock.wall_ms(), self._warned_at_ms
+        if self._ends_at_s - now_ms / 1000 >= WARNING_S:
+            return
+        if warned_at_ms is None or now_ms - warned_at_ms >= WARN_EVERY_MS:
+            self._warned_at_ms = now_ms
+            _LOG.warning("the certificate ends soon", days_left=self._days_left())
+
+    def _days_left(self) -> int:
+        """Return whole days, below 0 once it has ended."""
+        return int((self._ends_at_s - self._clock.wall_ms() / 1000) // _DAY_S)
+
+
+def _differs(found: Pair | ConfigError, seen: Pair | ConfigError | None) -> bool:
+    if isinstance(found, ConfigError) and isinstance(seen, ConfigError):
+        return found.faults != seen.faults
+    return found != seen

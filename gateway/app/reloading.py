@@ -1,0 +1,70 @@
+"""What is read anew while a node lives, and when?"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from gateway.runtime.ports import Clock
+
+LOOK_S: Final = 2.0
+"""How often files are looked at, and whether a notice has come to bind."""
+
+Look = Callable[[], Awaitable[None]]
+"""Puts in force what files say now; nothing that they say makes it fail."""
+
+
+class Reloading:
+    """Looks again and again, and at once when it is asked.
+
+    Invariant: looks come one after the other, whoever asks for them.
+
+    Args:
+        always: What is looked at each time, in order.
+        when_asked: What is looked at only when somebody asks, before the others.
+        clock: Tells when.
+    """
+
+    def __init__(self, always: Sequence[Look], when_asked: Sequence[Look], clock: Clock) -> None:
+        self._always: Final = always
+        self._when_asked: Final = when_asked
+        self._clock = clock
+        self._asked = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def ask(self) -> None:
+        """Have all looked at as soon as may be."""
+        self._asked.set()
+
+    @contextmanager
+    def on_signal(self) -> Iterator[None]:
+        """Let SIGHUP ask, while the block lasts."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self.ask)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    async def run(self, after: Look) -> None:
+        """Look until cancelled; *after* follows each time."""
+        while True:
+            is_asked = self._asked.is_set()
+            self._asked.clear()
+            await self._look(is_asked=is_asked)
+            await after()
+            with suppress(TimeoutError):
+                async with self._clock.timeout(LOOK_S):
+                    await self._asked.wait()
+
+    async def read_anew(self) -> None:
+        """Look at all; what files say now is in force when this returns."""
+        await self._look(is_asked=True)
+
+    async def _look(self, *, is_asked: bool) -> None:
+        async with self._turn:
+            for look in (*(self._when_asked if is_asked else ()), *self._always):
+                await look()

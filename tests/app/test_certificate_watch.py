@@ -1,0 +1,201 @@
+"""Does a new certificate take effect, does a broken one change nothing, and is an end that is near told?"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from structlog.testing import capture_logs
+
+from gateway.app.certificate_watch import WARN_EVERY_MS, CertificateWatch
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Client
+from gateway.telemetry import Telemetry
+from tests.app.certificates import Authority
+from tests.doubles.clock import ManualClock
+
+ROOT = Authority()
+DAY_S = WARN_EVERY_MS / 1000
+
+
+class Door:
+    """A folder with a certificate, somebody who watches it, and what he logs."""
+
+    def __init__(self, folder: Path, ends_d: float = 90.0) -> None:
+        self.folder = folder
+        self.clock = ManualClock()
+        self.telemetry = Telemetry()
+        self.renew(ends_d)
+        self.client = Client(certificate=folder / "server.crt", key=folder / "server.key")
+        self.watch = CertificateWatch(self.client, self.clock, self.telemetry)
+
+    def renew(self, ends_d: float = 90.0, **odd: object) -> None:
+        now = instant(self.clock)
+        ROOT.issue(self.folder, ends_d=ends_d, now=now, chain=(ROOT,), **odd)  # type: ignore[arg-type]  # each test names its own
+
+    async def looked(self) -> list[tuple[str, str]]:
+        """Look once; returns the level and the sentence of each line."""
+        with capture_logs() as logged:
+            await self.watch.look()
+        return [(line["log_level"], line["event"]) for line in logged]
+
+    def gauge(self, name: str) -> str:
+        lines = self.telemetry.render().decode().splitlines()
+        return next(line.partition(" ")[2] for line in lines if line.startswith(f"oscc_gateway_{name}"))
+
+
+def instant(clock: ManualClock) -> dt.datetime:
+    return dt.datetime.fromtimestamp(clock.wall_ms() // 1000, dt.UTC)
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    return Door(tmp_path)
+
+
+@asynccontextmanager
+async def listening(context: ssl.SSLContext) -> AsyncIterator[int]:
+    """An echo behind TLS."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+        writer.close()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0, ssl=context) as server:
+        yield int(server.sockets[0].getsockname()[1])
+
+
+def trusting() -> ssl.SSLContext:
+    """Return a client that looks at no certificate: time is in the test's hand, the library's is not."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def serial(writer: asyncio.StreamWriter) -> int:
+    shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+def filed(folder: Path) -> int:
+    return x509.load_pem_x509_certificate((folder / "server.crt").read_bytes()).serial_number
+
+
+async def test_new_handshakes_are_shown_the_new_one_and_streams_flow_on(door: Door) -> None:
+    assert door.watch.context is not None
+    first = filed(door.folder)
+    async with listening(door.watch.context) as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
+        door.renew(80)
+        assert await door.looked() == [("info", "certificate read anew")]
+        writer.write(b"flows\n")
+        assert await reader.readline() == b"flows\n"
+        _, newer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
+        assert (serial(writer), serial(newer)) == (first, filed(door.folder))
+        assert first != filed(door.folder)
+        writer.close()
+        newer.close()
+
+
+async def test_a_phone_that_comes_back_resumes_by_its_ticket(door: Door) -> None:
+    assert door.watch.context is not None
+    context = trusting()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # its tickets come within the handshake
+    async with listening(door.watch.context) as port:
+
+        def visit(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+            with (
+                socket.create_connection(("127.0.0.1", port)) as raw,
+                context.wrap_socket(raw, session=session) as phone,
+            ):
+                return phone.session, phone.session_reused
+
+        session, _ = await asyncio.to_thread(visit, None)
+        assert (await asyncio.to_thread(visit, session))[1] is True
+        door.renew(80)
+        await door.watch.look()
+        assert (await asyncio.to_thread(visit, session))[1] is True
+
+
+async def test_what_has_not_changed_is_not_read_anew(door: Door) -> None:
+    assert await door.looked() == []
+    assert (door.folder / "server.crt").read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["gone", "garbage", "mismatch", "expired", "nameless"])
+async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault: str) -> None:
+    assert door.watch.context is not None
+    served = filed(door.folder)
+    ends = door.gauge("certificate_expiry_timestamp_seconds")
+    match fault:
+        case "gone":
+            (door.folder / "server.key").unlink()
+        case "garbage":
+            (door.folder / "server.crt").write_text("x")
+        case "mismatch":
+            key = (door.folder / "server.key").read_bytes()
+            door.renew()
+            (door.folder / "server.key").write_bytes(key)
+        case "expired":
+            door.renew(-0.5)
+        case _:
+            door.renew(hosts=())
+    assert await door.looked() == [("error", "the certificate stays as it is")]
+    assert await door.looked() == []
+    assert door.gauge('reload_failed{what="certificate"}') == "1.0"
+    assert door.gauge("certificate_expiry_timestamp_seconds") == ends
+    async with listening(door.watch.context) as port, asyncio.timeout(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
+        assert serial(writer) == served
+        writer.close()
+    door.renew()
+    assert await door.looked() == [("info", "certificate read anew")]
+    assert door.gauge('reload_failed{what="certificate"}') == "0.0"
+
+
+async def test_when_it_ends_is_shown_also_of_the_next(door: Door) -> None:
+    began_s = door.clock.wall_ms() // 1000
+    assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 90 * DAY_S
+    door.renew(40)
+    await door.watch.look()
+    assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 40 * DAY_S
+
+
+async def test_an_end_that_is_near_is_told_once_a_day(tmp_path: Path) -> None:
+    door = Door(tmp_path, ends_d=31)
+    near = [("warning", "the certificate ends soon")]
+    assert await door.looked() == []
+    await door.clock.advance(DAY_S + 1)
+    assert (await door.looked(), await door.looked()) == (near, [])
+    await door.clock.advance(DAY_S - 1)
+    assert await door.looked() == []
+    await door.clock.advance(1)
+    assert await door.looked() == near
+    door.renew(20)
+    assert await door.looked() == [("info", "certificate read anew"), *near]
+
+
+async def test_a_node_starts_with_what_phones_refuse_and_says_so(tmp_path: Path) -> None:
+    with capture_logs() as logged:
+        Door(tmp_path, ends_d=-0.5)
+    assert [(line["log_level"], line["event"]) for line in logged] == [("error", "look at the certificate")]
+
+
+def test_files_that_do_not_work_are_told_before_anything_starts(tmp_path: Path) -> None:
+    client = Client(certificate=tmp_path / "none.crt", key=tmp_path / "none.key")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        CertificateWatch(client, ManualClock(), Telemetry())
+
+
+async def test_clear_text_is_not_watched() -> None:
+    watch = CertificateWatch(Client(insecure=True), ManualClock(), Telemetry())
+    await watch.look()
+    assert watch.context is None

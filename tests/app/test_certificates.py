@@ -1,0 +1,138 @@
+"""Is each thing that phones would refuse of a certificate found, and told in a sentence?"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gateway.app.certificates import FILE_BYTES_MAX, chain_of, ends_at_s, flaws, names_of, read_pair, told
+from gateway.app.config_faults import ConfigError
+from gateway.app.config_sections import Client
+from tests.app.certificates import EXPIRES_AT_S, Authority, make
+
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+NOW_MS = round(NOW.timestamp() * 1000)
+ROOT = Authority()
+HOUSE = Authority("House", ROOT)
+OTHER = Authority("Other")
+DISORDER = "did not issue certificate 1; the listener's own comes first, then its issuer, and so on."
+
+
+def client_of(paths: tuple[Path, Path]) -> Client:
+    return Client(certificate=paths[0], key=paths[1])
+
+
+def found(client: Client) -> list[tuple[str, bool]]:
+    """Return the flaws, without the name and path before each."""
+    pair = read_pair(client)
+    assert pair is not None
+    return [(text.partition(".crt")[2].lstrip(": "), fault) for text, fault in flaws(client, pair, NOW_MS)]
+
+
+def test_a_whole_chain_has_no_flaw(tmp_path: Path) -> None:
+    hosts = ("gateway.example", "10.1.2.3")
+    client = client_of(HOUSE.issue(tmp_path, now=NOW, hosts=hosts, chain=(HOUSE, ROOT)))
+    assert found(client) == []
+    pair = read_pair(client)
+    assert pair is not None
+    chain = chain_of(client, pair)
+    assert names_of(chain[0]) == ["gateway.example", "10.1.2.3"]
+    assert told(chain) == "for gateway.example, 10.1.2.3 until 2026-08-30 00:00 UTC"
+
+
+def test_clear_text_has_no_files() -> None:
+    assert read_pair(Client(insecure=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("odd", "flaw"),
+    [
+        ({"ends_d": -0.5}, "expired on 2026-05-31: no phone accepts it."),
+        ({"begins_d": 2}, "is not valid before 2026-06-03."),
+        ({"hosts": ()}, "names no host in its subjectAltName: no phone accepts it."),
+        (
+            {"usage": (ExtendedKeyUsageOID.CLIENT_AUTH,)},
+            "is not for servers: its extendedKeyUsage lacks serverAuth.",
+        ),
+        (
+            {"chain": (ROOT, HOUSE)},
+            f"certificate 2 of 3 {DISORDER}",
+        ),
+        (
+            {"chain": (OTHER,)},
+            f"certificate 2 of 2 {DISORDER}",
+        ),
+    ],
+)
+def test_what_phones_refuse_is_a_fault(tmp_path: Path, odd: dict[str, object], flaw: str) -> None:
+    given: dict[str, object] = {"chain": (HOUSE,), **odd}
+    faults = [text for text, fault in found(client_of(HOUSE.issue(tmp_path, now=NOW, **given))) if fault]  # type: ignore[arg-type]  # each case names its own
+    assert faults[0] == flaw
+
+
+@pytest.mark.parametrize(
+    ("odd", "advice"),
+    [
+        ({"ends_d": 29}, "expires in 29 days."),
+        (
+            {"chain": ()},
+            "comes without its issuer: unless phones know that one as a root, append it to the file.",
+        ),
+    ],
+)
+def test_what_may_be_meant_is_advised(tmp_path: Path, odd: dict[str, object], advice: str) -> None:
+    given: dict[str, object] = {"chain": (HOUSE,), **odd}
+    assert found(client_of(HOUSE.issue(tmp_path, now=NOW, **given))) == [(advice, False)]  # type: ignore[arg-type]  # each case names its own
+
+
+def test_a_certificate_of_any_use_is_for_servers(tmp_path: Path) -> None:
+    for usage in ((), (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)):
+        assert found(client_of(HOUSE.issue(tmp_path, now=NOW, usage=usage, chain=(HOUSE,)))) == []
+
+
+def test_a_key_that_all_may_read_is_told(tmp_path: Path) -> None:
+    paths = HOUSE.issue(tmp_path, now=NOW, chain=(HOUSE,))
+    for mode, count in ((0o640, 0), (0o644, 1)):
+        paths[1].chmod(mode)
+        client = client_of(paths)
+        pair = read_pair(client)
+        assert pair is not None
+        told_of = [flaw for flaw in flaws(client, pair, NOW_MS) if "has mode 0644, so others" in flaw.text]
+        assert len(told_of) == count
+
+
+def test_the_first_end_of_a_chain_counts(tmp_path: Path) -> None:
+    paths = make(tmp_path)
+    client = client_of(paths)
+    paths[0].write_bytes(ROOT.pem + paths[0].read_bytes())
+    pair = read_pair(client)
+    assert pair is not None
+    assert ends_at_s(chain_of(client, pair)) == EXPIRES_AT_S
+    assert names_of(ROOT.certificate) == []
+
+
+def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:
+    paths = make(tmp_path)
+    paths[0].write_text("x")
+    client = client_of(paths)
+    pair = read_pair(client)
+    assert pair is not None
+    with pytest.raises(ConfigError, match="is no PEM certificate"):
+        chain_of(client, pair)
+
+
+def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
+    paths = make(tmp_path)
+    os.truncate(paths[1], FILE_BYTES_MAX + 1)
+    with pytest.raises(ConfigError, match=r"client\.key .* is larger than 256 KiB\."):
+        read_pair(client_of(paths))
+
+
+def test_a_pair_shows_nothing(tmp_path: Path) -> None:
+    pair = read_pair(client_of(make(tmp_path)))
+    assert pair is not None
+    assert "PRIVATE" not in repr(pair)

@@ -1,0 +1,30 @@
+"""Do all who use keys have those in force?"""
+
+from __future__ import annotations
+
+from gateway.app.keyring import Keyring, Keys
+from gateway.app.keys import SealingKey, new_sealing_key
+
+FIRST = new_sealing_key()
+NEXT = new_sealing_key([FIRST])
+
+
+def test_whoever_uses_keys_is_told_of_others_once() -> None:
+    ring, told = Keyring([FIRST]), list[Keys]()
+    ring.tell(told.append)
+    assert (ring.replace([FIRST]), told) == (False, [])
+    assert ring.replace([FIRST, NEXT]) is False
+    assert told == [[(FIRST.id, FIRST.key.raw), (NEXT.id, NEXT.key.raw)]] == [ring.raw]
+    assert ring.replace([NEXT, FIRST]) is True
+    assert ring.ids == ("k2", "k1")
+    assert ring.replace([NEXT]) is False
+    assert len(told) == 3
+
+
+def test_a_key_under_an_old_name_is_another_key() -> None:
+    ring = Keyring([FIRST])
+    assert ring.replace([SealingKey("k1", NEXT.key)]) is True
+
+
+def test_a_keyring_shows_no_key() -> None:
+    assert str(FIRST.key.raw) not in repr(Keyring([FIRST]))

@@ -1,0 +1,266 @@
+"""Do files take effect when they should, on whole nodes, and without a phone that is sent away?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+
+from gateway.app.keys import SealingKey, new_sealing_key, new_secret_key, write_block
+from gateway.app.reloading import LOOK_S, Reloading
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.app import processes
+from tests.app.certificates import Authority
+from tests.doubles.clock import ManualClock
+from tests.doubles.servers import redis_server
+
+
+class Desk:
+    """Counts looks, by who looks."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.clock = ManualClock()
+        self.reloading = Reloading((self.files, self.more), (self.keys,), self.clock)
+
+    async def files(self) -> None:
+        self.done.append("files")
+        await asyncio.sleep(0)  # whoever does not wait for his turn would come in between
+
+    async def more(self) -> None:
+        self.done.append("more")
+
+    async def keys(self) -> None:
+        self.done.append("keys")
+
+    async def after(self) -> None:
+        self.done.append("after")
+
+    def took(self) -> list[str]:
+        """Return who has looked since it was asked last."""
+        done, self.done = self.done, []
+        return done
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Desk]:
+    desk = Desk()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(desk.reloading.run(desk.after))
+        await desk.clock.settle()
+        yield desk
+        task.cancel()
+
+
+async def test_files_are_looked_at_again_and_again_keys_when_asked() -> None:
+    async with running() as desk:
+        assert desk.took() == ["files", "more", "after"]
+        await desk.clock.advance(LOOK_S - 0.1)
+        assert desk.took() == []
+        await desk.clock.advance(0.2)
+        assert desk.took() == ["files", "more", "after"]
+        desk.reloading.ask()
+        desk.reloading.ask()
+        await desk.clock.settle()
+        assert desk.took() == ["keys", "files", "more", "after"], "asking twice is one look"
+
+
+async def test_a_hang_up_asks_and_afterwards_is_as_before() -> None:
+    async with running() as desk:
+        desk.took()
+        before = signal.getsignal(signal.SIGHUP)
+        with desk.reloading.on_signal():
+            assert signal.getsignal(signal.SIGHUP) != before
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0)  # the loop hears of the signal in its next turn
+            await desk.clock.settle()
+        assert desk.took() == ["keys", "files", "more", "after"]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+async def test_looks_come_one_after_the_other() -> None:
+    desk = Desk()
+    await asyncio.gather(desk.reloading.read_anew(), desk.reloading.read_anew())  # noqa: TID251 - two operators at once
+    assert desk.took() == ["keys", "files", "more"] * 2
+
+
+# ---- whole nodes ----
+
+FIRST, PSEUDONYM = new_sealing_key(), new_secret_key()
+NEXT = new_sealing_key([FIRST])
+LAST = new_sealing_key([FIRST, NEXT])
+
+
+class House:
+    """A configuration file, and the process of a node that reads it."""
+
+    def __init__(
+        self, folder: Path, name: str, upstream: str, *, bus: str = "memory://", client: str
+    ) -> None:
+        self.path = folder / f"{name}.toml"
+        self._head = (
+            f'[client]\nport = 0\n{client}\n[ops]\nport = 0\n[node]\nname = "{name}"\n[bus]\nurl = "{bus}"\n'
+            f'[limits]\ndrain_s = 0\n[[sites]]\nid = "main"\nurl = "{upstream}"\ndisplay_name = "Main"\n'
+            'country = "DE"\n'
+        )
+        self.write(FIRST)
+
+    def write(self, *keys: SealingKey) -> None:
+        """Say other keys."""
+        self.path.write_text(self._head + write_block(keys, PSEUDONYM), "utf-8")
+
+    def start(self, stack: ExitStack) -> None:
+        """Start the node; it ends with *stack*."""
+        self.process = stack.enter_context(processes.running("serve", "--config", str(self.path)))
+        ops, client = (json.loads(self.process.until(f'"listener": "{name}"')) for name in ("ops", "client"))
+        self.ops = f"http://127.0.0.1:{ops['port']}"
+        scheme = "https" if client["tls"] else "http"
+        self.client = f"{scheme}://localhost:{client['port']}"
+
+    async def reload(self, words: str) -> dict[str, Any]:
+        """Send SIGHUP; returns the line with *words* that it leads to."""
+        self.process.hang_up()
+        line: dict[str, Any] = json.loads(await asyncio.to_thread(self.process.until, words))
+        return line
+
+
+async def log_on(http: aiohttp.ClientSession, house: House) -> str:
+    """Log on; a node that has just come asks for nothing until it knows how many share the budget."""
+    asked = {
+        "site": "main",
+        "application": "dashboard",
+        "user_name": "supervisor1",
+        "password": "demo",
+        "device": {"id": house.path.stem, "name": "test", "platform": "desktop", "app_version": "1"},
+    }
+    while True:
+        async with http.post(f"{house.client}/v1/sessions", json=asked) as response:
+            if response.status == 429:
+                await asyncio.sleep(float(response.headers["Retry-After"]))
+                continue
+            assert response.status == 201
+            token: str = (await response.json())["token"]
+            return token
+
+
+async def stream(http: aiohttp.ClientSession, house: House, token: str) -> aiohttp.ClientWebSocketResponse:
+    ws = await http.ws_connect(f"{house.client}/v1/realtime", protocols=["oscc.v1.json"])
+    phone = {"app": "test", "version": "1", "platform": "test"}
+    await ws.send_json({"kind": "hello", "token": token, "client": phone})
+    await heard(ws, "welcome")
+    return ws
+
+
+async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+    """Return the next frame of *kind*."""
+    while True:
+        frame: dict[str, Any] = await ws.receive_json()
+        if frame["kind"] == kind:
+            return frame
+
+
+async def opens(http: aiohttp.ClientSession, house: House, token: str) -> bool:
+    async with http.get(
+        f"{house.client}/v1/me/export", headers={"Authorization": f"Bearer {token}"}
+    ) as found:
+        assert found.status in {200, 401}
+        return found.status == 200
+
+
+async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> None:
+    sized = SimulatorSettings(agents=50, queues=5, users=1, events_per_s=50)
+    async with redis_server() as redis, Simulator(sized) as simulator, aiohttp.ClientSession() as http:
+        houses = [
+            House(tmp_path, name, simulator.url, bus=redis.url, client="insecure = true")
+            for name in ("a", "b")
+        ]
+        with ExitStack() as stack:
+            for house in houses:
+                await asyncio.to_thread(house.start, stack)
+            async with asyncio.timeout(40):
+                tokens = [await log_on(http, house) for house in houses]
+                streams = [await stream(http, *pair) for pair in zip(houses, tokens, strict=True)]
+                # 1. all learn the new key; 2. it seals, the old one still opens; 3. the old one goes
+                for house in houses:
+                    house.write(FIRST, NEXT)
+                    await house.reload("keys read anew")
+                for house in houses:
+                    house.write(NEXT, FIRST)
+                    assert (await house.reload("keys read anew"))["new"] == "k2, k1"
+                fresh = [(await heard(ws, "renewed"))["token"] for ws in streams]
+                assert [await opens(http, house, each) for house in houses for each in (*tokens, *fresh)] == [
+                    True
+                ] * 8
+                for house in houses:
+                    house.write(NEXT, LAST)
+                    await house.reload("keys read anew")
+                for house in houses:
+                    house.write(LAST, NEXT)
+                    await house.reload("keys read anew")
+                newest = [(await heard(ws, "renewed"))["token"] for ws in streams]
+                for house in houses:
+                    assert [await opens(http, house, each) for each in tokens] == [False, False]
+                    assert [await opens(http, house, each) for each in (*fresh, *newest)] == [True] * 4
+                for ws in streams:  # the nodes hear each other still, and no stream was dropped
+                    assert (await heard(ws, "changes"))["kind"] == "changes"
+                    assert not ws.closed
+                    await ws.close()
+
+
+@pytest.mark.parametrize("way", ["hang-up", "by itself"])
+async def test_a_renewed_certificate_is_shown_and_open_streams_flow_on(tmp_path: Path, way: str) -> None:
+    root = Authority()
+    trusts = ssl.create_default_context(cadata=root.pem.decode())
+    client = f'certificate = "{tmp_path}/server.crt"\nkey = "{tmp_path}/server.key"'
+    root.issue(tmp_path)
+    async with (
+        Simulator(SimulatorSettings(agents=50, queues=5, users=1, events_per_s=50)) as simulator,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusts, force_close=True)) as http,
+    ):
+        house = House(tmp_path, "a", simulator.url, client=client)
+        with ExitStack() as stack:
+            await asyncio.to_thread(house.start, stack)
+            async with asyncio.timeout(40):
+                ws = await stream(http, house, await log_on(http, house))
+                before = await shown(house, trusts)
+                (tmp_path / "server.key").write_text("broken")
+                await asyncio.to_thread(house.process.until, "the certificate stays as it is")
+                assert await shown(house, trusts) == before
+                assert await metric(http, house, 'reload_failed{what="certificate"}') == 1
+                root.issue(tmp_path, ends_d=20)
+                if way == "hang-up":
+                    house.process.hang_up()
+                await asyncio.to_thread(house.process.until, "certificate read anew")
+                await asyncio.to_thread(house.process.until, "the certificate ends soon")
+                after = await shown(house, trusts)
+                assert after.serial_number != before.serial_number
+                ends_at_s = await metric(http, house, "certificate_expiry_timestamp_seconds")
+                assert ends_at_s == after.not_valid_after_utc.timestamp()
+                assert await metric(http, house, 'reload_failed{what="certificate"}') == 0
+                assert (await heard(ws, "changes"))["kind"] == "changes"
+                await ws.close()
+
+
+async def shown(house: House, trusts: ssl.SSLContext) -> x509.Certificate:
+    """Return what a new handshake is shown."""
+    port = int(house.client.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusts, server_hostname="localhost")
+    found = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+    writer.close()
+    return found
+
+
+async def metric(http: aiohttp.ClientSession, house: House, name: str) -> float:
+    async with http.get(f"{house.ops}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"oscc_gateway_{name} "))
