@@ -8,16 +8,35 @@ from typing import Final
 
 import structlog
 
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import Act, NumberAct, OperatorAct
 
-Write = Callable[[NumberAct, int], None]
+Write = Callable[[Act, int], None]
 
 
-def log_act(act: NumberAct, serial: int) -> None:
-    """Write one act as a log line: who as a keyed hash, the number masked."""
-    structlog.get_logger("gateway.audit").info(
-        "remote number", serial=serial, user=act.user, act=act.act, masked=act.number, result=act.result
-    )
+def log_act(act: Act, serial: int) -> None:
+    """Write one act as a log line: who as a keyed hash, a number masked."""
+    log = structlog.get_logger("gateway.audit")
+    match act:
+        case NumberAct():
+            log.info(
+                "remote number",
+                serial=serial,
+                user=act.user,
+                act=act.act,
+                masked=act.number,
+                result=act.result,
+            )
+        case OperatorAct():
+            log.info(
+                "operator",
+                serial=serial,
+                act=act.act,
+                subject=act.subject,
+                node=act.node,
+                result=act.result,
+                http_status=act.status,
+                suppressed=act.suppressed or None,
+            )
 
 
 class AuditTrail:
@@ -31,6 +50,6 @@ class AuditTrail:
         self._write: Final = write
         self._serials = count(1)
 
-    def note(self, act: NumberAct) -> None:
+    def note(self, act: Act) -> None:
         """Write *act* down."""
         self._write(act, next(self._serials))

@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
 import gateway
-from gateway.app import check, cli_keys, demo, demo_cluster, doctor, nodes, serving, simulating, watch
+from gateway.app import (
+    check,
+    cli_admin,
+    cli_keys,
+    demo,
+    demo_cluster,
+    doctor,
+    nodes,
+    serving,
+    simulating,
+    watch,
+)
+from gateway.app.cli_command import Command
 from gateway.app.config_faults import ConfigError
 
 UNUSABLE: Final = 2
@@ -27,15 +39,6 @@ examples:
 
 `oscc-gateway COMMAND --help` explains a command.
 """
-
-
-class Command(NamedTuple):
-    """One command. *run* returns the exit code."""
-
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-    examples: str
 
 
 COMMANDS: Final = {
@@ -98,6 +101,7 @@ COMMANDS: Final = {
         cli_keys.run,
         "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
     ),
+    **cli_admin.COMMANDS,
 }
 
 

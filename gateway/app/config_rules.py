@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from gateway.app.config_bus_url import MEMORY, address
-from gateway.app.config_sections import Settings, Site
-from gateway.app.config_types import LOOPBACK
+from gateway.app.config_sections import Admin, Client, Ops, Settings, Site
+from gateway.app.config_types import LOOPBACK, socket_path
 from gateway.domain.model import Application
 
 
@@ -55,9 +55,15 @@ def _bus(settings: Settings) -> Iterator[str]:
 
 
 def _listeners(settings: Settings) -> Iterator[str]:
-    if settings.admin.host not in LOOPBACK:
-        yield "admin.host must be 127.0.0.1, ::1 or localhost: operators come from this machine only."
-    named = (("client", settings.client), ("ops", settings.ops), ("admin", settings.admin))
+    socket = socket_path(settings.admin.host)
+    if settings.admin.host not in LOOPBACK and socket is None:
+        yield (
+            "admin.host must be 127.0.0.1, ::1, localhost or unix:/path: "
+            "operators come from this machine only."
+        )
+    named: list[tuple[str, Client | Ops | Admin]] = [("client", settings.client), ("ops", settings.ops)]
+    if socket is None:
+        named.append(("admin", settings.admin))
     ports: dict[int, str] = {}
     for name, listener in named:
         if listener.port in ports:

@@ -83,12 +83,21 @@ class Ops(Section):
 
 
 class Admin(Section):
-    """The listener for operators. This version checks the settings and does not open it yet."""
+    """The listener for operators: see [its page](admin.md)."""
 
-    host: Host = Field("127.0.0.1", description="The address to listen on, on the loopback interface only.")
-    port: Port = Field(9091, description="The port to listen on; 0 takes any free one.")
+    host: Host = Field(
+        "127.0.0.1",
+        description="The address to listen on, on the loopback interface only; or `unix:/run/…/admin.sock`, "
+        "a socket that this node's own user alone may open.",
+    )
+    port: Port = Field(9091, description="The port to listen on; 0 takes any free one. A socket has none.")
     token: Password | None = Field(
         None, description="The bearer token of operators; without it the listener stays closed."
+    )
+    bundle_folder: File | None = Field(
+        None,
+        description="The folder that support bundles are written to when an operator asks; none: they can be "
+        "previewed only.",
     )
 
 

@@ -34,6 +34,13 @@ _SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _NUMBER_PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}")
 _APP_MINIMUM: Final = re.compile(r"[a-z]{1,32}=\d{1,6}(\.\d{1,6}){0,3}")
 _SECRET: Final = {"type": "string", "writeOnly": True}
+_SOCKET: Final = "unix:"
+
+
+def socket_path(host: str) -> Path | None:
+    """Return where the socket is that a host such as ``unix:/run/admin.sock`` names; None for addresses."""
+    path = Path(host.removeprefix(_SOCKET))
+    return path if host.startswith(_SOCKET) and path.is_absolute() else None
 
 
 def _path(path: Path, info: ValidationInfo) -> Path:

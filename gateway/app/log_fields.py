@@ -32,6 +32,7 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.+-]{1,32}")
 _PLACE: Final = re.compile(r"[\w./-]{1,120}:\d{1,6}")
 _MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
+_HASH: Final = re.compile(r"[0-9a-f]{16}")
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 _MANY_DIGITS: Final = re.compile(r"\d{5}")
@@ -73,6 +74,11 @@ def _place(value: object) -> str | None:
 
 def _host(value: object) -> str | None:
     return value if isinstance(value, str) and _HOST.fullmatch(value) is not None else None
+
+
+def _subject(value: object) -> str | None:
+    """Shape whom an act concerned: a user's keyed hash, or a session's handle, which are as long."""
+    return value if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
 
 
 def _node(value: object) -> str | None:
@@ -131,9 +137,11 @@ class Pseudonyms:
 
     def __call__(self, value: object) -> str | None:
         """Shape a :class:`UserId`; nothing else is taken for one."""
-        if not isinstance(value, UserId):
-            return None
-        message = f"{value.site}\0{value.key}".encode()
+        return self.of(value) if isinstance(value, UserId) else None
+
+    def of(self, user: UserId) -> str:
+        """Return the user's keyed hash."""
+        message = f"{user.site}\0{user.key}".encode()
         return hmac.digest(self._key, message, hashlib.sha256).hex()[:HASH_CHARACTERS]
 
 
@@ -148,6 +156,7 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(("place",), _place),
         **dict.fromkeys(("host",), _host),
         **dict.fromkeys(("node",), _node),
+        **dict.fromkeys(("subject",), _subject),
         **dict.fromkeys(("masked",), _masked),
         **dict.fromkeys(("fault", "gone", "new"), _operators),
         **dict.fromkeys(_COUNTS, _count),

@@ -28,6 +28,7 @@ Event = MutableMapping[str, Any]
 """structlog's type of a line in the making."""
 
 OURS: Final = "gateway"
+AUDIT: Final = f"{OURS}.audit"
 _PLACE_PARTS: Final = 3
 _CUT: Final = re.compile(r"[(<{\[:'\"\n]")
 """Where data may begin in a library's line that was formatted before it was logged."""
@@ -94,6 +95,8 @@ def configure(level: Level, pseudonym_key: SecretKey, stream: TextIO | None = No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+    # acts that somebody answers for are numbered: none may be missing because of a level
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     set_level(level)
 
 

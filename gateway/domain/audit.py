@@ -20,3 +20,23 @@ class NumberAct:
     act: Literal["log_on", "change"]
     number: str
     result: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAct:
+    """An operator asked something of the gateway, or somebody tried to.
+
+    *act* names the operation. *subject* is a user's keyed hash or a session's handle, *node* the node that
+    was meant. *result* is ``ok`` or an error code. *suppressed*: refused tries before it that were counted
+    and not written down one by one.
+    """
+
+    act: str
+    subject: str | None
+    node: str | None
+    result: str
+    status: int
+    suppressed: int = 0
+
+
+Act = NumberAct | OperatorAct

@@ -174,10 +174,10 @@ class Ticket:
     @property
     def handle(self) -> str:
         """A short hash that names this session inside the gateway; safe to keep and to send to nodes."""
-        return _handle(self.session)
+        return handle_of(self.session)
 
 
 @lru_cache(maxsize=32_768)
-def _handle(session: SessionId) -> str:
-    """Return a session's handle: asked for at every turn, and kept by all who name the session."""
+def handle_of(session: SessionId) -> str:
+    """Return :attr:`Ticket.handle`: asked for at every turn, and kept by all who name the session."""
     return hashlib.blake2s(session.encode(), digest_size=8, person=b"session").hexdigest()

@@ -31,7 +31,7 @@ def export(ticket: Ticket, mirror: Mapping[str, Resource], *, address: str, at_m
         address: From where the request came.
         at_ms: Now.
     """
-    beside = _beside_the_mirror(ticket, mirror, address)
+    beside = beside_the_mirror(ticket, mirror, address)
     entries = tuple(
         ExportEntry(entry.category, tuple(beside.get(entry.category, ())) or _mirrored(entry, mirror))
         for entry in inventory().entries
@@ -73,9 +73,10 @@ def pick(value: Mapping[str, object], paths: Iterable[list[str]]) -> Record:
     return picked
 
 
-def _beside_the_mirror(
+def beside_the_mirror(
     ticket: Ticket, mirror: Mapping[str, Resource], address: str
 ) -> dict[str, list[Record]]:
+    """Return what is held for a session beside the mirror, by category."""
     device = {"device.id": ticket.device.id, "device.name": ticket.device.name}
     token = {
         "site": ticket.user.site,

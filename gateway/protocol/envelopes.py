@@ -235,6 +235,10 @@ class Order:
     most: int = 0
 
 
+Record = dict[str, Any]
+"""Plain members, as JSON shows them."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What became of an order, or a page of what it asked for; *refused*: nothing, and why.
@@ -243,7 +247,7 @@ class Report:
     """
 
     request: int
-    records: tuple[dict[str, Any], ...] = ()
+    records: tuple[Record, ...] = ()
     more: bool = False
     refused: ErrorCode | None = None
 

@@ -172,7 +172,7 @@ _BESIDE_THE_MIRROR: Final = (
         source="the network",
         held_in="memory of the node; keyed hashes in Redis; truncated in logs",
         held_for="minutes; in logs as long as their operator keeps them",
-        seen_by="operators, truncated",
+        seen_by="operators, truncated; whole in an export of the user's data",
     ),
     InventoryEntry(
         category="failed_log_ons",
@@ -210,7 +210,18 @@ _BESIDE_THE_MIRROR: Final = (
         fields=("user_hash", "application", "close_code", "statistics"),
         purpose="operate the gateway and find faults",
         source="the gateway",
-        held_in="one log line at the end of each connection, the user as a keyed hash, without content",
+        held_in="one log line at the end of each connection, the user as a keyed hash, without content; "
+        "the last 10,000 of them in memory of the node",
+        held_for="as long as the operator keeps logs; in memory until the node ends",
+        seen_by="operators",
+    ),
+    InventoryEntry(
+        category="audit_log",
+        privacy=Privacy.PERSONAL,
+        fields=("user_hash", "session_hash", "act", "masked_number", "result"),
+        purpose="answer for changes of remote numbers and for what operators did",
+        source="the gateway",
+        held_in="one numbered log line for each act, the user as a keyed hash, a number by its last 3 digits",
         held_for="as long as the operator keeps logs",
         seen_by="operators",
     ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
-from gateway.protocol.envelopes import Inbox, Order, Report
+from gateway.protocol.envelopes import Inbox, Order, Record, Report
 from gateway.runtime.exchange import Exchange, NotHeardError
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.ports import Clock
@@ -23,7 +23,7 @@ Trouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
 class Page(NamedTuple):
     """What a node has to say to an order; *more*: of what was asked for, there is more after it."""
 
-    records: tuple[dict[str, Any], ...] = ()
+    records: tuple[Record, ...] = ()
     more: bool = False
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from heapq import nsmallest
-from typing import Any, Final
+from typing import Final
 
 from gateway.core.roster import Member
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, SessionInfo
-from gateway.protocol.envelopes import Order
+from gateway.protocol.envelopes import Order, Record
 from gateway.runtime.household import Household
 from gateway.runtime.node import Node
 from gateway.runtime.orders import Page
@@ -25,8 +25,6 @@ ENDED_WITHIN_S: Final = 2 * CONFIRM_S + 1.0
 _SLICE: Final = 500
 """Users looked at between two turns of everybody else."""
 _UNCONFIRMED: Final = LoggedOff("after_contact", None)
-
-Record = dict[str, Any]
 
 
 class People:

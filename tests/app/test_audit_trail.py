@@ -8,14 +8,14 @@ import json
 from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.keys import SecretKey
 from gateway.app.logging import configure
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import Act, NumberAct, OperatorAct
 from gateway.domain.model import SessionId, UserId
 
 ACT = NumberAct(UserId("main", 7), SessionId("session-1"), "change", "*********567", "applied")
 
 
 def test_acts_are_numbered_without_a_gap() -> None:
-    written: list[tuple[NumberAct, int]] = []
+    written: list[tuple[Act, int]] = []
     trail = AuditTrail(lambda act, serial: written.append((act, serial)))
     for _ in range(3):
         trail.note(ACT)
@@ -45,3 +45,33 @@ def test_a_number_that_is_not_masked_is_left_out() -> None:
     log_act(NumberAct(UserId("main", 7), SessionId("s"), "change", "+4930123456", "applied"), 1)
     assert "masked" not in json.loads(stream.getvalue())
     assert "4930123456" not in stream.getvalue()
+
+
+def test_what_an_operator_did_is_in_the_same_row() -> None:
+    stream = io.StringIO()
+    configure("info", SecretKey(bytes(32)), stream)
+    trail = AuditTrail(log_act)
+    trail.note(ACT)
+    trail.note(OperatorAct("drain", None, "n1", "ok", 202))
+    trail.note(OperatorAct("end_user", "0123456789abcdef", None, "not_found", 404, suppressed=3))
+    trail.note(OperatorAct("export_user", "canary name", None, "bad_request", 400))
+    _, drain, end, export = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = {name: drain[name] for name in ("event", "serial", "act", "node", "result", "http_status")}
+    assert told == {
+        "event": "operator",
+        "serial": 2,
+        "act": "drain",
+        "node": "n1",
+        "result": "ok",
+        "http_status": 202,
+    }
+    assert "suppressed" not in drain
+    assert (end["subject"], end["suppressed"], end["serial"]) == ("0123456789abcdef", 3, 3)
+    assert "canary" not in json.dumps(export)
+
+
+def test_no_level_leaves_an_act_out() -> None:
+    stream = io.StringIO()
+    configure("error", SecretKey(bytes(32)), stream)
+    AuditTrail(log_act).note(ACT)
+    assert json.loads(stream.getvalue())["serial"] == 1

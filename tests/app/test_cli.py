@@ -7,15 +7,16 @@ import re
 import pytest
 
 import gateway
-from gateway.app import cli
+from gateway.app import cli, cli_admin
 from gateway.app.cli import COMMANDS, main, parser
+from gateway.app.cli_command import Command
 from gateway.app.config_faults import ConfigError
 from tests.app.processes import run
 
 
 def test_the_commands_are_those_of_the_page() -> None:
     shows, checks = ["demo", "demo-cluster", "simulate", "watch"], ["check-config", "doctor", "nodes", "keys"]
-    assert list(COMMANDS) == ["serve", *shows, *checks]
+    assert list(COMMANDS) == ["serve", *shows, *checks, *cli_admin.COMMANDS]
 
 
 def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +64,7 @@ def test_what_cannot_be_asked_is_a_fault_of_usage(
     assert "usage: oscc-gateway" in capsys.readouterr().err
 
 
-def _command_that(error: BaseException) -> dict[str, cli.Command]:
+def _command_that(error: BaseException) -> dict[str, Command]:
     def fail(args: object) -> int:
         raise error
 

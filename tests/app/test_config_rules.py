@@ -62,7 +62,8 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
             {"secrets": {**SECRETS, "sealing_keys": [f"k1:{KEY}", f"k1:{OTHER_KEY}"]}},
             "2 keys of secrets.sealing_keys have the id k1: ",
         ),
-        ({"admin": {"host": "0.0.0.0"}}, "admin.host must be 127.0.0.1, ::1 or localhost: "),
+        ({"admin": {"host": "0.0.0.0"}}, "admin.host must be 127.0.0.1, ::1, localhost or unix:/path: "),
+        ({"admin": {"host": "unix:admin.sock"}}, "admin.host must be "),
         ({"ops": {"port": 8080}}, "ops.port is 8080, which client.port is already."),
         ({"sites": [SITE, SITE]}, "2 sites have the id main: "),
         (

@@ -1,0 +1,27 @@
+"""What is one command of the command line, and how does it show a list?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command. *run* returns the exit code."""
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    examples: str
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return *rows* below their *headings*, a line each; what no terminal should obey is not in it."""
+    lines = [headings, *([_shown(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    return "".join(f"{'  '.join(map(str.ljust, line, widths)).rstrip()}\n" for line in lines)
+
+
+def _shown(cell: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in cell)

@@ -1,0 +1,148 @@
+"""What does this node hold about a user, whichever of his sessions, or whose mirror, it is held for?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from heapq import nsmallest
+from typing import Final, NamedTuple
+
+from gateway.core.view import View, me_key
+from gateway.domain.model import ME, Kind, Ticket, UserId, key_of
+from gateway.domain.resources import RESOURCES, Agent, Resource
+from gateway.edge.export import beside_the_mirror, pick
+from gateway.edge.socket import PhoneSocket
+from gateway.protocol import wire_form
+from gateway.protocol.envelopes import Order, Record, SessionFacts
+from gateway.protocol.inventory import inventory
+from gateway.runtime.household import Household
+from gateway.runtime.node import Node
+from gateway.runtime.orders import Page
+from gateway.runtime.people import tickets_of
+
+OF_OTHERS: Final = "the mirrors of users who may see him"
+
+
+class Held(NamedTuple):
+    """One record of one category. *name* tells it from all others of the node; *make* gives its members."""
+
+    name: str
+    category: str
+    make: Callable[[], Record]
+
+
+class Holdings:
+    """What one node holds, user by user.
+
+    Args:
+        node: The node.
+        named: Returns a user's keyed hash.
+        closes: Returns what is remembered of a user's connections that ended, by his keyed hash.
+    """
+
+    def __init__(
+        self, node: Node, named: Callable[[UserId], str], closes: Callable[[str], list[Record]]
+    ) -> None:
+        self._node = node
+        self._named = named
+        self._closes = closes
+
+    async def export(self, order: Order) -> Page:
+        """Return a page of what is held about the user whom ``order.subject`` names, by names of records."""
+        user = user_of(order.subject)
+        held = () if user is None else self._held(user)
+        chosen = nsmallest(
+            order.most + 1, (each for each in held if each.name > order.after), key=lambda each: each.name
+        )
+        records = tuple(
+            {"name": each.name, "category": each.category, "held": each.make()}
+            for each in chosen[: order.most]
+        )
+        return Page(records, more=len(chosen) > order.most)
+
+    def _held(self, user: UserId) -> Iterator[Held]:
+        home = self._node.households.get(user)
+        if home is not None:
+            for ticket in tickets_of(home):
+                yield from self._of_session(ticket, home)
+            yield from _mirrored(home, key_of(Kind.AGENT, user.key))
+        for ticket in self._node.account.pending:
+            if ticket.user == user:
+                yield from self._of_session(ticket, None)
+        yield from self._of_others(user)
+        yield from self._remembered(user)
+
+    def _of_session(self, ticket: Ticket, home: Household | None) -> Iterator[Held]:
+        mirror: dict[str, Resource] = {}
+        connection, address = None, ""
+        if home is not None:
+            element = home.feed.ledger.get(me_key(ticket.handle))
+            if element is not None and not isinstance(element.value, SessionFacts):
+                mirror[ME] = element.value
+            connection = home.feed.connections.get(ticket.handle)
+        if isinstance(connection, PhoneSocket):
+            address = str(connection.witness.address)
+        for category, records in beside_the_mirror(ticket, mirror, address).items():
+            for record in records if address or category != "connection" else ():
+                yield Held(f"{category}|{ticket.handle}", category, partial(dict, record))
+
+    def _of_others(self, user: UserId) -> Iterator[Held]:
+        """Yield the user as an agent, as others see him; what several of them see alike, once."""
+        key = key_of(Kind.AGENT, user.key)
+        seen: list[Resource] = []
+        for other, home in self._node.households.items():
+            element = home.feed.ledger.get(key) if other.site == user.site and other != user else None
+            if element is None or isinstance(element.value, SessionFacts) or element.value in seen:
+                continue
+            seen.append(element.value)
+            yield from _fields(key, f"{key}|{len(seen)}", element.value, {"held_in": OF_OTHERS})
+
+    def _remembered(self, user: UserId) -> Iterator[Held]:
+        for handle, end in self._node.endings.denied.of(user):
+            said = {"session_handle": handle, "reason": end.reason.value}
+            yield Held(f"ended_sessions|{handle}", "ended_sessions", partial(dict, said))
+        calls = self._node.recall.of(user)
+        outcomes = [] if calls is None else [(key, one.status.value) for key, one in calls.remembered]
+        outcomes += [] if calls is None else [(key, "in_flight") for key in calls.in_flight]
+        for key, outcome in outcomes:
+            known = {"key": key, "outcome": outcome}
+            yield Held(f"command_outcomes|{key}", "command_outcomes", partial(dict, known))
+        for line in self._closes(self._named(user)):
+            yield Held(f"session_log|{line['id']}", "session_log", partial(dict, line))
+
+
+def user_of(text: str) -> UserId | None:
+    """Return the user whom an operator names by site and Key, as in ``main:4711``."""
+    site, colon, key = text.partition(":")
+    return UserId(site, int(key)) if colon and key.isascii() and key.isdecimal() and len(key) <= 16 else None
+
+
+_ENTRIES: Final[dict[str, list[tuple[str, list[list[str]]]]]] = defaultdict(list)
+"""By kind of resource: each category of it, with the paths of its fields."""
+for _entry in inventory().entries:
+    _kind = _entry.category.rpartition(".")[0]
+    if _kind in RESOURCES:
+        _ENTRIES[_kind].append((_entry.category, [path.split(".") for path in _entry.fields]))
+
+
+def _mirrored(home: Household, own: str) -> Iterator[Held]:
+    """Yield what is held for the user. Of other agents it is told how many: they are no data of his."""
+    others = 0
+    for key, element in home.feed.ledger.items():
+        if isinstance(element.value, Agent) and key != own:
+            others += 1
+        elif not isinstance(element.value, SessionFacts):
+            yield from _fields(View.wire_key(key), key, element.value, {})
+    for category, _ in _ENTRIES["agent"] if others else ():
+        yield Held(f"{category}|others", category, partial(dict, key="agent:*", others=others))
+
+
+def _fields(key: str, name: str, value: Resource, more: Record) -> Iterator[Held]:
+    kind = key if key in RESOURCES else key.partition(":")[0]
+    for category, paths in _ENTRIES.get(kind, ()):
+        yield Held(f"{category}|{name}", category, partial(_picked, key, value, paths, more))
+
+
+def _picked(key: str, value: Resource, paths: list[list[str]], more: Record) -> Record:
+    return {"key": key, **more, **pick(wire_form.fields(value), paths)}

@@ -1,0 +1,220 @@
+"""May operators do with a whole gateway what the page says, and does it hold their canaries back?"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway.app import wiring
+from gateway.app.config import own_secrets
+from gateway.app.config_sections import Settings
+from gateway.app.logging import configure, set_level
+from gateway.app.stopping import Stopping
+from gateway.protocol.inventory import inventory
+from gateway.runtime.clock import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.test_log_canaries import DEVICE, NUMBER, PASSWORD, REMOTE
+from tests.app.test_wiring import NOTICE
+
+TOKEN = "canary-token-of-operators"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+TITLE = "canary-title"
+
+
+class Operated:
+    """A gateway, its log, and one phone."""
+
+    def __init__(self, http: aiohttp.ClientSession, addresses: wiring.Addresses, stopping: Stopping) -> None:
+        self.http = http
+        self.addresses = addresses
+        self.stopping = stopping
+        self.log = io.StringIO()
+        self.session: dict[str, Any] = {}
+        self.ws: aiohttp.ClientWebSocketResponse
+
+    async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Ask as an operator."""
+        url = f"{self.addresses.admin}{path}"
+        async with self.http.request(method, url, json=body, headers=BEARER) as answer:
+            assert answer.status < 300, await answer.text()
+            told: dict[str, Any] = await answer.json()
+            return told
+
+    async def connect(self) -> None:
+        """Log a Remote Assistant on and have it served."""
+        async with self.http.post(
+            f"{self.addresses.client}/v1/sessions?canary=query", json=REMOTE
+        ) as created:
+            self.session = await created.json()
+            assert created.status == 201, self.session
+        self.ws = await self.http.ws_connect(
+            f"{self.addresses.client}/v1/realtime", protocols=["oscc.v1.json"]
+        )
+        phone = {"app": "canary-app", "version": "1", "platform": "canary-platform"}
+        await self.ws.send_json({"kind": "hello", "token": self.session["token"], "client": phone})
+        await self.until("changes")
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        """Return the next frame of a kind."""
+        while True:
+            frame: dict[str, Any] = await self.ws.receive_json()
+            if frame["kind"] == kind:
+                return frame
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+    @property
+    def acts(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["logger"] == "gateway.audit"]
+
+    @property
+    def canaries(self) -> list[str]:
+        """What is shown to nobody but the user."""
+        name = str(self.session["user"]["display_name"])
+        number = [NUMBER, NUMBER[1:], NUMBER[-6:]]
+        return [self.session["token"], name, *number, PASSWORD, DEVICE, "agent1", TOKEN, "canary-"]
+
+
+@asynccontextmanager
+async def operated(folder: Path) -> AsyncIterator[Operated]:
+    """Run a gateway with a notice, a folder for bundles and a token for operators."""
+    (folder / "notice.toml").write_text(NOTICE.format(1).replace("Upkeep", TITLE), "utf-8")
+    stopping, secrets = Stopping(), own_secrets()
+    center = SimulatorSettings(agents=2, queues=1, users=1, password=PASSWORD)
+    async with (
+        asyncio.timeout(30),
+        Simulator(center) as simulator,
+        aiohttp.ClientSession() as http,
+    ):
+        settings = Settings.model_validate(
+            {
+                "client": {"port": 0, "insecure": True},
+                "ops": {"port": 0},
+                "admin": {"port": 0, "token": TOKEN, "bundle_folder": folder},
+                "sites": [{"id": "main", "url": simulator.url, "display_name": "Main", "country": "DE"}],
+                "notices": {"files": [folder / "notice.toml"]},
+            }
+        )
+        async with wiring.serving(settings, secrets, SystemClock(), stopping) as addresses:
+            made = Operated(http, addresses, stopping)
+            configure("info", secrets.pseudonym_key, made.log)
+            await made.connect()
+            yield made
+
+
+async def test_a_session_is_ended_and_its_phone_is_told_by_whom(own_logging: None, tmp_path: Path) -> None:
+    async with operated(tmp_path) as at:
+        (session,) = (await at.ask("GET", "/sessions"))["sessions"]
+        assert session["id"] == at.session["session"]["id"]
+        began = asyncio.get_running_loop().time()
+        (ended,) = (await at.ask("DELETE", f"/sessions/{session['id']}"))["ended"]
+        assert ended["confirmed"]
+        bye = await at.until("bye")
+        assert asyncio.get_running_loop().time() - began < 1.0
+        assert (bye["code"], bye["by"], bye["reconnect"]) == (4005, "operator", "never")
+        await at.ws.receive()
+        (close,) = (await at.ask("GET", "/closes"))["closes"]
+        assert (close["user"], close["close_code"]) == (session["user"], 4005)
+
+
+async def test_an_export_is_complete_and_the_address_is_part_of_it(own_logging: None, tmp_path: Path) -> None:
+    async with operated(tmp_path) as at:
+        (session,) = (await at.ask("GET", "/sessions"))["sessions"]
+        told = await at.ask("GET", f"/users/{session['user']}/export")
+        held = {entry["category"]: entry["held"] for entry in told["entries"]}
+        assert list(held) == [entry.category for entry in inventory().entries]
+        assert [each["network_address"] for each in held["connection"]] == ["127.0.0.1"]
+        assert [each["remote_number"] for each in held["remote_number"]] == [NUMBER]
+        assert told["complete"]
+        assert at.session["token"] not in json.dumps(told)
+        own = {"Authorization": f"Bearer {at.session['token']}"}
+        async with at.http.get(f"{at.addresses.client}/v1/me/export", headers=own) as answer:
+            mine = {entry["category"]: entry["held"] for entry in (await answer.json())["entries"]}
+        assert list(mine) == list(held)
+        for category in ("token", "device", "connection", "remote_number", "me.personal"):
+            assert mine[category], category
+            shown = [
+                {name: value for name, value in each.items() if name != "node"} for each in held[category]
+            ]
+            assert shown == mine[category], category
+
+
+async def test_every_act_is_numbered_in_the_log_at_any_level(own_logging: None, tmp_path: Path) -> None:
+    async with operated(tmp_path) as at:
+        before = len(at.acts)
+        await at.ask("POST", "/log-level", {"level": "error"})
+        assert logging.getLogger().level == logging.ERROR
+        await at.ask("GET", "/nodes")
+        await at.ask("POST", "/log-level", {"level": "info"})
+        async with at.http.get(f"{at.addresses.admin}/nodes") as refused:
+            assert refused.status == 401
+        acts = at.acts
+        assert [act["serial"] for act in acts] == list(range(1, before + 5))
+        assert [(act["act"], act["result"]) for act in acts[before:]] == [
+            ("set_log_level error", "ok"),
+            ("list_nodes", "ok"),
+            ("set_log_level info", "ok"),
+            ("list_nodes", "unauthenticated"),
+        ]
+        set_level("info")
+
+
+async def test_reload_shows_a_new_notice(own_logging: None, tmp_path: Path) -> None:
+    async with operated(tmp_path) as at:
+        (tmp_path / "notice.toml").write_text(NOTICE.format(2), "utf-8")
+        assert len((await at.ask("POST", "/reload"))["nodes"]) == 1
+        while (await at.until("notice"))["version"] != 2:
+            pass
+
+
+async def test_drain_asks_for_the_end_and_is_in_no_hurry(own_logging: None, tmp_path: Path) -> None:
+    async with operated(tmp_path) as at:
+        for _ in range(2):
+            assert (await at.ask("POST", "/drain"))["state"] == "draining"
+        assert at.stopping.asked.is_set()
+        assert not at.stopping.hurried.is_set()
+
+
+async def test_no_canary_is_in_what_operators_are_shown_or_in_the_log(
+    own_logging: None, tmp_path: Path
+) -> None:
+    async with operated(tmp_path) as at:
+        await at.ws.send_str("{")
+        await at.until("error")
+        await at.ws.close()
+        await at.connect()
+        shown = [await at.ask("GET", path) for path in ("/sessions", "/closes", "/nodes")]
+        bundle = await at.ask("POST", "/support-bundle", {"preview": True, "purpose": "a test"})
+        written = await at.ask("POST", "/support-bundle", {"digest": bundle["digest"]})
+        file = await asyncio.to_thread(Path(written["path"]).read_text, "utf-8")
+        assert json.loads(file) == bundle["bundle"]
+        assert bundle["bundle"]["sessions"]
+        assert bundle["bundle"]["metrics"]
+        for canary in [*at.canaries, TITLE]:
+            assert canary not in file, canary
+            assert canary not in json.dumps(shown), canary
+            assert canary not in at.log.getvalue(), canary
+
+
+async def test_without_a_token_there_is_no_listener() -> None:
+    async with Simulator(SimulatorSettings(agents=1, queues=1, users=1)) as simulator:
+        settings = Settings.model_validate(
+            {
+                "client": {"port": 0, "insecure": True},
+                "ops": {"port": 0},
+                "admin": {"port": 0},
+                "sites": [{"id": "main", "url": simulator.url, "display_name": "Main", "country": "DE"}],
+            }
+        )
+        async with wiring.serving(settings, own_secrets(), SystemClock(), Stopping()) as addresses:
+            assert addresses.admin is None

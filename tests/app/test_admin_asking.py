@@ -1,0 +1,95 @@
+"""Is a listener asked where it is, and is it said in a sentence what it refused?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from gateway.app.admin_asking import NotDone, ask, part
+from gateway.app.admin_listener import admin_listening
+from gateway.app.config_sections import Admin
+from tests.doubles.servers import free_port
+
+TOKEN = SecretStr("canary-token")
+
+
+def app(status: int = 200, **told: object) -> web.Application:
+    """An application that tells what it was asked, and *told*."""
+
+    async def tell(request: web.Request) -> web.Response:
+        asked = [request.method, request.raw_path, request.headers["Authorization"], await request.text()]
+        return web.json_response({"asked": asked, **told}, status=status)
+
+    made = web.Application()
+    made.router.add_route("*", "/{rest:.*}", tell)
+    return made
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "unix"])
+async def test_it_is_asked_where_it_is(host: str, tmp_path: Path) -> None:
+    where = f"unix:{tmp_path}/admin.sock" if host == "unix" else host
+    admin = Admin(host=where, port=free_port(), token=TOKEN)
+    async with admin_listening(admin, app()):
+        told = await ask(admin, "POST", f"/users/{part('a/b:1')}/end", body={"x": 1}, query={"limit": "5"})
+    assert told["asked"] == ["POST", "/users/a%2Fb%3A1/end?limit=5", "Bearer canary-token", '{"x": 1}']
+
+
+async def _sentence(admin: Admin) -> str:
+    with pytest.raises(NotDone) as caught:
+        await ask(admin, "GET", "/nodes")
+    assert "canary" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_without_a_token_nobody_is_asked() -> None:
+    assert await _sentence(Admin()) == "admin.token is not set, so the admin listener stays closed."
+
+
+async def test_nobody_there_is_told_with_the_place(tmp_path: Path) -> None:
+    port = free_port()
+    assert await _sentence(Admin(port=port, token=TOKEN)) == (
+        f"No admin listener answers at 127.0.0.1 port {port}: does the node run?"
+    )
+    path = f"unix:{tmp_path}/none.sock"
+    assert await _sentence(Admin(host=path, token=TOKEN)) == (
+        f"No admin listener answers at {path}: does the node run?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ({"detail": "No node knows that user.", "code": "not_found"}, "No node knows that user. [not_found]"),
+        (
+            {"detail": "Too many wrong tokens.", "code": "rate_limited", "retry_after_s": 1.5},
+            "Too many wrong tokens. [rate_limited] Try again in 1.5 s.",
+        ),
+        (
+            {
+                "detail": "Elsewhere.",
+                "code": "bus_down",
+                "unreached": [{"node": "n2", "reason": "no_answer"}],
+            },
+            "Elsewhere. [bus_down] Not reached: n2 (no_answer).",
+        ),
+        ({}, "It was refused. [unknown]"),
+    ],
+)
+async def test_a_refusal_is_a_sentence(told: dict[str, object], sentence: str) -> None:
+    admin = Admin(port=free_port(), token=TOKEN)
+    async with admin_listening(admin, app(404, **told)):
+        assert await _sentence(admin) == sentence
+
+
+async def test_what_is_no_json_is_no_listener_of_ours() -> None:
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text="<html>")
+
+    made = web.Application()
+    made.router.add_get("/nodes", hello)
+    admin = Admin(port=free_port(), token=TOKEN)
+    async with admin_listening(admin, made):
+        assert "No admin listener answers" in await _sentence(admin)

@@ -1,0 +1,92 @@
+"""Does a support bundle hold what helps, and nothing that is nobody's business?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import gateway
+from gateway.app.bundle import CLOSES, KEEP_S, SESSIONS, UNSTATED, BundleParts, make_bundle
+from gateway.app.closes import Closes
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import NodeRecord
+from tests.app.samples import KEY, OTHER_KEY, SECRET, loaded
+from tests.app.test_closes import PSEUDONYMS, Wall, life
+
+NODE = NodeRecord(NodeId("n1"), "h1", "1.2.3", 7, 3, draining=False, accepts_per_s=500.0)
+ENVIRON = {
+    "OSCC_GATEWAY__ADMIN__TOKEN": "canary-token",
+    "HOME": "canary-home",
+    "OSCC_GATEWAY__LOG__LEVEL": "info",
+}
+
+
+def parts(folder: Path) -> BundleParts:
+    text = SECRET.replace('token = "…"', 'token = "canary-token"')
+    text = text.replace("memory://", "redis://:canary-password@127.0.0.1:6379")
+    closes = Closes(NodeId("n1"), PSEUDONYMS, Wall())
+    for _ in range(CLOSES + 5):
+        closes.note(life())
+    settings = loaded(folder, text).settings
+    return BundleParts(settings, closes, lambda: b"# HELP x\nx 1.0\n", lambda: (NODE,), Wall(), ENVIRON)
+
+
+def test_it_says_what_it_is_for_and_until_when(tmp_path: Path) -> None:
+    head = make_bundle(parts(tmp_path), "case 4711")["bundle"]
+    assert (head["purpose"], head["node"], head["made_at_ms"]) == ("case 4711", "n1", 1_000)
+    assert head["expires_at_ms"] == 1_000 + KEEP_S * 1_000
+    assert make_bundle(parts(tmp_path), None)["bundle"]["purpose"] == UNSTATED
+
+
+def test_it_holds_what_helps(tmp_path: Path) -> None:
+    bundle = make_bundle(parts(tmp_path), None)
+    assert bundle["versions"]["oscc-gateway"] == gateway.__version__
+    assert all(bundle["versions"].values())
+    assert bundle["environment"]["variables"] == ["OSCC_GATEWAY__ADMIN__TOKEN", "OSCC_GATEWAY__LOG__LEVEL"]
+    assert bundle["metrics"] == ["# HELP x", "x 1.0"]
+    assert bundle["nodes"] == [NODE._asdict()]
+    assert "[client]" in bundle["configuration"]
+    assert (len(bundle["closes"]), len(bundle["sessions"])) == (CLOSES, SESSIONS)
+    assert "user" not in bundle["closes"][0]
+
+
+def test_no_secret_is_in_it(tmp_path: Path) -> None:
+    text = json.dumps(make_bundle(parts(tmp_path), None))
+    for canary in ("canary", KEY, OTHER_KEY, "4711", "192.0.2.77"):
+        assert canary not in text
+
+
+def test_a_package_that_is_not_there_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.app.bundle._PACKAGES", ("no-such-package-anywhere",))
+    assert make_bundle(parts(tmp_path), None)["versions"]["no-such-package-anywhere"] is None
+
+
+def shape(value: object) -> object:
+    """Return what a value is made of: names, and kinds of values; lists by the kinds of what is in them."""
+    match value:
+        case dict():
+            return {name: shape(member) for name, member in value.items()}
+        case list():
+            kinds = [shape(member) for member in value]
+            return [kind for at, kind in enumerate(kinds) if kind not in kinds[:at]]
+        case _:
+            return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def test_the_one_that_the_page_prints_in_full_is_made_of_the_same(tmp_path: Path) -> None:
+    page = (Path(gateway.__file__).parents[1] / "docs" / "admin.md").read_text("utf-8")
+    _, _, rest = page.partition("in full:\n\n```json\n")
+    printed = json.loads(rest.partition("\n```")[0])
+    assert shape(printed) == shape(json.loads(json.dumps(make_bundle(parts(tmp_path), None))))
+    made, expires = printed["bundle"]["made_at_ms"], printed["bundle"]["expires_at_ms"]
+    assert expires - made == KEEP_S * 1_000
+
+
+def test_the_page_has_every_setting_of_today(tmp_path: Path) -> None:
+    """A page that lacks a section would still have the shape."""
+    page = (Path(gateway.__file__).parents[1] / "docs" / "admin.md").read_text("utf-8")
+    for line in make_bundle(parts(tmp_path), None)["configuration"]:
+        if line.startswith("["):
+            assert json.dumps(line) in page, line

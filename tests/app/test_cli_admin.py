@@ -1,0 +1,140 @@
+"""Do operators get on a command line what the listener gives, and the right exit code?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.app.cli import main
+from gateway.app.cli_admin import COMMANDS
+from tests.app.samples import SMALLEST, write
+from tests.app.test_admin import TOKEN, Operated, operated
+from tests.doubles.servers import until
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token comes from the environment, as where it is kept apart from the file."""
+    monkeypatch.setenv("OSCC_GATEWAY__ADMIN__TOKEN", TOKEN)
+
+
+def config(folder: Path, port: int) -> str:
+    return str(write(folder, SMALLEST.replace("port = 9091", f"port = {port}")))
+
+
+async def command(at: Operated, folder: Path, *words: str) -> int:
+    """Run a command as a person would, beside the node."""
+    assert at.addresses.admin is not None
+    path = config(folder, int(at.addresses.admin.rpartition(":")[2]))
+    return await asyncio.to_thread(main, [*words, "--config", path])
+
+
+def test_each_act_of_the_listener_has_its_command() -> None:
+    assert list(COMMANDS) == [
+        "sessions", "end-session", "end-user", "export", "drain", "closes", "log-level", "reload",
+        "support-bundle",
+    ]  # fmt: skip
+
+
+async def test_what_is_listed_is_a_table_or_json(
+    own_logging: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with operated(tmp_path) as at:
+        session = at.session["session"]["id"]
+        capsys.readouterr()
+        assert await command(at, tmp_path, "sessions") == 0
+        heading, line = capsys.readouterr().out.splitlines()
+        assert heading.split()[:4] == ["SESSION", "USER", "APPLICATION", "OWNER"]
+        assert line.split()[0] == session
+        assert line.split()[5] == "attached"
+        assert await command(at, tmp_path, "sessions", "--json", "--limit", "5") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert [each["id"] for each in told["sessions"]] == [session]
+        assert await command(at, tmp_path, "nodes") == 0
+        assert capsys.readouterr().out.startswith("NODE ")
+        await at.ws.close()
+
+        async def is_over() -> bool:
+            return bool((await at.ask("GET", "/closes"))["closes"])
+
+        await until(is_over, "the connection is not over")
+        assert await command(at, tmp_path, "closes") == 0
+        assert "1000" in capsys.readouterr().out.splitlines()[1].split()
+
+
+async def test_acts_are_done_and_told(
+    own_logging: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with operated(tmp_path) as at:
+        (session,) = (await at.ask("GET", "/sessions"))["sessions"]
+        capsys.readouterr()
+        assert await command(at, tmp_path, "log-level", "warning") == 0
+        assert await command(at, tmp_path, "log-level", "info") == 0
+        assert await command(at, tmp_path, "reload") == 0
+        assert capsys.readouterr().out.count("DONE BY") == 3
+        assert await command(at, tmp_path, "export", session["user"]) == 0
+        assert json.loads(capsys.readouterr().out)["complete"]
+        assert await command(at, tmp_path, "end-session", session["id"]) == 0
+        assert capsys.readouterr().out.splitlines()[1].split()[-1] == "ended"
+        assert await command(at, tmp_path, "end-user", session["user"]) == 1
+        assert capsys.readouterr().err == "oscc-gateway: No node knows that user. [not_found]\n"
+        assert await command(at, tmp_path, "drain", "--node", "nowhere") == 1
+        assert await command(at, tmp_path, "drain") == 0
+        assert at.stopping.asked.is_set()
+        assert TOKEN not in "".join(capsys.readouterr())
+
+
+def test_nobody_there_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sessions", "--config", config(tmp_path, 1)]) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (
+        "",
+        "oscc-gateway: No admin listener answers at 127.0.0.1 port 1: does the node run?\n",
+    )
+    assert main(["nodes", "--config", config(tmp_path, 1)]) == 1
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "1000001"])
+def test_a_limit_is_a_number_of_lines(limit: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["sessions", "--config", config(tmp_path, 1), "--limit", limit])
+    assert caught.value.code == 2
+
+
+class Listener:
+    """Answers commands without a node."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers = list(answers)
+        self.queries: list[dict[str, str]] = []
+
+    async def __call__(self, *_: object, query: dict[str, str] | None = None, **__: object) -> dict[str, Any]:
+        self.queries.append(query or {})
+        return self.answers.pop(0)
+
+
+def test_nodes_that_were_not_reached_are_told_and_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreached = [{"node": "n2", "reason": "no_answer"}]
+    monkeypatch.setattr("gateway.app.cli_admin.ask", Listener({"nodes": ["n1"], "unreached": unreached}))
+    assert main(["reload", "--config", config(tmp_path, 1)]) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("DONE BY\nn1\n", "oscc-gateway: Not reached: n2 (no_answer).\n")
+
+
+def test_pages_are_asked_for_until_there_are_no_more_or_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page(first: int, count: int, **more: str) -> dict[str, Any]:
+        return {"sessions": [{"id": f"{first + n}"} for n in range(count)], "unreached": [], **more}
+
+    listener = Listener(page(0, 1000, next="999"), page(1000, 500, next="1499"))
+    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    assert main(["sessions", "--json", "--limit", "1500", "--config", config(tmp_path, 1)]) == 0
+    assert len(json.loads(capsys.readouterr().out)["sessions"]) == 1500
+    assert listener.queries == [{"limit": "1000"}, {"limit": "500", "after": "999"}]

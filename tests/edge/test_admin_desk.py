@@ -1,0 +1,104 @@
+"""Do the answers of all nodes become one, also when some do not answer as they should?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge import admin_desk
+from gateway.edge.admin_desk import Desk
+from gateway.protocol.admin_bodies import Unreached
+from gateway.protocol.envelopes import Order
+from gateway.runtime.orders import Page
+from tests.edge.operated import named, operated
+from tests.runtime.street import Street
+
+SESSION = {
+    "user": "0" * 16, "site": "main", "application": "dashboard", "owner": "n0", "node": None,
+    "attached": False, "expires_at_ms": 5,
+}  # fmt: skip
+ENDED = {"user": "0" * 16, "application": "dashboard", "by_node": "n0"}
+
+
+def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool = False) -> None:
+    """Let a node answer so."""
+
+    async def obey(order: Order) -> Page:
+        return Page(records, more)
+
+    at.scenes[node].node.orders.learn(act, obey)
+
+
+def desk_of(at: Street) -> Desk:
+    return Desk(at.scenes[0].node, named)
+
+
+async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right() -> None:
+    async with operated(2) as at:
+        for attached in (0, 1):
+            for node in (0, 1):
+                record = {**SESSION, "id": "s", "owner": f"n{node}", "attached": node == attached}
+                says(at.street, node, "sessions", record)
+            body = await desk_of(at.street).sessions(10, "")
+            assert [one.owner for one in body.sessions] == [f"n{attached}"]
+            assert body.next is None
+
+
+async def test_a_page_ends_where_no_node_knows_of_something_between() -> None:
+    async with operated(2) as at:
+        says(at.street, 0, "sessions", {**SESSION, "id": "a"}, {**SESSION, "id": "c"}, more=True)
+        says(at.street, 1, "sessions", {**SESSION, "id": "b"}, {**SESSION, "id": "d"})
+        body = await desk_of(at.street).sessions(2, "")
+        assert ([one.id for one in body.sessions], body.next) == (["a", "b"], "b")
+
+
+async def test_a_node_of_a_later_version_may_say_more_and_one_that_says_less_is_named() -> None:
+    async with operated(2) as at:
+        says(at.street, 0, "sessions", {**SESSION, "id": "a", "colour": "red"})
+        says(at.street, 1, "sessions", {"id": "b"})
+        body = await desk_of(at.street).sessions(10, "")
+        assert [one.id for one in body.sessions] == ["a"]
+        assert body.unreached == (Unreached("n1", "refused"),)
+
+
+async def test_one_confirmation_is_enough() -> None:
+    async with operated(2) as at:
+        says(at.street, 0, "end_session", {**ENDED, "id": "s", "confirmed": True})
+        says(at.street, 1, "end_session", {**ENDED, "id": "s", "confirmed": False})
+        body = await desk_of(at.street).end_session("s")
+        assert [(one.id, one.confirmed) for one in body.ended] == [("s", True)]
+
+
+async def test_an_export_goes_on_until_a_node_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with operated(1) as at:
+        monkeypatch.setattr(admin_desk, "EXPORT_PAGE", 2)
+        await at.street.scenes[0].served()
+        whole = await desk_of(at.street).export("main:1")
+        monkeypatch.setattr(admin_desk, "EXPORT_PAGE", 500)
+        assert whole == await desk_of(at.street).export("main:1")
+        assert whole.complete
+        monkeypatch.setattr(admin_desk, "EXPORT_PAGE", 2)
+        monkeypatch.setattr(admin_desk, "EXPORT_PAGES_MAX", 2)
+        part = await desk_of(at.street).export("main:1")
+        assert not part.complete
+        assert sum(len(entry.held) for entry in part.entries) == 4
+
+
+async def test_an_export_says_which_node_did_not_answer() -> None:
+    async with operated(3) as at:
+        await at.street.scenes[0].served()
+        await at.street.kill(2)
+        body = await desk_of(at.street).export("main:1")
+        assert (body.complete, body.nodes) == (False, ("n0", "n1"))
+        assert body.unreached == (Unreached("n2", "not_heard"),)
+
+
+async def test_what_no_node_does_is_an_error() -> None:
+    async with operated(2) as at:
+        await at.street.kill(1)
+        with pytest.raises(GatewayError) as refused:
+            await desk_of(at.street).everywhere("reload", "", "n1")
+        assert refused.value.code is ErrorCode.BUS_DOWN
+        assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}

@@ -1,0 +1,120 @@
+"""Is nobody let in without the token, and is everything written down?"""
+
+from __future__ import annotations
+
+import hmac
+
+import pytest
+
+from gateway.domain.audit import OperatorAct
+from gateway.domain.model import SessionId, handle_of
+from gateway.edge.admin_door import TRIES_BURST, TRIES_PER_S
+from tests.edge.operated import BEARER, TOKEN, Operated, named, operated
+from tests.runtime.scene import user
+
+
+async def status_of(at: Operated, **headers: str) -> int:
+    return (await at.ask("GET", "/nodes", headers=headers))[0]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Bearer ", "Basic x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN, "Bearer é"],
+)
+async def test_whoever_does_not_show_the_token_is_refused(header: str) -> None:
+    async with operated() as at:
+        assert await status_of(at, Authorization=header) == 401
+        assert [(act.act, act.result, act.status) for act in at.audited] == [
+            ("list_nodes", "unauthenticated", 401)
+        ]
+
+
+async def test_two_headers_are_none() -> None:
+    async with (
+        operated() as at,
+        at.client.get("/nodes", headers=[("Authorization", BEARER["Authorization"])] * 2) as answer,
+    ):
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def seen(one: bytes, other: bytes) -> bool:
+        lengths.append((len(one), len(other)))
+        return compare(one, other)
+
+    async with operated() as at:
+        monkeypatch.setattr(hmac, "compare_digest", seen)
+        for token in ("x", TOKEN, TOKEN * 3):
+            await status_of(at, Authorization=f"Bearer {token}")
+    assert lengths == [(32, 32)] * 3
+
+
+async def test_after_too_many_wrong_tokens_none_is_looked_at_for_a_while() -> None:
+    async with operated() as at:
+        for _ in range(TRIES_BURST):
+            assert await status_of(at, Authorization="Bearer wrong") == 401
+        async with at.client.get("/nodes", headers=BEARER) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        await at.street.clock.advance(1 / TRIES_PER_S)
+        assert await status_of(at, **BEARER) == 200
+        await at.street.clock.advance(3 / TRIES_PER_S)
+        for _ in range(20):
+            assert await status_of(at, **BEARER) == 200, "the right one costs nothing"
+
+
+async def test_refusals_of_a_flood_are_counted_and_told_with_the_next_line() -> None:
+    async with operated() as at:
+        for _ in range(TRIES_BURST + 5):
+            await status_of(at, Authorization="Bearer wrong")
+        assert [act.result for act in at.audited] == ["unauthenticated"] * TRIES_BURST + ["rate_limited"]
+        await at.street.clock.advance(2)
+        await status_of(at, **BEARER)
+        assert (at.audited[-1].result, at.audited[-1].suppressed) == ("ok", 4)
+        await status_of(at, **BEARER)
+        assert at.audited[-1].suppressed == 0
+
+
+async def test_web_pages_are_refused_even_with_the_token() -> None:
+    async with operated() as at:
+        assert await status_of(at, **BEARER, Origin="http://127.0.0.1") == 403
+        assert at.audited[-1].result == "forbidden"
+
+
+async def test_every_call_is_written_down_with_whom_it_concerned() -> None:
+    async with operated() as at:
+        anna = named(user(1))
+        await at.ask("DELETE", "/sessions/nobody")
+        await at.ask("POST", "/users/main:1/end")
+        await at.ask("GET", f"/users/{anna}/export")
+        await at.ask("GET", "/users/canary%20name/export")
+        await at.ask("POST", "/drain", {"node": "n0"})
+        await at.ask("POST", "/log-level", {"level": "debug"})
+        await at.ask("POST", "/log-level", {"level": "canary"})
+        await at.ask("POST", "/support-bundle", {"preview": True})
+        await at.ask("GET", "/canary")
+        await at.ask("PUT", "/nodes")
+        handle = handle_of(SessionId("nobody"))
+        assert at.audited == [
+            OperatorAct("end_session", handle, None, "not_found", 404),
+            OperatorAct("end_user", anna, None, "not_found", 404),
+            OperatorAct("export_user", anna, None, "not_found", 404),
+            OperatorAct("export_user", "canary name", None, "bad_request", 400),
+            OperatorAct("drain", None, "n0", "ok", 202),
+            OperatorAct("set_log_level debug", None, None, "ok", 200),
+            OperatorAct("set_log_level", None, None, "bad_request", 400),
+            OperatorAct("support_bundle preview", None, None, "ok", 200),
+            OperatorAct("unknown", None, None, "not_found", 404),
+            OperatorAct("unknown", None, None, "bad_request", 405),
+        ]
+
+
+async def test_a_fault_of_ours_is_written_down_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with operated() as at:
+        monkeypatch.setattr(at.street.scenes[0].node, "record", None)
+        assert (await at.ask("GET", "/nodes"))[0] == 500
+        assert at.audited == [OperatorAct("list_nodes", None, None, "internal", 500)]
+        monkeypatch.undo()

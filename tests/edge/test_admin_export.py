@@ -1,0 +1,127 @@
+"""Is everything shown that a node holds about a user, and nothing of anybody else?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.core.calls import fingerprint
+from gateway.domain.commands import AcknowledgeNotice, Outcome, Status
+from gateway.domain.model import Application, NodeId, UserId
+from gateway.edge.admin_export import OF_OTHERS, Holdings, user_of
+from gateway.protocol.envelopes import Order
+from gateway.protocol.inventory import inventory
+from tests.edge.operated import LINE, named
+from tests.runtime.scene import Scene, scene, user
+
+ASSISTANT = Application.REMOTE_ASSISTANT
+NEVER_HELD = {"log_on", "failed_log_ons", "audit_log", "connection"}
+"""One request long, as hashes of a name that nobody keeps, by the log's keeper, of a socket there is none."""
+
+
+async def held(at: Scene, subject: str, most: int = 1000) -> dict[str, list[dict[str, Any]]]:
+    """Return what is exported, by category, however many pages it takes."""
+    holdings = Holdings(at.node, named, lambda user: [LINE] if user == LINE["user"] else [])
+    found: dict[str, list[dict[str, Any]]] = {}
+    after, more = "", True
+    while more:
+        page = await holdings.export(Order(NodeId("n"), 1, "export", subject, after, most))
+        for record in page.records:
+            found.setdefault(record["category"], []).append(record["held"])
+        after, more = page.records[-1]["name"] if page.records else "", page.more
+    return found
+
+
+def test_a_user_is_named_by_site_and_key() -> None:
+    assert user_of("main:4711") == UserId("main", 4711)
+    assert [user_of(text) for text in ("main", "main:", "main:x", "main:²", f"main:{'1' * 17}")] == [None] * 5
+
+
+async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventory() -> None:
+    async with scene() as at:
+        phone = await at.served("bert", ASSISTANT, number="+4930123456")
+        over = await at.served("bert", device="d2")
+        await at.node.account.log_off(over.ticket)
+        calls = at.node.recall.of(user(7))
+        assert calls is not None
+        command = fingerprint(AcknowledgeNotice("n", 1))
+        for key in ("k1", "k2"):
+            calls.begin(
+                key,
+                command,
+                asyncio.get_running_loop().create_future(),
+                at.clock.now(),
+                session="s",
+                retry=False,
+                stream_epoch=None,
+                epoch=1,
+            )
+        calls.settle("k1", Outcome(Status.APPLIED), at.clock.now())
+        found = await held(at, "main:7")
+        known = {entry.category for entry in inventory().entries}
+        assert found.keys() <= known
+        beside = {category for category in known if "." not in category}
+        assert beside - found.keys() == NEVER_HELD | {"session_log"}
+        (token,) = (each for each in found["token"] if each["session_id"] == phone.ticket.session)
+        assert token["session_secret"] == "held, never shown"
+        assert found["remote_number"] == [{"remote_number": "+4930123456"}]
+        assert found["device"] == [{"device.id": "d1", "device.name": "Phone"}]
+        assert found["ended_sessions"] == [{"session_handle": over.ticket.handle, "reason": "logged_off"}]
+        outcomes = {each["key"]: each["outcome"] for each in found["command_outcomes"]}
+        assert outcomes == {"k1": "applied", "k2": "in_flight"}
+        assert phone.ticket.secret not in json.dumps(found)
+
+
+async def test_lines_of_the_users_connections_are_part_of_it() -> None:
+    async with scene() as at:
+        assert await held(at, "main:1") == {"session_log": [LINE]}
+        assert await held(at, "main:2") == {}
+
+
+async def test_of_other_agents_it_is_only_said_how_many_there_are() -> None:
+    async with scene() as at:
+        await at.served()
+        found = await held(at, "main:1")
+        assert found["agent.personal"] == [{"key": "agent:*", "others": 2}]
+        assert not {"Bert", "Cora"} & set(json.dumps(found).split('"'))
+        assert [each["key"] for each in found["queue.realtime"]] == ["queue:5"]
+
+
+async def test_what_others_see_of_him_is_his_though_he_is_not_here() -> None:
+    async with scene() as at:
+        await at.served()
+        found = await held(at, "main:7")
+        (bert,) = found["agent.personal"]
+        assert (bert["key"], bert["held_in"], bert["display_name"]) == ("agent:7", OF_OTHERS, "Bert")
+        assert found["agent.realtime"][0]["routing_state"] == "available"
+        assert await held(at, "elsewhere:7") == {}
+
+
+async def test_his_own_sight_of_himself_is_his() -> None:
+    async with scene() as at:
+        await at.served("bert", ASSISTANT, number="1234")
+        found = await held(at, "main:7")
+        assert [each["user_id"] for each in found["me.personal"]] == ["7"]
+
+
+async def test_a_log_off_that_nobody_confirmed_is_still_held() -> None:
+    async with scene() as at:
+        phone = await at.served("bert", ASSISTANT, number="1234")
+        at.upstream.unreachable = True
+        await at.node.account.log_off(phone.ticket)
+        await at.clock.settle()
+        assert user(7) not in at.node.households
+        found = await held(at, "main:7")
+        assert [each["session_id"] for each in found["token"]] == [phone.ticket.session]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_pages_leave_nothing_out(most: int) -> None:
+    async with scene() as at:
+        await at.served()
+        await at.served("bert", ASSISTANT, number="1234")
+        for subject in ("main:1", "main:7"):
+            assert await held(at, subject, most) == await held(at, subject)

@@ -1,0 +1,65 @@
+"""Is what an operator sends read strictly, so that no misspelt wish is carried out as another one?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application
+from gateway.protocol.admin_bodies import (
+    BUNDLE,
+    LOG_LEVEL,
+    NODE,
+    AttachedSession,
+    BundleBody,
+    LogLevelBody,
+    NodeBody,
+)
+from gateway.protocol.http_form import read_body, write_body
+
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("adapter", "sent", "meant"),
+    [
+        (NODE, {}, NodeBody()),
+        (NODE, {"node": "gw-2.example"}, NodeBody("gw-2.example")),
+        (LOG_LEVEL, {"level": "debug"}, LogLevelBody("debug")),
+        (BUNDLE, {"preview": True, "purpose": "case 7"}, BundleBody(preview=True, purpose="case 7")),
+        (BUNDLE, {"digest": DIGEST}, BundleBody(digest=DIGEST)),
+    ],
+)
+def test_what_is_meant_is_understood(adapter: TypeAdapter[object], sent: object, meant: object) -> None:
+    assert read_body(json.dumps(sent).encode(), adapter) == meant
+
+
+@pytest.mark.parametrize(
+    ("adapter", "sent"),
+    [
+        (NODE, {"nodes": "gw-2"}),
+        (NODE, {"node": "../gw-2"}),
+        (NODE, {"node": 2}),
+        (NODE, []),
+        (LOG_LEVEL, {}),
+        (LOG_LEVEL, {"level": "verbose"}),
+        (LOG_LEVEL, {"level": "debug", "Node": "gw-2"}),
+        (BUNDLE, {"preview": "yes"}),
+        (BUNDLE, {"digest": DIGEST.upper().replace("0", "G")}),
+        (BUNDLE, {"digest": DIGEST + "\n"}),
+        (BUNDLE, {"purpose": ""}),
+        (BUNDLE, {"purpose": "x" * 201}),
+    ],
+)
+def test_what_is_not_exactly_a_wish_is_refused(adapter: TypeAdapter[object], sent: object) -> None:
+    with pytest.raises(GatewayError) as refused:
+        read_body(json.dumps(sent).encode(), adapter)
+    assert refused.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_members_that_may_have_no_value_stand_there_all_the_same() -> None:
+    session = AttachedSession("s", "hash", "main", Application.DASHBOARD, "n1", None, True, 5)
+    assert json.loads(write_body(session))["node"] is None
