@@ -30,6 +30,7 @@ class Centre(Program):
         arguments = ("simulate", "--port", str(door), "--control-port", str(control), *options)
         super().__init__(folder / "simulator.log", *arguments)
         self.port = door
+        self.control = control
         self._control = f"http://127.0.0.1:{control}/simulator/v1"
         self._http = http
 
