@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 import structlog
 
 import gateway
+from gateway.app.admin import Administration
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.buses import open_bus
@@ -36,6 +37,7 @@ from gateway.app.census import (
     read_clock,
 )
 from gateway.app.certificate_watch import CertificateWatch
+from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
 from gateway.app.config_sections import Limits, Secrets, Settings
 from gateway.app.counted_upstream import CountedUpstream
@@ -44,6 +46,7 @@ from gateway.app.keyring import Keyring
 from gateway.app.keys_watch import KeysWatch, Reread
 from gateway.app.listener import Listener, listening
 from gateway.app.living import alive
+from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
@@ -59,9 +62,11 @@ from gateway.edge.ops import OpsParts, make_ops_app
 from gateway.edge.pump import Pump
 from gateway.edge.renewal import renew_all
 from gateway.edge.server import EdgeParts, make_app
+from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
 from gateway.edge.unread import Crier
+from gateway.edge.witness import Life
 from gateway.runtime.node import Node
 from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import Clock
@@ -76,6 +81,8 @@ class Addresses(NamedTuple):
 
     client: str
     ops: str
+    admin: str | None = None
+    """None: operators have no token here."""
 
 
 class Gateway:
@@ -110,23 +117,13 @@ class Gateway:
         self.doors: Final = Doors(edge.doors)
         self.watch: Final = NoticesWatch(settings.notices.files, clock)
         self.certificate: Final = CertificateWatch(settings.client, clock, telemetry)
-        self.node: Final = _node(settings, servers, cluster, clock, telemetry)
+        self.trail: Final = AuditTrail(log_act)
+        self.node: Final = _node(settings, servers, cluster, clock, telemetry, self.trail)
+        self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
+        self.closes: Final = Closes(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
         tokens = _tokens(secrets, servers)
-        parts = EdgeParts(
-            edge,
-            self.node,
-            self.node.account,
-            tokens,
-            self.watch.notices,
-            numbers(settings),
-            self.doors,
-            clock,
-            self.pump,
-            random.random,
-            self.telemetry,
-            log_session,
-        )
+        parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.crier: Final = Crier(parts.notices, parts.phones, clock)
         ring = keyring or Keyring(secrets.sealing_keys)
@@ -167,6 +164,46 @@ class Gateway:
         self.telemetry.drain_state.set(int(self.is_draining))
         return self.telemetry.render()
 
+    async def read_anew(self) -> None:
+        """Put in force what may change while the node lives, as the files say now."""
+        await self.reloading.read_anew()
+        await self.crier.cry()
+
+    def administration(self, settings: Settings, stopping: Stopping) -> Administration:
+        """Return what operators may do here; from now on the node does it."""
+        made = Administration(
+            settings,
+            self.node,
+            self.closes,
+            self.pseudonyms,
+            self.trail,
+            stopping,
+            self.read_anew,
+            self.render,
+        )
+        made.teach()
+        return made
+
+    def _parts(self, settings: Settings, edge: EdgeSettings, tokens: Tokens) -> EdgeParts:
+        return EdgeParts(
+            edge,
+            self.node,
+            self.node.account,
+            tokens,
+            self.watch.notices,
+            numbers(settings),
+            self.doors,
+            self.node.clock,
+            self.pump,
+            random.random,
+            self.telemetry,
+            self._note_end,
+        )
+
+    def _note_end(self, life: Life) -> None:
+        log_session(life)
+        self.closes.note(life)
+
     def _note_build(self) -> None:
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         self.telemetry.build_info[gateway.__version__, loop, platform.python_version()].set(1)
@@ -178,6 +215,7 @@ def _node(
     cluster: Cluster,
     clock: Clock,
     telemetry: Telemetry,
+    trail: AuditTrail,
 ) -> Node:
     return Node(
         _node_settings(settings),
@@ -185,7 +223,7 @@ def _node(
         cluster,
         clock,
         random.random,
-        AuditTrail(log_act).note,
+        trail.note,
         CountingTally(telemetry),
     )
 
@@ -245,11 +283,12 @@ async def serving(
         client = await stack.enter_async_context(
             listening("client", made.edge, door.host, door.port, made.certificate.context)
         )
+        admin = await stack.enter_async_context(made.administration(settings, stopping).listening())
         stack.enter_context(seldom(clock, telemetry.gc_pause_seconds.observe))
         made.is_started = True
         _note_start(settings, made.node.record().node, client, ops)
         try:
-            yield Addresses(client.url, ops.url)
+            yield Addresses(client.url, ops.url, admin)
         finally:
             await _say_farewell(made, client, settings.limits, stopping)
 
