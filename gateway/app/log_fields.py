@@ -148,7 +148,7 @@ class Pseudonyms:
 def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
     """Return the whole list: name of a field → its shape."""
     return {
-        **dict.fromkeys(("event",), text),
+        **dict.fromkeys(("event", "of"), text),
         **dict.fromkeys(("user",), pseudonyms),
         **dict.fromkeys(("address",), network_of),
         **dict.fromkeys(_WORDS, _word),
@@ -192,6 +192,7 @@ _COUNTS: Final = (
     "commands",
     "conflated",
     "connections",
+    "days_left",
     "dropped",
     "frames_in",
     "frames_out",

@@ -19,9 +19,12 @@ from typing import Any, Final, Literal, TextIO
 
 import structlog
 
+from gateway.app.flood import FloodControl
 from gateway.app.keys import SecretKey
 from gateway.app.log_fields import Pseudonyms, Shape, fields
 from gateway.edge.witness import Life
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import Clock
 
 Level = Literal["debug", "info", "warning", "error"]
 Event = MutableMapping[str, Any]
@@ -66,8 +69,13 @@ def log_session(life: Life) -> None:
     structlog.get_logger(f"{OURS}.session").info("session over", **dataclasses.asdict(life))
 
 
-def configure(level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None) -> None:
-    """Let all logging of this process end in JSON lines on *stream* (None: standard output)."""
+def configure(
+    level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None, *, clock: Clock | None = None
+) -> FloodControl:
+    """Let all logging of this process end in JSON lines on *stream* (None: standard output).
+
+    Returns what holds floods back; *clock* tells it the time (None: the machine's).
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -84,6 +92,8 @@ def configure(level: Level, pseudonym_key: SecretKey, stream: TextIO | None = No
     )
     handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
     handler.setFormatter(formatter)
+    flood = FloodControl((clock or SystemClock()).now, AUDIT)
+    handler.addFilter(flood)
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("aiohttp.access").disabled = True
     logging.captureWarnings(capture=True)
@@ -98,6 +108,7 @@ def configure(level: Level, pseudonym_key: SecretKey, stream: TextIO | None = No
     # acts that somebody answers for are numbered: none may be missing because of a level
     logging.getLogger(AUDIT).setLevel(logging.INFO)
     set_level(level)
+    return flood
 
 
 def set_level(level: Level) -> None:

@@ -14,6 +14,7 @@ from gateway.app.cli_options import add_config
 from gateway.app.config import load, own_secrets
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Secrets, Settings
+from gateway.app.flood import FloodControl, settling
 from gateway.app.keys_watch import Reread
 from gateway.app.listener import CannotListen
 from gateway.app.living import alive
@@ -38,13 +39,13 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = load(args.config, os.environ).settings
     secrets = settings.secrets or own_secrets()
-    logging.configure(settings.log.level, secrets.pseudonym_key)
+    flood = logging.configure(settings.log.level, secrets.pseudonym_key)
     if settings.secrets is None:
         _LOG.warning("made its own secrets, sessions end with this process: none are configured")
     loop.raise_file_limit()
     keep_memory()
     try:
-        loop.run(_serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets))
+        loop.run(_serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets, flood))
     except CannotListen as taken:
         sys.stderr.write(f"oscc-gateway: {taken}\n")
         return 1
@@ -57,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(settings: Settings, secrets: Secrets, reread: Reread) -> None:
+async def _serve(settings: Settings, secrets: Secrets, reread: Reread, flood: FloodControl) -> None:
     stopping, clock = Stopping(), SystemClock()
     supervisor = Supervisor(os.environ, os.getpid(), clock)
     with stopping.on_signals():
         async with (
-            alive(supervisor.run()),
+            alive(supervisor.run(), settling(flood, clock)),
             wiring.serving(
                 settings,
                 secrets,
