@@ -5,51 +5,23 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.assembly import Assembly
-from gateway.core.told import PASTS_MOST, Tellings
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind, Scope
-from gateway.domain.resources import Agent, Queue, RoutingState
-from gateway.domain.upstream import Part, Reading, Source
+from gateway.domain.resources import Queue
+from tests.core.assemblies import (
+    AGENT,
+    ALL_AGENTS,
+    CONFIGURATION,
+    CUMULATIVE,
+    DIRECTORY,
+    QUEUE,
+    REALTIME,
+    available,
+    known,
+    reading,
+    realtime,
+)
 from tests.core.samples import part
-
-AGENT, QUEUE = (Kind.AGENT, 5), (Kind.QUEUE, 1)
-REALTIME, CUMULATIVE = Source.REALTIME, Source.CUMULATIVE
-CONFIGURATION, DIRECTORY = Source.CONFIGURATION, Source.DIRECTORY
-ALL_AGENTS = Listen(Kind.AGENT, REALTIME, None)
-
-
-def reading(
-    time_ms: int,
-    *parts: Part,
-    query: int = 1,
-    whole: bool = False,
-    removed: tuple[int, ...] = (),
-    source: Source = REALTIME,
-    kind: Kind | None = Kind.AGENT,
-) -> Reading:
-    return Reading(query, kind, source, time_ms, whole, parts, removed)
-
-
-def available(number: int = 5) -> Part:
-    return part(Kind.AGENT, number, REALTIME, Agent(routing_state=RoutingState.AVAILABLE))
-
-
-def known(*listens: Listen, tellings: Tellings | None = None) -> Assembly:
-    """Return an assembly that knows agents 5 and 6 and queue 1, with queries 1 and up."""
-    assembly = Assembly(tellings)
-    for query, listen in enumerate(listens, start=1):
-        assembly.listening(query, listen)
-    assembly.directory(
-        [part(Kind.AGENT, 5, DIRECTORY), part(Kind.AGENT, 6, DIRECTORY), part(*QUEUE, DIRECTORY)]
-    )
-    return assembly
-
-
-def realtime(assembly: Assembly, number: int = 5) -> Part | None:
-    found = assembly.parts((Kind.AGENT, number))
-    assert found is not None
-    return found.realtime
-
 
 # ---- what is a resource ----
 
@@ -279,77 +251,3 @@ def test_a_queue_carries_what_its_part_carries() -> None:
     found = assembly.parts(QUEUE)
     assert found is not None
     assert found.realtime is now
-
-
-# ---- the shortcut ----
-
-
-def test_what_one_link_told_is_news_for_another_that_knew_the_same() -> None:
-    tellings = Tellings()
-    links = [known(ALL_AGENTS, tellings=tellings) for _ in range(2)]
-    directory = [part(Kind.AGENT, number, DIRECTORY) for number in (5, 6)]
-    first, now = reading(5, available(5), available(6), whole=True), reading(10, available(5))
-    for link in links:
-        link.directory(directory)
-        link.read(first)
-    one, other = (link.follow(now) for link in links)
-    assert one is not None
-    assert one is other
-    assert [told.address for told in one.changed] == [AGENT]
-    assert [realtime(link) is now.parts[0] for link in links] == [True, True]
-
-
-def test_a_link_that_knew_otherwise_has_news_of_its_own() -> None:
-    tellings = Tellings()
-    links = [known(ALL_AGENTS, tellings=tellings) for _ in range(6)]
-    now = reading(10, available(5))
-    for link in links:
-        link.read(reading(5, available(5), whole=True))
-    news = [link.follow(now) for link in links]
-    assert len({id(each) for each in news}) == 6
-    assert [realtime(link) is now.parts[0] for link in links] == [True] * 6
-    assert len(tellings.news(now)) == PASTS_MOST
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        reading(20, available(), whole=True),
-        reading(20, removed=(5,)),
-        reading(9, available()),
-        reading(20, available(), available()),
-        reading(20, available(), query=9),
-        reading(20, part(Kind.QUEUE, 1, REALTIME), kind=Kind.QUEUE),
-        reading(20, part(*AGENT, CONFIGURATION), source=CONFIGURATION),
-        reading(20, part(*AGENT, CONFIGURATION), source=CONFIGURATION, kind=None),
-    ],
-    ids=["whole", "removed", "late", "twice", "unknown", "unread", "configuration", "of many kinds"],
-)
-def test_whatever_says_more_than_what_is_has_to_be_read(other: Reading) -> None:
-    assembly = known(ALL_AGENTS)
-    now = available()
-    assembly.read(reading(10, now, whole=True))
-    assert assembly.follow(other) is None
-    assert realtime(assembly) is now
-    assert assembly.late == 0
-
-
-def test_nothing_is_followed_before_the_whole_set() -> None:
-    assembly = known(ALL_AGENTS)
-    assert assembly.follow(reading(10, available())) is None
-    refused = known()
-    refused.refused(1, ALL_AGENTS)
-    assert refused.follow(reading(10, available())) is None
-
-
-def test_it_has_told_what_queries_that_are_complete_cover() -> None:
-    assembly = Assembly()
-    some, few = (Listen(Kind.AGENT, REALTIME, frozenset(numbers)) for numbers in ({5, 6}, {5}))
-    assembly.listening(1, some)
-    assert not assembly.has_told([few])
-    assembly.read(Reading(1, Kind.AGENT, REALTIME, 1_000, True, ()))
-    assert assembly.has_told([few, some])
-    assert not assembly.has_told([ALL_AGENTS])
-    assert not assembly.has_told([few, Listen(Kind.AGENT, CUMULATIVE, frozenset({5}))])
-    assembly.refused(-1, ALL_AGENTS)
-    assert assembly.has_told([ALL_AGENTS, few]), "what cannot be had is not waited for"

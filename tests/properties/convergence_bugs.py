@@ -82,7 +82,7 @@ SEEDED = [
     bug(
         "a reset is of everybody's keys",
         OUTBOX,
-        "{key: Held.NOTHING for key, _ in self.ledger.items() if sees(key)}",
+        "{key: Held.NOTHING for key, _ in self.ledger.seen_by(self.view.me) if sees(key)}",
         "{}",
     ),
     # ---- those in step ----
