@@ -106,6 +106,10 @@ diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md
 	$(BIN)/python docs/_generate/cluster.py
 	$(BIN)/python -m tests.deploy.helm_schema
 
+.PHONY: sbom
+sbom: $(DEV) ## the software bill of materials of what an installed gateway consists of; writes build/sbom.cdx.json
+	@$(BIN)/python -m docs._generate.sbom build/sbom.cdx.json
+
 .PHONY: venv lock clean
 venv: $(DEV) ## .venv with everything that development needs, from the hashed locks
 
