@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gateway.app import config_shown
@@ -15,15 +15,13 @@ from gateway.app.certificates import Flaw, chain_of, flaws, read_pair, told
 from gateway.app.cli_options import add_config
 from gateway.app.config import load
 from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Settings, Site
+from gateway.app.config_sections import Settings
 from gateway.app.notices import read_notices
+from gateway.app.site_check import ask
 from gateway.app.tls import client_context, site_context
-from gateway.domain.errors import GatewayError
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Clock
-from gateway.upstream.client import Deadlines, OsccServer
 
-SITE_S: Final = 5.0
 TOKEN_CHARACTERS: Final = 16
 
 
@@ -63,17 +61,26 @@ def run(args: argparse.Namespace) -> int:
 
 def files(settings: Settings, wall_ms: int) -> Iterator[str]:
     """Yield a sentence per fault of a file, and of what it holds."""
-    for each in (lambda: client_context(settings.client), lambda: read_notices(settings.notices.files)):
-        try:
-            each()
-        except ConfigError as error:
-            yield from error.faults
+    yield from client_files(settings)
+    try:
+        read_notices(settings.notices.files)
+    except ConfigError as error:
+        yield from error.faults
     yield from (flaw.text for flaw in certificate_flaws(settings, wall_ms) if flaw.is_fault)
     for place, site in enumerate(settings.sites):
         try:
             site_context(place, site)
         except ConfigError as error:
             yield from error.faults
+
+
+def client_files(settings: Settings) -> Sequence[str]:
+    """Return a sentence per fault that keeps the listener from TLS."""
+    try:
+        client_context(settings.client)
+    except ConfigError as error:
+        return error.faults
+    return ()
 
 
 def certificate_flaws(settings: Settings, wall_ms: int) -> list[Flaw]:
@@ -107,8 +114,14 @@ async def reached(settings: Settings, clock: Clock) -> list[str]:
 async def sites(settings: Settings, clock: Clock) -> list[str]:
     """Ask each site which server it is; tells those that answer, returns a sentence per one that does not."""
     async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(_ask(place, site, clock)) for place, site in enumerate(settings.sites)]
-    return [fault for task in asked if (fault := task.result()) is not None]
+        asked = [group.create_task(ask(place, site, clock)) for place, site in enumerate(settings.sites)]
+    answers = [task.result() for task in asked]
+    for answer in answers:
+        if answer.told is not None:
+            sys.stdout.write(f"# {answer.told}\n")
+        if answer.advice is not None:
+            sys.stderr.write(f"advice: {answer.advice}\n")
+    return [answer.fault for answer in answers if answer.fault is not None]
 
 
 def advices(settings: Settings, wall_ms: int) -> Iterator[str]:
@@ -122,19 +135,3 @@ def advices(settings: Settings, wall_ms: int) -> Iterator[str]:
     elif len(settings.admin.token.get_secret_value()) < TOKEN_CHARACTERS:
         yield f"admin.token has fewer than {TOKEN_CHARACTERS} characters: it could be guessed."
     yield from (flaw.text for flaw in certificate_flaws(settings, wall_ms) if not flaw.is_fault)
-
-
-async def _ask(place: int, site: Site, clock: Clock) -> str | None:
-    deadlines = Deadlines(answer_s=SITE_S)
-    async with OsccServer(
-        site.id, site.url, clock, tls=site_context(place, site), deadlines=deadlines
-    ) as server:
-        try:
-            about = await server.about()
-        except GatewayError as error:
-            return f"Site {site.id} at {site.url}: {error.message}"
-    sys.stdout.write(
-        f"# site {site.id} answers: OSCC-E {about.extensions_version}, "
-        f"contact center {about.contact_center_version}\n"
-    )
-    return None

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.app.bus_check import bus_found
+from gateway.app.check import certificate_flaws, client_files
 from gateway.app.cli_options import add_config
 from gateway.app.config import load
 from gateway.app.config_sections import Settings
 from gateway.app.listener import BACKLOG
+from gateway.app.proxies import judged, unknown
 from gateway.runtime.clock import SystemClock
 
 SPARE_FILES: Final = 200
@@ -45,6 +47,14 @@ class Machine(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
+    parser.add_argument(
+        "--proxy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a configuration of HAProxy or nginx before the node: does it bear with phones that are quiet?",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,12 +65,19 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = load(args.config, os.environ).settings
     machine = this_machine()
-    bus = asyncio.run(bus_found(settings.bus, SystemClock()))
-    for told in (*_told(machine), *bus.told):
+    clock = SystemClock()
+    bus = asyncio.run(bus_found(settings.bus, clock))
+    proxies = [judged(path) for path in args.proxy]
+    certificate = certificate_flaws(settings, clock.wall_ms())
+    for told in (*_told(machine), *bus.told, *(line for lines, _ in proxies for line in lines)):
         sys.stdout.write(f"{told}\n")
-    for advice in (*advices(machine), *bus.advices):
+    thoughts = [flaw.text for flaw in certificate if not flaw.is_fault]
+    if settings.client.trusted_proxies and not proxies:
+        thoughts.append(unknown())
+    for advice in (*advices(machine), *bus.advices, *thoughts):
         sys.stderr.write(f"advice: {advice}\n")
-    found = [*faults(machine, settings), *bus.faults]
+    found = [*faults(machine, settings), *bus.faults, *(line for _, lines in proxies for line in lines)]
+    found += [*(flaw.text for flaw in certificate if flaw.is_fault), *client_files(settings)]
     for fault in found:
         sys.stderr.write(f"fault: {fault}\n")
     return 1 if found else 0

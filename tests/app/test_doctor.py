@@ -11,6 +11,7 @@ from gateway.app import doctor
 from gateway.app.cli import main
 from gateway.app.doctor import Machine, advices, faults, this_machine
 from gateway.app.listener import BACKLOG
+from tests.app.certificates import Authority
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import redis_server
 
@@ -84,3 +85,34 @@ async def test_one_that_keeps_what_it_is_told_is_advised(
         path = write(tmp_path, SECRET.replace("memory://", server.url))
         assert await asyncio.to_thread(main, ["doctor", "--config", str(path)]) == 0
     assert "writes what it holds to a disk" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(3600, 0), (30, 1)])
+def test_a_proxy_that_cuts_quiet_phones_is_a_fault(
+    fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: int, code: int
+) -> None:
+    proxy = tmp_path / "haproxy.cfg"
+    proxy.write_text(f"timeout tunnel {seconds}s\n")
+    path = write(tmp_path, SECRET.replace("insecure = true", 'trusted_proxies = ["10.0.0.0/8"]'))
+    assert main(["doctor", "--config", str(path), "--proxy", str(proxy)]) == code
+    shown = capsys.readouterr()
+    assert f"timeout tunnel {seconds} s\n" in shown.out
+    assert ("cuts phones that are quiet" in shown.err) is bool(code)
+    assert "advice" not in shown.err
+    main(["doctor", "--config", str(path)])
+    assert "advice: client.trusted_proxies names proxies: let each wait 60 s" in capsys.readouterr().err
+
+
+def test_a_certificate_is_judged(fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tls = f'certificate = "{tmp_path}/server.crt"\nkey = "{tmp_path}/server.key"'
+    path = write(tmp_path, SECRET.replace("insecure = true", tls))
+    root = Authority()
+    root.issue(tmp_path, ends_d=9.5, chain=(root,))
+    assert main(["doctor", "--config", str(path)]) == 0
+    assert "expires in 9 days." in capsys.readouterr().err
+    root.issue(tmp_path, ends_d=-0.5, chain=(root,))
+    assert main(["doctor", "--config", str(path)]) == 1
+    assert "fault: client.certificate" in capsys.readouterr().err
+    (tmp_path / "server.key").unlink()
+    assert main(["doctor", "--config", str(path)]) == 1
+    assert "server.key cannot be read" in capsys.readouterr().err
