@@ -75,8 +75,8 @@ SEEDED = [
     bug(
         "a resume forgets what is gone",
         OUTBOX,
-        "Held.SOMETHING for update in delta.updates if sees(update.key)}",
-        "Held.SOMETHING for update in delta.updates if sees(update.key) and update.element}",
+        "Held.SOMETHING for update in delta.updates if self.view.sees(update.key)}",
+        "Held.SOMETHING for update in delta.updates if self.view.sees(update.key) and update.element}",
     ),
     bug("what changes outside the view is sent", CHANGES, "if view.sees(key) else None", ""),
     bug(
@@ -86,7 +86,7 @@ SEEDED = [
         "{}",
     ),
     # ---- those in step ----
-    bug("who parts forgets what waits", CONVOY, "return dict(self._dirty)", "return {}", quick=True),
+    bug("who parts forgets what waits", CONVOY, "        left.update(self._dirty)\n", "", quick=True),
     bug(
         "who parts thinks that he was told less",
         OUTBOX,
