@@ -93,3 +93,18 @@ def test_dumps_hide_what_is_secret() -> None:
         _adapter("bus_url").dump_python("rediss://user:canary@host/0", mode="json"),
     ]
     assert dumps == ["k1:********", "********", "rediss://********@host/0"]
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("unix:/run/admin.sock", Path("/run/admin.sock")),
+        ("unix:admin.sock", None),
+        ("unix:", None),
+        ("/run/admin.sock", None),
+        ("127.0.0.1", None),
+        ("::1", None),
+    ],
+)
+def test_a_socket_is_named_by_a_whole_path(host: str, path: Path | None) -> None:
+    assert types.socket_path(host) == path
