@@ -12,7 +12,9 @@ from aiohttp import web
 
 from gateway.app.config_sections import Admin
 from gateway.app.config_types import socket_path
-from gateway.app.listener import FAREWELL_S, CannotListen, listening, why
+from gateway.app.listener import FEW, CannotListen, listening, why
+from gateway.edge.callers import Callers
+from gateway.edge.runner import DoorRunner
 
 _OWNER_ONLY = 0o177
 
@@ -29,7 +31,7 @@ async def admin_listening(admin: Admin, app: web.Application) -> AsyncIterator[s
         async with listening("admin", app, admin.host, admin.port) as listener:
             yield listener.url
         return
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=FAREWELL_S)
+    runner = DoorRunner(app, Callers(FEW, FEW))
     await runner.setup()
     try:
         own = await _open(runner, path)

@@ -10,15 +10,12 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.edge.callers import HEAD_S, WAITING, Callers
+from gateway.edge.callers import WAITING, Callers
+from gateway.edge.runner import DoorRunner
 
 BACKLOG: Final = 4_096
 """Handshakes that the kernel holds while the loop is busy: after another node's end many come at once."""
-FAREWELL_S: Final = 2.0
-"""How long requests under way may take once the listener closes."""
-LINGER_S: Final = 2.0
-"""How long is read, and thrown away, what still comes of a request that has its answer."""
-_FEW: Final = 256
+FEW: Final = 256
 """Connections of a listener whose application does not say how many it bears."""
 
 
@@ -53,21 +50,13 @@ def why(error: OSError) -> str:
 async def listening(
     name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Listener]:
-    """Serve *app* while the block lasts; without an access log, which would name people.
+    """Serve *app* while the block lasts.
 
     Raises:
         CannotListen: The address is taken, or not of this machine, or the port is not for us.
     """
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        shutdown_timeout=FAREWELL_S,
-        keepalive_timeout=HEAD_S,
-        lingering_time=LINGER_S,
-    )
+    runner = DoorRunner(app, app.get(WAITING, Callers(FEW, FEW)))
     await runner.setup()
-    if runner.server is not None:
-        app.get(WAITING, Callers(_FEW, _FEW)).watch(runner.server)
     try:
         site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=BACKLOG)
         try:

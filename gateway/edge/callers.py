@@ -50,21 +50,6 @@ class Callers:
     def __len__(self) -> int:
         return len(self._there)
 
-    def watch(self, server: web.Server) -> None:
-        """Be told of every connection that *server* gets and loses."""
-        made, lost = server.connection_made, server.connection_lost
-
-        def came(handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-            made(handler, transport)
-            self.came(handler, transport)
-
-        def left(handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-            self.left(handler)
-            lost(handler, exc)
-
-        server.connection_made = came  # type: ignore[method-assign]  # aiohttp makes the server itself
-        server.connection_lost = left  # type: ignore[method-assign]  # the same
-
     def came(self, caller: object, transport: asyncio.Transport) -> None:
         """Let *caller* in, or send him or another one away."""
         where = self._where(transport)

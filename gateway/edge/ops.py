@@ -12,6 +12,8 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from gateway.edge.visitors import NAME
+
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The exposition format of Prometheus."""
 
@@ -32,6 +34,7 @@ class OpsParts:
 def make_ops_app(parts: OpsParts) -> web.Application:
     """Return the application of the ops listener."""
     app = web.Application(client_max_size=0)
+    app.on_response_prepare.append(_dress)
 
     async def metrics(request: web.Request) -> web.Response:  # noqa: ARG001 - aiohttp's signature
         return web.Response(body=parts.render(), headers={hdrs.CONTENT_TYPE: _METRICS_TYPE})
@@ -41,6 +44,11 @@ def make_ops_app(parts: OpsParts) -> web.Application:
     app.router.add_get("/startupz", _health(parts.started))
     app.router.add_get("/metrics", metrics)
     return app
+
+
+async def _dress(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
+    """Name no version of anything."""
+    response.headers[hdrs.SERVER] = NAME
 
 
 def _health(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -12,13 +12,15 @@ from gateway.edge.addresses import Address, client_address, is_encrypted
 from gateway.edge.problems import Handler
 from gateway.edge.settings import EdgeSettings
 
-_HEADERS: Final = {
+HEADERS: Final = {
     hdrs.CACHE_CONTROL: "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_NAME: Final = "oscc-gateway"
+"""What every answer has, unless it has its own."""
+NAME: Final = "oscc-gateway"
+"""All that is told of the program that answers."""
 _HSTS: Final = {"Strict-Transport-Security": "max-age=31536000"}
 
 
@@ -70,9 +72,9 @@ class Visitors:
 
     async def dress(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the headers that every answer has; a more special one of the answer itself stays."""
-        for name, value in (_HEADERS | _HSTS if self._settings.tls else _HEADERS).items():
+        for name, value in (HEADERS | _HSTS if self._settings.tls else HEADERS).items():
             response.headers.setdefault(name, value)
-        response.headers[hdrs.SERVER] = _NAME  # aiohttp has put its own name and version there
+        response.headers[hdrs.SERVER] = NAME  # aiohttp has put its own name and version there
         try:
             page = self.page(request)
         except GatewayError:

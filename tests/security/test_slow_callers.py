@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from gateway.app import listener
-from gateway.edge import callers
+from gateway.edge import callers, runner
 from tests.security.doors import node, say, status
 
 HEAD = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
@@ -18,7 +17,7 @@ DRIP = tuple(b"GET /v1/about HTTP/1.1\r\nX-A: b\r\n"[n : n + 1] for n in range(3
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "HEAD_S", 0.3)
+    monkeypatch.setattr(runner, "HEAD_S", 0.3)
     monkeypatch.setattr(callers, "BODY_S", 0.3)
 
 

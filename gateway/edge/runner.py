@@ -1,0 +1,101 @@
+"""Who answers when what came is no request that any handler could be asked?
+
+aiohttp would: it repeats what was sent, a token among it, names its own version and Python's, and writes an
+error into the log for every such request of anybody. Here all listeners answer in the gateway's words, and
+write nothing down that anybody outside can bring about. aiohttp's private parts are touched for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, cast
+
+from aiohttp import hdrs, web
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.callers import HEAD_S, Callers
+from gateway.edge.problems import problem
+from gateway.edge.visitors import HEADERS, NAME
+from gateway.runtime.faults import place
+
+FAREWELL_S: Final = 2.0
+"""How long requests under way may take once the listener closes."""
+LINGER_S: Final = 2.0
+"""How long is read, and thrown away, what still comes of a request that has its answer."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class DoorRunner(web.AppRunner):
+    """Runs an application without an access log, which would name people.
+
+    Args:
+        app: The application.
+        callers: Bounds how many connections wait.
+    """
+
+    __slots__ = ("_callers",)
+
+    def __init__(self, app: web.Application, callers: Callers) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            shutdown_timeout=FAREWELL_S,
+            keepalive_timeout=HEAD_S,
+            lingering_time=LINGER_S,
+        )
+        self._callers = callers
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Door  # its maker offers no way to name the class
+        door = cast(_Door, server)
+        door.callers = self._callers
+        return door
+
+
+class _Door(web.Server):
+    """Makes what serves each connection, and tells who is there."""
+
+    callers: Callers
+
+    def __call__(self) -> web.RequestHandler:
+        return _Speaker(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self.callers.came(handler, transport)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        self.callers.left(handler)
+        super().connection_lost(handler, exc)
+
+
+class _Speaker(web.RequestHandler):
+    """Serves one connection."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's words repeat what was sent
+    ) -> web.StreamResponse:
+        """Answer what cannot be read, or what no handler caught, and close the connection.
+
+        Raises:
+            ConnectionError: An answer has begun already.
+        """
+        if status >= 500 and exc is not None:
+            _LOG.error("a request failed: %s", place(exc))
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun")
+        code = ErrorCode.BAD_REQUEST if status < 500 else ErrorCode.INTERNAL
+        told = problem(GatewayError(code, "This is no request that can be served."), status=status)
+        told.headers.update(HEADERS)
+        told.headers[hdrs.SERVER] = NAME
+        told.force_close()
+        return told

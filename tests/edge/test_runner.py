@@ -1,0 +1,59 @@
+"""Is what is no request answered in our words, and nowhere written down?"""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from aiohttp import web
+
+from gateway.app.listener import listening
+from tests.security.doors import say, status
+
+MALFORMED = b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\x00\r\n\r\n"
+
+
+def application() -> web.Application:
+    async def fail(request: web.Request) -> web.Response:
+        raise RuntimeError("canary-of-a-fault")
+
+    async def begin(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"begun")
+        raise RuntimeError("canary-of-a-fault")
+
+    app = web.Application()
+    app.router.add_get("/fail", fail)
+    app.router.add_get("/begin", begin)
+    return app
+
+
+async def test_what_is_no_request_is_neither_repeated_nor_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        answer = await say(listener.port, MALFORMED)
+    assert status(answer) == [400]
+    assert b"canary" not in answer
+    assert b"aiohttp" not in answer
+    assert b"application/problem+json" in answer
+    assert b"no-store" in answer
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+async def test_a_fault_that_nobody_caught_is_told_by_its_place_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        answer = await say(listener.port, b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status(answer) == [500]
+    assert b"canary" not in answer
+    (record,) = caplog.records
+    assert record.getMessage() == "a request failed: RuntimeError at test_runner.py:18"
+
+
+async def test_an_answer_that_has_begun_is_cut() -> None:
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        answer = await say(listener.port, b"GET /begin HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status(answer) == [200]
+    assert not answer.endswith(b"0\r\n\r\n")
