@@ -58,6 +58,74 @@ class Change(NamedTuple):
     fragment: bytes
 
 
+class _Puts(NamedTuple):
+    """The values of keys, and how many bytes they take in a frame."""
+
+    puts: list[tuple[str, bytes]]
+    size_bytes: int
+
+
+def _everything(ledger: Ledger, view: View, codec: Codec) -> _Puts:
+    """Return what takes a reader who holds nothing to what the ledger holds now.
+
+    What views of equal shared keys have in common is kept as soon as a second reader asks for it.
+    """
+    place = view.shared, codec.name
+    found = ledger.firsts.get(place)
+    if not isinstance(found, _Puts):
+        shared = view.shared
+        puts = [(key, element.fragment(codec)) for key, element in ledger.shared() if key in shared]
+        made = _Puts(puts, sum(_size_of(key, fragment) for key, fragment in puts))
+        ledger.firsts[place] = made if place in ledger.firsts else None
+        found = made
+    me = ledger.get(view.me)
+    if me is None:
+        return found
+    own = View.wire_key(view.me), Element(me.value).fragment(codec)  # as in :func:`_change`
+    return _Puts([*found.puts, own], found.size_bytes + _size_of(*own))
+
+
+def first_of(ledger: Ledger, view: View, codec: Codec, *, head: Cursor, frame_bytes: int) -> list[bytes]:
+    """Write the frames that make a reader forget all that he holds, and take him to *head*."""
+    first = _everything(ledger, view, codec)
+    if first.size_bytes > frame_bytes - _FRAME_HEAD_BYTES:
+        changes = [Change("put", key, fragment) for key, fragment in first.puts]
+        nowhere = Cursor("", 0)
+        return list(frames_of(changes, codec, cursor=nowhere, head=head, reset=True, frame_bytes=frame_bytes))
+    frame = codec.changes(
+        after=0,
+        upto=head.seq,
+        stream=head.stream,
+        reset=True,
+        more=False,
+        put=first.puts,
+        patch=(),
+        gone=(),
+    )
+    return [frame]
+
+
+def news_of(
+    dirty: Mapping[str, Base],
+    ledger: Ledger,
+    view: View,
+    codec: Codec,
+    cursor: Cursor,
+    head: Cursor,
+    *,
+    frame_bytes: int,
+    is_owed: bool,
+) -> list[bytes]:
+    """Write the frames that take a reader who holds the bases in *dirty* from *cursor* to *head*.
+
+    There are none when he holds all of it, unless he *is_owed* one or is to be told a name.
+    """
+    changes = changes_of(dirty, ledger, view, codec)
+    if not (changes or is_owed or head.stream):
+        return []
+    return list(frames_of(changes, codec, cursor=cursor, head=head, reset=False, frame_bytes=frame_bytes))
+
+
 def changes_of(dirty: Mapping[str, Base], ledger: Ledger, view: View, codec: Codec) -> list[Change]:
     """Return what takes readers that hold the bases in *dirty* to what the ledger holds now."""
     changes = []
@@ -115,10 +183,14 @@ def _split(changes: list[Change], size_bytes: int) -> list[list[Change]]:
     parts: list[list[Change]] = [[]]
     room = size_bytes - _FRAME_HEAD_BYTES
     for change in changes:
-        need = len(change.key) + len(change.fragment) + _PER_KEY_BYTES
+        need = _size_of(change.key, change.fragment)
         if need > room and parts[-1]:
             parts.append([])
             room = size_bytes - _FRAME_HEAD_BYTES
         parts[-1].append(change)
         room -= need
     return parts
+
+
+def _size_of(key: str, fragment: bytes) -> int:
+    return len(key) + len(fragment) + _PER_KEY_BYTES

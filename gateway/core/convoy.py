@@ -122,7 +122,7 @@ class Convoy:
     def __init__(
         self, ledger: Ledger, view: View, codec: Codec, *, interval_s: float, frame_bytes: int
     ) -> None:
-        self.seq = ledger.position.seq
+        self.seq = ledger.shared_seq
         self.sent_at = -math.inf
         self.since = math.inf
         """When the oldest of what waits came to this node; infinity while nothing does."""
@@ -214,7 +214,7 @@ class Convoy:
         if not changes:
             self._clear()
             return []
-        head = Cursor("", self.ledger.position.seq)
+        head = Cursor("", self.ledger.shared_seq)
         frames = frames_of(
             changes,
             self._codec,

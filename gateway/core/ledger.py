@@ -137,6 +137,9 @@ class Ledger:
 
     def __init__(self, epoch: int = 0, *, tombstones: int = 1024) -> None:
         self.position = Position(epoch, 0)
+        self.shared_seq = 0
+        """The seq of the last change of what is not one session's own: whoever was told all up to it, and
+        all of his own, knows everything. So it is the same that is told to all, and they are in step."""
         self.readers: dict[Reader, None] = {}
         self.came_at = -math.inf
         """When whoever writes it was last told anything of the user; monotonic seconds, set by him."""
@@ -144,6 +147,8 @@ class Ledger:
         """For how long that had been known to the user's owner then; 0 at the owner himself."""
         self.meeting: dict[Hashable, object] = {}
         """Where readers that know all find others that do; empty as soon as there is more to know."""
+        self.firsts: dict[Hashable, object] = {}
+        """What phones that see the same are told first of all, for as long: made once for all of them."""
         self.confidant: Callable[[str, Element | None], None] | None = None
         """Told instead of all readers when what is one session's own changes, as they would be."""
         self._shared = _Keys(tombstones)
@@ -184,7 +189,7 @@ class Ledger:
         held = self.get(key)
         if element is held or (element is not None and held is not None and element.value == held.value):
             return False
-        self._move(Position(self.position.epoch, self.position.seq + 1))
+        self._move(Position(self.position.epoch, self.position.seq + 1), is_shared=not is_own(key))
         self._store(Update(key, self.position.seq, element))
         return True
 
@@ -230,7 +235,7 @@ class Ledger:
             self._store(update)
         if delta.reset:
             self._forget_gone(delta.upto)
-        self._move(upto)
+        self._move(upto, is_shared=delta.reset or not all(is_own(update.key) for update in delta.updates))
         return Receipt.APPLIED
 
     def disown(self) -> None:
@@ -243,13 +248,15 @@ class Ledger:
 
         Values stay; every key counts as changed in the new epoch. Readers see no change.
         """
-        seq = 0
+        seq = shared_seq = 0
         for keys in (self._shared, self._own):
+            shared_seq = seq
             elements = [(key, element) for key, (_, element) in keys.live.items()]
             keys.live = {key: (at, element) for at, (key, element) in enumerate(elements, start=seq + 1)}
             seq += len(elements)
         self._forget_gone(0)
         self._move(Position(epoch, seq))
+        self.shared_seq = shared_seq
 
     def since(self, seen: Position, me: str | None = None) -> Delta:
         """Return what a reader at *seen* is missing: changes, or a reset when they are not known.
@@ -292,10 +299,13 @@ class Ledger:
         self._shared.forget_gone(floor)
         self._own.forget_gone(floor)
 
-    def _move(self, position: Position) -> None:
+    def _move(self, position: Position, *, is_shared: bool = True) -> None:
         is_new = position.epoch != self.position.epoch
         self.position = position
-        self.meeting.clear()
+        if is_shared:
+            self.shared_seq = position.seq
+            self.meeting.clear()
+            self.firsts.clear()
         self._has_news = self._has_news or is_new
         for reader in list(self.readers) if is_new else ():
             reader.epoch_began()

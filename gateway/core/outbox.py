@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
-from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, Waiting, changes_of, frames_of, waiting
+from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, Waiting, first_of, news_of, waiting
 from gateway.core.convoy import Convoy, Member, Sink, place_of
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
@@ -105,6 +105,8 @@ class Outbox(Member):
     @property
     def dirty(self) -> int:
         """How many keys wait."""
+        if self._reset:
+            return sum(self.view.sees(key) for key, _ in self.ledger.seen_by(self.view.me))
         return len(self._dirty or ()) if self.convoy is None else self.convoy.dirty
 
     @property
@@ -151,13 +153,14 @@ class Outbox(Member):
     def reset(self) -> None:
         """Send everything again, as to a phone that holds nothing."""
         self.part()
-        self._reset = True
-        sees = self.view.sees
-        self._dirty = {key: Held.NOTHING for key, _ in self.ledger.seen_by(self.view.me) if sees(key)}
+        self._reset, self._dirty = True, None
 
     def mark(self, key: str, before: Element | None) -> None:
         """Note that *key* changed in the ledger, which held *before*."""
         if not self.view.sees(key):
+            return
+        if self._reset:  # then everything is sent anyway
+            self._conflated += before is not None
             return
         dirty = self._dirty = self._dirty or waiting(self.ledger.came_at)
         if key in dirty:
@@ -248,18 +251,13 @@ class Outbox(Member):
 
     def place(self, now: float) -> Hashable | None:
         """Return where others are found that are in step; None for who is told something of his own."""
-        head = self.ledger.position.seq
+        head = self.ledger.shared_seq
         is_own = self._control or self._ping or self._apart or self.pace.level
         if is_own or self._has_state() or self._seq != head:
             return None
+        every_s, at, size = self.pace.interval_s, self.pace.sent_at, self._frame_bytes
         return place_of(
-            self.view,
-            self.codec,
-            seq=head,
-            interval_s=self.pace.interval_s,
-            sent_at=self.pace.sent_at,
-            frame_bytes=self._frame_bytes,
-            now=now,
+            self.view, self.codec, seq=head, interval_s=every_s, sent_at=at, frame_bytes=size, now=now
         )
 
     # ---- what it gives ----
@@ -273,9 +271,7 @@ class Outbox(Member):
             return None
         if self._control or self._ping or self._owed:
             return now
-        if not self._has_state():
-            return None
-        return self.pace.due_at(now)
+        return self.pace.due_at(now) if self._has_state() else None
 
     def take(self, now: float) -> list[bytes]:
         """Remove and return the frames that leave now, in order.
@@ -322,29 +318,31 @@ class Outbox(Member):
             return True
         return self._told_epoch != self.ledger.position.epoch
 
+    @property
+    def _head(self) -> int:
+        """The seq up to which its phone is told now, if all that waits is: never lower in one stream."""
+        head = self.ledger.shared_seq
+        return head if self._reset or self._is_renamed() else max(head, self._seq)
+
     def _take_ping(self, make: PingMaker) -> bytes:
         after = self._seq
         if not self._has_state():
-            self._seq = self.ledger.position.seq
+            self._seq = self._head
         return make(after, self._seq)
 
     def _state(self, now: float) -> list[bytes]:
         if not self._has_state():
             return []
-        changes = changes_of(self._dirty or {}, self.ledger, self.view, self.codec)
+        head = Cursor(self.stream if self._reset or self._is_renamed() else "", self._head)
+        ledger, view, codec, size = self.ledger, self.view, self.codec, self._frame_bytes
+        if self._reset:
+            frames = first_of(ledger, view, codec, head=head, frame_bytes=size)
+        else:
+            told, dirty, is_owed = Cursor("", self._seq), self._dirty or {}, self._owed
+            frames = news_of(dirty, ledger, view, codec, told, head, frame_bytes=size, is_owed=is_owed)
         self._dirty = None
-        if not changes and not self._has_state():
-            return []
-        self.pace.sent(now)
-        epoch, seq = self.ledger.position
-        frames = frames_of(
-            changes,
-            self.codec,
-            cursor=Cursor("", self._seq),
-            head=Cursor(self.stream if self._reset or self._is_renamed() else "", seq),
-            reset=self._reset,
-            frame_bytes=self._frame_bytes,
-        )
-        self._seq, self._reset, self._owed = seq, False, False
-        self._told_epoch, self._told_view = epoch, self.view
-        return list(frames)
+        if frames:
+            self.pace.sent(now)
+            self._seq, self._reset, self._owed = head.seq, False, False
+            self._told_epoch, self._told_view = self.ledger.position.epoch, self.view
+        return frames

@@ -37,6 +37,8 @@ class Member:
     """What OSCC-E accepted it as in this epoch; kept while the link is down."""
     on_link: bool = False
     """Whether the present link has it attached."""
+    told_present: bool | None = False
+    """What the link was told of its phone; None: that got no answer, and may yet arrive."""
     present: bool = True
     left_at: float | None = None
     renew_after: float | None = None
@@ -93,6 +95,8 @@ class Roster:
         """Those on the link."""
         self._rescoped: dict[str, Member] = {}
         """Those whose rights or scope changed since :meth:`take_rescoped`."""
+        self._changed: dict[str, Member] = {}
+        """Those about whom there may be something to ask since :meth:`take_changed`."""
         self._standing = Standing()
         self._renewal_ms = math.inf
         """Before it nobody with a phone is to be renewed."""
@@ -158,13 +162,9 @@ class Roster:
 
     def rivals(self, ticket: Ticket) -> list[Member]:
         """Return the other sessions that the same application on the same device has open."""
-        return [
-            member
-            for member in self._devices.get(ticket.device.id, ())
-            if member.ticket.application is ticket.application
-            and member.present
-            and member.handle != ticket.handle
-        ]
+        there = [each for each in self._devices.get(ticket.device.id, ()) if each.present]
+        others = [each for each in there if each.handle != ticket.handle]
+        return [each for each in others if each.ticket.application is ticket.application]
 
     def is_crowded(self, ticket: Ticket, node: NodeId | None, devices: int) -> bool:
         """Tell whether so many devices are there, on several nodes, that one more is too many."""
@@ -214,13 +214,12 @@ class Roster:
         self._discount(member)
         self._left.pop(handle, None)
         self._rescoped.pop(handle, None)
+        self._changed.pop(handle, None)
         if member.node is not None:
             self._elsewhere[member.node].pop(handle, None)
         device = member.ticket.device.id
-        beside = tuple(each for each in self._devices[device] if each is not member)
-        if beside:
-            self._devices[device] = beside
-        else:
+        self._devices[device] = tuple(each for each in self._devices[device] if each is not member)
+        if not self._devices[device]:
             del self._devices[device]
         return member
 
@@ -233,12 +232,13 @@ class Roster:
 
     def _come(self, member: Member) -> None:
         member.present, member.left_at = True, None
+        self._changed[member.handle] = member
         self._left.pop(member.handle, None)
         self._renewal_ms = min(self._renewal_ms, member.renewal_ms)
 
     def _go(self, member: Member, left_at: float) -> None:
         member.present, member.left_at = False, left_at
-        self._left[member.handle] = member
+        self._changed[member.handle] = self._left[member.handle] = member
 
     # ---- what OSCC-E says ----
 
@@ -279,11 +279,15 @@ class Roster:
         rescoped, self._rescoped = self._rescoped, {}
         return list(rescoped.values())
 
+    def take_changed(self) -> list[Member]:
+        """Return the sessions whose phone came or left, or whose place on the link moved, meanwhile."""
+        changed, self._changed = self._changed, {}
+        return list(changed.values())
+
     def following(self, member: Member) -> Following | None:
         """Return what a session follows on the link; None while it is not there."""
-        if member.attached is None or not member.on_link:
-            return None
-        return _following(member, member.attached)
+        attached = member.attached if member.on_link else None
+        return None if attached is None else _following(member, attached)
 
     @property
     def are_all_accepted(self) -> bool:
@@ -306,8 +310,12 @@ class Roster:
         return self._standing.followings
 
     def _accept(self, member: Member, attached: Attached | None, *, on_link: bool) -> None:
+        before = member.attached
         self._discount(member)
+        if not on_link or attached is None or before is None or before.alias != attached.alias:
+            member.told_present = False
         member.attached, member.on_link = attached, on_link
+        self._changed[member.handle] = member
         self._count(member)
 
     def _count(self, member: Member) -> None:

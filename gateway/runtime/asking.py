@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
 from typing import Final, Protocol
@@ -31,6 +32,12 @@ from gateway.runtime.ports import Clock, Link
 from gateway.runtime.spawn import spawn
 
 DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
+AT_ONCE: Final = 32
+"""Of so many sessions it is asked at once: half of what a link takes, which is for commands, too."""
+TOLD_AT_ONCE: Final = 4 * AT_ONCE
+"""Of so many phones OSCC-E is told that they are there before it is asked for whoever has come since."""
+FIRST_S: Final = 1.0
+"""How long a round waits for the first readings that the one before asked for."""
 AGAIN_S: Final = 5.0
 """After how long a question is put again that was refused for no lasting reason."""
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
@@ -80,17 +87,21 @@ class Asking:
         self._needed = False
         self._asking = False
         self._directory_known = False
-        self._sure: set[str] = set()
-        """Sessions whose scope cannot have changed unheard."""
+        self._unsure: dict[str, Member] = {}
+        """Sessions that are not on the link, or whose scope may have changed unheard."""
+        self._tried: set[Member] = set()
+        """Those that it was asked to attach in this round."""
+        self._unheard: dict[str, Member] = {}
+        """Sessions of whose phones OSCC-E may know something else than what is."""
         self._queries: dict[Listen, int] = {}
         """What is listened to; a query below 0 was refused."""
         self._refused = count(-1, -1)
         self._stopping: list[int] = []
         self._stopped: list[int] = []
         self._leaving: list[int] = []
-        self._present: dict[int, bool | None] = {}
-        """What OSCC-E knows; None: what it was told last got no answer, and may yet arrive."""
         self._again_at = math.inf
+        self._pause: asyncio.Event | None = None
+        """Between two rounds, while the first readings are waited for: set when they are there."""
 
     # ---- what is wanted ----
 
@@ -134,21 +145,26 @@ class Asking:
 
     def settle(self) -> None:
         """Note it when everything that is followed has been read once."""
-        if self.settled or self._asking or not self._directory_known or not self._mirror.assembly.settled:
+        if self.settled or not self._directory_known or not self._mirror.assembly.settled:
             return
-        self.settled = True
+        if self._asking and self._pause is None:
+            return
+        self.settled = not self._asking
         stopped, self._stopped = self._stopped, []
         for query in stopped:
             self._mirror.show(self._mirror.assembly.stopped(query))
         if not self._mirror.live:
             self._mirror.settle()
         self._asker.synced()
+        if self._pause is not None:
+            self._pause.set()
 
     # ---- rounds ----
 
     async def _ask(self) -> None:
         while self._needed:
             self._needed = False
+            self._tried.clear()
             await self._detach()
             await self._hear_of_directory()
             await self._attach()
@@ -156,10 +172,22 @@ class Asking:
                 await self._query_directory()
             await self._say_presence()
             await self._listen()
+            if self._needed and not self._mirror.live and self._mirror.is_empty:
+                await self._first_readings()
         self._asking = False
+        self._tried.clear()
         self._mirror.prune()
         self.settle()
         self._asker.answered()
+
+    async def _first_readings(self) -> None:
+        """Let whoever was asked for be served before whoever has come since: they may be thousands."""
+        self._pause = asyncio.Event()
+        self.settle()
+        with suppress(TimeoutError):
+            async with self._asker.clock.timeout(FIRST_S):
+                await self._pause.wait()
+        self._pause = None
 
     async def _detach(self) -> None:
         while self._leaving:
@@ -173,13 +201,38 @@ class Asking:
         """
         if DIRECTORY not in self._queries:
             await self._listen_to(DIRECTORY)
-            self._sure.clear()
+            self._unsure = {member.handle: member for member in self._roster}
             self._directory_known = False
 
     async def _attach(self) -> None:
-        for member in self._roster:
-            if not member.on_link or member.handle not in self._sure:
-                await self._attach_one(member)
+        """Attach whoever is not on the link, and whoever comes meanwhile."""
+        while asked := [member for member in self._to_attach() if member not in self._tried]:
+            self._tried.update(asked)
+            await self._of_each(asked, self._attach_one)
+            if not self._mirror.live:
+                return  # whoever came meanwhile waits no longer for the first readings than the others
+
+    def _to_attach(self) -> list[Member]:
+        for member in self._roster.take_changed():
+            self._unheard[member.handle] = member
+            if not member.on_link:
+                self._unsure[member.handle] = member
+        gone = [each.handle for each in self._unsure.values() if self._roster.get(each.handle) is not each]
+        for handle in gone:
+            del self._unsure[handle]
+        return list(self._unsure.values())
+
+    async def _of_each(self, members: list[Member], ask: Callable[[Member], Awaitable[None]]) -> None:
+        """Ask something of several sessions at once: an answer takes as long as all read before it."""
+        left = iter(members)
+
+        async def work() -> None:
+            for member in left:
+                await ask(member)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in members[:AT_ONCE]:
+                tasks.create_task(work())
 
     async def _attach_one(self, member: Member) -> None:
         try:
@@ -198,7 +251,7 @@ class Asking:
             return
         before, own_agents = self._roster.scope, self._roster.own_agents
         self._roster.accepted(member.handle, answer)
-        self._sure.add(member.handle)
+        self._unsure.pop(member.handle, None)
         self._directory_known = self._directory_known and self._roster.scope == before
         self._mirror.narrowed()
         if self._roster.own_agents == own_agents:
@@ -218,24 +271,26 @@ class Asking:
             self._mirror.directory(answer)
 
     async def _say_presence(self) -> None:
-        told, self._present = self._present, {}
-        for member in self._roster:
-            if member.attached is not None and member.on_link:
-                alias = member.attached.alias
-                self._present[alias] = await self._tell_present(
-                    alias, told=told.get(alias, False), present=member.present
-                )
+        """Tell of each phone whether it is there, unless OSCC-E surely knows."""
+        unheard, self._unheard = self._unheard, {}
+        news = [each for each in unheard.values() if each.on_link and each.told_present is not each.present]
+        for at in range(0, len(news), TOLD_AT_ONCE):
+            await self._of_each(news[at : at + TOLD_AT_ONCE], self._tell_present)
+            if self._mirror.live:
+                await self._attach()  # who comes meanwhile does not wait until all is told of the others
 
-    async def _tell_present(self, alias: int, *, told: bool | None, present: bool) -> bool | None:
-        """Tell whether a device is there, unless that was *told*; returns what OSCC-E surely knows now."""
-        if present is told:
-            return told
+    async def _tell_present(self, member: Member) -> None:
+        present, attached = member.present, member.attached
+        if attached is None or not member.on_link or self._roster.get(member.handle) is not member:
+            return
         try:
-            await self._link.request(Presence(alias, present))
+            await self._link.request(Presence(attached.alias, present))
         except GatewayError:
             self._ask_later()
-            return None
-        return present
+            member.told_present = None
+            self._unheard[member.handle] = member
+        else:
+            member.told_present = present
 
     async def _listen(self) -> None:
         target = wanted(self._roster.followings)

@@ -94,6 +94,11 @@ class Mirror:
         """Whether the server says that it has no realtime data to tell: then what is shown grows old."""
         return self._functions.realtime is FunctionState.DOWN
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is shown that could be missed."""
+        return not self._feed.ledger.shared()
+
     # ---- the life of a link ----
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:

@@ -81,10 +81,11 @@ SEEDED = [
     bug("what changes outside the view is sent", CHANGES, "if view.sees(key) else None", ""),
     bug(
         "a reset is of everybody's keys",
-        OUTBOX,
-        "{key: Held.NOTHING for key, _ in self.ledger.seen_by(self.view.me) if sees(key)}",
-        "{}",
+        CHANGES,
+        "ledger.shared() if key in shared]",
+        "ledger.shared()]",
     ),
+    bug("what all are told first outlives a change", LEDGER, "self.firsts.clear()", "pass"),
     # ---- those in step ----
     bug("who parts forgets what waits", CONVOY, "        left.update(self._dirty)\n", "", quick=True),
     bug(

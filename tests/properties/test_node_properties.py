@@ -327,6 +327,7 @@ TestLife.settings = settings(
 ASKING, LINKED, T = "runtime/asking.py", "runtime/linked.py", "TestLife"
 SENT = "executed = await link.request(request)"
 SENT_TWICE = "executed = (await link.request(request), await link.request(request))[1]"
+UNSURE = "self._unsure = {member.handle: member for member in self._roster}"
 KNOWN, SCOPED = "self._directory_known", " and self._roster.scope == before"
 NAMED, SHOWN = "self.assembly.addresses())", "self._shown() | "
 END = "self._keeper.ended(member, event.reason, event.by)"
@@ -335,6 +336,6 @@ SEEDED = [
     SeededBug("a function up again is not asked again", LINKED, "asking.ask_refused_again()", "pass", T),
     SeededBug("a wider scope leaves the directory as it is", ASKING, KNOWN + SCOPED, KNOWN, T),
     SeededBug("what a new link does not name stays", "runtime/mirror.py", SHOWN + NAMED, NAMED, T),
-    SeededBug("a scope that moved unheard is not asked for", ASKING, "self._sure.clear()", "pass", T),
+    SeededBug("a scope that moved unheard is not asked for", ASKING, UNSURE, "pass", T),
     SeededBug("an ended session stays", LINKED, END, "pass", T),
 ]
