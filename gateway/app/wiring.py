@@ -57,6 +57,7 @@ from gateway.app.tally import CountingTally
 from gateway.app.tls import site_context
 from gateway.app.vitals import Vitals
 from gateway.domain.model import NodeId
+from gateway.edge.gathering import OwnData
 from gateway.edge.limits import Doors
 from gateway.edge.ops import OpsParts, make_ops_app
 from gateway.edge.pump import Pump
@@ -198,6 +199,7 @@ class Gateway:
             random.random,
             self.telemetry,
             self._note_end,
+            OwnData(self.node.orders, self.node.clock).of,
         )
 
     def _note_end(self, life: Life) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.edge.admin_export import user_of
+from gateway.edge.gathering import gather
 from gateway.protocol.admin_bodies import (
     AttachedBody,
     AttachedSession,
@@ -29,12 +29,8 @@ from gateway.protocol.bodies import ExportEntry
 from gateway.protocol.envelopes import Order, Record
 from gateway.protocol.inventory import inventory
 from gateway.runtime.node import Node
-from gateway.runtime.orders import ANSWER_S, Page, Told
+from gateway.runtime.orders import ANSWER_S, Told
 from gateway.runtime.people import ENDED_WITHIN_S
-
-EXPORT_PAGE: Final = 500
-EXPORT_PAGES_MAX: Final = 200
-"""Of one node; what is beyond is said to be missing."""
 
 R = TypeVar("R")
 _ATTACHED: Final = TypeAdapter(tuple[AttachedSession, ...])
@@ -105,7 +101,7 @@ class Desk:
                 who was not reached.
         """
         user = user_of(name) or await self._whois(name)
-        pages = await self._each(self._node.orders.nodes, f"{user.site}:{user.key}")
+        pages = await gather(self._node.orders, user)
         by_category: dict[str, list[Record]] = {}
         for told in pages:
             for record in told.page.records:
@@ -196,23 +192,6 @@ class Desk:
                 return UserId(str(record["site"]), int(record["key"]))
         unreached = _unreached(told)
         raise _not_reached(unreached) if unreached else _nobody("user")
-
-    async def _each(self, nodes: tuple[NodeId, ...], subject: str) -> list[Told]:
-        """Return all pages of what each node holds, as one page a node."""
-        async with asyncio.TaskGroup() as tasks:
-            asking = [tasks.create_task(self._all_of(node, subject)) for node in nodes]
-        return [each.result() for each in asking]
-
-    async def _all_of(self, node: NodeId, subject: str) -> Told:
-        records: list[Record] = []
-        told = Told(node, Page(more=True))
-        for _ in range(EXPORT_PAGES_MAX):
-            after = records[-1]["name"] if records else ""
-            (told,) = await self._ask("export", subject, after=after, most=EXPORT_PAGE, nodes=[node])
-            records += told.page.records
-            if told.trouble is not None or not told.page.more:
-                break
-        return told._replace(page=told.page._replace(records=tuple(records)))
 
     def _ended(self, told: list[Told], what: str) -> EndedBody:
         found, unreached = _read(_ENDED, told)

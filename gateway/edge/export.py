@@ -6,7 +6,7 @@ can see that nothing was left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.domain.model import ME, Ticket
@@ -22,21 +22,38 @@ Record = dict[str, Any]
 _NOT_SHOWN: Final = "held, never shown"
 
 
-def export(ticket: Ticket, mirror: Mapping[str, Resource], *, address: str, at_ms: int) -> ExportBody:
-    """Return everything that is held for the session of *ticket*.
+def export(
+    ticket: Ticket,
+    mirror: Mapping[str, Resource],
+    *,
+    address: str,
+    at_ms: int,
+    elsewhere: Mapping[str, Sequence[Record]] | None = None,
+    complete: bool = True,
+) -> ExportBody:
+    """Return everything that is held for the session of *ticket*, and for its user elsewhere.
 
     Args:
         ticket: Who asks.
         mirror: What the node holds of the session's view, by key.
         address: From where the request came.
         at_ms: Now.
+        elsewhere: What all nodes hold about its user, by category.
+        complete: All of them were asked, and answered.
     """
+    more = elsewhere or {}
     beside = beside_the_mirror(ticket, mirror, address)
     entries = tuple(
-        ExportEntry(entry.category, tuple(beside.get(entry.category, ())) or _mirrored(entry, mirror))
+        ExportEntry(
+            entry.category,
+            (
+                *(beside.get(entry.category, ()) or _mirrored(entry, mirror)),
+                *more.get(entry.category, ()),
+            ),
+        )
         for entry in inventory().entries
     )
-    return ExportBody(user_view(ticket), at_ms, entries)
+    return ExportBody(user_view(ticket), at_ms, complete, entries)
 
 
 def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> tuple[Record, ...]:

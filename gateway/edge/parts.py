@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
+from gateway.domain.model import Ticket
+from gateway.edge.gathering import Elsewhere
 from gateway.edge.limits import Doors
 from gateway.edge.notices import Notices
 from gateway.edge.numbers import Numbers
@@ -18,6 +20,11 @@ from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
 
+async def _nowhere(_: Ticket) -> Elsewhere:
+    """Hold nothing anywhere else."""
+    return Elsewhere({}, complete=True)
+
+
 def _forget(_: Life) -> None:
     """Keep nothing of a connection that is over."""
 
@@ -27,7 +34,7 @@ class EdgeParts:
     """What whoever puts a gateway together gives its edge.
 
     *pump* serves the sockets, as long as it runs; *jitter* draws from [0, 1); *note* is told what is
-    left of each connection at its end.
+    left of each connection at its end; *elsewhere* gathers what all nodes hold about a user.
     """
 
     settings: EdgeSettings
@@ -42,6 +49,7 @@ class EdgeParts:
     jitter: Callable[[], float]
     telemetry: Telemetry
     note: Callable[[Life], None] = _forget
+    elsewhere: Callable[[Ticket], Awaitable[Elsewhere]] = _nowhere
 
     @property
     def phones(self) -> Collection[PhoneSocket]:

@@ -92,9 +92,16 @@ class SessionRoutes:
     async def export(self, request: web.Request) -> web.Response:
         """``GET /v1/me/export``."""
         ticket = self._ticket(request)
-        held = self._parts.node.seen_by(ticket)
-        address = str(self._visitors.address(request))
-        return answer(export(ticket, held, address=address, at_ms=self._parts.clock.wall_ms()))
+        elsewhere, complete = await self._parts.elsewhere(ticket)
+        told = export(
+            ticket,
+            self._parts.node.seen_by(ticket),
+            address=str(self._visitors.address(request)),
+            at_ms=self._parts.clock.wall_ms(),
+            elsewhere=elsewhere,
+            complete=complete,
+        )
+        return answer(told)
 
     def _ticket(self, request: web.Request) -> Ticket:
         return self._bearer.of_header(request.headers.getall(hdrs.AUTHORIZATION, [])).ticket

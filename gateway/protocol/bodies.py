@@ -191,8 +191,12 @@ class ExportEntry:
 
 @dataclass(frozen=True, slots=True)
 class ExportBody:
-    """``GET /v1/me/export``: one entry for each category of the inventory, also where nothing is held."""
+    """``GET /v1/me/export``: one entry for each category of the inventory, also where nothing is held.
+
+    *complete*: all nodes have answered.
+    """
 
     user: UserView
     at_ms: int
+    complete: bool
     entries: tuple[ExportEntry, ...]

@@ -1,0 +1,91 @@
+"""Does somebody get all that nodes hold about him, and nothing about anybody else?"""
+
+from __future__ import annotations
+
+from gateway.edge.admin_export import Holdings
+from gateway.edge.gathering import ASKED_BURST, OwnData, _shown
+from gateway.runtime.orders import Page
+from tests.doubles.clock import ManualClock
+from tests.edge.operated import named, operated
+from tests.edge.visits import ticket_of
+from tests.runtime.scene import user
+
+TICKET = ticket_of(ManualClock())
+OWN = f"agent:{TICKET.user.key}"
+
+
+def shown(name: str, **held: object) -> object:
+    record = {"name": name, "category": name.partition("|")[0], "held": held}
+    return _shown(record, TICKET)
+
+
+async def test_what_another_node_holds_is_told_by_the_one_that_was_asked() -> None:
+    async with operated(2) as at:
+        phone = await at.street.scenes[1].served(device="d1")
+        other = await at.street.scenes[0].served(device="d0")
+        await at.street.pass_time(1)
+        told = await OwnData(at.street.scenes[0].node.orders, at.street.clock).of(other.ticket)
+        assert told.complete
+        (token,) = (each for each in told.held["token"] if each["session_id"] == phone.ticket.session)
+        assert token["node"] == "n1"
+        assert {each["device.id"] for each in told.held["device"]} == {"d1"}, "its own it knows itself"
+
+
+async def test_a_node_that_is_not_reached_is_said_to_be_missing() -> None:
+    async with operated(2) as at:
+        phone = await at.street.scenes[0].served()
+        at.street.trouble.take_away(0)
+        told = await OwnData(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+        assert not told.complete
+
+
+async def test_asking_others_is_rationed() -> None:
+    async with operated(1) as at:
+        phone = await at.street.scenes[0].served()
+        own = OwnData(at.street.scenes[0].node.orders, at.street.clock)
+        told = [await own.of(phone.ticket) for _ in range(ASKED_BURST + 1)]
+        assert [each.complete for each in told] == [*[True] * ASKED_BURST, False]
+        await at.street.pass_time(1)
+        assert (await own.of(phone.ticket)).complete
+
+
+def test_of_the_mirrors_he_gets_what_is_about_him() -> None:
+    assert shown(f"agent.personal|{OWN}", key=OWN, display_name="A") == {"key": OWN, "display_name": "A"}
+    assert shown("agent.personal|agent:99", key="agent:99", display_name="B") is None
+    assert shown("agent.personal|others", key="agent:*", others=3) is None
+    assert shown("queue.realtime|queue:1", key="queue:1", contacts_waiting=3) is None
+    assert shown("catalogue:skills.neutral|catalogue:skills", key="catalogue:skills") is None
+
+
+def test_a_remote_number_of_another_session_is_masked() -> None:
+    own, other = f"remote_number|{TICKET.handle}", "remote_number|00ff"
+    assert shown(own, remote_number="+4989123") == {"remote_number": "+4989123"}
+    assert shown(other, remote_number="+4989123") == {"remote_number": "*****123"}
+    assert shown("me.personal|me:00ff", key="me", remote_number="+4989123") == {
+        "key": "me",
+        "remote_number": "*****123",
+    }
+
+
+def test_what_every_node_can_tell_is_not_told_twice() -> None:
+    assert shown(f"token|{TICKET.handle}", session_id="s") is None
+    assert shown(f"connection|{TICKET.handle}", network_address="192.0.2.1") is not None
+    assert shown("session_log|n0.5", lasted_s=1) == {"lasted_s": 1}
+
+
+async def test_a_record_of_somebody_else_cannot_come() -> None:
+    """What a node tells is asked of it by the user's own id, which the token says, not the request."""
+    asked: list[str] = []
+    async with operated(1) as at:
+        phone = await at.street.scenes[0].served()
+        node = at.street.scenes[0].node
+        holdings = Holdings(node, named, lambda _: [])
+
+        async def note(order: object) -> Page:
+            asked.append(getattr(order, "subject", ""))
+            return await holdings.export(order)  # type: ignore[arg-type]  # an order, as it came
+
+        node.orders.learn("export", note)
+        await OwnData(node.orders, at.street.clock).of(phone.ticket)
+        assert asked == [f"{phone.ticket.user.site}:{phone.ticket.user.key}"]
+        assert phone.ticket.user == user(1)
