@@ -109,7 +109,7 @@ class House:
         self._leave = asyncio.Event()
         up: asyncio.Future[wiring.Addresses] = asyncio.get_running_loop().create_future()
         self._life = self.tasks.create_task(self._live(up))
-        self.base, self.ops = await up
+        self.base, self.ops, _ = await up
 
     async def stop(self) -> None:
         """Stop the gateway in a hurry: whatever it has in memory is gone."""
