@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.changes import Base, Change, Cursor, Held, changes_of, frames_of
+from gateway.core.changes import Base, Change, Cursor, Held, changes_of, first_of, frames_of
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.view import me_key
@@ -64,3 +64,17 @@ def test_parts_stay_within_a_frame_and_only_the_last_moves_the_reader() -> None:
 def test_a_reset_names_the_stream_and_begins_at_nothing() -> None:
     told = frames_of([], JSON, cursor=Cursor("", 5), head=Cursor("2.b", 7), reset=True, frame_bytes=1000)
     assert decoded(list(told)) == [{"kind": "changes", "after": 0, "upto": 7, "stream": "2.b", "reset": True}]
+
+
+def test_what_all_are_told_first_is_made_once_and_anew_when_it_changed() -> None:
+    told, head = ledger(q1=queue(1), q77=queue(2)), Cursor("1.a", 2)
+    frames = [first_of(told, VIEW, JSON, head=head, frame_bytes=10_000) for _ in range(3)]
+    assert frames[0] == frames[1] == frames[2]
+    assert decoded(frames[0])[0]["put"] == {"queue:1": {"contacts_waiting": 1}}
+    assert len(told.firsts) == 1
+    told.record(me_key("of nobody here"), queue(9))
+    assert len(told.firsts) == 1, "what is one session's own concerns nobody else"
+    told.record("queue:1", queue(5))
+    assert not told.firsts
+    [frame] = decoded(first_of(told, VIEW, JSON, head=head, frame_bytes=10_000))
+    assert (frame["put"], frame["reset"]) == ({"queue:1": {"contacts_waiting": 5}}, True)

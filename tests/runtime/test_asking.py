@@ -265,3 +265,15 @@ async def test_a_phone_that_comes_back_is_present_also_when_nobody_knows_whether
         await at.pass_time(AGAIN_S + 1)
         assert again.closed is None
         assert [session.present for session in at.upstream.live.values()] == [True]
+
+
+async def test_many_that_come_at_once_are_all_attached_and_told_of_once() -> None:
+    async with scene() as at:
+        await at.served()
+        phones = [await at.phone("anna", device=f"d{number}") for number in range(2, 5)]
+        for phone in phones:
+            phone.hello()
+        await at.pass_time(1)
+        assert all(phone.of_kind("welcome") for phone in phones)
+        told = [request for request in at.asked(Presence) if request.present]
+        assert len({request.alias for request in told}) == len(told) == 4
