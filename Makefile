@@ -86,6 +86,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	$(BIN)/python docs/_generate/diagrams.py --check
 	$(BIN)/python docs/_generate/rooms.py --check
 	$(BIN)/python docs/_generate/cluster.py --check
+	$(BIN)/python docs/_generate/metrics.py --check
 	$(BIN)/python -m pytest -q tests/architecture
 	@$(MAKE) validate
 
@@ -104,6 +105,7 @@ diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md
 	$(BIN)/python docs/_generate/diagrams.py
 	$(BIN)/python docs/_generate/rooms.py
 	$(BIN)/python docs/_generate/cluster.py
+	$(BIN)/python docs/_generate/metrics.py
 	$(BIN)/python -m tests.deploy.helm_schema
 
 .PHONY: sbom

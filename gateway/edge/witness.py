@@ -20,7 +20,7 @@ from gateway.telemetry import OTHER, Telemetry
 
 Initiator = Literal["gateway", "client", "network"]
 
-_PEER_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011})
+PEER_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011})
 """What peers may say (RFC 6455 §7.4.1) and is told apart; a client chooses freely among thousands."""
 PLATFORMS: Final = ("android", "ios", "web", OTHER)
 """What clients may call themselves and is told apart."""
@@ -192,7 +192,7 @@ class Witness:
 
     def ended(self, initiator: Initiator, code: int, reason: str, now: float) -> None:
         """Note the end. Called once."""
-        told = str(code) if initiator == "gateway" or code in _PEER_CODES else OTHER
+        told = str(code) if initiator == "gateway" or code in PEER_CODES else OTHER
         self.telemetry.closes[initiator, told].inc()
         self.telemetry.connection_age_seconds.observe(now - self._began)
         if initiator == "gateway" and code == CloseCode.SLOW:

@@ -1,0 +1,148 @@
+"""Which metrics are there, and which values may their labels have? Writes docs/metrics.md from the code.
+
+Without arguments it writes the page; with ``--check`` it writes nothing and fails when the page is stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Final, NamedTuple, get_args
+
+from gateway.app.census import LINK_STATES
+from gateway.app.counted_upstream import EVENTS
+from gateway.app.tally import CLASSES, MOVES
+from gateway.core.effects import Resumption
+from gateway.domain.commands import Status
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode
+from gateway.domain.model import Application
+from gateway.domain.resources import Functions
+from gateway.edge.witness import FAILED, PEER_CODES, PLATFORMS, Initiator
+from gateway.protocol.codec import JSON, MSGPACK
+from gateway.protocol.frames import COMMANDS
+from gateway.runtime.tally import Detector, Gift, Resync, Takeover
+from gateway.telemetry import HOPS, OTHER, PREFIX, Telemetry
+
+PAGE: Final = Path(__file__).parents[1] / "metrics.md"
+ANY: Final = "*"
+"""In a set of values: what the configuration or the machine says, and no client."""
+
+_ERRORS: Final = sorted(ErrorCode)
+_REFUSALS: Final = ("session_unknown", "stale", "version_unsupported")
+_APPLICATIONS: Final = tuple(Application)
+VALUES: Final[Mapping[str, tuple[str, ...]]] = {
+    "bus_gaps.detector": get_args(Detector),
+    "budget_wait_seconds.class": tuple(CLASSES.values()),
+    "build_info.loop": (ANY,),
+    "build_info.python": (ANY,),
+    "build_info.version": (ANY,),
+    "closes.code": (*(str(code.value) for code in CloseCode), *map(str, sorted(PEER_CODES)), OTHER),
+    "closes.initiator": get_args(Initiator),
+    "command_seconds.kind": tuple(COMMANDS),
+    "commands.kind": tuple(COMMANDS),
+    "commands.status": (*Status, FAILED),
+    "connections.application": _APPLICATIONS,
+    "connections.codec": (JSON.name, MSGPACK.name),
+    "connections.platform": PLATFORMS,
+    "event_latency_seconds.hop": HOPS,
+    "fds.kind": ("open", "limit"),
+    "handshakes.result": ("ok", *_ERRORS),
+    "link_opens.result": ("ok", *_REFUSALS, "unavailable"),
+    "link_refused.reason": _REFUSALS,
+    "links.state": LINK_STATES,
+    "log_ons.application": _APPLICATIONS,
+    "log_ons.result": ("ok", *_ERRORS),
+    "ownership_moves.reason": tuple(sorted({*get_args(Gift), *MOVES.values()})),
+    "registry_size.name": (
+        *("households", "endings", "messages", "bundled", "questions", "batches", "peers"),
+    ),
+    "reload_failed.what": ("certificate", "keys", "notices"),
+    "resumes.result": get_args(Resumption),
+    "resyncs.reason": get_args(Resync),
+    "session_ends.reason": tuple(EndReason),
+    "sessions_attached.application": _APPLICATIONS,
+    "site_function_up.function": tuple(field.name for field in fields(Functions)),
+    "site_function_up.site": (ANY,),
+    "takeovers.kind": get_args(Takeover),
+    "upstream_events.type": tuple(EVENTS.values()),
+}
+"""Metric and label → the values that the label may have there."""
+_SAID: Final[Mapping[str, str]] = {
+    "build_info.loop": "the event loop's package",
+    "build_info.python": "Python's version",
+    "build_info.version": "the gateway's version",
+    "closes.code": "a [close code](protocol.md#close-codes), what RFC 6455 lets a peer say, or `other`",
+    "handshakes.result": "`ok`, or an [error code](protocol.md#error-codes)",
+    "log_ons.result": "`ok`, or an [error code](protocol.md#error-codes)",
+    "site_function_up.site": "a site's id, as configured",
+}
+"""Values that are better described than listed."""
+_HEAD: Final = f"""\
+# Metrics
+
+Written by `make diagrams` from the code; do not edit. `/metrics` on the ops listener shows them;
+[operations](operations.md) says when to worry, the [runbook](runbook.md) what to do then.
+
+All have the prefix `{PREFIX}_` and base units. A label's values are from a small closed set, which no
+client can add to; none names a person.
+
+| metric | type | labels | what it tells |
+|---|---|---|---|"""
+
+
+class Measured(NamedTuple):
+    """One metric. *name* is without prefix, a counter's without ``_total``."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    text: str
+
+    @property
+    def shown(self) -> str:
+        """The name by which Prometheus knows it, without prefix."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+def measured() -> Iterator[Measured]:
+    """Return every metric, in the order of the code."""
+    telemetry = Telemetry()
+    for family in telemetry.registry.collect():
+        name = family.name.removeprefix(f"{PREFIX}_")
+        yield Measured(name, family.type, telemetry.labels[name], family.documentation)
+
+
+def render(metrics: Iterable[Measured]) -> str:
+    """Return the page.
+
+    Raises:
+        KeyError: A label's values are not known here.
+    """
+    lines = [_HEAD]
+    for one in metrics:
+        labels = "<br>".join(f"`{label}`: {_values(f'{one.name}.{label}')}" for label in one.labels)
+        lines.append(f"| `{one.shown}` | {one.kind} | {labels or '–'} | {one.text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _values(place: str) -> str:
+    values = VALUES[place]
+    return _SAID.get(place) or ", ".join(f"`{value}`" for value in values)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or check it. Returns the exit code."""
+    page = render(measured())
+    if arguments == ["--check"]:
+        present = PAGE.read_text("utf-8") if PAGE.exists() else ""
+        if page != present:
+            print("docs/metrics.md: stale; run make diagrams")
+        return int(page != present)
+    PAGE.write_text(page, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
