@@ -1,0 +1,122 @@
+"""Where does the gateway remember anything, and which category of the inventory is it?
+
+Each attribute of a class that holds many of something, and each function that remembers. A place that is not
+listed fails the build: whoever makes one says here what is in it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+MIRROR, NOBODY = "agent.personal", ""
+"""The mirrors, of whatever resource; nothing about a person."""
+CONTAINERS: Final = frozenset(
+    {
+        "Buckets", "Counter", "OrderedDict", "Quota", "WeakKeyDictionary", "WeakSet", "WeakValueDictionary",
+        "defaultdict", "deque", "dict", "list", "set",
+    }
+)  # fmt: skip
+ROOMS: Final = ("app", "bus", "core", "domain", "edge", "runtime", "upstream")
+
+
+def places(texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield ``file Class.attribute`` of what holds many; ``file function`` of what remembers."""
+    for path, text in texts.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and any(map(_remembers, node.decorator_list)):
+                yield f"{path} {node.name}"
+            if isinstance(node, ast.ClassDef):
+                for each in ast.walk(node):
+                    name = _attribute(each) if isinstance(each, ast.AnnAssign) else None
+                    if name is not None:
+                        yield f"{path} {node.name}.{name}"
+
+
+def _remembers(decorator: ast.expr) -> bool:
+    return any(
+        isinstance(each, ast.Name) and each.id in {"cache", "lru_cache"} for each in ast.walk(decorator)
+    )
+
+
+def _names(words: list[str]) -> Iterator[str]:
+    """Yield ``Class.attribute`` for each attribute of one class; a function stands alone."""
+    kind, _, first = words[0].partition(".")
+    yield words[0]
+    for attribute in words[1:]:
+        assert first, f"{kind} is no class"
+        yield f"{kind}.{attribute}"
+
+
+def _attribute(node: ast.AnnAssign) -> str | None:
+    """Return the name of the attribute, if it holds many."""
+    match node.target:
+        case ast.Attribute(value=ast.Name(id="self"), attr=name):
+            pass
+        case _:
+            return None
+    names = {each.id for each in ast.walk(node.annotation) if isinstance(each, ast.Name)}
+    names |= {each.attr for each in ast.walk(node.annotation) if isinstance(each, ast.Attribute)}
+    return name if names & CONTAINERS else None
+
+
+PLACES: Final[dict[str, str]] = {
+    place: category
+    for category, listed in {
+        MIRROR: """
+            bus/memory.py Exchange.receivers; bus/wire.py Wire._pending; bus/line.py Line._queue;
+            core/assembly.py Assembly._told _read_ms _queries _realtime _unread; core/bag.py Bag._held;
+            core/compose.py Composer._shown; core/convoy.py Convoy._dirty _members;
+            core/element.py Element._fragments _patches; core/element.py Pool._young _old;
+            core/element.py Interner._elements; core/ledger.py _Keys.live gone;
+            core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
+            core/told.py News.befores elements; core/told.py Tellings._told _first_steps _news;
+            runtime/asking.py Asking._queries;
+            runtime/mirror.py Mirror._mes; runtime/sending.py Sending._under_way;
+            runtime/sharing.py Sharing._asked_at _together _changed; runtime/bundles.py Bundles._sources;
+            upstream/framing.py Frames._held _parts; upstream/link.py OsccLink._pending _ready _own_agents;
+            upstream/socket.py LinkSocket._inbox; upstream/wire_pool.py TextPool._young _old _met;
+            upstream/wire_pool.py PartPool._lasting _newest _sets
+        """,
+        "token": """
+            core/registry.py Registry._people _places _lingering;
+            core/roster.py Roster._members _devices _elsewhere _left _aliases _rescoped _changed;
+            edge/pump.py Pump.sockets _ready _wheel _ticks; runtime/admitting.py Admitting._waiting;
+            runtime/asking.py Asking._unsure _tried _unheard _stopping _stopped _leaving;
+            runtime/feed.py Feed.connections; runtime/household.py Household.local;
+            core/turnstile.py Turnstile._queue;
+            runtime/households.py Households._households; runtime/node.py Node._tickets;
+            runtime/presenting.py Presenting._accepted _again_at
+        """,
+        "connection": """
+            core/throttle.py Buckets._buckets; edge/callers.py Callers._there _of;
+            edge/limits.py Doors._unhelloed_of _rate_of; edge/wire.py Wires._wires
+        """,
+        "failed_log_ons": "core/throttle.py LogOnGuard._names",
+        "ended_sessions": "core/denylist.py Denylist._entries",
+        "command_outcomes": "core/calls.py Calls._in_flight _settled; core/recall.py Recall._present _absent",
+        "pending_log_offs": "runtime/account.py Account._pending",
+        "remembered_ids": """
+            core/interest.py wanted_by; core/roster.py _in_order; core/standing.py _same; core/view.py _sight;
+            domain/model.py handle_of; edge/token.py _user; runtime/household.py _same
+        """,
+        "number_changes": "core/quota.py Quota._taken; runtime/node.py Node._number_changes",
+        "session_log": "app/closes.py Closes._ring",
+        "places_in_the_cluster": """
+            bus/memory.py MemoryLeases._leases _floors; bus/memory_roll.py _Kept._values _ends;
+            bus/names.py Names._users; bus/hearing.py Ears._subscriptions _changes _watchers;
+            core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put
+        """,
+        NOBODY: """
+            app/counted_upstream.py CountedUpstream._counts; app/flood.py FloodControl._windows;
+            app/front_door.py FrontDoor.carried; app/keyring.py Keyring._holders;
+            bus/connecting.py RedisSite._kept;
+            bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/sealing.py Seals._ciphers dropped;
+            core/discipline.py _Record.errors; edge/token.py Tokens._keys; runtime/fleet.py Fleet._known;
+            runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
+        """,
+    }.items()
+    for group in " ".join(listed.split()).split("; ")
+    for place in (f"{group.split()[0]} {name}" for name in _names(group.split()[1:]))
+}

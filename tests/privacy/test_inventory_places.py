@@ -1,0 +1,47 @@
+"""Is there a place that remembers something of people, and no category of the inventory that says so?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gateway
+from gateway.protocol.inventory import inventory
+from tests.privacy.places import NOBODY, PLACES, ROOMS, places
+
+ROOT = Path(gateway.__file__).parent
+BESIDE_PLACES = {"log_on", "remote_number", "device", "audit_log", "support_bundle"}
+"""Held with something else, for one request, or not in memory at all."""
+TEXTS = {
+    str(path.relative_to(ROOT)): path.read_text("utf-8")
+    for room in ROOMS
+    for path in (ROOT / room).glob("*.py")
+}
+
+
+def test_every_place_is_known() -> None:
+    assert sorted(set(places(TEXTS)) - set(PLACES)) == [], "say in tests/privacy/places.py what is in it"
+
+
+def test_nothing_is_known_that_is_not_there() -> None:
+    assert sorted(set(PLACES) - set(places(TEXTS))) == []
+
+
+def test_every_place_is_in_the_inventory_and_every_category_somewhere() -> None:
+    told = {entry.category for entry in inventory().entries}
+    assert {category for category in PLACES.values() if category != NOBODY} <= told
+    beside = {category for category in told if "." not in category}
+    assert beside - set(PLACES.values()) == BESIDE_PLACES
+
+
+def test_a_place_that_nobody_listed_is_found() -> None:
+    planted = """
+class Diary:
+    def __init__(self) -> None:
+        self._read: Final[dict[UserId, str]] = {}
+        self.count: int = 0
+
+@lru_cache(maxsize=9)
+def remembered(user: UserId) -> str: ...
+"""
+    found = set(places({"core/diary.py": planted}))
+    assert found == {"core/diary.py remembered", "core/diary.py Diary._read"}
