@@ -56,7 +56,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "log_ons.result": ("ok", *_ERRORS),
     "ownership_moves.reason": tuple(sorted({*get_args(Gift), *MOVES.values()})),
     "registry_size.name": (
-        *("households", "endings", "messages", "bundled", "questions", "batches", "peers"),
+        *("households", "endings", "messages", "bundled", "questions", "batches", "peers", "callers"),
     ),
     "reload_failed.what": ("certificate", "keys", "notices"),
     "resumes.result": get_args(Resumption),
