@@ -118,6 +118,7 @@ venv: $(DEV) ## .venv with everything that development needs, from the hashed lo
 lock: $(DEV) ## write requirements/*.txt anew from pyproject.toml
 	$(COMPILE) --upgrade --group dev --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(COMPILE) --extra otel --constraint requirements/dev.txt --output-file requirements/otel.txt
 	for group in build fuzz bench web; do \
 		$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
