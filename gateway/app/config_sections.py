@@ -305,6 +305,19 @@ class Log(Section):
     )
 
 
+class Tracing(Section):
+    """Traces of log-ons, commands and takeovers, by OpenTelemetry; needs the extra `otel`."""
+
+    endpoint: SiteUrl | None = Field(
+        None,
+        description="Where a collector takes OTLP over HTTP, as in `https://otel.example/v1/traces`; none: "
+        "nothing is traced. No trace tells who did it.",
+    )
+    sampled: float = Field(
+        0.1, ge=0, le=1, description="The share of traces that are kept, also of those that a phone began."
+    )
+
+
 class Settings(Section):
     """Everything that can be set."""
 
@@ -319,3 +332,4 @@ class Settings(Section):
     notices: Notices = Notices()
     privacy: Privacy = Privacy()
     log: Log = Log()
+    tracing: Tracing = Tracing()

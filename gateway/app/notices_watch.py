@@ -38,6 +38,8 @@ class NoticesWatch:
         self._entries: Final = entries
         self._clock = clock
         self._seen: Contents = gather(entries)
+        self.is_stale = False
+        """Whether the files say something else than what is in force, as it cannot be used."""
         self.notices: Final[Notices] = parse(self._seen)
 
     async def look(self) -> None:
@@ -50,9 +52,11 @@ class NoticesWatch:
         try:
             found = await asyncio.to_thread(parse, contents)
         except ConfigError as error:
+            self.is_stale = True
             for fault in error.faults:
                 _LOG.error("notices stay as they are", fault=fault)
             return
+        self.is_stale = False
         self._note(found)
         self.notices.replace(found)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final
 
+from gateway.app.systemd import Supervisor
 from gateway.runtime.ports import Clock
 
 LOOK_S: Final = 2.0
@@ -68,3 +69,24 @@ class Reloading:
         async with self._turn:
             for look in (*(self._when_asked if is_asked else ()), *self._always):
                 await look()
+
+
+Cry = Callable[[], Coroutine[None, None, None]]
+
+
+@contextmanager
+def hearing(reloading: Reloading, cry: Cry, supervisor: Supervisor | None, *, is_any: bool) -> Iterator[Cry]:
+    """Let SIGHUP have the files read anew, while the block lasts; gives what follows each reading.
+
+    Args:
+        reloading: Reads them.
+        cry: Follows each reading.
+        supervisor: Hears of reloads, when it is there.
+        is_any: Without anything to read anew a hang-up ends the process, as it ends what runs in a terminal.
+    """
+    if supervisor is not None and supervisor.is_there:
+        with supervisor.reloads(reloading.ask):
+            yield supervisor.looked(cry, reloading.ask)
+    else:
+        with reloading.on_signal() if is_any else nullcontext():
+            yield cry

@@ -10,13 +10,12 @@ import platform
 import random
 import secrets as randomness
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
+    AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    contextmanager,
-    nullcontext,
 )
 from typing import Final, NamedTuple
 
@@ -50,11 +49,11 @@ from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
-from gateway.app.reloading import Reloading
+from gateway.app.reloading import Cry, Reloading, hearing
 from gateway.app.stopping import Stopping
 from gateway.app.systemd import Supervisor
-from gateway.app.tally import CountingTally
 from gateway.app.tls import site_context
+from gateway.app.tracing import Tracing, open_tracing
 from gateway.app.vitals import Vitals
 from gateway.domain.model import NodeId
 from gateway.edge.gathering import OwnData
@@ -86,6 +85,15 @@ class Addresses(NamedTuple):
     """None: operators have no token here."""
 
 
+class Beside(NamedTuple):
+    """What a node may do beside serving phones. *keyring*: of those who share its keys."""
+
+    keyring: Keyring | None = None
+    reread: Reread | None = None
+    """Reads the secrets again; None: they stay."""
+    tracing: Tracing = Tracing()
+
+
 class Gateway:
     """One node, put together and not yet alive.
 
@@ -96,8 +104,7 @@ class Gateway:
         cluster: What it shares with other nodes; whoever opened it closes it.
         clock: The only time.
         telemetry: Where all of it is counted.
-        keyring: Tells of other sealing keys, when they come; None: of those that *reread* finds.
-        reread: Reads the secrets again; None: they stay.
+        beside: What it may do more.
     """
 
     def __init__(
@@ -108,10 +115,9 @@ class Gateway:
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
-        *,
-        keyring: Keyring | None = None,
-        reread: Reread | None = None,
+        beside: Beside | None = None,
     ) -> None:
+        beside = beside or Beside()
         edge = edge_settings(settings)
         self.telemetry: Final = telemetry
         self.vitals: Final = Vitals(clock, self.telemetry)
@@ -119,7 +125,7 @@ class Gateway:
         self.watch: Final = NoticesWatch(settings.notices.files, clock)
         self.certificate: Final = CertificateWatch(settings.client, clock, telemetry)
         self.trail: Final = AuditTrail(log_act)
-        self.node: Final = _node(settings, servers, cluster, clock, telemetry, self.trail)
+        self.node: Final = _node(settings, servers, cluster, clock, telemetry, self.trail, beside.tracing)
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = Closes(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
@@ -127,9 +133,9 @@ class Gateway:
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.crier: Final = Crier(parts.notices, parts.phones, clock)
-        ring = keyring or Keyring(secrets.sealing_keys)
+        ring = beside.keyring or Keyring(secrets.sealing_keys)
         ring.tell(tokens.rekey)
-        keys = KeysWatch(reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
+        keys = KeysWatch(beside.reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
         self.reloading: Final = Reloading((self.watch.look, self.certificate.look), (keys.look,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, self.render))
@@ -163,6 +169,7 @@ class Gateway:
         read_clock(self._leases, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
         self.telemetry.drain_state.set(int(self.is_draining))
+        self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
         return self.telemetry.render()
 
     async def read_anew(self) -> None:
@@ -218,15 +225,19 @@ def _node(
     clock: Clock,
     telemetry: Telemetry,
     trail: AuditTrail,
+    tracing: Tracing,
 ) -> Node:
     return Node(
         _node_settings(settings),
-        {site: Site(CountedUpstream(server, telemetry), server) for site, server in servers.items()},
+        {
+            site: Site(tracing.upstream(CountedUpstream(server, telemetry)), server)
+            for site, server in servers.items()
+        },
         cluster,
         clock,
         random.random,
         trail.note,
-        CountingTally(telemetry),
+        tracing.tally(telemetry),
     )
 
 
@@ -269,14 +280,19 @@ async def serving(
     """
     async with AsyncExitStack() as stack:
         keyring = Keyring(secrets.sealing_keys)
+        tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
         servers: dict[str, OsccServer] = {}
         for place, site in enumerate(settings.sites):
-            server = OsccServer(site.id, site.url, clock, tls=site_context(place, site))
+            server = OsccServer(
+                site.id, site.url, clock, tls=site_context(place, site), trace=tracing.outgoing()
+            )
             servers[site.id] = await stack.enter_async_context(server)
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
-        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, keyring=keyring, reread=reread)
-        cry = stack.enter_context(_on_hang_up(made, settings, supervisor))
+        beside = Beside(keyring, reread, tracing)
+        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, beside)
+        tracing.enter(made.edge)
+        cry = stack.enter_context(_hearing(made, settings, supervisor))
         looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
         lives = made.node.run(), made.pump.run(), made.vitals.run(), made.reloading.run(cry), *looks
         await stack.enter_async_context(alive(*lives))
@@ -309,19 +325,9 @@ def _bus(
     )
 
 
-@contextmanager
-def _on_hang_up(
-    made: Gateway, settings: Settings, supervisor: Supervisor | None
-) -> Iterator[Callable[[], Coroutine[None, None, None]]]:
-    """Let SIGHUP have the files read anew, while the block lasts; gives what follows each reading."""
-    if supervisor is not None and supervisor.is_there:
-        with supervisor.reloads(made.reloading.ask):
-            yield supervisor.looked(made.crier.cry, made.reloading.ask)
-    else:
-        # without anything to read anew a hang-up ends the process, as it ends what runs in a terminal
-        is_any = settings.notices.files or settings.client.certificate or settings.secrets
-        with made.reloading.on_signal() if is_any else nullcontext():
-            yield made.crier.cry
+def _hearing(made: Gateway, settings: Settings, supervisor: Supervisor | None) -> AbstractContextManager[Cry]:
+    is_any = bool(settings.notices.files or settings.client.certificate or settings.secrets)
+    return hearing(made.reloading, made.crier.cry, supervisor, is_any=is_any)
 
 
 async def _say_farewell(made: Gateway, client: Listener, limits: Limits, stopping: Stopping) -> None:

@@ -88,6 +88,7 @@ class OsccServer:
         tls: Verifies the server; None means the system's authorities.
         deadlines: Bounds of every wait.
         pool: Shared by all links; its counters say how much was shared.
+        trace: Hears of each request before it is sent, and may add headers; links are none.
     """
 
     def __init__(
@@ -99,13 +100,14 @@ class OsccServer:
         tls: ssl.SSLContext | None = None,
         deadlines: Deadlines | None = None,
         pool: PartPool | None = None,
+        trace: aiohttp.TraceConfig | None = None,
     ) -> None:
         self.pool = pool or PartPool()
         self._site = site
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock
         self._deadlines = deadlines or Deadlines()
-        self._http = _session(tls, most=DOORS)
+        self._http = _session(tls, most=DOORS, trace=trace)
         # links are bounded by the users of the node, not by the connector
         self._links = _session(tls, most=0)
         self._asking = asyncio.Lock()
@@ -308,7 +310,9 @@ def _readable(read: Callable[[], T]) -> T:
         raise wire_http.unavailable() from None
 
 
-def _session(tls: ssl.SSLContext | None, *, most: int) -> aiohttp.ClientSession:
+def _session(
+    tls: ssl.SSLContext | None, *, most: int, trace: aiohttp.TraceConfig | None = None
+) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=most, ssl=tls or True),
         # one user's cookies are nobody else's
@@ -316,6 +320,7 @@ def _session(tls: ssl.SSLContext | None, *, most: int) -> aiohttp.ClientSession:
         headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},
         raise_for_status=_refuse,
         timeout=aiohttp.ClientTimeout(),
+        trace_configs=None if trace is None else [trace],
     )
 
 

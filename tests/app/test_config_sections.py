@@ -33,7 +33,7 @@ def test_every_list_has_bounds(setting: Setting) -> None:
 
 def test_sections_are_those_of_the_page() -> None:
     doors, cluster = ["client", "ops", "admin"], ["node", "bus", "secrets"]
-    rest = ["sites", "limits", "notices", "privacy", "log"]
+    rest = ["sites", "limits", "notices", "privacy", "log", "tracing"]
     assert list(Settings.model_fields) == doors + cluster + rest
 
 

@@ -111,8 +111,10 @@ async def test_each_fault_is_told_once_and_the_old_ones_stay(folder: Folder) -> 
     assert (await folder.looked(), folder.in_force) == ([], [("upkeep", 1)])
     folder.write("upkeep", 0)
     assert len(await folder.looked()) == 1, "another fault"
+    assert folder.watch.is_stale
     folder.write("upkeep")
     assert await folder.looked() == [("info", "notices read anew: new none: gone none")]
+    assert not folder.watch.is_stale
 
 
 @pytest.mark.parametrize(

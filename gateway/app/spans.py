@@ -1,0 +1,207 @@
+"""What of log-ons, commands and takeovers stands in a trace?
+
+Who did it is never told: attributes are words from closed sets. Of the W3C trace context only
+``traceparent`` is taken and handed on: ``tracestate`` and ``baggage`` hold whatever somebody wrote there.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import aiohttp
+from aiohttp import hdrs, web
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+import gateway
+from gateway.app.tally import CountingTally
+from gateway.app.tracing import Tracing
+from gateway.domain.errors import GatewayError
+from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
+from gateway.domain.model import SessionSecret, UserId
+from gateway.domain.upstream import About, LinkClosed, LinkEvent, Reading
+from gateway.edge.problems import Handler
+from gateway.runtime.ports import Clock, Link, Upstream
+from gateway.telemetry import Telemetry
+
+LOG_ON: Final = "/v1/sessions"
+EXPORT_S: Final = 5
+"""How long the collector may take for a batch; what it does not take is lost."""
+_PARENT: Final = "traceparent"
+_CONTEXT: Final = TraceContextTextMapPropagator()
+_NS: Final = 1_000_000_000
+
+
+def exporting(endpoint: str, sampled: float, clock: Clock) -> Tracing:
+    """Return what sends traces to *endpoint* by OTLP over HTTP, from a thread and a queue of its own."""
+    exporter = OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S)
+    return SpanTracing(BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000), sampled, clock)
+
+
+class SpanTracing(Tracing):
+    """Traces by OpenTelemetry.
+
+    Invariants: no span lives as long as a connection; no exception's text is in one.
+
+    Args:
+        processor: Where spans go when they have ended.
+        sampled: The share of traces that are kept. Who asks for one to be kept gets no larger share.
+        clock: Tells when a takeover was over.
+    """
+
+    def __init__(self, processor: SpanProcessor, sampled: float, clock: Clock) -> None:
+        share = TraceIdRatioBased(sampled)
+        self._provider: Final = TracerProvider(
+            sampler=ParentBased(share, remote_parent_sampled=share, remote_parent_not_sampled=ALWAYS_OFF),
+            # not what the library would find out of itself: command lines and hosts
+            resource=Resource({"service.name": "oscc-gateway", "service.version": gateway.__version__}),
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(processor)
+        self._tracer: Final = self._provider.get_tracer("gateway")
+        self._clock = clock
+
+    def outgoing(self) -> aiohttp.TraceConfig | None:
+        """See :class:`Tracing`, as all below."""
+        config = aiohttp.TraceConfig()
+        config.on_request_start.append(_hand_on)
+        return config
+
+    def enter(self, app: web.Application) -> None:
+        """Put itself before all that *app* does."""
+        app.middlewares.insert(0, self.log_ons)
+
+    @web.middleware
+    async def log_ons(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Trace log-ons, within the trace that their header names; let all others pass."""
+        if request.path != LOG_ON or request.method != hdrs.METH_POST:
+            return await handler(request)
+        carrier = {_PARENT: request.headers.get(_PARENT, "")}
+        with self.span("log on", SpanKind.SERVER, _CONTEXT.extract(carrier)) as span:
+            response = await handler(request)
+            span.set_attribute("http.response.status_code", response.status)
+            return response
+
+    def upstream(self, upstream: Upstream) -> Upstream:
+        """Put itself before *upstream*."""
+        return TracedUpstream(upstream, self)
+
+    def tally(self, telemetry: Telemetry) -> CountingTally:
+        """Count, and trace takeovers."""
+        return _TracingTally(telemetry, self.took_over)
+
+    def took_over(self, blind_s: float) -> None:
+        """Write down a takeover that has just come to its end."""
+        end_ns = self._clock.wall_ms() * 1_000_000
+        span = self._tracer.start_span("takeover", Context(), start_time=end_ns - round(blind_s * _NS))
+        span.end(end_ns)
+
+    @contextmanager
+    def span(self, name: str, kind: SpanKind, parent: Context | None = None) -> Iterator[Span]:
+        """Trace the block; of an error only its kind is kept."""
+        with self._tracer.start_as_current_span(
+            name, parent, kind, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield span
+            except Exception as error:
+                refused = error.code.value if isinstance(error, GatewayError) else type(error).__name__
+                span.set_attribute("error.type", refused)
+                span.set_status(Status(StatusCode.ERROR))
+                raise
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._provider.shutdown()
+
+
+class TracedUpstream:
+    """The port Upstream, before another one. Invariant: what goes through is not changed."""
+
+    def __init__(self, upstream: Upstream, tracing: SpanTracing) -> None:
+        self._upstream = upstream
+        self._tracing = tracing
+
+    async def about(self) -> About:
+        """Tell which server this is."""
+        return await self._upstream.about()
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
+        """Open the user's link."""
+        link = await self._upstream.open(user, secret, token=token, holder=holder)
+        return TracedLink(link, self._tracing)
+
+
+class TracedLink:
+    """The port Link, before another one, whose commands are traced. What goes through is not changed."""
+
+    def __init__(self, link: Link, tracing: SpanTracing) -> None:
+        self._link = link
+        self._tracing = tracing
+
+    @property
+    def heard_at(self) -> float:
+        """When a message of the server was last received."""
+        return self._link.heard_at
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        return self._link.speaks
+
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+        """Return the next event."""
+        return await self._link.receive(hear)
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """Send *request* and wait for its answer."""
+        if not isinstance(request, Execute):
+            return await self._link.request(request)
+        # a trace of its own: what else is current belongs to whoever woke the owner
+        with self._tracing.span("command", SpanKind.CLIENT, Context()) as span:
+            span.set_attribute("oscc.command", request.command.kind)
+            try:
+                return await self._link.request(request)
+            except LinkClosed as closed:
+                span.set_attribute("oscc.link", closed.reason)
+                raise
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._link.close()
+
+
+class _TracingTally(CountingTally):
+    """Counts, and tells of takeovers."""
+
+    def __init__(self, telemetry: Telemetry, took_over: Callable[[float], None]) -> None:
+        super().__init__(telemetry)
+        self._tell = took_over
+
+    def saw_again(self, blind_s: float) -> None:
+        """See :class:`Tally`."""
+        super().saw_again(blind_s)
+        self._tell(blind_s)
+
+
+async def _hand_on(
+    session: aiohttp.ClientSession,
+    context: types.SimpleNamespace,
+    params: aiohttp.TraceRequestStartParams,
+) -> None:
+    """Write the trace that a request belongs to into its header."""
+    del session, context
+    if trace.get_current_span().get_span_context().is_valid:
+        carrier: dict[str, str] = {}
+        _CONTEXT.inject(carrier)
+        params.headers[_PARENT] = carrier[_PARENT]

@@ -1,0 +1,58 @@
+"""Is what a node does traced, and by whom?"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from gateway.app.config_sections import Tracing as TracingSettings
+from gateway.app.tally import CountingTally
+from gateway.runtime.ports import Clock, Upstream
+from gateway.telemetry import Telemetry
+
+_MODULE: Final = "gateway.app.spans"
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class Tracing:
+    """Traces nothing and costs nothing: what goes through stays as it is. Whoever traces overrides it."""
+
+    def outgoing(self) -> aiohttp.TraceConfig | None:
+        """Return what hands the context of a trace on to an OSCC-E Server; None: nothing does."""
+        return None
+
+    def enter(self, app: web.Application) -> None:
+        """Have log-ons traced that come in at *app*, which does not run yet."""
+
+    def upstream(self, upstream: Upstream) -> Upstream:
+        """Return *upstream*, whose links have their commands traced."""
+        return upstream
+
+    def tally(self, telemetry: Telemetry) -> CountingTally:
+        """Return what counts, and has takeovers traced."""
+        return CountingTally(telemetry)
+
+    def close(self) -> None:
+        """Send what is left, within seconds. Blocks."""
+
+
+@asynccontextmanager
+async def open_tracing(settings: TracingSettings, clock: Clock) -> AsyncIterator[Tracing]:
+    """Give what traces while the block lasts: nothing does without a collector, or without the extra."""
+    tracing = Tracing()
+    if settings.endpoint is not None:
+        try:
+            tracing = importlib.import_module(_MODULE).exporting(settings.endpoint, settings.sampled, clock)
+        except ImportError:
+            _LOG.warning("traces nothing: the extra otel of this package is not installed")
+    try:
+        yield tracing
+    finally:
+        await asyncio.to_thread(tracing.close)

@@ -1,0 +1,238 @@
+"""Are log-ons, commands and takeovers traced, within the caller's trace, and nothing of anybody in it?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from aiohttp import web
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from gateway.app import spans, wiring
+from gateway.app.config import own_secrets
+from gateway.app.config_sections import Settings
+from gateway.app.spans import SpanTracing, TracedLink, exporting
+from gateway.app.stopping import Stopping
+from gateway.domain.commands import SetRoutingState
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, Executed, KeepAlive, LinkRequest
+from gateway.domain.upstream import LinkClosed
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import Clock, Link
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.telemetry import Telemetry
+from tests.doubles.clock import ManualClock
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+CANARY = "canary"
+
+
+class Collector:
+    """Traces, and shows the spans that ended."""
+
+    def __init__(self, clock: Clock, sampled: float = 1.0) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.tracing = SpanTracing(SimpleSpanProcessor(self._exporter), sampled, clock)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        return list(self._exporter.get_finished_spans())
+
+
+def settings_for(upstream: str) -> Settings:
+    return Settings.model_validate(
+        {
+            "client": {"port": 0, "insecure": True},
+            "ops": {"port": 0},
+            "sites": [{"id": "main", "url": upstream, "display_name": "Main", "country": "DE"}],
+            "limits": {"drain_s": 0},
+            "tracing": {"endpoint": "http://127.0.0.1:1/v1/traces"},
+        }
+    )
+
+
+@asynccontextmanager
+async def gateway(collector: Collector, upstream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """A whole gateway whose spans *collector* shows."""
+    monkeypatch.setattr(spans, "exporting", lambda *_: collector.tracing)
+    async with wiring.serving(settings_for(upstream), own_secrets(), SystemClock(), Stopping()) as addresses:
+        yield addresses.client
+
+
+async def log_on(http: aiohttp.ClientSession, client: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    device = {"id": CANARY, "name": CANARY, "platform": "desktop", "app_version": "1"}
+    asked = {"site": "main", "application": "dashboard", "user_name": "supervisor1", "password": "demo"}
+    async with http.post(f"{client}/v1/sessions", json={**asked, "device": device}, headers=headers) as found:
+        return found.status, await found.json()
+
+
+def names(ended: list[ReadableSpan]) -> list[str]:
+    return [span.name for span in ended]
+
+
+async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    collector, clock = Collector(SystemClock()), SystemClock()
+    sized = SimulatorSettings(agents=5, queues=1, users=1)
+    async with (
+        asyncio.timeout(30),
+        Simulator(sized) as simulator,
+        gateway(collector, simulator.url, monkeypatch) as client,
+        aiohttp.ClientSession() as http,
+    ):
+        status, made = await log_on(
+            http, client, traceparent=PARENT, tracestate=f"x={CANARY}", baggage=f"user={CANARY}"
+        )
+        assert status == 201
+        (span,) = collector.spans
+        assert span.name == "log on"
+        assert span.context is not None
+        assert f"{span.context.trace_id:032x}" == TRACE
+        assert dict(span.attributes or {}) == {"http.response.status_code": 201}
+        async with http.get(f"{client}/v1/about", headers={"traceparent": PARENT}) as response:
+            assert response.status == 200
+        ws = await http.ws_connect(f"{client}/v1/realtime", protocols=["oscc.v1.json"])
+        phone = {"app": "test", "version": "1", "platform": "test"}
+        await ws.send_json({"kind": "hello", "token": made["token"], "client": phone})
+        changes = await heard(ws, "changes")
+        agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
+        command = {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"}
+        asked = {
+            "id": "1",
+            "key": "00000000-0000-4000-8000-000000000001",
+            "stream": changes["stream"],
+            "expires_at_ms": clock.wall_ms() + 5_000,
+            "command": command,
+        }
+        await ws.send_json({"kind": "command", **asked})
+        await heard(ws, "result")
+        await ws.close()
+    seen = collector.spans
+    assert names(seen) == ["log on", "command"], "neither other requests nor the life of a socket"
+    assert dict(seen[1].attributes or {})["oscc.command"] == "agent.routing_state.set"
+    assert seen[1].parent is None
+    told = "".join(span.to_json() for span in seen)
+    assert CANARY not in told
+    assert "supervisor1" not in told
+    assert "127.0.0.1" not in told
+
+
+async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+    while True:
+        frame: dict[str, Any] = await ws.receive_json()
+        if frame["kind"] == kind:
+            return frame
+
+
+async def test_the_trace_is_handed_on_to_the_server_without_what_others_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append({name.lower(): value for name, value in request.headers.items()})
+        return web.Response(status=503)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        collector = Collector(SystemClock())
+        async with (
+            asyncio.timeout(20),
+            gateway(collector, f"http://127.0.0.1:{port}", monkeypatch) as client,
+            aiohttp.ClientSession() as http,
+        ):
+            status, _ = await log_on(http, client, traceparent=PARENT, tracestate=f"x={CANARY}")
+    finally:
+        await runner.cleanup()
+    assert status == 503
+    (span,) = collector.spans
+    assert span.context is not None
+    assert asked
+    assert {each.get("traceparent") for each in asked} == {f"00-{TRACE}-{span.context.span_id:016x}-01"}
+    assert CANARY not in str(asked)
+
+
+class FarLink:
+    """Answers, or refuses."""
+
+    def __init__(self, answer: Executed | Exception) -> None:
+        self.answer = answer
+
+    async def request(self, request: LinkRequest) -> Executed:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+EXECUTE = Execute(1, SetRoutingState("available"), "key", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "attributes"),
+    [
+        (Executed("applied"), {}),
+        (GatewayError(ErrorCode.BUSY, CANARY), {"error.type": "busy"}),
+        (LinkClosed("unavailable"), {"error.type": "LinkClosed", "oscc.link": "unavailable"}),
+    ],
+)
+async def test_of_a_refusal_only_its_kind_is_kept(
+    answer: Executed | Exception, attributes: dict[str, str]
+) -> None:
+    collector = Collector(ManualClock())
+    link = TracedLink(cast("Link", FarLink(answer)), collector.tracing)
+    if isinstance(answer, Exception):
+        with pytest.raises(type(answer)) as caught:
+            await link.request(EXECUTE)
+        assert caught.value is answer
+    else:
+        assert await link.request(EXECUTE) == answer
+    (span,) = collector.spans
+    assert (span.name, span.kind) == ("command", SpanKind.CLIENT)
+    assert dict(span.attributes or {}) == {"oscc.command": "routing_state.set", **attributes}
+    assert span.events == ()
+    assert (span.status.status_code is StatusCode.ERROR) is bool(attributes)
+    assert CANARY not in span.to_json()
+
+
+async def test_what_is_no_command_is_not_traced() -> None:
+    collector = Collector(ManualClock())
+    link = TracedLink(cast("Link", FarLink(Executed("applied"))), collector.tracing)
+    await link.request(KeepAlive())
+    assert collector.spans == []
+
+
+def test_a_takeover_is_as_long_as_it_was_and_still_counted() -> None:
+    clock, telemetry = ManualClock(), Telemetry()
+    collector = Collector(clock)
+    collector.tracing.tally(telemetry).saw_again(2.5)
+    (span,) = collector.spans
+    assert span.name == "takeover"
+    assert span.end_time == clock.wall_ms() * 1_000_000
+    assert span.start_time == span.end_time - 2_500_000_000
+    assert b"oscc_gateway_takeover_blind_seconds_count 1.0\n" in telemetry.render()
+
+
+def test_who_asks_for_a_trace_gets_no_larger_share_and_who_declines_gets_none() -> None:
+    collector = Collector(ManualClock(), sampled=0.0)
+    collector.tracing.tally(Telemetry()).saw_again(1.0)
+    assert collector.spans == []
+
+
+async def test_a_collector_that_is_away_keeps_nobody() -> None:
+    tracing = exporting("http://127.0.0.1:1/v1/traces", 1.0, ManualClock())
+    tracing.tally(Telemetry()).saw_again(1.0)
+    async with asyncio.timeout(20):
+        await asyncio.to_thread(tracing.close)
