@@ -3,7 +3,6 @@ import {GatewayError, about, logOn, notices} from './oscc-client.js';
 import {byName, check, day, dialog, field, h, icon, input, language, refusal, say, shown, t} from './ui.js';
 
 const NUMBERS_KEPT = 3;
-
 /**
  * Log on: the whole page.
  * @param {object} doors what main.js offers
@@ -110,6 +109,7 @@ class LogOnForm {
         this.doors.foot(this.gateway, () => this.more('inventory')),
       ),
     );
+    scrollTo(0, 0);
     this.choose(this.application);
     if (matchMedia('(hover: hover)').matches) (known.user ? this.password : this.userName).focus();
   }

@@ -14,9 +14,11 @@ import {
   NONE,
   num,
   put,
+  refusal,
   shown,
   span,
   t,
+  toast,
   tOr,
   whole,
 } from './ui.js';
@@ -220,6 +222,7 @@ export class Mine {
       'aria-describedby': 'own-number',
       value: '',
     });
+    const problem = h('p', {class: 'problem', role: 'alert', hidden: true});
     const recent = (login.numbers ?? []).map((number) =>
       h(
         'button',
@@ -239,6 +242,7 @@ export class Mine {
         h('p', {}, t('number.now'), ' ', h('strong', {}, live.me.remote_number ?? NONE)),
         h('div', {class: 'field'}, h('label', {for: 'new-number'}, t('field.number')), input),
         h('div', {class: 'chips'}, recent),
+        problem,
         h('p', {class: 'hint', id: 'own-number'}, icon('phone'), h('span', {}, t('number.own'))),
       ],
       actions: [
@@ -257,8 +261,20 @@ export class Mine {
               {number},
               {key: this.key, what: t('number.change')},
             );
-            tellOutcome(outcome, t('number.change'));
-            if (outcome.status !== 'applied') return false;
+            if (outcome.status === 'rejected' || outcome.status === 'unknown') {
+              problem.replaceChildren(
+                icon('attention'),
+                h(
+                  'span',
+                  {},
+                  outcome.status === 'unknown' ? t('outcome.unknown.long') : refusal(outcome.error),
+                ),
+              );
+              shown(problem, true);
+              input.focus();
+              return false;
+            }
+            toast(`${t('number.change')}: ${t(`outcome.${outcome.status}`)}`, 'done');
             if (login.user)
               kept.write('login', {
                 ...login,

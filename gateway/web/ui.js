@@ -188,7 +188,11 @@ export function say(text) {
 export function toast(text, kind = 'info') {
   const name = {done: 'ok', bad: 'attention', info: 'notice'}[kind];
   const made = h('div', {class: `toast ${kind}`}, icon(name), h('span', {}, text));
-  document.getElementById('toasts').append(made);
+  const place = document.getElementById('toasts');
+  place.append(made);
+  // above whatever dialog is open
+  place.hidePopover?.();
+  place.showPopover?.();
   setTimeout(() => made.remove(), kind === 'bad' ? 9000 : 5000);
 }
 
