@@ -13,7 +13,9 @@ from gateway.app.keys import new_sealing_key, new_secret_key, write_block
 _NEW = "# Made by `oscc-gateway keys`. All nodes need the same. Keep it as you keep passwords.\n"
 _ROTATED = """\
 # The first key seals, all open. With several nodes, first give them the new key at the end of the list,
-# and when all have it, at its head. Take an old key out when the last session that it sealed has ended.
+# and when all have it, at its head. `oscc-gateway reload`, or SIGHUP, puts each step in force; nobody is
+# logged out. Phones get fresh tokens at once, those that are away when they come: take an old key out
+# when the last session that it sealed has ended.
 """
 
 
