@@ -61,6 +61,11 @@ class Socket:
         self.served_s = 0.0
         """How long the server's end took: no part of what is measured."""
 
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        return bool(self._told)
+
     async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
         """Return the next message that *take* does not take."""
         while True:

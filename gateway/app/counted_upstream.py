@@ -93,6 +93,11 @@ class CountedLink:
         """When a message of the server was last received."""
         return self._link.heard_at
 
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        return self._link.speaks
+
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event."""
         self._hear = hear

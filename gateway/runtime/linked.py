@@ -114,6 +114,8 @@ class Linked:
         self._tasks: asyncio.TaskGroup | None = None
         self._asking: Asking | None = None
         self._told_heard_at = -math.inf
+        self._is_answered = False
+        """Whether somebody who asked has not run since his answer came."""
         keeper.feed.ledger.under_way_s = 0.0
 
     # ---- life ----
@@ -184,16 +186,20 @@ class Linked:
 
     async def _turn(self, tasks: asyncio.TaskGroup) -> None:
         event = await self.link.receive(self._read_one)
+        if event is None and self.link.speaks:
+            self._is_answered = True  # answers come by the dozen where many phones do
+            return
+        if event is None or self._is_answered:
+            self._is_answered = False
+            await self._let_askers_run()
         if isinstance(event, Reading):
             self._read_one(event)
             return
         self._hear()
         asking = self._asking
-        if event is None:
-            await self._let_askers_run()
-        elif isinstance(event, Opened):
+        if isinstance(event, Opened):
             self._opened(event, tasks)
-        elif asking is not None:
+        elif event is not None and asking is not None:
             self._process(event, asking)
         self._keeper.feed.flush()
 
@@ -225,7 +231,7 @@ class Linked:
         return True
 
     async def _let_askers_run(self) -> None:
-        """Let whoever asked take the answer that was settled, before the next event is processed.
+        """Let whoever asked take the answers that were settled, before the next event is processed.
 
         A command is asked by its execution, on which its phone waits: an end of the session that is
         told next must find the result with the phone.

@@ -171,6 +171,11 @@ class Link(Protocol):
         """When a message of the server was last received, in seconds of the clock's ``now``."""
         ...
 
+    @property
+    def speaks(self) -> bool:
+        """Whether :meth:`receive` would return at once."""
+        ...
+
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none (an answer, a keep-alive).
 

@@ -39,6 +39,11 @@ PROTOCOL_ERROR: Final = 1002
 class Socket(Protocol):
     """The WebSocket of a link, as :class:`gateway.upstream.socket.LinkSocket` has it."""
 
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        ...
+
     async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
         """Wait for what comes next; texts that come meanwhile go to *take*, unless it says False."""
         ...
@@ -107,6 +112,11 @@ class OsccLink:
         self._opened = False
         self._replaced = False
         self._closed = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether :meth:`receive` would return at once."""
+        return bool(self._ready) or self._socket.speaks
 
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event; None when a message came that carries none.

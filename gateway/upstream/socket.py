@@ -70,6 +70,11 @@ class LinkSocket(asyncio.Protocol):
 
     # ---- for the link ----
 
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        return bool(self._inbox)
+
     async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
         """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever.
 

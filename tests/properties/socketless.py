@@ -86,6 +86,11 @@ class GatewayEnd:
         self._heard = heard
         self._gone = gone
 
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        return not self._server.to_gateway.empty()
+
     async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
         """Return the next message that *take* does not take."""
         while True:

@@ -66,6 +66,10 @@ class SlowLink:
     def heard_at(self) -> float:
         return self._link.heard_at
 
+    @property
+    def speaks(self) -> bool:
+        return self._link.speaks
+
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         return await self._link.receive(hear)
 

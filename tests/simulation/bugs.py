@@ -35,8 +35,8 @@ BUGS: Final = [
     SeededBug(
         "a word of presence without an answer counts as unsaid",
         "runtime/asking.py",
-        "            self._ask_later()\n            return None\n",
-        "            self._ask_later()\n            return told\n",
+        "            member.told_present = None\n            self._unheard",
+        "            self._unheard",
         "all is well in the end",
     ),
     # ---- what might be ----

@@ -298,6 +298,11 @@ class SimLink:
         """See :attr:`gateway.runtime.ports.Link.heard_at`."""
         return self.inner.heard_at
 
+    @property
+    def speaks(self) -> bool:
+        """See :attr:`gateway.runtime.ports.Link.speaks`."""
+        return self.inner.speaks
+
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """See :meth:`gateway.runtime.ports.Link.receive`."""
         event = await self.inner.receive()
