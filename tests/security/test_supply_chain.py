@@ -15,7 +15,8 @@ from docs._generate import sbom
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-ADDRESS = re.compile(r"https?://|--(?:extra-)?index-url|--find-links|--trusted-host|^\s*-e ", re.MULTILINE)
+ADDRESS = re.compile(r"https?://|^\s*-(?!-hash=sha256:)\S+", re.MULTILINE)
+"""An address, or any option that is no hash."""
 
 
 def faults(lock: str) -> list[str]:
@@ -40,9 +41,10 @@ def test_every_requirement_is_locked_by_hashes_and_names_no_place(path: Path) ->
     [
         "left==1.0\n    # via x\n",
         "left>=1.0 \\\n    --hash=sha256:00\n",
-        "--index-url https://elsewhere.example\n",
+        "-i https://elsewhere.example\n",
+        "-e elsewhere\n",
         "left @ https://elsewhere.example/left.whl \\\n    --hash=sha256:00\n",
-        "--find-links here\n",
+        "-f here\n",
     ],
 )
 def test_a_lock_with_a_fault_is_found(fault: str) -> None:
