@@ -7,6 +7,7 @@ that somebody could get at without looking into the memory of a process.
 from __future__ import annotations
 
 import signal
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.privacy.house import NUMBER, house, live
 
 pytestmark = [pytest.mark.timeout(120)]
 LIVES_S = 3.0
+OPERATORS = "canary-token-of-operators-0123456789"
 
 
 def found_in(texts: dict[str, bytes], canaries: Iterable[str]) -> list[str]:
@@ -34,12 +36,20 @@ def written_in(folder: Path, but: Iterable[Path] = ()) -> dict[str, bytes]:
 
 
 async def shown_of(made: Cluster) -> dict[str, bytes]:
-    """Return what the ops listeners show."""
+    """Return what ops listeners show, and what a support bundle would hold."""
     shown: dict[str, bytes] = {}
+    headers = {"Authorization": f"Bearer {OPERATORS}"}
     for node in made.nodes:
         for path in ("livez", "readyz", "startupz", "metrics"):
             async with made.http.get(f"{node.ops}/{path}") as answer:
                 shown[f"{node.name} {path}"] = await answer.read()
+        port = tomllib.loads((made.folder / f"{node.name}.toml").read_text("utf-8"))["admin"]["port"]
+        url, asked = f"http://127.0.0.1:{port}", {"preview": True, "purpose": "search"}
+        async with made.http.post(f"{url}/support-bundle", json=asked, headers=headers) as answer:
+            shown[f"{node.name} bundle"] = await answer.read()
+            assert answer.status == 200
+        async with made.http.get(f"{url}/closes", headers=headers) as answer:
+            shown[f"{node.name} closes"] = await answer.read()
     return shown
 
 
@@ -55,6 +65,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("OSCC_GATEWAY__LOG__LEVEL", "debug")
+    monkeypatch.setenv("OSCC_GATEWAY__ADMIN__TOKEN", OPERATORS)
     return made
 
 
@@ -75,6 +86,9 @@ async def test_nothing_of_it_is_anywhere(tmp_path: Path, places: dict[str, Path]
     assert spy.found == set()
     assert {where for where, size in spy.looked().items() if size} >= {"keys", "monitor", "replication"}
     assert found_in(shown, canaries) == []
+    assert all(b'"close_code"' in text for where, text in shown.items() if "bundle" in where), (
+        "an empty bundle"
+    )
     assert found_in(logs, canaries) == []
     assert all(b'"session over"' in text for text in logs.values()), "nothing was told of them"
     assert b"********042" in logs["node2.log"], "the audit line was not masked"
