@@ -23,9 +23,9 @@ HEAD_S: Final = 20.0
 """Within this time the head of a request is there, the first one or the next; else the connection ends."""
 BODY_S: Final = 10.0
 """Within this time a body of at most 16 KiB is there."""
-CALLERS: Final = 4_000
-CALLERS_OF_ADDRESS: Final = 1_000
-"""A whole office may come back behind one address, each phone for as long as its handshake takes."""
+BURSTS: Final = 2
+"""So many times the handshakes that may come at once may wait, of all and of one address: each stays for as
+long as its handshake takes, and some come to ask for something else."""
 
 
 class Callers:
@@ -36,9 +36,7 @@ class Callers:
     many, who waits longest goes: an honest caller is done long before.
     """
 
-    def __init__(
-        self, most: int = CALLERS, most_of_address: int = CALLERS_OF_ADDRESS, trusted: Networks = ()
-    ) -> None:
+    def __init__(self, most: int, most_of_address: int, trusted: Networks = ()) -> None:
         self.dropped = 0
         """How many had to go since the listener opened."""
         self._most = most

@@ -77,6 +77,11 @@ class _Speaker(web.RequestHandler):
 
     __slots__ = ()
 
+    async def start(self) -> None:
+        """Serve what comes; nothing, when the caller was sent away before his first turn."""
+        if self._manager is not None:
+            await super().start()
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.edge.bearer import Bearer
-from gateway.edge.callers import WAITING, Callers
+from gateway.edge.callers import BURSTS, WAITING, Callers
 from gateway.edge.handshake import WIRES
 from gateway.edge.login import Login
 from gateway.edge.parts import EdgeParts
@@ -33,7 +33,12 @@ def make_app(parts: EdgeParts) -> web.Application:
     parts.telemetry.connections_limit.set(parts.settings.doors.connections)
     app = web.Application(middlewares=[problems, visitors.pages], client_max_size=BODY_BYTES_MAX)
     app[WIRES] = Wires()
-    app[WAITING] = callers = Callers(trusted=parts.settings.trusted_proxies)
+    doors = parts.settings.doors
+    app[WAITING] = callers = Callers(
+        BURSTS * doors.handshakes_burst,
+        BURSTS * doors.handshakes_burst_of_address,
+        parts.settings.trusted_proxies,
+    )
     parts.telemetry.registry_size["callers"].set_function(lambda: len(callers))
     app.on_response_prepare.append(visitors.dress)
     app.on_response_prepare.append(reword)

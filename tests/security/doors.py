@@ -17,7 +17,7 @@ PATIENCE_S = 10.0
 
 
 @asynccontextmanager
-async def node(**client: object) -> AsyncIterator[dict[str, int]]:
+async def node(limits: dict[str, int] | None = None, **client: object) -> AsyncIterator[dict[str, int]]:
     """Run a node whose site does not answer; gives the ports of its listeners by name."""
     settings = Settings.model_validate(
         {
@@ -25,7 +25,7 @@ async def node(**client: object) -> AsyncIterator[dict[str, int]]:
             "ops": {"port": 0},
             "admin": {"port": 0, "token": "canary-token-of-operators-0123456789"},
             "sites": [{"id": "main", "url": "http://127.0.0.1:1", "display_name": "Main", "country": "DE"}],
-            "limits": {"drain_s": 0},
+            "limits": {"drain_s": 0} | (limits or {}),
         }
     )
     stopping = Stopping()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 import pytest
 
 from gateway.edge import callers, runner
+from tests.edge.raw_phone import RawPhone
 from tests.security.doors import node, say, status
 
 HEAD = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
@@ -37,10 +39,8 @@ async def test_a_body_that_does_not_come_is_refused(soon: None) -> None:
     assert b"did not come in time" in answer
 
 
-async def test_the_next_caller_is_served_whoever_sits_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callers, "CALLERS", 20)
-    monkeypatch.setattr(callers.Callers.__init__, "__defaults__", (20, 1_000, ()))
-    async with node() as ports:
+async def test_the_next_caller_is_served_whoever_sits_there() -> None:
+    async with node({"handshakes_burst": 10}) as ports:
         sitting = [await asyncio.open_connection("127.0.0.1", ports["client"]) for _ in range(60)]
         assert status(await say(ports["client"], ABOUT)) == [200]
         await asyncio.sleep(0.1)
@@ -49,7 +49,21 @@ async def test_the_next_caller_is_served_whoever_sits_there(monkeypatch: pytest.
             writer.transport.abort()
 
 
-async def test_without_the_bound_they_would_sit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_is_too_many_of_an_address_is_sent_away_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with node({"handshakes_burst_of_address": 10}) as ports:
+        sitting = [await asyncio.open_connection("127.0.0.1", ports["client"]) for _ in range(30)]
+        await asyncio.sleep(0.1)
+        assert sum(reader.at_eof() or reader.exception() is not None for reader, _ in sitting) == 10
+        for _, writer in sitting:
+            writer.transport.abort()
+        await asyncio.sleep(0.1)
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+async def test_without_the_bound_they_would_sit() -> None:
     async with node() as ports:
         sitting = [await asyncio.open_connection("127.0.0.1", ports["client"]) for _ in range(60)]
         assert status(await say(ports["client"], ABOUT)) == [200]
@@ -57,3 +71,16 @@ async def test_without_the_bound_they_would_sit(monkeypatch: pytest.MonkeyPatch)
         assert not any(reader.at_eof() or reader.exception() is not None for reader, _ in sitting)
         for _, writer in sitting:
             writer.transport.abort()
+
+
+async def test_a_websocket_is_no_caller_any_more() -> None:
+    async with node() as ports:
+        async with await RawPhone.connect(ports["client"]) as phone:
+            assert " 101 " in phone.head
+            answer = await say(ports["ops"], b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert b'oscc_gateway_registry_size{name="callers"} 0.0' in answer
+        _, writer = await asyncio.open_connection("127.0.0.1", ports["client"])
+        await asyncio.sleep(0.1)
+        answer = await say(ports["ops"], b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b'oscc_gateway_registry_size{name="callers"} 1.0' in answer
+        writer.transport.abort()
