@@ -17,7 +17,8 @@ import pytest
 from cryptography import x509
 
 from gateway.app.keys import SealingKey, new_sealing_key, new_secret_key, write_block
-from gateway.app.reloading import LOOK_S, Reloading
+from gateway.app.reloading import LOOK_S, Reloading, hearing
+from gateway.app.systemd import Supervisor
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app import processes
 from tests.app.certificates import Authority
@@ -92,6 +93,17 @@ async def test_looks_come_one_after_the_other() -> None:
     desk = Desk()
     await asyncio.gather(desk.reloading.read_anew(), desk.reloading.read_anew())  # noqa: TID251 - two operators at once
     assert desk.took() == ["keys", "files", "more"] * 2
+
+
+@pytest.mark.parametrize("is_any", [True, False])
+async def test_a_hang_up_ends_only_what_has_nothing_to_read_anew(*, is_any: bool) -> None:
+    desk = Desk()
+    nobody = Supervisor({}, os.getpid(), desk.clock)
+    for supervisor in (None, nobody):
+        with hearing(desk.reloading, desk.after, supervisor, is_any=is_any) as cry:
+            assert cry == desk.after
+            assert (signal.getsignal(signal.SIGHUP) != signal.SIG_DFL) is is_any
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
 # ---- whole nodes ----
