@@ -37,6 +37,10 @@ class Quota(Generic[KeyT]):
             self._taken.popitem(last=False)
         return 0.0
 
+    def taken(self, key: KeyT, now: float) -> tuple[float, ...]:
+        """Return when *key* took what still counts, the oldest first."""
+        return tuple(at for at in self._taken.get(key, ()) if at > now - self._window_s)
+
     def give_back(self, key: KeyT, at: float) -> None:
         """Give back what was taken at *at*: it came to nothing."""
         taken = self._taken.get(key)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from gateway.core.view import View, me_key
 from gateway.domain.model import ME, Kind, Ticket, UserId, key_of
 from gateway.domain.resources import RESOURCES, Agent, Resource
-from gateway.edge.export import beside_the_mirror, pick
+from gateway.edge.export import NOT_SHOWN, beside_the_mirror, pick
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import wire_form
 from gateway.protocol.envelopes import Order, Record, SessionFacts
@@ -21,6 +21,8 @@ from gateway.runtime.node import Node
 from gateway.runtime.orders import Page
 from gateway.runtime.people import tickets_of
 
+_PLACE: Final = "places_in_the_cluster"
+_PENDING: Final = "pending_log_offs"
 OF_OTHERS: Final = "the mirrors of users who may see him"
 
 
@@ -67,22 +69,19 @@ class Holdings:
             for ticket in tickets_of(home):
                 yield from self._of_session(ticket, home)
             yield from _mirrored(home, key_of(Kind.AGENT, user.key))
-        for ticket in self._node.account.pending:
-            if ticket.user == user:
-                yield from self._of_session(ticket, None)
+            node, epoch = self._node.orders.node, home.feed.ledger.position.epoch
+            place = {"user_hash": self._named(user), "node": node, "epoch": epoch}
+            yield Held(_PLACE, _PLACE, partial(dict, place))
         yield from self._of_others(user)
         yield from self._remembered(user)
 
-    def _of_session(self, ticket: Ticket, home: Household | None) -> Iterator[Held]:
+    def _of_session(self, ticket: Ticket, home: Household) -> Iterator[Held]:
         mirror: dict[str, Resource] = {}
-        connection, address = None, ""
-        if home is not None:
-            element = home.feed.ledger.get(me_key(ticket.handle))
-            if element is not None and not isinstance(element.value, SessionFacts):
-                mirror[ME] = element.value
-            connection = home.feed.connections.get(ticket.handle)
-        if isinstance(connection, PhoneSocket):
-            address = str(connection.witness.address)
+        element = home.feed.ledger.get(me_key(ticket.handle))
+        if element is not None and not isinstance(element.value, SessionFacts):
+            mirror[ME] = element.value
+        connection = home.feed.connections.get(ticket.handle)
+        address = str(connection.witness.address) if isinstance(connection, PhoneSocket) else ""
         for category, records in beside_the_mirror(ticket, mirror, address).items():
             for record in records if address or category != "connection" else ():
                 yield Held(f"{category}|{ticket.handle}", category, partial(dict, record))
@@ -99,6 +98,13 @@ class Holdings:
             yield from _fields(key, f"{key}|{len(seen)}", element.value, {"held_in": OF_OTHERS})
 
     def _remembered(self, user: UserId) -> Iterator[Held]:
+        for ticket in self._node.account.pending:
+            if ticket.user == user:
+                yield Held(f"{_PENDING}|{ticket.handle}", _PENDING, partial(_pending, ticket))
+        for at in self._node.number_changes.taken(user, self._node.clock.now()):
+            ago_ms = round((self._node.clock.now() - at) * 1000)
+            changed = {"user_id": str(user.key), "changed_at": self._node.clock.wall_ms() - ago_ms}
+            yield Held(f"number_changes|{at:.3f}", "number_changes", partial(dict, changed))
         for handle, end in self._node.endings.denied.of(user):
             said = {"session_handle": handle, "reason": end.reason.value}
             yield Held(f"ended_sessions|{handle}", "ended_sessions", partial(dict, said))
@@ -110,6 +116,15 @@ class Holdings:
             yield Held(f"command_outcomes|{key}", "command_outcomes", partial(dict, known))
         for line in self._closes(self._named(user)):
             yield Held(f"session_log|{line['id']}", "session_log", partial(dict, line))
+
+
+def _pending(ticket: Ticket) -> Record:
+    return {
+        "site": ticket.user.site,
+        "user_id": str(ticket.user.key),
+        "session_secret": NOT_SHOWN,
+        "session_id": ticket.session,
+    }
 
 
 def user_of(text: str) -> UserId | None:

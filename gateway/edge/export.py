@@ -19,7 +19,7 @@ from gateway.protocol.inventory import InventoryEntry, inventory
 Record = dict[str, Any]
 """Plain members, as JSON shows them."""
 
-_NOT_SHOWN: Final = "held, never shown"
+NOT_SHOWN: Final = "held, never shown"
 
 
 def export(
@@ -100,7 +100,7 @@ def beside_the_mirror(
         "user_id": str(ticket.user.key),
         "display_name": ticket.display_name,
         "application": ticket.application.value,
-        "session_secret": _NOT_SHOWN,
+        "session_secret": NOT_SHOWN,
         "session_id": ticket.session,
         **device,
         "accepted_notices": [{"id": name, "version": version} for name, version in ticket.notices],

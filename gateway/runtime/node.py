@@ -98,7 +98,7 @@ class Node:
         self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock)
         self.endings = Endings(clock, self.exchange, cluster.shelf)
         self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
-        self._number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
+        self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
         self._households = Households(self.composer)
@@ -321,7 +321,7 @@ class Node:
             jitter=self._jitter,
             session_ended=self.session_ended,
             turnstile=self._turnstiles[name],
-            number_changes=self._number_changes,
+            number_changes=self.number_changes,
             audit=self._audit,
             exchange=self.exchange,
             is_draining=lambda: self.is_draining,

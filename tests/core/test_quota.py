@@ -48,3 +48,12 @@ def test_it_is_bounded_and_forgets_who_took_least_recently() -> None:
         found.take(key, 0.0)
     assert len(found) == 2
     assert [found.take("anna", 0.0) for _ in range(2)] == [0.0, 100.0]
+
+
+def test_it_tells_what_still_counts() -> None:
+    found = quota()
+    for now in (0.0, 50.0):
+        found.take("anna", now)
+    assert found.taken("anna", 60.0) == (0.0, 50.0)
+    assert found.taken("anna", 120.0) == (50.0,)
+    assert found.taken("bert", 60.0) == ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge import admin_desk
+from gateway.edge import gathering
 from gateway.edge.admin_desk import Desk
 from gateway.protocol.admin_bodies import Unreached
 from gateway.protocol.envelopes import Order
@@ -73,14 +73,14 @@ async def test_one_confirmation_is_enough() -> None:
 
 async def test_an_export_goes_on_until_a_node_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     async with operated(1) as at:
-        monkeypatch.setattr(admin_desk, "EXPORT_PAGE", 2)
+        monkeypatch.setattr(gathering, "PAGE", 2)
         await at.street.scenes[0].served()
         whole = await desk_of(at.street).export("main:1")
-        monkeypatch.setattr(admin_desk, "EXPORT_PAGE", 500)
+        monkeypatch.setattr(gathering, "PAGE", 500)
         assert whole == await desk_of(at.street).export("main:1")
         assert whole.complete
-        monkeypatch.setattr(admin_desk, "EXPORT_PAGE", 2)
-        monkeypatch.setattr(admin_desk, "EXPORT_PAGES_MAX", 2)
+        monkeypatch.setattr(gathering, "PAGE", 2)
+        monkeypatch.setattr(gathering, "PAGES_MAX", 2)
         part = await desk_of(at.street).export("main:1")
         assert not part.complete
         assert sum(len(entry.held) for entry in part.entries) == 4

@@ -18,8 +18,14 @@ from tests.edge.operated import LINE, named
 from tests.runtime.scene import Scene, scene, user
 
 ASSISTANT = Application.REMOTE_ASSISTANT
-NEVER_HELD = {"log_on", "failed_log_ons", "audit_log", "connection"}
-"""One request long, as hashes of a name that nobody keeps, by the log's keeper, of a socket there is none."""
+NEVER_HELD = {
+    "log_on",  # one request long
+    "failed_log_ons",  # as hashes of names that nobody keeps
+    "audit_log",  # by the log's keeper
+    "support_bundle",  # by whoever has the file
+    "remembered_ids",  # of nobody in particular
+    "connection",  # of a socket; here there is none
+}
 
 
 async def held(at: Scene, subject: str, most: int = 1000) -> dict[str, list[dict[str, Any]]]:
@@ -60,11 +66,15 @@ async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventor
                 epoch=1,
             )
         calls.settle("k1", Outcome(Status.APPLIED), at.clock.now())
+        at.node.number_changes.take(user(7), at.clock.now())
         found = await held(at, "main:7")
         known = {entry.category for entry in inventory().entries}
         assert found.keys() <= known
         beside = {category for category in known if "." not in category}
-        assert beside - found.keys() == NEVER_HELD | {"session_log"}
+        assert beside - found.keys() == NEVER_HELD | {"session_log", "pending_log_offs"}
+        assert found["number_changes"] == [{"user_id": "7", "changed_at": at.clock.wall_ms()}]
+        place = {"user_hash": named(user(7)), "node": "n1", "epoch": at.owner(7).epoch}
+        assert found["places_in_the_cluster"] == [place]
         (token,) = (each for each in found["token"] if each["session_id"] == phone.ticket.session)
         assert token["session_secret"] == "held, never shown"
         assert found["remote_number"] == [{"remote_number": "+4930123456"}]
@@ -115,7 +125,15 @@ async def test_a_log_off_that_nobody_confirmed_is_still_held() -> None:
         await at.clock.settle()
         assert user(7) not in at.node.households
         found = await held(at, "main:7")
-        assert [each["session_id"] for each in found["token"]] == [phone.ticket.session]
+        assert found["pending_log_offs"] == [
+            {
+                "site": "main",
+                "user_id": "7",
+                "session_secret": "held, never shown",
+                "session_id": phone.ticket.session,
+            }
+        ]
+        assert "token" not in found
 
 
 @pytest.mark.parametrize("most", [1, 3])

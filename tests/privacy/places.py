@@ -101,7 +101,7 @@ PLACES: Final[dict[str, str]] = {
             core/interest.py wanted_by; core/roster.py _in_order; core/standing.py _same; core/view.py _sight;
             domain/model.py handle_of; edge/token.py _user; runtime/household.py _same
         """,
-        "number_changes": "core/quota.py Quota._taken; runtime/node.py Node._number_changes",
+        "number_changes": "core/quota.py Quota._taken; runtime/node.py Node.number_changes",
         "session_log": "app/closes.py Closes._ring",
         "places_in_the_cluster": """
             bus/memory.py MemoryLeases._leases _floors; bus/memory_roll.py _Kept._values _ends;
