@@ -15,7 +15,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.admin_desk import Desk
 from gateway.edge.admin_door import DETAIL, NODE, AdminDoor
-from gateway.edge.problems import UnsupportedMediaType, answer, problems, reword
+from gateway.edge.problems import answer, check_json, problems, reword
 from gateway.protocol import json_form
 from gateway.protocol.admin_bodies import BUNDLE, LOG_LEVEL, BundleBody, BundleView, NodeBody
 from gateway.protocol.admin_bodies import NODE as NODE_BODY
@@ -187,8 +187,7 @@ def _user(request: web.Request) -> str:
 
 
 async def _body(request: web.Request, of: TypeAdapter[B]) -> B:
-    if request.content_type != JSON_TYPE or hdrs.CONTENT_ENCODING in request.headers:
-        raise UnsupportedMediaType
+    check_json(request)
     return read_body(await request.read(), of)
 
 

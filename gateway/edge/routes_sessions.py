@@ -12,7 +12,7 @@ from gateway.edge.callers import body_of
 from gateway.edge.export import export
 from gateway.edge.login import Login, session_view, user_view
 from gateway.edge.parts import EdgeParts
-from gateway.edge.problems import UnsupportedMediaType, answer
+from gateway.edge.problems import answer, check_json
 from gateway.edge.routes_public import accept_language
 from gateway.edge.visitors import Visitors
 from gateway.protocol.bodies import (
@@ -23,7 +23,7 @@ from gateway.protocol.bodies import (
     SessionEntry,
     SessionsBody,
 )
-from gateway.protocol.http_form import JSON_TYPE, read_body
+from gateway.protocol.http_form import read_body
 
 
 class SessionRoutes:
@@ -54,8 +54,7 @@ class SessionRoutes:
                 "This connection is not encrypted: no password may travel over it.",
             )
         self._parts.doors.knock(self._visitors.address(request), self._parts.clock.now())
-        if request.content_type != JSON_TYPE or hdrs.CONTENT_ENCODING in request.headers:
-            raise UnsupportedMediaType
+        check_json(request)
         body = read_body(await body_of(request, self._parts.clock), LOG_ON)
         created = await self._login.log_on(body, accept_language(request))
         if request.transport is None or request.transport.is_closing():
