@@ -18,8 +18,9 @@ MOST_S = 0.1
 HOSTILE = ("a,", ";a=", ' a="', "((", '"', "[", "en;q=0.1,", 'W/"', "=?a?", "%00", "*", "a;", "\t", "<>@,")
 NAMES = (
     "Accept", "Accept-Language", "Authorization", "Connection", "Content-Encoding", "Content-Type", "Cookie",
-    "Expect", "Forwarded", "If-Modified-Since", "If-None-Match", "Origin", "Range", "Sec-WebSocket-Extensions",
-    "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Upgrade", "X-Forwarded-For", "X-Forwarded-Proto",
+    "Expect", "Forwarded", "If-Modified-Since", "If-None-Match", "Origin", "Range",
+    "Sec-WebSocket-Extensions", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Upgrade", "X-Forwarded-For",
+    "X-Forwarded-Proto",
 )  # fmt: skip
 BODY = b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
 
