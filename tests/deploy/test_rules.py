@@ -1,0 +1,107 @@
+"""Do the rules of Prometheus wake somebody when they are to, and ask for nothing that is not there?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.expressions import RULES, alerts, judged, rules, strangers
+from tests.deploy.programs import ask, machine
+
+CASES = RULES.with_name("rules.test.yaml")
+EACH = pytest.mark.parametrize("alert", alerts())
+
+
+def failing(folder: Path, expression: str) -> set[str]:
+    """Return the alerts of which some case does not end as it is to, when *expression* is that of all."""
+    changed = yaml.safe_load(RULES.read_text("utf-8"))
+    for group in changed["groups"]:
+        group["rules"] = [
+            {**rule, "expr": expression} if "alert" in rule else rule for rule in group["rules"]
+        ]
+    (folder / RULES.name).write_text(yaml.safe_dump(changed), "utf-8")
+    (folder / CASES.name).write_text(CASES.read_text("utf-8"), "utf-8")
+    said = ask(machine("promtool"), "test", "rules", folder / CASES.name)
+    return set(re.findall(r"alertname: (\w+)", said.text))
+
+
+def asked() -> dict[str, list[bool]]:
+    """Return alert → whether each case in which it is looked at expects it to fire."""
+    found: dict[str, list[bool]] = {}
+    cases: list[dict[str, Any]] = yaml.safe_load(CASES.read_text("utf-8"))["tests"]
+    for case in cases:
+        for look in case["alert_rule_test"]:
+            found.setdefault(look["alertname"], []).append(bool(look["exp_alerts"]))
+    return found
+
+
+def test_prometheus_takes_them() -> None:
+    said = ask(machine("promtool"), "check", "rules", "--lint=all", "--lint-fatal", RULES)
+    assert said.code == 0, said.text
+
+
+def test_every_case_ends_as_it_is_to() -> None:
+    said = ask(machine("promtool"), "test", "rules", CASES)
+    assert said.code == 0, said.text
+
+
+@EACH
+def test_each_alert_is_seen_firing_and_not(alert: str) -> None:
+    assert set(asked()[alert]) == {True, False}
+
+
+def test_no_case_is_of_an_alert_that_is_not_there() -> None:
+    assert asked().keys() == alerts().keys()
+
+
+@pytest.mark.parametrize("fault", ["vector(1) < 0", "vector(1)"], ids=["never", "always"])
+def test_an_alert_that_would_never_fire_or_always_is_found(fault: str, tmp_path: Path) -> None:
+    assert failing(tmp_path, fault) == alerts().keys()
+
+
+@EACH
+def test_an_alert_says_how_urgent_it_is_and_what_people_see(alert: str) -> None:
+    rule = alerts()[alert]
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["annotations"]["summary"].endswith(".")
+    assert re.fullmatch(r"OsccGateway[A-Z][A-Za-z]+", alert)
+
+
+@pytest.mark.parametrize("number", range(len(rules())))
+def test_a_rule_asks_for_nothing_that_is_not_there(number: int) -> None:
+    assert strangers(rules()[number]["expr"]) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "strange"),
+    [
+        ("rate(oscc_gateway_closed_total[5m])", ["oscc_gateway_closed_total"]),
+        ("oscc_gateway_closes", ["oscc_gateway_closes"]),
+        ('oscc_gateway_closes_total{by="client"}', ["_closes_total.by"]),
+        ('oscc_gateway_closes_total{initiator="phone"}', ["phone"]),
+        ('oscc_gateway_closes_total{code=~"4100|4999"}', ["4999"]),
+        ("oscc_gateway:slo_errors:ratio_rate7d", ["oscc_gateway:slo_errors:ratio_rate7d"]),
+        ('oscc_gateway_closes_total{instance="$node",initiator="client"}', []),
+    ],
+)
+def test_what_is_not_there_is_found(expression: str, strange: list[str]) -> None:
+    assert strangers(expression) == strange
+
+
+def test_what_is_no_expression_is_found(tmp_path: Path) -> None:
+    assert judged(["sum(up)"], tmp_path).code == 0
+    assert judged(["sum(up)", "sum(up"], tmp_path).code != 0
+
+
+def test_burn_rates_are_those_of_the_book() -> None:
+    burning = {name: rule["expr"] for name, rule in alerts().items() if "BurnsBudget" in name}
+    found = [re.findall(r"ratio_rate(\w+) > on \(slo\) \(([\d.]+)", one) for one in burning.values()]
+    assert found == [
+        [("1h", "14.4"), ("5m", "14.4")],
+        [("6h", "6"), ("30m", "6")],
+        [("3d", "1"), ("6h", "1")],
+    ]
