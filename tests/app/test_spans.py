@@ -102,16 +102,7 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
         phone = {"app": "test", "version": "1", "platform": "test"}
         await ws.send_json({"kind": "hello", "token": made["token"], "client": phone})
         changes = await heard(ws, "changes")
-        agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
-        command = {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"}
-        asked = {
-            "id": "1",
-            "key": "00000000-0000-4000-8000-000000000001",
-            "stream": changes["stream"],
-            "expires_at_ms": clock.wall_ms() + 5_000,
-            "command": command,
-        }
-        await ws.send_json({"kind": "command", **asked})
+        await ws.send_json(order(changes, clock.wall_ms() + 5_000))
         await heard(ws, "result")
         await ws.close()
     seen = collector.spans
@@ -122,6 +113,19 @@ async def test_log_on_and_command_of_a_whole_gateway(monkeypatch: pytest.MonkeyP
     assert CANARY not in told
     assert "supervisor1" not in told
     assert "127.0.0.1" not in told
+
+
+def order(changes: dict[str, Any], expires_at_ms: int) -> dict[str, Any]:
+    """Return the frame that asks for an agent's state."""
+    agent = next(name.partition(":")[2] for name in changes["put"] if name.startswith("agent:"))
+    return {
+        "kind": "command",
+        "id": "1",
+        "key": "00000000-0000-4000-8000-000000000001",
+        "stream": changes["stream"],
+        "expires_at_ms": expires_at_ms,
+        "command": {"kind": "agent.routing_state.set", "agent_id": agent, "state": "unavailable"},
+    }
 
 
 async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any]:

@@ -10,26 +10,9 @@ from gateway.core.interest import Following
 from gateway.core.linger import Linger
 from gateway.core.roster import SESSIONS_MAX, Roster
 from gateway.domain.errors import EndReason
-from gateway.domain.model import Application, Device, NodeId, Right, Scope, SessionId, Ticket
-from gateway.domain.upstream import Attached
+from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
+from tests.core.rosters import LIFE_MS, ONE, TWO, attached, full
 from tests.core.samples import SCOPE, WALL_MS, ticket_of
-
-ONE, TWO = ticket_of(session="s1"), ticket_of(Application.REMOTE_ASSISTANT, "s2")
-LIFE_MS = 36_000_000
-
-
-def attached(ticket: Ticket, alias: int, scope: Scope = SCOPE, own_agent: int | None = None) -> Attached:
-    rights = frozenset({Right.SKILLS_WRITE, Right.OWN_ROUTING_STATE})
-    return Attached(alias, SessionId(ticket.session), ticket.application, rights, scope, own_agent)
-
-
-def full() -> Roster:
-    """Return a roster with both sessions accepted on the link, as 1 and 2."""
-    roster = Roster()
-    for alias, ticket in enumerate((ONE, TWO), start=1):
-        roster.join(ticket, ("agents",))
-        roster.accepted(ticket.handle, attached(ticket, alias, own_agent=5 if ticket is TWO else None))
-    return roster
 
 
 def test_a_session_joins_once_and_comes_back() -> None:
@@ -286,68 +269,3 @@ def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
     assert roster.lingered(130.0, Linger()) == [member]
     roster.join(ONE, ("agents",))
     assert (member.present, member.left_at) == (True, None)
-
-
-def test_the_union_is_a_sessions_own_set_when_that_holds_all() -> None:
-    roster = Roster()
-    for alias, (ticket, agents) in enumerate(((ONE, frozenset({5})), (TWO, frozenset({5, 6}))), start=1):
-        roster.join(ticket, ())
-        roster.accepted(ticket.handle, attached(ticket, alias, Scope(agents=agents)))
-    assert roster.scope.agents is agents
-    roster.rescoped(1, frozenset(), Scope(agents=frozenset({7})))
-    assert roster.scope.agents == {5, 6, 7}
-
-
-def test_what_a_session_follows_now_is_followed_and_nothing_else() -> None:
-    roster = full()
-    member = roster.get(ONE.handle)
-    assert member is not None
-    roster.follow(member, ("queues",))
-    assert roster.following(member) == Following(Application.DASHBOARD, SCOPE, None, ("queues",))
-    assert [following.topics for following in roster.followings] == [("agents",), ("queues",)]
-    roster.unlinked()
-    assert roster.following(member) is None
-
-
-def test_who_was_rescoped_is_told_once() -> None:
-    roster = full()
-    member = roster.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
-    roster.rescoped(2, frozenset(), Scope(agents=frozenset({7})))
-    roster.remove(TWO.handle)
-    assert roster.take_rescoped() == [member]
-    assert roster.take_rescoped() == []
-
-
-def test_all_are_accepted_when_each_is() -> None:
-    roster = full()
-    seen = [roster.are_all_accepted]
-    roster.join(ticket_of(session="s3"), ())
-    seen.append(roster.are_all_accepted)
-    roster.remove(ticket_of(session="s3").handle)
-    seen.append(roster.are_all_accepted)
-    roster.forget_acceptances()
-    seen.append(roster.are_all_accepted)
-    assert seen == [True, False, True, False]
-
-
-def test_a_phone_that_moved_is_seen_where_it_is() -> None:
-    roster = Roster()
-    far, farther = NodeId("n1"), NodeId("n2")
-    member = roster.join(ONE, (), far)
-    assert roster.at(far) == [member]
-    roster.join(ONE, (), farther)
-    assert (roster.at(far), roster.at(farther)) == ([], [member])
-    assert not roster.seen(far, (), 5.0)
-    roster.join(ONE, ())
-    assert (roster.at(farther), roster.seen(farther, (), 5.0), member.present) == ([], False, True)
-
-
-def test_nobody_is_looked_through_for_renewal_before_somebody_is_due() -> None:
-    roster = Roster()
-    roster.join(ONE, ())
-    assert roster.expiring(0.0, ONE.issued_at_ms) == []
-    due_ms = ONE.expires_at_ms - (ONE.expires_at_ms - ONE.issued_at_ms) // 3
-    late = replace(TWO, issued_at_ms=ONE.issued_at_ms - LIFE_MS)
-    assert [member.handle for member in roster.expiring(0.0, due_ms)] == [ONE.handle]
-    member = roster.join(late, ())
-    assert member in roster.expiring(0.0, due_ms)
