@@ -1,0 +1,88 @@
+"""Does Grafana's dashboard ask Prometheus for what there is, and show all of it?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from docs._generate.metrics import measured
+from gateway.telemetry import PREFIX
+from tests.deploy.expressions import DASHBOARD, judged, series, strangers
+
+BOARD: Final[dict[str, Any]] = json.loads(DASHBOARD.read_text("utf-8"))
+PANELS: Final[list[dict[str, Any]]] = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+ROWS: Final[list[str]] = [panel["title"] for panel in BOARD["panels"] if panel["type"] == "row"]
+_OF_GRAFANA: Final = {"$__rate_interval": "5m", "$node": ".*"}
+
+
+def expressions() -> Iterator[str]:
+    """Return every expression as Grafana would send it."""
+    written = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    for one in [*written, *(note["expr"] for note in BOARD["annotations"]["list"])]:
+        expression = one
+        for name, value in _OF_GRAFANA.items():
+            expression = expression.replace(name, value)
+        yield expression
+
+
+def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
+    said = judged(expressions(), tmp_path)
+    assert said.code == 0, said.text
+    assert "$" not in "".join(expressions())
+
+
+def test_an_expression_that_is_none_would_be_found(tmp_path: Path) -> None:
+    assert judged([*expressions(), "sum by (instance) (oscc_gateway_users"], tmp_path).code != 0
+
+
+def test_nothing_is_asked_for_that_is_not_there() -> None:
+    written = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    assert [strange for one in written for strange in strangers(one)] == []
+
+
+def test_every_metric_is_shown() -> None:
+    names = set(re.findall(rf"\b{PREFIX}_[a-z_]+", " ".join(expressions())))
+    assert {one.name for one in measured()} - {series()[name][0] for name in names} == set()
+
+
+def test_the_rows_go_from_what_people_see_to_the_machine() -> None:
+    assert ROWS == [
+        "Objectives",
+        "Phones",
+        "Fan-out",
+        "Commands and log-ons",
+        "Upstream",
+        "Ownership and bus",
+        "Process",
+    ]
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=[panel["title"] for panel in PANELS])
+def test_a_panel_can_be_read(panel: dict[str, Any]) -> None:
+    assert panel["title"]
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert all(target["legendFormat"] for target in panel["targets"])
+    assert panel["datasource"]["uid"] == "prometheus"
+
+
+def test_panels_stand_beside_each_other_and_have_numbers_of_their_own() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in BOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + dx, at["y"] + dy) for dx in range(at["w"]) for dy in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+    assert len({panel["id"] for panel in BOARD["panels"]}) == len(BOARD["panels"])
+
+
+def test_one_can_look_at_single_nodes() -> None:
+    (variable,) = BOARD["templating"]["list"]
+    assert (variable["name"], variable["multi"], variable["includeAll"]) == ("node", True, True)
+    apart = [one for one in expressions() if f"{PREFIX}_" in one and 'instance=~".*"' not in one]
+    assert apart == []
