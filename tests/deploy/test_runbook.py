@@ -1,0 +1,93 @@
+"""Does the runbook tell of every alert what to do, and name nothing that is not there?"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+
+from docs._generate.metrics import measured
+from gateway.app.cli import parser
+from gateway.app.config_names import SETTINGS
+from tests.deploy.expressions import alerts
+from tests.deploy.programs import ROOT
+
+FILE: Final = ROOT / "docs" / "runbook.md"
+PAGE: Final = FILE.read_text("utf-8")
+PARTS: Final = ("Means", "People see", "Look at", "Do", "Afterwards")
+NAMED: Final = re.compile(r"`([a-z][a-z0-9_]+)(?:\{([a-z_,]+)\})?`")
+WORDS: Final = {
+    *("unavailable", "version_unsupported", "session_unknown", "over_capacity", "rate_limited", "bus_down"),
+    *("early", "expired", "unknown", "network", "in_sync", "since", "reset", "foreign"),
+    *("slo", "what", "runbook_url", "maxmemory"),
+}
+"""Values and names of others, which are no metrics."""
+
+
+def sections() -> dict[str, str]:
+    """Return heading → text of each section."""
+    found = re.split(r"^## (.+)$", PAGE, flags=re.MULTILINE)
+    return dict(zip(found[1::2], found[2::2], strict=True))
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+
+
+EACH = pytest.mark.parametrize("name", sections())
+
+
+def test_every_alert_has_its_section_in_the_order_of_the_rules() -> None:
+    assert list(sections()) == list(alerts())
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_an_alert_leads_to_its_section(alert: str) -> None:
+    path, _, place = alerts()[alert]["annotations"]["runbook_url"].partition("#")
+    assert ROOT / path == FILE
+    assert place == anchor(alert)
+    assert place in {anchor(heading) for heading in sections()}
+
+
+@EACH
+def test_a_section_says_what_it_means_what_to_look_at_and_what_to_do(name: str) -> None:
+    assert tuple(re.findall(r"^\*\*([A-Z][a-z ]+)\.\*\* ", sections()[name], re.MULTILINE)) == PARTS
+
+
+@EACH
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", sections()[name]):
+        path, _, place = target.partition("#")
+        assert not path or (FILE.parent / path).exists(), target
+        assert path or place in {anchor(heading) for heading in sections()}, target
+
+
+def strange(text: str) -> list[str]:
+    """Return what *text* names as a metric that is none, or none with those labels."""
+    there = {one.shown: ",".join(one.labels) for one in measured()}
+    return [name for name, labels in NAMED.findall(text) if name not in WORDS and there.get(name) != labels]
+
+
+@EACH
+def test_metrics_are_named_as_they_are(name: str) -> None:
+    assert strange(sections()[name]) == []
+
+
+def test_a_metric_that_is_none_would_be_found() -> None:
+    assert strange("`frames_total` `frames` `links` `links{state}` `links{what}`") == [
+        "frames",
+        "links",
+        "links",
+    ]
+
+
+def test_settings_and_commands_are_named_as_they_are() -> None:
+    settings = {setting.path for setting in SETTINGS}
+    named = set(re.findall(r"`((?:limits|app|bus|client)\.[a-z_]+)`", PAGE))
+    assert named - settings == set()
+    assert named
+    (commands,) = [action.choices for action in parser()._actions if isinstance(action.choices, dict)]
+    called = set(re.findall(r"`oscc-gateway ([a-z-]+)", PAGE))
+    assert called - commands.keys() == set()
+    assert len(called) > 5
