@@ -41,6 +41,15 @@ FUNCTION_LEVELS: Final[Mapping[FunctionState, float]] = {
 }
 
 
+def count_all(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
+    """Note all that *node* tells of itself, and of the OSCC-E Servers of *sites*."""
+    count_users(node, telemetry)
+    count_owned(node, telemetry)
+    count_phones(node, telemetry)
+    count_functions(node, sites, telemetry)
+    count_late(node, telemetry)
+
+
 class Shown(NamedTuple):
     """What phones that are served are shown, and what waits for them."""
 

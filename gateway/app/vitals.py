@@ -23,7 +23,8 @@ _FDS: Final = "/proc/self/fd"
 class Vitals:
     """Watches the loop that :meth:`run` runs on.
 
-    Invariant: :meth:`live` finds fault exactly when the loop has not turned for :data:`STUCK_S`.
+    Invariant: :meth:`live` finds fault exactly when the loop has not turned for :data:`STUCK_S`. It may be
+    asked from any thread.
     """
 
     def __init__(self, clock: Clock, telemetry: Telemetry) -> None:

@@ -24,17 +24,10 @@ import structlog
 import gateway
 from gateway.app.admin import Administration
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
+from gateway.app.aside import asked_of_this_loop, listening_aside
 from gateway.app.audit_trail import AuditTrail, log_act
 from gateway.app.buses import open_bus
-from gateway.app.census import (
-    count_functions,
-    count_late,
-    count_owned,
-    count_phones,
-    count_shared,
-    count_users,
-    read_clock,
-)
+from gateway.app.census import count_all, count_shared, read_clock
 from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
@@ -138,7 +131,8 @@ class Gateway:
         keys = KeysWatch(beside.reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
         self.reloading: Final = Reloading((self.watch.look, self.certificate.look), (keys.look,), clock)
         self.edge: Final = make_app(parts)
-        self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, self.render))
+        render = asked_of_this_loop(self.render, clock)
+        self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
         self.is_started = False
         self.is_draining = False
         self._servers = servers
@@ -156,16 +150,13 @@ class Gateway:
             return "draining"
         if self.node.is_cut_off:
             return "cut off from the other nodes"
-        return "over capacity" if self.doors.sockets >= self._capacity else self.started()
+        is_full = self.doors.sockets >= self._capacity
+        return "over capacity" if is_full else self.started() or self.vitals.live()
 
     def render(self) -> bytes:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
-        count_users(self.node, self.telemetry)
-        count_owned(self.node, self.telemetry)
-        count_phones(self.node, self.telemetry)
-        count_functions(self.node, self._servers, self.telemetry)
-        count_late(self.node, self.telemetry)
+        count_all(self.node, self._servers, self.telemetry)
         read_clock(self._leases, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
         self.telemetry.drain_state.set(int(self.is_draining))
@@ -297,7 +288,7 @@ async def serving(
         lives = made.node.run(), made.pump.run(), made.vitals.run(), made.reloading.run(cry), *looks
         await stack.enter_async_context(alive(*lives))
         where, door = settings.ops, settings.client
-        ops = await stack.enter_async_context(listening("ops", made.ops, where.host, where.port))
+        ops = await stack.enter_async_context(listening_aside("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(
             listening("client", made.edge, door.host, door.port, made.certificate.context)
         )

@@ -23,12 +23,12 @@ Check = Callable[[], str | None]
 
 @dataclass(frozen=True, slots=True)
 class OpsParts:
-    """What the listener asks. *render* writes the metrics."""
+    """What the listener asks. *render* writes the metrics; TimeoutError: it does not come to it."""
 
     live: Check
     ready: Check
     started: Check
-    render: Callable[[], bytes]
+    render: Callable[[], Awaitable[bytes]]
 
 
 def make_ops_app(parts: OpsParts) -> web.Application:
@@ -37,7 +37,10 @@ def make_ops_app(parts: OpsParts) -> web.Application:
     app.on_response_prepare.append(_dress)
 
     async def metrics(request: web.Request) -> web.Response:  # noqa: ARG001 - aiohttp's signature
-        return web.Response(body=parts.render(), headers={hdrs.CONTENT_TYPE: _METRICS_TYPE})
+        try:
+            return web.Response(body=await parts.render(), headers={hdrs.CONTENT_TYPE: _METRICS_TYPE})
+        except TimeoutError:
+            return web.Response(text="the event loop is busy\n", status=503)
 
     app.router.add_get("/livez", _health(parts.live))
     app.router.add_get("/readyz", _health(parts.ready))

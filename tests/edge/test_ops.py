@@ -17,14 +17,20 @@ class Node:
     def __init__(self) -> None:
         self.wrong: dict[str, str] = {}
         self.telemetry = Telemetry()
+        self.is_busy = False
 
     def parts(self) -> OpsParts:
         return OpsParts(
             live=lambda: self.wrong.get("/livez"),
             ready=lambda: self.wrong.get("/readyz"),
             started=lambda: self.wrong.get("/startupz"),
-            render=self.telemetry.render,
+            render=self.render,
         )
+
+    async def render(self) -> bytes:
+        if self.is_busy:
+            raise TimeoutError
+        return self.telemetry.render()
 
 
 async def open_ops(aiohttp_client: AiohttpClient, node: Node) -> TestClient[web.Request, None]:
@@ -52,6 +58,14 @@ async def test_metrics_are_shown_as_prometheus_reads_them(aiohttp_client: Aiohtt
     shown = await client.get("/metrics")
     assert shown.headers["Content-Type"].startswith("text/plain; version=")
     assert "oscc_gateway_frames_total 3.0" in await shown.text()
+
+
+async def test_metrics_that_nobody_comes_to_write_are_refused(aiohttp_client: AiohttpClient) -> None:
+    node = Node()
+    node.is_busy = True
+    client = await open_ops(aiohttp_client, node)
+    shown = await client.get("/metrics")
+    assert (shown.status, await shown.text()) == (503, "the event loop is busy\n")
 
 
 async def test_there_is_nothing_else(aiohttp_client: AiohttpClient) -> None:
