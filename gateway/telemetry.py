@@ -104,16 +104,16 @@ class Spreads(Collector):
         self._name, self._text = f"{PREFIX}_{name}", text
         self._labels = [label] if label else []
         self._edges = [f"{bound:.12g}" if bound % 1 else f"{bound:.1f}" for bound in bounds] + ["+Inf"]
-        self._series = {value: Spread(bounds) for value in values or ("",)}
+        self.series = {value: Spread(bounds) for value in values or ("",)}
 
     def __getitem__(self, value: str) -> Spread:
         """Return the series of a label's value, which is a known one."""
-        return self._series[value]
+        return self.series[value]
 
     def collect(self) -> Iterator[Metric]:
         """Return what stands."""
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
-        for value, series in self._series.items():
+        for value, series in self.series.items():
             buckets = list(zip(self._edges, accumulate(series.counts), strict=True))
             family.add_metric([value] if self._labels else [], buckets, series.total)
         yield family
@@ -175,7 +175,7 @@ class Telemetry:
     def _measure_frames(self) -> None:
         self.frames = self._sum("frames", "Frames written to phones.")
         self.frame_bytes = self._sum("frame_bytes", "Bytes of frames written to phones.")
-        self.updates = self._sum("updates", "Values told to phones, be it whole, in part, or as gone.")
+        self.updates = self._sum("updates", "Values told to phones since their first state.")
         self.conflated = self._sum("conflated", "Values that a newer one replaced before they left.")
         self.event_latency_seconds = self._spreads(
             "event_latency_seconds",

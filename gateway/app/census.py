@@ -109,9 +109,9 @@ def _shown(ledger: Ledger, by: float) -> Shown:
         else:
             continue
         phones += size
-        if reader.dirty:
-            dirty += reader.dirty * size
-            late += size if reader.since <= by else 0
+        names, since = reader.waits
+        dirty += names * size
+        late += size if since <= by else 0
     return Shown(phones, dirty, rungs, late)
 
 

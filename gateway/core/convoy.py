@@ -204,6 +204,11 @@ class Convoy:
         """How many keys wait."""
         return len(self._dirty)
 
+    @property
+    def waits(self) -> tuple[int, float]:
+        """How many keys wait, and when the oldest news among them came."""
+        return len(self._dirty), self.since
+
     def due_at(self, now: float) -> float | None:
         """Return when there is something to send: *now* or later, or None when nothing waits."""
         return max(now, self.sent_at + self.interval_s) if self._dirty else None

@@ -110,10 +110,11 @@ class Outbox(Member):
         return len(self._dirty or ()) if self.convoy is None else self.convoy.dirty
 
     @property
-    def since(self) -> float:
-        """When the oldest news that waits came to this node; infinity: none does (a whole state is none)."""
-        waits = self._dirty if self.convoy is None else self.convoy
-        return waits.since if isinstance(waits, Waiting | Convoy) else math.inf
+    def waits(self) -> tuple[int, float]:
+        """How many keys wait, a whole state aside, and when the oldest news came; infinity: none is."""
+        if (convoy := self.convoy) is not None:
+            return convoy.waits
+        return len(self._dirty or ()), self._dirty.since if isinstance(self._dirty, Waiting) else math.inf
 
     @property
     def conflated(self) -> int:
@@ -144,8 +145,7 @@ class Outbox(Member):
         if delta.reset:
             self.reset()
             return False
-        self._reset = False
-        self._seq = position.seq
+        self._reset, self._seq = False, position.seq
         self._told_epoch, self._told_view = self.ledger.position.epoch, self.view
         self._dirty = {update.key: Held.SOMETHING for update in delta.updates if self.view.sees(update.key)}
         return True

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from gateway.core.convoy import Convoy, Sink
 from gateway.edge.channel import packed
 from gateway.edge.pump import NEVER, Served
-from gateway.edge.witness import state_of, wrote_state
+from gateway.edge.witness import wrote_news
 from gateway.runtime.faults import place
 from gateway.telemetry import Telemetry
 
@@ -50,14 +50,15 @@ class Herald:
             self._pump.at(self, due_at)
             return
         sinks = [member.sink for member in self._convoy.members]  # some part while they are written to
-        state = state_of(self._convoy)
+        names, since = self._convoy.waits
         frames = self._convoy.take(now)
         if frames:
             data = packed(frames, self._convoy.codec)
             self._count(frames, len(sinks))  # before it is written: who parts meanwhile is told it, too
             self._write(data, sinks)
             self._convoy.meet(now)
-            wrote_state(self._telemetry, state, 0, now, len(sinks))
+            self._telemetry.updates.inc(names * len(sinks))
+            wrote_news(self._telemetry, self._convoy.ledger, since, now, len(sinks))
 
     def _write(self, data: bytes, sinks: list[Sink | None]) -> None:
         for sink in sinks:

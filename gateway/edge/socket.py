@@ -23,7 +23,7 @@ from gateway.edge.ports import Sockets
 from gateway.edge.pump import NEVER, Pump
 from gateway.edge.stall import LOOK_S, Stall
 from gateway.edge.unread import Unread
-from gateway.edge.witness import Initiator, Witness, state_of
+from gateway.edge.witness import Initiator, Witness
 from gateway.edge.work import Work, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ControlFrame
@@ -210,7 +210,7 @@ class PhoneSocket:
     def _write_all(self) -> bool:
         """Write all that the session gives; tells whether that was anything."""
         live = self.session.live  # before the last frames are taken, after which there is none
-        now, waited = self._pump.clock.now(), None if live is None else state_of(live.outbox)
+        now, waited = self._pump.clock.now(), None if live is None else live.outbox.waits
         frames = self.session.take(now, self._pump.clock.wall_ms(), self._health())
         if frames:
             self.channel.write(frames)

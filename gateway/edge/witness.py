@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from gateway.core.convoy import Convoy
 from gateway.core.effects import Answered, Resumed
+from gateway.core.ledger import Ledger
 from gateway.core.live import Live
 from gateway.core.outbox import Outbox
 from gateway.domain.commands import Call, Outcome, Status
@@ -37,33 +37,15 @@ _FAULTS: Final = frozenset(
 )
 
 
-class State(NamedTuple):
-    """What waits for phones before some of it is written."""
-
-    names: int
-    since: float
-    """When the oldest news among it came to this node; infinity when there is none."""
-    came_at: float
-    """When their user's mirror was told anything last."""
-    under_way_s: float
-    """For how long that had been known to the user's owner."""
-
-
-def state_of(waiting: Convoy | Outbox) -> State:
-    """Return what waits there now."""
-    ledger = waiting.ledger
-    return State(waiting.dirty, waiting.since, ledger.came_at, ledger.under_way_s)
-
-
-def wrote_state(telemetry: Telemetry, told: State, left: int, now: float, phones: int = 1) -> None:
-    """Count that of what *told* says all but *left* names was written to so many phones at *now*."""
-    telemetry.updates.inc((told.names - left) * phones)
-    if told.names > left and told.since < math.inf:
-        seconds = now - told.since
-        telemetry.event_latency_seconds["edge"].observe(seconds, phones)
-        telemetry.event_latency_seconds["total"].observe(seconds + told.under_way_s, phones)
-    if told.came_at > -math.inf:
-        telemetry.state_age_seconds[""].observe(now - told.came_at + told.under_way_s, phones)
+def wrote_news(telemetry: Telemetry, ledger: Ledger, since: float, now: float, phones: int = 1) -> None:
+    """Count what was written of *ledger*, to so many phones; *since*: see :attr:`Outbox.waits`."""
+    if since < math.inf:
+        hops, seconds = telemetry.event_latency_seconds.series, now - since
+        hops["edge"].observe(seconds, phones)
+        hops["total"].observe(seconds + ledger.under_way_s, phones)
+    if ledger.came_at > -math.inf:
+        age_s = now - ledger.came_at + ledger.under_way_s
+        telemetry.state_age_seconds.series[""].observe(age_s, phones)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +130,9 @@ class Witness:
         else:
             self.telemetry.ping_rtt_seconds.observe(effect.seconds)
 
-    def wrote(self, frames: list[bytes], now: float, waited: State | None, outbox: Outbox | None) -> None:
+    def wrote(
+        self, frames: list[bytes], now: float, waited: tuple[int, float] | None, outbox: Outbox | None
+    ) -> None:
         """Note that *frames* of *outbox* were written, where *waited* was waiting before."""
         if frames:
             size_bytes = sum(map(len, frames))
@@ -157,7 +141,9 @@ class Witness:
             self.telemetry.frames.inc(len(frames))
             self.telemetry.frame_bytes.inc(size_bytes)
             if waited is not None and outbox is not None:
-                wrote_state(self.telemetry, waited, outbox.dirty, now)
+                names = waited[0] and waited[0] - outbox.dirty
+                self.telemetry.updates.inc(names)
+                wrote_news(self.telemetry, outbox.ledger, waited[1] if names else math.inf, now)
         if outbox is not None:
             self._replaced(outbox.conflated)
 

@@ -119,7 +119,7 @@ def test_what_the_phone_lived_through_is_told(scraped: str) -> None:
         ("registry_size", "households"): 1,
     }
     assert {key: told.get(key) for key in expected} == expected
-    assert told["updates_total",] > 0
+    assert told["frames_total",] > 0
     assert told["state_age_seconds_count",] > 0
 
 

@@ -95,9 +95,9 @@ def test_when_the_oldest_that_waits_came_is_known_and_goes_along_with_who_parts(
     for came_at in (110.0, 120.0):
         house.ledger.came_at = came_at
         house.wait(int(came_at))
-        assert {convoy.since, *(outbox.since for outbox in house.outboxes)} == {110.0}
+        assert {convoy.since, *(outbox.waits[1] for outbox in house.outboxes)} == {110.0}
     house.outboxes[0].post(ErrorFrame("busy", "x"))
-    assert (house.outboxes[0].convoy, house.outboxes[0].since) == (None, 110.0)
+    assert (house.outboxes[0].convoy, house.outboxes[0].waits[1]) == (None, 110.0)
     tell(convoy, 130.0)
     assert convoy.since == math.inf
 

@@ -81,16 +81,16 @@ def test_a_change_is_told_as_the_difference() -> None:
 
 def test_it_tells_when_the_oldest_news_that_waits_came() -> None:
     line = synced()
-    assert line.outbox.since == math.inf
+    assert line.outbox.waits[1] == math.inf
     for came_at in (110.0, 120.0):
         line.ledger.came_at = came_at
         line.change("queue:1", queue(int(came_at)))
-        assert line.outbox.since == 110.0
+        assert line.outbox.waits[1] == 110.0
     line.take()
-    assert line.outbox.since == math.inf
+    assert line.outbox.waits[1] == math.inf
     line.outbox.reset()
     assert line.outbox.dirty
-    assert line.outbox.since == math.inf
+    assert line.outbox.waits[1] == math.inf
 
 
 def test_of_many_changes_the_newest_is_told() -> None:

@@ -22,6 +22,7 @@ async def test_a_phone_that_takes_nothing_for_long_is_left(gateway: Gateway) -> 
         await gateway.clock.advance(4)
         assert len(gateway.node.detached) == 1
         assert gateway.sample("closes_total", initiator="gateway", code="4108") == 1
+        assert gateway.sample("slow_closes_total") == 1
 
 
 async def test_a_full_socket_costs_names_and_slows_the_pace(gateway: Gateway) -> None:

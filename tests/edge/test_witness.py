@@ -13,7 +13,7 @@ from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope, UserId
-from gateway.edge.witness import Initiator, Life, Witness, state_of
+from gateway.edge.witness import Initiator, Life, Witness
 from gateway.protocol.codec import JSON
 from gateway.telemetry import Telemetry
 from tests.core.outbox_line import queue
@@ -124,11 +124,11 @@ def test_frames_and_commands_are_counted_and_left() -> None:
     outbox = phone_of_three()
     for waiting in range(1, 6):
         outbox.ledger.record("queue:1", queue(waiting))
-    witness.wrote([b"12", b"345"], 10.5, state_of(outbox), outbox)
+    witness.wrote([b"12", b"345"], 10.5, outbox.waits, outbox)
     for waiting in range(6, 8):
         outbox.ledger.record("queue:1", queue(waiting))
-    witness.wrote([b"6"], 10.5, state_of(outbox), outbox)
-    witness.wrote([], 10.5, state_of(outbox), outbox)
+    witness.wrote([b"6"], 10.5, outbox.waits, outbox)
+    witness.wrote([], 10.5, outbox.waits, outbox)
     witness.asked()
     witness.asked()
     witness.settled(CALL, Outcome(Status.APPLIED), 0.5)
