@@ -174,6 +174,11 @@ class Ledger:
         own = self._own.live.get(me)
         return self.shared() if own is None else [*self.shared(), (me, own[1])]
 
+    def seen_upto(self, me: str) -> int:
+        """Return the seq of the last change of what is shared or is the session's own, the value of *me*."""
+        own = self._own.newest(me)
+        return self.shared_seq if own is None else max(self.shared_seq, own.seq)
+
     def take_news(self) -> tuple[bool, list[str]]:
         """Return whether all readers may have been told something since this was asked last, and what else.
 

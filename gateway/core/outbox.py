@@ -321,7 +321,7 @@ class Outbox(Member):
     @property
     def _head(self) -> int:
         """The seq up to which its phone is told now, if all that waits is: never lower in one stream."""
-        head = self.ledger.shared_seq
+        head = self.ledger.seen_upto(self.view.me)
         return head if self._reset or self._is_renamed() else max(head, self._seq)
 
     def _take_ping(self, make: PingMaker) -> bytes:

@@ -328,3 +328,11 @@ def test_a_follower_is_told_of_own_keys_too() -> None:
     ledger.record("a", TWO)
     told = ledger.told(Position(1, 2), ["me:1", "a"])
     assert told == ledger.since(Position(1, 2)) == delta(2, 4, Update("me:1", 3, None), Update("a", 4, TWO))
+
+
+def test_a_phone_is_told_up_to_what_is_shared_or_its_own() -> None:
+    ledger = recorded("queue:1", "me:one", "me:two", "queue:2", "me:one")
+    ledger.record("me:one", TWO)
+    assert (ledger.seen_upto("me:one"), ledger.seen_upto("me:two"), ledger.seen_upto("me:three")) == (5, 4, 4)
+    ledger.record("me:two", None)
+    assert ledger.seen_upto("me:two") == 6

@@ -8,13 +8,13 @@ from gateway.edge.parts import EdgeParts
 from tests.edge.visits import house
 
 
-def test_only_the_note_of_ended_connections_may_be_left_out() -> None:
+def test_only_what_a_lone_node_needs_not_may_be_left_out() -> None:
     optional = {
         field.name
         for field in dataclasses.fields(EdgeParts)
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
-    assert optional == {"note"}
+    assert optional == {"elsewhere", "note"}
 
 
 async def test_without_a_note_nothing_is_kept_and_nothing_fails() -> None:

@@ -92,10 +92,11 @@ class GatewayEnd:
         return not self._server.to_gateway.empty()
 
     async def receive(self, take: Callable[[str], bool] | None = None) -> Heard:
-        """Return the next message that *take* does not take."""
+        """Return the next message; texts that come while this waits are told *take*, which may take them."""
         while True:
+            has_waited = not self.speaks
             said = await self._server.to_gateway.get()
-            if not (isinstance(said, str) and take is not None and take(said)):
+            if not (has_waited and isinstance(said, str) and take is not None and take(said)):
                 return said
 
     async def send(self, text: str) -> None:

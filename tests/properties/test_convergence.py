@@ -323,9 +323,7 @@ class Convergence(RuleBasedStateMachine):
             expected = {key: value for key, value in self.truth.items() if key in line.allowed}
             assert phone.shown == on_the_wire(expected), "a phone does not show the truth within its view"
             assert phone.position is not None
-            stream, seq = phone.position
-            assert stream == line.outbox.stream
-            assert replica.shared_seq <= seq <= replica.position.seq
+            assert phone.position == (line.outbox.stream, replica.seen_upto(line.outbox.view.me))
 
     # ---- inner ----
 
