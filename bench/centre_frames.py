@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.layout import FIRST_AGENT, Layout, Sight
+from gateway.domain.texts import VALUE_CHARS
 
 SUBPROTOCOL = "oscce.link.v1"
 SEQUENCE, STAMP = "S:", ",T:"
 """What stands before the number and before the time (ns since 1970) of a publish, in a phone's frame."""
 ELEMENT_BYTES = 300
 """Of an element's fragment in a phone's frame, about: as large as the messages of the others."""
-_PAD_QUEUE = "x" * (ELEMENT_BYTES - 84)
-_PAD_AGENT = "x" * (ELEMENT_BYTES - 66)
+_PAD = "x" * VALUE_CHARS
 _BEGAN_MS = time.time_ns() // 1_000_000
 _HOW_LONG = "<how long>"
 KEEP_ALIVE_S = 20
@@ -59,9 +59,9 @@ def frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def news(sequence: int, stamp_ns: int, pad: str) -> str:
-    """Return the text that travels through the gateway unchanged."""
-    return f"{SEQUENCE}{sequence}{STAMP}{stamp_ns},{pad}"
+def news(sequence: int, stamp_ns: int) -> str:
+    """Return the text that travels through the gateway unchanged: as long a one as that hands on whole."""
+    return f"{SEQUENCE}{sequence}{STAMP}{stamp_ns},{_PAD}"[:VALUE_CHARS]
 
 
 def queue(key: int, told: str, contacts: int) -> bytes:
@@ -85,8 +85,8 @@ def agent(key: int, told: str, state: str = "Available") -> bytes:
 def element(key: int, sequence: int, stamp_ns: int) -> tuple[str, bytes]:
     """Return the event type and the bytes of what a publish makes of resource *key*."""
     if key >= FIRST_AGENT:
-        return "UserRealtime", agent(key, news(sequence, stamp_ns, _PAD_AGENT))
-    return "QueueRealtime", queue(key, news(sequence, stamp_ns, _PAD_QUEUE), sequence % 50)
+        return "UserRealtime", agent(key, news(sequence, stamp_ns))
+    return "QueueRealtime", queue(key, news(sequence, stamp_ns), sequence % 50)
 
 
 def _since(raw: bytes, time_ms: int) -> bytes:

@@ -15,7 +15,7 @@ NAME_CHARS: Final = 128
 WORD_CHARS: Final = 64
 """Of ids, units and words that stand for something."""
 VALUE_CHARS: Final = 256
-"""Of values that a server lets people set."""
+"""Of values that a server lets people set, and of what it says in words of its own: presence, formulas."""
 
 _SPACES: Final = "\t\n\v\f\r\x85\u2028\u2029"
 _OVERRIDES: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

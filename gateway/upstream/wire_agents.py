@@ -15,7 +15,7 @@ from gateway.domain.resources import (
     RoutingState,
     Switch,
 )
-from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
+from gateway.domain.texts import VALUE_CHARS, WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import Part, Source
 from gateway.upstream.wire_names import (
     ACTIONS,
@@ -107,7 +107,7 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
         post_processing=_post_processing(told.post_processing, handling),
         auto_post_processing=_auto(told.auto_post_processing),
         media=_media(told.media),
-        presence_state=readable_or_none(told.presence_state, WORD_CHARS),
+        presence_state=readable_or_none(told.presence_state, VALUE_CHARS),
         logged_on_remotely=remote.logged_on,
         app_present=remote.app_present,
         app_absent_since_ms=remote.app_absent_since,

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from gateway.domain.model import Kind
 from gateway.domain.resources import Aggregate, Group, Queue
-from gateway.domain.texts import WORD_CHARS, readable_or_none
+from gateway.domain.texts import VALUE_CHARS, readable_or_none
 from gateway.domain.upstream import Part, Source
 from gateway.upstream.wire_names import Count, Element, Key, Millis, Seconds, since
 
@@ -44,7 +44,7 @@ def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
         oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
         service_level_pct=told.service_level,
         service_level_threshold_s=told.service_level_threshold,
-        service_level_formula=readable_or_none(told.service_level_formula, WORD_CHARS),
+        service_level_formula=readable_or_none(told.service_level_formula, VALUE_CHARS),
         abandoned_rate_pct=told.abandoned_rate,
         estimated_wait_s=told.estimated_wait_time,
         agents_logged_on=told.logged_on_users,
