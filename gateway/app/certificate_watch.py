@@ -44,6 +44,7 @@ class CertificateWatch:
         self._telemetry = telemetry
         self._seen: Pair | ConfigError | None = read_pair(client)
         self._ends_at_s = 0.0
+        self._sort: type[object] = object
         self._warned_at_ms: int | None = None
         self.context: Final = self._start(self._seen)
         """What the listener speaks by, for its whole life."""
@@ -93,12 +94,19 @@ class CertificateWatch:
             return list(found.faults)
         try:
             context_of(self._client, found)  # the one in force must not be left with half a pair
-            judged = flaws(self._client, found, self._clock.wall_ms())
-            return [flaw.text for flaw in judged if flaw.is_fault]
         except ConfigError as error:
             return list(error.faults)
+        faults = [flaw.text for flaw in flaws(self._client, found, self._clock.wall_ms()) if flaw.is_fault]
+        # a context holds a pair for each sort of key, and would go on showing the old one beside the new
+        if self._sort_of(found) is not self._sort:
+            faults.append("The key is of another sort (RSA, EC) than the one in force: restart the node.")
+        return faults
+
+    def _sort_of(self, pair: Pair) -> type[object]:
+        return type(chain_of(self._client, pair)[0].public_key())
 
     def _note(self, pair: Pair) -> None:
+        self._sort = self._sort_of(pair)
         self._ends_at_s = ends_at_s(chain_of(self._client, pair))
         self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
         self._telemetry.reload_failed["certificate"].set(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from gateway.runtime.clock import SystemClock
@@ -88,6 +88,7 @@ class Authority:
         now: dt.datetime | None = None,
         usage: tuple[ObjectIdentifier, ...] = SERVERS,
         chain: tuple[Authority, ...] = (),
+        is_rsa: bool = False,
     ) -> tuple[Path, Path]:
         """Write a certificate for *hosts*, those of *chain* behind it, and its key; returns their paths.
 
@@ -100,8 +101,10 @@ class Authority:
             now: None: the machine's clock.
             usage: Its extendedKeyUsage; none: it has none.
             chain: Whose certificates follow.
+            is_rsa: Whether its key is of the older sort.
         """
-        key, now = ec.generate_private_key(ec.SECP256R1()), now or _now()
+        now = now or _now()
+        key = rsa.generate_private_key(65537, 2048) if is_rsa else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         built = _builder(subject, self.name, key, now + dt.timedelta(begins_d), now + dt.timedelta(ends_d))
         if hosts:
@@ -122,7 +125,7 @@ class Authority:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
     begins: dt.datetime,
     ends: dt.datetime,
 ) -> x509.CertificateBuilder:

@@ -130,7 +130,7 @@ async def test_what_has_not_changed_is_not_read_anew(door: Door) -> None:
     assert (door.folder / "server.crt").read_bytes()
 
 
-@pytest.mark.parametrize("fault", ["gone", "garbage", "mismatch", "expired", "nameless"])
+@pytest.mark.parametrize("fault", ["gone", "garbage", "mismatch", "expired", "nameless", "sort"])
 async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault: str) -> None:
     assert door.watch.context is not None
     served = filed(door.folder)
@@ -146,6 +146,8 @@ async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault:
             (door.folder / "server.key").write_bytes(key)
         case "expired":
             door.renew(-0.5)
+        case "sort":
+            door.renew(is_rsa=True)
         case _:
             door.renew(hosts=())
     assert await door.looked() == [("error", "the certificate stays as it is")]

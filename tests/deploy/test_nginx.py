@@ -43,7 +43,7 @@ def proxy(made: House) -> Child:
         "127.0.0.1:8080 ": f"127.0.0.1:{first['client']} ",
         "127.0.0.1:8081 ": f"127.0.0.1:{second['client']} ",
         "127.0.0.1:9090 ": f"127.0.0.1:{first['ops']} ",
-        "127.0.0.1:9091 ": f"127.0.0.1:{second['ops']} ",
+        "127.0.0.1:9190 ": f"127.0.0.1:{second['ops']} ",
         "worker_processes auto;": "worker_processes 1;",
     }
     file = made.folder / "nginx.conf"

@@ -66,6 +66,13 @@ async def test_after_too_many_wrong_tokens_none_is_looked_at_for_a_while() -> No
             assert await status_of(at, **BEARER) == 200, "the right one costs nothing"
 
 
+async def test_who_shows_no_token_keeps_nobody_out() -> None:
+    async with operated() as at:
+        for _ in range(TRIES_BURST + 5):
+            assert await status_of(at) == 401
+        assert await status_of(at, **BEARER) == 200
+
+
 async def test_refusals_of_a_flood_are_counted_and_told_with_the_next_line() -> None:
     async with operated() as at:
         for _ in range(TRIES_BURST + 5):
