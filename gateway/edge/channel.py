@@ -203,7 +203,7 @@ class Channel(asyncio.Protocol):
         while self._listener is not None and (event := parser.take()) is not None:
             self._tell(event, self._listener)
             last = event
-        if isinstance(last, Message) and not parser.waiting_bytes:
+        if isinstance(last, Message) and parser.is_between:
             self._parser = None  # a whole message leaves nothing that the next one depends on
         self._flush_pongs()
 

@@ -55,8 +55,13 @@ class Wires:
         if not _HAS_EPOLL or raw is None or must_stay or transport.get_write_buffer_size():
             return transport
         try:
-            wire = self._wire(os.dup(raw.fileno()))
+            fd = os.dup(raw.fileno())
         except OSError:
+            return transport
+        try:
+            wire = self._wire(fd)
+        except OSError:
+            os.close(fd)
             return transport
         transport.set_protocol(_NOBODY)
         transport.abort()  # closes its own descriptor; nothing is shut down

@@ -121,6 +121,11 @@ class Parser:
         return self._is_over
 
     @property
+    def is_between(self) -> bool:
+        """Whether nothing is held of a message that is not whole: any parser may read what follows."""
+        return not self._buffer and self._fragments is None
+
+    @property
     def waiting_bytes(self) -> int:
         """What was fed and not taken yet."""
         return len(self._buffer)

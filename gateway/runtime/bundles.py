@@ -73,6 +73,12 @@ class Bundles:
             self._sources[source] = None
             self._plan()
 
+    def hurry(self, source: Source) -> None:
+        """Take from *source* now: what is sent next must not overtake it."""
+        share = source.take() if self._tasks is not None else None
+        if share is not None:
+            self._give([share])
+
     def _plan(self) -> None:
         if self._sources and not self._under_way:
             self._under_way += spawn(self._tasks, self._round())
@@ -81,9 +87,12 @@ class Bundles:
         """Send a message for each node: all are given before the first one is waited for."""
         sources, self._sources = self._sources, {}
         shares = [share for source in sources if (share := source.take()) is not None]
+        self._give(shares)
+        self._done()
+
+    def _give(self, shares: Iterable[Share]) -> None:
         for channel, envelope in _messages(shares):  # a task each, as all that is sent: so order is kept
             self._under_way += spawn(self._tasks, self._send(channel, envelope))
-        self._done()
 
     async def _send(self, channel: Channel, envelope: Envelope) -> None:
         with suppress(GatewayError):  # whoever missed it finds a gap, and asks

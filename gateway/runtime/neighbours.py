@@ -221,6 +221,8 @@ class Neighbours:
     async def _call(self, asked: CallRequest) -> None:
         owner = self._owner(asked.user)
         outcome = None if owner is None or asked.node == self._node else await owner.execute(asked.call)
+        if owner is not None:
+            owner.sharing.hurry()  # the state that a command caused is told before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
 
     # ---- to phones here ----

@@ -76,7 +76,8 @@ class Presenting:
         except (NotHeardError, TimeoutError, GatewayError):
             return False
         finally:
-            self._again_at[ticket.handle] = self._world.clock.now() + AGAIN_S
+            if ticket.handle in self._local:  # who left meanwhile is forgotten
+                self._again_at[ticket.handle] = self._world.clock.now() + AGAIN_S
         if not isinstance(answer, AttachAnswer):
             return False
         if answer.refused is not None:
@@ -84,7 +85,8 @@ class Presenting:
         if answer.moved:
             self._subject.not_mine()
             return False
-        self._accepted[ticket.handle] = grant.token
+        if ticket.handle in self._local:
+            self._accepted[ticket.handle] = grant.token
         return True
 
     def is_accepted(self, handle: str) -> bool:

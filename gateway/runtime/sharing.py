@@ -109,6 +109,10 @@ class Sharing:
         if self._has_news():
             self._exchange.bundles.add(self)
 
+    def hurry(self) -> None:
+        """Publish it before whatever is sent next."""
+        self._exchange.bundles.hurry(self)
+
     def take(self) -> Share | None:
         """See :meth:`gateway.runtime.bundles.Source.take`."""
         if not self._has_news():

@@ -149,6 +149,14 @@ async def test_a_phone_that_only_stops_sending_is_gone(serving: Serving) -> None
     assert seen == [Message(b"last words", text=True), Gone("network", 1006)]
 
 
+async def test_a_fragment_that_came_with_the_message_before_it_is_not_forgotten(serving: Serving) -> None:
+    async with await raw(await serving(echo)) as phone:
+        phone.send(text("whole") + framed(1, b"the beginning ", fin=False))
+        assert (await phone.hear()).payload == b"whole"
+        phone.send(framed(0, b"and the end"))
+        assert (await phone.hear()).payload == b"the beginning and the end"
+
+
 async def test_no_more_is_read_than_is_received(serving: Serving) -> None:
     go_on = asyncio.Event()
     held: list[int] = []

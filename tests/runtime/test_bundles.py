@@ -103,6 +103,23 @@ async def test_what_changes_meanwhile_goes_with_the_next_when_every_node_was_tol
         assert len(at.bundles) == 0
 
 
+async def test_what_must_not_be_overtaken_does_not_wait_for_a_round() -> None:
+    async with place() as at:
+        one, other = Owner(1, A), Owner(2, A)
+        await at.change(one)
+        await at.change(other)
+        assert len(at.taken) == 1
+        at.bundles.hurry(other)
+        await at.clock.settle()
+        assert [bundle.told[0].user.key for _, bundle in at.taken if isinstance(bundle, Publications)] == [
+            1,
+            2,
+        ]
+        await at.answer()
+        await at.answer()
+        assert len(at.taken) == 2, "nothing is told twice"
+
+
 async def test_what_is_lost_keeps_nothing_else_from_being_told() -> None:
     async with place() as at:
         owner = Owner(1, A)
