@@ -147,7 +147,7 @@ class Assistant {
   drawNext(agent, key) {
     const {live} = this;
     const asked = live.asked(key);
-    const pending = pendingText(live, key, agent);
+    const pending = pendingText(live, key, agent, 'self');
     fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen], () => [
       pending &&
         !asked &&
@@ -206,7 +206,7 @@ class Assistant {
     const state = later ? agent.pending_routing_state : agent.routing_state;
     const list =
       state && state !== 'logged_off' && allowed(live, agent, COMMAND, state) ? live.reasons(state) : [];
-    const chosen = later ? live.pendingReason(key, state) : live.reason(agent.reason_id);
+    const chosen = later ? live.pendingReason(key, state, 'self') : live.reason(agent.reason_id);
     shown(this.reasonsPart, list.length > 0);
     attribute(this.reasons, 'aria-label', list.length ? t('reason.for', t(`state.${state}`)) : null);
     fill(this.reasons, [state, list, chosen, live.asked(key) !== null], () =>

@@ -113,6 +113,7 @@ class Dashboard {
     const page = detail && this.pages[detail.kind];
     this.queues.select(detail?.kind === 'queue' ? detail.id : null);
     this.agents.select(detail?.kind === 'agent' ? detail.id : null);
+    if (this.page && this.page !== page) this.page.close?.();
     if (page && (this.page !== page || page.id !== detail.id)) {
       page.open(detail.id);
       this.detail.replaceChildren(this.back, page.element);

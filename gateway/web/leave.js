@@ -2,21 +2,27 @@
 import {GatewayError} from './oscc-client.js';
 import {clock, h, icon, put, refusal, say, t, tOr} from './ui.js';
 
+// a close without words of its own, with a code that speaks of broken frames, or from what is no gateway
+const NOT_UNDERSTOOD = ['connection_closed', 'no_gateway'];
+
 /** Log off, and stay on this page until it is confirmed. */
 export async function leave(session, {app, kept, logOnPage}, connection = null) {
   kept.keep({...session.kept(), user: session.user, leaving: true});
   const text = h('p', {class: 'muted'}, t('leaving.text'));
   const title = h('h1', {}, t('leaving.title'));
   app.replaceChildren(h('main', {class: 'boot'}, icon('wait', 'huge'), title, text));
+  let until = null;
+  let spoken = null;
   const asks = ({detail: {routedUntilMs}}) => {
+    until = routedUntilMs ?? until;
     put(title, t('leaving.pending'));
     put(
       text,
-      routedUntilMs === null
-        ? t('leaving.unknown')
-        : t(`leaving.until.${session.application}`, clock(routedUntilMs)),
+      until === null ? t('leaving.unknown') : t(`leaving.until.${session.application}`, clock(until)),
     );
-    say(`${title.textContent} ${text.textContent}`);
+    const now = `${title.textContent} ${text.textContent}`;
+    if (now !== spoken) say(now);
+    spoken = now;
   };
   session.addEventListener('logoff', asks);
   let told = {kind: 'done', title: t('left.title'), text: t(`left.${session.application}`)};
@@ -30,8 +36,12 @@ export async function leave(session, {app, kept, logOnPage}, connection = null) 
   await logOnPage(told);
 }
 
-/** Why a session ended, and by whom. */
-export function whyEnded(reason, by) {
-  const why = tOr(`ended.${reason}`, t('ended.other', reason ?? ''));
+/** Whether a close code says that the session itself is over: any other may be tried again with its token. */
+export const isOver = (code) => [4001, 4005, 4008].includes(code) || Math.floor(code / 100) === 43;
+
+/** Why a session ended, or only its connection did, and by whom. */
+export function whyEnded(told, by) {
+  const reason = NOT_UNDERSTOOD.includes(told) ? 'protocol_error' : told;
+  const why = tOr(`ended.${reason}`, tOr(`error.${reason}`, t('ended.other', reason ?? '')));
   return by && by !== 'self' && by !== 'system' ? `${why} ${t('ended.by', by)}` : why;
 }

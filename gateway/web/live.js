@@ -103,8 +103,10 @@ export class Live {
   }
   /** When OSCC-E was last heard: as a ping told, or when a change came. */
   get asOf() {
-    const {asOfMs} = this.connection.link;
-    return asOfMs === null ? null : Math.max(asOfMs, this.heardMs ?? 0);
+    const {asOfMs, upstream} = this.connection.link;
+    if (asOfMs === null) return null;
+    // while OSCC-E is silent, what the gateway sends is what it had heard before
+    return upstream === 'live' ? Math.max(asOfMs, this.heardMs ?? 0) : asOfMs;
   }
   /** The gateway's clock; when data has stopped, the instant of the data; null before there is any. */
   now() {
@@ -165,10 +167,11 @@ export class Live {
   last(key) {
     return this.acts.find((act) => act.key === key) ?? null;
   }
-  /** The reason that was asked for with a state that is pending, when it was asked for here. */
-  pendingReason(key, state) {
+  /** The reason asked for here with a state that is still pending; `by`: only when it is this one's wish. */
+  pendingReason(key, state, by = null) {
     const act = this.acts.find((each) => each.key === key && each.wants);
-    return act && act.wants === state && act.outcome?.status !== 'rejected'
+    const stands = act && act.wants === state && act.outcome?.status === 'pending' && !act.after;
+    return stands && (by === null || this.get(key)?.pending_by === by)
       ? this.reason(act.args.reason_id)
       : null;
   }

@@ -5,9 +5,10 @@ import {button, day, h, icon, language, preferred, say, speak, t, tOr} from './u
 
 const VERSION = '1.0';
 const app = document.getElementById('app');
+// a browser without trusted types takes plain text
 const policy = globalThis.trustedTypes?.createPolicy('oscc', {
   createScriptURL: (url) => (url === 'sw.js' ? url : ''),
-});
+}) ?? {createScriptURL: (url) => url};
 
 /** What the device keeps: choices, what is typed at each log-on, the session's token. Never realtime data. */
 const kept = {
@@ -164,7 +165,7 @@ async function start() {
   const known = kept.session;
   if (!known) await logOnPage(doors);
   else await resume(known);
-  if ('serviceWorker' in navigator && policy) setTimeout(late, 500);
+  if ('serviceWorker' in navigator) setTimeout(late, 500);
 }
 
 /** Go on where the device was. */
@@ -182,11 +183,14 @@ async function late() {
   const found = await navigator.serviceWorker
     .register(policy.createScriptURL('sw.js'), {scope: './'})
     .catch(() => null);
+  const ready = (worker) => {
+    if (worker?.state === 'installed' && navigator.serviceWorker.controller)
+      dispatchEvent(new Event('oscc-new-version'));
+  };
+  // one that an earlier page has fetched is found waiting
+  ready(found?.waiting);
   found?.addEventListener('updatefound', () =>
-    found.installing?.addEventListener('statechange', ({target}) => {
-      if (target.state === 'installed' && navigator.serviceWorker.controller)
-        dispatchEvent(new Event('oscc-new-version'));
-    }),
+    found.installing?.addEventListener('statechange', ({target}) => ready(target)),
   );
 }
 

@@ -73,10 +73,14 @@ export class Place {
 
   open(id) {
     this.id = id;
-    this.rows?.element.remove();
-    this.rows = null;
+    this.close();
     this.read(null);
     requestAnimationFrame(() => this.list());
+  }
+
+  close() {
+    this.rows?.end();
+    this.rows = null;
   }
 
   /** The list needs the pane that scrolls it, which it has when the page is shown. */

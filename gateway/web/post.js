@@ -1,6 +1,6 @@
 /** What is there to do after a contact, and for how long? */
 import {tellOutcome} from './states.js';
-import {attribute, button, clock, fill, h, shown, t, toast} from './ui.js';
+import {attribute, button, clock, fill, h, put, refusal, shown, t, toast} from './ui.js';
 
 const STEP_MS = 30_000;
 
@@ -9,6 +9,7 @@ export class PostProcessing {
     this.live = live;
     this.chosen = new Set();
     this.bar = h('i');
+    this.then = h('p', {class: 'post-then', hidden: true});
     this.wrapUp = h('div', {class: 'chips', role: 'group', 'aria-label': t('post.wrapup')});
     this.hint = h('p', {class: 'post-hint', hidden: true, role: 'alert'});
     this.done = button(t('post.done'), () => this.finish(), 'on-hero strong');
@@ -17,6 +18,7 @@ export class PostProcessing {
       'div',
       {class: 'post', hidden: true},
       h('div', {class: 'bar', 'aria-hidden': 'true'}, this.bar),
+      this.then,
       this.wrapUp,
       this.hint,
       h('div', {class: 'post-acts'}, this.done, this.more),
@@ -33,6 +35,9 @@ export class PostProcessing {
       shown(this.hint, false);
       return;
     }
+    const then = agent.pending_routing_state ? null : this.now.next_state;
+    put(this.then, then ? t('post.then', t(`state.${then}`)) : '');
+    shown(this.then, Boolean(then));
     const actions = agent.allowed_actions ?? [];
     const may = (action, command) =>
       !live.frozen &&
@@ -104,7 +109,7 @@ export class PostProcessing {
       what: t('post.done'),
     });
     if (outcome.error?.code === 'wrap_up_reason_required') {
-      this.hint.textContent = t('post.wrapup.must');
+      this.hint.textContent = refusal(outcome.error);
       shown(this.hint, true);
     } else tellOutcome(outcome, t('post.done'));
   }

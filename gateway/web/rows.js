@@ -19,6 +19,7 @@ export class Rows {
     this.used = new Map();
     this.spare = [];
     this.touched = -Infinity;
+    this.stop = new AbortController();
     this.draw = framed(() => this.layout());
     const touch = () => {
       this.touched = performance.now();
@@ -31,9 +32,17 @@ export class Rows {
         touch();
         this.draw();
       },
-      {passive: true},
+      {passive: true, signal: this.stop.signal},
     );
-    new ResizeObserver(this.draw).observe(scroller);
+    this.observer = new ResizeObserver(this.draw);
+    this.observer.observe(scroller);
+  }
+
+  /** Nobody looks any more: the scroller, which lives on, holds nothing of this list. */
+  end() {
+    this.stop.abort();
+    this.observer.disconnect();
+    this.element.remove();
   }
 
   /** Whether somebody is about to press something here. */

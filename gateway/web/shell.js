@@ -1,5 +1,5 @@
 /** What stands around both applications: how the connection is, notices, settings, the way out. */
-import {leave, whyEnded} from './leave.js';
+import {isOver, leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
 import {connect} from './oscc-client.js';
 import {attribute, button, clock, dialog, h, icon, put, refusal, reicon, say, shown, t, toast} from './ui.js';
@@ -312,15 +312,19 @@ export class Shell {
   gone({code, reason, by}) {
     this.end();
     const {kept, logOnPage} = this.doors;
-    if (code === 4004) {
-      const again = button(t('use.here'), () => open(this.session, this.gateway, this.doors), 'primary');
-      return this.endPage(t('ended.replaced'), t('ended.replaced.text'), again);
+    const again = (label) => button(label, () => open(this.session, this.gateway, this.doors), 'primary');
+    if (code === 4004)
+      return this.endPage(t('ended.replaced'), t('ended.replaced.text'), again(t('use.here')));
+    const text = whyEnded(reason, by);
+    if (!isOver(code)) {
+      const off = button(t('log.off'), () => leave(this.session, this.doors));
+      return this.endPage(t('ended.stopped'), text, again(t('try.again')), off);
     }
-    if (code !== 4006 && code !== 4007) kept.keep(null);
-    return logOnPage({kind: 'bad', title: t('ended.title', clock(Date.now())), text: whyEnded(reason, by)});
+    kept.keep(null);
+    return logOnPage({kind: 'bad', title: t('ended.title', clock(Date.now())), text});
   }
 
-  endPage(title, text, act) {
+  endPage(title, text, ...acts) {
     this.app.replaceChildren(
       h(
         'main',
@@ -328,7 +332,7 @@ export class Shell {
         icon('notice', 'huge'),
         h('h1', {}, title),
         h('p', {class: 'muted'}, text),
-        act,
+        acts,
       ),
     );
     say(title);

@@ -96,3 +96,23 @@ async def test_an_expired_session_leads_to_the_log_on() -> None:
         stage.act("EndSession", User="supervisor1", Reason="Maintenance")
         await expect(page.locator(".told")).to_contain_text("ended for maintenance")
         await expect(page.locator("#in-user")).to_be_visible()
+
+
+@pytest.mark.parametrize(("code", "kept"), [(4007, True), (4001, False)])
+async def test_only_an_end_of_the_session_throws_its_token_away(code: int, kept: bool) -> None:
+    async with opened() as stage, stage.page() as page:
+        await page.add_init_script(
+            "WebSocket = class extends WebSocket { constructor(...a) { globalThis.last = super(...a); } };"
+        )
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.evaluate("(code) => last.dispatchEvent(new CloseEvent('close', {code}))", code)
+        if kept:
+            await expect(page.locator("h1")).to_have_text("The connection was closed")
+            await expect(page.get_by_role("button", name="Log off")).to_be_visible()
+        else:
+            await expect(page.locator("#in-user")).to_be_visible()
+        token = await page.evaluate("sessionStorage.getItem('oscc.session')")
+        assert (token is not None) is kept
+        if kept:
+            await page.get_by_role("button", name="Try again").click()
+            await expect(page.locator(".health-text")).to_have_text("Live")
