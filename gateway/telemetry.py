@@ -27,8 +27,7 @@ WAIT_BUCKETS_S: Final = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 """10 ms … 5 min: for what may queue, or needs another node."""
 AGE_BUCKETS_S: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
 """1 s … 1 d: for what a phone's connection lives."""
-CHILDREN_MAX: Final = 1_024
-"""More than any family can have: the functions of as many sites as can be set are 800."""
+CHILDREN_MAX: Final = 1_024  # the functions of as many sites as can be set are 800
 OTHER: Final = "other"
 HOPS: Final = ("upstream", "bus", "edge", "total")
 """At the owner until its mirror shows it; from there to the phone's node; on that node until it is
