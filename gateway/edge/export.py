@@ -53,7 +53,7 @@ def export(
         )
         for entry in inventory().entries
     )
-    return ExportBody(user_view(ticket), at_ms, complete, entries)
+    return ExportBody(user_view(ticket), at_ms, entries, complete)
 
 
 def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> tuple[Record, ...]:

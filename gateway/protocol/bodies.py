@@ -198,5 +198,5 @@ class ExportBody:
 
     user: UserView
     at_ms: int
-    complete: bool
     entries: tuple[ExportEntry, ...]
+    complete: bool = True

@@ -43,6 +43,9 @@ RETRY_S = 5
 SOON_S = 1.0
 """Both ends look every so often what is due."""
 Trouble = Literal["closed", "one-way", "lost", "frozen"]
+CLOSE_S = 1.0
+"""How long the gateway waits for the other end of a link to close it, too."""
+_PATIENCE_S = 5.0
 _TURN_S = 0.25
 _REAL_S = 10.0
 
@@ -111,11 +114,15 @@ class House:
         self._life = self.tasks.create_task(self._live(up))
         self.base, self.ops, _ = await up
 
-    async def stop(self) -> None:
-        """Stop the gateway in a hurry: whatever it has in memory is gone."""
+    async def stop(self) -> float:
+        """Stop the gateway in a hurry: whatever it has in memory is gone. Returns what time that took."""
         assert self._life is not None
         self._leave.set()
+        ended, _ = await asyncio.wait((self._life,), timeout=_PATIENCE_S)
+        if not ended:  # a link that cannot be closed is waited for, for so long
+            await self.clock.advance(CLOSE_S)
         await self._life
+        return 0.0 if ended else CLOSE_S
 
     async def _live(self, up: asyncio.Future[wiring.Addresses]) -> None:
         settings = Settings.model_validate(
