@@ -26,7 +26,7 @@ from tests.conformance.runner import run
 pytestmark = [
     pytest.mark.scenario,
     pytest.mark.timeout(600),
-    # clients end in the middle of what they do: what a loop still held of their pipes is collected after its end
+    # clients end in the middle of what they do: what a loop held of their pipes is collected after its end
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
