@@ -23,12 +23,7 @@ from tests.conformance.registry import CHECKS
 from tests.conformance.report import Report, Verdict
 from tests.conformance.runner import run
 
-pytestmark = [
-    pytest.mark.scenario,
-    pytest.mark.timeout(600),
-    # clients end in the middle of what they do: what a loop held of their pipes is collected after its end
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
 
 ROOT: Final = Path(__file__).parents[2]
 SDK: Final = ROOT / "gateway" / "web" / "oscc-client.js"
