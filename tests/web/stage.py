@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="the group `web` is not installed: make web")
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Response, async_playwright, expect
 
 from gateway.app import wiring
 from gateway.app.config import own_secrets
@@ -36,6 +36,7 @@ __all__ = [
     "PASSWORD",
     "PHONE",
     "Page",
+    "Response",
     "Stage",
     "expect",
     "opened",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page
 
-from tests.web.stage import DASHBOARD, DESK, Stage, expect, opened
+from tests.web.stage import DASHBOARD, DESK, Page, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
 

@@ -6,10 +6,9 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, Response
 
 from gateway.edge.web import WebClient
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Response, expect, opened
 
 pytestmark = pytest.mark.scenario
 
