@@ -286,7 +286,7 @@ class Carrier(asyncio.Transport):
         return False
 
 
-def no_descriptor(_: int) -> int:
+def no_descriptor(*_: object) -> int:
     raise OSError("too many open files")
 
 
@@ -304,3 +304,12 @@ async def test_a_transport_stays_where_it_has_to(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(wire_module, "_HAS_EPOLL", False)
         assert wires.take(plain) is plain
     assert len(wires) == 0
+
+
+async def test_who_stays_for_want_of_a_descriptor_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as raw:
+        plain = Carrier(socket=raw)
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are not looked at
+        monkeypatch.setattr("select.epoll", no_descriptor)
+        assert Wires().take(plain) is plain
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above

@@ -9,9 +9,19 @@ from contextlib import asynccontextmanager
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Queue
-from gateway.protocol.envelopes import Channel, Envelope, Events, Inbox, Publication, Publications, Update
+from gateway.protocol.envelopes import (
+    CallAnswer,
+    Channel,
+    Envelope,
+    Events,
+    Inbox,
+    Publication,
+    Publications,
+    Update,
+)
 from gateway.runtime.bundles import UPDATES_MAX, Bundles, Share
 from tests.doubles.clock import ManualClock
+from tests.runtime.street import street
 
 A, B = NodeId("a"), NodeId("b")
 
@@ -164,3 +174,18 @@ async def test_after_the_end_nothing_is_told() -> None:
         await at.answer()
         await at.change(owner)
         assert at.told() == [(Inbox(A), [(1, 1)])]
+
+
+async def test_the_state_that_a_command_caused_is_published_before_its_result() -> None:
+    async with street() as at:
+        await at.scenes[0].served()
+        far = await at.scenes[1].served(device="d2")
+        await at.pass_time(2)
+        bundles = at.scenes[0].node.exchange.bundles
+        bundles._under_way += 1  # as while a message waits to be taken
+        at.said.clear()
+        far.command("1", "1")
+        await at.clock.settle()
+        told = [type(said) for node, _, said in at.said if node == 0]
+        assert [kind for kind in told if kind in {Publications, CallAnswer}] == [Publications, CallAnswer]
+        bundles._done()

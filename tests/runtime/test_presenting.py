@@ -153,3 +153,15 @@ async def test_of_a_session_that_left_nothing_is_remembered() -> None:
         far.leave()
         await at.clock.settle()
         assert presenting(at)._accepted == presenting(at)._again_at == {}
+
+
+async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        at.scenes[0].owner().let_go(far.ticket.handle)
+        await at.pass_time(2)
+        assert far.ticket.handle in presenting(at)._again_at
+        far.leave()
+        await at.pass_time(ANSWER_S + 1)
+        assert presenting(at)._accepted == presenting(at)._again_at == {}

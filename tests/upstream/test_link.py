@@ -110,6 +110,16 @@ async def test_readings_are_heard_at_once_and_in_their_order_among_all_that_come
     assert isinstance(await link.receive(heard.append), Reading)
 
 
+async def test_it_says_whether_something_waits(at: Scene) -> None:
+    link = await at.open()
+    seen = [link.speaks]
+    await at.server.say(event("UserRealtime", USER_REALTIME))
+    await at.clock.settle()
+    seen.append(link.speaks)
+    await link.receive()
+    assert [*seen, link.speaks] == [False, True, False]
+
+
 async def test_a_reading_before_the_opening_is_heard_by_nobody(at: Scene) -> None:
     at.server.greeting = event("UserRealtime", USER_REALTIME)
     link = await at.dial()

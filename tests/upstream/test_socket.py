@@ -90,6 +90,15 @@ async def test_what_comes_is_told_in_order_and_waited_for(line: Line) -> None:
     assert waiting.result() == "three"
 
 
+async def test_it_says_whether_something_waits(line: Line) -> None:
+    seen = [line.socket.speaks]
+    line.come("one", "two")
+    for _ in range(2):
+        seen.append(line.socket.speaks)
+        await line.socket.receive()
+    assert [*seen, line.socket.speaks] == [False, True, True, False]
+
+
 async def test_who_waits_may_take_texts_as_they_come(line: Line) -> None:
     taken: list[str] = []
 
