@@ -27,11 +27,11 @@ WAIT_BUCKETS_S: Final = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 """10 ms … 5 min: for what may queue, or needs another node."""
 AGE_BUCKETS_S: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
 """1 s … 1 d: for what a phone's connection lives."""
-CHILDREN_MAX: Final = 1_024  # the functions of as many sites as can be set are 800
+CHILDREN_MAX: Final = 256
+SITE_CHILDREN_MAX: Final = 800  # eight functions of each of the 100 sites that can be set
 OTHER: Final = "other"
 HOPS: Final = ("upstream", "bus", "edge", "total")
-"""At the owner until its mirror shows it; from there to the phone's node; on that node until it is
-written; and from the owner's receipt until it is written."""
+"""At the owner until it is shown; to the phone's node; there until it is written; all of it together."""
 
 # The library would add a series with the time of creation to every counter and histogram.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types it not
@@ -40,13 +40,13 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # 
 class Family(Generic[M]):
     """A metric with labels: ``family["value"]`` or ``family["one", "two"]`` is the child, made once.
 
-    Bounded: the label sets after the first :data:`CHILDREN_MAX` share one child, ``other``.
+    Bounded: the label sets after the first *most* share one child, ``other``.
     """
 
-    __slots__ = ("_children", "_metric")
+    __slots__ = ("_children", "_metric", "_most")
 
-    def __init__(self, metric: M) -> None:
-        self._metric = metric
+    def __init__(self, metric: M, most: int = CHILDREN_MAX) -> None:
+        self._metric, self._most = metric, most
         self._children: dict[str | tuple[str, ...], M] = {}
 
     def __getitem__(self, labels: str | tuple[str, ...]) -> M:
@@ -54,7 +54,7 @@ class Family(Generic[M]):
         child = self._children.get(labels)
         if child is None:
             values = (labels,) if isinstance(labels, str) else labels
-            if len(self._children) >= CHILDREN_MAX:
+            if len(self._children) >= self._most:
                 return self._metric.labels(*(OTHER for _ in values))
             child = self._children[labels] = self._metric.labels(*values)
         return child
@@ -224,8 +224,8 @@ class Telemetry:
         self.site_function_up = self._gauges(
             "site_function_up",
             "A site's functions, as live links say: 1 up, 0.5 degraded, 0 down or no link, NaN unknown.",
-            "site",
-            "function",
+            *("site", "function"),
+            most=SITE_CHILDREN_MAX,
         )
         self.late_elements = self._sum("late_elements", "Elements older than what was known; ignored.")
         self.upstream_events = self._counters("upstream_events", "Events of links.", "type")
@@ -324,9 +324,9 @@ class Telemetry:
         self.labels[name] = ()
         return Gauge(name, text, namespace=PREFIX, registry=self.registry)
 
-    def _gauges(self, name: str, text: str, *labels: str) -> Family[Gauge]:
+    def _gauges(self, name: str, text: str, *labels: str, most: int = CHILDREN_MAX) -> Family[Gauge]:
         self.labels[name] = labels
-        return Family(Gauge(name, text, labels, namespace=PREFIX, registry=self.registry))
+        return Family(Gauge(name, text, labels, namespace=PREFIX, registry=self.registry), most)
 
     def _histogram(
         self, name: str, text: str, *, buckets: tuple[float, ...] = LATENCY_BUCKETS_S

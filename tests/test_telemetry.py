@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import gateway
-from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, Telemetry
+from gateway.app.config_sections import Settings
+from gateway.domain.resources import Functions
+from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, SITE_CHILDREN_MAX, Telemetry
 
 HERE = Path(gateway.__file__).parent
 PAGE = (HERE.parent / "docs" / "operations.md").read_text("utf-8")
@@ -232,3 +235,11 @@ def test_two_nodes_of_one_process_count_apart() -> None:
     one.users.set(5)
     assert b"oscc_gateway_users 5.0" in one.render()
     assert b"oscc_gateway_users 0.0" in other.render()
+
+
+def test_each_function_of_as_many_sites_as_can_be_set_has_its_own_child() -> None:
+    bounds = Settings.model_fields["sites"].metadata
+    sites = next(bound.max_length for bound in bounds if hasattr(bound, "max_length"))
+    up = Telemetry().site_function_up
+    children = {id(up[f"site{site}", field.name]) for site in range(sites) for field in fields(Functions)}
+    assert len(children) == sites * len(fields(Functions)) == SITE_CHILDREN_MAX
