@@ -77,7 +77,9 @@ class Violation(NamedTuple):
 Event: TypeAlias = Message | Ping | PongFrame | CloseReceived | Violation
 
 
-class _Breach(Exception):  # noqa: N818 - names what happened
+class Breach(Exception):  # noqa: N818 - names what happened
+    """What a peer sent is against the rules, as *violation* says."""
+
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.violation = Violation(code, reason)
@@ -145,7 +147,7 @@ class Parser:
                 event = self._control(opcode, payload) if opcode & _CONTROL else self._data(first, payload)
                 if event is not None:
                     return event
-        except _Breach as breach:
+        except Breach as breach:
             self._end()
             return breach.violation
         return None
@@ -160,7 +162,7 @@ class Parser:
         first, second = buffer[0], buffer[1]
         self._check(first, second)
         if self._between == FRAMES_BETWEEN_MAX:
-            raise _Breach(POLICY, "too many frames without a message")
+            raise Breach(POLICY, "too many frames without a message")
         size, start = second & _LENGTH, 2
         if size >= _LONG:
             start = 4 if size == _LONG else 10
@@ -168,7 +170,7 @@ class Parser:
                 return None
             size = _long(buffer[2:start])
         if not first & _CONTROL and size + len(self._fragments or b"") > self._message_bytes:
-            raise _Breach(TOO_BIG, "the message is too big")  # §7.4.1, before its payload is there
+            raise Breach(TOO_BIG, "the message is too big")  # §7.4.1, before its payload is there
         start += 4
         end = start + size
         if len(buffer) < end:
@@ -183,19 +185,19 @@ class Parser:
     def _check(self, first: int, second: int) -> None:
         """Check what the first two bytes of a frame tell."""
         if first & _RESERVED:  # §5.2: no extension was agreed on that would give them a meaning
-            raise _Breach(PROTOCOL_ERROR, "reserved bits are set")
+            raise Breach(PROTOCOL_ERROR, "reserved bits are set")
         if not second & _MASKED:  # §5.1
-            raise _Breach(PROTOCOL_ERROR, "the frame is not masked")
+            raise Breach(PROTOCOL_ERROR, "the frame is not masked")
         opcode = first & _OPCODE
         if opcode & _CONTROL:
-            _check_control(opcode, first & _FIN, second & _LENGTH)
+            check_control(opcode, first & _FIN, second & _LENGTH)
         elif opcode > BINARY:  # §5.2
-            raise _Breach(PROTOCOL_ERROR, "the opcode is reserved")
+            raise Breach(PROTOCOL_ERROR, "the opcode is reserved")
         elif opcode == CONTINUATION:
             if self._fragments is None:  # §5.4
-                raise _Breach(PROTOCOL_ERROR, "nothing is there to continue")
+                raise Breach(PROTOCOL_ERROR, "nothing is there to continue")
         elif self._fragments is not None:  # §5.4: messages are not interleaved
-            raise _Breach(PROTOCOL_ERROR, "a message began within another")
+            raise Breach(PROTOCOL_ERROR, "a message began within another")
 
     # ---- text is judged as it comes: what no text can go on with ends the connection at once (§8.1) ----
 
@@ -222,7 +224,7 @@ class Parser:
         try:
             self._judge.decode(part, is_last)
         except UnicodeDecodeError:
-            raise _Breach(INVALID_TEXT, "the text is not UTF-8") from None
+            raise Breach(INVALID_TEXT, "the text is not UTF-8") from None
         if is_last:
             self._judge = None
 
@@ -269,22 +271,27 @@ def unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     return (int.from_bytes(payload, "little") ^ int.from_bytes(stretched, "little")).to_bytes(size, "little")
 
 
-def _check_control(opcode: int, fin: int, length: int) -> None:
+def check_control(opcode: int, fin: int, length: int) -> None:
+    """Check what the head of a control frame tells, of either end.
+
+    Raises:
+        Breach: It is against the rules.
+    """
     if opcode > PONG:  # §5.2
-        raise _Breach(PROTOCOL_ERROR, "the opcode is reserved")
+        raise Breach(PROTOCOL_ERROR, "the opcode is reserved")
     if not fin:  # §5.5
-        raise _Breach(PROTOCOL_ERROR, "a control frame is fragmented")
+        raise Breach(PROTOCOL_ERROR, "a control frame is fragmented")
     if length > CONTROL_BYTES_MAX:  # §5.5
-        raise _Breach(PROTOCOL_ERROR, "a control frame is too long")
+        raise Breach(PROTOCOL_ERROR, "a control frame is too long")
 
 
 def _long(field: bytearray) -> int:
     """Return a length of 2 or 8 bytes."""
     size = int.from_bytes(field, "big")
     if size >> 63:  # §5.2: the most significant bit is 0
-        raise _Breach(PROTOCOL_ERROR, "the length is no length")
+        raise Breach(PROTOCOL_ERROR, "the length is no length")
     if size < (_LONG if len(field) == 2 else 1 << 16):  # §5.2: the fewest bytes that hold it
-        raise _Breach(PROTOCOL_ERROR, "the length is longer than need be")
+        raise Breach(PROTOCOL_ERROR, "the length is longer than need be")
     return size
 
 
@@ -293,14 +300,14 @@ def _close_of(payload: bytes) -> CloseReceived:
     if not payload:
         return CloseReceived(NO_CODE, "")  # §7.1.5
     if len(payload) == 1:
-        raise _Breach(PROTOCOL_ERROR, "a close has half a code")
+        raise Breach(PROTOCOL_ERROR, "a close has half a code")
     code = int.from_bytes(payload[:2], "big")
     if not _may_travel(code):
-        raise _Breach(PROTOCOL_ERROR, "a close has a code that none may have")
+        raise Breach(PROTOCOL_ERROR, "a close has a code that none may have")
     try:
         return CloseReceived(code, payload[2:].decode())
     except UnicodeDecodeError:  # §8.1
-        raise _Breach(INVALID_TEXT, "the reason of a close is not UTF-8") from None
+        raise Breach(INVALID_TEXT, "the reason of a close is not UTF-8") from None
 
 
 def _may_travel(code: int) -> bool:

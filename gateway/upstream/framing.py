@@ -20,9 +20,11 @@ from gateway.protocol.websocket import (
     PROTOCOL_ERROR,
     TEXT,
     TOO_BIG,
+    Breach,
     Ping,
     PongFrame,
     Violation,
+    check_control,
     head,
     unmask,
 )
@@ -45,12 +47,6 @@ class Closed(NamedTuple):
 
 Heard: TypeAlias = str | Ping | PongFrame | Closed | Violation
 """What came: a text message, or something about the connection."""
-
-
-class _Breach(Exception):  # noqa: N818 - names what happened
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.violation = Violation(code, reason)
 
 
 class Frames:
@@ -90,7 +86,7 @@ class Frames:
         heard: list[Heard] = []
         try:
             read = self._read(data, heard)
-        except _Breach as breach:
+        except Breach as breach:
             self._end()
             heard.append(breach.violation)
             return heard
@@ -125,15 +121,15 @@ class Frames:
         """Check what the head of a frame tells, before its payload is there."""
         opcode = first & _OPCODE
         if first & _RESERVED:  # §5.2: no extension was agreed on that would give them a meaning
-            raise _Breach(PROTOCOL_ERROR, "reserved bits are set")
+            raise Breach(PROTOCOL_ERROR, "reserved bits are set")
         if opcode & _CONTROL:
-            _check_control(opcode, first & _FIN, size)
+            check_control(opcode, first & _FIN, size)
         elif opcode not in {TEXT, CONTINUATION}:
-            raise _Breach(PROTOCOL_ERROR, "the message is no text")
+            raise Breach(PROTOCOL_ERROR, "the message is no text")
         elif (opcode == CONTINUATION) is (self._parts is None):  # §5.4: messages are not interleaved
-            raise _Breach(PROTOCOL_ERROR, "a fragment is not where it belongs")
+            raise Breach(PROTOCOL_ERROR, "a fragment is not where it belongs")
         elif size + self._parts_bytes > self._message_bytes:
-            raise _Breach(TOO_BIG, "the message is too big")
+            raise Breach(TOO_BIG, "the message is too big")
 
     def _take(self, first: int, payload: bytes, heard: list[Heard]) -> None:
         """Take in a frame."""
@@ -152,7 +148,7 @@ class Frames:
             self._parts, self._parts_bytes = None, 0
             heard.append(_text(b"".join(parts)))
         elif len(parts) > FRAMES_BETWEEN_MAX:
-            raise _Breach(POLICY, "too many frames without a message")
+            raise Breach(POLICY, "too many frames without a message")
 
     def _control(self, opcode: int, payload: bytes) -> Heard:
         if opcode == PING:
@@ -171,22 +167,15 @@ class Frames:
 def _head_bytes(length: int) -> int:
     """Return how long the head of a frame is whose second byte is *length*."""
     if length & _MASKED:  # §5.1
-        raise _Breach(PROTOCOL_ERROR, "the frame is masked")
+        raise Breach(PROTOCOL_ERROR, "the frame is masked")
     return 4 if length == _LONG else 10
-
-
-def _check_control(opcode: int, fin: int, size: int) -> None:
-    if opcode not in {CLOSE, PING, PONG}:  # §5.2
-        raise _Breach(PROTOCOL_ERROR, "the opcode is reserved")
-    if not fin or size > CONTROL_BYTES_MAX:  # §5.5
-        raise _Breach(PROTOCOL_ERROR, "a control frame is fragmented or too long")
 
 
 def _text(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError:  # §8.1
-        raise _Breach(INVALID_TEXT, "the text is not UTF-8") from None
+        raise Breach(INVALID_TEXT, "the text is not UTF-8") from None
 
 
 def masked(opcode: int, payload: bytes, mask: bytes) -> bytes:

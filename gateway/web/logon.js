@@ -1,6 +1,21 @@
 /** How does a person log on, knowing before it what is read, kept and ended by it? */
 import {GatewayError, about, logOn, notices} from './oscc-client.js';
-import {byName, check, day, dialog, field, h, icon, input, language, refusal, say, shown, t} from './ui.js';
+import {
+  byName,
+  check,
+  day,
+  dialog,
+  field,
+  h,
+  icon,
+  input,
+  language,
+  refusal,
+  say,
+  settingsButton,
+  shown,
+  t,
+} from './ui.js';
 
 const NUMBERS_KEPT = 3;
 /**
@@ -92,17 +107,7 @@ class LogOnForm {
             h('h1', {}, t('log.on')),
             h('p', {class: 'muted'}, site?.display_name ?? this.gateway.name),
           ),
-          h(
-            'button',
-            {
-              type: 'button',
-              class: 'quiet square',
-              'aria-label': t('settings'),
-              title: t('settings'),
-              onclick: () => this.settings(),
-            },
-            icon('more'),
-          ),
+          settingsButton(() => this.settings()),
         ),
         this.said(),
         form,

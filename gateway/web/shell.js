@@ -2,7 +2,22 @@
 import {isOver, leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
 import {connect} from './oscc-client.js';
-import {attribute, button, clock, dialog, h, icon, put, refusal, reicon, say, shown, t, toast} from './ui.js';
+import {
+  attribute,
+  button,
+  clock,
+  dialog,
+  h,
+  icon,
+  put,
+  refusal,
+  reicon,
+  say,
+  settingsButton,
+  shown,
+  t,
+  toast,
+} from './ui.js';
 
 const PING_S = 15;
 const PARTS = {dashboard: () => import('./dashboard.js'), remote_assistant: () => import('./assistant.js')};
@@ -73,17 +88,7 @@ export class Shell {
         h('span', {class: 'muted'}, ` · ${site}`),
       ),
       this.bell,
-      h(
-        'button',
-        {
-          type: 'button',
-          class: 'quiet square',
-          'aria-label': t('settings'),
-          title: t('settings'),
-          onclick: () => this.settings(),
-        },
-        icon('more'),
-      ),
+      settingsButton(() => this.settings()),
     );
     this.lost = h(
       'div',

@@ -122,6 +122,12 @@ export const button = (label, act, kind = '', properties = {}) =>
   h('button', {type: 'button', class: `button ${kind}`, onclick: act, ...properties}, label);
 
 /** A field of a form, its label, and a box to tick. */
+export const settingsButton = (act) =>
+  h(
+    'button',
+    {type: 'button', class: 'quiet square', 'aria-label': t('settings'), title: t('settings'), onclick: act},
+    icon('more'),
+  );
 export const input = (name, properties) => h('input', {id: `in-${name}`, name, type: 'text', ...properties});
 export const field = (name, control) =>
   h('div', {class: 'field'}, h('label', {for: control.id}, t(`field.${name}`)), control);
