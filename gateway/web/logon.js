@@ -1,20 +1,7 @@
 /** How does a person log on, knowing before it what is read, kept and ended by it? */
 import {GatewayError, about, logOn, notices} from './oscc-client.js';
 import {
-  byName,
-  check,
-  day,
-  dialog,
-  field,
-  h,
-  icon,
-  input,
-  language,
-  refusal,
-  say,
-  settingsButton,
-  shown,
-  t,
+  byName, check, day, dialog, field, h, icon, input, language, refusal, say, settingsButton, shown, t,
 } from './ui.js';
 
 const NUMBERS_KEPT = 3;

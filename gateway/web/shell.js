@@ -3,19 +3,7 @@ import {isOver, leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
 import {connect} from './oscc-client.js';
 import {
-  attribute,
-  button,
-  clock,
-  dialog,
-  h,
-  icon,
-  put,
-  refusal,
-  reicon,
-  say,
-  settingsButton,
-  shown,
-  t,
+  attribute, button, clock, dialog, h, icon, put, refusal, reicon, say, settingsButton, shown, t,
   toast,
 } from './ui.js';
 
