@@ -44,6 +44,7 @@ Their front door (no TLS):  {door}, for these nodes:
 Their Redis:                127.0.0.1:{redis_port}, {redis}
 Configuration and logs:     {folder}
 
+In a browser:               {door}/app/
 Log on with password {password}:
   dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
   remote assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
