@@ -6,6 +6,9 @@ import asyncio
 import hashlib
 import json
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -75,8 +78,35 @@ def written(bundle: Bundle) -> bytes:
     return json.dumps(bundle, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
+def folder_faults(folder: Path) -> Iterator[str]:
+    """Yield what keeps bundles from being written to *folder*, or lets everybody see which there are."""
+    name = f"admin.bundle_folder {folder}"
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        if not _takes_files(folder.parent):
+            yield f"{name} is not there, and this user cannot make it."
+        return
+    except OSError as error:
+        yield f"{name} cannot be looked at: {os.strerror(error.errno or 0).lower()}."
+        return
+    if not stat.S_ISDIR(mode):
+        yield f"{name} is no folder."
+        return
+    if not _takes_files(folder):
+        yield f"{name} cannot be written to by this user."
+    if mode & stat.S_IRWXO:
+        yield f"{name} is open to every user of the machine: take their rights away, as by chmod o-rwx."
+
+
+def _takes_files(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
 def _put(path: Path, data: bytes) -> None:
-    """Write a new file that its owner alone may read."""
+    """Write a new file that its owner alone may read, in a folder that is made for him if it is not there."""
+    with suppress(FileExistsError):
+        path.parent.mkdir(mode=0o700)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - of a descriptor, not of a path
         file.write(data)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gateway.app import config_shown
+from gateway.app.bundle_writing import folder_faults
 from gateway.app.bus_check import bus_found
 from gateway.app.certificates import Flaw, chain_of, flaws, read_pair, told
 from gateway.app.cli_options import add_config
@@ -60,13 +61,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def files(settings: Settings, wall_ms: int) -> Iterator[str]:
-    """Yield a sentence per fault of a file, and of what it holds."""
+    """Yield a sentence per fault of a file or folder, and of what it holds."""
     yield from client_files(settings)
     try:
         read_notices(settings.notices.files)
     except ConfigError as error:
         yield from error.faults
     yield from (flaw.text for flaw in certificate_flaws(settings, wall_ms) if flaw.is_fault)
+    if settings.admin.bundle_folder is not None:
+        yield from folder_faults(settings.admin.bundle_folder)
     for place, site in enumerate(settings.sites):
         try:
             site_context(place, site)

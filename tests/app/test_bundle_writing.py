@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from gateway.app.bundle_writing import PREVIEW_S, BundleWriting
+from gateway.app.bundle_writing import PREVIEW_S, BundleWriting, folder_faults
 from gateway.domain.errors import ErrorCode, GatewayError
 from tests.app.test_bundle import parts
 from tests.doubles.clock import ManualClock
@@ -70,9 +71,14 @@ async def test_without_a_folder_it_can_be_shown_only(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
-    made = writing(tmp_path, tmp_path / "nowhere")
+    made = writing(tmp_path, tmp_path / "nowhere" / "below")
     shown = await made.preview(None)
     with pytest.raises(GatewayError, match=r"cannot be written: no such file or directory\."):
+        await made.write(shown.digest)
+    (tmp_path / "nowhere").write_text("")
+    made = writing(tmp_path, tmp_path / "nowhere")
+    shown = await made.preview(None)
+    with pytest.raises(GatewayError, match=r"cannot be written: not a directory\."):
         await made.write(shown.digest)
 
 
@@ -83,3 +89,33 @@ async def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None
     planted.symlink_to(tmp_path / "elsewhere")
     assert await refusal(made, shown.digest) is ErrorCode.KEY_REUSED
     assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "bundles"
+    made = writing(tmp_path, folder)
+    shown = await made.preview(None)
+    await made.write(shown.digest)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(_files(folder)) == 1
+
+
+def test_what_keeps_a_folder_from_its_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, name = tmp_path / "bundles", f"admin.bundle_folder {tmp_path}/bundles"
+    assert list(folder_faults(folder)) == [], "it can be made"
+    nowhere = folder / "deeper" / "still"
+    absent = f"admin.bundle_folder {nowhere} is not there, and this user cannot make it."
+    assert list(folder_faults(nowhere)) == [absent]
+    folder.write_text("")
+    assert list(folder_faults(folder)) == [f"{name} is no folder."]
+    assert list(folder_faults(folder / "below")) == [
+        f"admin.bundle_folder {folder}/below cannot be looked at: not a directory."
+    ]
+    folder.unlink()
+    folder.mkdir(mode=0o700)
+    assert list(folder_faults(folder)) == []
+    folder.chmod(0o701)
+    is_open = f"{name} is open to every user of the machine: take their rights away, as by chmod o-rwx."
+    assert list(folder_faults(folder)) == [is_open]
+    monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs the tests may be allowed everything
+    assert list(folder_faults(folder)) == [f"{name} cannot be written to by this user.", is_open]

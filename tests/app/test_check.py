@@ -121,6 +121,17 @@ def test_a_fault_has_its_line_and_its_exit_code(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err.startswith(f"fault: Notice {tmp_path}/none.toml cannot be read")
 
 
+def test_a_folder_for_bundles_that_cannot_be_made_is_a_fault_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "no" / "where"
+    path = write(tmp_path, QUIET.replace("port = 9091", f'port = 9091\nbundle_folder = "{folder}"'))
+    assert main(["check-config", "--offline", "--config", str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"fault: admin.bundle_folder {folder} is not there, and this user cannot make it.\n"
+    )
+
+
 def test_a_silent_site_is_a_fault_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, QUIET.replace("https://oscce.example", "http://127.0.0.1:1"))
     assert main(["check-config", "--config", str(path)]) == 1
