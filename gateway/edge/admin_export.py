@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from heapq import nsmallest
@@ -53,7 +53,7 @@ class Holdings:
     async def export(self, order: Order) -> Page:
         """Return a page of what is held about the user whom ``order.subject`` names, by names of records."""
         user = user_of(order.subject)
-        held = () if user is None else self._held(user)
+        held = () if user is None else self._held(user, order.after)
         chosen = nsmallest(
             order.most + 1, (each for each in held if each.name > order.after), key=lambda each: each.name
         )
@@ -63,7 +63,7 @@ class Holdings:
         )
         return Page(records, more=len(chosen) > order.most)
 
-    def _held(self, user: UserId) -> Iterator[Held]:
+    def _held(self, user: UserId, after: str) -> Iterator[Held]:
         home = self._node.households.get(user)
         if home is not None:
             for ticket in tickets_of(home):
@@ -72,7 +72,7 @@ class Holdings:
             node, epoch = self._node.orders.node, home.feed.ledger.position.epoch
             place = {"user_hash": self._named(user), "node": node, "epoch": epoch}
             yield Held(_PLACE, _PLACE, partial(dict, place))
-        yield from self._of_others(user)
+        yield from self._of_others(user, after)
         yield from self._remembered(user)
 
     def _of_session(self, ticket: Ticket, home: Household) -> Iterator[Held]:
@@ -86,25 +86,31 @@ class Holdings:
             for record in records if address or category != "connection" else ():
                 yield Held(f"{category}|{ticket.handle}", category, partial(dict, record))
 
-    def _of_others(self, user: UserId) -> Iterator[Held]:
-        """Yield the user as an agent, as others see him; what several of them see alike, once."""
+    def _of_others(self, user: UserId, after: str) -> Iterator[Held]:
+        """Yield the user as an agent, as others see him, but for what does not come after *after*.
+
+        A record is named by who sees it, so that nobody who comes or leaves between two pages names another's
+        anew. What several of them see alike is told once, by the first of them whose turn is still to come.
+        """
         key = key_of(Kind.AGENT, user.key)
-        seen: list[Resource] = []
+        told: list[tuple[str, Resource]] = []
+        for other, value in sorted(self._seen_by_others(user, key), key=lambda seen: seen[0]):
+            for held in _fields(key, f"{key}|{other:016}", value, {"held_in": OF_OTHERS}):
+                if held.name > after and (held.category, value) not in told:
+                    told.append((held.category, value))
+                    yield held
+
+    def _seen_by_others(self, user: UserId, key: str) -> Iterator[tuple[int, Resource]]:
         for other, home in self._node.households.items():
             element = home.feed.ledger.get(key) if other.site == user.site and other != user else None
-            if element is None or isinstance(element.value, SessionFacts) or element.value in seen:
-                continue
-            seen.append(element.value)
-            yield from _fields(key, f"{key}|{len(seen)}", element.value, {"held_in": OF_OTHERS})
+            if element is not None and not isinstance(element.value, SessionFacts):
+                yield other.key, element.value
 
     def _remembered(self, user: UserId) -> Iterator[Held]:
         for ticket in self._node.account.pending:
             if ticket.user == user:
                 yield Held(f"{_PENDING}|{ticket.handle}", _PENDING, partial(_pending, ticket))
-        for at in self._node.number_changes.taken(user, self._node.clock.now()):
-            ago_ms = round((self._node.clock.now() - at) * 1000)
-            changed = {"user_id": str(user.key), "changed_at": self._node.clock.wall_ms() - ago_ms}
-            yield Held(f"number_changes|{at:.3f}", "number_changes", partial(dict, changed))
+        yield from self._number_changes(user)
         for handle, end in self._node.endings.denied.of(user):
             said = {"session_handle": handle, "reason": end.reason.value}
             yield Held(f"ended_sessions|{handle}", "ended_sessions", partial(dict, said))
@@ -116,6 +122,13 @@ class Holdings:
             yield Held(f"command_outcomes|{key}", "command_outcomes", partial(dict, known))
         for line in self._closes(self._named(user)):
             yield Held(f"session_log|{line['id']}", "session_log", partial(dict, line))
+
+    def _number_changes(self, user: UserId) -> Iterator[Held]:
+        now, wall_ms = self._node.clock.now(), self._node.clock.wall_ms()
+        for at, times in Counter(self._node.number_changes.taken(user, now)).items():
+            changed = {"user_id": str(user.key), "changed_at": wall_ms - round((now - at) * 1000)}
+            for number in range(times):  # within one turn of the loop it is one instant
+                yield Held(f"number_changes|{at!r}|{number}", "number_changes", partial(dict, changed))
 
 
 def _pending(ticket: Ticket) -> Record:

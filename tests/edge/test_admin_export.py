@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.core.calls import fingerprint
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
 from gateway.domain.commands import AcknowledgeNotice, Outcome, Status
-from gateway.domain.model import Application, NodeId, UserId
+from gateway.domain.model import Application, NodeId, Scope, UserId
+from gateway.domain.resources import Agent
 from gateway.edge.admin_export import OF_OTHERS, Holdings, user_of
 from gateway.protocol.envelopes import Order
 from gateway.protocol.inventory import inventory
@@ -26,6 +29,16 @@ NEVER_HELD = {
     "remembered_ids",  # of nobody in particular
     "connection",  # of a socket; here there is none
 }
+
+
+def order(after: str, most: int) -> Order:
+    return Order(NodeId("n"), 1, "export", "main:7", after, most)
+
+
+def ledger(at: Scene, key: int) -> Ledger:
+    home = at.node.households.get(user(key))
+    assert home is not None
+    return home.feed.ledger
 
 
 async def held(at: Scene, subject: str, most: int = 1000) -> dict[str, list[dict[str, Any]]]:
@@ -143,3 +156,59 @@ async def test_pages_leave_nothing_out(most: int) -> None:
         await at.served("bert", ASSISTANT, number="1234")
         for subject in ("main:1", "main:7"):
             assert await held(at, subject, most) == await held(at, subject)
+
+
+# ---- while pages are asked for, others come and go ----
+
+
+async def seen_by_three(at: Scene) -> Holdings:
+    """Have agent 7 seen by users 1, 2 and 3; the last of them has older news of him."""
+    for key, login in ((2, "dora"), (3, "emil")):
+        at.upstream.add_user(key, login, scope=Scope(agents=frozenset({7})))
+    for login in ("anna", "dora", "emil"):
+        await at.served(login)
+    ledger(at, 3).record("agent:7", Element(Agent(display_name="Bertold")))
+    return Holdings(at.node, named, lambda _: [])
+
+
+async def test_what_others_hold_alike_is_told_once() -> None:
+    async with scene() as at:
+        await seen_by_three(at)
+        found = await held(at, "main:7")
+        assert sorted(each["display_name"] for each in found["agent.personal"]) == ["Bert", "Bertold"]
+
+
+@pytest.mark.parametrize("most", range(1, 8))
+@pytest.mark.parametrize("gone", [(1,), (1, 2)])
+async def test_who_leaves_between_two_pages_takes_nobodys_record_along(
+    most: int, gone: tuple[int, ...]
+) -> None:
+    async with scene() as at:
+        holdings = await seen_by_three(at)
+        first = await holdings.export(order("", most))
+        for key in gone:
+            ledger(at, key).record("agent:7", None)
+        rest = await holdings.export(order(first.records[-1]["name"], 1000))
+        told = [*first.records, *rest.records]
+        assert "Bertold" in {each["held"].get("display_name") for each in told}
+        assert len({each["name"] for each in told}) == len(told)
+
+
+@pytest.mark.parametrize("most", range(1, 8))
+async def test_who_comes_between_two_pages_hides_nobodys_record(most: int) -> None:
+    async with scene() as at:
+        holdings = await seen_by_three(at)
+        bertold = ledger(at, 3).get("agent:7")
+        assert bertold is not None
+        first = await holdings.export(order("", most))
+        ledger(at, 1).record("agent:7", bertold)
+        rest = await holdings.export(order(first.records[-1]["name"], 1000))
+        told = [each["held"].get("display_name") for each in (*first.records, *rest.records)]
+        assert "Bertold" in told
+
+
+async def test_changes_of_a_number_at_the_same_instant_are_both_told() -> None:
+    async with scene() as at:
+        for _ in range(2):
+            at.node.number_changes.take(user(7), at.clock.now())
+        assert len((await held(at, "main:7", 1))["number_changes"]) == 2
