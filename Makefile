@@ -87,6 +87,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	$(BIN)/python docs/_generate/rooms.py --check
 	$(BIN)/python docs/_generate/cluster.py --check
 	$(BIN)/python docs/_generate/metrics.py --check
+	$(BIN)/python -m docs._generate.privacy --check
 	$(BIN)/python -m pytest -q tests/architecture
 	@$(MAKE) validate
 
@@ -101,11 +102,12 @@ format: $(DEV) ## format the code and fix what ruff can fix
 transcripts: $(DEV) ## write the recorded conversations of the tests anew; then read the diff
 	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
 
-diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md, the chart's schema from the code
+diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md and privacy.md, the chart's schema
 	$(BIN)/python docs/_generate/diagrams.py
 	$(BIN)/python docs/_generate/rooms.py
 	$(BIN)/python docs/_generate/cluster.py
 	$(BIN)/python docs/_generate/metrics.py
+	$(BIN)/python -m docs._generate.privacy
 	$(BIN)/python -m tests.deploy.helm_schema
 
 .PHONY: sbom

@@ -140,7 +140,7 @@ def filled(page: str, tables: Mapping[str, Callable[[], Iterable[str]]]) -> str:
     for name, table in tables.items():
         begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         if page.count(begin) != 1 or page.count(end) != 1:
-            raise ValueError(f"docs/cluster.md needs one pair of marks for {name}")
+            raise ValueError(f"the page needs one pair of marks for {name}")
         before, _, rest = page.partition(begin)
         page = before + begin + "\n".join(table()) + "\n" + end + rest.partition(end)[2]
     return page

@@ -1,4 +1,7 @@
-"""Which personal data is handled, as the page for privacy officers lists it? Fills docs/privacy.md."""
+"""Which personal data is handled, as the page for privacy officers lists it? Fills docs/privacy.md from the code.
+
+Without arguments it writes the page; with ``--check`` it writes nothing and fails when the page is stale.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,17 @@ def page() -> str:
     return filled(PAGE.read_text("utf-8"), {"inventory": inventory_table})
 
 
+def main(arguments: list[str]) -> int:
+    """Write the page, or check it. Returns the exit code."""
+    fresh = page()
+    if arguments == ["--check"]:
+        is_stale = fresh != PAGE.read_text("utf-8")
+        if is_stale:
+            print("docs/privacy.md: stale; run make diagrams")
+        return int(is_stale)
+    PAGE.write_text(fresh, "utf-8")
+    return 0
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), "utf-8")
-    sys.exit()
+    sys.exit(main(sys.argv[1:]))

@@ -16,9 +16,23 @@ PAGES = ["docs/privacy.md", "docs/security.md", "SECURITY.md"]
 
 def test_the_inventory_on_the_page_is_the_one_that_is_served() -> None:
     present = privacy.PAGE.read_text("utf-8")
-    assert present == privacy.page(), "stale: run python -m docs._generate.privacy"
+    assert present == privacy.page(), "stale: run make diagrams"
     for entry in inventory().entries:
         assert f"| `{entry.category}` |" in present
+
+
+def test_a_stale_page_is_told_and_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh = privacy.page()
+    page = tmp_path / "privacy.md"
+    page.write_text(fresh.replace("| `token` |", "| `tokens` |"), "utf-8")
+    monkeypatch.setattr(privacy, "PAGE", page)
+    assert privacy.main(["--check"]) == 1
+    assert capsys.readouterr().out == "docs/privacy.md: stale; run make diagrams\n"
+    assert privacy.main([]) == 0
+    assert page.read_text("utf-8") == fresh
+    assert privacy.main(["--check"]) == 0
 
 
 def missing(text: str) -> list[str]:
