@@ -1,4 +1,4 @@
-"""Which personal data is handled, as the page for privacy officers lists it? Fills docs/privacy.md from the code.
+"""Which personal data is handled, as docs/privacy.md lists it? Fills the page's table from the code.
 
 Without arguments it writes the page; with ``--check`` it writes nothing and fails when the page is stale.
 """

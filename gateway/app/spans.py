@@ -6,6 +6,7 @@ Who did it is never told: attributes are words from closed sets. Of the W3C trac
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ EXPORT_S: Final = 5
 """How long the collector may take for a batch; what it does not take is lost."""
 _PARENT: Final = "traceparent"
 _CONTEXT: Final = TraceContextTextMapPropagator()
+_FORM: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""Of a ``traceparent``; what longer ones of later versions say beyond it is not for us."""
 _NS: Final = 1_000_000_000
 
 
@@ -86,8 +89,7 @@ class SpanTracing(Tracing):
         """Trace log-ons, within the trace that their header names; let all others pass."""
         if request.path != LOG_ON or request.method != hdrs.METH_POST:
             return await handler(request)
-        carrier = {_PARENT: request.headers.get(_PARENT, "")}
-        with self.span("log on", SpanKind.SERVER, _CONTEXT.extract(carrier)) as span:
+        with self.span("log on", SpanKind.SERVER, _parent_of(request)) as span:
             response = await handler(request)
             span.set_attribute("http.response.status_code", response.status)
             return response
@@ -192,6 +194,16 @@ class _TracingTally(CountingTally):
         """See :class:`Tally`."""
         super().saw_again(blind_s)
         self._tell(blind_s)
+
+
+def _parent_of(request: web.Request) -> Context:
+    """Return the trace that a request says it belongs to; one that says it wrongly, or twice, begins another.
+
+    What has not the form is not even shown to the library, which writes a line for each that is too long.
+    """
+    told = request.headers.getall(_PARENT, [])
+    is_sound = len(told) == 1 and _FORM.fullmatch(told[0]) is not None
+    return _CONTEXT.extract({_PARENT: told[0]}) if is_sound else Context()
 
 
 async def _hand_on(

@@ -275,4 +275,18 @@ _BESIDE_THE_MIRROR: Final = (
         held_for="the time that stands in it; whoever has it deletes it",
         seen_by="whom the operator gives it to",
     ),
+    InventoryEntry(
+        category="traces",
+        privacy=Privacy.PERSONAL,
+        fields=(
+            "trace_id", "name", "started_at", "ended_at", "http.response.status_code", "oscc.command",
+            "oscc.link", "error.type",
+        ),
+        purpose="see where log-ons, commands and takeovers lose time",
+        source="the gateway, only with the extra otel and tracing.endpoint; of a log-on a phone may name it",
+        held_in="memory of the node, then the collector that the operator named; "
+        "no user, session, device, name, number or address with it",
+        held_for="seconds; as long as the collector's operator keeps it",
+        seen_by="operators of the collector; the OSCC-E Server, of a log-on, the trace_id",
+    ),
 )  # fmt: skip

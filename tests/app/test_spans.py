@@ -10,6 +10,8 @@ from typing import Any, cast
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -133,6 +135,51 @@ async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any
         frame: dict[str, Any] = await ws.receive_json()
         if frame["kind"] == kind:
             return frame
+
+
+async def asked(collector: Collector, *told: str) -> ReadableSpan:
+    """Return the span of a log-on whose request has such headers."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response()
+
+    headers = CIMultiDict[str]([("traceparent", each) for each in told])
+    await collector.tracing.log_ons(make_mocked_request("POST", spans.LOG_ON, headers), handler)
+    return collector.spans[-1]
+
+
+async def test_a_trace_that_a_phone_names_rightly_goes_on() -> None:
+    span = await asked(Collector(ManualClock()), PARENT)
+    assert span.parent is not None
+    assert f"00-{span.parent.trace_id:032x}-{span.parent.span_id:016x}-01" == PARENT
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        [""],
+        [PARENT, PARENT],
+        [PARENT.upper()],
+        [PARENT[:-1]],
+        [f"{PARENT}-{CANARY}"],
+        [f" {PARENT}"],
+        [f"{PARENT}\n"],
+        [PARENT.replace("0", "\u0660")],
+        [f"ff{PARENT[2:]}"],
+        [f"00-{'0' * 32}-b7ad6b7169203331-01"],
+        [f"00-{TRACE}-{'0' * 16}-01"],
+        [f"01{PARENT[2:]}-{'x' * 8000}"],
+    ],
+)
+async def test_one_that_is_named_wrongly_or_twice_is_not_gone_on_with(
+    told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    span = await asked(Collector(ManualClock()), *told)
+    assert span.parent is None
+    assert span.context is not None
+    assert f"{span.context.trace_id:032x}" != TRACE
+    assert caplog.records == [], "whoever asks could fill the log"
 
 
 async def test_the_trace_is_handed_on_to_the_server_without_what_others_wrote(

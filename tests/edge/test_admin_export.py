@@ -26,6 +26,7 @@ NEVER_HELD = {
     "failed_log_ons",  # as hashes of names that nobody keeps
     "audit_log",  # by the log's keeper
     "support_bundle",  # by whoever has the file
+    "traces",  # of nobody by name
     "remembered_ids",  # of nobody in particular
     "connection",  # of a socket; here there is none
 }

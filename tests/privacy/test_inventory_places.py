@@ -9,7 +9,7 @@ from gateway.protocol.inventory import inventory
 from tests.privacy.places import NOBODY, PLACES, ROOMS, places
 
 ROOT = Path(gateway.__file__).parent
-BESIDE_PLACES = {"log_on", "remote_number", "device", "audit_log", "support_bundle"}
+BESIDE_PLACES = {"log_on", "remote_number", "device", "audit_log", "support_bundle", "traces"}
 """Held with something else, for one request, or not in memory at all."""
 TEXTS = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
