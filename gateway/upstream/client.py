@@ -20,15 +20,7 @@ from yarl import URL
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, SessionSecret, UserId
-from gateway.domain.upstream import (
-    About,
-    Feature,
-    LinkClosed,
-    LoggedOff,
-    LoggedOn,
-    LogOn,
-    SessionInfo,
-)
+from gateway.domain.upstream import About, Feature, LinkClosed, LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
 from gateway.upstream import wire_http
 from gateway.upstream.link import OsccLink, Terms
@@ -107,11 +99,16 @@ class OsccServer:
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock
         self._deadlines = deadlines or Deadlines()
-        self._http = _session(tls, most=DOORS, trace=trace)
+        self._tls: ssl.SSLContext | bool = tls or True
+        self._http = _session(most=DOORS, trace=trace)
         # links are bounded by the users of the node, not by the connector
-        self._links = _session(tls, most=0)
+        self._links = _session(most=0)
         self._asking = asyncio.Lock()
         self._about: tuple[float, About | GatewayError] | None = None
+
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Verify the server by *tls* from now on; what is under way and open links go on."""
+        self._tls = tls
 
     async def __aenter__(self) -> OsccServer:
         return self
@@ -252,7 +249,13 @@ class OsccServer:
             async with (
                 self._clock.timeout(self._deadlines.answer_s),
                 self._http.request(
-                    method, url, headers=headers, data=body, allow_redirects=False, raise_for_status=False
+                    method,
+                    url,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    ssl=self._tls,  # a connection that was verified by another is not used again
                 ) as response,
             ):
                 # before its body, which may take its time
@@ -271,6 +274,7 @@ class OsccServer:
                     self._links,
                     URL(self._root + "link", encoded=True),
                     headers,
+                    tls=self._tls,
                     subprotocol=SUBPROTOCOL,
                     message_bytes=MESSAGE_BYTES,
                 )
@@ -310,11 +314,9 @@ def _readable(read: Callable[[], T]) -> T:
         raise wire_http.unavailable() from None
 
 
-def _session(
-    tls: ssl.SSLContext | None, *, most: int, trace: aiohttp.TraceConfig | None = None
-) -> aiohttp.ClientSession:
+def _session(*, most: int, trace: aiohttp.TraceConfig | None = None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=most, ssl=tls or True),
+        connector=aiohttp.TCPConnector(limit=most),
         # one user's cookies are nobody else's
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -27,6 +28,7 @@ async def upgrade(
     url: URL,
     headers: Mapping[str, str],
     *,
+    tls: ssl.SSLContext | bool,
     subprotocol: str,
     message_bytes: int,
 ) -> LinkSocket:
@@ -36,6 +38,7 @@ async def upgrade(
         http: Makes the connection. Closing it closes the socket.
         url: The link's door, ``http`` or ``https``.
         headers: Further headers of the request.
+        tls: Verifies the server; True means the system's authorities.
         subprotocol: What is spoken.
         message_bytes: The largest message that may come.
 
@@ -56,6 +59,7 @@ async def upgrade(
         },
         allow_redirects=False,
         read_until_eof=False,
+        ssl=tls,
     )
     try:
         _check(response, key)

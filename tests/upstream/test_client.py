@@ -337,6 +337,27 @@ async def test_the_server_is_verified(tmp_path: Path) -> None:
         assert (await refused(distrusted.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE
 
 
+async def test_another_authority_is_trusted_at_once_and_open_links_go_on(tmp_path: Path) -> None:
+    certificate, key = self_signed("127.0.0.1")
+    own, other = tmp_path / "own.pem", tmp_path / "other.pem"
+    own.write_bytes(certificate)
+    other.write_bytes(self_signed("127.0.0.1")[0])
+    async with scene(tls=(server_context(certificate, key), tls_context(own))) as at:
+        link, held = await at.open(), at.server.link
+        at.adapter.trust(tls_context(other))
+        await at.clock.advance(ABOUT_S)
+        assert (await refused(at.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE, "a kept connection"
+        assert (await closed(at.dial())).reason == "unavailable"
+        assert held is not None
+        assert not held.closed
+        at.adapter.trust(tls_context(own))
+        await at.clock.advance(ABOUT_S)
+        assert Feature.LINK_FENCING in (await at.adapter.about()).features
+        await (await at.open()).close()
+        assert not held.closed
+        await link.close()
+
+
 def test_old_tls_is_not_spoken() -> None:
     assert tls_context().minimum_version >= ssl.TLSVersion.TLSv1_2
     assert tls_context().verify_mode is ssl.CERT_REQUIRED

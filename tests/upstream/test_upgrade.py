@@ -76,7 +76,7 @@ async def test_what_comes_with_the_handshake_is_heard() -> None:
     hello = websocket.frame(1, b"hello")
     for early in (hello, hello * 2 + hello[:3], websocket.frame(1, b"x" * 300_000)):
         async with raw(lambda asked, early=early: asked.accept() + early) as at:  # type: ignore[misc] # a lambda has no types
-            socket = await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+            socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
             first = await socket.receive()
             assert first == "hello" if early.startswith(hello) else len(str(first)) == 300_000
             socket.abort()
@@ -93,7 +93,8 @@ async def test_it_asks_for_what_it_speaks() -> None:
 
     async with raw(answer) as at:
         for _ in range(2):
-            socket = await upgrade(at.http, at.url, {"X-Mine": "1"}, subprotocol="s.v1", message_bytes=LIMIT)
+            mine = {"X-Mine": "1"}
+            socket = await upgrade(at.http, at.url, mine, tls=True, subprotocol="s.v1", message_bytes=LIMIT)
             socket.abort()
             assert await socket.receive() == Closed()
     first, second = seen
@@ -124,7 +125,7 @@ async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes])
 
     async with raw(once) as at:
         with pytest.raises(aiohttp.ClientError):
-            await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+            await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
         connector = at.http.connector
         assert isinstance(connector, aiohttp.TCPConnector)
         assert not connector._acquired
@@ -132,7 +133,7 @@ async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes])
 
 async def test_a_socket_ends_with_the_session_that_made_it_and_leaves_nothing_there() -> None:
     async with raw(lambda asked: asked.accept()) as at:
-        socket = await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+        socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
         connector = at.http.connector
         assert isinstance(connector, aiohttp.TCPConnector)
         assert connector._acquired
@@ -143,7 +144,7 @@ async def test_a_socket_ends_with_the_session_that_made_it_and_leaves_nothing_th
 
 async def test_a_lost_connection_is_given_back() -> None:
     async with raw(lambda asked: asked.accept()) as at:
-        socket = await upgrade(at.http, at.url, {}, subprotocol="s", message_bytes=LIMIT)
+        socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
         socket.abort()
         assert await socket.receive() == Closed()
         connector = at.http.connector
