@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.trace import SpanKind
 
 from gateway.app import spans, wiring
 from gateway.app.config import own_secrets
@@ -151,6 +152,6 @@ async def test_nobody_is_in_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_a_name_in_a_span_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async with asyncio.timeout(30), traced("http://127.0.0.1:1", monkeypatch) as (_, collector):
         assert isinstance(collector.tracing, spans.SpanTracing)
-        with collector.tracing.span("log on", spans.SpanKind.SERVER) as span:
+        with collector.tracing.span("log on", SpanKind.SERVER) as span:
             span.set_attribute("user", f"{CANARY}-name")
     assert collector.found([CANARY, NUMBER]) == [CANARY]
