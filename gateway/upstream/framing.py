@@ -106,7 +106,7 @@ class Frames:
                 if end < start:
                     self._needed = start - at
                     break
-                size = int.from_bytes(data[at + 2 : start], "big")
+                size = _length(data[at + 2 : start])
             if size > CONTROL_BYTES_MAX or first != _WHOLE_TEXT or self._parts is not None:
                 self._check(first, size)
             stop = start + size
@@ -169,6 +169,14 @@ def _head_bytes(length: int) -> int:
     if length & _MASKED:  # §5.1
         raise Breach(PROTOCOL_ERROR, "the frame is masked")
     return 4 if length == _LONG else 10
+
+
+def _length(told: bytes) -> int:
+    """Return the length that stands behind the two bytes (§5.2: in as few as it needs)."""
+    size = int.from_bytes(told, "big")
+    if size < (_LONG if len(told) == 2 else 1 << 16):
+        raise Breach(PROTOCOL_ERROR, "the length is longer than need be")
+    return size
 
 
 def _text(payload: bytes) -> str:

@@ -73,6 +73,8 @@ def test_control_frames_are_told() -> None:
         (frame(0x89, b"x" * 126), 1002),
         (masked(websocket.TEXT, b"x", MASK), 1002),
         (masked(websocket.TEXT, b"x" * 200, MASK), 1002),
+        (b"\x81\x7e\x00\x01x", 1002),
+        (b"\x81\x7f" + (0xFFFF).to_bytes(8, "big"), 1002),
         (text(b"\xff"), 1007),
         (frame(0x01, b"\xc3") + frame(0x80), 1007),
         (text(b"x" * (LIMIT + 1)), 1009),
