@@ -130,8 +130,7 @@ class Telemetry:
         self.labels: Final[dict[str, tuple[str, ...]]] = {}
         """The names of each metric's labels; a counter's without ``_total``."""
         self._measure_phones()
-        self._measure_frames()
-        self._measure_commands()
+        self._measure_traffic()
         self._measure_upstream()
         self._measure_ownership()
         self._measure_bus()
@@ -140,8 +139,6 @@ class Telemetry:
     def render(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         return prometheus_client.generate_latest(self.registry)
-
-    # ---- what there is ----
 
     def _measure_phones(self) -> None:
         self.connections = self._gauges(
@@ -172,7 +169,7 @@ class Telemetry:
         self.resumes = self._counters("resumes", "Phones' positions, by what they were worth.", "result")
         self.ping_rtt_seconds = self._histogram("ping_rtt_seconds", "From a ping to the phone's answer.")
 
-    def _measure_frames(self) -> None:
+    def _measure_traffic(self) -> None:
         self.frames = self._sum("frames", "Frames written to phones.")
         self.frame_bytes = self._sum("frame_bytes", "Bytes of frames written to phones.")
         self.updates = self._sum("updates", "Values told to phones since their first state.")
@@ -189,8 +186,6 @@ class Telemetry:
         )
         self.dirty_keys = self._gauge("dirty_keys", "Names that wait to be told, of all phones together.")
         self.pace_level = self._gauge("pace_level", "Rungs of the pace ladder that phones stand above 0.")
-
-    def _measure_commands(self) -> None:
         self.commands = self._counters("commands", "Commands, by what became of them.", "kind", "status")
         self.command_seconds = self._histograms(
             "command_seconds", "From a command's arrival to its result.", "kind"
@@ -211,6 +206,8 @@ class Telemetry:
             buckets=WAIT_BUCKETS_S,
         )
         self.log_ons = self._counters("log_ons", "Log-ons, by what became of them.", "application", "result")
+        self.site_log_ons = self._counters("site_log_ons", "Log-ons asked of sites.", "site", "result")
+        self.site_log_offs = self._counters("site_log_offs", "Log-offs told to sites.", "site", "result")
         self.log_on_seconds = self._histogram("log_on_seconds", "From a log-on's arrival to its answer.")
         self.log_offs_pending = self._gauge(
             "log_offs_pending", "Log-offs that no OSCC-E Server has confirmed."
@@ -291,6 +288,12 @@ class Telemetry:
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
         self.fds = self._gauges("fds", "File descriptors: the open ones, and the limit.", "kind")
         self.drain_state = self._gauge("drain_state", "1 while the node says farewell to its phones.")
+        self.drain_limit_seconds = self._gauge("drain_limit_seconds", "How long a farewell may take.")
+        self.drain_planned_seconds = self._gauge("drain_planned_seconds", "How long it takes, once known.")
+        self.drain_began_timestamp_seconds = self._gauge(
+            "drain_began_timestamp_seconds", "When the farewell began, since 1970. NaN before."
+        )
+        self.drain_began_timestamp_seconds.set(math.nan)
         self.certificate_expiry_timestamp_seconds = self._gauge(
             "certificate_expiry_timestamp_seconds",
             "When the client listener's certificate expires, since 1970.",
@@ -304,8 +307,6 @@ class Telemetry:
         )
         self.build_info = self._gauges("build_info", "Always 1.", "version", "loop", "python")
 
-    # ---- construction ----
-
     def _counter(self, name: str, text: str) -> Counter:
         self.labels[name] = ()
         return Counter(name, text, namespace=PREFIX, registry=self.registry)
@@ -316,8 +317,7 @@ class Telemetry:
 
     def _sum(self, name: str, text: str) -> Sum:
         self.labels[name] = ()
-        made = Sum(name, text)
-        self.registry.register(made)
+        self.registry.register(made := Sum(name, text))
         return made
 
     def _gauge(self, name: str, text: str) -> Gauge:
@@ -345,6 +345,5 @@ class Telemetry:
         self, name: str, text: str, bounds: tuple[float, ...], label: str = "", *values: str
     ) -> Spreads:
         self.labels[name] = (label,) if label else ()
-        made = Spreads(name, text, bounds, label, *values)
-        self.registry.register(made)
+        self.registry.register(made := Spreads(name, text, bounds, label, *values))
         return made

@@ -11,7 +11,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
+from gateway.app.beginning import LINK_REFUSALS
 from gateway.app.census import LINK_STATES
+from gateway.app.counted_authority import ANSWERED, UNAVAILABLE
 from gateway.app.counted_upstream import EVENTS
 from gateway.app.tally import CLASSES, MOVES
 from gateway.core.effects import Resumption
@@ -30,7 +32,6 @@ ANY: Final = "*"
 """In a set of values: what the configuration or the machine says, and no client."""
 
 _ERRORS: Final = sorted(ErrorCode)
-_REFUSALS: Final = ("session_unknown", "stale", "version_unsupported")
 _APPLICATIONS: Final = tuple(Application)
 VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "bus_gaps.detector": get_args(Detector),
@@ -49,8 +50,8 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "event_latency_seconds.hop": HOPS,
     "fds.kind": ("open", "limit"),
     "handshakes.result": ("ok", *_ERRORS),
-    "link_opens.result": ("ok", *_REFUSALS, "unavailable"),
-    "link_refused.reason": _REFUSALS,
+    "link_opens.result": ("ok", *LINK_REFUSALS, "unavailable"),
+    "link_refused.reason": LINK_REFUSALS,
     "links.state": LINK_STATES,
     "log_ons.application": _APPLICATIONS,
     "log_ons.result": ("ok", *_ERRORS),
@@ -65,10 +66,15 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "sessions_attached.application": _APPLICATIONS,
     "site_function_up.function": tuple(field.name for field in fields(Functions)),
     "site_function_up.site": (ANY,),
+    "site_log_offs.result": (ANSWERED, UNAVAILABLE),
+    "site_log_offs.site": (ANY,),
+    "site_log_ons.result": (ANSWERED, UNAVAILABLE),
+    "site_log_ons.site": (ANY,),
     "takeovers.kind": get_args(Takeover),
     "upstream_events.type": tuple(EVENTS.values()),
 }
 """Metric and label → the values that the label may have there."""
+_OF_SITE: Final = f"`{ANSWERED}`, whatever the answer; `{UNAVAILABLE}`: nobody was served"
 _SAID: Final[Mapping[str, str]] = {
     "build_info.loop": "the event loop's package",
     "build_info.python": "Python's version",
@@ -77,6 +83,10 @@ _SAID: Final[Mapping[str, str]] = {
     "handshakes.result": "`ok`, or an [error code](protocol.md#error-codes)",
     "log_ons.result": "`ok`, or an [error code](protocol.md#error-codes)",
     "site_function_up.site": "a site's id, as configured",
+    "site_log_offs.result": _OF_SITE,
+    "site_log_offs.site": "a site's id, as configured",
+    "site_log_ons.result": _OF_SITE,
+    "site_log_ons.site": "a site's id, as configured",
 }
 """Values that are better described than listed."""
 _HEAD: Final = f"""\

@@ -20,6 +20,7 @@ from gateway.core.farewell import Farewell, Moving, farewells
 from gateway.domain.errors import CloseCode
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
 
 FAREWELL_S: Final = 5.0
 """How long phones may take to hear their `bye`; a phone that does not read holds nobody up."""
@@ -54,13 +55,25 @@ class Parting(NamedTuple):
     """Mixes the phones of all users."""
 
 
-async def leave(parting: Parting, limits: Limits, stopping: Stopping, clock: Clock) -> None:
+def limit_s(limits: Limits) -> float:
+    """Return how long a farewell may take: whoever stops the process gives it so much.
+
+    It takes longer when the others' part of the budget of log-ons is too small for so many users.
+    """
+    return limits.drain_notice_s + limits.drain_s + FAREWELL_S + GIVING_S
+
+
+async def leave(
+    parting: Parting, limits: Limits, stopping: Stopping, clock: Clock, telemetry: Telemetry
+) -> None:
     """Send everybody away who is here. The caller has said that the node is not ready.
 
     Returns when all have left and their users are others', at the latest after the limits' time and what
-    phones may take to hear it; at once when *stopping* is in a hurry.
+    phones may take to hear it; at once when *stopping* is in a hurry. *telemetry* shows when it began, and
+    as soon as that is known how long it takes.
     """
-    node = parting.node
+    node, asked_at = parting.node, clock.now()
+    telemetry.drain_began_timestamp_seconds.set(clock.wall_ms() / 1000)
     if node.fleet.others:
         await _pause(limits.drain_notice_s, stopping, clock)
     node.drain()
@@ -71,11 +84,12 @@ async def leave(parting: Parting, limits: Limits, stopping: Stopping, clock: Clo
     last_s = max((farewell.at_s + farewell.window_s[1] for farewell in plan), default=0.0)
     _LOG.info("says farewell", connections=len(phones), window_s=round(last_s, 1))
     began = clock.now()
+    given_by = began + last_s + GIVING_S if node.fleet.others else began
+    telemetry.drain_planned_seconds.set(max(given_by, began + FAREWELL_S) - asked_at)
     for phone, farewell in zip(phones, plan, strict=True):
         await _pause(began + farewell.at_s - clock.now(), stopping, clock)
         phone.close(CloseCode.DRAINING, "draining", window_s=farewell.window_s)
     heard_by = clock.now() + FAREWELL_S
-    given_by = began + last_s + GIVING_S if node.fleet.others else began
     while not stopping.hurried.is_set():
         now = clock.now()
         is_heard = now >= heard_by or not parting.sockets()

@@ -26,14 +26,16 @@ from gateway.app.admin import Administration
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.aside import asked_of_this_loop, listening_aside
 from gateway.app.audit_trail import AuditTrail, log_act
+from gateway.app.beginning import begin
 from gateway.app.buses import open_bus
 from gateway.app.census import count_all, count_shared, read_clock
 from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
 from gateway.app.config_sections import Limits, Secrets, Settings
+from gateway.app.counted_authority import CountedAuthority
 from gateway.app.counted_upstream import CountedUpstream
-from gateway.app.draining import Parting, leave
+from gateway.app.draining import Parting, leave, limit_s
 from gateway.app.keyring import Keyring
 from gateway.app.keys_watch import KeysWatch, Reread
 from gateway.app.listener import Listener, listening
@@ -138,7 +140,7 @@ class Gateway:
         self._servers = servers
         self._leases = cluster.leases
         self._capacity = edge.doors.connections
-        self._note_build()
+        self._begin(settings)
 
     def started(self) -> str | None:
         """Return why the node has not started, or None."""
@@ -204,7 +206,9 @@ class Gateway:
         log_session(life)
         self.closes.note(life)
 
-    def _note_build(self) -> None:
+    def _begin(self, settings: Settings) -> None:
+        begin(self.telemetry)
+        self.telemetry.drain_limit_seconds.set(limit_s(settings.limits))
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         self.telemetry.build_info[gateway.__version__, loop, platform.python_version()].set(1)
 
@@ -221,7 +225,10 @@ def _node(
     return Node(
         _node_settings(settings),
         {
-            site: Site(tracing.upstream(CountedUpstream(server, telemetry)), server)
+            site: Site(
+                tracing.upstream(CountedUpstream(server, telemetry)),
+                CountedAuthority(server, site, telemetry),
+            )
             for site, server in servers.items()
         },
         cluster,
@@ -324,7 +331,7 @@ def _hearing(made: Gateway, settings: Settings, supervisor: Supervisor | None) -
 async def _say_farewell(made: Gateway, client: Listener, limits: Limits, stopping: Stopping) -> None:
     made.is_draining = True
     parting = Parting(made.node, made.phones, lambda: made.doors.sockets, client.refuse, random.shuffle)
-    await leave(parting, limits, stopping, made.node.clock)
+    await leave(parting, limits, stopping, made.node.clock, made.telemetry)
 
 
 def _note_start(settings: Settings, node: NodeId, client: Listener, ops: Listener) -> None:

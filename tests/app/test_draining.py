@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import SimpleNamespace
 
 import pytest
 
 from gateway.app.config_sections import Limits
-from gateway.app.draining import FAREWELL_S, GIVING_S, Parting, Phone, leave
+from gateway.app.draining import FAREWELL_S, GIVING_S, Parting, Phone, leave, limit_s
 from gateway.app.stopping import Stopping
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
+from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 
 OTHER = NodeRecord(NodeId("n2"), "h2", "1", 0, 0, draining=False, accepts_per_s=10.0)
@@ -48,6 +50,7 @@ class Leaver:
         self.phones = [PhoneToSend(self.clock) for _ in range(phones)]
         self.sockets = 0
         self.stopping = Stopping()
+        self.telemetry = Telemetry()
         self.happened: list[tuple[str, float]] = []
         self.mixed: list[Phone] = []
         self.fleet = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
@@ -68,12 +71,17 @@ class Leaver:
             self.refuse,
             self.mixed.extend,
         )
-        await leave(parting, limits, self.stopping, self.clock)
+        await leave(parting, limits, self.stopping, self.clock, self.telemetry)
         self.happened.append(("gone", self.clock.now() - self.began))
 
     @property
     def gone_after(self) -> float | None:
         return dict(self.happened).get("gone")
+
+    def metric(self, name: str) -> float:
+        value = self.telemetry.registry.get_sample_value(f"oscc_gateway_drain_{name}_seconds")
+        assert value is not None
+        return value
 
     @property
     def told(self) -> list[tuple[float, float]]:
@@ -181,3 +189,42 @@ async def test_in_a_hurry_all_are_told_at_once_and_it_is_gone(after_s: float) ->
         await node.clock.advance(0.1)
         assert node.gone_after == pytest.approx(after_s, abs=0.1)
     assert len(node.told) == 20
+
+
+async def test_it_tells_when_it_began_and_how_long_it_takes() -> None:
+    node = Leaver(phones=20, users=20, others=(OTHER,))
+    assert math.isnan(node.metric("began_timestamp"))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        began_s = node.clock.wall_ms() / 1000
+        await node.clock.advance(9)
+        assert (node.metric("began_timestamp"), node.metric("planned")) == (began_s, 0)
+        await node.clock.advance(60)
+    # 20 users at 4 links a second, and nobody takes them
+    assert node.metric("began_timestamp") == began_s
+    assert node.metric("planned") == 10 + 20 / 4 + GIVING_S == pytest.approx(node.gone_after, abs=0.1)
+
+
+async def test_alone_it_plans_for_phones_to_hear_it() -> None:
+    node = Leaver(phones=1)
+    node.sockets = 1
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(30)
+    assert node.metric("planned") == FAREWELL_S == pytest.approx(node.gone_after, abs=0.1)
+
+
+@pytest.mark.parametrize(("users", "fits"), [(240, True), (320, False)])
+async def test_more_users_than_can_move_in_time_take_longer_than_the_limit(users: int, fits: bool) -> None:
+    node = Leaver(phones=users, users=users, others=(OTHER,))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run())
+        await node.clock.advance(11)
+        assert (node.metric("planned") <= limit_s(LIMITS)) is fits
+        await node.clock.advance(120)
+    assert node.gone_after is not None
+    assert (node.gone_after <= limit_s(LIMITS)) is fits
+
+
+def test_what_may_be_waited_is_what_operators_are_told_to_wait() -> None:
+    assert limit_s(Limits()) == Limits().drain_notice_s + Limits().drain_s + 10 == 80

@@ -108,6 +108,8 @@ def test_what_the_phone_lived_through_is_told(scraped: str) -> None:
         ("connections", "dashboard", "json", "ios"): 1,
         ("log_ons_total", "dashboard", "invalid_credentials"): 1,
         ("log_ons_total", "dashboard", "ok"): 1,
+        ("site_log_ons_total", "answered", "main"): 2,
+        ("site_log_ons_total", "unavailable", "main"): 0,
         ("handshakes_total", "bad_request"): 1,
         ("handshakes_total", "ok"): 1,
         ("ping_rtt_seconds_count",): 1,

@@ -243,7 +243,10 @@ async def test_ready_means_started_not_full_and_not_leaving() -> None:
         made.node.is_cut_off = False
         made.is_draining = True
         assert (made.started(), made.ready()) == (None, "draining")
-        assert b"oscc_gateway_drain_state 1.0\n" in made.render()
+        told = made.render()
+        assert b"oscc_gateway_drain_state 1.0\n" in told
+        assert b"oscc_gateway_drain_limit_seconds 27.0\n" in told
+        assert b'oscc_gateway_takeovers_total{kind="expired"} 0.0\n' in told
 
 
 def test_every_node_of_a_machine_is_another_holder() -> None:

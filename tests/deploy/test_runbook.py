@@ -19,6 +19,7 @@ PARTS: Final = ("Means", "People see", "Look at", "Do", "Afterwards")
 NAMED: Final = re.compile(r"`([a-z][a-z0-9_]+)(?:\{([a-z_,]+)\})?`")
 WORDS: Final = {
     *("unavailable", "version_unsupported", "session_unknown", "over_capacity", "rate_limited", "bus_down"),
+    *("upstream_unavailable", "upstream_version_unsupported", "function_unavailable", "busy", "drain"),
     *("early", "expired", "unknown", "network", "in_sync", "since", "reset", "foreign"),
     *("slo", "what", "runbook_url", "maxmemory"),
 }
