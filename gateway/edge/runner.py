@@ -94,7 +94,7 @@ class _Speaker(web.RequestHandler):
         Raises:
             ConnectionError: An answer has begun already.
         """
-        if status >= 500 and exc is not None:
+        if status >= 500 and exc is not None and not _has_left(request, exc):
             _LOG.error("a request failed: %s", place(exc))
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
@@ -104,3 +104,9 @@ class _Speaker(web.RequestHandler):
         told.headers[hdrs.SERVER] = NAME
         told.force_close()
         return told
+
+
+def _has_left(request: web.BaseRequest, exc: BaseException) -> bool:
+    """Whether nothing failed but that whoever asked is there no more."""
+    is_gone = request.transport is None or request.transport.is_closing()
+    return is_gone and isinstance(exc, ConnectionError)

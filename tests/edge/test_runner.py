@@ -23,7 +23,17 @@ def application() -> web.Application:
         await response.write(b"begun")
         raise RuntimeError("canary-of-a-fault")
 
+    async def leave(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        if request.query:
+            raise RuntimeError("canary-of-a-fault")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        raise AssertionError("nobody could be answered")
+
     app = web.Application()
+    app.router.add_get("/leave", leave)
     app.router.add_get("/fail", fail)
     app.router.add_get("/begin", begin)
     return app
@@ -57,3 +67,12 @@ async def test_an_answer_that_has_begun_is_cut() -> None:
         answer = await say(listener.port, b"GET /begin HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status(answer) == [200]
     assert not answer.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(("query", "lines"), [("", 0), ("?and=fail", 1)])
+async def test_that_a_caller_has_left_is_no_fault(
+    caplog: pytest.LogCaptureFixture, query: str, lines: int
+) -> None:
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        assert await say(listener.port, f"GET /leave{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == b""
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == lines
