@@ -13,7 +13,17 @@ from gateway.app.config_sections import Settings
 from tests.deploy.programs import ROOT
 
 FILE: Final = ROOT / "helm" / "oscc-gateway" / "values.schema.json"
-TAKEN: Final = ("Application", "Bus", "Client", "Limits", "Log", "Privacy", "RemoteNumbers", "Site")
+TAKEN: Final = (
+    "Application",
+    "Bus",
+    "Client",
+    "Limits",
+    "Log",
+    "Privacy",
+    "RemoteNumbers",
+    "Site",
+    "Tracing",
+)
 CHART_SETS: Final = {"Bus": {"url"}, "Client": {"host", "port", "certificate", "key"}}
 """Settings that the chart itself gives."""
 SAID_ELSEWHERE: Final = {"title", "default"}

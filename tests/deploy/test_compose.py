@@ -147,6 +147,18 @@ def test_a_node_takes_its_settings(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NODES)
+def test_a_node_may_write_support_bundles_alone(name: str, tmp_path: Path) -> None:
+    file = DEPLOY / "compose" / "gateway.toml"
+    (tmp_path / "gateway.toml").write_text(file.read_text("utf-8"), "utf-8")
+    folder = load(tmp_path / "gateway.toml", {}).settings.admin.bundle_folder
+    ((place, _, options),) = [one.partition(":") for one in SERVICES[name]["tmpfs"]]
+    assert folder is not None
+    assert place == str(folder.parent)
+    user, _, group = SERVICES[name]["user"].partition(":")
+    assert options.split(",") == ["size=16m", f"uid={user}", f"gid={group}", "mode=0700"]
+
+
+@pytest.mark.parametrize("name", NODES)
 def test_a_node_may_take_as_long_to_stop_as_a_drain_takes(name: str) -> None:
     grace_s = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert grace_s >= Limits().drain_notice_s + Limits().drain_s + MARGIN_S

@@ -26,7 +26,7 @@ FILE = DEPLOY / "Dockerfile"
 def steps() -> list[tuple[str, str]]:
     """Return the steps: the instruction, and what it is about, continued lines joined."""
     lines = [line for line in FILE.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines)).replace("${LOCK}", "runtime")
     return [(word, rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
 
 
@@ -68,6 +68,16 @@ def test_what_is_installed_is_locked() -> None:
     assert len(installs) == 4
     for install in installs:
         assert "--require-hashes" in install or "--no-index" in install, install
+
+
+def test_its_locks_differ_by_what_sends_traces_alone() -> None:
+    # an argument holds from where it stands to the end of its stage
+    words = [word for word, _ in steps()]
+    assert words.index("FROM") < steps().index(("ARG", "LOCK=runtime")) < words.index("COPY")
+    files = [f"requirements/{name}.txt" for name in ("runtime", "otel")]
+    locked = [set(re.findall(r"^(\S+)==", (ROOT / file).read_text("utf-8"), re.MULTILINE)) for file in files]
+    assert locked[0] < locked[1]
+    assert "opentelemetry-exporter-otlp-proto-http" in locked[1] - locked[0]
 
 
 def test_it_names_no_host() -> None:

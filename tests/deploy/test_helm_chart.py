@@ -140,6 +140,18 @@ def test_files_are_where_the_settings_look(tmp_path: Path) -> None:
 
 
 @EACH
+def test_a_pod_may_write_support_bundles_alone(values: str, tmp_path: Path) -> None:
+    found = documents("4", values)
+    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    written = [one for one in pod["containers"][0]["volumeMounts"] if not one.get("readOnly")]
+    folder = gateway_toml(found, tmp_path).admin.bundle_folder
+    assert [one["mountPath"] for one in written] == ([] if folder is None else [str(folder.parent)])
+    assert (folder is None) is (values != "ingress-tls")
+    empty = {one["name"]: one["emptyDir"] for one in pod["volumes"] if "emptyDir" in one}
+    assert empty == {one["name"]: {"medium": "Memory", "sizeLimit": "16Mi"} for one in written}
+
+
+@EACH
 def test_the_command_line_is_one(values: str) -> None:
     (container,) = of("Deployment", documents("4", values))["spec"]["template"]["spec"]["containers"]
     args = parser().parse_args(container["args"])
@@ -209,82 +221,6 @@ def test_tls_must_end_somewhere(major: str) -> None:
     assert "How does TLS end?" in said.text
 
 
-# ---- what leads where ----
-
-
-@EACH
-def test_what_names_the_pods_finds_them(values: str) -> None:
-    found = documents("4", values)
-    deployment = of("Deployment", found)
-    template = deployment["spec"]["template"]
-    labels = template["metadata"]["labels"].items()
-    ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
-    services = [one for one in found if one["kind"] == "Service"]
-    for one in found:
-        for selector in selectors(one):
-            assert selector.items() <= labels
-    assert {port["targetPort"] for one in services for port in one["spec"]["ports"]} == ports
-    for one in found:
-        if one["kind"] == "NetworkPolicy":
-            assert {port["port"] for rule in one["spec"]["ingress"] for port in rule["ports"]} == ports
-        if one["kind"] == "HorizontalPodAutoscaler":
-            assert one["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
-
-
-def selectors(one: Document) -> list[dict[str, str]]:
-    """Return by which labels a manifest finds the pods."""
-    match one["kind"]:
-        case "Service":
-            return [one["spec"]["selector"]]
-        case "PodDisruptionBudget" | "Deployment":
-            return [one["spec"]["selector"]["matchLabels"]]
-        case "NetworkPolicy":
-            return [one["spec"]["podSelector"]["matchLabels"]]
-        case _:
-            return []
-
-
-def test_what_names_the_services_finds_them() -> None:
-    found = [one for values in VALUES for one in documents("4", values)]
-    services = {one["metadata"]["name"]: one for one in found if one["kind"] == "Service"}
-    wanted = of("ServiceMonitor", found)["spec"]["selector"]["matchLabels"].items()
-    watched = [one for one in services.values() if wanted <= one["metadata"]["labels"].items()]
-    (endpoint,) = of("ServiceMonitor", found)["spec"]["endpoints"]
-    assert {one["metadata"]["name"] for one in watched} == {"demo-oscc-gateway-ops", "gw-ops"}
-    assert {one["spec"]["ports"][0]["name"] for one in watched} == {endpoint["port"]}
-    (back,) = of("HTTPRoute", found)["spec"]["rules"][0]["backendRefs"]
-    assert back["port"] in {port["port"] for port in services[back["name"]]["spec"]["ports"]}
-    back = of("Ingress", found)["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
-    assert back["port"]["name"] in {port["name"] for port in services[back["name"]]["spec"]["ports"]}
-
-
-def test_the_tests_own_pod_is_let_in_and_counts_as_no_node() -> None:
-    found = documents("4", "gateway-api")
-    test = of("Pod", found)["metadata"]["labels"].items()
-    policy = of("NetworkPolicy", found)["spec"]
-    for rule in policy["ingress"]:
-        named = [one["podSelector"]["matchLabels"].items() for one in rule["from"] if "podSelector" in one]
-        assert any(labels <= test for labels in named)
-    assert not of("Deployment", found)["spec"]["selector"]["matchLabels"].items() <= test
-
-
-def test_a_node_may_go_nowhere_but_where_it_must() -> None:
-    def ports(values: str) -> list[list[int]]:
-        egress = of("NetworkPolicy", documents("4", values))["spec"]["egress"]
-        return [sorted(port["port"] for port in rule["ports"]) for rule in egress]
-
-    assert ports("ingress-tls") == [[53, 53], [6379], [80, 8443]]
-    assert ports("gateway-api") == [[53, 53], [6379, 26379], [443]]
-    narrow = of("NetworkPolicy", documents("4", "gateway-api"))["spec"]["egress"]
-    assert [bool(rule.get("to")) for rule in narrow] == [True, True, True]
-
-
-def test_the_test_pod_runs_python_that_compiles() -> None:
-    code, *arguments = of("Pod", documents("4", "ingress-tls"))["spec"]["containers"][0]["args"]
-    compile(code, "reach", "exec")
-    assert arguments == ["https://demo-oscc-gateway:8080/v1/about", "demo-oscc-gateway-ops"]
-
-
 # ---- what comes from elsewhere ----
 
 
@@ -320,6 +256,22 @@ def test_rules_and_dashboard_arrive_whole() -> None:
     (shown,) = [one for one in found if "oscc-gateway.json" in one.get("data", {})]
     assert json.loads(shown["data"]["oscc-gateway.json"]) == json.loads(DASHBOARD.read_text("utf-8"))
     assert shown["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+@BOTH
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_alerts_link_to_a_copy_of_the_runbook(slash: str, major: str) -> None:
+    address = "https://git.example/oscc-gateway/blob/main"
+    found = documents(major, "monitoring", "--set", f"monitoring.prometheusRule.runbooksAt={address}{slash}")
+    spec, alerts = of("PrometheusRule", found)["spec"], 0
+    for rule in [rule for group in spec["groups"] for rule in group["rules"] if "alert" in rule]:
+        alerts += 1
+        start, path = rule["annotations"]["runbook_url"][: len(address) + 1], "docs/runbook.md#"
+        assert start == f"{address}/"
+        rule["annotations"]["runbook_url"] = rule["annotations"]["runbook_url"].removeprefix(start)
+        assert rule["annotations"]["runbook_url"].startswith(path)
+    assert alerts > 10
+    assert spec == yaml.safe_load(RULES.read_text("utf-8"))
 
 
 def test_prometheus_takes_the_rules(tmp_path: Path) -> None:

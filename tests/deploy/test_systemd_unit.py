@@ -15,7 +15,7 @@ import pytest
 
 from gateway.app.config import load
 from gateway.app.config_sections import Limits
-from tests.app.samples import KEY, OTHER_KEY, SMALLEST, write
+from tests.app.samples import KEY, OTHER_KEY, SMALLEST, loaded, write
 from tests.deploy.programs import DEPLOY, ask, machine
 
 UNIT = DEPLOY / "systemd" / "oscc-gateway@.service"
@@ -89,23 +89,40 @@ def test_memory_is_given_back_here_and_in_the_image() -> None:
     assert wanted in (DEPLOY / "Dockerfile").read_text("utf-8").split()
 
 
+def variables(node: str, credentials: Path, state: Path) -> dict[str, str]:
+    """Return what the unit sets for a node, its credentials and its state in these folders."""
+    places = {"%d": str(credentials), "%S": str(state), "%i": node}
+    told = dict(word.split("=", 1) for value in said("Environment") for word in value.split())
+    return {name: re.sub("%[dSi]", lambda found: places[found[0]], value) for name, value in told.items()}
+
+
+def ours(told: dict[str, str]) -> dict[str, str]:
+    """Return those of *told* that are settings."""
+    return {name: value for name, value in told.items() if name.startswith("OSCC_GATEWAY__")}
+
+
 def credentials(folder: Path) -> dict[str, str]:
     """Write what systemd would hand over; returns the variables of the unit that name it."""
     names = [value.partition(":")[0] for value in said("LoadCredential")]
     assert set(names) == set(CREDENTIALS)
     for name in names:
         (folder / name).write_text(CREDENTIALS[name], "utf-8")
-    told = dict(word.split("=", 1) for value in said("Environment") for word in value.split())
-    return {name: value.replace("%d", str(folder)) for name, value in told.items()}
+    return variables("1", folder, folder)
 
 
 def test_the_gateway_finds_its_secrets_where_the_unit_puts_them(tmp_path: Path) -> None:
-    given = {k: v for k, v in credentials(tmp_path).items() if k.startswith("OSCC_GATEWAY__")}
+    given = ours(credentials(tmp_path))
     settings = load(write(tmp_path, SMALLEST), given).settings
     assert settings.secrets is not None
     assert [key.id for key in settings.secrets.sealing_keys] == ["k1"]
     assert settings.admin.token is not None
-    assert len(given) == len(CREDENTIALS)
+    assert len([name for name in given if name.endswith("_FILE")]) == len(CREDENTIALS)
+
+
+def test_support_bundles_go_where_the_unit_lets_it_write(tmp_path: Path) -> None:
+    folder = loaded(tmp_path, SMALLEST, **ours(credentials(tmp_path))).settings.admin.bundle_folder
+    (name,) = said("StateDirectory")
+    assert folder == tmp_path / name.replace("%i", "1")
 
 
 def allowed_calls() -> list[str]:

@@ -92,6 +92,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- $_ := set $settings "client" $client }}
 {{- $_ := set $settings "ops" (dict "host" "0.0.0.0" "port" 9090) }}
+{{- if .Values.admin.enabled }}
+{{- $_ := set $settings "admin" (dict "bundle_folder" "/var/lib/oscc-gateway/bundles") }}
+{{- end }}
 {{- if .Values.notices }}
 {{- $_ := set $settings "notices" (dict "files" (list "notices")) }}
 {{- end }}
@@ -105,13 +108,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* The port of an address. */ -}}
+{{- define "oscc-gateway.port" -}}
+{{- $url := urlParse . }}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) }}
+{{- end }}
+
 {{- /* Ports of the sites, once each. */ -}}
 {{- define "oscc-gateway.sitePorts" -}}
 {{- $ports := list }}
 {{- range .Values.sites }}
-{{- $url := urlParse .url }}
-{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
-{{- $ports = append $ports ($port | default (ternary "443" "80" (eq $url.scheme "https"))) }}
+{{- $ports = append $ports (include "oscc-gateway.port" .url) }}
 {{- end }}
 {{- $ports | uniq | sortAlpha | join " " }}
 {{- end }}
