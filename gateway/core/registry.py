@@ -71,16 +71,28 @@ class Removed:
 
 @dataclass(slots=True, eq=False)
 class _Place:
-    seat: Seat
+    """A seat and who was heard there last, in one object: there is one for each connection."""
+
+    user: UserId
+    session: str
+    application: Application
+    device: str
     heard_at: float
+
+    @property
+    def seat(self) -> Seat:
+        """Whose it is."""
+        return Seat(self.user, self.session, self.application, self.device)
 
 
 @dataclass(slots=True, eq=False)
 class _Person(Generic[ConnectionT]):
     sessions: dict[str, ConnectionT] = field(default_factory=dict)
     """The connections, the oldest first."""
-    devices: dict[tuple[Application, str], ConnectionT] = field(default_factory=dict)
-    """The same connections."""
+    dashboards: dict[str, ConnectionT] = field(default_factory=dict)
+    """Those of the Dashboard, by device."""
+    assistants: dict[str, ConnectionT] = field(default_factory=dict)
+    """Those of the Remote Assistant."""
     silent: list[tuple[float, str]] = field(default_factory=list)
     """Sessions too silent when that was looked at last, and since when, the most silent last."""
     silent_at: float = -math.inf
@@ -90,6 +102,10 @@ class _Person(Generic[ConnectionT]):
     left_at: float = 0.0
     until: float = math.inf
     """When the linger ends."""
+
+    def devices(self, application: Application) -> dict[str, ConnectionT]:
+        """Return the connections of *application*, by device."""
+        return self.dashboards if application is Application.DASHBOARD else self.assistants
 
 
 class Registry(Generic[ConnectionT]):
@@ -137,7 +153,7 @@ class Registry(Generic[ConnectionT]):
         if person is None:
             return False
         leaving = self._making_way(person, seat, now)
-        return any(self._places[other].seat.session != seat.session for other in leaving)
+        return any(self._places[other].session != seat.session for other in leaving)
 
     def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | Refused:
         """Take in a connection whose token was opened; who makes way is taken out.
@@ -208,7 +224,7 @@ class Registry(Generic[ConnectionT]):
 
     def _making_way(self, person: _Person[ConnectionT], seat: Seat, now: float) -> tuple[ConnectionT, ...]:
         """Return who goes when *seat* comes: those it excludes, else the most silent one of a full user."""
-        same = (person.sessions.get(seat.session), person.devices.get((seat.application, seat.device)))
+        same = (person.sessions.get(seat.session), person.devices(seat.application).get(seat.device))
         excluded = tuple(dict.fromkeys(other for other in same if other is not None))
         if excluded or len(person.sessions) < self._limits.devices:
             return excluded
@@ -241,9 +257,9 @@ class Registry(Generic[ConnectionT]):
         person.silent.reverse()
 
     def _seat(self, person: _Person[ConnectionT], connection: ConnectionT, seat: Seat, now: float) -> None:
-        self._places[connection] = _Place(seat, now)
+        self._places[connection] = _Place(*seat, heard_at=now)
         person.sessions[seat.session] = connection
-        person.devices[seat.application, seat.device] = connection
+        person.devices(seat.application)[seat.device] = connection
         person.until = math.inf
         if seat.application is Application.REMOTE_ASSISTANT:
             person.assistant = seat.session
@@ -251,8 +267,8 @@ class Registry(Generic[ConnectionT]):
         self._lingering.pop(seat.user, None)
 
     def _unseat(self, person: _Person[ConnectionT], connection: ConnectionT) -> None:
-        seat = self._places.pop(connection).seat
-        del person.sessions[seat.session], person.devices[seat.application, seat.device]
+        place = self._places.pop(connection)
+        del person.sessions[place.session], person.devices(place.application)[place.device]
 
     def _linger_s(self, person: _Person[ConnectionT]) -> float:
         assisted = person.assistant is not None

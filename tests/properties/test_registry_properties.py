@@ -177,7 +177,7 @@ SEEDED = [
     SeededBug(
         "the same device may connect twice",
         REGISTRY,
-        "same = (person.sessions.get(seat.session), person.devices.get((seat.application, seat.device)))",
+        "same = (person.sessions.get(seat.session), person.devices(seat.application).get(seat.device))",
         "same = (person.sessions.get(seat.session),)",
         "TestNode",
     ),
