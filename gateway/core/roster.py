@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -39,19 +39,23 @@ class Member:
     """Whether the present link has it attached."""
     told_present: bool | None = False
     """What the link was told of its phone; None: that got no answer, and may yet arrive."""
-    present: bool = True
     left_at: float | None = None
+    """When its phone left; None: it is there."""
     renew_after: float | None = None
     doubted: bool = False
     """Whether a renewal was refused though the link has told of no end."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it is in the roster no more."""
-    handle: str = field(init=False)
-    """The session's name inside the gateway."""
 
-    def __post_init__(self) -> None:
-        """Keep the name at hand."""
-        self.handle = self.ticket.handle
+    @property
+    def handle(self) -> str:
+        """The session's name inside the gateway."""
+        return self.ticket.handle
+
+    @property
+    def present(self) -> bool:
+        """Whether its phone is there."""
+        return self.left_at is None
 
     @property
     def life_s(self) -> float:
@@ -231,13 +235,13 @@ class Roster:
             self._elsewhere.setdefault(node, {})[member.handle] = member
 
     def _come(self, member: Member) -> None:
-        member.present, member.left_at = True, None
+        member.left_at = None
         self._changed[member.handle] = member
         self._left.pop(member.handle, None)
         self._renewal_ms = min(self._renewal_ms, member.renewal_ms)
 
     def _go(self, member: Member, left_at: float) -> None:
-        member.present, member.left_at = False, left_at
+        member.left_at = left_at
         self._changed[member.handle] = self._left[member.handle] = member
 
     # ---- what OSCC-E says ----
