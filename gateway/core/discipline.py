@@ -9,77 +9,63 @@ from typing import Final
 
 from gateway.core.effects import SessionLimits
 
+ANY_TIME: Final = -math.inf
 _TELL_EVERY_S: Final = 1.0
 _ROUNDING_S: Final = 1e-6
 
 
 class Ruling(enum.Enum):
-    """What becomes of a frame."""
+    """What becomes of a frame that is not served."""
 
-    SERVE = enum.auto()
     DROP = enum.auto()
     DROP_AND_TELL = enum.auto()
     CLOSE = enum.auto()
 
 
-class _Record:
-    """What a phone has done wrong; most have none."""
+def full_after(full_at: float, now: float, limits: SessionLimits) -> float | None:
+    """Return when a whole burst may come again after one more frame; None: that one is too many.
 
-    __slots__ = ("dropped", "errors", "told_at")
+    It is all that is kept of the rate: a bucket's level and its time in one number. Never more than
+    ``frames_burst + frames_per_s * t`` frames are served in any t seconds.
 
-    def __init__(self) -> None:
-        self.dropped = 0
-        self.told_at = -math.inf
-        self.errors: deque[float] = deque()
+    Args:
+        full_at: When that was before it; :data:`ANY_TIME` for who has sent nothing.
+        now: When it came.
+        limits: What a connection may take; the rate is above 0.
+    """
+    after = max(full_at, now) + 1 / limits.frames_per_s
+    return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
 
 
-class Discipline:
-    """Counts frames and errors of one connection.
+class Record:
+    """What one phone has done wrong; most have none.
 
     Frames over the rate are dropped and told of at most once a second; after ``dropped_max`` of
     them the connection is closed. The ``errors_per_s``-th bad frame within a second closes too.
-
-    Invariant: never more than ``frames_burst + frames_per_s * t`` frames are served in any t seconds.
-
-    Args:
-        limits: What it may take; the rate is above 0.
     """
 
-    __slots__ = ("_full_at", "_limits", "_record")
+    __slots__ = ("_dropped", "_errors", "_told_at")
 
-    def __init__(self, limits: SessionLimits) -> None:
-        self._limits = limits
-        self._full_at = -math.inf
-        """When a whole burst may come again: a bucket's level and its time in one number."""
-        self._record: _Record | None = None
+    def __init__(self) -> None:
+        self._dropped = 0
+        self._told_at = ANY_TIME
+        self._errors: deque[float] = deque()
 
-    def frame(self, now: float) -> Ruling:
-        """Judge one arriving frame by the rate."""
-        limits = self._limits
-        full_at = max(self._full_at, now) + 1 / limits.frames_per_s
-        if full_at - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S:
-            self._full_at = full_at
-            return Ruling.SERVE
-        record = self._kept()
-        record.dropped += 1
-        if record.dropped > limits.dropped_max:
+    def too_many(self, now: float, limits: SessionLimits) -> Ruling:
+        """Count a frame over the rate."""
+        self._dropped += 1
+        if self._dropped > limits.dropped_max:
             return Ruling.CLOSE
-        if now - record.told_at < _TELL_EVERY_S:
+        if now - self._told_at < _TELL_EVERY_S:
             return Ruling.DROP
-        record.told_at = now
+        self._told_at = now
         return Ruling.DROP_AND_TELL
 
-    def error(self, now: float) -> Ruling:
+    def error(self, now: float, limits: SessionLimits) -> Ruling:
         """Count one bad frame."""
-        errors, most = self._kept().errors, self._limits.errors_per_s
-        errors.append(now)
-        if len(errors) > most:
-            errors.popleft()
-        if len(errors) == most and now - errors[0] < 1.0:
+        self._errors.append(now)
+        if len(self._errors) > limits.errors_per_s:
+            self._errors.popleft()
+        if len(self._errors) == limits.errors_per_s and now - self._errors[0] < 1.0:
             return Ruling.CLOSE
         return Ruling.DROP_AND_TELL
-
-    def _kept(self) -> _Record:
-        if self._record is None:
-            self._record = _Record()
-        return self._record

@@ -11,10 +11,11 @@ import enum
 from typing import Final, TypeGuard, assert_never
 
 from gateway.core.convoy import Convoy
-from gateway.core.discipline import Discipline, Ruling
+from gateway.core.discipline import ANY_TIME, Record, Ruling, full_after
 from gateway.core.effects import Attach, Close, Effects, Health, SessionLimits
 from gateway.core.ledger import Ledger
 from gateway.core.live import Live
+from gateway.core.view import facts_key
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, advice, is_final
 from gateway.domain.model import Ticket
@@ -77,9 +78,10 @@ class Session:
     __slots__ = (
         "_bye",
         "_codec",
-        "_discipline",
+        "_full_at",
         "_greeting",
         "_limits",
+        "_record",
         "live",
         "state",
     )
@@ -89,7 +91,8 @@ class Session:
         self.live: Live | None = None
         self._codec = codec
         self._limits = limits
-        self._discipline = Discipline(limits)
+        self._full_at = ANY_TIME
+        self._record: Record | None = None
         self._greeting: _Greeting | None = _Greeting(now + limits.hello_s, jitter)
         self._bye: bytes | None = None
 
@@ -101,9 +104,10 @@ class Session:
             return ()
         if self.live is not None:
             self.live.heard()
-        ruling = self._discipline.frame(now)
-        if ruling is not Ruling.SERVE:
-            return self._over_rate(ruling)
+        full_at = full_after(self._full_at, now, self._limits)
+        if full_at is None:
+            return self._over_rate(self._kept_record().too_many(now, self._limits))
+        self._full_at = full_at
         if self.state is State.HELLO and len(data) > self._limits.hello_bytes:
             return self._close(Close(CloseCode.PROTOCOL_ERROR, "hello is too large"))
         try:
@@ -129,7 +133,7 @@ class Session:
             return ()
         self._greeting = None
         hello, jitter = greeting.hello, greeting.jitter
-        self.live = Live(facts, ledger, self._codec, hello, self._limits, now, jitter)
+        self.live = Live(_as_held(facts, ledger), ledger, self._codec, hello, self._limits, now, jitter)
         return self._run(self.live.welcome(ticket, hello, wall_ms))
 
     def learned(self, facts: SessionFacts) -> Effects:
@@ -245,11 +249,16 @@ class Session:
             return self._close(Close(CloseCode.PROTOCOL_ERROR, bad.reason))
         if bad.close_code is not None:
             return self._close(Close(bad.close_code))
-        if self._discipline.error(now) is Ruling.CLOSE:
+        if self._kept_record().error(now, self._limits) is Ruling.CLOSE:
             return self._close(Close(CloseCode.TOO_MANY_ERRORS, "too many bad frames"))
         return self._run(
             self.live.post(frames.ErrorFrame(ErrorCode.BAD_REQUEST, bad.reason, id=bad.frame_id))
         )
+
+    def _kept_record(self) -> Record:
+        """Return what the phone has done wrong, which is written down from now on."""
+        self._record = self._record or Record()
+        return self._record
 
     def _over_rate(self, ruling: Ruling) -> Effects:
         if ruling is Ruling.CLOSE:
@@ -290,3 +299,9 @@ class Session:
 
     def _is_live(self, live: Live | None) -> TypeGuard[Live]:
         return live is not None and self.state is State.LIVE
+
+
+def _as_held(facts: SessionFacts, ledger: Ledger) -> SessionFacts:
+    """Return what *ledger* holds of the session if it says the same as *facts*: one object, not two."""
+    held = ledger.get(facts_key(facts.handle))
+    return held.value if held is not None and held.value == facts else facts

@@ -66,7 +66,10 @@ SEEDED = [
         "if self.live is None:\n            return ()",
     ),
     bug(
-        "bad frames are not counted", SESSION, "if self._discipline.error(now) is Ruling.CLOSE:", "if False:"
+        "bad frames are not counted",
+        SESSION,
+        "if self._kept_record().error(now, self._limits) is Ruling.CLOSE:",
+        "if False:",
     ),
     bug(
         "something stands between welcome and changes",
@@ -133,8 +136,8 @@ SEEDED = [
         "        self._waiting_since = now",
     ),
     bug("pings are never due", HEARTBEAT, "return now >= self._due_at", "return False"),
-    bug("dropped frames are told of each time", DISCIPLINE, "now - record.told_at < _TELL_EVERY_S", "False"),
-    bug("a flood is dropped for ever", DISCIPLINE, "if record.dropped > limits.dropped_max:", "if False:"),
+    bug("dropped frames are told of each time", DISCIPLINE, "now - self._told_at < _TELL_EVERY_S", "False"),
+    bug("a flood is dropped for ever", DISCIPLINE, "if self._dropped > limits.dropped_max:", "if False:"),
     bug(
         "a single key may be anybody's",
         VIEW,
