@@ -302,7 +302,8 @@ class Telemetry:
         self.certificate_expiry_timestamp_seconds.set(math.nan)
         self.reload_failed = self._gauges(
             "reload_failed",
-            "1 while files say something that cannot be put in force: certificate, keys or notices.",
+            "1 while files say something that cannot be put in force: authorities, certificate, keys or "
+            "notices.",
             "what",
         )
         self.build_info = self._gauges("build_info", "Always 1.", "version", "loop", "python")

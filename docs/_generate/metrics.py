@@ -59,7 +59,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "registry_size.name": (
         *("households", "endings", "messages", "bundled", "questions", "batches", "peers", "callers"),
     ),
-    "reload_failed.what": ("certificate", "keys", "notices"),
+    "reload_failed.what": ("authorities", "certificate", "keys", "notices"),
     "resumes.result": get_args(Resumption),
     "resyncs.reason": get_args(Resync),
     "session_ends.reason": tuple(EndReason),

@@ -169,7 +169,9 @@ class Site(Section):
     id: SiteName = Field(description="How clients name the site; part of every token, so it never changes.")
     url: SiteUrl = Field(description="Address of the OSCC-E Server's local web server.")
     ca_file: File | None = Field(
-        None, description="PEM file of the authority behind the site's certificate; none: the system's."
+        None,
+        description="PEM file of the authority behind the site's certificate, read anew when it changes; "
+        "none: the system's.",
     )
     insecure: bool = Field(
         False,

@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from gateway.app.certificates import Pair, chain_of, read, read_pair
@@ -71,13 +72,34 @@ def site_context(place: int, site: Site) -> ssl.SSLContext | None:
     """
     if not site.url.startswith("https://"):
         return None
-    name = f"sites[{place}].ca_file"
-    if site.ca_file is not None:
-        read(name, site.ca_file)
+    held = authorities(place, site)
+    return tls_context() if held is None else trusting(place, site, held)
+
+
+def authorities(place: int, site: Site) -> bytes | None:
+    """Return what a site's ``ca_file`` holds; None where the system's authorities are trusted.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    return None if site.ca_file is None else read(_name(place), site.ca_file)
+
+
+def trusting(place: int, site: Site, held: bytes) -> ssl.SSLContext:
+    """Return the context by which a site's certificate is verified with *held*, what its ``ca_file`` holds.
+
+    Raises:
+        ConfigError: There is no certificate in it.
+    """
     try:
-        return tls_context(site.ca_file)
+        with _as_file(held) as path:
+            return tls_context(Path(path))
     except ssl.SSLError:
-        raise ConfigError([f"{name} {site.ca_file} holds no PEM certificate."]) from None
+        raise ConfigError([f"{_name(place)} {site.ca_file} holds no PEM certificate."]) from None
+
+
+def _name(place: int) -> str:
+    return f"sites[{place}].ca_file"
 
 
 @contextmanager

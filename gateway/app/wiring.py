@@ -11,12 +11,7 @@ import random
 import secrets as randomness
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final, NamedTuple
 
 import structlog
@@ -26,6 +21,7 @@ from gateway.app.admin import Administration
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.aside import asked_of_this_loop, listening_aside
 from gateway.app.audit_trail import AuditTrail, log_act
+from gateway.app.authorities_watch import AuthoritiesWatch
 from gateway.app.beginning import begin
 from gateway.app.buses import open_bus
 from gateway.app.census import count_all, count_shared, read_clock
@@ -44,7 +40,7 @@ from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
-from gateway.app.reloading import Cry, Reloading, hearing
+from gateway.app.reloading import Reloading, hearing
 from gateway.app.stopping import Stopping
 from gateway.app.systemd import Supervisor
 from gateway.app.tls import site_context
@@ -131,7 +127,9 @@ class Gateway:
         ring = beside.keyring or Keyring(secrets.sealing_keys)
         ring.tell(tokens.rekey)
         keys = KeysWatch(beside.reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
-        self.reloading: Final = Reloading((self.watch.look, self.certificate.look), (keys.look,), clock)
+        authorities = AuthoritiesWatch(settings.sites, servers, telemetry)
+        always = self.watch.look, self.certificate.look, authorities.look
+        self.reloading: Final = Reloading(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
         render = asked_of_this_loop(self.render, clock)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
@@ -290,7 +288,8 @@ async def serving(
         beside = Beside(keyring, reread, tracing)
         made = Gateway(settings, secrets, servers, cluster, clock, telemetry, beside)
         tracing.enter(made.edge)
-        cry = stack.enter_context(_hearing(made, settings, supervisor))
+        may_change = _may_change(settings)
+        cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=may_change))
         looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
         lives = made.node.run(), made.pump.run(), made.vitals.run(), made.reloading.run(cry), *looks
         await stack.enter_async_context(alive(*lives))
@@ -323,9 +322,10 @@ def _bus(
     )
 
 
-def _hearing(made: Gateway, settings: Settings, supervisor: Supervisor | None) -> AbstractContextManager[Cry]:
-    is_any = bool(settings.notices.files or settings.client.certificate or settings.secrets)
-    return hearing(made.reloading, made.crier.cry, supervisor, is_any=is_any)
+def _may_change(settings: Settings) -> bool:
+    """Tell whether there is anything to read anew while the node lives."""
+    files = settings.notices.files, settings.client.certificate, *(site.ca_file for site in settings.sites)
+    return any(files) or settings.secrets is not None
 
 
 async def _say_farewell(made: Gateway, client: Listener, limits: Limits, stopping: Stopping) -> None:

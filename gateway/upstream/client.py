@@ -109,6 +109,7 @@ class OsccServer:
     def trust(self, tls: ssl.SSLContext) -> None:
         """Verify the server by *tls* from now on; what is under way and open links go on."""
         self._tls = tls
+        self._forget()
 
     async def __aenter__(self) -> OsccServer:
         return self

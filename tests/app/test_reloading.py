@@ -131,6 +131,11 @@ class House:
         """Say other keys."""
         self.path.write_text(self._head + write_block(keys, PSEUDONYM), "utf-8")
 
+    def also(self, line: str) -> None:
+        """Say one thing more of the site."""
+        self._head += f"{line}\n"
+        self.write(FIRST)
+
     def start(self, stack: ExitStack) -> None:
         """Start the node; it ends with *stack*."""
         self.process = stack.enter_context(processes.running("serve", "--config", str(self.path)))
@@ -147,7 +152,14 @@ class House:
 
 
 async def log_on(http: aiohttp.ClientSession, house: House) -> str:
-    """Log on; a node that has just come asks for nothing until it knows how many share the budget."""
+    """Log on; returns the token."""
+    told = await asked_for_log_on(http, house)
+    assert "token" in told, told
+    return str(told["token"])
+
+
+async def asked_for_log_on(http: aiohttp.ClientSession, house: House) -> dict[str, Any]:
+    """Ask for a log-on; a node that has just come lets nobody in until it knows who shares the budget."""
     asked = {
         "site": "main",
         "application": "dashboard",
@@ -160,9 +172,8 @@ async def log_on(http: aiohttp.ClientSession, house: House) -> str:
             if response.status == 429:
                 await asyncio.sleep(float(response.headers["Retry-After"]))
                 continue
-            assert response.status == 201
-            token: str = (await response.json())["token"]
-            return token
+            told: dict[str, Any] = await response.json()
+            return told
 
 
 async def stream(http: aiohttp.ClientSession, house: House, token: str) -> aiohttp.ClientWebSocketResponse:
@@ -259,6 +270,29 @@ async def test_a_renewed_certificate_is_shown_and_open_streams_flow_on(tmp_path:
                 ends_at_s = await metric(http, house, "certificate_expiry_timestamp_seconds")
                 assert ends_at_s == after.not_valid_after_utc.timestamp()
                 assert await metric(http, house, 'reload_failed{what="certificate"}') == 0
+                assert (await heard(ws, "changes"))["kind"] == "changes"
+                await ws.close()
+
+
+async def test_other_authorities_of_a_site_are_trusted_by_the_next_request(tmp_path: Path) -> None:
+    client, trusted = "insecure = true", Authority().write(tmp_path)
+    sized = SimulatorSettings(agents=5, queues=1, users=1, tls=True)
+    async with Simulator(sized) as simulator, aiohttp.ClientSession() as http:
+        house = House(tmp_path, "a", simulator.url, client=client)
+        house.also(f'ca_file = "{trusted}"')
+        with ExitStack() as stack:
+            await asyncio.to_thread(house.start, stack)
+            async with asyncio.timeout(40):
+                assert (await asked_for_log_on(http, house))["code"] == "upstream_unavailable"
+                port = int(simulator.url.rpartition(":")[2])
+                shown_pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
+                trusted.write_text(shown_pem)
+                await house.reload("authorities read anew")
+                ws = await stream(http, house, await log_on(http, house))
+                trusted.write_text("broken")
+                await house.reload("the authorities stay as they are")
+                assert await metric(http, house, 'reload_failed{what="authorities"}') == 1
+                await log_on(http, house)
                 assert (await heard(ws, "changes"))["kind"] == "changes"
                 await ws.close()
 

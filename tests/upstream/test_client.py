@@ -324,37 +324,20 @@ async def test_a_header_that_cannot_be_sent_opens_nothing(at: Scene) -> None:
 # ---- TLS ----
 
 
-async def test_the_server_is_verified(tmp_path: Path) -> None:
+async def test_the_server_is_verified_by_whom_is_trusted_now_and_open_links_go_on(tmp_path: Path) -> None:
     certificate, key = self_signed("127.0.0.1")
     authority = tmp_path / "ca.pem"
     authority.write_bytes(certificate)
-    served = server_context(certificate, key)
-    async with scene(tls=(served, tls_context(authority))) as trusted:
-        assert Feature.LINK_FENCING in (await trusted.adapter.about()).features
-        link = await trusted.open()
-        await link.close()
-    async with scene(tls=(served, None)) as distrusted:
-        assert (await refused(distrusted.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE
-
-
-async def test_another_authority_is_trusted_at_once_and_open_links_go_on(tmp_path: Path) -> None:
-    certificate, key = self_signed("127.0.0.1")
-    own, other = tmp_path / "own.pem", tmp_path / "other.pem"
-    own.write_bytes(certificate)
-    other.write_bytes(self_signed("127.0.0.1")[0])
-    async with scene(tls=(server_context(certificate, key), tls_context(own))) as at:
-        link, held = await at.open(), at.server.link
-        at.adapter.trust(tls_context(other))
-        await at.clock.advance(ABOUT_S)
+    async with scene(tls=(server_context(certificate, key), None)) as at:
+        assert (await refused(at.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE
+        at.adapter.trust(tls_context(authority))
+        assert Feature.LINK_FENCING in (await at.adapter.about()).features
+        link = await at.open()
+        at.adapter.trust(tls_context())
         assert (await refused(at.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE, "a kept connection"
         assert (await closed(at.dial())).reason == "unavailable"
-        assert held is not None
-        assert not held.closed
-        at.adapter.trust(tls_context(own))
-        await at.clock.advance(ABOUT_S)
-        assert Feature.LINK_FENCING in (await at.adapter.about()).features
-        await (await at.open()).close()
-        assert not held.closed
+        assert at.server.link is not None
+        assert not at.server.link.closed
         await link.close()
 
 
