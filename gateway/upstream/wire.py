@@ -135,6 +135,8 @@ class _Typed(Element):
 _decode_type: Final = msgspec.json.Decoder(_Typed).decode
 
 
+_VALUE: Final = re.compile(r" '.*'(?= - at |$)", re.DOTALL)
+"""What msgspec shows of a value."""
 _HEAD: Final = re.compile(
     r'[ \t\r\n]*\{~"Type"~:~"Event"~,~"QueryID"~:~(0|[1-9][0-9]{0,14})~,'.replace("~", r"[ \t\r\n]*")
 )
@@ -294,5 +296,5 @@ def _is_foreign(message: str | bytes) -> bool:
 
 
 def _place(error: Exception) -> str:
-    """Tell what was wrong and where, without any value of the message."""
-    return str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
+    """Tell what was wrong and where, without any value of the message: one of a closed set would be shown."""
+    return _VALUE.sub("", str(error)) if isinstance(error, msgspec.MsgspecError) else type(error).__name__

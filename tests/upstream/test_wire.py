@@ -243,6 +243,13 @@ def test_an_error_tells_the_place_and_no_value() -> None:
     assert error.value.__suppress_context__
 
 
+@pytest.mark.parametrize("said", ["canary", "a' - at `b", "\n", "\x1b[2J"])
+def test_nor_does_it_tell_what_is_not_of_a_closed_set(said: str) -> None:
+    with pytest.raises(WireError) as error:
+        read('{"Type": ' + json.dumps(said) + ', "Type": 1}')
+    assert str(error.value) == "Invalid value - at `$.Type`"
+
+
 # ---- hostile input: nothing but WireError, whatever comes ----
 
 _SAMPLES = (
