@@ -5,17 +5,18 @@ One that appears with its first event does not increase for Prometheus, which se
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 from typing import Final, get_args
 
-from gateway.app.tally import MOVES
+from gateway.app.tally import CLASSES, MOVES
 from gateway.core.effects import Resumption
 from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode
 from gateway.edge.witness import FAILED
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.tally import Detector, Gift, Resync, Takeover
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Family, M, Telemetry
 
 OK: Final = "ok"
 LINK_REFUSALS: Final = ("session_unknown", "stale", "version_unsupported")
@@ -26,19 +27,22 @@ OWN_CLOSES: Final = tuple(str(code.value) for code in (CloseCode.INTERNAL, Close
 
 
 def begin(telemetry: Telemetry) -> None:
-    """Let what alerts and the dashboard ask for be there."""
-    for family, *values in (
-        (telemetry.handshakes, (OK, *OWN_REFUSALS)),
-        (telemetry.closes, ("gateway",), OWN_CLOSES),
-        (telemetry.resumes, get_args(Resumption)),
-        (telemetry.commands, tuple(COMMANDS), (*Status, FAILED)),
-        (telemetry.link_opens, (OK, *LINK_REFUSALS, "unavailable")),
-        (telemetry.link_refused, LINK_REFUSALS),
-        (telemetry.session_ends, tuple(EndReason)),
-        (telemetry.takeovers, get_args(Takeover)),
-        (telemetry.ownership_moves, (*get_args(Gift), *MOVES.values())),
-        (telemetry.bus_gaps, get_args(Detector)),
-        (telemetry.resyncs, get_args(Resync)),
-    ):
-        for labels in product(*values):
-            family[labels if len(labels) > 1 else labels[0]].inc(0)
+    """Let what alerts and the dashboard ask for be there: of each metric all values of its labels."""
+    _make(telemetry.handshakes, (OK, *OWN_REFUSALS))
+    _make(telemetry.closes, ("gateway",), OWN_CLOSES)
+    _make(telemetry.resumes, get_args(Resumption))
+    _make(telemetry.commands, COMMANDS, (*Status, FAILED))
+    _make(telemetry.command_seconds, COMMANDS)
+    _make(telemetry.link_opens, (OK, *LINK_REFUSALS, "unavailable"))
+    _make(telemetry.link_refused, LINK_REFUSALS)
+    _make(telemetry.budget_wait_seconds, CLASSES.values())
+    _make(telemetry.session_ends, EndReason)
+    _make(telemetry.takeovers, get_args(Takeover))
+    _make(telemetry.ownership_moves, (*get_args(Gift), *MOVES.values()))
+    _make(telemetry.bus_gaps, get_args(Detector))
+    _make(telemetry.resyncs, get_args(Resync))
+
+
+def _make(family: Family[M], *values: Iterable[str]) -> None:
+    for labels in product(*values):
+        family[labels if len(labels) > 1 else labels[0]]  # which makes it, at 0

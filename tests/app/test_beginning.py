@@ -75,8 +75,16 @@ def test_what_is_not_there_would_be_found() -> None:
 
 
 def test_nothing_has_happened() -> None:
-    counts = {name: values for name, values in counters(begun()).items() if name.endswith("_total")}
+    ends = ("_total", "_count")
+    counts = {name: values for name, values in counters(begun()).items() if name.endswith(ends)}
     assert {value for values in counts.values() for value in values.values()} == {0}
+
+
+def test_what_is_rare_is_not_lost_for_being_the_first_of_its_kind() -> None:
+    there = counters(begun())
+    for name, label in (("command_seconds", "kind"), ("budget_wait_seconds", "class")):
+        every = {frozenset({(label, value)}) for value in VALUES[f"{name}.{label}"]}
+        assert there[f"{PREFIX}_{name}_count"].keys() == every
 
 
 @pytest.mark.parametrize("name", ["commands", "takeovers", "ownership_moves", "bus_gaps", "link_opens"])
