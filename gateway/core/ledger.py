@@ -32,8 +32,8 @@ class Update(NamedTuple):
 class Delta(NamedTuple):
     """Everything that happened in ``(after, upto]`` of one epoch, compacted.
 
-    *reset*: forget every key first, *updates* is the whole state. No updates and
-    ``after == upto`` is a heartbeat.
+    *reset*: forget every key first, *updates* is the whole state; after *floor* no shared key was
+    removed, None: nobody says. No updates and ``after == upto`` is a heartbeat.
     """
 
     epoch: int
@@ -41,6 +41,7 @@ class Delta(NamedTuple):
     upto: int
     reset: bool
     updates: tuple[Update, ...]
+    floor: int | None = None
 
 
 class Receipt(enum.Enum):
@@ -99,6 +100,9 @@ class _Keys:
     def forget_gone(self, floor: int) -> None:
         self.gone.clear()
         self.floor = floor
+
+    def removed_upto(self) -> int:
+        return max(self.floor, next(reversed(self.gone.values()), 0))
 
     def updates(self) -> list[Update]:
         return [Update(key, seq, element) for key, (seq, element) in self.live.items()]
@@ -194,8 +198,9 @@ class Ledger:
         held = self.get(key)
         if element is held or (element is not None and held is not None and element.value == held.value):
             return False
-        self._move(Position(self.position.epoch, self.position.seq + 1), is_shared=not is_own(key))
-        self._store(Update(key, self.position.seq, element))
+        seq = self.position.seq + 1
+        self._move(Position(self.position.epoch, seq), 0 if is_own(key) else seq)
+        self._store(Update(key, seq, element))
         return True
 
     def record_all(self, keys: Iterable[str], elements: Iterable[Element | None]) -> None:
@@ -219,7 +224,7 @@ class Ledger:
                 live[key] = (seq, element)
             changed.append((key, before))
         if changed:
-            self._move(Position(self.position.epoch, seq))
+            self._move(Position(self.position.epoch, seq), seq)
             for key, before in changed:
                 self._tell(key, before)
 
@@ -238,9 +243,13 @@ class Ledger:
             return Receipt.GAP
         for update in delta.updates:
             self._store(update)
+        shared = [update.seq for update in delta.updates if not is_own(update.key)]
         if delta.reset:
-            self._forget_gone(delta.upto)
-        self._move(upto, is_shared=delta.reset or not all(is_own(update.key) for update in delta.updates))
+            floor = delta.upto if delta.floor is None else delta.floor
+            self._shared.forget_gone(floor)
+            self._own.forget_gone(delta.upto)
+            shared.append(floor)
+        self._move(upto, max(shared, default=0))
         return Receipt.APPLIED
 
     def disown(self) -> None:
@@ -260,8 +269,7 @@ class Ledger:
             keys.live = {key: (at, element) for at, (key, element) in enumerate(elements, start=seq + 1)}
             seq += len(elements)
         self._forget_gone(0)
-        self._move(Position(epoch, seq))
-        self.shared_seq = shared_seq
+        self._move(Position(epoch, seq), shared_seq)
 
     def since(self, seen: Position, me: str | None = None) -> Delta:
         """Return what a reader at *seen* is missing: changes, or a reset when they are not known.
@@ -274,7 +282,8 @@ class Ledger:
         if not self._knows_since(seen, me):
             own = self._own.updates() if me is None else [each for each in [self._own.newest(me)] if each]
             everything = [each for each in (*self._shared.updates(), *own) if each.element is not None]
-            return Delta(epoch, 0, head, reset=True, updates=_in_order(everything))
+            floor = self._shared.removed_upto()
+            return Delta(epoch, 0, head, reset=True, updates=_in_order(everything), floor=floor)
         missing = self._shared.after(seen.seq)
         if me is None:
             missing += self._own.after(seen.seq)
@@ -304,11 +313,12 @@ class Ledger:
         self._shared.forget_gone(floor)
         self._own.forget_gone(floor)
 
-    def _move(self, position: Position, *, is_shared: bool = True) -> None:
+    def _move(self, position: Position, shared_seq: int = 0) -> None:
+        """Move to *position*; 0: nothing shared changed."""
         is_new = position.epoch != self.position.epoch
         self.position = position
-        if is_shared:
-            self.shared_seq = position.seq
+        if shared_seq or is_new:
+            self.shared_seq = shared_seq if is_new else max(self.shared_seq, shared_seq)
             self.meeting.clear()
             self.firsts.clear()
         self._has_news = self._has_news or is_new

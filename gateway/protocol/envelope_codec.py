@@ -102,7 +102,7 @@ def _together(told: Iterable[Publication]) -> dict[str, object]:
                 values.append((update.key, update.value))
             updates.append((at, update.seq))
         span = (one.epoch, one.after, one.upto, one.reset)
-        lines.append((one.user, *span, updates, one.upstream, one.as_of_ms))
+        lines.append((one.user, *span, updates, one.upstream, one.as_of_ms, one.floor))
     return {"values": values, "told": lines}
 
 
@@ -124,6 +124,7 @@ class _Publication(msgspec.Struct):
     updates: tuple[_Update, ...]
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
+    floor: int | None = None
 
 
 class _Line(msgspec.Struct, array_like=True, gc=False):
@@ -135,6 +136,7 @@ class _Line(msgspec.Struct, array_like=True, gc=False):
     updates: tuple[tuple[int, int], ...]
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
+    floor: int | None = None
 
 
 class _Publications(msgspec.Struct):
@@ -251,9 +253,8 @@ def _publication(read: _Publication) -> Publication:
     updates = tuple(
         Update(update.key, update.seq, _value(update.key, update.value)) for update in read.updates
     )
-    return Publication(
-        read.user, read.epoch, read.after, read.upto, read.reset, updates, read.upstream, read.as_of_ms
-    )
+    span = (read.epoch, read.after, read.upto, read.reset)
+    return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor)
 
 
 def _publications(read: _Publications) -> Publications:
@@ -269,7 +270,7 @@ def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publica
         key, value = values[at]
         updates.append(Update(key, seq, value))
     span = (line.epoch, line.after, line.upto, line.reset)
-    return Publication(line.user, *span, tuple(updates), line.upstream, line.as_of_ms)
+    return Publication(line.user, *span, tuple(updates), line.upstream, line.as_of_ms, line.floor)
 
 
 def _value(key: str, raw: msgspec.Raw) -> Value | None:

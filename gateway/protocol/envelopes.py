@@ -49,7 +49,8 @@ class Update:
 class Publication:
     """Everything that happened in ``(after, upto]`` of one epoch of one user, compacted.
 
-    No updates and ``after == upto`` is a heartbeat. *reset*: forget every key first.
+    No updates and ``after == upto`` is a heartbeat. *reset*: forget every key first; after *floor* no key
+    was removed that is not one session's own, None: nodes of versions before do not say.
     """
 
     user: UserId
@@ -60,6 +61,7 @@ class Publication:
     updates: tuple[Update, ...]
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
+    floor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

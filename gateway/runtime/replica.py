@@ -40,7 +40,7 @@ def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:
             for update in told.updates
         ]
     )
-    return Delta(told.epoch, told.after, told.upto, told.reset, updates)
+    return Delta(told.epoch, told.after, told.upto, told.reset, updates, told.floor)
 
 
 def is_of_sessions(told: Publication) -> bool:

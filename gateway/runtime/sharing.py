@@ -180,6 +180,7 @@ class Sharing:
             updates,
             upstream,
             self._as_of_ms(),
+            delta.floor,
         )
 
     def _as_of_ms(self) -> int | None:

@@ -82,7 +82,8 @@ def test_what_is_no_change_has_no_number(same: Element) -> None:
 
 def test_who_knows_nothing_gets_everything() -> None:
     ledger = recorded("a", "b", "a")
-    assert ledger.since(Position(0, 0)) == delta(0, 2, Update("a", 1, ONE), Update("b", 2, ONE), reset=True)
+    everything = Update("a", 1, ONE), Update("b", 2, ONE)
+    assert ledger.since(Position(0, 0)) == delta(0, 2, *everything, reset=True)._replace(floor=0)
 
 
 def test_who_is_in_sync_gets_a_heartbeat() -> None:
@@ -139,6 +140,7 @@ def test_what_happened_before_a_reset_is_not_known() -> None:
     ledger.receive(delta(0, 9, Update("a", 4, ONE), reset=True))
     assert ledger.since(Position(1, 8)).reset
     assert not ledger.since(Position(1, 9)).reset
+    assert ledger.seen_upto("me:1") == 9
 
 
 def test_the_next_changes_are_taken_in() -> None:

@@ -133,8 +133,27 @@ SEEDED = [
     bug(
         "a replica claims to know what was before its reset",
         LEDGER,
-        "            self._forget_gone(delta.upto)\n",
-        "            self._forget_gone(0)\n",
+        "            self._shared.forget_gone(floor)\n",
+        "            self._shared.forget_gone(0)\n",
+    ),
+    bug(
+        "who begins to follow gives all to whoever comes",
+        LEDGER,
+        "floor = delta.upto if delta.floor is None else delta.floor",
+        "floor = delta.upto",
+        quick=True,
+    ),
+    bug(
+        "a reset says nothing of what was removed last",
+        LEDGER,
+        "return max(self.floor, next(reversed(self.gone.values()), 0))",
+        "return self.floor",
+    ),
+    bug(
+        "a replica takes what is others' own for shared",
+        LEDGER,
+        "self._move(upto, max(shared, default=0))",
+        "self._move(upto, delta.upto)",
     ),
     bug(
         "a gap is no gap",

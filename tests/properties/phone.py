@@ -15,7 +15,7 @@ from gateway.core.convoy import Writer
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.pace import Pace
-from gateway.core.view import view_of
+from gateway.core.view import View, view_of
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site
 from gateway.protocol.codec import JSON, BadFrame, Codec
@@ -98,7 +98,7 @@ class Line:
 
     def __init__(self, ledger: Ledger, scope: Scope, topics: tuple[str, ...], codec: Codec) -> None:
         self.ledger, self.codec, self.scope, self.topics = ledger, codec, scope, topics
-        self.allowed = view_of("h", scope, topics).keys
+        self.allowed = _seen_in(view_of("h", scope, topics))
         self.outbox = Outbox(ledger, view_of("h", scope, topics), codec, Pace(), frame_bytes=FRAME_BYTES)
         self.outbox.sink = self
         self.wire: list[bytes] = []
@@ -115,12 +115,14 @@ class Line:
         """Never called."""
         raise fault
 
-    def begin(self, position: tuple[str, int] | None) -> None:
-        """Serve a phone that was told as much as *position* says."""
-        if self.outbox.begin(None if position is None else StreamPosition(*position)):
+    def begin(self, position: tuple[str, int] | None) -> bool:
+        """Serve a phone that was told as much as *position* says; returns whether it resumes."""
+        resumes = self.outbox.begin(None if position is None else StreamPosition(*position))
+        if resumes:
             assert position is not None
             assert position[0] == self.outbox.stream, "resumed in another stream"
             assert position[1] <= self.ledger.position.seq, "resumed from what this node does not know yet"
+        return resumes
 
     def ping(self) -> None:
         """Have a ping leave as soon as possible."""
@@ -132,7 +134,7 @@ class Line:
 
     def look(self, scope: Scope, topics: tuple[str, ...]) -> None:
         view = view_of("h", scope, topics)
-        self.scope, self.topics, self.allowed = scope, topics, view.keys
+        self.scope, self.topics, self.allowed = scope, topics, _seen_in(view)
         self.outbox.look(view)
 
     def take(self, now: float) -> None:
@@ -181,6 +183,10 @@ class Line:
         frame = self.codec.decode_gateway(self.wire.pop(0))
         assert isinstance(frame, Changes | Ping)
         return frame
+
+
+def _seen_in(view: View) -> frozenset[str]:
+    return frozenset(map(View.wire_key, view.keys))
 
 
 def on_the_wire(values: dict[str, Resource]) -> dict[str, Any]:

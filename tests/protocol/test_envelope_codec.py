@@ -190,6 +190,7 @@ def raw(name: str, envelope: Envelope, **changes: object) -> bytes:
         ("Asked", Asked(NodeId("a"), "life", 1), {"not_mine"}, Asked(NodeId("a"), "life", 1)),
         ("AttachAnswer", AttachAnswer(1), {"refused", "moved"}, AttachAnswer(1)),
         ("Offer", OFFER, {"island", "lingering"}, OFFER),
+        ("Publication", publication(), {"floor"}, publication()),
         ("Probe", Probe(1), set(), Probe(1)),
         ("Leaving", Leaving(NodeId("a")), set(), Leaving(NodeId("a"))),
     ],
@@ -210,6 +211,10 @@ def test_what_a_neighbouring_version_adds_inside_is_ignored() -> None:
     _, body = msgpack.unpackb(encode(publication(Update("agent:5", 4, Agent()))))
     body["updates"][0]["value"] = {"version": 3, "later": True}
     assert decode(msgpack.packb(("Publication", body))) == publication(Update("agent:5", 4, Agent(version=3)))
+    _, body = msgpack.unpackb(encode(TOGETHER))
+    body["told"][0].append("later")
+    del body["told"][1][8:]
+    assert decode(msgpack.packb(("Publications", body))) == TOGETHER
     _, body = msgpack.unpackb(encode(OFFER))
     body["history"].append("later")
     body["history"][2].append(["k", b"h", {"status": "applied", "error": None, "version": 1}, 2.5, "later"])

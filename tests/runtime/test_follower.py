@@ -88,6 +88,20 @@ async def test_a_notice_reaches_phones_on_all_nodes() -> None:
         assert [len(phone.of_kind("notice")) for phone in (near, far)] == [1, 1]
 
 
+async def test_a_phone_in_sync_resumes_at_a_node_that_begins_to_follow() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        await at.scenes[0].served(device="d2")  # what is another session's own has a later number
+        await at.pass_time(1)
+        near.bye()
+        far = await at.scenes[1].again(near, position=near.position)
+        await at.pass_time(1)
+        assert at.owners() == [0]
+        assert far.of_kind("welcome")[0]["resumed"]
+        seq = near.position["seq"]
+        assert far.of_kind("changes") == [{"kind": "changes", "after": seq, "upto": seq}]
+
+
 async def test_rights_and_scope_that_change_are_told_elsewhere_too() -> None:
     async with street() as at:
         _, far = await followed(at)
