@@ -7,6 +7,7 @@ from typing import Final
 
 LADDER_S: Final = (0.05, 0.25, 1.0, 5.0)
 _GOOD_FLUSHES_DOWN: Final = 3
+_NEVER: Final = -math.inf
 
 
 class Pace:
@@ -20,24 +21,24 @@ class Pace:
         least_s: The lowest rung.
     """
 
-    __slots__ = ("_good", "_least_s", "_level", "every_s", "sent_at")
+    __slots__ = ("_least_s", "_to_go", "every_s", "sent_at")
 
     def __init__(self, every_s: float = 0.0, least_s: float = LADDER_S[0]) -> None:
         self.every_s = every_s
-        self.sent_at = -math.inf
+        self.sent_at = _NEVER
         self._least_s = least_s
-        self._level = 0
-        self._good = 0
+        self._to_go = 0
+        """How many good flushes lead down to the lowest rung."""
 
     @property
     def level(self) -> int:
         """The rung of the ladder, 0 for a phone that keeps up."""
-        return self._level
+        return -(-self._to_go // _GOOD_FLUSHES_DOWN)
 
     @property
     def interval_s(self) -> float:
         """The least time between two state frames now."""
-        return max(self.every_s, LADDER_S[self._level] if self._level else self._least_s)
+        return max(self.every_s, LADDER_S[self.level] if self._to_go else self._least_s)
 
     def due_at(self, now: float) -> float:
         """Return when state may leave: *now*, or later."""
@@ -49,11 +50,7 @@ class Pace:
 
     def flushed(self, *, drained: bool) -> None:
         """Note how a flush found the socket: *drained* of what was written before it, or not."""
-        if not drained:
-            self._level = min(self._level + 1, len(LADDER_S) - 1)
-            self._good = 0
-            return
-        self._good += 1
-        if self._good >= _GOOD_FLUSHES_DOWN:
-            self._level = max(self._level - 1, 0)
-            self._good = 0
+        if drained:
+            self._to_go = max(self._to_go - 1, 0)
+        else:
+            self._to_go = min(self.level + 1, len(LADDER_S) - 1) * _GOOD_FLUSHES_DOWN
