@@ -24,6 +24,9 @@ FAREWELL_S: Final = 2.0
 LINGER_S: Final = 2.0
 """How long is read, and thrown away, what still comes of a request that has its answer."""
 
+TAKE_S: Final = 30.0
+"""Within this time a caller takes what is too much to wait for him; else the connection ends."""
+
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -73,9 +76,35 @@ class _Door(web.Server):
 
 
 class _Speaker(web.RequestHandler):
-    """Serves one connection."""
+    """Serves one connection.
 
-    __slots__ = ()
+    Invariant: whoever asks and does not take the answers ("slow read") is let go, as is who does not ask.
+    """
+
+    __slots__ = ("_patience",)
+
+    _patience: asyncio.TimerHandle | None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See :class:`asyncio.Protocol`, as all below."""
+        self._patience = None
+        super().connection_made(transport)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for him to take something."""
+        super().pause_writing()
+        self._end_patience()
+        self._patience = self._loop.call_later(TAKE_S, self._let_go)
+
+    def resume_writing(self) -> None:
+        """Wait no more."""
+        self._end_patience()
+        super().resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget him."""
+        self._end_patience()
+        super().connection_lost(exc)
 
     async def start(self) -> None:
         """Serve what comes; nothing, when the caller was sent away before his first turn."""
@@ -104,6 +133,15 @@ class _Speaker(web.RequestHandler):
         told.headers[hdrs.SERVER] = NAME
         told.force_close()
         return told
+
+    def _let_go(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 def _has_left(request: web.BaseRequest, exc: BaseException) -> bool:

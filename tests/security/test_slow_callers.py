@@ -21,6 +21,7 @@ DRIP = tuple(b"GET /v1/about HTTP/1.1\r\nX-A: b\r\n"[n : n + 1] for n in range(3
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "HEAD_S", 0.3)
     monkeypatch.setattr(callers, "BODY_S", 0.3)
+    monkeypatch.setattr(runner, "TAKE_S", 0.3)
 
 
 @pytest.mark.parametrize("door", ["client", "ops", "admin"])
@@ -37,6 +38,25 @@ async def test_a_body_that_does_not_come_is_refused(soon: None) -> None:
         answer = await say(ports["client"], HEAD + b"{", b"", apart_s=0.8)
     assert status(answer) == [400]
     assert b"did not come in time" in answer
+
+
+@pytest.mark.parametrize(
+    ("door", "path"), [("client", b"/v1/openapi.json"), ("ops", b"/metrics")], ids=["client", "ops"]
+)
+async def test_who_asks_and_does_not_take_the_answers_is_let_go(soon: None, door: str, path: bytes) -> None:
+    asks = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path * 200
+    async with node() as ports, asyncio.timeout(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", ports[door], limit=1)
+        with pytest.raises(ConnectionError):
+            await ask_on(writer, asks)
+        writer.transport.abort()
+
+
+async def ask_on(writer: asyncio.StreamWriter, asks: bytes) -> None:
+    while True:
+        writer.write(asks)
+        await writer.drain()
+        await asyncio.sleep(0.01)
 
 
 async def test_the_next_caller_is_served_whoever_sits_there() -> None:
