@@ -23,50 +23,49 @@ class Errand(NamedTuple):
 
 
 class Errands:
-    """Runs the commands of one phone.
+    """Runs the commands of phones.
 
     Invariant: what was counted as in flight is counted out, whatever ends it.
 
     Args:
         node: Has commands executed.
         vetting: Which may go on to it.
-        papers: Whose they are; they say what was acknowledged.
-        witness: Counts.
         clock: Tells how long they take.
     """
 
-    __slots__ = ("_clock", "_node", "_papers", "_vetting", "_witness")
-
-    def __init__(
-        self, node: Sockets, vetting: Vetting, papers: Papers, witness: Witness, clock: Clock
-    ) -> None:
+    def __init__(self, node: Sockets, vetting: Vetting, clock: Clock) -> None:
         self._node = node
         self._vetting = vetting
-        self._papers = papers
-        self._witness = witness
         self._clock = clock
 
-    async def run(self, connection: Connection, call: Call) -> Errand:
-        """Return what became of *call*; bounded by its deadline."""
-        began = self._clock.now()
-        self._witness.asked()
-        try:
-            outcome = await self._outcome(connection, call)
-        except BaseException:
-            self._witness.forgot()
-            raise
-        self._witness.settled(call, outcome, self._clock.now() - began)
-        return Errand(outcome, self._renewed(call, outcome))
+    async def run(self, connection: Connection, call: Call, papers: Papers, witness: Witness) -> Errand:
+        """Return what became of *call*; bounded by its deadline.
 
-    async def _outcome(self, connection: Connection, call: Call) -> Outcome:
+        Args:
+            connection: The phone's.
+            call: What it asks for.
+            papers: Whose it is; they say what was acknowledged.
+            witness: Counts.
+        """
+        began = self._clock.now()
+        witness.asked()
         try:
-            vetted = self._vetting.vet(call, self._papers.ticket)
+            outcome = await self._outcome(connection, call, papers)
+        except BaseException:
+            witness.forgot()
+            raise
+        witness.settled(call, outcome, self._clock.now() - began)
+        return Errand(outcome, self._renewed(call, outcome, papers))
+
+    async def _outcome(self, connection: Connection, call: Call, papers: Papers) -> Outcome:
+        try:
+            vetted = self._vetting.vet(call, papers.ticket)
         except GatewayError as error:
             return Outcome(Status.REJECTED, error)
         return await self._node.invoke(connection, vetted)
 
-    def _renewed(self, call: Call, outcome: Outcome) -> Renewed | None:
+    def _renewed(self, call: Call, outcome: Outcome, papers: Papers) -> Renewed | None:
         """Return a token that says what was acknowledged."""
         if not isinstance(call.command, AcknowledgeNotice) or outcome.status is not Status.APPLIED:
             return None
-        return self._papers.acknowledge(self._vetting.acknowledged(call.command, self._papers.ticket))
+        return papers.acknowledge(self._vetting.acknowledged(call.command, papers.ticket))

@@ -22,28 +22,32 @@ Neighbourhood = Address | IPv6Network
 
 
 class Place:
-    """One socket's place in the house. Invariant: it is given back once, however often it is asked."""
+    """A place in the house. Whoever has it gives it back once.
 
-    __slots__ = ("_doors", "_helloed", "_left", "_where")
+    One that has shown no token has a place of its own; all others have the same.
 
-    def __init__(self, doors: Doors, where: Neighbourhood) -> None:
+    Args:
+        doors: Who counts it.
+        where: From where the socket came that has shown no token; None: the place of all others.
+    """
+
+    __slots__ = ("_doors", "_where")
+
+    def __init__(self, doors: Doors, where: Neighbourhood | None) -> None:
         self._doors = doors
         self._where = where
-        self._helloed = False
-        self._left = False
 
-    def helloed(self) -> None:
-        """Note that a valid token was shown."""
-        if not self._helloed:
-            self._helloed = True
-            self._doors.forget(self._where)
+    def helloed(self) -> Place:
+        """Note that a valid token was shown; returns the place that the socket has from now on."""
+        where, self._where = self._where, None
+        if where is not None:
+            self._doors.forget(where)
+        return self._doors.inside
 
     def leave(self) -> None:
         """Give it back."""
-        if not self._left:
-            self._left = True
-            self.helloed()
-            self._doors.sockets -= 1
+        self.helloed()
+        self._doors.sockets -= 1
 
 
 class Doors:
@@ -56,6 +60,8 @@ class Doors:
     def __init__(self, limits: DoorLimits) -> None:
         self.sockets = 0
         self.unhelloed = 0
+        self.inside: Final = Place(self, None)
+        """The place of each socket that has shown a token."""
         self._unhelloed_of: Counter[Neighbourhood] = Counter()
         self._limits = limits
         self._rate = TokenBucket(limits.handshakes_per_s, limits.handshakes_burst)

@@ -54,4 +54,4 @@ class EdgeParts:
     @property
     def phones(self) -> Collection[PhoneSocket]:
         """The sockets that are open now, whether or not they have said hello."""
-        return self.pump.sockets
+        return self.pump.sockets.keys()

@@ -72,7 +72,7 @@ class Pump(Generic[S]):
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.sockets: Final[set[S]] = set()
+        self.sockets: Final[dict[S, None]] = {}
         """Those that are open now, whether or not they have said hello."""
         self.clock: Final = clock
         self._ready: list[Served] = []

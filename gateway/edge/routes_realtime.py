@@ -13,16 +13,15 @@ from gateway.edge.errands import Errands
 from gateway.edge.handshake import accept, check_handshake
 from gateway.edge.limits import Place
 from gateway.edge.notices import languages
-from gateway.edge.papers import Papers
+from gateway.edge.papers import Desk, Papers
 from gateway.edge.parts import EdgeParts
 from gateway.edge.routes_public import accept_language
-from gateway.edge.socket import PhoneSocket
+from gateway.edge.socket import PhoneSocket, Staff
 from gateway.edge.token import Opened
-from gateway.edge.unread import Unread
 from gateway.edge.versions import check_version
 from gateway.edge.vetting import Vetting
 from gateway.edge.visitors import Visitors
-from gateway.edge.witness import Witness
+from gateway.edge.witness import Book, Witness
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import ClientInfo
 
@@ -34,7 +33,10 @@ class RealtimeRoute:
         self._parts = parts
         self._bearer = bearer
         self._visitors = visitors
-        self._vetting = Vetting(parts.numbers, parts.notices)
+        errands = Errands(parts.node, Vetting(parts.numbers, parts.notices), parts.clock)
+        self._staff = Staff(parts.node, parts.pump, errands, self._admit_client)
+        self._desk = Desk(bearer, parts.notices, parts.clock)
+        self._book = Book(parts.telemetry, parts.note)
 
     def routes(self) -> list[web.RouteDef]:
         """Return it."""
@@ -56,10 +58,8 @@ class RealtimeRoute:
             place.leave()
             raise
         self._parts.telemetry.handshakes["ok"].inc()
-        papers = Papers(
-            self._bearer, self._parts.clock, shown, lambda client: self._admit_client(client, place)
-        )
-        self._phone(channel, papers, address, accept_language(request)).begin(place)
+        papers = Papers(self._desk, shown, languages(accept_language(request)))
+        self._phone(channel, papers, address).begin(place)
         return response
 
     def _admit(self, request: web.Request, address: Address) -> tuple[Codec, Opened | None, Place]:
@@ -70,23 +70,14 @@ class RealtimeRoute:
         check_handshake(request)
         return codec, shown, self._parts.doors.enter(address)
 
-    def _phone(self, channel: Channel, papers: Papers, address: Address, language: str) -> PhoneSocket:
+    def _phone(self, channel: Channel, papers: Papers, address: Address) -> PhoneSocket:
         parts, now = self._parts, self._parts.clock.now()
-        witness = Witness(parts.telemetry, channel.codec, address, now, parts.note)
-        return PhoneSocket(
-            Session(channel.codec, parts.settings.session, now, parts.jitter()),
-            channel,
-            parts.node,
-            parts.pump,
-            papers=papers,
-            errands=Errands(parts.node, self._vetting, papers, witness, parts.clock),
-            unread=Unread(parts.notices, languages(language)),
-            witness=witness,
-        )
+        session = Session(channel.codec, parts.settings.session, now, parts.jitter())
+        witness = Witness(self._book, channel.codec, address, now)
+        return PhoneSocket(session, channel, self._staff, papers, witness)
 
-    def _admit_client(self, client: ClientInfo, place: Place) -> None:
-        """Take note of a valid hello, and refuse a program that is too old."""
-        place.helloed()
+    def _admit_client(self, client: ClientInfo) -> None:
+        """Refuse a program that is too old."""
         try:
             check_version(client.platform, client.version, self._parts.settings.app_minimum)
         except GatewayError as error:

@@ -7,8 +7,8 @@ effects. What happens next is decided in :mod:`gateway.core.session`, when in :m
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Final, NamedTuple
 
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke
 from gateway.core.session import Session
@@ -22,11 +22,10 @@ from gateway.edge.papers import Papers
 from gateway.edge.ports import Sockets
 from gateway.edge.pump import NEVER, Pump
 from gateway.edge.stall import LOOK_S, Stall
-from gateway.edge.unread import Unread
 from gateway.edge.witness import Initiator, Witness
 from gateway.edge.work import Work, guarded
 from gateway.protocol.envelopes import SessionFacts
-from gateway.protocol.frames import ControlFrame
+from gateway.protocol.frames import ClientInfo, ControlFrame
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
 
@@ -35,6 +34,22 @@ _UNKNOWN: Final = Health("down", "live", None)
 """Health before anybody is known."""
 
 _LOG: Final = logging.getLogger(__name__)
+
+
+class Staff(NamedTuple):
+    """Who serves all phones of a node.
+
+    Attributes:
+        node: Serves their sessions.
+        pump: Gives them their turns.
+        errands: What becomes of their commands.
+        admit: Looks at the program that says hello; raises SessionRefused for one that is too old.
+    """
+
+    node: Sockets
+    pump: Pump[PhoneSocket]
+    errands: Errands
+    admit: Callable[[ClientInfo], None]
 
 
 class PhoneSocket:
@@ -46,24 +61,18 @@ class PhoneSocket:
     Args:
         session: What happens next.
         channel: How messages cross.
-        node: Who serves the session.
-        pump: Gives it its turns.
+        staff: Who serves it.
         papers: Whose session it is.
-        errands: What becomes of its commands.
-        unread: Which notices the phone has not been shown.
         witness: Counts.
     """
 
     __slots__ = (
         "_ending",
-        "_errands",
         "_is_over",
-        "_node",
         "_papers",
         "_place",
-        "_pump",
+        "_staff",
         "_stall",
-        "_unread",
         "_work",
         "channel",
         "far_tick",
@@ -74,26 +83,14 @@ class PhoneSocket:
     )
 
     def __init__(
-        self,
-        session: Session,
-        channel: Channel,
-        node: Sockets,
-        pump: Pump[PhoneSocket],
-        *,
-        papers: Papers,
-        errands: Errands,
-        unread: Unread,
-        witness: Witness,
+        self, session: Session, channel: Channel, staff: Staff, papers: Papers, witness: Witness
     ) -> None:
         self.session = session
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
         self.channel = channel
-        self._node = node
-        self._pump = pump
+        self._staff = staff
         self._papers = papers
-        self._errands = errands
-        self._unread = unread
         self.witness = witness
         self._ending: Close | Gone | None = None
         self._is_over = False
@@ -103,7 +100,7 @@ class PhoneSocket:
     def begin(self, place: Place) -> None:
         """Serve from now on; the pump gives the turns. *place* is given back at the end."""
         self._place = place
-        self._pump.sockets.add(self)
+        self._staff.pump.sockets[self] = None
         self.channel.listen(self)
         self.wake()
 
@@ -116,10 +113,10 @@ class PhoneSocket:
 
     def wake(self) -> None:
         """Note that something may be due, for the phone alone or all in step. Many notes are one."""
-        self._pump.ready(self)
+        self._staff.pump.ready(self)
         convoy = self.session.convoy
         if convoy is not None and convoy.dirty:
-            self._pump.ready(herald_of(convoy, self._pump, self.witness.telemetry))
+            self._staff.pump.ready(herald_of(convoy, self._staff.pump, self.witness.telemetry))
 
     def learned(self, facts: SessionFacts) -> None:
         """Take in what OSCC-E says of the session now; a moved end of life makes a fresh token."""
@@ -129,7 +126,7 @@ class PhoneSocket:
     def notify(self) -> None:
         """Show the phone the notices that are new to it; does nothing before it is served."""
         if self.session.live is not None:
-            for notice in self._unread.take(self._papers.ticket.notices, self._pump.clock.wall_ms()):
+            for notice in self._papers.unread():
                 self.announce(notice)
 
     def renew(self) -> None:
@@ -161,12 +158,13 @@ class PhoneSocket:
         if isinstance(event, Violation):
             self._run(self.session.violated(event.code, event.reason))
             return
-        self._node.touch(self)
+        self._staff.node.touch(self)
         self.witness.heard()
         if event.text is not self.channel.codec.text:
             self._run(self.session.wrong_type())
         else:
-            self._run(self.session.receive(event.data, self._pump.clock.now(), self._pump.clock.wall_ms()))
+            clock = self._staff.pump.clock
+            self._run(self.session.receive(event.data, clock.now(), clock.wall_ms()))
 
     def lost(self, gone: Gone) -> None:
         """Take in that there is nothing more."""
@@ -176,7 +174,7 @@ class PhoneSocket:
     def filled(self) -> None:
         """Take in that the kernel does not take all: what follows waits as names, for this phone alone."""
         if self._stall is None:
-            self._stall = Stall(self.channel.unsent_bytes, self._pump.clock.now())
+            self._stall = Stall(self.channel.unsent_bytes, self._staff.pump.clock.now())
             self.session.keep_apart(apart=True)
             self.wake()
 
@@ -184,7 +182,7 @@ class PhoneSocket:
         """Take in that the kernel has taken all."""
         self._stall = None
         self.session.keep_apart(apart=False)
-        self.session.unsent(self._pump.clock.now())
+        self.session.unsent(self._staff.pump.clock.now())
         self.wake()
 
     # ---- its turn (Served) ----
@@ -205,13 +203,13 @@ class PhoneSocket:
                 self.session.flushed(drained=True)
             due_at = self.session.due_at(now, self._health())
         if due_at is not None and self._stall is None:
-            self._pump.at(self, due_at)
+            self._staff.pump.at(self, due_at)
 
     def _write_all(self) -> bool:
         """Write all that the session gives; tells whether that was anything."""
         live = self.session.live  # before the last frames are taken, after which there is none
-        now, waited = self._pump.clock.now(), None if live is None else live.outbox.waits
-        frames = self.session.take(now, self._pump.clock.wall_ms(), self._health())
+        now, waited = self._staff.pump.clock.now(), None if live is None else live.outbox.waits
+        frames = self.session.take(now, self._staff.pump.clock.wall_ms(), self._health())
         if frames:
             self.channel.write(frames)
         self.witness.wrote(frames, now, waited, None if live is None else live.outbox)
@@ -225,11 +223,11 @@ class PhoneSocket:
         due_at = self.session.due_at(now, self._health())
         if due_at is not None and due_at <= now and stall.was_due_first():
             self.session.flushed(drained=False)
-        self._pump.at(self, now + LOOK_S)
+        self._staff.pump.at(self, now + LOOK_S)
 
     def _health(self) -> Health:
         known = self._papers.known
-        return _UNKNOWN if known is None else self._node.health(known.user)
+        return _UNKNOWN if known is None else self._staff.node.health(known.user)
 
     # ---- the end ----
 
@@ -260,7 +258,7 @@ class PhoneSocket:
                 self._write_all()
         finally:
             self._over()
-            if self._pump.start(guarded(self._close(ending), self)) is None:
+            if self._staff.pump.start(guarded(self._close(ending), self)) is None:
                 self.abandon()
 
     def _over(self) -> None:
@@ -269,11 +267,11 @@ class PhoneSocket:
         if self._work is not None:
             self._work.cancel()
         self.session.release()
-        self._node.detach(self)
+        self._staff.node.detach(self)
         ending = self._ending or Close(_GOING_AWAY)
         by: Initiator = "gateway" if isinstance(ending, Close) else ending.by
         reason = ending.reason if isinstance(ending, Close) else ""
-        self.witness.ended(by, ending.code, reason, self._pump.clock.now())
+        self.witness.ended(by, ending.code, reason, self._staff.pump.clock.now())
 
     async def _close(self, ending: Close | Gone) -> None:
         try:
@@ -282,8 +280,9 @@ class PhoneSocket:
             self._left()
 
     def _left(self) -> None:
-        self._pump.sockets.discard(self)
-        self._place.leave()
+        if self in self._staff.pump.sockets:  # an end may be cut short by another
+            del self._staff.pump.sockets[self]
+            self._place.leave()
 
     # ---- effects ----
 
@@ -305,15 +304,17 @@ class PhoneSocket:
                     self.witness.noted(effect)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        self._work = self._work or Work(self._pump, self)
+        self._work = self._work or Work(self._staff.pump, self)
         self._work.start(work)
 
     def _attach(self, attach: Attach) -> None:
         if attach.client is None:
-            self._node.follow(self, attach.topics or ())
+            self._staff.node.follow(self, attach.topics or ())
             return
         try:
-            ticket = self._papers.show(attach.token, attach.client)
+            ticket = self._papers.show(attach.token)
+            self._place = self._place.helloed()
+            self._staff.admit(attach.client)
         except SessionRefused as refused:
             self._refuse(refused)
             return
@@ -321,12 +322,12 @@ class PhoneSocket:
 
     async def _open(self, ticket: Ticket, topics: tuple[str, ...] | None, platform: str) -> None:
         try:
-            attached = await self._node.attach(self, ticket, topics)
+            attached = await self._staff.node.attach(self, ticket, topics)
         except SessionRefused as refused:
             self._refuse(refused)
             return
         # no await between the node's answer and what the session makes of it: nothing is missed
-        now, wall_ms = self._pump.clock.now(), self._pump.clock.wall_ms()
+        now, wall_ms = self._staff.pump.clock.now(), self._staff.pump.clock.wall_ms()
         self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
         if self.session.live is not None:
             self.session.live.outbox.sink = self
@@ -338,7 +339,7 @@ class PhoneSocket:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     async def _invoke(self, invoke: Invoke) -> None:
-        errand = await self._errands.run(self, invoke.call)
+        errand = await self._staff.errands.run(self, invoke.call, self._papers, self.witness)
         if errand.renewed is not None:
             self.announce(errand.renewed)
         self._run(self.session.settled(invoke.id, errand.outcome))

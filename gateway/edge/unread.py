@@ -14,35 +14,24 @@ AT_ONCE: Final = 100
 """So many phones are shown something in one turn of the loop."""
 
 
-class Unread:
-    """What one phone has been shown.
+def unread(
+    edition: Edition, shown: Edition, acknowledged: Collection[tuple[str, int]], languages: Sequence[str]
+) -> list[NoticeFrame]:
+    """Return which notices of *edition* are new to a phone.
 
-    Invariant: a notice is given again only in another version, or when log-ons come to depend on
-    it. It costs a reference to what all phones were shown last.
+    One is shown again only in another version, or when log-ons have come to depend on it.
 
     Args:
-        notices: Those in force.
+        edition: What phones are to be shown now.
+        shown: What this one was shown last.
+        acknowledged: What its session has acknowledged, as (id, version).
         languages: The phone's, best first.
     """
-
-    __slots__ = ("_languages", "_notices", "_shown")
-
-    def __init__(self, notices: Notices, languages: Sequence[str]) -> None:
-        self._notices = notices
-        self._languages = languages
-        self._shown: Edition = {}
-
-    def take(self, acknowledged: Collection[tuple[str, int]], wall_ms: int) -> list[NoticeFrame]:
-        """Return what is new to a session that has *acknowledged* some, as (id, version)."""
-        edition, shown = self._notices.edition(wall_ms), self._shown
-        if edition is shown:
-            return []
-        self._shown = edition
-        return [
-            NoticeFrame(**asdict(notice.view(self._languages)))
-            for stamp, notice in edition.items()
-            if stamp not in shown and (stamp.id, stamp.version) not in acknowledged
-        ]
+    return [
+        NoticeFrame(**asdict(notice.view(languages)))
+        for stamp, notice in edition.items()
+        if stamp not in shown and (stamp.id, stamp.version) not in acknowledged
+    ]
 
 
 class Reader(Protocol):

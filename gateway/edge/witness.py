@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from ipaddress import ip_address
+from typing import Final, Literal, NamedTuple
 
 from gateway.core.effects import Answered, Resumed
 from gateway.core.ledger import Ledger
@@ -68,48 +69,55 @@ class Life:
     commands: int
 
 
+class Book(NamedTuple):
+    """Where all connections of a node are counted; *note* is told what is left of each."""
+
+    telemetry: Telemetry
+    note: Callable[[Life], None]
+
+
 class Witness:
     """Sees one connection from its upgrade to its end.
 
     Invariant: what was counted in is counted out at :meth:`ended`, once.
 
     Args:
-        telemetry: Where it is counted.
+        book: Where it is counted.
         codec: The agreed subprotocol.
         address: The client's.
         now: When the upgrade was; monotonic seconds, as below.
-        note: Told what is left of the connection.
     """
 
     __slots__ = (
+        "_address",
         "_began",
+        "_book",
         "_bytes_out",
         "_commands",
         "_conflated",
         "_connected",
         "_frames_in",
         "_frames_out",
-        "_note",
-        "_ticket",
-        "address",
-        "telemetry",
+        "_user",
     )
 
-    def __init__(
-        self,
-        telemetry: Telemetry,
-        codec: Codec,
-        address: Address,
-        now: float,
-        note: Callable[[Life], None],
-    ) -> None:
-        self.telemetry: Final = telemetry
+    def __init__(self, book: Book, codec: Codec, address: Address, now: float) -> None:
+        self._book = book
         self._connected = _shared(("", OTHER, codec.name))
-        self.address = address
+        self._address = address.packed
         self._began = now
-        self._note = note
-        self._ticket: Ticket | None = None
+        self._user: UserId | None = None
         self._frames_in = self._frames_out = self._bytes_out = self._conflated = self._commands = 0
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Where it is counted."""
+        return self._book.telemetry
+
+    @property
+    def address(self) -> Address:
+        """The client's."""
+        return ip_address(self._address)
 
     def heard(self) -> None:
         """Note that a frame came."""
@@ -117,7 +125,7 @@ class Witness:
 
     def welcomed(self, ticket: Ticket, platform: str, now: float) -> None:
         """Note that the session is served, to a client that says that it runs on *platform*."""
-        self._ticket = ticket
+        self._user = ticket.user
         told = platform.lower() if platform.lower() in PLATFORMS else OTHER
         self._connected = _shared((ticket.application.value, told, self._connected[2]))
         self.telemetry.handshake_seconds.observe(now - self._began)
@@ -183,13 +191,14 @@ class Witness:
         self.telemetry.connection_age_seconds.observe(now - self._began)
         if initiator == "gateway" and code == CloseCode.SLOW:
             self.telemetry.slow_closes.inc()
-        ticket = self._ticket
-        if ticket is not None:
+        application = None
+        if self._user is not None:
+            application = Application(self._connected[0])
             self.telemetry.connections[self._connected].dec()
-        self._note(
+        self._book.note(
             Life(
-                user=None if ticket is None else ticket.user,
-                application=None if ticket is None else ticket.application,
+                user=self._user,
+                application=application,
                 codec=self._connected[2],
                 address=self.address,
                 lasted_s=round(now - self._began, 3),

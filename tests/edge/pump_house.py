@@ -45,7 +45,7 @@ class Turner:
 
     def abandon(self) -> None:
         self.abandoned += 1
-        self._house.pump.sockets.discard(self)
+        self._house.pump.sockets.pop(self, None)
 
 
 def is_in_time(turn: float, when: float, ticks: int = 1, *, late_s: float = 0.0) -> bool:
@@ -63,7 +63,7 @@ class House:
 
     def add(self, name: str = "a", does: Callable[[], object] | None = None) -> Turner:
         turner = Turner(self, name, does)
-        self.pump.sockets.add(turner)
+        self.pump.sockets[turner] = None
         return turner
 
     def ready(self, *turners: Turner) -> None:

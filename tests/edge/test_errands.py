@@ -21,16 +21,17 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Ticket
 from gateway.edge.addresses import NOWHERE
 from gateway.edge.bearer import Bearer
-from gateway.edge.errands import Errands
+from gateway.edge.errands import Errand, Errands
 from gateway.edge.notices import Notice, Notices, NoticeText
 from gateway.edge.numbers import Numbers, Policy
+from gateway.edge.papers import Desk as PapersDesk
 from gateway.edge.papers import Papers
 from gateway.edge.token import Opened
 from gateway.edge.vetting import Vetting
-from gateway.edge.witness import Witness
+from gateway.edge.witness import Book, Witness
 from gateway.protocol.codec import JSON
 from gateway.runtime.feed import Connection
-from tests.edge.visits import HELLO, House, house, ticket_of
+from tests.edge.visits import House, house, ticket_of
 
 NOTICES = Notices(
     Notice(name, 2, "security", 0, True, {"en": NoticeText("Title", "Text")}) for name in ("a", "b")
@@ -47,12 +48,14 @@ class Desk:
         self.ticket: Ticket = replace(ticket_of(self.house.clock), notices=(("b", 2), ("gone", 1)))
         bearer = Bearer(self.house.tokens, lambda _: None, self.house.clock, grace_s=60)
         shown = Opened(self.ticket, expired=False, stale=False)
-        self.papers = Papers(bearer, self.house.clock, shown, lambda _: None)
-        self.papers.show(None, HELLO.client)
-        parts = self.house.parts
-        witness = Witness(parts.telemetry, JSON, NOWHERE, 0.0, parts.note)
+        self.papers = Papers(PapersDesk(bearer, NOTICES, self.house.clock), shown, ())
+        self.papers.show(None)
+        self._witness = Witness(Book(self.house.parts.telemetry, lambda _: None), JSON, NOWHERE, 0.0)
         vetting = Vetting(Numbers({"main": Policy("DE")}), NOTICES)
-        self.errands = Errands(self.house.node, vetting, self.papers, witness, self.house.clock)
+        self._errands = Errands(self.house.node, vetting, self.house.clock)
+
+    async def run(self, call: Call) -> Errand:
+        return await self._errands.run(PHONE, call, self.papers, self._witness)
 
     def counted(self, command: Command, status: Status) -> float | None:
         return self.house.sample("commands_total", kind=command.kind, status=status.value)
@@ -74,19 +77,19 @@ def desk() -> Desk:
 async def test_the_nodes_outcome_is_the_outcome(desk: Desk) -> None:
     desk.house.node.outcome = Outcome(Status.PENDING, version=3)
     asked = call(SetRoutingState("work"))
-    assert await desk.errands.run(PHONE, asked) == (desk.house.node.outcome, None)
+    assert await desk.run(asked) == (desk.house.node.outcome, None)
     assert desk.house.node.calls == [asked]
     assert (desk.counted(asked.command, Status.PENDING), desk.in_flight) == (1, 0)
 
 
 async def test_what_is_vetted_goes_on(desk: Desk) -> None:
-    await desk.errands.run(PHONE, call(ChangeRemoteNumber("030 901820")))
+    await desk.run(call(ChangeRemoteNumber("030 901820")))
     assert desk.house.node.calls == [call(ChangeRemoteNumber("+4930901820"))]
 
 
 async def test_what_is_refused_does_not_reach_the_node(desk: Desk) -> None:
     asked = call(AcknowledgeNotice("a", 1))
-    outcome, renewed = await desk.errands.run(PHONE, asked)
+    outcome, renewed = await desk.run(asked)
     assert isinstance(outcome.error, GatewayError)
     assert (outcome.status, outcome.error.code) == (Status.REJECTED, ErrorCode.NOT_FOUND)
     assert (renewed, desk.house.node.calls, desk.papers.ticket) == (None, [], desk.ticket)
@@ -99,7 +102,7 @@ async def test_what_is_refused_does_not_reach_the_node(desk: Desk) -> None:
 async def test_what_was_acknowledged_is_in_a_fresh_token(
     desk: Desk, name: str, notices: tuple[tuple[str, int], ...]
 ) -> None:
-    outcome, renewed = await desk.errands.run(PHONE, call(AcknowledgeNotice(name, 2)))
+    outcome, renewed = await desk.run(call(AcknowledgeNotice(name, 2)))
     assert renewed is not None
     assert (outcome.status, renewed.expires_at_ms) == (Status.APPLIED, desk.ticket.expires_at_ms)
     opened = desk.house.tokens.open(renewed.token, desk.house.clock.wall_ms())
@@ -110,7 +113,7 @@ async def test_what_was_acknowledged_is_in_a_fresh_token(
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.UNKNOWN])
 async def test_what_was_not_applied_changes_no_token(desk: Desk, status: Status) -> None:
     desk.house.node.outcome = Outcome(status, GatewayError(ErrorCode.KEY_REUSED, "Used."))
-    assert await desk.errands.run(PHONE, call(AcknowledgeNotice("a", 2))) == (desk.house.node.outcome, None)
+    assert await desk.run(call(AcknowledgeNotice("a", 2))) == (desk.house.node.outcome, None)
     assert desk.papers.ticket == desk.ticket
 
 
@@ -118,7 +121,7 @@ async def test_what_nobody_waits_for_any_more_is_not_in_flight(desk: Desk) -> No
     desk.house.node.gate.clear()
     asked = call(SetRoutingState("work"))
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(desk.errands.run(PHONE, asked))
+        running = tasks.create_task(desk.run(asked))
         await desk.house.clock.settle()
         assert desk.in_flight == 1
         running.cancel()

@@ -199,7 +199,7 @@ async def test_a_device_that_replaces_its_own_connection_takes_nothing_along(hom
     gateway.node.gate.clear()
     await gateway.hello(gateway.token(ticket_of(gateway.clock, session=f"s{home.first}")))
     await gateway.clock.settle()
-    [newcomer] = gateway.parts.pump.sockets - set(home.sockets)
+    [newcomer] = gateway.parts.pump.sockets.keys() - set(home.sockets)
     home.feed.connections[handle] = newcomer
     old.close(CloseCode.REPLACED, "replaced")
     home.change(2)

@@ -110,24 +110,21 @@ def test_a_full_node_says_so() -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 9)), max_size=40))
 def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int]]) -> None:
     doors = Doors(LIMITS)
-    helloed: dict[Place, bool] = {}
-    for act, address, which in acts:
+    places: list[Place] = []
+    for act, address, chosen in acts:
+        which = chosen % max(1, len(places))
         if act == 0:
             try:
-                helloed[doors.enter(IPv4Address(address + 1))] = False
+                places.append(doors.enter(IPv4Address(address + 1)))
             except GatewayError:
                 continue
-        elif helloed:
-            place = list(helloed)[which % len(helloed)]
+        elif places:
             if act == 1:
-                place.helloed()
-                helloed[place] = True
+                places[which] = places[which].helloed()
             else:
-                place.leave()
-                place.leave()
-                del helloed[place]
-        assert doors.sockets == len(helloed)
-        assert doors.unhelloed == sum(not said for said in helloed.values())
-    for place in helloed:
+                places.pop(which).leave()
+        assert doors.sockets == len(places)
+        assert doors.unhelloed == sum(place is not doors.inside for place in places)
+    for place in places:
         place.leave()
     assert (doors.sockets, doors.unhelloed) == (0, 0)

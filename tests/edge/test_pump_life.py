@@ -121,7 +121,7 @@ async def test_at_its_end_all_sockets_are_abandoned_once(house: House) -> None:
         house.at(turners[1], 10.0)
     assert task.cancelled()
     assert [turner.abandoned for turner in turners] == [1, 1, 1]
-    assert house.pump.sockets == set()
+    assert house.pump.sockets == {}
 
 
 async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House) -> None:

@@ -209,6 +209,17 @@ async def test_whatever_ends_it_the_node_is_told_once(gateway: Gateway) -> None:
     ]
 
 
+async def test_an_end_that_is_cut_short_gives_the_place_back_once(gateway: Gateway) -> None:
+    await gateway.served()
+    [socket] = gateway.parts.pump.sockets
+    socket.close(CloseCode.DRAINING, "draining")
+    while socket_tasks() == 0:  # noqa: ASYNC110 - until its end has begun, and no longer
+        await asyncio.sleep(0)
+    socket.abandon()
+    await gateway.clock.settle()
+    assert (gateway.doors.sockets, gateway.parts.pump.sockets) == (0, {})
+
+
 async def test_a_close_while_it_is_attached_ends_the_attach(gateway: Gateway) -> None:
     gateway.node.gate.clear()
     phone = await gateway.hello(gateway.token())

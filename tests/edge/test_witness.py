@@ -13,7 +13,7 @@ from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope, UserId
-from gateway.edge.witness import Initiator, Life, Witness
+from gateway.edge.witness import Book, Initiator, Life, Witness
 from gateway.protocol.codec import JSON
 from gateway.telemetry import Telemetry
 from tests.core.outbox_line import queue
@@ -29,7 +29,8 @@ class Watched:
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         self.lives: list[Life] = []
-        self.witness = Witness(self.telemetry, JSON, ip_address("192.0.2.1"), 10.0, self.lives.append)
+        book = Book(self.telemetry, self.lives.append)
+        self.witness = Witness(book, JSON, ip_address("192.0.2.1"), 10.0)
 
     def sample(self, name: str, **labels: str) -> float | None:
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
@@ -156,3 +157,9 @@ def test_frames_and_commands_are_counted_and_left() -> None:
             commands=2,
         )
     ]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_the_address_is_what_it_was(address: str) -> None:
+    book = Book(Telemetry(), lambda _: None)
+    assert Witness(book, JSON, ip_address(address), 10.0).address == ip_address(address)

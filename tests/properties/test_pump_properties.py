@@ -108,7 +108,7 @@ class Turning(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         async def born() -> asyncio.Task[None]:
-            self.pump.sockets.update(self.turners)
+            self.pump.sockets.update(dict.fromkeys(self.turners))
             return asyncio.create_task(self.pump.run())  # noqa: TID251 - lives until teardown
 
         self.life = self.runner.run(born())

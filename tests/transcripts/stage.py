@@ -25,14 +25,13 @@ from gateway.edge.channel import Channel
 from gateway.edge.errands import Errands
 from gateway.edge.notices import Notices
 from gateway.edge.numbers import Numbers, Policy
-from gateway.edge.papers import Papers
+from gateway.edge.papers import Desk, Papers
 from gateway.edge.pump import Pump
 from gateway.edge.settings import DoorLimits
-from gateway.edge.socket import PhoneSocket
+from gateway.edge.socket import PhoneSocket, Staff
 from gateway.edge.token import Tokens
-from gateway.edge.unread import Unread
 from gateway.edge.vetting import Vetting
-from gateway.edge.witness import Life, Witness
+from gateway.edge.witness import Book, Life, Witness
 from gateway.protocol.codec import JSON
 from gateway.runtime.node import Node
 from gateway.runtime.parts import NodeSettings, Site
@@ -198,17 +197,13 @@ class Stage:
     async def connects(self, phone: Handset, **hello: object) -> None:
         """Open a connection, and say hello."""
         phone.hello(**hello)
-        papers = Papers(self._bearer, self.clock, None, lambda _: None)
-        witness = Witness(self._telemetry, JSON, NOWHERE, self.clock.now(), _forget)
+        errands = Errands(self.node, self.vetting, self.clock)
         socket = PhoneSocket(
             Session(JSON, SessionLimits(), self.clock.now(), 0.5),
             cast("Channel", phone.line),
-            self.node,
-            self.pump,
-            papers=papers,
-            errands=Errands(self.node, self.vetting, papers, witness, self.clock),
-            unread=Unread(self.notices, ("en",)),
-            witness=witness,
+            Staff(self.node, self.pump, errands, lambda _: None),
+            Papers(Desk(self._bearer, self.notices, self.clock), None, ("en",)),
+            Witness(Book(self._telemetry, _forget), JSON, NOWHERE, self.clock.now()),
         )
         socket.begin(limits.Doors(DoorLimits()).enter(NOWHERE))
         await self.settle()
