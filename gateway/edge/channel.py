@@ -67,12 +67,11 @@ class Channel(asyncio.Protocol):
         transport: The connection. Nobody else reads, writes or closes it.
         codec: The agreed subprotocol.
         message_bytes: The largest message that may come.
+        early: What came together with the handshake.
     """
 
     __slots__ = (
-        "_early",
         "_has_closed",
-        "_is_clear",
         "_is_lost",
         "_is_paused",
         "_leaver",
@@ -91,12 +90,12 @@ class Channel(asyncio.Protocol):
     ) -> None:
         self.codec: Final = codec
         self._transport = transport
-        self._early = early
         self._message_bytes = message_bytes
         self._parser: Parser | None = None
         """What a message has come of so far; between messages there is none."""
+        if early:
+            self._parsed(early)
         self._has_closed = False
-        self._is_clear = False
         self._is_lost = False
         self._is_paused = False
         self._pongs: tuple[bytes, ...] = ()
@@ -113,7 +112,6 @@ class Channel(asyncio.Protocol):
         is_tls = self._transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(high=int(is_tls))
         self._transport.pause_reading()
-        self._is_clear = not is_tls
         self._open()
 
     # ---- for the session ----
@@ -121,13 +119,12 @@ class Channel(asyncio.Protocol):
     def listen(self, listener: Listener) -> None:
         """Tell *listener* what comes from now on, beginning with what came together with the handshake."""
         self._listener = listener
-        early, self._early = self._early, b""
         if self._is_lost:
             self._end(Gone("network", websocket.BROKEN))
             return
         self._transport.resume_reading()
-        if early:
-            self.data_received(early)
+        if self._parser is not None:
+            self._tell_all(self._parser)
 
     def write(self, frames: list[bytes]) -> None:
         """Send *frames*. Never waits; what a dead connection cannot take is lost."""
@@ -192,20 +189,11 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what came."""
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = Parser(self._message_bytes)
-        parser.feed(data)
+        parser = self._parsed(data)
         if self._leaver is not None:
             self._drop()
-            return
-        last: Event | None = None
-        while self._listener is not None and (event := parser.take()) is not None:
-            self._tell(event, self._listener)
-            last = event
-        if isinstance(last, Message) and parser.is_between:
-            self._parser = None  # a whole message leaves nothing that the next one depends on
-        self._flush_pongs()
+        else:
+            self._tell_all(parser)
 
     def eof_received(self) -> None:
         """Take in that the peer sends nothing more: as it did not say so by a close, the connection broke."""
@@ -236,6 +224,21 @@ class Channel(asyncio.Protocol):
             self._leaver.set_result(None)
 
     # ---- inner ----
+
+    def _parsed(self, data: bytes) -> Parser:
+        """Give the parser what came, and return it."""
+        self._parser = self._parser or Parser(self._message_bytes)
+        self._parser.feed(data)
+        return self._parser
+
+    def _tell_all(self, parser: Parser) -> None:
+        last: Event | None = None
+        while self._listener is not None and (event := parser.take()) is not None:
+            self._tell(event, self._listener)
+            last = event
+        if isinstance(last, Message) and parser.is_between:
+            self._parser = None  # a whole message leaves nothing that the next one depends on
+        self._flush_pongs()
 
     def _tell(self, event: Event, listener: Listener) -> None:
         match event:
@@ -276,7 +279,8 @@ class Channel(asyncio.Protocol):
 
     def _open(self) -> None:
         """Let writes go to the descriptor itself while nothing waits: a fifth of each was the transport's."""
-        if self._is_clear and not (self._has_closed or self._is_lost or self.is_full):
+        is_clear = self._transport.get_extra_info("sslcontext") is None
+        if is_clear and not (self._has_closed or self._is_lost or self.is_full):
             self._open_fd = self._transport.get_extra_info("socket").fileno()
 
     def _flush_pongs(self) -> None:

@@ -36,13 +36,15 @@ class Wires:
     """
 
     def __init__(self) -> None:
-        self._wires: dict[int, Wire] = {}
+        self._wires: list[Wire | None] = []
+        """By descriptor: the kernel gives the lowest ones that are free."""
+        self._open = 0
         self._buffer = bytearray(READ_BYTES if _HAS_EPOLL else 0)
         self._loop: asyncio.AbstractEventLoop
         self._epoll: select.epoll
 
     def __len__(self) -> int:
-        return len(self._wires)
+        return self._open
 
     def take(self, transport: asyncio.Transport) -> asyncio.Transport:
         """Return what carries the connection of *transport* from now on, with the same promises.
@@ -68,17 +70,19 @@ class Wires:
         return wire
 
     def _wire(self, fd: int) -> Wire:
-        if not self._wires:
+        if not self._open:
             self._loop = asyncio.get_running_loop()
             self._epoll = select.epoll()
             self._loop.add_reader(self._epoll.fileno(), self._serve)
+        self._open += 1
+        self._wires += [None] * (fd + 1 - len(self._wires))
         wire = self._wires[fd] = Wire(self, fd)
         return wire
 
     def _serve(self) -> None:
         """Serve some of those that are ready; the others are the next time, as the kernel takes turns."""
         for fd, events in self._epoll.poll(0, EVENTS_AT_ONCE):
-            wire = self._wires.get(fd)
+            wire = self._wires[fd]
             if wire is not None:
                 try:
                     wire.happened(events)
@@ -113,8 +117,9 @@ class Wires:
     def forget(self, fd: int) -> None:
         """Let go of a connection, and with the last one of the loop."""
         os.close(fd)
-        del self._wires[fd]
-        if not self._wires:
+        self._wires[fd] = None
+        self._open -= 1
+        if not self._open:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
 

@@ -42,7 +42,7 @@ def test_dropping_is_told_once_a_second() -> None:
     assert told == [0.0, 1.0, 2.1]
 
 
-def _tells(ruling: Ruling) -> bool:
+def _tells(ruling: Ruling | None) -> bool:
     return ruling is Ruling.DROP_AND_TELL
 
 
