@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ DASHBOARD: Final = DEPLOY / "grafana" / "dashboard.json"
 _SERIES: Final = re.compile(rf"\b{PREFIX}(_[a-z_]+|:[a-z0-9_:]+)(?:\{{([^}}]*)\}})?")
 _MATCHER: Final = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 _OF_PROMETHEUS: Final = {"instance", "job", "slo", "le"}
+_OF_GRAFANA: Final = {"$__rate_interval": "5m", "$node": ".*"}
 _SUFFIXES: Final = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",)}
 
 
@@ -31,6 +32,26 @@ def rules() -> list[dict[str, Any]]:
 def alerts() -> dict[str, dict[str, Any]]:
     """Return every alert by its name."""
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def recorded() -> list[str]:
+    """Return every series that a rule records, as one asks for it."""
+    return [
+        rule["record"] + "".join(f'{{{label}="{value}"}}' for label, value in rule.get("labels", {}).items())
+        for rule in rules()
+        if "record" in rule
+    ]
+
+
+def shown() -> Iterator[str]:
+    """Return every expression of the dashboard, as Grafana would send it."""
+    board: dict[str, Any] = json.loads(DASHBOARD.read_text("utf-8"))
+    written = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    for one in [*written, *(note["expr"] for note in board["annotations"]["list"])]:
+        expression = one
+        for name, value in _OF_GRAFANA.items():
+            expression = expression.replace(name, value)
+        yield expression
 
 
 @cache

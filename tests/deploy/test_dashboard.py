@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,32 +11,21 @@ import pytest
 
 from docs._generate.metrics import measured
 from gateway.telemetry import PREFIX
-from tests.deploy.expressions import DASHBOARD, judged, series, strangers
+from tests.deploy.expressions import DASHBOARD, judged, series, shown, strangers
 
 BOARD: Final[dict[str, Any]] = json.loads(DASHBOARD.read_text("utf-8"))
 PANELS: Final[list[dict[str, Any]]] = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 ROWS: Final[list[str]] = [panel["title"] for panel in BOARD["panels"] if panel["type"] == "row"]
-_OF_GRAFANA: Final = {"$__rate_interval": "5m", "$node": ".*"}
-
-
-def expressions() -> Iterator[str]:
-    """Return every expression as Grafana would send it."""
-    written = [target["expr"] for panel in PANELS for target in panel["targets"]]
-    for one in [*written, *(note["expr"] for note in BOARD["annotations"]["list"])]:
-        expression = one
-        for name, value in _OF_GRAFANA.items():
-            expression = expression.replace(name, value)
-        yield expression
 
 
 def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
-    said = judged(expressions(), tmp_path)
+    said = judged(shown(), tmp_path)
     assert said.code == 0, said.text
-    assert "$" not in "".join(expressions())
+    assert "$" not in "".join(shown())
 
 
 def test_an_expression_that_is_none_would_be_found(tmp_path: Path) -> None:
-    assert judged([*expressions(), "sum by (instance) (oscc_gateway_users"], tmp_path).code != 0
+    assert judged([*shown(), "sum by (instance) (oscc_gateway_users"], tmp_path).code != 0
 
 
 def test_nothing_is_asked_for_that_is_not_there() -> None:
@@ -46,7 +34,7 @@ def test_nothing_is_asked_for_that_is_not_there() -> None:
 
 
 def test_every_metric_is_shown() -> None:
-    names = set(re.findall(rf"\b{PREFIX}_[a-z_]+", " ".join(expressions())))
+    names = set(re.findall(rf"\b{PREFIX}_[a-z_]+", " ".join(shown())))
     assert {one.name for one in measured()} - {series()[name][0] for name in names} == set()
 
 
@@ -84,5 +72,5 @@ def test_panels_stand_beside_each_other_and_have_numbers_of_their_own() -> None:
 def test_one_can_look_at_single_nodes() -> None:
     (variable,) = BOARD["templating"]["list"]
     assert (variable["name"], variable["multi"], variable["includeAll"]) == ("node", True, True)
-    apart = [one for one in expressions() if f"{PREFIX}_" in one and 'instance=~".*"' not in one]
+    apart = [one for one in shown() if f"{PREFIX}_" in one and 'instance=~".*"' not in one]
     assert apart == []

@@ -1,0 +1,96 @@
+"""Has a real Prometheus that looks at real nodes something for every panel, and keeps it calm at a drain?"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from gateway.telemetry import PREFIX
+from tests.cluster.cluster import Cluster, Size, cluster
+from tests.cluster.crowd import Crowd
+from tests.cluster.stage import options_of
+from tests.deploy.expressions import alerts, recorded, shown
+from tests.deploy.programs import machine
+from tests.deploy.prometheus_server import Prometheus, prometheus
+from tests.doubles.servers import redis_server
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
+
+SIZE: Final = Size(users=6, phones=2, agents=20, queues=4, fault_s=0, nodes=2)
+LIMITS: Final = {"drain_notice_s": 3, "drain_s": 5, "log_ons_per_s": 4.0}
+EMPTY: Final = {
+    'oscc_gateway_drain_state{instance=~".*"} == 1',
+    'max by (instance) (time() - oscc_gateway_drain_began_timestamp_seconds{instance=~".*"})',
+    'ALERTS{alertname=~"OsccGateway.*", alertstate="firing"}',
+    # these nodes speak clear text
+    'min (oscc_gateway_certificate_expiry_timestamp_seconds{instance=~".*"}) - time()',
+}
+"""What has no value while all is well."""
+CRITICAL: Final = 'ALERTS{severity="critical"}'
+
+
+async def test_every_panel_shows_something_and_a_drain_wakes_nobody(tmp_path: Path) -> None:
+    machine("prometheus")
+    async with (
+        redis_server() as redis,
+        cluster(tmp_path, nodes=2, redis=redis, centre=options_of(SIZE), limits=LIMITS) as running,
+        await Crowd.of(running, SIZE) as crowd,
+        prometheus(tmp_path, running) as seer,
+    ):
+        await crowd.arrive(within_s=30)
+        crowd.bustle(roam_s=None, command_s=2)
+        await drain(running, seer)
+        await everything_is_shown(seer)
+        await nobody_is_woken(seer)
+        await what_is_wrong_is_found(seer)
+        await crowd.rest()
+
+
+async def drain(running: Cluster, seer: Prometheus) -> None:
+    """Let a node leave and come back, while Prometheus looks on."""
+    leaving = running.nodes[await running.busiest()]
+    async with asyncio.TaskGroup() as tasks:
+        ending = tasks.create_task(leaving.term())
+        await seer.until_seen("oscc_gateway_drain_state == 1", 10)
+    assert ending.result() == 0
+    await leaving.start()
+    await leaving.until_ready()
+    await seer.until_seen('increase(oscc_gateway_ownership_moves_total{reason="drain"}[5m]) > 0', 10)
+    await seer.until_seen("max_over_time(oscc_gateway_drain_planned_seconds[5m]) > 3", 10)
+
+
+async def everything_is_shown(seer: Prometheus) -> None:
+    """Return when each expression has a value, but for those that rightly have none."""
+    found: dict[str, set[str]] = {}
+
+    async def is_so() -> bool:
+        empty = await seer.empty({*shown(), *recorded()})
+        found.update(nothing=empty - EMPTY, something=EMPTY - empty)
+        return empty == EMPTY
+
+    await seer.until(is_so, 30, "not as it is to be", found)
+    told = await seer.rules()
+    assert len(told) == len(recorded()) + len(alerts())
+    assert [(rule["name"], rule["lastError"]) for rule in told if rule["health"] != "ok"] == []
+
+
+async def nobody_is_woken(seer: Prometheus) -> None:
+    """Return when no critical alert is about to fire; none has fired since Prometheus was there."""
+
+    async def is_calm() -> bool:
+        return await seer.values(CRITICAL) == []
+
+    await seer.until(is_calm, 20, "somebody would be woken")
+    fired = CRITICAL.replace("}", ', alertstate="firing"}')
+    assert await seer.values(f"count_over_time({fired}[5m])") == []
+
+
+async def what_is_wrong_is_found(seer: Prometheus) -> None:
+    """See that what is asked here could be answered otherwise."""
+    misspelt = f"{PREFIX}_drains"
+    assert await seer.empty([misspelt, f"{PREFIX}_users"]) == {misspelt}
+    with pytest.raises(AssertionError, match="parse error"):
+        await seer.values("sum(")
