@@ -13,6 +13,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 SCENARIO_SIZE ?= full
 FUZZ_S ?= 60
+FUZZED ?= websocket json msgpack log_on token link server
 
 # The stamps carry the hash of what they installed: a changed lock installs anew, a touched file does not.
 LOCK_HASH := $(shell cat pyproject.toml requirements/*.txt | sha256sum | cut -c1-16)
@@ -58,13 +59,13 @@ scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light
 autobahn: $(DEV) ## RFC 6455: the cases of the Autobahn test suite against the edge; also part of scenarios
 	$(BIN)/python -m pytest -m scenario tests/autobahn $(PYTEST_ARGS)
 
-fuzz: $(DEV) ## search for bytes that upset the parser or a codec; FUZZ_S=60 seconds each; Linux on x86-64
+fuzz: $(DEV) ## search for bytes that upset what reads them; FUZZ_S=60 seconds each, FUZZED="token link"; x86-64
 	@$(PIP) install --require-hashes --no-deps -r requirements/fuzz.txt
-	for name in websocket json msgpack; do \
+	for name in $(FUZZED); do \
 		$(BIN)/python -m tests.fuzz.hunt $$name build/fuzz $(FUZZ_S) 2>&1 | grep -v "INFO: Instrumenting"; done
 
 fuzz-keep: $(DEV) ## add what `make fuzz` found to the corpus that `make test` replays; then read the diff
-	for name in websocket json msgpack; do $(BIN)/python -m tests.fuzz.hunt $$name build/fuzz --keep; done
+	for name in $(FUZZED); do $(BIN)/python -m tests.fuzz.hunt $$name build/fuzz --keep; done
 
 .PHONY: conformance
 conformance: $(DEV) ## hold clients against the protocol: both SDKs, and faulty ones that must be caught

@@ -11,9 +11,11 @@ from types import ModuleType
 from typing import Any, Final
 from unittest import mock
 
+from gateway.edge import numbers, token
 from gateway.protocol import json_form, limits, msgpack_form, websocket
 from gateway.protocol.codec import JSON, MSGPACK, Codec
-from tests.fuzz import oracles
+from gateway.upstream import framing, wire
+from tests.fuzz import doors, oracles
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -50,21 +52,56 @@ PARSER_BUGS: Final = {
 """What is wrong with a parser → the place in its source, and what stands there."""
 
 
-def planted(bug: str) -> ModuleType:
-    """Return the parser with a bug."""
-    old, new = PARSER_BUGS[bug]
-    source = Path(str(websocket.__file__)).read_text("utf-8")
-    assert source.count(old) == 1, f"the place of {bug!r} is gone"
-    module = ModuleType("gateway.protocol.websocket_planted")
-    with mock.patch.dict(
-        "sys.modules", {module.__name__: module}
-    ):  # where its dataclasses look for themselves
-        exec(compile(source.replace(old, new), bug, "exec"), vars(module))  # noqa: S102 - our own source
-    return module
+TOKEN_BUGS: Final = {
+    "another spelling opens": ('rstrip(b"=") == text.encode() else None', 'rstrip(b"=") else None'),
+    "any version": ("if raw[:1] != _VERSION:", "if not raw:"),
+    "a nonce is short": ("if len(raw) <= at + _NONCE_BYTES:", "if len(raw) < at:"),
+    "an id is no text": ('.decode(errors="replace")', ".decode()"),
+    "what ends now opens": ("if late_ms >= 0 and", "if late_ms > 0 and"),
+    "any site opens": ("if site not in self._sites:", "if not site:"),
+    "no key is on its way out": ("stale=key is not self._first", "stale=False"),
+}  # fmt: skip
+NUMBER_BUGS: Final = {
+    "own numbers pass": ("(*self.deny, *self.own)", "self.deny"),
+    "denied numbers pass": ("(*self.deny, *self.own)", "self.own"),
+    "numbers of any country pass": ("(is_home or e164.startswith(self.allow))", "number"),
+}
+FRAME_BUGS: Final = {
+    "reserved bits pass": ("if first & _RESERVED:", "if first & 0x10:"),
+    "a message begins within another": ("is (self._parts is None):", "and self._parts is None:"),
+    "lengths longer than need be": ("if size < (_LONG if len(told) == 2 else 1 << 16):", "if size < 0:"),
+    "the size of fragments is not added": ("elif size + self._parts_bytes >", "elif size >"),
+    "a byte is read ahead": ("if stop > end:", "if stop > end + 1:"),
+    "something follows a close": ("        self._end()  # §5.5.1: nothing follows a close\n", ""),
+    "texts are any bytes": ("return payload.decode()", 'return payload.decode(errors="replace")'),
+    "pongs are pings": ("if opcode == PING:", "if opcode >= PING:"),
+    "a byte is lost between pieces": ("self._held = [data[read:]]", "self._held = [data[read + 1 :]]"),
+}  # fmt: skip
+LINK_BUGS: Final = {
+    "a fault tells what came": ('_VALUE.sub("", str(error))', "str(error)"),
+    "the number of a query comes twice": ("and not any(word in rest for word in _ONCE)", ""),
+    "names are shown as they came": ("readable_or_none(told.by)", "told.by"),
+}
 
 
-def _parser(bug: str) -> AbstractContextManager[object]:
-    return mock.patch.object(oracles, "websocket", planted(bug))
+def planted(module: ModuleType, old: str, new: str) -> ModuleType:
+    """Return *module* with a bug."""
+    source = Path(str(module.__file__)).read_text("utf-8")
+    assert source.count(old) == 1, f"the place of {new!r} is gone"
+    made = ModuleType(f"{module.__name__}_planted")
+    with mock.patch.dict("sys.modules", {made.__name__: made}):  # where its dataclasses look for themselves
+        exec(compile(source.replace(old, new), new, "exec"), vars(made))  # noqa: S102 - our own source
+    return made
+
+
+def _plants(where: ModuleType, module: ModuleType, bugs: dict[str, tuple[str, str]]) -> dict[str, Plant]:
+    """Return how each of *bugs* of *module* is planted for the oracles that stand in *where*."""
+    name = module.__name__.rpartition(".")[2]
+
+    def plant(old: str, new: str) -> AbstractContextManager[object]:
+        return mock.patch.object(where, name, planted(module, old, new))
+
+    return {bug: partial(plant, *change) for bug, change in bugs.items()}
 
 
 def _writes_no_zeros(codec: Codec) -> AbstractContextManager[object]:
@@ -80,7 +117,7 @@ _SHARED: Final[dict[str, Plant]] = {
 }
 
 BUGS: Final[dict[str, dict[str, Plant]]] = {
-    "websocket": {bug: partial(_parser, bug) for bug in PARSER_BUGS},
+    "websocket": _plants(oracles, websocket, PARSER_BUGS),
     "json": {
         **_SHARED,
         "lone surrogates pass": partial(mock.patch.object, limits, "_is_unicode", lambda _: True),
@@ -95,6 +132,13 @@ BUGS: Final[dict[str, dict[str, Plant]]] = {
         "binary values pass": partial(mock.patch.object, limits, "_check_scalar"),
         "zeros are not written": partial(_writes_no_zeros, MSGPACK),
     },
+    "log_on": {
+        "keys come twice": partial(mock.patch.object, json_form, "_READER", json.JSONDecoder()),
+        **_plants(doors, numbers, NUMBER_BUGS),
+    },
+    "token": _plants(doors, token, TOKEN_BUGS),
+    "link": _plants(doors, wire, LINK_BUGS),
+    "server": _plants(doors, framing, FRAME_BUGS),
 }
 """Name of a corpus → bugs, and how each is planted."""
 

@@ -11,17 +11,22 @@ import hashlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import atheris  # only `make fuzz` has it
 
 from tests.fuzz import corpus
 
-with atheris.instrument_imports(include=["gateway.protocol", "json"]):
+with atheris.instrument_imports(
+    include=["gateway.protocol", "gateway.upstream", "gateway.edge.numbers", "gateway.edge.token", "json"]
+):
     from tests.fuzz.oracles import ORACLES, kinds_said
 from tests.fuzz.bugs import finders
 from tests.fuzz.reframe import reframe
 from tests.fuzz.reshape import reshape_json, reshape_msgpack
+from tests.fuzz.retoken import retoken
 from tests.fuzz.words import words
 
 BYTES_MAX = 4096
@@ -34,12 +39,20 @@ def unpack(name: str, folder: Path) -> None:
         (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
 
 
-def websocket(data: bytes, seed: int) -> bytes:
-    """Change frames, and their payloads as the search would."""
-    return reframe(data, lambda payload, most: bytes(atheris.Mutate(payload, most)), seed)
+def by_search(payload: bytes, most: int) -> bytes:
+    """Change bytes as the search would."""
+    return bytes(atheris.Mutate(payload, most))
 
 
-CHANGES = {"websocket": websocket, "json": reshape_json, "msgpack": reshape_msgpack}
+CHANGES: Final[dict[str, Callable[[bytes, int], bytes]]] = {
+    "websocket": lambda data, seed: reframe(data, by_search, seed),
+    "json": reshape_json,
+    "msgpack": reshape_msgpack,
+    "log_on": reshape_json,
+    "token": lambda data, seed: retoken(data, by_search, seed),
+    "link": reshape_json,
+    "server": lambda data, seed: reframe(data, by_search, seed, mask_bytes=0),
+}
 """Name of a corpus → how its inputs are changed and stay what they are."""
 
 
@@ -67,10 +80,10 @@ def hunt(name: str, found: Path, seconds: str) -> None:
         str(found / name),
         f"-max_total_time={seconds}",
         f"-max_len={BYTES_MAX}",
-        "-timeout=10",
+        "-timeout=60",
         "-print_final_stats=1",
         f"-artifact_prefix={found}/{name}-broken-",
-        *([] if name == "websocket" else [f"-dict={dictionary}"]),
+        *([f"-dict={dictionary}"] if words(name) else []),
     )
 
 

@@ -1,7 +1,8 @@
-"""What must hold for any bytes whatever that a phone may send?
+"""What must hold for any bytes whatever that a phone may send on its socket?
 
 Each oracle takes an input and raises when a promise is broken. They are asked by the search of
-:mod:`tests.fuzz.hunt`, and by the tests that replay what it found.
+:mod:`tests.fuzz.hunt`, and by the tests that replay what it found. Those of the other doors stand in
+:mod:`tests.fuzz.doors`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gateway.protocol import websocket
 from gateway.protocol.codec import JSON, MSGPACK, BadFrame, Codec
 from gateway.protocol.frames import ClientFrame, CommandFrame
 from gateway.protocol.limits import INVALID_TEXT, TOO_BIG
+from tests.fuzz import doors
 from tests.fuzz.second_reader import second_reading
 
 MESSAGE_BYTES: Final = 400
@@ -218,5 +220,9 @@ ORACLES: Final[dict[str, Callable[[bytes], None]]] = {
     "websocket": frames_of_rfc_6455,
     "json": client_frames_in_json,
     "msgpack": client_frames_in_msgpack,
+    "log_on": doors.log_ons,
+    "token": doors.tokens,
+    "link": doors.messages_of_a_link,
+    "server": doors.frames_of_a_server,
 }
 """Name of a corpus → what must hold for each of its inputs."""

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import Final, NamedTuple
 
+MASK: Final = 4
+"""How many bytes a client's mask has."""
+
 _OPCODES: Final = (0, 0, 1, 1, 2, 8, 9, 10)
 _PIECES: Final = (
     "é".encode(), "κόσμε".encode(), "\U0001f600".encode(), b"x" * 126,
@@ -33,8 +36,8 @@ class Frame(NamedTuple):
     """How many bytes more the length has, if more than it needs."""
 
 
-def split(data: bytes) -> list[Frame]:
-    """Return the frames of a client in *data*; what is cut off is as if it had ended there."""
+def split(data: bytes, mask_bytes: int = MASK) -> list[Frame]:
+    """Return the frames in *data*; what is cut off is as if it had ended there. A server's have no mask."""
     frames: list[Frame] = []
     at = 0
     while at + 2 <= len(data):
@@ -44,15 +47,21 @@ def split(data: bytes) -> list[Frame]:
         if width:
             size = int.from_bytes(data[at : at + width], "big")
         at += width
-        mask, payload = data[at : at + 4], data[at + 4 : at + 4 + size]
-        at += 4 + size
-        frames.append(Frame(first, bytes(a ^ b for a, b in zip(payload, cycle(mask), strict=False)), width))
+        mask, payload = data[at : at + mask_bytes], data[at + mask_bytes : at + mask_bytes + size]
+        at += mask_bytes + size
+        frames.append(Frame(first, _turned(payload, mask), width))
     return frames
 
 
-def joined(frames: list[Frame], seeded: random.Random) -> bytes:
-    """Return *frames* as a client sends them, with any masks."""
-    return b"".join(_written(frame, seeded.choice((bytes(4), seeded.randbytes(4)))) for frame in frames)
+def joined(frames: list[Frame], seeded: random.Random, mask_bytes: int = MASK) -> bytes:
+    """Return *frames* as a client sends them, with any masks; without one, as a server does."""
+    return b"".join(
+        _written(frame, seeded.choice((bytes(mask_bytes), seeded.randbytes(mask_bytes)))) for frame in frames
+    )
+
+
+def _turned(payload: bytes, mask: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(payload, cycle(mask or b"\0"), strict=False))
 
 
 def _written(frame: Frame, mask: bytes) -> bytes:
@@ -60,19 +69,18 @@ def _written(frame: Frame, mask: bytes) -> bytes:
     width = max(frame.width, 0 if size < 126 else 2 if size < 1 << 16 else 8)
     second = {0: size, 2: 126, 8: 127}[width]
     length = size.to_bytes(width, "big") if width else b""
-    payload = bytes(a ^ b for a, b in zip(frame.payload, cycle(mask), strict=False))
-    return bytes((frame.first, 128 | second)) + length + mask + payload
+    return bytes((frame.first, second | (128 if mask else 0))) + length + mask + _turned(frame.payload, mask)
 
 
-def reframe(data: bytes, change: Callable[[bytes, int], bytes], seed: int) -> bytes:
+def reframe(data: bytes, change: Callable[[bytes, int], bytes], seed: int, mask_bytes: int = MASK) -> bytes:
     """Return *data* with one to three changes of its frames; *change* is the search's own change of bytes."""
     seeded = random.Random(seed)
-    frames = split(data) or [Frame(129, b"")]
+    frames = split(data, mask_bytes) or [Frame(129, b"")]
     for _ in range(seeded.randint(1, 3)):
         at = seeded.randrange(len(frames))
         frames[at : at + 1] = _changed(frames[at], change, seeded)
         frames = frames or [Frame(129, b"")]
-    return joined(frames, seeded)
+    return joined(frames, seeded, mask_bytes)
 
 
 def _changed(frame: Frame, change: Callable[[bytes, int], bytes], seeded: random.Random) -> list[Frame]:

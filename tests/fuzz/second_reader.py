@@ -34,9 +34,9 @@ class _Reader(FrameProtocol):
         return read._replace(payload=(1014, read.payload[1]))
 
 
-def second_reading(data: bytes) -> Reading:
-    """Read *data* as a server with `wsproto`, which has no limits of its own."""
-    protocol = _Reader(client=False, extensions=[])
+def second_reading(data: bytes, *, client: bool = False) -> Reading:
+    """Read *data* as a server, or as its *client*, with `wsproto`, which has no limits of its own."""
+    protocol = _Reader(client=client, extensions=[])
     protocol.receive_bytes(data)
     events: list[tuple[object, ...]] = []
     parts: list[bytes] = []
