@@ -17,7 +17,7 @@ from typing import IO
 import aiohttp
 
 STARTS_WITHIN_S = 30.0
-ENDS_WITHIN_S = 60.0
+ENDS_WITHIN_S = 100.0
 LOOK_S = 0.05
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -11,8 +13,6 @@ from pathlib import Path
 from tests.cluster.cluster import PASSWORD, Cluster
 from tests.doubles.servers import Server
 
-PIECE, TAIL = 2**24, 4096
-"""Bytes that are looked at together, and looked at again with the next: a canary may be cut in two."""
 WORDS = (PASSWORD, "canary-", "supervisor1", "supervisor2")
 """Passwords, names of queues and phones, names of users."""
 
@@ -68,7 +68,7 @@ class Spy:
     async def look(self) -> None:
         """Look at what was told so far, what the Redis holds now, with all values, and its slow log."""
         for where in self._asks:
-            self._look_at_file(where, self._folder / where)
+            await self._look_at_file(where, self._folder / where)
         keys = await self._server.insist("KEYS", "*")
         assert isinstance(keys, list)
         for key in keys:
@@ -77,12 +77,12 @@ class Spy:
         slow = [data async for data in self._read(b"SLOWLOG GET 20000\r\n", 1.0)]
         self._look_at("slowlog", b"".join(slow))
 
-    def look_at_files(self, cluster: Cluster) -> None:
+    async def look_at_files(self, cluster: Cluster) -> None:
         """Look at everything that nodes wrote: their logs, and files in their folder but configurations."""
         for path in cluster.folder.iterdir():
             # the simulator is no gateway: it may say what it likes
             if path.is_file() and path.suffix != ".toml" and path != cluster.centre.log:
-                self._look_at_file(f"log {path.name}", path)
+                await self._look_at_file(f"log {path.name}", path)
 
     def heard(self) -> set[str]:
         """Return where something was told."""
@@ -95,17 +95,28 @@ class Spy:
         self._told = self._looked.copy()
         return dict(new)
 
-    def _look_at_file(self, where: str, path: Path) -> None:
+    async def _look_at_file(self, where: str, path: Path) -> None:
         """Look at what only grows, once more from its begin: there may be new canaries."""
-        self._looked[where] = 0
+        self._looked[where], seen = await asyncio.to_thread(self._search, path)
+        self.found |= {f"{where}: {canary!r}" for canary in seen}
+
+    def _search(self, path: Path) -> tuple[int, set[bytes]]:
+        """Return how many bytes a file has, and which canaries.
+
+        grep looks for all of them at once: thousands, in a gigabyte at the full size.
+        """
         if not path.exists():
-            return
-        tail = b""
-        with path.open("rb") as kept:
-            while data := kept.read(PIECE):
-                self._look_at(where, tail + data)
-                self._looked[where] -= len(tail)
-                tail = data[-TAIL:]
+            return 0, set()
+        canaries = self._folder / "canaries"
+        canaries.write_bytes(b"\n".join(sorted(self.canaries)))
+        grep = subprocess.run(
+            ["grep", "--text", "--only-matching", "--fixed-strings", f"--file={canaries}", "--", str(path)],
+            env={**os.environ, "LC_ALL": "C"},
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+        assert grep.returncode in (0, 1), f"grep ended with {grep.returncode}"  # 1: it found none
+        return path.stat().st_size, set(grep.stdout.splitlines())
 
     def _look_at(self, where: str, data: bytes) -> None:
         self._looked[where] += len(data)

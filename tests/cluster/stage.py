@@ -18,6 +18,10 @@ BUDGET_PER_S = 20.0 if IS_FULL else 60.0
 """Log-ons that the nodes may ask of the OSCC-E Server together."""
 NAMES_FROM = 6
 """Letters that a name must have to be no chance find among sealed bytes."""
+INTERVAL_S = 2.0 if IS_FULL else 0.5
+"""Between two readings of a link; a thousand links at two a second fill two cores before anything fails."""
+EVENTS_PER_S = 50 if IS_FULL else 20
+"""Of agents and calls, in the whole centre."""
 AT_REST_S = 2.0
 """For so long everybody has been served before anything is done to them."""
 
@@ -46,7 +50,7 @@ class Stage:
             setattr(figures, name, value)
         self.spy.learn(phone.client.session.token for phone in self.crowd.phones if phone.client.session)
         await self.spy.look()
-        self.spy.look_at_files(self.cluster)
+        await self.spy.look_at_files(self.cluster)
         figures.canaries = self.spy.looked()
         figures.scenario = scenario
         print(f"\n{figures.text()}\n{self.crowd.state()}; faults over at {self.now:.1f}, since {since:.1f}")
@@ -105,7 +109,7 @@ def options_of(size: Size) -> list[str]:
     """Return the simulator's options for a centre of *size*."""
     counts = (("--users", size.users), ("--agents", size.agents), ("--queues", size.queues))
     options = [text for name, count in counts for text in (name, str(count))]
-    return [*options, "--interval-s", "0.5", "--events-per-s", str(max(20, size.agents // 4))]
+    return [*options, "--interval-s", str(INTERVAL_S), "--events-per-s", str(EVENTS_PER_S)]
 
 
 async def names_of(running: Cluster) -> set[str]:

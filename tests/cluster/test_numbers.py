@@ -162,7 +162,7 @@ async def test_no_number_outlives_its_phone(tmp_path: Path) -> None:
         await asyncio.sleep(2)  # what the new lives say on the bus is heard
         spy.learn(phone.client.session.token for phone in of.phones.values() if phone.client.session)
         await spy.look()
-        spy.look_at_files(of.cluster)
+        await spy.look_at_files(of.cluster)
         left = await centre.routed()
         lines = Lines.of(await centre.ask("links"))
         figures = Figures("numbers outliving phones", 7, phones=6, routed_left=len(left))
