@@ -19,7 +19,7 @@ LOG_ONS_AT_A_TIME = 32
 LOOK_S = 0.5 if IS_FULL else 0.1
 """Between two looks at every phone, as fine as figures are: looking at thousands takes time of its own."""
 COMMANDS_PER_S = 20.0
-"""Of the whole crowd, at most: each changes what dozens of users see, and faults need time of two cores, too."""
+"""Of the whole crowd, at most: each changes what dozens see, and faults need time of the two cores, too."""
 
 
 class Crowd:
