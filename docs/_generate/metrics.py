@@ -74,7 +74,8 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "upstream_events.type": tuple(EVENTS.values()),
 }
 """Metric and label → the values that the label may have there."""
-_OF_SITE: Final = f"`{ANSWERED}`, whatever the answer; `{UNAVAILABLE}`: nobody was served"
+_LOG_ONS: Final = f"`{ANSWERED}`, also: no; `{UNAVAILABLE}`: no answer, or one that meets everybody"
+_LOG_OFFS: Final = f"`{ANSWERED}`, also: after the contact; `{UNAVAILABLE}`: no answer, or refused"
 _SAID: Final[Mapping[str, str]] = {
     "build_info.loop": "the event loop's package",
     "build_info.python": "Python's version",
@@ -83,9 +84,9 @@ _SAID: Final[Mapping[str, str]] = {
     "handshakes.result": "`ok`, or an [error code](protocol.md#error-codes)",
     "log_ons.result": "`ok`, or an [error code](protocol.md#error-codes)",
     "site_function_up.site": "a site's id, as configured",
-    "site_log_offs.result": _OF_SITE,
+    "site_log_offs.result": _LOG_OFFS,
     "site_log_offs.site": "a site's id, as configured",
-    "site_log_ons.result": _OF_SITE,
+    "site_log_ons.result": _LOG_ONS,
     "site_log_ons.site": "a site's id, as configured",
 }
 """Values that are better described than listed."""

@@ -22,7 +22,9 @@ _OF_THE_SITE: Final = frozenset(
         ErrorCode.BUSY,
     }
 )
-"""Refusals that meet everybody. All others are of a person, or of what he wrote: the site has answered."""
+"""Refusals of a log-on that meet everybody. All others are of a person: the site has answered."""
+_ALL: Final = frozenset(ErrorCode)
+"""A log-off that is refused, for whatever reason, is as open as one that is not heard."""
 
 
 class CountedAuthority:
@@ -44,12 +46,12 @@ class CountedAuthority:
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         """Open a session."""
-        with _counting(self._log_ons):
+        with _counting(self._log_ons, _OF_THE_SITE):
             return await self._authority.log_on(credentials)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """End the session."""
-        with _counting(self._log_offs):
+        with _counting(self._log_offs, _ALL):
             return await self._authority.log_off(secret)
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
@@ -66,11 +68,11 @@ class CountedAuthority:
 
 
 @contextmanager
-def _counting(counts: Mapping[str, Callable[[], None]]) -> Iterator[None]:
+def _counting(counts: Mapping[str, Callable[[], None]], unavailable: frozenset[ErrorCode]) -> Iterator[None]:
     """Count how the block ends; one that is cancelled has no end that says anything of the site."""
     try:
         yield
     except GatewayError as error:
-        counts[UNAVAILABLE if error.code in _OF_THE_SITE else ANSWERED]()
+        counts[UNAVAILABLE if error.code in unavailable else ANSWERED]()
         raise
     counts[ANSWERED]()

@@ -75,6 +75,18 @@ async def test_a_site_that_is_not_reached_is_unavailable(counted: Counted) -> No
     assert (counted.count("log_ons"), counted.count("log_offs")) == ((1, 1), (0, 1))
 
 
+async def test_a_log_off_that_is_refused_is_as_open_as_one_that_is_not_heard(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(secret: SessionSecret) -> None:
+        raise GatewayError(ErrorCode.UPSTREAM_REJECTED, "No.")
+
+    monkeypatch.setattr(counted.server, "log_off", refuse)
+    with pytest.raises(GatewayError, match=r"No\."):
+        await counted.authority.log_off(SessionSecret("any"))
+    assert counted.count("log_offs") == (0, 1)
+
+
 async def test_who_gives_up_says_nothing_of_the_site(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
