@@ -7,10 +7,11 @@ Who did it is never told: attributes are words from closed sets. Of the W3C trac
 from __future__ import annotations
 
 import re
+import secrets
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -20,7 +21,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -43,12 +44,34 @@ _CONTEXT: Final = TraceContextTextMapPropagator()
 _FORM: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """Of a ``traceparent``; what longer ones of later versions say beyond it is not for us."""
 _NS: Final = 1_000_000_000
+_SHARED_BITS: Final = 64
+"""Of a trace's number, those by which a share is chosen."""
 
 
 def exporting(endpoint: str, sampled: float, clock: Clock) -> Tracing:
     """Return what sends traces to *endpoint* by OTLP over HTTP, from a thread and a queue of its own."""
     exporter = OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_S)
-    return SpanTracing(BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000), sampled, clock)
+    processor = BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000)
+    return SpanTracing(processor, sampled, clock, secrets.randbits(_SHARED_BITS))
+
+
+class _Share(TraceIdRatioBased):
+    """Keeps a share of traces that nobody outside can choose, though a phone chooses its trace's number."""
+
+    def __init__(self, sampled: float, drawn: int) -> None:
+        super().__init__(sampled)
+        self._drawn = drawn
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        *args: Any,  # noqa: ANN401 - handed on as they come
+        **more: Any,  # noqa: ANN401 - likewise
+    ) -> SamplingResult:
+        """Decide by the number and what was drawn."""
+        return super().should_sample(parent_context, trace_id ^ self._drawn, name, *args, **more)
 
 
 class SpanTracing(Tracing):
@@ -60,10 +83,11 @@ class SpanTracing(Tracing):
         processor: Where spans go when they have ended.
         sampled: The share of traces that are kept. Who asks for one to be kept gets no larger share.
         clock: Tells when a takeover was over.
+        drawn: A number of 64 bits that nobody can foresee, by which the share is chosen.
     """
 
-    def __init__(self, processor: SpanProcessor, sampled: float, clock: Clock) -> None:
-        share = TraceIdRatioBased(sampled)
+    def __init__(self, processor: SpanProcessor, sampled: float, clock: Clock, drawn: int = 0) -> None:
+        share = _Share(sampled, drawn)
         self._provider: Final = TracerProvider(
             sampler=ParentBased(share, remote_parent_sampled=share, remote_parent_not_sampled=ALWAYS_OFF),
             # not what the library would find out of itself: command lines and hosts

@@ -40,9 +40,9 @@ CANARY = "canary"
 class Collector:
     """Traces, and shows the spans that ended."""
 
-    def __init__(self, clock: Clock, sampled: float = 1.0) -> None:
+    def __init__(self, clock: Clock, sampled: float = 1.0, drawn: int = 0) -> None:
         self._exporter = InMemorySpanExporter()
-        self.tracing = SpanTracing(SimpleSpanProcessor(self._exporter), sampled, clock)
+        self.tracing = SpanTracing(SimpleSpanProcessor(self._exporter), sampled, clock, drawn)
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -137,14 +137,19 @@ async def heard(ws: aiohttp.ClientWebSocketResponse, kind: str) -> dict[str, Any
             return frame
 
 
-async def asked(collector: Collector, *told: str) -> ReadableSpan:
-    """Return the span of a log-on whose request has such headers."""
+async def answered(collector: Collector, *told: str) -> None:
+    """Answer a log-on whose request has such headers."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response()
 
     headers = CIMultiDict[str]([("traceparent", each) for each in told])
     await collector.tracing.log_ons(make_mocked_request("POST", spans.LOG_ON, headers), handler)
+
+
+async def asked(collector: Collector, *told: str) -> ReadableSpan:
+    """Return the span of such a log-on."""
+    await answered(collector, *told)
     return collector.spans[-1]
 
 
@@ -280,6 +285,14 @@ def test_who_asks_for_a_trace_gets_no_larger_share_and_who_declines_gets_none() 
     collector = Collector(ManualClock(), sampled=0.0)
     collector.tracing.tally(Telemetry()).saw_again(1.0)
     assert collector.spans == []
+
+
+async def test_nobody_outside_can_choose_a_number_that_is_always_kept() -> None:
+    lowest = f"00-{1:032x}-b7ad6b7169203331-01"
+    for drawn, kept in ((0, 1), (2**64 - 1, 0)):
+        collector = Collector(ManualClock(), sampled=0.1, drawn=drawn)
+        await answered(collector, lowest)
+        assert len(collector.spans) == kept
 
 
 async def test_a_collector_that_is_away_keeps_nobody() -> None:
