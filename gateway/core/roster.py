@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+from gateway.core.few import Few
 from gateway.core.interest import Following
 from gateway.core.linger import Linger
 from gateway.core.standing import Standing
@@ -89,7 +90,7 @@ class Roster:
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
-        self._devices: dict[str, tuple[Member, ...]] = {}
+        self._devices: Few[str, Member] = Few()
         """By the device that they are of."""
         self._elsewhere: dict[NodeId, dict[str, Member]] = {}
         """Those whose phone is on another node, or was there last."""
@@ -126,7 +127,7 @@ class Roster:
         if member is None:
             member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms)
             self._members[member.handle] = member
-            self._devices[ticket.device.id] = (*self._devices.get(ticket.device.id, ()), member)
+            self._devices.add(ticket.device.id, member)
         self.follow(member, topics)
         self._move(member, node)
         self._come(member)
@@ -166,7 +167,7 @@ class Roster:
 
     def rivals(self, ticket: Ticket) -> list[Member]:
         """Return the other sessions that the same application on the same device has open."""
-        there = [each for each in self._devices.get(ticket.device.id, ()) if each.present]
+        there = [each for each in self._devices.of(ticket.device.id) if each.present]
         others = [each for each in there if each.handle != ticket.handle]
         return [each for each in others if each.ticket.application is ticket.application]
 
@@ -221,10 +222,7 @@ class Roster:
         self._changed.pop(handle, None)
         if member.node is not None:
             self._elsewhere[member.node].pop(handle, None)
-        device = member.ticket.device.id
-        self._devices[device] = tuple(each for each in self._devices[device] if each is not member)
-        if not self._devices[device]:
-            del self._devices[device]
+        self._devices.drop(member.ticket.device.id, member)
         return member
 
     def _move(self, member: Member, node: NodeId | None) -> None:
