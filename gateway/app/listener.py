@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator
@@ -17,6 +18,11 @@ BACKLOG: Final = 4_096
 """Handshakes that the kernel holds while the loop is busy: after another node's end many come at once."""
 FEW: Final = 256
 """Connections of a listener whose application does not say how many it bears."""
+
+
+HANDSHAKE_S: Final = 10.0
+"""Within this time a handshake of TLS is done. Until then a connection costs a descriptor, and stands in no
+other limit: the library tells nobody of it."""
 
 
 class CannotListen(Exception):  # noqa: N818 - names what happened
@@ -40,6 +46,24 @@ class Listener:
             await self._site.stop()
 
 
+class _Site(web.TCPSite):
+    """Listens as its parent does, whose way leaves a minute for the handshake of TLS."""
+
+    async def start(self) -> None:
+        """Listen from now on."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - its parent has seen to it
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=None if self._ssl_context is None else HANDSHAKE_S,
+        )
+
+
 def why(error: OSError) -> str:
     """Return why an address is not to be had, without the library's own words."""
     number = error.errno or 0
@@ -58,7 +82,7 @@ async def listening(
     runner = DoorRunner(app, app.get(WAITING, Callers(FEW, FEW)))
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=BACKLOG)
+        site = _Site(runner, host, port, ssl_context=tls, backlog=BACKLOG)
         try:
             await site.start()
         except OSError as error:

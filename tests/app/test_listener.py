@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway.app import listener as listener_module
 from gateway.app.config_sections import Client
 from gateway.app.listener import CannotListen, listening
 from gateway.app.tls import client_context
@@ -47,6 +49,18 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
         assert listener.url.startswith("https://")
         async with http.get(listener.url, ssl=trust) as response:
             assert response.status == 200
+
+
+async def test_who_does_not_speak_tls_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 0.2)
+    certificate, key = make(tmp_path, days=100_000)
+    tls = client_context(Client(certificate=certificate, key=key))
+    async with listening("client", _app(), "127.0.0.1", 0, tls) as listener, asyncio.timeout(10):
+        for said in (b"", b"\x16\x03\x01"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+            writer.write(said)
+            assert await reader.read() == b""
+            writer.close()
 
 
 async def test_it_refuses_newcomers_and_keeps_who_is_there() -> None:
