@@ -12,9 +12,8 @@ from typing import Any
 import aiohttp
 
 from tests.cluster.programs import Program
+from tests.cluster.sizes import BEAT_S
 
-BEAT_S = 0.25
-"""How often the beacon changes."""
 SAMPLE_S = 0.25
 BEACON = "canary-beacon-"
 """The names of queues while the beacon is lit; realtime data as far as Redis is concerned."""

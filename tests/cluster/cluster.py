@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import aiohttp
 
 from tests.cluster.centre import Centre
 from tests.cluster.programs import Node
+from tests.cluster.sizes import IS_FULL
 from tests.doubles.chaos_proxy import ChaosProxy
 from tests.doubles.servers import Server, free_port
 
@@ -35,9 +35,6 @@ class Size(NamedTuple):
     fault_s: float
     """How long a fault lasts that lasts for a while."""
     nodes: int = 3
-
-
-IS_FULL = os.environ.get("SCENARIO_SIZE", "light") == "full"
 
 
 def size(light: Size, full: Size) -> Size:

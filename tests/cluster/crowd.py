@@ -10,16 +10,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.cluster.centre import Beacon, Lines, Observer
-from tests.cluster.cluster import IS_FULL, PASSWORD, Cluster, Size
+from tests.cluster.cluster import PASSWORD, Cluster, Size
 from tests.cluster.figures import Figures
 from tests.cluster.phones import Phone
+from tests.cluster.sizes import COMMANDS_PER_S, LOOK_S
 from tests.scenarios.truth import Truth
 
 LOG_ONS_AT_A_TIME = 32
-LOOK_S = 0.5 if IS_FULL else 0.1
-"""Between two looks at every phone, as fine as figures are: looking at thousands takes time of its own."""
-COMMANDS_PER_S = 20.0
-"""Of the whole crowd, at most: each changes what dozens see, and faults need time of the two cores, too."""
 
 
 class Crowd:
@@ -96,7 +93,7 @@ class Crowd:
     def bustle(self, *, roam_s: float | None = 8.0, command_s: float | None = 8.0) -> None:
         """Let each phone find another network and give a command about so often from now on.
 
-        A large crowd gives its commands less often, see :data:`COMMANDS_PER_S`.
+        A large crowd gives its commands less often, see :data:`~tests.cluster.sizes.COMMANDS_PER_S`.
         """
         if command_s is not None:
             command_s = max(command_s, len(self.phones) / COMMANDS_PER_S)

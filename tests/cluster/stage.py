@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.cluster import IS_FULL, Cluster, Size, cluster
+from tests.cluster.cluster import Cluster, Size, cluster
 from tests.cluster.crowd import Crowd
 from tests.cluster.figures import Figures
+from tests.cluster.sizes import EVENTS_PER_S, INTERVAL_S, IS_FULL
 from tests.cluster.spy import Spy
 from tests.doubles.servers import Server
 
@@ -18,10 +19,6 @@ BUDGET_PER_S = 20.0 if IS_FULL else 60.0
 """Log-ons that the nodes may ask of the OSCC-E Server together."""
 NAMES_FROM = 6
 """Letters that a name must have to be no chance find among sealed bytes."""
-INTERVAL_S = 2.0 if IS_FULL else 0.5
-"""Between two readings of a link; a thousand links at two a second fill two cores before anything fails."""
-EVENTS_PER_S = 50 if IS_FULL else 20
-"""Of agents and calls, in the whole centre."""
 AT_REST_S = 2.0
 """For so long everybody has been served before anything is done to them."""
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.centre import Lines
-from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.cluster import Size, size
 from tests.cluster.figures import Figures
+from tests.cluster.sizes import IS_FULL
 from tests.cluster.stage import Stage, stage
 from tests.doubles.sentinels import Trio, sentinel_trio
 from tests.doubles.servers import Server, redis_server, until

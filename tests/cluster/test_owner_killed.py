@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.client import Outcome, Status
-from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.cluster import Size, size
 from tests.cluster.programs import Node
+from tests.cluster.sizes import IS_FULL
 from tests.cluster.stage import Stage, stage
 from tests.doubles.servers import redis_server
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.cluster import Size, size
 from tests.cluster.figures import Figures
+from tests.cluster.sizes import IS_FULL
 from tests.cluster.stage import Stage, stage
 from tests.doubles.servers import redis_server
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import IS_FULL, Size, size
+from tests.cluster.cluster import Size, size
 from tests.cluster.phones import FRESH_S
+from tests.cluster.sizes import IS_FULL
 from tests.cluster.spy import script_cost
 from tests.cluster.stage import BUDGET_PER_S, stage
 from tests.doubles.servers import redis_server
