@@ -27,7 +27,7 @@ OWN_CLOSES: Final = tuple(str(code.value) for code in (CloseCode.INTERNAL, Close
 
 
 def begin(telemetry: Telemetry) -> None:
-    """Let what alerts and the dashboard ask for be there: of each metric all values of its labels."""
+    """Let what alerts and the dashboard ask for be there, and whatever is one of few."""
     _make(telemetry.handshakes, (OK, *OWN_REFUSALS))
     _make(telemetry.closes, ("gateway",), OWN_CLOSES)
     _make(telemetry.resumes, get_args(Resumption))
