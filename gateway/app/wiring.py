@@ -135,8 +135,7 @@ class Gateway:
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
         self.is_started = False
         self.is_draining = False
-        self._servers = servers
-        self._leases = cluster.leases
+        self._servers, self._leases = servers, cluster.leases
         self._capacity = edge.doors.connections
         self._begin(settings)
 
@@ -279,9 +278,8 @@ async def serving(
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
         servers: dict[str, OsccServer] = {}
         for place, site in enumerate(settings.sites):
-            server = OsccServer(
-                site.id, site.url, clock, tls=site_context(place, site), trace=tracing.outgoing()
-            )
+            tls, trace = site_context(place, site), tracing.outgoing()
+            server = OsccServer(site.id, site.url, clock, tls=tls, trace=trace)
             servers[site.id] = await stack.enter_async_context(server)
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
