@@ -12,21 +12,13 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.core.element import Element
+from gateway.core.newest import Newest, Update
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX
 from gateway.domain.model import Position
-
-
-class Update(NamedTuple):
-    """The newest element of one key; None when the key is gone."""
-
-    key: str
-    seq: int
-    element: Element | None
 
 
 class Delta(NamedTuple):
@@ -72,53 +64,6 @@ class Reader(Protocol):
         ...
 
 
-class _Keys:
-    """Some of the keys: their newest elements, and which are gone, as far as that is remembered."""
-
-    __slots__ = ("floor", "gone", "live", "tombstones")
-
-    def __init__(self, tombstones: int) -> None:
-        self.live: dict[str, tuple[int, Element]] = {}
-        self.gone: OrderedDict[str, int] = OrderedDict()
-        self.floor = 0
-        self.tombstones = tombstones
-
-    def store(self, update: Update) -> None:
-        self.gone.pop(update.key, None)
-        if update.element is not None:
-            self.live[update.key] = (update.seq, update.element)
-        else:
-            self.live.pop(update.key, None)
-            self.bury(update.key, update.seq)
-
-    def bury(self, key: str, seq: int) -> None:
-        self.gone[key] = seq
-        if len(self.gone) > self.tombstones:
-            _, forgotten = self.gone.popitem(last=False)
-            self.floor = max(self.floor, forgotten)
-
-    def forget_gone(self, floor: int) -> None:
-        self.gone.clear()
-        self.floor = floor
-
-    def removed_upto(self) -> int:
-        return max(self.floor, next(reversed(self.gone.values()), 0))
-
-    def updates(self) -> list[Update]:
-        return [Update(key, seq, element) for key, (seq, element) in self.live.items()]
-
-    def after(self, seen: int) -> list[Update]:
-        missing = [Update(key, seq, element) for key, (seq, element) in self.live.items() if seq > seen]
-        return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]
-
-    def newest(self, key: str) -> Update | None:
-        found = self.live.get(key)
-        if found is not None:
-            return Update(key, *found)
-        seq = self.gone.get(key)
-        return None if seq is None else Update(key, seq, None)
-
-
 def is_own(key: str) -> bool:
     """Tell whether *key* is of one session alone."""
     return key.startswith((FACTS_PREFIX, ME_PREFIX))
@@ -155,28 +100,32 @@ class Ledger:
         """What phones that see the same are told first of all, for as long: made once for all of them."""
         self.confidant: Callable[[str, Element | None], None] | None = None
         """Told instead of all readers when what is one session's own changes, as they would be."""
-        self._shared = _Keys(tombstones)
-        self._own = _Keys(tombstones)
+        self._shared = Newest(tombstones)
+        self._own = Newest(tombstones)
         self._has_news = False
         self._own_news: dict[str, None] = {}
 
     def get(self, key: str) -> Element | None:
         """Return the newest element of *key*."""
-        found = self._shared.live.get(key) or self._own.live.get(key)
-        return None if found is None else found[1]
+        found = self._shared.elements.get(key)
+        return self._own.elements.get(key) if found is None else found
 
     def items(self) -> list[tuple[str, Element]]:
         """Return every key that has a value, with its element."""
-        return self.shared() + [(key, element) for key, (_, element) in self._own.live.items()]
+        return [*self._shared.elements.items(), *self._own.elements.items()]
 
     def shared(self) -> list[tuple[str, Element]]:
         """Return every key that is not one session's own, and has a value, with its element."""
-        return [(key, element) for key, (_, element) in self._shared.live.items()]
+        return list(self._shared.elements.items())
+
+    def held(self, keys: Iterable[str]) -> list[Element | None]:
+        """Return the newest elements of keys that are not one session's own."""
+        return list(map(self._shared.elements.get, keys))
 
     def seen_by(self, me: str) -> list[tuple[str, Element]]:
         """Return the same, and with it what is one session's own: the value of *me*."""
-        own = self._own.live.get(me)
-        return self.shared() if own is None else [*self.shared(), (me, own[1])]
+        own = self._own.elements.get(me)
+        return self.shared() if own is None else [*self.shared(), (me, own)]
 
     def seen_upto(self, me: str) -> int:
         """Return the seq of the last change of what is shared or is the session's own, the value of *me*."""
@@ -203,30 +152,26 @@ class Ledger:
         self._store(Update(key, seq, element))
         return True
 
-    def record_all(self, keys: Iterable[str], elements: Iterable[Element | None]) -> None:
+    def record_all(self, keys: Sequence[str], elements: Sequence[Element]) -> None:
         """Write the values of several shared keys, for the owner only, as :meth:`record` does one by one.
 
         Whoever gives them has compared them: an element that equals the held one is the held one.
         """
-        live, gone, seq = self._shared.live, self._shared.gone, self.position.seq
-        changed: list[tuple[str, Element | None]] = []
-        for key, element in zip(keys, elements, strict=True):
-            found = live.get(key)
-            before = None if found is None else found[1]
-            if element is before:
-                continue
-            seq += 1
-            if element is None:
-                del live[key]
-                self._shared.bury(key, seq)
-            else:
-                gone.pop(key, None)
-                live[key] = (seq, element)
-            changed.append((key, before))
-        if changed:
-            self._move(Position(self.position.epoch, seq), seq)
-            for key, before in changed:
-                self._tell(key, before)
+        told = [
+            (key, before, element)
+            for key, before, element in zip(keys, self.held(keys), elements, strict=True)
+            if element is not before
+        ]
+        if not told:
+            return
+        epoch, seq = self.position
+        self._shared.store_all({key: element for key, _, element in told}, seq)
+        self._move(Position(epoch, seq + len(told)), seq + len(told))
+        self._has_news = True
+        for reader in list(self.readers):
+            mark = reader.mark
+            for key, before, _ in told:
+                mark(key, before)
 
     def receive(self, delta: Delta) -> Receipt:
         """Take in the owner's *delta*, for a replica only.
@@ -262,12 +207,8 @@ class Ledger:
 
         Values stay; every key counts as changed in the new epoch. Readers see no change.
         """
-        seq = shared_seq = 0
-        for keys in (self._shared, self._own):
-            shared_seq = seq
-            elements = [(key, element) for key, (_, element) in keys.live.items()]
-            keys.live = {key: (at, element) for at, (key, element) in enumerate(elements, start=seq + 1)}
-            seq += len(elements)
+        shared_seq = self._shared.renumber(0)
+        seq = self._own.renumber(shared_seq)
         self._forget_gone(0)
         self._move(Position(epoch, seq), shared_seq)
 
@@ -302,11 +243,11 @@ class Ledger:
     def _knows_since(self, seen: Position, me: str | None) -> bool:
         """Tell whether all that was removed since *seen* is remembered, as far as it matters."""
         floor = self._shared.floor
-        if me is None or me not in self._own.live:
+        if me is None or me not in self._own.elements:
             floor = max(floor, self._own.floor)
         return seen.epoch == self.position.epoch and floor <= seen.seq <= self.position.seq
 
-    def _of(self, key: str) -> _Keys:
+    def _of(self, key: str) -> Newest:
         return self._own if is_own(key) else self._shared
 
     def _forget_gone(self, floor: int) -> None:

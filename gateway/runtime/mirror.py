@@ -218,7 +218,7 @@ class Mirror:
             self.show([told.address for told in news.changed])
             return
         ledger, own = self._feed.ledger, self._roster.own_agents
-        befores = [ledger.get(key) for key in news.keys]
+        befores = ledger.held(news.keys)
         elements = self._composer.elements_of(news, befores, self.offset_ms, self._clock.now())
         ledger.record_all(news.keys, elements)
         if kind is Kind.AGENT and not own.isdisjoint(news.numbers):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.core.element import Element
-from gateway.core.ledger import Delta, Ledger, Update, is_own
+from gateway.core.ledger import Delta, Ledger, is_own
+from gateway.core.newest import Update
 from gateway.core.view import FACTS_PREFIX
 from gateway.protocol.envelopes import Publication, Value
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.element import Element
-from gateway.core.ledger import Delta, Ledger, Receipt, Update
+from gateway.core.ledger import Delta, Ledger, Receipt
+from gateway.core.newest import Update
 from gateway.domain.model import Position
 from gateway.domain.resources import Queue
 
@@ -221,13 +222,15 @@ def test_who_asks_for_all_of_what_is_of_no_owner_is_told_of_no_removal_before() 
 def test_many_values_are_recorded_as_one_after_another() -> None:
     one_by_one, at_once = recorded("a", "b", "d"), recorded("a", "b", "d")
     told, told_at_once = Reader(one_by_one), Reader(at_once)
-    keys, elements = ("a", "b", "c", "d", "e"), (TWO, None, THREE, ONE, None)
+    for ledger in (one_by_one, at_once):
+        ledger.record("b", None)
+    keys, elements = ("a", "b", "c", "d"), (TWO, TWO, THREE, ONE)
     for key, element in zip(keys, elements, strict=True):
         one_by_one.record(key, element)
     at_once.record_all(keys, elements)
-    assert at_once.position == one_by_one.position == (1, 6)
+    assert at_once.position == one_by_one.position == (1, 7)
     assert at_once.since(Position(1, 3)) == one_by_one.since(Position(1, 3))
-    assert told_at_once.marks == told.marks == [("a", ONE), ("b", ONE), ("c", None)]
+    assert told_at_once.marks == told.marks == [("b", ONE), ("a", ONE), ("b", None), ("c", None)]
 
 
 def test_nothing_that_changed_leaves_those_who_meet_where_they_are() -> None:

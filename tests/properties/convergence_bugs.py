@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 OUTBOX, LEDGER, ELEMENT, VIEW = "core/outbox.py", "core/ledger.py", "core/element.py", "core/view.py"
-CHANGES, CONVOY = "core/changes.py", "core/convoy.py"
+CHANGES, CONVOY, NEWEST = "core/changes.py", "core/convoy.py", "core/newest.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -126,7 +126,7 @@ SEEDED = [
     # ---- the ledger ----
     bug(
         "removals are forgotten without a trace",
-        LEDGER,
+        NEWEST,
         "            self.floor = max(self.floor, forgotten)\n",
         "",
     ),
@@ -145,7 +145,7 @@ SEEDED = [
     ),
     bug(
         "a reset says nothing of what was removed last",
-        LEDGER,
+        NEWEST,
         "return max(self.floor, next(reversed(self.gone.values()), 0))",
         "return self.floor",
     ),
@@ -170,7 +170,7 @@ SEEDED = [
     bug("what is late is taken in", LEDGER, "if upto <= self.position:", "if False:"),
     bug(
         "answers leave removals out",
-        LEDGER,
+        NEWEST,
         "return missing + [Update(key, seq, None) for key, seq in self.gone.items() if seq > seen]",
         "return missing",
     ),

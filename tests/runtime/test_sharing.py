@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from gateway.core.effects import Health
 from gateway.core.element import Element
-from gateway.core.ledger import Delta, Ledger, Receipt, Update
+from gateway.core.ledger import Ledger, Receipt
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.resources import Queue
@@ -253,13 +253,7 @@ async def test_whoever_asks_is_told_what_he_is_missing() -> None:
         await at.wait_for(1, 2)
         told = at.sharing.answer(Since(USER, 0, 0))
         replica = Ledger()
-        updates = tuple(
-            Update(one.key, one.seq, None if one.value is None else Element(one.value))
-            for one in told.updates
-        )
-        assert (
-            replica.receive(Delta(told.epoch, told.after, told.upto, told.reset, updates)) is Receipt.APPLIED
-        )
+        assert replica.receive(delta(told, replica, {})) is Receipt.APPLIED
         assert replica.position == at.feed.ledger.position
         at.feed.ledger.record("queue:5", None)
         missing = at.sharing.answer(Since(USER, *replica.position))
