@@ -46,6 +46,12 @@ export class Acts {
     );
   }
 
+  /** Focus what was asked of a resource last, when this list is seen. @returns {boolean} whether it is */
+  returnTo(key) {
+    this.list.querySelector(`[data-key="${key}"]`)?.focus();
+    return this.list.contains(document.activeElement);
+  }
+
   line(act) {
     const [kind, id] = act.key.split(':');
     const there = ['agent', 'queue', 'group'].includes(kind) && this.live.get(act.key);
@@ -64,7 +70,11 @@ export class Acts {
       'li',
       {},
       there
-        ? h('button', {type: 'button', class: 'agent', onclick: () => this.go({kind, id})}, parts)
+        ? h(
+            'button',
+            {type: 'button', class: 'agent', 'data-key': act.key, onclick: () => this.go({kind, id})},
+            parts,
+          )
         : h('div', {class: 'agent'}, parts),
     );
   }

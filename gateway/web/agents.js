@@ -198,7 +198,7 @@ export class Agents {
     );
     this.rows.order(inOrder(found));
     put(this.total, t('agents.n', found.length));
-    this.empty.hidden = found.length > 0 || !this.live.whole;
+    shown(this.empty, found.length === 0 && this.live.whole);
   }
 
   places() {

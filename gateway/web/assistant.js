@@ -13,7 +13,7 @@ import {
   timer,
   withReason,
 } from './states.js';
-import {attribute, button, fill, h, icon, NONE, put, say, shown, t, tOr} from './ui.js';
+import {able, attribute, button, fill, h, icon, NONE, put, say, shown, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'routing_state.set';
@@ -123,11 +123,10 @@ class Assistant {
     this.post.draw(key, agent);
     shown(
       this.start,
-      !live.frozen &&
-        (agent.allowed_actions ?? []).includes('start_post_processing') &&
+      (agent.allowed_actions ?? []).includes('start_post_processing') &&
         live.may('post_processing.start', 'own_post_processing'),
     );
-    this.start.disabled = live.asked(key) !== null;
+    able(this.start, !live.frozen && live.asked(key) === null);
     put(this.start, t(contact ? 'post.start.then' : 'post.start'));
     tick(this.element, live.now());
     const spoken = withReason(state.text, this.reason.textContent);
@@ -169,7 +168,7 @@ class Assistant {
               type: 'button',
               class: 'chip-x',
               'aria-label': t('pending.cancel'),
-              disabled: live.frozen,
+              'aria-disabled': live.frozen && 'true',
               onclick: () => this.ask(agent.routing_state, null),
             },
             icon('unavailable'),
@@ -195,7 +194,7 @@ class Assistant {
       const each = this.buttons[place];
       attribute(each, 'aria-pressed', String(state === goal));
       attribute(each, 'data-asked', busy?.wants === state);
-      each.disabled = busy !== null || !allowed(live, agent, COMMAND, state);
+      able(each, busy === null && allowed(live, agent, COMMAND, state));
     });
   }
 
@@ -205,11 +204,14 @@ class Assistant {
     const later = Boolean(agent.handling?.length);
     const state = later ? agent.pending_routing_state : agent.routing_state;
     const list =
-      state && state !== 'logged_off' && allowed(live, agent, COMMAND, state) ? live.reasons(state) : [];
+      state && state !== 'logged_off' && (live.frozen || allowed(live, agent, COMMAND, state))
+        ? live.reasons(state)
+        : [];
+    const off = live.frozen || live.asked(key) !== null;
     const chosen = later ? live.pendingReason(key, state, 'self') : live.reason(agent.reason_id);
     shown(this.reasonsPart, list.length > 0);
     attribute(this.reasons, 'aria-label', list.length ? t('reason.for', t(`state.${state}`)) : null);
-    fill(this.reasons, [state, list, chosen, live.asked(key) !== null], () =>
+    fill(this.reasons, [state, list, chosen, off], () =>
       list.map(({reason_id: id, name}) =>
         h(
           'button',
@@ -217,7 +219,7 @@ class Assistant {
             type: 'button',
             class: 'chip',
             'aria-pressed': String(name === chosen),
-            disabled: live.asked(key) !== null,
+            'aria-disabled': off && 'true',
             onclick: () => this.ask(state, id),
           },
           name,

@@ -5,7 +5,7 @@ import {NAMES, share} from './levels.js';
 import {Place} from './place.js';
 import {Queues} from './queues.js';
 import {Sheet} from './sheet.js';
-import {attribute, h, icon, pct, put, reicon, since, t, whole} from './ui.js';
+import {attribute, h, icon, pct, put, reicon, shown, since, t, whole} from './ui.js';
 
 const TABS = [
   ['queues', 'queues'],
@@ -39,8 +39,10 @@ class Dashboard {
     addEventListener(
       'popstate',
       ({state}) => {
-        this.at = state?.oscc ?? {tab: this.at.tab, detail: null};
+        const {tab, detail: left} = this.at;
+        this.at = state?.oscc ?? {tab, detail: null};
         this.draw();
+        if (left && document.activeElement === document.body) this.returnTo(left);
       },
       {signal: shell.stop.signal},
     );
@@ -103,6 +105,16 @@ class Dashboard {
     if (next.detail) this.detail.querySelector('h2')?.focus({preventScroll: true});
   }
 
+  /** Whoever comes back is where he left. @param {{kind: string, id: string}} left */
+  returnTo({kind, id}) {
+    const {queues, agents, acts, page} = this;
+    const key = `${kind}:${id}`;
+    if (page) page.returnTo?.(key);
+    else if (acts.returnTo(key)) return;
+    else if (kind === 'group') agents.team.focus();
+    else (kind === 'queue' ? queues : agents).rows.focus(key);
+  }
+
   draw() {
     const {tab, detail} = this.at;
     attribute(this.element, 'data-tab', tab);
@@ -133,7 +145,7 @@ class Dashboard {
     const waiting = this.live.acts.filter(
       ({outcome, after}) => !outcome || (outcome.status === 'pending' && !after),
     ).length;
-    this.badge.hidden = waiting === 0;
+    shown(this.badge, waiting > 0);
     put(this.badge, String(waiting));
   }
 

@@ -1,5 +1,6 @@
 /** How is a configuration changed without surprise? Edit, see the difference, confirm. */
-import {button, dialog, h, icon, NONE, num, refusal, say, t, toast} from './ui.js';
+import {dialog} from './dialog.js';
+import {able, button, h, icon, NONE, num, refusal, t, toast} from './ui.js';
 
 /**
  * @typedef {{id: string, label: string, before: any,
@@ -41,9 +42,12 @@ class Editor {
     );
   }
 
+  /** Show a step; whoever reads or types goes on at its first words, else at the title. */
   step(nodes, ...buttons) {
     this.body.replaceChildren(...[nodes].flat().filter(Boolean), h('div', {class: 'step-foot'}, buttons));
-    this.dialog.element.querySelector('.body').scrollTop = 0;
+    const {element} = this.dialog;
+    element.querySelector('.body').scrollTop = 0;
+    (this.body.querySelector(':scope > [tabindex]') ?? element.querySelector('h2')).focus();
   }
 
   form(problem = '') {
@@ -53,7 +57,7 @@ class Editor {
     };
     this.step(
       [
-        problem && h('p', {class: 'problem', role: 'alert'}, icon('attention'), h('span', {}, problem)),
+        problem && this.problem(problem),
         this.list,
         this.spec.extra?.(add),
       ],
@@ -61,6 +65,9 @@ class Editor {
       button(t('edit.review'), () => this.review(), 'primary'),
     );
   }
+
+  problem = (text) =>
+    h('p', {class: 'problem', role: 'alert', tabindex: '-1'}, icon('attention'), h('span', {}, text));
 
   /** What differs, as id → value. */
   changes() {
@@ -83,13 +90,12 @@ class Editor {
     const lines = [...changes].map(([id, value]) => this.line(id, [this.item(id).before, value]));
     this.step(
       [
-        h('p', {class: 'muted'}, t('edit.review.text')),
+        h('p', {class: 'muted', tabindex: '-1'}, t('edit.review.text')),
         h('table', {class: 'diff'}, this.heads('edit.before', 'edit.after'), h('tbody', {}, lines)),
       ],
       button(t('edit.back'), () => this.form()),
       button(t('edit.apply', changes.size), (event) => this.send(changes, event.currentTarget), 'primary'),
     );
-    say(t('edit.review.text'));
   }
 
   item(id) {
@@ -124,13 +130,13 @@ class Editor {
       toast(t('edit.frozen'), 'bad');
       return;
     }
-    pressed.disabled = true;
+    able(pressed, false);
     const {status, error} = await live.ask(
       spec.kind,
       {...spec.args(changes), if_version: version},
       {key: spec.key, what: spec.what},
     );
-    pressed.disabled = false;
+    able(pressed, true);
     if (status === 'applied' || status === 'unchanged') {
       this.dialog.close();
       toast(`${spec.what}: ${t(`outcome.${status}`)}`, 'done');
@@ -151,7 +157,7 @@ class Editor {
     );
     this.step(
       [
-        h('p', {class: 'problem', role: 'alert'}, icon('attention'), h('span', {}, t('edit.conflict'))),
+        this.problem(t('edit.conflict')),
         h(
           'table',
           {class: 'diff three'},

@@ -1,16 +1,16 @@
 /** How does a session end, and is it sure? */
 import {GatewayError} from './oscc-client.js';
-import {clock, h, icon, put, refusal, say, t, tOr} from './ui.js';
+import {clock, h, icon, put, refusal, say, t, tOr, turnTo} from './ui.js';
 
 // a close without words of its own, with a code that speaks of broken frames, or from what is no gateway
 const NOT_UNDERSTOOD = ['connection_closed', 'no_gateway'];
 
 /** Log off, and stay on this page until it is confirmed. */
-export async function leave(session, {app, kept, logOnPage}, connection = null) {
+export async function leave(session, {kept, logOnPage}, connection = null) {
   kept.keep({...session.kept(), user: session.user, leaving: true});
   const text = h('p', {class: 'muted'}, t('leaving.text'));
   const title = h('h1', {}, t('leaving.title'));
-  app.replaceChildren(h('main', {class: 'boot'}, icon('wait', 'huge'), title, text));
+  turnTo(h('main', {class: 'boot'}, icon('wait', 'huge'), title, text));
   let until = null;
   let spoken = null;
   const asks = ({detail: {routedUntilMs}}) => {

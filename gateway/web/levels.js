@@ -12,6 +12,7 @@ const WAIT_MARGIN_S = 15,
 const HOLD_MS = 10_000;
 const SAMPLE_MS = 10_000,
   SAMPLES = 180;
+const DASH = 2;
 
 /**
  * The level of a value of which more is worse. It is left only *margin* below where it was entered.
@@ -87,21 +88,27 @@ export class History {
     return true;
   }
 
-  /** The line as the `d` of an SVG path in a box of 60 × 20; the right edge is now, a gap is a gap. */
+  /**
+   * The line as the `d` of an SVG path in a box of 60 × 20; the right edge is now, a gap is a gap. What is
+   * shorter than a dash, as it is at first, is drawn as one: a point would not be seen.
+   */
   path(key, latest) {
     const line = [...(this.samples.get(key) ?? []), latest ?? null];
     const top = Math.max(4, ...line.map((value) => value ?? 0));
-    let drawn = '';
-    let gap = true;
+    const runs = [[]];
     line.forEach((value, place) => {
-      if (value === null) {
-        gap = true;
-        return;
-      }
       const x = (60 * (SAMPLES - line.length + 1 + place)) / SAMPLES;
-      drawn += `${gap ? 'M' : 'L'}${x.toFixed(1)} ${(19 - (18 * value) / top).toFixed(1)}`;
-      gap = false;
+      if (value === null) runs.push([]);
+      else runs.at(-1).push([x, (19 - (18 * value) / top).toFixed(1)]);
     });
-    return drawn;
+    return runs.map(drawn).join('');
   }
+}
+
+function drawn(run) {
+  if (!run.length) return '';
+  const [[x, y]] = run;
+  const from = Math.max(0, Math.min(x, run.at(-1)[0] - DASH));
+  const lines = run.map(([at, height]) => `L${at.toFixed(1)} ${height}`);
+  return `M${from.toFixed(1)} ${y}${lines.join('')}`;
 }

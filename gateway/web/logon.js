@@ -1,19 +1,19 @@
 /** How does a person log on, knowing before it what is read, kept and ended by it? */
 import {GatewayError, about, logOn, notices} from './oscc-client.js';
 import {
-  byName, check, day, dialog, field, h, icon, input, language, refusal, say, settingsButton, shown, t,
+  able, byName, check, day, field, h, icon, input, language, refusal, say, settingsButton, shown, t, turnTo,
 } from './ui.js';
 
-const NUMBERS_KEPT = 3;
 /**
  * Log on: the whole page.
  * @param {object} doors what main.js offers
  * @param {{title: string, text: string, kind?: string}|null} told what is to be said first
+ * @param {boolean} quietly leave what is shown until the gateway has answered
  */
-export async function logOnPage(doors, told = null) {
-  const {app} = doors;
+export async function logOnPage(doors, told = null, quietly = false) {
   document.title = `${t('log.on')} · OSCC`;
-  app.replaceChildren(h('main', {class: 'boot'}, h('p', {class: 'muted'}, t('connecting'))));
+  if (!quietly)
+    doors.app.replaceChildren(h('main', {class: 'boot'}, h('p', {class: 'muted'}, t('connecting'))));
   const answers = await Promise.allSettled([about({locale: language}), notices({locale: language})]);
   if (answers[0].status === 'rejected') return doors.unreachable(told);
   new LogOnForm(doors, answers[0].value, answers[1].value ?? [], told).show();
@@ -23,39 +23,38 @@ class LogOnForm {
   constructor(doors, gateway, noticeList, told) {
     Object.assign(this, {doors, kept: doors.kept, gateway, noticeList, told});
     this.accepted = new Map();
-    this.known = doors.kept.read('login') ?? {};
+    this.known = doors.kept.login;
     this.site = gateway.sites.find(({id}) => id === this.known.site) ?? gateway.sites[0];
-    const offered = this.site?.applications ?? [];
-    const last = this.known.application ?? doors.kept.choices.application;
-    this.application = offered.includes(last) ? last : offered[0];
+    this.application = doors.kept.choices.application;
   }
 
   show() {
     const {site, known} = this;
-    this.applications = h('fieldset', {class: 'segments'}, h('legend', {class: 'sr'}, t('application')));
+    this.applications = h('fieldset', {class: 'segments'});
     this.userName = input('user', {
       autocomplete: 'username',
       autocapitalize: 'none',
       spellcheck: 'false',
       value: known.user ?? '',
       required: true,
+      oninput: () => this.renamed(),
     });
     this.password = input('password', {type: 'password', autocomplete: 'current-password', required: true});
     this.number = input('number', {
       type: 'tel',
       autocomplete: 'tel',
       inputmode: 'tel',
-      value: known.numbers?.[0] ?? '',
+      value: this.offered()[0] ?? '',
       'aria-describedby': 'own-number',
     });
     this.remember = check('remember', Boolean(known.user));
-    this.stay = check('stay', this.kept.choices.stay);
     this.problem = h('div', {class: 'problem', role: 'alert', tabindex: '-1', hidden: true});
+    this.recent = this.recentNumbers();
     this.numberPart = h(
       'div',
       {class: 'stack'},
       field('number', this.number),
-      this.recent(),
+      this.recent,
       h('p', {class: 'hint', id: 'own-number'}, icon('phone'), h('span', {}, t('number.own'))),
     );
     this.submit = h('button', {class: 'button primary wide', type: 'submit'}, t('log.on'));
@@ -76,14 +75,14 @@ class LogOnForm {
       this.numberPart,
       this.notices(),
       this.remember,
-      this.stay,
       this.problem,
       this.submit,
     );
-    this.doors.app.replaceChildren(
+    turnTo(
       h(
         'main',
         {class: 'logon'},
+        this.doors.offer(),
         h(
           'header',
           {class: 'brand'},
@@ -102,7 +101,7 @@ class LogOnForm {
       ),
     );
     scrollTo(0, 0);
-    this.choose(this.application);
+    this.offerApplications();
     if (matchMedia('(hover: hover)').matches) (known.user ? this.password : this.userName).focus();
   }
 
@@ -128,9 +127,8 @@ class LogOnForm {
         name: 'site',
         onchange: () => {
           this.site = sites.find(({id}) => id === select.value);
-          this.choose(
-            this.site.applications.includes(this.application) ? this.application : this.site.applications[0],
-          );
+          this.offerApplications();
+          this.renamed();
         },
       },
       [...sites]
@@ -141,13 +139,12 @@ class LogOnForm {
     return field('site', select);
   }
 
-  /** Turn the form into that of one of the site's applications. */
-  choose(application) {
-    this.application = application;
-    const [legend] = this.applications.children;
+  /** Offer the site's applications, with the one that is chosen or else the first. */
+  offerApplications() {
+    const {applications} = this.site;
     this.applications.replaceChildren(
-      legend,
-      ...this.site.applications.map((each) =>
+      h('legend', {class: 'sr'}, t('application')),
+      ...applications.map((each) =>
         h(
           'label',
           {},
@@ -155,50 +152,55 @@ class LogOnForm {
             type: 'radio',
             name: 'application',
             value: each,
-            checked: each === application,
             onchange: () => this.choose(each),
           }),
           h('span', {}, h('strong', {}, t(`app.${each}`)), h('small', {}, t(`app.${each}.for`))),
         ),
       ),
     );
-    shown(this.numberPart, application === 'remote_assistant');
-    this.applications.querySelector(':checked')?.focus({preventScroll: true});
+    this.choose(applications.includes(this.application) ? this.application : applications[0]);
   }
 
-  recent() {
-    const {numbers = []} = this.known;
-    if (numbers.length < 1) return null;
+  /** Turn the form into that of an application. */
+  choose(application) {
+    this.application = application;
+    this.applications.querySelector(`[value=${application}]`).checked = true;
+    shown(this.numberPart, application === 'remote_assistant');
+  }
+
+  /** Another name: numbers are offered to their owner only. */
+  renamed() {
+    const {list} = this.kept.numbers;
+    const mine = this.offered().length > 0;
+    shown(this.recent, mine);
+    if (!mine && list.includes(this.number.value)) this.number.value = '';
+  }
+
+  /** The numbers of the person whose name is in the form, from earlier in this tab. */
+  offered() {
+    const {whose, list} = this.kept.numbers;
+    return whose === this.person(this.userName?.value ?? this.known.user) ? list : [];
+  }
+
+  person(user = '') {
+    return `${this.site?.id} ${user.trim()}`;
+  }
+
+  recentNumbers() {
+    const {numbers} = this.kept;
+    const use = (number) =>
+      h('button', {type: 'button', class: 'chip', onclick: () => (this.number.value = number)}, number);
+    const forget = () => {
+      Object.assign(numbers, {whose: null, list: []});
+      this.number.value = '';
+      shown(this.recent, false);
+      this.number.focus();
+    };
     return h(
       'div',
-      {class: 'chips', role: 'group', 'aria-label': t('number.recent')},
-      numbers.map((number) =>
-        h(
-          'button',
-          {
-            type: 'button',
-            class: 'chip',
-            onclick: () => {
-              this.number.value = number;
-            },
-          },
-          number,
-        ),
-      ),
-      h(
-        'button',
-        {
-          type: 'button',
-          class: 'chip quiet',
-          onclick: (event) => {
-            this.kept.write('login', {...this.known, numbers: []});
-            this.known.numbers = [];
-            this.number.value = '';
-            event.currentTarget.parentElement.remove();
-          },
-        },
-        t('number.forget'),
-      ),
+      {class: 'chips', role: 'group', 'aria-label': t('number.recent'), hidden: !this.offered().length},
+      numbers.list.map(use),
+      h('button', {type: 'button', class: 'chip quiet', onclick: forget}, t('number.forget')),
     );
   }
 
@@ -250,7 +252,7 @@ class LogOnForm {
     );
     if (missing) return this.wrong(t('missing', t(`field.${missing.name}`)), missing);
     shown(this.problem, false);
-    this.submit.disabled = true;
+    able(this.submit, false);
     this.submit.replaceChildren(t('logging.on'));
     try {
       await this.enter(
@@ -270,7 +272,7 @@ class LogOnForm {
       if (!(error instanceof GatewayError)) throw error;
       this.refused(error);
     } finally {
-      this.submit.disabled = false;
+      able(this.submit, true);
       this.submit.replaceChildren(t('log.on'));
     }
   }
@@ -303,8 +305,8 @@ class LogOnForm {
     this.wrong(t('error.notice_must_be_acknowledged'));
   }
 
-  offerTakeover({where, since_ms: since}) {
-    dialog({
+  async offerTakeover({where, since_ms: since}) {
+    (await import('./dialog.js')).dialog({
       title: t('takeover.title'),
       body: [
         h('p', {}, t('takeover.text', where ?? t('takeover.elsewhere'), day(since))),
@@ -324,18 +326,17 @@ class LogOnForm {
   }
 
   async enter(session) {
-    const {value: user} = this.userName;
-    const remembered = this.remember.querySelector('input').checked;
-    const numbers = [...new Set([this.number.value.trim(), ...(this.known.numbers ?? [])])]
-      .filter(Boolean)
-      .slice(0, NUMBERS_KEPT);
-    this.kept.write(
-      'login',
-      remembered ? {site: this.site.id, application: this.application, user: user.trim(), numbers} : null,
-    );
-    const stay = this.stay.querySelector('input').checked;
-    this.kept.choose({stay, application: this.application});
-    this.kept.keep({...session.kept(), user: session.user}, stay);
+    const user = this.userName.value.trim();
+    const {checked} = this.remember.querySelector('input');
+    // who was remembered here is forgotten only by whoever takes the tick away
+    if (checked) this.kept.remember({site: this.site.id, user});
+    else if (this.known.user) this.kept.remember(null);
+    const {numbers} = this.kept;
+    if (!checked || numbers.whose !== this.person(user)) numbers.list = [];
+    numbers.whose = checked ? this.person(user) : null;
+    if (this.application === 'remote_assistant') this.kept.used(this.number.value.trim());
+    this.kept.choose({application: this.application});
+    this.kept.keep({...session.kept(), user: session.user});
     this.password.value = '';
     await this.doors.work(session, this.gateway);
   }

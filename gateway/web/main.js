@@ -1,17 +1,27 @@
 /** Who is there? Goes on with the session that the device has kept, or lets a person log on. */
 import {logOnPage} from './logon.js';
 import {about, adopt} from './oscc-client.js';
-import {button, day, h, icon, language, preferred, say, speak, t, tOr} from './ui.js';
+import {
+  button, change, day, h, icon, language, preferred, say, shown, speak, t, tOr, turnTo,
+} from './ui.js';
 
 const VERSION = '1.0';
+const NUMBERS = 3;
 const app = document.getElementById('app');
 // a browser without trusted types takes plain text
 const policy = globalThis.trustedTypes?.createPolicy('oscc', {
   createScriptURL: (url) => (url === 'sw.js' ? url : ''),
 }) ?? {createScriptURL: (url) => url};
 
-/** What the device keeps: choices, what is typed at each log-on, the session's token. Never realtime data. */
+/**
+ * What the device keeps. The session's token is this tab's alone: two tabs are two sessions, of two people
+ * perhaps, and none may find the other's. Choices, site and user name are this tab's too; a tab that is new
+ * begins with those that were kept last. Numbers live in memory. Realtime data is never kept.
+ */
 const kept = {
+  /** The numbers of the last log-on here: `whose` is null when they are not to be offered again. */
+  numbers: {whose: null, list: []},
+
   read(name, store = localStorage) {
     try {
       return JSON.parse(store.getItem(`oscc.${name}`));
@@ -19,27 +29,43 @@ const kept = {
       return null;
     }
   },
-  write(name, value, store = localStorage) {
-    try {
-      if (value === null) store.removeItem(`oscc.${name}`);
-      else store.setItem(`oscc.${name}`, JSON.stringify(value));
-    } catch {
-      /* a browser that keeps nothing */
+  write(name, value, ...stores) {
+    for (const store of stores) {
+      try {
+        if (value === null) store.removeItem(`oscc.${name}`);
+        else store.setItem(`oscc.${name}`, JSON.stringify(value));
+      } catch {
+        /* a browser that keeps nothing */
+      }
     }
   },
+  both(name) {
+    return kept.read(name, sessionStorage) ?? kept.read(name);
+  },
   get choices() {
-    return {theme: 'auto', language: null, target: 80, stay: false, ...kept.read('choices')};
+    return {theme: 'auto', language: null, target: 80, application: null, ...kept.both('choices')};
   },
   choose(change) {
-    kept.write('choices', {...kept.choices, ...change});
+    kept.write('choices', {...kept.choices, ...change}, sessionStorage, localStorage);
+  },
+  /** Site and user name, if the person wants them remembered. */
+  get login() {
+    const {site, user} = kept.both('login') ?? {};
+    return {site, user};
+  },
+  remember(login) {
+    kept.write('login', login, sessionStorage, localStorage);
   },
   get session() {
-    return kept.read('session', sessionStorage) ?? kept.read('session');
+    return kept.read('session', sessionStorage);
   },
-  /** @param {object|null} session @param {boolean} [long] beyond this window; by default as it is kept now */
-  keep(session, long = kept.read('session') !== null) {
-    kept.write('session', long ? session : null);
-    kept.write('session', long ? null : session, sessionStorage);
+  /** @param {object|null} session */
+  keep(session) {
+    kept.write('session', session, sessionStorage);
+  },
+  /** A number that was accepted; the newest first. */
+  used(number) {
+    kept.numbers.list = [...new Set([number, ...kept.numbers.list])].slice(0, NUMBERS);
   },
   device() {
     const id =
@@ -47,7 +73,7 @@ const kept = {
       [...crypto.getRandomValues(new Uint8Array(16))]
         .map((byte) => byte.toString(16).padStart(2, '0'))
         .join('');
-    kept.write('device', id);
+    kept.write('device', id, localStorage);
     const {userAgentData: data, userAgent} = navigator;
     const platform = data?.platform || /Android|iPhone|iPad|Windows|Mac|Linux/.exec(userAgent)?.[0] || 'web';
     const browser = /Edg|Firefox|Chrome|Safari/.exec(userAgent)?.[0].replace('Edg', 'Edge') ?? 'Browser';
@@ -61,27 +87,57 @@ function dress() {
   document.documentElement.dataset.theme = theme;
 }
 
-/** Nobody answers: say so, and try again. */
+/** Nobody answers: say so once, and try again and again. */
 function unreachable(told) {
   const again = () => {
     clearTimeout(timer);
     removeEventListener('online', again);
-    logOnPage(doors, told);
+    logOnPage(doors, told, true);
   };
   const timer = setTimeout(again, 8000);
   addEventListener('online', again);
   const title = navigator.onLine ? t('unreachable.title') : t('offline.title');
-  app.replaceChildren(
-    h(
-      'main',
-      {class: 'boot'},
+  const before = app.querySelector('.unreachable');
+  const page = before ?? h('main', {class: 'boot unreachable'});
+  change(page, () =>
+    page.replaceChildren(
       icon('down', 'huge'),
-      h('h1', {}, title),
+      h('h1', {tabindex: '-1'}, title),
       h('p', {class: 'muted'}, t('offline.text')),
       button(t('try.now'), again, 'primary'),
     ),
   );
-  say(title);
+  if (!before) turnTo(page);
+}
+
+/** Whether a new version of this page waits, and where that is said. */
+const version = {waits: false, banner: null};
+
+/** The offer of a new version, for the page that is being drawn. */
+function offer() {
+  version.banner = h(
+    'div',
+    {class: 'banner info', hidden: !version.waits},
+    icon('notice'),
+    h('p', {}, t('version.new')),
+    button(t('version.load'), renew, 'small'),
+  );
+  return version.banner;
+}
+
+/** Let the worker that waits take over; that has all windows load the new files. */
+async function renew() {
+  const found = await navigator.serviceWorker.getRegistration();
+  if (found?.waiting) found.waiting.postMessage('go on');
+  else location.reload();
+}
+
+/** Look whether there is a newer page, as there may be when a gateway has been started anew. */
+function seekNewer() {
+  navigator.serviceWorker
+    ?.getRegistration()
+    .then((found) => found?.update())
+    .catch(() => {});
 }
 
 /** What stands below the log-on: how safe the way is, and whose privacy rules hold. */
@@ -148,6 +204,8 @@ const doors = {
   kept,
   dress,
   foot,
+  offer,
+  seekNewer,
   noticeCard,
   unreachable,
   work,
@@ -165,7 +223,9 @@ async function start() {
   const known = kept.session;
   if (!known) await logOnPage(doors);
   else await resume(known);
-  if ('serviceWorker' in navigator) setTimeout(late, 500);
+  if (!('serviceWorker' in navigator)) return;
+  reloaded();
+  setTimeout(late, 500);
 }
 
 /** Go on where the device was. */
@@ -180,18 +240,32 @@ async function resume(known) {
 /** What can wait until the page is there. */
 async function late() {
   document.head.append(h('link', {rel: 'manifest', href: 'app.webmanifest'}));
-  const found = await navigator.serviceWorker
-    .register(policy.createScriptURL('sw.js'), {scope: './'})
-    .catch(() => null);
+  const {serviceWorker: workers} = navigator;
+  const found = await workers.register(policy.createScriptURL('sw.js'), {scope: './'}).catch(() => null);
   const ready = (worker) => {
-    if (worker?.state === 'installed' && navigator.serviceWorker.controller)
-      dispatchEvent(new Event('oscc-new-version'));
+    if (version.waits || worker?.state !== 'installed' || !workers.controller) return;
+    version.waits = true;
+    if (version.banner) shown(version.banner, true);
+    say(t('version.new'));
   };
   // one that an earlier page has fetched is found waiting
   ready(found?.waiting);
-  found?.addEventListener('updatefound', () =>
-    found.installing?.addEventListener('statechange', ({target}) => ready(target)),
-  );
+  const watch = (worker) => worker?.addEventListener('statechange', () => ready(worker));
+  watch(found?.installing);
+  found?.addEventListener('updatefound', () => watch(found.installing));
+}
+
+/** A page must not go on with files of two versions, whichever window asked for the new one. */
+function reloaded() {
+  const {serviceWorker: workers} = navigator;
+  let had = Boolean(workers.controller);
+  workers.addEventListener('controllerchange', () => {
+    // what is being typed in a dialog is not thrown away; behind it nothing more is loaded
+    const busy = document.querySelector('dialog[open]');
+    if (had && busy) busy.addEventListener('close', () => location.reload());
+    else if (had) location.reload();
+    had = true;
+  });
 }
 
 start();

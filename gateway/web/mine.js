@@ -2,12 +2,13 @@
 import {NAMES} from './levels.js';
 import {outcomeText} from './acts.js';
 import {tellOutcome, tick, timer} from './states.js';
+import {dialog} from './dialog.js';
 import {
+  able,
   attribute,
   button,
   byName,
   clock,
-  dialog,
   fill,
   h,
   icon,
@@ -78,7 +79,7 @@ export class Mine {
       this.drawQueues(agent);
     put(this.number, live.me.remote_number ?? NONE);
     shown(this.change, live.may('remote_number.change'));
-    this.change.disabled = live.frozen || !(agent.allowed_actions ?? []).includes('change_remote_number');
+    able(this.change, !live.frozen && (agent.allowed_actions ?? []).includes('change_remote_number'));
     this.drawAuto(agent);
     fill(this.facts, [agent.handled_today, agent.talk_s_today], () => [
       figure(t('agent.handled'), num(agent.handled_today)),
@@ -190,7 +191,7 @@ export class Mine {
     if (document.activeElement !== this.duration) this.duration.value = String(seconds);
     this.auto.checked = on === true;
     attribute(this.auto, 'aria-checked', String(on === true));
-    this.auto.disabled = this.duration.disabled = live.frozen || live.asked(this.key) !== null;
+    for (const each of [this.auto, this.duration]) able(each, !live.frozen && live.asked(this.key) === null);
   }
 
   async setAuto() {
@@ -212,7 +213,6 @@ export class Mine {
   changeNumber() {
     const {live, shell} = this;
     const {kept} = shell.doors;
-    const login = kept.read('login') ?? {};
     const input = h('input', {
       id: 'new-number',
       type: 'tel',
@@ -223,7 +223,7 @@ export class Mine {
       value: '',
     });
     const problem = h('p', {class: 'problem', role: 'alert', hidden: true});
-    const recent = (login.numbers ?? []).map((number) =>
+    const recent = kept.numbers.list.map((number) =>
       h(
         'button',
         {
@@ -275,11 +275,7 @@ export class Mine {
               return false;
             }
             toast(`${t('number.change')}: ${t(`outcome.${outcome.status}`)}`, 'done');
-            if (login.user)
-              kept.write('login', {
-                ...login,
-                numbers: [...new Set([number, ...(login.numbers ?? [])])].slice(0, 3),
-              });
+            kept.used(number);
             return true;
           },
         },

@@ -1,9 +1,10 @@
 /** What may a person choose, look up and end? */
 import {GatewayError, privacyInventory} from './oscc-client.js';
+import {dialog} from './dialog.js';
 import {
   button,
   day,
-  dialog,
+  fill,
   h,
   language,
   LANGUAGES,
@@ -153,8 +154,8 @@ async function sessions(session) {
   const found = await fetched(() => session.sessions());
   if (!found) return;
   const draw = (all) =>
-    list.replaceChildren(
-      ...all.map((each) =>
+    fill(list, all.map(({id}) => id), () =>
+      all.map((each) =>
         h(
           'div',
           {class: 'setting'},

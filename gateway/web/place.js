@@ -6,6 +6,7 @@ import {sparkline} from './queues.js';
 import {count, stateIcon, tick, timer} from './states.js';
 import {Rows} from './rows.js';
 import {
+  able,
   attribute,
   button,
   byName,
@@ -36,7 +37,7 @@ const OF_QUEUE = [
 export class Place {
   /** @param {'queue'|'group'} kind @param {import('./queues.js').Queues} queues how queues stand */
   constructor(live, kind, queues, go) {
-    Object.assign(this, {live, kind, queues, go, id: null});
+    Object.assign(this, {live, kind, queues, go, id: null, wish: null});
     this.title = h('h2', {tabindex: '-1'});
     this.level = h('span', {class: 'chip level', hidden: true});
     this.figures = h('dl', {class: 'figures'});
@@ -94,6 +95,13 @@ export class Place {
     });
     this.element.append(this.rows.element);
     this.second();
+    this.rows.focus(this.wish);
+    this.wish = null;
+  }
+
+  /** Focus the row of an agent once it is there. */
+  returnTo(key) {
+    this.wish = key;
   }
 
   agents() {
@@ -120,6 +128,7 @@ export class Place {
   draw() {
     const value = this.live.get(this.key);
     put(this.title, value ? (value.name ?? NONE) : this.live.whole ? t('gone.here') : NONE);
+    for (const part of [...this.element.children].slice(1)) shown(part, Boolean(value));
     if (!value) return;
     if (this.kind === 'queue') this.drawQueue(value);
     else this.drawGroup(value);
@@ -131,7 +140,7 @@ export class Place {
       this.edit,
       this.live.may(`${this.kind}.routing_parameters.set`, 'routing_parameters_write') && entries.length > 0,
     );
-    this.edit.disabled = this.live.frozen;
+    able(this.edit, !this.live.frozen);
     tick(this.element, this.live.now());
   }
 

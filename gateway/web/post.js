@@ -1,6 +1,6 @@
 /** What is there to do after a contact, and for how long? */
 import {tellOutcome} from './states.js';
-import {attribute, button, clock, fill, h, put, refusal, shown, t, toast} from './ui.js';
+import {able, attribute, button, clock, fill, h, put, refusal, shown, t, toast} from './ui.js';
 
 const STEP_MS = 30_000;
 
@@ -44,9 +44,9 @@ export class PostProcessing {
       actions.includes(action) &&
       live.may(command, 'own_post_processing') &&
       live.asked(key) === null;
-    this.done.disabled = !may('finish_post_processing', 'post_processing.finish');
-    this.more.disabled =
-      !may('extend_post_processing', 'post_processing.extend') || this.now.extendable === false;
+    able(this.done, may('finish_post_processing', 'post_processing.finish'));
+    const longer = may('extend_post_processing', 'post_processing.extend');
+    able(this.more, longer && this.now.extendable !== false);
     fill(this.wrapUp, [live.reasons('wrapup'), [...this.chosen]], () =>
       live
         .reasons('wrapup')
@@ -69,9 +69,7 @@ export class PostProcessing {
   toggle(id) {
     if (!this.chosen.delete(id)) this.chosen.add(id);
     shown(this.hint, false);
-    const place = [...this.wrapUp.children].indexOf(document.activeElement);
     this.live.touch(this.key);
-    requestAnimationFrame(() => requestAnimationFrame(() => this.wrapUp.children[place]?.focus()));
   }
 
   /** How much of it is left. */

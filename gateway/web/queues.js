@@ -1,7 +1,7 @@
 /** Which queue needs somebody now? Tiles, worst first. */
 import {ACTION, History, Levels, NAMES} from './levels.js';
 import {Rows} from './rows.js';
-import {attribute, byName, fill, h, icon, NONE, pct, put, reicon, since, t, tOr, whole} from './ui.js';
+import {attribute, byName, fill, h, icon, NONE, pct, put, reicon, shown, since, t, tOr, whole} from './ui.js';
 
 const STATES = [
   ['available', 'available'],
@@ -42,7 +42,8 @@ export class Queues {
     this.total = h('span', {class: 'muted'});
     const scroller = h('div', {class: 'scroll'});
     this.rows = new Rows(scroller, {
-      height: 124,
+      // see work.css: with large text on a small phone a tile has one line more
+      height: matchMedia('(max-width: 17rem)').matches ? 176 : 124,
       width: 300,
       gap: 8,
       label: t('tab.queues'),
@@ -118,7 +119,7 @@ export class Queues {
       ],
     );
     this.choice.value = this.aggregate;
-    this.choice.hidden = aggregates.length === 0;
+    shown(this.choice, aggregates.length > 0);
   }
 
   sort() {
@@ -136,7 +137,7 @@ export class Queues {
         y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || byName(a[1].name ?? '', b[1].name ?? ''),
     );
     this.rows.order(ranked.map(([[key]]) => key));
-    this.empty.hidden = entries.length > 0 || !live.whole;
+    shown(this.empty, entries.length === 0 && live.whole);
     const bad = entries.filter(([key]) => this.judged.get(key)?.level === ACTION).length;
     put(this.total, bad ? t('queues.bad', bad, entries.length) : t('queues.n', entries.length));
   }

@@ -1,10 +1,16 @@
 /** How does a list of hundreds stay light? Only what is visible exists. */
-import {attribute, framed, h} from './ui.js';
+import {attribute, bookmark, framed, h} from './ui.js';
+
+/** Whether an element is seen in what scrolls it. */
+const within = (element, scroller) => {
+  const [inner, outer] = [element, scroller].map((each) => each.getBoundingClientRect());
+  return inner.bottom > outer.top && inner.top < outer.bottom;
+};
 
 /**
  * A list of which only the visible part exists. Rows have one height, stand in as many columns as fit, and
  * are used again. Whoever touches the list is not surprised: it is put in order anew only when nobody has
- * touched it for a while.
+ * touched it for a while. The row that has the focus is there as long as its key is.
  */
 export class Rows {
   /**
@@ -13,12 +19,15 @@ export class Rows {
    *   make: () => {element: HTMLElement, show: (key: string) => void, tick?: () => void}}} options
    */
   constructor(scroller, {height, width = Infinity, gap = 0, label, make}) {
-    Object.assign(this, {scroller, height, width, gap, make});
+    // as high as their text is large
+    const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    Object.assign(this, {scroller, height: height * scale, width: width * scale, gap, make});
     this.element = h('div', {class: 'rows', role: 'list', 'aria-label': label});
     this.keys = [];
     this.used = new Map();
     this.spare = [];
     this.touched = -Infinity;
+    this.wish = null;
     this.stop = new AbortController();
     this.draw = framed(() => this.layout());
     const touch = () => {
@@ -81,33 +90,70 @@ export class Rows {
     const above = scroller.getBoundingClientRect().top - element.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor((above - 200) / (height + gap))) * columns;
     const last = Math.ceil((above + scroller.clientHeight + 200) / (height + gap)) * columns;
-    this.bind(wide ? keys.slice(first, Math.max(first, last)) : [], first, columns, (wide + gap) / columns);
+    this.bind(first, wide ? Math.max(first, last) : first, columns, (wide + gap) / columns);
+    if (wide) this.grant();
   }
 
-  bind(visible, first, columns, step) {
-    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
-    const wanted = new Set(visible);
-    for (const [key, row] of this.used) {
-      if (!wanted.has(key)) {
-        this.used.delete(key);
-        this.spare.push(row);
-      }
+  /** Give the focus to the row of a key, if it is there and nothing else has it. @param {string} key */
+  focus(key) {
+    this.wish = key;
+    this.draw();
+  }
+
+  grant() {
+    const wished = this.used.get(this.wish)?.element.querySelector('button');
+    this.wish = null;
+    if (!wished || document.activeElement !== document.body) return;
+    wished.focus({preventScroll: true});
+    wished.scrollIntoView({block: 'nearest'});
+  }
+
+  /** Have rows for the keys from one place to another, and for those that must not go. */
+  bind(first, last, columns, step) {
+    const {keys, element, scroller} = this;
+    const focused = element.contains(document.activeElement) ? document.activeElement : null;
+    const held = focused && [...this.used.keys()].find((key) => this.used.get(key).element.contains(focused));
+    const back = keys.includes(held) ? () => focused.focus({preventScroll: true}) : focused && bookmark();
+    const inView = focused && within(focused, scroller);
+    const places = keys.slice(first, last).map((_, place) => first + place);
+    for (const key of new Set([held, this.wish])) {
+      const place = key ? keys.indexOf(key) : -1;
+      if (place >= 0 && place < first) places.unshift(place);
+      else if (place >= last) places.push(place);
     }
-    let next = this.element.firstChild;
-    visible.forEach((key, place) => {
-      let row = this.used.get(key);
-      if (!row) {
-        row = this.spare.pop() ?? this.make();
-        this.used.set(key, row);
-        row.show(key);
-      }
-      this.place(row.element, first + place, columns, step);
+    places.sort((a, b) => a - b);
+    this.release(new Set(places.map((place) => keys[place])), held);
+    let next = element.firstChild;
+    for (const place of places) {
+      const row = this.used.get(keys[place]) ?? this.take(keys[place]);
+      this.place(row.element, place, columns, step);
       if (row.element === next) next = next.nextSibling;
-      else this.element.insertBefore(row.element, next);
-    });
+      // a move that keeps the focus is not read aloud
+      else if (row.element.isConnected && element.moveBefore) element.moveBefore(row.element, next);
+      else element.insertBefore(row.element, next);
+    }
     for (const row of this.spare) row.element.remove();
     this.spare.length = Math.min(this.spare.length, 40);
-    if (focused?.isConnected && document.activeElement !== focused) focused.focus({preventScroll: true});
+    back?.();
+    const gone = inView && focused.isConnected && !within(focused, scroller);
+    if (gone) focused.scrollIntoView({block: 'nearest'});
+  }
+
+  /** Free the rows of all other keys. The one that is *held* shows nothing else under one's fingers. */
+  release(wanted, held) {
+    for (const [key, row] of this.used) {
+      if (wanted.has(key)) continue;
+      this.used.delete(key);
+      if (key === held) row.element.remove();
+      else this.spare.push(row);
+    }
+  }
+
+  take(key) {
+    const row = this.spare.pop() ?? this.make();
+    this.used.set(key, row);
+    row.show(key);
+    return row;
   }
 
   place(element, index, columns, step) {

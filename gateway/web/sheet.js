@@ -14,7 +14,7 @@ import {
   timer,
   withReason,
 } from './states.js';
-import {button, clock, fill, h, icon, NONE, num, put, span, t, tOr} from './ui.js';
+import {button, clock, fill, h, icon, NONE, num, put, shown, span, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work', 'logged_off'];
 
@@ -66,7 +66,8 @@ export class Sheet {
   draw() {
     const {agent, live, key} = this;
     put(this.title, agent ? (agent.display_name ?? NONE) : live.whole ? t('gone.here') : NONE);
-    if (!agent) return;
+    for (const part of [...this.element.children].slice(1)) shown(part, Boolean(agent));
+    if (!agent) return put(this.under, '');
     const teams = (agent.group_ids ?? []).map((id) => live.get(`group:${id}`)?.name).filter(Boolean);
     put(
       this.under,
@@ -182,7 +183,7 @@ export class Sheet {
       ...offered.map((state) => {
         const reasons = live.reasons(state);
         const ask = button([stateIcon(state), t(`set.${state}`)], () => this.ask(state), '', {
-          disabled: busy,
+          'aria-disabled': busy && 'true',
         });
         if (!reasons.length || live.needsReason(state)) return ask;
         return h(
@@ -194,7 +195,7 @@ export class Sheet {
             {
               type: 'button',
               class: 'button',
-              disabled: busy,
+              'aria-disabled': busy && 'true',
               'aria-label': t('reason.for', t(`state.${state}`)),
               onclick: () => this.withReason(state),
             },

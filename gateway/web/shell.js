@@ -2,9 +2,10 @@
 import {isOver, leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
 import {connect} from './oscc-client.js';
+import {dialog} from './dialog.js';
 import {
-  attribute, button, clock, dialog, h, icon, put, refusal, reicon, say, settingsButton, shown, t,
-  toast,
+  attribute, button, clock, fill, h, icon, put, refusal, reicon, say, settingsButton, shown, t, toast,
+  turnTo,
 } from './ui.js';
 
 const PING_S = 15;
@@ -54,7 +55,7 @@ export class Shell {
   }
 
   build() {
-    const {session, gateway} = this;
+    const {session, gateway, doors} = this;
     const site = gateway.sites.find(({id}) => id === session.site)?.display_name ?? session.site;
     this.mark = icon('stale');
     this.health = h('span', {class: 'health-text'});
@@ -93,22 +94,15 @@ export class Shell {
       (this.mustText = h('p', {})),
       button(t('notice.open'), () => this.readNotices(), 'small'),
     );
-    this.fresh = h(
-      'div',
-      {class: 'banner info', hidden: true},
-      icon('notice'),
-      h('p', {}, t('version.new')),
-      button(t('version.load'), () => this.reload(), 'small'),
-    );
     this.place = h(
       'main',
-      {class: 'place', id: 'place'},
+      {class: 'place', id: 'place', tabindex: '-1'},
       h('div', {class: 'boot'}, h('p', {class: 'muted'}, t('connecting'))),
     );
     this.frame = h(
       'div',
       {class: `shell ${session.application}`},
-      h('a', {class: 'skip', href: '#place'}, t('skip')),
+      h('a', {class: 'skip', href: '#place', onclick: (event) => this.skip(event)}, t('skip')),
       strip,
       h(
         'section',
@@ -116,17 +110,26 @@ export class Shell {
         this.lost,
         this.old,
         this.must,
-        this.fresh,
+        doors.offer(),
       ),
       this.place,
     );
     this.app.replaceChildren(this.frame);
+    scrollTo(0, 0);
     document.title = `${t(`app.${session.application}`)} · ${site}`;
+  }
+
+  /** To the content, without a step in the history: going back would leave what is open in it. */
+  skip(event) {
+    event.preventDefault();
+    this.place.focus();
   }
 
   show(node) {
     if (this.stop.signal.aborted) return;
+    const {activeElement: held} = document;
     this.place.replaceChildren(...[node].flat());
+    if (!held || held === document.body) this.place.focus({preventScroll: true});
     this.look();
   }
 
@@ -141,6 +144,7 @@ export class Shell {
       },
       {signal},
     );
+    connection.addEventListener('sync', () => this.doors.seekNewer(), {signal});
     connection.addEventListener('renewed', ({detail}) => this.keep(detail), {signal});
     connection.addEventListener('notice', ({detail}) => this.notice(detail), {signal});
     connection.addEventListener('refused', ({detail}) => toast(refusal(detail), 'bad'), {signal});
@@ -159,7 +163,6 @@ export class Shell {
     );
     addEventListener('online', () => connection.networkChanged(), {signal});
     addEventListener('offline', () => connection.networkChanged(), {signal});
-    addEventListener('oscc-new-version', () => shown(this.fresh, true), {signal});
     live.each(() => this.look());
     live.read((changed) => {
       if (!changed || changed.has('me')) this.person();
@@ -187,7 +190,7 @@ export class Shell {
     const [mark, kind] = MODES[live.mode];
     const spoken = t(`mode.${live.mode}`);
     if (this.told !== live.mode) {
-      if (this.told) say(spoken);
+      if (this.told) this.tell(spoken);
       this.told = live.mode;
     }
     reicon(this.mark, mark);
@@ -203,6 +206,12 @@ export class Shell {
           : t('age', Math.round(live.age() / 1000)),
     );
     this.banners(connection.link);
+  }
+
+  /** Say it; above a dialog, which hides the banners, show it, too. */
+  tell(spoken) {
+    if (document.querySelector('dialog[open]')) toast(spoken, this.live.frozen ? 'bad' : 'done');
+    else say(spoken);
   }
 
   banners({state, retryAtMs, minS, maxS, bus}) {
@@ -246,8 +255,8 @@ export class Shell {
     const list = h('div', {class: 'stack'});
     const opened = dialog({title: t('notices'), body: list});
     const draw = () =>
-      list.replaceChildren(
-        ...[...this.notices.values()].map((notice) =>
+      fill(list, [...this.notices.keys()], () =>
+        [...this.notices.values()].map((notice) =>
           this.doors.noticeCard(
             notice,
             button(
@@ -274,11 +283,6 @@ export class Shell {
 
   async settings() {
     (await import('./more.js')).settings(this);
-  }
-
-  reload() {
-    navigator.serviceWorker.getRegistration().then((found) => found?.waiting?.postMessage('go on'));
-    navigator.serviceWorker.addEventListener('controllerchange', () => location.reload());
   }
 
   async logOff() {
@@ -318,7 +322,7 @@ export class Shell {
   }
 
   endPage(title, text, ...acts) {
-    this.app.replaceChildren(
+    turnTo(
       h(
         'main',
         {class: 'boot'},
@@ -328,7 +332,6 @@ export class Shell {
         acts,
       ),
     );
-    say(title);
   }
 
   end() {

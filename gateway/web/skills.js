@@ -1,6 +1,6 @@
 /** What can an agent do, how well, and how is that changed? */
 import {edit, numberControl} from './edit.js';
-import {button, byName, fill, h, num, shown, t} from './ui.js';
+import {able, button, byName, fill, h, num, shown, t} from './ui.js';
 
 export class Skills {
   constructor(live) {
@@ -39,7 +39,7 @@ export class Skills {
         : h('li', {class: 'muted'}, t('skills.none'));
     });
     shown(this.edit, live.may('agent.skills.set', 'skills_write'));
-    this.edit.disabled = live.frozen;
+    able(this.edit, !live.frozen);
   }
 
   change() {

@@ -1,5 +1,6 @@
 /** How does an agent's state look and sound, in a list, on a sheet and in the agent's own hands? */
-import {h, icon, NONE, pick, put, refusal, since, span, t, toast, tOr} from './ui.js';
+import {pick} from './dialog.js';
+import {h, icon, NONE, put, refusal, say, since, span, t, toast, tOr} from './ui.js';
 
 /** The state that counts most first. */
 const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];
@@ -101,6 +102,7 @@ export function tellOutcome(outcome, what) {
   if (outcome.status === 'rejected') toast(`${what}: ${refusal(outcome.error)}`, 'bad');
   else if (outcome.status === 'unknown') toast(`${what}: ${t('outcome.unknown.long')}`, 'bad');
   else if (outcome.status === 'unchanged') toast(`${what}: ${t('outcome.unchanged')}`);
+  else say(`${what}: ${t(`outcome.${outcome.status}`)}`);
   return outcome;
 }
 

@@ -3,6 +3,8 @@ export const LANGUAGES = ['en', 'de'];
 /** What nobody knows. It is never told as 0. */
 export const NONE = '–';
 
+const SAID_MS = 5000;
+
 let texts = {};
 let numbers = new Intl.NumberFormat('en');
 let instants = new Intl.DateTimeFormat('en');
@@ -151,8 +153,58 @@ export function attribute(node, name, value) {
   const text = value === true ? '' : String(value);
   if (node.getAttribute(name) !== text) node.setAttribute(name, text);
 }
+/** Let a control be used, or not. It keeps its place in the order of the keyboard, and the focus. */
+export const able = (control, on) => attribute(control, 'aria-disabled', on ? null : 'true');
+
+const guard = (event) => {
+  const off = event.target.closest?.('[aria-disabled="true"]');
+  // a list that drops down opens before it is clicked
+  if (!off || (event.type !== 'click' && !(off.matches('select') && event.key !== 'Tab'))) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+};
+for (const name of ['click', 'mousedown', 'keydown']) addEventListener(name, guard, true);
+
+const REACHED = 'a[href], button, input, select, summary, [tabindex="0"]';
+const visible = (node) => node.isConnected && node.getClientRects().length > 0;
+const reached = (root) => [...root.querySelectorAll(REACHED)].filter(visible);
+/** What a control is called: so it is found again when it was made anew. */
+const called = (node) => node.id || node.getAttribute('aria-label') || node.textContent;
+
+/**
+ * Remember where the focus is.
+ * @returns {() => void} when it has been lost since: gives it back, to the same control made anew, or to the
+ *   one that is nearest to where it was
+ */
+export function bookmark() {
+  const held = document.activeElement;
+  const name = called(held);
+  const way = [];
+  for (let node = held.parentElement; node && !node.matches('body, #app'); node = node.parentElement)
+    way.push([node, Math.max(0, reached(node).indexOf(held))]);
+  return () => {
+    const now = document.activeElement;
+    if (now && now !== document.body && now !== held) return;
+    if (visible(held)) return void held.focus({preventScroll: true});
+    for (const [node, place] of way) {
+      const there = visible(node) ? reached(node) : [];
+      const same = there.filter((each) => called(each) === name);
+      const far = (each) => Math.abs(there.indexOf(each) - place);
+      const [to] = [...(same.length ? same : there)].sort((a, b) => far(a) - far(b));
+      if (to) return void to.focus({preventScroll: true});
+    }
+  };
+}
+
+/** Change what is in *node*; who has the focus inside stays there, or near. */
+export function change(node, act) {
+  const back = node.contains(document.activeElement) ? bookmark() : null;
+  act();
+  back?.();
+}
+
 export const shown = (node, on) => {
-  if (node.hidden === on) node.hidden = !on;
+  if (node.hidden === on) change(node, () => (node.hidden = !on));
 };
 
 /** Replace children only when what they are made of has changed. @param {Element} node @param {any} of */
@@ -160,7 +212,15 @@ export function fill(node, of, make) {
   const told = JSON.stringify(of) ?? '';
   if (node.madeOf === told) return;
   node.madeOf = told;
-  node.replaceChildren(...[make()].flat(3).filter(Boolean));
+  change(node, () => node.replaceChildren(...[make()].flat(3).filter(Boolean)));
+}
+
+/** Draw another page: whoever reads or types begins at its top. @param {Element} page */
+export function turnTo(page, app = document.getElementById('app')) {
+  app.replaceChildren(page);
+  const head = page.querySelector('h1, main') ?? page;
+  head.setAttribute('tabindex', '-1');
+  head.focus({preventScroll: true});
 }
 
 /** Call once with the next frame of the screen, however often it is asked for; at most every *apart* ms. */
@@ -181,13 +241,12 @@ export function framed(call, apart = 0) {
   };
 }
 
-/** Tell a screen reader. */
+/** Tell a screen reader; a dialog leaves nothing else to be heard than what is in it. */
 export function say(text) {
-  const place = document.getElementById('say');
-  place.textContent = '';
-  requestAnimationFrame(() => {
-    place.textContent = text;
-  });
+  const places = document.querySelectorAll('#say, dialog[open] > .say');
+  const line = h('p', {}, text);
+  places[places.length - 1].append(line);
+  setTimeout(() => line.remove(), SAID_MS);
 }
 
 /** Tell everybody for a while. @param {'done'|'bad'|'info'} kind */
@@ -196,93 +255,9 @@ export function toast(text, kind = 'info') {
   const made = h('div', {class: `toast ${kind}`}, icon(name), h('span', {}, text));
   const place = document.getElementById('toasts');
   place.append(made);
-  // above whatever dialog is open
+  // above whatever dialog is open; what was hidden just now is not read aloud
   place.hidePopover?.();
   place.showPopover?.();
-  setTimeout(() => made.remove(), kind === 'bad' ? 9000 : 5000);
-}
-
-/**
- * Open a dialog; on a phone it is a sheet at the lower edge. Focus stays inside and returns afterwards.
- * @param {{title: string, body: any, onclose?: () => void,
- *   actions?: {label: string, kind?: string, run?: () => any}[]}} what
- *   an action that returns false (or a promise of it) keeps the dialog open
- * @returns {{element: HTMLDialogElement, close: () => void}}
- */
-export function dialog({title, body, actions = [], onclose}) {
-  const id = `d${Math.random().toString(36).slice(2)}`;
-  const close = () => element.close();
-  const foot = actions.map(({label, kind, run}) =>
-    button(
-      label,
-      async (event) => {
-        const pressed = event.currentTarget;
-        pressed.disabled = true;
-        const kept = (await run?.()) === false;
-        pressed.disabled = false;
-        if (!kept) close();
-      },
-      kind,
-    ),
-  );
-  const element = h(
-    'dialog',
-    {class: 'sheet', 'aria-labelledby': id},
-    h(
-      'header',
-      {},
-      h('h2', {id, tabindex: '-1'}, title),
-      h(
-        'button',
-        {type: 'button', class: 'quiet square', onclick: close, 'aria-label': t('close')},
-        icon('unavailable'),
-      ),
-    ),
-    h('div', {class: 'body'}, body),
-    foot.length ? h('footer', {}, foot) : null,
-  );
-  element.addEventListener('close', () => {
-    element.remove();
-    onclose?.();
-  });
-  element.addEventListener('click', (event) => {
-    if (event.target === element) close();
-  });
-  document.body.append(element);
-  element.showModal();
-  element.querySelector('[autofocus]')?.focus();
-  return {element, close};
-}
-
-/** Let a person pick one of some. @returns {Promise<any>} its value; undefined when none was picked */
-export function pick(title, options, hint = '') {
-  return new Promise((resolve) => {
-    let picked;
-    const {close} = dialog({
-      title,
-      body: [
-        hint && h('p', {class: 'muted'}, hint),
-        h(
-          'div',
-          {class: 'picks'},
-          options.map(({value, label, name}) =>
-            h(
-              'button',
-              {
-                type: 'button',
-                class: 'pick',
-                onclick: () => {
-                  picked = value;
-                  close();
-                },
-              },
-              name ? icon(name) : null,
-              label,
-            ),
-          ),
-        ),
-      ],
-      onclose: () => resolve(picked),
-    });
-  });
+  say(text);
+  setTimeout(() => made.remove(), kind === 'bad' ? 9000 : SAID_MS);
 }

@@ -35,6 +35,7 @@ __all__ = [
     "NUMBER",
     "PASSWORD",
     "PHONE",
+    "BrowserContext",
     "Page",
     "Response",
     "Stage",

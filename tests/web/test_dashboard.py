@@ -42,6 +42,22 @@ async def test_a_contact_that_arrives_is_seen_in_its_queue() -> None:
         assert "Attention" in (await there.get_attribute("aria-label") or "")
 
 
+async def test_a_line_begins_with_a_dash_and_where_it_stays() -> None:
+    box = (
+        "svg => [svg.getBoundingClientRect(), svg.lastChild.getBBox()]"
+        ".map(({width, height}) => [width, height])"
+    )
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        line = page.locator(".tile .spark").first
+        (wide, high), (dash, _) = await line.evaluate(box)
+        assert dash >= 2  # of 60: it is seen
+        await page.locator(".tile").first.click()
+        assert (await page.locator(".detail .spark").evaluate(box))[1][0] >= 2
+        await page.wait_for_timeout(1500)
+        assert (await line.evaluate(box))[0] == [wide, high]
+
+
 async def test_a_state_is_asked_for_with_its_reason() -> None:
     async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
         await stage.live(page, DASHBOARD, "supervisor1")

@@ -119,30 +119,21 @@ async def test_what_is_remembered_is_offered_and_forgotten() -> None:
         again = stage.watched(await context.new_page())
         await again.goto(f"{stage.base}/app/")
         await expect(again.locator("#in-user")).to_have_value("agent1")
-        await expect(again.locator("#in-number")).to_have_value(NUMBER)
-        await again.get_by_role("button", name="Forget these").click()
         await expect(again.locator("#in-number")).to_have_value("")
-        assert NUMBER not in await again.evaluate("JSON.stringify(localStorage)")
-
-
-async def test_a_reload_goes_on_and_staying_outlives_the_window() -> None:
-    async with opened() as stage, stage.context() as context:
-        page = stage.watched(await context.new_page())
-        await stage.live(page, DASHBOARD, "supervisor1")
-        await page.reload()
-        await expect(page.locator(".health-text")).to_have_text("Live")
-        assert await page.evaluate("localStorage.getItem('oscc.session')") is None
-        await page.evaluate("sessionStorage.clear()")
-        await page.goto(f"{stage.base}/app/")
-        await page.locator("input[name=stay]").check()
-        await page.fill("#in-user", "supervisor2")
-        await page.fill("#in-password", PASSWORD)
-        await page.click("button[type=submit]")
-        await expect(page.locator(".health-text")).to_have_text("Live")
-        await page.close()
-        again = stage.watched(await context.new_page())
-        await again.goto(f"{stage.base}/app/")
-        await expect(again.locator(".health-text")).to_have_text("Live")
+        for window in (page, again):  # a number is in memory only
+            assert NUMBER[-7:] not in await window.evaluate("JSON.stringify([localStorage, sessionStorage])")
+        stage.act("EndSession", User="agent1", Reason="Maintenance")
+        number = page.locator("#in-number")
+        await expect(number).to_have_value(NUMBER)
+        await page.fill("#in-user", "agent2")  # whose it is not
+        await expect(number).to_have_value("")
+        await expect(page.get_by_role("button", name="Forget these")).to_be_hidden()
+        await page.fill("#in-user", "agent1")
+        await page.get_by_role("button", name=NUMBER).click()
+        await expect(number).to_have_value(NUMBER)
+        await page.get_by_role("button", name="Forget these").click()
+        await expect(number).to_have_value("")
+        await expect(number).to_be_focused()
 
 
 async def test_german_is_spoken_to_germans_and_by_choice() -> None:

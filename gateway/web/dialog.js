@@ -1,0 +1,94 @@
+/** How is a person asked or shown something above the page? */
+import {able, bookmark, button, h, icon, t} from './ui.js';
+
+/**
+ * Open a dialog; on a phone it is a sheet at the lower edge. Focus stays inside and returns afterwards. A
+ * tap beside it closes it, unless there is something in it that one has typed or chosen.
+ * @param {{title: string, body: any, onclose?: () => void,
+ *   actions?: {label: string, kind?: string, run?: () => any}[]}} what
+ *   an action that returns false (or a promise of it) keeps the dialog open
+ * @returns {{element: HTMLDialogElement, close: () => void}}
+ */
+export function dialog({title, body, actions = [], onclose}) {
+  const id = `d${Math.random().toString(36).slice(2)}`;
+  const back = bookmark();
+  const close = () => element.close();
+  const foot = actions.map(({label, kind, run}) =>
+    button(
+      label,
+      async (event) => {
+        const pressed = event.currentTarget;
+        able(pressed, false);
+        const kept = (await run?.()) === false;
+        able(pressed, true);
+        if (!kept) close();
+      },
+      kind,
+    ),
+  );
+  const element = h(
+    'dialog',
+    {class: 'sheet', 'aria-labelledby': id},
+    h(
+      'header',
+      {},
+      h('h2', {id, tabindex: '-1'}, title),
+      h(
+        'button',
+        {type: 'button', class: 'quiet square', onclick: close, 'aria-label': t('close')},
+        icon('unavailable'),
+      ),
+    ),
+    h('div', {class: 'body'}, body),
+    foot.length ? h('footer', {}, foot) : null,
+    h('div', {class: 'sr say', role: 'log', 'aria-live': 'polite'}),
+  );
+  element.addEventListener('close', () => {
+    element.remove();
+    back();
+    onclose?.();
+  });
+  let beside = false;
+  element.addEventListener('pointerdown', ({target}) => (beside = target === element));
+  element.addEventListener('click', ({target}) => {
+    if (beside && target === element && !element.querySelector('input, select, .diff')) close();
+  });
+  document.body.append(element);
+  element.showModal();
+  (element.querySelector('[autofocus]') ?? element.querySelector('h2')).focus();
+  return {element, close};
+}
+
+/** Let a person pick one of some. @returns {Promise<any>} its value; undefined when none was picked */
+export function pick(title, options, hint = '') {
+  return new Promise((resolve) => {
+    let picked;
+    const {close} = dialog({
+      title,
+      body: [
+        hint && h('p', {class: 'muted'}, hint),
+        h(
+          'div',
+          {class: 'picks'},
+          options.map(({value, label, name}, place) =>
+            h(
+              'button',
+              {
+                type: 'button',
+                class: 'pick',
+                autofocus: place === 0,
+                onclick: () => {
+                  picked = value;
+                  close();
+                },
+              },
+              name ? icon(name) : null,
+              label,
+            ),
+          ),
+        ),
+      ],
+      onclose: () => resolve(picked),
+    });
+  });
+}
