@@ -14,8 +14,8 @@ MIRROR, NOBODY = "agent.personal", ""
 """The mirrors, of whatever resource; nothing about a person."""
 CONTAINERS: Final = frozenset(
     {
-        "Buckets", "Counter", "OrderedDict", "Quota", "WeakKeyDictionary", "WeakSet", "WeakValueDictionary",
-        "defaultdict", "deque", "dict", "list", "set",
+        "Buckets", "Counter", "Few", "OrderedDict", "Quota", "WeakKeyDictionary", "WeakSet",
+        "WeakValueDictionary", "defaultdict", "deque", "dict", "list", "set",
     }
 )  # fmt: skip
 ROOMS: Final = ("app", "bus", "core", "domain", "edge", "runtime", "upstream")
@@ -80,7 +80,7 @@ PLACES: Final[dict[str, str]] = {
             upstream/wire_pool.py PartPool._lasting _newest _sets
         """,
         "token": """
-            core/registry.py Registry._people _places _lingering;
+            core/few.py Few._held; core/registry.py Registry._people _places _lingering;
             core/roster.py Roster._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/pump.py Pump.sockets _ready _wheel _ticks; runtime/admitting.py Admitting._waiting;
             runtime/asking.py Asking._unsure _tried _unheard _stopping _stopped _leaving;
@@ -109,12 +109,13 @@ PLACES: Final[dict[str, str]] = {
             core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put
         """,
         NOBODY: """
+            app/authorities_watch.py AuthoritiesWatch._faults _seen;
             app/counted_upstream.py CountedUpstream._counts; app/flood.py FloodControl._windows;
             app/front_door.py FrontDoor.carried; app/keyring.py Keyring._holders;
             bus/connecting.py RedisSite._kept;
             bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/sealing.py Seals._ciphers dropped;
-            core/discipline.py _Record.errors; edge/token.py Tokens._keys; runtime/fleet.py Fleet._known;
-            runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
+            core/discipline.py Record._errors; core/heartbeat.py _rhythm;
+            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known; runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
         """,
     }.items()
     for group in " ".join(listed.split()).split("; ")
