@@ -115,7 +115,8 @@ PLACES: Final[dict[str, str]] = {
             bus/connecting.py RedisSite._kept;
             bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/sealing.py Seals._ciphers dropped;
             core/discipline.py Record._errors; core/heartbeat.py _rhythm;
-            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known; runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
+            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known;
+            runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
         """,
     }.items()
     for group in " ".join(listed.split()).split("; ")
