@@ -39,11 +39,8 @@ _LOG: Final = logging.getLogger(__name__)
 class Staff(NamedTuple):
     """Who serves all phones of a node.
 
-    Attributes:
-        node: Serves their sessions.
-        pump: Gives them their turns.
-        errands: What becomes of their commands.
-        admit: Looks at the program that says hello; raises SessionRefused for one that is too old.
+    *node* serves their sessions, *pump* gives them their turns, *errands* runs their commands; *admit*
+    raises SessionRefused for a program that is too old.
     """
 
     node: Sockets
