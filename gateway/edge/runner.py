@@ -25,7 +25,8 @@ LINGER_S: Final = 2.0
 """How long is read, and thrown away, what still comes of a request that has its answer."""
 
 TAKE_S: Final = 30.0
-"""Within this time a caller takes what is too much to wait for him; else the connection ends."""
+TAKE_BYTES: Final = 16 * 1024
+"""So much at least of what waits for him a caller takes each time, or all; else the connection ends."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class _Speaker(web.RequestHandler):
         """Begin to wait for him to take something."""
         super().pause_writing()
         self._end_patience()
-        self._patience = self._loop.call_later(TAKE_S, self._let_go)
+        self._wait()
 
     def resume_writing(self) -> None:
         """Wait no more."""
@@ -134,9 +135,18 @@ class _Speaker(web.RequestHandler):
         told.force_close()
         return told
 
-    def _let_go(self) -> None:
+    def _wait(self) -> None:
         if self.transport is not None:
+            left_bytes = self.transport.get_write_buffer_size()
+            self._patience = self._loop.call_later(TAKE_S, self._look, left_bytes)
+
+    def _look(self, before_bytes: int) -> None:
+        if self.transport is None:
+            return
+        if self.transport.get_write_buffer_size() > before_bytes - TAKE_BYTES:
             self.transport.abort()
+        else:
+            self._wait()
 
     def _end_patience(self) -> None:
         if self._patience is not None:
