@@ -156,12 +156,12 @@ def frames_of(
     Args:
         changes: In any order; one for a key.
         codec: The reader's.
-        cursor: What he was told last.
+        cursor: What he was told last; at a reset nothing.
         head: What he is told up to.
         reset: Whether he forgets all that he holds first.
         frame_bytes: What one frame may have, as far as single values allow.
     """
-    after = 0 if reset else cursor.seq
+    after = cursor.seq
     announce = reset or head.stream != cursor.stream
     parts = _split(changes, frame_bytes)
     for index, part in enumerate(parts):

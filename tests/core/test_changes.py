@@ -62,7 +62,7 @@ def test_parts_stay_within_a_frame_and_only_the_last_moves_the_reader() -> None:
 
 
 def test_a_reset_names_the_stream_and_begins_at_nothing() -> None:
-    told = frames_of([], JSON, cursor=Cursor("", 5), head=Cursor("2.b", 7), reset=True, frame_bytes=1000)
+    told = frames_of([], JSON, cursor=Cursor("", 0), head=Cursor("2.b", 7), reset=True, frame_bytes=1000)
     assert decoded(list(told)) == [{"kind": "changes", "after": 0, "upto": 7, "stream": "2.b", "reset": True}]
 
 

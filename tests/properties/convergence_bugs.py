@@ -66,11 +66,12 @@ SEEDED = [
         "announce = reset or head.stream != cursor.stream",
         "announce = reset",
     ),
+    bug("a reset begins where it ends", CHANGES, "        after=0,\n", "        after=head.seq,\n"),
     bug(
-        "a reset begins where the phone was",
+        "a reset in parts begins where it ends",
         CHANGES,
-        "after = 0 if reset else cursor.seq",
-        "after = cursor.seq",
+        'nowhere = Cursor("", 0)',
+        'nowhere = Cursor("", head.seq)',
     ),
     bug(
         "a resume forgets what is gone",
