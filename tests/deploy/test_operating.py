@@ -25,12 +25,12 @@ from tests.deploy.manifests import documents, of
 from tests.deploy.programs import DEPLOY, Said, carried
 from tests.deploy.test_oscc_gateway_node import placed
 from tests.deploy.test_systemd_unit import said, variables
-from tests.doubles.servers import Engine, redis_server
+from tests.doubles.servers import Engine, redis_server, until
 
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 IMAGE_WORKS_AT: Final = "WORKDIR /etc/oscc-gateway\n"
 STATE: Final = "/var/lib/oscc-gateway"
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0
 
 Place = Callable[[Path, dict[str, str]], "Way"]
 
@@ -144,18 +144,25 @@ def ask(way: Way, folder: Path, *words: str) -> Said:
     return Said(done.returncode, done.stdout + done.stderr)
 
 
+async def lives(way: Way, folder: Path) -> bool:
+    """Tell whether the command for it names the one node."""
+    told = ask(way, folder, "nodes")
+    return told.code == 0 and told.text.count(" live\n") == 1
+
+
 async def test_commands_reach_the_node(way: Way, tmp_path: Path) -> None:
     with node(way, tmp_path) as process:
-        # of Redis, then of the node itself
-        nodes = ask(way, tmp_path, "nodes")
-        assert (nodes.code, nodes.text.count(" live\n")) == (0, 1), nodes.text
-        assert ask(way, tmp_path, "sessions").code == 0
+        # Redis is asked, then the node itself; it says that it lives a moment after it listens
+        await until(lambda: lives(way, tmp_path), "no node lives")
+        sessions = ask(way, tmp_path, "sessions")
+        assert sessions.code == 0, sessions.text
         written = ask(way, tmp_path, "support-bundle", "--purpose", "case-4711", "--write")
         assert written.code == 0, written.text
         (file,) = way.bundles.iterdir()
         assert written.text.endswith(f"Written to {file}\n")
         assert json.loads(file.read_text("utf-8"))["bundle"]["purpose"] == "case-4711"
-        assert ask(way, tmp_path, "drain").code == 0
+        drained = ask(way, tmp_path, "drain")
+        assert drained.code == 0, drained.text
         assert process.wait(timeout=PATIENCE_S) == 0
 
 
