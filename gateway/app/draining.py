@@ -27,7 +27,8 @@ FAREWELL_S: Final = 5.0
 RESTART_S: Final = 10.0
 """Where no other node lives phones come back within this time at most, to whoever starts here next."""
 GIVING_S: Final = 5.0
-"""After the last phone is back elsewhere its user becomes another node's within this time."""
+"""After the last phone is back elsewhere its user becomes another node's within this time, unless others of
+a site's budget come first."""
 _LOOK_S: Final = 0.05
 
 _LOG: Final = structlog.get_logger("gateway.app")
@@ -85,6 +86,7 @@ async def leave(
     _LOG.info("says farewell", connections=len(phones), window_s=round(last_s, 1))
     began = clock.now()
     given_by = began + last_s + GIVING_S if node.fleet.others else began
+    at_last = max(given_by, began + limits.drain_s + GIVING_S)
     telemetry.drain_planned_seconds.set(max(given_by, began + FAREWELL_S) - asked_at)
     for phone, farewell in zip(phones, plan, strict=True):
         await _pause(began + farewell.at_s - clock.now(), stopping, clock)
@@ -93,8 +95,7 @@ async def leave(
     while not stopping.hurried.is_set():
         now = clock.now()
         is_heard = now >= heard_by or not parting.sockets()
-        is_given = now >= given_by or all(home.owner is None for home in node.households.values())
-        if is_heard and is_given:
+        if is_heard and _is_given(node, now, given_by, at_last):
             return
         await clock.sleep(_LOOK_S)
 
@@ -111,6 +112,13 @@ def planned(node: Node, phones: int, limits: Limits) -> tuple[Farewell, ...]:
         moving=[Moving(count, others_per_s) for count in users.values()] if others else [],
         grace_s=limits.drain_s if others else min(limits.drain_s, RESTART_S),
     )
+
+
+def _is_given(node: Node, now: float, by: float, at_last: float) -> bool:
+    """Tell whether all users are others', or waiting serves nobody: whom another node follows it asks for."""
+    owners = [home.owner for home in node.households.values() if home.owner is not None]
+    is_awaited = bool(node.fleet.others) and any(owner.sharing.is_followed for owner in owners)
+    return not owners or now >= (at_last if is_awaited else by)
 
 
 async def _pause(seconds: float, stopping: Stopping, clock: Clock) -> None:

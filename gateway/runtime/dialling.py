@@ -105,6 +105,8 @@ class Dialling:
         self._news = asyncio.Event()
         self._epoch = 0
         self._place: Place | None = None
+        self._is_entered = start.entered
+        """Whether it is this user's turn at the turnstile: to be given back there."""
         self._queued_at = 0.0
         self._was_open = False
         """Whether this node has had the user's link before."""
@@ -126,6 +128,8 @@ class Dialling:
         finally:
             if self._place is not None:
                 self._world.turnstile.withdraw(self._place)
+            if self._is_entered:
+                self._world.turnstile.done()
 
     async def _hold(self) -> bool:
         """Return True when the lease allows a dial; False when it is over."""
@@ -208,13 +212,15 @@ class Dialling:
 
     def _may_enter(self) -> bool:
         """Tell whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
+        if self._is_entered:
+            return True
         turnstile, now = self._world.turnstile, self._world.clock.now()
         if self._place is None:
             self._place, self._queued_at = turnstile.join(self._urgency(), self.look), now
         if not turnstile.enter(self._place, now):
             return False
         self._world.tally.waited(self._place.urgency, now - self._queued_at)
-        self._place = None
+        self._place, self._is_entered = None, True
         return True
 
     def _urgency(self) -> Urgency:
@@ -272,6 +278,7 @@ class Dialling:
                 self._user, opener.ticket.secret, token=self._epoch, holder=world.holder
             )
         finally:
+            self._is_entered = False
             world.turnstile.done()
         self._was_open = True
         return about, link

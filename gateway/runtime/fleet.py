@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import GatewayError
+from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Control, Here, NodeRecord
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.ports import NODE_TTL_S, Clock, Roll
@@ -77,6 +78,17 @@ class Fleet:
         self._known[said.node.holder] = (said.node, self._clock.now())
         if is_new and not self._is_new:
             self._share()
+
+    def leaving(self, node: NodeId) -> None:
+        """Note that a node has begun to leave, which it will say of itself only later."""
+        for holder, (record, at) in self._known.items():
+            if record.node == node:
+                self._known[holder] = (record._replace(draining=True), at)
+
+    def is_leaving(self, holder: str) -> bool:
+        """Tell whether that life of a node has begun to leave."""
+        known = self._known.get(holder)
+        return known is not None and known[0].draining
 
     async def say(self) -> None:
         """Say what this node is now, and look who else is there."""

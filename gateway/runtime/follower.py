@@ -16,9 +16,8 @@ from gateway.core.bus_state import BusState
 from gateway.core.effects import Health
 from gateway.core.follower import Follow, FollowState
 from gateway.core.ledger import Receipt
-from gateway.core.throttle import Urgency
 from gateway.domain.commands import Call, Outcome
-from gateway.domain.errors import GatewayError, SessionRefused
+from gateway.domain.errors import SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import (
     Announcement,
@@ -36,12 +35,9 @@ from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
 from gateway.runtime.spawn import spawn
+from gateway.runtime.wishing import Wishing
 from gateway.runtime.world import World
 
-WISH_S: Final = 6.0
-"""For how long a wish to own the user stands; so long an owner takes to give, and a message to come."""
-GRANTED_S: Final = 8.0
-"""Within which time after the wish the lease must be granted: after 10 s the owner goes on."""
 _AGAIN_S: Final = 0.5
 
 
@@ -77,11 +73,10 @@ class Follower:
         self._tasks: asyncio.TaskGroup | None = None
         self._is_over = False
         self._seeking = Seeking(self, world)
+        self._wishing = Wishing(self, world)
         self._upstream = feed.health.upstream
         self._is_unsure = False
         """Whether the owner was not heard for a while, and has not answered since."""
-        self._wished = (0, 0.0)
-        """The number of the last wish to own the user, and when it was told."""
         feed.outlet = None
 
     @property
@@ -225,29 +220,10 @@ class Follower:
             if facts is not None and connection.session.live is not None:
                 connection.learned(facts)
 
-    def _wish(self, now: float) -> int:
-        """Return the number of the wish to own the user; 0 when he is not wanted, or cannot be had now."""
-        world = self._world
-        may_dial = world.turnstile.would_admit(now, Urgency.GIVING)
-        if not self.feed.connections or world.is_draining() or not may_dial:
-            return 0
-        self._wished = (self._wished[0] + 1, now)
-        return self._wished[0]
-
     async def _take(self, offer: Offer) -> None:
-        """Own the user, if he was wished for lately and OSCC-E is reached from here."""
-        number, wished_at = self._wished
-        world = self._world
-        if (offer.adopt, offer.token) != (number, self.machine.floor) or world.is_draining():
-            return
-        if offer.island:
-            try:
-                await world.upstream.about()
-            except GatewayError:
-                return
-        if world.clock.now() - wished_at <= WISH_S and self.feed.connections:
-            by = wished_at + GRANTED_S
-            self.end(Start(offer.token, offer.token, False, offer.history, by, offer.lingering, "planned"))
+        start = await self._wishing.taking(offer)
+        if start is not None:
+            self.end(start)
 
     # ---- what the exchange tells (Asker) ----
 
@@ -268,8 +244,12 @@ class Follower:
         self._news.set()
 
     def doubt(self) -> None:
-        """Note that messages may have been lost, or that the owner would give if he was asked."""
+        """Note that messages may have been lost."""
         self.machine.doubt(self._world.clock.now())
+        self.look()
+
+    def look(self) -> None:
+        """Have it seen to soon what is due, as when the owner leaves."""
         self._news.set()
 
     # ---- life ----
@@ -287,6 +267,7 @@ class Follower:
         """Follow no more, and have this node own the user if *start* is given."""
         if not self._is_over:
             self._is_over, self.start = True, start
+            self._wishing.drop()
             self._news.set()
             self._change()
 
@@ -309,24 +290,26 @@ class Follower:
 
     async def _turn(self) -> None:
         now = self._world.clock.now()
+        if self._wishing.step(now):
+            self.machine.doubt(now)  # a wish is told with a question
         match self.machine.need(now):
             case "ask":
                 self.machine.asked(now)
                 epoch, seq = self.feed.ledger.position
                 phones = tuple(self._local)
-                since = Since(self.feed.user, epoch, seq, self._wish(now), phones, together=True)
+                since = Since(self.feed.user, epoch, seq, self._wishing.number(now), phones, together=True)
                 self._world.exchange.want(self._grant.node, since, self)
             case "read_lease":
                 self.machine.reading(now)
                 await self._seeking.find()
             case "nothing":
-                await self._pause(self.machine.due_at - now)
+                await self._pause(now, min(self.machine.due_at, self._wishing.due_at(now)))
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, now: float, until: float) -> None:
         self._news.clear()
-        self._rests_until = self.machine.due_at
+        self._rests_until = until
         with suppress(TimeoutError):
-            async with self._world.clock.timeout(max(seconds, 0.001)):
+            async with self._world.clock.timeout(max(until - now, 0.001)):
                 await self._news.wait()
 
     def tick(self, now: float) -> None:
@@ -335,6 +318,8 @@ class Follower:
         self._tell_sessions()
         self._seeking.tick(now, self._tasks)
         self._presenting.tick(now, self._tasks)
+        if self._wishing.is_open(now):
+            self.look()
 
     def _say(self, as_of_ms: int | None) -> None:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health

@@ -171,7 +171,12 @@ class Household:
         try:
             while True:
                 await self.role.run()
-                match None if self._is_stopped else self._following:
+                following = self._following
+                if self._is_stopped:
+                    if isinstance(following, Start) and following.entered:
+                        self._world.turnstile.done()
+                    return
+                match following:
                     case None:
                         return
                     case Start() as start:

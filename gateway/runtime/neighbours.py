@@ -234,7 +234,8 @@ class Neighbours:
             connection.close(CloseCode.REPLACED, "replaced")
 
     def _leaving(self, node: NodeId) -> None:
+        self._home.fleet.leaving(node)
         for household in self._home.households.values():
             follower = household.follower
             if follower is not None and follower.owner.node == node:
-                follower.doubt()
+                follower.look()

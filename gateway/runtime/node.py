@@ -325,6 +325,7 @@ class Node:
             audit=self._audit,
             exchange=self.exchange,
             is_draining=lambda: self.is_draining,
+            is_leaving=self.fleet.is_leaving,
             cut_off=self._cut_off,
             devices=settings.limits.devices,
             linger=settings.linger,

@@ -31,7 +31,9 @@ class Start(NamedTuple):
     *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
     *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave, good
     when the lease is granted *by* that time; later the owner may have gone on.
-    *kind*: of another owner's user; None of nobody's, or one's own.
+    *kind*: of another owner's user; None of nobody's, or one's own. *entered*: it was the user's turn at
+    the site's turnstile already; whoever begins this way gives the place back when the link is open, or will
+    not be opened.
     """
 
     expected: int | None = None
@@ -41,6 +43,7 @@ class Start(NamedTuple):
     by: float = math.inf
     lingering: tuple[Lingering, ...] = ()
     kind: Takeover | None = None
+    entered: bool = False
 
 
 class Role(Protocol):

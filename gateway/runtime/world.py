@@ -39,6 +39,8 @@ class World:
     exchange: Exchange
     """This node's place among the others."""
     is_draining: Callable[[], bool]
+    is_leaving: Callable[[str], bool]
+    """Tells whether another node has begun to leave, by its holder."""
     cut_off: Callable[[], None]
     """Told when others live and this node does not reach them."""
     devices: int = 5

@@ -55,7 +55,9 @@ class Leaver:
         self.mixed: list[Phone] = []
         self.fleet = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
         feed = SimpleNamespace(user=UserId("main", 1))
-        self.households = {n: SimpleNamespace(owner=object(), feed=feed) for n in range(users)}
+        self.sharing = SimpleNamespace(is_followed=False)
+        owner = SimpleNamespace(sharing=self.sharing)
+        self.households = {n: SimpleNamespace(owner=owner, feed=feed) for n in range(users)}
 
     def drain(self) -> None:
         self.happened.append(("drains", self.clock.now() - self.began))
@@ -166,6 +168,17 @@ async def test_nobody_waits_for_ever_for_a_user_whom_nobody_takes() -> None:
         await node.clock.advance(30)
     # one user at 4 links a second, told when the notice is over
     assert node.gone_after == pytest.approx(10 + 0.25 + GIVING_S, abs=0.1)
+
+
+async def test_whoever_is_followed_elsewhere_is_waited_for_while_there_is_time() -> None:
+    node = Leaver(phones=1, users=2, others=(OTHER,))
+    node.sharing.is_followed = True
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(node.run(Limits(drain_s=30.0)))
+        await node.clock.advance(39)
+        assert node.gone_after is None
+        await node.clock.advance(10)
+    assert node.gone_after == pytest.approx(10 + 30 + GIVING_S, abs=0.1)
 
 
 @pytest.mark.parametrize("others", [(), (OTHER,)])

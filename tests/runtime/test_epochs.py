@@ -115,7 +115,7 @@ async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
         owner.execution.resume()
         follows = follower(at)
         await at.pass_time(12)
-        (wish, _), node = follows._wished, at.scenes[0].node.exchange.node
+        wish, node = follows._wishing._number, at.scenes[0].node.exchange.node
         assert wish > 0
         for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
             follows.receive(Offer(user(1), node, adopt, token, history))
@@ -135,15 +135,17 @@ async def test_a_wish_that_is_too_old_is_not_fulfilled() -> None:
         history = await owner.execution.give(0.0)
         owner.execution.resume()
         follows = follower(at)
-        while at.clock.now() - follows._wished[1] <= 6.0:
+        while at.clock.now() - follows._wishing._wished_at <= 6.0:
             await at.pass_time(0.25)
-        offer = Offer(user(1), at.scenes[0].node.exchange.node, follows._wished[0], owner.epoch, history)
+        offer = Offer(
+            user(1), at.scenes[0].node.exchange.node, follows._wishing._number, owner.epoch, history
+        )
         follows.receive(offer)
         await at.clock.settle()
         assert at.home(1).role is follows
-        while at.clock.now() - follows._wished[1] > 1.0:
+        while at.clock.now() - follows._wishing._wished_at > 1.0:
             await at.pass_time(0.25)
-        follows.receive(replace(offer, adopt=follows._wished[0]))
+        follows.receive(replace(offer, adopt=follows._wishing._number))
         await at.pass_time(1)
         assert at.owners() == [1]
 

@@ -7,9 +7,9 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Attach, Envelope, Offer
-from gateway.runtime.follower import WISH_S
 from gateway.runtime.giving import REST_S, UNLINKED_S, WISHES
 from gateway.runtime.ports import Grant
+from gateway.runtime.wishing import WISH_S
 from tests.runtime.followed import followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
@@ -162,7 +162,7 @@ async def test_a_user_whom_no_offer_leaves_is_served_on_while_others_ask_for_him
                 near.command(f"near {second}", "9", expires_at_ms=at.clock.wall_ms() + 900)
                 await at.pass_time(1)
         at.said.clear()
-        await at.pass_time(REST_S - 3)
+        await at.pass_time(REST_S - 4)
         for number, phone in enumerate((near, far)):
             phone.command("1", str(number))
             await at.pass_time(1)

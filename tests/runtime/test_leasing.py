@@ -77,6 +77,7 @@ class Place:
             lambda _: None,
             Exchange(NodeId("n1"), MemoryBus(BusExchange()), self.clock, 0),
             lambda: False,
+            lambda _: False,
             lambda: None,
         )
         self.leasing = Leasing(USER, world)
