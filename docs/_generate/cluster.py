@@ -106,7 +106,10 @@ def times_table() -> Iterable[str]:
         (giving.IN_FLIGHT_S, "that commands in flight have when a user is given"),
         (giving.UNLINKED_S, "after which an owner without a link gives"),
         (draining.FAREWELL_S, "that a phone has to hear its `bye`"),
-        (draining.GIVING_S, "after the last phone's return, for its user to be given"),
+        (
+            draining.GIVING_S,
+            "after the last phone's return, for its user to be given, if nobody waits for a turn",
+        ),
         (draining.RESTART_S, "within which phones come back where no other node lives"),
         (looking.NAMESAKE_S, "after its start a node looks for another of its name"),
     )

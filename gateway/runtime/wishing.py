@@ -102,8 +102,11 @@ class Wishing:
 
     def number(self, now: float) -> int:
         """Return the number of the wish to tell the owner; 0 when there is none, or it could not be met."""
-        is_turn = self._entered_at is not None or self._world.turnstile.would_admit(now, Urgency.GIVING)
-        if not self._is_wanted() or not is_turn:
+        if self._is_left():
+            is_turn = self._entered_at is not None
+        else:
+            is_turn = self._is_wanted() and self._world.turnstile.would_admit(now, Urgency.GIVING)
+        if not is_turn:
             return 0
         self._number, self._wished_at = self._number + 1, now
         return self._number
