@@ -251,7 +251,7 @@ COMMANDS: Final = {
         _level,
     ),
     "reload": _command(
-        "read certificates, keys and notices anew, by default on all nodes",
+        "read certificates, authorities of sites, keys and notices anew, by default on all nodes",
         _told("/reload", "node"),
         _done,
         "oscc-gateway reload --config gateway.toml",

@@ -160,7 +160,7 @@ def _nodes() -> dict[str, Schema]:
         "/reload": {
             "post": _operation(
                 "reload",
-                "Read certificates, keys and notices anew; by default on all nodes",
+                "Read certificates, authorities of sites, keys and notices anew; by default on all nodes",
                 done,
                 *unknown,
                 body=bodies.NodeBody,

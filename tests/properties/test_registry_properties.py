@@ -99,6 +99,24 @@ class Node(RuleBasedStateMachine):
         if seat.application is Application.REMOTE_ASSISTANT:
             self.assistants[seat.user] = seat.session
 
+    def full(self) -> list[UserId]:
+        """Return the users who have as many devices as they may."""
+        return [user for user in dict.fromkeys(one.seat.user for one in self.here) if self.is_full(user)]
+
+    def is_full(self, user: UserId) -> bool:
+        return len(self.of(user)) == LIMITS.devices
+
+    @precondition(lambda self: self.full())
+    @rule(which=WHICH)
+    def one_too_many_comes(self, which: int) -> None:
+        full = self.full()
+        user = full[which % len(full)]
+        sessions = {one.seat.session for one in self.of(user)}
+        devices = {one.seat.device for one in self.of(user)}
+        session = next(name for name in ("s1", "s2", "s3") if name not in sessions)
+        device = next(name for name in ("d1", "d2", "d3") if name not in devices)
+        self.one_comes(Seat(user, session, Application.DASHBOARD, device))
+
     @precondition(lambda self: self.here)
     @rule(which=WHICH)
     def one_speaks(self, which: int) -> None:
