@@ -69,18 +69,22 @@ class Beacon:
     def __init__(self, centre: Centre, scopes: Iterable[dict[str, list[int]]]) -> None:
         self._centre = centre
         self.queues = cover([set(scope["Queues"]) for scope in scopes])
+        self.begun: list[float] = []
+        """When the centre was first asked to show each number, in the loop's time."""
         self.lit: list[float] = []
-        """When each number was told to the centre, in the loop's time."""
+        """When it had shown each to everybody: a busy centre takes seconds to rename all queues."""
 
     async def shine(self) -> None:
         """Go on for ever. While the centre does not answer it waits."""
         loop = asyncio.get_running_loop()
         while True:
             number = len(self.lit)
-            self.lit.append(loop.time())
+            if number == len(self.begun):
+                self.begun.append(loop.time())
             with contextlib.suppress(aiohttp.ClientError, OSError):
                 for queue in self.queues:
                     await self._centre.act("Rename", Key=queue, Name=f"{BEACON}{number}")
+                self.lit.append(loop.time())
             await asyncio.sleep(BEAT_S)
 
 

@@ -156,7 +156,7 @@ class Crowd:
         """Return how long after *since* the last phone saw something that is newer than *since*."""
 
         def seen() -> list[float | None]:
-            return [phone.fresh_again(since, self.beacon.lit) for phone in self.phones]
+            return [phone.fresh_again(since, self.beacon.begun) for phone in self.phones]
 
         await self.until(lambda: None not in seen(), within_s, "fresh")
         return max(at for at in seen() if at is not None) - since

@@ -190,9 +190,9 @@ class Phone:
                 worst = max(worst, at - max(lit[before + 1], 0.0))
         return worst
 
-    def fresh_again(self, since: float, lit: list[float]) -> float | None:
-        """Return when it saw a beacon that was lit at *since* or later; None when it has not yet."""
-        return next((at for at, number in self.seen.beacons if lit[number] >= since), None)
+    def fresh_again(self, since: float, begun: list[float]) -> float | None:
+        """Return when it saw a beacon that was begun at *since* or later; None when it has not yet."""
+        return next((at for at, number in self.seen.beacons if begun[number] >= since), None)
 
     @property
     def says_live(self) -> bool:
