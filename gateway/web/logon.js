@@ -26,6 +26,7 @@ class LogOnForm {
     this.known = doors.kept.login;
     this.site = gateway.sites.find(({id}) => id === this.known.site) ?? gateway.sites[0];
     this.application = doors.kept.choices.application;
+    this.numbers = doors.kept.read('numbers') ?? {whose: null, list: []};
   }
 
   show() {
@@ -48,6 +49,8 @@ class LogOnForm {
       'aria-describedby': 'own-number',
     });
     this.remember = check('remember', Boolean(known.user));
+    this.remember.addEventListener('change', () => (this.chosen = true));
+    this.stay = check('stay', false);
     this.problem = h('div', {class: 'problem', role: 'alert', tabindex: '-1', hidden: true});
     this.recent = this.recentNumbers();
     this.numberPart = h(
@@ -75,6 +78,7 @@ class LogOnForm {
       this.numberPart,
       this.notices(),
       this.remember,
+      this.stay,
       this.problem,
       this.submit,
     );
@@ -168,30 +172,32 @@ class LogOnForm {
     shown(this.numberPart, application === 'remote_assistant');
   }
 
-  /** Another name: numbers are offered to their owner only. */
+  /** Another name: numbers are offered to their owner only, and the tick is of whoever set it. */
   renamed() {
-    const {list} = this.kept.numbers;
+    if (!this.chosen) this.box(this.remember).checked = this.userName.value.trim() === this.known.user;
     const mine = this.offered().length > 0;
     shown(this.recent, mine);
-    if (!mine && list.includes(this.number.value)) this.number.value = '';
+    if (!mine && this.numbers.list.includes(this.number.value)) this.number.value = '';
   }
 
-  /** The numbers of the person whose name is in the form, from earlier in this tab. */
+  /** The numbers of the person whose name is in the form, if they are kept here. */
   offered() {
-    const {whose, list} = this.kept.numbers;
+    const {whose, list} = this.numbers;
     return whose === this.person(this.userName?.value ?? this.known.user) ? list : [];
   }
+
+  box = (part) => part.querySelector('input');
 
   person(user = '') {
     return `${this.site?.id} ${user.trim()}`;
   }
 
   recentNumbers() {
-    const {numbers} = this.kept;
     const use = (number) =>
       h('button', {type: 'button', class: 'chip', onclick: () => (this.number.value = number)}, number);
     const forget = () => {
-      Object.assign(numbers, {whose: null, list: []});
+      this.kept.forget();
+      this.numbers.list = [];
       this.number.value = '';
       shown(this.recent, false);
       this.number.focus();
@@ -199,7 +205,7 @@ class LogOnForm {
     return h(
       'div',
       {class: 'chips', role: 'group', 'aria-label': t('number.recent'), hidden: !this.offered().length},
-      numbers.list.map(use),
+      this.numbers.list.map(use),
       h('button', {type: 'button', class: 'chip quiet', onclick: forget}, t('number.forget')),
     );
   }
@@ -326,17 +332,18 @@ class LogOnForm {
   }
 
   async enter(session) {
+    const {kept} = this;
     const user = this.userName.value.trim();
-    const {checked} = this.remember.querySelector('input');
+    const [remembered, stays] = [this.remember, this.stay].map((each) => this.box(each).checked);
     // who was remembered here is forgotten only by whoever takes the tick away
-    if (checked) this.kept.remember({site: this.site.id, user});
-    else if (this.known.user) this.kept.remember(null);
-    const {numbers} = this.kept;
-    if (!checked || numbers.whose !== this.person(user)) numbers.list = [];
-    numbers.whose = checked ? this.person(user) : null;
-    if (this.application === 'remote_assistant') this.kept.used(this.number.value.trim());
-    this.kept.choose({application: this.application});
-    this.kept.keep({...session.kept(), user: session.user});
+    if (remembered) kept.remember({site: this.site.id, user});
+    else if (this.chosen || this.offered().length) kept.remember(null);
+    const person = remembered ? this.person(user) : null;
+    Object.assign(kept, {person, typed: []});
+    if (this.application === 'remote_assistant') kept.used(this.number.value.trim());
+    kept.choose({application: this.application});
+    if (!stays) await kept.forsake(this.application);
+    kept.keep({...session.kept(), user: session.user, person}, stays);
     this.password.value = '';
     await this.doors.work(session, this.gateway);
   }

@@ -6,7 +6,8 @@ import {
 } from './ui.js';
 
 const VERSION = '1.0';
-const NUMBERS = 3;
+const NUMBERS = 5;
+const APPLICATIONS = ['dashboard', 'remote_assistant'];
 const app = document.getElementById('app');
 // a browser without trusted types takes plain text
 const policy = globalThis.trustedTypes?.createPolicy('oscc', {
@@ -14,13 +15,18 @@ const policy = globalThis.trustedTypes?.createPolicy('oscc', {
 }) ?? {createScriptURL: (url) => url};
 
 /**
- * What the device keeps. The session's token is this tab's alone: two tabs are two sessions, of two people
- * perhaps, and none may find the other's. Choices, site and user name are this tab's too; a tab that is new
- * begins with those that were kept last. Numbers live in memory. Realtime data is never kept.
+ * What the device keeps. The session's token is this tab's: two tabs are two sessions, of two people perhaps,
+ * and none may find the other's. Who wants to stay logged on has it kept for later tabs, too: one session of
+ * each application, which a new tab goes on with when no living one has it. Choices, site and user name are
+ * this tab's; a new one begins with those that were kept last. Numbers are kept for one person, who wants it.
+ * Realtime data is never kept.
  */
 const kept = {
-  /** The numbers of the last log-on here: `whose` is null when they are not to be offered again. */
-  numbers: {whose: null, list: []},
+  /** Whose the numbers are that are typed here, if they are to be kept; and those that are not. */
+  person: null,
+  typed: [],
+  /** Ends the hold on the session. */
+  letGo() {},
 
   read(name, store = localStorage) {
     try {
@@ -53,19 +59,72 @@ const kept = {
     const {site, user} = kept.both('login') ?? {};
     return {site, user};
   },
+  /** @param {object|null} login null: forget who was remembered, numbers and all */
   remember(login) {
     kept.write('login', login, sessionStorage, localStorage);
+    if (!login) kept.forget();
   },
   get session() {
     return kept.read('session', sessionStorage);
   },
-  /** @param {object|null} session */
-  keep(session) {
-    kept.write('session', session, sessionStorage);
+  /** Whether the session is the one that outlives its tab. */
+  stays: (session) => Boolean(session) && kept.read(`session.${session.application}`)?.id === session.id,
+  /** @param {object|null} session null: it is over @param {boolean} [stay] beyond this tab; else as it is */
+  keep(session, stay = kept.stays(session ?? kept.session)) {
+    const before = kept.session;
+    const now = session && (before?.id === session.id ? {...before, ...session} : session);
+    kept.write('session', now, sessionStorage);
+    if (stay) kept.write(`session.${(session ?? before).application}`, now, localStorage);
+    if (!now) kept.letGo();
+    else if (stay && before?.id !== now.id) kept.hold(now.id);
   },
-  /** A number that was accepted; the newest first. */
+  /**
+   * Hold a session that stays, for as long as this tab lives and it does.
+   * @param {boolean} [ifFree] only if no living tab has it; else when none has it any more
+   * @returns {Promise<boolean>} whether it is this tab's
+   */
+  hold: (id, ifFree = false) =>
+    new Promise((answer) => {
+      const held = (lock) => {
+        answer(lock !== null);
+        return lock && new Promise((over) => (kept.letGo = over));
+      };
+      // without locks (on an insecure way there are none) it is whoever's that comes
+      if (!navigator.locks) answer(true);
+      else navigator.locks.request(`oscc.${id}`, {ifAvailable: ifFree}, held).catch(() => answer(true));
+    }),
+  /** The session that a closed tab left for the next one. */
+  async left(application) {
+    const known = () => kept.read(`session.${application}`);
+    const id = known()?.id;
+    if (!id || !(await kept.hold(id, true))) return null;
+    // it may have ended while this tab waited, or got another token
+    if (known()?.id === id) return known();
+    kept.letGo();
+    return null;
+  },
+  /** Whoever logs on without staying puts an end to what was left. */
+  async forsake(application) {
+    if (!(await kept.left(application))) return;
+    kept.write(`session.${application}`, null, localStorage);
+    kept.letGo();
+  },
+  /** The numbers that this tab's person has typed, the newest first. */
+  get numbers() {
+    return kept.person ? kept.numbersOf(kept.person) : kept.typed;
+  },
+  numbersOf(person) {
+    const {whose, list} = kept.read('numbers') ?? {};
+    return whose === person ? list : [];
+  },
+  /** A number that was accepted. */
   used(number) {
-    kept.numbers.list = [...new Set([number, ...kept.numbers.list])].slice(0, NUMBERS);
+    const list = [...new Set([number, ...kept.numbers])].slice(0, NUMBERS);
+    if (kept.person) kept.write('numbers', {whose: kept.person, list}, localStorage);
+    else kept.typed = list;
+  },
+  forget() {
+    kept.write('numbers', null, localStorage);
   },
   device() {
     const id =
@@ -220,7 +279,7 @@ async function work(session, gateway) {
 async function start() {
   dress();
   await speak(preferred(kept.choices.language));
-  const known = kept.session;
+  const known = await mine();
   if (!known) await logOnPage(doors);
   else await resume(known);
   if (!('serviceWorker' in navigator)) return;
@@ -228,8 +287,22 @@ async function start() {
   setTimeout(late, 500);
 }
 
+/** The session of this tab, or else one that was left: at first of the application that was used last. */
+async function mine() {
+  const own = kept.session;
+  if (kept.stays(own)) kept.hold(own.id);
+  if (own) return own;
+  for (const application of [kept.choices.application, ...APPLICATIONS]) {
+    const left = await kept.left(application);
+    if (left) kept.write('session', left, sessionStorage);
+    if (left) return left;
+  }
+  return null;
+}
+
 /** Go on where the device was. */
 async function resume(known) {
+  kept.person = known.person ?? null;
   const session = adopt(known);
   session.user ??= known.user ?? null;
   if (known.leaving) return (await import('./leave.js')).leave(session, doors);

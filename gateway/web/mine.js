@@ -223,7 +223,7 @@ export class Mine {
       value: '',
     });
     const problem = h('p', {class: 'problem', role: 'alert', hidden: true});
-    const recent = kept.numbers.list.map((number) =>
+    const recent = kept.numbers.map((number) =>
       h(
         'button',
         {

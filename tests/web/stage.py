@@ -155,6 +155,18 @@ class Stage:
             await context.close()
 
     @asynccontextmanager
+    async def lasting(self, folder: Path) -> AsyncIterator[BrowserContext]:
+        """Open a browser whose storage is in *folder*, also after it was closed."""
+        context = await self.browser.browser_type.launch_persistent_context(
+            folder, executable_path=CHROMIUM, args=["--no-sandbox"], locale="en-GB"
+        )
+        context.set_default_timeout(10_000)
+        try:
+            yield context
+        finally:
+            await context.close()
+
+    @asynccontextmanager
     async def page(self, **how: Any) -> AsyncIterator[Page]:
         """Open one page, watched."""
         async with self.context(**how) as context:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, NUMBER, PASSWORD, Page, Stage, expect, opened
 
 pytestmark = pytest.mark.scenario
 
+STORED = "JSON.stringify([localStorage, sessionStorage])"
 NOTICE = """
 id = "statement"
 version = 2
@@ -105,35 +107,90 @@ async def test_a_session_elsewhere_is_named_and_taken_over() -> None:
         await expect(first.locator(".told")).to_contain_text("taken over on another device")
 
 
+async def remembered(stage: Stage, page: Page, user: str, number: str) -> None:
+    """Log an agent on who wants to be remembered."""
+    await page.goto(f"{stage.base}/app/")
+    await page.locator(f"input[value={ASSISTANT}]").check(force=True)
+    await page.fill("#in-user", user)
+    await page.locator("input[name=remember]").check()
+    await page.fill("#in-password", PASSWORD)
+    await page.fill("#in-number", number)
+    await page.click("button[type=submit]")
+    await expect(page.locator(".health-text")).to_have_text("Live")
+
+
 async def test_what_is_remembered_is_offered_and_forgotten() -> None:
     async with opened() as stage, stage.context() as context:
         page = stage.watched(await context.new_page())
-        await page.goto(f"{stage.base}/app/")
-        await page.locator(f"input[value={ASSISTANT}]").check(force=True)
-        await page.locator("input[name=remember]").check()
-        await page.fill("#in-user", "agent1")
-        await page.fill("#in-password", PASSWORD)
-        await page.fill("#in-number", NUMBER)
-        await page.click("button[type=submit]")
-        await expect(page.locator(".health-text")).to_have_text("Live")
+        await remembered(stage, page, "agent1", NUMBER)
         again = stage.watched(await context.new_page())
         await again.goto(f"{stage.base}/app/")
         await expect(again.locator("#in-user")).to_have_value("agent1")
-        await expect(again.locator("#in-number")).to_have_value("")
-        for window in (page, again):  # a number is in memory only
-            assert NUMBER[-7:] not in await window.evaluate("JSON.stringify([localStorage, sessionStorage])")
-        stage.act("EndSession", User="agent1", Reason="Maintenance")
-        number = page.locator("#in-number")
+        number = again.locator("#in-number")
         await expect(number).to_have_value(NUMBER)
-        await page.fill("#in-user", "agent2")  # whose it is not
+        await again.fill("#in-user", "agent2")  # whose it is not, and who has chosen nothing
         await expect(number).to_have_value("")
-        await expect(page.get_by_role("button", name="Forget these")).to_be_hidden()
-        await page.fill("#in-user", "agent1")
-        await page.get_by_role("button", name=NUMBER).click()
+        await expect(again.locator("input[name=remember]")).not_to_be_checked()
+        await expect(again.get_by_role("button", name="Forget these")).to_be_hidden()
+        await again.fill("#in-user", "agent1")
+        await expect(again.locator("input[name=remember]")).to_be_checked()
+        await again.get_by_role("button", name=NUMBER).click()
         await expect(number).to_have_value(NUMBER)
-        await page.get_by_role("button", name="Forget these").click()
+        assert NUMBER in await again.evaluate(STORED)
+        await again.get_by_role("button", name="Forget these").click()
         await expect(number).to_have_value("")
         await expect(number).to_be_focused()
+        assert NUMBER not in await again.evaluate(STORED)
+        assert PASSWORD not in await again.evaluate(STORED)
+
+
+async def test_numbers_are_kept_for_the_one_who_is_remembered_and_five_of_them() -> None:
+    others = [f"+49 89 765432{each}" for each in range(5)]
+    async with opened() as stage, stage.page() as page:
+        await remembered(stage, page, "agent1", others[0])
+        kept = json.loads(await page.evaluate("localStorage.getItem('oscc.numbers')"))
+        assert kept["list"] == [others[0]]
+        kept["list"] = others
+        await page.evaluate("(kept) => localStorage.setItem('oscc.numbers', JSON.stringify(kept))", kept)
+        await page.reload()
+        await page.get_by_role("button", name="Change number").click()
+        change = page.get_by_role("dialog")
+        await expect(change.locator(".chip")).to_have_text(others)
+        await change.locator("#new-number").fill(NUMBER)
+        await change.get_by_role("button", name="Change number").click()
+        await expect(page.locator(".number")).to_have_text(NUMBER.replace(" ", ""))
+        kept = json.loads(await page.evaluate("localStorage.getItem('oscc.numbers')"))
+        assert kept["list"] == [NUMBER, *others[:4]]
+        stage.act("EndSession", User="agent1", Reason="Maintenance")
+        await expect(page.locator("#in-number")).to_have_value(NUMBER)
+        await remembered(stage, page, "agent2", others[4])
+        assert NUMBER not in await page.evaluate(STORED)  # the device remembers one person
+        await page.reload()
+        await page.get_by_role("button", name="Change number").click()
+        await expect(change.locator(".chip")).to_have_text([others[4]])
+
+
+async def test_the_number_of_whoever_is_not_remembered_is_in_memory_only() -> None:
+    async with opened() as stage, stage.page() as page:
+        await remembered(stage, page, "agent2", "+49 89 7654321")
+        stage.act("EndSession", User="agent2", Reason="Maintenance")
+        await page.locator("input[name=remember]").uncheck()
+        await page.fill("#in-user", "agent1")
+        await page.fill("#in-number", NUMBER)
+        await page.fill("#in-password", PASSWORD)
+        await page.click("button[type=submit]")
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        stored = await page.evaluate(STORED)
+        assert [each for each in (NUMBER, "7654321", "agent2") if each in stored] == []
+        await page.get_by_role("button", name="Change number").click()
+        await expect(page.get_by_role("dialog").locator(".chip")).to_have_text([NUMBER])
+        await page.reload()
+        await page.get_by_role("button", name="Change number").click()
+        await expect(page.locator("#new-number")).to_be_focused()
+        await expect(page.get_by_role("dialog").locator(".chip")).to_have_count(0)
+        await page.keyboard.press("Escape")
+        stage.act("EndSession", User="agent1", Reason="Maintenance")
+        await expect(page.locator("#in-number")).to_have_value("")
 
 
 async def test_german_is_spoken_to_germans_and_by_choice() -> None:

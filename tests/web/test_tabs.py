@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,15 @@ from tests.web.stage import ASSISTANT, DASHBOARD, PASSWORD, BrowserContext, Page
 pytestmark = pytest.mark.scenario
 
 WEB = resources.files("gateway") / "web"
+NOTICE = """
+id = "hours"
+version = 1
+category = "maintenance"
+effective_at = 2026-03-01T00:00:00Z
+[texts.en]
+title = "Hours"
+summary = "Nothing runs at night."
+"""
 SHARED = "({local: {...localStorage}, cookie: document.cookie})"
 
 
@@ -79,8 +89,8 @@ async def test_two_people_who_are_remembered_do_not_overwrite_each_other() -> No
         first, second = [stage.watched(await context.new_page()) for _ in range(2)]
         for page, user in ((first, "supervisor1"), (second, "supervisor2")):
             await page.goto(f"{stage.base}/app/")
-            await page.locator("input[name=remember]").check()
             await page.fill("#in-user", user)
+            await page.locator("input[name=remember]").check()
             await page.fill("#in-password", PASSWORD)
             await page.click("button[type=submit]")
             await expect(page.locator(".health-text")).to_have_text("Live")
@@ -94,6 +104,144 @@ async def test_two_people_who_are_remembered_do_not_overwrite_each_other() -> No
         third = stage.watched(await context.new_page())
         await third.goto(f"{stage.base}/app/")
         await expect(third.locator("#in-user")).to_have_value("")
+
+
+async def stay(stage: Stage, page: Page, user: str, stays: bool = True) -> None:
+    """Log on to the Dashboard, and choose whether to stay so."""
+    await page.goto(f"{stage.base}/app/")
+    await sign(page, user, stays)
+
+
+async def sign(page: Page, user: str, stays: bool) -> None:
+    """Fill the form of the Dashboard and send it."""
+    await page.locator(f"input[value={DASHBOARD}]").check(force=True)
+    await page.locator("input[name=stay]").set_checked(stays)
+    await page.fill("#in-user", user)
+    await page.fill("#in-password", PASSWORD)
+    await page.click("button[type=submit]")
+    await expect(page.locator(".health-text")).to_have_text("Live")
+
+
+async def left(page: Page) -> str | None:
+    """Return the token that the device keeps for the next tab."""
+    held = await page.evaluate(f"localStorage.getItem('oscc.session.{DASHBOARD}')")
+    return str(json.loads(held)["token"]) if held else None
+
+
+async def log_off(page: Page) -> None:
+    """Log off, and see it confirmed."""
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
+    await expect(page.locator(".told.done")).to_be_visible()
+
+
+async def test_nobody_stays_logged_on_who_does_not_choose_it() -> None:
+    async with opened() as stage, stage.context() as context:
+        page = stage.watched(await context.new_page())
+        await page.goto(f"{stage.base}/app/")
+        await expect(page.locator("input[name=stay]")).not_to_be_checked()
+        await stage.live(page, DASHBOARD, "supervisor1")
+        assert await left(page) is None
+        await page.close()
+        await (again := stage.watched(await context.new_page())).goto(f"{stage.base}/app/")
+        await expect(again.locator("#in-user")).to_be_visible()
+
+
+async def test_whoever_stays_is_there_after_a_reload_in_a_new_tab_and_in_a_new_browser(
+    tmp_path: Path,
+) -> None:
+    async with opened() as stage:
+        async with stage.lasting(tmp_path) as context:
+            page, other = [stage.watched(await context.new_page()) for _ in range(2)]
+            await stay(stage, page, "supervisor1")
+            held = await token(page)
+            assert await left(page) == held
+            await page.reload()
+            await expect(page.locator(".health-text")).to_have_text("Live")
+            await other.goto(f"{stage.base}/app/")  # the session has a living tab
+            await expect(other.locator("#in-user")).to_be_visible()
+            await page.close()
+            await other.reload()
+            await expect(other.locator(".health-text")).to_have_text("Live")
+            assert await token(other) == held
+        async with stage.lasting(tmp_path) as context:
+            page = stage.watched(await context.new_page())
+            await page.goto(f"{stage.base}/app/")
+            await expect(page.locator(".health-text")).to_have_text("Live")
+            assert await token(page) == held
+            assert PASSWORD not in json.dumps(await page.evaluate(SHARED))
+            await log_off(page)
+            assert await left(page) is None
+        async with stage.lasting(tmp_path) as context:
+            page = stage.watched(await context.new_page())
+            await page.goto(f"{stage.base}/app/")
+            await expect(page.locator("#in-user")).to_be_visible()
+
+
+async def test_one_of_two_stays_and_neither_ends_the_others_session() -> None:
+    async with opened() as stage, stage.context() as context:
+        first, second, third = [stage.watched(await context.new_page()) for _ in range(3)]
+        await stay(stage, first, "supervisor1")
+        await stay(stage, second, "supervisor2", stays=False)
+        held = await token(first)
+        assert await token(second) != held
+        assert await left(second) == held  # whoever does not stay ends nothing that a tab has
+        await log_off(second)
+        assert await left(second) == held
+        await first.reload()
+        await expect(first.locator(".health-text")).to_have_text("Live")
+        await third.goto(f"{stage.base}/app/")
+        await sign(third, "supervisor2", stays=True)
+        assert await left(third) == await token(third)  # one is kept, the newest
+        await log_off(first)
+        assert await left(third) == await token(third)
+        await third.close()
+        await first.reload()
+        await expect(first.locator(".health-text")).to_have_text("Live")
+        await log_off(first)
+        assert await left(first) is None
+
+
+async def test_another_choice_at_the_log_on_ends_what_was_left() -> None:
+    async with opened() as stage, stage.context() as context:
+        first, second = [stage.watched(await context.new_page()) for _ in range(2)]
+        await stay(stage, first, "supervisor1")
+        await second.goto(f"{stage.base}/app/")
+        await expect(second.locator("#in-user")).to_be_visible()
+        await first.close()
+        await sign(second, "supervisor2", stays=False)
+        assert await left(second) is None
+
+
+async def test_what_was_left_is_renewed_and_says_how_it_ended(tmp_path: Path) -> None:
+    notice = tmp_path / "notice.toml"
+    notice.write_text(NOTICE)
+    async with opened(notice) as stage, stage.context() as context:
+        page, other = [stage.watched(await context.new_page()) for _ in range(2)]
+        await stay(stage, page, "supervisor1")
+        held = await token(page)
+        await page.get_by_role("button", name="1 notice").click()
+        await page.get_by_role("button", name="Acknowledge").click()
+        await expect(page.get_by_role("button", name="1 notice")).to_be_hidden()
+        await page.wait_for_function("(held) => !sessionStorage['oscc.session'].includes(held)", arg=held)
+        assert await left(page) == await token(page)
+        await page.close()
+        stage.act("EndSession", User="supervisor1", Reason="Maintenance")
+        await other.goto(f"{stage.base}/app/")
+        await expect(other.locator(".told.bad")).to_contain_text("ended for maintenance")
+        assert await left(other) is None
+        assert await other.evaluate("sessionStorage.getItem('oscc.session')") is None
+
+
+async def test_where_a_browser_has_no_locks_the_newest_tab_has_what_was_left() -> None:
+    async with opened() as stage, stage.context() as context:
+        await context.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
+        first, second = [stage.watched(await context.new_page()) for _ in range(2)]
+        await stay(stage, first, "supervisor1")
+        await second.goto(f"{stage.base}/app/")
+        await expect(second.locator(".health-text")).to_have_text("Live")
+        await expect(first.locator("h1")).to_have_text("Open in another window")
 
 
 async def settled(stage: Stage, page: Page) -> None:
