@@ -113,7 +113,7 @@ export class Rows {
     const {keys, element, scroller} = this;
     const focused = element.contains(document.activeElement) ? document.activeElement : null;
     const held = focused && [...this.used.keys()].find((key) => this.used.get(key).element.contains(focused));
-    const back = keys.includes(held) ? () => focused.focus({preventScroll: true}) : focused && bookmark();
+    const back = focused && !keys.includes(held) && bookmark();
     const inView = focused && within(focused, scroller);
     const places = keys.slice(first, last).map((_, place) => first + place);
     for (const key of new Set([held, this.wish])) {
@@ -127,14 +127,13 @@ export class Rows {
     for (const place of places) {
       const row = this.used.get(keys[place]) ?? this.take(keys[place]);
       this.place(row.element, place, columns, step);
-      if (row.element === next) next = next.nextSibling;
-      // a move that keeps the focus is not read aloud
-      else if (row.element.isConnected && element.moveBefore) element.moveBefore(row.element, next);
+      // all others move round the one with the focus: a move would drop that, or scroll back to it
+      if (row.element === next || keys[place] === held) next = row.element.nextSibling;
       else element.insertBefore(row.element, next);
     }
     for (const row of this.spare) row.element.remove();
     this.spare.length = Math.min(this.spare.length, 40);
-    back?.();
+    if (back) back();
     const gone = inView && focused.isConnected && !within(focused, scroller);
     if (gone) focused.scrollIntoView({block: 'nearest'});
   }
