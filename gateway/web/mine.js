@@ -221,6 +221,9 @@ export class Mine {
       autofocus: true,
       'aria-describedby': 'own-number',
       value: '',
+      onkeydown: ({key}) => {
+        if (key === 'Enter') input.closest('dialog').querySelector('.primary').click();
+      },
     });
     const problem = h('p', {class: 'problem', role: 'alert', hidden: true});
     const recent = kept.numbers.map((number) =>
