@@ -115,6 +115,7 @@ def flaws(client: Client, pair: Pair, wall_ms: int) -> Iterator[Flaw]:
     if not _is_for_servers(chain[0]):
         yield Flaw(f"{of} is not for servers: its extendedKeyUsage lacks serverAuth.", is_fault=True)
     yield from _order(of, chain)
+    yield from _authorities(of, chain)
     if client.key is not None:
         yield from _permissions(client.key)
 
@@ -154,6 +155,33 @@ def _order(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Flaw]:
             f"{of} comes without its issuer: unless phones know that one as a root, append it to the file.",
             is_fault=False,
         )
+
+
+def _authorities(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Flaw]:
+    """Whoever issued a certificate must have been allowed to (RFC 5280 §6.1.4 k and n)."""
+    for number, issuer in enumerate(chain[1:], 2):
+        which = f"{of}: certificate {number} of {len(chain)}"
+        if not _is_authority(issuer):
+            lacks = "is no authority's: its basicConstraints lack CA"
+            yield Flaw(f"{which} {lacks}, so no phone accepts what it issued.", is_fault=True)
+        if not _may_sign(issuer):
+            yield Flaw(f"{which} may sign no certificates: its keyUsage lacks keyCertSign.", is_fault=True)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except _UNREADABLE:
+        return False
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True
+    except _UNREADABLE:
+        return False
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

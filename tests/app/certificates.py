@@ -53,18 +53,28 @@ SERVERS = (ExtendedKeyUsageOID.SERVER_AUTH,)
 
 
 class Authority:
-    """Issues certificates; a root, or by another authority's leave."""
+    """Issues certificates; a root, or by another authority's leave.
 
-    def __init__(self, name: str = "Root", above: Authority | None = None) -> None:
+    Args:
+        name: Its own.
+        above: Who issued its certificate.
+        extensions: What its certificate says of it.
+    """
+
+    def __init__(
+        self,
+        name: str = "Root",
+        above: Authority | None = None,
+        extensions: tuple[x509.ExtensionType, ...] = (x509.BasicConstraints(ca=True, path_length=None),),
+    ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = self if above is None else above
         begins, ends = dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2070, 1, 1, tzinfo=dt.UTC)
-        self.certificate = (
-            _builder(self.name, issuer.name, self.key, begins, ends)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(issuer.key, hashes.SHA256())
-        )
+        built = _builder(self.name, issuer.name, self.key, begins, ends)
+        for extension in extensions:
+            built = built.add_extension(extension, critical=True)
+        self.certificate = built.sign(issuer.key, hashes.SHA256())
 
     @property
     def pem(self) -> bytes:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.app.certificates import FILE_BYTES_MAX, chain_of, ends_at_s, flaws, names_of, read_pair, told
@@ -87,6 +88,47 @@ def test_what_phones_refuse_is_a_fault(tmp_path: Path, odd: dict[str, object], f
 def test_what_may_be_meant_is_advised(tmp_path: Path, odd: dict[str, object], advice: str) -> None:
     given: dict[str, object] = {"chain": (HOUSE,), **odd}
     assert found(client_of(HOUSE.issue(tmp_path, now=NOW, **given))) == [(advice, False)]  # type: ignore[arg-type]  # each case names its own
+
+
+def may(*, sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+IS_ONE = x509.BasicConstraints(ca=True, path_length=None)
+IS_NONE = x509.BasicConstraints(ca=False, path_length=None)
+NO_AUTHORITY = (
+    "certificate 2 of 3 is no authority's: its basicConstraints lack CA, so no phone accepts what it issued.",
+    True,
+)
+NO_SIGNER = ("certificate 2 of 3 may sign no certificates: its keyUsage lacks keyCertSign.", True)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "told_of"),
+    [
+        ((IS_ONE, may(sign=True)), []),
+        ((IS_ONE,), []),
+        ((), [NO_AUTHORITY]),
+        ((IS_NONE,), [NO_AUTHORITY]),
+        ((IS_ONE, may(sign=False)), [NO_SIGNER]),
+        ((IS_NONE, may(sign=False)), [NO_AUTHORITY, NO_SIGNER]),
+    ],
+)
+def test_who_issued_it_must_be_an_authority(
+    tmp_path: Path, extensions: tuple[x509.ExtensionType, ...], told_of: list[tuple[str, bool]]
+) -> None:
+    issuer = Authority("Somebody", ROOT, extensions)
+    assert found(client_of(issuer.issue(tmp_path, now=NOW, chain=(issuer, ROOT)))) == told_of
 
 
 def test_a_certificate_of_any_use_is_for_servers(tmp_path: Path) -> None:
