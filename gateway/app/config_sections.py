@@ -231,7 +231,7 @@ class Limits(Section):
         "all nodes together: live nodes share it equally.",
     )
     log_ons_in_flight: int = Field(
-        32, ge=1, le=1_000, description="The same that may await their answer, on this node."
+        32, ge=1, le=1_000, description="The same that may await their answer, of all nodes together."
     )
     devices: int = Field(_SESSION.devices, ge=1, le=20_000, description="Phones of one user at a time.")
     ping_s: float = Field(

@@ -115,10 +115,14 @@ def planned(node: Node, phones: int, limits: Limits) -> tuple[Farewell, ...]:
 
 
 def _is_given(node: Node, now: float, by: float, at_last: float) -> bool:
-    """Tell whether all users are others', or waiting serves nobody: whom another node follows it asks for."""
+    """Tell whether all users are others', or waiting serves nobody: whom others serve is asked for."""
     owners = [home.owner for home in node.households.values() if home.owner is not None]
-    is_awaited = bool(node.fleet.others) and any(owner.sharing.is_followed for owner in owners)
-    return not owners or now >= (at_last if is_awaited else by)
+    if not owners or now >= at_last:
+        return True
+    others = {other.node for other in node.fleet.others}
+    return now >= by and not any(
+        member.present and member.node in others for owner in owners for member in owner.roster
+    )
 
 
 async def _pause(seconds: float, stopping: Stopping, clock: Clock) -> None:

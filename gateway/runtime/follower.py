@@ -285,6 +285,7 @@ class Follower:
                 self._tasks = None
         finally:
             self._tasks, self._is_over = None, True
+            self._wishing.drop()
             self._change()
             await exchange.unfollow(user)
 

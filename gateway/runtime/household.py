@@ -171,12 +171,7 @@ class Household:
         try:
             while True:
                 await self.role.run()
-                following = self._following
-                if self._is_stopped:
-                    if isinstance(following, Start) and following.entered:
-                        self._world.turnstile.done()
-                    return
-                match following:
+                match None if self._is_stopped else self._following:
                     case None:
                         return
                     case Start() as start:
@@ -186,6 +181,8 @@ class Household:
                 self._wake()
         finally:
             self._is_stopped = True
+            if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
+                self._world.turnstile.done()  # no owner begins who would
             self.over.set()
             self._wake()
 

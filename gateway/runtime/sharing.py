@@ -65,11 +65,6 @@ class Sharing:
             self._take_stock()
             self._tell_all(self._publication(Delta(*self._sent, self._sent.seq, reset=False, updates=())))
 
-    @property
-    def is_followed(self) -> bool:
-        """Whether another node has asked for what the user is told."""
-        return bool(self._asked_at)
-
     def interested(self, node: NodeId, now: float) -> None:
         """Note that *node* follows."""
         self._read(self._is_running)

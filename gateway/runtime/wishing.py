@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final, Protocol
 
+from gateway.core.bus_state import BusState
 from gateway.core.follower import Follow
 from gateway.core.throttle import Urgency
 from gateway.core.turnstile import Place
@@ -24,8 +25,10 @@ WISH_S: Final = 6.0
 """For how long a wish to own the user stands; so long an owner takes to give, and a message to come."""
 GRANTED_S: Final = 8.0
 """Within which time after the wish the lease must be granted: after 10 s the owner goes on."""
-AGAIN_S: Final = 4.0
-"""For how long after a wish that was not met others have their turn."""
+TURN_S: Final = 4.0
+"""For how long a turn at the turnstile is held for an offer: an owner waits 3 s for commands under way."""
+AGAIN_S: Final = 6.0
+"""For how long after a turn that came to nothing others have theirs."""
 
 
 class Wisher(Protocol):
@@ -84,14 +87,14 @@ class Wishing:
     def due_at(self, now: float) -> float:
         """Return when to ask for :meth:`step` at the latest."""
         if self._entered_at is not None:
-            return self._entered_at + WISH_S
+            return self._entered_at + TURN_S
         if self._place is not None:
             return now + self._world.turnstile.wait_s(self._place, now)
         return self._again_at if now < self._again_at else math.inf
 
     def step(self, now: float) -> bool:
         """Queue for a user whose owner leaves; tells whether it has become his turn to be asked for."""
-        if self._entered_at is not None and now - self._entered_at >= WISH_S:
+        if self._entered_at is not None and now - self._entered_at >= TURN_S:
             self.drop()
             self._again_at = now + AGAIN_S
         if not self._is_left():
@@ -158,4 +161,6 @@ class Wishing:
         return bool(self._subject.feed.connections) and not self._world.is_draining()
 
     def _is_left(self) -> bool:
-        return self._is_wanted() and self._world.is_leaving(self._subject.owner.holder)
+        """Tell whether the owner leaves, and can be told a wish."""
+        is_heard = self._world.exchange.machine.state is not BusState.DOWN
+        return is_heard and self._is_wanted() and self._world.is_leaving(self._subject.owner.holder)

@@ -55,8 +55,8 @@ class Leaver:
         self.mixed: list[Phone] = []
         self.fleet = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
         feed = SimpleNamespace(user=UserId("main", 1))
-        self.sharing = SimpleNamespace(is_followed=False)
-        owner = SimpleNamespace(sharing=self.sharing)
+        self.member = SimpleNamespace(present=True, node=None)
+        owner = SimpleNamespace(roster=[self.member])
         self.households = {n: SimpleNamespace(owner=owner, feed=feed) for n in range(users)}
 
     def drain(self) -> None:
@@ -170,15 +170,20 @@ async def test_nobody_waits_for_ever_for_a_user_whom_nobody_takes() -> None:
     assert node.gone_after == pytest.approx(10 + 0.25 + GIVING_S, abs=0.1)
 
 
-async def test_whoever_is_followed_elsewhere_is_waited_for_while_there_is_time() -> None:
+@pytest.mark.parametrize(
+    ("node_of_phone", "present", "waits"),
+    [(OTHER.node, True, True), (OTHER.node, False, False), (None, True, False), (NodeId("nx"), True, False)],
+)
+async def test_whoever_has_a_phone_elsewhere_is_waited_for_while_there_is_time(
+    *, node_of_phone: NodeId | None, present: bool, waits: bool
+) -> None:
     node = Leaver(phones=1, users=2, others=(OTHER,))
-    node.sharing.is_followed = True
+    node.member.node, node.member.present = node_of_phone, present
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run(Limits(drain_s=30.0)))
-        await node.clock.advance(39)
-        assert node.gone_after is None
-        await node.clock.advance(10)
-    assert node.gone_after == pytest.approx(10 + 30 + GIVING_S, abs=0.1)
+        await node.clock.advance(60)
+    # without waiting it has left once the two users could have moved, at 20 links a second
+    assert node.gone_after == pytest.approx(10 + (30 if waits else 0.1) + GIVING_S, abs=0.1)
 
 
 @pytest.mark.parametrize("others", [(), (OTHER,)])

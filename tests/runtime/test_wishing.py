@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.bus_state import BusState
 from gateway.core.throttle import Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Here, Leaving, Offer
 from gateway.runtime.ports import Grant
 from gateway.runtime.role import Start
-from gateway.runtime.wishing import AGAIN_S, WISH_S
+from gateway.runtime.wishing import AGAIN_S, TURN_S
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
@@ -94,7 +95,7 @@ async def test_a_turn_that_came_to_nothing_is_given_back_for_others() -> None:
         at.scenes[0].node.drain()
         await at.pass_time(1)
         assert in_flight(at) == 1
-        await at.pass_time(WISH_S)
+        await at.pass_time(TURN_S)
         assert in_flight(at) == 0
         assert at.owners() == [0]
         await at.pass_time(AGAIN_S)
@@ -117,7 +118,7 @@ async def test_whoever_has_no_phone_here_any_more_holds_no_turn(*, is_queued: bo
         await at.pass_time(1)
         assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
         far.bye()
-        await at.pass_time(WISH_S)
+        await at.pass_time(TURN_S)
         assert (waiting(at), in_flight(at)) == (0, 0)
 
 
@@ -193,3 +194,56 @@ async def test_a_phone_that_comes_while_its_owner_leaves_is_served_by_him_and_th
         assert (at.owners(), at.holder()) == ([1], 1)
         assert far.closed is None
         assert user(1) in at.scenes[1].node.households
+
+
+@pytest.mark.parametrize("is_queued", [True, False])
+async def test_a_follower_that_fails_holds_no_turn(
+    monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
+) -> None:
+    async with street() as at:
+        await followed(at)
+        follows = follower(at)
+        if is_queued:
+            slow(at, 0.001)
+            at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), 60.0)
+        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+        at.scenes[0].node.drain()
+        await at.pass_time(1)
+        assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
+
+        def fail(_now: float) -> bool:
+            raise RuntimeError("a fault of one user")
+
+        monkeypatch.setattr(follows.machine, "need", fail)
+        follows.look()
+        await at.pass_time(1)
+        assert user(1) not in at.scenes[1].node.households
+        assert (waiting(at), in_flight(at)) == (0, 0)
+
+
+async def test_a_follower_that_fails_when_it_is_given_the_user_gives_the_turn_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with street() as at:
+        await followed(at)
+        home = at.home(1)
+
+        async def fail(_user: object) -> None:
+            raise RuntimeError("a fault of one user")
+
+        monkeypatch.setattr(at.scenes[1].node.exchange, "unfollow", fail)
+        at.scenes[0].node.drain()
+        await at.pass_time(1)
+        assert home.over.is_set()
+        assert in_flight(at) == 0
+
+
+async def test_nobody_queues_who_could_tell_no_wish() -> None:
+    async with street() as at:
+        await followed(at)
+        at.scenes[0].node.drain()
+        follows = follower(at)
+        at.scenes[1].node.exchange.machine.state = BusState.DOWN
+        assert not follows._wishing.is_open(at.clock.now())
+        assert not follows._wishing.step(at.clock.now())
+        assert (waiting(at), in_flight(at)) == (0, 0)
