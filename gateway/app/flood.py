@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from gateway.edge.witness import PEER_CODES
 from gateway.runtime.ports import Clock
 
 WINDOW_S: Final = 10.0
@@ -29,6 +30,7 @@ class Kind(NamedTuple):
     level: int
     event: str
     close_code: int | None = None
+    """As metrics tell it apart: none for what clients make up, or each code had a bound of its own."""
 
 
 _OTHERS: Final = Kind("", logging.WARNING, "lines of many kinds")
@@ -117,7 +119,8 @@ def _kind(record: logging.LogRecord) -> Kind:
     if not isinstance(record.msg, dict):
         return Kind(record.name, record.levelno, str(record.msg)[:_EVENT_CHARACTERS])
     event, code = str(record.msg.get("event"))[:_EVENT_CHARACTERS], record.msg.get("close_code")
-    return Kind(record.name, record.levelno, event, code if isinstance(code, int) else None)
+    is_told = isinstance(code, int) and (record.msg.get("initiator") == "gateway" or code in PEER_CODES)
+    return Kind(record.name, record.levelno, event, code if is_told else None)
 
 
 def _tell(over: list[tuple[Kind, int]]) -> None:

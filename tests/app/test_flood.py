@@ -26,10 +26,10 @@ class Log:
         self.stream = io.StringIO()
         self.flood: FloodControl = configure("info", SecretKey(bytes(32)), self.stream, clock=self.clock)
 
-    def close(self, count: int, code: int = 1006) -> None:
+    def close(self, count: int, code: int = 1006, initiator: str = "client") -> None:
         log = structlog.get_logger("gateway.session")
         for _ in range(count):
-            log.info("session over", close_code=code)
+            log.info("session over", initiator=initiator, close_code=code)
 
     @property
     def told(self) -> list[dict[str, object]]:
@@ -67,6 +67,16 @@ async def test_of_a_mass_disconnect_the_first_lines_are_written_and_the_rest_is_
     told = log.told
     assert [line["event"] for line in told] == ["lines suppressed", "session over"]
     assert told[0] == summary(10_000 - LINES)
+
+
+def test_codes_that_a_client_makes_up_are_one_kind_and_the_gateways_own_are_not(log: Log) -> None:
+    for code in range(4000, 4120):
+        log.close(1, code)
+    log.close(LINES, 4109, "gateway")
+    log.flood.settle(at_once=True)
+    *written, told = log.told
+    assert [line["initiator"] for line in written] == ["client"] * LINES + ["gateway"] * LINES
+    assert told == summary(120 - LINES, code=None)
 
 
 async def test_what_was_counted_is_told_also_when_nobody_logs_any_more(log: Log) -> None:
