@@ -221,6 +221,30 @@ def test_tls_must_end_somewhere(major: str) -> None:
     assert "How does TLS end?" in said.text
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("values", "given", "told"),
+    [
+        ("autoscaling", "autoscaling.minReplicas=13", "minReplicas is 13, and maxReplicas is 12"),
+        ("ingress-tls", "settings.client.insecure=true", "take one of them away"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(values: str, given: str, told: str, major: str) -> None:
+    said = rendered(major, values, "--set", given)
+    assert said.code != 0
+    assert told in said.text
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["1st", "v1.2"])
+def test_a_release_that_no_service_can_be_called_after_is_refused(name: str, major: str) -> None:
+    command = (helm(major), "template", name, CHART, "--values", CHART / "ci" / "least.yaml")
+    said = ask(*command)
+    assert said.code != 0
+    assert f"No Service can be called {name}-oscc-gateway" in said.text
+    assert ask(*command, "--set", "fullnameOverride=gw").code == 0
+
+
 # ---- what comes from elsewhere ----
 
 

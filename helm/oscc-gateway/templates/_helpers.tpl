@@ -2,14 +2,19 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
+{{- /* What everything is called; a Service is the one that takes the fewest names. */ -}}
 {{- define "oscc-gateway.fullname" -}}
+{{- $name := printf "%s-%s" .Release.Name (include "oscc-gateway.name" .) }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- $name = .Values.fullnameOverride }}
 {{- else if contains (include "oscc-gateway.name" .) .Release.Name }}
-{{- .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name (include "oscc-gateway.name" .) | trunc 50 | trimSuffix "-" }}
+{{- $name = .Release.Name }}
 {{- end }}
+{{- $name = $name | trunc 50 | trimSuffix "-" }}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) }}
+{{- fail (printf "No Service can be called %s: small letters, digits and hyphens, a letter first. Set fullnameOverride, or name the release otherwise." $name) }}
+{{- end }}
+{{- $name }}
 {{- end }}
 
 {{- define "oscc-gateway.selector" -}}
@@ -86,6 +91,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $settings := deepCopy .Values.settings }}
 {{- $client := merge (dict "host" "0.0.0.0" "port" 8080) (get $settings "client" | default dict) }}
 {{- if .Values.tls.existingSecret }}
+{{- if $client.insecure }}
+{{- fail "settings.client.insecure means clear text, and tls.existingSecret means TLS: take one of them away." }}
+{{- end }}
 {{- $client = merge (dict "certificate" "/run/secrets/tls/tls.crt" "key" "/run/secrets/tls/tls.key") $client }}
 {{- else if not (or $client.trusted_proxies $client.insecure) }}
 {{- fail "How does TLS end? Set tls.existingSecret, or settings.client.trusted_proxies to the networks of whoever ends it." }}
