@@ -16,6 +16,8 @@ from gateway.runtime.orders import Page
 
 KEPT: Final = 10_000
 """The last so many; beyond it the oldest is forgotten."""
+KEPT_MS: Final = 86_400_000
+"""So long; what is older is forgotten when one ends or somebody asks."""
 NAMES: Final = (
     "initiator",
     "close_code",
@@ -61,13 +63,13 @@ class Closes:
         self._number = 0
 
     def __len__(self) -> int:
-        return len(self._ring)
+        return len(self._young())
 
     def note(self, life: Life) -> None:
         """Keep what is left of a connection."""
         self._number += 1
         values = tuple(shape(value) for shape, value in zip(self._shapes, _VALUES(life), strict=True))
-        self._ring.append((self._wall_ms(), self._number, values))
+        self._young().append((self._wall_ms(), self._number, values))
 
     async def closes(self, order: Order) -> Page:
         """Return a page, the newest first: what came before the one called ``order.after``."""
@@ -77,15 +79,22 @@ class Closes:
 
     def last(self, most: int) -> list[Record]:
         """Return the last so many, the newest first."""
-        return [self._record(kept) for _, kept in zip(range(most), reversed(self._ring), strict=False)]
+        return [self._record(kept) for _, kept in zip(range(most), reversed(self._young()), strict=False)]
 
     def of(self, user: str) -> list[Record]:
         """Return those of a user, by keyed hash."""
         at = NAMES.index("user")
-        return [self._record(kept) for kept in self._ring if kept[2][at] == user]
+        return [self._record(kept) for kept in self._young() if kept[2][at] == user]
+
+    def _young(self) -> deque[_Kept]:
+        """Let go of what is too old; returns the others."""
+        begins_ms = self._wall_ms() - KEPT_MS
+        while self._ring and self._ring[0][0] < begins_ms:
+            self._ring.popleft()
+        return self._ring
 
     def _before(self, last: str) -> Iterator[_Kept]:
-        return (kept for kept in self._ring if not last or self._id(kept) < last)
+        return (kept for kept in self._young() if not last or self._id(kept) < last)
 
     def _id(self, kept: _Kept) -> str:
         """Return its name: of two of the whole gateway the later one's is greater."""

@@ -212,7 +212,8 @@ _BESIDE_THE_MIRROR: Final = (
         source="the gateway",
         held_in="one log line at the end of each connection, the user as a keyed hash, without content; "
         "the last 10,000 of them in memory of the node",
-        held_for="as long as the operator keeps logs; in memory until the node ends",
+        held_for="as long as the operator keeps logs; in memory until the node ends, at most until the first "
+        "end of a connection or question for them after 24 h",
         seen_by="operators",
     ),
     InventoryEntry(

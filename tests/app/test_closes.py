@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from gateway.app.closes import KEPT, Closes
+from gateway.app.closes import KEPT, KEPT_MS, Closes
 from gateway.app.keys import SecretKey
 from gateway.app.log_fields import Pseudonyms
 from gateway.domain.model import Application, NodeId, UserId
@@ -104,6 +104,31 @@ def test_beyond_its_bound_the_oldest_is_forgotten() -> None:
     assert len(made) == 3
     assert [line["close_code"] for line in made.last(10)] == [4_004, 4_003, 4_002]
     assert KEPT == 10_000
+
+
+async def test_what_is_older_than_a_day_is_not_told_any_more() -> None:
+    wall = Wall()
+    made = closes(wall)
+    made.note(life())
+    wall.ms += KEPT_MS
+    made.note(life())
+    assert len(made.of(PSEUDONYMS.of(ANNA))) == 2
+    wall.ms += 1
+    assert await page(made) == ([1_000 + KEPT_MS], "000000086401000.0000000002.n1", False)
+    wall.ms += KEPT_MS
+    assert (made.last(5), made.of(PSEUDONYMS.of(ANNA))) == ([], [])
+    assert len(vars(made)["_ring"]) == 0, "nor kept"
+    assert KEPT_MS == 86_400_000
+
+
+def test_each_that_comes_lets_go_of_the_old() -> None:
+    wall = Wall()
+    made = closes(wall)
+    for _ in range(3):
+        made.note(life())
+    wall.ms += KEPT_MS + 1
+    made.note(life())
+    assert len(vars(made)["_ring"]) == 1
 
 
 def test_those_of_one_user_are_found() -> None:
