@@ -137,4 +137,9 @@ def advices(settings: Settings, wall_ms: int) -> Iterator[str]:
         yield "admin.token is not set: the admin listener stays closed."
     elif len(settings.admin.token.get_secret_value()) < TOKEN_CHARACTERS:
         yield f"admin.token has fewer than {TOKEN_CHARACTERS} characters: it could be guessed."
+    if not (settings.privacy.contact or settings.privacy.statement_url or settings.notices.files):
+        yield (
+            "privacy.contact, privacy.statement_url and notices.files are empty: nobody is told what is done "
+            "with his data, nor whom to ask."
+        )
     yield from (flaw.text for flaw in certificate_flaws(settings, wall_ms) if not flaw.is_fault)

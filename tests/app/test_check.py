@@ -15,8 +15,12 @@ from tests.app.certificates import EXPIRES_AT_S, make
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import redis_server
 
-QUIET = SECRET.replace("insecure = true", 'trusted_proxies = ["127.0.0.1"]').replace(
-    'token = "…"', f'token = "{"x" * 16}"'
+CONTACT = '[privacy]\ncontact = "privacy@example"\n'
+QUIET = (
+    SECRET.replace("insecure = true", 'trusted_proxies = ["127.0.0.1"]').replace(
+        'token = "…"', f'token = "{"x" * 16}"'
+    )
+    + CONTACT
 )
 DAY_MS = 86_400_000
 
@@ -55,6 +59,7 @@ def test_files_are_tried(tmp_path: Path) -> None:
         ('trusted_proxies = ["127.0.0.1"]', "insecure = true", "client.insecure is true"),
         (f'token = "{"x" * 16}"', "", "admin.token is not set"),
         (f'token = "{"x" * 16}"', 'token = "short"', "admin.token has fewer than 16 characters"),
+        (CONTACT, "", "privacy.contact, privacy.statement_url and notices.files are empty"),
     ],
 )
 def test_what_is_worth_a_thought_is_advised(tmp_path: Path, old: str, new: str, advice: str) -> None:
@@ -67,8 +72,20 @@ def test_what_is_worth_a_thought_is_advised(tmp_path: Path, old: str, new: str, 
     assert found.startswith(advice)
 
 
-def test_nothing_is_advised_where_all_is_well(tmp_path: Path) -> None:
-    assert list(advices(loaded(tmp_path, QUIET).settings, 0)) == []
+@pytest.mark.parametrize(
+    "told", [CONTACT, '[privacy]\nstatement_url = "https://example/"\n', '[notices]\nfiles = ["a.toml"]\n']
+)
+def test_nothing_is_advised_where_all_is_well(tmp_path: Path, told: str) -> None:
+    assert list(advices(loaded(tmp_path, QUIET.replace(CONTACT, told)).settings, 0)) == []
+
+
+def test_an_advice_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, QUIET.replace(CONTACT, ""))
+    assert main(["check-config", "--offline", "--config", str(path)]) == 0
+    assert capsys.readouterr().err == (
+        "advice: privacy.contact, privacy.statement_url and notices.files are empty: nobody is told what is "
+        "done with his data, nor whom to ask.\n"
+    )
 
 
 def test_the_certificate_is_judged(tmp_path: Path) -> None:
