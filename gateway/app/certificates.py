@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -93,12 +95,24 @@ def ends_at_s(chain: Sequence[x509.Certificate]) -> float:
 
 def names_of(certificate: x509.Certificate) -> list[str]:
     """Return the hosts that *certificate* is for. The subject's own name counts for none (RFC 9525 §2)."""
+    names, addresses = _names(certificate)
+    return [*names, *addresses]
+
+
+def covers(certificate: x509.Certificate, host: str) -> bool:
+    """Tell whether browsers take *certificate* for *host*, a name or an address.
+
+    A wildcard stands for the whole first label and for no more (RFC 9525 §6.3), and not right above the
+    last one.
+    """
+    names, addresses = _names(certificate)
     try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except _UNREADABLE:
-        return []
-    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
-    return [*found.get_values_for_type(x509.DNSName), *addresses]
+        return str(ipaddress.ip_address(host)) in addresses
+    except ValueError:
+        sought = _in_ascii(host)
+    first, _, rest = sought.partition(".")
+    patterns = {sought} | ({f"*.{rest}"} if first and "." in rest else set())
+    return not patterns.isdisjoint(map(_in_ascii, names))
 
 
 def flaws(client: Client, pair: Pair, wall_ms: int) -> Iterator[Flaw]:
@@ -124,6 +138,23 @@ def told(chain: Sequence[x509.Certificate]) -> str:
     """Return for whom and until when a certificate is, in words."""
     until = dt.datetime.fromtimestamp(ends_at_s(chain), dt.UTC)
     return f"for {', '.join(names_of(chain[0])) or 'no host'} until {until:%Y-%m-%d %H:%M} UTC"
+
+
+def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
+    """Return the names and the addresses that *certificate* is for."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except _UNREADABLE:
+        return [], []
+    addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    return found.get_values_for_type(x509.DNSName), addresses
+
+
+def _in_ascii(host: str) -> str:
+    """Return *host* as certificates write it, or as it is where no certificate can."""
+    with suppress(UnicodeError):  # a label is empty or too long: no certificate has it
+        host = host.encode("idna").decode("ascii")
+    return host.lower().removesuffix(".")
 
 
 def _times(of: str, chain: Sequence[x509.Certificate], now_s: float) -> Iterator[Flaw]:

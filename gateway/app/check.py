@@ -12,7 +12,7 @@ from typing import Final
 from gateway.app import config_shown
 from gateway.app.bundle_writing import folder_faults
 from gateway.app.bus_check import bus_found
-from gateway.app.certificates import Flaw, chain_of, flaws, read_pair, told
+from gateway.app.certificates import Flaw, chain_of, covers, flaws, read_pair, told
 from gateway.app.cli_options import add_config
 from gateway.app.config import load
 from gateway.app.config_faults import ConfigError
@@ -29,6 +29,13 @@ TOKEN_CHARACTERS: Final = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what phones call the node, a name or address: the certificate must be for it; may be repeated",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of the file, check nothing"
@@ -52,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"# client.certificate is {certificate}\n")
     for advice in advices(configuration.settings, clock.wall_ms()):
         sys.stderr.write(f"advice: {advice}\n")
-    faults = [*files(configuration.settings, clock.wall_ms())]
+    faults = [*files(configuration.settings, clock.wall_ms()), *strange(configuration.settings, args.host)]
     if not faults and not args.offline:
         faults += asyncio.run(reached(configuration.settings, clock))
     for fault in faults:
@@ -93,6 +100,20 @@ def certificate_flaws(settings: Settings, wall_ms: int) -> list[Flaw]:
         return [] if pair is None else list(flaws(settings.client, pair, wall_ms))
     except ConfigError:
         return []  # it cannot be read at all, which is told of the file
+
+
+def strange(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence per host of *hosts* for which the listener's certificate is not."""
+    try:
+        pair = read_pair(settings.client)
+        chain = None if pair is None else chain_of(settings.client, pair)
+    except ConfigError:
+        return  # it cannot be read at all, which is told of the file
+    for host in hosts:
+        if chain is None:
+            yield f"client.certificate is not set, so whether it is for {host} can be asked of a proxy only."
+        elif not covers(chain[0], host):
+            yield f"client.certificate {settings.client.certificate} is not for {host}."
 
 
 def certificate_told(settings: Settings) -> str | None:

@@ -10,7 +10,16 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gateway.app.certificates import FILE_BYTES_MAX, chain_of, ends_at_s, flaws, names_of, read_pair, told
+from gateway.app.certificates import (
+    FILE_BYTES_MAX,
+    chain_of,
+    covers,
+    ends_at_s,
+    flaws,
+    names_of,
+    read_pair,
+    told,
+)
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Client
 from tests.app.certificates import EXPIRES_AT_S, Authority, make
@@ -155,6 +164,42 @@ def test_the_first_end_of_a_chain_counts(tmp_path: Path) -> None:
     assert pair is not None
     assert ends_at_s(chain_of(client, pair)) == EXPIRES_AT_S
     assert names_of(ROOT.certificate) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "does"),
+    [
+        ("gateway.example", "gateway.example", True),
+        ("gateway.example", "Gateway.Example.", True),
+        ("gateway.example", "other.example", False),
+        ("gateway.example", "a.gateway.example", False),
+        ("*.oscc.example", "gateway.oscc.example", True),
+        ("*.OSCC.example", "gateway.oscc.EXAMPLE", True),
+        ("*.oscc.example", "*.oscc.example", True),
+        ("*.oscc.example", "oscc.example", False),
+        ("*.oscc.example", "a.gateway.oscc.example", False),
+        ("*.oscc.example", ".oscc.example", False),
+        ("*.example", "gateway.example", False),
+        ("g*.oscc.example", "gateway.oscc.example", False),
+        ("gateway.*.example", "gateway.oscc.example", False),
+        ("xn--bcher-kva.example", "bücher.example", True),
+        ("gateway.example", "ü" * 80, False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("10.1.2.3", "10.1.2.4", False),
+        ("2001:db8::1", "2001:DB8:0::1", True),
+        ("*.1.2.3", "10.1.2.3", False),
+    ],
+)
+def test_a_host_is_covered_as_browsers_have_it(tmp_path: Path, name: str, host: str, *, does: bool) -> None:
+    paths = HOUSE.issue(tmp_path, now=NOW, hosts=("first.example", name))
+    assert covers(x509.load_pem_x509_certificate(paths[0].read_bytes()), host) is does
+
+
+def test_an_address_is_covered_by_no_name(tmp_path: Path) -> None:
+    names = x509.SubjectAlternativeName([x509.DNSName("10.1.2.3")])
+    certificate = Authority("Odd", ROOT, (names,)).certificate
+    assert names_of(certificate) == ["10.1.2.3"]
+    assert not covers(certificate, "10.1.2.3")
 
 
 def test_what_is_no_certificate_is_told(tmp_path: Path) -> None:

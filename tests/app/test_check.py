@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.check import advices, certificate_told, files, reached, sites
+from gateway.app.check import advices, certificate_told, files, reached, sites, strange
 from gateway.app.cli import main
 from gateway.app.config_shown import reference, schema
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
-from tests.app.certificates import EXPIRES_AT_S, make
+from tests.app.certificates import EXPIRES_AT_S, Authority, make
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import redis_server
 
@@ -136,6 +136,30 @@ def test_a_fault_has_its_line_and_its_exit_code(tmp_path: Path, capsys: pytest.C
     path = write(tmp_path, QUIET + '[notices]\nfiles = ["none.toml"]\n')
     assert main(["check-config", "--config", str(path)]) == 1
     assert capsys.readouterr().err.startswith(f"fault: Notice {tmp_path}/none.toml cannot be read")
+
+
+def test_a_host_that_the_certificate_is_not_for_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Authority().issue(tmp_path, hosts=("other.example", "*.oscc.example"))
+    shown = 'certificate = "server.crt"\nkey = "server.key"'
+    path = write(tmp_path, QUIET.replace('trusted_proxies = ["127.0.0.1"]', shown))
+    words = ["check-config", "--offline", "--config", str(path), "--host"]
+    assert main([*words, "gateway.oscc.example", "--host", "other.example"]) == 0
+    assert main(words[:-1]) == 0, "nobody asked"
+    capsys.readouterr()
+    assert main([*words, "other.example", "--host", "a.example", "--host", "127.0.0.1"]) == 1
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("fault")] == [
+        f"fault: client.certificate {tmp_path}/server.crt is not for a.example.",
+        f"fault: client.certificate {tmp_path}/server.crt is not for 127.0.0.1.",
+    ]
+
+
+def test_a_host_cannot_be_looked_for_without_a_certificate(tmp_path: Path) -> None:
+    (told,) = strange(loaded(tmp_path).settings, ["a.example"])
+    assert told.startswith("client.certificate is not set, so whether it is for a.example can")
+    text = SMALLEST.replace("insecure = true", 'certificate = "none.crt"\nkey = "none.key"')
+    assert list(strange(loaded(tmp_path, text).settings, ["a.example"])) == []
 
 
 def test_a_folder_for_bundles_that_cannot_be_made_is_a_fault_of_the_command(
