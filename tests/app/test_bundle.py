@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from gateway.app.bundle import CLOSES, KEEP_S, SESSIONS, UNSTATED, BundleParts, 
 from gateway.app.closes import Closes
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
+from gateway.telemetry import Telemetry
 from tests.app.samples import KEY, OTHER_KEY, SECRET, loaded
 from tests.app.test_closes import PSEUDONYMS, Wall, life
 
@@ -75,13 +77,33 @@ def shape(value: object) -> object:
             return "number" if isinstance(value, int | float) else type(value).__name__
 
 
-def test_the_one_that_the_page_prints_in_full_is_made_of_the_same(tmp_path: Path) -> None:
+def printed_in_full() -> dict[str, Any]:
+    """Return the bundle that the page prints."""
     page = (Path(gateway.__file__).parents[1] / "docs" / "admin.md").read_text("utf-8")
     _, _, rest = page.partition("in full:\n\n```json\n")
-    printed = json.loads(rest.partition("\n```")[0])
+    bundle: dict[str, Any] = json.loads(rest.partition("\n```")[0])
+    return bundle
+
+
+def test_the_one_that_the_page_prints_in_full_is_made_of_the_same(tmp_path: Path) -> None:
+    printed = printed_in_full()
     assert shape(printed) == shape(json.loads(json.dumps(make_bundle(parts(tmp_path), None))))
     made, expires = printed["bundle"]["made_at_ms"], printed["bundle"]["expires_at_ms"]
     assert expires - made == KEEP_S * 1_000
+
+
+def families(lines: list[str]) -> list[str]:
+    """Return what is said of each metric, its name and type in it, without values."""
+    return [line for line in lines if line.startswith("# ")]
+
+
+def test_the_page_has_every_metric_of_today() -> None:
+    """A page that lacks one would still have the shape."""
+    metrics = printed_in_full()["metrics"]
+    assert families(metrics) == families(Telemetry().render().decode().splitlines())
+    assert len(families(metrics)) > 100
+    values = {line.partition("{")[0].partition(" ")[0] for line in metrics}
+    assert {f"oscc_gateway_site_log_{way}_total" for way in ("ons", "offs")} < values
 
 
 def test_the_page_has_every_setting_of_today(tmp_path: Path) -> None:
