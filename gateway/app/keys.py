@@ -75,8 +75,13 @@ def new_secret_key() -> SecretKey:
 
 def new_sealing_key(present: Sequence[SealingKey] = ()) -> SealingKey:
     """Draw a sealing key whose id is the next of k1, k2 and so on after those *present*."""
-    counted = [int(match[1]) for key in present if (match := _COUNTED.fullmatch(key.id)) is not None]
-    return SealingKey(f"k{max(counted, default=0) + 1}", new_secret_key())
+    return SealingKey(f"k{max(map(_number, present), default=0) + 1}", new_secret_key())
+
+
+def newest_first(present: Sequence[SealingKey]) -> list[SealingKey]:
+    """Return *present* with the one at its head that was made last: of k1, k2 and so on the greatest."""
+    newest = max(reversed(present), key=_number)
+    return [newest, *(key for key in present if key is not newest)]
 
 
 def write_block(sealing_keys: Sequence[SealingKey], pseudonym_key: SecretKey) -> str:
@@ -85,6 +90,17 @@ def write_block(sealing_keys: Sequence[SealingKey], pseudonym_key: SecretKey) ->
     lines += [f'    "{key.id}:{_base64(key.key)}",' for key in sealing_keys]
     lines += ["]", f'pseudonym_key = "{_base64(pseudonym_key)}"', ""]
     return "\n".join(lines)
+
+
+def write_lines(sealing_keys: Sequence[SealingKey]) -> str:
+    """Return what a file that ``…SEALING_KEYS_FILE`` names has to hold for these keys."""
+    return "".join(f"{key.id}:{_base64(key.key)}\n" for key in sealing_keys)
+
+
+def _number(key: SealingKey) -> int:
+    """Return N of kN, 0 for any other id."""
+    match = _COUNTED.fullmatch(key.id)
+    return 0 if match is None else int(match[1])
 
 
 def _base64(key: SecretKey) -> str:

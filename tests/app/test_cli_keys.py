@@ -39,3 +39,31 @@ def test_there_is_nothing_to_rotate_without_secrets(
 ) -> None:
     assert main(["keys", "--rotate", str(write(tmp_path, SMALLEST))]) == 1
     assert "has no [secrets]" in capsys.readouterr().err
+
+
+def lines(path: Path, step: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert main(["keys", "--rotate", str(path), "--lines", step]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_lines_of_a_file_of_keys_are_what_a_node_reads_at_each_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, path = tmp_path / "sealing_keys", write(tmp_path, WITHOUT)
+    monkeypatch.setenv("OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE", str(file))
+    monkeypatch.setenv("OSCC_GATEWAY__SECRETS__PSEUDONYM_KEY", OTHER_KEY)
+    file.write_text(f"k1:{KEY}\n", "utf-8")
+    added = lines(path, "add", capsys)
+    assert added[0] == f"k1:{KEY}"
+    assert added[1].startswith("k2:")
+    file.write_text("\n".join(added), "utf-8")
+    led = lines(path, "lead", capsys)
+    assert led == added[::-1], "the key that all nodes have, and not another new one"
+    file.write_text("\n".join(led), "utf-8")
+    assert lines(path, "lead", capsys) == led, "also when it is asked twice"
+    assert [key[:3] for key in lines(path, "add", capsys)] == ["k2:", "k1:", "k3:"]
+
+
+def test_lines_are_those_of_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "--lines", "add"]) == 2
+    assert "--lines needs --rotate FILE" in capsys.readouterr().err

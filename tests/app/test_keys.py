@@ -36,6 +36,22 @@ def test_new_keys_are_numbered_on() -> None:
     assert keys.new_sealing_key(present).id == "k8"
 
 
+@pytest.mark.parametrize(
+    ("present", "told"),
+    [
+        (("k9", "k10", "old"), ["k10", "k9", "old"]),
+        (("k2", "k1"), ["k2", "k1"]),
+        (("old", "new"), ["new", "old"]),
+        (("k1",), ["k1"]),
+    ],
+)
+def test_the_newest_key_comes_to_the_head(present: tuple[str, ...], told: list[str]) -> None:
+    made = [SealingKey(name, keys.new_secret_key()) for name in present]
+    led = keys.newest_first(made)
+    assert [key.id for key in led] == told
+    assert [keys.parse_sealing_key(line) for line in keys.write_lines(led).splitlines()] == led
+
+
 def test_new_keys_are_long_and_differ() -> None:
     one, other = keys.new_secret_key(), keys.new_secret_key()
     assert len(one.raw) == len(other.raw) == 32

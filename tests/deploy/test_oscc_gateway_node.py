@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from gateway.app.cli import parser
 from tests.deploy.programs import DEPLOY, Said, ask, machine
 from tests.deploy.test_systemd_unit import ours, said, variables
 
@@ -73,6 +74,14 @@ def test_a_command_has_what_the_unit_gives(node: str, host: Path) -> None:
         "main:47 11",
         "--json",
     ]
+
+
+def test_keys_are_given_no_configuration_but_the_one_to_rotate(host: Path) -> None:
+    told = typed(host, "1", "keys", "--rotate", "gateway.toml", "--lines", "add")
+    assert f"{OURS}SECRETS__SEALING_KEYS_FILE" in settings(told)
+    given = [line for line in told.text.splitlines() if not line.startswith(OURS)]
+    assert given == ["keys", "--rotate", "gateway.toml", "--lines", "add"]
+    parser().parse_args(given)
 
 
 def test_what_a_node_has_of_its_own_is_read_as_systemd_reads_it(host: Path) -> None:
