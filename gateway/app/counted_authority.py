@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from gateway.app.surroundings import Reach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -36,22 +37,24 @@ class CountedAuthority:
         authority: The site's.
         site: Its id.
         telemetry: Where it is counted.
+        reach: Where it is noted whether the site was reached.
     """
 
-    def __init__(self, authority: Authority, site: str, telemetry: Telemetry) -> None:
+    def __init__(self, authority: Authority, site: str, telemetry: Telemetry, reach: Reach) -> None:
         self._authority = authority
+        self._reach = reach
         results = (ANSWERED, UNAVAILABLE)
         self._log_ons = {result: telemetry.site_log_ons[site, result].inc for result in results}
         self._log_offs = {result: telemetry.site_log_offs[site, result].inc for result in results}
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         """Open a session."""
-        with _counting(self._log_ons, _OF_THE_SITE):
+        with _counting(self._log_ons, _OF_THE_SITE, self._reach):
             return await self._authority.log_on(credentials)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """End the session."""
-        with _counting(self._log_offs, _ALL):
+        with _counting(self._log_offs, _ALL, self._reach):
             return await self._authority.log_off(secret)
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
@@ -68,11 +71,15 @@ class CountedAuthority:
 
 
 @contextmanager
-def _counting(counts: Mapping[str, Callable[[], None]], unavailable: frozenset[ErrorCode]) -> Iterator[None]:
-    """Count how the block ends; one that is cancelled has no end that says anything of the site."""
+def _counting(
+    counts: Mapping[str, Callable[[], None]], unavailable: frozenset[ErrorCode], reach: Reach
+) -> Iterator[None]:
+    """Count and note how the block ends; one that is cancelled has no end that says anything of the site."""
     try:
         yield
     except GatewayError as error:
         counts[UNAVAILABLE if error.code in unavailable else ANSWERED]()
+        reach.note(error.code)
         raise
     counts[ANSWERED]()
+    reach.note()

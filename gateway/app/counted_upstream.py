@@ -1,10 +1,13 @@
-"""What is counted of the links to an OSCC-E Server?"""
+"""What is counted, and logged for whoever looks for a fault, of the links to an OSCC-E Server?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import structlog
+
+from gateway.app.surroundings import Reach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import SessionSecret, UserId
@@ -25,6 +28,13 @@ from gateway.domain.upstream import (
 from gateway.runtime.ports import Link, Upstream
 from gateway.telemetry import Telemetry
 
+_LOG: Final = structlog.get_logger("gateway.link")
+_REFUSALS: Final[Mapping[str, ErrorCode]] = {
+    "unavailable": ErrorCode.UPSTREAM_UNAVAILABLE,
+    "lost": ErrorCode.UPSTREAM_UNAVAILABLE,
+    "version_unsupported": ErrorCode.UPSTREAM_VERSION_UNSUPPORTED,
+}
+"""Why a link does not open when the server is not reached. All other reasons are its answers."""
 EVENTS: Final[Mapping[type[LinkEvent], str]] = {
     Opened: "opened",
     Reading: "reading",
@@ -45,9 +55,10 @@ class CountedUpstream:
     An attempt to open a link begins with asking which server it is, so a refusal of that counts too.
     """
 
-    def __init__(self, upstream: Upstream, telemetry: Telemetry) -> None:
+    def __init__(self, upstream: Upstream, telemetry: Telemetry, reach: Reach) -> None:
         self._upstream = upstream
         self._telemetry = telemetry
+        self._reach = reach
         self._counts: dict[type[LinkEvent], Callable[[], None]]
         self._counts = {kind: telemetry.upstream_events[name].inc for kind, name in EVENTS.items()}
         self._counts[LinkReplaced] = self._replaced
@@ -64,6 +75,7 @@ class CountedUpstream:
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             self._telemetry.link_opens["version_unsupported" if unsupported else "unavailable"].inc()
+            self._reach.note(error.code)
             raise
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
@@ -72,21 +84,28 @@ class CountedUpstream:
             link = await self._upstream.open(user, secret, token=token, holder=holder)
         except LinkClosed as closed:
             self._telemetry.link_opens[closed.reason].inc()
+            self._reach.note(_REFUSALS.get(closed.reason))
             if closed.reason != "unavailable":
                 self._telemetry.link_refused[closed.reason].inc()
             raise
         self._telemetry.link_opens["ok"].inc()
-        return CountedLink(link, self._counts)
+        self._reach.note()
+        _LOG.debug("link opened", user=user)
+        return CountedLink(link, self._counts, user)
 
 
 class CountedLink:
     """The port Link, before another one. Invariant: what goes through is not changed."""
 
-    def __init__(self, link: Link, counts: Mapping[type[LinkEvent], Callable[[], None]]) -> None:
+    def __init__(
+        self, link: Link, counts: Mapping[type[LinkEvent], Callable[[], None]], user: UserId
+    ) -> None:
         self._link = link
         self._counts = counts
         self._count_reading = counts[Reading]
         self._hear: Callable[[Reading], None] | None = None
+        self._user = user
+        self._is_over = False
 
     @property
     def heard_at(self) -> float:
@@ -101,7 +120,11 @@ class CountedLink:
     async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
         """Return the next event."""
         self._hear = hear
-        event = await self._link.receive(None if hear is None else self._heard)
+        try:
+            event = await self._link.receive(None if hear is None else self._heard)
+        except LinkClosed as closed:
+            self._note_end(closed.reason)
+            raise
         if event is not None:
             self._counts[type(event)]()
         return event
@@ -117,4 +140,11 @@ class CountedLink:
 
     async def close(self) -> None:
         """Close it."""
+        self._note_end("closed by this node")
         await self._link.close()
+
+    def _note_end(self, reason: str) -> None:
+        """Log the end once, whoever finds it first."""
+        if not self._is_over:
+            self._is_over = True
+            _LOG.debug("link closed", user=self._user, close_reason=reason)

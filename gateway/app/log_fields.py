@@ -171,21 +171,16 @@ _WORDS: Final = (
     "bus",
     "close_reason",
     "codec",
-    "command",
     "error",
-    "function",
     "initiator",
     "level",
-    "link_state",
     "listener",
     "logger",
-    "loop",
     "result",
     "signal",
     "site",
-    "status",
 )
-_VERSIONS: Final = ("version", "python", "extensions_version", "contact_center_version")
+_VERSIONS: Final = ("version",)
 _COUNTS: Final = (
     "bytes_out",
     "close_code",
@@ -197,8 +192,10 @@ _COUNTS: Final = (
     "frames_in",
     "frames_out",
     "http_status",
+    "log_offs",
     "port",
     "serial",
     "suppressed",
+    "users",
 )
-_SECONDS: Final = ("lasted_s", "delay_s", "window_s")
+_SECONDS: Final = ("lasted_s", "window_s")

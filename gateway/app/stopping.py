@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from typing import Final
 
 from gateway.runtime.ports import Clock
 
+_LOG: Final = logging.getLogger("gateway.app")
+"""Not structlog's: commands that configure no logging stop by signals too, and must not write lines."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -35,12 +38,18 @@ class Stopping:
             async with clock.timeout(seconds):
                 await self.asked.wait()
 
+    def _hear(self, number: signal.Signals) -> None:
+        if not self.hurried.is_set():
+            event = "in a hurry to end" if self.asked.is_set() else "asked to end"
+            _LOG.info(event, extra={"signal": number.name})
+        self.ask()
+
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Let SIGTERM and SIGINT ask, while the block lasts."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            loop.add_signal_handler(number, self.ask)
+            loop.add_signal_handler(number, self._hear, number)
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ import platform
 import random
 import secrets as randomness
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -29,8 +29,6 @@ from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
 from gateway.app.config_sections import Limits, Secrets, Settings
-from gateway.app.counted_authority import CountedAuthority
-from gateway.app.counted_upstream import CountedUpstream
 from gateway.app.draining import Parting, leave, limit_s
 from gateway.app.keyring import Keyring
 from gateway.app.keys_watch import KeysWatch, Reread
@@ -41,7 +39,9 @@ from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.reloading import Reloading, hearing
+from gateway.app.sites import counted_sites
 from gateway.app.stopping import Stopping
+from gateway.app.surroundings import Surroundings, watch
 from gateway.app.systemd import Supervisor
 from gateway.app.tls import site_context
 from gateway.app.tracing import Tracing, open_tracing
@@ -116,7 +116,9 @@ class Gateway:
         self.watch: Final = NoticesWatch(settings.notices.files, clock)
         self.certificate: Final = CertificateWatch(settings.client, clock, telemetry)
         self.trail: Final = AuditTrail(log_act)
-        self.node: Final = _node(settings, servers, cluster, clock, telemetry, self.trail, beside.tracing)
+        self.surroundings: Final = Surroundings(servers)
+        sites = counted_sites(servers, telemetry, beside.tracing, self.surroundings.reaches)
+        self.node: Final = _node(settings, sites, cluster, clock, telemetry, self.trail, beside.tracing)
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = Closes(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
@@ -133,10 +135,8 @@ class Gateway:
         self.edge: Final = make_app(parts)
         render = asked_of_this_loop(self.render, clock)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
-        self.is_started = False
-        self.is_draining = False
-        self._servers, self._leases = servers, cluster.leases
-        self._capacity = edge.doors.connections
+        self.is_started = self.is_draining = False
+        self._servers, self._leases, self._capacity = servers, cluster.leases, edge.doors.connections
         self._begin(settings)
 
     def started(self) -> str | None:
@@ -166,6 +166,11 @@ class Gateway:
         """Put in force what may change while the node lives, as the files say now."""
         await self.reloading.read_anew()
         await self.crier.cry()
+
+    def lives(self) -> tuple[Coroutine[None, None, None], ...]:
+        """Return what runs for as long as the node lives."""
+        watching = watch(self.surroundings, self.node, self.telemetry, self.node.clock)
+        return self.node.run(), self.pump.run(), self.vitals.run(), watching
 
     def administration(self, settings: Settings, stopping: Stopping) -> Administration:
         """Return what operators may do here; from now on the node does it."""
@@ -212,7 +217,7 @@ class Gateway:
 
 def _node(
     settings: Settings,
-    servers: Mapping[str, OsccServer],
+    sites: Mapping[str, Site],
     cluster: Cluster,
     clock: Clock,
     telemetry: Telemetry,
@@ -221,13 +226,7 @@ def _node(
 ) -> Node:
     return Node(
         _node_settings(settings),
-        {
-            site: Site(
-                tracing.upstream(CountedUpstream(server, telemetry)),
-                CountedAuthority(server, site, telemetry),
-            )
-            for site, server in servers.items()
-        },
+        sites,
         cluster,
         clock,
         random.random,
@@ -289,8 +288,7 @@ async def serving(
         may_change = _may_change(settings)
         cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=may_change))
         looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
-        lives = made.node.run(), made.pump.run(), made.vitals.run(), made.reloading.run(cry), *looks
-        await stack.enter_async_context(alive(*lives))
+        await stack.enter_async_context(alive(*made.lives(), made.reloading.run(cry), *looks))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening_aside("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from docs._generate.metrics import VALUES
 from gateway.app.beginning import begin
 from gateway.app.counted_authority import CountedAuthority
+from gateway.app.surroundings import Reach
 from gateway.telemetry import CHILDREN_MAX, PREFIX, Telemetry
 from tests.deploy.expressions import RULES
 from tests.doubles.clock import ManualClock
@@ -26,7 +27,7 @@ def begun() -> Telemetry:
     """Return the metrics of a node with one site at its start."""
     telemetry = Telemetry()
     begin(telemetry)
-    CountedAuthority(FakeUpstream(ManualClock()), "main", telemetry)
+    CountedAuthority(FakeUpstream(ManualClock()), "main", telemetry, Reach())
     return telemetry
 
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gateway.app.counted_authority import ANSWERED, UNAVAILABLE, CountedAuthority
+from gateway.app.surroundings import Reach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret
 from gateway.domain.upstream import LogOn
@@ -24,7 +25,8 @@ class Counted:
         self.telemetry = Telemetry()
         self.server = FakeUpstream(ManualClock())
         self.server.add_user(7, "anna")
-        self.authority = CountedAuthority(self.server, "main", self.telemetry)
+        self.reach = Reach()
+        self.authority = CountedAuthority(self.server, "main", self.telemetry, self.reach)
 
     def count(self, name: str) -> tuple[float | None, ...]:
         """Return how many were answered, and how many were not."""
@@ -73,6 +75,31 @@ async def test_a_site_that_is_not_reached_is_unavailable(counted: Counted) -> No
         with pytest.raises(GatewayError):
             await ask
     assert (counted.count("log_ons"), counted.count("log_offs")) == ((1, 1), (0, 1))
+
+
+@pytest.mark.parametrize("act", ["log on", "log off"])
+async def test_it_is_noted_whether_the_site_was_reached(counted: Counted, act: str) -> None:
+    secret = (await counted.authority.log_on(ANNA)).secret
+
+    async def ask() -> object:
+        authority = counted.authority
+        return await (authority.log_on(ANNA) if act == "log on" else authority.log_off(secret))
+
+    counted.server.unreachable = True
+    with pytest.raises(GatewayError):
+        await ask()
+    assert counted.reach.error is ErrorCode.UPSTREAM_UNAVAILABLE
+    counted.server.unreachable = False
+    await ask()
+    assert counted.reach.error is None
+
+
+async def test_who_is_refused_has_reached_the_site(counted: Counted) -> None:
+    counted.reach.note(ErrorCode.UPSTREAM_UNAVAILABLE)
+    counted.server.log_on_refusals.append(GatewayError(ErrorCode.INVALID_CREDENTIALS, "No."))
+    with pytest.raises(GatewayError, match=r"No\."):
+        await counted.authority.log_on(ANNA)
+    assert counted.reach.error is None
 
 
 async def test_a_log_off_that_is_refused_is_as_open_as_one_that_is_not_heard(

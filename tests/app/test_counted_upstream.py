@@ -1,14 +1,20 @@
-"""Is all of a link counted, and nothing of it changed?"""
+"""Is all of a link counted, its beginning and its end told once, and nothing of it changed?"""
 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from typing import get_args
 
 import pytest
 
 from gateway.app.counted_upstream import EVENTS, CountedUpstream
-from gateway.domain.errors import GatewayError
+from gateway.app.keys import SecretKey
+from gateway.app.log_fields import Pseudonyms
+from gateway.app.logging import configure
+from gateway.app.surroundings import Reach
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import KeepAlive
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.resources import FunctionState
@@ -26,7 +32,8 @@ class Counted:
         self.clock = ManualClock()
         self.server = FakeUpstream(self.clock)
         self.user = self.server.add_user(7, "anna")
-        self.upstream = CountedUpstream(self.server, self.telemetry)
+        self.reach = Reach()
+        self.upstream = CountedUpstream(self.server, self.telemetry, self.reach)
 
     def opens(self, result: str) -> float | None:
         return self.telemetry.registry.get_sample_value("oscc_gateway_link_opens_total", {"result": result})
@@ -105,6 +112,7 @@ async def test_a_refused_link_is_counted_by_its_reason(
         await counted.upstream.open(UserId("main", user), secret, token=token, holder="me")
     assert (counted.opens(result), counted.opens("ok")) == (1, None)
     assert counted.refused(result) == 1
+    assert counted.reach.error is None
 
 
 async def test_a_server_that_is_not_reached_refuses_nothing(counted: Counted) -> None:
@@ -113,6 +121,10 @@ async def test_a_server_that_is_not_reached_refuses_nothing(counted: Counted) ->
     with pytest.raises(LinkClosed, match="unavailable"):
         await counted.upstream.open(counted.user, secret, token=1, holder="me")
     assert (counted.opens("unavailable"), counted.refused("unavailable")) == (1, None)
+    assert counted.reach.error is ErrorCode.UPSTREAM_UNAVAILABLE
+    counted.server.unreachable = False
+    await counted.upstream.open(counted.user, secret, token=1, holder="me")
+    assert counted.reach.error is None
 
 
 @pytest.mark.parametrize(
@@ -125,6 +137,34 @@ async def test_a_server_that_is_not_there_is_counted_when_it_is_asked_what_it_is
     with pytest.raises(GatewayError):
         await counted.upstream.about()
     assert counted.opens(result) == 1
+    assert counted.reach.error == f"upstream_{result}"
+
+
+@pytest.mark.parametrize("by", ["us", "server"])
+async def test_whoever_looks_for_a_fault_is_told_when_a_link_opens_and_why_it_ends(
+    counted: Counted, own_logging: None, by: str
+) -> None:
+    written, key = io.StringIO(), SecretKey(bytes(32))
+    configure("debug", key, written)
+    link = await counted.upstream.open(counted.user, await counted.secret(), token=1, holder="me")
+    while counted.server.wires[counted.user].link.speaks:
+        await link.receive()
+    if by == "server":
+        counted.server.drop(counted.user)
+    else:
+        await link.close()
+    for _ in range(2):
+        with pytest.raises(LinkClosed):
+            await link.receive()
+    await link.close()
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    lines = [line for line in lines if line["logger"] == "gateway.link"]
+    assert [(line["level"], line["event"], line.get("close_reason")) for line in lines] == [
+        ("debug", "link opened", None),
+        ("debug", "link closed", "closed by this node" if by == "us" else "lost"),
+    ]
+    assert {line["user"] for line in lines} == {Pseudonyms(key).of(counted.user)}
+    assert not any("dropped" in line for line in lines)
 
 
 def test_every_event_has_a_name() -> None:

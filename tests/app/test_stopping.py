@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 
@@ -37,7 +38,8 @@ async def test_waiting_ends_when_asked_or_when_the_time_is_over() -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_signals_ask(number: signal.Signals) -> None:
+async def test_signals_ask(number: signal.Signals, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     stopping = Stopping()
     with stopping.on_signals():
         os.kill(os.getpid(), number)
@@ -47,6 +49,17 @@ async def test_signals_ask(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         async with asyncio.timeout(5):
             await stopping.hurried.wait()
+        after = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, after.set)
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGUSR1)  # heard after the third, which says nothing new
+        async with asyncio.timeout(5):
+            await after.wait()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+    assert [(record.getMessage(), vars(record)["signal"]) for record in caplog.records] == [
+        ("asked to end", number.name),
+        ("in a hurry to end", number.name),
+    ]
 
 
 async def test_afterwards_signals_are_as_before() -> None:

@@ -1,0 +1,32 @@
+"""Does what happens at one site move the note of that site, by log-ons and by links?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.app.sites import counted_sites
+from gateway.app.surroundings import Surroundings
+from gateway.app.tracing import Tracing
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Device
+from gateway.domain.upstream import LogOn
+from gateway.runtime.clock import SystemClock
+from gateway.telemetry import Telemetry
+from gateway.upstream.client import OsccServer
+
+ANNA = LogOn(Application.DASHBOARD, "anna", "secret", Device("d", "phone"))
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("way", ["log on", "link"])
+async def test_a_server_that_is_not_there_is_noted_for_its_site_only(way: str) -> None:
+    surroundings, clock = Surroundings(["main", "other"]), SystemClock()
+    async with OsccServer("main", NOBODY, clock) as main, OsccServer("other", NOBODY, clock) as other:
+        servers = {"main": main, "other": other}
+        sites = counted_sites(servers, Telemetry(), Tracing(), surroundings.reaches)
+        assert list(sites) == ["main", "other"]
+        site = sites["main"]
+        with pytest.raises(GatewayError):
+            await (site.authority.log_on(ANNA) if way == "log on" else site.upstream.about())
+    noted = [reach.error for reach in surroundings.reaches.values()]
+    assert noted == [ErrorCode.UPSTREAM_UNAVAILABLE, None]
