@@ -23,6 +23,9 @@ FEW: Final = 256
 HANDSHAKE_S: Final = 10.0
 """Within this time a handshake of TLS is done. Until then a connection costs a descriptor, and stands in no
 other limit: the library tells nobody of it."""
+GOODBYE_S: Final = 3_600.0
+"""How long the end of TLS may take, with all that waits to be sent: the library's 30 s would cut a long
+answer off. Who takes nothing meanwhile is let go by the runner."""
 
 
 class CannotListen(Exception):  # noqa: N818 - names what happened
@@ -47,7 +50,7 @@ class Listener:
 
 
 class _Site(web.TCPSite):
-    """Listens as its parent does, whose way leaves a minute for the handshake of TLS."""
+    """Listens as its parent does, whose way leaves a minute for TLS to begin, and half of one to end."""
 
     async def start(self) -> None:
         """Listen from now on."""
@@ -61,6 +64,7 @@ class _Site(web.TCPSite):
             ssl=self._ssl_context,
             backlog=self._backlog,
             ssl_handshake_timeout=None if self._ssl_context is None else HANDSHAKE_S,
+            ssl_shutdown_timeout=None if self._ssl_context is None else GOODBYE_S,
         )
 
 

@@ -8,7 +8,12 @@ write nothing down that anybody outside can bring about. aiohttp's private parts
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import socket
+import struct
+import sys
+import termios
 from typing import Final, cast
 
 from aiohttp import hdrs, web
@@ -24,9 +29,14 @@ FAREWELL_S: Final = 2.0
 LINGER_S: Final = 2.0
 """How long is read, and thrown away, what still comes of a request that has its answer."""
 
-TAKE_S: Final = 30.0
+TAKE_S: Final = 60.0
 TAKE_BYTES: Final = 16 * 1024
-"""So much at least of what waits for him a caller takes each time, or all; else the connection ends."""
+"""So much at least of what waits for him a caller takes each time, or all; else the connection ends. A kernel
+acknowledges up to 100 KB at once, and then nothing until that is read: half a minute at 3 KB/s."""
+
+_ACKED: Final = struct.Struct("=120xQ")
+"""``tcpi_bytes_acked`` in Linux's ``struct tcp_info``."""
+_QUEUED: Final = struct.Struct("=i")
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -80,31 +90,23 @@ class _Speaker(web.RequestHandler):
     """Serves one connection.
 
     Invariant: whoever asks and does not take the answers ("slow read") is let go, as is who does not ask.
+    What he has taken is what his kernel has acknowledged: buffers here empty in lumps of hundreds of
+    kilobytes, and those of TLS tell nothing. It is looked at until the connection is lost or upgraded:
+    while it closes, too, and aiohttp knows its transport no more.
     """
 
     __slots__ = ("_patience",)
 
-    _patience: asyncio.TimerHandle | None
+    _patience: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`, as all below."""
-        self._patience = None
+        self._wait(cast(asyncio.Transport, transport), 0, 0)
         super().connection_made(transport)
-
-    def pause_writing(self) -> None:
-        """Begin to wait for him to take something."""
-        super().pause_writing()
-        self._end_patience()
-        self._wait()
-
-    def resume_writing(self) -> None:
-        """Wait no more."""
-        self._end_patience()
-        super().resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget him."""
-        self._end_patience()
+        self._patience.cancel()
         super().connection_lost(exc)
 
     async def start(self) -> None:
@@ -135,23 +137,38 @@ class _Speaker(web.RequestHandler):
         told.force_close()
         return told
 
-    def _wait(self) -> None:
-        if self.transport is not None:
-            left_bytes = self.transport.get_write_buffer_size()
-            self._patience = self._loop.call_later(TAKE_S, self._look, left_bytes)
+    def _wait(self, transport: asyncio.Transport, acked_bytes: int, owed_bytes: int) -> None:
+        self._patience = self._loop.call_later(TAKE_S, self._look, transport, acked_bytes, owed_bytes)
 
-    def _look(self, before_bytes: int) -> None:
-        if self.transport is None:
+    def _look(self, transport: asyncio.Transport, acked_before: int, owed_before: int) -> None:
+        measured = _measured(transport)
+        if measured is None:
             return
-        if self.transport.get_write_buffer_size() > before_bytes - TAKE_BYTES:
-            self.transport.abort()
+        acked_bytes, owed_bytes = measured
+        if acked_bytes - acked_before < min(TAKE_BYTES, owed_before):
+            transport.abort()
         else:
-            self._wait()
+            self._wait(transport, acked_bytes, owed_bytes)
 
-    def _end_patience(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+
+def _measured(transport: asyncio.Transport) -> tuple[int, int] | None:
+    """Return how many bytes the peer has acknowledged since he came, and how many he has still to.
+
+    Under TLS some of what waits here is not seen; then the kernel's queue is full, and counts. Who is to
+    say good-bye owes a byte for it.
+
+    None where the kernel does not tell: on other systems, and of Unix sockets, whose peer is of this machine.
+    The size of the buffers would be no substitute: by that, honest callers would go.
+    """
+    raw = transport.get_extra_info("socket")
+    if sys.platform != "linux" or raw is None:
+        return None
+    try:
+        (acked_bytes,) = _ACKED.unpack(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size))
+        (queued_bytes,) = _QUEUED.unpack(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(_QUEUED.size)))
+    except (OSError, ValueError, struct.error):
+        return None  # no TCP, closed already, or a kernel from before 2015
+    return acked_bytes, queued_bytes + transport.get_write_buffer_size() + transport.is_closing()
 
 
 def _has_left(request: web.BaseRequest, exc: BaseException) -> bool:

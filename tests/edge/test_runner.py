@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from gateway.app import listener as listener_module
+from gateway.app.config_sections import Client
 from gateway.app.listener import listening
+from gateway.app.tls import client_context
 from gateway.edge import runner
+from gateway.edge.callers import WAITING, Callers
+from tests.app.certificates import make
 from tests.security.doors import say, status
 
-MUCH = 30_000_000
-"""More than kernels hold of a connection."""
+MUCH = 5_000_000
+"""More than kernels hold of a connection whose end has a modest buffer."""
+REST = 100_000
+"""More than they hold of one with a small buffer, by less than what makes aiohttp wait."""
 MALFORMED = b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\x00\r\n\r\n"
 
 
@@ -38,7 +49,7 @@ def application() -> web.Application:
         raise AssertionError("nobody could be answered")
 
     async def much(request: web.Request) -> web.Response:
-        return web.Response(body=bytes(MUCH))
+        return web.Response(body=bytes(int(request.query.get("bytes", MUCH))))
 
     app = web.Application()
     app.router.add_get("/much", much)
@@ -68,7 +79,7 @@ async def test_a_fault_that_nobody_caught_is_told_by_its_place_alone(
     assert status(answer) == [500]
     assert b"canary" not in answer
     (record,) = caplog.records
-    assert record.getMessage() == "a request failed: RuntimeError at test_runner.py:23"
+    assert record.getMessage() == "a request failed: RuntimeError at test_runner.py:34"
 
 
 async def test_an_answer_that_has_begun_is_cut() -> None:
@@ -87,28 +98,92 @@ async def test_that_a_caller_has_left_is_no_fault(
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == lines
 
 
-async def test_who_takes_a_long_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "TAKE_S", 0.2)
-    async with listening("test", application(), "127.0.0.1", 0) as listener, asyncio.timeout(30):
+@pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "tls"])
+async def test_who_takes_a_long_answer_slowly_gets_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_tls: bool
+) -> None:
+    monkeypatch.setattr(runner, "TAKE_S", 0.4)
+    monkeypatch.setattr(runner, "HEAD_S", 0.2)
+    assert await _slowly_taken(tmp_path, is_tls=is_tls) > MUCH
+
+
+async def test_no_longer_than_the_end_of_tls_may_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(listener_module, "GOODBYE_S", 0.5)
+    monkeypatch.setattr(runner, "HEAD_S", 0.2)
+    assert await _slowly_taken(tmp_path, is_tls=True) < MUCH
+
+
+@pytest.mark.parametrize("length", [MUCH, REST, 1_000], ids=["much", "a rest", "a good-bye"])
+@pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "tls"])
+async def test_who_takes_nothing_of_it_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, length: int, is_tls: bool
+) -> None:
+    monkeypatch.setattr(runner, "TAKE_S", 0.3)
+    monkeypatch.setattr(runner, "HEAD_S", 0.2)
+    app = application()
+    there = app[WAITING] = Callers(10, 10)
+    tls, trust = _tls(tmp_path) if is_tls else (None, None)
+    async with listening("test", app, "127.0.0.1", 0, tls) as listener, asyncio.timeout(10):
+        with await asyncio.to_thread(_ask, listener.port, length, trust):
+            await _until(lambda: len(there) == 1)
+            await _until(lambda: len(there) == 0)
+
+
+async def test_who_has_taken_all_may_take_his_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "TAKE_S", 0.1)
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-        writer.write(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        taken = 0
-        while chunk := await reader.read(1_000_000):
-            taken += len(chunk)
-            await asyncio.sleep(0.005)
-        assert taken > MUCH
+        for _ in range(2):
+            writer.write(b"GET /much?bytes=9 HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n" + bytes(9))
+            await asyncio.sleep(0.5)
+        assert not reader.at_eof()
         writer.close()
 
 
-async def test_who_takes_nothing_of_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "TAKE_S", 0.2)
-    async with listening("test", application(), "127.0.0.1", 0) as listener, asyncio.timeout(30):
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port, limit=1)
+async def _slowly_taken(folder: Path, *, is_tls: bool) -> int:
+    """Return how many bytes of a long answer came to one who takes some two megabytes a second."""
+    tls, trust = _tls(folder) if is_tls else (None, None)
+    taken = 0
+    async with listening("test", application(), "127.0.0.1", 0, tls) as listener, asyncio.timeout(20):
+        name = None if trust is None else "127.0.0.1"
+        raw = _dial(listener.port, 65_536)
+        reader, writer = await asyncio.open_connection(sock=raw, ssl=trust, server_hostname=name)
         writer.write(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(1)
-        taken = 0
         with suppress(ConnectionError):
-            while chunk := await reader.read(1_000_000):
+            while chunk := await reader.read(20_000):
                 taken += len(chunk)
-        assert taken < MUCH
+                await asyncio.sleep(0.01)
         writer.close()
+    return taken
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(0.01)
+
+
+def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    certificate, key = make(folder, days=100_000)
+    tls = client_context(Client(certificate=certificate, key=key))
+    assert tls is not None
+    return tls, ssl.create_default_context(cafile=certificate)
+
+
+def _ask(port: int, length: int, trust: ssl.SSLContext | None) -> socket.socket:
+    """Ask for *length* bytes with a small buffer for them, and take nothing."""
+    raw = _dial(port, 4_096)
+    asker = raw if trust is None else trust.wrap_socket(raw, server_hostname="127.0.0.1")
+    asker.sendall(b"GET /much?bytes=%d HTTP/1.1\r\nHost: x\r\n\r\n" % length)
+    return asker
+
+
+def _dial(port: int, buffer_bytes: int) -> socket.socket:
+    """Connect as from another machine: in small segments, and with a buffer that does not grow."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1_400)
+    raw.connect(("127.0.0.1", port))
+    return raw
