@@ -18,6 +18,7 @@ from gateway.app.closes import Closes
 from gateway.app.config_sections import Settings
 from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import Level, set_level
+from gateway.app.reloading import StaysOld
 from gateway.app.stopping import Stopping
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.admin import AdminParts, make_admin_app
@@ -36,7 +37,7 @@ _LOG: Final = structlog.get_logger("gateway.app")
 class Administration:
     """What operators may do at one node.
 
-    *read_anew* puts in force what files say now; *render* writes the metrics.
+    *read_anew* puts in force what files say now, or raises :class:`StaysOld`; *render* writes the metrics.
     """
 
     settings: Settings
@@ -80,8 +81,11 @@ class Administration:
         return _DONE
 
     async def reload(self, order: Order) -> Page:  # noqa: ARG002 - an order's signature
-        """Read anew what may change."""
-        await self.read_anew()
+        """Read anew what may change, and tell what stays old because it cannot be used."""
+        try:
+            await self.read_anew()
+        except StaysOld as old:
+            return Page(tuple({"kept": each} for each in old.what))
         return _DONE
 
     @asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
@@ -49,9 +49,10 @@ class AuthoritiesWatch:
         self._faults: dict[str, tuple[str, ...]] = {}
         self._failed = telemetry.reload_failed["authorities"]
 
-    async def look(self) -> None:
-        """Put what the files say now in force."""
+    async def look(self) -> Literal["authorities"] | None:
+        """Put what the files say now in force; returns what stays old if one of them cannot be used."""
         for place, site, server in self._watched:
+            is_first = site.id not in self._seen
             # in a thread: a volume over the network may let its reader wait, and no phone with him
             found = await asyncio.to_thread(self._read, place, site)
             if isinstance(found, ConfigError):
@@ -60,7 +61,10 @@ class AuthoritiesWatch:
             self._faults.pop(site.id, None)
             if found is not None:
                 server.trust(found)
+                if not is_first:
+                    _LOG.info("authorities read anew", site=site.id)
         self._failed.set(int(bool(self._faults)))
+        return "authorities" if self._faults else None
 
     def _read(self, place: int, site: Site) -> ssl.SSLContext | ConfigError | None:
         """Return what to verify by; None: by what is in force."""
@@ -71,8 +75,6 @@ class AuthoritiesWatch:
             context = trusting(place, site, held)
         except ConfigError as error:
             return error
-        if site.id in self._seen:
-            _LOG.info("authorities read anew", site=site.id)
         self._seen[site.id] = held
         return context
 

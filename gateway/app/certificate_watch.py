@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -43,22 +43,28 @@ class CertificateWatch:
         self._clock = clock
         self._telemetry = telemetry
         self._seen: Pair | ConfigError | None = read_pair(client)
+        self._faults: tuple[str, ...] = ()
         self._ends_at_s = 0.0
         self._sort: type[object] = object
         self._warned_at_ms: int | None = None
         self.context: Final = self._start(self._seen)
         """What the listener speaks by, for its whole life."""
 
-    async def look(self) -> None:
-        """Put what the files say now in force, and warn of an end that is near."""
+    async def look(self) -> Literal["certificate"] | None:
+        """Put what the files say now in force, and warn of an end that is near.
+
+        Returns what stays old if they cannot be used.
+        """
         if self.context is None:
-            return
+            return None
         # in a thread: a volume over the network may let its reader wait, and no phone with him
         found = await asyncio.to_thread(self._read)
-        if _differs(found, self._seen):
+        # what could not be used is tried again: a day may have come, or the system have files to give
+        if self._faults or found != self._seen:
             self._seen = found
             self._take(found, self.context)
         self._warn()
+        return "certificate" if self._faults else None
 
     def _start(self, pair: Pair | None) -> ssl.SSLContext | None:
         if pair is None:
@@ -79,23 +85,32 @@ class CertificateWatch:
         return pair
 
     def _take(self, found: Pair | ConfigError, context: ssl.SSLContext) -> None:
-        faults = self._faults(found)
+        try:
+            faults = found.faults if isinstance(found, ConfigError) else tuple(self._flaws(found))
+            if isinstance(found, Pair) and not faults:
+                show(context, found)
+        except ConfigError as error:
+            faults = error.faults
         if not isinstance(found, Pair) or faults:
-            self._telemetry.reload_failed["certificate"].set(1)
-            _LOG.error("the certificate stays as it is", fault=" ".join(faults))
+            self._stay(faults)
             return
-        show(context, found)
         self._note(found)
         names = names_of(chain_of(self._client, found)[0])
         _LOG.info("certificate read anew", new=", ".join(names), days_left=self._days_left())
 
-    def _faults(self, found: Pair | ConfigError) -> list[str]:
-        if isinstance(found, ConfigError):
-            return list(found.faults)
-        try:
-            context_of(self._client, found)  # the one in force must not be left with half a pair
-        except ConfigError as error:
-            return list(error.faults)
+    def _stay(self, faults: tuple[str, ...]) -> None:
+        if faults != self._faults:
+            self._faults = faults
+            self._telemetry.reload_failed["certificate"].set(1)
+            _LOG.error("the certificate stays as it is", fault=" ".join(faults))
+
+    def _flaws(self, found: Pair) -> list[str]:
+        """Return why *found* must not be shown.
+
+        Raises:
+            ConfigError: It cannot be.
+        """
+        context_of(self._client, found)  # the one in force must not be left with half a pair
         faults = [flaw.text for flaw in flaws(self._client, found, self._clock.wall_ms()) if flaw.is_fault]
         # a context holds a pair for each sort of key, and would go on showing the old one beside the new
         if self._sort_of(found) is not self._sort:
@@ -111,6 +126,7 @@ class CertificateWatch:
         self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
         self._telemetry.reload_failed["certificate"].set(0)
         self._warned_at_ms = None
+        self._faults = ()
 
     def _warn(self) -> None:
         """Tell once a day."""
@@ -124,9 +140,3 @@ class CertificateWatch:
     def _days_left(self) -> int:
         """Return whole days, below 0 once it has ended."""
         return int((self._ends_at_s - self._clock.wall_ms() / 1000) // _DAY_S)
-
-
-def _differs(found: Pair | ConfigError, seen: Pair | ConfigError | None) -> bool:
-    if isinstance(found, ConfigError) and isinstance(seen, ConfigError):
-        return found.faults != seen.faults
-    return found != seen

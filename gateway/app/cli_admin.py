@@ -40,7 +40,10 @@ def run(args: argparse.Namespace, act: Act, show: Show) -> int:
     missing = [f"{each['node']} ({each['reason']})" for each in told.get("unreached", [])]
     if missing:
         sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
-    return 1 if missing else 0
+    kept = [f"{each['node']} ({', '.join(each['what'])})" for each in told.get("kept", [])]
+    if kept:
+        sys.stderr.write(f"oscc-gateway: Stays as it was, see the log: {', '.join(kept)}.\n")
+    return 1 if missing or kept else 0
 
 
 async def _awaited(act: Awaitable[Answer]) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -49,19 +49,17 @@ class KeysWatch:
         self._renew = renew
         self._failed = telemetry.reload_failed["keys"]
 
-    async def look(self) -> None:
-        """Put the keys that the settings name now in force."""
+    async def look(self) -> Literal["keys"] | None:
+        """Put the keys that the settings name now in force; returns what stays old if they cannot be used."""
         if self._reread is None:
-            return
+            return None
         try:
             # in a thread: a volume over the network may let its reader wait, and no phone with him
             secrets = await asyncio.to_thread(self._reread)
         except ConfigError as error:
-            self._stay(error.faults)
-            return
+            return self._stay(error.faults)
         if secrets is None or secrets.pseudonym_key != self._pseudonym:
-            self._stay(["secrets.pseudonym_key is another than at the start: it is never rotated."])
-            return
+            return self._stay(["secrets.pseudonym_key is another than at the start: it is never rotated."])
         self._failed.set(0)
         before = self._keyring.ids
         is_another = self._keyring.replace(secrets.sealing_keys)
@@ -69,10 +67,12 @@ class KeysWatch:
             _LOG.info("keys read anew", new=", ".join(self._keyring.ids), gone=_gone(before, self._keyring))
         if is_another:
             await self._renew()
+        return None
 
-    def _stay(self, faults: Sequence[str]) -> None:
+    def _stay(self, faults: Sequence[str]) -> Literal["keys"]:
         self._failed.set(1)
         _LOG.error("the keys stay as they are", fault=" ".join(faults))
+        return "keys"
 
 
 def _gone(before: tuple[str, ...], keyring: Keyring) -> str:

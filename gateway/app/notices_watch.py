@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -42,13 +42,16 @@ class NoticesWatch:
         """Whether the files say something else than what is in force, as it cannot be used."""
         self.notices: Final[Notices] = parse(self._seen)
 
-    async def look(self) -> None:
-        """Put what the files say now in force."""
+    async def look(self) -> Literal["notices"] | None:
+        """Put what the files say now in force; returns what stays old if it cannot be used."""
         # in a thread: a volume over the network may let its reader wait, and no phone with him
         contents = await asyncio.to_thread(gather, self._entries)
-        if contents == self._seen:
-            return
-        self._seen = contents
+        if contents != self._seen:
+            self._seen = contents
+            await self._take(contents)
+        return "notices" if self.is_stale else None
+
+    async def _take(self, contents: Contents) -> None:
         try:
             found = await asyncio.to_thread(parse, contents)
         except ConfigError as error:

@@ -14,8 +14,21 @@ from gateway.runtime.ports import Clock
 LOOK_S: Final = 2.0
 """How often files are looked at, and whether a notice has come to bind."""
 
-Look = Callable[[], Awaitable[None]]
-"""Puts in force what files say now; nothing that they say makes it fail."""
+Look = Callable[[], Awaitable[str | None]]
+"""Puts in force what files say now, and returns the name of what stays old because they cannot be used.
+Nothing that they say makes it fail."""
+
+
+class StaysOld(Exception):  # noqa: N818 - names what happened
+    """Files say something that cannot be put in force; all else that they say is.
+
+    Args:
+        what: Is not as they say.
+    """
+
+    def __init__(self, what: Sequence[str]) -> None:
+        super().__init__(", ".join(what))
+        self.what: Final = tuple(what)
 
 
 class Reloading:
@@ -50,7 +63,7 @@ class Reloading:
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
 
-    async def run(self, after: Look) -> None:
+    async def run(self, after: Callable[[], Awaitable[None]]) -> None:
         """Look until cancelled; *after* follows each time."""
         while True:
             is_asked = self._asked.is_set()
@@ -62,13 +75,19 @@ class Reloading:
                     await self._asked.wait()
 
     async def read_anew(self) -> None:
-        """Look at all; what files say now is in force when this returns."""
-        await self._look(is_asked=True)
+        """Look at all; what files say now is in force when this returns.
 
-    async def _look(self, *, is_asked: bool) -> None:
+        Raises:
+            StaysOld: Some of it cannot be.
+        """
+        old = await self._look(is_asked=True)
+        if old:
+            raise StaysOld(old)
+
+    async def _look(self, *, is_asked: bool) -> list[str]:
         async with self._turn:
-            for look in (*(self._when_asked if is_asked else ()), *self._always):
-                await look()
+            looks = (*(self._when_asked if is_asked else ()), *self._always)
+            return [old for look in looks if (old := await look()) is not None]
 
 
 Cry = Callable[[], Coroutine[None, None, None]]

@@ -56,6 +56,7 @@ def show(context: ssl.SSLContext, pair: Pair) -> None:
     """Have handshakes of *context* that begin from now on be shown *pair*; others keep what they saw.
 
     Raises:
+        ConfigError: The system has nothing to read them by.
         ssl.SSLError: It is no PEM, or the two do not belong together.
         ValueError: The key has a password.
     """
@@ -104,14 +105,24 @@ def _name(place: int) -> str:
 
 @contextmanager
 def _as_file(held: bytes) -> Iterator[str]:
-    """Give bytes a path, which the library asks for, without their ever lying on a disk."""
-    number = os.memfd_create("pem")
+    """Give bytes a path, which the library asks for, without their ever lying on a disk.
+
+    Raises:
+        ConfigError: The system gives none, or the library cannot open it.
+    """
     try:
-        with os.fdopen(number, "wb", closefd=False) as file:
-            file.write(held)
-        yield f"/proc/self/fd/{number}"
-    finally:
-        os.close(number)
+        number = os.memfd_create("pem")
+        try:
+            with os.fdopen(number, "wb", closefd=False) as file:
+                file.write(held)
+            yield f"/proc/self/fd/{number}"
+        finally:
+            os.close(number)
+    except ssl.SSLError:  # an OSError, too, but one of what the bytes say
+        raise
+    except OSError as error:
+        fault = f"Certificates and keys cannot be held in memory: {error.strerror}."
+        raise ConfigError([fault]) from None
 
 
 def _no_password() -> str:

@@ -14,7 +14,7 @@ from gateway.domain.audit import OperatorAct
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.admin_desk import Desk
-from gateway.edge.admin_door import DETAIL, NODE, AdminDoor
+from gateway.edge.admin_door import DETAIL, NODE, NOT_IN_FORCE, RESULT, AdminDoor
 from gateway.edge.problems import answer, check_json, problems, reword
 from gateway.protocol import json_form
 from gateway.protocol.admin_bodies import BUNDLE, LOG_LEVEL, BundleBody, BundleView, NodeBody
@@ -141,7 +141,10 @@ class AdminRoutes:
     async def reload(self, request: web.Request) -> web.Response:
         """``POST /reload``."""
         wish = await _optional(request)
-        return answer(await self._desk.everywhere("reload", "", wish.node))
+        done = await self._desk.everywhere("reload", "", wish.node)
+        if done.kept:
+            request[RESULT] = NOT_IN_FORCE
+        return answer(done)
 
     async def support_bundle(self, request: web.Request) -> web.Response:
         """``POST /support-bundle``."""

@@ -21,6 +21,7 @@ from gateway.protocol.admin_bodies import (
     EndedBody,
     EndedSession,
     HeldBody,
+    KeptOld,
     NodesBody,
     NodeView,
     Unreached,
@@ -148,10 +149,12 @@ class Desk:
             GatewayError: ``not_found``: no such node lives; ``bus_down``: it was not reached.
         """
         told = await self._ask(act, subject, nodes=self._meant(node))
-        done = tuple(each.node for each in told if each.trouble is None)
-        if not done:
+        reached = [each for each in told if each.trouble is None]
+        if not reached:
             raise _not_reached(_unreached(told))
-        return DoneBody(done, _unreached(told))
+        kept = tuple(KeptOld(each.node, _kept(each)) for each in reached if _kept(each))
+        done = tuple(each.node for each in reached if not _kept(each))
+        return DoneBody(done, _unreached(told), kept or None)
 
     async def drain(self, node: str | None) -> DrainBody:
         """Have a node leave; by default this one.
@@ -215,6 +218,11 @@ def _read(adapter: TypeAdapter[tuple[R, ...]], told: list[Told]) -> tuple[list[R
         except ValidationError:
             strange.append(Unreached(each.node, "refused"))
     return found, (*_unreached(told), *strange)
+
+
+def _kept(told: Told) -> tuple[str, ...]:
+    """Return what a node said that it could not do of an act."""
+    return tuple(str(record["kept"]) for record in told.page.records if "kept" in record)
 
 
 def _unreached(told: Iterable[Told]) -> tuple[Unreached, ...]:

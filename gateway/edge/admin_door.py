@@ -25,6 +25,10 @@ NODE: Final = web.RequestKey("node", str)
 """Set by whoever serves the request: the node that was meant."""
 DETAIL: Final = web.RequestKey("detail", str)
 """Set likewise: a word that belongs to the act."""
+RESULT: Final = web.RequestKey("result", str)
+"""Set likewise, where an answer is no error and yet not all was done."""
+NOT_IN_FORCE: Final = "not_in_force"
+"""The result of a reload after which a node keeps something old."""
 _UNKNOWN: Final = "unknown"
 _HASH_CHARACTERS: Final = 16
 
@@ -64,7 +68,7 @@ class AdminDoor:
         try:
             self._admit(request)
             response = await handler(request)
-            status, result = response.status, "ok"
+            status, result = response.status, request.get(RESULT, "ok")
         except GatewayError as error:
             status, result = error.status, error.code.value
             raise

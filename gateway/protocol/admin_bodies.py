@@ -184,11 +184,23 @@ class ClosesBody:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptOld:
+    """A node that reads anew and cannot use all that it read, and *what* stays old there."""
+
+    node: str
+    what: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DoneBody:
-    """``POST /log-level`` and ``POST /reload``: the nodes that did it, and those that were not reached."""
+    """``POST /log-level`` and ``POST /reload``: the nodes that did it, and those that were not reached.
+
+    *kept*: those that were reached and did not do all of it; absent when there are none.
+    """
 
     nodes: tuple[str, ...]
     unreached: tuple[Unreached, ...]
+    kept: tuple[KeptOld, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

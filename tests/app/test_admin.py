@@ -177,6 +177,18 @@ async def test_reload_shows_a_new_notice(own_logging: None, tmp_path: Path) -> N
             pass
 
 
+async def test_reload_says_what_stays_old(own_logging: None, tmp_path: Path) -> None:
+    async with operated(tmp_path) as at:
+        (tmp_path / "notice.toml").write_text("broken", "utf-8")
+        for _ in range(2):  # asked again it is no less so
+            told = await at.ask("POST", "/reload")
+            assert (told["nodes"], [each["what"] for each in told["kept"]]) == ([], [["notices"]])
+            assert (at.acts[-1]["act"], at.acts[-1]["result"]) == ("reload", "not_in_force")
+        (tmp_path / "notice.toml").write_text(NOTICE.format(2), "utf-8")
+        told = await at.ask("POST", "/reload")
+        assert (len(told["nodes"]), "kept" in told, at.acts[-1]["result"]) == (1, False, "ok")
+
+
 async def test_drain_asks_for_the_end_and_is_in_no_hurry(own_logging: None, tmp_path: Path) -> None:
     async with operated(tmp_path) as at:
         for _ in range(2):

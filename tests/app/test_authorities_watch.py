@@ -11,6 +11,7 @@ from gateway.app.authorities_watch import AuthoritiesWatch
 from gateway.app.config_sections import Site
 from gateway.telemetry import Telemetry
 from tests.app.certificates import Authority
+from tests.app.test_tls import no_files
 
 OLD, NEW = Authority("Old"), Authority("New")
 STAY = "the authorities stay as they are"
@@ -79,6 +80,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(tmp_p
     at.file.write_text("broken")
     assert await at.looked() == [(STAY, f"sites[0].ca_file {at.file} holds no PEM certificate.")]
     assert await at.looked() == []
+    assert await at.watch.look() == "authorities"
     at.file.unlink()
     assert await at.looked() == [
         (STAY, f"sites[0].ca_file {at.file} cannot be read: No such file or directory.")
@@ -87,7 +89,21 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(tmp_p
     at.file.write_bytes(OLD.pem)
     assert await at.looked() == []
     assert at.trusted == [["Old"]]
+    assert await at.watch.look() is None
     assert not at.has_failed
+
+
+async def test_a_system_that_has_no_file_to_give_ends_nothing(tmp_path: Path) -> None:
+    at = Sites(tmp_path)
+    await at.looked()
+    at.file.write_bytes(NEW.pem)
+    with no_files():
+        assert await at.looked() == [
+            (STAY, "Certificates and keys cannot be held in memory: Too many open files.")
+        ]
+    assert at.trusted == [["Old"]]
+    assert await at.looked() == [("authorities read anew", "")]
+    assert at.trusted[-1] == ["New"]
 
 
 async def test_one_that_was_broken_from_the_first_look_is_mended(tmp_path: Path) -> None:

@@ -9,16 +9,19 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
 from structlog.testing import capture_logs
 
+from gateway.app import certificate_watch
 from gateway.app.certificate_watch import WARN_EVERY_MS, CertificateWatch
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Client
 from gateway.telemetry import Telemetry
 from tests.app.certificates import Authority
+from tests.app.test_tls import no_files
 from tests.doubles.clock import ManualClock
 
 ROOT = Authority()
@@ -152,6 +155,7 @@ async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault:
             door.renew(hosts=())
     assert await door.looked() == [("error", "the certificate stays as it is")]
     assert await door.looked() == []
+    assert await door.watch.look() == "certificate"
     assert door.gauge('reload_failed{what="certificate"}') == "1.0"
     assert door.gauge("certificate_expiry_timestamp_seconds") == ends
     async with listening(door.watch.context) as port, asyncio.timeout(20):
@@ -161,6 +165,31 @@ async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault:
     door.renew()
     assert await door.looked() == [("info", "certificate read anew")]
     assert door.gauge('reload_failed{what="certificate"}') == "0.0"
+    assert await door.watch.look() is None
+
+
+async def test_what_could_not_be_used_is_tried_again(door: Door) -> None:
+    first = filed(door.folder)
+    door.renew()
+    with no_files():
+        assert await door.looked() == [("error", "the certificate stays as it is")]
+        assert await door.looked() == []
+    assert await door.looked() == [("info", "certificate read anew")]
+    assert filed(door.folder) != first
+    later = instant(door.clock) + dt.timedelta(days=5)
+    ROOT.issue(door.folder, now=later, chain=(ROOT,))
+    assert await door.looked() == [("error", "the certificate stays as it is")]
+    await door.clock.advance(5 * DAY_S)
+    assert await door.looked() == [("info", "certificate read anew")], "its first day has come"
+
+
+async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.renew()
+    monkeypatch.setattr(certificate_watch, "show", Mock(side_effect=ConfigError(["No file."])))
+    assert await door.looked() == [("error", "the certificate stays as it is")]
+    assert await door.watch.look() == "certificate"
 
 
 async def test_when_it_ends_is_shown_also_of_the_next(door: Door) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 
 from gateway.app.cli import main
 from gateway.app.cli_admin import COMMANDS
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.app.certificates import Authority
 from tests.app.samples import SMALLEST, write
 from tests.app.test_admin import TOKEN, Operated, operated
-from tests.doubles.servers import until
+from tests.app.test_reloading import FIRST, House
+from tests.doubles.servers import redis_server, until
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +129,57 @@ def test_nodes_that_were_not_reached_are_told_and_fail(
     assert main(["reload", "--config", config(tmp_path, 1)]) == 1
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("DONE BY\nn1\n", "oscc-gateway: Not reached: n2 (no_answer).\n")
+
+
+def test_nodes_that_keep_something_old_are_told_and_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [{"node": "n2", "what": ["keys", "certificate"]}, {"node": "n3", "what": ["notices"]}]
+    listener = Listener({"nodes": ["n1"], "unreached": [], "kept": kept})
+    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    assert main(["reload", "--config", config(tmp_path, 1)]) == 1
+    shown = capsys.readouterr()
+    err = "oscc-gateway: Stays as it was, see the log: n2 (keys, certificate), n3 (notices).\n"
+    assert (shown.out, shown.err) == ("DONE BY\nn1\n", err)
+
+
+async def test_an_operator_is_told_which_node_keeps_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Authority()
+    root.issue(tmp_path)
+    door = f'[admin]\nhost = "unix:{tmp_path}/%s.sock"'
+    pair = f'certificate = "{tmp_path}/server.crt"\nkey = "{tmp_path}/server.key"'
+    async with (
+        redis_server() as redis,
+        Simulator(SimulatorSettings(agents=1, queues=1, users=1)) as simulator,
+    ):
+        a, b = (
+            House(tmp_path, name, simulator.url, bus=redis.url, client=f"{client}\n{door % name}")
+            for name, client in (("a", "insecure = true"), ("b", pair))
+        )
+
+        async def reload() -> tuple[int, str, str]:
+            code = await asyncio.to_thread(main, ["reload", "--config", str(a.path)])
+            return code, *capsys.readouterr()
+
+        async def is_everywhere() -> bool:
+            return await reload() == (0, "DONE BY\na\nb\n", "")
+
+        with ExitStack() as stack:
+            for house in (a, b):
+                await asyncio.to_thread(house.start, stack)
+            async with asyncio.timeout(40):
+                await until(is_everywhere, "the nodes do not know each other")
+                b.path.write_text("")
+                root.issue(tmp_path, ends_d=-0.5)
+                err = "oscc-gateway: Stays as it was, see the log: b (keys, certificate).\n"
+                assert await reload() == (1, "DONE BY\na\n", err)
+                line = await asyncio.to_thread(a.process.until, '"result": "not_in_force"')
+                assert json.loads(line)["act"] == "reload"
+                b.write(FIRST)
+                root.issue(tmp_path)
+                assert await is_everywhere()
 
 
 def test_pages_are_asked_for_until_there_are_no_more_or_enough(

@@ -82,10 +82,12 @@ async def test_what_cannot_be_used_changes_nothing(said: Secrets | ConfigError |
     assert (line["log_level"], line["event"]) == ("error", "the keys stay as they are")
     assert str(line["fault"]).startswith(fault)
     assert (house.ring.ids, house.renewals, house.failed) == (("k1",), 0, True)
+    assert await house.watch.look() == "keys"
     house.said = secrets(FIRST)
     assert (await house.looked(), house.failed) == ([], False)
+    assert await house.watch.look() is None
 
 
 async def test_without_settings_to_read_there_is_nothing_to_do() -> None:
     watch = KeysWatch(None, secrets(FIRST), Keyring([FIRST]), House().renew, Telemetry())
-    await watch.look()
+    assert await watch.look() is None

@@ -112,8 +112,10 @@ async def test_each_fault_is_told_once_and_the_old_ones_stay(folder: Folder) -> 
     folder.write("upkeep", 0)
     assert len(await folder.looked()) == 1, "another fault"
     assert folder.watch.is_stale
+    assert await folder.watch.look() == "notices", "also when it was told before"
     folder.write("upkeep")
     assert await folder.looked() == [("info", "notices read anew: new none: gone none")]
+    assert await folder.watch.look() is None
     assert not folder.watch.is_stale
 
 

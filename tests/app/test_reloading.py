@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 
 from gateway.app.keys import SealingKey, new_sealing_key, new_secret_key, write_block
-from gateway.app.reloading import LOOK_S, Reloading, hearing
+from gateway.app.reloading import LOOK_S, Reloading, StaysOld, hearing
 from gateway.app.systemd import Supervisor
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app import processes
@@ -33,16 +33,21 @@ class Desk:
         self.done: list[str] = []
         self.clock = ManualClock()
         self.reloading = Reloading((self.files, self.more), (self.keys,), self.clock)
+        self.old: dict[str, str] = {}
+        """What stays old, by who looks."""
 
-    async def files(self) -> None:
+    async def files(self) -> str | None:
         self.done.append("files")
         await asyncio.sleep(0)  # whoever does not wait for his turn would come in between
+        return self.old.get("files")
 
-    async def more(self) -> None:
+    async def more(self) -> str | None:
         self.done.append("more")
+        return self.old.get("more")
 
-    async def keys(self) -> None:
+    async def keys(self) -> str | None:
         self.done.append("keys")
+        return self.old.get("keys")
 
     async def after(self) -> None:
         self.done.append("after")
@@ -93,6 +98,27 @@ async def test_looks_come_one_after_the_other() -> None:
     desk = Desk()
     await asyncio.gather(desk.reloading.read_anew(), desk.reloading.read_anew())  # noqa: TID251 - two operators at once
     assert desk.took() == ["keys", "files", "more"] * 2
+
+
+async def test_who_asks_is_told_what_stays_old_when_all_were_looked_at() -> None:
+    desk = Desk()
+    desk.old = {"keys": "the keys", "more": "the rest"}
+    with pytest.raises(StaysOld, match="the keys, the rest") as caught:
+        await desk.reloading.read_anew()
+    assert (caught.value.what, desk.took()) == (("the keys", "the rest"), ["keys", "files", "more"])
+    desk.old = {}
+    await desk.reloading.read_anew()
+
+
+async def test_what_stays_old_ends_no_looking() -> None:
+    async with running() as desk:
+        desk.old = {"keys": "the keys", "files": "the files"}
+        desk.took()
+        desk.reloading.ask()
+        await desk.clock.settle()
+        assert desk.took() == ["keys", "files", "more", "after"]
+        await desk.clock.advance(LOOK_S)
+        assert desk.took() == ["files", "more", "after"]
 
 
 @pytest.mark.parametrize("is_any", [True, False])

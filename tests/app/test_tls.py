@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,6 +16,15 @@ from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Client, Site
 from gateway.app.tls import client_context, site_context
 from tests.app.certificates import make
+
+
+@contextmanager
+def no_files() -> Iterator[None]:
+    """Let the system have no file to give, as when too many are open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "memfd_create", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        yield
+
 
 SITE = Site(id="main", url="https://oscce.example", display_name="Main", country="DE")
 
@@ -60,6 +74,23 @@ def test_what_is_no_pem_is_refused(tmp_path: Path) -> None:
     certificate, key = make(tmp_path)
     certificate.write_text("x")
     with pytest.raises(ConfigError, match="both must be PEM"):
+        client_context(Client(certificate=certificate, key=key))
+
+
+def test_a_system_that_has_no_file_to_give_is_told(tmp_path: Path) -> None:
+    certificate, key = make(tmp_path)
+    site = SITE.model_copy(update={"ca_file": certificate})
+    with no_files(), pytest.raises(ConfigError, match="in memory: Too many open files"):
+        client_context(Client(certificate=certificate, key=key))
+    with no_files(), pytest.raises(ConfigError, match="in memory: Too many open files"):
+        site_context(0, site)
+
+
+def test_so_is_one_that_cannot_open_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = make(tmp_path)
+    failing = Mock(side_effect=OSError(errno.EMFILE, "Too many open files"))
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", failing)
+    with pytest.raises(ConfigError, match="in memory: Too many open files"):
         client_context(Client(certificate=certificate, key=key))
 
 

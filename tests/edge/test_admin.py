@@ -8,6 +8,8 @@ import pytest
 
 from gateway.edge.admin import AdminRoutes
 from gateway.protocol.admin_openapi import admin_openapi
+from gateway.protocol.envelopes import Order
+from gateway.runtime.orders import Page
 from tests.edge.operated import BEARER, DIGEST, LINE, Operated, named, operated
 from tests.runtime.scene import user
 
@@ -121,6 +123,19 @@ async def test_one_node_or_all_are_told_what_to_do() -> None:
         assert refused(await at.ask("POST", "/drain", {"node": "n1"})) == (503, "bus_down")
         _, told = await at.ask("POST", "/reload")
         assert told == {"nodes": ["n0"], "unreached": [{"node": "n1", "reason": "bus_down"}]}
+
+
+async def test_a_reload_that_leaves_something_old_is_written_down_as_such() -> None:
+    async def keeps(order: Order) -> Page:
+        return Page(({"kept": "keys"},))
+
+    async with operated(2) as at:
+        at.street.scenes[1].node.orders.learn("reload", keeps)
+        status, told = await at.ask("POST", "/reload")
+        kept = [{"node": "n1", "what": ["keys"]}]
+        assert (status, told) == (200, {"nodes": ["n0"], "unreached": [], "kept": kept})
+        await at.ask("POST", "/reload", {"node": "n0"})
+        assert [(act.result, act.status) for act in at.audited] == [("not_in_force", 200), ("ok", 200)]
 
 
 async def test_a_bundle_is_shown_first_and_written_by_its_digest() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge import gathering
 from gateway.edge.admin_desk import Desk
-from gateway.protocol.admin_bodies import Unreached
+from gateway.protocol.admin_bodies import DoneBody, KeptOld, Unreached
 from gateway.protocol.envelopes import Order
 from gateway.runtime.orders import Page
 from tests.edge.operated import named, operated
@@ -93,6 +93,18 @@ async def test_an_export_says_which_node_did_not_answer() -> None:
         body = await desk_of(at.street).export("main:1")
         assert (body.complete, body.nodes) == (False, ("n0", "n1"))
         assert body.unreached == (Unreached("n2", "not_heard"),)
+
+
+async def test_a_node_that_keeps_something_old_has_not_done_it() -> None:
+    async with operated(3) as at:
+        says(at.street, 1, "reload", {"kept": "keys"}, {"kept": "certificate"})
+        await at.street.kill(2)
+        body = await desk_of(at.street).everywhere("reload", "", None)
+        unreached = (Unreached("n2", "not_heard"),)
+        assert body == DoneBody(("n0",), unreached, (KeptOld("n1", ("keys", "certificate")),))
+        assert await desk_of(at.street).everywhere("reload", "", "n0") == DoneBody(("n0",), ())
+        alone = await desk_of(at.street).everywhere("reload", "", "n1")
+        assert (alone.nodes, alone.unreached) == ((), ())
 
 
 async def test_what_no_node_does_is_an_error() -> None:
