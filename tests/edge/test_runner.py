@@ -115,13 +115,17 @@ async def test_no_longer_than_the_end_of_tls_may_take(
     assert await _slowly_taken(tmp_path, is_tls=True) < MUCH
 
 
-@pytest.mark.parametrize("length", [MUCH, REST, 1_000], ids=["much", "a rest", "a good-bye"])
+@pytest.mark.parametrize(
+    ("length", "closes_after_s"),
+    [(MUCH, 20.0), (REST, 20.0), (REST, 0.2), (1_000, 0.2)],
+    ids=["much", "a rest", "a rest while closing", "a good-bye"],
+)
 @pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "tls"])
 async def test_who_takes_nothing_of_it_is_let_go(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, length: int, is_tls: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, length: int, closes_after_s: float, is_tls: bool
 ) -> None:
     monkeypatch.setattr(runner, "TAKE_S", 0.3)
-    monkeypatch.setattr(runner, "HEAD_S", 0.2)
+    monkeypatch.setattr(runner, "HEAD_S", closes_after_s)
     app = application()
     there = app[WAITING] = Callers(10, 10)
     tls, trust = _tls(tmp_path) if is_tls else (None, None)
