@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import structlog
 
-from gateway.app.certificates import WARNING_S, Pair, chain_of, ends_at_s, flaws, names_of, read_pair
+from gateway.app.certificates import WARNING_S, Pair, chain_of, covers, ends_at_s, flaws, names_of, read_pair
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Client
 from gateway.app.tls import context_of, show
@@ -45,6 +45,7 @@ class CertificateWatch:
         self._seen: Pair | ConfigError | None = read_pair(client)
         self._faults: tuple[str, ...] = ()
         self._ends_at_s = 0.0
+        self._names: list[str] = []
         self._sort: type[object] = object
         self._warned_at_ms: int | None = None
         self.context: Final = self._start(self._seen)
@@ -94,9 +95,12 @@ class CertificateWatch:
         if not isinstance(found, Pair) or faults:
             self._stay(faults)
             return
+        before = self._names
         self._note(found)
-        names = names_of(chain_of(self._client, found)[0])
-        _LOG.info("certificate read anew", new=", ".join(names), days_left=self._days_left())
+        new = chain_of(self._client, found)[0]
+        _LOG.info("certificate read anew", new=", ".join(self._names), days_left=self._days_left())
+        if gone := [name for name in before if not covers(new, name)]:
+            _LOG.warning("the certificate is not for all that the one before was for", gone=", ".join(gone))
 
     def _stay(self, faults: tuple[str, ...]) -> None:
         if faults != self._faults:
@@ -122,7 +126,8 @@ class CertificateWatch:
 
     def _note(self, pair: Pair) -> None:
         self._sort = self._sort_of(pair)
-        self._ends_at_s = ends_at_s(chain_of(self._client, pair))
+        chain = chain_of(self._client, pair)
+        self._ends_at_s, self._names = ends_at_s(chain), names_of(chain[0])
         self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
         self._telemetry.reload_failed["certificate"].set(0)
         self._warned_at_ms = None

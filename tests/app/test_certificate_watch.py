@@ -192,6 +192,23 @@ async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
     assert await door.watch.look() == "certificate"
 
 
+async def test_names_that_are_gone_are_told_and_the_certificate_is_shown(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    door.renew(hosts=("a.oscc.example", "b.oscc.example", "10.1.2.3"))
+    await door.watch.look()
+    door.renew(hosts=("*.oscc.example", "10.1.2.3"))
+    assert await door.looked() == [("info", "certificate read anew")], "a wildcard covers them"
+    door.renew(hosts=("a.oscc.example",))
+    with capture_logs() as logged:
+        await door.watch.look()
+    assert [(line["log_level"], line.get("gone")) for line in logged] == [
+        ("info", None),
+        ("warning", "*.oscc.example, 10.1.2.3"),
+    ]
+    assert await door.looked() == []
+    assert door.gauge('reload_failed{what="certificate"}') == "0.0"
+
+
 async def test_when_it_ends_is_shown_also_of_the_next(door: Door) -> None:
     began_s = door.clock.wall_ms() // 1000
     assert float(door.gauge("certificate_expiry_timestamp_seconds")) == began_s + 90 * DAY_S
