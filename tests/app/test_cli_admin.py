@@ -12,6 +12,7 @@ import pytest
 
 from gateway.app.cli import main
 from gateway.app.cli_admin import COMMANDS
+from gateway.app.keys import write_lines
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import Authority
 from tests.app.samples import SMALLEST, write
@@ -144,8 +145,10 @@ def test_nodes_that_keep_something_old_are_told_and_fail(
 
 
 async def test_an_operator_is_told_which_node_keeps_what(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(write_lines([FIRST]), "utf-8")
     root = Authority()
     root.issue(tmp_path)
     door = f'[admin]\nhost = "unix:{tmp_path}/%s.sock"'
@@ -167,17 +170,19 @@ async def test_an_operator_is_told_which_node_keeps_what(
             return await reload() == (0, "DONE BY\na\nb\n", "")
 
         with ExitStack() as stack:
-            for house in (a, b):
-                await asyncio.to_thread(house.start, stack)
+            await asyncio.to_thread(a.start, stack)
+            with monkeypatch.context() as only_b:
+                only_b.setenv("OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE", str(keys))
+                await asyncio.to_thread(b.start, stack)
             async with asyncio.timeout(40):
                 await until(is_everywhere, "the nodes do not know each other")
-                b.path.write_text("")
+                keys.write_text("")
                 root.issue(tmp_path, ends_d=-0.5)
                 err = "oscc-gateway: Stays as it was, see the log: b (keys, certificate).\n"
                 assert await reload() == (1, "DONE BY\na\n", err)
                 line = await asyncio.to_thread(a.process.until, '"result": "not_in_force"')
                 assert json.loads(line)["act"] == "reload"
-                b.write(FIRST)
+                keys.write_text(write_lines([FIRST]), "utf-8")
                 root.issue(tmp_path)
                 assert await is_everywhere()
 
