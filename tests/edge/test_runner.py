@@ -102,7 +102,7 @@ async def test_that_a_caller_has_left_is_no_fault(
 async def test_who_takes_a_long_answer_slowly_gets_all_of_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_tls: bool
 ) -> None:
-    monkeypatch.setattr(runner, "TAKE_S", 0.4)
+    monkeypatch.setattr(runner, "TAKE_S", 0.25)
     monkeypatch.setattr(runner, "HEAD_S", 0.2)
     assert await _slowly_taken(tmp_path, is_tls=is_tls) > MUCH
 
