@@ -163,9 +163,15 @@ class Gateway:
         return self.telemetry.render()
 
     async def read_anew(self) -> None:
-        """Put in force what may change while the node lives, as the files say now."""
-        await self.reloading.read_anew()
-        await self.crier.cry()
+        """Put in force what may change while the node lives, as the files say now.
+
+        Raises:
+            StaysOld: Some of it cannot be used; the rest is in force.
+        """
+        try:
+            await self.reloading.read_anew()
+        finally:
+            await self.crier.cry()
 
     def lives(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs for as long as the node lives."""
