@@ -27,8 +27,8 @@ class OperatorAct:
     """An operator asked something of the gateway, or somebody tried to.
 
     *act* names the operation. *subject* is a user's keyed hash or a session's handle, *node* the node that
-    was meant. *result* is ``ok``, ``not_in_force`` or an error code. *suppressed*: refused tries before it that
-    were counted and not written down one by one.
+    was meant. *result* is ``ok``, ``not_in_force`` or an error code. *suppressed*: refused tries before it
+    that were counted and not written down one by one.
     """
 
     act: str

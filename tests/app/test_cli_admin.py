@@ -153,10 +153,8 @@ async def test_an_operator_is_told_which_node_keeps_what(
     root.issue(tmp_path)
     door = f'[admin]\nhost = "unix:{tmp_path}/%s.sock"'
     pair = f'certificate = "{tmp_path}/server.crt"\nkey = "{tmp_path}/server.key"'
-    async with (
-        redis_server() as redis,
-        Simulator(SimulatorSettings(agents=1, queues=1, users=1)) as simulator,
-    ):
+    small = SimulatorSettings(agents=1, queues=1, users=1)
+    async with redis_server() as redis, Simulator(small) as simulator:
         a, b = (
             House(tmp_path, name, simulator.url, bus=redis.url, client=f"{client}\n{door % name}")
             for name, client in (("a", "insecure = true"), ("b", pair))
@@ -166,7 +164,7 @@ async def test_an_operator_is_told_which_node_keeps_what(
             code = await asyncio.to_thread(main, ["reload", "--config", str(a.path)])
             return code, *capsys.readouterr()
 
-        async def is_everywhere() -> bool:
+        async def everywhere() -> bool:
             return await reload() == (0, "DONE BY\na\nb\n", "")
 
         with ExitStack() as stack:
@@ -175,7 +173,7 @@ async def test_an_operator_is_told_which_node_keeps_what(
                 only_b.setenv("OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE", str(keys))
                 await asyncio.to_thread(b.start, stack)
             async with asyncio.timeout(40):
-                await until(is_everywhere, "the nodes do not know each other")
+                await until(everywhere, "the nodes do not know each other")
                 keys.write_text("")
                 root.issue(tmp_path, ends_d=-0.5)
                 err = "oscc-gateway: Stays as it was, see the log: b (keys, certificate).\n"
@@ -184,7 +182,7 @@ async def test_an_operator_is_told_which_node_keeps_what(
                 assert json.loads(line)["act"] == "reload"
                 keys.write_text(write_lines([FIRST]), "utf-8")
                 root.issue(tmp_path)
-                assert await is_everywhere()
+                assert await everywhere()
 
 
 def test_pages_are_asked_for_until_there_are_no_more_or_enough(
