@@ -110,6 +110,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         NOBODY: """
             app/authorities_watch.py AuthoritiesWatch._faults _seen;
+            app/certificate_watch.py CertificateWatch._names; app/surroundings.py Surroundings._away;
             app/counted_upstream.py CountedUpstream._counts; app/flood.py FloodControl._windows;
             app/front_door.py FrontDoor.carried; app/keyring.py Keyring._holders;
             bus/connecting.py RedisSite._kept;
