@@ -47,6 +47,17 @@ async def many(at: Street) -> list[PhoneLine]:
     return far
 
 
+async def leave_unmet(at: Street, *, is_queued: bool) -> None:
+    """Let node 0 leave, and node 1 wait for its turn, or have it and be offered nobody."""
+    if is_queued:
+        slow(at, 0.001)
+        at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), 60.0)
+    at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
+    at.scenes[0].node.drain()
+    await at.pass_time(1)
+    assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
+
+
 def moved(at: Street) -> list[int]:
     return [key for key in USERS if at.owners(key) == [1]]
 
@@ -110,13 +121,7 @@ async def test_a_turn_that_came_to_nothing_is_given_back_for_others() -> None:
 async def test_whoever_has_no_phone_here_any_more_holds_no_turn(*, is_queued: bool) -> None:
     async with street() as at:
         _, far = await followed(at)
-        if is_queued:
-            slow(at, 0.001)
-            at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), 60.0)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
+        await leave_unmet(at, is_queued=is_queued)
         far.bye()
         await at.pass_time(TURN_S)
         assert (waiting(at), in_flight(at)) == (0, 0)
@@ -203,13 +208,7 @@ async def test_a_follower_that_fails_holds_no_turn(
     async with street() as at:
         await followed(at)
         follows = follower(at)
-        if is_queued:
-            slow(at, 0.001)
-            at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), 60.0)
-        at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
-        at.scenes[0].node.drain()
-        await at.pass_time(1)
-        assert (waiting(at), in_flight(at)) == ((1, 0) if is_queued else (0, 1))
+        await leave_unmet(at, is_queued=is_queued)
 
         def fail(_now: float) -> bool:
             raise RuntimeError("a fault of one user")
