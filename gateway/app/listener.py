@@ -18,8 +18,6 @@ BACKLOG: Final = 4_096
 """Handshakes that the kernel holds while the loop is busy: after another node's end many come at once."""
 FEW: Final = 256
 """Connections of a listener whose application does not say how many it bears."""
-
-
 HANDSHAKE_S: Final = 10.0
 """Within this time a handshake of TLS is done. Until then a connection costs a descriptor, and stands in no
 other limit: the library tells nobody of it."""
