@@ -79,6 +79,8 @@ class Follow:
         self._due_at = now
         self._lower_since: float | None = None
         self._heard_at = -math.inf
+        self.is_unsure = False
+        """Whether he was out of hearing, and has not answered since: what is held may be old."""
 
     # ---- what comes ----
 
@@ -112,6 +114,7 @@ class Follow:
             return
         self._heard_at = now
         if self._move("answered"):
+            self.is_unsure = False
             self._spacing_s = SPACED_S
             self._not_before = self._asked_at + SPACED_S
             self._due_at = self._asked_at + self._every_s
@@ -121,8 +124,14 @@ class Follow:
         self._lose(now)
 
     def doubt(self, now: float) -> None:
-        """Note that messages may have been lost."""
+        """Note that messages may have been lost, also the answer that is still to come."""
         if self._move("doubt"):
+            self._ask_soon(now)
+
+    def unsure(self, now: float) -> None:
+        """Note that the owner is, or was, out of hearing: nothing is live before he answers."""
+        self.is_unsure = True
+        if self._move("gap"):
             self._ask_soon(now)
 
     # ---- what is done ----
@@ -175,8 +184,12 @@ class Follow:
         return min(self._due_at, self._lower_since + LOWER_S)
 
     def health(self, now: float, said: frames.Health) -> frames.Health:
-        """Tell how fresh the data is: as the owner *said*, at best stale after 15 s without a word of him."""
-        return "stale" if said == "live" and now - self._heard_at > STALE_S else said
+        """Tell how fresh the data is: as the owner *said*.
+
+        At best stale after 15 s without a word of him, and while it is not sure that he can be heard.
+        """
+        is_old = self.is_unsure or now - self._heard_at > STALE_S
+        return "stale" if said == "live" and is_old else said
 
     # ---- inner ----
 

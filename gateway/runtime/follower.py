@@ -75,8 +75,6 @@ class Follower:
         self._seeking = Seeking(self, world)
         self._wishing = Wishing(self, world)
         self._upstream = feed.health.upstream
-        self._is_unsure = False
-        """Whether the owner was not heard for a while, and has not answered since."""
         feed.outlet = None
 
     @property
@@ -230,9 +228,9 @@ class Follower:
     def answered(self) -> None:
         """Note that the owner answered."""
         self._seeking.denied_since = None
+        was_unsure = self.machine.is_unsure
         self.machine.answered(self._world.clock.now())
-        if self._is_unsure and self.machine.state is FollowState.FOLLOWING:
-            self._is_unsure = False
+        if was_unsure and not self.machine.is_unsure:
             self._say(self.feed.health.as_of_ms)
         self._look()
 
@@ -243,9 +241,11 @@ class Follower:
         self.machine.not_mine(now)
         self._news.set()
 
-    def doubt(self) -> None:
-        """Note that messages may have been lost."""
-        self.machine.doubt(self._world.clock.now())
+    def unsure(self) -> None:
+        """Note that messages may have been lost: nothing is live until the owner has answered."""
+        now = self._world.clock.now()
+        self.machine.unsure(now)
+        self.machine.doubt(now)
         self.look()
 
     def look(self) -> None:
@@ -324,11 +324,11 @@ class Follower:
 
     def _say(self, as_of_ms: int | None) -> None:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health
+        if bus == "down" or self._grant.node in self._world.exchange.peers.deaf(now):
+            self.machine.unsure(now)
+            self._look()
         upstream = self.machine.health(now, self._upstream)
-        is_deaf = self._grant.node in self._world.exchange.peers.deaf(now)
-        self._is_unsure = self._is_unsure or bus == "down" or is_deaf
         # what is held of an epoch before is not what the owner calls live
-        is_behind = self.feed.ledger.position.epoch < self.machine.floor
-        if upstream == "live" and (self._is_unsure or is_behind):
+        if upstream == "live" and self.feed.ledger.position.epoch < self.machine.floor:
             upstream = "stale"
         self.feed.say(Health(upstream, bus, as_of_ms))

@@ -173,7 +173,7 @@ class Neighbours:
         followers = [home.follower for home in self._home.households.values() if home.follower is not None]
         pause_s = RESYNC_S / len(followers) if followers else 0.0
         for follower in followers:
-            follower.doubt()
+            follower.unsure()
             self._tally.resynced("bus")
             await self._home.clock.sleep(pause_s)
         self._exchange.machine.resynced(recovery)

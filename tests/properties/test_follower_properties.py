@@ -38,6 +38,7 @@ class Following(RuleBasedStateMachine):
         self.read_at: float | None = None
         self.lower_since: float | None = None
         self.heard_at: float | None = None
+        self.unsure = False
 
     @initialize(jitter=st.sampled_from([0.0, 0.5, 0.875]))
     def begins(self, jitter: float) -> None:
@@ -100,7 +101,7 @@ class Following(RuleBasedStateMachine):
             return
         self.heard_at = self.now
         if self.waits:
-            self.waits, self.tries, self.reads_tried = False, 0, 0
+            self.waits, self.tries, self.reads_tried, self.unsure = False, 0, 0, False
 
     @rule(above=EPOCHS, receipt=st.sampled_from(Receipt))
     def something_is_published(self, above: int, receipt: Receipt) -> None:
@@ -122,6 +123,13 @@ class Following(RuleBasedStateMachine):
         self.follow.doubt(self.now)
         if not self.owes and not self.searches:
             self.owes, self.waits, self.since = True, False, self.now
+
+    @rule()
+    def the_owner_is_out_of_hearing(self) -> None:
+        self.follow.unsure(self.now)
+        self.unsure = True
+        if not (self.owes or self.waits or self.searches):
+            self.owes, self.since = True, self.now
 
     @rule()
     def who_was_asked_is_not_the_owner(self) -> None:
@@ -186,7 +194,7 @@ class Following(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_shown_fresher_than_it_is(self) -> None:
-        is_heard = self.heard_at is not None and self.now - self.heard_at <= 15.0
+        is_heard = self.heard_at is not None and self.now - self.heard_at <= 15.0 and not self.unsure
         assert self.follow.health(self.now, "live") == ("live" if is_heard else "stale")
         assert self.follow.health(self.now, "stale") == "stale"
         assert self.follow.health(self.now, "down") == "down"

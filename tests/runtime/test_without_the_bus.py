@@ -54,11 +54,12 @@ async def test_without_the_bus_other_phones_are_stale_and_cannot_command() -> No
         assert resets(far) == 1, "it only was told what it missed"
 
 
-async def test_when_the_bus_is_back_old_data_is_stale_until_the_owner_has_answered() -> None:
+@pytest.mark.parametrize("away_s", [3, 8], ids=["degraded", "down"])
+async def test_when_the_bus_is_back_old_data_is_stale_until_the_owner_has_answered(away_s: float) -> None:
     async with street() as at:
         _, far = await followed(at)
         at.trouble.take_away()
-        await at.pass_time(8)
+        await at.pass_time(away_s)
         wait_for(at, 9)
         at.trouble.give_back()
         at.trouble.lose = lambda *told: told[:2] == (1, 0)
