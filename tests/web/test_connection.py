@@ -22,6 +22,7 @@ async def test_data_of_a_silent_centre_is_grey_frozen_and_dated() -> None:
         await expect(page.locator(".banner.warn")).to_contain_text("cannot be reached")
         await expect(page.locator(".age")).to_have_text(AS_OF)
         longest = page.locator(".kpi dd").nth(1)
+        await page.wait_for_timeout(1100)  # times are painted each second: the last is that of the data
         stopped = await longest.inner_text()
         await page.wait_for_timeout(1500)
         assert await longest.inner_text() == stopped
