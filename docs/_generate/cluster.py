@@ -44,7 +44,10 @@ PHONES = {
     BusState.LIVE: ("live", "live"),
     BusState.DEGRADED: ("live", "live; the next ping says `bus: degraded`"),
     BusState.DOWN: ("live, and commanding, for as long as it lasts", _DOWN_ELSEWHERE),
-    BusState.RECOVERING: ("live", "subscribed again; what may be missing is asked for, with jitter; what was not answered is marked stale"),
+    BusState.RECOVERING: (
+        "live",
+        "subscribed again; what may be missing is asked for, with jitter; what was not answered is marked stale",
+    ),
 }
 """State → what phones on the owner's node have, what phones elsewhere."""
 
