@@ -46,7 +46,7 @@ PHONES = {
     BusState.DOWN: ("live, and commanding, for as long as it lasts", _DOWN_ELSEWHERE),
     BusState.RECOVERING: (
         "live",
-        "subscribed again; what may be missing is asked for, with jitter; what was not answered is marked stale",
+        "subscribed again; what may be missing is asked for, with jitter; what is not answered is stale",
     ),
 }
 """State → what phones on the owner's node have, what phones elsewhere."""
