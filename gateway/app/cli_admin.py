@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace, act: Act, show: Show) -> int:
     missing = [f"{each['node']} ({each['reason']})" for each in told.get("unreached", [])]
     if missing:
         sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
+    if told.get("next") is not None:
+        sys.stderr.write(f"oscc-gateway: There are more: --after={shlex.quote(told['next'])}\n")
     kept = [f"{each['node']} ({', '.join(each['what'])})" for each in told.get("kept", [])]
     if kept:
         sys.stderr.write(f"oscc-gateway: Stays as it was, see the log: {', '.join(kept)}.\n")
@@ -56,16 +59,16 @@ async def _awaited(act: Awaitable[Answer]) -> Answer:
 def _paged(path: str, what: str) -> Act:
     async def act(admin: Admin, args: argparse.Namespace) -> Answer:
         told: Answer = {what: [], "unreached": []}
-        after: str | None = None
+        after: str | None = args.after
         while (left := args.limit - len(told[what])) > 0:
             query = {"limit": str(min(left, PAGE_MAX))} | ({} if after is None else {"after": after})
             page = await ask(admin, "GET", path, query=query)
             told[what] += page[what]
-            told["unreached"] = page["unreached"]
+            told["unreached"] += [each for each in page["unreached"] if each not in told["unreached"]]
             after = page.get("next")
             if after is None:
-                break
-        return told
+                return told
+        return told | {"next": after}
 
     return act
 
@@ -173,10 +176,11 @@ def _command(
     return Command(summary, add_arguments, lambda args: run(args, act, show), example)
 
 
-def _limit(parser: argparse.ArgumentParser) -> None:
+def _paging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=_count, default=PAGE, metavar="N", help=f"so many at most; by default {PAGE}"
     )
+    parser.add_argument("--after", metavar="NEXT", help="go on after this: what is told where there are more")
 
 
 def _count(text: str) -> int:
@@ -209,7 +213,7 @@ COMMANDS: Final = {
         _paged("/sessions", "sessions"),
         _sessions,
         "oscc-gateway sessions --config gateway.toml --limit 1000",
-        _limit,
+        _paging,
     ),
     "end-session": _command(
         "end a session, wherever its phone is",
@@ -244,7 +248,7 @@ COMMANDS: Final = {
         _paged("/closes", "closes"),
         _closes,
         "oscc-gateway closes --config gateway.toml --limit 20",
-        _limit,
+        _paging,
     ),
     "log-level": _command(
         "change the least level that is logged, by default on all nodes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.app.samples import SMALLEST, write
 from tests.app.test_admin import TOKEN, Operated, operated
 from tests.app.test_reloading import FIRST, House
 from tests.doubles.servers import redis_server, until
+from tests.edge.operated import LINE
 
 
 @pytest.fixture(autouse=True)
@@ -194,5 +196,40 @@ def test_pages_are_asked_for_until_there_are_no_more_or_enough(
     listener = Listener(page(0, 1000, next="999"), page(1000, 500, next="1499"))
     monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
     assert main(["sessions", "--json", "--limit", "1500", "--config", config(tmp_path, 1)]) == 0
-    assert len(json.loads(capsys.readouterr().out)["sessions"]) == 1500
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    assert (len(told["sessions"]), told["next"]) == (1500, "1499")
+    assert shown.err == "oscc-gateway: There are more: --after=1499\n"
     assert listener.queries == [{"limit": "1000"}, {"limit": "500", "after": "999"}]
+
+
+@pytest.mark.parametrize(("what", "words"), [("sessions", ("--json",)), ("closes", ())])
+def test_who_was_told_of_more_goes_on_there(
+    what: str,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listener = Listener({what: [LINE], "unreached": [], "next": "-a b"}, {what: [LINE], "unreached": []})
+    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    asked = [what, *words, "--limit", "1", "--config", config(tmp_path, 1)]
+    assert main(asked) == 0
+    (hint,) = capsys.readouterr().err.splitlines()
+    assert hint == "oscc-gateway: There are more: --after='-a b'"
+    assert main([*asked, *shlex.split(hint.partition("more: ")[2])]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "next" not in shown.out
+    assert listener.queries == [{"limit": "1"}, {"limit": "1", "after": "-a b"}]
+
+
+def test_a_node_that_one_page_did_not_reach_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = [{"node": "n2", "reason": "no_answer"}]
+    pages = [{"sessions": [], "unreached": each, "next": "1"} for each in (missing, missing)]
+    listener = Listener(*pages, {"sessions": [], "unreached": []})
+    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    assert main(["sessions", "--config", config(tmp_path, 1)]) == 1
+    assert capsys.readouterr().err == "oscc-gateway: Not reached: n2 (no_answer).\n"
