@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import gateway
+from docs._generate.metrics import VALUES
 from gateway.app.config_sections import Settings
 from gateway.domain.resources import Functions
 from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, SITE_CHILDREN_MAX, Telemetry
@@ -140,6 +141,12 @@ def test_the_page_says_of_the_metrics_of_a_cluster_when_to_worry() -> None:
         "bus_|lease|takeover|owner|resyncs|self_fences|stale_epoch|registry_size|clock_offset"
     )
     assert {name for name in there if of_clusters.match(name)} <= told.keys()
+
+
+def test_the_page_tells_what_each_size_is_of() -> None:
+    (row,) = (row for name, _, row in ROW.findall(_section("The nodes together")) if name == "registry_size")
+    of_what = re.findall(r"`([a-z]+)`: ", row.partition(" | ")[0])
+    assert sorted(of_what) == sorted(VALUES["registry_size.name"])
 
 
 @pytest.mark.parametrize("name", _attributes())

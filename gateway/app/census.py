@@ -16,6 +16,7 @@ from gateway.core.outbox import Outbox
 from gateway.domain.model import SITE, Application
 from gateway.domain.resources import Functions, FunctionState, Site
 from gateway.runtime.node import Node
+from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Leases
 from gateway.telemetry import Telemetry
 from gateway.upstream.wire_pool import PartPool
@@ -71,8 +72,7 @@ def count_users(node: Node, telemetry: Telemetry) -> None:
         if owner is None:
             continue
         sessions.update(member.ticket.application for member in owner.roster if member.on_link)
-        if owner.link is not None:
-            silence_s = max(silence_s, now - owner.link.heard_at)
+        silence_s = max(silence_s, _silence_s(owner, household.feed.ledger, now))
     telemetry.users.set(len(node.households))
     telemetry.upstream_silence_seconds.set(silence_s)
     telemetry.log_offs_pending.set(node.account.log_offs_pending)
@@ -80,6 +80,16 @@ def count_users(node: Node, telemetry: Telemetry) -> None:
         telemetry.links[state].set(links[state])
     for application in Application:
         telemetry.sessions_attached[application.value].set(sessions[application])
+
+
+def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
+    """Return for how long OSCC-E has said nothing; 0 of a user of whom no node has heard yet.
+
+    While there is no link the last word counts on, also one that another owner heard.
+    """
+    if owner.link is not None:
+        return now - owner.link.heard_at
+    return now - ledger.came_at + ledger.under_way_s if ledger.came_at > -math.inf else 0.0
 
 
 def count_phones(node: Node, telemetry: Telemetry) -> None:

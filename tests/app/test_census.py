@@ -156,6 +156,40 @@ async def test_the_longest_silence_is_told() -> None:
         phone.leave()
 
 
+async def test_a_silence_goes_on_while_the_link_is_gone_and_ends_when_it_is_back() -> None:
+    telemetry = Telemetry()
+    async with scene() as at:
+
+        def silence_s() -> float:
+            count_users(at.node, telemetry)
+            return _values(telemetry)["upstream_silence_seconds"]
+
+        await at.served()
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.pass_time(5)
+        count_users(at.node, telemetry)
+        assert _values(telemetry)["linksdown"] == 1
+        before_s = silence_s()
+        assert 5 <= before_s <= 6
+        await at.pass_time(30)
+        assert silence_s() == pytest.approx(before_s + 30)
+        at.upstream.unreachable = False
+        await at.pass_time(60)
+        assert silence_s() < before_s + 30
+
+
+async def test_of_whom_nothing_was_ever_heard_no_silence_is_told() -> None:
+    telemetry = Telemetry()
+    async with scene() as at:
+        phone = await at.phone("anna")
+        at.upstream.unreachable = True
+        phone.hello()
+        await at.pass_time(5)
+        count_users(at.node, telemetry)
+        assert (_values(telemetry)["linksdown"], _values(telemetry)["upstream_silence_seconds"]) == (1, 0)
+
+
 async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that_is_left() -> None:
     async with street() as at:
         near, _ = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
