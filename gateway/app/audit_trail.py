@@ -9,34 +9,34 @@ from typing import Final
 import structlog
 
 from gateway.domain.audit import Act, NumberAct, OperatorAct
+from gateway.domain.model import NodeId
 
 Write = Callable[[Act, int], None]
 
 
-def log_act(act: Act, serial: int) -> None:
-    """Write one act as a log line: who as a keyed hash, a number masked."""
-    log = structlog.get_logger("gateway.audit")
-    match act:
-        case NumberAct():
-            log.info(
-                "remote number",
-                serial=serial,
-                user=act.user,
-                act=act.act,
-                masked=act.number,
-                result=act.result,
-            )
-        case OperatorAct():
-            log.info(
-                "operator",
-                serial=serial,
-                act=act.act,
-                subject=act.subject,
-                node=act.node,
-                result=act.result,
-                http_status=act.status,
-                suppressed=act.suppressed or None,
-            )
+def log_acts(node: NodeId, life: str) -> Write:
+    """Return what writes acts as log lines of a process: who as a keyed hash, a number masked.
+
+    *life* tells one start of *node* from the next, and so their serials.
+    """
+
+    def log_act(act: Act, serial: int) -> None:
+        log = structlog.get_logger("gateway.audit").bind(by_node=node, life=life, serial=serial, act=act.act)
+        match act:
+            case NumberAct():
+                log.info("remote number", user=act.user, masked=act.number, result=act.result)
+            case OperatorAct():
+                log.info(
+                    "operator",
+                    subject=act.subject,
+                    user=act.user,
+                    node=act.node,
+                    result=act.result,
+                    http_status=act.status,
+                    suppressed=act.suppressed or None,
+                )
+
+    return log_act
 
 
 class AuditTrail:

@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from gateway.app.keys import SecretKey
+from gateway.domain.audit import UserHash
 from gateway.domain.model import UserId
 
 TEXT_CHARACTERS: Final = 200
@@ -76,9 +77,9 @@ def _host(value: object) -> str | None:
     return value if isinstance(value, str) and _HOST.fullmatch(value) is not None else None
 
 
-def _subject(value: object) -> str | None:
-    """Shape whom an act concerned: a user's keyed hash, or a session's handle, which are as long."""
-    return value if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
+def _hash(value: object) -> str | None:
+    """Shape a user's keyed hash, a session's handle, or a process's life: all are as long."""
+    return str(value) if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
 
 
 def _node(value: object) -> str | None:
@@ -136,7 +137,9 @@ class Pseudonyms:
         self._key: Final = hmac.digest(key.raw, b"user ids in logs", hashlib.sha256)
 
     def __call__(self, value: object) -> str | None:
-        """Shape a :class:`UserId`; nothing else is taken for one."""
+        """Shape a :class:`UserId`, or what is known to be the hash of one; nothing else is taken for them."""
+        if isinstance(value, UserHash):
+            return _hash(value)
         return self.of(value) if isinstance(value, UserId) else None
 
     def of(self, user: UserId) -> str:
@@ -155,8 +158,8 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(_VERSIONS, _version),
         **dict.fromkeys(("place",), _place),
         **dict.fromkeys(("host",), _host),
-        **dict.fromkeys(("node",), _node),
-        **dict.fromkeys(("subject",), _subject),
+        **dict.fromkeys(("node", "by_node"), _node),
+        **dict.fromkeys(("subject", "life"), _hash),
         **dict.fromkeys(("masked",), _masked),
         **dict.fromkeys(("fault", "gone", "new"), _operators),
         **dict.fromkeys(_COUNTS, _count),

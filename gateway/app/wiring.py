@@ -20,7 +20,7 @@ import gateway
 from gateway.app.admin import Administration
 from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
 from gateway.app.aside import asked_of_this_loop, listening_aside
-from gateway.app.audit_trail import AuditTrail, log_act
+from gateway.app.audit_trail import AuditTrail, log_acts
 from gateway.app.authorities_watch import AuthoritiesWatch
 from gateway.app.beginning import begin
 from gateway.app.buses import open_bus
@@ -61,6 +61,7 @@ from gateway.edge.witness import Life
 from gateway.runtime.node import Node
 from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import Clock
+from gateway.runtime.tally import Tally
 from gateway.telemetry import Telemetry
 from gateway.upstream.client import OsccServer
 
@@ -115,10 +116,9 @@ class Gateway:
         self.doors: Final = Doors(edge.doors)
         self.watch: Final = NoticesWatch(settings.notices.files, clock)
         self.certificate: Final = CertificateWatch(settings.client, clock, telemetry)
-        self.trail: Final = AuditTrail(log_act)
         self.surroundings: Final = Surroundings(servers)
         sites = counted_sites(servers, telemetry, beside.tracing, self.surroundings.reaches)
-        self.node: Final = _node(settings, sites, cluster, clock, telemetry, self.trail, beside.tracing)
+        self.node, self.trail = _audited(settings, sites, cluster, clock, beside.tracing.tally(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = Closes(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
@@ -221,24 +221,13 @@ class Gateway:
         self.telemetry.build_info[gateway.__version__, loop, platform.python_version()].set(1)
 
 
-def _node(
-    settings: Settings,
-    sites: Mapping[str, Site],
-    cluster: Cluster,
-    clock: Clock,
-    telemetry: Telemetry,
-    trail: AuditTrail,
-    tracing: Tracing,
-) -> Node:
-    return Node(
-        _node_settings(settings),
-        sites,
-        cluster,
-        clock,
-        random.random,
-        trail.note,
-        tracing.tally(telemetry),
-    )
+def _audited(
+    settings: Settings, sites: Mapping[str, Site], cluster: Cluster, clock: Clock, tally: Tally
+) -> tuple[Node, AuditTrail]:
+    """Return the node, and where what somebody may have to answer for is written down."""
+    own = _node_settings(settings)
+    trail = AuditTrail(log_acts(own.node, own.holder))
+    return Node(own, sites, cluster, clock, random.random, trail.note, tally), trail
 
 
 def _node_settings(settings: Settings) -> NodeSettings:

@@ -8,6 +8,12 @@ from typing import Literal
 from gateway.domain.model import SessionId, UserId
 
 
+class UserHash(str):
+    """A user's keyed hash, where nobody knows more of him."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class NumberAct:
     """Calls were routed to a remote number, or were to be.
@@ -27,8 +33,8 @@ class OperatorAct:
     """An operator asked something of the gateway, or somebody tried to.
 
     *act* names the operation. *subject* is a user's keyed hash or a session's handle, *node* the node that
-    was meant. *result* is ``ok``, ``not_in_force`` or an error code. *suppressed*: refused tries before it
-    that were counted and not written down one by one.
+    was meant, *user* whom it concerned, once a node knew him. *result* is ``ok``, ``not_in_force`` or an
+    error code. *suppressed*: refused tries before it that were counted and not written down one by one.
     """
 
     act: str
@@ -37,6 +43,7 @@ class OperatorAct:
     result: str
     status: int
     suppressed: int = 0
+    user: UserHash | None = None
 
 
 Act = NumberAct | OperatorAct

@@ -14,7 +14,7 @@ from gateway.domain.audit import OperatorAct
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.admin_desk import Desk
-from gateway.edge.admin_door import DETAIL, NODE, NOT_IN_FORCE, RESULT, AdminDoor
+from gateway.edge.admin_door import DETAIL, NODE, NOT_IN_FORCE, RESULT, USER, AdminDoor
 from gateway.edge.problems import answer, check_json, problems, reword
 from gateway.protocol import json_form
 from gateway.protocol.admin_bodies import BUNDLE, LOG_LEVEL, BundleBody, BundleView, NodeBody
@@ -116,15 +116,21 @@ class AdminRoutes:
 
     async def end_session(self, request: web.Request) -> web.Response:
         """``DELETE /sessions/{id}``."""
-        return answer(await self._desk.end_session(_word(request.match_info["id"], "id")))
+        done = await self._desk.end_session(_word(request.match_info["id"], "id"))
+        request[USER] = done.ended[0].user
+        return answer(done)
 
     async def end_user(self, request: web.Request) -> web.Response:
         """``POST /users/{id}/end``."""
-        return answer(await self._desk.end_user(_user(request)))
+        done = await self._desk.end_user(_user(request))
+        request[USER] = done.ended[0].user
+        return answer(done)
 
     async def export(self, request: web.Request) -> web.Response:
         """``GET /users/{id}/export``."""
-        return answer(await self._desk.export(_user(request)))
+        held = await self._desk.export(_user(request))
+        request[USER] = held.user
+        return answer(held)
 
     async def drain(self, request: web.Request) -> web.Response:
         """``POST /drain``."""

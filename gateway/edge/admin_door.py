@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway.core.throttle import TokenBucket
-from gateway.domain.audit import OperatorAct
+from gateway.domain.audit import OperatorAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, UserId, handle_of
 from gateway.edge.admin_export import user_of
@@ -25,6 +25,8 @@ NODE: Final = web.RequestKey("node", str)
 """Set by whoever serves the request: the node that was meant."""
 DETAIL: Final = web.RequestKey("detail", str)
 """Set likewise: a word that belongs to the act."""
+USER: Final = web.RequestKey("user", str)
+"""Set likewise: the keyed hash of whom it concerned, once a node knew him."""
 RESULT: Final = web.RequestKey("result", str)
 """Set likewise, where an answer is no error and yet not all was done."""
 NOT_IN_FORCE: Final = "not_in_force"
@@ -110,7 +112,7 @@ class AdminDoor:
             self._suppressed += 1
             return
         name = request.match_info.route.name or _UNKNOWN
-        detail = request.get(DETAIL)
+        detail, user = request.get(DETAIL), request.get(USER)
         self._audit(
             OperatorAct(
                 act=name if detail is None else f"{name} {detail}",
@@ -119,6 +121,7 @@ class AdminDoor:
                 result=result,
                 status=status,
                 suppressed=self._suppressed,
+                user=None if user is None else UserHash(user),
             )
         )
         self._suppressed = 0

@@ -160,6 +160,8 @@ async def test_every_act_is_numbered_in_the_log_at_any_level(own_logging: None, 
             assert refused.status == 401
         acts = at.acts
         assert [act["serial"] for act in acts] == list(range(1, before + 5))
+        ((by_node, life),) = {(act["by_node"], act["life"]) for act in acts}
+        assert (by_node, len(life)) == ((await at.ask("GET", "/nodes"))["nodes"][0]["node"], 16)
         assert [(act["act"], act["result"]) for act in acts[before:]] == [
             ("set_log_level error", "ok"),
             ("list_nodes", "ok"),

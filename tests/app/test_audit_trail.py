@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 
-from gateway.app.audit_trail import AuditTrail, log_act
+from gateway.app.audit_trail import AuditTrail, log_acts
 from gateway.app.keys import SecretKey
+from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import configure
-from gateway.domain.audit import Act, NumberAct, OperatorAct
-from gateway.domain.model import SessionId, UserId
+from gateway.domain.audit import Act, NumberAct, OperatorAct, UserHash
+from gateway.domain.model import NodeId, SessionId, UserId
 
 ACT = NumberAct(UserId("main", 7), SessionId("session-1"), "change", "*********567", "applied")
+LIFE = "00112233aabbccdd"
+LOG = log_acts(NodeId("gw-2"), LIFE)
 
 
 def test_acts_are_numbered_without_a_gap() -> None:
@@ -25,7 +28,7 @@ def test_acts_are_numbered_without_a_gap() -> None:
 def test_a_line_shows_the_act_and_neither_user_nor_number() -> None:
     stream = io.StringIO()
     configure("info", SecretKey(bytes(32)), stream)
-    AuditTrail(log_act).note(ACT)
+    AuditTrail(LOG).note(ACT)
     line = json.loads(stream.getvalue())
     assert {name: line[name] for name in ("logger", "event", "serial", "act", "masked", "result")} == {
         "logger": "gateway.audit",
@@ -42,7 +45,7 @@ def test_a_line_shows_the_act_and_neither_user_nor_number() -> None:
 def test_a_number_that_is_not_masked_is_left_out() -> None:
     stream = io.StringIO()
     configure("info", SecretKey(bytes(32)), stream)
-    log_act(NumberAct(UserId("main", 7), SessionId("s"), "change", "+4930123456", "applied"), 1)
+    LOG(NumberAct(UserId("main", 7), SessionId("s"), "change", "+4930123456", "applied"), 1)
     assert "masked" not in json.loads(stream.getvalue())
     assert "4930123456" not in stream.getvalue()
 
@@ -50,7 +53,7 @@ def test_a_number_that_is_not_masked_is_left_out() -> None:
 def test_what_an_operator_did_is_in_the_same_row() -> None:
     stream = io.StringIO()
     configure("info", SecretKey(bytes(32)), stream)
-    trail = AuditTrail(log_act)
+    trail = AuditTrail(LOG)
     trail.note(ACT)
     trail.note(OperatorAct("drain", None, "n1", "ok", 202))
     trail.note(OperatorAct("end_user", "0123456789abcdef", None, "not_found", 404, suppressed=3))
@@ -70,8 +73,24 @@ def test_what_an_operator_did_is_in_the_same_row() -> None:
     assert "canary" not in json.dumps(export)
 
 
+def test_a_line_tells_the_process_that_wrote_it_and_the_user_whom_it_concerned() -> None:
+    stream = io.StringIO()
+    key = SecretKey(bytes(32))
+    configure("info", key, stream)
+    anna = UserHash(Pseudonyms(key).of(ACT.user))
+    trail = AuditTrail(LOG)
+    trail.note(ACT)
+    trail.note(OperatorAct("end_session", "0123456789abcdef", None, "ok", 200, user=anna))
+    trail.note(OperatorAct("end_session", "0123456789abcdef", None, "not_found", 404))
+    number, end, missed = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert {(each["by_node"], each["life"]) for each in (number, end, missed)} == {("gw-2", LIFE)}
+    assert (number["user"], end["user"], end["subject"]) == (anna, anna, "0123456789abcdef")
+    assert "user" not in missed
+    assert all("dropped" not in each for each in (number, end, missed))
+
+
 def test_no_level_leaves_an_act_out() -> None:
     stream = io.StringIO()
     configure("error", SecretKey(bytes(32)), stream)
-    AuditTrail(log_act).note(ACT)
+    AuditTrail(LOG).note(ACT)
     assert json.loads(stream.getvalue())["serial"] == 1

@@ -10,11 +10,12 @@ import logging
 import pytest
 import structlog
 
-from gateway.app.audit_trail import log_act
+from gateway.app.audit_trail import log_acts
 from gateway.app.flood import KINDS_MAX, LINES, WINDOW_S, FloodControl, settling
 from gateway.app.keys import SecretKey
 from gateway.app.logging import configure
 from gateway.domain.audit import OperatorAct
+from gateway.domain.model import NodeId
 from tests.doubles.clock import ManualClock
 
 
@@ -113,7 +114,7 @@ def test_other_libraries_lines_are_held_back_by_their_template(log: Log) -> None
 
 def test_numbered_lines_are_never_held_back(log: Log) -> None:
     for serial in range(LINES * 2):
-        log_act(OperatorAct("drain", None, None, "done", 200), serial)
+        log_acts(NodeId("n1"), "")(OperatorAct("drain", None, None, "done", 200), serial)
     assert [line["serial"] for line in log.told] == list(range(LINES * 2))
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.app.keys import SecretKey
 from gateway.app.log_fields import Pseudonyms, fields, network_of, text
 from gateway.domain import resources
+from gateway.domain.audit import UserHash
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId
 from gateway.domain.privacy import Privacy
@@ -67,6 +68,12 @@ def test_fields_that_could_hold_secrets_are_not_listed(name: str) -> None:
         ("host", "user@host", None),
         ("place", "a b:1", None),
         ("event", 5, None),
+        ("user", UserHash("0123456789abcdef"), "0123456789abcdef"),
+        ("user", "0123456789abcdef", None),
+        ("user", UserHash("canary"), None),
+        ("by_node", "gw-2", "gw-2"),
+        ("life", "0123456789abcdef", "0123456789abcdef"),
+        ("life", "canary", None),
         ("address", "x", None),
         ("address", None, None),
     ],
@@ -129,7 +136,8 @@ def test_sentences_lose_what_looks_like_a_number_a_token_or_a_query(sentence: st
 )
 def test_a_telephone_number_fits_no_field(number: str, field: str) -> None:
     shown = FIELDS[field](number)
-    is_machine = field in {"host", "node"} and not number.startswith("+")  # operators name them as they like
+    # operators name machines as they like
+    is_machine = field in {"host", "node", "by_node"} and not number.startswith("+")
     assert shown is None or is_machine or number.lstrip("+") not in str(shown)
 
 

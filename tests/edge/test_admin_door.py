@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from gateway.domain.audit import OperatorAct
+from gateway.domain.audit import OperatorAct, UserHash
 from gateway.domain.model import SessionId, handle_of
 from gateway.edge.admin_door import TRIES_BURST, TRIES_PER_S
 from tests.edge.operated import BEARER, TOKEN, Operated, named, operated
@@ -117,6 +117,22 @@ async def test_every_call_is_written_down_with_whom_it_concerned() -> None:
             OperatorAct("unknown", None, None, "not_found", 404),
             OperatorAct("unknown", None, None, "bad_request", 405),
         ]
+
+
+async def test_whose_session_it_was_is_written_down_too() -> None:
+    async with operated(2) as at:
+        first, second = [await at.street.scenes[n].served(device=f"d{n}") for n in (0, 1)]
+        await at.street.pass_time(1)
+        anna = named(user(1))
+        await at.ask("GET", f"/users/{anna}/export")
+        await at.ask("DELETE", f"/sessions/{second.ticket.session}")
+        await at.ask("POST", f"/users/{anna}/end")
+        assert at.audited == [
+            OperatorAct("export_user", anna, None, "ok", 200, user=UserHash(anna)),
+            OperatorAct("end_session", second.ticket.handle, None, "ok", 200, user=UserHash(anna)),
+            OperatorAct("end_user", anna, None, "ok", 200, user=UserHash(anna)),
+        ]
+        assert first.closed is not None
 
 
 async def test_a_fault_of_ours_is_written_down_too(monkeypatch: pytest.MonkeyPatch) -> None:
