@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +17,7 @@ import pytest
 
 from gateway.app.config import load
 from gateway.app.config_sections import Limits
+from tests.app.certificates import make
 from tests.app.samples import KEY, OTHER_KEY, SMALLEST, loaded, write
 from tests.deploy.programs import DEPLOY, ask, machine
 
@@ -165,6 +168,45 @@ def test_a_node_lives_in_it(cell: list[str], tmp_path: Path) -> None:
             node.send_signal(signal.SIGTERM)
             assert node.wait(timeout=20) == 0
             assert '"level": "error"' not in node.stdout.read()
+        finally:
+            node.kill()
+
+
+def started(config: Path) -> list[list[str]]:
+    """Return what the unit runs at a start, in order, for the configuration of a test."""
+    return [
+        [
+            word.replace("/opt/oscc-gateway/bin", str(Path(sys.executable).parent)).replace(
+                "/etc/oscc-gateway/gateway.toml", str(config)
+            )
+            for word in shlex.split(line)
+        ]
+        for line in said("(?:ExecCondition|ExecStartPre|ExecStart)")
+    ]
+
+
+def test_what_a_node_serves_and_tells_as_an_error_holds_no_start_up(tmp_path: Path) -> None:
+    certificate, key = make(tmp_path, days=1)  # it has expired long ago
+    config = write(
+        tmp_path, SMALLEST.replace("insecure = true", f'certificate = "{certificate}"\nkey = "{key}"')
+    )
+    environ = {**os.environ, **ANY_PORT, **credentials(tmp_path)}
+    *before, serve = started(config)
+    for words in before:
+        assert subprocess.run(words, env=environ, check=False, capture_output=True).returncode == 0, words
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, env=environ, text=True) as node:
+        assert node.stdout is not None
+        try:
+            lines = [json.loads(node.stdout.readline())]
+            while lines[-1].get("listener") != "client":
+                lines.append(json.loads(node.stdout.readline()))
+            assert "error" in {line["level"] for line in lines}
+            trusting = ssl._create_unverified_context()  # noqa: S323 - phones would refuse it
+            about = f"https://127.0.0.1:{lines[-1]['port']}/v1/about"
+            with urllib.request.urlopen(about, timeout=10, context=trusting) as answer:
+                assert answer.status == 200
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(timeout=20) == 0
         finally:
             node.kill()
 
