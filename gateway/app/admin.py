@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, get_args
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -62,10 +64,11 @@ class Administration:
         ):
             self.node.orders.learn(act.__name__, act)
 
-    async def drain(self, order: Order) -> Page:  # noqa: ARG002 - an order's signature
+    async def drain(self, order: Order) -> Page:
         """Leave, as on SIGTERM; asked again it is in no more of a hurry."""
         if not self.stopping.asked.is_set():
-            self.stopping.ask()
+            _LOG.info("asked to drain", node=order.node)
+        self.stopping.ask_gently()
         return _DONE
 
     async def log_level(self, order: Order) -> Page:
@@ -77,7 +80,11 @@ class Administration:
         level = _LEVELS.get(order.subject)
         if level is None:
             raise GatewayError(ErrorCode.BAD_REQUEST, "There is no such level.")
-        set_level(level)
+        before = logging.getLevelName(logging.getLogger().level).lower()
+        if level != before:
+            set_level("info")  # the line that says why others are missing is itself never missing
+            _LOG.info("the log level has changed", gone=before, new=level, node=order.node)
+            set_level(level)
         return _DONE
 
     async def reload(self, order: Order) -> Page:  # noqa: ARG002 - an order's signature
@@ -111,9 +118,16 @@ class Administration:
             node.clock,
         )
         async with admin_listening(admin, make_admin_app(parts)) as address:
-            _LOG.info("listens", listener="admin", host=None if address.startswith("unix:") else admin.host)
+            _LOG.info("listens", listener="admin", **_place(admin.host, address))
             yield address
 
     def _nodes(self) -> tuple[NodeRecord, ...]:
         own = self.node.record()
         return (own, *(each for each in self.node.fleet.nodes if each.holder != own.holder))
+
+
+def _place(host: str, address: str) -> dict[str, str | int | None]:
+    """Return where a listener is, as log lines have it."""
+    if address.startswith("unix:"):
+        return {"socket": address.removeprefix("unix:")}
+    return {"host": host, "port": urlsplit(address).port}

@@ -161,7 +161,7 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(("node", "by_node"), _node),
         **dict.fromkeys(("subject", "life"), _hash),
         **dict.fromkeys(("masked",), _masked),
-        **dict.fromkeys(("fault", "gone", "new"), _operators),
+        **dict.fromkeys(("fault", "gone", "new", "socket"), _operators),
         **dict.fromkeys(_COUNTS, _count),
         **dict.fromkeys(_SECONDS, _seconds),
         **dict.fromkeys(("tls", "insecure"), _flag),

@@ -17,16 +17,25 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopping:
-    """Whether the end was asked for. The first request is polite, the second is in a hurry."""
+    """Whether the end was asked for, and whether it was in a hurry."""
 
     def __init__(self) -> None:
         self.asked: Final = asyncio.Event()
         self.hurried: Final = asyncio.Event()
+        self._is_signalled = False
 
     def ask(self) -> None:
-        """Ask for the end; asked again, it comes fast."""
-        if self.asked.is_set():
+        """Ask for the end, as a signal does; asked so again, it comes fast."""
+        if self._is_signalled:
             self.hurried.set()
+        self._is_signalled = True
+        self.asked.set()
+
+    def ask_gently(self) -> None:
+        """Ask for the end in no hurry, however often.
+
+        It is not counted: who has a node drained, then stops its service or deletes its pod, is in no hurry.
+        """
         self.asked.set()
 
     async def wait(self, clock: Clock, seconds: float | None = None) -> None:
@@ -40,7 +49,7 @@ class Stopping:
 
     def _hear(self, number: signal.Signals) -> None:
         if not self.hurried.is_set():
-            event = "in a hurry to end" if self.asked.is_set() else "asked to end"
+            event = "in a hurry to end" if self._is_signalled else "asked to end"
             _LOG.info(event, extra={"signal": number.name})
         self.ask()
 

@@ -135,7 +135,7 @@ class Gateway:
         self.edge: Final = make_app(parts)
         render = asked_of_this_loop(self.render, clock)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
-        self.is_started = self.is_draining = False
+        self.is_started = False
         self._servers, self._leases, self._capacity = servers, cluster.leases, edge.doors.connections
         self._begin(settings)
 
@@ -145,7 +145,7 @@ class Gateway:
 
     def ready(self) -> str | None:
         """Return why no phone should be sent here, or None."""
-        if self.is_draining:
+        if self.node.fleet.has_given_notice:
             return "draining"
         if self.node.is_cut_off:
             return "cut off from the other nodes"
@@ -158,7 +158,7 @@ class Gateway:
         count_all(self.node, self._servers, self.telemetry)
         read_clock(self._leases, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
-        self.telemetry.drain_state.set(int(self.is_draining))
+        self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
         return self.telemetry.render()
 
@@ -320,7 +320,7 @@ def _may_change(settings: Settings) -> bool:
 
 
 async def _say_farewell(made: Gateway, client: Listener, limits: Limits, stopping: Stopping) -> None:
-    made.is_draining = True
+    await made.node.fleet.give_notice()
     parting = Parting(made.node, made.phones, lambda: made.doors.sockets, client.refuse, random.shuffle)
     await leave(parting, limits, stopping, made.node.clock, made.telemetry)
 

@@ -37,6 +37,7 @@ R = TypeVar("R")
 _ATTACHED: Final = TypeAdapter(tuple[AttachedSession, ...])
 _CLOSED: Final = TypeAdapter(tuple[CloseView, ...])
 _ENDED: Final = TypeAdapter(tuple[EndedSession, ...])
+_ELSEWHERE: Final = "It was not found where nodes were reached; others were not."
 
 
 class Desk:
@@ -151,7 +152,7 @@ class Desk:
         told = await self._ask(act, subject, nodes=self._meant(node))
         reached = [each for each in told if each.trouble is None]
         if not reached:
-            raise _not_reached(_unreached(told))
+            raise _not_reached(_unreached(told), " ".join(_why(each) for each in told))
         kept = tuple(KeptOld(each.node, _kept(each)) for each in reached if _kept(each))
         done = tuple(each.node for each in reached if not _kept(each))
         return DoneBody(done, _unreached(told), kept or None)
@@ -229,11 +230,23 @@ def _unreached(told: Iterable[Told]) -> tuple[Unreached, ...]:
     return tuple(Unreached(each.node, each.trouble) for each in told if each.trouble is not None)
 
 
-def _not_reached(unreached: tuple[Unreached, ...]) -> GatewayError:
+def _why(told: Told) -> str:
+    """Return why a node that was named has not done it."""
+    match told.trouble:
+        case "not_heard":
+            return f"Nobody is there: {told.node} has ended, or has lost its Redis."
+        case "bus_down":
+            return f"This node does not reach Redis, and so not {told.node}."
+        case "refused":
+            return f"{told.node} does not do that."
+        case _:
+            return f"{told.node} did not say in time that it was done."
+
+
+def _not_reached(unreached: tuple[Unreached, ...], sentence: str = _ELSEWHERE) -> GatewayError:
     listed: list[dict[str, str | int | bool | None]] = [
         {"node": each.node, "reason": each.reason} for each in unreached
     ]
-    sentence = "It was not found where nodes were reached; others were not."
     return GatewayError(ErrorCode.BUS_DOWN, sentence, unreached=listed)
 
 

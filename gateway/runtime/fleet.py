@@ -47,6 +47,8 @@ class Fleet:
         self._clock = clock
         self._record = record
         self._turnstiles = turnstiles
+        self.has_given_notice = False
+        """Whether this node is to leave: no new phone should be sent here, those that come are served."""
         self._is_new = True
         self._known: dict[str, tuple[NodeRecord, float]] = {}
         """Who said when last that he lives."""
@@ -79,16 +81,24 @@ class Fleet:
         if is_new and not self._is_new:
             self._share()
 
+    async def give_notice(self) -> None:
+        """Say at once that this node is to leave; it leaves only later."""
+        self.has_given_notice = True
+        await self.say()
+
     def leaving(self, node: NodeId) -> None:
         """Note that a node has begun to leave, which it will say of itself only later."""
         for holder, (record, at) in self._known.items():
             if record.node == node:
-                self._known[holder] = (record._replace(draining=True), at)
+                self._known[holder] = (record._replace(draining=True, accepts_per_s=0.0), at)
 
     def is_leaving(self, holder: str) -> bool:
-        """Tell whether that life of a node has begun to leave."""
+        """Tell whether that life of a node has begun to leave: it gives its users, and accepts nobody.
+
+        One that has only given notice accepts phones, and goes on speaking for its users.
+        """
         known = self._known.get(holder)
-        return known is not None and known[0].draining
+        return known is not None and known[0].draining and not known[0].accepts_per_s
 
     async def say(self) -> None:
         """Say what this node is now, and look who else is there."""

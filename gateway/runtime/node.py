@@ -114,8 +114,8 @@ class Node:
             self._settings.version,
             self.connections,
             links,
-            self.is_draining,
-            self._settings.accepts_per_s,
+            self.is_draining or self.fleet.has_given_notice,
+            0.0 if self.is_draining else self._settings.accepts_per_s,
         )
 
     @property

@@ -37,13 +37,17 @@ class Running:
                 return line
         raise AssertionError(f"it ended without {words!r}: {''.join(self._read)}")
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def hang_up(self) -> None:
         """Send SIGHUP."""
-        self._process.send_signal(signal.SIGHUP)
+        self.send(signal.SIGHUP)
 
     def end(self, number: signal.Signals) -> Ended:
         """Send a signal; returns what the process left."""
-        self._process.send_signal(number)
+        self.send(number)
         out, err = self._process.communicate(timeout=ENDED_WITHIN_S)
         return Ended(self._process.returncode, "".join(self._read) + out, err)
 

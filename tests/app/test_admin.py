@@ -6,18 +6,24 @@ import asyncio
 import io
 import json
 import logging
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
+import pytest
 
 from gateway.app import wiring
+from gateway.app.admin import Administration
 from gateway.app.config import own_secrets
 from gateway.app.config_sections import Settings
 from gateway.app.logging import configure, set_level
 from gateway.app.stopping import Stopping
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import Order
 from gateway.protocol.inventory import inventory
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
@@ -27,6 +33,7 @@ from tests.app.test_wiring import NOTICE
 TOKEN = "canary-token-of-operators"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 TITLE = "canary-title"
+PAGE = Path(__file__).parents[2].joinpath("docs", "operations.md").read_text("utf-8")
 
 
 class Operated:
@@ -76,6 +83,17 @@ class Operated:
     @property
     def acts(self) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["logger"] == "gateway.audit"]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of one kind, without when and by whom they were written."""
+        left_out = {"event", "logger", "timestamp"}
+        found = [line for line in self.lines if line["event"] == event]
+        return [{name: value for name, value in line.items() if name not in left_out} for line in found]
+
+    async def name(self) -> str:
+        """Return the name of the node."""
+        (node,) = (await self.ask("GET", "/nodes"))["nodes"]
+        return str(node["node"])
 
     @property
     def canaries(self) -> list[str]:
@@ -197,6 +215,79 @@ async def test_drain_asks_for_the_end_and_is_in_no_hurry(own_logging: None, tmp_
             assert (await at.ask("POST", "/drain"))["state"] == "draining"
         assert at.stopping.asked.is_set()
         assert not at.stopping.hurried.is_set()
+        node = await at.name()
+        assert at.said("asked to drain") == [{"level": "info", "node": node}]
+        assert "| `asked to drain` | `info` |" in PAGE
+
+
+async def test_a_signal_after_a_drain_is_in_no_hurry_and_the_next_one_is(
+    own_logging: None, tmp_path: Path
+) -> None:
+    async with operated(tmp_path) as at:
+        with at.stopping.on_signals():
+            await at.ask("POST", "/drain")
+            heard = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGUSR1)  # heard after it
+            await heard.wait()
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+            assert [line["signal"] for line in at.said("asked to end")] == ["SIGTERM"]
+            assert not at.stopping.hurried.is_set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await at.stopping.hurried.wait()
+
+
+async def test_a_change_of_the_log_level_is_told_at_any_level(own_logging: None, tmp_path: Path) -> None:
+    async with operated(tmp_path) as at:
+        for level in ("warning", "warning", "error", "info"):
+            await at.ask("POST", "/log-level", {"level": level})
+        node = await at.name()
+        assert [line["level"] for line in at.said("the log level has changed")] == ["info"] * 3
+        assert [
+            (line["gone"], line["new"], line["node"]) for line in at.said("the log level has changed")
+        ] == [("info", "warning", node), ("warning", "error", node), ("error", "info", node)]
+        assert "| `the log level has changed` | `info`" in PAGE
+
+
+async def test_what_was_asked_at_another_node_stands_in_the_own_log(own_logging: None) -> None:
+    secrets, log, none = own_secrets(), io.StringIO(), cast("Any", None)
+    configure("info", secrets.pseudonym_key, log)
+    asked = Administration(none, none, none, none, none, Stopping(), none, none)
+    for act, subject in (("log_level", "error"), ("log_level", "info"), ("drain", "")):
+        await getattr(asked, act)(Order(NodeId("gw-7"), 1, act, subject))
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [(line["event"], line["node"]) for line in lines] == [
+        ("the log level has changed", "gw-7"),
+        ("the log level has changed", "gw-7"),
+        ("asked to drain", "gw-7"),
+    ]
+
+
+@pytest.mark.parametrize("is_socket", [False, True])
+async def test_where_the_listener_is_stands_in_the_log_and_its_token_does_not(
+    own_logging: None, tmp_path: Path, *, is_socket: bool
+) -> None:
+    secrets, log = own_secrets(), io.StringIO()
+    configure("info", secrets.pseudonym_key, log)
+    host = f"unix:{tmp_path}/admin.sock" if is_socket else "127.0.0.1"
+    settings = Settings.model_validate(
+        {
+            "client": {"port": 0, "insecure": True},
+            "ops": {"port": 0},
+            "admin": {"host": host, "port": 0, "token": TOKEN},
+            "sites": [{"id": "main", "url": "http://127.0.0.1:1", "display_name": "Main", "country": "DE"}],
+        }
+    )
+    async with wiring.serving(settings, secrets, SystemClock(), Stopping()) as addresses:
+        lines = [json.loads(line) for line in log.getvalue().splitlines()]
+        (line,) = [line for line in lines if line.get("listener") == "admin"]
+        if is_socket:
+            assert line["socket"] == f"{tmp_path}/admin.sock"
+            assert not {"host", "port"} & line.keys()
+        else:
+            assert f"http://{line['host']}:{line['port']}" == addresses.admin
+    assert TOKEN not in log.getvalue()
 
 
 async def test_no_canary_is_in_what_operators_are_shown_or_in_the_log(

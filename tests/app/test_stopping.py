@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
+from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway.app.stopping import SIGNALS, Stopping
+from tests.app.processes import running
+from tests.app.samples import SECRET, write
 from tests.doubles.clock import ManualClock
+
+ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
+TOKEN = "token-of-operators"
 
 
 def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
@@ -18,6 +26,18 @@ def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
     assert not stopping.asked.is_set()
     stopping.ask()
     assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
+    stopping.ask()
+    assert stopping.hurried.is_set()
+
+
+def test_who_was_asked_gently_is_asked_by_a_signal_for_the_first_time() -> None:
+    stopping = Stopping()
+    for _ in range(2):
+        stopping.ask_gently()
+        assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
+    stopping.ask()
+    stopping.ask_gently()
+    assert not stopping.hurried.is_set()
     stopping.ask()
     assert stopping.hurried.is_set()
 
@@ -68,3 +88,26 @@ async def test_afterwards_signals_are_as_before() -> None:
     with stopping.on_signals():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+async def test_a_node_that_is_drained_and_then_stopped_goes_on_draining(tmp_path: Path) -> None:
+    config = write(tmp_path, SECRET.replace('token = "…"', f'token = "{TOKEN}"'))
+    with running("serve", "--config", str(config), environ=ANY_PORT) as node:
+        places: dict[str, str] = {}
+        while "client" not in places:
+            line = json.loads(await asyncio.to_thread(node.until, '"listens"'))
+            places[line["listener"]] = f"http://127.0.0.1:{line['port']}"
+        async with aiohttp.ClientSession() as http:
+            # one that never reads its end holds the farewell up for some seconds
+            ws = await http.ws_connect(f"{places['client']}/v1/realtime", protocols=["oscc.v1.json"])
+            bearer = {"Authorization": f"Bearer {TOKEN}"}
+            async with http.post(f"{places['admin']}/drain", headers=bearer) as answer:
+                assert answer.status == 202
+            await asyncio.to_thread(node.until, '"says farewell"')
+            node.send(signal.SIGTERM)
+            await asyncio.to_thread(node.until, '"asked to end"')
+            ended = await asyncio.to_thread(node.end, signal.SIGTERM)
+            assert ended.code == 0
+            events = [json.loads(each)["event"] for each in ended.out.splitlines()]
+            assert events[-3:] == ["asked to end", "in a hurry to end", "has ended"]
+            await ws.close()

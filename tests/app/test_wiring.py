@@ -241,7 +241,7 @@ async def test_ready_means_started_not_full_and_not_leaving() -> None:
         made.node.is_cut_off = True
         assert made.ready() == "cut off from the other nodes"
         made.node.is_cut_off = False
-        made.is_draining = True
+        await made.node.fleet.give_notice()
         assert (made.started(), made.ready()) == (None, "draining")
         told = made.render()
         assert b"oscc_gateway_drain_state 1.0\n" in told

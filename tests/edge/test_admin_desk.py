@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge import gathering
 from gateway.edge.admin_desk import Desk
 from gateway.protocol.admin_bodies import DoneBody, KeptOld, Unreached
-from gateway.protocol.envelopes import Order
-from gateway.runtime.orders import Page
+from gateway.protocol.envelopes import Order, Report
+from gateway.runtime.orders import ANSWER_S, Page
 from tests.edge.operated import named, operated
 from tests.runtime.street import Street
 
@@ -113,4 +114,35 @@ async def test_what_no_node_does_is_an_error() -> None:
         with pytest.raises(GatewayError) as refused:
             await desk_of(at.street).everywhere("reload", "", "n1")
         assert refused.value.code is ErrorCode.BUS_DOWN
+        assert refused.value.message == "Nobody is there: n1 has ended, or has lost its Redis."
         assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}
+
+
+async def test_a_node_that_cannot_be_told_is_said_to_be_out_of_reach() -> None:
+    async with operated(2) as at:
+        at.street.trouble.take_away(0)
+        await at.street.pass_time(5)
+        with pytest.raises(GatewayError, match=r"This node does not reach Redis, and so not n1\.") as refused:
+            await desk_of(at.street).drain("n1")
+        assert refused.value.code is ErrorCode.BUS_DOWN
+
+
+async def test_a_node_that_refuses_or_says_nothing_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with operated(2) as at:
+        orders = at.street.scenes[1].node.orders
+        monkeypatch.delitem(orders._known, "drain")
+        with pytest.raises(GatewayError, match=r"n1 does not do that\."):
+            await desk_of(at.street).drain("n1")
+        at.street.trouble.lose = lambda *told: isinstance(told[-1], Report)
+        told: list[str] = []
+
+        async def ask() -> None:
+            try:
+                await desk_of(at.street).drain("n1")
+            except GatewayError as refused:
+                told.append(refused.message)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ask())
+            await at.street.pass_time(ANSWER_S + 1)
+        assert told == ["n1 did not say in time that it was done."]

@@ -162,6 +162,37 @@ async def test_others_that_drain_take_no_phones() -> None:
         assert at.known(0) == ["n0", "n1", "n2"]
 
 
+async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave() -> None:
+    async with street() as at:
+        await at.pass_time(SAY_S)
+        near, far = (scene.node for scene in at.scenes)
+        await near.fleet.give_notice()
+        await at.clock.settle()
+        assert (near.record().draining, near.is_draining) == (True, False)
+        assert [(each.node, each.draining) for each in await far._cluster.roll.nodes()] == [
+            ("n0", True),
+            ("n1", False),
+        ]
+        assert [(each.node, each.draining) for each in far.fleet.nodes] == [("n0", True), ("n1", False)]
+        assert far.fleet.others == ()
+        await at.pass_time(2 * SAY_S)
+        assert not far.fleet.is_leaving(near.record().holder)
+        near.drain()
+        await at.clock.settle()
+        assert far.fleet.is_leaving(near.record().holder)
+        await at.pass_time(2 * SAY_S)
+        assert far.fleet.is_leaving(near.record().holder)
+        assert [each.accepts_per_s for each in far.fleet.nodes] == [0.0, 100.0]
+
+
+async def test_notice_is_given_also_when_the_store_does_not_answer() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.take_away(1)
+        await at.members[1].fleet.give_notice()
+        assert at.members[1].fleet.has_given_notice
+
+
 async def test_what_a_node_says_of_itself_is_what_it_is_now() -> None:
     async with street() as at:
         await at.scenes[0].served()

@@ -246,3 +246,15 @@ async def test_nobody_queues_who_could_tell_no_wish() -> None:
         assert not follows._wishing.is_open(at.clock.now())
         assert not follows._wishing.step(at.clock.now())
         assert (waiting(at), in_flight(at)) == (0, 0)
+
+
+async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice() -> None:
+    async with street() as at:
+        await followed(at)
+        await at.scenes[0].node.fleet.give_notice()
+        for _ in range(40):
+            await at.pass_time(0.25)
+            assert (waiting(at), in_flight(at), at.owners()) == (0, 0, [0])
+        at.scenes[0].node.drain()
+        await at.pass_time(1)
+        assert at.owners() == [1]
