@@ -48,6 +48,8 @@ SPACED_MAX_S: Final = 2.0
 LOWER_S: Final = 5.0
 """After how long of nothing but lower epochs the lease is read, and is right."""
 STALE_S: Final = 15.0
+GAP_S: Final = 3.0
+"""For how long what is known to be missing may be missing while the rest is shown as live."""
 
 Need = Literal["ask", "read_lease", "nothing"]
 
@@ -79,6 +81,9 @@ class Follow:
         self._due_at = now
         self._lower_since: float | None = None
         self._heard_at = -math.inf
+        self._gap_since: float | None = None
+        self._is_told = False
+        """Whether anything that fits came since he was asked."""
         self.is_unsure = False
         """Whether he was out of hearing, and has not answered since: what is held may be old."""
 
@@ -97,7 +102,7 @@ class Follow:
             self._lower_since = now if self._lower_since is None else self._lower_since
             return
         self._lower_since = None
-        self._heard_at = now
+        self._take(receipt, now)
         if epoch > self.floor:
             self.floor = epoch
             self._begin_anew()
@@ -108,9 +113,9 @@ class Follow:
     def answered(self, now: float) -> None:
         """Take in that the owner has answered; call after what he published as his answer was taken in.
 
-        After an answer of a lower epoch he is asked again: it answers nothing.
+        It answers nothing when that was of a lower epoch, did not fit, or did not come: he is asked again.
         """
-        if self._lower_since is not None:
+        if self._lower_since is not None or not self._is_told:
             return
         self._heard_at = now
         if self._move("answered"):
@@ -139,7 +144,7 @@ class Follow:
     def asked(self, now: float) -> None:
         """Note that the owner is asked."""
         if self._move("ask"):
-            self._asked_at = now
+            self._asked_at, self._is_told = now, False
             self._not_before = self._wait(now)
 
     def reading(self, now: float) -> None:
@@ -186,12 +191,23 @@ class Follow:
     def health(self, now: float, said: frames.Health) -> frames.Health:
         """Tell how fresh the data is: as the owner *said*.
 
-        At best stale after 15 s without a word of him, and while it is not sure that he can be heard.
+        At best stale after 15 s without a word of him, after 3 s with a gap, and while it is not sure that he
+        can be heard.
         """
-        is_old = self.is_unsure or now - self._heard_at > STALE_S
+        is_old = self.is_unsure or now - self._heard_at > STALE_S or self._lacks_s(now) > GAP_S
         return "stale" if said == "live" and is_old else said
 
     # ---- inner ----
+
+    def _take(self, receipt: Receipt, now: float) -> None:
+        """Note whether what was published fits: what does not is no word of how things are."""
+        if receipt is Receipt.GAP:
+            self._gap_since = now if self._gap_since is None else self._gap_since
+        else:
+            self._heard_at, self._gap_since, self._is_told = now, None, True
+
+    def _lacks_s(self, now: float) -> float:
+        return 0.0 if self._gap_since is None else now - self._gap_since
 
     def _lose(self, now: float) -> None:
         if self._move("lost"):

@@ -189,7 +189,8 @@ class Follower:
         if receipt is Receipt.APPLIED and is_of_sessions(told):
             self._tell_sessions()
         self._upstream = told.upstream
-        self._say(told.as_of_ms)
+        # what does not fit says nothing of how fresh that is which is held
+        self._say(self.feed.health.as_of_ms if receipt is Receipt.GAP else told.as_of_ms)
         self.feed.flush()
         self._change()
         self._look()

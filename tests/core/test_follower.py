@@ -11,9 +11,16 @@ from gateway.core.ledger import Receipt
 
 EPOCH = 70
 
+
+def answer(follow: Follow, now: float) -> None:
+    """Let the owner tell that there is nothing new, and that this is his answer."""
+    follow.published(EPOCH, Receipt.STALE, now)
+    follow.answered(now)
+
+
 EVENTS: dict[str, Callable[[Follow], object]] = {
     "ask": lambda follow: follow.asked(100.0),
-    "answered": lambda follow: follow.answered(100.0),
+    "answered": lambda follow: answer(follow, 100.0),
     "gap": lambda follow: follow.published(EPOCH, Receipt.GAP, 100.0),
     "doubt": lambda follow: follow.doubt(100.0),
     "lost": lambda follow: follow.not_mine(100.0),
@@ -37,7 +44,7 @@ def led(state: FollowState) -> Follow:
 def following(at: float = 0.0, jitter: float = 0.0) -> Follow:
     follow = Follow(EPOCH, at, jitter)
     follow.asked(at)
-    follow.answered(at)
+    answer(follow, at)
     return follow
 
 
@@ -87,7 +94,7 @@ def test_once_answered_it_asks_every_10_s_less_jitter(jitter: float, after_s: fl
 def test_an_answer_ends_the_growth() -> None:
     follow = Follow(EPOCH, 0.0)
     asked_at(follow, 3.75)
-    follow.answered(3.875)
+    answer(follow, 3.875)
     follow.doubt(3.9375)
     assert asked_at(follow, 4.25) == [4.0, 4.25]
 
@@ -97,7 +104,7 @@ def test_a_gap_is_asked_about_at_once_but_not_within_a_quarter_of_a_second() -> 
     follow.published(EPOCH, Receipt.GAP, 5.0)
     assert follow.need(5.0) == "ask"
     follow.asked(5.0)
-    follow.answered(5.0625)
+    answer(follow, 5.0625)
     follow.published(EPOCH, Receipt.GAP, 5.125)
     assert follow.need(5.125) == "nothing"
     assert due_at(follow) == 5.25
@@ -115,15 +122,28 @@ def test_the_answer_that_is_still_to_come_covers_a_gap_of_before_it() -> None:
     follow = Follow(EPOCH, 0.0)
     follow.asked(0.0)
     follow.published(EPOCH, Receipt.GAP, 0.0625)
+    follow.published(EPOCH, Receipt.APPLIED, 0.125)
     follow.answered(0.125)
     assert follow.state is FollowState.FOLLOWING
+
+
+@pytest.mark.parametrize("told", [(), (Receipt.GAP,)], ids=["did not come", "does not fit"])
+def test_it_is_no_answer_when_what_belongs_to_it(told: tuple[Receipt, ...]) -> None:
+    follow = Follow(EPOCH, 0.0)
+    follow.published(EPOCH, Receipt.APPLIED, 0.0)
+    follow.asked(0.0)
+    for receipt in told:
+        follow.published(EPOCH, receipt, 0.125)
+    follow.answered(0.125)
+    assert follow.state is FollowState.ASKING
+    assert due_at(follow) == 0.25
 
 
 def test_after_a_doubt_only_a_question_of_after_it_counts() -> None:
     follow = Follow(EPOCH, 0.0)
     follow.asked(0.0)
     follow.doubt(0.0625)
-    follow.answered(0.125)
+    answer(follow, 0.125)
     assert follow.state is FollowState.DOUBTING
     assert due_at(follow) == 0.25
 
@@ -238,7 +258,7 @@ def test_a_lease_that_says_what_was_known_makes_five_seconds_begin_anew() -> Non
     assert not follow.read(EPOCH, 6.0)
     assert follow.floor == EPOCH
     follow.asked(6.0)
-    follow.answered(6.125)
+    answer(follow, 6.125)
     assert due_at(follow) == 16.0
 
 
@@ -255,14 +275,40 @@ def test_before_the_first_word_of_the_owner_nothing_is_live() -> None:
     assert Follow(EPOCH, 0.0).health(0.0, "live") == "stale"
 
 
-@pytest.mark.parametrize("word", ["answered", "gap"])
-def test_what_is_not_heard_of_for_15_s_is_stale(word: str) -> None:
+def test_what_is_not_heard_of_for_15_s_is_stale() -> None:
     follow = following()
-    EVENTS[word](follow)
+    answer(follow, 100.0)
     assert follow.health(115.0, "live") == "live"
     assert follow.health(115.125, "live") == "stale"
     assert follow.health(115.125, "down") == "down"
     assert follow.health(100.0, "stale") == "stale"
+
+
+def test_what_is_missing_for_3_s_makes_the_rest_stale_until_it_comes() -> None:
+    follow = following()
+    for now in (1.0, 2.0, 3.0):
+        follow.published(EPOCH, Receipt.GAP, now)
+    assert follow.health(4.0, "live") == "live"
+    assert follow.health(4.125, "live") == "stale"
+    follow.published(EPOCH, Receipt.APPLIED, 5.0)
+    assert follow.health(9.0, "live") == "live"
+
+
+def test_what_does_not_fit_is_no_word_of_how_things_are() -> None:
+    follow = following()
+    follow.published(EPOCH, Receipt.GAP, 14.0)
+    assert follow.health(15.125, "live") == "stale"
+
+
+def test_whoever_is_out_of_hearing_is_not_live_before_he_answers() -> None:
+    follow = following()
+    follow.unsure(5.0)
+    assert due_at(follow) == 5.0
+    follow.published(EPOCH, Receipt.APPLIED, 5.0)
+    assert follow.health(5.0, "live") == "stale"
+    follow.asked(5.0)
+    answer(follow, 5.125)
+    assert follow.health(5.125, "live") == "live"
 
 
 def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_rounded() -> None:
@@ -270,6 +316,7 @@ def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_r
     for at in (n / 7 + 1_000.0 for n in range(1, 2_000)):
         follow = Follow(7, at)
         follow.asked(at)
+        follow.published(7, Receipt.STALE, at)
         follow.answered(at)
         follow.published(6, Receipt.STALE, at)
         assert follow.due_at == at + LOWER_S

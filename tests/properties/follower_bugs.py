@@ -122,8 +122,8 @@ FOLLOWER_BUGS = [
     SeededBug(
         "an answer of a lower epoch answers",
         FOLLOWER,
-        "        if self._lower_since is not None:\n            return\n",
-        "",
+        "if self._lower_since is not None or not self._is_told:",
+        "if not self._is_told:",
         "TestFollowing",
     ),
     SeededBug(
@@ -150,8 +150,8 @@ FOLLOWER_BUGS = [
     SeededBug(
         "what was said before a silence stays live",
         FOLLOWER,
-        "is_old = self.is_unsure or now - self._heard_at > STALE_S",
-        "is_old = self.is_unsure",
+        "or now - self._heard_at > STALE_S or",
+        "or",
         "TestFollowing",
     ),
     SeededBug(
@@ -185,8 +185,8 @@ FOLLOWER_BUGS = [
     SeededBug(
         "any word of an owner who was out of hearing makes what is held live",
         FOLLOWER,
-        "        self._heard_at = now\n        if epoch > self.floor:",
-        "        self._heard_at, self.is_unsure = now, False\n        if epoch > self.floor:",
+        "        self._take(receipt, now)\n",
+        "        self._take(receipt, now)\n        self.is_unsure = False\n",
         "TestFollowing",
     ),
     SeededBug(
@@ -194,6 +194,49 @@ FOLLOWER_BUGS = [
         FOLLOWER,
         '        self.is_unsure = True\n        if self._move("gap"):\n            self._ask_soon(now)\n',
         "        self.is_unsure = True\n",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "an owner answers though what he answered was lost",
+        FOLLOWER,
+        "if self._lower_since is not None or not self._is_told:",
+        "if self._lower_since is not None:",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "what came before a question answers it",
+        FOLLOWER,
+        "self._asked_at, self._is_told = now, False",
+        "self._asked_at = now",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "what does not fit is a word of how things are",
+        FOLLOWER,
+        "            self._gap_since = now if self._gap_since is None else self._gap_since\n",
+        "            self._gap_since = now if self._gap_since is None else self._gap_since\n"
+        "            self._heard_at = now\n",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "each gap makes three seconds begin anew",
+        FOLLOWER,
+        "self._gap_since = now if self._gap_since is None else self._gap_since",
+        "self._gap_since = now",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "what is missing for long is live",
+        FOLLOWER,
+        " or self._lacks_s(now) > GAP_S",
+        "",
+        "TestFollowing",
+    ),
+    SeededBug(
+        "what was missing once is never live again",
+        FOLLOWER,
+        "self._heard_at, self._gap_since, self._is_told = now, None, True",
+        "self._heard_at, self._is_told = now, True",
         "TestFollowing",
     ),
 ]

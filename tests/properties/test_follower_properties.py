@@ -39,6 +39,9 @@ class Following(RuleBasedStateMachine):
         self.lower_since: float | None = None
         self.heard_at: float | None = None
         self.unsure = False
+        self.told = False
+        """Whether something that fits came since the last question."""
+        self.gap_since: float | None = None
 
     @initialize(jitter=st.sampled_from([0.0, 0.5, 0.875]))
     def begins(self, jitter: float) -> None:
@@ -81,9 +84,10 @@ class Following(RuleBasedStateMachine):
             assert self.now - self.asked_at >= min(2.0, 0.25 * 2.0 ** max(0, self.tries - 1))
         self.follow.asked(self.now)
         self.asked_at, self.tries = self.now, self.tries + 1
-        self.owes, self.waits = False, True
+        self.owes, self.waits, self.told = False, True, False
         if self.answers:
             self.now += 0.03125
+            self.something_is_published(0, Receipt.STALE)
             self.an_answer_comes()
 
     def look_for_the_owner(self) -> None:
@@ -96,8 +100,9 @@ class Following(RuleBasedStateMachine):
 
     @rule()
     def an_answer_comes(self) -> None:
+        """What he published as his answer came before, or was lost."""
         self.follow.answered(self.now)
-        if self.lower_since is not None:
+        if self.lower_since is not None or not self.told:
             return
         self.heard_at = self.now
         if self.waits:
@@ -111,7 +116,11 @@ class Following(RuleBasedStateMachine):
         if above < 0:
             self.lower_since = self.now if self.lower_since is None else self.lower_since
             return
-        self.heard_at, self.lower_since = self.now, None
+        self.lower_since = None
+        if receipt is Receipt.GAP:
+            self.gap_since = self.now if self.gap_since is None else self.gap_since
+        else:
+            self.heard_at, self.gap_since, self.told = self.now, None, True
         if above:
             self.floor, self.asked_at, self.tries, self.reads_tried = epoch, None, 0, 0
             self.owner_is_lost()
@@ -195,6 +204,7 @@ class Following(RuleBasedStateMachine):
     @invariant()
     def nothing_is_shown_fresher_than_it_is(self) -> None:
         is_heard = self.heard_at is not None and self.now - self.heard_at <= 15.0 and not self.unsure
+        is_heard = is_heard and (self.gap_since is None or self.now - self.gap_since <= 3.0)
         assert self.follow.health(self.now, "live") == ("live" if is_heard else "stale")
         assert self.follow.health(self.now, "stale") == "stale"
         assert self.follow.health(self.now, "down") == "down"

@@ -10,6 +10,7 @@ from gateway.domain.model import Kind
 from gateway.domain.upstream import Announced, Part, Source
 from gateway.protocol.envelopes import Attach, Detach, Publication, Publications, SessionFacts, Since
 from tests.runtime.followed import (
+    TRUSTED_S,
     followed,
     follower,
     publication,
@@ -148,6 +149,28 @@ async def test_what_was_lost_is_asked_for_and_comes() -> None:
         await at.pass_time(0.5)
         assert waiting(far) == 9
         assert far.shown == near.shown | {"me": far.shown["me"]}
+
+
+async def test_a_gap_makes_nothing_look_newer_and_what_answers_it_may_be_lost_too() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        await at.pass_time(TRUSTED_S)
+        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication | Publications)
+        wait_for(at, 8)
+        await at.clock.settle()
+        held_ms = follower(at).feed.health.as_of_ms
+        await at.pass_time(1)
+        # what is published comes again and shows the gap, the answers to questions about it do not come
+        at.trouble.lose = lambda *told: told[1] == 1 and isinstance(told[-1], Publication)
+        wait_for(at, 9)
+        await at.clock.settle()
+        assert (waiting(near), waiting(far)) == (9, 3)
+        assert (far.health, follower(at).feed.health.as_of_ms) == ("live", held_ms)
+        await at.pass_time(4.5)
+        assert far.health == "stale"
+        at.trouble.lose = None
+        await at.pass_time(2)
+        assert (waiting(far), far.health) == (9, "live")
 
 
 async def test_what_was_lost_last_comes_within_ten_seconds() -> None:
