@@ -7,13 +7,14 @@ questions find their answers, owners are watched for life, and probes watch the 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.bus_state import BusMachine
 from gateway.core.peers import Peers
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import (
     Asked,
@@ -30,10 +31,12 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.bundles import Bundles
+from gateway.runtime.faults import place
 from gateway.runtime.ports import Bus, Clock
 from gateway.runtime.spawn import spawn
 from gateway.runtime.tally import Tally
 
+_LOG: Final = logging.getLogger(__name__)
 ASKS_MAX: Final = 200
 """Users in one batch of questions."""
 QUESTIONS_MAX: Final = 1_000
@@ -64,7 +67,7 @@ class Listener(Protocol):
     """Who is told what came for this node."""
 
     def heard(self, envelope: Envelope) -> None:
-        """Take in what was said to this node, or to all. Does not block or raise."""
+        """Take in what was said to this node, or to all. Does not block."""
         ...
 
     def recovered(self, recovery: int) -> None:
@@ -79,7 +82,8 @@ class Exchange:
     """One node's place among the others.
 
     Invariants: what is sent leaves in the order in which it was given; every question ends in an
-    answer, in :class:`NotHeardError`, in ``bus_down`` or in a time-out; no question outlives who asked.
+    answer, in :class:`NotHeardError`, in ``bus_down`` or in a time-out; no question outlives who asked; a
+    fault over one message ends what that message asked for, and nothing else.
 
     Args:
         node: This node.
@@ -140,7 +144,7 @@ class Exchange:
     async def _listen(self, channel: Channel) -> None:
         while True:
             try:
-                await self._bus.subscribe(channel, self._receive)
+                await self._bus.subscribe(channel, self._guarded(self._receive))
             except GatewayError:
                 await self.clock.sleep(_SUBSCRIBE_AGAIN_S)
             else:
@@ -197,11 +201,16 @@ class Exchange:
         """Send it; returns how many nodes heard it.
 
         Raises:
-            GatewayError: ``bus_down``: it may have been sent or not.
+            GatewayError: ``bus_down``: it may have been sent or not. ``internal``: it cannot be written.
         """
         self.under_way += 1
         try:
             receivers = await self._bus.publish(channel, envelope)
+        except GatewayError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - one message's fault must not end the node
+            _LOG.error("a message to other nodes failed: %s", place(fault))
+            raise GatewayError(ErrorCode.INTERNAL, "the message cannot be written") from None
         finally:
             self.under_way -= 1
         self._tally.published()
@@ -237,7 +246,7 @@ class Exchange:
     async def follow(self, user: UserId, receive: Callable[[Envelope], None]) -> None:
         """Hear what the owner of *user* publishes. Returns in bounded time, also without the bus."""
         try:
-            await self._bus.subscribe(Events(user), receive)
+            await self._bus.subscribe(Events(user), self._guarded(receive))
         except GatewayError:
             return  # it comes into force with the bus
 
@@ -280,6 +289,17 @@ class Exchange:
             self._put.get(node, {}).pop(number, None)
 
     # ---- hearing ----
+
+    def _guarded(self, receive: Callable[[Envelope], None]) -> Callable[[Envelope], None]:
+        """Return what takes messages in and keeps the bus from the faults of whom they are for."""
+
+        def heard(envelope: Envelope) -> None:
+            try:
+                receive(envelope)
+            except Exception as fault:  # noqa: BLE001 - one message's fault must not make the node deaf
+                _LOG.error("a message of another node failed: %s", place(fault))
+
+        return heard
 
     def _receive(self, envelope: Envelope) -> None:
         match envelope:

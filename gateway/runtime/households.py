@@ -65,7 +65,10 @@ class Households:
     def tick(self, now: float) -> None:
         """Do what is due by time."""
         for household in self:
-            household.tick(now)
+            try:
+                household.tick(now)
+            except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
+                _LOG.error("what is due by time for a user failed: %s", place(fault))
         self.recall.expire(now)
 
     async def _serve(self, user: UserId, household: Household, before: Household | None) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+import pytest
+
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.protocol.envelopes import (
     Attach,
     AttachAnswer,
     CallAnswer,
+    Channel,
     Control,
     Detach,
+    Envelope,
+    Events,
     Inbox,
     Leaving,
     Probe,
@@ -93,6 +100,49 @@ async def test_what_cannot_be_sent_is_lost() -> None:
         await at.clock.advance(1)
         assert Leaving(HERE) not in at.inbox
         assert at.exchange.under_way == 0
+
+
+async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leaving(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pair() as at:
+        publish = at.bus.publish
+
+        async def refuse(channel: Channel, envelope: Envelope) -> int:
+            if isinstance(envelope, Leaving | Attach):
+                raise OverflowError("a value that must not be logged")
+            return await publish(channel, envelope)
+
+        monkeypatch.setattr(at.bus, "publish", refuse)
+        at.exchange.send(Inbox(THERE), Leaving(HERE))
+        question = at.begin(at.exchange.ask(THERE, attach, 5))
+        at.exchange.send(Inbox(THERE), Detach(UserId("main", 1), "s", HERE))
+        await at.clock.settle()
+        assert [type(one) for one in at.inbox] == [Detach]
+        refused = await question
+        assert isinstance(refused, GatewayError)
+        assert refused.code is ErrorCode.INTERNAL
+        assert at.exchange.under_way == 0
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == 2
+        assert all(line.startswith("a message to other nodes failed: OverflowError at ") for line in told)
+
+
+async def test_a_fault_over_one_message_keeps_no_other_from_being_heard(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_: object) -> NoReturn:
+        raise ZeroDivisionError("a value that must not be logged")
+
+    async with pair() as at:
+        user = UserId("main", 1)
+        await at.exchange.follow(user, fail)
+        receivers = await at.there.publish(Events(user), Leaving(HERE))
+        await at.say(Leaving(THERE))
+        assert receivers == 1
+        assert at.listener.told == [Leaving(THERE)]
+        (record,) = caplog.records
+        assert record.getMessage().startswith("a message of another node failed: ZeroDivisionError at ")
 
 
 async def test_beyond_so_much_under_way_what_is_sent_is_lost() -> None:

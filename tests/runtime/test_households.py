@@ -104,3 +104,23 @@ async def test_the_fault_of_one_user_ends_that_user_and_says_where(
         back = await at.again(anna)
         await at.pass_time(1)
         assert back.of_kind("welcome")
+
+
+async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is_due_for_him(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene() as at:
+        await at.served("anna")
+        await at.served("bert")
+
+        def fail(now: float) -> object:
+            raise ZeroDivisionError
+
+        ticked: list[float] = []
+        anna, bert = at.node._households
+        monkeypatch.setattr(anna, "tick", fail)
+        monkeypatch.setattr(bert, "tick", ticked.append)
+        await at.pass_time(2)
+        assert len(ticked) == 2
+        told = {record.getMessage().partition(": ")[0] for record in caplog.records}
+        assert told == {"what is due by time for a user failed"}
