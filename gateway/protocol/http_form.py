@@ -18,6 +18,20 @@ JSON_TYPE: Final = "application/json"
 PROBLEM_TYPE: Final = "application/problem+json"
 SCHEMA_TYPE: Final = "application/schema+json"
 
+_FAULTS: Final = {
+    "missing": "is missing",
+    "unexpected_keyword_argument": "is not known here",
+    "string_type": "is no text",
+    "bool_type": "is neither true nor false",
+    "dataclass_type": "is no object",
+    "tuple_type": "is no list",
+    "string_too_short": "is too short",
+    "string_too_long": "is too long",
+    "too_long": "has too many elements",
+    "string_pattern_mismatch": "is not written as it must be",
+}
+"""What is wrong with a member, by pydantic's name for it."""
+
 
 def read_body(data: bytes, of: TypeAdapter[B]) -> B:
     """Read a client's body by the same rules as frames.
@@ -35,7 +49,8 @@ def read_body(data: bytes, of: TypeAdapter[B]) -> B:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         path = ".".join(str(name) for name in fault["loc"]) or "the body"
-        raise GatewayError(ErrorCode.BAD_REQUEST, f"Not as it should be: {path} ({fault['type']}).") from None
+        what = _FAULTS.get(fault["type"], "has a value that it cannot have")
+        raise GatewayError(ErrorCode.BAD_REQUEST, f"Not as it should be: {path} {what}.") from None
 
 
 def write_body(body: object) -> bytes:

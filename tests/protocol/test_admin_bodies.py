@@ -60,6 +60,24 @@ def test_what_is_not_exactly_a_wish_is_refused(adapter: TypeAdapter[object], sen
     assert refused.value.code is ErrorCode.BAD_REQUEST
 
 
+@pytest.mark.parametrize(
+    ("adapter", "sent", "told"),
+    [
+        (NODE, {"nod": "gw-2"}, "nod is not known here"),
+        (NODE, {"node": "../gw-2"}, "node is not written as it must be"),
+        (LOG_LEVEL, {}, "level is missing"),
+        (LOG_LEVEL, {"level": "verbose"}, "level has a value that it cannot have"),
+        (BUNDLE, {"preview": "yes"}, "preview is neither true nor false"),
+        (BUNDLE, {"purpose": ""}, "purpose is too short"),
+        (BUNDLE, {"purpose": "x" * 201}, "purpose is too long"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(adapter: TypeAdapter[object], sent: object, told: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        read_body(json.dumps(sent).encode(), adapter)
+    assert refused.value.message == f"Not as it should be: {told}."
+
+
 def test_members_that_may_have_no_value_stand_there_all_the_same() -> None:
     session = AttachedSession("s", "hash", "main", Application.DASHBOARD, "n1", None, True, 5)
     assert json.loads(write_body(session))["node"] is None
