@@ -21,7 +21,7 @@ from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode
 from gateway.domain.model import Application
 from gateway.domain.resources import Functions
-from gateway.edge.witness import FAILED, PEER_CODES, PLATFORMS, Initiator
+from gateway.edge.witness import FAILED, LEFT, OK, PEER_CODES, PLATFORMS, REFUSED, Initiator
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.tally import Detector, Gift, Resync, Takeover
@@ -49,7 +49,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "connections.platform": PLATFORMS,
     "event_latency_seconds.hop": HOPS,
     "fds.kind": ("open", "limit"),
-    "handshakes.result": ("ok", *_ERRORS),
+    "handshakes.result": (OK, LEFT, *sorted({*_ERRORS, *REFUSED.values()})),
     "link_opens.result": ("ok", *LINK_REFUSALS, "unavailable"),
     "link_refused.reason": LINK_REFUSALS,
     "links.state": LINK_STATES,
@@ -75,13 +75,17 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Metric and label → the values that the label may have there."""
 _LOG_ONS: Final = f"`{ANSWERED}`, also: no; `{UNAVAILABLE}`: no answer, or one that meets everybody"
+_HANDSHAKES: Final = (
+    f"`{OK}`: welcomed; an [error code](protocol.md#error-codes): refused before the upgrade; "
+    f"the name of a [close code](protocol.md#close-codes): after it; `{LEFT}`: gone before either"
+)
 _LOG_OFFS: Final = f"`{ANSWERED}`, also: after the contact; `{UNAVAILABLE}`: no answer, or refused"
 _SAID: Final[Mapping[str, str]] = {
     "build_info.loop": "the event loop's package",
     "build_info.python": "Python's version",
     "build_info.version": "the gateway's version",
     "closes.code": "a [close code](protocol.md#close-codes), what RFC 6455 lets a peer say, or `other`",
-    "handshakes.result": "`ok`, or an [error code](protocol.md#error-codes)",
+    "handshakes.result": _HANDSHAKES,
     "log_ons.result": "`ok`, or an [error code](protocol.md#error-codes)",
     "site_function_up.site": "a site's id, as configured",
     "site_log_offs.result": _LOG_OFFS,

@@ -13,14 +13,16 @@ from gateway.app.tally import CLASSES, MOVES
 from gateway.core.effects import Resumption
 from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode
-from gateway.edge.witness import FAILED
+from gateway.edge.witness import FAILED, OK, REFUSED
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.tally import Detector, Gift, Resync, Takeover
 from gateway.telemetry import Family, M, Telemetry
 
-OK: Final = "ok"
 LINK_REFUSALS: Final = ("session_unknown", "stale", "version_unsupported")
-OWN_REFUSALS: Final = (ErrorCode.OVER_CAPACITY.value, ErrorCode.RATE_LIMITED.value)
+OWN_REFUSALS: Final = (
+    *(code.value for code in (ErrorCode.OVER_CAPACITY, ErrorCode.RATE_LIMITED)),
+    REFUSED[CloseCode.INTERNAL],
+)
 """Handshakes that a node refuses for reasons of its own."""
 OWN_CLOSES: Final = tuple(str(code.value) for code in (CloseCode.INTERNAL, CloseCode.OVER_CAPACITY))
 """Connections that it ends for them."""

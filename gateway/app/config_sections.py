@@ -56,14 +56,15 @@ class Client(Section):
     key: File | None = Field(None, description="PEM file of its private key, without a password.")
     insecure: bool = Field(
         False,
-        description="Allow clear text without a trusted proxy, to try things out: passwords travel readable. "
-        "`GET /v1/about` tells clients.",
+        description="Allow clear text without a trusted proxy, to try things out: passwords and tokens "
+        "travel readable. `GET /v1/about` tells clients.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         max_length=64,
-        description="Networks whose `X-Forwarded-For` is believed. With one, clear text is allowed: "
-        "TLS ends there.",
+        description="Networks of the proxies that end TLS: their `X-Forwarded-For` is believed, and clear "
+        "text is taken from them unless they say `X-Forwarded-Proto: http`; who says nothing vouches for "
+        "TLS. Name proxies only, not a network where others are, too.",
     )
     origins: tuple[Origin, ...] = Field(
         (),

@@ -67,7 +67,8 @@ def neighbourhood(address: Address) -> Address | IPv6Network:
 def is_encrypted(*, tls: bool, peer: str | None, forwarded_proto: str | None, trusted: Networks) -> bool:
     """Tell whether the client's connection is encrypted, as far as the gateway can tell.
 
-    A trusted proxy vouches for what is behind it, unless it says that its client came by `http`.
+    A trusted proxy vouches for its client's connection unless it says `http`: many say nothing, and end TLS.
+    So whoever has one of their addresses is believed, without a word.
     """
     if tls:
         return True

@@ -21,7 +21,7 @@ from gateway.edge.token import Opened
 from gateway.edge.versions import check_version
 from gateway.edge.vetting import Vetting
 from gateway.edge.visitors import Visitors
-from gateway.edge.witness import Book, Witness
+from gateway.edge.witness import LEFT, Book, Witness
 from gateway.protocol.codec import Codec, codec_for
 from gateway.protocol.frames import ClientInfo
 
@@ -43,7 +43,7 @@ class RealtimeRoute:
         return [web.get("/v1/realtime", self.realtime, allow_head=False)]
 
     async def realtime(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade, and let the socket be served until its end."""
+        """Upgrade, and let the socket be served until its end. Its witness counts what became of it."""
         try:
             address = self._visitors.address(request)
             codec, shown, place = self._admit(request, address)
@@ -55,15 +55,16 @@ class RealtimeRoute:
                 request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
             )
         except ConnectionResetError:
+            self._parts.telemetry.handshakes[LEFT].inc()
             place.leave()
             raise
-        self._parts.telemetry.handshakes["ok"].inc()
         papers = Papers(self._desk, shown, languages(accept_language(request)))
         self._phone(channel, papers, address).begin(place)
         return response
 
     def _admit(self, request: web.Request, address: Address) -> tuple[Codec, Opened | None, Place]:
         """Look at everything that may speak against a socket."""
+        self._visitors.check_way(request)  # the token may still come, in `hello`
         self._parts.doors.knock(address, self._parts.clock.now())
         codec = _codec(request)
         shown = self._shown(request)

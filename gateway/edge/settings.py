@@ -44,8 +44,9 @@ class EdgeSettings:
     tls: bool = False
     """The listener itself speaks TLS."""
     insecure: bool = False
-    """Passwords may come in clear text without a trusted proxy."""
+    """Passwords and tokens may come in clear text without a trusted proxy."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Who ends TLS for clients, and vouches for it unless he says `http`."""
     origins: frozenset[str] = frozenset()
     """Exact origins whose pages may connect; empty: the same host only."""
     privacy_contact: str | None = None

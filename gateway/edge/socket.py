@@ -326,9 +326,9 @@ class PhoneSocket:
         # no await between the node's answer and what the session makes of it: nothing is missed
         now, wall_ms = self._staff.pump.clock.now(), self._staff.pump.clock.wall_ms()
         self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
-        if self.session.live is not None:
+        if self.session.live is not None:  # else its end was decided while the node was asked
             self.session.live.outbox.sink = self
-        self.witness.welcomed(ticket, platform, now)
+            self.witness.welcomed(ticket, platform, now)
         self.notify()
         self._refresh(attached.facts)
 

@@ -44,9 +44,26 @@ class Visitors:
             trusted=self._settings.trusted_proxies,
         )
 
-    def may_send_passwords(self, request: web.Request) -> bool:
-        """Tell whether a log-on may come this way."""
-        return self._settings.insecure or self.is_encrypted(request)
+    def check_way(self, request: web.Request) -> None:
+        """Refuse whoever comes by a way on which others may read passwords and tokens.
+
+        Raises:
+            GatewayError: ``untrusted_transport``.
+        """
+        if not (self._settings.insecure or self.is_encrypted(request)):
+            raise GatewayError(
+                ErrorCode.UNTRUSTED_TRANSPORT,
+                "This connection is not encrypted: no password and no token may travel over it.",
+            )
+
+    def private(self, handler: Handler) -> Handler:
+        """Return *handler* behind :meth:`check_way`."""
+
+        async def checked(request: web.Request) -> web.StreamResponse:
+            self.check_way(request)
+            return await handler(request)
+
+        return checked
 
     def page(self, request: web.Request) -> str | None:
         """Return the origin of the web page that asks; None for an app.

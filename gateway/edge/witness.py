@@ -25,6 +25,12 @@ PEER_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1
 """What peers may say (RFC 6455 §7.4.1) and is told apart; a client chooses freely among thousands."""
 PLATFORMS: Final = ("android", "ios", "web", OTHER)
 """What clients may call themselves and is told apart."""
+OK: Final = "ok"
+"""The result of a handshake that led to a welcome."""
+LEFT: Final = "left"
+"""The result of one whose phone, or the process, went before either a welcome or a refusal."""
+REFUSED: Final = {code.value: code.name.lower() for code in CloseCode}
+"""Close code → the result of a handshake that it refused after the upgrade."""
 FAILED: Final = "failed"
 """The status of a rejected command with which nothing was wrong."""
 _FAULTS: Final = frozenset(
@@ -79,7 +85,8 @@ class Book(NamedTuple):
 class Witness:
     """Sees one connection from its upgrade to its end.
 
-    Invariant: what was counted in is counted out at :meth:`ended`, once.
+    Invariants: what was counted in is counted out at :meth:`ended`, once; its handshake is counted once, at
+    :meth:`welcomed` or, without that, at :meth:`ended`.
 
     Args:
         book: Where it is counted.
@@ -128,6 +135,7 @@ class Witness:
         self._user = ticket.user
         told = platform.lower() if platform.lower() in PLATFORMS else OTHER
         self._connected = _shared((ticket.application.value, told, self._connected[2]))
+        self.telemetry.handshakes[OK].inc()
         self.telemetry.handshake_seconds.observe(now - self._began)
         self.telemetry.connections[self._connected].inc()
 
@@ -192,7 +200,9 @@ class Witness:
         if initiator == "gateway" and code == CloseCode.SLOW:
             self.telemetry.slow_closes.inc()
         application = None
-        if self._user is not None:
+        if self._user is None:
+            self.telemetry.handshakes[REFUSED.get(code, LEFT) if initiator == "gateway" else LEFT].inc()
+        else:
             application = Application(self._connected[0])
             self.telemetry.connections[self._connected].dec()
         self._book.note(

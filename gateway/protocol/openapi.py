@@ -72,6 +72,8 @@ def _operation(
     statuses: tuple[int, ...] = (),
     **more: object,
 ) -> Schema:
+    if token:
+        codes = (*codes, ErrorCode.UNTRUSTED_TRANSPORT)
     return {
         "operationId": name,
         "summary": summary,
@@ -196,6 +198,7 @@ def _realtime() -> Schema:
         "The WebSocket; see asyncapi.json. The token stands in the header or in `hello`",
         {"101": {"description": "Frames follow"}},
         ErrorCode.BAD_REQUEST,
+        ErrorCode.UNTRUSTED_TRANSPORT,
         *TOKEN,
         *CROWD,
         parameters=[protocol],

@@ -220,11 +220,10 @@ async def _drain(
     if looks_at_readyz:
 
         async def is_seen() -> bool:
-            before = await leaving.metric("handshakes_total")
             async with contextlib.AsyncExitStack() as stack:
                 for _ in range(6):  # held open: else all would go to the other node for its few connections
                     await stack.enter_async_context(connected(made))
-                return await leaving.metric("handshakes_total") == before
+                return await leaving.metric("unhelloed_connections") == 0
 
         # within the notice new phones all go elsewhere, and nobody was sent away yet
         await until(is_seen, "the proxy does not see that a node leaves")

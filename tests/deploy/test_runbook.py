@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from docs._generate.metrics import measured
+from docs._generate.metrics import VALUES, measured
 from gateway.app.cli import parser
 from gateway.app.config_names import SETTINGS
 from tests.deploy.expressions import alerts
@@ -22,6 +22,7 @@ WORDS: Final = {
     *("upstream_unavailable", "upstream_version_unsupported", "function_unavailable", "busy", "drain"),
     *("early", "expired", "unknown", "network", "in_sync", "since", "reset", "foreign"),
     *("slo", "what", "runbook_url", "maxmemory"),
+    *VALUES["handshakes.result"],
 }
 """Values and names of others, which are no metrics."""
 

@@ -236,6 +236,14 @@ def everywhere() -> Iterator[Case]:
         yield bad(of, "with a fault of ours", 500, "internal", own, prepare=broken)
 
 
+def in_clear_text() -> Iterator[Case]:
+    """Give what must not travel readably."""
+    clear = replace(SETTINGS, insecure=False)
+    for of, good in BY_NAME.items():
+        if good.token or of in {"POST /v1/sessions", "GET /v1/realtime"}:
+            yield bad(of, "in clear text", 403, "untrusted_transport", settings=clear)
+
+
 def with_tokens() -> Iterator[Case]:
     """Give what can be wrong with a session."""
     for of, good in BY_NAME.items():
@@ -284,8 +292,6 @@ def log_ons() -> Iterator[Case]:
     for kind in ("text/plain", "application/jsonx", "application/x-www-form-urlencoded", "", "x"):
         yield bad(of, f"as {kind!r}", 415, "bad_request", {"Content-Type": kind})
     yield bad(of, "compressed", 415, "bad_request", {"Content-Encoding": "gzip"})
-    clear = replace(SETTINGS, insecure=False)
-    yield bad(of, "in clear text", 403, "untrusted_transport", settings=clear)
     old = replace(SETTINGS, app_minimum={"web": "2.0"})
     yield bad(of, "with an old app", 422, "version_unsupported", settings=old)
     yield bad(of, "unread", 409, "notice_must_be_acknowledged", notices=BINDING)
@@ -321,4 +327,7 @@ def _missing() -> Iterator[Case]:
     yield bad("DELETE /v1/sessions/{id}", "of nobody", 404, "not_found", path="/v1/sessions/nobodys")
 
 
-CASES = (*GOOD, *everywhere(), *with_tokens(), *of_the_server(), *log_ons(), *sockets(), *_missing())
+CASES = (
+    *(*GOOD, *everywhere(), *in_clear_text(), *with_tokens(), *of_the_server(), *log_ons(), *sockets()),
+    *_missing(),
+)

@@ -100,7 +100,7 @@ async def test_over_the_rate_of_an_address_it_is_429(gateway_with: Open) -> None
     answer = await knock(gateway)
     assert await code_of(answer) == (429, "rate_limited")
     assert answer.headers["Retry-After"] == "2"
-    assert gateway.sample("handshakes_total", result="ok") == 1
+    assert gateway.sample("handshakes_total", result="rate_limited") == 1
 
 
 async def test_over_the_rate_of_the_node_it_is_503(gateway_with: Open) -> None:

@@ -43,19 +43,26 @@ def test_the_address_is_the_clients(peer: str, headers: dict[str, str], address:
     ("settings", "peer", "headers", "may"),
     [
         (PROXIED, "10.0.0.1", {}, True),
+        (PROXIED, "10.0.0.1", {"X_Forwarded_Proto": "https"}, True),
         (PROXIED, "10.0.0.1", {"X_Forwarded_Proto": "http"}, False),
         (PROXIED, "192.0.2.1", {"X_Forwarded_Proto": "https"}, False),
+        (PROXIED, "127.0.0.1", {}, False),
         (replace(PROXIED, tls=True), "192.0.2.1", {}, True),
         (replace(PROXIED, insecure=True), "192.0.2.1", {}, True),
     ],
 )
-def test_passwords_need_a_safe_way(
+def test_secrets_need_a_safe_way(
     settings: EdgeSettings,
     peer: str,
     headers: dict[str, str],
     may: bool,
 ) -> None:
-    assert Visitors(settings).may_send_passwords(request_of(peer, **headers)) is may
+    code = None
+    try:
+        Visitors(settings).check_way(request_of(peer, **headers))
+    except GatewayError as refused:
+        code = refused.code
+    assert code is (None if may else ErrorCode.UNTRUSTED_TRANSPORT)
 
 
 def test_an_app_has_no_page() -> None:

@@ -81,6 +81,7 @@ def test_a_served_phone_is_counted_in_and_out() -> None:
     watched = Watched()
     labels = {"application": "dashboard", "platform": "other", "codec": "json"}
     watched.witness.welcomed(ticket_of(ManualClock()), "test", 10.2)
+    assert watched.sample("handshakes_total", result="ok") == 1
     assert watched.sample("connections", **labels) == 1
     assert watched.sample("handshake_seconds_sum") == pytest.approx(0.2)
     watched.witness.ended("client", 1000, "", 11.0)
@@ -91,6 +92,7 @@ def test_one_that_was_never_served_is_not() -> None:
     watched = Watched()
     watched.witness.ended("gateway", 4110, "no hello in time", 15.0)
     assert watched.sample("closes_total", initiator="gateway", code="4110") == 1
+    assert watched.sample("handshakes_total", result="hello_timeout") == 1
     assert b"oscc_gateway_connections{" not in watched.telemetry.render()
     (life,) = watched.lives
     assert (life.user, life.application, life.lasted_s, life.close_reason) == (
