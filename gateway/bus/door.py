@@ -1,7 +1,8 @@
 """How is a connection opened to the Redis that counts now, and how does one get in?
 
 redis-py dials, does TLS, shows papers, chooses the database and asks sentinels. What is decided here is whom
-to believe: the server for which most sentinels are, and only if it does not call itself a replica.
+to believe: the server that most sentinels of the newest configuration name, and only if it does not call
+itself a replica.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import AuthenticationError, RedisError
 
 from gateway.bus.address import Address, Papers, Place
@@ -38,8 +38,15 @@ class Greeted(NamedTuple):
     replies: Sequence[Reply]
 
 
+class _Vote(NamedTuple):
+    """Whom a sentinel holds for the primary, by which configuration: each fail-over makes a higher one."""
+
+    epoch: int
+    place: Place
+
+
 class Door:
-    """Opens connections to one site's Redis.
+    """Opens connections to one site's Redis: all of a node go through one, and so to the same server.
 
     Args:
         address: Where it is.
@@ -59,6 +66,8 @@ class Door:
         self._name = name
         self._cables = cables
         self._tls = ssl.create_default_context(cafile=address.ca_file) if address.tls else None
+        self._present: Place | None = None
+        """Whom the sentinels named last."""
 
     @property
     def moves(self) -> bool:
@@ -84,7 +93,7 @@ class Door:
             raise Unreachable(reason(error)) from None
 
     async def primary(self) -> Place:
-        """Return the server: the one of the address, or the one for which most sentinels are.
+        """Return the server: the one of the address, or the one that the sentinels elect.
 
         All sentinels are asked each time: one that is cut off may still speak for the past.
 
@@ -93,22 +102,29 @@ class Door:
         """
         if self._address.service is None:
             return self._address.places[0]
-        votes: Counter[Place] = Counter()
         async with asyncio.TaskGroup() as tasks:
-            for sentinel in self._address.places:
-                tasks.create_task(self._poll(sentinel, self._address.service, votes))
+            asked = [
+                tasks.create_task(self._poll(sentinel, self._address.service))
+                for sentinel in self._address.places
+            ]
+        votes = [vote for each in asked if (vote := each.result()) is not None]
         if not votes:
             raise Unreachable("no sentinel knows the primary")
-        return votes.most_common(1)[0][0]
+        self._present = _elected(votes, self._present)
+        return self._present
 
-    async def _poll(self, place: Place, service: str, votes: Counter[Place]) -> None:
-        sentinel = Sentinel([])  # type: ignore[no-untyped-call]  # it has no hints
-        sentinel.sentinels = [Redis.from_pool(self._pool(place, self._address.sentinel_papers, _SENTINEL_S))]
+    async def _poll(self, place: Place, service: str) -> _Vote | None:
+        sentinel = Redis.from_pool(self._pool(place, self._address.sentinel_papers, _SENTINEL_S))
         try:
             async with self._clock.timeout(_SENTINEL_S), sentinel:
-                votes[Place(*await sentinel.discover_master(service))] += 1
+                # it has no hints
+                masters = await sentinel.execute_command("SENTINEL MASTERS")  # type: ignore[no-untyped-call]
+                told = masters[service]
+                if not told["is_master"] or told["is_sdown"] or told["is_odown"]:
+                    return None
+                return _Vote(int(told["config-epoch"]), Place(told["ip"], int(told["port"])))
         except (RedisError, OSError, LookupError, TypeError, ValueError):
-            return  # away, or nothing that speaks as a sentinel: no vote
+            return None  # away, or nothing that speaks as a sentinel: no vote
 
     async def _enter(self, place: Place, greetings: Sequence[Sequence[Word]]) -> Greeted:
         pool = self._pool(place, self._address.papers, OPEN_S, self._address.db)
@@ -141,6 +157,17 @@ class Door:
         if self._tls is not None:
             pool.connection_kwargs["context"] = self._tls
         return pool
+
+
+def _elected(votes: Sequence[_Vote], present: Place | None) -> Place:
+    """Return whom most name by the newest configuration; in a tie who is it already, or any, always the same.
+
+    A higher epoch was granted by most of all sentinels, so that one who knows it is right, and not outvoted
+    by those who have yet to hear of it. Who answers, and how fast, must not move a node to and fro.
+    """
+    newest = max(vote.epoch for vote in votes)
+    named = Counter(vote.place for vote in votes if vote.epoch == newest)
+    return max(named, key=lambda place: (named[place], place == present, place))
 
 
 async def _asked(cable: Cable, commands: Sequence[Sequence[Word]]) -> list[Reply]:

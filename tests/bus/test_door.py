@@ -152,9 +152,10 @@ class Sentinels(Peer):
         return masters(opinion) if opinion else b"*0\r\n"
 
 
-def masters(host: str, flags: str = "master") -> bytes:
+def masters(host: str, flags: str = "master", epoch: int = 1) -> bytes:
     """Return what a sentinel says of its only primary."""
-    told = ("name", "main", "ip", host, "port", "7", "flags", flags, "num-other-sentinels", "2")
+    place, numbers = ("ip", host, "port", "7"), ("config-epoch", str(epoch), "num-other-sentinels", "2")
+    told = ("name", "main", *place, "flags", flags, *numbers)
     return b"*1\r\n*%d\r\n" % len(told) + b"".join(
         b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in told
     )
@@ -186,6 +187,8 @@ async def test_one_sentinel_that_knows_is_enough() -> None:
         masters("old", "master,s_down"),
         masters("old", "master,o_down"),
         masters("old").replace(b"main", b"else"),
+        masters("old").replace(b"config-epoch", b"other-number"),
+        masters("old").replace(b"$1\r\n1\r\n", b"$1\r\nx\r\n"),
         b"*1\r\n*1\r\n$4\r\nname\r\n",
         b"*1\r\n:1\r\n",
         b":1\r\n",
@@ -207,6 +210,49 @@ async def test_a_sentinel_that_is_silent_has_no_vote() -> None:
         await clock.advance(0.2)
     assert await task == Place("new", 7)
     assert peer.open == 0
+
+
+class Slow(Sentinels):
+    """Sentinels one of whom answers later than the others."""
+
+    def __init__(self, clock: ManualClock, slow: str, **opinions: str | bytes | None) -> None:
+        super().__init__(**opinions)
+        self._clock, self._slow = clock, slow
+
+    async def dial(self, protocol: asyncio.Protocol, place: Place) -> MemoryTransport:
+        if place.host == self._slow:
+            await self._clock.sleep(0.1)
+        return await super().dial(protocol, place)
+
+
+async def test_in_a_tie_it_does_not_count_who_answers_first() -> None:
+    named: set[Place] = set()
+    for slow in ("a", "b"):
+        clock = ManualClock()
+        peer = Slow(clock, slow, a="one", b="other", c=None)
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(door(peer, clock, SENTINELS).primary())
+            await clock.advance(0.2)
+        named.add(await task)
+    assert len(named) == 1
+
+
+async def test_in_a_tie_the_present_primary_stays() -> None:
+    peer = Sentinels()
+    asked = door(peer, ManualClock(), SENTINELS)
+    named: list[str] = []
+    for opinions in (("one", "one"), ("one", "other"), ("other", "other"), ("one", "other")):
+        peer.opinions = dict(zip("ab", opinions, strict=True))
+        named.append((await asked.primary()).host)
+    assert named == ["one", "one", "other", "other"]
+
+
+async def test_who_knows_of_a_later_fail_over_is_right() -> None:
+    peer = Sentinels(a=masters("old", epoch=9), b=masters("old", epoch=9), c=masters("new", epoch=10))
+    asked = door(peer, ManualClock(), SENTINELS)
+    assert await asked.primary() == Place("new", 7)
+    peer.opinions = {"a": masters("old", epoch=9), "b": None, "c": masters("new", epoch=10)}
+    assert await asked.primary() == Place("new", 7)
 
 
 async def test_without_a_sentinel_that_knows_there_is_no_way() -> None:
