@@ -184,15 +184,18 @@ class LogOnGuard:
         known.wrong = [*known.wrong, now][-self.tries :]
         self._end(name_hash(site, name), known)
 
-    def succeeded(self, site: str, name: str) -> None:
+    def succeeded(self, site: str, name: str) -> bool:
         """Forget the failures of a name: the password was right, and OSCC-E forgets them too.
 
         While tries overlap they are kept: one of them may have been judged after the right one.
+        Returns whether they were forgotten.
         """
         known = self._names.get(name_hash(site, name))
-        if known is not None and not known.mixed:
+        is_alone = known is None or not known.mixed
+        if known is not None and is_alone:
             known.wrong.clear()
         self._end(name_hash(site, name), known)
+        return is_alone
 
     def unanswered(self, site: str, name: str) -> None:
         """Note that no password was judged: OSCC-E did not answer, or refused for another reason."""

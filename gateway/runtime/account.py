@@ -56,8 +56,10 @@ class Account:
     """The log-on door of all sites.
 
     Invariants: a wrong password is counted whether or not the name exists, and locks one try
-    below OSCC-E's own lock-out; a site is never asked for more log-ons than its budget; a
-    log-off that was not confirmed is retried until the session's life is over.
+    below OSCC-E's own lock-out, also when many are tried at once on this node; a site is never
+    asked for more log-ons than its budget; a log-off that was not confirmed is retried until the
+    session's life is over. Other nodes know of a wrong password when it was answered: of those
+    tried at once on several nodes, each lets through what it would alone.
     """
 
     def __init__(
@@ -92,10 +94,11 @@ class Account:
         Raises:
             GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or what OSCC-E says.
         """
-        authority, now = self._authority(site), self._clock.now()
-        locked_s = self._guard.locked_s(site, credentials.user_name, now) or await self._locked_elsewhere_s(
-            site, credentials.user_name
-        )
+        authority = self._authority(site)
+        told_s = await self._locked_elsewhere_s(site, credentials.user_name)
+        # nothing is awaited from here on until the try is noted: whoever comes at the same moment must see it
+        now = self._clock.now()
+        locked_s = self._guard.locked_s(site, credentials.user_name, now) or told_s
         if locked_s > 0:
             message = "Too many wrong passwords: the account is locked for a while."
             raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=locked_s)
@@ -126,9 +129,9 @@ class Account:
         except BaseException:
             self._guard.unanswered(site, name)
             raise
-        self._guard.succeeded(site, name)
-        with suppress(GatewayError):
-            await self._shelf.forget(name_hash(site, name).hex())
+        if self._guard.succeeded(site, name):
+            with suppress(GatewayError):
+                await self._shelf.forget(name_hash(site, name).hex())
         return logged_on
 
     async def _locked_elsewhere_s(self, site: str, name: str) -> float:

@@ -134,7 +134,7 @@ def test_a_right_password_forgets_the_wrong_ones() -> None:
     guard = LogOnGuard()
     fail(guard, 3, 0.0)
     guard.trying(SITE, ANN)
-    guard.succeeded(SITE, ANN)
+    assert guard.succeeded(SITE, ANN)
     fail(guard, 4, 0.0)
     assert guard.locked_s(SITE, ANN, 0.0) == 900.0
 
@@ -145,7 +145,7 @@ def test_a_right_password_among_others_at_once_forgets_nothing() -> None:
     guard.trying(SITE, ANN)
     guard.trying(SITE, ANN)
     guard.failed(SITE, ANN, 0.0)
-    guard.succeeded(SITE, ANN)
+    assert not guard.succeeded(SITE, ANN)
     fail(guard, 1, 0.0)
     assert guard.locked_s(SITE, ANN, 0.0) == 900.0
 

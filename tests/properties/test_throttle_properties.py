@@ -246,8 +246,8 @@ SEEDED = [
     SeededBug(
         "a right password forgets what was judged after it",
         THROTTLE,
-        "if known is not None and not known.mixed:",
-        "if known is not None:",
+        "is_alone = known is None or not known.mixed",
+        "is_alone = True",
         "TestGuessing",
     ),
     SeededBug(

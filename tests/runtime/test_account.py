@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from gateway.core.throttle import Budget
+from gateway.core.throttle import Budget, name_hash
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId
 from gateway.domain.upstream import LoggedOff, LogOn
 from gateway.runtime.account import RETRY_S
+from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import Scene, scene, user
 
 ASSISTANT = Application.REMOTE_ASSISTANT
@@ -40,6 +43,56 @@ async def test_wrong_passwords_lock_a_name_whether_or_not_it_exists(login: str) 
         assert locked.code is ErrorCode.ACCOUNT_LOCKED
         assert locked.retry_after_s is not None
         assert locked.retry_after_s > 0
+
+
+async def _code(at: Scene, password: str) -> ErrorCode | None:
+    """Return with which code a log-on was refused; None when it was not."""
+    try:
+        await at.node.account.log_on("main", _credentials(password))
+    except GatewayError as error:
+        return error.code
+    return None
+
+
+async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        roads, shelf, gate = Roads(at, monkeypatch), at.node.account._shelf, Gate()
+        counted = shelf.counted
+
+        async def slowly(name: str) -> int:
+            await gate.passed()
+            return await counted(name)
+
+        monkeypatch.setattr(shelf, "counted", slowly)
+        gate.shut()
+        roads.asks.shut()
+        trying = [begin(at, _code(at, "wrong")) for _ in range(15)]
+        await at.clock.settle()
+        assert (gate.waiting, roads.asks.waiting) == (15, 0)
+        gate.open()
+        await at.clock.settle()
+        assert roads.asks.waiting == 4
+        roads.asks.open()
+        codes = Counter([await each for each in trying])
+        assert codes == {ErrorCode.INVALID_CREDENTIALS: 4, ErrorCode.ACCOUNT_LOCKED: 11}
+
+
+async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene() as at:
+        roads = Roads(at, monkeypatch)
+        roads.asks.shut()
+        trying = [begin(at, _code(at, password)) for password in ("wrong", "secret")]
+        await at.clock.settle()
+        roads.asks.open()
+        assert [await each for each in trying] == [ErrorCode.INVALID_CREDENTIALS, None]
+        shelf, name = at.node.account._shelf, name_hash("main", "anna").hex()
+        assert await shelf.counted(name) == 1
+        assert await _code(at, "secret") is None
+        assert await shelf.counted(name) == 0
 
 
 async def test_a_server_that_does_not_answer_is_no_wrong_password() -> None:
