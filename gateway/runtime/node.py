@@ -148,7 +148,8 @@ class Node:
         Raises:
             SessionRefused: How the connection is to be closed.
         """
-        ended = self.denied(ticket) or await self.endings.known_elsewhere(ticket)
+        # asked again after the wait: who logged off meanwhile had no connection here that could be closed
+        ended = self.denied(ticket) or await self.endings.known_elsewhere(ticket) or self.denied(ticket)
         if ended is not None:
             raise ended
         seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)

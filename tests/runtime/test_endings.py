@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.endings import DENIED_BEYOND_MS
+from tests.runtime.rivals import Gate
 from tests.runtime.scene import PhoneLine, Scene, user
 from tests.runtime.street import Street, street
 
@@ -63,6 +66,35 @@ async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
         assert at.scenes[2].node.denied(far.ticket) is None
         assert await refused(at, far, at.scenes[2]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
         assert not at.scenes[2].node.households
+
+
+@pytest.mark.parametrize("of", [0, 1])
+async def test_whoever_logs_off_while_the_shelf_is_asked_is_not_served(
+    monkeypatch: pytest.MonkeyPatch, of: int
+) -> None:
+    async with street() as at:
+        phone, shelf, gate = await at.scenes[0].phone("anna"), at.trouble.store(0).shelf, Gate()
+        denied = shelf.denied
+
+        async def slowly(handle: str) -> EndReason | None:
+            answer = await denied(handle)
+            await gate.passed()  # the answer is on its way
+            return answer
+
+        monkeypatch.setattr(shelf, "denied", slowly)
+        gate.shut()
+        phone.hello()
+        await at.clock.settle()
+        assert gate.waiting == 1
+        at.upstream.unreachable = True  # OSCC-E does not know yet that the session is over
+        await at.scenes[of].node.account.log_off(phone.ticket)
+        await at.clock.settle()
+        at.upstream.unreachable = False
+        gate.open()
+        await at.clock.settle()
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "self")
+        assert not at.scenes[0].node.households
 
 
 async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
