@@ -240,3 +240,5 @@ class History(NamedTuple):
     blind_s: float
     """For how long a key that is not there proves nothing."""
     outcomes: tuple[Remembered, ...]
+    numbers_changed: tuple[float, ...] = ()
+    """How many seconds ago the remote number was changed, for each change that counts, the oldest first."""

@@ -182,6 +182,7 @@ class _History(msgspec.Struct, array_like=True):
     since: int
     blind_s: float
     outcomes: tuple[_Remembered, ...]
+    numbers_changed: tuple[float, ...] = ()
 
 
 class _Offer(msgspec.Struct):
@@ -300,7 +301,7 @@ def _offer(read: _Offer) -> Offer:
     outcomes = tuple(
         Remembered(one.key, one.body_hash, _outcome(one.outcome), one.left_s) for one in raw.outcomes
     )
-    history = History(raw.since, raw.blind_s, outcomes)
+    history = History(raw.since, raw.blind_s, outcomes, raw.numbers_changed)
     return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
 
 

@@ -164,7 +164,15 @@ class Execution:
         while self._askers:
             self._settled.clear()
             await self._settled.wait()
-        return self._calls.history(self._line.clock.now(), epoch=self._line.epoch)
+        now = self._line.clock.now()
+        changed = tuple(now - at for at in self._number_changes.taken(self._user, now))
+        return self._calls.history(now, epoch=self._line.epoch)._replace(numbers_changed=changed)
+
+    def adopt(self, history: History) -> None:
+        """Take over from an owner who gave."""
+        now = self._line.clock.now()
+        self._calls.adopt(history, self._line.epoch, now)
+        self._number_changes.adopt(self._user, (now - ago_s for ago_s in history.numbers_changed), now)
 
     def end(self) -> None:
         """Begin nothing more; what has no outcome by now is unknown."""

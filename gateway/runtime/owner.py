@@ -75,7 +75,6 @@ class Owner:
         self.owned_by: Grant | None = None
         """Who has the user, once that is known to be another node."""
         self._world = world
-        self._calls = calls
         self._start = start
         self._machine = LinkMachine()
         self._dialling = Dialling(feed.user, world, self._machine, self, start)
@@ -204,7 +203,7 @@ class Owner:
         self._began_at = self.clock.now()
         self.roster.forget_acceptances()
         if self._start.history is not None and self.clock.now() <= self._start.by:
-            self._calls.adopt(self._start.history, epoch, self.clock.now())
+            self.execution.adopt(self._start.history)
         self._start = _PLAIN
         self.feed.ledger.rebase(epoch)
         self.sharing.darken()

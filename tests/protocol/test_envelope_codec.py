@@ -118,6 +118,7 @@ def publication(*updates: Update) -> Publication:
                     0.0,
                 ),
             ),
+            (3.5, 0.5),
         ),
         True,
         (Lingering(TICKET, 2.5),),
@@ -216,7 +217,9 @@ def test_what_a_neighbouring_version_adds_inside_is_ignored() -> None:
     del body["told"][1][8:]
     assert decode(msgpack.packb(("Publications", body))) == TOGETHER
     _, body = msgpack.unpackb(encode(OFFER))
-    body["history"].append("later")
+    del body["history"][3:]
+    assert decode(msgpack.packb(("Offer", body))) == OFFER
+    body["history"] += [[], "later"]
     body["history"][2].append(["k", b"h", {"status": "applied", "error": None, "version": 1}, 2.5, "later"])
     remembered = Remembered("k", b"h", Outcome(Status.APPLIED, None, 1), 2.5)
     assert decode(msgpack.packb(("Offer", body))) == dataclasses.replace(
@@ -258,6 +261,7 @@ CALL = CallRequest(
         raw("Replaced", Replaced(USER, "h"), user=["main"]),
         raw("Asks", Asks(NodeId("a"), 1), asks=[{"user": USER, "epoch": 1, "seq": "2"}]),
         raw("Offer", OFFER, history=[3, 1.5]),
+        raw("Offer", OFFER, history=[3, 1.5, [], ["text"]]),
         raw("Offer", OFFER, history=[3, 1.5, [["k", "text", {}, 1.0]]]),
         raw("Offer", OFFER, history={"since": 3, "blind_s": 1.5, "outcomes": []}),
         raw("Offer", OFFER, lingering=[{"user": USER}]),

@@ -7,6 +7,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
 from gateway.domain.model import Application
 from tests.runtime.scene import PhoneLine, Scene, scene, user
+from tests.runtime.street import street
 
 NUMBERS = [f"+4930123456{last}" for last in range(10)]
 
@@ -77,3 +78,25 @@ async def test_numbers_are_audited_masked_at_log_on_and_at_each_change() -> None
             NumberAct(user(7), session, "change", "*********561", "applied"),
             NumberAct(user(7), session, "change", "*********562", "remote_number_in_use"),
         ]
+
+
+async def test_what_was_changed_counts_also_where_the_user_is_given_to_and_once_when_he_comes_back() -> None:
+    async with street() as at:
+        phone = await _assistant(at.scenes[0])
+        await at.scenes[1].served("bert", device="d2")
+        await at.pass_time(7)
+        assert [await _change(at.scenes[0], phone, turn) for turn in range(2)] == [("applied", None)] * 2
+        for giver in (0, 1):
+            assert at.owners(7) == [giver]
+            at.scenes[giver].node.drain()
+            await at.pass_time(10)
+            at.scenes[giver].node.is_draining = False
+        assert at.owners(7) == [0]
+        assert await _change(at.scenes[0], phone, 2) == ("applied", None)
+        at.scenes[0].node.drain()
+        await at.pass_time(10)
+        assert at.owners(7) == [1]
+        phone.command("3", "3", command={"kind": "remote_number.change", "number": NUMBERS[3]})
+        await at.pass_time(1)
+        assert _code(phone, "3") == ("rejected", "rate_limited")
+        assert at.upstream.routing == {7: NUMBERS[2]}
