@@ -53,7 +53,7 @@ class Giver(Protocol):
     """Who has the user, once that is known to be another node."""
 
     async def renew(self) -> bool:
-        """Ask to extend the lease; tells whether that was granted."""
+        """Ask to extend the lease, if it is still held; tells whether that was granted."""
         ...
 
     @property

@@ -51,23 +51,16 @@ class Leasing:
             expected: Take it from the holder of that token.
         """
         async with self._asking:
-            now = self._world.clock.now()
-            question = self.lease.ask(now, expected=expected)
-            try:
-                match question:
-                    case Acquire():
-                        return await self._acquire(question)
-                    case Renew():
-                        self._note_lapse(question.token, now)
-                        return await self._renew(question)
-                    case None:
-                        return "unanswered"
-            except GatewayError:
-                self.lease.unanswered(self._world.clock.now())
-                return "unanswered"
-            except asyncio.CancelledError:
-                self.lease.unanswered(self._world.clock.now())
-                raise
+            return await self._ask(expected)
+
+    async def renew(self) -> Answer:
+        """Ask to extend the lease, as :meth:`ask`; what is not held any more is not asked for anew.
+
+        A lease beside a link of an earlier token serves nobody: other nodes go by the lease's token,
+        and all that this link says is of the earlier one.
+        """
+        async with self._asking:
+            return await self._ask(None) if self.lease.is_ours else "refused"
 
     async def read(self) -> Grant | None:
         """Return who has the user, as the store knows it.
@@ -86,6 +79,25 @@ class Leasing:
         """Give it up."""
         if self.lease.release():
             await self._release(self.lease.epoch)
+
+    async def _ask(self, expected: int | None) -> Answer:
+        now = self._world.clock.now()
+        question = self.lease.ask(now, expected=expected)
+        try:
+            match question:
+                case Acquire():
+                    return await self._acquire(question)
+                case Renew():
+                    self._note_lapse(question.token, now)
+                    return await self._renew(question)
+                case None:
+                    return "unanswered"
+        except GatewayError:
+            self.lease.unanswered(self._world.clock.now())
+            return "unanswered"
+        except asyncio.CancelledError:
+            self.lease.unanswered(self._world.clock.now())
+            raise
 
     async def _acquire(self, question: Acquire) -> Answer:
         world = self._world

@@ -340,8 +340,8 @@ class Owner:
             self.let_go(member.handle)
 
     async def renew(self) -> bool:
-        """Ask to extend the lease; tells whether that was granted."""
-        answer = await self._dialling.leasing.ask()
+        """Ask to extend the lease, if it is still held; tells whether that was granted."""
+        answer = await self._dialling.leasing.renew()
         self._dialling.look()
         return answer == "ours"
 

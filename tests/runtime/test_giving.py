@@ -13,6 +13,8 @@ from tests.runtime.street import Street, street
 ALONE_S, UNLINKED_S, IN_FLIGHT_S = 30.0, 15.0, 3.0
 ASKED_S = 10.0
 """Within which time a follower asks."""
+TAKEN_S, LOOKED_AT_S = 10.0, 6.0
+"""Until nobody can take a user any more; within which time a giver looks whose the lease is."""
 
 
 async def two_phones(at: Street) -> tuple[PhoneLine, PhoneLine]:
@@ -223,6 +225,27 @@ async def test_an_offer_that_was_lost_is_made_again_to_who_asks_again() -> None:
         near.command("1", "1")
         await at.pass_time(1)
         assert near.result("1") == {"status": "applied"}
+
+
+async def test_a_taker_who_gives_the_lease_back_before_he_has_a_link_leaves_a_giver_who_serves() -> None:
+    async with street() as at:
+        _, far = await two_phones(at)
+        at.ways[1].shut()
+        at.scenes[0].node.drain()
+        await at.pass_time(TAKEN_S + 2)
+        grant = await at.trouble.store(0).leases.read(user(1))
+        assert grant is not None
+        assert (grant.node, at.holder()) == ("n1", 0), "the taker has the lease, and no link yet"
+        at.scenes[1].node.logged_off(far.ticket)
+        await at.pass_time(LOOKED_AT_S)
+        at.ways[1].reopen()
+        fresh = await at.scenes[1].served(device="d3")
+        await at.pass_time(ASKED_S)
+        assert (fresh.closed, fresh.health) == (None, "live")
+        link, grant = at.upstream.link(user(1)), await at.trouble.store(0).leases.read(user(1))
+        assert link is not None
+        assert grant is not None
+        assert (link.holder, link.token) == (grant.holder, grant.token)
 
 
 async def test_a_link_that_comes_back_keeps_the_user_from_who_reaches_nothing() -> None:
