@@ -273,8 +273,8 @@ class Owner:
 
     @property
     def token(self) -> int:
-        """The token of the lease under which it is spoken; 0 for none yet, or when another overtook it."""
-        return 0 if self._stopped or (self._linked is None and self.lease.is_overtaken) else self.epoch
+        """The token of the lease under which it is spoken; 0 for none yet, when over, or when overtaken."""
+        return 0 if self.is_over or (self._linked is None and self.lease.is_overtaken) else self.epoch
 
     # ---- life ----
 
