@@ -7,7 +7,7 @@ whoever has a phone of his.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.core.follower import Follow
 from gateway.domain.errors import GatewayError
@@ -44,6 +44,14 @@ class Subject(Protocol):
     def end(self, start: Start | None) -> None:
         """Follow no more, and own the user if *start* is given."""
         ...
+
+
+class _Grounds(NamedTuple):
+    """From whom the user would be taken, and why."""
+
+    token: int
+    denied_since: float | None
+    deaf_since: float | None
 
 
 class Seeking:
@@ -109,16 +117,25 @@ class Seeking:
             self._deaf_since = now if self._deaf_since is None else self._deaf_since
             spawn(tasks, self._take())
 
+    @property
+    def _grounds(self) -> _Grounds:
+        return _Grounds(self._subject.owner.token, self.denied_since, self._deaf_since)
+
     async def _take(self) -> None:
-        """Take the user from an owner who does not answer; without fencing only when his lease ran out."""
-        world, subject, since = self._world, self._subject, self._deaf_since
+        """Take the user from an owner who does not answer; without fencing only when his lease ran out.
+
+        The site may be slow to tell what it can: who answers by then, or has the user by then, keeps him.
+        """
+        world, subject, why = self._world, self._subject, self._grounds
         if world.is_draining():
             return
         try:
             about = await world.upstream.about()
         except GatewayError:
             return
+        if self._grounds != why:
+            return
         if Feature.LINK_FENCING in about.features:
-            subject.end(Start(subject.owner.token, subject.machine.floor, kind="early"))
-        elif since is not None and world.clock.now() - since >= EXPIRY_S:
+            subject.end(Start(why.token, subject.machine.floor, kind="early"))
+        elif why.deaf_since is not None and world.clock.now() - why.deaf_since >= EXPIRY_S:
             subject.end(Start(floor=subject.machine.floor, kind="expired"))
