@@ -116,6 +116,11 @@ class Session:
             return self._bad_frame(bad, now)
         return self._run(self._serve(frame, now, wall_ms))
 
+    def stirred(self) -> None:
+        """Take in that a ping or pong of RFC 6455 came: any frame shows that the phone lives."""
+        if self.live is not None:
+            self.live.heard()
+
     def wrong_type(self) -> Effects:
         """Take in a message of the wrong type: text for binary or the reverse."""
         return self.violated(_WRONG_TYPE, "wrong message type")

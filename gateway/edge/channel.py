@@ -33,11 +33,15 @@ class Gone(NamedTuple):
     code: int
 
 
+Heard = Message | Ping | PongFrame | Violation
+"""What a channel tells whoever listens; pings are answered by itself."""
+
+
 class Listener(Protocol):
     """Whoever hears what comes over a channel. No method blocks."""
 
-    def heard(self, event: Message | Violation) -> None:
-        """Take in a message, or that there is none any more because the rules were broken."""
+    def heard(self, event: Heard) -> None:
+        """Take in a message, a sign of life, or that nothing follows as the rules were broken."""
         ...
 
     def fail(self, fault: Exception) -> None:
@@ -244,20 +248,24 @@ class Channel(asyncio.Protocol):
         match event:
             case Message() | Violation():
                 self._flush_pongs()
-                try:
-                    listener.heard(event)
-                except Exception as fault:  # noqa: BLE001 - one socket's fault ends one socket
-                    listener.fail(fault)
+                self._hear(event, listener)
             case Ping(payload=payload):
                 self._pongs = (*self._pongs, payload)[-PONGS_MAX:]
+                self._hear(event, listener)
             case PongFrame():
-                pass
+                self._hear(event, listener)
             case CloseReceived(code=code):
                 self._say_close(code, "")  # §5.5.1: with the peer's own code
                 self._transport.close()  # §7.1.1: the server closes first
                 self._end(Gone("client", code))
             case _:
                 assert_never(event)
+
+    def _hear(self, event: Heard, listener: Listener) -> None:
+        try:
+            listener.heard(event)
+        except Exception as fault:  # noqa: BLE001 - one socket's fault ends one socket
+            listener.fail(fault)
 
     def _end(self, gone: Gone) -> None:
         listener, self._listener = self._listener, None

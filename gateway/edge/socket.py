@@ -14,7 +14,7 @@ from gateway.core.effects import Attach, Close, Effects, Health, Invoke
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
-from gateway.edge.channel import Channel, Gone
+from gateway.edge.channel import Channel, Gone, Heard
 from gateway.edge.errands import Errands
 from gateway.edge.fanout import herald_of
 from gateway.edge.limits import Place
@@ -30,8 +30,7 @@ from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import place
 
 _GOING_AWAY: Final = 1001
-_UNKNOWN: Final = Health("down", "live", None)
-"""Health before anybody is known."""
+_UNKNOWN: Final = Health("down", "live", None)  # before anybody is known
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -150,10 +149,13 @@ class PhoneSocket:
 
     # ---- what comes (Listener) ----
 
-    def heard(self, event: Message | Violation) -> None:
-        """Take in a message, or a breach of RFC 6455."""
+    def heard(self, event: Heard) -> None:
+        """Take in a message, a sign of life, or a breach of RFC 6455."""
         if isinstance(event, Violation):
             self._run(self.session.violated(event.code, event.reason))
+            return
+        if not isinstance(event, Message):
+            self.session.stirred()
             return
         self._staff.node.touch(self)
         self.witness.heard()

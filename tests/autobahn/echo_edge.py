@@ -21,6 +21,7 @@ from gateway.app.loop import run
 from gateway.core.effects import Close, Effects, Health, SessionLimits
 from gateway.core.session import Session
 from gateway.edge import routes_realtime
+from gateway.edge.channel import Heard
 from gateway.edge.pump import Pump
 from gateway.edge.server import make_app
 from gateway.edge.settings import DoorLimits, EdgeSettings
@@ -54,11 +55,11 @@ class EchoSession(Session):
 class EchoSocket(PhoneSocket):
     """A socket that says what is said, in the type in which it was said."""
 
-    def heard(self, event: Message | Violation) -> None:
-        if isinstance(event, Violation):
+    def heard(self, event: Heard) -> None:
+        if isinstance(event, Message):
+            self.channel.put(websocket.frame(websocket.TEXT if event.text else websocket.BINARY, event.data))
+        elif isinstance(event, Violation):
             super().heard(event)
-            return
-        self.channel.put(websocket.frame(websocket.TEXT if event.text else websocket.BINARY, event.data))
 
 
 @web.middleware
@@ -74,6 +75,7 @@ def application(message_bytes: int) -> web.Application:
     settings = EdgeSettings(
         version="1.2.3",
         sites=(SITE,),
+        insecure=True,
         session=SessionLimits(frame_bytes_in=message_bytes),
         doors=DoorLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=1_000_000),
     )

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from gateway.edge.channel import Channel, Gone
+from gateway.edge.channel import Channel, Gone, Heard
 from gateway.edge.handshake import WIRES, accept, check_handshake
 from gateway.edge.wire import Wires
 from gateway.protocol.codec import codec_for
@@ -88,8 +88,9 @@ class Ear:
             self._drained.clear()
             await self._drained.wait()
 
-    def heard(self, event: Message | Violation) -> None:
-        self._heard.put_nowait(event)
+    def heard(self, event: Heard) -> None:
+        if isinstance(event, Message | Violation):
+            self._heard.put_nowait(event)
 
     def fail(self, fault: Exception) -> None:
         raise fault
@@ -113,10 +114,10 @@ class Echo:
         self._channel = channel
         channel.listen(self)
 
-    def heard(self, event: Message | Violation) -> None:
+    def heard(self, event: Heard) -> None:
         if isinstance(event, Message):
             self._channel.write([event.data])
-        else:
+        elif isinstance(event, Violation):
             self.over.set_result(event)
 
     def fail(self, fault: Exception) -> None:

@@ -160,6 +160,16 @@ async def test_a_silent_phone_is_closed(gateway: Gateway) -> None:
     assert (code, bye and bye.code) == (4109, 4109)
 
 
+@pytest.mark.parametrize("sign", ["ping", "pong"])
+async def test_a_ping_or_pong_of_rfc_6455_shows_that_a_phone_lives(gateway: Gateway, sign: str) -> None:
+    phone = await gateway.served()
+    for _ in range(10):
+        await gateway.clock.advance(9)
+        await getattr(phone.ws, sign)(b"of the library")
+        await gateway.clock.settle()
+    assert not phone.ws.closed
+
+
 async def test_the_node_may_close_it(gateway: Gateway) -> None:
     phone = await gateway.served()
     gateway.node.wait_for(3)
