@@ -25,7 +25,8 @@ UNACKNOWLEDGED_MS: Final = 30_000
 """The kernel ends a connection whose peer has acknowledged nothing for so long, also one that is closing."""
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
-_VERSION: Final = "13"
+VERSION: Final = "13"
+"""Of the WebSocket protocol."""
 WIRES: Final = web.AppKey("wires", Wires)
 """Where an application keeps its connections; without it each keeps the transport that it came with."""
 
@@ -39,7 +40,7 @@ def check_handshake(request: web.Request) -> None:
     asks = (
         request.version >= HttpVersion11
         and not request.body_exists
-        and request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) == _VERSION
+        and request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) == VERSION
         and web.WebSocketResponse(protocols=PROTOCOLS).can_prepare(request)
     )
     if not asks:

@@ -10,11 +10,12 @@ from gateway.edge.addresses import Address
 from gateway.edge.bearer import Bearer
 from gateway.edge.channel import Channel
 from gateway.edge.errands import Errands
-from gateway.edge.handshake import accept, check_handshake
+from gateway.edge.handshake import VERSION, accept, check_handshake
 from gateway.edge.limits import Place
 from gateway.edge.notices import languages
 from gateway.edge.papers import Desk, Papers
 from gateway.edge.parts import EdgeParts
+from gateway.edge.problems import problem
 from gateway.edge.routes_public import accept_language
 from gateway.edge.socket import PhoneSocket, Staff
 from gateway.edge.token import Opened
@@ -49,7 +50,7 @@ class RealtimeRoute:
             codec, shown, place = self._admit(request, address)
         except GatewayError as error:
             self._parts.telemetry.handshakes[error.code.value].inc()
-            raise
+            return _refused(error)
         try:
             channel, response = await accept(
                 request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
@@ -87,6 +88,13 @@ class RealtimeRoute:
     def _shown(self, request: web.Request) -> Opened | None:
         authorization = request.headers.getall(hdrs.AUTHORIZATION, [])
         return self._bearer.of_header(authorization) if authorization else None
+
+
+def _refused(error: GatewayError) -> web.Response:
+    """Return the refusal; it says which version is spoken, for whoever asked in another (RFC 6455 §4.4)."""
+    response = problem(error)
+    response.headers[hdrs.SEC_WEBSOCKET_VERSION] = VERSION
+    return response
 
 
 def _codec(request: web.Request) -> Codec:

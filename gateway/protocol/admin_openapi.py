@@ -44,8 +44,7 @@ def admin_openapi() -> Schema:
             "description": "On the admin listener only. Every call needs the bearer token and is audited. "
             "Acts take effect on all nodes that are reached; those that are not are named in `unreached`. "
             "`HEAD` is answered like `GET`. Paths and methods that are not listed are refused with the "
-            "responses `NotFound` and `MethodNotAllowed`; what is no HTTP at all gets 400 without "
-            "problem details.",
+            "responses `NotFound` and `MethodNotAllowed`; what is no HTTP at all gets 400.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}],

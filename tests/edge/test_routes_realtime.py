@@ -54,7 +54,9 @@ async def test_without_a_subprotocol_it_is_400(gateway: Gateway, offered: str | 
     ],
 )
 async def test_what_is_no_handshake_is_400(gateway: Gateway, headers: dict[str, str | None]) -> None:
-    assert await code_of(await knock(gateway, **headers)) == (400, "bad_request")
+    answer = await knock(gateway, **headers)
+    assert await code_of(answer) == (400, "bad_request")
+    assert answer.headers["Sec-WebSocket-Version"] == "13"
     assert gateway.doors.sockets == 0
 
 
