@@ -43,7 +43,7 @@ def openapi() -> Schema:
             "description": "Instants are ms since 1970 UTC (`*_ms`), durations seconds (`*_s`). "
             "Unknown members are ignored. No token ever travels in a URL. `HEAD` is answered like `GET`, "
             "but for the WebSocket. Paths and methods that are not listed are refused with the responses "
-            "`NotFound` and `MethodNotAllowed`, but that a preflight of an allowed origin gets 204 everywhere; "
+            "`NotFound` and `MethodNotAllowed`, but that a preflight of an allowed origin gets 204 on each; "
             "what is no HTTP at all gets 400.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

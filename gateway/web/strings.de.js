@@ -312,7 +312,7 @@ export default {
   'error.account_locked': 'Zu viele Fehlversuche: Das Konto ist für eine Weile gesperrt.',
   'error.account_blocked': 'Das Konto ist gesperrt.',
   'error.role_missing': 'Sie dürfen diese Anwendung nicht nutzen.',
-  'error.untrusted_transport': 'Über eine unverschlüsselte Verbindung werden keine Passwörter angenommen.',
+  'error.untrusted_transport': 'Diese Verbindung ist nicht verschlüsselt: darüber wird weder Passwort noch Sitzung angenommen.',
   'error.notice_must_be_acknowledged': 'Bitte lesen Sie zuerst die Hinweise und stimmen Sie zu.',
   'error.too_many_devices': 'Sie sind auf zu vielen Geräten verbunden.',
   'error.remote_number_missing': 'Bitte geben Sie Ihre Rufnummer an.',

@@ -312,7 +312,7 @@ export default {
   'error.account_locked': 'Too many failed tries: the account is locked for a while.',
   'error.account_blocked': 'The account is blocked.',
   'error.role_missing': 'You may not use this application.',
-  'error.untrusted_transport': 'Passwords are not accepted over a connection that is not encrypted.',
+  'error.untrusted_transport': 'This connection is not encrypted: neither password nor session is accepted over it.',
   'error.notice_must_be_acknowledged': 'Please read and accept the notices first.',
   'error.too_many_devices': 'You are connected on too many devices.',
   'error.remote_number_missing': 'Please give your number.',
