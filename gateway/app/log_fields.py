@@ -78,7 +78,7 @@ def _host(value: object) -> str | None:
 
 
 def _hash(value: object) -> str | None:
-    """Shape a user's keyed hash, a session's handle, or a process's life: all are as long."""
+    """Shape the hash of a user or of a session's public id, or a process's life: all are as long."""
     return str(value) if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
 
 

@@ -32,9 +32,10 @@ class NumberAct:
 class OperatorAct:
     """An operator asked something of the gateway, or somebody tried to.
 
-    *act* names the operation. *subject* is a user's keyed hash or a session's handle, *node* the node that
-    was meant, *user* whom it concerned, once a node knew him. *result* is ``ok``, ``not_in_force`` or an
-    error code. *suppressed*: refused tries before it that were counted and not written down one by one.
+    *act* names the operation. *subject* is a user's keyed hash or the hash of a session's public id, *node*
+    the node that was meant, *user* whom it concerned, once a node knew him. *result* is ``ok``,
+    ``not_in_force`` or an error code. *suppressed*: refused tries before it that were counted and not written
+    down one by one.
     """
 
     act: str

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, NewType
 NodeId = NewType("NodeId", str)
 """One gateway process, chosen by its operator."""
 SessionId = NewType("SessionId", str)
-"""OSCC-E's public id of a session; may be shown and listed."""
+"""OSCC-E's public id of one of a user's sessions; may be shown and listed."""
 SessionSecret = NewType("SessionSecret", str)
 """OSCC-E's secret SessionID; lives in sealed tokens and in the owner's memory only."""
 
@@ -174,10 +174,14 @@ class Ticket:
     @property
     def handle(self) -> str:
         """A short hash that names this session inside the gateway; safe to keep and to send to nodes."""
-        return handle_of(self.session)
+        return handle_of(self.user, self.session)
 
 
 @lru_cache(maxsize=32_768)
-def handle_of(session: SessionId) -> str:
-    """Return :attr:`Ticket.handle`: asked for at every turn, and kept by all who name the session."""
-    return hashlib.blake2s(session.encode(), digest_size=8, person=b"session").hexdigest()
+def handle_of(user: UserId, session: SessionId) -> str:
+    """Return :attr:`Ticket.handle`: asked for at every turn, and kept by all who name the session.
+
+    Of the user as well: sites, and a site that began anew, may give the id of one's session to another's.
+    """
+    name = f"{user.site}:{user.key}:{session}"
+    return hashlib.blake2s(name.encode(), digest_size=8, person=b"session").hexdigest()

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from gateway.core.throttle import TokenBucket
 from gateway.domain.audit import OperatorAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import SessionId, UserId, handle_of
+from gateway.domain.model import UserId
 from gateway.edge.admin_export import user_of
 from gateway.edge.bearer import token_in
 from gateway.edge.problems import Handler
@@ -127,12 +127,13 @@ class AdminDoor:
         self._suppressed = 0
 
     def _subject(self, request: web.Request) -> str | None:
-        """Return whom it concerns: a user's keyed hash, or a session's handle."""
+        """Return whom it concerns: a user's keyed hash, or the hash of a session's public id."""
         name = request.match_info.get("id")
         if name is None:
             return None
         if request.match_info.route.name == "end_session":
-            return handle_of(SessionId(name.encode(errors="replace").decode()))
+            named = name.encode(errors="replace")
+            return hashlib.blake2s(named, digest_size=8, person=b"session").hexdigest()
         user = user_of(name)
         return self._named(user) if user is not None else name[:_HASH_CHARACTERS]
 

@@ -95,6 +95,11 @@ def test_a_ticket_shows_no_secret_and_nobodys_name() -> None:
     assert TICKET.handle in shown
 
 
+@pytest.mark.parametrize("user", [UserId("main", 8), UserId("other", 7), UserId("main", 71)])
+def test_sessions_of_two_people_have_two_handles_though_one_public_id(user: UserId) -> None:
+    assert replace(TICKET, user=user).handle != TICKET.handle
+
+
 def test_a_handle_is_the_sessions_alone() -> None:
     other = replace(TICKET, session=SessionId("public-2"))
     renewed = replace(TICKET, expires_at_ms=99, display_name="Ann Baker")

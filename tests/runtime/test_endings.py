@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.domain.model import Application
+from gateway.domain.model import Application, UserId
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.endings import DENIED_BEYOND_MS
 from tests.runtime.rivals import Gate
@@ -39,6 +41,20 @@ async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once(
         for scene in at.scenes:
             assert await refused(at, far, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
         assert near.closed is None
+
+
+@pytest.mark.parametrize("other", [UserId("main", 2), UserId("other", 1)])
+async def test_a_log_off_denies_nobody_elses_session_of_the_same_public_id(other: UserId) -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        await at.scenes[0].node.account.log_off(near.ticket)
+        await at.clock.settle()
+        elses = replace(near.ticket, user=other)
+        for scene in at.scenes:
+            assert scene.node.denied(near.ticket) is not None
+            assert scene.node.denied(elses) is None
+            assert await scene.node.endings.known_elsewhere(near.ticket) is not None
+            assert await scene.node.endings.known_elsewhere(elses) is None
 
 
 async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once() -> None:
