@@ -193,8 +193,10 @@ class Link(Protocol):
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
 
+        The wait for a command's answer is bounded by whoever asks, who knows its deadline; any other's here.
+
         Raises:
-            GatewayError: The server refused it, with the protocol's code.
+            GatewayError: The server refused it, with the protocol's code, or gave no answer in time.
             LinkClosed: The link went before the answer came.
         """
         ...

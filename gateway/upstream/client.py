@@ -55,7 +55,7 @@ class Deadlines:
     open_s: float = 10.0
     """The upgrade to a link."""
     request_s: float = 5.0
-    """One request on a link."""
+    """One request on a link; a command has its own deadline."""
     close_s: float = 1.0
     """The closing handshake of a link."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
@@ -66,7 +67,7 @@ class Terms:
         pool: Shared by all links of the node to this server.
         clock: Dates what is heard and bounds requests.
         keys: Whether the server knows ``RequestKey``.
-        request_s: How long an answer may take.
+        request_s: How long an answer may take, but to a command, whose deadline is its asker's.
         close_s: How long the closing handshake may take.
         left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
     """
@@ -151,8 +152,9 @@ class OsccLink:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
 
         Raises:
-            GatewayError: The server refused it; ``busy`` with too many under way; when no answer
-                came in time ``upstream_timeout`` for a command, else ``upstream_unavailable``.
+            GatewayError: The server refused it; ``busy`` with too many under way;
+                ``upstream_unavailable`` when no answer came in time. A command is waited for
+                without end: it may be executed until its deadline, which whoever asks knows.
             LinkClosed: The link went before the answer came.
         """
         if self._closed or self._replaced:
@@ -171,11 +173,13 @@ class OsccLink:
         pending = _Pending(request, asyncio.get_running_loop().create_future())
         self._pending[number] = pending
         try:
-            async with self._terms.clock.timeout(self._terms.request_s):
+            async with self._patience(request):
                 await self._socket.send(text)
                 told = await pending.told
         except TimeoutError:
-            raise _unanswered(request) from None
+            raise GatewayError(
+                ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server did not answer in time."
+            ) from None
         except OSError:
             raise LinkClosed("lost") from None
         finally:
@@ -183,6 +187,11 @@ class OsccLink:
         if isinstance(told, GatewayError | LinkClosed):
             raise told
         return told
+
+    def _patience(self, request: LinkRequest) -> AbstractAsyncContextManager[object]:
+        if isinstance(request, Execute):
+            return nullcontext()
+        return self._terms.clock.timeout(self._terms.request_s)
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
@@ -264,9 +273,3 @@ class OsccLink:
                 await self._socket.close(code)
         except TimeoutError:
             return  # interrupted it has dropped the connection
-
-
-def _unanswered(request: LinkRequest) -> GatewayError:
-    executing = isinstance(request, Execute)
-    code = ErrorCode.UPSTREAM_TIMEOUT if executing else ErrorCode.UPSTREAM_UNAVAILABLE
-    return GatewayError(code, "The OSCC-E Server did not answer in time.")

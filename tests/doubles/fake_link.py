@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final, Literal
 
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -13,7 +14,7 @@ from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
 from gateway.runtime.ports import Clock
 
 REQUEST_S: Final = 5.0
-"""As the real adapter's default."""
+"""As the real adapter's default; a command's answer is waited for without end."""
 
 Told = LinkAnswer | GatewayError | LinkClosed
 Serve = Callable[[LinkRequest], LinkAnswer]
@@ -87,13 +88,11 @@ class FakeLink:
             raise LinkClosed(self._closed.reason)
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         try:
-            async with self._clock.timeout(REQUEST_S):
+            async with nullcontext() if isinstance(request, Execute) else self._clock.timeout(REQUEST_S):
                 self.take(request, answer)
                 told = await answer
         except TimeoutError:
-            executing = isinstance(request, Execute)
-            code = ErrorCode.UPSTREAM_TIMEOUT if executing else ErrorCode.UPSTREAM_UNAVAILABLE
-            raise GatewayError(code, "the OSCC-E Server did not answer") from None
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "the OSCC-E Server did not answer") from None
         finally:
             self._pending.discard(answer)
         if isinstance(told, GatewayError | LinkClosed):

@@ -9,7 +9,6 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
 from gateway.domain.model import Application
 from gateway.domain.upstream import Feature
-from tests.doubles.fake_link import REQUEST_S
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 
@@ -93,13 +92,29 @@ async def test_a_command_without_an_answer_by_its_deadline_is_unknown() -> None:
         assert _code(phone, "1") == ("unknown", "upstream_timeout")
 
 
-async def test_a_link_that_does_not_answer_in_its_own_time_leaves_the_command_unknown() -> None:
+async def test_a_command_is_waited_for_until_its_deadline_however_far_that_is() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await _mute(at)
+        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 20_000)
+        await at.pass_time(19)
+        assert phone.result("1") is None
+        await _unmute(at)
+        assert phone.result("1") == {"status": "applied"}
+
+
+async def test_a_user_who_is_let_go_waits_for_no_command() -> None:
     async with scene() as at:
         phone = await at.served()
         await _mute(at)
         phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
-        await at.pass_time(REQUEST_S + 0.1)
+        await at.clock.settle()
+        at.owner().stop()
+        link = at.upstream.link(user(1))
+        await at.pass_time(2)
         assert _code(phone, "1") == ("unknown", "upstream_timeout")
+        assert link is not None
+        assert not link.open
 
 
 async def test_a_link_lost_in_flight_leaves_the_command_unknown() -> None:

@@ -320,12 +320,11 @@ class SimLink:
         due = self._asked_until = max(loop.time() + self._door.leg_s(), self._asked_until)
         loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer))
         try:
-            async with asyncio.timeout(REQUEST_S):
+            # whoever asks for a command knows its deadline
+            async with asyncio.timeout(None if isinstance(request, Execute) else REQUEST_S):
                 told = await answer
         except TimeoutError:
-            executing = isinstance(request, Execute)
-            code = ErrorCode.UPSTREAM_TIMEOUT if executing else ErrorCode.UPSTREAM_UNAVAILABLE
-            raise GatewayError(code, "no answer") from None
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "no answer") from None
         if isinstance(told, GatewayError | LinkClosed):
             raise told
         return told

@@ -96,16 +96,14 @@ async def _joined(at: Stage, supervisor: Handset) -> None:
 
 
 async def _timed_out(at: Stage, supervisor: Handset) -> None:
-    at.note(
-        "upstream_timeout: OSCC-E does not answer in time. What it does later is seen in the state alone."
-    )
+    at.note("upstream_timeout: no answer by the deadline. What OSCC-E reads later than that is not executed.")
     at.is_slow = True
     await _asks(supervisor, "unavailable")
-    await at.passes(5)
-    await supervisor.repeats()
+    await at.passes(10)
+    await supervisor.repeats(retry=True)
     await at.answers()
     await at.passes(1)
-    await supervisor.repeats()
+    await supervisor.repeats(retry=True)
 
 
 async def _overloaded(at: Stage, supervisor: Handset) -> None:

@@ -224,20 +224,40 @@ async def test_the_own_agent_of_a_session_is_known_while_it_is_attached(at: Scen
     assert await outcome(link, execute(alias=2)) is ErrorCode.NOT_LOGGED_ON
 
 
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [(execute(), ErrorCode.UPSTREAM_TIMEOUT), (KeepAlive(), ErrorCode.UPSTREAM_UNAVAILABLE)],
-)
-async def test_an_answer_may_take_five_seconds(at: Scene, request_: LinkRequest, code: ErrorCode) -> None:
+async def test_an_answer_may_take_five_seconds(at: Scene) -> None:
     link = await at.open()
     async with asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(outcome(link, request_))
+        asking = tasks.create_task(outcome(link, KeepAlive()))
         await at.clock.advance(4.9)
         assert not asking.done()
         await at.clock.advance(0.2)
-    assert asking.result() is code
-    await at.server.respond(State="Applied")
+    assert asking.result() is ErrorCode.UPSTREAM_UNAVAILABLE
+    await at.server.respond()
     assert await link.receive() is None
+
+
+async def test_a_commands_answer_may_take_as_long_as_whoever_asks_waits(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, execute()))
+        await at.clock.advance(59)
+        assert not asking.done()
+        await at.server.respond(State="Applied")
+        await link.receive()
+    assert asking.result() == Executed("applied")
+
+
+async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(link.request(execute())) for _ in range(MOST_IN_FLIGHT)]
+        await at.clock.settle()
+        assert await outcome(link, KeepAlive()) is ErrorCode.BUSY
+        for each in asking:
+            each.cancel()
+    at.server.told.clear()
+    _, answer = await ask(at, link, KeepAlive(), Time=1)
+    assert answer is None
 
 
 async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene) -> None:
