@@ -200,9 +200,10 @@ class Owner:
     def epoch_began(self, epoch: int) -> None:
         """Write under a new lease: OSCC-E must accept each session again; phones keep what they show."""
         self.epoch = epoch
-        self._began_at = self.clock.now()
+        now = self._began_at = self.clock.now()
         self.roster.forget_acceptances()
-        if self._start.history is not None and self.clock.now() <= self._start.by:
+        # one that was only assumed does not hold: whoever gave may still be granted his renewal, and go on
+        if self._start.history is not None and now <= self._start.by and self.lease.holds(now):
             self.execution.adopt(self._start.history)
         self._start = _PLAIN
         self.feed.ledger.rebase(epoch)

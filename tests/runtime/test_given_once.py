@@ -10,7 +10,7 @@ from gateway.protocol.envelopes import Attach, Envelope, Offer
 from gateway.runtime.giving import REST_S, UNLINKED_S, WISHES
 from gateway.runtime.ports import Grant
 from gateway.runtime.wishing import WISH_S
-from tests.runtime.followed import followed
+from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
 
@@ -33,6 +33,10 @@ def lose_offers(at: Street, most: int | None = None) -> None:
         return True
 
     at.trouble.lose = lose
+
+
+async def unanswered(*_: object, **__: object) -> Grant:
+    raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
 
 
 async def sent_again(at: Street, phone: PhoneLine, stream: str) -> PhoneLine:
@@ -108,9 +112,6 @@ async def test_whoever_is_answered_too_late_by_the_store_has_nothing_of_the_give
         near, _ = await followed(at)
         leases = at.scenes[1].node._cluster.leases
 
-        async def unanswered(*_: object, **__: object) -> Grant:
-            raise GatewayError(ErrorCode.BUS_DOWN, "The bus does not answer.")
-
         with monkeypatch.context() as patch:
             patch.setattr(leases, "acquire", unanswered)
             at.scenes[0].node.drain()
@@ -122,6 +123,36 @@ async def test_whoever_is_answered_too_late_by_the_store_has_nothing_of_the_give
         await at.pass_time(5)
         assert at.owners() == [0]
         assert len(at.openings) == 1
+
+
+async def test_whoever_takes_an_offered_user_without_the_store_has_nothing_of_the_giver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        stream = near.stream
+        await at.pass_time(TRUSTED_S)
+        monkeypatch.setattr(at.scenes[1].node._cluster.leases, "acquire", unanswered)
+        at.scenes[0].node.drain()
+        await at.pass_time(0.5)
+        assert at.heard(Offer)
+        at.ways[1].shut()
+        at.trouble.take_away(1)
+        await at.pass_time(TAKEN_S)
+        assert at.scenes[1].owner().epoch > at.scenes[0].owner().epoch, "the store is away for this one alone"
+        near.command("1", "1")
+        await at.pass_time(1)
+        assert near.result("1") == APPLIED
+        at.ways[1].reopen()
+        for _ in range(30):
+            if at.holder() == 0:
+                await at.pass_time(1)
+        assert at.openings[-1].token == at.scenes[1].owner().epoch
+        again = await sent_again(at, near, stream)
+        told = again.result("1")
+        assert told is not None
+        assert (told["status"], told["error"]["code"]) == ("unknown", "other_epoch")
+        assert executed(at) == 1
 
 
 async def test_an_offer_that_was_lost_is_told_again_at_once() -> None:
