@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from gateway.core.throttle import Budget
 from gateway.core.turnstile import Turnstile
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Here, NodeRecord
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
-from tests.doubles.lossy_bus import Trouble
+from tests.doubles.lossy_bus import LossyRoll, Trouble
 from tests.runtime.street import street
 
 SAY_S = 3.0
@@ -88,6 +91,23 @@ async def test_nodes_share_the_log_ons_of_a_site() -> None:
     async with fleets(3) as at:
         await at.clock.advance(3 * SAY_S)
         assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
+
+
+async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refused(*_: object) -> None:
+        raise GatewayError(ErrorCode.BUS_DOWN, "NOREPLICAS Not enough good replicas to write.")
+
+    monkeypatch.setattr(LossyRoll, "announce", refused)
+    async with fleets(3) as at:
+        await at.clock.advance(NODE_TTL_S + SAY_S)
+        assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
+        at.trouble.kill(2)
+        at.running[2].cancel()
+        await at.clock.advance(NODE_TTL_S + SAY_S)
+        assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
+        assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
 
 
 async def test_a_node_alone_takes_all() -> None:
