@@ -53,9 +53,11 @@ class Deadlines:
     answer_s: float = 10.0
     """One HTTP request."""
     open_s: float = 10.0
-    """The upgrade to a link."""
+    """The upgrade to a link, and then until the server has spoken."""
     request_s: float = 5.0
     """One request on a link; a command has its own deadline."""
+    patience_s: float = 60.0
+    """A question on a link whose answer tells something: better late than asked again."""
     close_s: float = 1.0
     """The closing handshake of a link."""
 
@@ -161,7 +163,9 @@ class OsccServer:
                 pool=self.pool,
                 clock=self._clock,
                 keys=Feature.REQUEST_KEYS in about.features,
+                open_s=self._deadlines.open_s,
                 request_s=self._deadlines.request_s,
+                patience_s=self._deadlines.patience_s,
                 close_s=self._deadlines.close_s,
                 left=self._forget,
             ),

@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import DetachSession, Execute, LinkAnswer, LinkRequest
+from gateway.domain.link_requests import (
+    AttachSession,
+    DetachSession,
+    Execute,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    Listening,
+    QueryDirectory,
+    StopListening,
+)
 from gateway.domain.model import UserId
 from gateway.domain.upstream import (
     Attached,
@@ -21,6 +31,7 @@ from gateway.domain.upstream import (
     Opened,
     Reading,
     SessionEnded,
+    Source,
 )
 from gateway.protocol.websocket import Ping, PongFrame, Violation
 from gateway.runtime.ports import Clock
@@ -32,6 +43,9 @@ from gateway.upstream.wire_requests import answer, render
 
 MOST_IN_FLIGHT: Final = 64
 """Requests of one user that wait for their answers; one more is ``busy``."""
+GIVEN_UP_MOST: Final = 64
+"""So many questions for events are remembered that were not answered in time."""
+_ANY_LISTEN: Final = Listen(None, Source.DIRECTORY, None)
 NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1002
 """RFC 6455 §7.4.1."""
@@ -67,7 +81,9 @@ class Terms:
         pool: Shared by all links of the node to this server.
         clock: Dates what is heard and bounds requests.
         keys: Whether the server knows ``RequestKey``.
+        open_s: How long the server may take to say that the link is open.
         request_s: How long an answer may take, but to a command, whose deadline is its asker's.
+        patience_s: How long one may take that tells something.
         close_s: How long the closing handshake may take.
         left: Called once when the link ended otherwise than by :meth:`OsccLink.close`.
     """
@@ -76,7 +92,9 @@ class Terms:
     pool: PartPool
     clock: Clock
     keys: bool
+    open_s: float
     request_s: float
+    patience_s: float
     close_s: float
     left: Callable[[], None]
 
@@ -107,10 +125,15 @@ class OsccLink:
         self._reader = LinkReader(terms.user.site, terms.pool)
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
+        self._given_up: deque[int] = deque(maxlen=GIVEN_UP_MOST)
+        """Questions for events that nobody waits for any more: if one is answered, its query is stopped."""
+        self._strays: deque[int] = deque(maxlen=GIVEN_UP_MOST)
+        """Queries to stop, of which nobody knows."""
         self._ready: deque[LinkEvent] = deque()
         self._own_agents: dict[int, int] = {}
         self._hear: Callable[[Reading], None] | None = None
         self._opened = False
+        self._opens_by = terms.clock.now() + terms.open_s
         self._replaced = False
         self._closed = False
 
@@ -132,7 +155,10 @@ class OsccLink:
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
         self._hear = hear
-        said = await self._socket.receive(None if hear is None else self._glance)
+        try:
+            said = await self._said(None if hear is None else self._glance)
+        except TimeoutError:
+            raise await self._lost(NORMAL) from None
         self.heard_at = self._terms.clock.now()
         code = NORMAL
         match said:
@@ -148,6 +174,13 @@ class OsccLink:
                 code = said.code
         raise await self._lost(code)
 
+    async def _said(self, take: Callable[[str], bool] | None) -> Heard:
+        """Wait for what comes next. Raises :class:`TimeoutError` when the link does not open in time."""
+        if self._opened:
+            return await self._socket.receive(take)
+        async with self._terms.clock.timeout(max(0.0, self._opens_by - self._terms.clock.now())):
+            return await self._socket.receive(take)
+
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer; needs a concurrent :meth:`receive`.
 
@@ -162,21 +195,17 @@ class OsccLink:
         if len(self._pending) >= MOST_IN_FLIGHT:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
         number = next(self._numbers)
-        terms = self._terms
-        text = render(
-            request,
-            number,
-            own_agents=self._own_agents,
-            references=terms.pool.references,
-            keys=terms.keys,
-        )
+        text = self._render(request, number)
         pending = _Pending(request, asyncio.get_running_loop().create_future())
         self._pending[number] = pending
         try:
             async with self._patience(request):
+                await self._stop_strays()
                 await self._socket.send(text)
                 told = await pending.told
         except TimeoutError:
+            if isinstance(request, Listen):
+                self._given_up.append(number)
             raise GatewayError(
                 ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server did not answer in time."
             ) from None
@@ -188,10 +217,30 @@ class OsccLink:
             raise told
         return told
 
+    def _render(self, request: LinkRequest, number: int) -> str:
+        terms = self._terms
+        return render(
+            request,
+            number,
+            own_agents=self._own_agents,
+            references=terms.pool.references,
+            keys=terms.keys,
+        )
+
     def _patience(self, request: LinkRequest) -> AbstractAsyncContextManager[object]:
-        if isinstance(request, Execute):
-            return nullcontext()
-        return self._terms.clock.timeout(self._terms.request_s)
+        terms = self._terms
+        match request:
+            case Execute():
+                return nullcontext()
+            case AttachSession() | Listen() | QueryDirectory():
+                return terms.clock.timeout(terms.patience_s)
+            case _:
+                return terms.clock.timeout(terms.request_s)
+
+    async def _stop_strays(self) -> None:
+        while self._strays:
+            stop = StopListening(self._strays.popleft())
+            await self._socket.send(self._render(stop, next(self._numbers)))
 
     async def close(self) -> None:
         """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
@@ -227,6 +276,7 @@ class OsccLink:
     def _settle(self, response: Response) -> None:
         pending = self._pending.get(response.request_id)
         if pending is None:
+            self._note_stray(response)
             return
         try:
             told = answer(pending.request, response.body, self._terms.pool)
@@ -239,6 +289,16 @@ class OsccLink:
             case DetachSession(alias), _:
                 self._own_agents.pop(alias, None)
         pending.tell(told)
+
+    def _note_stray(self, response: Response) -> None:
+        """Note a query that runs for nobody: with what is sent next, it is stopped."""
+        if response.request_id not in self._given_up:
+            return
+        self._given_up.remove(response.request_id)
+        with suppress(GatewayError):
+            told = answer(_ANY_LISTEN, response.body, self._terms.pool)
+            if isinstance(told, Listening):
+                self._strays.append(told.query)
 
     def _note(self, event: LinkEvent) -> None:
         if isinstance(event, Opened) is self._opened:

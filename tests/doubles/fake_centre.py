@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 from gateway.domain.catalogue import Reason, RoutingParameter, Skill
 from gateway.domain.commands import ChangeRemoteNumber, SetAgentRoutingState, SetRoutingState
@@ -70,6 +71,14 @@ class Centre:
         """All that was asked on links, in order."""
         self.refusals: dict[type[LinkRequest], GatewayError] = {}
         """Requests of that type are refused, as long as it stands here."""
+        self.refused: Callable[[LinkRequest], GatewayError | None] = lambda _: None
+        """Why a request is refused, of those whose type says nothing."""
+        self.slow: Callable[[LinkRequest], bool] = lambda _: False
+        """What new links ask that is served when :meth:`FakeLink.serve_held` is called."""
+        self.untold: Callable[[Listen], bool] = lambda _: False
+        """Of which queries the first reading does not come."""
+        self.tells_first = False
+        """Whether the first reading of a query comes before it is said which query it is."""
         self.wires: dict[UserId, Wire] = {}
         self._public: dict[int, tuple[Part, Part]] = {}
         self._answers: dict[tuple[SessionId, str], Executed] = {}
@@ -171,6 +180,8 @@ class Centre:
         self.requests.append((wire.person.id, request))
         if type(request) in self.refusals:
             raise self.refusals[type(request)]
+        if (refusal := self.refused(request)) is not None:
+            raise refusal
         match request:
             case AttachSession(secret):
                 return self._attach_asked(wire, secret)
@@ -208,8 +219,9 @@ class Centre:
     def _listen(self, wire: Wire, listen: Listen) -> Listening:
         query = next(self._numbers)
         wire.queries[query] = listen
-        if listen.source is not Source.DIRECTORY:
-            wire.link.push_later(self._whole(wire, query, listen))
+        if listen.source is not Source.DIRECTORY and not self.untold(listen):
+            tell = wire.link.push if self.tells_first else wire.link.push_later
+            tell(self._whole(wire, query, listen))
         return Listening(query)
 
     def _directory(self, wire: Wire) -> Directory:

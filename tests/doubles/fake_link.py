@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, Literal
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
+from gateway.domain.link_requests import (
+    AttachSession,
+    Execute,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    QueryDirectory,
+)
 from gateway.domain.upstream import LinkClosed, LinkEvent, Reading
 from gateway.runtime.ports import Clock
 
 REQUEST_S: Final = 5.0
 """As the real adapter's default; a command's answer is waited for without end."""
+PATIENCE_S: Final = 60.0
+"""As the real adapter's default for questions whose answers tell something."""
 
 Told = LinkAnswer | GatewayError | LinkClosed
 Serve = Callable[[LinkRequest], LinkAnswer]
@@ -45,6 +54,9 @@ class FakeLink:
         self._clock = clock
         self._later: list[LinkEvent] = []
         self._muted = False
+        self.holds: Callable[[LinkRequest], bool] = lambda _: False
+        """Which requests the server is slow to serve: until :meth:`serve_held`."""
+        self._held: list[tuple[LinkRequest, asyncio.Future[Told]]] = []
         self._inbox: deque[Callable[[], LinkEvent | None]] = deque()
         self._came = asyncio.Event()
         self._pending: set[asyncio.Future[Told]] = set()
@@ -88,7 +100,7 @@ class FakeLink:
             raise LinkClosed(self._closed.reason)
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         try:
-            async with nullcontext() if isinstance(request, Execute) else self._clock.timeout(REQUEST_S):
+            async with self._patience(request):
                 self.take(request, answer)
                 told = await answer
         except TimeoutError:
@@ -98,6 +110,12 @@ class FakeLink:
         if isinstance(told, GatewayError | LinkClosed):
             raise told
         return told
+
+    def _patience(self, request: LinkRequest) -> AbstractAsyncContextManager[object]:
+        if isinstance(request, Execute):
+            return nullcontext()
+        tells = isinstance(request, AttachSession | Listen | QueryDirectory)
+        return self._clock.timeout(PATIENCE_S if tells else REQUEST_S)
 
     async def close(self) -> None:
         """Close it from the gateway's side."""
@@ -109,7 +127,17 @@ class FakeLink:
             _tell(answer, LinkClosed(self._closed.reason))
             return
         self._pending.add(answer)
-        self._have_served(request, answer)
+        if self.holds(request):
+            self._held.append((request, answer))
+        else:
+            self._have_served(request, answer)
+
+    def serve_held(self) -> None:
+        """Let the server serve what it was slow to serve, and be quick from now on."""
+        self.holds = lambda _: False
+        held, self._held = self._held, []
+        for request, answer in held:
+            self._have_served(request, answer)
 
     def push(self, event: LinkEvent) -> None:
         """Let the server say *event*; nobody hears it when the link is closed."""

@@ -68,6 +68,8 @@ class FakeUpstream(Centre):
         self.features = features
         self.unreachable = False
         """Nobody answers: doors raise ``upstream_unavailable``, links cannot be opened."""
+        self.mute_links = False
+        """New links say nothing until :meth:`FakeLink.unmute`."""
         self.unsupported = False
         """The server is too old."""
         self.log_on_refusals: deque[GatewayError] = deque()
@@ -229,6 +231,9 @@ class FakeUpstream(Centre):
         link = FakeLink(
             lambda request: self.serve(wire, request), left, self.clock, token=token, holder=holder
         )
+        link.holds = self.slow
+        if self.mute_links:
+            link.mute()
         wire.link = link
         self.wires[session.person.id] = wire
         user = User(session.person.id, session.person.login, session.person.display_name)

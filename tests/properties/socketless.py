@@ -175,7 +175,9 @@ class Doors:
             pool=self._pool,
             clock=self._clock,
             keys=Feature.REQUEST_KEYS in (await self.about()).features,
+            open_s=10.0,
             request_s=5.0,
+            patience_s=60.0,
             close_s=1.0,
             left=lambda: None,
         )

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import EndReason, ErrorCode
-from gateway.domain.link_requests import AttachSession, DetachSession, Executed, KeepAlive, LinkRequest
+from gateway.domain.link_requests import (
+    AttachSession,
+    DetachSession,
+    Executed,
+    KeepAlive,
+    LinkRequest,
+    Listen,
+    QueryDirectory,
+)
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import (
     Attached,
@@ -20,10 +28,13 @@ from gateway.domain.upstream import (
     Opened,
     Reading,
     SessionEnded,
+    Source,
 )
 from gateway.upstream.link import MOST_IN_FLIGHT, OsccLink
 from tests.upstream.samples import LINK_OPENED, SESSION, USER_REALTIME, event
 from tests.upstream.scripted_server import USER, Scene, code_seen, ended, execute, outcome, scene
+
+AGENTS = Listen(Kind.AGENT, Source.REALTIME, None)
 
 
 @pytest.fixture
@@ -55,6 +66,18 @@ async def test_what_does_not_open_the_users_link_closes_it(at: Scene, greeting: 
     link = await at.dial()
     assert await ended(link) == "lost"
     assert await code_seen(at) == 1002
+
+
+async def test_a_server_that_does_not_open_the_link_is_not_waited_for(at: Scene) -> None:
+    at.server.greeting = b'{"Type":"Weather"}'
+    link = await at.dial()
+    assert await link.receive() is None
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(ended(link))
+        await at.clock.advance(9.9)
+        assert not waiting.done()
+        await at.clock.advance(0.2)
+    assert waiting.result() == "lost"
 
 
 async def test_a_link_opens_once(at: Scene) -> None:
@@ -258,6 +281,53 @@ async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene) -> 
     at.server.told.clear()
     _, answer = await ask(at, link, KeepAlive(), Time=1)
     assert answer is None
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [AttachSession(SessionSecret("s")), AGENTS, QueryDirectory()],
+    ids=lambda each: type(each).__name__,
+)
+async def test_an_answer_that_tells_something_may_take_a_minute(at: Scene, request_: LinkRequest) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, request_))
+        await at.clock.advance(59.9)
+        assert not asking.done()
+        await at.clock.advance(0.2)
+    assert asking.result() is ErrorCode.UPSTREAM_UNAVAILABLE
+
+
+async def test_a_query_that_is_told_when_nobody_waits_for_it_any_more_is_stopped(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, AGENTS))
+        await at.clock.advance(61)
+        await asking
+        for _ in ("the answer", "the same once more"):
+            await at.server.say({"Type": "Response", "RequestID": 1, "Error": 0, "QueryID": 5})
+            assert await link.receive() is None
+        assert (await at.server.hear())["Method"] == "ListenForEvents"
+        alive = tasks.create_task(outcome(link, KeepAlive()))
+        stop = await at.server.hear()
+        assert (stop["Method"], stop["QueryID"]) == ("StopListeningForEvents", 5)
+        assert (await at.server.hear())["Method"] == "KeepAlive"
+        await link.close()
+    assert alive.result() == "lost"
+
+
+async def test_a_refusal_that_nobody_waits_for_any_more_stops_nothing(at: Scene) -> None:
+    link = await at.open()
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(outcome(link, AGENTS))
+        await at.clock.advance(61)
+        await asking
+        await at.server.say({"Type": "Response", "RequestID": 1, "Error": 61, "ErrorName": "Busy"})
+        assert await link.receive() is None
+        assert (await at.server.hear())["Method"] == "ListenForEvents"
+        tasks.create_task(outcome(link, KeepAlive()))
+        assert (await at.server.hear())["Method"] == "KeepAlive"
+        await link.close()
 
 
 async def test_an_answer_nobody_waits_for_any_more_is_let_be(at: Scene) -> None:
