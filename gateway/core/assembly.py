@@ -11,40 +11,14 @@ more is forgotten.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import product
 
 from gateway.core.compose import Parts
+from gateway.core.query import Query
 from gateway.core.told import PASTS_MOST, Address, News, Tellings, Told
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind, Scope
 from gateway.domain.upstream import Part, Reading, Source
-
-
-@dataclass(slots=True, eq=False)
-class _Query:
-    listen: Listen
-    complete: bool = False
-    """Whether its first complete reading came, or it was refused."""
-    refused: bool = False
-    whole_at_ms: int | None = None
-    """When its whole set was last read: whatever was not in it was not there then."""
-
-    def covers(self, kind: Kind, number: int) -> bool:
-        numbers = self.listen.numbers
-        return self.listen.kind in (None, kind) and (numbers is None or number in numbers)
-
-    @property
-    def covers_all(self) -> bool:
-        """Whether it tells of every resource of its kind."""
-        return self.complete and not self.refused and self.listen.numbers is None
-
-    def tells(self, listen: Listen) -> bool:
-        """Tell whether it has told all that is asked for by *listen*."""
-        mine = self.listen
-        if not self.complete or (mine.kind, mine.source) != (listen.kind, listen.source):
-            return False
-        return mine.numbers is None or (listen.numbers is not None and listen.numbers <= mine.numbers)
 
 
 class Assembly:
@@ -65,8 +39,10 @@ class Assembly:
         """When each source was last read, also when it said that there is nothing."""
         self._newest_ms = dict.fromkeys(self._read_ms, 0)
         """No source was read later."""
-        self._queries: dict[int, _Query] = {}
-        self._realtime: dict[Kind, list[_Query]] = {kind: [] for kind in Kind}
+        self._queries: dict[int, Query] = {}
+        self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in Kind}
+        self._missing: set[int] = set()
+        """Queries that are done without until their first complete reading comes."""
         self._unread: set[int] = set()
         """Agents that came into scope, of whom no whole set has told yet."""
 
@@ -77,17 +53,27 @@ class Assembly:
 
         Changes of the directory have no first reading.
         """
-        self._run(query, _Query(listen, complete=listen.source is Source.DIRECTORY))
+        self._run(query, Query(listen, complete=listen.source is Source.DIRECTORY))
 
     def refused(self, query: int, listen: Listen) -> set[Address]:
         """Note that *listen* cannot be had: its resources are shown without that source."""
-        refused = _Query(listen, complete=True, refused=True)
+        refused = Query(listen, complete=True, refused=True)
         self._run(query, refused)
         return self._covered(refused)
+
+    def do_without(self, query: int) -> set[Address]:
+        """Show resources without what *query* has not told yet; its first complete reading ends that."""
+        late = self._queries.get(query)
+        if late is None or late.complete:
+            return set()
+        late.complete = late.refused = True
+        self._missing.add(query)
+        return self._covered(late)
 
     def stopped(self, query: int) -> set[Address]:
         """Note that *query* ended: what only it told is forgotten. Directory objects stay."""
         gone = self._queries.pop(query, None)
+        self._missing.discard(query)
         if gone is None:
             return set()
         source, covered = gone.listen.source, self._covered(gone)
@@ -99,6 +85,23 @@ class Assembly:
                 self._told[kind][number] = self._told[kind][number].with_part(source, None)
                 self._read_ms[kind, source].pop(number, None)
         return covered
+
+    def runs(self, query: int) -> bool:
+        """Tell whether *query* is known."""
+        return query in self._queries
+
+    def awaits(self, query: int) -> bool:
+        """Tell whether the first complete reading of *query* is waited for."""
+        return query in self._queries and not self._queries[query].complete
+
+    def lacks(self, query: int) -> bool:
+        """Tell whether *query* is done without until it tells."""
+        return query in self._missing
+
+    @property
+    def lacks_realtime(self) -> bool:
+        """Whether realtime data is done without that may still come."""
+        return any(self._queries[query].listen.source is Source.REALTIME for query in self._missing)
 
     @property
     def settled(self) -> bool:
@@ -123,8 +126,9 @@ class Assembly:
         self._note_time(reading)
         if reading.complete:
             query.whole_at_ms = reading.time_ms
-            changed = self._gained(query) if query.complete else self._covered(query) | self._gained(query)
-            query.complete = True
+            changed = self._gained(query) if query.is_told else self._covered(query) | self._gained(query)
+            query.complete, query.refused = True, False
+            self._missing.discard(reading.query)
         for part in reading.parts:
             if self._take((part.kind, part.number), reading.source, part, reading.time_ms):
                 changed.add((part.kind, part.number))
@@ -237,7 +241,7 @@ class Assembly:
 
     # ---- inner ----
 
-    def _run(self, number: int, query: _Query) -> None:
+    def _run(self, number: int, query: Query) -> None:
         self._queries[number] = query
         if query.listen.source is Source.REALTIME and query.listen.kind is not None:
             self._realtime[query.listen.kind].append(query)
@@ -262,7 +266,7 @@ class Assembly:
         """Tell whether some query reads whatever is of *kind*."""
         return any(query.covers_all for query in self._realtime[kind])
 
-    def _gained(self, query: _Query) -> set[Address]:
+    def _gained(self, query: Query) -> set[Address]:
         """Return the agents of whom a whole set of *query* tells for the first time."""
         if query.listen.source is not Source.REALTIME:
             return set()
@@ -302,7 +306,7 @@ class Assembly:
         self._told[kind][number] = after
         return after is not before
 
-    def _absent(self, query: _Query, reading: Reading) -> list[Address]:
+    def _absent(self, query: Query, reading: Reading) -> list[Address]:
         """Return what the reading says is no more."""
         absent: list[Address] = []
         if reading.kind is not None:
@@ -319,7 +323,7 @@ class Assembly:
             ]
         return absent
 
-    def _covered(self, query: _Query) -> set[Address]:
+    def _covered(self, query: Query) -> set[Address]:
         return {
             each.address
             for kind, told in self._told.items()

@@ -195,7 +195,15 @@ class ScopeChanged:
 
 
 FunctionName = Literal[
-    "realtime", "routing", "administration", "voice", "email", "callback", "web_collaboration", "remote_agent"
+    "realtime",
+    "historical",
+    "routing",
+    "administration",
+    "voice",
+    "email",
+    "callback",
+    "web_collaboration",
+    "remote_agent",
 ]
 
 

@@ -10,7 +10,6 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from itertools import count
 from typing import Final, Protocol
 
 from gateway.core.interest import wanted
@@ -20,18 +19,17 @@ from gateway.domain.link_requests import (
     AttachSession,
     DetachSession,
     Directory,
-    Listen,
-    Listening,
+    LinkAnswer,
     Presence,
     QueryDirectory,
-    StopListening,
 )
-from gateway.domain.upstream import Attached, Source
+from gateway.domain.upstream import Attached, FunctionChanged
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
+from gateway.runtime.queries import Queries
+from gateway.runtime.questions import Questions
 from gateway.runtime.spawn import spawn
 
-DIRECTORY: Final = Listen(None, Source.DIRECTORY, None)
 AT_ONCE: Final = 32
 """Of so many sessions it is asked at once: half of what a link takes, which is for commands, too."""
 TOLD_AT_ONCE: Final = 4 * AT_ONCE
@@ -68,8 +66,8 @@ class Asking:
 
     Invariants: one round at a time; once :attr:`settled`, each session of the roster that OSCC-E
     accepts is on the link, presence is who is there, what is listened to is what is followed,
-    and all of it has answered once. What is listened to no longer is forgotten only when what
-    takes its place has answered.
+    and all of it was told once, or is done without until it is. A round waits for no answer longer
+    than :data:`gateway.runtime.questions.ROUND_S`; one that comes later counts, too.
 
     Args:
         link: Where to ask.
@@ -93,13 +91,14 @@ class Asking:
         """Those that it was asked to attach in this round."""
         self._unheard: dict[str, Member] = {}
         """Sessions of whose phones OSCC-E may know something else than what is."""
-        self._queries: dict[Listen, int] = {}
-        """What is listened to; a query below 0 was refused."""
-        self._refused = count(-1, -1)
-        self._stopping: list[int] = []
-        self._stopped: list[int] = []
+        self._questions = Questions(link, asker.clock, tasks, self.need)
+        self._queries = Queries(
+            link, self._questions, asker.mirror, asker.clock, self._ask_later, self._directory_heard
+        )
         self._leaving: list[int] = []
         self._again_at = math.inf
+        self._is_served = False
+        """Whether phones are served though realtime data is still waited for."""
         self._pause: asyncio.Event | None = None
         """Between two rounds, while the first readings are waited for: set when they are there."""
 
@@ -124,40 +123,46 @@ class Asking:
 
     def listen_anew(self) -> None:
         """Ask for everything again: something may have been lost."""
-        for listen in list(self._queries):
-            self._drop(listen)
+        self._queries.drop_all()
         self.need()
 
     def ask_refused_again(self) -> None:
         """Listen again to what was refused."""
-        refused = [listen for listen, query in self._queries.items() if query < 0]
-        for listen in refused:
-            self._drop(listen)
-        if refused:
+        if self._queries.ask_refused_again():
             self.need()
 
+    def function(self, change: FunctionChanged) -> None:
+        """Note that a function went up or down."""
+        self._queries.function(change)
+
     def tick(self, now: float) -> None:
-        """Put questions again whose time has come."""
+        """Do without what is late, and put questions again whose time has come."""
+        self._queries.tick(now)
+        self.settle()
         if now >= self._again_at:
             self._again_at = math.inf
             self.ask_refused_again()
             self.need()
 
     def settle(self) -> None:
-        """Note it when everything that is followed has been read once."""
-        if self.settled or not self._directory_known or not self._mirror.assembly.settled:
+        """Note it when everything that is followed has been read once, or is done without."""
+        if self.settled or not self._is_told or (self._asking and self._pause is None):
             return
-        if self._asking and self._pause is None:
+        self._queries.forget_stopped()
+        is_partial = self._mirror.is_partial
+        if is_partial and self._is_served:
             return
-        self.settled = not self._asking
-        stopped, self._stopped = self._stopped, []
-        for query in stopped:
-            self._mirror.show(self._mirror.assembly.stopped(query))
+        self._is_served = is_partial
+        self.settled = not (self._asking or is_partial)
         if not self._mirror.live:
             self._mirror.settle()
         self._asker.synced()
         if self._pause is not None:
             self._pause.set()
+
+    @property
+    def _is_told(self) -> bool:
+        return self._directory_known and QueryDirectory not in self._questions and self._queries.are_told
 
     # ---- rounds ----
 
@@ -166,12 +171,12 @@ class Asking:
             self._needed = False
             self._tried.clear()
             await self._detach()
-            await self._hear_of_directory()
+            await self._queries.hear_of_directory()
             await self._attach()
             if not self._directory_known:
                 await self._query_directory()
             await self._say_presence()
-            await self._listen()
+            await self._queries.listen(wanted(self._roster.followings))
             if self._needed and not self._mirror.live and self._mirror.is_empty:
                 await self._first_readings()
         self._asking = False
@@ -194,15 +199,13 @@ class Asking:
             with suppress(GatewayError):  # it may have ended meanwhile
                 await self._link.request(DetachSession(self._leaving.pop()))
 
-    async def _hear_of_directory(self) -> None:
-        """Listen to the directory before anything else.
+    def _directory_heard(self) -> None:
+        """Ask for the directory, and what sessions may see, now that changes of it are told.
 
-        It has no first event: what it tells changes of is asked for once it is listened to.
+        Listening to it has no first event. It is asked for before anything else.
         """
-        if DIRECTORY not in self._queries:
-            await self._listen_to(DIRECTORY)
-            self._unsure = {member.handle: member for member in self._roster}
-            self._directory_known = False
+        self._unsure = {member.handle: member for member in self._roster}
+        self._directory_known = False
 
     async def _attach(self) -> None:
         """Attach whoever is not on the link, and whoever comes meanwhile."""
@@ -235,14 +238,18 @@ class Asking:
                 tasks.create_task(work())
 
     async def _attach_one(self, member: Member) -> None:
-        try:
-            answer = await self._link.request(AttachSession(member.ticket.secret))
-        except GatewayError as error:
-            if error.code in _ENDED:
+        if len(self._questions) >= AT_ONCE:
+            self._ask_later()
+            return
+        request = AttachSession(member.ticket.secret)
+        await self._questions.ask(member, request, lambda answer: self._take_attached(member, answer))
+
+    def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
+        if isinstance(answer, GatewayError):
+            if answer.code in _ENDED:
                 self._asker.ended(member, EndReason.UNKNOWN, None)
             else:
                 self._ask_later()
-            return
         if not isinstance(answer, Attached):
             return
         if self._roster.get(member.handle) is not member:
@@ -260,15 +267,17 @@ class Asking:
             self._mirror.show_sessions()
 
     async def _query_directory(self) -> None:
-        self._directory_known = True
-        try:
-            answer = await self._link.request(QueryDirectory())
-        except GatewayError:
-            self._directory_known = False
-            self._ask_later()
+        if QueryDirectory in self._questions:
             return
+        self._directory_known = True
+        await self._questions.ask(QueryDirectory, QueryDirectory(), self._take_directory)
+
+    def _take_directory(self, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, Directory):
             self._mirror.directory(answer)
+        else:
+            self._directory_known = False
+            self._ask_later()
 
     async def _say_presence(self) -> None:
         """Tell of each phone whether it is there, unless OSCC-E surely knows."""
@@ -291,37 +300,6 @@ class Asking:
             self._unheard[member.handle] = member
         else:
             member.told_present = present
-
-    async def _listen(self) -> None:
-        target = wanted(self._roster.followings)
-        for listen in self._queries.keys() - target:
-            self._drop(listen)
-        while self._stopping:
-            query = self._stopping.pop()
-            with suppress(GatewayError):  # then it tells on what nobody looks at
-                await self._link.request(StopListening(query))
-            self._stopped.append(query)
-        async with asyncio.TaskGroup() as tasks:
-            for listen in sorted(target - self._queries.keys(), key=repr):
-                tasks.create_task(self._listen_to(listen))
-
-    async def _listen_to(self, listen: Listen) -> None:
-        try:
-            answer = await self._link.request(listen)
-        except GatewayError as error:
-            # a function that is down says when it is up again
-            if error.code is not ErrorCode.FUNCTION_UNAVAILABLE:
-                self._ask_later()
-            query = self._queries[listen] = next(self._refused)
-            self._mirror.show(self._mirror.assembly.refused(query, listen))
-            return
-        if isinstance(answer, Listening):
-            self._queries[listen] = answer.query
-            self._mirror.assembly.listening(answer.query, listen)
-
-    def _drop(self, listen: Listen) -> None:
-        query = self._queries.pop(listen)
-        (self._stopping if query >= 0 else self._stopped).append(query)
 
     def _ask_later(self) -> None:
         self._again_at = min(self._again_at, self._asker.clock.now() + AGAIN_S)

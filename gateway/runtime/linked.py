@@ -154,8 +154,9 @@ class Linked:
             self._asking.listen_anew()
 
     def keep_alive(self) -> None:
-        """Break a silence."""
-        spawn(self._tasks, self._keep_alive())
+        """Break a silence. The server speaks first."""
+        if self._asking is not None:
+            spawn(self._tasks, self._keep_alive())
 
     def close(self) -> None:
         """Close the link: :meth:`run` returns soon."""
@@ -271,7 +272,8 @@ class Linked:
 
     def _function(self, event: FunctionChanged, asking: Asking) -> None:
         regained = self._mirror.function(event)
-        if event.state is FunctionState.UP and not regained:
+        asking.function(event)
+        if event.state is not FunctionState.DOWN and not regained:
             asking.ask_refused_again()
         self._keeper.sees(regained=regained)
 

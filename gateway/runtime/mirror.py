@@ -13,12 +13,13 @@ from typing import Final
 
 from gateway.core.assembly import Assembly
 from gateway.core.compose import OFFSET_STEP_MS, Composer
+from gateway.core.early import Early
 from gateway.core.element import Element
 from gateway.core.interest import wanted_by
 from gateway.core.roster import Member, Roster
 from gateway.core.told import Address, News, Told
 from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
-from gateway.domain.link_requests import Directory
+from gateway.domain.link_requests import Directory, Listen
 from gateway.domain.model import (
     REASONS,
     ROUTING_PARAMETERS,
@@ -63,6 +64,7 @@ class Mirror:
         shown: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.assembly = Assembly(composer.tellings)
+        self.early = Early()
         self.live = False
         """Whether the present link has answered every first question."""
         self.has_snapshot = False
@@ -95,6 +97,11 @@ class Mirror:
         return self._functions.realtime is FunctionState.DOWN
 
     @property
+    def is_partial(self) -> bool:
+        """Whether realtime data is shown as unknown, or as it was, because the link has not told it yet."""
+        return self.assembly.lacks_realtime
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing is shown that could be missed."""
         return not self._feed.ledger.shared()
@@ -103,7 +110,7 @@ class Mirror:
 
     def begin(self, about: About, time_ms: int, last_end: LastEnd | None) -> None:
         """Start afresh with a new link; what is shown stays until :meth:`settle`."""
-        self.assembly = Assembly(self._composer.tellings)
+        self.assembly, self.early = Assembly(self._composer.tellings), Early()
         self.live = False
         self._functions = _UNKNOWN_FUNCTIONS
         self._about = about
@@ -146,9 +153,17 @@ class Mirror:
         self._see_clock(reading.time_ms)
         news = self.assembly.follow(reading) if self.live else None
         if news is None or reading.kind is None:
+            if self.early.is_expecting and not self.assembly.runs(reading.query):
+                self.early.keep(reading)
             self.show(self.assembly.read(reading))
         else:
             self._show_news(news, reading.kind)
+
+    def listening(self, query: int, listen: Listen) -> None:
+        """Take in that *query* runs, and what it told before that was known."""
+        self.assembly.listening(query, listen)
+        for reading in self.early.take(query, listen):
+            self.read(reading)
 
     def directory(self, directory: Directory) -> None:
         """Take in the whole directory and the catalogues."""
@@ -163,8 +178,9 @@ class Mirror:
     def function(self, change: FunctionChanged) -> bool:
         """Take in that a function went up or down; tells whether realtime data flows again after a pause."""
         was_blind = self.is_blind
-        self._functions = replace(self._functions, **{change.function: change.state})
-        self._show_site()
+        if change.function != "historical":  # nobody is shown how that does
+            self._functions = replace(self._functions, **{change.function: change.state})
+            self._show_site()
         return was_blind and not self.is_blind
 
     def rescoped(self, before: Scope) -> None:

@@ -84,7 +84,8 @@ class Pulse:
     def say(self) -> None:
         """Tell phones and other nodes."""
         upstream = self._machine.health(self._world.clock.now())
-        if (upstream == "live" and self._mirror.is_blind) or (upstream == "down" and self.is_taking_over):
+        is_old = self._mirror.is_blind or self._mirror.is_partial
+        if (upstream == "live" and is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
         is_known = self._mirror.has_snapshot or self._feed.health.as_of_ms is not None
         bus = self._world.exchange.machine.health

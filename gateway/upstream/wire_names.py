@@ -159,6 +159,7 @@ CATEGORIES: Final[dict[str, Category]] = {
 
 FUNCTIONS: Final[dict[str, FunctionName]] = {
     "RealTime": "realtime",
+    "Historical": "historical",
     "LocalRouting": "routing",
     "NetworkRouting": "routing",
     "AdministrationDatabase": "administration",
@@ -168,7 +169,6 @@ FUNCTIONS: Final[dict[str, FunctionName]] = {
     "WebCollaboration": "web_collaboration",
     "RemoteAgent": "remote_agent",
 }
-"""``Historical`` is left out: nothing of the gateway depends on it."""
 
 FUNCTION_STATES: Final[dict[str, FunctionState]] = {
     "Up": FunctionState.UP,

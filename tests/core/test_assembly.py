@@ -251,3 +251,41 @@ def test_a_queue_carries_what_its_part_carries() -> None:
     found = assembly.parts(QUEUE)
     assert found is not None
     assert found.realtime is now
+
+
+# ---- what is late ----
+
+
+def test_what_a_late_query_would_tell_is_done_without_until_it_tells() -> None:
+    assembly = known(ALL_AGENTS)
+    assert assembly.awaits(1)
+    assert assembly.do_without(1) == {AGENT, (Kind.AGENT, 6)}
+    assert (assembly.settled, assembly.awaits(1)) == (True, False)
+    assert (assembly.lacks(1), assembly.lacks_realtime) == (True, True)
+    found = assembly.parts(AGENT)
+    assert found is not None
+    assert (found.realtime, found.readable) == (None, False)
+    assert assembly.read(reading(10, now := available(), whole=True)) == {AGENT, (Kind.AGENT, 6)}
+    assert (assembly.lacks(1), assembly.lacks_realtime) == (False, False)
+    assert realtime(assembly) is now
+    found = assembly.parts((Kind.AGENT, 6))
+    assert found is not None
+    assert found.readable
+
+
+def test_what_was_told_or_is_unknown_is_not_done_without() -> None:
+    assembly = known(ALL_AGENTS)
+    assembly.read(reading(10, available(), whole=True))
+    assert assembly.do_without(1) == assembly.do_without(2) == set()
+    assert not assembly.lacks_realtime
+
+
+def test_a_late_query_that_is_stopped_is_missed_no_more() -> None:
+    assembly = known(ALL_AGENTS, Listen(Kind.AGENT, CUMULATIVE, None))
+    assembly.do_without(2)
+    assert not assembly.lacks_realtime
+    assembly.do_without(1)
+    assembly.stopped(1)
+    assert not assembly.lacks_realtime
+    assert assembly.runs(2)
+    assert not assembly.runs(1)

@@ -66,16 +66,20 @@ PLACES: Final[dict[str, str]] = {
     for category, listed in {
         MIRROR: """
             bus/memory.py Exchange.receivers; bus/wire.py Wire._pending; bus/line.py Line._queue;
-            core/assembly.py Assembly._told _read_ms _queries _realtime _unread; core/bag.py Bag._held;
+            core/assembly.py Assembly._told _read_ms _queries _realtime _missing _unread;
+            core/bag.py Bag._held;
             core/compose.py Composer._shown; core/convoy.py Convoy._dirty _members;
             core/element.py Element._fragments _patches; core/element.py Pool._young _old;
             core/element.py Interner._elements; core/newest.py Newest.elements gone _seqs;
             core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
             core/told.py News.befores elements; core/told.py Tellings._told _first_steps _news;
-            runtime/asking.py Asking._queries;
+            core/early.py Early._kept;
+            runtime/queries.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
+            runtime/questions.py Questions._under_way;
             runtime/mirror.py Mirror._mes; runtime/sending.py Sending._under_way;
             runtime/sharing.py Sharing._asked_at _together _changed; runtime/bundles.py Bundles._sources;
-            upstream/framing.py Frames._held _parts; upstream/link.py OsccLink._pending _ready _own_agents;
+            upstream/framing.py Frames._held _parts;
+            upstream/link.py OsccLink._pending _given_up _strays _ready _own_agents;
             upstream/socket.py LinkSocket._inbox; upstream/wire_pool.py TextPool._young _old _met;
             upstream/wire_pool.py PartPool._lasting _newest _sets
         """,
@@ -83,7 +87,7 @@ PLACES: Final[dict[str, str]] = {
             core/few.py Few._held; core/registry.py Registry._people _places _lingering;
             core/roster.py Roster._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/pump.py Pump.sockets _ready _wheel _ticks; runtime/admitting.py Admitting._waiting;
-            runtime/asking.py Asking._unsure _tried _unheard _stopping _stopped _leaving;
+            runtime/asking.py Asking._unsure _tried _unheard _leaving;
             runtime/feed.py Feed.connections; runtime/household.py Household.local;
             core/turnstile.py Turnstile._queue;
             runtime/households.py Households._households; runtime/node.py Node._tickets;

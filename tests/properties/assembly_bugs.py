@@ -76,8 +76,8 @@ SEEDED = [
     bug(
         "a first whole set changes nothing",
         ASSEMBLY,
-        "if query.complete else self._covered(query) | self._gained(query)",
-        "if query.complete else self._gained(query)",
+        "if query.is_told else self._covered(query) | self._gained(query)",
+        "if query.is_told else self._gained(query)",
     ),
     bug("a refusal changes nothing", ASSEMBLY, "return self._covered(refused)", "return set()"),
     bug(

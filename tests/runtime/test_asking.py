@@ -17,12 +17,13 @@ from gateway.domain.link_requests import (
 from gateway.domain.model import Application, Kind, Right, Scope
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.asking import AGAIN_S, DIRECTORY
+from gateway.runtime.asking import AGAIN_S
+from gateway.runtime.queries import DIRECTORY
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 WIDE = Scope(agents=frozenset({7, 8}), queues=frozenset({5}))
 BUSY = GatewayError(ErrorCode.BUSY, "busy")
-DOWN = GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "down")
+DOWN = GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "down", function="realtime")
 ASSISTANT = Application.REMOTE_ASSISTANT
 
 
@@ -124,6 +125,7 @@ async def test_nothing_is_shown_before_the_directory_is_known() -> None:
 async def test_without_a_function_resources_are_shown_without_its_data_until_it_is_up() -> None:
     async with scene() as at:
         phone = await at.phone("anna")
+        at.upstream.functions["realtime"] = FunctionState.DOWN
         at.upstream.refusals[Listen] = DOWN
         phone.hello()
         await at.clock.settle()
@@ -136,7 +138,7 @@ async def test_without_a_function_resources_are_shown_without_its_data_until_it_
         assert len(at.asked(Listen)) == asked, "it says when it is up again"
         at.upstream.refusals.clear()
         at.upstream.set_function("realtime", FunctionState.UP)
-        await at.pass_time(1)
+        await at.pass_time(2)
         assert phone.shown["agent:7"]["routing_state"] == "available"
         assert phone.shown["queue:5"]["contacts_waiting"] == 3
 

@@ -63,6 +63,22 @@ async def test_silence_is_broken_after_half_a_keep_alive() -> None:
         assert len(at.asked(KeepAlive)) == 2
 
 
+async def test_nothing_is_said_before_the_server_has_spoken() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.mute_links = True
+        at.upstream.drop(user(1))
+        await at.pass_time(2 * KEEP_ALIVE_S)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        asked = len(at.upstream.requests)
+        assert at.asked(KeepAlive) == []
+        link.unmute()
+        await at.pass_time(1)
+        assert len(at.upstream.requests) > asked
+        assert phone.health == "live"
+
+
 async def test_a_silent_link_is_stale_then_dropped_then_dialled() -> None:
     async with scene() as at:
         phone = await at.served()

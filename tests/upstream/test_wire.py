@@ -143,6 +143,7 @@ def test_a_link_is_replaced() -> None:
     ("function", "name"),
     [
         ("RealTime", "realtime"),
+        ("Historical", "historical"),
         ("Voice", "voice"),
         ("Email", "email"),
         ("Callback", "callback"),
@@ -164,7 +165,7 @@ def test_states_of_functions(name: str, state: FunctionState) -> None:
     assert changed == FunctionChanged("voice", state)
 
 
-@pytest.mark.parametrize("function", ["Historical", "Telepathy"])
+@pytest.mark.parametrize("function", ["Clairvoyance", "Telepathy"])
 def test_functions_that_nothing_depends_on_are_ignored(function: str) -> None:
     assert read(message("ManagerStateChanged", Manager="X", Function=function, State="Down")) == ()
 

@@ -99,7 +99,7 @@ def test_every_number_has_the_name_of_the_page_and_that_means_something() -> Non
         ("AlreadyLoggedOn", {"Where": "Phone", "Since": 5}, {"where": "Phone", "since_ms": 5}),
         ("FunctionUnavailable", {"Function": "RealTime"}, {"function": "realtime"}),
         ("FunctionUnavailable", {"Function": "NetworkRouting"}, {"function": "routing"}),
-        ("FunctionUnavailable", {"Function": "Historical"}, {}),
+        ("FunctionUnavailable", {"Function": "Historical"}, {"function": "historical"}),
         ("VersionConflict", {"Version": 3}, {"version": 3}),
         ("VersionConflict", {"Version": 2**53 - 1}, {"version": 2**53 - 1}),
         ("VersionConflict", {"Version": 2**53}, {}),
