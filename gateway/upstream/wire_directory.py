@@ -16,6 +16,7 @@ from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, 
 from gateway.upstream.wire_agents import UserSkill, skills
 from gateway.upstream.wire_elements import Read, References, Shape
 from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_figures import bound
 from gateway.upstream.wire_names import (
     KINDS,
     MEDIA,
@@ -230,9 +231,9 @@ def _parameter(told: _RoutingParameter) -> RoutingParameter:
         name=told.name,
         applies_to=own_name(readable(told.applies_to, WORD_CHARS)),
         data_type=own_name(readable(told.data_type, WORD_CHARS)),
-        min=told.min,
-        max=told.max,
-        step=told.step,
+        min=bound(told.min),
+        max=bound(told.max),
+        step=bound(told.step),
         values=None if values is None else tuple(values),
         unit=readable_or_none(told.unit, WORD_CHARS),
         read_only=told.read_only,

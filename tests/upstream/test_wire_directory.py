@@ -103,6 +103,22 @@ def test_catalogues_are_mapped() -> None:
     )
 
 
+@pytest.mark.parametrize("beyond", [2**53, -(2**53), 2**63, 2**64, 2**70])
+def test_bounds_that_no_frame_can_carry_are_none(beyond: int) -> None:
+    row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
+    (told,) = directory(
+        body({"RoutingParameter": [row | {"Min": beyond, "Max": beyond, "Step": beyond}]}), PartPool()
+    ).parameters
+    assert (told.min, told.max, told.step) == (None, None, None)
+
+
+def test_the_largest_bounds_are_told() -> None:
+    row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}
+    bounds = {"Min": -(2**53) + 1, "Max": 2**53 - 1, "Step": 0.5}
+    (told,) = directory(body({"RoutingParameter": [row | bounds]}), PartPool()).parameters
+    assert (told.min, told.max, told.step) == (-(2**53) + 1, 2**53 - 1, 0.5)
+
+
 def test_the_pool_learns_the_references_and_shares_objects() -> None:
     pool = PartPool()
     first, second = directory(body(OBJECTS), pool), directory(body(OBJECTS), pool)
