@@ -98,7 +98,7 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
     remote = told.remote or _NOT_REMOTE
     agent = Agent(
         extension=readable_or_none(told.extension, WORD_CHARS),
-        routing_state=_routing_state(told.routing_state),
+        routing_state=_present_state(told.routing_state),
         routing_state_since_ms=since(time_ms, told.time_in_routing_state),
         reason_id=identity(told.reason_key),
         pending_routing_state=_routing_state(told.pending_routing_state),
@@ -194,6 +194,12 @@ def skills(told: tuple[UserSkill, ...] | None) -> tuple[AgentSkill, ...]:
     return tuple(
         AgentSkill(str(skill.skill_key), skill.level, skill.preference, skill.active) for skill in told or ()
     )
+
+
+def _present_state(name: str | None) -> RoutingState | None:
+    """Map what a user who is told of is now: not logged off, for who is that is told of no more."""
+    state = _routing_state(name)
+    return RoutingState.UNKNOWN if state is RoutingState.LOGGED_OFF else state
 
 
 def _routing_state(name: str | None) -> RoutingState | None:

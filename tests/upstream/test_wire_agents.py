@@ -92,6 +92,12 @@ def test_busy_and_unknown_words_are_no_routing_states(name: str) -> None:
     assert agent(PendingRoutingState=name).pending_routing_state is RoutingState.UNKNOWN
 
 
+def test_who_is_told_of_is_not_logged_off() -> None:
+    read = agent(RoutingState="LoggedOff", PendingRoutingState="LoggedOff")
+    assert read.routing_state is RoutingState.UNKNOWN, "the page names no such state of a logged-on user"
+    assert read.pending_routing_state is RoutingState.LOGGED_OFF
+
+
 def test_unknown_words_become_unknown() -> None:
     contact = {"HandlingState": "Dancing", "CallID": "c", "Media": "Telex"}
     read = agent(
