@@ -39,6 +39,8 @@ TRANSITIONS: Final[dict[tuple[LinkState, str], LinkState]] = {
 
 BACK_OFF_MAX_S: Final = 30.0
 BACK_OFF_FIRST_S: Final = 0.5
+TOLD_MAX_S: Final = 60.0
+"""The longest wait before a dial that a server may ask for."""
 STABLE_S: Final = 30.0
 KICKED_BACK_OFF_S: Final = 5.0
 _KICKS_MAX: Final = 6
@@ -120,14 +122,14 @@ class LinkMachine:
         if self._move("synced") and self._live_since is None:
             self._live_since = now
 
-    def failed(self, now: float, jitter: float) -> None:
-        """Note that the dial failed or the link is gone."""
+    def failed(self, now: float, jitter: float, told_s: float | None = None) -> None:
+        """Note that the dial failed or the link is gone; *told_s*: the server asked to wait so long."""
         stable = self._live_since is not None and now - self._live_since >= STABLE_S
         if not self._move("failed"):
             return
         if stable:
             self._failures = 0
-        self._due_at = now + jitter * _bound_s(self._failures)
+        self._due_at = now + max(jitter * _bound_s(self._failures), min(told_s or 0.0, TOLD_MAX_S))
         self._failures += 1
         self._refusals = 0
         self._live_since = self._heard_at = None

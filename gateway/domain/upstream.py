@@ -267,6 +267,7 @@ class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.Can
         reason: ``session_unknown``, ``stale`` (another holder's token is higher), ``unavailable``,
             ``version_unsupported``, ``unfenced`` or ``lost``.
         token: The highest token, when *reason* is ``stale``.
+        retry_after_s: How long the server asked to wait before the next dial.
     """
 
     def __init__(
@@ -274,7 +275,9 @@ class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.Can
         reason: Literal["session_unknown", "stale", "unavailable", "version_unsupported", "lost"],
         *,
         token: int | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.token = token
+        self.retry_after_s = retry_after_s

@@ -261,8 +261,8 @@ class Dialling:
             return
         try:
             about, link = await self._open(opener)
-        except GatewayError:
-            self._fail()
+        except GatewayError as error:
+            self._fail(error.retry_after_s)
         except LinkClosed as closed:
             await self._not_opened(opener, closed)
         else:
@@ -304,7 +304,7 @@ class Dialling:
                 self._machine.refused()
                 await self.leasing.outbid(closed.token or 0)
             case _:
-                self._fail()
+                self._fail(closed.retry_after_s)
 
-    def _fail(self) -> None:
-        self._machine.failed(self._world.clock.now(), self._world.jitter())
+    def _fail(self, told_s: float | None = None) -> None:
+        self._machine.failed(self._world.clock.now(), self._world.jitter(), told_s)

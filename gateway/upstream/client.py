@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
 import aiohttp
-from aiohttp import hdrs
 from yarl import URL
 
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -23,10 +22,10 @@ from gateway.domain.model import SessionId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed, LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.ports import Clock
 from gateway.upstream import wire_http
+from gateway.upstream.answers import Refused, answer_of
 from gateway.upstream.link import OsccLink, Terms
 from gateway.upstream.socket import LinkSocket
 from gateway.upstream.upgrade import upgrade
-from gateway.upstream.wire_date import offset_ms
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_http import Answer
 from gateway.upstream.wire_pool import PartPool
@@ -36,8 +35,6 @@ T = TypeVar("T")
 SUBPROTOCOL: Final = "oscce.link.v1"
 MESSAGE_BYTES: Final = 8 * 2**20
 """The largest message of a link."""
-BODY_BYTES: Final = 2**20
-"""The largest HTTP body; a user has few sessions."""
 DOORS: Final = 32
 """HTTP requests under way at once; more wait within their deadline."""
 ABOUT_S: Final = 60.0
@@ -104,7 +101,7 @@ class OsccServer:
         self._tls: ssl.SSLContext | bool = tls or True
         self._http = _session(most=DOORS, trace=trace)
         # links are bounded by the users of the node, not by the connector
-        self._links = _session(most=0)
+        self._links = _session(most=0, judge=self._judge)
         self._asking = asyncio.Lock()
         self._about: tuple[float, About | GatewayError] | None = None
 
@@ -139,7 +136,7 @@ class OsccServer:
                 self._about = await self._ask_about()
             known = self._about[1]
         if isinstance(known, GatewayError):
-            raise GatewayError(known.code, known.message)
+            raise GatewayError(known.code, known.message, retry_after_s=known.retry_after_s)
         return known
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
@@ -153,7 +150,9 @@ class OsccServer:
             about = await self.about()
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
-            raise LinkClosed("version_unsupported" if unsupported else "unavailable") from None
+            reason: Literal["version_unsupported", "unavailable"]
+            reason = "version_unsupported" if unsupported else "unavailable"
+            raise LinkClosed(reason, retry_after_s=error.retry_after_s) from None
         headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": holder}
         socket = await self._upgrade(headers)
         return OsccLink(
@@ -205,7 +204,7 @@ class OsccServer:
             raise missing
         try:
             answer = await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
-        except _Refused as refused:
+        except Refused as refused:
             # another user's session is none, and does not become known this way
             others = refused.status in {403, 404}
             raise (missing if others else refused.meaning(of_session=True)) from None
@@ -224,7 +223,8 @@ class OsccServer:
             about = _readable(lambda: wire_http.about(answer.body))
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
-            return self._clock.now() + ABOUT_FAILED_S, error if unsupported else wire_http.unavailable()
+            told = error if unsupported else wire_http.unavailable(error.retry_after_s)
+            return self._clock.now() + ABOUT_FAILED_S, told
         return self._clock.now() + ABOUT_S, about
 
     def _forget(self) -> None:
@@ -240,7 +240,7 @@ class OsccServer:
         """
         try:
             return await self._send(method, path, secret, body=body)
-        except _Refused as refused:
+        except Refused as refused:
             raise refused.meaning(of_session=secret is not None) from None
 
     async def _send(
@@ -259,18 +259,20 @@ class OsccServer:
                     headers=headers,
                     data=body,
                     allow_redirects=False,
-                    raise_for_status=False,
                     ssl=self._tls,  # a connection that was verified by another is not used again
                 ) as response,
             ):
-                # before its body, which may take its time
-                offset = offset_ms(response.headers.get(hdrs.DATE), self._clock.wall_ms())
-                answer = Answer(await _body(response), offset)
-                if response.status not in {200, 201, 204}:
-                    raise _Refused(response.status, answer)
-                return answer
+                return await answer_of(response, self._clock)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             raise wire_http.unavailable() from None
+
+    async def _judge(self, response: aiohttp.ClientResponse) -> None:
+        """Raise on anything but an upgrade."""
+        if response.status != 101:
+            try:
+                await answer_of(response, self._clock, frozenset())
+            finally:
+                response.close()
 
     async def _upgrade(self, headers: dict[str, str]) -> LinkSocket:
         try:
@@ -283,33 +285,11 @@ class OsccServer:
                     subprotocol=SUBPROTOCOL,
                     message_bytes=MESSAGE_BYTES,
                 )
-        except _Refused as refused:
-            raise _closed(refused) from None
+        except Refused as refused:
+            raise refused.closed() from None
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             self._forget()
             raise LinkClosed("unavailable") from None
-
-
-class _Refused(Exception):  # noqa: N818 - names what happened
-    """The server answered with anything but success."""
-
-    def __init__(self, status: int, answer: Answer) -> None:
-        super().__init__(status)
-        self.status = status
-        self.answer = answer
-
-    def meaning(self, *, of_session: bool) -> GatewayError:
-        return wire_http.refused(self.status, *self.answer, of_session=of_session)
-
-
-def _closed(refused: _Refused) -> LinkClosed:
-    match refused.status:
-        case 401:
-            return LinkClosed("session_unknown")
-        case 409:
-            return LinkClosed("stale", token=wire_http.stale_token(refused.answer.body))
-        case _:
-            return LinkClosed("unavailable")
 
 
 def _readable(read: Callable[[], T]) -> T:
@@ -319,30 +299,18 @@ def _readable(read: Callable[[], T]) -> T:
         raise wire_http.unavailable() from None
 
 
-def _session(*, most: int, trace: aiohttp.TraceConfig | None = None) -> aiohttp.ClientSession:
+def _session(
+    *,
+    most: int,
+    judge: Callable[[aiohttp.ClientResponse], Awaitable[None]] | None = None,
+    trace: aiohttp.TraceConfig | None = None,
+) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=most),
         # one user's cookies are nobody else's
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity", "User-Agent": "oscc-gateway"},
-        raise_for_status=_refuse,
+        raise_for_status=judge or False,
         timeout=aiohttp.ClientTimeout(),
         trace_configs=None if trace is None else [trace],
     )
-
-
-async def _refuse(response: aiohttp.ClientResponse) -> None:
-    """Raise on anything but an upgrade, with the body."""
-    if response.status != 101:
-        answer = Answer(await _body(response), 0)
-        response.close()
-        raise _Refused(response.status, answer)
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            raise aiohttp.ClientPayloadError("the body is too big")
-    return bytes(body)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.errors import ERRORS, ErrorCode, GatewayError
 from gateway.domain.model import Device, SessionId, SessionSecret
 from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import About, LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -22,6 +22,7 @@ from gateway.upstream.wire_errors import UNREADABLE, WireError, refusal, rejecte
 from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, server_name
 
 PROTOCOL: Final = 1
+TOO_MANY: Final = 429
 OLDEST_EXTENSIONS: Final = (2, 1)
 OLDEST_CONTACT_CENTER: Final = (8, 2)
 
@@ -195,6 +196,8 @@ def kept_alive(body: bytes, offset_ms: int) -> int:
 
 
 _ANYWHERE: Final = frozenset({"FunctionUnavailable", "Busy", "Forbidden", "MethodUnknown", "Unsupported"})
+_OF_TROUBLE: Final = frozenset({"FunctionUnavailable", "Busy"})
+"""With a status of 5xx."""
 _OF_SESSIONS: Final = _ANYWHERE | {"SessionUnknown"}
 _OF_LOG_ONS: Final = _ANYWHERE | {
     "InvalidCredentials",
@@ -209,20 +212,36 @@ _OF_LOG_ONS: Final = _ANYWHERE | {
 }
 
 
-def refused(status: int, body: bytes, offset_ms: int = 0, *, of_session: bool) -> GatewayError:
+def refused(
+    status: int,
+    body: bytes,
+    offset_ms: int = 0,
+    *,
+    of_session: bool,
+    retry_after_s: float | None = None,
+) -> GatewayError:
     """Tell what a response that is no success means to whoever showed a session, or did not.
 
-    Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``. A name that
-    belongs to another door is ``upstream_rejected``: here it has no meaning.
+    Trouble of the server (5xx) and answers without a name are ``upstream_unavailable``; 429 without a name
+    that is known is ``busy``. A name that belongs to another door is ``upstream_rejected``: here it has no
+    meaning. What may succeed later says when, if the body does, or else the header (*retry_after_s*).
     """
+    error = _meaning(status, body, offset_ms, of_session=of_session)
+    if error.retry_after_s is None and ERRORS[error.code].retry:
+        error.retry_after_s = retry_after_s
+    return error
+
+
+def _meaning(status: int, body: bytes, offset_ms: int, *, of_session: bool) -> GatewayError:
     try:
         name = msgspec.json.decode(body, type=_Named).error
     except UNREADABLE:
-        return unavailable()
-    if status >= 500 and name not in {"FunctionUnavailable", "Busy"}:
-        return unavailable()
-    known = name in (_OF_SESSIONS if of_session else _OF_LOG_ONS)
-    return refusal(name, body, offset_ms) if known else rejected(name)
+        name = None
+    if name in (_OF_SESSIONS if of_session else _OF_LOG_ONS) and (status < 500 or name in _OF_TROUBLE):
+        return refusal(name, body, offset_ms)
+    if status == TOO_MANY:
+        return refusal("Busy", body)
+    return unavailable() if name is None or status >= 500 else rejected(name)
 
 
 def stale_token(body: bytes) -> int | None:
@@ -237,9 +256,10 @@ class _Stale(msgspec.Struct, rename="pascal"):
     token: Annotated[int, msgspec.Meta(ge=0, le=MOST)] | None = None
 
 
-def unavailable() -> GatewayError:
+def unavailable(retry_after_s: float | None = None) -> GatewayError:
     """Tell that no answer came that could be used."""
-    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server does not answer.")
+    message = "The OSCC-E Server does not answer."
+    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=retry_after_s)
 
 
 def _read(model: type[BodyT], body: bytes) -> BodyT:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
+
 from gateway.core.linger import Linger
-from gateway.domain.errors import CloseCode
+from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, NodeId, Scope
-from gateway.domain.upstream import LinkReplaced
+from gateway.domain.upstream import LinkClosed, LinkReplaced
 from gateway.runtime.parts import NodeSettings
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 from tests.runtime.street import Street, street
@@ -60,6 +64,27 @@ async def test_dials_back_off_while_nobody_answers() -> None:
         assert at.upstream.link(user(1)) is None
         await at.pass_time(30)
         assert phone.health == "live"
+
+
+@pytest.mark.parametrize("door", ["about", "open"])
+async def test_a_dial_that_was_asked_to_wait_waits(monkeypatch: pytest.MonkeyPatch, door: str) -> None:
+    refusal = {
+        "about": GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "wait", retry_after_s=9.0),
+        "open": LinkClosed("unavailable", retry_after_s=9.0),
+    }[door]
+    dials: list[float] = []
+    async with scene() as at:
+        await at.served()
+
+        async def refuse(*_: object, **__: object) -> None:
+            dials.append(at.clock.now())
+            raise refusal
+
+        monkeypatch.setattr(at.upstream, door, refuse)
+        at.upstream.drop(user(1))
+        await at.pass_time(20)
+        assert len(dials) == 3
+        assert all(later - earlier >= 9 for earlier, later in pairwise(dials))
 
 
 async def test_a_stale_token_raises_the_floor_and_phones_get_a_new_stream_in_place() -> None:

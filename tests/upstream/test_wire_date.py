@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.wire_date import NONE_BELOW_MS, in_gateway_time, offset_ms
+from gateway.upstream.wire_date import NONE_BELOW_MS, in_gateway_time, offset_ms, retry_after_s
 from gateway.upstream.wire_names import MOST
 
 # Sun, 06 Nov 1994 08:49:37 GMT
@@ -76,3 +76,39 @@ def test_whatever_is_told_is_harmless(date: str) -> None:
 )
 def test_instants_move_within_what_frames_carry(told: int, offset: int, shown: int) -> None:
     assert in_gateway_time(told, offset) == shown
+
+
+@pytest.mark.parametrize(
+    ("told", "wait_s"),
+    [
+        ("33", 33.0),
+        ("0", 1.0),
+        ("007", 7.0),
+        ("301", 300.0),
+        ("9" * 15, 300.0),
+        ("9" * 5_000, 300.0),
+        (DATE, 20.0),
+        ("Sun Nov  6 08:49:37 1994", 20.0),
+        ("Sun, 06 Nov 1994 08:48:37 GMT", 1.0),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 300.0),
+        (None, None),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("\u0661\u0662", None),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", None),
+    ],
+)
+def test_how_long_to_wait_is_told_in_seconds_or_as_a_date(told: str | None, wait_s: float | None) -> None:
+    assert retry_after_s(told, 0, TOLD_MS - 20_000) == wait_s
+
+
+def test_a_date_to_wait_for_is_one_of_the_servers_clock() -> None:
+    assert retry_after_s(DATE, 60_000, TOLD_MS + 40_000) == 20.0
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_told_the_wait_is_bounded(told: str) -> None:
+    wait_s = retry_after_s(told, 0, TOLD_MS)
+    assert wait_s is None or 1 <= wait_s <= 300

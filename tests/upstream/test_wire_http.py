@@ -190,6 +190,9 @@ def test_the_new_end_is_read() -> None:
         (502, {}, ErrorCode.UPSTREAM_UNAVAILABLE),
         (400, "text", ErrorCode.UPSTREAM_UNAVAILABLE),
         (409, {"Error": 5}, ErrorCode.UPSTREAM_UNAVAILABLE),
+        (429, "", ErrorCode.BUSY),
+        (429, {"Error": "TooManyRequests"}, ErrorCode.BUSY),
+        (429, {"Error": "AccountLocked"}, ErrorCode.ACCOUNT_LOCKED),
     ],
 )
 def test_refusals_have_the_codes_of_clients(status: int, told: object, code: ErrorCode) -> None:
@@ -227,6 +230,24 @@ def test_details_of_refusals_are_kept() -> None:
         ErrorCode.ALREADY_LOGGED_ON,
         {"where": "Desk", "since_ms": 5},
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "wait_s"),
+    [
+        (503, b"<html>", 33.0),
+        (429, b"", 33.0),
+        (503, body({"Error": "FunctionUnavailable", "Function": "Voice"}), 33.0),
+        (423, body({"Error": "AccountLocked"}), 33.0),
+        (423, body({"Error": "AccountLocked", "RetryAfter": 60}), 60),
+        (429, body({"RetryAfter": 7}), 7),
+        (401, body({"Error": "InvalidCredentials"}), None),
+        (418, body({"Error": "Teapot"}), None),
+    ],
+)
+def test_what_may_succeed_later_says_when(status: int, told: bytes, wait_s: float | None) -> None:
+    error = wire_http.refused(status, told, of_session=False, retry_after_s=33.0)
+    assert error.retry_after_s == wait_s
 
 
 @pytest.mark.parametrize(
