@@ -89,7 +89,6 @@ BUGS: Final = [
         "        self._exchange.send(Control(), SessionOver(ticket, reason, by))\n        left_s =",
         "        return\n        left_s =",
         "who logged off is not served",
-        quick=True,
     ),
     SeededBug(
         "interest never ends",
