@@ -222,4 +222,7 @@ def _value(part: Part | None, kind: type[R]) -> R:
 
 
 def _shift(instant_ms: int | None, offset_ms: int) -> int | None:
-    return None if instant_ms is None else instant_ms + offset_ms
+    """Return an instant in gateway time; frames carry none from before 1970."""
+    if instant_ms is None or instant_ms + offset_ms < 0:
+        return None
+    return instant_ms + offset_ms

@@ -17,6 +17,7 @@ from gateway.domain.resources import (
 )
 from gateway.domain.texts import VALUE_CHARS, WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import Part, Source
+from gateway.upstream.wire_figures import count, duration, since
 from gateway.upstream.wire_names import (
     ACTIONS,
     ACTORS,
@@ -30,7 +31,6 @@ from gateway.upstream.wire_names import (
     Millis,
     Seconds,
     identity,
-    since,
 )
 
 
@@ -110,12 +110,17 @@ def user_realtime(told: UserRealtime, time_ms: int) -> Part:
         presence_state=readable_or_none(told.presence_state, VALUE_CHARS),
         logged_on_remotely=remote.logged_on,
         app_present=remote.app_present,
-        app_absent_since_ms=remote.app_absent_since,
+        app_absent_since_ms=_not_after(time_ms, remote.app_absent_since),
         allowed_actions=tuple(ACTIONS[name] for name in told.allowed_actions or () if name in ACTIONS),
     )
     return Part(
         Kind.AGENT, told.user_key, Source.REALTIME, agent, readable_or_none(remote.remote_number, WORD_CHARS)
     )
+
+
+def _not_after(time_ms: int, told_ms: int | None) -> int | None:
+    """Return when something began that was there at *time_ms*, whichever clock of the server's dated it."""
+    return None if told_ms is None else min(told_ms, time_ms)
 
 
 def _handling(told: _Handling, time_ms: int) -> Handling:
@@ -146,7 +151,8 @@ def _post_processing(told: _PostProcessing | None, handling: tuple[Handling, ...
 def _auto(told: _AutoPostProcessing | None) -> AutoPostProcessing | None:
     if told is None:
         return None
-    return AutoPostProcessing(told.on, None if told.duration is None else round(told.duration))
+    duration_s = duration(told.duration)
+    return AutoPostProcessing(told.on, None if duration_s is None else round(duration_s))
 
 
 def _media(told: _Media | None) -> Media | None:
@@ -173,8 +179,8 @@ class UserCumulative(Element):
 def user_cumulative(told: UserCumulative, _: int) -> Part:
     """Map a user's day."""
     agent = Agent(
-        handled_today=told.handled,
-        talk_s_today=told.total_talk_time,
+        handled_today=count(told.handled),
+        talk_s_today=duration(told.total_talk_time),
         day_start_ms=told.window_start,
     )
     return Part(Kind.AGENT, told.user_key, Source.CUMULATIVE, agent)

@@ -24,8 +24,8 @@ MOST: Final = 2**53 - 1
 """Integers beyond it are no integers for a JSON peer (RFC 8259 §6)."""
 Key = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 """OSCC-E's Key of an object."""
-Millis = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
-"""Milliseconds since 1970 UTC."""
+Millis = Annotated[int, msgspec.Meta(ge=0, le=8_640_000_000_000_000)]
+"""Milliseconds since 1970 UTC, as far as dates go (ECMA-262 §21.4.1.1): no offset leads beyond MOST."""
 Count = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 Seconds = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 
@@ -52,11 +52,6 @@ def ids(keys: Iterable[int]) -> tuple[str, ...]:
 def identity(key: int | None) -> str | None:
     """Return a key as an id."""
     return None if key is None else str(key)
-
-
-def since(time_ms: int, seconds: float | None) -> int | None:
-    """Return the instant *seconds* before *time_ms*, in the server's clock."""
-    return None if seconds is None else time_ms - round(seconds * 1000)
 
 
 APPLICATIONS: Final[dict[str, Application]] = {
@@ -199,8 +194,10 @@ def parameter(value: Any, *, reference: bool) -> Parameter:  # noqa: ANN401 - wh
 
 def _scalar(value: Any, *, reference: bool) -> Scalar:  # noqa: ANN401 - whatever JSON holds
     match value:
-        case None | bool() | float():
+        case None | bool():
             return value
+        case float():
+            return value + 0.0  # of -0.0 this makes 0.0
         case str():
             return readable(value, VALUE_CHARS)
         case int() if reference and value >= 0:

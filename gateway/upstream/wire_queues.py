@@ -8,7 +8,8 @@ from gateway.domain.model import Kind
 from gateway.domain.resources import Aggregate, Group, Queue
 from gateway.domain.texts import VALUE_CHARS, readable_or_none
 from gateway.domain.upstream import Part, Source
-from gateway.upstream.wire_names import Count, Element, Key, Millis, Seconds, since
+from gateway.upstream.wire_figures import count, duration, percentage, since
+from gateway.upstream.wire_names import Count, Element, Key, Millis, Seconds
 
 _LEVELS: Final[dict[str, Literal["ok", "attention", "action"]]] = {
     "Ok": "ok",
@@ -40,19 +41,19 @@ class QueueRealtime(Element):
 def queue_realtime(told: QueueRealtime, time_ms: int) -> Part:
     """Map a queue; the oldest contact's waiting time becomes an instant in the server's clock."""
     queue = Queue(
-        contacts_waiting=told.contacts,
+        contacts_waiting=count(told.contacts),
         oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
-        service_level_pct=told.service_level,
-        service_level_threshold_s=told.service_level_threshold,
+        service_level_pct=percentage(told.service_level),
+        service_level_threshold_s=duration(told.service_level_threshold),
         service_level_formula=readable_or_none(told.service_level_formula, VALUE_CHARS),
-        abandoned_rate_pct=told.abandoned_rate,
-        estimated_wait_s=told.estimated_wait_time,
-        agents_logged_on=told.logged_on_users,
-        agents_available=told.available_users,
-        agents_handling=told.handling_users,
-        agents_post_processing=told.post_processing_users,
-        agents_unavailable=told.unavailable_users,
-        agents_work=told.work_users,
+        abandoned_rate_pct=percentage(told.abandoned_rate),
+        estimated_wait_s=duration(told.estimated_wait_time),
+        agents_logged_on=count(told.logged_on_users),
+        agents_available=count(told.available_users),
+        agents_handling=count(told.handling_users),
+        agents_post_processing=count(told.post_processing_users),
+        agents_unavailable=count(told.unavailable_users),
+        agents_work=count(told.work_users),
         level=None if told.level is None else _LEVELS.get(told.level, "unknown"),
     )
     return Part(Kind.QUEUE, told.queue_key, Source.REALTIME, queue)
@@ -74,11 +75,11 @@ def queue_cumulative(told: QueueCumulative, _: int) -> Part:
     """Map a queue's figures."""
     queue = Queue(
         window_start_ms=told.window_start,
-        received=told.received,
-        answered=told.answered,
-        abandoned=told.abandoned,
-        average_wait_s=told.average_wait_time,
-        maximum_wait_s=told.maximum_wait_time,
+        received=count(told.received),
+        answered=count(told.answered),
+        abandoned=count(told.abandoned),
+        average_wait_s=duration(told.average_wait_time),
+        maximum_wait_s=duration(told.maximum_wait_time),
     )
     return Part(Kind.QUEUE, told.queue_key, Source.CUMULATIVE, queue)
 
@@ -99,13 +100,13 @@ class GroupRealtime(Element):
 def group_realtime(told: GroupRealtime, _: int) -> Part:
     """Map a group."""
     group = Group(
-        users_logged_on=told.logged_on_users,
-        users_idle=told.idle_users,
-        users_busy=told.busy_users,
-        users_away=told.away_users,
-        users_handling_routed=told.handling_routed_users,
-        users_handling_direct=told.handling_direct_users,
-        calls_waiting=told.calls_waiting,
+        users_logged_on=count(told.logged_on_users),
+        users_idle=count(told.idle_users),
+        users_busy=count(told.busy_users),
+        users_away=count(told.away_users),
+        users_handling_routed=count(told.handling_routed_users),
+        users_handling_direct=count(told.handling_direct_users),
+        calls_waiting=count(told.calls_waiting),
     )
     return Part(Kind.GROUP, told.group_key, Source.REALTIME, group)
 
@@ -122,8 +123,8 @@ class AggregateRealtime(Element):
 def aggregate_realtime(told: AggregateRealtime, time_ms: int) -> Part:
     """Map an aggregate."""
     aggregate = Aggregate(
-        contacts_waiting=told.contacts,
-        service_level_pct=told.service_level,
+        contacts_waiting=count(told.contacts),
+        service_level_pct=percentage(told.service_level),
         oldest_since_ms=since(time_ms, told.oldest_contact_wait_time),
     )
     return Part(Kind.AGGREGATE, told.aggregate_key, Source.REALTIME, aggregate)

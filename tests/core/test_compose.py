@@ -94,6 +94,13 @@ def test_an_agent_is_put_together_and_dated_in_gateway_time() -> None:
     )
 
 
+def test_what_began_before_1970_began_nobody_knows_when() -> None:
+    queue = compose(parts(Queue(), Queue(contacts_waiting=1, oldest_since_ms=-(10**15))), 100)
+    assert queue == Queue(contacts_waiting=1)
+    early = compose(parts(Queue(), Queue(oldest_since_ms=-1_000)), 5_000)
+    assert early == Queue(oldest_since_ms=4_000), "a server's clock may stand at 1970"
+
+
 def test_a_queue_is_put_together() -> None:
     now = Queue(contacts_waiting=3, oldest_since_ms=1_000, level="attention")
     window = Queue(
