@@ -16,7 +16,7 @@ from gateway.runtime.world import World
 SESSION_RENEW_AGAIN_S: Final = 30.0
 RENEWALS_IN_A_LIFE: Final = 12
 """A short life is renewed more often: its last third has room for four tries."""
-
+_SHORTEST_TRY_S: Final = 1.0
 _TELLS_S: Final = 0.5
 """Within which time the link tells how a session ended that is denied to be known."""
 
@@ -37,6 +37,9 @@ class Speaker(Protocol):
 class Renewing:
     """The lives of one user's sessions.
 
+    Invariant: for each one renewal at a time. It is given up after half of what is left of the life, so that
+    a request that hangs leaves time for another; past its end, haste helps no session any more.
+
     Args:
         speaker: Who speaks for them.
         world: The outside.
@@ -45,22 +48,42 @@ class Renewing:
     def __init__(self, speaker: Speaker, world: World) -> None:
         self._speaker = speaker
         self._world = world
+        self._under_way: set[str] = set()
 
     def tick(self, now: float, tasks: asyncio.TaskGroup) -> None:
         """Ask for more life where little is left."""
         speaker = self._speaker
         for member in speaker.roster.expiring(now, speaker.clock.wall_ms()):
-            member.renew_after = now + min(SESSION_RENEW_AGAIN_S, member.life_s / RENEWALS_IN_A_LIFE)
-            spawn(tasks, self._renew(member))
+            if member.handle not in self._under_way:
+                often_s = min(SESSION_RENEW_AGAIN_S, member.life_s / RENEWALS_IN_A_LIFE)
+                member.renew_after = now + (often_s if self._left_s(member) > 0 else SESSION_RENEW_AGAIN_S)
+                spawn(tasks, self._renew(member))
 
     async def _renew(self, member: Member) -> None:
-        speaker = self._speaker
+        left_s = self._left_s(member)
+        patience_s = max(_SHORTEST_TRY_S, left_s / 2) if left_s > 0 else SESSION_RENEW_AGAIN_S
+        self._under_way.add(member.handle)
         try:
-            expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)
+            async with self._speaker.clock.timeout(patience_s):
+                expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)
+        except TimeoutError:
+            return
         except GatewayError as error:
             if error.code is ErrorCode.SESSION_ENDED:
                 self._not_renewed(member)
+            elif error.retry_after_s is not None and member.renew_after is not None:
+                told_s = min(error.retry_after_s, left_s / 2)
+                member.renew_after = max(member.renew_after, self._speaker.clock.now() + told_s)
             return
+        finally:
+            self._under_way.discard(member.handle)
+        self._renewed(member, expires_at_ms)
+
+    def _left_s(self, member: Member) -> float:
+        return (member.expires_at_ms - self._speaker.clock.wall_ms()) / 1000
+
+    def _renewed(self, member: Member, expires_at_ms: int) -> None:
+        speaker = self._speaker
         if expires_at_ms > member.expires_at_ms and speaker.roster.get(member.handle) is member:
             member.lived_from_ms, member.expires_at_ms = speaker.clock.wall_ms(), expires_at_ms
             speaker.mirror.show_session(member)
