@@ -86,6 +86,7 @@ class Renewing:
         speaker = self._speaker
         if expires_at_ms > member.expires_at_ms and speaker.roster.get(member.handle) is member:
             member.lived_from_ms, member.expires_at_ms = speaker.clock.wall_ms(), expires_at_ms
+            member.renew_after = None  # it was of the life before
             speaker.mirror.show_session(member)
             speaker.feed.flush()
 

@@ -121,6 +121,23 @@ async def test_renewals_that_hang_are_tried_one_after_the_other(
         assert phone.facts[-1].expires_at_ms > at.clock.wall_ms()
 
 
+async def test_a_session_that_lives_again_after_its_end_is_renewed_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float] = []
+    async with scene() as at:
+        await _short_lived(at, 2)
+
+        async def renew(_: SessionSecret) -> int:
+            asked.append(at.clock.now())
+            return at.clock.wall_ms() + 2_000 if len(asked) > 1 else 0
+
+        monkeypatch.setattr(at.upstream, "keep_alive", renew)
+        at.clock.jump_wall(2_000)
+        await at.pass_time(40)
+        assert asked[1] - asked[0] >= 30 > 3 >= asked[2] - asked[1]
+
+
 async def test_a_renewal_is_waited_for_though_the_server_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene() as at:
         phone = await _short_lived(at, 15)
