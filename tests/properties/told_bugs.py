@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 ASSEMBLY, COMPOSE, TOLD = "core/assembly.py", "core/compose.py", "core/told.py"
+QUERY = "core/query.py"
 KILLER = "test_a_link_among_others_says_what_it_would_say_alone"
 
 
@@ -95,15 +96,15 @@ SEEDED = [
     ),
     bug(
         "the shortcut shows what nobody reads",
-        ASSEMBLY,
-        "return self.complete and not self.refused and self.listen.numbers is None",
+        QUERY,
+        "return self.is_told and self.listen.numbers is None",
         "return not self.refused and self.listen.numbers is None",
     ),
     bug(
         "the shortcut takes one for all",
-        ASSEMBLY,
-        "return self.complete and not self.refused and self.listen.numbers is None",
-        "return self.complete and not self.refused",
+        QUERY,
+        "return self.is_told and self.listen.numbers is None",
+        "return self.is_told",
     ),
     bug(
         "whoever is not there is shown by what is told of him",
