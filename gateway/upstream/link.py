@@ -15,6 +15,7 @@ from gateway.domain.link_requests import (
     AttachSession,
     DetachSession,
     Execute,
+    KeepAlive,
     LinkAnswer,
     LinkRequest,
     Listen,
@@ -36,6 +37,7 @@ from gateway.domain.upstream import (
 from gateway.protocol.websocket import Ping, PongFrame, Violation
 from gateway.runtime.ports import Clock
 from gateway.upstream.framing import Heard
+from gateway.upstream.server_clock import ServerClock, SetBackError
 from gateway.upstream.wire import LinkReader, Response
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_pool import PartPool
@@ -102,6 +104,7 @@ class Terms:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
     request: LinkRequest
+    asked_at: float
     told: asyncio.Future[LinkAnswer | GatewayError | LinkClosed]
     """What came of it. Errors are results here: nobody has to look when nobody waits any more."""
 
@@ -131,6 +134,7 @@ class OsccLink:
         """Queries to stop, of which nobody knows."""
         self._ready: deque[LinkEvent] = deque()
         self._own_agents: dict[int, int] = {}
+        self._clock = ServerClock()
         self._hear: Callable[[Reading], None] | None = None
         self._opened = False
         self._opens_by = terms.clock.now() + terms.open_s
@@ -165,9 +169,9 @@ class OsccLink:
             case str():
                 try:
                     return self._take(said)
-                except WireError:
+                except WireError as fault:
                     self._ready.clear()
-                    code = PROTOCOL_ERROR
+                    code = NORMAL if isinstance(fault, SetBackError) else PROTOCOL_ERROR
             case Ping() | PongFrame():
                 return None
             case Violation():
@@ -196,7 +200,7 @@ class OsccLink:
             raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
         number = next(self._numbers)
         text = self._render(request, number)
-        pending = _Pending(request, asyncio.get_running_loop().create_future())
+        pending = _Pending(request, self._terms.clock.now(), asyncio.get_running_loop().create_future())
         self._pending[number] = pending
         try:
             async with self._patience(request):
@@ -263,7 +267,7 @@ class OsccLink:
         """Take in a message.
 
         Raises:
-            WireError: It cannot be read; then all of it is to be forgotten.
+            WireError: It cannot be read, or cannot be ordered; then all of it is to be forgotten.
         """
         for said in self._reader.read(text, self.heard_at):
             if isinstance(said, Response):
@@ -288,6 +292,8 @@ class OsccLink:
                 self._remember(told)
             case DetachSession(alias), _:
                 self._own_agents.pop(alias, None)
+            case KeepAlive(), _ if response.time_ms is not None:
+                self._clock.answered(response.time_ms, pending.asked_at, self.heard_at)
         pending.tell(told)
 
     def _note_stray(self, response: Response) -> None:
@@ -308,6 +314,7 @@ class OsccLink:
                 if event.user.id != self._terms.user:
                     raise WireError("the link is another user's")
                 self._opened = True
+                self._clock.told(event.time_ms, self.heard_at)
                 self._remember(event.attached)
             case SessionEnded():
                 self._own_agents.pop(event.alias, None)

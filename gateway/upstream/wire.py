@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -35,6 +35,7 @@ from gateway.upstream.wire_names import (
     END_REASONS,
     FUNCTION_STATES,
     FUNCTIONS,
+    MOST,
     Count,
     Element,
     Key,
@@ -46,10 +47,11 @@ from gateway.upstream.wire_pool import PartPool
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; *body* is read by whoever knows what was asked."""
+    """An answer; *body* is read by whoever knows what was asked. *time_ms*: the server's, if it is told."""
 
     request_id: int
     body: str | bytes
+    time_ms: int | None = None
 
 
 Said = tuple[LinkEvent | Response, ...]
@@ -102,6 +104,7 @@ class _Event(Element, tag_field="Type", tag="Event"):
 
 class _Response(Element, tag_field="Type", tag="Response"):
     request_id: Count
+    time: Any = None
 
 
 class _SessionEnded(Element, tag_field="Type", tag="SessionEnded"):
@@ -204,7 +207,8 @@ class LinkReader:
             case _Event():
                 return self._event(told, now)
             case _Response():
-                return (Response(told.request_id, message),)
+                time_ms = told.time if isinstance(told.time, int) and 0 <= told.time <= MOST else None
+                return (Response(told.request_id, message, time_ms),)
             case _ManagerStateChanged():
                 return self._function(told)
             case _SessionEnded():

@@ -31,7 +31,7 @@ from gateway.domain.upstream import (
     Source,
 )
 from gateway.upstream.link import MOST_IN_FLIGHT, OsccLink
-from tests.upstream.samples import LINK_OPENED, SESSION, USER_REALTIME, event
+from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER_REALTIME, event
 from tests.upstream.scripted_server import USER, Scene, code_seen, ended, execute, outcome, scene
 
 AGENTS = Listen(Kind.AGENT, Source.REALTIME, None)
@@ -212,8 +212,8 @@ async def ask(at: Scene, link: OsccLink, request: LinkRequest, **answer: Any) ->
 
 async def test_requests_are_numbered_and_answered(at: Scene) -> None:
     link = await at.open()
-    first, _ = await ask(at, link, KeepAlive(), Time=1)
-    second, answer = await ask(at, link, KeepAlive(), Time=1)
+    first, _ = await ask(at, link, KeepAlive(), Time=TIME_MS)
+    second, answer = await ask(at, link, KeepAlive(), Time=TIME_MS)
     assert first["RequestID"] < second["RequestID"]
     assert answer is None
 
@@ -279,7 +279,7 @@ async def test_a_command_nobody_waits_for_any_more_takes_no_place(at: Scene) -> 
         for each in asking:
             each.cancel()
     at.server.told.clear()
-    _, answer = await ask(at, link, KeepAlive(), Time=1)
+    _, answer = await ask(at, link, KeepAlive(), Time=TIME_MS)
     assert answer is None
 
 

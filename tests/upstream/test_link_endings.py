@@ -10,8 +10,9 @@ from aiohttp import WSMsgType
 
 from gateway.domain.link_requests import KeepAlive
 from gateway.domain.upstream import LinkClosed, LinkReplaced
+from gateway.upstream.link import OsccLink
 from gateway.upstream.socket import LinkSocket
-from tests.upstream.samples import USER_REALTIME, event
+from tests.upstream.samples import TIME_MS, USER_REALTIME, event
 from tests.upstream.scripted_server import Scene, code_seen, ended, execute, link_of, outcome, scene
 
 MESSAGE_BYTES = 8 * 2**20
@@ -55,6 +56,31 @@ async def test_a_message_may_have_eight_mebibytes(at: Scene) -> None:
     head = b'{"Type":"Greeting","Text":"'
     await at.server.say(head + b"x" * (MESSAGE_BYTES - len(head) - 2) + b'"}')
     assert await link.receive() is None
+
+
+async def test_a_server_clock_set_back_ends_the_link_for_what_is_told_after_it_would_be_ignored(
+    at: Scene,
+) -> None:
+    async def ask(*, later_ms: int) -> tuple[object, object]:
+        await at.clock.advance(10)
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(outcome(link, KeepAlive()))
+            await at.server.respond(Time=TIME_MS + later_ms)
+            received = tasks.create_task(_received(link))
+        return asking.result(), received.result()
+
+    link = await at.open()
+    assert await ask(later_ms=10_000) == (None, None)
+    assert await ask(later_ms=18_500) == (None, None), "jitter"
+    assert await ask(later_ms=25_000) == ("lost", "lost")
+    assert await code_seen(at) == 1000, "nothing of it was against the page"
+
+
+async def _received(link: OsccLink) -> object:
+    try:
+        return await link.receive()
+    except LinkClosed as closed:
+        return closed.reason
 
 
 # ---- hearing ----

@@ -15,6 +15,7 @@ from gateway.domain.upstream import LinkClosed, Opened
 from gateway.runtime.clock import SystemClock
 from gateway.simulator.tls import self_signed, server_context
 from gateway.upstream.client import MESSAGE_BYTES, OsccServer, tls_context
+from tests.upstream.samples import TIME_MS
 from tests.upstream.scripted_server import SECRET, USER, scene
 
 MESSAGES = 20
@@ -40,7 +41,7 @@ async def talk(folder: Path | None) -> None:
                 assert await link.receive() is None
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(link.request(KeepAlive()))
-            await at.server.respond(Time=1)
+            await at.server.respond(Time=TIME_MS)
             assert await link.receive() is None
         assert asking.result() is None
         await link.close()
