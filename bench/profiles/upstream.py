@@ -133,7 +133,9 @@ class Site:
             self.pool,
             self._clock,
             keys=False,
+            open_s=60.0,
             request_s=60.0,
+            patience_s=60.0,
             close_s=1.0,
             left=_nothing,
         )
