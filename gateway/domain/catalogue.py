@@ -20,7 +20,7 @@ class Skill:
     """A skill that agents may have, with its bounds."""
 
     skill_id: str = neutral()
-    name: str = neutral()
+    name: str | None = neutral()
     level_min: int | None = neutral()
     level_max: int | None = neutral()
     preference_min: int | None = neutral()
@@ -43,7 +43,7 @@ class Reason:
 
     reason_id: str = neutral()
     kind: ReasonKind = neutral()
-    name: str = neutral()
+    name: str | None = neutral()
     required_for: tuple[str, ...] = neutral(many=True)
 
 

@@ -40,5 +40,5 @@ def readable(text: str, most: int = NAME_CHARS) -> str:
 
 
 def readable_or_none(text: str | None, most: int = NAME_CHARS) -> str | None:
-    """Do the same for a text that may be unknown."""
-    return None if text is None else readable(text, most)
+    """Do the same for a text that may be unknown, as one is of which nothing can be read."""
+    return None if text is None else readable(text, most) or None

@@ -40,6 +40,12 @@ REASON_KINDS: Final[dict[str, ReasonKind]] = {
     "PostProcessingReason": "post_processing",
     "WrapupReason": "wrapup",
 }
+_REASONED: Final[dict[str, str]] = {
+    name: own_name(name) for name in ("Available", "Unavailable", "Work", "LoggedOff", "PostProcessing")
+}
+"""States that may need a reason."""
+_PARAMETRISED: Final[dict[str, str]] = {"Queue": "queue", "Group": "group"}
+"""What has routing parameters. Their data types stand on no page: each is told as it is."""
 CATALOGUES: Final = frozenset({"Skill", *REASON_KINDS, "RoutingParameter"})
 DIRECTORY_KINDS: Final = (*KINDS, "Skill", *REASON_KINDS, "RoutingParameter")
 """All that can be queried."""
@@ -62,7 +68,7 @@ class _User(Element):
 
 def display_name(first: str | None, last: str | None, id_: str | None) -> str | None:
     """Return how a person is called: by his names, or else by his ID."""
-    return readable(" ".join(filter(None, (first, last)))) or readable_or_none(id_) or None
+    return readable(" ".join(filter(None, (first, last)))) or readable_or_none(id_)
 
 
 def _user(told: _User) -> Part:
@@ -127,7 +133,7 @@ _OBJECTS: Final[dict[str, Shape]] = {
 
 class _Skill(Element):
     key: Key
-    name: str = ""
+    name: str | None = None
     level_min: Count | None = None
     level_max: Count | None = None
     preference_min: Count | None = None
@@ -136,7 +142,7 @@ class _Skill(Element):
 
 class _Reason(Element):
     key: Key
-    name: str = ""
+    name: str | None = None
     required_for: tuple[str, ...] | None = None
 
 
@@ -199,7 +205,7 @@ def _object(name: str, raw: bytes, pool: PartPool) -> Part | None:
 def _skill(told: _Skill) -> Skill:
     return Skill(
         skill_id=str(told.key),
-        name=readable(told.name),
+        name=readable_or_none(told.name),
         level_min=told.level_min,
         level_max=told.level_max,
         preference_min=told.preference_min,
@@ -216,8 +222,8 @@ def _reasons(told: _Catalogues) -> Iterator[Reason]:
     )
     for kind, reasons in kinds:
         for each in reasons:
-            states = tuple(own_name(readable(state, WORD_CHARS)) for state in each.required_for or ())
-            yield Reason(str(each.key), kind, readable(each.name), states)
+            states = tuple(_REASONED.get(state, "unknown") for state in each.required_for or ())
+            yield Reason(str(each.key), kind, readable_or_none(each.name), states)
 
 
 def _refers(told: _RoutingParameter, applies_to: str) -> bool:
@@ -229,7 +235,7 @@ def _parameter(told: _RoutingParameter) -> RoutingParameter:
     values = None if told.values is None else [parameter(v, reference=reference) for v in told.values]
     return RoutingParameter(
         name=told.name,
-        applies_to=own_name(readable(told.applies_to, WORD_CHARS)),
+        applies_to=_PARAMETRISED.get(told.applies_to, "unknown"),
         data_type=own_name(readable(told.data_type, WORD_CHARS)),
         min=bound(told.min),
         max=bound(told.max),

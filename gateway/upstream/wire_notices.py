@@ -11,7 +11,7 @@ from gateway.domain.upstream import Announced
 from gateway.upstream.wire_names import CATEGORIES, Count, Element, Millis
 
 _NOTICE: Final = "OSCC-E"
-"""Title of a notice that has none, and how its id begins."""
+"""Title of a notice that has none, or nothing else, and how its id begins."""
 _ID_CHARS: Final = 32
 _MARK_CHARS: Final = 12
 _TITLE_CHARS: Final = 200
@@ -43,8 +43,8 @@ def announced(told: Notice) -> tuple[Announced, ...]:
             id=_notice_id(readable(told.id, _SUMMARY_CHARS), f"{title}\0{summary}"),
             version=told.version,
             category=CATEGORIES.get(told.category, "maintenance"),
-            title=title or _NOTICE,
-            summary=summary,
+            title=title if title and summary else _NOTICE,
+            summary=summary or title,
             link=_link(told.link),
             effective_at_ms=told.effective_at,
         ),

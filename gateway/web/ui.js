@@ -83,7 +83,7 @@ export function refusal(error) {
 }
 
 /** Compare two names as a person of this language would. */
-export const byName = (a, b) => a.localeCompare(b, language, {numeric: true});
+export const byName = (a, b) => (a ?? '').localeCompare(b ?? '', language, {numeric: true});
 
 // ---- the page ----
 

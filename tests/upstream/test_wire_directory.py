@@ -103,6 +103,24 @@ def test_catalogues_are_mapped() -> None:
     )
 
 
+def test_words_of_the_catalogues_that_are_not_known_become_unknown() -> None:
+    reason = {"Key": 31, "Name": "Rest", "RequiredFor": ["Nap", "Unavailable", "LoggedOff"]}
+    row = {"Name": "Tides", "AppliesTo": "Moon", "DataType": "Quark"}
+    read = directory(body({"UnavailableReason": [reason], "RoutingParameter": [row]}), PartPool())
+    assert read.reasons[0].required_for == ("unknown", "unavailable", "logged_off")
+    assert read.parameters[0].applies_to == "unknown"
+    assert read.parameters[0].data_type == "quark", "the page names no data types"
+
+
+@pytest.mark.parametrize("fields", [{}, {"Name": None}, {"Name": ""}, {"Name": "\u0000"}])
+def test_what_has_no_name_is_told_without(fields: dict[str, Any]) -> None:
+    nameless = {"Key": 61} | fields
+    read = directory(body({"Skill": [nameless], "WorkReason": [nameless], "Queue": [nameless]}), PartPool())
+    assert read.skills == (Skill("61"),)
+    assert read.reasons == (Reason("61", "work"),)
+    assert read.parts[0].value == Queue()
+
+
 @pytest.mark.parametrize("beyond", [2**53, -(2**53), 2**63, 2**64, 2**70])
 def test_bounds_that_no_frame_can_carry_are_none(beyond: int) -> None:
     row = {"Name": "Limit", "AppliesTo": "Queue", "DataType": "Integer"}

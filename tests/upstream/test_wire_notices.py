@@ -35,6 +35,11 @@ def test_a_notice_is_told_as_far_as_it_says_something() -> None:
     assert read(told) == (Announced("n7", 2, "security", "Change your password", "Today.", link, TIME_MS),)
 
 
+def test_a_notice_may_say_no_more_than_its_title() -> None:
+    told = announced(Title="Maintenance at night")
+    assert (told.title, told.summary) == ("OSCC-E", "Maintenance at night"), "neither is ever empty"
+
+
 def test_a_notice_may_say_no_more_than_its_text() -> None:
     told = announced(Text="Maintenance at night")
     assert replace(told, id="x") == Announced(
