@@ -8,6 +8,7 @@ Pure: bytes and the time in, events and answers out; whatever cannot be read is 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -30,6 +31,7 @@ from gateway.domain.upstream import (
 from gateway.upstream.wire_directory import Scoped, changes, display_name, rights, scope
 from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES
 from gateway.upstream.wire_errors import UNREADABLE, WireError
+from gateway.upstream.wire_mending import as_meant
 from gateway.upstream.wire_names import (
     APPLICATIONS,
     END_REASONS,
@@ -198,9 +200,14 @@ class LinkReader:
         try:
             return self._said(_decode(message), message, now)
         except UNREADABLE as error:
-            if _is_foreign(message):
-                return ()
-            raise WireError(_place(error)) from None
+            fault = WireError(_place(error))
+        meant = as_meant(message)
+        if meant is not None:
+            with suppress(*UNREADABLE):
+                return self._said(_decode(meant), meant, now)
+        if _is_foreign(meant or message):
+            return ()
+        raise fault from None
 
     def _said(self, told: _Message, message: str | bytes, now: float) -> Said:
         match told:

@@ -7,6 +7,7 @@ Instants are read in the server's clock and told in the gateway's.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from gateway.domain.upstream import About, LoggedOff, LoggedOn, LogOn, SessionIn
 from gateway.upstream.wire import person
 from gateway.upstream.wire_date import in_gateway_time
 from gateway.upstream.wire_errors import UNREADABLE, WireError, refusal, rejected
+from gateway.upstream.wire_mending import as_meant
 from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, server_name
 
 PROTOCOL: Final = 1
@@ -232,7 +234,8 @@ def refused(
     return error
 
 
-def _meaning(status: int, body: bytes, offset_ms: int, *, of_session: bool) -> GatewayError:
+def _meaning(status: int, told: bytes, offset_ms: int, *, of_session: bool) -> GatewayError:
+    body = as_meant(told) or told
     try:
         name = msgspec.json.decode(body, type=_Named).error
     except UNREADABLE:
@@ -247,7 +250,7 @@ def _meaning(status: int, body: bytes, offset_ms: int, *, of_session: bool) -> G
 def stale_token(body: bytes) -> int | None:
     """Read the highest token from the refusal of a link."""
     try:
-        return msgspec.json.decode(body, type=_Stale).token
+        return msgspec.json.decode(as_meant(body) or body, type=_Stale).token
     except UNREADABLE:
         return None
 
@@ -263,8 +266,8 @@ def unavailable(retry_after_s: float | None = None) -> GatewayError:
 
 
 def _read(model: type[BodyT], body: bytes) -> BodyT:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError:
-        # its text would show parts of the body
-        raise WireError(f"{model.__name__[1:]} cannot be read") from None
+    for text in (body, as_meant(body)):
+        with suppress(ValidationError):  # its text would show parts of the body
+            if text is not None:
+                return model.model_validate_json(text)
+    raise WireError(f"{model.__name__[1:]} cannot be read") from None

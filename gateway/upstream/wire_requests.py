@@ -25,6 +25,7 @@ from gateway.upstream.wire_commands import Fields, executed, render_command
 from gateway.upstream.wire_directory import DIRECTORY_KINDS, directory
 from gateway.upstream.wire_elements import EVENT_TYPES, References
 from gateway.upstream.wire_errors import NAMES, UNREADABLE, WireError, refusal
+from gateway.upstream.wire_mending import read_as_meant
 from gateway.upstream.wire_names import Count, Element
 from gateway.upstream.wire_pool import PartPool
 
@@ -104,15 +105,15 @@ def answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswe
         WireError: The answer cannot be read.
     """
     try:
-        outcome = _decode_outcome(body)
-        if outcome.error != 0 or outcome.error_name:
-            raise refusal(outcome.error_name or NAMES.get(outcome.error, f"Error{outcome.error}"), body)
-        return _answer(request, body, pool)
+        return read_as_meant(lambda text: _answer(request, text, pool), body)
     except UNREADABLE:
         raise WireError("an answer cannot be read") from None
 
 
 def _answer(request: LinkRequest, body: str | bytes, pool: PartPool) -> LinkAnswer:
+    outcome = _decode_outcome(body)
+    if outcome.error != 0 or outcome.error_name:
+        raise refusal(outcome.error_name or NAMES.get(outcome.error, f"Error{outcome.error}"), body)
     match request:
         case AttachSession():
             return attached(_decode_attached(body), pool)
