@@ -124,6 +124,7 @@ class Site:
         self._apart = apart
         self.pool = PartPool()
         self.supervisors: list[tuple[Supervisor, Socket]] = []
+        self.running: list[asyncio.Task[None]] = []
         self._composer = Composer()
         self._clock = CentreClock(centre)
 
@@ -150,7 +151,7 @@ class Site:
             began = time.process_time()
             socket = Socket(self._centre, user)
             one = Supervisor(user, self._link(user, socket), self._clock, self._composer)
-            tasks.create_task(one.linked.run())
+            self.running.append(tasks.create_task(one.linked.run()))
             await one.live.wait()
             await socket.heard()
             took.append(time.process_time() - began - socket.served_s)
@@ -209,9 +210,8 @@ async def measure(options: argparse.Namespace) -> None:
         print(f"memory       {_rss() / 2**20:6.0f} MiB in all, {per_link:.1f} KiB per link")
         if options.trace:
             _show_memory(options.links)
-        for one, socket in site.supervisors:
-            one.linked.replaced_by = 0
-            socket.tell([centre.event(0, "UserRealtime", [])])
+        for task in site.running:
+            task.cancel()
 
 
 @contextmanager
