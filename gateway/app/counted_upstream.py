@@ -9,7 +9,7 @@ import structlog
 
 from gateway.app.surroundings import Reach
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import LinkAnswer, LinkRequest
+from gateway.domain.link_requests import Directory, LinkAnswer, LinkRequest
 from gateway.domain.model import SessionSecret, UserId
 from gateway.domain.upstream import (
     About,
@@ -59,6 +59,7 @@ class CountedUpstream:
         self._upstream = upstream
         self._telemetry = telemetry
         self._reach = reach
+        self._dropped = 0
         self._counts: dict[type[LinkEvent], Callable[[], None]]
         self._counts = {kind: telemetry.upstream_events[name].inc for kind, name in EVENTS.items()}
         self._counts[LinkReplaced] = self._replaced
@@ -91,15 +92,26 @@ class CountedUpstream:
         self._telemetry.link_opens["ok"].inc()
         self._reach.note()
         _LOG.debug("link opened", user=user)
-        return CountedLink(link, self._counts, user)
+        return CountedLink(link, self._counts, user, self._asked)
+
+    def _asked(self, user: UserId, answer: LinkAnswer) -> None:
+        """Warn of a directory with rows that cannot be read, again only when there are more."""
+        if isinstance(answer, Directory) and answer.dropped > self._dropped:
+            self._dropped = answer.dropped
+            _LOG.warning("rows of the directory cannot be read", site=user.site, dropped=answer.dropped)
 
 
 class CountedLink:
     """The port Link, before another one. Invariant: what goes through is not changed."""
 
     def __init__(
-        self, link: Link, counts: Mapping[type[LinkEvent], Callable[[], None]], user: UserId
+        self,
+        link: Link,
+        counts: Mapping[type[LinkEvent], Callable[[], None]],
+        user: UserId,
+        asked: Callable[[UserId, LinkAnswer], None],
     ) -> None:
+        self._asked = asked
         self._link = link
         self._counts = counts
         self._count_reading = counts[Reading]
@@ -136,7 +148,9 @@ class CountedLink:
 
     async def request(self, request: LinkRequest) -> LinkAnswer:
         """Send *request* and wait for its answer."""
-        return await self._link.request(request)
+        answer = await self._link.request(request)
+        self._asked(self._user, answer)
+        return answer
 
     async def close(self) -> None:
         """Close it."""

@@ -101,6 +101,8 @@ class Directory:
     skills: tuple[Skill, ...]
     reasons: tuple[Reason, ...]
     parameters: tuple[RoutingParameter, ...]
+    dropped: int = 0
+    """How many of them could not be read, and are left out."""
 
 
 @dataclass(frozen=True, slots=True)

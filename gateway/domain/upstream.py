@@ -136,7 +136,8 @@ class Attached:
 
     alias: int
     session: SessionId
-    application: Application
+    application: Application | None
+    """As the server calls it; None: as nobody here does. Whose session it is knows who opened it."""
     rights: frozenset[Right]
     scope: Scope
     own_agent: int | None

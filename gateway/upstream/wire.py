@@ -28,7 +28,7 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
-from gateway.upstream.wire_directory import Scoped, changes, display_name, rights, scope
+from gateway.upstream.wire_directory import changes, display_name
 from gateway.upstream.wire_elements import EVENT_TYPES, SHAPES
 from gateway.upstream.wire_errors import UNREADABLE, WireError
 from gateway.upstream.wire_mending import as_meant
@@ -45,6 +45,7 @@ from gateway.upstream.wire_names import (
 )
 from gateway.upstream.wire_notices import Notice, announced
 from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.wire_scope import Scoped, rights, scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,9 @@ class AttachedSession(Element):
 
     session: Count
     id: str
-    application: str
-    rights: tuple[str, ...] = ()
-    scope: Scoped = msgspec.field(default_factory=Scoped)
+    application: str | None = None
+    rights: tuple[Any, ...] | None = None
+    scope: Scoped | None = None
     own_user_key: Key | None = None
 
 
@@ -270,20 +271,13 @@ def routing_state(local: FunctionState | None, network: FunctionState | None) ->
 
 
 def attached(told: AttachedSession, pool: PartPool) -> Attached:
-    """Map an attached session.
-
-    Raises:
-        WireError: It belongs to no application of ours.
-    """
-    application = APPLICATIONS.get(told.application)
-    if application is None:
-        raise WireError("the session belongs to an unknown application")
+    """Map an attached session; what is not told of it gives nothing."""
     return Attached(
         alias=told.session,
         session=SessionId(told.id),
-        application=application,
-        rights=rights(told.rights),
-        scope=scope(told.scope, pool),
+        application=APPLICATIONS.get(told.application or ""),
+        rights=rights(told.rights or ()),
+        scope=scope(told.scope or Scoped(), pool),
         own_agent=told.own_user_key,
     )
 

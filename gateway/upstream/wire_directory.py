@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from gateway.domain.catalogue import Reason, ReasonKind, RoutingParameter, Skill
 from gateway.domain.link_requests import Directory
-from gateway.domain.model import Kind, Right, Scope
+from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, Aggregate, Group, Queue
 from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
 from gateway.upstream.wire_agents import UserSkill, skills
 from gateway.upstream.wire_elements import Read, References, Shape
-from gateway.upstream.wire_errors import WireError
+from gateway.upstream.wire_errors import UNREADABLE, WireError
 from gateway.upstream.wire_figures import bound
+from gateway.upstream.wire_mending import read_as_meant
 from gateway.upstream.wire_names import (
     KINDS,
     MEDIA,
-    RIGHTS,
     Count,
     Element,
     Key,
@@ -31,7 +32,9 @@ from gateway.upstream.wire_names import (
     parameter,
 )
 from gateway.upstream.wire_pool import PartPool
+from gateway.upstream.wire_scope import Scoped, rights, scope
 
+T = TypeVar("T")
 ElementT = TypeVar("ElementT", bound=Element)
 
 REASON_KINDS: Final[dict[str, ReasonKind]] = {
@@ -159,17 +162,20 @@ class _RoutingParameter(Element):
     default: Any = None
 
 
+_Rows = tuple[msgspec.Raw, ...] | None
+
+
 class _Catalogues(Element):
-    skill: tuple[_Skill, ...] = ()
-    unavailable_reason: tuple[_Reason, ...] = ()
-    work_reason: tuple[_Reason, ...] = ()
-    post_processing_reason: tuple[_Reason, ...] = ()
-    wrapup_reason: tuple[_Reason, ...] = ()
-    routing_parameter: tuple[_RoutingParameter, ...] = ()
-    user: tuple[msgspec.Raw, ...] = ()
-    queue: tuple[msgspec.Raw, ...] = ()
-    group: tuple[msgspec.Raw, ...] = ()
-    aggregate: tuple[msgspec.Raw, ...] = ()
+    skill: _Rows = None
+    unavailable_reason: _Rows = None
+    work_reason: _Rows = None
+    post_processing_reason: _Rows = None
+    wrapup_reason: _Rows = None
+    routing_parameter: _Rows = None
+    user: _Rows = None
+    queue: _Rows = None
+    group: _Rows = None
+    aggregate: _Rows = None
 
 
 class _Queried(Element):
@@ -177,29 +183,57 @@ class _Queried(Element):
 
 
 _decode_queried: Final = msgspec.json.Decoder(_Queried).decode
+_decode_skill: Final = msgspec.json.Decoder(_Skill).decode
+_decode_reason: Final = msgspec.json.Decoder(_Reason).decode
+_decode_parameter: Final = msgspec.json.Decoder(_RoutingParameter).decode
+
+
+class _Sieve:
+    """Reads rows of the directory. One that cannot be read is dropped: the others are not worse for it."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def read(self, told: _Rows, read: Callable[[str | bytes], T]) -> list[T]:
+        """Return what the rows say that can be read."""
+        rows: list[T] = []
+        for raw in told or ():
+            try:
+                rows.append(read_as_meant(read, bytes(raw)))
+            except UNREADABLE:
+                self.dropped += 1
+        return rows
 
 
 def directory(body: str | bytes, pool: PartPool) -> Directory:
     """Read the answer to ``QueryDirectory``; the pool learns which routing parameters are references."""
-    told = _decode_queried(body).objects
+    told, sieve = _decode_queried(body).objects, _Sieve()
+    parameters = sieve.read(told.routing_parameter, _decode_parameter)
     pool.refer(
         References(
-            frozenset(each.name for each in told.routing_parameter if _refers(each, "Queue")),
-            frozenset(each.name for each in told.routing_parameter if _refers(each, "Group")),
+            frozenset(each.name for each in parameters if _refers(each, "Queue")),
+            frozenset(each.name for each in parameters if _refers(each, "Group")),
         )
     )
-    raws = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
-    found = (_object(name, bytes(raw), pool) for name, listed in raws.items() for raw in listed)
     return Directory(
-        parts=tuple(part for part in found if part is not None),
-        skills=tuple(_skill(each) for each in told.skill),
-        reasons=tuple(_reasons(told)),
-        parameters=tuple(_parameter(each) for each in told.routing_parameter if is_name(each.name)),
+        parts=tuple(_objects(told, sieve, pool)),
+        skills=tuple(_skill(each) for each in sieve.read(told.skill, _decode_skill)),
+        reasons=tuple(_reasons(told, sieve)),
+        parameters=tuple(_parameter(each) for each in parameters if is_name(each.name)),
+        dropped=sieve.dropped,
     )
 
 
-def _object(name: str, raw: bytes, pool: PartPool) -> Part | None:
-    return pool.part(name, _OBJECTS[name], raw)
+def _objects(told: _Catalogues, sieve: _Sieve, pool: PartPool) -> Iterator[Part]:
+    rows = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
+    for name, listed in rows.items():
+        for part in sieve.read(listed, partial(_object, name, pool)):
+            if part is not None:
+                yield part
+
+
+def _object(name: str, pool: PartPool, raw: str | bytes) -> Part | None:
+    return pool.part(name, _OBJECTS[name], raw if isinstance(raw, bytes) else raw.encode())
 
 
 def _skill(told: _Skill) -> Skill:
@@ -213,15 +247,15 @@ def _skill(told: _Skill) -> Skill:
     )
 
 
-def _reasons(told: _Catalogues) -> Iterator[Reason]:
-    kinds: tuple[tuple[ReasonKind, tuple[_Reason, ...]], ...] = (
+def _reasons(told: _Catalogues, sieve: _Sieve) -> Iterator[Reason]:
+    kinds: tuple[tuple[ReasonKind, _Rows], ...] = (
         ("unavailable", told.unavailable_reason),
         ("work", told.work_reason),
         ("post_processing", told.post_processing_reason),
         ("wrapup", told.wrapup_reason),
     )
-    for kind, reasons in kinds:
-        for each in reasons:
+    for kind, rows in kinds:
+        for each in sieve.read(rows, _decode_reason):
             states = tuple(_REASONED.get(state, "unknown") for state in each.required_for or ())
             yield Reason(str(each.key), kind, readable_or_none(each.name), states)
 
@@ -250,32 +284,6 @@ def _parameter(told: _RoutingParameter) -> RoutingParameter:
 # ---- changes ----
 
 
-_NO_KEYS: Final = msgspec.Raw(b"[]")
-
-
-class Scoped(Element):
-    """The objects that a session may see: lists of Keys, which are the same for many sessions."""
-
-    users: msgspec.Raw = _NO_KEYS
-    queues: msgspec.Raw = _NO_KEYS
-    groups: msgspec.Raw = _NO_KEYS
-    aggregates: msgspec.Raw = _NO_KEYS
-
-
-def scope(told: Scoped, pool: PartPool) -> Scope:
-    """Map a scope.
-
-    Raises:
-        Exception: Whatever msgspec raises on what is no list of Keys.
-    """
-    return Scope(*(pool.keys(bytes(raw)) for raw in (told.users, told.queues, told.groups, told.aggregates)))
-
-
-def rights(told: tuple[str, ...]) -> frozenset[Right]:
-    """Map rights; a right that is not known gives none."""
-    return frozenset(RIGHTS[name] for name in told if name in RIGHTS)
-
-
 _NULL: Final = msgspec.Raw(b"null")
 
 
@@ -286,7 +294,7 @@ class _Change(Element):
     change: str | None = None
     object: msgspec.Raw = _NULL
     session: Count | None = None
-    rights: tuple[str, ...] | None = None
+    rights: tuple[Any, ...] | None = None
     scope: Scoped | None = None
 
 
@@ -315,7 +323,7 @@ def _change(told: _Change, pool: PartPool) -> LinkEvent | None:
         raise WireError("an object changed that has no key")
     if told.change == "Removed":
         return ObjectChanged(kind, told.key, None)
-    part = None if told.object == _NULL else _object(told.object_type, bytes(told.object), pool)
+    part = None if told.object == _NULL else _object(told.object_type, pool, bytes(told.object))
     # when it is not said what the object is now, the directory has to be queried again
     return CatalogueChanged() if part is None else ObjectChanged(kind, told.key, part)
 

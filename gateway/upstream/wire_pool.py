@@ -28,7 +28,7 @@ MOST_CHARS: Final = 8 * 2**20
 
 _Readings = dict[tuple[str, int], dict[bytes, Part]]
 _Subject = tuple[Kind, int, Source]
-_decode_keys: Final = msgspec.json.Decoder(tuple[Key, ...]).decode
+_decode_keys: Final = msgspec.json.Decoder(tuple[Key | None, ...] | None).decode
 
 
 class TextPool:
@@ -138,12 +138,14 @@ class PartPool:
     def keys(self, raw: bytes) -> frozenset[int]:
         """Return a list of Keys as a set; for the same bytes the same one, while anybody holds it.
 
+        Null is no Key, and no list either: it lets nobody see anything.
+
         Raises:
             Exception: Whatever msgspec raises on what is no list of Keys.
         """
         found = self._sets.get(raw)
         if found is None:
-            found = self._sets[raw] = frozenset(_decode_keys(raw))
+            found = self._sets[raw] = frozenset(key for key in _decode_keys(raw) or () if key is not None)
         return found
 
     def refer(self, references: References) -> None:

@@ -15,7 +15,7 @@ from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import configure
 from gateway.app.surroundings import Reach
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import KeepAlive
+from gateway.domain.link_requests import Directory, KeepAlive, QueryDirectory
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.resources import FunctionState
 from gateway.domain.upstream import FunctionChanged, LinkClosed, LinkEvent, LinkReplaced, LogOn, Opened
@@ -165,6 +165,27 @@ async def test_whoever_looks_for_a_fault_is_told_when_a_link_opens_and_why_it_en
     ]
     assert {line["user"] for line in lines} == {Pseudonyms(key).of(counted.user)}
     assert not any("dropped" in line for line in lines)
+
+
+async def test_rows_that_cannot_be_read_are_warned_of_once(
+    counted: Counted, own_logging: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.StringIO()
+    configure("warning", SecretKey(bytes(32)), written)
+    link = await counted.upstream.open(counted.user, await counted.secret(), token=1, holder="me")
+    dropped = iter((0, 2, 2, 1, 3))
+
+    async def answer(*_: object) -> Directory:
+        return Directory((), (), (), (), next(dropped))
+
+    monkeypatch.setattr(type(counted.server.wires[counted.user].link), "request", answer)
+    for _ in range(5):
+        await link.request(QueryDirectory())
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [(line["event"], line["site"], line["dropped"]) for line in lines] == [
+        ("rows of the directory cannot be read", counted.user.site, 2),
+        ("rows of the directory cannot be read", counted.user.site, 3),
+    ]
 
 
 def test_every_event_has_a_name() -> None:

@@ -68,6 +68,23 @@ def test_an_opening_may_tell_less() -> None:
     assert opened.last_end == LastEnd("unknown")
 
 
+@pytest.mark.parametrize("odd", [{"Application": "Wallboard"}, {"Rights": None}, {"Rights": [None, 5, []]}])
+def test_an_odd_session_is_one_that_may_do_less(odd: dict[str, Any]) -> None:
+    (opened,) = read(json.dumps(LINK_OPENED | {"Session": samples.SESSION | odd}))
+    assert isinstance(opened, Opened)
+    known = opened.attached
+    assert known.session == SessionId("public-1")
+    assert known.application is (None if "Application" in odd else Application.REMOTE_ASSISTANT)
+    assert bool(known.rights) is ("Rights" not in odd)
+
+
+@pytest.mark.parametrize("scope", [None, {}, {"Users": None, "Queues": [None]}])
+def test_nothing_is_seen_by_whose_scope_says_nothing(scope: dict[str, Any] | None) -> None:
+    (opened,) = read(json.dumps(LINK_OPENED | {"Session": samples.SESSION | {"Scope": scope}}))
+    assert isinstance(opened, Opened)
+    assert opened.attached.scope == Scope()
+
+
 def test_a_reading_is_mapped_with_its_query() -> None:
     elements = (samples.USER_REALTIME, samples.USER_REALTIME | {"UserKey": 8})
     (reading,) = read(event("UserRealtime", *elements, Complete=True, QueryID=4, Removed=[9]))
@@ -224,7 +241,6 @@ UNREADABLE = [
     message("LinkReplaced"),
     message("ManagerStateChanged", Function="Voice"),
     json.dumps(LINK_OPENED | {"KeepAlive": 0}),
-    json.dumps(LINK_OPENED | {"Session": samples.SESSION | {"Application": "Wallboard"}}),
     '{"Type":"Notice","Text":"\ud800"}',
 ]
 

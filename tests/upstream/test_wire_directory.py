@@ -144,6 +144,36 @@ def test_the_pool_learns_the_references_and_shares_objects() -> None:
     assert all(one is other for one, other in zip(first.parts, second.parts, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("RoutingParameter", {"Name": "Bare"}),
+        ("RoutingParameter", 5),
+        ("Skill", {"Name": "Keyless"}),
+        ("WorkReason", {"Key": "x", "Name": "Odd"}),
+        ("User", {"ID": "keyless"}),
+        ("Queue", {"Key": None}),
+        ("Group", None),
+        ("Aggregate", {"Key": 6, "QueueKeys": ["x"]}),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_dropped_and_nothing_else(kind: str, row: Any) -> None:  # noqa: ANN401 - JSON
+    whole, odd = directory(body(OBJECTS), PartPool()), dict(OBJECTS) | {kind: [row, *OBJECTS[kind], row]}
+    read = directory(body(odd), PartPool())
+    assert [part.value for part in read.parts] == [part.value for part in whole.parts]
+    assert (read.skills, read.reasons, read.parameters) == (whole.skills, whole.reasons, whole.parameters)
+    assert (read.dropped, whole.dropped) == (2, 0)
+
+
+def test_a_row_is_read_as_it_was_meant() -> None:
+    read = directory(body({"Queue": [{"Key": 3.0, "Name": "Sales"}], "Skill": [{"Key": 6.1e1}]}), PartPool())
+    assert (read.parts[0].number, read.skills, read.dropped) == (3, (Skill("61"),), 0)
+
+
+def test_a_kind_that_is_null_is_empty() -> None:
+    assert directory(body({"User": None, "Skill": None}), PartPool()).parts == ()
+
+
 def test_kinds_that_are_missing_are_empty() -> None:
     read = directory(body({}), PartPool())
     assert (read.parts, read.skills, read.reasons, read.parameters) == ((), (), (), ())

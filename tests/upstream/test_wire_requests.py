@@ -170,8 +170,8 @@ def test_an_answer_that_names_no_error_has_none() -> None:
         (KeepAlive(), {"Error": 3, "ErrorName": 3}),
         (KeepAlive(), {"Error": None}),
         (Listen(Kind.QUEUE, Source.REALTIME, None), {}),
-        (AttachSession(SessionSecret("s")), SESSION | {"Scope": None}),
-        (QueryDirectory(), {"Objects": {"User": [{"Key": None}]}}),
+        (AttachSession(SessionSecret("s")), SESSION | {"Scope": {"Users": 5}}),
+        (QueryDirectory(), {"Objects": {"User": {"Key": 1}}}),
         (Execute(2, SetRoutingState("work"), KEY, 0), {}),
     ],
 )
