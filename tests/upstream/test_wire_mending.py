@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import ErrorCode
-from gateway.domain.link_requests import AttachSession, QueryDirectory
+from gateway.domain.link_requests import AttachSession, Directory, QueryDirectory
 from gateway.domain.model import SessionSecret
 from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Attached, Reading
@@ -122,7 +122,11 @@ def test_an_opening_and_answers_are_read_as_meant() -> None:
     assert isinstance(found, Attached)
     assert found.alias == 2
     body = json.dumps(told | {"Objects": {"User": [USER | {"FirstName": "\udfffAna"}]}})
-    assert answer(QueryDirectory(), body, PartPool()).parts[0].value.display_name == "Ana Agent"  # type: ignore[union-attr]
+    directory = answer(QueryDirectory(), body, PartPool())
+    assert isinstance(directory, Directory)
+    agent = directory.parts[0].value
+    assert isinstance(agent, Agent)
+    assert agent.display_name == "Ana Agent"
 
 
 def test_http_bodies_are_read_as_meant() -> None:
