@@ -91,7 +91,7 @@ PLACES: Final[dict[str, str]] = {
             runtime/feed.py Feed.connections; runtime/household.py Household.local;
             core/turnstile.py Turnstile._queue;
             runtime/households.py Households._households; runtime/node.py Node._tickets;
-            runtime/presenting.py Presenting._accepted _again_at
+            runtime/presenting.py Presenting._accepted _again_at; runtime/renewing.py Renewing._under_way
         """,
         "connection": """
             core/throttle.py Buckets._buckets; edge/callers.py Callers._there _of;
