@@ -63,8 +63,8 @@ class Client(Section):
         (),
         max_length=64,
         description="Networks of the proxies that end TLS: their `X-Forwarded-For` is believed, and clear "
-        "text is taken from them unless they say `X-Forwarded-Proto: http`; who says nothing vouches for "
-        "TLS. Name proxies only, not a network where others are, too.",
+        "text is taken from them unless their `X-Forwarded-Proto` says anything but `https` or `wss`; "
+        "who says nothing vouches for TLS. Name proxies only, not a network where others are, too.",
     )
     origins: tuple[Origin, ...] = Field(
         (),

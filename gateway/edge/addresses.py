@@ -16,6 +16,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 NOWHERE: Final = IPv4Address(0)
 """Stands for a peer without an address."""
+_ENCRYPTED: Final = frozenset({"https", "wss"})
 _HOPS_MAX: Final = 32
 
 
@@ -64,15 +65,16 @@ def neighbourhood(address: Address) -> Address | IPv6Network:
     return address
 
 
-def is_encrypted(*, tls: bool, peer: str | None, forwarded_proto: str | None, trusted: Networks) -> bool:
+def is_encrypted(*, tls: bool, peer: str | None, forwarded_proto: Sequence[str], trusted: Networks) -> bool:
     """Tell whether the client's connection is encrypted, as far as the gateway can tell.
 
-    A trusted proxy vouches for its client's connection unless it says `http`: many say nothing, and end TLS.
-    So whoever has one of their addresses is believed, without a word.
+    A trusted proxy vouches for its client's connection unless it, or one before it, says anything but `https`
+    or `wss`: many say nothing, and end TLS. So whoever has an address of theirs is believed, without a word.
     """
     if tls:
         return True
     address = parse_address(peer or "")
     if address is None or not is_trusted(address, trusted):
         return False
-    return forwarded_proto is None or forwarded_proto.strip().lower() == "https"
+    said = {scheme.strip().lower() for value in forwarded_proto for scheme in value.split(",")}
+    return said <= _ENCRYPTED

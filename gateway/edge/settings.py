@@ -46,7 +46,7 @@ class EdgeSettings:
     insecure: bool = False
     """Passwords and tokens may come in clear text without a trusted proxy."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Who ends TLS for clients, and vouches for it unless he says `http`."""
+    """Who ends TLS for clients, and vouches for it unless he says otherwise."""
     origins: frozenset[str] = frozenset()
     """Exact origins whose pages may connect; empty: the same host only."""
     privacy_contact: str | None = None

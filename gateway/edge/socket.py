@@ -154,10 +154,10 @@ class PhoneSocket:
         if isinstance(event, Violation):
             self._run(self.session.violated(event.code, event.reason))
             return
+        self._staff.node.touch(self)
         if not isinstance(event, Message):
             self.session.stirred()
             return
-        self._staff.node.touch(self)
         self.witness.heard()
         if event.text is not self.channel.codec.text:
             self._run(self.session.wrong_type())

@@ -40,7 +40,7 @@ class Visitors:
         return is_encrypted(
             tls=self._settings.tls,
             peer=request.remote,
-            forwarded_proto=request.headers.get(hdrs.X_FORWARDED_PROTO),
+            forwarded_proto=request.headers.getall(hdrs.X_FORWARDED_PROTO, []),
             trusted=self._settings.trusted_proxies,
         )
 

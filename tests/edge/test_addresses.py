@@ -85,14 +85,21 @@ def test_one_subscriber_is_limited_as_one() -> None:
         (False, "192.0.2.1", "https", False),
         (False, "10.0.0.1", None, True),
         (False, "10.0.0.1", "HTTPS", True),
+        (False, "10.0.0.1", "wss", True),
+        (False, "10.0.0.1", "https, https", True),
+        (False, "10.0.0.1", "https, http", False),
+        (False, "10.0.0.1", "http, https", False),
         (False, "10.0.0.1", "http", False),
+        (False, "10.0.0.1", "ws", False),
+        (False, "10.0.0.1", "", False),
         (False, None, "https", False),
     ],
 )
 def test_who_vouches_for_encryption(
     *, tls: bool, peer: str | None, proto: str | None, encrypted: bool
 ) -> None:
-    assert is_encrypted(tls=tls, peer=peer, forwarded_proto=proto, trusted=TRUSTED) is encrypted
+    said = [] if proto is None else [proto]
+    assert is_encrypted(tls=tls, peer=peer, forwarded_proto=said, trusted=TRUSTED) is encrypted
 
 
 def test_networks_of_both_kinds_may_be_trusted() -> None:

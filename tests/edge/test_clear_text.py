@@ -63,7 +63,7 @@ async def test_a_page_may_ask_beforehand(gateway_with: Open) -> None:
     assert (await gateway.client.options("/v1/session", headers=headers)).status == 204
 
 
-@pytest.mark.parametrize(("proto", "status"), [(None, 200), ("https", 200), ("http", 403)])
+@pytest.mark.parametrize(("proto", "status"), [(None, 200), ("https", 200), ("wss", 200), ("http", 403)])
 async def test_a_proxy_vouches_unless_it_says_http(
     gateway_with: Open, proto: str | None, status: int
 ) -> None:
