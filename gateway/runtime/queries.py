@@ -157,6 +157,7 @@ class Queries:
 
     async def _listen_to(self, listen: Listen) -> None:
         if listen in self._unanswered:
+            self._asked_at.setdefault(listen, self._clock.now())
             return
         self._again.discard(listen)
         self._unanswered.add(listen)
@@ -218,6 +219,9 @@ class Queries:
             self._note_stopped(query)
 
     def _note_stopped(self, query: int) -> None:
+        if self._mirror.assembly.awaits(query):
+            self._mirror.show(self._mirror.assembly.stopped(query))
+            return
         self._stopped.append(query)
         if len(self._stopped) > STOPPED_MOST:
             self._forget(self._stopped[:1])

@@ -234,6 +234,32 @@ async def test_old_data_is_kept_and_called_old_while_what_is_asked_anew_is_not_t
         assert (phone.health, _queries(at)) == ("live", LINE)
 
 
+@pytest.mark.parametrize("source", [Source.REALTIME, Source.CUMULATIVE])
+async def test_what_is_not_followed_any_more_is_not_waited_for(source: Source) -> None:
+    async with scene() as at:
+        at.upstream.untold = _of(source, Kind.QUEUE)
+        phone = await _come(at)
+        await at.pass_time(2)
+        at.owner().follow(phone.ticket.handle, ("agents",))
+        await at.pass_time(1)
+        at.upstream.untold = lambda _: False
+        await at.pass_time(SERVED_S)
+        assert phone.shown
+        assert at.owner().mirror.live
+        assert _asking(at).settled
+
+
+async def test_what_is_late_is_done_without_also_after_a_doubt() -> None:
+    async with scene() as at:
+        at.upstream.slow = _of(Source.CUMULATIVE, Kind.QUEUE)
+        phone = await _come(at)
+        await at.pass_time(SERVED_S + 3)
+        at.owner()._machine.doubt()
+        await at.pass_time(1)
+        await at.pass_time(SERVED_S + 2)
+        assert phone.health == "live"
+
+
 async def test_what_is_remembered_of_queries_that_were_stopped_is_bounded() -> None:
     async with scene() as at:
         await at.served()
