@@ -26,7 +26,7 @@ from tests.runtime.pair import FIRST, HERE, THERE, Asker, Pair, attach, pair, si
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what exchanges have logged: flood control, once configured in a process, has lines of its own."""
+    """Return what exchanges have logged: flood control, once configured, has lines of its own."""
     return [record.getMessage() for record in caplog.records if record.name == "gateway.runtime.exchange"]
 
 
