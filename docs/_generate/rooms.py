@@ -1,4 +1,4 @@
-"""Which question does each room of the house answer? Writes docs/rooms.md from the modules' docstrings.
+"""Write docs/rooms.md: every module of the gateway with the first line of its docstring.
 
 Without arguments it writes the page; with ``--check`` it writes nothing and fails when the page is stale.
 """
@@ -30,15 +30,15 @@ FLOORS = {
 
 
 def sources() -> dict[str, str]:
-    """Return path below ``gateway/`` → text of every module that has a question of its own."""
+    """Return path below ``gateway/`` → text of every module that is described."""
     folder = ROOT / "gateway"
     paths = sorted(path for path in folder.rglob("*.py") if path.stem not in {"__init__", "__main__"})
     return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in paths}
 
 
 def render(files: Mapping[str, str]) -> str:
-    """Return the page: a table of rooms and questions per floor."""
-    lines = ["# The rooms and their questions", ""]
+    """Return the page: a table of modules per floor."""
+    lines = ["# The modules", ""]
     lines += ["Written by `make diagrams` from the first line of each module; do not edit.", ""]
     lines += ["[Architecture](architecture.md) says why the floors are as they are.", ""]
     for floor, purpose in FLOORS.items():
@@ -46,10 +46,8 @@ def render(files: Mapping[str, str]) -> str:
             path: text for path, text in files.items() if path.removesuffix(".py").split("/")[0] == floor
         }
         if rooms:
-            lines += [f"## {floor}: {purpose}", "", "| room | question |", "|---|---|"]
-            lines += [
-                f"| [`{path}`](../gateway/{path}) | {_question(text)} |" for path, text in rooms.items()
-            ]
+            lines += [f"## {floor}: {purpose}", "", "| module | what it holds |", "|---|---|"]
+            lines += [f"| [`{path}`](../gateway/{path}) | {_summary(text)} |" for path, text in rooms.items()]
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -66,7 +64,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _question(text: str) -> str:
+def _summary(text: str) -> str:
     docstring = ast.get_docstring(ast.parse(text)) or ""
     first = " ".join(docstring.split("\n\n")[0].split())
     return (first.partition("?")[0] + "?").replace("|", "\\|") if "?" in first else first

@@ -11,9 +11,9 @@ def _function(lines: int, docstring: str = "") -> str:
     return "def f() -> None:\n" + docstring + "    x = 1\n" * (lines - 1)
 
 
-def test_a_file_may_have_350_lines_and_no_more() -> None:
-    assert list(rules.long_files({"a.py": "\n" * 350})) == []
-    assert len(list(rules.long_files({"a.py": "\n" * 351}))) == 1
+def test_a_file_may_have_800_lines_and_no_more() -> None:
+    assert list(rules.long_files({"a.py": "\n" * 800})) == []
+    assert len(list(rules.long_files({"a.py": "\n" * 801}))) == 1
 
 
 def test_a_function_may_have_40_lines_beside_its_docstring() -> None:
@@ -22,28 +22,6 @@ def test_a_function_may_have_40_lines_beside_its_docstring() -> None:
     assert list(rules.long_functions({"a.py": _function(40, docstring)})) == []
     assert len(list(rules.long_functions({"a.py": _function(41)}))) == 1
     assert len(list(rules.long_functions({"a.py": "async " + _function(41, docstring)}))) == 1
-
-
-def test_a_source_file_has_a_test_file_at_its_place() -> None:
-    paths = ["gateway/core/lease.py", "tests/core/test_lease.py", "gateway/client.py", "tests/test_client.py"]
-    assert list(rules.missing_tests([*paths, "gateway/core/__init__.py", "gateway/__main__.py"], {})) == []
-    assert list(rules.missing_tests([*paths, "gateway/edge/ops.py"], {})) == [
-        "gateway/edge/ops.py: has no tests/edge/test_ops.py"
-    ]
-
-
-def test_an_exemption_must_be_needed() -> None:
-    source, test = "gateway/core/lease.py", "tests/core/test_lease.py"
-    assert list(rules.missing_tests([source], {source: "for a reason"})) == []
-    assert len(list(rules.missing_tests([source, test], {source: "for a reason"}))) == 1
-    assert len(list(rules.missing_tests([], {source: "for a reason"}))) == 1
-
-
-@pytest.mark.parametrize("docstring", ["", '"""Leases."""', '"""Leases.\n\nWhat else?"""'])
-def test_a_module_opens_with_its_question(docstring: str) -> None:
-    assert len(list(rules.questionless_rooms({"gateway/core/lease.py": docstring}))) == 1
-    asked = {"gateway/core/lease.py": '"""May this\nnode speak?"""', "gateway/core/__init__.py": ""}
-    assert list(rules.questionless_rooms(asked)) == []
 
 
 @pytest.mark.parametrize("call", ["asyncio.sleep(0.1)", "asyncio.sleep(delay)", "time.sleep(1)"])
