@@ -36,6 +36,7 @@ class Pace(NamedTuple):
         window: Commands sent and not answered, at most: others of the same Redis get their turn
             between two such slices.
         waiting_max: Commands that are not answered, at most; beyond it the newest is refused.
+        waiting_max_bytes: The bytes of these commands, at most; a single larger one is taken.
         unsent_max_bytes: What the kernel has not taken, at most; beyond it the newest is refused.
     """
 
@@ -45,6 +46,7 @@ class Pace(NamedTuple):
     retry_max_s: float = 2.0
     window: int = 200
     waiting_max: int = 20_000
+    waiting_max_bytes: int = 64 * 1024 * 1024
     unsent_max_bytes: int = 16 * 1024 * 1024
 
 
@@ -91,6 +93,7 @@ class Line:
         self._wire: Wire | None = None
         self._place: Place | None = None
         self._queue: deque[Ask] = deque()
+        self._queue_bytes = 0
         self._is_down = False
         self._is_flushing = False
 
@@ -234,14 +237,23 @@ class Line:
     def _add(self, asks: list[Ask]) -> None:
         wire = self._wire
         unsent = 0 if wire is None else wire.unsent_bytes
-        waiting = len(self._queue) + (0 if wire is None else wire.pending)
         if self._is_down:
             _fail(asks, self.trouble or "not connected")
-        elif waiting + len(asks) > self._pace.waiting_max or unsent > self._pace.unsent_max_bytes:
+        elif self._has_too_much(asks) or unsent > self._pace.unsent_max_bytes:
             _fail(asks, "too much waits for it")
         else:
             self._queue.extend(asks)
+            self._queue_bytes += _size(asks)
             self._flush_soon()
+
+    def _has_too_much(self, asks: list[Ask]) -> bool:
+        """Return whether so many commands, or bytes of them, wait that *asks* cannot wait, too."""
+        wire = self._wire
+        waiting = len(self._queue) + (0 if wire is None else wire.pending)
+        waiting_bytes = self._queue_bytes + (0 if wire is None else wire.pending_bytes)
+        most_bytes = self._pace.waiting_max_bytes
+        is_large = waiting_bytes > 0 and waiting_bytes + _size(asks) > most_bytes
+        return waiting + len(asks) > self._pace.waiting_max or is_large
 
     def _flush_soon(self) -> None:
         if self._queue and not self._is_flushing:
@@ -257,7 +269,7 @@ class Line:
         batch: list[Ask] = []
         room = self._pace.window - wire.pending
         while self._queue and len(batch) < room:
-            ask = self._queue.popleft()
+            ask = self._pop()
             if ask.about is not None or not ask.answer.done():
                 batch.append(ask)
         now = self._clock.now()
@@ -265,6 +277,11 @@ class Line:
             ask.since = now
         if batch:
             wire.send(batch)
+
+    def _pop(self) -> Ask:
+        ask = self._queue.popleft()
+        self._queue_bytes -= len(ask.packed)
+        return ask
 
     async def _expire(self) -> None:
         """Fail what is overdue, exactly then: nothing asked while this sleeps is due before it wakes."""
@@ -279,7 +296,7 @@ class Line:
             if self._wire is not None and now >= self._due_at(self._wire.oldest_at):
                 self.drop(_LATE)
             while self._queue and now >= self._due_at(self._queue[0].since):
-                self._queue.popleft().fail(self.trouble or _LATE)
+                self._pop().fail(self.trouble or _LATE)
 
     def _due_in(self) -> float:
         pending = None if self._wire is None else self._wire.oldest_at
@@ -291,13 +308,17 @@ class Line:
         return math.inf if since is None else since + self._pace.deadline_s
 
     def _fail_queued(self, why: str) -> None:
-        asks, self._queue = self._queue, deque()
+        asks, self._queue, self._queue_bytes = self._queue, deque(), 0
         _fail(asks, why)
 
 
 def _fail(asks: list[Ask] | deque[Ask], why: str) -> None:
     for ask in asks:
         ask.fail(why)
+
+
+def _size(asks: list[Ask]) -> int:
+    return sum(len(ask.packed) for ask in asks)
 
 
 def _whatever(answer: asyncio.Future[Reply]) -> None:

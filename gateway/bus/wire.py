@@ -81,6 +81,8 @@ class Wire(asyncio.Protocol):
         self._heard = heard
         self._stray = stray
         self._pending: deque[Ask] = deque()
+        self.pending_bytes = 0
+        """The bytes of the commands whose answers are still to come."""
         self._opened: Opened | None = None
         try:
             self._opened = cable.hand_over(self)
@@ -113,6 +115,7 @@ class Wire(asyncio.Protocol):
             return
         self._pending.extend(asks)
         if packed := b"".join([ask.packed for ask in asks]):
+            self.pending_bytes += len(packed)
             try:
                 self._opened.transport.write(packed)
             except (OSError, RuntimeError) as error:  # uvloop's for what is closed already
@@ -125,6 +128,7 @@ class Wire(asyncio.Protocol):
         self._cable.abort()
         self.why = why
         self.lost.set()
+        self.pending_bytes = 0
         while self._pending:
             self._pending.popleft().fail(why)
 
@@ -169,9 +173,10 @@ class Wire(asyncio.Protocol):
         if self._heard is not None and isinstance(frame, list) and len(frame) == 3 and frame[0] == _MESSAGE:
             self._heard(frame[1], frame[2])
         elif self._pending and _answers(frame, self._pending[0].about):
-            answer = self._pending.popleft().answer
-            if not answer.done():
-                answer.set_result(frame)
+            ask = self._pending.popleft()
+            self.pending_bytes -= len(ask.packed)
+            if not ask.answer.done():
+                ask.answer.set_result(frame)
             if self.answered is not None:
                 self.answered()
         elif self._stray is not None:

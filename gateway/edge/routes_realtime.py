@@ -55,12 +55,19 @@ class RealtimeRoute:
             channel, response = await accept(
                 request, codec, message_bytes=self._parts.settings.session.frame_bytes_in
             )
-        except ConnectionResetError:
+        except BaseException:
             self._parts.telemetry.handshakes[LEFT].inc()
             place.leave()
             raise
-        papers = Papers(self._desk, shown, languages(accept_language(request)))
-        self._phone(channel, papers, address).begin(place)
+        try:
+            papers = Papers(self._desk, shown, languages(accept_language(request)))
+            phone = self._phone(channel, papers, address)
+        except BaseException:
+            self._parts.telemetry.handshakes[LEFT].inc()
+            place.leave()
+            channel.abort()
+            raise
+        phone.begin(place)
         return response
 
     def _admit(self, request: web.Request, address: Address) -> tuple[Codec, Opened | None, Place]:

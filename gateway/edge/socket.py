@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke
@@ -97,7 +98,10 @@ class PhoneSocket:
         """Serve from now on; the pump gives the turns. *place* is given back at the end."""
         self._place = place
         self._staff.pump.sockets[self] = None
-        self.channel.listen(self)
+        try:
+            self.channel.listen(self)
+        except Exception as fault:  # noqa: BLE001 - the socket is served already: its end gives the place back
+            self.fail(fault)
         self.wake()
 
     # ---- Connection ----
@@ -232,17 +236,22 @@ class PhoneSocket:
 
     def abandon(self) -> None:
         """End at once: the process ends."""
-        if not self._is_over:
-            self.witness.shipped(self.session.live)
-            self._over()
-        self.channel.abort()
-        self._left()
+        with ExitStack() as steps:  # each is done, whatever another raises
+            steps.callback(self._left)
+            steps.callback(self.channel.abort)
+            if not self._is_over:
+                steps.callback(self._over)
+                self.witness.shipped(self.session.live)
 
     def fail(self, fault: Exception) -> None:
         """End for a fault: one socket's ends one socket."""
         _LOG.error("a socket failed: %s", place(fault))
         if self._ending is None:
-            self.close(CloseCode.INTERNAL, "internal")
+            try:
+                self.close(CloseCode.INTERNAL, "internal")
+            except Exception as another:  # noqa: BLE001 - a session that cannot even close ends without a `bye`
+                _LOG.error("a socket failed to close: %s", place(another))
+                self._ending = Close(CloseCode.INTERNAL, "internal")
         self.wake()
 
     def rested(self) -> None:
@@ -251,22 +260,28 @@ class PhoneSocket:
 
     def _end(self, ending: Close | Gone) -> None:
         """Write what is left, let everybody know, and close."""
-        self.witness.shipped(self.session.live)
-        try:
+        with ExitStack() as steps:  # each is done, whatever another raises
+            steps.callback(self._start_close, ending)
+            steps.callback(self._over)
+            self.witness.shipped(self.session.live)
             if isinstance(ending, Close):
                 self._write_all()
-        finally:
-            self._over()
-            if self._staff.pump.start(guarded(self._close(ending), self)) is None:
-                self.abandon()
+
+    def _start_close(self, ending: Close | Gone) -> None:
+        if self._staff.pump.start(guarded(self._close(ending), self)) is None:
+            self.abandon()
 
     def _over(self) -> None:
-        """Let go of everything but the connection."""
+        """Let go of everything but the connection; each step is done, whatever another raises."""
         self._is_over = True
-        if self._work is not None:
-            self._work.cancel()
-        self.session.release()
-        self._staff.node.detach(self)
+        with ExitStack() as steps:
+            steps.callback(self._count_end)
+            steps.callback(self._staff.node.detach, self)
+            steps.callback(self.session.release)
+            if self._work is not None:
+                steps.callback(self._work.cancel)
+
+    def _count_end(self) -> None:
         ending = self._ending or Close(_GOING_AWAY)
         by: Initiator = "gateway" if isinstance(ending, Close) else ending.by
         reason = ending.reason if isinstance(ending, Close) else ""

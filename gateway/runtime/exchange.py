@@ -42,7 +42,8 @@ ASKS_MAX: Final = 200
 QUESTIONS_MAX: Final = 1_000
 """Questions to one node whose answers are awaited; whoever waits longer asks again."""
 UNDER_WAY_MAX: Final = 20_000
-"""Messages that wait for the bus; beyond that they are lost, which the repair heals."""
+"""Messages that wait for the bus, which bounds their bytes; beyond that they are lost, which the repair
+heals."""
 _SUBSCRIBE_AGAIN_S: Final = 1.0
 _TURN_S: Final = 0.001
 

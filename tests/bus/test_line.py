@@ -215,6 +215,23 @@ async def test_too_much_that_waits_is_refused_the_newest_first() -> None:
         assert [await answer for answer in answers[:10]] == [b"%d" % number for number in range(10)]
 
 
+async def test_the_bytes_that_wait_are_bounded_whether_or_not_they_were_sent() -> None:
+    clock, peer = ManualClock(), Peer()
+    async with running(peer, clock, PACE._replace(window=1, waiting_max_bytes=3_000)) as line:
+        waiting = [line.ask("GET", b"a" * 1_000), line.ask("GET", b"b" * 1_000)]
+        await clock.settle()
+        assert await fault(line.ask("GET", b"c" * 1_000)) == "too much waits for it"
+        waiting.append(line.ask("GET", "small"))
+        for _ in range(3):
+            peer.say(b":1\r\n")
+            await clock.settle()
+        assert [await answer for answer in waiting] == [1, 1, 1]
+        large = line.ask("GET", b"d" * 4_000)
+        await clock.settle()
+        peer.say(b":2\r\n")
+        assert await large == 2, "what is larger than the bound alone may wait alone"
+
+
 async def test_what_the_kernel_does_not_take_is_bounded() -> None:
     clock, peer = ManualClock(), Peer(echo)
     async with running(peer, clock, PACE._replace(unsent_max_bytes=1_000)) as line:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from gateway.domain.errors import CloseCode, SessionRefused
+from gateway.edge import routes_realtime
 from gateway.edge.settings import DoorLimits
 from gateway.protocol.codec import MSGPACK
 from tests.edge.conftest import Open
@@ -145,3 +147,20 @@ async def test_an_upgrade_wears_the_headers_of_every_answer(gateway: Gateway) ->
     ws = await gateway.client.ws_connect("/v1/realtime", protocols=("oscc.v1.json",))
     assert ws._response.headers["Cache-Control"] == "no-store"
     await ws.close()
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, ConnectionResetError])
+@pytest.mark.parametrize("step", ["accept", "Papers", "Session", "Witness"])
+async def test_whatever_fails_at_an_upgrade_the_place_is_given_back(
+    gateway: Gateway, step: str, fault: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(routes_realtime, step, fail)
+        with suppress(aiohttp.ClientError):
+            await knock(gateway)
+    assert (gateway.doors.sockets, gateway.doors.unhelloed) == (0, 0)
+    assert gateway.sample("handshakes_total", result="left") == 1
+    await gateway.served()

@@ -9,10 +9,14 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.effects import Health
+from gateway.core.session import Session
 from gateway.domain.commands import Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason
+from gateway.edge.witness import Witness
+from gateway.edge.work import Work
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
+from tests.edge.fake_node import FakeNode
 from tests.edge.visits import HELLO, Gateway, ticket_of
 
 CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
@@ -255,6 +259,60 @@ async def test_a_fault_of_ours_closes_one_socket_and_is_logged_without_its_text(
     assert "SECRET-VALUE" not in caplog.text
     await gateway.clock.advance(1)
     gateway.node.wait_for(1)
+    assert isinstance(await other.hear(), frames.Changes)
+
+
+@pytest.mark.parametrize("step", ["detach", "release", "shipped", "take", "cancel"])
+async def test_whatever_fails_at_the_end_the_place_is_given_back_and_others_are_served(
+    gateway: Gateway, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone, other = await gateway.served(), await gateway.served()
+    socket, _ = gateway.parts.pump.sockets
+    failing = [Session, FakeNode, Witness, Work]
+    owner = next(each for each in failing if hasattr(each, step))
+    usual = getattr(owner, step)
+
+    def fail(self: object, *args: object) -> object:
+        if self is socket.session or self is socket.witness or socket in args or owner is Work:
+            raise ZeroDivisionError
+        return usual(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, fail)
+        if step == "cancel":
+            gateway.node.allow_agent(5)
+            gateway.node.gate.clear()
+            await phone.say(command(gateway))
+            await gateway.clock.settle()
+        socket.close(CloseCode.DRAINING, "draining")
+        await phone.end()
+        await gateway.clock.settle()
+    gateway.node.gate.set()
+    await gateway.clock.settle()
+    assert gateway.doors.sockets == 1
+    assert list(gateway.parts.pump.sockets) != [socket]
+    await gateway.clock.advance(1)
+    gateway.node.wait_for(6)
+    assert isinstance(await other.hear(), frames.Changes)
+
+
+async def test_a_session_that_cannot_even_close_ends_alone(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone, other = await gateway.served(), await gateway.served()
+    socket, _ = gateway.parts.pump.sockets
+
+    def fail(self: Session, *args: object, **kwargs: object) -> tuple[()]:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "close", fail)
+        socket.fail(RuntimeError())
+        await phone.end()
+        await gateway.clock.settle()
+    assert gateway.doors.sockets == 1
+    await gateway.clock.advance(1)
+    gateway.node.wait_for(6)
     assert isinstance(await other.hear(), frames.Changes)
 
 
