@@ -99,6 +99,10 @@ validate: $(HELM) ## hold deploy/ and helm/ to the programs that read them; thos
 	[ -x $(VENV)/helm/helm4 ] || lacking+=" helm"; \
 	if [ -n "$$lacking" ]; then echo "not validated here, as the machine lacks them:$$lacking"; fi
 
+.PHONY: house
+house: $(DEV) ## how readable the tree is: files, names, cycles, and the files that an event and a command pass
+	@$(BIN)/python -m tests.architecture.house
+
 format: $(DEV) ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,187 @@
+"""Measures of how readable the tree is, and the bounds that CI holds them to: ``make house``.
+
+The static part is pure: it takes texts and returns figures and faults. :mod:`tests.architecture.routes`
+measures how many files one event and one command pass.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.architecture.rules import Files, long_files, long_functions
+
+ROOT: Final = Path(__file__).parents[2]
+SIMULATOR: Final = "gateway/simulator/"
+HOMONYMS_MAX: Final = 51
+"""How many public class names may have several meanings. It only ever goes down; the goal is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a figure beside its goal."""
+
+    measure: str
+    figure: str
+    goal: str
+
+
+def homonyms(files: Files) -> dict[str, list[str]]:
+    """Return each public class name that several modules define, with those modules."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path, text in sorted(files.items()):
+        for node in ast.parse(text, path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(path)
+    return {name: where for name, where in sorted(places.items()) if len(where) > 1}
+
+
+def protocols(files: Files) -> int:
+    """Return how many Protocol classes there are."""
+    return sum(
+        any("Protocol" in ast.unparse(base) for base in node.bases)
+        for path, text in files.items()
+        for node in ast.walk(ast.parse(text, path))
+        if isinstance(node, ast.ClassDef)
+    )
+
+
+def imports(files: Files) -> dict[str, set[str]]:
+    """Return the modules of *files* that each module imports, imports for types included."""
+    modules = {_module(path): path for path in files}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        found = set(_imported(ast.parse(files[path], path), modules))
+        graph[module] = found - {module}
+    return graph
+
+
+def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that import each other: the strongly connected components."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for start in graph:
+        _visit(graph, start, seen, order)
+    backwards: dict[str, set[str]] = {module: set() for module in graph}
+    for module, targets in graph.items():
+        for target in targets:
+            backwards[target].add(module)
+    found: list[list[str]] = []
+    seen = set()
+    for start in reversed(order):
+        group: list[str] = []
+        _visit(backwards, start, seen, group)
+        if len(group) > 1:
+            found.append(sorted(group))
+    return sorted(found)
+
+
+def _visit(graph: Mapping[str, set[str]], start: str, seen: set[str], order: list[str]) -> None:
+    if start in seen:
+        return
+    seen.add(start)
+    stack = [(start, iter(sorted(graph[start])))]
+    while stack:
+        module, targets = stack[-1]
+        target = next((one for one in targets if one not in seen), None)
+        if target is None:
+            order.append(module)
+            stack.pop()
+        else:
+            seen.add(target)
+            stack.append((target, iter(sorted(graph[target]))))
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _imported(tree: ast.Module, modules: Mapping[str, str]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                if inner in modules:
+                    yield inner
+                elif node.module in modules:
+                    yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+
+
+def rows(product: Files, tests: Files) -> list[Row]:
+    """Return the table of what can be measured without running anything.
+
+    Args:
+        product: The gateway's modules without the simulator.
+        tests: The modules below ``tests/``.
+    """
+    lengths = {path: text.count("\n") for path, text in product.items()}
+    longest = max(lengths, key=lengths.__getitem__)
+    ratio = sum(text.count("\n") for text in tests.values()) / sum(lengths.values())
+    return [
+        Row("Python files of the product, without the simulator", str(len(lengths)), "≤ 115"),
+        Row("lines of the product", str(sum(lengths.values())), ""),
+        Row("median lines of a file", f"{median(lengths.values()):.0f}", "250–400"),
+        Row("longest file", f"{lengths[longest]} ({longest})", "≤ 800"),
+        Row("files of at most 80 lines", str(sum(size <= 80 for size in lengths.values())), ""),
+        Row("public class names with several meanings", str(len(homonyms(product))), "0"),
+        Row("import cycles", str(len(cycles(imports(product)))), "0"),
+        Row("Protocol classes", str(protocols(product)), "the ports, and where a cycle is avoided"),
+        Row("lines of tests per line of the product", f"{ratio:.1f}", "≤ 1.6"),
+    ]
+
+
+def faults(product: Files, every: Files) -> Iterator[str]:
+    """Report what may not be: long files, long functions, more homonyms or cycles than are left."""
+    yield from long_files(every)
+    yield from long_functions(every)
+    several = homonyms(product)
+    if len(several) > HOMONYMS_MAX:
+        yield f"{len(several)} public class names have several meanings, at most {HOMONYMS_MAX} are left:"
+        yield from (f"  {name}: {', '.join(where)}" for name, where in several.items())
+    yield from (f"modules import each other: {', '.join(ring)}" for ring in cycles(imports(product)))
+
+
+def tracked(*under: str) -> dict[str, str]:
+    """Return path → text of the Python files that the repository tracks below one of *under*."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "*.py"], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    paths = sorted(path for path in listed.stdout.split("\0") if path.startswith(under))
+    return {path: (ROOT / path).read_text("utf-8") for path in paths if (ROOT / path).is_file()}
+
+
+def show(table: Sequence[Row]) -> str:
+    """Return the table as text for a terminal."""
+    width = max(len(row.measure) for row in table)
+    figures = max(len(row.figure) for row in table)
+    return "\n".join(f"{row.measure:{width}}  {row.figure:{figures}}  {row.goal}".rstrip() for row in table)
+
+
+def main() -> int:
+    """Print the table and the faults. Returns the exit code."""
+    # the routes need a running gateway, which the rules alone do not
+    from tests.architecture.routes import measured  # noqa: PLC0415 - loads the whole gateway
+
+    whole = tracked("gateway/")
+    product = {path: text for path, text in whole.items() if not path.startswith(SIMULATOR)}
+    table = rows(product, tracked("tests/"))
+    for route in asyncio.run(measured()):
+        table.append(Row(route.name, f"{route.files} files, {route.moves} moves", route.goal))
+    print("", show(table), sep="\n")
+    found = list(faults(product, whole | tracked("tests/", "bench/", "docs/")))
+    print(*found, sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

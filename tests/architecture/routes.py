@@ -1,0 +1,105 @@
+"""Measure which files one event and one command pass on their way through a running gateway.
+
+A whole node, a simulated contact centre and a phone live in this process; ``sys.setprofile`` notes
+each call into a module of the product (not the simulator, not the SDK) while one thing happens.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final, NamedTuple
+
+import gateway
+from tests.scenarios.office import AT_ONCE_S, Handset, Office, office
+
+PRODUCT: Final = f"{Path(gateway.__file__).parent}/"
+BESIDE: Final = ("simulator/", "client/", "web/")
+TRIALS: Final = 9
+AGENT: Final = 10_001
+
+
+class Route(NamedTuple):
+    """How many files something passes, and how often it moves from one file to another."""
+
+    name: str
+    files: int
+    moves: int
+    goal: str
+
+
+class Recorder:
+    """Notes the sequence of product files whose functions are called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def note(self, frame: FrameType, event: str, _: object) -> None:
+        """Take one profiling event of the interpreter."""
+        path = frame.f_code.co_filename
+        if event == "call" and path.startswith(PRODUCT):
+            below = path.removeprefix(PRODUCT)
+            if not below.startswith(BESIDE):
+                self.calls.append(below)
+
+    @property
+    def files(self) -> int:
+        """How many files were called into."""
+        return len(set(self.calls))
+
+    @property
+    def moves(self) -> int:
+        """How often a call went into another file than the call before."""
+        return sum(one != other for one, other in zip(self.calls, self.calls[1:], strict=False))
+
+
+@contextmanager
+def recorded() -> Iterator[Recorder]:
+    """Record while the block lasts."""
+    recorder = Recorder()
+    sys.setprofile(recorder.note)
+    try:
+        yield recorder
+    finally:
+        sys.setprofile(None)
+
+
+async def measured() -> list[Route]:
+    """Return the routes of an event and of a command, each the shortest of some trials.
+
+    The shortest, since timers of the node fall into the others.
+    """
+    async with office() as at:
+        phone = await at.served("supervisor1", "desk")
+        await phone.caught_up()
+        events = [await _event(at, phone) for _ in range(TRIALS)]
+        commands = [await _command(phone, trial) for trial in range(TRIALS)]
+    return [
+        _shortest("a change of an agent, from the link to the phone", events, "≤ 20 files"),
+        _shortest("a command, from the phone to its result", commands, "≤ 22 files"),
+    ]
+
+
+async def _event(at: Office, phone: Handset) -> Recorder:
+    is_available = phone.shown[f"agent:{AGENT}"]["routing_state"] == "available"
+    state = "unavailable" if is_available else "available"
+    with recorded() as recorder:
+        await at.act("SetRoutingState", UserKey=AGENT, RoutingState=state.capitalize(), When="Now")
+        await phone.until(lambda: phone.shown[f"agent:{AGENT}"]["routing_state"] == state, AT_ONCE_S)
+    return recorder
+
+
+async def _command(phone: Handset, trial: int) -> Recorder:
+    with recorded() as recorder:
+        state = "unavailable" if trial % 2 else "available"
+        ended = await phone.asks_for(AGENT, state)
+    assert ended in {"applied", "unchanged"}, ended
+    return recorder
+
+
+def _shortest(name: str, trials: list[Recorder], goal: str) -> Route:
+    best = min(trials, key=lambda one: (one.files, one.moves))
+    return Route(name, best.files, best.moves, goal)

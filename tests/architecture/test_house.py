@@ -1,0 +1,43 @@
+"""The bounds of ``make house``, and its measures on small samples."""
+
+from __future__ import annotations
+
+from tests.architecture import house
+from tests.architecture.routes import Recorder
+
+
+def test_the_tree_keeps_its_bounds() -> None:
+    whole = house.tracked("gateway/")
+    product = {path: text for path, text in whole.items() if not path.startswith(house.SIMULATOR)}
+    assert len(product) > 50
+    assert list(house.faults(product, whole)) == []
+
+
+def test_a_name_with_two_meanings_is_found() -> None:
+    files = {
+        "gateway/a.py": "class Link: ...\nclass _Own: ...",
+        "gateway/b.py": "class Link: ...\nclass _Own: ...",
+    }
+    assert house.homonyms(files) == {"Link": ["gateway/a.py", "gateway/b.py"]}
+
+
+def test_cycles_are_found_also_through_imports_for_types() -> None:
+    files = {
+        "gateway/a.py": "from gateway.b import B",
+        "gateway/b.py": "if TYPE_CHECKING:\n    from gateway import c",
+        "gateway/c.py": "def f():\n    import gateway.a",
+        "gateway/d.py": "from gateway.a import A",
+    }
+    assert house.cycles(house.imports(files)) == [["gateway.a", "gateway.b", "gateway.c"]]
+
+
+def test_more_names_with_two_meanings_than_are_left_are_a_fault() -> None:
+    several = "".join(f"class C{number}: ...\n" for number in range(house.HOMONYMS_MAX + 1))
+    files = {"gateway/a.py": several, "gateway/b.py": several}
+    assert len(list(house.faults(files, files))) == house.HOMONYMS_MAX + 2
+
+
+def test_moves_count_changes_of_file() -> None:
+    recorder = Recorder()
+    recorder.calls = ["a.py", "a.py", "b.py", "a.py"]
+    assert (recorder.files, recorder.moves) == (2, 2)
