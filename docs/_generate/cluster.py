@@ -60,8 +60,8 @@ def names_table() -> Iterable[str]:
         (user.own, "hash", "who owns the user: node, holder, token (the epoch)", _span(leases.TTL_S)),
         (user.tok, "string", "the last token granted: no later one is lower", _span(leases.FLOOR_TTL_S)),
         (made.node("<holder>"), "hash", _record(), _span(ports.NODE_TTL_S)),
-        (made.denied("x"), "string", "why a session ended", "the token's life and a day"),
-        (made.throttled("x"), "counter", "log-ons that failed, best effort", "minutes"),
+        (made.denied("x"), "string", "why a session ended, sealed", "the token's life and a day"),
+        (made.throttled("x"), "string", "how many log-ons failed, best effort, sealed", "minutes"),
         (
             made.channel(Events(UserId("<site>", 1))),
             "channel",

@@ -86,7 +86,7 @@ class RedisSite:
         self.bus: Final = RedisBus(self._door, names, self.seals, clock, jitter)
         self.leases: Final = RedisLeases(self._scripts, names, clock, ttl_s=lasts.lease_s, renewed=renewed)
         self.roll: Final = RedisRoll(self._commands, names, ttl_s=lasts.node_s)
-        self.shelf: Final = RedisShelf(self._commands, names)
+        self.shelf: Final = RedisShelf(self._commands, names, self.seals, clock)
         self._tasks = asyncio.TaskGroup()
         self._kept: list[asyncio.Task[None]] = []
 

@@ -8,7 +8,19 @@
 local own, tok = KEYS[1], KEYS[2]
 local verb, node, holder, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local time = redis.call('TIME')
+
+-- What no node wrote counts as nothing: a token is a number of digits that a double holds exactly, with room
+-- to count on (2^53 - 2^32).
+local function sane(text)
+  local number = text and #text <= 16 and string.match(text, '^%d+$') and tonumber(text)
+  return number and number <= 9007194959773696 and text or false
+end
+
 local present = redis.call('HMGET', own, 'node', 'holder', 'token')
+if not sane(present[3]) then
+  present = {false, false, false}
+end
+local floor = tonumber(sane(redis.call('GET', tok)) or 0)
 
 local function grant(number)
   redis.call('HSET', own, 'node', node, 'holder', holder, 'token', number)
@@ -26,7 +38,7 @@ if verb == 'acquire' then
   if present[3] and present[3] ~= ARGV[8] and present[2] ~= holder then
     return {time[1], time[2], present[1], present[2], present[3]}
   end
-  local last = math.max(tonumber(redis.call('GET', tok) or 0), tonumber(present[3] or 0))
+  local last = math.max(floor, tonumber(present[3] or 0))
   local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
   local number = string.format('%.0f', math.max(now, last + 1, tonumber(ARGV[7]) + 1))
   grant(number)
@@ -36,7 +48,7 @@ end
 -- Extends what is mine, makes it anew when it is gone and nobody was granted anything since, and takes in
 -- a token above all granted ones: its holder took the user while no server answered. Says whether.
 if verb == 'renew' then
-  local last = math.max(tonumber(redis.call('GET', tok) or 0), tonumber(present[3] or 0))
+  local last = math.max(floor, tonumber(present[3] or 0))
   local number = tonumber(token)
   local renewed = mine() or number > last or (number == last and not present[3])
   if renewed then

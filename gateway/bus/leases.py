@@ -19,6 +19,8 @@ from gateway.runtime.ports import Clock, Grant
 
 TTL_S: Final = 15.0
 FLOOR_TTL_S: Final = 30 * 24 * 3600.0
+TOKEN_MAX: Final = 2**53
+"""Tokens are compared as doubles in Redis; microseconds since 1970 stay below until the year 2255."""
 LEASE: Final = Script("lease.lua")
 
 
@@ -55,7 +57,7 @@ class RedisLeases:
     ) -> Grant:
         """See :meth:`gateway.runtime.ports.Leases.acquire`."""
         match await self._ask("acquire", user, node, holder, 0, floor, "" if expected is None else expected):
-            case [_, _, bytes(owner), bytes(held_by), bytes(token)]:
+            case [_, _, bytes(owner), bytes(held_by), bytes(token)] if _is_token(token):
                 return _grant(owner, held_by, token)
         raise bus_down("it answered something else")
 
@@ -74,7 +76,7 @@ class RedisLeases:
     async def read(self, user: UserId) -> Grant | None:
         """See :meth:`gateway.runtime.ports.Leases.read`."""
         match await self._line.answer("HMGET", self._names.user(user).own, "node", "holder", "token"):
-            case [bytes(node), bytes(holder), bytes(token)]:
+            case [bytes(node), bytes(holder), bytes(token)] if _is_token(token):
                 return _grant(node, holder, token)
         return None
 
@@ -93,6 +95,11 @@ class RedisLeases:
                 self.clock_offset_s = int(seconds) + int(micros) / 1e6 - here_ms / 1e3
                 return answer
         raise bus_down("it answered something else")
+
+
+def _is_token(text: bytes) -> bool:
+    """Tell whether *text* is a token that somebody could have been granted."""
+    return len(text) <= len(str(TOKEN_MAX)) and text.isdigit() and int(text) <= TOKEN_MAX
 
 
 def _grant(node: bytes, holder: bytes, token: bytes) -> Grant:

@@ -25,6 +25,8 @@ _NONCE_BYTES: Final = _FIXED_BYTES + _COUNTER_BYTES
 _COUNTED: Final = 1 << 8 * _COUNTER_BYTES
 _TAG_BYTES: Final = 16
 _ID_BYTES_MAX: Final = 255
+_AT_REST: Final = b"value of "
+"""Before a key's name: what was sealed for a key opens on no channel, and the other way round."""
 
 
 class Unopened(enum.StrEnum):
@@ -90,6 +92,17 @@ class Seals:
             return opened
         self.drop(opened)
         return None
+
+    def seal_value(self, key: bytes, plain: bytes) -> bytes:
+        """Return *plain* sealed as the value that stands under *key* in Redis."""
+        return self.seal(_AT_REST + key, plain)
+
+    def open_value(self, key: bytes, sealed: bytes) -> bytes | None:
+        """Return what was sealed as the value of *key*; None, counted, when nothing like that was.
+
+        An older value of the same key opens as well: who seals puts in what makes it out of date.
+        """
+        return self.open(_AT_REST + key, sealed)
 
     def drop(self, why: Unopened) -> None:
         """Count something that is dropped."""

@@ -1,8 +1,12 @@
--- Adds one to a counter that lives from its first; says how many it has.
--- KEYS: the counter. ARGV: ms that it lives.
+-- Replaces a value if nobody else has since it was read; says 1 if it did, else 0.
+-- KEYS: the value. ARGV: what was read ("" for nothing), what replaces it, ms that it lives (0: as long as before).
 
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then
-  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+  return 0
 end
-return count
+if ARGV[3] == '0' then
+  redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 1

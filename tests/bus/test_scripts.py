@@ -44,7 +44,7 @@ async def test_a_server_that_does_not_is_sent_its_text() -> None:
 
     peer = Peer(answer)
     assert await ran(peer) == 1
-    assert b"INCR" in peer.asked(b"EVAL")[0][1]
+    assert b"KEEPTTL" in peer.asked(b"EVAL")[0][1]
     assert peer.asked(b"EVAL")[0][2:] == (b"2", b"a", b"b", b"5", b"x")
 
 

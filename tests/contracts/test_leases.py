@@ -132,3 +132,21 @@ async def test_tokens_grow_from_grant_to_grant(site: BusSite) -> None:
         tokens.append(grant.token)
         await site.leases[0].release(ANN, "h1", grant.token)
     assert tokens == sorted(set(tokens))
+
+
+# ---- what somebody else wrote there ----
+
+
+@pytest.mark.parametrize("token", ["1e300", "9007199254740993", "-1", "x", "9" * 400])
+async def test_a_token_that_no_node_was_granted_is_ignored(token: str) -> None:
+    async with SITES["redis"]() as site:
+        assert site.network is not None
+        server, names = site.network.server, site.network.names.user(ANN)
+        await server.command("SET", names.tok, token)
+        await server.command("HSET", names.own, "node", "n9", "holder", "h9", "token", token)
+        assert await site.leases[1].read(ANN) is None
+        grant = await granted(site)
+        assert 0 < grant.token < 2**53
+        await server.command("SET", names.tok, token)
+        assert await site.leases[0].renew(ANN, N1, "h1", grant.token)
+        assert await site.leases[1].read(ANN) == grant
