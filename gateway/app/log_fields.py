@@ -18,6 +18,7 @@ from typing import Final
 from gateway.app.keys import SecretKey
 from gateway.domain.audit import UserHash
 from gateway.domain.model import UserId
+from gateway.runtime.faults import FRAMES_MAX
 
 TEXT_CHARACTERS: Final = 200
 OPERATORS_CHARACTERS: Final = 400
@@ -31,7 +32,8 @@ Shape = Callable[[object], Value | None]
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.+-]{1,32}")
-_PLACE: Final = re.compile(r"[\w./-]{1,120}:\d{1,6}")
+_FRAME: Final = r"[\w./-]{1,120}:\d{1,6}:[\w<>]{1,80}"
+_PLACE: Final = re.compile(rf"{_FRAME}(?: < {_FRAME}){{0,{FRAMES_MAX - 1}}}")
 _MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
 _HASH: Final = re.compile(r"[0-9a-f]{16}")
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -70,6 +72,7 @@ def _version(value: object) -> str | None:
 
 
 def _place(value: object) -> str | None:
+    """Shape the frames of a fault."""
     return value if isinstance(value, str) and _PLACE.fullmatch(value) is not None else None
 
 

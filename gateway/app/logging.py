@@ -11,10 +11,7 @@ import dataclasses
 import logging
 import re
 import sys
-import traceback
 from collections.abc import Mapping, MutableMapping
-from pathlib import PurePath
-from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -24,6 +21,7 @@ from gateway.app.keys import SecretKey
 from gateway.app.log_fields import Pseudonyms, Shape, fields
 from gateway.edge.witness import Life
 from gateway.runtime.clock import SystemClock
+from gateway.runtime.faults import first_of, frames
 from gateway.runtime.ports import Clock
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -32,7 +30,6 @@ Event = MutableMapping[str, Any]
 
 OURS: Final = "gateway"
 AUDIT: Final = f"{OURS}.audit"
-_PLACE_PARTS: Final = 3
 _CUT: Final = re.compile(r"[(<{\[:'\"\n]")
 """Where data may begin in a library's line that was formatted before it was logged."""
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -128,7 +125,7 @@ def _of_record(logger: object, method: str, event: Event) -> Event:
 
 
 def _summarise_exception(logger: object, method: str, event: Event) -> Event:
-    """Put type and place of an exception for its text and stack."""
+    """Replace an exception by its type and frames."""
     del logger, method
     match event.pop("exc_info", None) or event["_record"].exc_info:
         case BaseException() as error:
@@ -137,18 +134,8 @@ def _summarise_exception(logger: object, method: str, event: Event) -> Event:
             pass
         case found:
             error = sys.exception() if found else None
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
     if error is not None:
+        error = first_of(error)
         event["error"] = type(error).__name__
-        event["place"] = _place(error.__traceback__)
+        event["place"] = frames(error)
     return event
-
-
-def _place(trace: TracebackType | None) -> str | None:
-    """Return the innermost file and line."""
-    frames = traceback.extract_tb(trace)
-    if not frames:
-        return None
-    path = "/".join(PurePath(frames[-1].filename).parts[-_PLACE_PARTS:]).lstrip("/")
-    return f"{path}:{frames[-1].lineno}"

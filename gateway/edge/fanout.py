@@ -9,7 +9,7 @@ from gateway.core.convoy import Convoy, Sink
 from gateway.edge.channel import packed
 from gateway.edge.pump import NEVER, Served
 from gateway.edge.witness import wrote_news
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 from gateway.telemetry import Telemetry
 
 _LOG: Final = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Herald:
 
     def fail(self, fault: Exception) -> None:
         """Take in that they cannot be told together: let each be told all anew, and alone, or fail alone."""
-        _LOG.error("phones in step could not be told: %s", place(fault))
+        log_fault(_LOG, "shared_frame_failed", fault)
         for member in list(self._convoy.members):
             member.reset()
             if member.sink is not None:

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from gateway.domain.errors import ERRORS, ErrorCode, GatewayError, tenths
 from gateway.protocol import http_form, json_form
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -97,7 +97,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionError:  # the client has left: aiohttp ends it quietly
         raise
     except Exception as fault:  # noqa: BLE001 - the last line: one request's fault ends one request
-        _LOG.error("a request failed: %s", place(fault))
+        log_fault(_LOG, "request_failed", fault)
         return problem(GatewayError(ErrorCode.INTERNAL, "Something went wrong here."))
 
 

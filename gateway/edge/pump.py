@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import Clock
 
 TICK_S: Final = 0.005
@@ -143,7 +143,7 @@ class Pump(Generic[S]):
         try:
             socket.abandon()
         except Exception as fault:  # noqa: BLE001 - the others are to end, too
-            _LOG.error("a socket could not be ended: %s", place(fault))
+            log_fault(_LOG, "socket_not_ended", fault)
 
     async def _rest(self) -> None:
         """Return when there is something to do, and others have had their turn."""

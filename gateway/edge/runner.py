@@ -22,7 +22,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.callers import HEAD_S, Callers
 from gateway.edge.problems import problem
 from gateway.edge.visitors import HEADERS, NAME
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 
 FAREWELL_S: Final = 2.0
 """How long requests under way may take once the listener closes."""
@@ -127,7 +127,7 @@ class _Speaker(web.RequestHandler):
             ConnectionError: An answer has begun already.
         """
         if status >= 500 and exc is not None and not _has_left(request, exc):
-            _LOG.error("a request failed: %s", place(exc))
+            log_fault(_LOG, "request_failed", exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         code = ErrorCode.BAD_REQUEST if status < 500 else ErrorCode.INTERNAL

@@ -28,7 +28,7 @@ from gateway.edge.work import Work, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame
 from gateway.protocol.websocket import Message, Violation
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 
 _GOING_AWAY: Final = 1001
 _UNKNOWN: Final = Health("down", "live", None)  # before anybody is known
@@ -245,7 +245,7 @@ class PhoneSocket:
 
     def fail(self, fault: Exception) -> None:
         """End for a fault: one socket's ends one socket."""
-        _LOG.error("a socket failed: %s", place(fault))
+        log_fault(_LOG, "socket_failed", fault)
         if self._ending is None:
             try:
                 self.close(CloseCode.INTERNAL, "internal")

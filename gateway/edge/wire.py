@@ -14,7 +14,7 @@ import socket
 from contextlib import suppress
 from typing import Any, Final
 
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 
 EVENTS_AT_ONCE: Final = 32
 """After so many connections everybody else has a turn: what thousands send at once holds up nobody."""
@@ -87,7 +87,7 @@ class Wires:
                 try:
                     wire.happened(events)
                 except Exception as fault:  # noqa: BLE001 - one connection's fault ends one connection
-                    _LOG.error("a connection failed: %s", place(fault))
+                    log_fault(_LOG, "connection_failed", fault)
                     wire.abort()
 
     # ---- for wires ----

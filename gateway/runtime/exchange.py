@@ -31,7 +31,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.bundles import Bundles
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import Bus, Clock
 from gateway.runtime.spawn import spawn
 from gateway.runtime.tally import Tally
@@ -210,7 +210,7 @@ class Exchange:
         except GatewayError:
             raise
         except Exception as fault:  # noqa: BLE001 - one message's fault must not end the node
-            _LOG.error("a message to other nodes failed: %s", place(fault))
+            log_fault(_LOG, "message_not_sent", fault)
             raise GatewayError(ErrorCode.INTERNAL, "the message cannot be written") from None
         finally:
             self.under_way -= 1
@@ -298,7 +298,7 @@ class Exchange:
             try:
                 receive(envelope)
             except Exception as fault:  # noqa: BLE001 - one message's fault must not make the node deaf
-                _LOG.error("a message of another node failed: %s", place(fault))
+                log_fault(_LOG, "message_failed", fault)
 
         return heard
 

@@ -12,7 +12,7 @@ from gateway.core.recall import Recall
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import UserId
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 from gateway.runtime.household import Household
 from gateway.runtime.world import World
 
@@ -68,7 +68,7 @@ class Households:
             try:
                 household.tick(now)
             except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
-                _LOG.error("what is due by time for a user failed: %s", place(fault))
+                log_fault(_LOG, "user_tick_failed", fault)
         self.recall.expire(now)
 
     async def _serve(self, user: UserId, household: Household, before: Household | None) -> None:
@@ -77,7 +77,7 @@ class Households:
                 await before.over.wait()
             await household.run()
         except Exception as fault:  # noqa: BLE001 - one user's fault ends one user
-            _LOG.error("a household failed: %s", place(fault))
+            log_fault(_LOG, "user_failed", fault)
             for connection in list(household.feed.connections.values()):
                 connection.close(CloseCode.INTERNAL, "internal")
         finally:

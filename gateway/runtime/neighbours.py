@@ -31,7 +31,7 @@ from gateway.protocol.envelopes import (
     SessionOver,
 )
 from gateway.runtime.exchange import Exchange
-from gateway.runtime.faults import place
+from gateway.runtime.faults import log_fault
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.follower import Follower
 from gateway.runtime.household import Household
@@ -147,7 +147,7 @@ class Neighbours:
         try:
             follower.read(told, made)
         except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from what is theirs
-            _LOG.error("what was published for a user failed: %s", place(fault))
+            log_fault(_LOG, "publication_failed", fault)
 
     def _follower(self, user: UserId) -> Follower | None:
         household = self._home.households.get(user)
@@ -157,7 +157,7 @@ class Neighbours:
         try:
             await work(asked)
         except Exception as fault:  # noqa: BLE001 - whoever asked hears nothing, and asks again or gives up
-            _LOG.error("a request of another node failed: %s", place(fault))
+            log_fault(_LOG, "node_request_failed", fault)
 
     def recovered(self, recovery: int) -> None:
         """Have everything asked for again that may have been lost."""

@@ -156,7 +156,9 @@ async def test_a_fault_of_ours_shows_no_stack_and_logs_no_text(
     with caplog.at_level(logging.DEBUG):
         status, body = await get(aiohttp_client, RuntimeError("SECRET-VALUE"))
     assert (status, body["code"], body["detail"]) == (500, "internal", "Something went wrong here.")
-    assert "RuntimeError at test_problems.py" in caplog.text
+    (record,) = [one for one in caplog.records if one.getMessage() == "request_failed"]
+    assert vars(record)["error"] == "RuntimeError"
+    assert vars(record)["place"].startswith("tests/edge/test_problems.py:")
     assert "SECRET-VALUE" not in caplog.text + str(body)
 
 

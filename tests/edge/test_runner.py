@@ -79,7 +79,11 @@ async def test_a_fault_that_nobody_caught_is_told_by_its_place_alone(
     assert status(answer) == [500]
     assert b"canary" not in answer
     (record,) = caplog.records
-    assert record.getMessage() == "a request failed: RuntimeError at test_runner.py:34"
+    assert record.getMessage() == "request_failed"
+    assert (vars(record)["error"], vars(record)["place"].split(" < ")[0]) == (
+        "RuntimeError",
+        "tests/edge/test_runner.py:34:fail",
+    )
 
 
 async def test_an_answer_that_has_begun_is_cut() -> None:

@@ -255,7 +255,9 @@ async def test_a_fault_of_ours_closes_one_socket_and_is_logged_without_its_text(
         phone = await gateway.hello(gateway.token())
         bye, code = await phone.end()
     assert (code, bye and bye.reason) == (4100, "internal")
-    assert "RuntimeError at fake_node.py" in caplog.text
+    (record,) = [one for one in caplog.records if one.getMessage() == "socket_failed"]
+    assert vars(record)["error"] == "RuntimeError"
+    assert "fake_node.py:" in vars(record)["place"]
     assert "SECRET-VALUE" not in caplog.text
     await gateway.clock.advance(1)
     gateway.node.wait_for(1)

@@ -131,7 +131,7 @@ async def test_what_cannot_be_written_is_lost_and_keeps_nothing_else_from_leavin
         assert at.exchange.under_way == 0
         told = said(caplog)
         assert len(told) == 2
-        assert all(line.startswith("a message to other nodes failed: OverflowError at ") for line in told)
+        assert told == ["message_not_sent"] * 2
 
 
 async def test_a_fault_over_one_message_keeps_no_other_from_being_heard(
@@ -148,7 +148,7 @@ async def test_a_fault_over_one_message_keeps_no_other_from_being_heard(
         assert receivers == 1
         assert at.listener.told == [Leaving(THERE)]
         (line,) = said(caplog)
-        assert line.startswith("a message of another node failed: ZeroDivisionError at ")
+        assert line == "message_failed"
 
 
 async def test_beyond_so_much_under_way_what_is_sent_is_lost() -> None:

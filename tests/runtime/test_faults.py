@@ -1,8 +1,16 @@
-"""Where did something fail, without saying anything that may be secret?"""
+"""Does the log show where something failed, without anything that may be secret?"""
 
 from __future__ import annotations
 
-from gateway.runtime.faults import place
+import logging
+
+import pytest
+
+from gateway.core.throttle import Budget
+from gateway.core.turnstile import Turnstile
+from gateway.runtime.faults import FRAMES_MAX, first_of, frames, log_fault
+
+LOG = logging.getLogger("gateway.test")
 
 
 def _fail(text: str) -> Exception:
@@ -12,34 +20,68 @@ def _fail(text: str) -> Exception:
         return fault
 
 
-def _outer() -> Exception:
+class Broken(Budget):
+    """A budget that fails deep inside the gateway."""
+
+    def wait_s(self, now: float, urgency: object = None) -> float:
+        raise ValueError("secret-0815")
+
+
+def _inside() -> Exception:
     try:
-        _inner()
+        Turnstile(Broken()).log_on_wait_s(0.0)
     except ValueError as fault:
         return fault
     raise AssertionError
 
 
-def _inner() -> None:
-    raise ValueError("secret-0815")
+def _deep(depth: int) -> Exception:
+    def descend(left: int) -> None:
+        if not left:
+            raise ValueError
+        descend(left - 1)
+
+    code = compile(
+        "def down(n, f):\n    f() if not n else down(n - 1, f)\n", log_fault.__code__.co_filename, "exec"
+    )
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102 - frames that look like the gateway's own
+    try:
+        names["down"](depth, lambda: descend(0))  # type: ignore[operator]  # made just above
+    except ValueError as fault:
+        return fault
+    raise AssertionError
 
 
-def test_a_fault_is_named_by_type_and_place_never_by_its_text() -> None:
-    told = place(_fail("secret-0815"))
-    assert told.startswith("ValueError at test_faults.py:")
-    assert "secret" not in told
+def test_all_frames_inside_the_gateway_are_shown_and_the_innermost_wherever_it_is() -> None:
+    shown = (frames(_inside()) or "").split(" < ")
+    assert [part.rpartition(":")[0].rpartition(":")[0] for part in shown] == [
+        "tests/runtime/test_faults.py",
+        "gateway/core/turnstile.py",
+    ]
+    assert [part.rpartition(":")[2] for part in shown] == ["wait_s", "log_on_wait_s"]
+    assert shown[0] == f"tests/runtime/test_faults.py:{Broken.wait_s.__code__.co_firstlineno + 1}:wait_s"
 
 
-def test_the_deepest_place_is_told() -> None:
-    raised_at = _inner.__code__.co_firstlineno + 1
-    assert place(_outer()) == f"ValueError at test_faults.py:{raised_at}"
+def test_a_fault_is_logged_by_type_and_frames_never_by_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    log_fault(LOG, "it_failed", _inside())
+    (record,) = caplog.records
+    assert record.getMessage() == "it_failed"
+    assert vars(record)["error"] == "ValueError"
+    assert vars(record)["place"] == frames(_inside())
+    assert record.exc_info is None
+    assert "secret" not in str(vars(record))
 
 
-def test_of_a_group_the_first_fault_is_told() -> None:
+def test_of_a_group_the_first_fault_is_shown() -> None:
     inner = _fail("secret-0815")
     group = ExceptionGroup("outer", [ExceptionGroup("inner", [inner, KeyError("b")]), TypeError("c")])
-    assert place(group) == place(inner)
+    assert first_of(group) is inner
 
 
-def test_what_was_never_raised_is_nowhere() -> None:
-    assert place(KeyError("secret-0815")) == "KeyError at nowhere"
+def test_what_was_never_raised_has_no_frames() -> None:
+    assert frames(KeyError("secret-0815")) is None
+
+
+def test_of_a_recursion_the_innermost_frames_are_shown() -> None:
+    assert len((frames(_deep(100)) or "").split(" < ")) == FRAMES_MAX
