@@ -250,7 +250,7 @@ class PhoneSocket:
             try:
                 self.close(CloseCode.INTERNAL, "internal")
             except Exception as another:  # noqa: BLE001 - a session that cannot even close ends without a `bye`
-                _LOG.error("a socket failed to close: %s", place(another))
+                log_fault(_LOG, "socket_not_closed", another)
                 self._ending = Close(CloseCode.INTERNAL, "internal")
         self.wake()
 
