@@ -40,12 +40,17 @@ run: $(RUNTIME) ## one gateway node; CONFIG=gateway.toml
 simulate: $(RUNTIME) ## a simulated OSCC-E Server; ARGS="--agents 1500 --queues 100"
 	@$(BIN)/oscc-gateway simulate $(ARGS)
 
-.PHONY: test properties scenarios
-test: $(DEV) ## all tests but the scenarios
-	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m "not scenario" $(PYTEST_ARGS)
+.PHONY: test seeded properties scenarios
+test: $(DEV) ## all tests but the scenarios and most seeded bugs, on all cores (4 minutes on two)
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist=worksteal -m "not scenario and not seeded" $(PYTEST_ARGS)
+
+seeded: $(DEV) ## plant a bug or two for each property, which must find it; all of them are in properties
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist=worksteal -m seeded \
+		tests/properties tests/simulation $(PYTEST_ARGS)
 
 properties: $(DEV) ## the state machines and simulated clusters, searched deeply (minutes)
-	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties tests/simulation --timeout=3600 $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties tests/simulation \
+		-n auto --dist=worksteal --timeout=3600 $(PYTEST_ARGS)
 
 .PHONY: simulate-cluster
 simulate-cluster: $(DEV) ## random failures of a simulated cluster; SCHEDULES=20000 SEED=0

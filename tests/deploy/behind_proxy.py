@@ -1,7 +1,8 @@
 """Two nodes, a Redis and an OSCC-E Server behind a real proxy, and what phones live through there.
 
 A proxy is any program that takes TLS at a port, trusts nothing that clients say of themselves, and carries
-HTTP and WebSockets to the two nodes: the same story is told of each that we have an example for.
+HTTP and WebSockets to the two nodes: the same story is told of each that we have an example for. Where only
+the proxy's own bounds matter, both nodes are a stand-in that lets everybody on at once.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import asyncio
 import contextlib
 import itertools
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from aiohttp import web
+from yarl import URL
 
 from gateway.app.children import Child
 from gateway.client import (
@@ -42,16 +46,20 @@ FOREIGN: Final = "203.0.113.9"
 TOO_MANY: Final = 700
 """Log-ons at once that a proxy does not let through."""
 PATIENCE_S: Final = 30.0
+CENTRE: Final = ("--agents=20", "--queues=3", "--users=3", "--start-paused", "--password", PASSWORD)
+OFFICE: Final = 300
+"""People behind one address who log on at once: several times what a proxy lets through at once."""
+OFFICE_IS_ON_S: Final = 120.0
+TRIES: Final = 30
+"""Log-ons of one neighbourhood, of which a proxy that lets only 5 through at once refuses some."""
 
 
-@dataclass
-class House:
-    """What stands behind the proxy, and the way in."""
+@dataclass(kw_only=True)
+class Front:
+    """A proxy before two nodes, and the way in."""
 
     folder: Path
     http: aiohttp.ClientSession
-    centre: Centre
-    nodes: Sequence[Node]
     ports: Sequence[Mapping[str, int]]
     tls: ssl.SSLContext
     port: int
@@ -63,6 +71,14 @@ class House:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
+
+@dataclass(kw_only=True)
+class House(Front):
+    """What stands behind the proxy, too."""
+
+    centre: Centre
+    nodes: Sequence[Node]
+
     async def home(self) -> Node:
         """Return the node that has a phone."""
         for node in self.nodes:
@@ -71,30 +87,18 @@ class House:
         raise AssertionError("no node has a phone")
 
 
-Started = Callable[[House], Child]
-"""Makes the proxy of a house."""
+Started = Callable[[Front], Child]
+"""Makes the proxy."""
 
 
 @contextlib.asynccontextmanager
 async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
     """Run all of it while the block lasts."""
-    certificate, key = certificates.make(folder, days=20_000)
-    (folder / "both.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
+    tls = _tls(folder)
     async with contextlib.AsyncExitStack() as stack:
         redis = await stack.enter_async_context(redis_server())
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        options = (
-            "--agents",
-            "20",
-            "--queues",
-            "3",
-            "--users",
-            "3",
-            "--password",
-            PASSWORD,
-            "--start-paused",
-        )
-        centre = Centre(folder, http, (free_port(), free_port()), *options)
+        centre = Centre(folder, http, (free_port(), free_port()), *CENTRE)
         stack.push_async_callback(centre.kill9)
         await centre.open()
         ports = [{name: free_port() for name in ("client", "ops", "admin")} for _ in range(2)]
@@ -107,16 +111,71 @@ async def house(folder: Path, proxy: Started) -> AsyncIterator[House]:
             await node.start()
         for node in nodes:
             await node.until_ready()
-        tls = ssl.create_default_context(cafile=certificate)
-        made = House(folder, http, centre, nodes, ports, tls, free_port(), free_port())
-        child = proxy(made)
-        stack.push_async_callback(child.kill)
-        await child.start()
-        await until(lambda: _is_up(made, child), "the proxy let nobody in")
+        made = House(
+            folder=folder,
+            http=http,
+            ports=ports,
+            tls=tls,
+            port=free_port(),
+            watch_port=free_port(),
+            centre=centre,
+            nodes=nodes,
+        )
+        await _start(made, proxy, stack)
         yield made
 
 
-async def _is_up(made: House, child: Child) -> bool:
+@contextlib.asynccontextmanager
+async def stand_in(folder: Path, proxy: Started) -> AsyncIterator[Front]:
+    """Run the proxy before nodes that let everybody on at once while the block lasts."""
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        port = await stack.enter_async_context(_lets_everybody_on())
+        made = Front(
+            folder=folder,
+            http=http,
+            ports=[{"client": port, "ops": port}] * 2,
+            tls=_tls(folder),
+            port=free_port(),
+            watch_port=free_port(),
+        )
+        await _start(made, proxy, stack)
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def _lets_everybody_on() -> AsyncIterator[int]:
+    async def ok(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(status=201 if request.method == "POST" else 200)
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/sessions", ok), web.get("/v1/about", ok), web.get("/readyz", ok)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", port := free_port())
+        await site.start()
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+def _tls(folder: Path) -> ssl.SSLContext:
+    """Make the proxy's certificate; returns how it is trusted."""
+    certificate, key = certificates.make(folder, days=20_000)
+    (folder / "both.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
+    return ssl.create_default_context(cafile=certificate)
+
+
+async def _start(made: Front, proxy: Started, stack: contextlib.AsyncExitStack) -> None:
+    child = proxy(made)
+    stack.push_async_callback(child.kill)
+    await child.start()
+    await until(lambda: _is_up(made, child), "the proxy let nobody in")
+
+
+async def _is_up(made: Front, child: Child) -> bool:
     assert child.pid is not None, child.log.read_text("utf-8")
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async with made.http.get(f"{made.url}/v1/about", ssl=made.tls) as answer:
@@ -275,6 +334,39 @@ async def knock_too_often(made: House) -> None:
     assert {code for _, _, code in refusals} == {"rate_limited"}
     assert all(wait is not None and int(wait) >= 1 for wait, _, _ in refusals)
     assert not [server for _, server, _ in refusals if server == "oscc-gateway"]
+
+
+async def log_on(
+    made: Front, path: str = "/v1/sessions", headers: Mapping[str, str] | None = None
+) -> tuple[int, float]:
+    """Log on once; returns the status, and after how many seconds to come again."""
+    url = URL(f"{made.url}{path}", encoded=True)
+    async with made.http.post(url, json={}, ssl=made.tls, headers=headers) as answer:
+        wait_s = float(answer.headers.get("Retry-After", "0"))
+        if answer.status == 429:
+            told = await answer.json(content_type="application/problem+json")
+            assert told["retry_after_s"] == wait_s > 0
+        return answer.status, wait_s
+
+
+async def let_an_office_on(made: Front) -> None:
+    """Let many behind one address log on at once, each coming again exactly when told to: all get in."""
+    waits = Counter[float]()
+
+    async def arrive() -> None:
+        while True:
+            status, wait_s = await log_on(made)
+            if status == 201:
+                return
+            assert status == 429
+            waits[wait_s] += 1
+            await asyncio.sleep(wait_s)
+
+    async with asyncio.timeout(OFFICE_IS_ON_S), asyncio.TaskGroup() as tasks:
+        for _ in range(OFFICE):
+            tasks.create_task(arrive())
+    # nobody is sent to the same instant as all others
+    assert max(waits.values()) < sum(waits.values()) / 5
 
 
 async def lose_all_nodes(made: House) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,25 @@ import pytest
 from gateway.app.children import Child
 from gateway.app.config_sections import Limits
 from tests.app import certificates
-from tests.deploy.behind_proxy import House, house, knock_too_often, lose_all_nodes, tell_the_story
+from tests.deploy.behind_proxy import (
+    TRIES,
+    Front,
+    House,
+    house,
+    knock_too_often,
+    let_an_office_on,
+    log_on,
+    lose_all_nodes,
+    stand_in,
+    tell_the_story,
+)
 from tests.deploy.programs import DEPLOY, ask, machine
 from tests.doubles.servers import until
 
 FILE = DEPLOY / "haproxy" / "haproxy.cfg"
 
 
-def proxy(made: House) -> Child:
+def proxy(made: Front, **more: str) -> Child:
     first, second = made.ports
     environ = {
         "OSCC_BIND": f"127.0.0.1:{made.port}",
@@ -29,6 +41,7 @@ def proxy(made: House) -> Child:
         "OSCC_NODE_2": f"127.0.0.1:{second['client']}",
         "OSCC_NODE_2_OPS": str(second["ops"]),
         "OSCC_MAXCONN": "1000",
+        **more,
     }
     command = (machine("haproxy"), "-db", "-f", str(FILE))
     return Child("haproxy", command, made.folder / "haproxy.log", {**os.environ, **environ})
@@ -67,6 +80,24 @@ def test_a_node_that_leaves_is_seen_before_it_sends_its_phones_away() -> None:
 
 def test_phones_outlive_its_timeouts() -> None:
     assert seconds(r"timeout tunnel (\d+)h") * 3600 > 2 * 55  # the longest ping_s
+
+
+def test_one_neighbourhood_cannot_use_up_what_a_site_takes() -> None:
+    at_once = seconds(r'presetenv OSCC_LOG_ONS +"(\d+)"')
+    # half of a site's budget is for log-ons that nobody has judged yet
+    assert at_once / 10 < Limits().log_ons_per_s / 2
+
+
+async def test_a_path_in_another_spelling_is_counted_too(tmp_path: Path) -> None:
+    async with stand_in(tmp_path, partial(proxy, OSCC_LOG_ONS="5")) as made:
+        statuses = {(await log_on(made, "/v1/%73ess%69ons"))[0] for _ in range(TRIES)}
+        assert statuses == {201, 429}
+
+
+@pytest.mark.scenario
+async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
+    async with stand_in(tmp_path, proxy) as made:
+        await let_an_office_on(made)
 
 
 @pytest.mark.scenario

@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 
 from gateway.app.children import Child
+from gateway.app.config_sections import Limits
 from tests.app import certificates
-from tests.deploy.behind_proxy import House, house, knock_too_often, lose_all_nodes, tell_the_story
+from tests.deploy.behind_proxy import (
+    TRIES,
+    Front,
+    house,
+    knock_too_often,
+    let_an_office_on,
+    log_on,
+    lose_all_nodes,
+    stand_in,
+    tell_the_story,
+)
 from tests.deploy.programs import DEPLOY, ask, machine
 
 FILE = DEPLOY / "nginx" / "nginx.conf"
@@ -34,9 +45,10 @@ def placed(folder: Path, changes: Mapping[str, str]) -> str:
     return text
 
 
-def proxy(made: House) -> Child:
+def proxy(made: Front, more: Mapping[str, str] | None = None) -> Child:
     first, second = made.ports
     changes = {
+        **(more or {}),
         "listen 443 ssl;": f"listen 127.0.0.1:{made.port} ssl;",
         "    listen [::]:443 ssl;": "",
         "listen 127.0.0.1:8404;": f"listen 127.0.0.1:{made.watch_port};",
@@ -86,6 +98,57 @@ def test_headers_of_the_realtime_door_are_those_of_all() -> None:
     assert ours
     # a location with headers of its own inherits none
     assert ours <= headers[1]
+
+
+def test_one_neighbourhood_cannot_use_up_what_a_site_takes() -> None:
+    found = re.search(r"zone=log_ons:16m +rate=(\d+)r/s;", FILE.read_text("utf-8"))
+    assert found is not None
+    # half of a site's budget is for log-ons that nobody has judged yet
+    assert float(found[1]) < Limits().log_ons_per_s / 2
+
+
+def strict(made: Front) -> Child:
+    """Let few log-ons through, and let a header of the test say where a connection comes from."""
+    believed = "    set_real_ip_from 127.0.0.1;\n    real_ip_header X-Test-From;\n"
+    changes = {
+        "    access_log off;\n": f"    access_log off;\n{believed}",
+        "rate=8r/s": "rate=1r/m",
+        "burst=80 ": "burst=5 ",
+    }
+    return proxy(made, changes)
+
+
+@pytest.mark.parametrize(
+    ("network", "beside"),
+    [
+        ("2001:db8:1:2:{:x}:0:0:1", "2001:db8:1:3::1"),
+        ("2001:db8::{:x}:1:2:3", "2001:db8:0:1::1"),
+        ("2001:db8::7:{:x}:1:2:3", "2001:db8:0:8::1"),
+        ("2001:0:0:a::{:x}", "2001:0:0:d::1"),
+        ("a0a:a0a:a0a:a0a::{:x}", "a0a:a0a:a0a:a0b::1"),
+    ],
+)
+async def test_a_network_is_one_neighbourhood_however_its_addresses_are_written(
+    network: str, beside: str, tmp_path: Path
+) -> None:
+    async with stand_in(tmp_path, strict) as made:
+        statuses = [
+            (await log_on(made, headers={"X-Test-From": network.format(number + 1)}))[0]
+            for number in range(TRIES)
+        ]
+        assert set(statuses) == {201, 429}
+        assert await log_on(made, headers={"X-Test-From": beside}) == (201, 0)
+
+
+async def test_a_path_in_another_spelling_is_counted_too(tmp_path: Path) -> None:
+    async with stand_in(tmp_path, strict) as made:
+        assert {(await log_on(made, "/v1/%73ess%69ons"))[0] for _ in range(TRIES)} == {201, 429}
+
+
+@pytest.mark.scenario
+async def test_an_office_behind_one_address_gets_in(tmp_path: Path) -> None:
+    async with stand_in(tmp_path, proxy) as made:
+        await let_an_office_on(made)
 
 
 @pytest.mark.scenario

@@ -61,7 +61,7 @@ class SeededBug:
     killer: str
     """The test of the same property file that must fail: a function, or a class ``TestX``."""
     quick: bool = False
-    """Whether it is planted in every test run, not only in ``make properties``."""
+    """Whether ``make seeded`` plants it, too, not only ``make properties``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Does a simulation find the bugs that were planted for it?
 
-A few are planted in every run, all of them with the profile ``deep`` (``make properties``), as those of the
-properties are (:mod:`tests.properties.seeded`).
+A few are planted by ``make seeded``, all of them with the profile ``deep`` (``make properties``), as
+those of the properties are (:mod:`tests.properties.seeded`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.simulation.run import FOUND
 
 DEEP: Final = os.environ.get("HYPOTHESIS_PROFILE", "fast") == "deep"
 QUICK: Final = 150
-"""Within how many schedules a bug is found that is planted in every run."""
+"""Within how many schedules a bug is found that ``make seeded`` plants."""
 WITHIN: Final = 3_000
 GIVE_UP_S: Final = 600.0
 
@@ -51,6 +51,7 @@ def test_every_bug_fits_its_place(bug: SeededBug) -> None:
     assert bug.old != bug.new
 
 
+@pytest.mark.seeded
 @pytest.mark.timeout(GIVE_UP_S + 20)
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if DEEP or bug.quick], ids=lambda bug: bug.name)
 def test_the_simulation_finds_the_bug(bug: SeededBug, tmp_path: Path) -> None:
@@ -60,6 +61,7 @@ def test_the_simulation_finds_the_bug(bug: SeededBug, tmp_path: Path) -> None:
     assert found.returncode == FOUND, f"{bug.name} survives:\n{found.stdout}\n{found.stderr}"
 
 
+@pytest.mark.seeded
 def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
     seeded.copy(tmp_path)
     found = search(tmp_path, 10)
