@@ -246,7 +246,10 @@ class Limits(Section):
         "after it leaves at once. 0: each turn of the loop.",
     )
     frames_per_s: float = Field(
-        _SESSION.frames_per_s, ge=1, le=1_000, description="Frames a phone may send, on average."
+        _SESSION.frames_per_s,
+        ge=1,
+        le=1_000,
+        description="Frames a phone may send, on average; each whole KiB of a frame counts as one more.",
     )
     frames_burst: int = Field(
         _SESSION.frames_burst, ge=1, le=10_000, description="Frames a phone may send at once."

@@ -11,6 +11,7 @@ from gateway.core.effects import SessionLimits
 
 ANY_TIME: Final = -math.inf
 _TELL_EVERY_S: Final = 1.0
+_COUNTED_BYTES: Final = 1024
 _ROUNDING_S: Final = 1e-6
 
 
@@ -22,18 +23,21 @@ class Ruling(enum.Enum):
     CLOSE = enum.auto()
 
 
-def full_after(full_at: float, now: float, limits: SessionLimits) -> float | None:
+def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:
     """Return when a whole burst may come again after one more frame; None: that one is too many.
 
-    It is all that is kept of the rate: a bucket's level and its time in one number. Never more than
-    ``frames_burst + frames_per_s * t`` frames are served in any t seconds.
+    It is all that is kept of the rate: a bucket's level and its time in one number. A frame counts once,
+    and once more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are
+    served in any t seconds, and about as many KiB.
 
     Args:
         full_at: When that was before it; :data:`ANY_TIME` for who has sent nothing.
         now: When it came.
         limits: What a connection may take; the rate is above 0.
+        size_bytes: The size of the frame. However large, it counts no more than a whole burst.
     """
-    after = max(full_at, now) + 1 / limits.frames_per_s
+    frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
+    after = max(full_at, now) + frames / limits.frames_per_s
     return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
 
 

@@ -17,7 +17,7 @@ from gateway.core.heartbeat import Heartbeat
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PingMaker
 from gateway.core.pace import Pace
-from gateway.core.view import view_of
+from gateway.core.view import View, view_of
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, close_for, tenths
 from gateway.domain.model import DEFAULT_TOPICS, Application, Ticket
@@ -27,6 +27,10 @@ from gateway.protocol.envelopes import SessionFacts
 
 LOG_ON_WINDOW_S: Final = (1.0, 30.0)
 """Within which a phone logs on again: a restart of OSCC-E ends the sessions of all at once."""
+FOLLOWS_BURST: Final = 10
+"""So often a phone may have its whole view sent again by changes of topics before they are paced."""
+FOLLOW_KEYS: Final = 500
+"""So many keys that come into view count as a whole view: who looks from queue to queue is never paced."""
 
 
 class Live:
@@ -43,6 +47,7 @@ class Live:
     """
 
     __slots__ = (
+        "_followed_until",
         "_heartbeat",
         "_in_flight",
         "_limits",
@@ -75,7 +80,7 @@ class Live:
         self._told_bus: frames.BusHealth | None = None
         self._in_flight: tuple[str, ...] = ()
         """The frames of commands whose results are owed; a phone may name two of them alike."""
-        self._resync_at = -math.inf
+        self._resync_at = self._followed_until = -math.inf
 
     def welcome(self, ticket: Ticket, hello: frames.Hello, wall_ms: int) -> Effects:
         """Queue the frame that opens the session of *ticket*; the `changes` that *hello* is owed follow."""
@@ -107,7 +112,7 @@ class Live:
         """Serve one frame."""
         match frame:
             case frames.Follow():
-                return self._follow(frame)
+                return self._follow(frame, now)
             case frames.Pace():
                 self.outbox.part()
                 self.outbox.pace.every_s = frame.every_s
@@ -192,10 +197,29 @@ class Live:
             return (Resumed("since" if self.outbox.dirty else "in_sync"),)
         return (Resumed("reset" if position.stream == self.outbox.stream else "foreign"),)
 
-    def _follow(self, frame: frames.Follow) -> Effects:
+    def _follow(self, frame: frames.Follow, now: float) -> Effects:
         view = view_of(self.facts.handle, self.facts.scope, frame.topics, self.facts.rights)
+        wait_s = self._pay_for(view, now)
+        if wait_s > 0:
+            message = "Topics are changed too often: each change sends again what comes into view."
+            return self.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, frame.id, tenths(wait_s)))
         self.outbox.look(view)
         return (*self.post(frames.Followed(frame.id, topics_of(view))), Attach(None, view.granted))
+
+    def _pay_for(self, view: View, now: float) -> float:
+        """Count what *view* makes to be sent again, in resets; return how long to wait if that is too much.
+
+        :data:`FOLLOWS_BURST` resets at once, then one per ``resync_s``; less than :data:`FOLLOW_KEYS` keys
+        are only a part of one.
+        """
+        gained, all_keys = len(view.shared - self.outbox.view.shared), len(view.shared)
+        cost_s = self._limits.resync_s * gained / max(all_keys, FOLLOW_KEYS)
+        until = max(self._followed_until, now) + cost_s
+        wait_s = until - now - FOLLOWS_BURST * self._limits.resync_s
+        if gained and wait_s > 0:
+            return wait_s
+        self._followed_until = until
+        return 0.0
 
     def _resync(self, now: float) -> Effects:
         if now < self._resync_at:

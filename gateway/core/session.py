@@ -104,7 +104,7 @@ class Session:
             return ()
         if self.live is not None:
             self.live.heard()
-        full_at = full_after(self._full_at, now, self._limits)
+        full_at = full_after(self._full_at, now, self._limits, len(data))
         if full_at is None:
             return self._over_rate(self._kept_record().too_many(now, self._limits))
         self._full_at = full_at

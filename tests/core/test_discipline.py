@@ -36,6 +36,22 @@ def test_a_burst_is_served_and_then_the_rate() -> None:
     assert rulings == [serve, serve, tell, serve, drop, serve]
 
 
+def test_a_frame_pays_for_each_whole_kib_and_no_more_than_a_burst() -> None:
+    limits = SessionLimits()
+
+    def served(size_bytes: int, seconds: int, limits: SessionLimits = limits) -> int:
+        """Return how many of so large frames are served when 20 come each second."""
+        full_at, count = ANY_TIME, 0
+        for number in range(20 * seconds):
+            after = full_after(full_at, number / 20, limits, size_bytes)
+            full_at, count = (full_at, count) if after is None else (after, count + 1)
+        return count
+
+    assert served(1_023, 100) == 2_000
+    assert served(16 * 1024, 100) == 119, "two at once, then one for each 17 of the rate"
+    assert served(16 * 1024, 100, SessionLimits(frames_burst=1)) == 2_000
+
+
 def test_dropping_is_told_once_a_second() -> None:
     phone = Phone(per_s=1e-6, dropped_max=99)
     told = [now for now in (0.0, 0.0, 0.0, 0.4, 0.999, 1.0, 1.5, 2.1) if _tells(phone.frame(now))]

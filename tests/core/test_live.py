@@ -131,6 +131,47 @@ def test_follow_is_answered_before_what_it_changes() -> None:
     assert changes["gone"] == ["queue:1"]
 
 
+def toggled(queues: int, seconds: int, phone: Phone) -> tuple[int, int]:
+    """Follow all queues and none by turns, 20 times a second; return resets' worth of keys, and refusals."""
+    phone.live.learned(replace(phone.facts, scope=Scope(queues=frozenset(range(1, queues + 1)))))
+    for number in range(1, queues + 1):
+        phone.ledger.record(f"queue:{number}", Element(Queue(contacts_waiting=1)))
+    phone.take()
+    sent = refused = 0
+    for number in range(20 * seconds):
+        phone.now += 0.05
+        phone.serve(frames.Follow(f"f{number}", () if number % 2 else ("queues",)))
+        told = phone.take()
+        sent += sum(len(frame.get("put", ())) for frame in told)
+        refused += sum(frame.get("code") == "rate_limited" for frame in told)
+    return sent // queues, refused
+
+
+def test_topics_that_are_toggled_are_paced_like_a_resync() -> None:
+    whole_views, refused = toggled(1_000, 60, served(topics=()))
+    assert whole_views <= 10 + 60 / 5
+    assert refused > 500
+
+
+def test_who_looks_from_queue_to_queue_is_not_paced() -> None:
+    whole_views, refused = toggled(5, 60, served(topics=()))
+    assert (whole_views, refused) == (600, 0)
+
+
+def test_a_refused_change_of_topics_says_when_and_changes_nothing() -> None:
+    phone = served(topics=())
+    toggled(1_000, 1, phone)
+    view = phone.live.outbox.view
+    assert phone.serve(frames.Follow("late", ("queues",))) == ()
+    (error,) = phone.take()
+    assert (error["kind"], error["code"], error["id"]) == ("error", "rate_limited", "late")
+    assert phone.live.outbox.view is view
+    assert phone.serve(frames.Follow("less", ())) != (), "nothing has to be sent for less"
+    phone.take()
+    phone.now += error["retry_after_s"]
+    assert phone.serve(frames.Follow("again", ("queues",))) == (Attach(None, ("queues",)),)
+
+
 def test_a_phone_may_change_its_pace() -> None:
     phone = served()
     assert phone.serve(frames.Pace(5.0)) == ()
