@@ -204,7 +204,11 @@ class Limits(Section):
         _DOORS.unhelloed, ge=1, le=1_000_000, description="Of them, those that have not shown a token yet."
     )
     unhelloed_per_address: int = Field(
-        _DOORS.unhelloed_per_address, ge=1, le=1_000_000, description="The same of one address."
+        _DOORS.unhelloed_per_address,
+        ge=1,
+        le=1_000_000,
+        description="The same of one address, or of one user whose token the upgrade shows; beyond it the "
+        "oldest of them is closed.",
     )
     handshakes_per_s: float = Field(
         _DOORS.handshakes_per_s,
@@ -219,7 +223,8 @@ class Limits(Section):
         _DOORS.handshakes_per_s_of_address,
         gt=0,
         le=100_000,
-        description="The same of one address; an office may come back behind one.",
+        description="The same of one address, or of one user whose token the upgrade shows; an office may "
+        "come back behind one.",
     )
     handshakes_burst_of_address: int = Field(
         _DOORS.handshakes_burst_of_address, ge=1, le=1_000_000, description="The same of one address at once."

@@ -15,7 +15,7 @@ from gateway.domain.errors import (
     Verdict,
     verdict,
 )
-from gateway.domain.model import Application, Ticket
+from gateway.domain.model import Application, Ticket, UserId
 from gateway.edge.token import Opened, Tokens, Unopened
 from gateway.runtime.ports import Clock
 from gateway.runtime.world import refusal
@@ -73,6 +73,16 @@ class Bearer:
             return self.whose(token_in(authorization))
         except SessionRefused as refused:
             raise over_http(refused) from None
+
+    def user_of(self, authorization: Sequence[str]) -> UserId | None:
+        """Return the user of the token in the `Authorization` header; None when none opens.
+
+        The session may have ended: it says whom a request counts for, not what the request may do.
+        """
+        try:
+            return self._open(token_in(authorization)).ticket.user
+        except (GatewayError, SessionRefused):
+            return None
 
     def for_log_off(self, authorization: Sequence[str]) -> Opened:
         """Do the same for a log-off: an ended or lately expired session may always be logged off.

@@ -73,11 +73,12 @@ class RealtimeRoute:
     def _admit(self, request: web.Request, address: Address) -> tuple[Codec, Opened | None, Place]:
         """Look at everything that may speak against a socket."""
         self._visitors.check_way(request)  # the token may still come, in `hello`
-        self._parts.doors.knock(address, self._parts.clock.now())
+        user = self._bearer.user_of(request.headers.getall(hdrs.AUTHORIZATION, []))
+        self._parts.doors.knock(address, self._parts.clock.now(), user)
         codec = _codec(request)
         shown = self._shown(request)
         check_handshake(request)
-        return codec, shown, self._parts.doors.enter(address)
+        return codec, shown, self._parts.doors.enter(address, user)
 
     def _phone(self, channel: Channel, papers: Papers, address: Address) -> PhoneSocket:
         parts, now = self._parts, self._parts.clock.now()

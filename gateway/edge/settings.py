@@ -23,7 +23,8 @@ class DoorLimits:
     unhelloed: int = 2_000
     """WebSockets of this node that have not shown a valid token yet."""
     unhelloed_per_address: int = 200
-    """The same of one address: a whole office may come back behind one."""
+    """The same of one address, or of one user whose token the upgrade shows: beyond it the oldest goes. A
+    whole office may come back behind one address."""
     handshakes_per_s: float = 500.0
     """Upgrades and log-ons of this node: what it bears after another node's end."""
     handshakes_burst: int = 2_000

@@ -97,12 +97,17 @@ class PhoneSocket:
     def begin(self, place: Place) -> None:
         """Serve from now on; the pump gives the turns. *place* is given back at the end."""
         self._place = place
+        place.on_taken(self._make_room)
         self._staff.pump.sockets[self] = None
         try:
             self.channel.listen(self)
         except Exception as fault:  # noqa: BLE001 - the socket is served already: its end gives the place back
             self.fail(fault)
         self.wake()
+
+    def _make_room(self) -> None:
+        """End: a newer socket of the same caller takes the place, as this one has said no hello."""
+        self.close(CloseCode.HELLO_TIMEOUT, "no hello, and others wait")
 
     # ---- Connection ----
 

@@ -314,8 +314,6 @@ def sockets() -> Iterator[Case]:
         yield bad(of, f"with {header}: {value}", 400, "bad_request", {header: value})
     yield bad(of, "once too often", 429, "rate_limited", settings=SLOW_ADDRESS, prepare=knocked)
     yield bad(of, "in a crowd", 503, "over_capacity", settings=SLOW_NODE, prepare=knocked)
-    silent = replace(SETTINGS, doors=DoorLimits(unhelloed_per_address=1))
-    yield bad(of, "behind the silent", 429, "rate_limited", settings=silent, prepare=occupied)
     full = replace(SETTINGS, doors=DoorLimits(connections=1))
     yield bad(of, "at a full node", 503, "over_capacity", settings=full, prepare=occupied)
 

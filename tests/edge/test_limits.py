@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import UserId
 from gateway.edge.limits import Doors, Place
 from gateway.edge.settings import DoorLimits
 
@@ -82,17 +84,60 @@ def test_remembered_addresses_are_bounded() -> None:
     assert doors.remembered == 7
 
 
-def test_sockets_without_a_token_are_few() -> None:
+def test_of_too_many_silent_sockets_of_an_address_the_oldest_goes() -> None:
+    doors = Doors(replace(LIMITS, connections=50))
+    closed: list[str] = []
+    first, second = doors.enter(HERE), doors.enter(HERE)
+    first.on_taken(lambda: closed.append("first"))
+    second.on_taken(lambda: closed.append("second"))
+    doors.enter(HERE)
+    assert (closed, doors.sockets, doors.unhelloed) == (["first"], 3, 2)
+    second.helloed()
+    fourth = doors.enter(HERE)
+    assert closed == ["first"], "who has said hello is silent no more"
+    doors.enter(HERE)
+    fourth.on_taken(lambda: closed.append("fourth"))
+    doors.enter(HERE)
+    assert closed == ["first", "fourth"]
+    first.leave()
+    assert (doors.sockets, doors.unhelloed) == (5, 2), (
+        "first, whose socket is closed, has given its place back"
+    )
+
+
+def test_a_place_that_was_taken_before_its_socket_was_served_closes_it_at_once() -> None:
     doors = Doors(LIMITS)
+    closed: list[str] = []
     first = doors.enter(HERE)
-    doors.enter(HERE)
-    with pytest.raises(GatewayError) as refused:
+    for _ in range(2):
         doors.enter(HERE)
-    assert refusal(refused) == (ErrorCode.RATE_LIMITED, None)
-    first.helloed()
-    doors.enter(HERE)
-    doors.enter(THERE)
-    doors.enter(THERE)
+    first.on_taken(lambda: closed.append("first"))
+    assert closed == ["first"]
+
+
+def test_who_shows_a_token_counts_for_the_user_and_not_for_the_address() -> None:
+    doors = Doors(LIMITS)
+    ann, bob = UserId("main", 1), UserId("main", 2)
+    for _ in range(3):
+        doors.knock(HERE, 0.0)
+        doors.knock(HERE, 0.0, ann)
+    for user in (None, ann):
+        with pytest.raises(GatewayError) as refused:
+            doors.knock(HERE, 0.0, user)
+        assert refusal(refused) == (ErrorCode.RATE_LIMITED, 1.0)
+    doors.knock(HERE, 0.0, bob)
+    closed: list[int] = []
+    for number in range(2):
+        doors.enter(HERE).on_taken(partial(closed.append, number))
+    doors.enter(HERE, ann)
+    doors.enter(HERE, bob)
+    assert closed == []
+
+
+def test_sockets_without_a_hello_are_few_on_the_node() -> None:
+    doors = Doors(LIMITS)
+    for address in (HERE, HERE, THERE, THERE):
+        doors.enter(address)
     with pytest.raises(GatewayError) as refused:
         doors.enter(IPv4Address("192.0.2.3"))
     assert refusal(refused) == (ErrorCode.OVER_CAPACITY, None)
@@ -111,11 +156,18 @@ def test_a_full_node_says_so() -> None:
 def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int]]) -> None:
     doors = Doors(LIMITS)
     places: list[Place] = []
+    taken: list[Place] = []
+
+    def enter(address: int) -> Place:
+        place = doors.enter(IPv4Address(address + 1))
+        place.on_taken(lambda: taken.append(place))
+        return place
+
     for act, address, chosen in acts:
         which = chosen % max(1, len(places))
         if act == 0:
             try:
-                places.append(doors.enter(IPv4Address(address + 1)))
+                places.append(enter(address))
             except GatewayError:
                 continue
         elif places:
@@ -124,7 +176,8 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
             else:
                 places.pop(which).leave()
         assert doors.sockets == len(places)
-        assert doors.unhelloed == sum(place is not doors.inside for place in places)
+        silent = [place for place in places if place is not doors.inside and place not in taken]
+        assert doors.unhelloed == len(silent)
     for place in places:
         place.leave()
     assert (doors.sockets, doors.unhelloed) == (0, 0)

@@ -11,10 +11,11 @@ import pytest
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.edge import routes_realtime
 from gateway.edge.settings import DoorLimits
+from gateway.protocol import frames
 from gateway.protocol.codec import MSGPACK
 from tests.edge.conftest import Open
 from tests.edge.test_routes_sessions import code_of
-from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of
+from tests.edge.visits import HELLO, SETTINGS, Gateway, bearer, ticket_of
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -116,17 +117,34 @@ async def test_over_the_rate_of_the_node_it_is_503(gateway_with: Open) -> None:
     assert answer.headers["Retry-After"] == "4"
 
 
-async def test_too_many_that_have_said_no_hello_are_429(gateway_with: Open) -> None:
-    gateway = await gateway_with(replace(SETTINGS, doors=DoorLimits(unhelloed_per_address=1)))
-    await gateway.served()
+async def test_silent_sockets_of_an_address_stop_none_of_its_neighbours(gateway_with: Open) -> None:
+    gateway = await gateway_with(replace(SETTINGS, doors=DoorLimits(unhelloed_per_address=3)))
+    silent = [await gateway.connect() for _ in range(3)]
+    first = await gateway.hello(gateway.token())
+    await first.hear_all("welcome")
+    assert gateway.sample("unhelloed_connections") == 2
+    bye, code = await silent[0].end()
+    assert (code, bye and bye.code, bye and bye.reconnect) == (4110, 4110, "after")
+    ticket = ticket_of(gateway.clock, session="public-2", key=8)
     waiting = await gateway.connect()
-    answer = await knock(gateway)
-    assert await code_of(answer) == (429, "rate_limited")
-    assert int(answer.headers["Retry-After"]) > 0
-    assert gateway.sample("unhelloed_connections") == 1
-    await waiting.ws.close()
-    await gateway.clock.settle()
+    second = await gateway.connect(headers=bearer(gateway.token(ticket)))
+    assert gateway.sample("unhelloed_connections") == 4, "who shows a token takes no place of the address"
+    await second.say(frames.Hello(HELLO.client))
+    await second.hear_all("welcome")
+    for phone in (*silent[1:], waiting):
+        assert not phone.ws.closed
+    assert gateway.doors.sockets == 5
+
+
+async def test_a_token_in_the_header_counts_for_its_user_not_for_the_address(gateway_with: Open) -> None:
+    doors = DoorLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
+    gateway = await gateway_with(replace(SETTINGS, doors=doors))
     await gateway.connect()
+    assert await code_of(await knock(gateway)) == (429, "rate_limited")
+    assert await code_of(await knock(gateway, **bearer("nonsense"))) == (429, "rate_limited")
+    await gateway.connect(headers=bearer(gateway.token()))
+    again = await knock(gateway, **bearer(gateway.token()))
+    assert await code_of(again) == (429, "rate_limited"), "and no faster than an address may come"
 
 
 async def test_a_full_node_is_503(gateway_with: Open) -> None:
