@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Final, Generic, TypeVar
 
@@ -74,6 +74,21 @@ class Sum(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return what stands."""
         yield CounterMetricFamily(self._name, self._text, self.value)
+
+
+class Counts(Collector):
+    """A counter with one label whose values stand elsewhere: *values* is read when somebody asks."""
+
+    def __init__(self, name: str, text: str, label: str) -> None:
+        self.values: Mapping[str, int] = {}
+        self._name, self._text, self._label = f"{PREFIX}_{name}", text, label
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what stands."""
+        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
+        for value, count in self.values.items():
+            family.add_metric([value], count)
+        yield family
 
 
 class Spread:
@@ -273,6 +288,13 @@ class Telemetry:
             "resyncs", "How often all that may be missing of a user was asked for, by why.", "reason"
         )
         self.bus_publish = self._counter("bus_publish", "Messages that the bus took.")
+        self.bus_unopened = self._counts(
+            "bus_unopened",
+            "Messages and values in Redis that this node dropped: sealed by another key or by nobody "
+            "(garbage, unknown_key, forged), not to be read (unreadable), or recorded and sent again "
+            "(repeated, late, unproven).",
+            "reason",
+        )
         self.clock_offset_seconds = self._gauge(
             "clock_offset_seconds", "How far Redis' clock is ahead of this node's. NaN before any answer."
         )
@@ -319,6 +341,11 @@ class Telemetry:
     def _sum(self, name: str, text: str) -> Sum:
         self.labels[name] = ()
         self.registry.register(made := Sum(name, text))
+        return made
+
+    def _counts(self, name: str, text: str, label: str) -> Counts:
+        self.labels[name] = (label,)
+        self.registry.register(made := Counts(name, text, label))
         return made
 
     def _gauge(self, name: str, text: str) -> Gauge:

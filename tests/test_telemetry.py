@@ -59,6 +59,7 @@ ASKED = [
     "bus_state",
     "bus_probe_seconds",
     "bus_gaps_total{detector}",
+    "bus_unopened_total{reason}",
     "resyncs_total{reason}",
     "bus_publish_total",
     "sessions_attached{application}",

@@ -75,6 +75,12 @@ def names_table() -> Iterable[str]:
             "–",
         ),
         (made.channel(Control()), "channel", "to all nodes: a node leaves, a session ended; sealed", "–"),
+        (
+            names.LIVES,
+            "channel",
+            "challenges by which nodes prove that they live, and their answers; sealed",
+            "–",
+        ),
     )
     yield from ("| name | kind | content | lives |", "|---|---|---|---|")
     for name, kind, content, life in held:

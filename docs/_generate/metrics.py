@@ -16,6 +16,7 @@ from gateway.app.census import LINK_STATES
 from gateway.app.counted_authority import ANSWERED, UNAVAILABLE
 from gateway.app.counted_upstream import EVENTS
 from gateway.app.tally import CLASSES, MOVES
+from gateway.bus.sealing import Unopened
 from gateway.core.effects import Resumption
 from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode
@@ -35,6 +36,7 @@ _ERRORS: Final = sorted(ErrorCode)
 _APPLICATIONS: Final = tuple(Application)
 VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "bus_gaps.detector": get_args(Detector),
+    "bus_unopened.reason": tuple(Unopened),
     "budget_wait_seconds.class": tuple(CLASSES.values()),
     "build_info.loop": (ANY,),
     "build_info.python": (ANY,),

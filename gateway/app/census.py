@@ -9,6 +9,8 @@ from dataclasses import asdict, fields
 from typing import Final, NamedTuple
 
 from gateway.bus.leases import RedisLeases
+from gateway.bus.redis import RedisBus
+from gateway.bus.sealing import Unopened
 from gateway.core.bus_state import BusState
 from gateway.core.convoy import Convoy
 from gateway.core.ledger import Ledger
@@ -17,7 +19,7 @@ from gateway.domain.model import SITE, Application
 from gateway.domain.resources import Functions, FunctionState, Site
 from gateway.runtime.node import Node
 from gateway.runtime.owner import Owner
-from gateway.runtime.ports import Leases
+from gateway.runtime.ports import Bus, Leases
 from gateway.telemetry import Telemetry
 from gateway.upstream.wire_pool import PartPool
 
@@ -171,6 +173,12 @@ def read_clock(leases: Leases, telemetry: Telemetry) -> None:
     """Note how far the clock of the store of *leases* is ahead; without a store all share one clock."""
     offset_s = leases.clock_offset_s if isinstance(leases, RedisLeases) else 0.0
     telemetry.clock_offset_seconds.set(math.nan if offset_s is None else offset_s)
+
+
+def count_dropped(bus: Bus, telemetry: Telemetry) -> None:
+    """Note what of the bus was dropped, by reason; in one process nothing is."""
+    if isinstance(bus, RedisBus):
+        telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in Unopened}
 
 
 def count_shared(pools: Iterable[PartPool], telemetry: Telemetry) -> None:

@@ -24,7 +24,7 @@ from gateway.app.audit_trail import AuditTrail, log_acts
 from gateway.app.authorities_watch import AuthoritiesWatch
 from gateway.app.beginning import begin
 from gateway.app.buses import open_bus
-from gateway.app.census import count_all, count_shared, read_clock
+from gateway.app.census import count_all, count_dropped, count_shared, read_clock
 from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
@@ -136,7 +136,7 @@ class Gateway:
         render = asked_of_this_loop(self.render, clock)
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
         self.is_started = False
-        self._servers, self._leases, self._capacity = servers, cluster.leases, edge.doors.connections
+        self._servers, self._cluster, self._capacity = servers, cluster, edge.doors.connections
         self._begin(settings)
 
     def started(self) -> str | None:
@@ -156,7 +156,8 @@ class Gateway:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
         count_all(self.node, self._servers, self.telemetry)
-        read_clock(self._leases, self.telemetry)
+        read_clock(self._cluster.leases, self.telemetry)
+        count_dropped(self._cluster.bus, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))

@@ -83,7 +83,7 @@ class RedisSite:
         self._clock = clock
         self._scripts = Line(self._door, clock, jitter, SCRIPTS, greetings=lambda: (LEASE.greeting,))
         self._commands = Line(self._door, clock, jitter, COMMANDS)
-        self.bus: Final = RedisBus(self._door, names, self.seals, clock, jitter)
+        self.bus: Final = RedisBus(self._door, names, self.seals, clock, jitter, draw)
         self.leases: Final = RedisLeases(self._scripts, names, clock, ttl_s=lasts.lease_s, renewed=renewed)
         self.roll: Final = RedisRoll(self._commands, names, ttl_s=lasts.node_s)
         self.shelf: Final = RedisShelf(self._commands, names, self.seals, clock)

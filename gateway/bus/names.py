@@ -17,6 +17,8 @@ from gateway.domain.model import UserId
 from gateway.protocol.envelopes import Channel, Control, Events, Inbox
 
 CONTROL: Final = b"og:ctl"
+LIVES: Final = b"og:life"
+"""The channel on which nodes prove to each other that they live."""
 NODES: Final = b"og:node:*"
 """The pattern of what :meth:`Names.node` returns."""
 _KEY_BYTES: Final = 32

@@ -1,13 +1,14 @@
 """How do nodes reach each other through Redis?
 
 Two connections: all that a node publishes leaves through one of them, in order; all that it hears comes
-through the other. What travels is sealed.
+through the other. What travels is sealed, and heard once: see :mod:`gateway.bus.lives`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -15,14 +16,24 @@ from gateway.bus.cable import Reply, Word
 from gateway.bus.door import Door
 from gateway.bus.hearing import LISTENING, Ears
 from gateway.bus.line import Line, Pace
-from gateway.bus.names import Names
+from gateway.bus.lives import Freshness, Head, Lives, WaitingMessage, opened, read, written
+from gateway.bus.names import LIVES, Names
 from gateway.bus.sealing import Seals, Unopened
 from gateway.bus.wire import bus_down
+from gateway.domain.errors import GatewayError
 from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
 from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.ports import Clock
 
 PUBLISHING: Final = Pace(window=2_000)
+GREET_S: Final = 0.02
+"""Between two greetings of this node: what it owes meanwhile goes with the next."""
+GREET_AGAIN_S: Final = 0.25
+"""After a greeting that the bus did not take."""
+_DROPPED: Final = {
+    Freshness.REPEATED: Unopened.REPEATED,
+    Freshness.LATE: Unopened.LATE,
+}
 
 Receive = Callable[[Envelope], None]
 
@@ -30,8 +41,9 @@ Receive = Callable[[Envelope], None]
 class RedisBus:
     """See :class:`gateway.runtime.ports.Bus`. Works while :meth:`run` runs.
 
-    Invariants: what is told was sealed for its channel by a node of this cluster; a message is published
-    once or not at all, and none that failed is delivered after one that was asked later.
+    Invariants: what is told was sealed for its channel by a node of this cluster that lives, since this one
+    does, and is told once; a message is published once or not at all, and none that failed is delivered
+    after one that was asked later.
 
     Args:
         door: Opens connections.
@@ -39,6 +51,7 @@ class RedisBus:
         seals: Seal and open what travels.
         clock: The only time.
         jitter: Draws from [0, 1).
+        draw: Draws that many unpredictable bytes.
         publishing: How long to wait for what when sending.
         listening: And when hearing.
     """
@@ -50,6 +63,7 @@ class RedisBus:
         seals: Seals,
         clock: Clock,
         jitter: Callable[[], float],
+        draw: Callable[[int], bytes],
         *,
         publishing: Pace = PUBLISHING,
         listening: Pace = LISTENING,
@@ -63,48 +77,132 @@ class RedisBus:
         self.mouth: Final = Line(
             door, clock, jitter, publishing, greetings=last.greetings, opened=last.opened
         )
+        self.seals: Final = seals
+        self.lives: Final = Lives(draw, clock.now())
         self._names = names
-        self._seals = seals
+        self._clock = clock
+        self._receivers: dict[bytes, Receive] = {}
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
-        """Keep both connections until cancelled."""
+        """Keep both connections until cancelled, and get to know who else lives."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.mouth.run())
             tasks.create_task(self.ears.line.run())
+            tasks.create_task(self._greet())
 
     async def subscribe(self, channel: Channel, receive: Receive) -> None:
         """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
         name = self._names.channel(channel)
-        await self.ears.listen(name, partial(self._open, name, receive))
+        self._receivers[name] = receive
+        await self.ears.listen(name, partial(self._hear, name))
 
     async def unsubscribe(self, channel: Channel) -> None:
         """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
-        await self.ears.stop(self._names.channel(channel))
+        name = self._names.channel(channel)
+        self._receivers.pop(name, None)
+        await self.ears.stop(name)
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
         name = self._names.channel(channel)
-        match await self.mouth.answer(b"PUBLISH", name, self._seals.seal(name, encode(envelope))):
-            case int(receivers):
-                self.published += 1
-                return receivers
-        raise bus_down("it answered something else")
+        receivers = await self._publish(name, encode(envelope))
+        self.published += 1
+        return receivers
 
     def watch(self, doubted: Callable[[], None]) -> None:
         """See :meth:`gateway.runtime.ports.Bus.watch`."""
         self.ears.watch(doubted)
 
-    def _open(self, name: bytes, receive: Receive, sealed: bytes) -> None:
-        plain = self._seals.open(name, sealed)
+    # ---- one message ----
+
+    def sealed(self, name: bytes, body: bytes) -> bytes:
+        """Return *body* as it travels on the channel *name*, once: it has the next number of this life."""
+        return self.seals.seal(name, self.lives.stamp(self._clock.now()) + body)
+
+    async def _publish(self, name: bytes, body: bytes) -> int:
+        match await self.mouth.answer(b"PUBLISH", name, self.sealed(name, body)):
+            case int(receivers):
+                return receivers
+        raise bus_down("it answered something else")
+
+    def _opened(self, name: bytes, sealed: bytes) -> tuple[Head, bytes] | None:
+        plain = self.seals.open(name, sealed)
         if plain is None:
+            return None
+        found = opened(plain)
+        if found is None:
+            self.seals.drop(Unopened.UNREADABLE)
+        return found
+
+    def _hear(self, name: bytes, sealed: bytes) -> None:
+        found = self._opened(name, sealed)
+        if found is None:
+            return
+        head, body = found
+        now = self._clock.now()
+        verdict = self.lives.judge(head, now)
+        if verdict is Freshness.NEW:
+            self._tell(name, body)
+            return
+        self._news.set()
+        if verdict is Freshness.UNPROVEN:
+            self.seals.drop(Unopened.UNPROVEN, self.lives.hold(WaitingMessage(head, now, name, body)))
+        else:
+            self.seals.drop(_DROPPED[verdict])
+
+    def _tell(self, name: bytes, body: bytes) -> None:
+        receive = self._receivers.get(name)
+        if receive is None:
             return
         try:
-            envelope = decode(plain)
+            envelope = decode(body)
         except BadEnvelope:
-            self._seals.drop(Unopened.UNREADABLE)
+            self.seals.drop(Unopened.UNREADABLE)
             return
         self.received += 1
         receive(envelope)
+
+    # ---- who lives ----
+
+    async def _greet(self) -> None:
+        """Challenge who is not known, and answer the challenges of others, until cancelled."""
+        await self.ears.listen(LIVES, self._greeted)
+        while True:
+            now = self._clock.now()
+            self.seals.drop(Unopened.UNPROVEN, self.lives.expire(now))
+            if (due_at := self.lives.due_at(now)) <= now:
+                await self._clock.sleep(await self._say(now))
+                continue
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with self._clock.timeout(due_at - now):
+                    await self._news.wait()
+
+    async def _say(self, now: float) -> float:
+        """Publish a greeting; returns how long to wait until the next."""
+        try:
+            await self._publish(LIVES, written(self.lives.greeting(now)))
+        except GatewayError:
+            self.lives.unheard()
+            return GREET_AGAIN_S
+        return GREET_S
+
+    def _greeted(self, sealed: bytes) -> None:
+        found = self._opened(LIVES, sealed)
+        if found is None:
+            return
+        head, body = found
+        said = read(body)
+        if said is None:
+            self.seals.drop(Unopened.UNREADABLE)
+            return
+        verdict, released = self.lives.greeted(head, said, self._clock.now())
+        if verdict in _DROPPED:
+            self.seals.drop(_DROPPED[verdict])
+        for held in released:
+            self._tell(held.channel, held.body)
+        self._news.set()
 
 
 class _LastConnection:

@@ -38,6 +38,12 @@ class Unopened(enum.StrEnum):
     """Damaged, sealed by somebody else under an id of ours, or moved here from another channel."""
     UNREADABLE = "unreadable"
     """Genuine, but no envelope that this version knows."""
+    REPEATED = "repeated"
+    """Genuine, and heard before, or out of order: somebody recorded it."""
+    LATE = "late"
+    """Genuine, and sent too long ago: it was held back, or this process was."""
+    UNPROVEN = "unproven"
+    """Genuine, but its sender did not prove in time that it lives: recorded before this process began."""
 
 
 class Seals:
@@ -104,9 +110,10 @@ class Seals:
         """
         return self.open(_AT_REST + key, sealed)
 
-    def drop(self, why: Unopened) -> None:
-        """Count something that is dropped."""
-        self.dropped[why] += 1
+    def drop(self, why: Unopened, times: int = 1) -> None:
+        """Count what is dropped."""
+        if times:
+            self.dropped[why] += times
 
     def _open(self, channel: bytes, sealed: bytes) -> bytes | Unopened:
         at = 1 + sealed[0] if sealed else 0

@@ -14,7 +14,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Envelope, Inbox, NodeRecord, Probe
 from gateway.runtime.clock import SystemClock
-from tests.contracts.buses import KEYS, connected, node
+from tests.contracts.buses import KEYS, acquainted, connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
 from tests.doubles.sentinels import sentinel_trio
@@ -103,6 +103,7 @@ async def test_a_frozen_redis_is_noticed_in_a_quarter_of_a_second_and_nothing_co
     async with redis_server() as server, node(server.url) as here, node(server.url) as there:
         listener = Listener(there)
         await listener.listen()
+        await acquainted(there, 1)
         taken, failed = await _published(here, range(100))
         server.freeze()
         since = CLOCK.now()

@@ -32,7 +32,12 @@ def server(words: Words) -> bytes | None:
 async def running(peer: Peer) -> AsyncIterator[tuple[RedisBus, ManualClock]]:
     clock = ManualClock()
     bus = RedisBus(
-        door(peer, clock), Names(b"p" * 32), Seals([("k1", b"1" * 32)], os.urandom), clock, lambda: 0.5
+        door(peer, clock),
+        Names(b"p" * 32),
+        Seals([("k1", b"1" * 32)], os.urandom),
+        clock,
+        lambda: 0.5,
+        os.urandom,
     )
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(bus.run())
@@ -63,13 +68,14 @@ async def test_what_cannot_be_opened_or_read_is_counted_and_the_next_is_told() -
     async with running(peer) as (bus, clock):
         await bus.subscribe(A, received.append)
         hearing = next(t for t in peer.transports if any(b"SUBSCRIBE" in written for written in t.written))
-        sealed = SEALS.seal(NAME, b"\x92\xa5Probe\x81\xa6number\x07")
-        for payload in (b"x", SEALS.seal(NAME, b"no envelope"), SEALS.seal(b"other", b"x"), sealed):
+        sealed = bus.sealed(NAME, b"\x92\xa5Probe\x81\xa6number\x07")
+        strange = bus.sealed(NAME, b"no envelope")
+        for payload in (b"x", SEALS.seal(NAME, b"no head"), SEALS.seal(b"other", b"x"), sealed, strange):
             hearing.feed(message(NAME, payload))
         await clock.settle()
         assert received == [Probe(7)]
         assert bus.received == 1
-        assert bus._seals.dropped == {Unopened.GARBAGE: 1, Unopened.UNREADABLE: 1, Unopened.FORGED: 1}
+        assert bus.seals.dropped == {Unopened.GARBAGE: 1, Unopened.UNREADABLE: 2, Unopened.FORGED: 1}
 
 
 class Publishing(Peer):

@@ -17,7 +17,6 @@ from gateway.bus.connecting import BusKeys, RedisSite
 from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
 from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
 from gateway.bus.names import Names
-from gateway.bus.sealing import Seals
 from gateway.protocol.envelope_codec import encode
 from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.clock import SystemClock
@@ -49,8 +48,8 @@ class Network:
     names: Names = field(default_factory=lambda: Names(KEYS.pseudonym))
 
     def sealed(self, channel: Channel, envelope: Envelope) -> bytes:
-        """Return what a node of the cluster would publish."""
-        return Seals(KEYS.sealing, os.urandom).seal(self.names.channel(channel), encode(envelope))
+        """Return what the first node would publish next."""
+        return self.nodes[0].bus.sealed(self.names.channel(channel), encode(envelope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +176,8 @@ async def _nodes(url: str, cables: type[Cable] = Cable) -> AsyncIterator[tuple[R
         )
         for each in nodes:
             await connected(each)
+        for each in nodes:
+            await acquainted(each, 1)
         yield nodes
 
 
@@ -187,6 +188,15 @@ async def connected(site: RedisSite) -> None:
         return site.trouble is None
 
     await until(is_up, f"no connection: {site.trouble}")
+
+
+async def acquainted(site: RedisSite, others: int) -> None:
+    """Return when it knows that so many others live."""
+
+    async def knows() -> bool:
+        return len(site.bus.lives) >= others
+
+    await until(knows, f"{len(site.bus.lives)} lives are known")
 
 
 async def _arrive(nodes: tuple[RedisSite, RedisSite]) -> None:
