@@ -184,8 +184,10 @@ class Live:
     def take(self, now: float, wall_ms: int, health: Health) -> list[bytes]:
         """Remove and return the frames that leave now, in order."""
         if self._heartbeat.due(now) or self._is_news(health):
+            is_live_again = health.upstream == "live" and self._told_upstream != "live"
             self._told_upstream, self._told_bus = health.upstream, health.bus
-            self.outbox.ping(self._ping(self._heartbeat.ping(now), wall_ms, health))
+            ping = self._ping(self._heartbeat.ping(now), now, wall_ms, health)
+            self.outbox.ping(ping, after_state=is_live_again)
         return self.outbox.take(now)
 
     # ---- inner ----
@@ -260,14 +262,18 @@ class Live:
     def _is_news(self, health: Health) -> bool:
         return self._told_upstream != health.upstream or self._told_bus != health.bus
 
-    def _ping(self, nonce: str, wall_ms: int, health: Health) -> PingMaker:
+    def _ping(self, nonce: str, now: float, wall_ms: int, health: Health) -> PingMaker:
         def make(after: int, upto: int) -> bytes:
+            as_of_ms, (_, since) = health.as_of_ms, self.outbox.waits
+            if as_of_ms is not None and math.isfinite(since):  # what the phone shows is older than that
+                age_s = now - since + self.outbox.ledger.under_way_s
+                as_of_ms = min(as_of_ms, wall_ms - round(age_s * 1000))
             return self.outbox.codec.encode(
                 frames.Ping(
                     after=after,
                     upto=upto,
                     nonce=nonce,
-                    as_of_ms=health.as_of_ms,
+                    as_of_ms=as_of_ms,
                     upstream=health.upstream,
                     bus=health.bus,
                     server_time_ms=wall_ms,

@@ -30,6 +30,11 @@ class _Waiting(NamedTuple):
     after_state: bool
 
 
+class _WaitingPing(NamedTuple):
+    make: PingMaker
+    after_state: bool
+
+
 CONTROL_MAX: Final = 64
 
 
@@ -87,7 +92,7 @@ class Outbox(Member):
         self._told_view: View | None = None
         """Together with the epoch: the stream whose name the phone was told last."""
         self._reset = self._owed = True
-        self._ping: PingMaker | None = None
+        self._ping: _WaitingPing | None = None
         self._conflated = self._shipped_frames = self._shipped_bytes = 0
         ledger.readers[self] = None
 
@@ -193,10 +198,13 @@ class Outbox(Member):
         self._control.append(_Waiting(self.codec.encode(frame), after_state))
         return True
 
-    def ping(self, make: PingMaker) -> None:
-        """Send a ping as soon as possible; a newer one replaces one that still waits."""
+    def ping(self, make: PingMaker, *, after_state: bool = False) -> None:
+        """Send a ping as soon as possible; a newer one replaces one that still waits.
+
+        *after_state*: whatever state waits is sent before it, without regard to the pace.
+        """
         self.part()
-        self._ping = make
+        self._ping = _WaitingPing(make, after_state)
 
     # ---- in step with others ----
 
@@ -281,10 +289,13 @@ class Outbox(Member):
         """
         self.part()
         frames, state_sent = self._take_control(now)
-        if not state_sent and (self._owed or self.pace.due_at(now) <= now):
+        ping = self._ping
+        is_undated = not isinstance(self._dirty, Waiting)  # no ping can say how old what is shown is
+        is_before_ping = ping is not None and (ping.after_state or is_undated)
+        if not state_sent and (self._owed or is_before_ping or self.pace.due_at(now) <= now):
             frames += self._state(now)
-        if self._ping is not None:
-            frames.append(self._take_ping(self._ping))
+        if ping is not None:
+            frames.append(self._take_ping(ping.make))
             self._ping = None
         self._meet(now)
         return frames

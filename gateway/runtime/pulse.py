@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from gateway.core.effects import Health
-from gateway.core.link import LinkMachine
+from gateway.core.link import LinkMachine, LinkState
 from gateway.runtime.feed import Feed
 from gateway.runtime.linked import Linked
 from gateway.runtime.mirror import Mirror
@@ -35,8 +37,7 @@ class Pulse:
     def heard(self) -> None:
         """Note that a message came."""
         self._machine.heard(self._world.clock.now())
-        if not self._mirror.is_blind:
-            self._as_of_ms = self._world.clock.wall_ms()
+        self._date()
         self.say()
 
     def read(self) -> None:
@@ -60,6 +61,7 @@ class Pulse:
         if self._blind_since is not None:
             self._world.tally.saw_again(self._world.clock.now() - self._blind_since)
             self._blind_since = None
+        self._date()
         self.say()
 
     def unreached(self) -> None:
@@ -81,11 +83,22 @@ class Pulse:
             case "nothing":
                 linked.tick(now)
 
+    def _date(self) -> None:
+        """Move the age of the data if all that is shown was read on this link since its last silence."""
+        mirror, clock, came_at = self._mirror, self._world.clock, self._feed.ledger.came_at
+        is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_old
+        is_first = mirror.has_snapshot and self._as_of_ms is None
+        if (is_read or is_first) and came_at > -math.inf:
+            self._as_of_ms = clock.wall_ms() - round((clock.now() - came_at) * 1000)
+
+    @property
+    def _is_old(self) -> bool:
+        return self._mirror.is_blind or self._mirror.is_partial
+
     def say(self) -> None:
         """Tell phones and other nodes."""
         upstream = self._machine.health(self._world.clock.now())
-        is_old = self._mirror.is_blind or self._mirror.is_partial
-        if (upstream == "live" and is_old) or (upstream == "down" and self.is_taking_over):
+        if (upstream == "live" and self._is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
         is_known = self._mirror.has_snapshot or self._feed.health.as_of_ms is not None
         bus = self._world.exchange.machine.health

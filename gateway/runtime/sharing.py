@@ -185,7 +185,8 @@ class Sharing:
 
     def _as_of_ms(self) -> int | None:
         """Return when the link was heard last: to the millisecond, while phones are told it less exactly."""
-        told_ms, clock, came_at = self._feed.health.as_of_ms, self._exchange.clock, self._feed.ledger.came_at
-        if told_ms is None or came_at == -math.inf:
+        health, clock, came_at = self._feed.health, self._exchange.clock, self._feed.ledger.came_at
+        told_ms = health.as_of_ms
+        if told_ms is None or health.upstream != "live" or came_at == -math.inf:
             return told_ms
         return max(told_ms, clock.wall_ms() - round((clock.now() - came_at) * 1000))

@@ -347,6 +347,31 @@ def test_a_ping_leaves_when_it_is_time_and_when_health_changes() -> None:
     assert [frame["kind"] for frame in phone.take(DOWN)] == ["ping"]
 
 
+def test_the_state_leaves_before_it_is_said_that_the_link_is_live() -> None:
+    phone = served(pace_s=30.0)
+    phone.take(DOWN)
+    phone.ledger.came_at = phone.now
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    assert phone.take(DOWN) == []
+    assert [frame["kind"] for frame in phone.take(LIVE)] == ["changes", "ping"]
+
+
+def test_data_is_not_said_to_be_newer_than_what_waits_for_the_pace() -> None:
+    phone = served(pace_s=60.0)
+    phone.now = phone.ledger.came_at = 123.0
+    phone.ledger.record("queue:1", Element(Queue(contacts_waiting=2)))
+    phone.now = 125.0
+    (ping,) = phone.take()
+    assert (ping["kind"], ping["as_of_ms"]) == ("ping", WALL_MS - 2_000)
+
+
+def test_what_a_reset_owes_leaves_before_a_ping() -> None:
+    phone = served(pace_s=60.0)
+    phone.live.serve(frames.Resync(), phone.now, WALL_MS)
+    phone.now = 125.0
+    assert [frame["kind"] for frame in phone.take()] == ["changes", "ping"]
+
+
 def test_the_age_alone_is_no_news() -> None:
     phone = served()
     assert phone.take(replace(LIVE, as_of_ms=WALL_MS + 1)) == []

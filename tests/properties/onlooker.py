@@ -173,7 +173,7 @@ class Onlooker:
                 assert isinstance(following, Changes), "welcome is always followed by changes"
                 assert frame.resumed or following.reset
         forced = any(
-            isinstance(frame, Welcome) or (isinstance(frame, Result) and frame.id not in self.lost)
+            isinstance(frame, Welcome | Ping) or (isinstance(frame, Result) and frame.id not in self.lost)
             for frame in frames
         )
         if self.end is not None:
@@ -184,7 +184,9 @@ class Onlooker:
             self.state_at = now
 
     def _pinged(self, ping: Ping, now: float, health: Health) -> None:
-        assert (ping.upstream, ping.bus, ping.as_of_ms) == (health.upstream, health.bus, health.as_of_ms)
+        assert (ping.upstream, ping.bus) == (health.upstream, health.bus)
+        assert (ping.as_of_ms is None) is (health.as_of_ms is None)
+        assert (ping.as_of_ms or 0) <= (health.as_of_ms or 0), "data is said to be newer than it is"
         self.told, self.pinged_at = health, now
         if self.asked_at is None:
             self.asked_at = now

@@ -114,3 +114,47 @@ async def test_without_a_link_nothing_is_tended() -> None:
         health = alone._feed.health
         alone.tend(None, at.clock.now())
         assert alone._feed.health is health
+
+
+async def test_data_is_as_old_as_it_is_until_a_new_link_has_told_it_again() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(2)
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        dropped_at_ms = at.clock.wall_ms()
+        await at.pass_time(25)
+        at.upstream.unreachable, at.upstream.slow = False, lambda asked: isinstance(asked, Listen)
+        await at.pass_time(31)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        at.upstream.set_function("routing", FunctionState.DEGRADED)
+        await at.pass_time(1)
+        told_ms = at.owner().feed.health.as_of_ms
+        assert told_ms is not None
+        assert told_ms <= dropped_at_ms
+        link.serve_held()
+        await at.pass_time(1)
+        assert phone.health == "live"
+        assert at.owner().feed.health.as_of_ms == at.clock.wall_ms() - 1000
+
+
+async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh() -> None:
+    async with scene() as at:
+        await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        silent_since_ms = at.clock.wall_ms()
+        await at.pass_time(KEEP_ALIVE_S + 5)
+        link.holds = lambda asked: isinstance(asked, Listen)
+        link.unmute()
+        await at.pass_time(3)
+        as_of_ms = at.owner().feed.health.as_of_ms
+        assert as_of_ms is not None
+        assert as_of_ms <= silent_since_ms
+        link.serve_held()
+        await at.pass_time(1)
+        as_of_ms = at.owner().feed.health.as_of_ms
+        assert as_of_ms is not None
+        assert as_of_ms > silent_since_ms + 20_000
