@@ -147,6 +147,7 @@ class Telemetry:
         self._measure_phones()
         self._measure_traffic()
         self._measure_upstream()
+        self._measure_upstream_faults()
         self._measure_ownership()
         self._measure_bus()
         self._measure_process()
@@ -246,6 +247,15 @@ class Telemetry:
         )
         self.pool_hit_ratio = self._gauge(
             "pool_hit_ratio", "Elements that were known already, of all that came. 0 to 1."
+        )
+
+    def _measure_upstream_faults(self) -> None:
+        self.upstream_failures = self._counters(
+            "upstream_failures", "Requests that no OSCC-E Server answered as one does, by why.", "cause"
+        )
+        self.upstream_figures_dropped = self._sum(
+            "upstream_figures_dropped",
+            "Figures of OSCC-E Servers that are beyond all bounds; shown as unknown.",
         )
 
     def _measure_ownership(self) -> None:

@@ -22,6 +22,7 @@ from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode
 from gateway.domain.model import Application
 from gateway.domain.resources import Functions
+from gateway.domain.upstream import Trouble
 from gateway.edge.witness import FAILED, LEFT, OK, PEER_CODES, PLATFORMS, REFUSED, Initiator
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import COMMANDS
@@ -54,6 +55,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "handshakes.result": (OK, LEFT, *sorted({*_ERRORS, *REFUSED.values()})),
     "link_opens.result": ("ok", *LINK_REFUSALS, "unavailable"),
     "link_refused.reason": LINK_REFUSALS,
+    "upstream_failures.cause": get_args(Trouble),
     "links.state": LINK_STATES,
     "log_ons.application": _APPLICATIONS,
     "log_ons.result": ("ok", *_ERRORS),

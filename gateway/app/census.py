@@ -182,9 +182,11 @@ def count_dropped(bus: Bus, telemetry: Telemetry) -> None:
 
 
 def count_shared(pools: Iterable[PartPool], telemetry: Telemetry) -> None:
-    """Note how much of what came was known already."""
-    shared = parsed = 0
+    """Note how much of what came was known already, and what could not be shown."""
+    shared = parsed = giants = 0
     for pool in pools:
+        giants += pool.giants
         shared += pool.shared
         parsed += pool.parsed
+    telemetry.upstream_figures_dropped.value = giants
     telemetry.pool_hit_ratio.set(shared / (shared + parsed) if shared else 0.0)

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.app.surroundings import Reach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, SessionSecret
-from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo, trouble_of
 from gateway.runtime.ports import Authority
 from gateway.telemetry import Telemetry
 
@@ -43,18 +43,19 @@ class CountedAuthority:
     def __init__(self, authority: Authority, site: str, telemetry: Telemetry, reach: Reach) -> None:
         self._authority = authority
         self._reach = reach
+        self._failures = telemetry.upstream_failures
         results = (ANSWERED, UNAVAILABLE)
         self._log_ons = {result: telemetry.site_log_ons[site, result].inc for result in results}
         self._log_offs = {result: telemetry.site_log_offs[site, result].inc for result in results}
 
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         """Open a session."""
-        with _counting(self._log_ons, _OF_THE_SITE, self._reach):
+        with self._counting(self._log_ons, _OF_THE_SITE):
             return await self._authority.log_on(credentials)
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """End the session."""
-        with _counting(self._log_offs, _ALL, self._reach):
+        with self._counting(self._log_offs, _ALL):
             return await self._authority.log_off(secret)
 
     async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
@@ -69,17 +70,19 @@ class CountedAuthority:
         """Ask for more life."""
         return await self._authority.keep_alive(secret)
 
-
-@contextmanager
-def _counting(
-    counts: Mapping[str, Callable[[], None]], unavailable: frozenset[ErrorCode], reach: Reach
-) -> Iterator[None]:
-    """Count and note how the block ends; one that is cancelled has no end that says anything of the site."""
-    try:
-        yield
-    except GatewayError as error:
-        counts[UNAVAILABLE if error.code in unavailable else ANSWERED]()
-        reach.note(error.code)
-        raise
-    counts[ANSWERED]()
-    reach.note()
+    @contextmanager
+    def _counting(
+        self, counts: Mapping[str, Callable[[], None]], unavailable: frozenset[ErrorCode]
+    ) -> Iterator[None]:
+        """Count how the block ends; one that is cancelled has no end that says anything of the site."""
+        try:
+            yield
+        except GatewayError as error:
+            counts[UNAVAILABLE if error.code in unavailable else ANSWERED]()
+            is_unreached = error.code is ErrorCode.UPSTREAM_UNAVAILABLE
+            if is_unreached:
+                self._failures[trouble_of(error)].inc()
+            self._reach.note(error.code, trouble_of(error) if is_unreached else None)
+            raise
+        counts[ANSWERED]()
+        self._reach.note()

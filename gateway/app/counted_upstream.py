@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, get_args
 
 import structlog
 
@@ -24,6 +24,8 @@ from gateway.domain.upstream import (
     Reading,
     ScopeChanged,
     SessionEnded,
+    Trouble,
+    trouble_of,
 )
 from gateway.runtime.ports import Link, Upstream
 from gateway.telemetry import Telemetry
@@ -59,7 +61,9 @@ class CountedUpstream:
         self._upstream = upstream
         self._telemetry = telemetry
         self._reach = reach
-        self._dropped = 0
+        self._dropped: dict[str, int] = {}
+        for cause in get_args(Trouble):
+            telemetry.upstream_failures[cause].inc(0)
         self._counts: dict[type[LinkEvent], Callable[[], None]]
         self._counts = {kind: telemetry.upstream_events[name].inc for kind, name in EVENTS.items()}
         self._counts[LinkReplaced] = self._replaced
@@ -76,7 +80,7 @@ class CountedUpstream:
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             self._telemetry.link_opens["version_unsupported" if unsupported else "unavailable"].inc()
-            self._reach.note(error.code)
+            self._note_failure(error.code, error)
             raise
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
@@ -85,7 +89,7 @@ class CountedUpstream:
             link = await self._upstream.open(user, secret, token=token, holder=holder)
         except LinkClosed as closed:
             self._telemetry.link_opens[closed.reason].inc()
-            self._reach.note(_REFUSALS.get(closed.reason))
+            self._note_failure(_REFUSALS.get(closed.reason), closed)
             if closed.reason != "unavailable":
                 self._telemetry.link_refused[closed.reason].inc()
             raise
@@ -94,11 +98,28 @@ class CountedUpstream:
         _LOG.debug("link opened", user=user)
         return CountedLink(link, self._counts, user, self._asked)
 
+    def _note_failure(self, refusal: ErrorCode | None, error: Exception) -> None:
+        is_unreached = refusal is ErrorCode.UPSTREAM_UNAVAILABLE
+        if is_unreached:
+            self._telemetry.upstream_failures[trouble_of(error)].inc()
+        self._reach.note(refusal, trouble_of(error) if is_unreached else None)
+
     def _asked(self, user: UserId, answer: LinkAnswer) -> None:
-        """Warn of a directory with rows that cannot be read, again only when there are more."""
-        if isinstance(answer, Directory) and answer.dropped > self._dropped:
-            self._dropped = answer.dropped
-            _LOG.warning("rows of the directory cannot be read", site=user.site, dropped=answer.dropped)
+        """Warn of each kind with rows that cannot be read, again only when there are more."""
+        if not isinstance(answer, Directory):
+            return
+        for kind in dict.fromkeys(each.kind for each in answer.dropped):
+            faults = [each for each in answer.dropped if each.kind == kind]
+            dropped, why = sum(each.rows for each in faults), max(faults, key=lambda each: each.rows).why
+            if dropped > self._dropped.get(kind, 0):
+                self._dropped[kind] = dropped
+                _LOG.warning(
+                    "rows of the directory cannot be read",
+                    site=user.site,
+                    kind=kind,
+                    dropped=dropped,
+                    why=why,
+                )
 
 
 class CountedLink:

@@ -175,16 +175,19 @@ _WORDS: Final = (
     "act",
     "application",
     "bus",
+    "cause",
     "close_reason",
     "codec",
     "error",
     "initiator",
+    "kind",
     "level",
     "listener",
     "logger",
     "result",
     "signal",
     "site",
+    "why",
 )
 _VERSIONS: Final = ("version",)
 _COUNTS: Final = (

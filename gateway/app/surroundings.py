@@ -12,6 +12,7 @@ import structlog
 
 from gateway.core.bus_state import BusState
 from gateway.domain.errors import ErrorCode
+from gateway.domain.upstream import Trouble
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -30,10 +31,13 @@ class Reach:
     def __init__(self) -> None:
         self.error: ErrorCode | None = None
         """Why the site was not reached; None: it was, or nobody has asked."""
+        self.cause: Trouble | None = None
+        """What was in the way, when no usable answer came."""
 
-    def note(self, refusal: ErrorCode | None = None) -> None:
+    def note(self, refusal: ErrorCode | None = None, cause: Trouble | None = None) -> None:
         """Note how one more ended; None: well."""
         self.error = refusal if refusal in _AWAY else None
+        self.cause = None if self.error is None else cause
 
 
 class Facts(NamedTuple):
@@ -59,7 +63,8 @@ class Surroundings:
 
     def __init__(self, sites: Iterable[str]) -> None:
         self.reaches: Final[Mapping[str, Reach]] = {site: Reach() for site in sites}
-        self._away: Final[set[str]] = set()
+        self._away: Final[dict[str, set[Trouble | None]]] = {}
+        """Sites that are not reached, and what was in the way since they were."""
         self._was = Facts(BusState.DEGRADED, 0, 0, 0)  # as a bus begins: nothing to tell yet
 
     def look(self, now: Facts) -> None:
@@ -73,7 +78,7 @@ class Surroundings:
             _LOG.warning("another node owns users of this one", users=now.two_owners - was.two_owners)
         self._tell_log_offs(was.log_offs, now.log_offs)
         for site, reach in self.reaches.items():
-            self._tell_site(site, reach.error)
+            self._tell_site(site, reach)
 
     def _tell_log_offs(self, before: int, now: int) -> None:
         if now and not before:
@@ -81,12 +86,14 @@ class Surroundings:
         elif before and not now:
             _LOG.info("no log-off waits any more")
 
-    def _tell_site(self, site: str, error: ErrorCode | None) -> None:
-        if error is not None and site not in self._away:
-            self._away.add(site)
-            _LOG.warning("a site cannot be reached", site=site, error=error)
-        elif error is None and site in self._away:
-            self._away.remove(site)
+    def _tell_site(self, site: str, reach: Reach) -> None:
+        if reach.error is not None:
+            causes = self._away.setdefault(site, set())
+            if reach.cause not in causes:
+                causes.add(reach.cause)
+                cause = {} if reach.cause is None else {"cause": reach.cause}
+                _LOG.warning("a site cannot be reached", site=site, error=reach.error, **cause)
+        elif self._away.pop(site, None) is not None:
             _LOG.info("a site is reached again", site=site)
 
 

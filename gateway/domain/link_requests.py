@@ -94,6 +94,17 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """Rows of one kind of the directory that were left out for one reason."""
+
+    kind: str
+    """As the server calls it."""
+    why: str
+    """A field and what is wrong with it; never a value."""
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
     """All directory objects that the attached sessions may see, and the catalogues."""
 
@@ -101,8 +112,8 @@ class Directory:
     skills: tuple[Skill, ...]
     reasons: tuple[Reason, ...]
     parameters: tuple[RoutingParameter, ...]
-    dropped: int = 0
-    """How many of them could not be read, and are left out."""
+    dropped: tuple[Dropped, ...] = ()
+    """What could not be read, and is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,6 +261,30 @@ LinkEvent = (
 )
 
 
+Trouble = Literal["dns", "refused", "tls", "timeout", "connection", "unreadable", "status", "other"]
+"""Why no usable answer came: the name is not found, nobody listens, the certificate or the protocol is not
+accepted, nothing came in time, the connection broke or could not be made otherwise, what came is no answer of
+an OSCC-E Server, it is an HTTP status that says so, or it is not known."""
+
+
+class UnreachedError(Exception):
+    """No usable answer came: the cause of the error that says so. Its text holds no value."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble)
+        self.trouble: Trouble = trouble
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """Return why no usable answer came, by the causes of *error*."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UnreachedError):
+            return cause.trouble
+        cause = cause.__cause__
+    return "other"
+
+
 class LinkClosed(Exception):  # noqa: N818 - names what happened, as asyncio.CancelledError's kin do
     """The link is gone. Whatever was asked and not answered may have happened.
 

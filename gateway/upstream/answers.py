@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import ssl
 from typing import Final
 
 import aiohttp
 from aiohttp import hdrs
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.upstream import LinkClosed
+from gateway.domain.upstream import LinkClosed, Trouble, UnreachedError
 from gateway.runtime.ports import Clock
 from gateway.upstream import wire_http
+from gateway.upstream.upgrade import NoUpgradeError
 from gateway.upstream.wire_date import offset_ms, retry_after_s
+from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_http import Answer
 
 BODY_BYTES: Final = 2**20
@@ -19,11 +23,11 @@ BODY_BYTES: Final = 2**20
 SUCCESSES: Final = frozenset({200, 201, 204})
 
 
-class Refused(Exception):  # noqa: N818 - names what happened
+class Refused(UnreachedError):  # noqa: N818 - names what happened
     """The server answered with anything but success."""
 
     def __init__(self, status: int, answer: Answer, retry_after_s: float | None) -> None:
-        super().__init__(status)
+        super().__init__("status")
         self.status = status
         self.answer = answer
         self.retry_after_s = retry_after_s
@@ -44,6 +48,34 @@ class Refused(Exception):  # noqa: N818 - names what happened
                 return LinkClosed("stale", token=wire_http.stale_token(self.answer.body))
             case _:
                 return LinkClosed("unavailable", retry_after_s=self.retry_after_s)
+
+
+def unreached(error: Exception) -> UnreachedError:
+    """Return why no usable answer came, with its cause.
+
+    An error that holds the request, and so its secrets, is left out of the chain.
+    """
+    made = UnreachedError(_trouble(error))
+    made.__cause__ = error.__cause__ if isinstance(error, aiohttp.ClientResponseError) else error
+    return made
+
+
+def _trouble(error: Exception) -> Trouble:
+    match error:
+        case TimeoutError():
+            return "timeout"
+        case aiohttp.ClientConnectorDNSError():
+            return "dns"
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+            return "tls"
+        case OSError() if error.errno == errno.ECONNREFUSED:
+            return "refused"
+        case NoUpgradeError() | WireError() | aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
+            return "unreadable"
+        case OSError() | aiohttp.ClientConnectionError():
+            return "connection"
+        case _:
+            return "other"
 
 
 async def answer_of(

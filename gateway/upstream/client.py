@@ -19,10 +19,20 @@ from yarl import URL
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, SessionSecret, UserId
-from gateway.domain.upstream import About, Feature, LinkClosed, LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.domain.upstream import (
+    About,
+    Feature,
+    LinkClosed,
+    LoggedOff,
+    LoggedOn,
+    LogOn,
+    SessionInfo,
+    UnreachedError,
+    trouble_of,
+)
 from gateway.runtime.ports import Clock
 from gateway.upstream import wire_http
-from gateway.upstream.answers import Refused, answer_of
+from gateway.upstream.answers import Refused, answer_of, unreached
 from gateway.upstream.link import OsccLink, Terms
 from gateway.upstream.socket import LinkSocket
 from gateway.upstream.upgrade import upgrade
@@ -136,7 +146,7 @@ class OsccServer:
                 self._about = await self._ask_about()
             known = self._about[1]
         if isinstance(known, GatewayError):
-            raise GatewayError(known.code, known.message, retry_after_s=known.retry_after_s)
+            raise GatewayError(known.code, known.message, retry_after_s=known.retry_after_s) from known
         return known
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> OsccLink:
@@ -152,7 +162,7 @@ class OsccServer:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             reason: Literal["version_unsupported", "unavailable"]
             reason = "version_unsupported" if unsupported else "unavailable"
-            raise LinkClosed(reason, retry_after_s=error.retry_after_s) from None
+            raise LinkClosed(reason, retry_after_s=error.retry_after_s) from error
         headers = {"OSCCE-Session": secret, "OSCCE-Link-Token": str(token), "OSCCE-Link-Holder": holder}
         socket = await self._upgrade(headers)
         return OsccLink(
@@ -207,7 +217,7 @@ class OsccServer:
         except Refused as refused:
             # another user's session is none, and does not become known this way
             others = refused.status in {403, 404}
-            raise (missing if others else refused.meaning(of_session=True)) from None
+            raise (missing if others else refused.meaning(of_session=True)) from refused
         return _readable(lambda: wire_http.ended(*answer))
 
     async def keep_alive(self, secret: SessionSecret) -> int:
@@ -224,6 +234,7 @@ class OsccServer:
         except GatewayError as error:
             unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
             told = error if unsupported else wire_http.unavailable(error.retry_after_s)
+            told.__cause__ = UnreachedError(trouble_of(error))  # it is kept for a while: without a traceback
             return self._clock.now() + ABOUT_FAILED_S, told
         return self._clock.now() + ABOUT_S, about
 
@@ -241,7 +252,7 @@ class OsccServer:
         try:
             return await self._send(method, path, secret, body=body)
         except Refused as refused:
-            raise refused.meaning(of_session=secret is not None) from None
+            raise refused.meaning(of_session=secret is not None) from refused
 
     async def _send(
         self, method: str, path: str, secret: SessionSecret | None = None, *, body: bytes | None = None
@@ -263,8 +274,8 @@ class OsccServer:
                 ) as response,
             ):
                 return await answer_of(response, self._clock)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            raise wire_http.unavailable() from None
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise wire_http.unavailable() from unreached(error)
 
     async def _judge(self, response: aiohttp.ClientResponse) -> None:
         """Raise on anything but an upgrade."""
@@ -286,17 +297,17 @@ class OsccServer:
                     message_bytes=MESSAGE_BYTES,
                 )
         except Refused as refused:
-            raise refused.closed() from None
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            raise refused.closed() from refused
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self._forget()
-            raise LinkClosed("unavailable") from None
+            raise LinkClosed("unavailable") from unreached(error)
 
 
 def _readable(read: Callable[[], T]) -> T:
     try:
         return read()
-    except WireError:
-        raise wire_http.unavailable() from None
+    except WireError as error:
+        raise wire_http.unavailable() from unreached(error)
 
 
 def _session(

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import aiohttp
@@ -21,6 +21,10 @@ from gateway.upstream.socket import LinkSocket
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
 _KEY_BYTES: Final = 16
+
+
+class NoUpgradeError(aiohttp.ClientConnectionError):
+    """What answers is no WebSocket server."""
 
 
 async def upgrade(
@@ -77,10 +81,15 @@ def _check(response: aiohttp.ClientResponse, key: bytes) -> None:
     if (
         response.status != 101
         or headers.get(hdrs.UPGRADE, "").lower() != "websocket"
-        or headers.get(hdrs.CONNECTION, "").lower() != "upgrade"
+        or not _has_token(headers.getall(hdrs.CONNECTION, ()), "upgrade")
         or headers.get(hdrs.SEC_WEBSOCKET_ACCEPT) != proof
     ):
-        raise aiohttp.ClientConnectionError("the server does not upgrade to WebSocket")
+        raise NoUpgradeError("the server does not upgrade to WebSocket")
+
+
+def _has_token(values: Sequence[str], token: str) -> bool:
+    """Return whether a header that is a list (RFC 9110 §5.6.1) holds *token*, in any case."""
+    return any(each.strip().lower() == token for value in values for each in value.split(","))
 
 
 class _Early:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from gateway.domain.catalogue import Reason, ReasonKind, RoutingParameter, Skill
-from gateway.domain.link_requests import Directory
+from gateway.domain.link_requests import Directory, Dropped
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, Aggregate, Group, Queue
 from gateway.domain.texts import WORD_CHARS, readable, readable_or_none
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, Part, ScopeChanged, Source
 from gateway.upstream.wire_agents import UserSkill, skills
 from gateway.upstream.wire_elements import Read, References, Shape
-from gateway.upstream.wire_errors import UNREADABLE, WireError
+from gateway.upstream.wire_errors import UNREADABLE, WireError, why_unreadable
 from gateway.upstream.wire_figures import bound
 from gateway.upstream.wire_mending import read_as_meant
 from gateway.upstream.wire_names import (
@@ -151,7 +152,8 @@ class _Reason(Element):
 
 class _RoutingParameter(Element):
     name: str
-    applies_to: str
+    applies_to: str | tuple[str, ...]
+    """One object type, or several."""
     data_type: str
     min: int | float | None = None
     max: int | float | None = None
@@ -192,23 +194,28 @@ class _Sieve:
     """Reads rows of the directory. One that cannot be read is dropped: the others are not worse for it."""
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self._dropped: Counter[tuple[str, str]] = Counter()
 
-    def read(self, told: _Rows, read: Callable[[str | bytes], T]) -> list[T]:
-        """Return what the rows say that can be read."""
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """What was dropped, the most frequent fault first."""
+        return tuple(Dropped(kind, why, rows) for (kind, why), rows in self._dropped.most_common())
+
+    def read(self, kind: str, told: _Rows, read: Callable[[str | bytes], T]) -> list[T]:
+        """Return what the rows of a kind say that can be read."""
         rows: list[T] = []
         for raw in told or ():
             try:
                 rows.append(read_as_meant(read, bytes(raw)))
-            except UNREADABLE:
-                self.dropped += 1
+            except UNREADABLE as fault:
+                self._dropped[kind, why_unreadable(fault)] += 1
         return rows
 
 
 def directory(body: str | bytes, pool: PartPool) -> Directory:
     """Read the answer to ``QueryDirectory``; the pool learns which routing parameters are references."""
     told, sieve = _decode_queried(body).objects, _Sieve()
-    parameters = sieve.read(told.routing_parameter, _decode_parameter)
+    parameters = sieve.read("RoutingParameter", told.routing_parameter, _decode_parameter)
     pool.refer(
         References(
             frozenset(each.name for each in parameters if _refers(each, "Queue")),
@@ -217,9 +224,9 @@ def directory(body: str | bytes, pool: PartPool) -> Directory:
     )
     return Directory(
         parts=tuple(_objects(told, sieve, pool)),
-        skills=tuple(_skill(each) for each in sieve.read(told.skill, _decode_skill)),
+        skills=tuple(_skill(each) for each in sieve.read("Skill", told.skill, _decode_skill)),
         reasons=tuple(_reasons(told, sieve)),
-        parameters=tuple(_parameter(each) for each in parameters if is_name(each.name)),
+        parameters=tuple(_parameters(parameters)),
         dropped=sieve.dropped,
     )
 
@@ -227,7 +234,7 @@ def directory(body: str | bytes, pool: PartPool) -> Directory:
 def _objects(told: _Catalogues, sieve: _Sieve, pool: PartPool) -> Iterator[Part]:
     rows = {"User": told.user, "Queue": told.queue, "Group": told.group, "Aggregate": told.aggregate}
     for name, listed in rows.items():
-        for part in sieve.read(listed, partial(_object, name, pool)):
+        for part in sieve.read(name, listed, partial(_object, name, pool)):
             if part is not None:
                 yield part
 
@@ -248,28 +255,44 @@ def _skill(told: _Skill) -> Skill:
 
 
 def _reasons(told: _Catalogues, sieve: _Sieve) -> Iterator[Reason]:
-    kinds: tuple[tuple[ReasonKind, _Rows], ...] = (
-        ("unavailable", told.unavailable_reason),
-        ("work", told.work_reason),
-        ("post_processing", told.post_processing_reason),
-        ("wrapup", told.wrapup_reason),
-    )
-    for kind, rows in kinds:
-        for each in sieve.read(rows, _decode_reason):
+    rows = {
+        "UnavailableReason": told.unavailable_reason,
+        "WorkReason": told.work_reason,
+        "PostProcessingReason": told.post_processing_reason,
+        "WrapupReason": told.wrapup_reason,
+    }
+    for name, kind in REASON_KINDS.items():
+        for each in sieve.read(name, rows[name], _decode_reason):
             states = tuple(_REASONED.get(state, "unknown") for state in each.required_for or ())
             yield Reason(str(each.key), kind, readable_or_none(each.name), states)
 
 
 def _refers(told: _RoutingParameter, applies_to: str) -> bool:
-    return told.applies_to == applies_to and is_reference(told.data_type)
+    return applies_to in _object_types(told) and is_reference(told.data_type)
 
 
-def _parameter(told: _RoutingParameter) -> RoutingParameter:
+def _object_types(told: _RoutingParameter) -> tuple[str, ...]:
+    return (told.applies_to,) if isinstance(told.applies_to, str) else told.applies_to
+
+
+def _parameters(rows: Iterable[_RoutingParameter]) -> Iterator[RoutingParameter]:
+    """Map routing parameters; one of several object types becomes one of each."""
+    for told in rows:
+        if is_name(told.name):
+            for applies_to in dict.fromkeys(map(_applies_to, _object_types(told))):
+                yield _parameter(told, applies_to)
+
+
+def _applies_to(object_type: str) -> str:
+    return _PARAMETRISED.get(object_type, "unknown")
+
+
+def _parameter(told: _RoutingParameter, applies_to: str) -> RoutingParameter:
     reference = is_reference(told.data_type)
     values = None if told.values is None else [parameter(v, reference=reference) for v in told.values]
     return RoutingParameter(
         name=told.name,
-        applies_to=_PARAMETRISED.get(told.applies_to, "unknown"),
+        applies_to=applies_to,
         data_type=own_name(readable(told.data_type, WORD_CHARS)),
         min=bound(told.min),
         max=bound(told.max),

@@ -111,6 +111,21 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What msgspec raises on bytes that are not what was expected."""
 
 
+_AT: Final = re.compile(r"`\$\.(\w+)|required field `(\w+)`")
+
+
+def why_unreadable(fault: BaseException) -> str:
+    """Return which field of an object cannot be read, and why, as a short token; never a value."""
+    text = str(fault) if isinstance(fault, msgspec.ValidationError) else ""
+    at = _AT.search(text)
+    field = "" if at is None else f"{at[1] or at[2]} "
+    if "missing required" in text:
+        return f"{field}missing"
+    if ", got " in text:
+        return f"{field}wrong_type"
+    return f"{field}out_of_range" if text else "no_json"
+
+
 class WireError(Exception):
     """A message cannot be read. Its text holds no value of the message."""
 

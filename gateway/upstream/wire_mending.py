@@ -7,7 +7,9 @@ read is written anew and read once more; what can be read costs nothing.
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -29,6 +31,15 @@ _ESCAPE: Final = re.compile(
 """Two halves of a character, one (the group), or anything else that is escaped."""
 
 
+FIGURES_MOST: Final = 64
+"""So many figures of one object are dropped; with more it cannot be read."""
+GREATEST: Final = 1e12
+"""No figure is beyond it: in seconds it is 30,000 years."""
+_INTEGER_DIGITS: Final = 400
+_PLACE: Final = re.compile(r" - at `\$(.*)`$")
+_STEP: Final = re.compile(r"\.(\w+)|\[([0-9]+)\]")
+
+
 def read_as_meant(read: Callable[[str | bytes], T], text: str | bytes) -> T:
     """Return what *read* makes of *text*, or else of what it means.
 
@@ -42,6 +53,53 @@ def read_as_meant(read: Callable[[str | bytes], T], text: str | bytes) -> T:
         if meant is None:
             raise
     return read(meant)
+
+
+def read_without_giants(read: Callable[[bytes], T], raw: bytes) -> tuple[T, int] | None:
+    """Return what *read* makes of an object once figures that nobody can be told are null, and how many.
+
+    A figure is what is read as a number; a Key that is no Key stays one that cannot be read. None: the
+    object cannot be read either way.
+    """
+    try:
+        told = json.loads(raw, parse_int=_number, parse_float=_number, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    for giants in range(FIGURES_MOST + 1):
+        try:
+            return read(json.dumps(told).encode()), giants
+        except UNREADABLE as fault:
+            if not _drop_giant(told, str(fault)):
+                return None
+    return None
+
+
+def _drop_giant(told: object, fault: str) -> bool:
+    """Make the figure null that *fault* names, if it is beyond all that a figure can be."""
+    place = _PLACE.search(fault)
+    steps = [] if place is None else _STEP.findall(place[1])
+    for at, (name, index) in enumerate(steps):
+        step = name or int(index)
+        try:
+            value = told[step]  # type: ignore[index] # where it has no such place, there is nothing to drop
+        except (LookupError, TypeError):
+            return False
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if at == len(steps) - 1 and is_number and abs(value) > GREATEST:
+            told[step] = None  # type: ignore[index] # it was found there
+            return True
+        told = value
+    return False
+
+
+def _number(token: str) -> int | float:
+    """Read a number of any size; one beyond all floats is the greatest."""
+    number = int(token) if len(token) < _INTEGER_DIGITS and token.lstrip("-").isdigit() else float(token)
+    return max(-sys.float_info.max, min(number, sys.float_info.max)) if isinstance(number, float) else number
+
+
+def _no_number(token: str) -> None:
+    raise ValueError(f"JSON has no {token}")
 
 
 def as_meant(text: str | bytes) -> str | None:

@@ -16,6 +16,8 @@ from gateway.domain.model import Kind
 from gateway.domain.steady import steady
 from gateway.domain.upstream import Part, Reading, Source
 from gateway.upstream.wire_elements import References, Shape
+from gateway.upstream.wire_errors import UNREADABLE
+from gateway.upstream.wire_mending import read_without_giants
 from gateway.upstream.wire_names import Key
 
 PERIOD_S: Final = 2.0
@@ -87,6 +89,8 @@ class PartPool:
         """Elements that had to be read."""
         self.shared = 0
         """Elements that were known."""
+        self.giants = 0
+        """Figures that no phone can be told, and are shown as unknown."""
         self.references = References()
         """Which routing parameters hold Keys, as the newest directory has it."""
         self._young: _Readings = {}
@@ -119,7 +123,7 @@ class PartPool:
             self.shared += 1
             return part
         self.parsed += 1
-        part = shape.read(raw, 0, self.references)
+        part = self._read(shape, raw, 0)
         if part is not None:
             self._lasting[key] = part
         return part
@@ -165,7 +169,7 @@ class PartPool:
             raw = bytes(element)
             part = known.get(raw)
             if part is None:
-                part = shape.read(raw, time_ms, self.references)
+                part = self._read(shape, raw, time_ms)
                 if part is None:
                     continue
                 part = known[raw] = self._one(part)
@@ -175,6 +179,17 @@ class PartPool:
         self.parsed += made
         self.shared += len(parts) - made
         return tuple(parts)
+
+    def _read(self, shape: Shape, raw: bytes, time_ms: int) -> Part | None:
+        try:
+            return shape.read(raw, time_ms, self.references)
+        except UNREADABLE:
+            mended = read_without_giants(lambda text: shape.read(text, time_ms, self.references), raw)
+            if mended is None:
+                raise
+        part, giants = mended
+        self.giants += giants
+        return part
 
     def _one(self, part: Part) -> Part:
         """Return the part that says the same of the same, if that is what was said last; else *part*.

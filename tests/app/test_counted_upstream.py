@@ -15,10 +15,20 @@ from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import configure
 from gateway.app.surroundings import Reach
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.link_requests import Directory, KeepAlive, QueryDirectory
+from gateway.domain.link_requests import Directory, Dropped, KeepAlive, QueryDirectory
 from gateway.domain.model import Application, Device, SessionSecret, UserId
 from gateway.domain.resources import FunctionState
-from gateway.domain.upstream import FunctionChanged, LinkClosed, LinkEvent, LinkReplaced, LogOn, Opened
+from gateway.domain.upstream import (
+    About,
+    FunctionChanged,
+    LinkClosed,
+    LinkEvent,
+    LinkReplaced,
+    LogOn,
+    Opened,
+    UnreachedError,
+)
+from gateway.runtime.ports import Link
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
@@ -140,6 +150,31 @@ async def test_a_server_that_is_not_there_is_counted_when_it_is_asked_what_it_is
     assert counted.reach.error == f"upstream_{result}"
 
 
+async def test_why_a_server_is_not_reached_is_counted_and_kept(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failures(cause: str) -> float | None:
+        return counted.telemetry.registry.get_sample_value(
+            "oscc_gateway_upstream_failures_total", {"cause": cause}
+        )
+
+    async def fail(*_: object, **__: object) -> About:
+        raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "no answer") from UnreachedError("tls")
+
+    async def refuse(*_: object, **__: object) -> Link:
+        raise LinkClosed("unavailable") from UnreachedError("dns")
+
+    monkeypatch.setattr(counted.server, "about", fail)
+    monkeypatch.setattr(counted.server, "open", refuse)
+    assert (failures("tls"), failures("timeout")) == (0, 0)
+    with pytest.raises(GatewayError):
+        await counted.upstream.about()
+    assert (failures("tls"), counted.reach.cause) == (1, "tls")
+    with pytest.raises(LinkClosed):
+        await counted.upstream.open(counted.user, SessionSecret("s"), token=1, holder="me")
+    assert (failures("dns"), counted.reach.cause) == (1, "dns")
+
+
 @pytest.mark.parametrize("by", ["us", "server"])
 async def test_whoever_looks_for_a_fault_is_told_when_a_link_opens_and_why_it_ends(
     counted: Counted, own_logging: None, by: str
@@ -176,15 +211,21 @@ async def test_rows_that_cannot_be_read_are_warned_of_once(
     dropped = iter((0, 2, 2, 1, 3))
 
     async def answer(*_: object) -> Directory:
-        return Directory((), (), (), (), next(dropped))
+        rows = next(dropped)
+        found = (Dropped("Queue", "Key missing", rows), Dropped("Skill", "Key wrong_type", 1)) if rows else ()
+        return Directory((), (), (), (), found)
 
     monkeypatch.setattr(type(counted.server.wires[counted.user].link), "request", answer)
     for _ in range(5):
         await link.request(QueryDirectory())
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
-    assert [(line["event"], line["site"], line["dropped"]) for line in lines] == [
-        ("rows of the directory cannot be read", counted.user.site, 2),
-        ("rows of the directory cannot be read", counted.user.site, 3),
+    assert {(line["event"], line["site"]) for line in lines} == {
+        ("rows of the directory cannot be read", counted.user.site)
+    }
+    assert [(line["kind"], line["dropped"], line["why"]) for line in lines] == [
+        ("Queue", 2, "Key missing"),
+        ("Skill", 1, "Key wrong_type"),
+        ("Queue", 3, "Key missing"),
     ]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId
-from gateway.domain.upstream import Feature, LinkClosed, LoggedOff, LoggedOn, Opened
+from gateway.domain.upstream import Feature, LinkClosed, LoggedOff, LoggedOn, Opened, trouble_of
 from gateway.simulator.tls import self_signed, server_context
 from gateway.upstream.client import ABOUT_S, OsccServer, tls_context
 from tests.doubles.clock import ManualClock
@@ -123,8 +123,36 @@ async def test_a_server_that_is_not_accepted(
 
 async def test_nobody_listens() -> None:
     async with OsccServer("main", "http://127.0.0.1:9", ManualClock()) as adapter:
-        assert (await refused(adapter.log_on(CREDENTIALS))).code is ErrorCode.UPSTREAM_UNAVAILABLE
-        assert (await closed(adapter.open(USER, SECRET, token=1, holder="a"))).reason == "unavailable"
+        error = await refused(adapter.log_on(CREDENTIALS))
+        assert (error.code, trouble_of(error)) == (ErrorCode.UPSTREAM_UNAVAILABLE, "refused")
+        ended = await closed(adapter.open(USER, SECRET, token=1, holder="a"))
+        assert (ended.reason, trouble_of(ended)) == ("unavailable", "refused")
+
+
+async def test_a_name_that_is_not_found_is_told_apart() -> None:
+    async with OsccServer("main", "http://nowhere.invalid:9", ManualClock()) as adapter:
+        assert trouble_of(await refused(adapter.sessions(SECRET))) == "dns"
+        assert trouble_of(await refused(adapter.about())) == "dns"
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble"), [((500, b""), "status"), ((200, b"<html>"), "unreadable")], ids=["status", "html"]
+)
+async def test_an_answer_that_is_none_is_told_apart(
+    at: Scene, answer: tuple[int, object], trouble: str
+) -> None:
+    at.server.answers["GET about"] = answer
+    assert trouble_of(await refused(at.adapter.about())) == trouble
+    at.server.answers["GET sessions"] = answer
+    assert trouble_of(await refused(at.adapter.sessions(SECRET))) == trouble
+
+
+async def test_an_answer_that_does_not_come_is_told_apart(at: Scene) -> None:
+    at.server.mute = True
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(refused(at.adapter.about()))
+        await at.clock.advance(10)
+    assert trouble_of(asking.result()) == "timeout"
 
 
 # ---- log-on ----
@@ -329,13 +357,15 @@ async def test_the_server_is_verified_by_whom_is_trusted_now_and_open_links_go_o
     authority = tmp_path / "ca.pem"
     authority.write_bytes(certificate)
     async with scene(tls=(server_context(certificate, key), None)) as at:
-        assert (await refused(at.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE
+        error = await refused(at.adapter.about())
+        assert (error.code, trouble_of(error)) == (ErrorCode.UPSTREAM_UNAVAILABLE, "tls")
         at.adapter.trust(tls_context(authority))
         assert Feature.LINK_FENCING in (await at.adapter.about()).features
         link = await at.open()
         at.adapter.trust(tls_context())
         assert (await refused(at.adapter.about())).code is ErrorCode.UPSTREAM_UNAVAILABLE, "a kept connection"
-        assert (await closed(at.dial())).reason == "unavailable"
+        ended = await closed(at.dial())
+        assert (ended.reason, trouble_of(ended)) == ("unavailable", "tls")
         assert at.server.link is not None
         assert not at.server.link.closed
         await link.close()

@@ -106,9 +106,19 @@ async def test_it_asks_for_what_it_speaks() -> None:
 
 
 @pytest.mark.parametrize(
+    "connection", ["keep-alive, Upgrade", "UPGRADE,close", "keep-alive\r\nConnection: upgrade"]
+)
+async def test_what_else_the_server_says_of_the_connection_is_legal(connection: str) -> None:
+    async with raw(lambda asked: asked.accept(Connection=connection)) as at:
+        socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
+        await socket.send("hello")
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         lambda asked: asked.accept(Upgrade="other"),
+        lambda asked: asked.accept(Connection="keep-alive, upgraded"),
         lambda asked: asked.accept(Connection="close"),
         lambda asked: asked.accept(Sec_WebSocket_Accept="AAAA"),
         lambda asked: asked.accept(status="200 OK", Content_Length="0"),

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gateway.domain.catalogue import Reason, RoutingParameter, Skill
+from gateway.domain.link_requests import Dropped
 from gateway.domain.model import Kind, Right, Scope
 from gateway.domain.resources import Agent, AgentSkill, Aggregate, Group, Queue
 from gateway.domain.upstream import CatalogueChanged, LinkEvent, ObjectChanged, ScopeChanged, Source
@@ -162,12 +163,40 @@ def test_a_row_that_cannot_be_read_is_dropped_and_nothing_else(kind: str, row: A
     read = directory(body(odd), PartPool())
     assert [part.value for part in read.parts] == [part.value for part in whole.parts]
     assert (read.skills, read.reasons, read.parameters) == (whole.skills, whole.reasons, whole.parameters)
-    assert (read.dropped, whole.dropped) == (2, 0)
+    assert whole.dropped == ()
+    assert [(each.kind, each.rows) for each in read.dropped] == [(kind, 2)]
+
+
+def test_it_is_said_which_rows_are_dropped_and_why_but_no_value_of_theirs() -> None:
+    rows = {
+        "Queue": [{"Key": "secret"}, {"Name": "x"}, {"Name": "y"}, {"Key": -1}],
+        "RoutingParameter": [{"Name": "n", "AppliesTo": 7, "DataType": "Integer"}],
+    }
+    assert directory(body(rows), PartPool()).dropped == (
+        Dropped("Queue", "Key missing", 2),
+        Dropped("RoutingParameter", "AppliesTo wrong_type", 1),
+        Dropped("Queue", "Key wrong_type", 1),
+        Dropped("Queue", "Key out_of_range", 1),
+    )
+
+
+def test_a_parameter_of_several_object_types_is_one_of_each() -> None:
+    row = {"Name": "Next", "AppliesTo": ["Queue", "Group"], "DataType": "QueueReference", "Default": 3}
+    pool = PartPool()
+    told = directory(body({"RoutingParameter": [row]}), pool).parameters
+    assert [(each.name, each.applies_to, each.default) for each in told] == [
+        ("Next", "queue", "3"),
+        ("Next", "group", "3"),
+    ]
+    assert pool.references == References(frozenset({"Next"}), frozenset({"Next"}))
+    odd = directory(body({"RoutingParameter": [row | {"AppliesTo": ["Group", "Site", "User"]}]}), PartPool())
+    assert [each.applies_to for each in odd.parameters] == ["group", "unknown"]
+    assert odd.dropped == ()
 
 
 def test_a_row_is_read_as_it_was_meant() -> None:
     read = directory(body({"Queue": [{"Key": 3.0, "Name": "Sales"}], "Skill": [{"Key": 6.1e1}]}), PartPool())
-    assert (read.parts[0].number, read.skills, read.dropped) == (3, (Skill("61"),), 0)
+    assert (read.parts[0].number, read.skills, read.dropped) == (3, (Skill("61"),), ())
 
 
 def test_a_kind_that_is_null_is_empty() -> None:

@@ -17,11 +17,12 @@ from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Attached, Reading
 from gateway.upstream import wire_http
 from gateway.upstream.wire import LinkReader, Said
+from gateway.upstream.wire_elements import SHAPES
 from gateway.upstream.wire_errors import WireError
 from gateway.upstream.wire_mending import as_meant, read_as_meant
 from gateway.upstream.wire_pool import PartPool
 from gateway.upstream.wire_requests import answer
-from tests.upstream.samples import LINK_OPENED, SESSION, USER, USER_REALTIME, event
+from tests.upstream.samples import LINK_OPENED, SESSION, TIME_MS, USER, USER_REALTIME, event
 
 _JSON = st.recursive(
     st.none()
@@ -138,3 +139,41 @@ def test_http_bodies_are_read_as_meant() -> None:
     error = wire_http.refused(409, refused, of_session=False)
     assert (error.code, error.details["where"]) == (ErrorCode.ALREADY_LOGGED_ON, "Desk")
     assert wire_http.stale_token(b'{"Error":"LinkStale","Token":7.0}') == 7
+
+
+@pytest.mark.parametrize("giant", ["9007199254740993", "1e300", "1e400", "-1e16", "1" * 40, "1" * 5000])
+def test_a_figure_beyond_all_bounds_is_unknown_and_counted(giant: str) -> None:
+    pool = PartPool()
+    element = f'{{"QueueKey": 3, "Contacts": {giant}, "OldestContactWaitTime": {giant}, "WorkUsers": 2.0}}'
+    message = (
+        '{"Type": "Event", "QueryID": 1, "EventType": "QueueRealtime", "Time": 1700000000000,'
+        f' "Complete": true, "Elements": [{element}, {{"QueueKey": 4, "Contacts": 7}}]}}'
+    )
+    (reading,) = LinkReader("main", pool).read(message, 1.0)
+    assert isinstance(reading, Reading)
+    first, second = (part.value for part in reading.parts)
+    assert first == Queue(agents_work=2)
+    assert second == Queue(contacts_waiting=7)
+    assert pool.giants == 2
+
+
+def test_a_figure_deep_in_an_element_is_dropped_alone() -> None:
+    pool = PartPool()
+    states = [{"HandlingState": "Talking", "TimeInHandlingState": 1e300, "CallID": "c", "Media": "Voice"}]
+    written = json.dumps([USER_REALTIME | {"HandlingStates": states}])
+    raws = msgspec.json.decode(written, type=tuple[msgspec.Raw, ...])
+    (part,) = pool.parts("UserRealtime", SHAPES["UserRealtime"], TIME_MS, raws, 1.0)
+    assert isinstance(part.value, Agent)
+    assert part.value.handling is not None
+    assert [(each.state, each.since_ms) for each in part.value.handling] == [("talking", None)]
+    assert pool.giants == 1
+
+
+@pytest.mark.parametrize("key", ["9007199254740993", "1e300", "-1", '"x"'])
+def test_a_key_that_is_none_stays_unreadable(key: str) -> None:
+    message = (
+        '{"Type": "Event", "QueryID": 1, "EventType": "QueueRealtime", "Time": 1700000000000,'
+        f' "Elements": [{{"QueueKey": {key}, "Contacts": 1e300}}]}}'
+    )
+    with pytest.raises(WireError):
+        LinkReader("main", PartPool()).read(message, 1.0)
