@@ -148,6 +148,7 @@ class Telemetry:
         self._measure_traffic()
         self._measure_upstream()
         self._measure_upstream_faults()
+        self._measure_intake()
         self._measure_ownership()
         self._measure_bus()
         self._measure_process()
@@ -240,7 +241,15 @@ class Telemetry:
             *("site", "function"),
             most=SITE_CHILDREN_MAX,
         )
+
+    def _measure_intake(self) -> None:
         self.late_elements = self._sum("late_elements", "Elements older than what was known; ignored.")
+        self.upstream_skipped = self._sum(
+            "upstream_skipped", "Readings that newer ones replaced before anybody was shown them."
+        )
+        self.overloaded = self._gauge(
+            "overloaded", "1 while more comes from OSCC-E Servers than this node keeps up with, else 0."
+        )
         self.upstream_events = self._counters("upstream_events", "Events of links.", "type")
         self.upstream_silence_seconds = self._gauge(
             "upstream_silence_seconds", "Since the link that is silent longest was heard."

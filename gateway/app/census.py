@@ -20,6 +20,7 @@ from gateway.domain.resources import Functions, FunctionState, Site
 from gateway.runtime.node import Node
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Bus, Leases
+from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
 from gateway.upstream.wire_pool import PartPool
 
@@ -179,6 +180,13 @@ def count_dropped(bus: Bus, telemetry: Telemetry) -> None:
     """Note what of the bus was dropped, by reason; in one process nothing is."""
     if isinstance(bus, RedisBus):
         telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in Unopened}
+
+
+def count_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:
+    """Note whether the node keeps up with what its links bring, and how much of it newer news replaced."""
+    each = list(turns)
+    telemetry.overloaded.set(int(any(one.is_overloaded for one in each)))
+    telemetry.upstream_skipped.value = sum(one.skipped for one in each)
 
 
 def count_shared(pools: Iterable[PartPool], telemetry: Telemetry) -> None:

@@ -24,7 +24,7 @@ from gateway.app.audit_trail import AuditTrail, log_acts
 from gateway.app.authorities_watch import AuthoritiesWatch
 from gateway.app.beginning import begin
 from gateway.app.buses import open_bus
-from gateway.app.census import count_all, count_dropped, count_shared, read_clock
+from gateway.app.census import count_all, count_dropped, count_shared, count_turns, read_clock
 from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
@@ -62,6 +62,7 @@ from gateway.runtime.node import Node
 from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import Clock
 from gateway.runtime.tally import Tally
+from gateway.runtime.turns import REST_S, Turns
 from gateway.telemetry import Telemetry
 from gateway.upstream.client import OsccServer
 
@@ -158,6 +159,7 @@ class Gateway:
         count_all(self.node, self._servers, self.telemetry)
         read_clock(self._cluster.leases, self.telemetry)
         count_dropped(self._cluster.bus, self.telemetry)
+        count_turns({server.turns for server in self._servers.values()}, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
@@ -272,9 +274,10 @@ async def serving(
         keyring = Keyring(secrets.sealing_keys)
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
         servers: dict[str, OsccServer] = {}
+        turns = Turns(clock, rest_s=REST_S)
         for place, site in enumerate(settings.sites):
             tls, trace = site_context(place, site), tracing.outgoing()
-            server = OsccServer(site.id, site.url, clock, tls=tls, trace=trace)
+            server = OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
             servers[site.id] = await stack.enter_async_context(server)
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))

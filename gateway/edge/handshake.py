@@ -15,9 +15,9 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.channel import Channel
-from gateway.edge.wire import Wires
 from gateway.protocol.codec import Codec
 from gateway.protocol.frames import PROTOCOLS
+from gateway.runtime.epoll_transport import Wires
 
 NOTSENT_BYTES: Final = 16 * 1024
 """The kernel takes no more than this beyond what is in flight; without it megabytes grow stale there."""

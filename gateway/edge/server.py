@@ -15,8 +15,8 @@ from gateway.edge.routes_realtime import RealtimeRoute
 from gateway.edge.routes_sessions import SessionRoutes
 from gateway.edge.visitors import Visitors
 from gateway.edge.web import WebClient
-from gateway.edge.wire import Wires
 from gateway.protocol.http_form import BODY_BYTES_MAX
+from gateway.runtime.epoll_transport import Wires
 
 __all__ = ["EdgeParts", "make_app"]
 

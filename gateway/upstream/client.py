@@ -1,4 +1,4 @@
-"""How does the gateway come through the doors of one OSCC-E Server?
+"""One OSCC-E Server, as the gateway reaches it.
 
 The HTTPS doors (which server, log on and off, sessions) and the opening of links.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from gateway.domain.upstream import (
     trouble_of,
 )
 from gateway.runtime.ports import Clock
+from gateway.runtime.turns import Turns
 from gateway.upstream import wire_http
 from gateway.upstream.answers import Refused, answer_of, unreached
 from gateway.upstream.link import OsccLink, Terms
@@ -89,6 +91,7 @@ class OsccServer:
         tls: Verifies the server; None means the system's authorities.
         deadlines: Bounds of every wait.
         pool: Shared by all links; its counters say how much was shared.
+        turns: When links are read, and readings digested: of a whole node. None: as they come.
         trace: Hears of each request before it is sent, and may add headers; links are none.
     """
 
@@ -101,12 +104,15 @@ class OsccServer:
         tls: ssl.SSLContext | None = None,
         deadlines: Deadlines | None = None,
         pool: PartPool | None = None,
+        turns: Turns | None = None,
         trace: aiohttp.TraceConfig | None = None,
     ) -> None:
         self.pool = pool or PartPool()
         self._site = site
         self._root = base_url.rstrip("/") + "/oscce/v1/"
         self._clock = clock
+        self.turns: Final = turns or Turns(clock)
+        self._links_open: weakref.WeakSet[LinkSocket] = weakref.WeakSet()
         self._deadlines = deadlines or Deadlines()
         self._tls: ssl.SSLContext | bool = tls or True
         self._http = _session(most=DOORS, trace=trace)
@@ -132,6 +138,8 @@ class OsccServer:
         """Close every connection."""
         await self._http.close()
         await self._links.close()
+        for link in list(self._links_open):
+            link.abort()
 
     # ---- Upstream ----
 
@@ -288,19 +296,22 @@ class OsccServer:
     async def _upgrade(self, headers: dict[str, str]) -> LinkSocket:
         try:
             async with self._clock.timeout(self._deadlines.open_s):
-                return await upgrade(
+                link = await upgrade(
                     self._links,
                     URL(self._root + "link", encoded=True),
                     headers,
                     tls=self._tls,
                     subprotocol=SUBPROTOCOL,
                     message_bytes=MESSAGE_BYTES,
+                    turns=self.turns,
                 )
         except Refused as refused:
             raise refused.closed() from refused
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self._forget()
             raise LinkClosed("unavailable") from unreached(error)
+        self._links_open.add(link)
+        return link
 
 
 def _readable(read: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""What goes on at the WebSocket of one link, after its handshake?"""
+"""The WebSocket of one link, after its handshake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.protocol.websocket import PONG, TEXT, Ping
+from gateway.runtime.epoll_transport import READ_BYTES, Wire
+from gateway.runtime.turns import Turns
 from gateway.upstream.framing import MASK_BYTES, Closed, Frames, Heard, masked, masked_close
+from gateway.upstream.intake import Unread
 
 WAITING_CHARS_MAX: Final = 256 * 1024
 """What may wait for the reader; with more the server has to wait until half of it was read."""
@@ -20,16 +23,21 @@ _CONTROL_CHARS: Final = 128
 class LinkSocket(asyncio.Protocol):
     """The connection of one link: the protocol of its transport, without a task or a timer.
 
-    Invariants: what comes is told in its order; what waits is bounded, in both directions; nothing is
-    sent after the close.
+    Readings wait for the link's turn, of each key only the newest; anything else that comes is received
+    behind all readings before it.
+
+    Invariants: what comes is received in its order, except for readings that newer ones have replaced;
+    what waits is bounded, in both directions; nothing is sent after the close.
 
     Args:
         transport: The connection. Nobody else reads, writes or closes it.
         message_bytes: The largest message that may come.
         lost: Called once, when the connection has ended.
+        turns: When readings are digested.
     """
 
     __slots__ = (
+        "__weakref__",
         "_arrival",
         "_change",
         "_frames",
@@ -40,9 +48,13 @@ class LinkSocket(asyncio.Protocol):
         "_is_lost",
         "_is_resting",
         "_lost",
+        "_read_bytes",
         "_take",
         "_transport",
+        "_turns",
+        "_unread",
         "_waiting_chars",
+        "is_due",
     )
 
     def __init__(
@@ -50,7 +62,13 @@ class LinkSocket(asyncio.Protocol):
         transport: asyncio.Transport,
         message_bytes: int,
         lost: Callable[[Exception | None], None],
+        turns: Turns,
     ) -> None:
+        self.is_due = False
+        self._turns = turns
+        self._unread = Unread()
+        self._read_bytes = 0
+        """What came since its last turn, where no budget of the transport's own bounds that."""
         self._transport = transport
         self._frames = Frames(message_bytes)
         self._lost = lost
@@ -79,12 +97,14 @@ class LinkSocket(asyncio.Protocol):
         """Wait for what comes next; for one caller at a time. At the end it is :class:`Closed`, for ever.
 
         Args:
-            take: Told each text that comes while this waits, as it comes; it is returned unless *take*
-                says True. What *take* raises is raised here.
+            take: Called with each reading that is digested while this waits; it is returned unless *take*
+                returns True. What *take* raises is raised here.
         """
         while not self._inbox:
             if self._has_closed or self._is_lost:
                 return Closed()
+            if self._unread:
+                self._turns.want(self)
             self._arrival = asyncio.get_running_loop().create_future()
             self._take = take
             try:
@@ -93,10 +113,7 @@ class LinkSocket(asyncio.Protocol):
                 self._take = None
         said = self._inbox.popleft()
         self._waiting_chars -= _chars(said)
-        if self._is_resting and self._waiting_chars <= WAITING_CHARS_MAX // 2:
-            self._is_resting = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+        self._read_on(WAITING_CHARS_MAX // 2)
         return said
 
     async def send(self, text: str) -> None:
@@ -133,6 +150,21 @@ class LinkSocket(asyncio.Protocol):
         if not self._is_lost:
             self._transport.abort()
 
+    # ---- its turn (Digester) ----
+
+    def digest(self) -> None:
+        """Have whoever waits take what is unread; with nobody there it waits, too."""
+        is_share_read, self._read_bytes = self._read_bytes > READ_BYTES, 0
+        if self._unread and not self._inbox and self._arrival is not None:
+            self._turns.skipped += self._unread.skipped
+            self._unread.skipped = 0
+            texts = self._unread.take()
+            for at, text in enumerate(texts):
+                if self._take is None or not self._is_taken(text, self._take):
+                    self._keep_all(texts[at:])
+                    break
+        self._read_on(WAITING_CHARS_MAX if is_share_read else WAITING_CHARS_MAX // 2)
+
     # ---- asyncio.Protocol ----
 
     def data_received(self, data: bytes) -> None:
@@ -144,12 +176,14 @@ class LinkSocket(asyncio.Protocol):
             if self._has_server_closed:
                 self._transport.close()
             return
+        unread = self._unread
         for said in heard:
-            if self._take is None or type(said) is not str or not self._is_taken(said, self._take):
+            if type(said) is not str or not unread.add(said):
+                self._flush()
                 self._keep(said)
-        if self._waiting_chars > WAITING_CHARS_MAX and not (self._is_resting or self._frames.is_over):
-            self._is_resting = True
-            self._transport.pause_reading()
+        if unread:
+            self._turns.want(self)
+        self._bound(len(data))
 
     def pause_writing(self) -> None:
         """Take in that the kernel does not take all."""
@@ -162,12 +196,42 @@ class LinkSocket(asyncio.Protocol):
 
     def connection_lost(self, fault: Exception | None) -> None:
         """Take in that the connection has ended."""
+        self._flush()
         self._is_lost = True
         self._arrived()
         self._note()
         self._lost(fault)
 
     # ---- inner ----
+
+    def _bound(self, size_bytes: int) -> None:
+        """Let the server wait when enough waits here, or when the link's share of a turn was read."""
+        if not isinstance(self._transport, Wire):  # which reads so much at once by itself
+            self._read_bytes += size_bytes
+            if self._read_bytes > READ_BYTES:
+                self._turns.want(self)
+        if not (self._is_resting or self._frames.is_over or self._has_room(WAITING_CHARS_MAX)):
+            self._is_resting = True
+            self._transport.pause_reading()
+
+    def _read_on(self, most_chars: int) -> None:
+        """Read again, if that was paused, and no more waits than *most_chars*."""
+        if self._is_resting and self._has_room(most_chars):
+            self._is_resting = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _has_room(self, most_chars: int) -> bool:
+        return self._waiting_chars + self._unread.chars <= most_chars and self._read_bytes <= READ_BYTES
+
+    def _flush(self) -> None:
+        """Let what is unread be received before what follows."""
+        if self._unread:
+            self._keep_all(self._unread.take())
+
+    def _keep_all(self, texts: list[str]) -> None:
+        for text in texts:
+            self._keep(text)
 
     def _is_taken(self, text: str, take: Callable[[str], bool]) -> bool:
         if self._arrival is None or self._arrival.done():  # who waited was cancelled just now
@@ -189,6 +253,7 @@ class LinkSocket(asyncio.Protocol):
     def _let_go(self) -> None:
         """Wait for nothing more but the end."""
         self._inbox.clear()
+        self._unread.take()
         self._waiting_chars = 0
         self._arrived()
         if self._has_server_closed:

@@ -1,26 +1,32 @@
-"""How does an HTTP request to an OSCC-E Server become the WebSocket of a link?
+"""The handshake of a link: from an HTTP request to an OSCC-E Server to a WebSocket.
 
 aiohttp makes the connection and speaks HTTP on it; after the handshake the transport is ours alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import aiohttp
 from aiohttp import EMPTY_PAYLOAD, hdrs
 from yarl import URL
 
+from gateway.runtime.turns import Turns
 from gateway.upstream.socket import LinkSocket
 
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 §4.2.2."""
 _KEY_BYTES: Final = 16
+KERNEL_BYTES: Final = 128 * 1024
+"""What the kernel keeps of a link that is not read: more only grows old there."""
 
 
 class NoUpgradeError(aiohttp.ClientConnectionError):
@@ -35,16 +41,18 @@ async def upgrade(
     tls: ssl.SSLContext | bool,
     subprotocol: str,
     message_bytes: int,
+    turns: Turns,
 ) -> LinkSocket:
     """Open a WebSocket; redirects are not followed.
 
     Args:
-        http: Makes the connection. Closing it closes the socket.
+        http: Makes the connection. Closing it closes the socket, unless *turns* carries it.
         url: The link's door, ``http`` or ``https``.
         headers: Further headers of the request.
         tls: Verifies the server; True means the system's authorities.
         subprotocol: What is spoken.
         message_bytes: The largest message that may come.
+        turns: Carries links in clear text, and says when readings are digested.
 
     Raises:
         aiohttp.ClientError: What answers is no WebSocket; or whatever *http* raises on such an answer.
@@ -67,7 +75,7 @@ async def upgrade(
     )
     try:
         _check(response, key)
-        return _taken(response, message_bytes)
+        return _taken(response, message_bytes, turns)
     except BaseException:
         response.close()
         raise
@@ -107,11 +115,11 @@ class _Early:
         """Take in that nothing follows."""
 
 
-def _taken(response: aiohttp.ClientResponse, message_bytes: int) -> LinkSocket:
+def _taken(response: aiohttp.ClientResponse, message_bytes: int, turns: Turns) -> LinkSocket:
     """Take the connection over.
 
-    aiohttp goes on counting it as its own, so that it closes it with the session; that it has ended it
-    is told by us.
+    In clear text nothing is left of it in aiohttp. Through TLS aiohttp goes on counting it as its own, so
+    that it closes it with the session; that it has ended we say.
     """
     connection = response.connection
     handler = None if connection is None else connection.protocol
@@ -125,8 +133,27 @@ def _taken(response: aiohttp.ClientResponse, message_bytes: int) -> LinkSocket:
 
     early = _Early()
     handler.set_parser(early, EMPTY_PAYLOAD)
-    socket = LinkSocket(transport, message_bytes, lost)
-    transport.set_protocol(socket)
+    _bound_kernel(transport)
+    carrier = turns.wires.take(transport)
+    if carrier is transport:
+        link = LinkSocket(carrier, message_bytes, lost, turns)
+    else:
+        lost(None)
+        link = LinkSocket(carrier, message_bytes, _nobody, turns)
+    carrier.set_protocol(link)
+    if carrier is not transport:
+        carrier.resume_reading()
     if early.data:
-        socket.data_received(early.data)
-    return socket
+        link.data_received(early.data)
+    return link
+
+
+def _nobody(_: Exception | None) -> None:
+    """Hear that a connection has ended of which nobody keeps account."""
+
+
+def _bound_kernel(transport: asyncio.Transport) -> None:
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        with suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)

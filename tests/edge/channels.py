@@ -12,9 +12,9 @@ from aiohttp.test_utils import TestClient
 
 from gateway.edge.channel import Channel, Gone, Heard
 from gateway.edge.handshake import WIRES, accept, check_handshake
-from gateway.edge.wire import Wires
 from gateway.protocol.codec import codec_for
 from gateway.protocol.websocket import Message, Violation
+from gateway.runtime.epoll_transport import Wires
 from tests.edge.raw_phone import RawPhone
 from tests.edge.visits import Server
 

@@ -80,7 +80,8 @@ PLACES: Final[dict[str, str]] = {
             runtime/sharing.py Sharing._asked_at _together _changed; runtime/bundles.py Bundles._sources;
             upstream/framing.py Frames._held _parts;
             upstream/link.py OsccLink._pending _given_up _strays _ready _own_agents;
-            upstream/socket.py LinkSocket._inbox; upstream/wire_pool.py TextPool._young _old _met;
+            upstream/intake.py Unread._kept; upstream/socket.py LinkSocket._inbox;
+            upstream/wire_pool.py TextPool._young _old _met;
             upstream/wire_pool.py PartPool._lasting _newest _sets
         """,
         "token": """
@@ -95,7 +96,8 @@ PLACES: Final[dict[str, str]] = {
         """,
         "connection": """
             core/throttle.py Buckets._buckets; edge/callers.py Callers._there _of;
-            edge/limits.py Doors._unhelloed_of _rate_of; edge/wire.py Wires._wires
+            edge/limits.py Doors._unhelloed_of _rate_of; runtime/epoll_transport.py Wires._wires;
+            upstream/client.py OsccServer._links_open
         """,
         "failed_log_ons": "core/throttle.py LogOnGuard._names",
         "ended_sessions": "core/denylist.py Denylist._entries",
@@ -119,7 +121,7 @@ PLACES: Final[dict[str, str]] = {
             app/front_door.py FrontDoor.carried; app/keyring.py Keyring._holders;
             bus/connecting.py RedisSite._kept;
             bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/sealing.py Seals._ciphers dropped;
-            core/discipline.py Record._errors; core/heartbeat.py _rhythm;
+            runtime/turns.py Turns._due; core/discipline.py Record._errors; core/heartbeat.py _rhythm;
             edge/token.py Tokens._keys; runtime/fleet.py Fleet._known;
             runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
         """,

@@ -10,6 +10,8 @@ import pytest
 
 from gateway.protocol import websocket
 from gateway.protocol.websocket import CloseReceived, Event, Message, Parser, Ping, PongFrame, Violation
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.turns import Turns
 from gateway.upstream.framing import Closed
 from gateway.upstream.socket import WAITING_CHARS_MAX, LinkSocket
 
@@ -54,7 +56,9 @@ class Line:
     def __init__(self) -> None:
         self.wire = Wire()
         self.faults: list[Exception | None] = []
-        self.socket = LinkSocket(cast("asyncio.Transport", self.wire), LIMIT, self.faults.append)
+        self.socket = LinkSocket(
+            cast("asyncio.Transport", self.wire), LIMIT, self.faults.append, Turns(SystemClock())
+        )
 
     def come(self, *texts: str) -> None:
         """Let whole messages come."""
@@ -99,28 +103,80 @@ async def test_it_says_whether_something_waits(line: Line) -> None:
     assert [*seen, line.socket.speaks] == [False, True, True, False]
 
 
-async def test_who_waits_may_take_texts_as_they_come(line: Line) -> None:
+def reading(key: int, value: int, *, time_ms: int = 1) -> str:
+    """Return a reading of a queue."""
+    return (
+        f'{{"Type":"Event","QueryID":5,"EventType":"QueueRealtime","Time":{time_ms},"Complete":false,'
+        f'"Elements":[{{"QueueKey":{key},"Contacts":{value}}}]}}'
+    )
+
+
+async def test_who_waits_takes_readings_in_a_turn_and_what_is_none_follows_them(line: Line) -> None:
     taken: list[str] = []
 
     def take(text: str) -> bool:
-        if text.startswith("mine"):
-            taken.append(text)
-        return text.startswith("mine")
+        taken.append(text)
+        return True
 
-    line.come("mine, but nobody waited")
-    assert await line.socket.receive(take) == "mine, but nobody waited"
+    line.come(reading(1, 0))
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
-        line.come("mine 1", "mine 2")
+        line.come(reading(1, 1), reading(2, 2))
         await turns()
         assert not waiting.done()
-        line.come("mine 3", "yours", "mine, behind yours")
-        line.come("mine, before the reader is back")
-    assert waiting.result() == "yours"
-    assert taken == ["mine 1", "mine 2", "mine 3"]
-    assert await line.socket.receive(take) == "mine, behind yours"
-    assert await line.socket.receive(take) == "mine, before the reader is back"
+        line.come(reading(1, 3), "an answer", reading(1, 4))
+    assert waiting.result() == reading(1, 3)
+    assert taken == [reading(1, 0), reading(1, 1), reading(2, 2)]
+    assert await line.socket.receive(take) == "an answer"
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(take))
+        await turns()
+        line.come("the end")
+    assert waiting.result() == "the end"
+    assert taken[3:] == [reading(1, 4)]
+
+
+async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_its_key(line: Line) -> None:
+    taken: list[str] = []
+
+    def take(text: str) -> bool:
+        taken.append(text)
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(take))
+        await turns()
+        line.come(reading(1, 1), reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0))
+        await turns()
+        line.come("the end")
+    assert waiting.done()
+    assert taken == [reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0)]
+
+
+async def test_who_cannot_take_a_reading_receives_it_and_all_behind_it_in_order(line: Line) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(lambda text: "1" not in text))
+        await turns()
+        line.come(reading(2, 0, time_ms=0), reading(1, 1), reading(3, 3))
+    assert waiting.result() == reading(1, 1)
+    assert await line.socket.receive() == reading(3, 3)
+
+
+async def test_who_takes_no_readings_receives_them(line: Line) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive())
+        await turns()
+        line.come(reading(1, 1), reading(2, 2))
+    assert waiting.result() == reading(1, 1)
+    assert await line.socket.receive() == reading(2, 2)
+
+
+async def test_readings_that_came_before_the_end_are_received_before_it(line: Line) -> None:
+    line.come(reading(1, 1))
+    line.socket.connection_lost(None)
+    assert await line.socket.receive(lambda _: True) == reading(1, 1)
+    assert await line.socket.receive(lambda _: True) == Closed()
 
 
 async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line: Line) -> None:
@@ -130,9 +186,9 @@ async def test_what_cannot_be_taken_fails_who_waits_and_not_the_connection(line:
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(_failed(line.socket.receive(take)))
         await turns()
-        line.come("one", "two")
-    assert waiting.result() == "one"
-    assert await line.socket.receive() == "two"
+        line.come(reading(1, 1), reading(2, 2))
+    assert waiting.result() == reading(1, 1)
+    assert await line.socket.receive() == reading(2, 2)
 
 
 async def _failed(receiving: Awaitable[object]) -> str:
@@ -152,10 +208,34 @@ async def test_who_has_left_takes_nothing(line: Line) -> None:
         waiting = tasks.create_task(line.socket.receive(take))
         await turns()
         waiting.cancel()
-        line.come("before the task has run")
-    line.come("after")
-    assert [await line.socket.receive() for _ in range(2)] == ["before the task has run", "after"]
+        line.come(reading(1, 1))
+    line.come(reading(2, 2))
+    assert [await line.socket.receive() for _ in range(2)] == [reading(1, 1), reading(2, 2)]
     assert taken == []
+
+
+async def test_readings_that_nobody_takes_make_the_server_wait(line: Line) -> None:
+    key = 0
+    while not line.wire.is_resting:
+        line.come(reading(key := key + 1, 0))
+        await turns()
+        assert key * len(reading(0, 0)) < 2 * WAITING_CHARS_MAX
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(lambda _: True))
+        await turns()
+        waiting.cancel()
+    assert not line.wire.is_resting
+
+
+async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(lambda _: True))
+        await turns()
+        line.come(*[reading(1, value) for value in range(1000)])
+        assert line.wire.is_resting
+        await turns()
+        assert line.wire.is_reading
+        waiting.cancel()
 
 
 async def test_a_ping_is_answered_and_told(line: Line) -> None:
@@ -173,8 +253,10 @@ async def test_a_server_that_takes_nothing_is_sent_no_pongs(line: Line) -> None:
 async def test_who_does_not_read_makes_the_server_wait(line: Line) -> None:
     half = "x" * (WAITING_CHARS_MAX // 2)
     line.come(half)
+    await turns()
     assert line.wire.is_reading
     line.come(half)
+    await turns()
     assert line.wire.is_resting
     await line.socket.receive()
     assert line.wire.is_resting

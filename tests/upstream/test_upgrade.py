@@ -14,10 +14,13 @@ import pytest
 from yarl import URL
 
 from gateway.protocol import websocket
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.turns import Turns
 from gateway.upstream.framing import Closed
 from gateway.upstream.upgrade import upgrade
 
 LIMIT = 1_000_000
+TURNS = Turns(SystemClock())
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -76,7 +79,9 @@ async def test_what_comes_with_the_handshake_is_heard() -> None:
     hello = websocket.frame(1, b"hello")
     for early in (hello, hello * 2 + hello[:3], websocket.frame(1, b"x" * 300_000)):
         async with raw(lambda asked, early=early: asked.accept() + early) as at:  # type: ignore[misc] # a lambda has no types
-            socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
+            socket = await upgrade(
+                at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
+            )
             first = await socket.receive()
             assert first == "hello" if early.startswith(hello) else len(str(first)) == 300_000
             socket.abort()
@@ -94,7 +99,9 @@ async def test_it_asks_for_what_it_speaks() -> None:
     async with raw(answer) as at:
         for _ in range(2):
             mine = {"X-Mine": "1"}
-            socket = await upgrade(at.http, at.url, mine, tls=True, subprotocol="s.v1", message_bytes=LIMIT)
+            socket = await upgrade(
+                at.http, at.url, mine, tls=True, subprotocol="s.v1", message_bytes=LIMIT, turns=TURNS
+            )
             socket.abort()
             assert await socket.receive() == Closed()
     first, second = seen
@@ -110,7 +117,9 @@ async def test_it_asks_for_what_it_speaks() -> None:
 )
 async def test_what_else_the_server_says_of_the_connection_is_legal(connection: str) -> None:
     async with raw(lambda asked: asked.accept(Connection=connection)) as at:
-        socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
+        socket = await upgrade(
+            at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
+        )
         await socket.send("hello")
 
 
@@ -135,26 +144,31 @@ async def test_what_is_no_websocket_is_refused(answer: Callable[[Asked], bytes])
 
     async with raw(once) as at:
         with pytest.raises(aiohttp.ClientError):
-            await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
+            await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS)
         connector = at.http.connector
         assert isinstance(connector, aiohttp.TCPConnector)
         assert not connector._acquired
 
 
-async def test_a_socket_ends_with_the_session_that_made_it_and_leaves_nothing_there() -> None:
+async def test_of_a_connection_in_clear_text_nothing_is_left_in_the_session_that_made_it() -> None:
     async with raw(lambda asked: asked.accept()) as at:
-        socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
+        socket = await upgrade(
+            at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
+        )
         connector = at.http.connector
         assert isinstance(connector, aiohttp.TCPConnector)
-        assert connector._acquired
-        await at.http.close()
-        assert await socket.receive() == Closed()
         assert not connector._acquired
+        assert len(TURNS.wires) == 1
+        socket.abort()
+        assert await socket.receive() == Closed()
+        assert len(TURNS.wires) == 0
 
 
 async def test_a_lost_connection_is_given_back() -> None:
     async with raw(lambda asked: asked.accept()) as at:
-        socket = await upgrade(at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT)
+        socket = await upgrade(
+            at.http, at.url, {}, tls=True, subprotocol="s", message_bytes=LIMIT, turns=TURNS
+        )
         socket.abort()
         assert await socket.receive() == Closed()
         connector = at.http.connector

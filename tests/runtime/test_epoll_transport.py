@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.edge import wire as wire_module
-from gateway.edge.wire import EVENTS_AT_ONCE, Wire, Wires
+from gateway.runtime import epoll_transport as wire_module
+from gateway.runtime.epoll_transport import EVENTS_AT_ONCE, Wire, Wires
 
 BIG = b"0123456789abcdef" * 200_000
 SOON_S = 5.0

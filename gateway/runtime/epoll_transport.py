@@ -1,4 +1,4 @@
-"""How does a connection in clear text cost no more than its descriptor?
+"""Transports in clear text that cost no more than their descriptor.
 
 An event loop's transport takes some 1.3 KB. Here all connections wait behind one descriptor, and
 each is an object of a few words that keeps the promises of :class:`asyncio.Transport`.
@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -33,9 +34,17 @@ class Wires:
     """The connections in clear text of one event loop.
 
     Invariant: the loop and the kernel hold something for it only while there are connections.
+
+    Args:
+        ready: Called when some connections are ready; it calls :meth:`serve` when it serves them. None:
+            they are served at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ready: Callable[[], None] | None = None) -> None:
+        self.full_reads = 0
+        """How many reads took all that one read may take: more is likely to wait."""
+        self._ready = ready
+        self._is_watched = False
         self._wires: list[Wire | None] = []
         """By descriptor: the kernel gives the lowest ones that are free."""
         self._open = 0
@@ -70,18 +79,39 @@ class Wires:
         return wire
 
     def _wire(self, fd: int) -> Wire:
-        if not self._open:
+        is_first = not self._open
+        if is_first:
             self._loop = asyncio.get_running_loop()
             self._epoll = select.epoll()
-            self._loop.add_reader(self._epoll.fileno(), self._serve)
+            self._is_watched = False
         self._open += 1
+        if is_first:
+            self.watch_all()
         self._wires += [None] * (fd + 1 - len(self._wires))
         wire = self._wires[fd] = Wire(self, fd)
         return wire
 
-    def _serve(self) -> None:
-        """Serve some of those that are ready; the others are the next time, as the kernel takes turns."""
-        for fd, events in self._epoll.poll(0, EVENTS_AT_ONCE):
+    def watch_all(self) -> None:
+        """Have the loop call when some connections are ready."""
+        if self._open and not self._is_watched:
+            self._is_watched = True
+            self._loop.add_reader(self._epoll.fileno(), self._ready or self.serve)
+
+    def rest(self) -> None:
+        """Have the loop not call, until :meth:`watch_all`."""
+        if self._open and self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._epoll.fileno())
+
+    def serve(self) -> int:
+        """Serve some of those that are ready; the others are the next time, as the kernel takes turns.
+
+        Returns how many there were: :data:`EVENTS_AT_ONCE` when there may be more.
+        """
+        if not self._open:
+            return 0
+        found = self._epoll.poll(0, EVENTS_AT_ONCE)
+        for fd, events in found:
             wire = self._wires[fd]
             if wire is not None:
                 try:
@@ -89,6 +119,7 @@ class Wires:
                 except Exception as fault:  # noqa: BLE001 - one connection's fault ends one connection
                     log_fault(_LOG, "connection_failed", fault)
                     wire.abort()
+        return len(found)
 
     # ---- for wires ----
 
@@ -99,6 +130,7 @@ class Wires:
             OSError: There is nothing now, or never any more.
         """
         size = os.readv(fd, (self._buffer,))
+        self.full_reads += size == READ_BYTES
         return bytes(memoryview(self._buffer)[:size])
 
     def watch(self, fd: int, before: int, events: int) -> None:
@@ -120,7 +152,8 @@ class Wires:
         self._wires[fd] = None
         self._open -= 1
         if not self._open:
-            self._loop.remove_reader(self._epoll.fileno())
+            if self._is_watched:
+                self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
 
 

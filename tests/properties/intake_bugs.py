@@ -1,0 +1,54 @@
+"""Which bugs must the property of what is received and skipped find?"""
+
+from __future__ import annotations
+
+from tests.properties.seeded import SeededBug
+
+INTAKE, SOCKET = "upstream/intake.py", "upstream/socket.py"
+KILLER = "test_turns_cuts_and_skips_show_what_reading_all_in_order_would"
+
+
+def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
+    return SeededBug(name, file, old, new, KILLER, quick)
+
+
+SEEDED = [
+    bug(
+        "what is late replaces what is newer",
+        INTAKE,
+        "elif int(before[3]) <= int(head[3]):",
+        "elif True:",
+        quick=True,
+    ),
+    bug(
+        "what is newer takes the place of what it replaces",
+        INTAKE,
+        "            del self._kept[place]  # the newest stands behind all that came before it\n",
+        "",
+        quick=True,
+    ),
+    bug(
+        "a reading of several elements passes for one of the first",
+        INTAKE,
+        "        if head is None or not _is_single(text, head):",
+        "        if head is None:",
+    ),
+    bug(
+        "an agent's reading says only what its first element does",
+        INTAKE,
+        """return text.find(f'"{head[2]}Key"', at) < 0 and not any(""",
+        """return not any(""",
+    ),
+    bug(
+        "one key is one whatever query tells it",
+        INTAKE,
+        "head.group(1, 4)",
+        "head.group(2, 4)",
+    ),
+    bug(
+        "what is unread is read after what follows it",
+        SOCKET,
+        "                self._flush()\n                self._keep(said)\n",
+        "                self._keep(said)\n",
+    ),
+]

@@ -1,0 +1,174 @@
+"""Does it matter to what is shown how a link's bytes are cut, and what is skipped between two turns?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random  # noqa: TID251 - seeded by Hypothesis
+from collections.abc import Iterator
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.link_requests import Directory, Listen
+from gateway.domain.model import Kind, Scope
+from gateway.domain.resources import Agent, Queue
+from gateway.domain.upstream import Part, Reading, Source
+from gateway.protocol import websocket
+from gateway.runtime.turns import Turns
+from gateway.upstream.framing import Closed
+from gateway.upstream.socket import LinkSocket
+from gateway.upstream.wire import LinkReader
+from gateway.upstream.wire_pool import PartPool
+from tests.properties.intake_bugs import SEEDED  # noqa: F401 - the seeded bugs of this file
+from tests.runtime.mirror_room import Room
+
+QUEUES, AGENTS = (1, 2, 3), (7, 8)
+QUERIES = {
+    1: ("UserRealtime", Kind.AGENT, Source.REALTIME),
+    2: ("QueueRealtime", Kind.QUEUE, Source.REALTIME),
+    3: ("QueueCumulative", Kind.QUEUE, Source.CUMULATIVE),
+}
+TIME_MS = 1_700_000_000_000
+
+
+def element(query: int, key: int, value: int) -> dict[str, object]:
+    """Return an element that tells *value* of a resource."""
+    if query == 1:
+        talking = {"HandlingState": "Talking", "CallID": f"c-{value}", "QueueKey": 1}
+        return {"UserKey": key, "Extension": str(value), "RoutingState": "Work", "HandlingStates": [talking]}
+    return {"QueueKey": key, "Contacts" if query == 2 else "Received": value}
+
+
+def said(draw: random.Random) -> str:
+    """Return one message of a link."""
+    if draw.random() < 0.1:
+        return '{"Type":"Response","RequestID":1}'
+    query = draw.choice([1, 2, 2, 3, 3])
+    known = AGENTS if query == 1 else QUEUES
+    how = draw.choice(["single"] * 8 + ["several", "removed", "complete"])
+    told = draw.sample([*known, 99], 1 if how == "single" else draw.randint(how != "complete", 3))
+    message: dict[str, object] = {
+        "Type": "Event",
+        "QueryID": query,
+        "EventType": QUERIES[query][0],
+        "Time": TIME_MS + draw.randint(0, 3),
+        "Complete": how == "complete",
+        "Elements": [element(query, key, draw.randint(0, 50)) for key in told],
+    }
+    if how == "removed":
+        removed = {"Removed": [draw.choice(known)]}
+        message = {**message, **removed} if draw.random() < 0.5 else {"Type": "Event", **removed, **message}
+    separators = (", ", ": ") if draw.random() < 0.1 else (",", ":")
+    return json.dumps(message, separators=separators)
+
+
+class Shown:
+    """What one way of reading makes of it."""
+
+    def __init__(self) -> None:
+        self.room = Room()
+        self.answered: list[dict[str, object]] = []
+        """What was shown when each answer came: an effect is there before its result."""
+        self.room.accept(Scope(agents=frozenset(AGENTS), queues=frozenset(QUEUES)))
+        queues = [Part(Kind.QUEUE, key, Source.DIRECTORY, Queue(name=f"Q{key}")) for key in QUEUES]
+        agents = [Part(Kind.AGENT, key, Source.DIRECTORY, Agent(display_name=f"A{key}")) for key in AGENTS]
+        self.room.mirror.directory(Directory((*queues, *agents), (), (), ()))
+        for query, (_, kind, source) in QUERIES.items():
+            self.room.mirror.listening(query, Listen(kind, source, None))
+        reader = LinkReader("main", PartPool())
+        for query in QUERIES:
+            first = {"Type": "Event", "QueryID": query, "EventType": QUERIES[query][0], "Time": TIME_MS}
+            keys = AGENTS if query == 1 else QUEUES
+            text = json.dumps(
+                {**first, "Complete": True, "Elements": [element(query, key, 0) for key in keys]}
+            )
+            self.read(*cast("tuple[Reading]", reader.read(text, 0.0)))
+        self.room.mirror.settle()
+        self._reader = reader
+
+    def take(self, text: str) -> bool:
+        """Read a text as a link does; False when it is no reading."""
+        reading = self._reader.glance(text, 0.0)
+        if reading is not None:
+            self.read(reading)
+        return reading is not None
+
+    def receive(self, text: str) -> None:
+        """Read a text as whoever waits for a link's messages does."""
+        for each in self._reader.read(text, 0.0):
+            if isinstance(each, Reading):
+                self.read(each)
+            else:
+                self.answered.append(self.values())
+
+    def read(self, reading: Reading) -> None:
+        self.room.mirror.read(reading)
+
+    def values(self) -> dict[str, object]:
+        return {key: each.value for key, each in self.room.feed.ledger.shared()}
+
+
+class Transport:
+    """A transport of which nothing is wanted."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class ByHand:
+    """Turns that the test takes itself."""
+
+    skipped = 0
+
+    def want(self, _: object) -> None: ...
+
+
+async def read_in_turns(chunks: Iterator[tuple[bytes, bool]], shown: Shown) -> int:
+    """Receive *chunks*, some of them followed by a turn; returns how many readings were skipped."""
+    hand = ByHand()
+    link = LinkSocket(cast("asyncio.Transport", Transport()), 10**6, lambda _: None, cast("Turns", hand))
+
+    async def receive() -> None:
+        while type(text := await link.receive(shown.take)) is not Closed:
+            assert isinstance(text, str)
+            shown.receive(text)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(receive())
+        for data, is_turn in chunks:
+            link.data_received(data)
+            if is_turn:
+                await asyncio.sleep(0)
+                link.digest()
+        await asyncio.sleep(0)
+        link.digest()
+        link.connection_lost(None)
+    return hand.skipped
+
+
+def cut(data: bytes, draw: random.Random) -> Iterator[tuple[bytes, bool]]:
+    """Yield *data* in pieces, and whether a turn follows each."""
+    at = 0
+    while at < len(data):
+        size = draw.choice([1, 100, 700, 3000])
+        yield data[at : at + size], draw.random() < 0.3
+        at += size
+
+
+@given(st.integers(0, 2**32))
+def test_turns_cuts_and_skips_show_what_reading_all_in_order_would(seed: int) -> None:
+    draw = random.Random(seed)
+    messages = [said(draw) for _ in range(draw.randint(1, 40))]
+    in_order, in_turns = Shown(), Shown()
+    for message in messages:
+        in_order.receive(message)
+    data = b"".join(websocket.frame(websocket.TEXT, message.encode()) for message in messages)
+    asyncio.run(read_in_turns(cut(data, draw), in_turns))
+    assert in_turns.values() == in_order.values()
+    assert in_turns.answered == in_order.answered
