@@ -45,6 +45,8 @@ class Member:
     renew_after: float | None = None
     doubted: bool = False
     """Whether a renewal was refused though the link has told of no end."""
+    server: str | None = None
+    """The OSCC-E Server's instance that accepted it last, when it is told."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
     """How it ended, once it is in the roster no more."""
 
@@ -68,6 +70,11 @@ class Member:
         """When so little of its life is left that it is renewed, in ms since 1970."""
         return self.expires_at_ms - self.life_s * 1000 * _RENEW_AT
 
+    def end_at(self, server: str | None) -> EndReason:
+        """Return why the session is not known at the server's instance *server*: it may have restarted."""
+        is_restarted = server is not None and self.server is not None and server != self.server
+        return EndReason.MAINTENANCE if is_restarted else EndReason.UNKNOWN
+
     def facts(self, end: EndReason | None = None, by: str | None = None) -> SessionFacts:
         """Return what OSCC-E said of it."""
         attached = self.attached
@@ -89,6 +96,8 @@ class Roster:
     """
 
     def __init__(self) -> None:
+        self.server: str | None = None
+        """The OSCC-E Server's instance at the other end of the newest link, when it is told."""
         self._members: dict[str, Member] = {}
         self._devices: Few[str, Member] = Few()
         """By the device that they are of."""
@@ -125,7 +134,7 @@ class Roster:
         """Take a session in, or note that its phone is back, on *node*; None is here."""
         member = self._members.get(ticket.handle)
         if member is None:
-            member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms)
+            member = Member(ticket, topics, ticket.expires_at_ms, ticket.issued_at_ms, server=ticket.server)
             self._members[member.handle] = member
             self._devices.add(ticket.device.id, member)
         self.follow(member, topics)
@@ -250,6 +259,7 @@ class Roster:
         if member is not None:
             session = member.ticket.session
             told = replace(attached, session=session) if attached.session == session else attached
+            member.server = self.server or member.server
             self._accept(member, told, on_link=True)
 
     def rescoped(self, alias: int, rights: frozenset[Right], scope: Scope) -> Member | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.domain.model import ALWAYS, KIND_OF_TOPIC, ME, Kind, Right, Scope, key_of, parse_key
+from gateway.domain.resources import Agent, Aggregate, Resource
 
 SIGHTS_MAX: Final = 64
 """So many scopes are remembered; each phone whose scope is not costs a few hundred microseconds more."""
@@ -91,6 +92,24 @@ class View:
     def wire_key(key: str) -> str:
         """Return the name under which a phone sees the ledger's *key*."""
         return ME if key.startswith(ME_PREFIX) else key
+
+
+def within(value: Resource, scope: Scope) -> Resource:
+    """Return *value* without ids of groups and queues outside *scope*."""
+    if not isinstance(value, Agent | Aggregate):
+        return value
+    inside = replace(value, queue_ids=_inside(value.queue_ids, scope.queues))
+    if not isinstance(inside, Agent):
+        return inside
+    handling = tuple(
+        one if one.queue_id is None or _inside((one.queue_id,), scope.queues) else replace(one, queue_id=None)
+        for one in inside.handling
+    )
+    return replace(inside, group_ids=_inside(inside.group_ids, scope.groups), handling=handling)
+
+
+def _inside(ids: tuple[str, ...], numbers: frozenset[int]) -> tuple[str, ...]:
+    return tuple(each for each in ids if each.isdecimal() and int(each) in numbers)
 
 
 def view_of(handle: str, scope: Scope, topics: tuple[str, ...], rights: tuple[Right, ...] = ()) -> View:

@@ -167,6 +167,8 @@ class Ticket:
     expires_at_ms: int
     idle_timeout_s: int
     """After how long without a device OSCC-E ends the session; 0 is never."""
+    server: str | None = None
+    """The OSCC-E Server's instance at the log-on, when it was told."""
 
     def __repr__(self) -> str:
         return f"Ticket({self.application}, {self.handle})"

@@ -53,6 +53,8 @@ class About:
     extensions_version: str
     contact_center_version: str
     features: frozenset[Feature]
+    server: str | None = None
+    """The server's instance, when it is told: another one after a restart, which forgets all sessions."""
 
 
 # ---- log-on and log-off (request and response) ----
@@ -81,6 +83,8 @@ class LoggedOn:
     user: User
     remote_number: str | None
     """The number in effect."""
+    server: str | None = None
+    """The server's instance, when it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ class Opened:
     user: User
     attached: Attached
     last_end: LastEnd | None
+    server: str | None = None
+    """The server's instance, when it is told."""
 
 
 @dataclass(frozen=True, slots=True)

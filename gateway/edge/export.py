@@ -103,6 +103,7 @@ def beside_the_mirror(
         "session_secret": NOT_SHOWN,
         "session_id": ticket.session,
         **device,
+        "server_instance": ticket.server,
         "accepted_notices": [{"id": name, "version": version} for name, version in ticket.notices],
         "issued_at_ms": ticket.issued_at_ms,
         "expires_at_ms": ticket.expires_at_ms,

@@ -106,6 +106,7 @@ class Login:
             issued_at_ms=self._parts.clock.wall_ms(),
             expires_at_ms=logged_on.expires_at_ms,
             idle_timeout_s=logged_on.idle_timeout_s,
+            server=logged_on.server,
         )
         return SessionCreated(
             token=self._parts.tokens.seal(ticket),

@@ -178,7 +178,7 @@ def _parse(raw: bytes) -> _Parsed | None:
 
 
 class _Sealed(msgspec.Struct, array_like=True, frozen=True):
-    """What is in the box. A change of it is a new version of the token."""
+    """What is in the box. Any change is a new version of the token, but an optional field at the end."""
 
     user: int
     display_name: str
@@ -191,6 +191,7 @@ class _Sealed(msgspec.Struct, array_like=True, frozen=True):
     issued_at_ms: int
     expires_at_ms: int
     idle_timeout_s: int
+    server: str | None = None
 
 
 _READER: Final = msgspec.msgpack.Decoder(_Sealed)
@@ -210,6 +211,7 @@ def _pack(ticket: Ticket) -> bytes:
             ticket.issued_at_ms,
             ticket.expires_at_ms,
             ticket.idle_timeout_s,
+            ticket.server,
         )
     )
 
@@ -234,4 +236,5 @@ def _unpack(packed: bytes, site: str) -> Ticket:
         issued_at_ms=sealed.issued_at_ms,
         expires_at_ms=sealed.expires_at_ms,
         idle_timeout_s=sealed.idle_timeout_s,
+        server=sealed.server,
     )

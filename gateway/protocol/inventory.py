@@ -136,7 +136,8 @@ _BESIDE_THE_MIRROR: Final = (
         privacy=Privacy.CREDENTIAL,
         fields=(
             "site", "user_id", "display_name", "application", "session_secret", "session_id",
-            "device.id", "device.name", "accepted_notices", "issued_at_ms", "expires_at_ms",
+            "device.id", "device.name", "server_instance", "accepted_notices", "issued_at_ms",
+            "expires_at_ms",
         ),
         purpose="let the phone come back without a log-on",
         source="the OSCC-E Server's answer to the log-on",

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from gateway.core.interest import wanted
 from gateway.core.roster import Member, Roster
+from gateway.core.told import Address
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import (
     AttachSession,
@@ -23,6 +24,7 @@ from gateway.domain.link_requests import (
     Presence,
     QueryDirectory,
 )
+from gateway.domain.model import Kind, Scope
 from gateway.domain.upstream import Attached, FunctionChanged
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
@@ -38,6 +40,8 @@ FIRST_S: Final = 1.0
 """How long a round waits for the first readings that the one before asked for."""
 AGAIN_S: Final = 5.0
 """After how long a question is put again that was refused for no lasting reason."""
+TOLD_OF_S: Final = 1.0
+"""After how long the directory is asked for what came into scope and was not told of."""
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
 
 
@@ -95,6 +99,9 @@ class Asking:
         self._queries = Queries(
             link, self._questions, asker.mirror, asker.clock, self._ask_later, self._directory_heard
         )
+        self._gained: set[Address] = set()
+        """What came into scope, while its directory objects may still be told."""
+        self._gained_at = -math.inf
         self._leaving: list[int] = []
         self._again_at = math.inf
         self._is_served = False
@@ -121,6 +128,21 @@ class Asking:
         self._directory_known = False
         self.need()
 
+    def rescoped(self, before: Scope) -> None:
+        """Note that the union of the scopes is not *before* any more: what came into it is told soon."""
+        after = self._roster.scope
+        self._gained |= {(kind, each) for kind in Kind for each in after.of(kind) - before.of(kind)}
+        self._gained_at = self._asker.clock.now()
+        self.need()
+
+    def _look_for_gained(self, now: float) -> None:
+        """Ask for the directory, once, when it has not told of everything that came into scope."""
+        if not self._gained or now - self._gained_at < TOLD_OF_S:
+            return
+        gained, self._gained = self._gained, set()
+        if any(number in self._roster.scope.of(kind) for kind, number in self._mirror.unknown(gained)):
+            self.directory_changed()
+
     def listen_anew(self) -> None:
         """Ask for everything again: something may have been lost."""
         self._queries.drop_all()
@@ -138,6 +160,7 @@ class Asking:
     def tick(self, now: float) -> None:
         """Do without what is late, and put questions again whose time has come."""
         self._queries.tick(now)
+        self._look_for_gained(now)
         self.settle()
         if now >= self._again_at:
             self._again_at = math.inf
@@ -247,7 +270,7 @@ class Asking:
     def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, GatewayError):
             if answer.code in _ENDED:
-                self._asker.ended(member, EndReason.UNKNOWN, None)
+                self._asker.ended(member, member.end_at(self._roster.server), None)
             else:
                 self._ask_later()
         if not isinstance(answer, Attached):

@@ -103,6 +103,8 @@ class Dialling:
         """Whether the link was replaced, and the bus was away since."""
         self._looked_at = 0.0
         self._news = asyncio.Event()
+        self._server: str | None = None
+        """The server's instance that was dialled last, when it is told."""
         self._epoch = 0
         self._place: Place | None = None
         self._is_entered = start.entered
@@ -274,6 +276,7 @@ class Dialling:
         world = self._world
         try:
             about = await world.upstream.about()
+            self._server = about.server
             link = await world.upstream.open(
                 self._user, opener.ticket.secret, token=self._epoch, holder=world.holder
             )
@@ -299,7 +302,7 @@ class Dialling:
         match closed.reason:
             case "session_unknown":
                 self._machine.refused()
-                self._served.ended(opener, EndReason.UNKNOWN, None)
+                self._served.ended(opener, opener.end_at(self._server), None)
             case "stale":
                 self._machine.refused()
                 await self.leasing.outbid(closed.token or 0)

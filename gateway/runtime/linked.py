@@ -243,6 +243,7 @@ class Linked:
     def _opened(self, event: Opened, tasks: asyncio.TaskGroup) -> None:
         self._keeper.agreed(event.keep_alive_s)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
+        self._roster.server = event.server
         self._asking = Asking(self.link, self._keeper, tasks)
         if self._roster.get(self._opener.handle) is self._opener:
             self._roster.accepted(self._opener.handle, event.attached)
@@ -299,7 +300,7 @@ class Linked:
                 before = self._roster.scope
                 if self._roster.rescoped(event.alias, event.rights, event.scope) is not None:
                     self._mirror.rescoped(before)
-                    asking.need()
+                    asking.rescoped(before)
             case SessionEnded():
                 member = self._roster.by_alias(event.alias)
                 if member is not None:

@@ -171,6 +171,10 @@ class Mirror:
         self.show(self.assembly.directory(directory.parts))
         self._show_catalogues()
 
+    def unknown(self, addresses: Iterable[Address]) -> list[Address]:
+        """Return those of *addresses* whose directory object is not known."""
+        return [each for each in addresses if self.assembly.part(each, Source.DIRECTORY) is None]
+
     def object(self, change: ObjectChanged) -> None:
         """Take in one change of the directory."""
         self.show(self.assembly.object((change.kind, change.number), change.part))

@@ -19,6 +19,7 @@ from gateway.core.quota import Quota
 from gateway.core.recall import Recall
 from gateway.core.registry import Refused, Registry, Seat
 from gateway.core.turnstile import Turnstile
+from gateway.core.view import within
 from gateway.domain.audit import NumberAct
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
@@ -254,16 +255,19 @@ class Node:
         household.let_go(ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> dict[str, Resource]:
-        """Return what the session sees of the mirror; empty when it is not attached here."""
+        """Return what the session sees of the mirror; empty when it is not attached here.
+
+        Ids of groups and queues outside its scope are left out.
+        """
         household = self._households.get(ticket.user)
         connection = None if household is None else household.feed.connections.get(ticket.handle)
         live = None if connection is None else connection.session.live
         if household is None or live is None:
             return {}
         held = [(key, element.value) for key, element in household.feed.ledger.items()]
-        view = live.outbox.view
+        view, scope = live.outbox.view, live.facts.scope
         return {
-            view.wire_key(key): value
+            view.wire_key(key): within(value, scope)
             for key, value in held
             if view.sees(key) and not isinstance(value, SessionFacts)
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.roster import Member, Roster
@@ -70,7 +71,7 @@ class Renewing:
             return
         except GatewayError as error:
             if error.code is ErrorCode.SESSION_ENDED:
-                self._not_renewed(member)
+                await self._not_renewed(member)
             elif error.retry_after_s is not None and member.renew_after is not None:
                 told_s = min(error.retry_after_s, left_s / 2)
                 member.renew_after = max(member.renew_after, self._speaker.clock.now() + told_s)
@@ -93,9 +94,15 @@ class Renewing:
     async def doubt(self, member: Member) -> None:
         """End a session that the server denied to know, unless the link tells soon how it ended."""
         await self._speaker.clock.sleep(_TELLS_S)
-        self._speaker.ended(member, EndReason.UNKNOWN, None)
+        await self._end(member)
 
-    def _not_renewed(self, member: Member) -> None:
+    async def _end(self, member: Member) -> None:
+        reason = EndReason.UNKNOWN
+        with suppress(GatewayError):
+            reason = member.end_at((await self._world.upstream.about()).server)
+        self._speaker.ended(member, reason, None)
+
+    async def _not_renewed(self, member: Member) -> None:
         """Take in that OSCC-E does not know the session: the link that carries it should tell why.
 
         The answer may overtake what the link tells; only that says whether the phone is to stop or to
@@ -104,4 +111,4 @@ class Renewing:
         if member.on_link and not member.doubted:
             member.doubted = True
         else:
-            self._speaker.ended(member, EndReason.UNKNOWN, None)
+            await self._end(member)

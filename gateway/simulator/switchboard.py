@@ -56,7 +56,10 @@ class Switchboard:
         self.accounts = accounts
         self.sessions = sessions
         self.links = Links(fencing="LinkFencing" in settings.features)
+        self.server_instance = f"{center.wall_ms}.0"
+        """Another one after a restart."""
         self.open_links: dict[str, Link] = {}
+        self.restarts = 0
         self.published_changes = 0
         """Element changes read so far."""
         self._new_id = new_id
@@ -99,6 +102,7 @@ class Switchboard:
             "LinkID": link.link_id,
             "Time": self.center.wall_ms,
             "KeepAlive": KEEP_ALIVE_S,
+            "ServerInstance": self.server_instance,
             "User": link.account.as_json(),
             "Session": attached,
         }
@@ -115,8 +119,10 @@ class Switchboard:
 
     def restart(self) -> None:
         """Forget all links, sessions and tokens. The sockets are to be cut by whoever holds them."""
+        self.restarts += 1
         for link in list(self.open_links.values()):
             self.closed(link)
+        self.server_instance = f"{self.center.wall_ms}.{self.restarts}"
         self.sessions.forget_all()
         self.links.restart()
         self._ended.clear()

@@ -65,7 +65,7 @@ class WebDoor:
         return hold_up
 
     async def _say_about(self, _request: web.Request) -> web.Response:
-        return _answer(self._about.as_json())
+        return _answer(self._about.as_json() | {"ServerInstance": self._board.server_instance})
 
     async def _log_on(self, request: web.Request) -> web.Response:
         body = await read_body(request)
@@ -88,6 +88,7 @@ class WebDoor:
             "ExpiresAt": session.expires_ms + self._board.center.skew_ms,
             "IdleTimeout": session.idle_timeout_s,
             "User": session.account.as_json(),
+            "ServerInstance": self._board.server_instance,
         }
         number = self._sessions.remote_number(session)
         if number is not None:

@@ -42,6 +42,7 @@ from gateway.upstream.wire_names import (
     Element,
     Key,
     Millis,
+    instance,
 )
 from gateway.upstream.wire_notices import Notice, announced
 from gateway.upstream.wire_pool import PartPool
@@ -94,6 +95,7 @@ class _LinkOpened(Element, tag_field="Type", tag="LinkOpened"):
     user: _Person
     session: AttachedSession
     last_end: _LastEnd | None = None
+    server_instance: Any = None
 
 
 class _Event(Element, tag_field="Type", tag="Event"):
@@ -253,7 +255,8 @@ class LinkReader:
         if last is not None:
             reason = None if last.reason is None else _end_reason(last.reason).value
             end = LastEnd(reason, readable_or_none(last.by), last.time)
-        return Opened(told.time, told.keep_alive, user, attached(told.session, self._pool), end)
+        session, server = attached(told.session, self._pool), instance(told.server_instance)
+        return Opened(told.time, told.keep_alive, user, session, end, server)
 
 
 def _of_query(query: int, known: Reading) -> Reading:

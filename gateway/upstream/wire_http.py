@@ -21,7 +21,7 @@ from gateway.upstream.wire import person
 from gateway.upstream.wire_date import in_gateway_time
 from gateway.upstream.wire_errors import UNREADABLE, WireError, refusal, rejected
 from gateway.upstream.wire_mending import as_meant
-from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, server_name
+from gateway.upstream.wire_names import APPLICATION_NAMES, APPLICATIONS, FEATURES, MOST, instance, server_name
 
 PROTOCOL: Final = 1
 TOO_MANY: Final = 429
@@ -55,6 +55,7 @@ class _About(_Body):
     contact_center_version: Any = None
     protocol: Any = PROTOCOL
     features: tuple[str, ...] = Field(default=(), strict=False)
+    server_instance: Any = None
 
 
 class _User(_Body):
@@ -71,6 +72,7 @@ class _LoggedOn(_Body):
     idle_timeout: float | None = None
     user: _User
     remote_number: str | None = None
+    server_instance: Any = None
 
 
 class _LoggedOff(_Body):
@@ -121,7 +123,8 @@ def about(body: bytes) -> About:
             ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "The version of the OSCC-E Server is not supported."
         )
     features = frozenset(FEATURES[name] for name in told.features if name in FEATURES)
-    return About(told.extensions_version, told.contact_center_version, features)
+    server = instance(told.server_instance)
+    return About(told.extensions_version, told.contact_center_version, features, server)
 
 
 def _version(told: object) -> tuple[int, int]:
@@ -156,6 +159,7 @@ def logged_on(body: bytes, offset_ms: int, site: str) -> LoggedOn:
         idle_timeout_s=round(told.idle_timeout or 0),
         user=person(site, user.key, user.id, user.first_name, user.last_name),
         remote_number=readable_or_none(told.remote_number, WORD_CHARS),
+        server=instance(told.server_instance),
     )
 
 

@@ -30,6 +30,9 @@ Count = Annotated[int, msgspec.Meta(ge=-MOST, le=MOST)]
 Seconds = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 
 
+_INSTANCE: Final = re.compile(r"[\x21-\x7e]{1,64}")
+
+
 def server_name(field: str) -> str:
     """Spell a field as the server does: ``call_id`` → ``CallID``."""
     return "".join("ID" if word == "id" else word.capitalize() for word in field.split("_"))
@@ -170,6 +173,11 @@ FUNCTION_STATES: Final[dict[str, FunctionState]] = {
     "Degraded": FunctionState.DEGRADED,
     "Down": FunctionState.DOWN,
 }
+
+
+def instance(told: object) -> str | None:
+    """Return a server's instance; what is no short word tells nothing."""
+    return told if isinstance(told, str) and _INSTANCE.fullmatch(told) is not None else None
 
 
 def is_reference(data_type: str) -> bool:

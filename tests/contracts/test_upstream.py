@@ -39,6 +39,15 @@ async def test_a_log_on_opens_a_session_that_is_listed(site: Site) -> None:
     assert abs(listed.since_ms - site.clock.wall_ms()) < 10_000
 
 
+async def test_a_servers_instance_is_the_same_wherever_it_is_told(site: Site) -> None:
+    session = await site.dashboard()
+    async with hearing(await site.link(session)) as heard:
+        opened = await heard.first(Opened)
+    about = await site.server.about()
+    assert session.server is not None
+    assert session.server == opened.server == about.server
+
+
 async def test_a_wrong_password_is_refused(site: Site) -> None:
     wrong = LogOn(Application.DASHBOARD, site.user_name, "wrong", TABLET)
     with pytest.raises(GatewayError) as refused:

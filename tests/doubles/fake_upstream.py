@@ -70,6 +70,8 @@ class FakeUpstream(Centre):
         """Nobody answers: doors raise ``upstream_unavailable``, links cannot be opened."""
         self.mute_links = False
         """New links say nothing until :meth:`FakeLink.unmute`."""
+        self.instance: str | None = "instance-1"
+        """Another one after :meth:`restart`."""
         self.unsupported = False
         """The server is too old."""
         self.log_on_refusals: deque[GatewayError] = deque()
@@ -115,6 +117,7 @@ class FakeUpstream(Centre):
 
     def restart(self) -> None:
         """Forget all sessions, tokens and links; log agents off; stop routing."""
+        self.instance = f"instance-{next(self._numbers)}"
         for wire in list(self.wires.values()):
             wire.link.finish("lost", discard=True)
         self.live.clear()
@@ -130,7 +133,7 @@ class FakeUpstream(Centre):
         self._answer_or_raise()
         if self.unsupported:
             raise GatewayError(ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "the OSCC-E Server is too old")
-        return About("V2R1", "V8R2", self.features)
+        return About("V2R1", "V8R2", self.features, self.instance)
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> FakeLink:
         """Open the user's link."""
@@ -171,6 +174,7 @@ class FakeUpstream(Centre):
             idle_timeout_s=300 if session.application is Application.REMOTE_ASSISTANT else 0,
             user=User(person.id, person.login, person.display_name),
             remote_number=session.remote_number,
+            server=self.instance,
         )
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
@@ -239,7 +243,7 @@ class FakeUpstream(Centre):
         user = User(session.person.id, session.person.login, session.person.display_name)
         attached = self.attach(wire, session)
         last_end = session.person.last_end
-        link.push(Opened(self.clock.wall_ms(), KEEP_ALIVE_S, user, attached, last_end))
+        link.push(Opened(self.clock.wall_ms(), KEEP_ALIVE_S, user, attached, last_end, self.instance))
         for function, state in self.functions.items():
             link.push(FunctionChanged(function, state))
         return link

@@ -88,7 +88,7 @@ PLACES: Final[dict[str, str]] = {
             core/few.py Few._held; core/registry.py Registry._people _places _lingering;
             core/roster.py Roster._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/pump.py Pump.sockets _ready _wheel _ticks; runtime/admitting.py Admitting._waiting;
-            runtime/asking.py Asking._unsure _tried _unheard _leaving;
+            runtime/asking.py Asking._unsure _tried _unheard _leaving _gained;
             runtime/feed.py Feed.connections; runtime/household.py Household.local;
             core/turnstile.py Turnstile._queue;
             runtime/households.py Households._households; runtime/node.py Node._tickets;
@@ -117,7 +117,8 @@ PLACES: Final[dict[str, str]] = {
         NOBODY: """
             app/authorities_watch.py AuthoritiesWatch._faults _seen;
             app/certificate_watch.py CertificateWatch._names; app/surroundings.py Surroundings._away;
-            app/counted_upstream.py CountedUpstream._counts; app/flood.py FloodControl._windows;
+            app/counted_upstream.py CountedUpstream._counts _dropped;
+            upstream/wire_directory.py _Sieve._dropped; app/flood.py FloodControl._windows;
             app/front_door.py FrontDoor.carried; app/keyring.py Keyring._holders;
             bus/connecting.py RedisSite._kept;
             bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/sealing.py Seals._ciphers dropped;

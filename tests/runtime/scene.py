@@ -245,6 +245,7 @@ class Scene:
             issued_at_ms=self.clock.wall_ms(),
             expires_at_ms=logged_on.expires_at_ms,
             idle_timeout_s=logged_on.idle_timeout_s,
+            server=logged_on.server,
         )
         return PhoneLine(self, ticket)
 

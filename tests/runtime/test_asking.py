@@ -279,3 +279,31 @@ async def test_many_that_come_at_once_are_all_attached_and_told_of_once() -> Non
         assert all(phone.of_kind("welcome") for phone in phones)
         told = [request for request in at.asked(Presence) if request.present]
         assert len({request.alias for request in told}) == len(told) == 4
+
+
+async def test_the_directory_is_asked_once_for_what_came_into_scope_and_was_not_told_of() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        wider = Scope(agents=frozenset({7, 8}), queues=frozenset({5, 6, 66}))
+        at.upstream.parts[Source.REALTIME, Kind.QUEUE, 6] = Part(
+            Kind.QUEUE, 6, Source.REALTIME, Queue(contacts_waiting=1)
+        )
+        asked = len(at.asked(QueryDirectory))
+        at.upstream.set_scope(user(1), Application.DASHBOARD, wider)
+        at.upstream.parts[Source.DIRECTORY, Kind.QUEUE, 6] = Part(
+            Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Late")
+        )
+        await at.pass_time(10)
+        assert phone.shown["queue:6"]["name"] == "Late"
+        assert len(at.asked(QueryDirectory)) == asked + 1, "once, though nobody knows queue 66"
+
+
+async def test_the_directory_is_not_asked_for_what_was_told_of() -> None:
+    async with scene() as at:
+        await at.served()
+        at.upstream.put(Part(Kind.QUEUE, 6, Source.DIRECTORY, Queue(name="Told")))
+        asked = len(at.asked(QueryDirectory))
+        wider = Scope(agents=frozenset({7, 8}), queues=frozenset({5, 6}))
+        at.upstream.set_scope(user(1), Application.DASHBOARD, wider)
+        await at.pass_time(10)
+        assert len(at.asked(QueryDirectory)) == asked

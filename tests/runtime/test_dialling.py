@@ -159,12 +159,46 @@ async def test_each_session_is_tried_and_the_lease_released_when_all_are_refused
         at.upstream.restart()
         await at.pass_time(2)
         codes = [None if phone.closed is None else phone.closed.code for phone in (*phones, agent)]
-        assert codes == [CloseCode.SESSION_ENDED, CloseCode.SESSION_ENDED, CloseCode.LOGGED_OFF]
+        assert codes == [CloseCode.SESSION_ENDED] * 3
         assert phones[0].closed is not None
         assert phones[0].closed.window_s is not None
         assert await at.leases.read(user(1)) is None
         assert await at.leases.read(user(7)) is None
         assert not at.node.households
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_an_assistant_logs_on_again_after_a_restart_but_only_when_it_is_one(*, is_told: bool) -> None:
+    async with scene() as at:
+        at.upstream.instance = "first" if is_told else None
+        agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
+        at.upstream.restart()
+        at.upstream.instance = "second" if is_told else None
+        await at.pass_time(2)
+        assert agent.closed is not None
+        told = (agent.closed.code, agent.closed.reason)
+        assert told == ((4300, "maintenance") if is_told else (4005, "unknown"))
+        assert (agent.closed.window_s is not None) is is_told
+
+
+async def test_an_assistant_that_slept_through_a_restart_logs_on_again() -> None:
+    async with scene() as at:
+        agent = await at.phone("bert", Application.REMOTE_ASSISTANT, number="1234")
+        at.upstream.restart()
+        agent.hello()
+        await at.pass_time(2)
+        assert agent.closed is not None
+        assert agent.closed.code is CloseCode.SESSION_ENDED
+
+
+async def test_a_session_that_is_unknown_at_the_same_server_ends_for_good() -> None:
+    async with scene() as at:
+        agent = await at.served("bert", Application.REMOTE_ASSISTANT, number="1234")
+        del at.upstream.live[agent.ticket.secret]
+        at.upstream.drop(user(7))
+        await at.pass_time(2)
+        assert agent.closed is not None
+        assert agent.closed.code is CloseCode.LOGGED_OFF
 
 
 async def test_one_refused_session_does_not_keep_the_others_from_their_link() -> None:

@@ -10,7 +10,7 @@ from gateway.core.registry import RegistryLimits
 from gateway.domain.commands import Call, SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, SessionRefused
 from gateway.domain.model import Application, Kind, NodeId, Scope, SessionId, UserId
-from gateway.domain.resources import Queue
+from gateway.domain.resources import Agent, Queue
 from gateway.domain.upstream import Part, Source
 from gateway.runtime.parts import NodeSettings
 from tests.runtime.scene import PhoneLine, Scene, scene, user
@@ -193,6 +193,20 @@ async def test_what_a_session_sees_is_told_for_the_export() -> None:
         narrow.leave()
         assert at.node.seen_by(narrow.ticket) == {}
         assert at.node.seen_by(_stranger(at, wide, user=user(2)).ticket) == {}
+
+
+async def test_what_is_exported_names_no_group_or_queue_outside_the_scope() -> None:
+    async with scene() as at:
+        at.upstream.put(
+            Part(Kind.AGENT, 7, Source.DIRECTORY, Agent(group_ids=("4", "9"), queue_ids=("5", "6"))),
+            Part(Kind.AGENT, 8, Source.DIRECTORY, Agent(queue_ids=("6",))),
+        )
+        phone = await at.served()
+        agents = [at.node.seen_by(phone.ticket)[key] for key in ("agent:7", "agent:8")]
+        assert [(each.group_ids, each.queue_ids) for each in agents if isinstance(each, Agent)] == [
+            ((), ("5",)),
+            ((), ()),
+        ]
 
 
 async def test_health_of_nobody_is_down() -> None:

@@ -40,6 +40,7 @@ def test_the_server_speaks_first() -> None:
     _, peer = world.link(session)
     opened, *functions = peer.take()
     assert opened["Type"] == "LinkOpened"
+    assert opened["ServerInstance"] == world.sim.board.server_instance
     assert opened["KeepAlive"] == 20
     assert opened["Time"] == world.clock.now_ms()
     assert opened["Session"]["OwnUserKey"] == AGENT
