@@ -299,6 +299,11 @@ class Telemetry:
 
     def _measure_bus(self) -> None:
         self.bus_state = self._gauge("bus_state", "The bus: 0 live, 1 recovering, 2 degraded, 3 down.")
+        self.bus_refused = self._gauges(
+            "bus_refused",
+            "1 while the Redis of the bus refuses this node, or what it writes, with that word.",
+            "reason",
+        )
         self.bus_probe_seconds = self._histogram("bus_probe_seconds", "How long a probe of the bus took.")
         self.bus_gaps = self._counters(
             "bus_gaps", "How often messages were lost, or may have been, by what noticed it.", "detector"

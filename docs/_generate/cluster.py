@@ -26,6 +26,7 @@ SHOWN_SETTINGS = (
     "node.name",
     "bus.url",
     "bus.ca_file",
+    "bus.required_at_start",
     "secrets.sealing_keys",
     "secrets.pseudonym_key",
     "limits.log_ons_per_s",
@@ -60,6 +61,7 @@ def names_table() -> Iterable[str]:
         (user.own, "hash", "who owns the user: node, holder, token (the epoch)", _span(leases.TTL_S)),
         (user.tok, "string", "the last token granted: no later one is lower", _span(leases.FLOOR_TTL_S)),
         (made.node("<holder>"), "hash", _record(), _span(ports.NODE_TTL_S)),
+        (names.TRIAL, "string", "a trial whether Redis takes writes; says nothing", "1 s"),
         (made.denied("x"), "string", "why a session ended, sealed", "the token's life and a day"),
         (made.throttled("x"), "string", "how many log-ons failed, best effort, sealed", "minutes"),
         (

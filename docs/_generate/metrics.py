@@ -26,6 +26,7 @@ from gateway.domain.upstream import Trouble
 from gateway.edge.witness import FAILED, LEFT, OK, PEER_CODES, PLATFORMS, REFUSED, Initiator
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import COMMANDS
+from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS
 from gateway.runtime.tally import Detector, Gift, Resync, Takeover
 from gateway.telemetry import HOPS, OTHER, PREFIX, Telemetry
 
@@ -38,6 +39,7 @@ _APPLICATIONS: Final = tuple(Application)
 VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "bus_gaps.detector": get_args(Detector),
     "bus_unopened.reason": tuple(Unopened),
+    "bus_refused.reason": tuple(sorted(ENTRY_REFUSALS | WRITE_REFUSALS)),
     "budget_wait_seconds.class": tuple(CLASSES.values()),
     "build_info.loop": (ANY,),
     "build_info.python": (ANY,),

@@ -47,6 +47,12 @@ def _faults(seen: Survey) -> Iterator[str]:
         oldest = " or ".join(f"{name} {major}.{minor}" for name, (major, minor, *_) in OLDEST.items())
         yield f"The server at {seen.place} is too old: the gateway needs {oldest}, or newer."
 
+    if seen.write_refusal is not None:
+        yield (
+            f"The server at {seen.place} takes no writes ({seen.write_refusal}): nobody who comes could be "
+            "served. docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
+        )
+
 
 def _advices(seen: Survey) -> Iterator[str]:
     if seen.engine is None:

@@ -53,4 +53,4 @@ async def open_bus(
     if keyring is not None:
         keyring.tell(site.seals.rekey)
     async with site:
-        yield Cluster(site.bus, site.leases, site.roll, site.shelf)
+        yield Cluster(site.bus, site.leases, site.roll, site.shelf, site.refusals)

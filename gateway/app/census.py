@@ -19,7 +19,7 @@ from gateway.domain.model import SITE, Application
 from gateway.domain.resources import Functions, FunctionState, Site
 from gateway.runtime.node import Node
 from gateway.runtime.owner import Owner
-from gateway.runtime.ports import Bus, Leases
+from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS, Bus, Leases
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
 from gateway.upstream.wire_pool import PartPool
@@ -166,6 +166,9 @@ def count_owned(node: Node, telemetry: Telemetry) -> None:
     telemetry.owners_without_local_device.set(alone)
     telemetry.lease_margin_seconds.set(margin_s if held else math.nan)
     telemetry.bus_state.set(BUS_STATES[node.exchange.machine.state])
+    refused = node.bus_refusals
+    for word in sorted(ENTRY_REFUSALS | WRITE_REFUSALS):
+        telemetry.bus_refused[word].set(int(word in refused))
     for name, size in node.sizes.items():
         telemetry.registry_size[name].set(size)
 

@@ -28,6 +28,8 @@ from gateway.app.cli_command import Command
 from gateway.app.config_faults import ConfigError
 
 UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+"""As shells say it: 128 and the number of SIGINT."""
 
 _ABOUT: Final = "Realtime gateway between an OSCC-E Server and thin mobile clients."
 _EXAMPLES: Final = """\
@@ -115,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             print(f"oscc-gateway: {fault}", file=sys.stderr)
         return UNUSABLE
-    except KeyboardInterrupt:
-        return 0
+    except KeyboardInterrupt:  # what is to run until Ctrl-C takes the signal itself, and ends well
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from gateway.app.cli_options import add_config
 from gateway.app.config import load
 from gateway.app.config_sections import Admin
 from gateway.protocol.admin_openapi import PAGE, PAGE_MAX
+from gateway.runtime.orders import EVERY_OTHER
 
 LIMIT_MAX: Final = 1_000_000
 Act = Callable[[Admin, argparse.Namespace], Awaitable[Answer]]
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace, act: Act, show: Show) -> int:
         sys.stderr.write(f"oscc-gateway: {why}\n")
         return 1
     sys.stdout.write(f"{json.dumps(told, indent=2, ensure_ascii=False)}\n" if args.json else show(told))
-    missing = [f"{each['node']} ({each['reason']})" for each in told.get("unreached", [])]
+    missing = [f"{_whom(each['node'])} ({each['reason']})" for each in told.get("unreached", [])]
     if missing:
         sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
     if told.get("next") is not None:
@@ -47,6 +48,10 @@ def run(args: argparse.Namespace, act: Act, show: Show) -> int:
     if kept:
         sys.stderr.write(f"oscc-gateway: Stays as it was, see the log: {', '.join(kept)}.\n")
     return 1 if missing or kept else 0
+
+
+def _whom(node: str) -> str:
+    return "the other nodes, of which this one knows none" if node == EVERY_OTHER else node
 
 
 async def _awaited(act: Awaitable[Answer]) -> Answer:

@@ -33,6 +33,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Configuration:
         ConfigError: With a sentence per fault.
     """
     sources = config_sources.read(path, environ)
+    if sources.is_unread:
+        raise ConfigError(sources.faults)
     try:
         settings = Settings.model_validate(
             sources.values, context=path.absolute().parent if path is not None else Path.cwd()

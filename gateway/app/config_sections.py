@@ -128,6 +128,12 @@ class Bus(Section):
         description="PEM file of the authority behind Redis' certificate, for `rediss://` and "
         "`rediss+sentinel://`; none: the system's.",
     )
+    required_at_start: bool = Field(
+        True,
+        description="Whether a node is ready (`/readyz`) only once it has reached its Redis: one whose "
+        "address or password is wrong takes no phone from the others. A node that was ready stays so while "
+        "its Redis is away.",
+    )
 
 
 class Secrets(Section):

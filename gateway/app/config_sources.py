@@ -29,11 +29,16 @@ Table = dict[str, object]
 
 @dataclass(slots=True)
 class Sources:
-    """Raw values and where each came from. *origins*: path of a setting → ``file`` or a variable's name."""
+    """Raw values and where each came from.
+
+    *origins*: path of a setting → ``file`` or a variable's name. *is_unread*: there is a file, and nothing of
+    it could be taken, so that what is missing may stand there.
+    """
 
     values: Table = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    is_unread: bool = False
 
 
 def read(path: Path | None, environ: Mapping[str, str]) -> Sources:
@@ -41,6 +46,7 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Sources:
     sources = Sources()
     if path is not None:
         _read_file(path, sources)
+        sources.is_unread = bool(sources.faults)
     for name in sorted(environ, key=_by_number):
         meant = name.upper().startswith(PREFIX) or _is_near_miss(name)
         if meant and environ[name] and not _is_of_others(name, environ[name]):

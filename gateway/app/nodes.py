@@ -85,9 +85,9 @@ async def live_nodes(bus: Bus, secrets: Secrets | None, clock: Clock) -> tuple[N
     """
     if bus.url == MEMORY or secrets is None:
         raise NoRoll("bus.url is memory://: that is one node, and only its own metrics tell of it.")
-    faults = (await bus_found(bus, clock)).faults
-    if faults:
-        raise NoRoll(" ".join(faults))
+    found = await bus_found(bus, clock)
+    if not found.told:
+        raise NoRoll(" ".join(found.faults))
     async with open_bus(bus, secrets, clock, jitter=random.random, draw=randomness.token_bytes) as cluster:
         return await _asked(cluster.roll, clock)
 

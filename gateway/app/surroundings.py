@@ -50,6 +50,8 @@ class Facts(NamedTuple):
     """Leases that ran out as no renewal was answered, since the node began."""
     two_owners: int
     """Users for whom another owner was seen, since the node began."""
+    refused: frozenset[str] = frozenset()
+    """What the server of the bus refuses now, in its words."""
 
 
 class Surroundings:
@@ -72,8 +74,15 @@ class Surroundings:
         was, self._was = self._was, now
         if now.bus is not was.bus:
             (_LOG.warning if now.bus is BusState.DOWN else _LOG.info)("the bus has changed", bus=now.bus)
+        for word in sorted(now.refused - was.refused):
+            _LOG.error("bus_refuses", reason=word)
+        for word in sorted(was.refused - now.refused):
+            _LOG.info("bus_refuses_no_more", reason=word)
         if now.fences > was.fences:
-            _LOG.warning("leases ran out: no renewal was answered", users=now.fences - was.fences)
+            why = ",".join(sorted(now.refused)) or None
+            _LOG.warning(
+                "leases ran out: no renewal was answered", users=now.fences - was.fences, refused=why
+            )
         if now.two_owners > was.two_owners:
             _LOG.warning("another node owns users of this one", users=now.two_owners - was.two_owners)
         self._tell_log_offs(was.log_offs, now.log_offs)
@@ -104,4 +113,4 @@ async def watch(surroundings: Surroundings, node: Node, telemetry: Telemetry, cl
         await clock.sleep(LOOK_S)
         fences, two_owners = (int(next(iter(each.collect())).samples[0].value) for each in counters)
         state, log_offs = node.exchange.machine.state, node.account.log_offs_pending
-        surroundings.look(Facts(state, log_offs, fences, two_owners))
+        surroundings.look(Facts(state, log_offs, fences, two_owners, node.bus_refusals))

@@ -28,6 +28,7 @@ from gateway.app.census import count_all, count_dropped, count_shared, count_tur
 from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
+from gateway.app.config_bus_url import MEMORY
 from gateway.app.config_sections import Limits, Secrets, Settings
 from gateway.app.draining import Parting, leave, limit_s
 from gateway.app.keyring import Keyring
@@ -60,7 +61,7 @@ from gateway.edge.unread import Crier
 from gateway.edge.witness import Life
 from gateway.runtime.node import Node
 from gateway.runtime.parts import Cluster, NodeSettings, Site
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import ENTRY_REFUSALS, Clock
 from gateway.runtime.tally import Tally
 from gateway.runtime.turns import REST_S, Turns
 from gateway.telemetry import Telemetry
@@ -138,6 +139,7 @@ class Gateway:
         self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
         self.is_started = False
         self._servers, self._cluster, self._capacity = servers, cluster, edge.doors.connections
+        self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._begin(settings)
 
     def started(self) -> str | None:
@@ -150,8 +152,18 @@ class Gateway:
             return "draining"
         if self.node.is_cut_off:
             return "cut off from the other nodes"
-        is_full = self.doors.sockets >= self._capacity
-        return "over capacity" if is_full else self.started() or self.vitals.live()
+        if self.doors.sockets >= self._capacity:
+            return "over capacity"
+        return self.started() or self.joined() or self.vitals.live()
+
+    def joined(self) -> str | None:
+        """Return why this node is not one of the gateway's yet, or is none any longer; None: it is one."""
+        refused = sorted(self.node.bus_refusals & ENTRY_REFUSALS)
+        if refused:
+            return f"Redis refuses this node: {', '.join(refused)}"
+        if self._requires_bus and not self.node.has_joined:
+            return "has not reached Redis yet"
+        return None if self.node.fleet.may_serve else "waits for its part of the log-ons"
 
     def render(self) -> bytes:
         """Measure what is only read when asked for, and return all metrics."""

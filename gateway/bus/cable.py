@@ -113,18 +113,19 @@ def is_refusal(error: RedisError) -> bool:
     return isinstance(error, ResponseError) or error.status_code is not None
 
 
+def is_tls(error: RedisError) -> bool:
+    """Tell whether TLS failed beneath it."""
+    return isinstance(_beneath(error), ssl.SSLError)
+
+
 def code(refusal: RedisError) -> str:
     """Return the first word of what Redis says, as ``NOAUTH``. The rest may quote what was sent."""
     return refusal.status_code or str(refusal).partition(" ")[0]
 
 
 def reason(error: BaseException) -> str:
-    """Return why a connection did not come about or ended, in words that hold nothing of anybody.
-
-    redis-py says of the fault beneath only where it happened; the fault is its error's cause or context.
-    """
-    beneath = error.__cause__ or error.__context__
-    match beneath if isinstance(error, RedisError) and isinstance(beneath, OSError | UnicodeError) else error:
+    """Return why a connection did not come about or ended, in words that hold nothing of anybody."""
+    match _beneath(error):
         case TimeoutError() | RedisTimeoutError():
             return "it did not answer in time"
         case ssl.SSLCertVerificationError() as untrusted:
@@ -141,3 +142,10 @@ def reason(error: BaseException) -> str:
             return CLOSED
         case _:
             return "no way there"
+
+
+def _beneath(error: BaseException) -> BaseException:
+    """Return the fault beneath redis-py's error, which says only where it happened: its cause or context."""
+    beneath = error.__cause__ or error.__context__
+    is_within = isinstance(error, RedisError) and isinstance(beneath, OSError | UnicodeError)
+    return beneath if is_within and beneath is not None else error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -12,11 +13,13 @@ from gateway.bus.cable import Cable
 from gateway.bus.door import Door, Unreachable
 from gateway.bus.leases import LEASE, TTL_S, RedisLeases
 from gateway.bus.line import Line, Pace
-from gateway.bus.names import Names
+from gateway.bus.names import TRIAL_WRITE, Names
 from gateway.bus.redis import RedisBus
+from gateway.bus.refusals import LASTS_S, Refusals
 from gateway.bus.roll import RedisRoll
 from gateway.bus.sealing import Seals
 from gateway.bus.shelf import RedisShelf
+from gateway.domain.errors import GatewayError
 from gateway.runtime.ports import NODE_TTL_S, Clock
 
 COMMANDS: Final = Pace()
@@ -37,10 +40,19 @@ class BusKeys(NamedTuple):
 
 
 class Lifetimes(NamedTuple):
-    """How many seconds a lease and a node's record last that are not renewed."""
+    """How many seconds things last.
+
+    Attributes:
+        lease_s: A lease that is not renewed.
+        node_s: A node's record, likewise.
+        refusal_s: What the server refused, at least.
+        trial_s: From one trial whether it takes writes to the next; less than *refusal_s*.
+    """
 
     lease_s: float = TTL_S
     node_s: float = NODE_TTL_S
+    refusal_s: float = LASTS_S
+    trial_s: float = 3.0
 
 
 class RedisSite:
@@ -55,7 +67,7 @@ class RedisSite:
         clock: The only time.
         jitter: Draws from [0, 1).
         draw: Draws that many unpredictable bytes.
-        ttl: How long what is not renewed lasts; as the defaults say when None.
+        ttl: How long things last; as the defaults say when None.
         renewed: Told how many seconds each renewal of a lease took.
         cables: What is dialled without TLS.
 
@@ -79,7 +91,9 @@ class RedisSite:
         lasts = ttl or Lifetimes()
         names = Names(keys.pseudonym)
         self.seals: Final = Seals(keys.sealing, draw)
-        self._door = Door(parse(url), clock, cables=cables)
+        refusals = Refusals(clock, lasts.refusal_s)
+        self._door = Door(parse(url), clock, cables=cables, refusals=refusals)
+        self._trial_s = lasts.trial_s
         self._clock = clock
         self._scripts = Line(self._door, clock, jitter, SCRIPTS, greetings=lambda: (LEASE.greeting,))
         self._commands = Line(self._door, clock, jitter, COMMANDS)
@@ -105,10 +119,14 @@ class RedisSite:
         """Why one of the connections is not there, in words that hold nothing of anybody; None: all are."""
         return next((line.trouble for line in self.lines.values() if line.trouble is not None), None)
 
+    def refusals(self) -> frozenset[str]:
+        """Return what the server refuses now, see :class:`gateway.bus.refusals.Refusals`."""
+        return self._door.refusals.present
+
     async def __aenter__(self) -> Self:
         """Begin to connect; does not wait for it."""
         tasks = await self._tasks.__aenter__()
-        runs = [self.bus.run(), self._scripts.run(), self._commands.run()]
+        runs = [self.bus.run(), self._scripts.run(), self._commands.run(), self._try_writes()]
         if self._door.moves:
             runs.append(self._follow_sentinels())
         self._kept = [tasks.create_task(run) for run in runs]
@@ -127,6 +145,14 @@ class RedisSite:
 
     def __repr__(self) -> str:
         return f"RedisSite({self.trouble or 'connected'})"
+
+    async def _try_writes(self) -> None:
+        """Write now and then: a server may take no writes while it carries messages as ever."""
+        while True:
+            with suppress(GatewayError):  # without an answer; a refusal is noted by the line
+                await self._commands.answer(*TRIAL_WRITE)
+                self._door.refusals.over()
+            await self._clock.sleep(self._trial_s)
 
     async def _follow_sentinels(self) -> None:
         """Leave a server that is not primary any more, though it still answers: a network may be split."""

@@ -17,8 +17,9 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from gateway.bus.address import Address, Papers, Place
-from gateway.bus.cable import Cable, Reply, TlsCable, Word, code, is_refusal, pack, reason, reply
-from gateway.runtime.ports import Clock
+from gateway.bus.cable import Cable, Reply, TlsCable, Word, code, is_refusal, is_tls, pack, reason, reply
+from gateway.bus.refusals import Refusals
+from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS, Clock
 
 OPEN_S: Final = 2.0
 """Within this a connection is there, let in and greeted, or is given up."""
@@ -27,7 +28,14 @@ _SENTINEL_S: Final = 0.5
 
 
 class Unreachable(Exception):  # noqa: N818 - says how things are, not that somebody erred
-    """There is no connection. Its text says why, in words that hold nothing of anybody."""
+    """There is no connection. Its text says why, in words that hold nothing of anybody.
+
+    *word*: with what the server, or its TLS, refused to let this node in; None: nobody refused.
+    """
+
+    def __init__(self, why: str, word: str | None = None) -> None:
+        super().__init__(why)
+        self.word: Final = word
 
 
 class Greeted(NamedTuple):
@@ -53,13 +61,19 @@ class Door:
         clock: The only time.
         name: What the connections are called in the server's list of clients.
         cables: What is dialled without TLS.
+        refusals: Where what the server refuses is noted; its own when None.
 
     Raises:
         OSError: The file of trusted certificates cannot be read.
     """
 
     def __init__(
-        self, address: Address, clock: Clock, name: str = "oscc-gateway", cables: type[Cable] = Cable
+        self,
+        address: Address,
+        clock: Clock,
+        name: str = "oscc-gateway",
+        cables: type[Cable] = Cable,
+        refusals: Refusals | None = None,
     ) -> None:
         self._address = address
         self._clock = clock
@@ -68,6 +82,8 @@ class Door:
         self._tls = ssl.create_default_context(cafile=address.ca_file) if address.tls else None
         self._present: Place | None = None
         """Whom the sentinels named last."""
+        self.refusals: Final = refusals or Refusals(clock)
+        """What the server refuses, noted by whoever asks through this door."""
 
     @property
     def moves(self) -> bool:
@@ -81,14 +97,27 @@ class Door:
             Unreachable: It did not come about.
         """
         try:
+            return await self._open(greetings)
+        except Unreachable as error:
+            if error.word is None:
+                self.refusals.over()
+            else:
+                self.refusals.refused(error.word)
+            raise
+
+    async def _open(self, greetings: Sequence[Sequence[Word]]) -> Greeted:
+        try:
             async with self._clock.timeout(OPEN_S):
                 place = await self.primary()
                 return await self._enter(place, greetings)
         except AuthenticationError as error:
-            raise Unreachable(f"it refused AUTH: {code(error)}") from None
+            said = code(error)
+            word = said if said in ENTRY_REFUSALS else "WRONGPASS"  # a server without passwords says ERR
+            raise Unreachable(f"it refused AUTH: {said}", word) from None
         except RedisError as error:
-            refused = f"it refused to let this node in: {code(error)}"
-            raise Unreachable(refused if is_refusal(error) else reason(error)) from None
+            if is_refusal(error):
+                raise Unreachable(f"it refused to let this node in: {code(error)}", code(error)) from None
+            raise Unreachable(reason(error), "TLS" if is_tls(error) else None) from None
         except TimeoutError as error:
             raise Unreachable(reason(error)) from None
 
@@ -176,8 +205,9 @@ async def _asked(cable: Cable, commands: Sequence[Sequence[Word]]) -> list[Reply
 
 
 def _check(pong: Reply, role: Reply) -> None:
-    if isinstance(pong, RedisError):
-        raise Unreachable(f"it refused PING: {code(pong)}")
+    # one whose disk fails refuses PING as it refuses writes, and carries messages all the same
+    if isinstance(pong, RedisError) and code(pong) not in WRITE_REFUSALS:
+        raise Unreachable(f"it refused PING: {code(pong)}", code(pong))
     match role:
         case [b"slave", *_]:
-            raise Unreachable("it is a replica")
+            raise Unreachable("it is a replica", "READONLY")

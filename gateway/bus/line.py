@@ -157,6 +157,7 @@ class Line:
         if not isinstance(reply, RedisError):
             return reply
         refusal = code(reply)
+        self._door.refusals.refused(refusal)
         if refusal == "READONLY":
             self.drop("it is a replica")
         raise bus_down(refusal)

@@ -19,6 +19,9 @@ from gateway.protocol.envelopes import Channel, Control, Events, Inbox
 CONTROL: Final = b"og:ctl"
 LIVES: Final = b"og:life"
 """The channel on which nodes prove to each other that they live."""
+TRIAL: Final = b"og:trial"
+TRIAL_WRITE: Final = ("SET", TRIAL, b"1", "PX", 1_000)
+"""The command that is tried now and then to see whether the server takes writes: refused when any is."""
 NODES: Final = b"og:node:*"
 """The pattern of what :meth:`Names.node` returns."""
 _KEY_BYTES: Final = 32

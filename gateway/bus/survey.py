@@ -1,4 +1,4 @@
-"""What sort of server is the Redis of a bus, and does it keep what it is told?
+"""What sort of server is the Redis of a bus, does it take writes, and does it keep what it is told?
 
 One connection, opened as all are, and gone again. What the server's ACL does not let this user ask is
 left unknown.
@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from redis.exceptions import RedisError
+
 from gateway.bus.address import Address, Place
-from gateway.bus.cable import Reply, Word
+from gateway.bus.cable import Reply, Word, code
 from gateway.bus.door import Door, Unreachable
+from gateway.bus.names import TRIAL_WRITE
 from gateway.runtime.ports import Clock
 
 ENGINES: Final = {"redis": "Redis", "valkey": "Valkey"}
@@ -25,6 +28,7 @@ _QUESTIONS: Final[tuple[tuple[Word, ...], ...]] = (
     ("CONFIG", "GET", "save"),
     ("CONFIG", "GET", "appendonly"),
     ("CONFIG", "GET", "maxmemory-policy"),
+    TRIAL_WRITE,
 )
 
 
@@ -40,6 +44,8 @@ class Survey(NamedTuple):
     """Whether it forgets what it holds when it is full, instead of refusing more."""
     clock_offset_s: float | None
     """How far its wall clock is ahead of this machine's."""
+    write_refusal: str | None = None
+    """With what word it refuses writes; None: it takes them."""
 
     @property
     def is_too_old(self) -> bool:
@@ -61,7 +67,7 @@ async def survey(address: Address, clock: Clock) -> Survey:
     cable, place, replies = await door.open(_QUESTIONS)
     await cable.end()
     here_ms = (asked_ms + clock.wall_ms()) / 2
-    hello, time, info, save, append, policy = replies
+    hello, time, info, save, append, policy, written = replies
     greeting = _pairs(hello)
     evicts = _pairs(policy).get(b"maxmemory-policy")
     return Survey(
@@ -71,6 +77,7 @@ async def survey(address: Address, clock: Clock) -> Survey:
         _persists(info, _pairs(save).get(b"save"), _pairs(append).get(b"appendonly")),
         None if evicts is None else evicts != b"noeviction",
         _offset_s(time, here_ms),
+        code(written) if isinstance(written, RedisError) else None,
     )
 
 

@@ -149,7 +149,7 @@ class Desk:
         Raises:
             GatewayError: ``not_found``: no such node lives; ``bus_down``: it was not reached.
         """
-        told = await self._ask(act, subject, nodes=self._meant(node))
+        told = await self._ask(act, subject, nodes=None if node is None else self._named_one(node))
         reached = [each for each in told if each.trouble is None]
         if not reached:
             raise _not_reached(_unreached(told), " ".join(_why(each) for each in told))
@@ -180,11 +180,12 @@ class Desk:
     ) -> list[Told]:
         orders = self._node.orders
         order = Order(orders.node, 0, act, subject, after, most)
-        return await orders.ask(order, orders.nodes if nodes is None else nodes, within_s)
+        if nodes is None:
+            return await orders.ask_all(order, within_s)
+        return await orders.ask(order, nodes, within_s)
 
-    def _meant(self, node: str | None) -> tuple[NodeId, ...]:
-        nodes = self._node.orders.nodes
-        meant = nodes if node is None else tuple(each for each in nodes if each == node)
+    def _named_one(self, node: str) -> tuple[NodeId, ...]:
+        meant = tuple(each for each in self._node.orders.nodes if each == node)
         if not meant:
             raise GatewayError(ErrorCode.NOT_FOUND, "No node of that name lives.")
         return meant

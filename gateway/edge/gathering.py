@@ -39,7 +39,7 @@ async def gather(orders: Orders, user: UserId) -> list[Told]:
     """Return what each live node holds about *user*, or why it did not say; each as one page."""
     async with asyncio.TaskGroup() as tasks:
         asking = [tasks.create_task(_all_of(orders, node, user)) for node in orders.nodes]
-    return [each.result() for each in asking]
+    return [*(each.result() for each in asking), *orders.unknown]
 
 
 async def _all_of(orders: Orders, node: NodeId, user: UserId) -> Told:

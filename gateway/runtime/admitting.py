@@ -110,9 +110,9 @@ class Admitting:
                 if member.attached is not None and speaker.token:
                     break
                 if self._shown == shown:
-                    raise not_reached() from None
+                    raise not_reached(for_bus=self._world.refuses_writes()) from None
         else:
-            raise not_reached()
+            raise not_reached(for_bus=self._world.refuses_writes())
         for rival in speaker.roster.rivals(ticket):
             self._make_way(rival, node)
         return member.facts()
@@ -157,7 +157,11 @@ class Admitting:
         if speaker.roster.get(member.handle) is not member:
             raise refusal(member.ticket, *member.end)
         if speaker.is_over:
-            raise RoleOverError if speaker.owned_by is not None else not_reached()
+            raise (
+                RoleOverError
+                if speaker.owned_by is not None
+                else not_reached(for_bus=self._world.refuses_writes())
+            )
         if member.attached is None:
             return False
         if speaker.link is None:

@@ -20,6 +20,8 @@ from gateway.runtime.exchange import Exchange
 from gateway.runtime.ports import NODE_TTL_S, Clock, Roll
 
 SAY_S: Final = 3.0
+_FIRST_S: Final = 0.5
+"""Within this a budget that begins empty has room for a log-on, unless it is tiny."""
 READ_S: Final = 60.0
 """How often the roll is read; a search through all that a store holds."""
 
@@ -50,7 +52,9 @@ class Fleet:
         self._turnstiles = turnstiles
         self.has_given_notice = False
         """Whether this node is to leave: no new phone should be sent here, those that come are served."""
-        self._is_new = True
+        self.has_begun = False
+        """Whether it was read once who lives, and this node has its part of the budgets."""
+        self._serves_at = -math.inf
         self._known: dict[str, tuple[NodeRecord, float]] = {}
         """Who said when last that he lives."""
         self._read_at = -math.inf
@@ -66,6 +70,11 @@ class Fleet:
         holder = self._record().holder
         return tuple(node for node in self.nodes if node.holder != holder and not node.draining)
 
+    @property
+    def may_serve(self) -> bool:
+        """Whether log-ons are let through: who begins beside others waits until they leave it its part."""
+        return self._clock.now() >= self._serves_at
+
     async def run(self) -> None:
         """Say that this node lives, until cancelled; then that it is gone."""
         try:
@@ -79,7 +88,7 @@ class Fleet:
         """Note that a node lives, and what it is."""
         is_new = said.node.holder not in self._known
         self._known[said.node.holder] = (said.node, self._clock.now())
-        if is_new and not self._is_new:
+        if is_new and self.has_begun:
             self._share()
 
     async def give_notice(self) -> None:
@@ -133,11 +142,13 @@ class Fleet:
     def _share(self) -> None:
         now, nodes = self._clock.now(), max(1, len(self._known))
         for turnstile in self._turnstiles:
-            if self._is_new:
-                turnstile.begin_beside(nodes, now, SAY_S)
-            else:
+            if self.has_begun:
                 turnstile.share(nodes, now)
-        self._is_new = False
+            else:
+                turnstile.begin_beside(nodes, now, SAY_S)
+        if not self.has_begun and nodes > 1:
+            self._serves_at = now + SAY_S + _FIRST_S
+        self.has_begun = True
 
     async def _leave(self) -> None:
         try:

@@ -109,7 +109,7 @@ class Household:
                     except RoleOverError:
                         await self._turn(role)
         except TimeoutError:
-            raise not_reached() from None
+            raise not_reached(for_bus=self._world.refuses_writes()) from None
         except SessionRefused:
             self.leave(ticket.handle)
             raise
@@ -161,7 +161,7 @@ class Household:
         """
         while self.role is role:
             if self.over.is_set():
-                raise not_reached()
+                raise not_reached(for_bus=self._world.refuses_writes())
             await self._turned.wait()
 
     # ---- life ----

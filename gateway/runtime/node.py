@@ -38,7 +38,7 @@ from gateway.runtime.households import Households
 from gateway.runtime.neighbours import Neighbours
 from gateway.runtime.orders import Orders
 from gateway.runtime.parts import Cluster, NodeSettings, Site
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import WRITE_REFUSALS, Clock
 from gateway.runtime.tally import Tally
 from gateway.runtime.world import World, refusal
 
@@ -123,6 +123,16 @@ class Node:
     def connections(self) -> int:
         """How many phones are connected."""
         return len(self._registry)
+
+    @property
+    def bus_refusals(self) -> frozenset[str]:
+        """What the server of the bus refuses now, in its words."""
+        return self._cluster.refusals()
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether this node has reached the others once, or found that it is alone."""
+        return self.orders.has_joined
 
     @property
     def households(self) -> Mapping[UserId, Household]:
@@ -332,6 +342,7 @@ class Node:
             is_draining=lambda: self.is_draining,
             is_leaving=self.fleet.is_leaving,
             cut_off=self._cut_off,
+            refuses_writes=lambda: bool(self.bus_refusals & WRITE_REFUSALS),
             devices=settings.limits.devices,
             linger=settings.linger,
             tally=self._tally,

@@ -20,6 +20,10 @@ Trouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
 """Nobody was there; it was told, perhaps, and said nothing in time; the bus is away; it cannot do this."""
 
 
+EVERY_OTHER: Final = NodeId("*")
+"""Stands for all other nodes where none is known, as this one has never reached the bus."""
+
+
 class Page(NamedTuple):
     """What a node has to say to an order; *more*: of what was asked for, there is more after it."""
 
@@ -71,6 +75,16 @@ class Orders:
         others = dict.fromkeys(each.node for each in self._fleet.nodes if each.holder != self._holder)
         return (self.node, *(node for node in others if node != self.node))
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether this node has reached the others once, or found that it is alone."""
+        return self._exchange.machine.recovery > 0 and self._fleet.has_begun
+
+    @property
+    def unknown(self) -> tuple[Told, ...]:
+        """What stands for the nodes that this one has not heard of, as it has never reached the bus."""
+        return () if self.has_joined else (Told(EVERY_OTHER, Page(), "bus_down"),)
+
     async def carry_out(self, order: Order) -> None:
         """Carry out what another node asks, and answer."""
         self._exchange.send(Inbox(order.node), await self._obeyed(order))
@@ -105,6 +119,14 @@ class Orders:
         if refused is not None:
             raise refused
         return [told[node] for node in wanted]
+
+    async def ask_all(self, order: Order, within_s: float = ANSWER_S) -> list[Told]:
+        """Have *order* carried out by all nodes that live; :data:`EVERY_OTHER` for those never heard of.
+
+        Raises:
+            GatewayError: This node itself refuses.
+        """
+        return [*await self.ask(order, self.nodes, within_s), *self.unknown]
 
     async def _put(self, node: NodeId, order: Order, within_s: float) -> Told:
         def question(number: int) -> Order:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ class Cluster(NamedTuple):
     leases: Leases
     roll: Roll
     shelf: Shelf
+    refusals: Callable[[], frozenset[str]] = frozenset
+    """Returns what the server of these refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
 
 
 class Site(NamedTuple):

@@ -17,6 +17,10 @@ from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 
 NODE_TTL_S: Final = 10.0
+ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
+"""With what a Redis refuses a node: its first word, or TLS."""
+WRITE_REFUSALS: Final = frozenset({"MISCONF", "NOREPLICAS", "OOM", "READONLY"})
+"""With what a Redis refuses writes alone: it goes on carrying messages."""
 
 
 class Clock(Protocol):

@@ -111,6 +111,10 @@ def not_begun(call: Call, code: ErrorCode, why: str) -> Outcome:
     return Outcome(Status.REJECTED, GatewayError(code, why))
 
 
-def not_reached() -> SessionRefused:
-    """Return how a phone is refused whose session nobody could speak for in time."""
-    return SessionRefused(CloseCode.INTERNAL, ErrorCode.UPSTREAM_UNAVAILABLE, window_s=RECONNECT_WINDOW_S)
+def not_reached(*, for_bus: bool = False) -> SessionRefused:
+    """Return how a phone is refused whose session nobody could speak for in time.
+
+    *for_bus*: since no lease is to be had, though the store is there.
+    """
+    why = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
+    return SessionRefused(CloseCode.INTERNAL, why, window_s=RECONNECT_WINDOW_S)

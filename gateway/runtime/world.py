@@ -43,6 +43,8 @@ class World:
     """Tells whether another node has begun to leave, by its holder."""
     cut_off: Callable[[], None]
     """Told when others live and this node does not reach them."""
+    refuses_writes: Callable[[], bool] = lambda: False
+    """Tells whether the store of leases is there and takes no writes."""
     devices: int = 5
     """Phones of one user at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)

@@ -79,9 +79,9 @@ def test_every_fault_of_a_configuration_has_its_line(
     assert capsys.readouterr().err == "oscc-gateway: One.\noscc-gateway: Two.\n"
 
 
-def test_ctrl_c_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_ctrl_c_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "COMMANDS", _command_that(KeyboardInterrupt()))
-    assert main(["keys"]) == 0
+    assert main(["keys"]) == 130
 
 
 def test_python_minus_m_is_the_same() -> None:

@@ -26,6 +26,18 @@ def test_the_smallest_file_of_the_documentation_is_this_one() -> None:
     assert [line.partition("#")[0].rstrip() for line in shown.splitlines()] == values
 
 
+@pytest.mark.parametrize("text", [None, "[client\n"], ids=["missing", "no TOML"])
+def test_of_a_file_that_cannot_be_read_only_that_is_said(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "gateway.toml"
+    if text is not None:
+        path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {"OSCC_GATEWAY__CLIENT__PRT": "1"})
+    about, misspelt = caught.value.faults
+    assert str(path) in about
+    assert "OSCC_GATEWAY__CLIENT__PRT" in misspelt
+
+
 def test_secrets_of_the_file_are_read(tmp_path: Path) -> None:
     secrets = loaded(tmp_path, SECRET).settings.secrets
     assert secrets is not None

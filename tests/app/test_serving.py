@@ -10,13 +10,14 @@ import socket
 import urllib.request
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway.app import serving, wiring
 from gateway.app.cli import main
-from tests.app.processes import running
+from tests.app.processes import run, running
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write
-from tests.doubles.servers import redis_server
+from tests.doubles.servers import free_port, redis_server, until
 
 ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
 
@@ -85,6 +86,33 @@ def test_a_fault_of_ours_shows_type_and_place_only(
 
 
 # ---- one of many ----
+
+
+async def test_a_node_with_a_wrong_password_is_not_ready_and_says_whom_it_does_not_reach(
+    tmp_path: Path,
+) -> None:
+    ports = {f"OSCC_GATEWAY__{name}__PORT": str(free_port()) for name in ("CLIENT", "OPS", "ADMIN")}
+    environ = {**ports, "OSCC_GATEWAY__ADMIN__TOKEN": "an operator's token"}
+    readyz = f"http://127.0.0.1:{ports['OSCC_GATEWAY__OPS__PORT']}/readyz"
+    async with redis_server("--requirepass", "right") as server, aiohttp.ClientSession() as http:
+        url = f"redis://:wrong@127.0.0.1:{server.port}"
+        path = write(tmp_path, SECRET.replace("memory://", url))
+
+        async def is_told(expected: str) -> bool:
+            async with http.get(readyz) as answer:
+                return await answer.text() == expected
+
+        with running("serve", "--config", str(path), environ=environ) as process:
+            await asyncio.to_thread(process.until, '"listener": "client"')
+            refused = "Redis refuses this node: WRONGPASS\n"
+            await until(lambda: is_told(refused), "it does not say that Redis refuses it")
+            sessions = await asyncio.to_thread(run, "sessions", "--config", str(path), environ=environ)
+            assert sessions.code == 1
+            assert "Not reached: the other nodes, of which this one knows none (bus_down)." in sessions.err
+            await server.command("CONFIG", "SET", "requirepass", "wrong")
+            await until(lambda: is_told("ok\n"), "it is not ready")
+            sessions = await asyncio.to_thread(run, "sessions", "--config", str(path), environ=environ)
+            assert sessions.code == 0
 
 
 async def test_a_redis_that_keeps_what_it_is_told_is_warned_of_and_the_node_starts(tmp_path: Path) -> None:

@@ -54,6 +54,22 @@ def test_a_bus_as_it_begins_is_no_change() -> None:
     assert look(Surroundings(["main"]), Facts(BusState.DEGRADED, 0, 0, 0)) == []
 
 
+def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(
+    surroundings: Surroundings,
+) -> None:
+    both = QUIET._replace(refused=frozenset({"OOM", "MISCONF"}))
+    one = QUIET._replace(refused=frozenset({"OOM"}), fences=2)
+    lines = look(surroundings, both, one, QUIET._replace(fences=2))
+    assert [(line["log_level"], line["event"], line.get("reason")) for line in lines] == [
+        ("error", "bus_refuses", "MISCONF"),
+        ("error", "bus_refuses", "OOM"),
+        ("info", "bus_refuses_no_more", "MISCONF"),
+        ("warning", "leases ran out: no renewal was answered", None),
+        ("info", "bus_refuses_no_more", "OOM"),
+    ]
+    assert lines[3]["refused"] == "OOM"
+
+
 def test_each_state_of_the_bus_is_told_once_and_only_down_is_a_warning(surroundings: Surroundings) -> None:
     states = BusState.DEGRADED, BusState.DOWN, BusState.RECOVERING, BusState.LIVE
     lines = look(surroundings, *(QUIET._replace(bus=state) for state in states))

@@ -22,6 +22,8 @@ from gateway.app.config_sections import Settings
 from gateway.app.keyring import Keyring
 from gateway.app.listener import CannotListen
 from gateway.app.stopping import Stopping
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.node import Node
 from gateway.runtime.parts import Cluster
@@ -228,6 +230,34 @@ async def gateway(clock: ManualClock) -> AsyncIterator[wiring.Gateway]:
     settings = settings_for("http://127.0.0.1:1")
     async with OsccServer("main", "http://127.0.0.1:1", clock) as server:
         yield wiring.Gateway(settings, own_secrets(), {"main": server}, alone(clock), clock, Telemetry())
+
+
+async def test_a_node_is_ready_once_it_may_serve_and_while_its_redis_lets_it_in() -> None:
+    clock, words = ManualClock(), set[str]()
+    bus = config_sections.Bus(url="redis://127.0.0.1:1")
+    settings = settings_for("http://127.0.0.1:1").model_copy(update={"bus": bus})
+    cluster = alone(clock)._replace(refusals=lambda: frozenset(words))
+    upstream = OsccServer("main", "http://127.0.0.1:1", clock)
+    async with upstream as server, asyncio.TaskGroup() as tasks:
+        made = wiring.Gateway(settings, own_secrets(), {"main": server}, cluster, clock, Telemetry())
+        made.is_started = True
+        words.add("WRONGPASS")
+        assert made.ready() == "Redis refuses this node: WRONGPASS"
+        words.clear()
+        assert made.ready() == "has not reached Redis yet"
+        await cluster.roll.announce(NodeRecord(NodeId("other"), "o-1", "", 0, 0, False, 100.0))
+        serving = tasks.create_task(made.node.run())
+        await clock.settle()
+        assert made.ready() == "waits for its part of the log-ons"
+        await clock.advance(4)
+        assert made.ready() is None
+        words.add("NOPERM")
+        assert made.ready() == "Redis refuses this node: NOPERM"
+        words.clear()
+        words.add("OOM")
+        assert made.ready() is None
+        assert b'oscc_gateway_bus_refused{reason="OOM"} 1.0\n' in made.render()
+        serving.cancel()
 
 
 async def test_ready_means_started_not_full_and_not_leaving() -> None:

@@ -23,6 +23,11 @@ WORDS: Final = {
     *("early", "expired", "unknown", "network", "in_sync", "since", "reset", "foreign"),
     *("slo", "what", "runbook_url", "maxmemory"),
     *VALUES["handshakes.result"],
+    "bus_refuses",
+    "doctor",
+    "reason",
+    "refused",
+    "used_memory",
 }
 """Values and names of others, which are no metrics."""
 

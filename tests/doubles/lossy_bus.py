@@ -61,6 +61,8 @@ class Trouble:
         """Tells whether one message of a sender to a receiver is lost."""
         self.unanswered: Callable[[int], bool] | None = None
         """Tells whether a question of a node is answered into the void: what was asked has happened."""
+        self.refused: frozenset[str] = frozenset()
+        """With what words Redis refuses what nodes ask; a test lets it refuse, too."""
         self.said: Callable[[int, Channel, Envelope], None] | None = None
         """Is told everything that the bus accepts, and of whom."""
         self.sides: dict[int, int] = {}
@@ -79,7 +81,13 @@ class Trouble:
     def cluster(self, node: int) -> Cluster:
         """Return a node's doors."""
         bus = self._doors[node] = LossyBus(self, node)
-        return Cluster(bus, LossyLeases(self, node), LossyRoll(self, node), LossyShelf(self, node))
+        return Cluster(
+            bus,
+            LossyLeases(self, node),
+            LossyRoll(self, node),
+            LossyShelf(self, node),
+            lambda: self.refused,
+        )
 
     async def run(self) -> None:
         """Bring what is late, until cancelled; only needed for :attr:`delays`."""

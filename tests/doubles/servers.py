@@ -93,6 +93,7 @@ class Server:
 
     def __init__(self, engine: Engine, folder: Path, *arguments: str, port: int | None = None) -> None:
         self.port: Final = port or free_port()
+        self.folder: Final = folder
         self.password: str | None = None
         if "--requirepass" in arguments:
             self.password = arguments[arguments.index("--requirepass") + 1]

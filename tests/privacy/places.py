@@ -121,8 +121,9 @@ PLACES: Final[dict[str, str]] = {
             upstream/wire_directory.py _Sieve._dropped; app/flood.py FloodControl._windows;
             app/front_door.py FrontDoor.carried; app/keyring.py Keyring._holders;
             bus/connecting.py RedisSite._kept;
-            bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/sealing.py Seals._ciphers dropped;
-            runtime/turns.py Turns._due; core/discipline.py Record._errors; core/heartbeat.py _rhythm;
+            bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/refusals.py Refusals._said_at;
+            bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
+            core/discipline.py Record._errors; core/heartbeat.py _rhythm;
             edge/token.py Tokens._keys; runtime/fleet.py Fleet._known;
             runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
         """,

@@ -124,6 +124,16 @@ async def test_a_node_that_begins_beside_others_takes_none_before_they_know_of_i
         assert at.members[1].log_ons(at.clock.now()) == 6
 
 
+async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_through() -> None:
+    async with fleets(2) as at:
+        assert [member.fleet.may_serve for member in at.members] == [True, False]
+        began = at.clock.now()
+        while not at.members[1].fleet.may_serve:
+            await at.clock.advance(0.25)
+        assert at.clock.now() - began <= 2 * SAY_S
+        assert at.members[1].log_ons(at.clock.now()) > 0
+
+
 async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others() -> None:
     async with fleets(2) as at:
         await at.clock.advance(SAY_S)

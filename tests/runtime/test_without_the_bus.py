@@ -32,6 +32,21 @@ async def test_without_the_bus_the_owners_phones_stay_live_and_command_as_long_a
         assert len(at.openings) == 1
 
 
+async def test_who_comes_while_redis_takes_no_writes_is_told_that_it_is_the_bus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise GatewayError(ErrorCode.BUS_DOWN, "OOM")
+
+    monkeypatch.setattr(LossyLeases, "acquire", refused)
+    async with street() as at:
+        at.trouble.refused = frozenset({"OOM"})
+        phone = await at.scenes[0].served()
+        await at.pass_time(12)
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.reason) == (CloseCode.INTERNAL, "bus_down")
+
+
 async def test_without_the_bus_other_phones_are_stale_and_cannot_command() -> None:
     async with street() as at:
         _, far = await followed(at)
