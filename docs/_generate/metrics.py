@@ -64,6 +64,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "ownership_moves.reason": tuple(sorted({*get_args(Gift), *MOVES.values()})),
     "registry_size.name": (
         *("households", "endings", "messages", "bundled", "questions", "batches", "peers", "callers"),
+        *("log_ons_waiting", "log_on_addresses", "log_on_appointments", "log_on_names"),
     ),
     "reload_failed.what": ("authorities", "certificate", "keys", "notices"),
     "resumes.result": get_args(Resumption),

@@ -240,7 +240,7 @@ class Limits(Section):
         gt=0,
         le=10_000,
         description="Log-ons and links that a site's OSCC-E Server is asked for, on average and at once, by "
-        "all nodes together: live nodes share it equally.",
+        "all nodes together: live nodes share it equally. Log-ons use at most half of it.",
     )
     log_ons_in_flight: int = Field(
         32, ge=1, le=1_000, description="The same that may await their answer, of all nodes together."

@@ -11,9 +11,11 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from gateway.domain.texts import normalised
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -124,12 +126,17 @@ class Buckets(Generic[KeyT]):
 # ---- log-on ----
 
 
+class _Failure(NamedTuple):
+    at: float
+    origin: str
+
+
 @dataclass(slots=True)
 class _Tries:
-    """What is remembered of one name: when wrong passwords were answered, and tries without an answer."""
+    """Wrong passwords of one name since the last right one, and tries without an answer by their origin."""
 
-    wrong: list[float]
-    open: int = 0
+    wrong: list[_Failure]
+    open: list[str] = field(default_factory=list)
     mixed: bool = False
     """Whether tries overlap: then nobody knows in which order OSCC-E judged them."""
 
@@ -140,51 +147,80 @@ class LogOnGuard:
     It locks one try below OSCC-E's own lock-out, so that guessing through the gateway never
     locks a person out of everything else. Names are kept as hashes.
 
-    Invariant: in any *window_s* OSCC-E is shown at most *tries* wrong passwords of a name, also
-    when many are tried at once: a try counts as wrong until its answer is there.
+    Three bounds, of which an origin (an address, or a device that had a session of the name) first meets its
+    own: fewer tries than the name has, so that one guesser leaves a try to the person who comes from
+    elsewhere. Beyond them a name that failed as often as it may in a window, and has not logged on
+    since, gets one try per window for *slow_s*.
+
+    Invariant: in any *window_s* OSCC-E is shown at most *tries* wrong passwords of a name by those who are
+    not trusted, also when many are tried at once: a try counts as wrong until its answer is there.
 
     Bounded: beyond *names_max* the name used longest ago is forgotten; OSCC-E's own lock-out
     is then what is left.
 
     Args:
-        tries: One below OSCC-E's lock-out.
+        tries: Of a name; one below OSCC-E's lock-out.
         window_s: For how long a wrong password counts.
+        slow_s: For how long it is remembered.
         names_max: Names remembered.
     """
 
-    def __init__(self, *, tries: int = 4, window_s: float = 900.0, names_max: int = 100_000) -> None:
+    def __init__(
+        self,
+        *,
+        tries: int = 4,
+        window_s: float = 900.0,
+        slow_s: float = 86_400.0,
+        names_max: int = 100_000,
+    ) -> None:
         self.tries = tries
+        self.tries_of_origin = max(1, tries - 1)
         self.window_s = window_s
+        self.slow_s = slow_s
         self._names_max = names_max
         self._names: OrderedDict[bytes, _Tries] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def locked_s(self, site: str, name: str, now: float) -> float:
-        """Return for how many seconds no password of the name may be shown; 0 when one may."""
+    def locked_s(
+        self, site: str, name: str, now: float, origin: str = "", *, is_trusted: bool = False
+    ) -> float:
+        """Return for how many seconds *origin* may show no password of the name; 0 when it may.
+
+        Args:
+            site: Where.
+            name: Whose password.
+            now: Monotonic seconds.
+            origin: From where.
+            is_trusted: The origin is a device that had a session of the name: only its own tries bind it.
+        """
         known = self._names.get(name_hash(site, name))
         if known is None:
             return 0.0
-        counted = [at for at in known.wrong if now < at + self.window_s]
-        if len(counted) + known.open < self.tries:
-            return 0.0
-        # what has no answer yet may turn out right: worth asking again soon
-        return _SOON_S if known.open else counted[-self.tries] + self.window_s - now
+        recent = [failure for failure in known.wrong if now < failure.at + self.window_s]
+        own = [failure for failure in recent if failure.origin == origin]
+        locked_s = self._full_s(own, known.open.count(origin), self.tries_of_origin, now)
+        if is_trusted:
+            return locked_s
+        lasting = sum(now < failure.at + self.slow_s for failure in known.wrong)
+        if lasting >= self.tries:
+            locked_s = max(locked_s, self._full_s(recent, len(known.open), 1, now))
+        return max(locked_s, self._full_s(recent, len(known.open), self.tries, now))
 
-    def trying(self, site: str, name: str) -> None:
+    def trying(self, site: str, name: str, origin: str = "") -> None:
         """Note that a password is shown to OSCC-E; one of the three below must follow."""
         known = self._known(name_hash(site, name))
-        known.open += 1
-        known.mixed = known.mixed or known.open > 1
+        known.open.append(origin)
+        known.mixed = known.mixed or len(known.open) > 1
 
-    def failed(self, site: str, name: str, now: float) -> None:
+    def failed(self, site: str, name: str, now: float, origin: str = "") -> None:
         """Note that the name or the password was wrong."""
         known = self._known(name_hash(site, name))
-        known.wrong = [*known.wrong, now][-self.tries :]
-        self._end(name_hash(site, name), known)
+        known.wrong = [*known.wrong, _Failure(now, origin)][-2 * self.tries :]
+        self._end(name_hash(site, name), known, origin)
 
-    def succeeded(self, site: str, name: str) -> bool:
+    def succeeded(self, site: str, name: str, origin: str = "") -> bool:
         """Forget the failures of a name: the password was right, and OSCC-E forgets them too.
 
         While tries overlap they are kept: one of them may have been judged after the right one.
@@ -194,12 +230,19 @@ class LogOnGuard:
         is_alone = known is None or not known.mixed
         if known is not None and is_alone:
             known.wrong.clear()
-        self._end(name_hash(site, name), known)
+        self._end(name_hash(site, name), known, origin)
         return is_alone
 
-    def unanswered(self, site: str, name: str) -> None:
+    def unanswered(self, site: str, name: str, origin: str = "") -> None:
         """Note that no password was judged: OSCC-E did not answer, or refused for another reason."""
-        self._end(name_hash(site, name), self._names.get(name_hash(site, name)))
+        self._end(name_hash(site, name), self._names.get(name_hash(site, name)), origin)
+
+    def _full_s(self, failed: list[_Failure], under_way: int, most: int, now: float) -> float:
+        """Return when one more is allowed beside *failed* and those *under_way*, s; 0 for now."""
+        if len(failed) + under_way < most:
+            return 0.0
+        # what has no answer yet may turn out right: worth asking again soon
+        return _SOON_S if under_way else failed[-most].at + self.window_s - now
 
     def _known(self, key: bytes) -> _Tries:
         known = self._names.setdefault(key, _Tries([]))
@@ -208,26 +251,27 @@ class LogOnGuard:
             self._names.popitem(last=False)
         return known
 
-    def _end(self, key: bytes, known: _Tries | None) -> None:
+    def _end(self, key: bytes, known: _Tries | None, origin: str) -> None:
         if known is None:
             return
-        known.open = max(0, known.open - 1)
-        known.mixed = known.mixed and known.open > 0
+        if origin in known.open:
+            known.open.remove(origin)
+        known.mixed = known.mixed and bool(known.open)
         if not known.open and not known.wrong:
             del self._names[key]
 
 
-def name_hash(site: str, name: str) -> bytes:
-    """Return what a name is remembered by, whoever spells it how."""
-    text = f"{site}\0{name.strip().casefold()}".encode()
+def name_hash(site: str, name: str, *more: str) -> bytes:
+    """Return what a name is remembered by, however it is spelled; *more* tells counters of it apart."""
+    text = "\0".join((site, normalised(name), *more)).encode()
     return hashlib.blake2s(text, digest_size=16, person=b"name").digest()
 
 
 class Urgency(enum.IntEnum):
-    """Why a link or a session is opened at OSCC-E; the more urgent may use more of the budget."""
+    """Why a link is opened at OSCC-E; the more urgent may use more of the budget."""
 
     PERSON = 0
-    """Somebody logs on and waits."""
+    """Somebody has logged on and waits."""
     ROAMING = 1
     """A phone reappeared on another node."""
     REOPENING = 2
@@ -243,15 +287,21 @@ _KEPT_FREE: Final = {
     Urgency.GIVING: 0.75,
 }
 """Which part of the budget each class leaves to the more urgent ones."""
+LOG_ON_PART: Final = 0.5
+"""Which part of the budget log-ons may use at most."""
 
 
 class Budget:
-    """How many log-ons a site is asked to take: a rate, and so many at a time.
+    """How many log-ons and links a site is asked to take: a rate, and so many at a time.
 
-    A refusal changes nothing. What was admitted is given back with :meth:`done`.
+    Log-ons, whose passwords nobody has judged yet, have a bucket and places of their own: at most half of
+    the rate and of the places. The other half is always there for links.
 
-    Invariant: never more than *in_flight_max* at a time, never faster than the rate, and a class
-    begins nothing while less is free than it must leave to the more urgent ones.
+    A refusal changes nothing. What was admitted is given back with :meth:`done` or :meth:`log_on_done`.
+
+    Invariant: never more than *in_flight_max* at a time, never faster than the rate, log-ons never
+    more than half of either, and a class of links begins nothing while links leave less
+    free than it must leave to the more urgent ones.
 
     Args:
         rate_per_s: Of the site; its live nodes share it.
@@ -262,13 +312,32 @@ class Budget:
     def __init__(self, *, rate_per_s: float = 20.0, burst: float = 20.0, in_flight_max: int = 32) -> None:
         self._whole = (rate_per_s, burst, in_flight_max)
         self._bucket = TokenBucket(rate_per_s, burst)
+        self._log_on_bucket = TokenBucket(rate_per_s * LOG_ON_PART, max(1.0, burst * LOG_ON_PART))
         self._in_flight_max = in_flight_max
-        self.in_flight = 0
+        self._links = 0
+        self._log_ons = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many log-ons and links are under way."""
+        return self._links + self._log_ons
+
+    @property
+    def log_ons_per_s(self) -> float:
+        """This node's rate of log-ons."""
+        return self._log_on_bucket.rate_per_s
+
+    @property
+    def has_one_place(self) -> bool:
+        """Whether log-ons and links share a single place."""
+        return self._in_flight_max == 1
 
     def share(self, nodes: int, now: float) -> None:
         """Take this node's part of the budget: one of *nodes* that live."""
         rate_per_s, burst, in_flight_max = self._whole
         self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))
+        part = LOG_ON_PART / nodes
+        self._log_on_bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
         self._in_flight_max = max(1, in_flight_max // nodes)
 
     def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
@@ -284,25 +353,44 @@ class Budget:
             self._bucket.owe(now, unknown_s)
 
     def admit(self, now: float, urgency: Urgency = Urgency.PERSON) -> bool:
-        """Take a place and a share of the rate, or neither."""
-        if not self._has_place(urgency) or not self._bucket.take(now, reserve=self._reserve(urgency)):
+        """Take a place and a share of the rate for a link, or neither."""
+        if not self.has_place(urgency) or not self._bucket.take(now, reserve=self._reserve(urgency)):
             return False
-        self.in_flight += 1
+        self._links += 1
+        return True
+
+    def admit_log_on(self, now: float) -> bool:
+        """Take a place and a share of the rate for a log-on, or neither."""
+        if self.log_on_wait_s(now) > 0 or not self._bucket.take(now):
+            return False
+        self._log_on_bucket.take(now)
+        self._log_ons += 1
         return True
 
     def wait_s(self, now: float, urgency: Urgency = Urgency.PERSON) -> float:
         """Return when to try again, s; at least a second while all places are taken."""
         wait_s = self._bucket.wait_s(now, reserve=self._reserve(urgency))
-        return wait_s if self._has_place(urgency) else max(wait_s, _SOON_S)
+        return wait_s if self.has_place(urgency) else max(wait_s, _SOON_S)
+
+    def log_on_wait_s(self, now: float) -> float:
+        """Return when to try a log-on again, s; at least a second while all their places are taken."""
+        wait_s = max(self._bucket.wait_s(now), self._log_on_bucket.wait_s(now))
+        places = max(1, math.floor(self._in_flight_max * LOG_ON_PART))
+        has_place = self._log_ons < places and self.in_flight < self._in_flight_max
+        return wait_s if has_place else max(wait_s, _SOON_S)
 
     def done(self) -> None:
-        """Give a place back."""
-        self.in_flight = max(0, self.in_flight - 1)
+        """Give a link's place back."""
+        self._links = max(0, self._links - 1)
 
-    def _has_place(self, urgency: Urgency) -> bool:
+    def log_on_done(self) -> None:
+        """Give a log-on's place back."""
+        self._log_ons = max(0, self._log_ons - 1)
+
+    def has_place(self, urgency: Urgency) -> bool:
         """Tell whether enough places are free. While none is taken every class may begin."""
         kept = math.floor(self._in_flight_max * _KEPT_FREE[urgency])
-        return self.in_flight < self._in_flight_max - kept
+        return self._links < self._in_flight_max - kept and self.in_flight < self._in_flight_max
 
     def _reserve(self, urgency: Urgency) -> float:
         """Return how much must stay; never so much that the class could not ever begin."""

@@ -26,8 +26,8 @@ class Turnstile:
     """The queue before a site's budget. Pure: ``now`` is monotonic seconds.
 
     Whoever joined asks :meth:`enter` at once, whenever it is woken, and after :meth:`wait_s`. Log-ons
-    of people do not queue: they are told when to come back, and come before everybody but those
-    who logged on already and wait for their link.
+    have a queue and a part of the budget of their own (:mod:`gateway.core.log_on_queue`), and wait
+    for those who logged on already and wait for their link.
 
     Invariants: nobody overtakes a place that is more urgent or came before; whoever is first has
     been woken since it is; whoever entered gives its place back with :meth:`done`; the queue is as
@@ -41,6 +41,8 @@ class Turnstile:
         self._budget: Final = budget
         self._queue: list[Place] = []
         self._numbers = count()
+        self._log_ons_in_row = 0
+        """Log-ons admitted while links wait, since the last that was lost or roams."""
 
     def __len__(self) -> int:
         return sum(not place.gone for place in self._queue)
@@ -56,6 +58,8 @@ class Turnstile:
         if self._head() is not place or not self._budget.admit(now, place.urgency):
             return False
         self.withdraw(place)
+        if place.urgency is not Urgency.PERSON:
+            self._log_ons_in_row = 0
         return True
 
     def would_admit(self, now: float, urgency: Urgency) -> bool:
@@ -70,10 +74,27 @@ class Turnstile:
             self._wake_first()
 
     def admit_log_on(self, now: float) -> bool:
-        """Let a person's log-on through, unless somebody who logged on waits for his link."""
+        """Admit a log-on, unless a user who has logged on waits for the link.
+
+        Beside links that were lost or roam it takes turns: each log-on that succeeds needs a link
+        itself, which comes before theirs. Where there is a single place, every link that waits comes
+        first: it would never meet a free one.
+        """
         head = self._head()
-        is_free = head is None or head.urgency > Urgency.PERSON
-        return is_free and self._budget.admit(now)
+        is_free = self._leaves_room(head)
+        if not (is_free and self._budget.admit_log_on(now)):
+            return False
+        self._log_ons_in_row = 0 if head is None else self._log_ons_in_row + 1
+        return True
+
+    def _leaves_room(self, head: Place | None) -> bool:
+        """Tell whether the link that waits first leaves a log-on its turn."""
+        if head is None:
+            return True
+        if head.urgency is Urgency.PERSON or self._budget.has_one_place:
+            return False
+        is_in_turn = head.urgency <= Urgency.REOPENING and self._budget.has_place(head.urgency)
+        return not (is_in_turn and self._log_ons_in_row)
 
     def wait_s(self, place: Place, now: float) -> float:
         """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
@@ -81,7 +102,12 @@ class Turnstile:
 
     def log_on_wait_s(self, now: float) -> float:
         """Return when a log-on that was refused may be tried again, s."""
-        return self._budget.wait_s(now)
+        return self._budget.log_on_wait_s(now)
+
+    @property
+    def log_ons_per_s(self) -> float:
+        """This node's rate of log-ons."""
+        return self._budget.log_ons_per_s
 
     def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
         """Begin beside others, which know of this node after *unknown_s*."""
@@ -93,8 +119,13 @@ class Turnstile:
         self._wake_first()
 
     def done(self) -> None:
-        """Give back what was entered: the log-on or the link is open, or it failed."""
+        """Give back what was entered: the link is open, or it failed."""
         self._budget.done()
+        self._wake_first()
+
+    def log_on_done(self) -> None:
+        """Give back what a log-on was admitted to: it was answered, or failed."""
+        self._budget.log_on_done()
         self._wake_first()
 
     def _wake_first(self) -> None:

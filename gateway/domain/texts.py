@@ -8,6 +8,7 @@ carry their own direction, and the marks U+200E, U+200F and U+061C only help bes
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Final
 
 NAME_CHARS: Final = 128
@@ -27,6 +28,28 @@ _DROPPED: Final[dict[int, str | None]] = {
     **dict.fromkeys(map(ord, _OVERRIDES + _INVISIBLE)),
     **dict.fromkeys(map(ord, _SPACES), " "),
 }
+_IGNORED: Final[dict[int, None]] = dict.fromkeys(
+    (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
+        *(*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)),
+    )
+)
+"""Shown as nothing, but no format characters (Unicode, Default_Ignorable_Code_Point)."""
+
+
+def normalised(name: str) -> str:
+    """Return the one spelling of *name*: what looks alike, or differs by case or blanks, is one.
+
+    NFKC and case folding (Unicode, NFKC_Casefold); format characters go, blanks are one space.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(each for each in folded if unicodedata.category(each) not in {"Cf", "Cs"})
+    return " ".join(seen.translate(_IGNORED).split())
+
+
+def has_controls(text: str) -> bool:
+    """Tell whether a text holds a control character, or one that breaks a line."""
+    return any(unicodedata.category(each) in {"Cc", "Zl", "Zp", "Cs"} for each in text)
 
 
 def readable(text: str, most: int = NAME_CHARS) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Ticket
-from gateway.domain.texts import readable
+from gateway.domain.texts import has_controls, readable
 from gateway.domain.upstream import LoggedOn, LogOn
 from gateway.edge.parts import EdgeParts
 from gateway.edge.versions import check_version
@@ -31,15 +31,17 @@ class Login:
         self._parts = parts
         self._sites: Final = {site.id: site for site in parts.settings.sites}
 
-    async def log_on(self, body: LogOnBody, accept_language: str) -> SessionCreated:
+    async def log_on(self, body: LogOnBody, accept_language: str, address: str = "") -> SessionCreated:
         """Log on; whatever can be refused without the OSCC-E Server is refused before it is asked.
+
+        *address*: from where it comes; what is limited as one.
 
         Raises:
             GatewayError: One of the protocol's log-on errors.
         """
         began, result = self._parts.clock.now(), ErrorCode.INTERNAL.value
         try:
-            created = await self._log_on(body, accept_language)
+            created = await self._log_on(body, accept_language, address)
             result = _OK
         except GatewayError as error:
             result = error.code.value
@@ -50,14 +52,16 @@ class Login:
             self._parts.telemetry.log_ons[body.application.value, result].inc()
             self._parts.telemetry.log_on_seconds.observe(self._parts.clock.now() - began)
 
-    async def _log_on(self, body: LogOnBody, accept_language: str) -> SessionCreated:
+    async def _log_on(self, body: LogOnBody, accept_language: str, address: str) -> SessionCreated:
         site = self._sites.get(body.site)
         if site is None or body.application not in site.applications:
             raise GatewayError(ErrorCode.SITE_UNKNOWN, "There is no such site for this application.")
         check_version(body.device.platform, body.device.app_version, self._parts.settings.app_minimum)
         wall_ms = self._parts.clock.wall_ms()
         notices = self._parts.notices.acknowledged(body.accepted_notices or (), accept_language, wall_ms)
-        logged_on = await self._ask(body.site, self._credentials(body))
+        if has_controls(body.user_name):
+            raise GatewayError(ErrorCode.BAD_REQUEST, "user_name holds a control character.")
+        logged_on = await self._ask(body.site, self._credentials(body), address)
         return self._created(body, logged_on, notices)
 
     def _credentials(self, body: LogOnBody) -> LogOn:
@@ -73,10 +77,10 @@ class Login:
             takeover=body.takeover,
         )
 
-    async def _ask(self, site: str, credentials: LogOn) -> LoggedOn:
+    async def _ask(self, site: str, credentials: LogOn, address: str) -> LoggedOn:
         began = self._parts.clock.now()
         try:
-            return await self._parts.accounts.log_on(site, credentials)
+            return await self._parts.accounts.log_on(site, credentials, address)
         except GatewayError as error:
             if error.code not in _SAY_NOTHING:
                 raise

@@ -82,8 +82,8 @@ class Sessions(Sockets, Protocol):
 class Accounts(Protocol):
     """The log-on door. Every call is bounded in time and may raise GatewayError."""
 
-    async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
-        """Open a session at OSCC-E, guarded and budgeted."""
+    async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
+        """Open a session at OSCC-E, guarded and budgeted; *address*: what is limited as one."""
         ...
 
     async def log_off(self, ticket: Ticket) -> LoggedOff:

@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from gateway.domain.model import SessionId, Ticket
 from gateway.domain.upstream import LoggedOff, SessionInfo
+from gateway.edge.addresses import neighbourhood
 from gateway.edge.bearer import Bearer, judged
 from gateway.edge.callers import body_of
 from gateway.edge.export import export
@@ -48,10 +49,11 @@ class SessionRoutes:
 
     async def log_on(self, request: web.Request) -> web.Response:
         """``POST /v1/sessions``."""
-        self._parts.doors.knock(self._visitors.address(request), self._parts.clock.now())
+        address = self._visitors.address(request)
+        self._parts.doors.knock(address, self._parts.clock.now())
         check_json(request)
         body = read_body(await body_of(request, self._parts.clock), LOG_ON)
-        created = await self._login.log_on(body, accept_language(request))
+        created = await self._login.log_on(body, accept_language(request), str(neighbourhood(address)))
         if request.transport is None or request.transport.is_closing():
             # nobody will ever know the token: its number must not be routed until the session ends unattached
             await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)

@@ -182,7 +182,17 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="stop the guessing of passwords before the account is locked",
         source="failed log-ons",
         held_in="keyed hashes in memory and Redis, with a count",
-        held_for="minutes",
+        held_for="minutes; a name that failed several times within minutes, a day",
+        seen_by="nobody: hashes only",
+    ),
+    InventoryEntry(
+        category="known_devices",
+        privacy=Privacy.PERSONAL,
+        fields=("site", "user_name", "device_id"),
+        purpose="let a person log on from a device of their own while others guess the password",
+        source="log-ons that succeeded",
+        held_in="one keyed hash of the three in Redis, or in memory of a single node",
+        held_for="14 days",
         seen_by="nobody: hashes only",
     ),
     InventoryEntry(
@@ -253,7 +263,8 @@ _BESIDE_THE_MIRROR: Final = (
         fields=("user_id", "changed_at"),
         purpose="let a remote number be changed three times an hour at most",
         source="the user's commands",
-        held_in="memory of the node that has the link; the number itself is not kept here",
+        held_in="memory of the node that has the link; of log-ons, keyed hashes in memory and Redis; "
+        "the number itself is not kept here",
         held_for="1 h",
         seen_by="nobody",
     ),

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from gateway.core.throttle import LogOnGuard, name_hash
+from gateway.core.quota import Quota
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import SessionId, Ticket
+from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.runtime.log_on import LogOns
 from gateway.runtime.ports import Authority, Clock, Shelf
 
 RETRY_S: Final = 5.0
 RETRIES_AT_ONCE: Final = 8
 """Of one site: log-ons find free doors at a server that has many log-offs to hear of."""
-TOLD_S: Final = 60.0
-"""When to try again a name that all nodes together have locked: the store tells no times."""
 _PENDING_MAX: Final = 10_000
 
 
@@ -53,13 +51,10 @@ class _Pending:
 
 
 class Account:
-    """The log-on door of all sites.
+    """Sessions of all sites: begun, listed and ended.
 
-    Invariants: a wrong password is counted whether or not the name exists, and locks one try
-    below OSCC-E's own lock-out, also when many are tried at once on this node; a site is never
-    asked for more log-ons than its budget; a log-off that was not confirmed is retried until the
-    session's life is over. Other nodes know of a wrong password when it was answered: of those
-    tried at once on several nodes, each lets through what it would alone.
+    Invariant: a log-off that was not confirmed is retried until the session's life is over.
+    :class:`gateway.runtime.log_on.LogOns` guards the log-ons.
     """
 
     def __init__(
@@ -69,13 +64,12 @@ class Account:
         clock: Clock,
         users: Users,
         shelf: Shelf,
+        number_changes: Quota[UserId] | None = None,
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
-        self._guard = LogOnGuard()
-        self._shelf = shelf
-        self._turnstiles = turnstiles
+        self.log_ons: Final = LogOns(turnstiles, clock, shelf, number_changes)
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
 
     @property
@@ -88,63 +82,16 @@ class Account:
         """The sessions whose log-off waits for its confirmation."""
         return tuple(each.ticket for each in self._pending.values())
 
-    async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
-        """Open a session at OSCC-E.
+    async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
+        """Open a session at OSCC-E. *address*: from where; what is limited as one.
 
         Raises:
             GatewayError: ``site_unknown``, ``account_locked``, ``rate_limited``, or what OSCC-E says.
         """
         authority = self._authority(site)
-        told_s = await self._locked_elsewhere_s(site, credentials.user_name)
-        # nothing is awaited from here on until the try is noted: whoever comes at the same moment must see it
-        now = self._clock.now()
-        locked_s = self._guard.locked_s(site, credentials.user_name, now) or told_s
-        if locked_s > 0:
-            message = "Too many wrong passwords: the account is locked for a while."
-            raise GatewayError(ErrorCode.ACCOUNT_LOCKED, message, retry_after_s=locked_s)
-        turnstile = self._turnstiles[site]
-        if not turnstile.admit_log_on(now):
-            wait_s = max(1.0, turnstile.log_on_wait_s(now))
-            raise GatewayError(ErrorCode.RATE_LIMITED, "Too many log-ons just now.", retry_after_s=wait_s)
-        try:
-            began_ms = self._clock.wall_ms()
-            logged_on = await self._ask(authority, site, credentials)
-        finally:
-            turnstile.done()
+        logged_on, began_ms = await self.log_ons.log_on(authority, site, credentials, address)
         self._users.logged_on(logged_on, began_ms)
         return logged_on
-
-    async def _ask(self, authority: Authority, site: str, credentials: LogOn) -> LoggedOn:
-        name = credentials.user_name
-        self._guard.trying(site, name)
-        try:
-            logged_on = await authority.log_on(credentials)
-        except GatewayError as error:
-            if error.code is ErrorCode.INVALID_CREDENTIALS:
-                self._guard.failed(site, name, self._clock.now())
-                await self._count(site, name)
-            else:
-                self._guard.unanswered(site, name)
-            raise
-        except BaseException:
-            self._guard.unanswered(site, name)
-            raise
-        if self._guard.succeeded(site, name):
-            with suppress(GatewayError):
-                await self._shelf.forget(name_hash(site, name).hex())
-        return logged_on
-
-    async def _locked_elsewhere_s(self, site: str, name: str) -> float:
-        """Return for how long a name is locked by what other nodes counted too; best effort."""
-        try:
-            wrong = await self._shelf.counted(name_hash(site, name).hex())
-        except GatewayError:
-            return 0.0
-        return TOLD_S if wrong >= self._guard.tries else 0.0
-
-    async def _count(self, site: str, name: str) -> None:
-        with suppress(GatewayError):  # each node counts for itself, too
-            await self._shelf.count(name_hash(site, name).hex(), self._guard.window_s)
 
     async def log_off(self, ticket: Ticket, by: str = "self") -> LoggedOff:
         """End the session. ``after_contact`` means: not confirmed yet, and tried on by :meth:`run`.

@@ -94,12 +94,12 @@ class Node:
         self._audit = audit
         self._jitter = jitter
         self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
-        self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf)
+        self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
+        self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf, self.number_changes)
         self.fleet = Fleet(cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()))
         self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock)
         self.endings = Endings(clock, self.exchange, cluster.shelf)
         self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
-        self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
         self._households = Households(self.composer)
@@ -147,7 +147,12 @@ class Node:
     @property
     def sizes(self) -> Mapping[str, int]:
         """How much is remembered, by what it is."""
-        return {"households": len(self._households), "endings": len(self.endings), **self.exchange.sizes}
+        return {
+            "households": len(self._households),
+            "endings": len(self.endings),
+            **self.account.log_ons.sizes,
+            **self.exchange.sizes,
+        }
 
     # ---- phones ----
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gateway.core.throttle import Buckets, Budget, LogOnGuard, TokenBucket, Urgency
+from gateway.core.throttle import Buckets, Budget, LogOnGuard, TokenBucket, Urgency, name_hash
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -108,7 +108,7 @@ def fail(guard: LogOnGuard, times: int, now: float, name: str = ANN) -> None:
 
 def test_after_so_many_wrong_passwords_the_name_is_locked_until_the_first_is_old() -> None:
     guard = LogOnGuard()
-    fail(guard, 3, 0.0)
+    fail(guard, 2, 0.0)
     fail(guard, 1, 100.0)
     assert guard.locked_s(SITE, ANN, 300.0) == 600.0
     assert guard.locked_s(SITE, BOB, 300.0) == 0.0
@@ -116,32 +116,102 @@ def test_after_so_many_wrong_passwords_the_name_is_locked_until_the_first_is_old
     assert guard.locked_s(SITE, ANN, 900.0) == 0.0
 
 
-def test_a_name_has_one_spelling() -> None:
+SPELLINGS = (
+    *(
+        " Ann ",
+        "ANN",
+        "A\u200bnn",
+        "a\u00adnn",
+        "\u202dann",
+        "\uff41nn",
+        "ann\u3000",
+        "a\ufe0fnn",
+        "\U0001d41ann",
+    ),
+    *("ann\u034f", "\u115fann", "a\u2060n\u2061n"),
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_name_has_one_spelling(spelling: str) -> None:
     guard = LogOnGuard(tries=1)
     fail(guard, 1, 0.0)
-    assert guard.locked_s(SITE, " Ann ", 0.0) == 900.0
+    assert guard.locked_s(SITE, spelling, 0.0) == 900.0
+
+
+def test_blanks_inside_a_name_are_one() -> None:
+    assert name_hash(SITE, "ann  \u2003 lee") == name_hash(SITE, "Ann Lee")
+    assert len({name_hash(SITE, each) for each in ("ann lee", "annlee", "an nlee", "\u00e4nn")}) == 4
+
+
+def test_one_origin_leaves_a_try_to_the_others_and_all_together_have_no_more_than_the_name() -> None:
+    guard = LogOnGuard()
+    for _ in range(3):
+        guard.failed(SITE, ANN, 0.0, "guesser")
+    assert guard.locked_s(SITE, ANN, 0.0, "guesser") == 900.0
+    assert guard.locked_s(SITE, ANN, 0.0, "home") == 0.0
+    guard.failed(SITE, ANN, 0.0, "home")
+    assert guard.locked_s(SITE, ANN, 0.0, "third") == 900.0
+    assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
+
+
+def test_a_trusted_device_is_bound_by_its_own_tries() -> None:
+    guard = LogOnGuard()
+    for _ in range(3):
+        assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 0.0
+        guard.failed(SITE, ANN, 0.0, "device")
+    assert guard.locked_s(SITE, ANN, 0.0, "device", is_trusted=True) == 900.0
+
+
+def test_after_the_window_a_name_has_one_try_in_each_for_a_day_or_until_it_logs_on() -> None:
+    guard = LogOnGuard()
+    for origin in "aaab":
+        guard.failed(SITE, ANN, 0.0, origin)
+    assert guard.locked_s(SITE, ANN, 899.0, "c") == 1.0
+    assert guard.locked_s(SITE, ANN, 900.0, "c") == 0.0
+    guard.failed(SITE, ANN, 900.0, "c")
+    assert guard.locked_s(SITE, ANN, 901.0, "d") == 899.0
+    assert guard.locked_s(SITE, ANN, 1_800.0, "d") == 0.0
+    assert guard.succeeded(SITE, ANN, "d")
+    guard.failed(SITE, ANN, 1_800.0, "d")
+    assert guard.locked_s(SITE, ANN, 1_800.0, "d") == 0.0
+
+
+def test_a_day_after_the_last_failures_a_name_has_all_its_tries_again() -> None:
+    guard = LogOnGuard()
+    for origin in "aaab":
+        guard.failed(SITE, ANN, 0.0, origin)
+    guard.failed(SITE, ANN, 86_399.0, "c")
+    assert guard.locked_s(SITE, ANN, 86_399.0, "d") == 900.0
+    assert guard.locked_s(SITE, ANN, 86_400.0, "d") == 0.0
 
 
 def test_tries_without_an_answer_count_as_wrong() -> None:
     guard = LogOnGuard()
-    for _ in range(4):
-        assert guard.locked_s(SITE, ANN, 0.0) == 0.0
-        guard.trying(SITE, ANN)
-    assert guard.locked_s(SITE, ANN, 0.0) == 1.0
+    for origin in "abcd":
+        assert guard.locked_s(SITE, ANN, 0.0, origin) == 0.0
+        guard.trying(SITE, ANN, origin)
+    assert guard.locked_s(SITE, ANN, 0.0, "e") == 1.0
+    own = LogOnGuard()
+    for _ in range(3):
+        assert own.locked_s(SITE, ANN, 0.0) == 0.0
+        own.trying(SITE, ANN)
+    assert own.locked_s(SITE, ANN, 0.0) == 1.0
+    assert own.locked_s(SITE, ANN, 0.0, "elsewhere") == 0.0
 
 
 def test_a_right_password_forgets_the_wrong_ones() -> None:
     guard = LogOnGuard()
-    fail(guard, 3, 0.0)
+    fail(guard, 2, 0.0)
     guard.trying(SITE, ANN)
     assert guard.succeeded(SITE, ANN)
-    fail(guard, 4, 0.0)
+    fail(guard, 3, 0.0)
     assert guard.locked_s(SITE, ANN, 0.0) == 900.0
 
 
 def test_a_right_password_among_others_at_once_forgets_nothing() -> None:
     guard = LogOnGuard()
-    fail(guard, 2, 0.0)
+    fail(guard, 1, 0.0)
     guard.trying(SITE, ANN)
     guard.trying(SITE, ANN)
     guard.failed(SITE, ANN, 0.0)
@@ -151,13 +221,13 @@ def test_a_right_password_among_others_at_once_forgets_nothing() -> None:
 
 
 def test_a_failure_counts_also_when_nobody_said_that_it_was_tried() -> None:
-    guard = LogOnGuard(tries=2)
+    guard = LogOnGuard(tries=3)
     guard.failed(SITE, ANN, 0.0)
     assert guard.locked_s(SITE, ANN, 0.0) == 0.0
     guard.failed(SITE, ANN, 10.0)
     assert guard.locked_s(SITE, ANN, 10.0) == 890.0
-    guard.failed(SITE, ANN, 20.0)
-    assert guard.locked_s(SITE, ANN, 20.0) == 890.0
+    guard.failed(SITE, ANN, 20.0, "elsewhere")
+    assert guard.locked_s(SITE, ANN, 20.0, "elsewhere") == 900.0
 
 
 def test_a_try_without_a_verdict_does_not_count_and_is_not_kept() -> None:
@@ -246,3 +316,48 @@ def test_a_node_that_begins_alone_takes_all_at_once() -> None:
     budget = Budget(rate_per_s=10.0, burst=10.0, in_flight_max=100)
     budget.begin_beside(1, 0.0, 3.0)
     assert sum(budget.admit(0.0) for _ in range(20)) == 10
+
+
+def test_log_ons_take_half_of_the_rate_and_links_always_have_the_other_half() -> None:
+    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=1_000)
+    log_ons = links = 0
+    for tick in range(1_000):
+        now = tick / 100
+        while budget.admit_log_on(now):
+            log_ons += 1
+        links += budget.admit(now, Urgency.REOPENING)
+    assert log_ons == pytest.approx(10 + 100, abs=1)
+    assert links == pytest.approx(100, abs=6)
+
+
+def test_log_ons_take_half_of_the_places_and_links_always_find_one() -> None:
+    budget = Budget(rate_per_s=1_000.0, burst=1_000.0, in_flight_max=32)
+    assert sum(budget.admit_log_on(0.0) for _ in range(40)) == 16
+    assert budget.log_on_wait_s(0.0) == 1.0
+    assert sum(budget.admit(0.0, Urgency.REOPENING) for _ in range(40)) == 16
+    assert budget.in_flight == 32
+    budget.log_on_done()
+    assert budget.admit_log_on(0.0)
+    assert not budget.admit(0.0)
+
+
+def test_links_leave_log_ons_their_places_unless_they_are_of_people_who_logged_on() -> None:
+    budget = Budget(rate_per_s=1_000.0, burst=1_000.0, in_flight_max=32)
+    while budget.admit(0.0, Urgency.ROAMING):
+        pass
+    assert sum(budget.admit_log_on(0.0) for _ in range(40)) == 8
+
+
+def test_the_part_of_log_ons_is_shared_by_the_nodes_that_live() -> None:
+    budget = Budget(rate_per_s=20.0, burst=20.0, in_flight_max=32)
+    budget.share(4, 0.0)
+    assert budget.log_ons_per_s == 2.5
+    assert sum(budget.admit_log_on(0.0) for _ in range(9)) == 2
+    assert sum(budget.admit_log_on(100.0) for _ in range(9)) == 2
+    budget.share(40, 200.0)
+    budget.log_on_done()
+    budget.log_on_done()
+    budget.log_on_done()
+    budget.log_on_done()
+    assert budget.has_one_place
+    assert budget.admit_log_on(300.0), "each node may begin one"

@@ -58,18 +58,43 @@ def test_whoever_becomes_the_first_is_woken() -> None:
 def test_the_first_is_told_how_long_to_wait_and_the_others_are_woken() -> None:
     gate = turnstile()
     for _ in range(4):
-        assert gate.admit_log_on(0.0)
+        assert gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0)
     first, second = (gate.join(Urgency.PERSON, lambda: None) for _ in range(2))
     assert (gate.wait_s(first, 0.5), gate.wait_s(second, 0.5)) == (0.5, math.inf)
 
 
-def test_log_ons_wait_for_those_who_logged_on_already_and_for_nobody_else() -> None:
-    gate = turnstile()
-    gate.join(Urgency.REOPENING, lambda: None)
+def test_log_ons_wait_for_those_who_logged_on_already_and_not_for_those_who_make_room() -> None:
+    gate = turnstile(burst=20)
+    gate.join(Urgency.GIVING, lambda: None)
     assert gate.admit_log_on(0.0)
     waiting = gate.join(Urgency.PERSON, lambda: None)
     assert not gate.admit_log_on(0.0)
     assert gate.enter(waiting, 0.0)
+    assert gate.admit_log_on(0.0)
+    assert gate.admit_log_on(0.0)
+
+
+def test_log_ons_and_links_that_were_lost_take_turns() -> None:
+    gate = turnstile(per_s=20.0, burst=20.0)
+    lost = [gate.join(Urgency.REOPENING, lambda: None) for _ in range(3)]
+    assert gate.admit_log_on(0.0)
+    person = gate.join(Urgency.PERSON, lambda: None)
+    assert gate.enter(person, 0.0)
+    assert not gate.admit_log_on(0.0), "its own link was no turn of the others"
+    assert gate.enter(lost[0], 0.0)
+    assert gate.admit_log_on(0.0)
+    assert not gate.admit_log_on(0.0)
+    for place in lost[1:]:
+        gate.withdraw(place)
+    assert gate.admit_log_on(0.0)
+    assert gate.admit_log_on(0.0)
+
+
+def test_links_that_find_no_place_hold_no_log_on_up() -> None:
+    gate = turnstile(per_s=100.0, burst=100.0, in_flight=4)
+    lost = [gate.join(Urgency.REOPENING, lambda: None) for _ in range(3)]
+    assert [gate.enter(place, 0.0) for place in lost] == [True, True, False]
+    assert gate.admit_log_on(0.0)
     assert gate.admit_log_on(0.0)
 
 
@@ -78,6 +103,19 @@ def test_places_are_given_back() -> None:
     assert gate.admit_log_on(0.0)
     assert not gate.admit_log_on(0.0)
     assert gate.log_on_wait_s(0.0) == 1.0
+    gate.log_on_done()
+    assert gate.admit_log_on(0.0)
+
+
+def test_where_there_is_one_place_links_that_wait_come_before_log_ons() -> None:
+    gate, woken = turnstile(in_flight=1), list[str]()
+    assert gate.admit_log_on(0.0)
+    lost = gate.join(Urgency.REOPENING, lambda: woken.append("lost"))
+    assert not gate.enter(lost, 0.0)
+    gate.log_on_done()
+    assert woken == ["lost"]
+    assert not gate.admit_log_on(0.0)
+    assert gate.enter(lost, 0.0)
     gate.done()
     assert gate.admit_log_on(0.0)
 
@@ -101,8 +139,8 @@ def test_a_site_is_shared_by_the_nodes_that_live_and_whoever_waits_looks_again()
 def test_whether_somebody_would_enter_is_told_without_taking_anything() -> None:
     gate = turnstile(per_s=1.0, burst=2.0)
     assert [gate.would_admit(0.0, Urgency.PERSON) for _ in range(5)] == [True] * 5
-    assert gate.admit_log_on(0.0)
-    assert gate.admit_log_on(0.0)
+    for _ in range(2):
+        assert gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0)
     assert not gate.would_admit(0.5, Urgency.PERSON)
     assert gate.would_admit(1.0, Urgency.PERSON)
     waiting = gate.join(Urgency.GIVING, lambda: None)

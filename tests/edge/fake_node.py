@@ -54,6 +54,7 @@ class FakeNode:
         self.touched = 0
         self.calls: list[Call] = []
         self.credentials: list[LogOn] = []
+        self.addresses: list[str] = []
         self.logged_off: list[Ticket] = []
         self.ended: list[SessionId] = []
         self.denials: dict[str, SessionRefused] = {}
@@ -141,7 +142,8 @@ class FakeNode:
 
     # ---- Accounts ----
 
-    async def log_on(self, site: str, credentials: LogOn) -> LoggedOn:
+    async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
+        self.addresses.append(address)
         self.credentials.append(credentials)
         if self.log_on_takes_s:
             await self.clock.sleep(self.log_on_takes_s)

@@ -24,6 +24,7 @@ ASSISTANT = Application.REMOTE_ASSISTANT
 NEVER_HELD = {
     "log_on",  # one request long
     "failed_log_ons",  # as hashes of names that nobody keeps
+    "known_devices",  # likewise
     "audit_log",  # by the log's keeper
     "support_bundle",  # by whoever has the file
     "traces",  # of nobody by name

@@ -95,11 +95,15 @@ PLACES: Final[dict[str, str]] = {
             runtime/presenting.py Presenting._accepted _again_at; runtime/renewing.py Renewing._under_way
         """,
         "connection": """
-            core/throttle.py Buckets._buckets; edge/callers.py Callers._there _of;
+            core/throttle.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
+            edge/callers.py Callers._there _of;
             edge/limits.py Doors._unhelloed_of _rate_of; runtime/epoll_transport.py Wires._wires;
             upstream/client.py OsccServer._links_open
         """,
-        "failed_log_ons": "core/throttle.py LogOnGuard._names",
+        "failed_log_ons": """
+            core/throttle.py LogOnGuard._names; core/log_on_queue.py LogOnQueue._appointments _waiting;
+            runtime/log_on.py LogOns._names
+        """,
         "ended_sessions": "core/denylist.py Denylist._entries",
         "command_outcomes": "core/calls.py Calls._in_flight _settled; core/recall.py Recall._present _absent",
         "pending_log_offs": "runtime/account.py Account._pending",
@@ -107,7 +111,9 @@ PLACES: Final[dict[str, str]] = {
             core/interest.py wanted_by; core/roster.py _in_order; core/standing.py _same; core/view.py _sight;
             domain/model.py handle_of; edge/token.py _user; runtime/household.py _same
         """,
-        "number_changes": "core/quota.py Quota._taken; runtime/node.py Node.number_changes",
+        "number_changes": """
+            core/quota.py Quota._taken; runtime/node.py Node.number_changes; runtime/log_on.py LogOns._numbers
+        """,
         "session_log": "app/closes.py Closes._ring",
         "places_in_the_cluster": """
             bus/memory.py MemoryLeases._leases _floors; bus/memory_roll.py _Kept._values _ends;

@@ -239,8 +239,8 @@ SEEDED = [
     SeededBug(
         "parallel guesses are not counted",
         THROTTLE,
-        "if len(counted) + known.open < self.tries:",
-        "if len(counted) < self.tries:",
+        "if len(failed) + under_way < most:",
+        "if len(failed) < most:",
         "TestGuessing",
     ),
     SeededBug(
@@ -253,8 +253,8 @@ SEEDED = [
     SeededBug(
         "a name is locked for ever",
         THROTTLE,
-        "counted = [at for at in known.wrong if now < at + self.window_s]",
-        "counted = known.wrong",
+        "recent = [failure for failure in known.wrong if now < failure.at + self.window_s]",
+        "recent = known.wrong",
         "TestGuessing",
     ),
     SeededBug(
@@ -267,7 +267,7 @@ SEEDED = [
     SeededBug(
         "lesser classes take every place",
         THROTTLE,
-        "return self.in_flight < self._in_flight_max - kept",
+        "return self._links < self._in_flight_max - kept and self.in_flight < self._in_flight_max",
         "return self.in_flight < self._in_flight_max",
         "TestAsking",
     ),

@@ -26,7 +26,7 @@ class Queueing(RuleBasedStateMachine):
         self.now = 0.0
         self.waiting: list[tuple[Urgency, int, Place]] = []
         self.joined = 0
-        self.inside = 0
+        self.inside = self.log_ons = 0
         self.entered: list[float] = []
         self.woken: set[int] = set()
 
@@ -60,12 +60,18 @@ class Queueing(RuleBasedStateMachine):
     def log_on(self) -> None:
         if self.gate.admit_log_on(self.now):
             assert all(urgency is not Urgency.PERSON for urgency, _, _ in self.waiting)
+            self.log_ons += 1
+            assert self.log_ons <= IN_FLIGHT / 2
             self._inside()
 
     @precondition(lambda self: self.inside)
     @rule()
     def done(self) -> None:
-        self.gate.done()
+        if self.log_ons:
+            self.gate.log_on_done()
+            self.log_ons -= 1
+        else:
+            self.gate.done()
         self.inside -= 1
 
     @rule(step=STEPS)
@@ -170,8 +176,8 @@ SEEDED = [
     SeededBug(
         "log-ons overtake those who wait for their link",
         "core/turnstile.py",
-        "return is_free and self._budget.admit(now)",
-        "return self._budget.admit(now)",
+        "if not (is_free and self._budget.admit_log_on(now)):",
+        "if not self._budget.admit_log_on(now):",
         "TestQueueing",
     ),
     SeededBug(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
-from gateway.core.throttle import Budget, name_hash
-from gateway.core.turnstile import Turnstile
+from gateway.core.throttle import name_hash
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from gateway.domain.model import Application, Device, SessionId
+from gateway.domain.model import Application, Device, NodeId, SessionId
 from gateway.domain.upstream import LoggedOff, LogOn
 from gateway.runtime.account import RETRY_S
+from gateway.runtime.parts import NodeSettings
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import Scene, scene, user
 
 ASSISTANT = Application.REMOTE_ASSISTANT
 DASHBOARD = Application.DASHBOARD
+COUNTERS = 3
+"""Which all nodes share, and a log-on looks at."""
 
 
 def _credentials(password: str = "secret", login: str = "anna") -> LogOn:
@@ -37,12 +41,25 @@ async def test_a_site_that_does_not_exist_is_refused() -> None:
 @pytest.mark.parametrize("login", ["anna", "nobody"])
 async def test_wrong_passwords_lock_a_name_whether_or_not_it_exists(login: str) -> None:
     async with scene() as at:
-        codes = [(await _refused(at, _credentials("wrong", login))).code for _ in range(5)]
-        assert codes == [ErrorCode.INVALID_CREDENTIALS] * 4 + [ErrorCode.ACCOUNT_LOCKED]
+        codes = [(await _refused(at, _credentials("wrong", login))).code for _ in range(4)]
+        assert codes == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
         locked = await _refused(at, _credentials(login=login))
         assert locked.code is ErrorCode.ACCOUNT_LOCKED
         assert locked.retry_after_s is not None
         assert locked.retry_after_s > 0
+
+
+async def _outcome(at: Scene, credentials: LogOn, address: str = "") -> GatewayError | None:
+    """Return how a log-on was refused; None when it was not."""
+    try:
+        await at.node.account.log_on("main", credentials, address)
+    except GatewayError as error:
+        return error
+    return None
+
+
+def _codes(outcomes: Iterable[GatewayError | None]) -> list[ErrorCode | None]:
+    return [None if each is None else each.code for each in outcomes]
 
 
 async def _code(at: Scene, password: str) -> ErrorCode | None:
@@ -58,7 +75,7 @@ async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with scene() as at:
-        roads, shelf, gate = Roads(at, monkeypatch), at.node.account._shelf, Gate()
+        roads, shelf, gate = Roads(at, monkeypatch), at.node.account.log_ons._shelf, Gate()
         counted = shelf.counted
 
         async def slowly(name: str) -> int:
@@ -70,13 +87,13 @@ async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_a
         roads.asks.shut()
         trying = [begin(at, _code(at, "wrong")) for _ in range(15)]
         await at.clock.settle()
-        assert (gate.waiting, roads.asks.waiting) == (15, 0)
+        assert (gate.waiting, roads.asks.waiting) == (15 * COUNTERS, 0)
         gate.open()
         await at.clock.settle()
-        assert roads.asks.waiting == 4
+        assert roads.asks.waiting == 3
         roads.asks.open()
         codes = Counter([await each for each in trying])
-        assert codes == {ErrorCode.INVALID_CREDENTIALS: 4, ErrorCode.ACCOUNT_LOCKED: 11}
+        assert codes == {ErrorCode.INVALID_CREDENTIALS: 3, ErrorCode.ACCOUNT_LOCKED: 12}
 
 
 async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
@@ -89,7 +106,7 @@ async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
         await at.clock.settle()
         roads.asks.open()
         assert [await each for each in trying] == [ErrorCode.INVALID_CREDENTIALS, None]
-        shelf, name = at.node.account._shelf, name_hash("main", "anna").hex()
+        shelf, name = at.node.account.log_ons._shelf, name_hash("main", "anna").hex()
         assert await shelf.counted(name) == 1
         assert await _code(at, "secret") is None
         assert await shelf.counted(name) == 0
@@ -104,15 +121,93 @@ async def test_a_server_that_does_not_answer_is_no_wrong_password() -> None:
         await at.node.account.log_on("main", _credentials())
 
 
-async def test_a_site_is_asked_for_no_more_log_ons_than_its_budget() -> None:
+async def test_log_ons_wait_for_their_turn_and_a_crowd_gets_appointments_one_after_the_other() -> None:
+    async with scene(NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=2.0)) as at:
+        at.upstream.add_user(21, "cora")
+        await at.node.account.log_on("main", _credentials())
+        waiting = [begin(at, _outcome(at, _credentials(login="cora"))) for _ in range(2)]
+        await at.clock.settle()
+        crowd = [begin(at, _outcome(at, _credentials(login=f"nobody{number}"))) for number in range(5)]
+        await at.clock.settle()
+        refused = [await each for each in crowd]
+        waits = [error.retry_after_s for error in refused if isinstance(error, GatewayError)]
+        assert waits == [pytest.approx(3.0 + 1.1 * number) for number in range(5)]
+        await at.clock.advance(1.9)
+        assert [each.done() for each in waiting] == [True, False]
+        await at.clock.advance(0.2)
+        assert [await each for each in waiting] == [None, None]
+        assert at.node.sizes["log_ons_waiting"] == 0
+
+
+async def test_four_strangers_lock_nobody_out_who_comes_from_elsewhere() -> None:
     async with scene() as at:
-        at.node.account._turnstiles = {"main": Turnstile(Budget(rate_per_s=1, burst=1))}
-        await at.node.account.log_on("main", _credentials())
-        refused = await _refused(at, _credentials())
-        assert refused.code is ErrorCode.RATE_LIMITED
-        assert refused.retry_after_s is not None
-        await at.clock.advance(1.1)
-        await at.node.account.log_on("main", _credentials())
+        codes = [await _outcome(at, _credentials("wrong"), "192.0.2.1") for _ in range(4)]
+        assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
+        assert await _outcome(at, _credentials(), "192.0.2.2") is None
+
+
+async def test_a_device_that_had_a_session_may_try_whatever_others_did() -> None:
+    own = Device("0d3bd2a2-7b1f-4c0e-9f55-6a1c2b7e8d10", "Phone")
+    async with scene() as at:
+        assert await _outcome(at, replace(_credentials(), device=own), "192.0.2.9") is None
+        for number in range(6):
+            await _outcome(at, _credentials("wrong"), f"192.0.2.{number}")
+        assert _codes([await _outcome(at, _credentials(), "192.0.2.9")]) == [ErrorCode.ACCOUNT_LOCKED]
+        for device in (Device("0d3bd2a2-7b1f-4c0e-9f55-6a1c2b7e8d11", "Phone"), Device("d1", "Phone")):
+            refused = await _outcome(at, replace(_credentials(), device=device), "192.0.2.9")
+            assert _codes([refused]) == [ErrorCode.ACCOUNT_LOCKED]
+        assert await _outcome(at, replace(_credentials(), device=own), "192.0.2.9") is None
+
+
+@pytest.mark.parametrize(
+    "device", ["d1", "board-of-the-second-floor", "0d3bd2a2-7b1f-1c0e-9f55-6a1c2b7e8d10"]
+)
+async def test_an_id_of_a_device_that_may_be_guessed_proves_nothing(device: str) -> None:
+    known = replace(_credentials(), device=Device(device, "Phone"))
+    async with scene() as at:
+        assert await _outcome(at, known) is None
+        for _ in range(3):
+            await _outcome(at, replace(known, password="wrong"))
+        assert _codes([await _outcome(at, known)]) == [ErrorCode.ACCOUNT_LOCKED]
+
+
+async def test_that_oscc_e_locked_an_account_looks_like_a_wrong_password_and_counts_as_one() -> None:
+    async with scene() as at:
+        locked = GatewayError(ErrorCode.ACCOUNT_LOCKED, "locked", retry_after_s=60)
+        at.upstream.log_on_refusals.extend([locked] * 4)
+        codes = [await _outcome(at, _credentials()) for _ in range(4)]
+        assert _codes(codes) == [ErrorCode.INVALID_CREDENTIALS] * 3 + [ErrorCode.ACCOUNT_LOCKED]
+        assert len(at.upstream.log_on_refusals) == 1
+
+
+async def test_ten_numbers_by_ten_log_ons_are_changes_of_the_number() -> None:
+    async with scene() as at:
+        codes = []
+        for last in range(10):
+            number = f"+4930123456{last}"
+            codes.append(
+                await _outcome(
+                    at, replace(_credentials(login="bert"), remote_number=number, application=ASSISTANT)
+                )
+            )
+        assert _codes(codes) == [None] * 4 + [ErrorCode.RATE_LIMITED] * 6
+        same = replace(_credentials(login="bert"), remote_number="+49301234563", application=ASSISTANT)
+        assert [await _outcome(at, same) for _ in range(5)] == [None] * 5
+        await at.clock.advance(3601)
+        other = replace(same, remote_number="+49301234569")
+        assert await _outcome(at, other) is None
+
+
+async def test_a_log_on_with_another_number_that_failed_changed_nothing() -> None:
+    async with scene() as at:
+        first = replace(_credentials(login="bert"), remote_number="+49301234560", application=ASSISTANT)
+        assert await _outcome(at, first) is None
+        at.upstream.log_on_refusals.extend([GatewayError(ErrorCode.REMOTE_NUMBER_IN_USE, "in use")] * 5)
+        for last in range(1, 6):
+            refused = await _outcome(at, replace(first, remote_number=f"+4930123456{last}"))
+            assert _codes([refused]) == [ErrorCode.REMOTE_NUMBER_IN_USE]
+        for last in range(1, 4):
+            assert await _outcome(at, replace(first, remote_number=f"+4930123456{last}")) is None
 
 
 async def test_a_confirmed_log_off_closes_the_phone_and_refuses_its_token() -> None:

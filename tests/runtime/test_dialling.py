@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from gateway.core.linger import Linger
+from gateway.core.throttle import Urgency
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, NodeId, Scope
 from gateway.domain.upstream import LinkClosed, LinkReplaced
@@ -227,7 +228,7 @@ async def test_a_link_that_opens_for_nobody_is_closed() -> None:
 
 
 async def test_links_queue_for_the_budget_and_all_are_opened() -> None:
-    tight = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=2.0)
+    tight = NodeSettings(NodeId("n1"), "n1-1", log_ons_per_s=4.0)
     async with scene(tight) as at:
         for key in range(20, 26):
             at.upstream.add_user(key, f"user{key}", scope=Scope(agents=frozenset({7})))
@@ -238,8 +239,8 @@ async def test_links_queue_for_the_budget_and_all_are_opened() -> None:
         for phone in phones:
             phone.hello()
         await at.clock.settle()
-        assert [at.upstream.link(user(key)) is not None for key in range(20, 26)] == [True] * 2 + [False] * 4
-        await at.pass_time(2)
+        assert [at.upstream.link(user(key)) is not None for key in range(20, 26)] == [True] * 4 + [False] * 2
+        await at.pass_time(1)
         assert [at.upstream.link(user(key)) is not None for key in range(20, 26)] == [True] * 6
         assert all(phone.closed is None for phone in phones)
 
@@ -253,7 +254,7 @@ async def test_whoever_leaves_while_he_queues_holds_nobody_up() -> None:
         for key in range(20, 23):
             at.upstream.add_user(key, f"user{key}", scope=Scope(agents=frozenset({7})))
             phones.append(await at.phone(f"user{key}"))
-            await at.pass_time(1)
+            await at.pass_time(2)
         for phone in phones:
             phone.hello()
         await at.clock.settle()
@@ -272,7 +273,8 @@ async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None
         old = (await at.phone("user20")).ticket
         await at.pass_time(61)
         fresh = await at.phone("user21")
-        assert at.node.account._turnstiles["main"].admit_log_on(at.clock.now())
+        turnstile = at.node._turnstiles["main"]
+        assert turnstile.enter(turnstile.join(Urgency.PERSON, lambda: None), at.clock.now())
         back = PhoneLine(at, old)
         back.hello()
         await at.clock.settle()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.core.throttle import Budget
+from gateway.core.throttle import Budget, Urgency
 from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
@@ -53,8 +53,12 @@ class Member:
         self.exchange.machine.resynced(recovery)
 
     def log_ons(self, now: float) -> int:
-        """Return how many log-ons it lets through at once."""
-        return sum(self.turnstile.admit_log_on(now) for _ in range(20))
+        """Return how many users who have logged on it lets through at once."""
+        places = [self.turnstile.join(Urgency.PERSON, lambda: None) for _ in range(20)]
+        entered = sum(self.turnstile.enter(place, now) for place in places)
+        for place in places:
+            self.turnstile.withdraw(place)
+        return entered
 
 
 class Fleets:

@@ -1,0 +1,362 @@
+"""Admission of log-ons at one site: whose turn it is, what one address may ask for, when to come back.
+
+Nobody has judged the password of a log-on before OSCC-E has, so a flood of wrong ones looks like
+a shift's start. Three measures tell them apart as answers come: what an address may have open or failed, the
+order of those who wait (addresses with more right passwords than wrong ones first), and appointments for
+those who cannot wait, spread as far as the rate allows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from gateway.core.turnstile import Turnstile
+
+WAIT_S: Final = 2.0
+"""As many log-ons wait for their turn as the rate admits within it; others are given appointments."""
+PATIENCE_S: Final = 3.0
+"""How long one waits, however slow OSCC-E is."""
+APPOINTMENT_MAX_S: Final = 300.0
+"""The longest ``Retry-After`` of the protocol."""
+SHARE_PER_S: Final = 1.0
+SHARE: Final = 20.0
+"""Of one address: log-ons without success (under way, or refused by OSCC-E) at once, and per second."""
+FAILED_PER_S: Final = 1 / 60
+FAILED: Final = 20.0
+"""Of one address: wrong passwords at once, and per second after it (Synapse: `rc_login.failed_attempts`)."""
+SUCCEEDED_PER_S: Final = 1 / 600
+SUCCEEDED: Final = 60.0
+"""So many log-ons that succeeded lately raise an address's number of wrong ones: one each."""
+BOOKED: Final = 10
+"""Appointments of one address that hold a place; each log-on that succeeded lately allows one more."""
+SUSPECT: Final = 5
+"""From so many more wrong passwords than right ones on an address books no place ahead of others."""
+_SLACK: Final = 1.1
+"""Appointments are so much farther apart than the rate allows: those who come late find room."""
+_LATE_S: Final = 60.0
+"""For how long after its instant an appointment gives precedence."""
+_LOOKED_AT: Final = 16
+"""Of the addresses used least recently: bounds the work under a flood."""
+_SPREAD: Final = 64
+"""Instants over which appointments are spread that would be too late."""
+
+Judged = Literal["right", "wrong", "refused", "unjudged"]
+"""What a log-on came to: its session; a wrong password; something else that OSCC-E said; no answer."""
+
+
+class Decaying:
+    """A count that falls by itself, by *per_s* each second. Invariant: between 0 and *most*."""
+
+    __slots__ = ("_at", "_count", "_most", "_per_s")
+
+    def __init__(self, per_s: float, most: float = math.inf) -> None:
+        self._per_s = per_s
+        self._most = most
+        self._count = 0.0
+        self._at = 0.0
+
+    def count(self, now: float) -> float:
+        """Return what is left of it."""
+        return max(0.0, self._count - max(0.0, now - self._at) * self._per_s)
+
+    def add(self, now: float, amount: float = 1.0) -> None:
+        """Add *amount*; a negative one takes back."""
+        self._count = min(self._most, max(0.0, self.count(now) + amount))
+        self._at = max(self._at, now)
+
+    def wait_s(self, now: float, most: float) -> float:
+        """Return when the count and one more are at most *most*, s."""
+        return max(0.0, self.count(now) + 1.0 - most) / self._per_s
+
+
+@dataclass(slots=True, eq=False)
+class AddressRecord:
+    """What one address, or IPv6 /64, did lately."""
+
+    share: Decaying = field(default_factory=lambda: Decaying(SHARE_PER_S))
+    failed: Decaying = field(default_factory=lambda: Decaying(FAILED_PER_S, FAILED + SUCCEEDED))
+    succeeded: Decaying = field(default_factory=lambda: Decaying(SUCCEEDED_PER_S, SUCCEEDED))
+    open: int = 0
+    """Log-ons that wait or are under way."""
+    booked: int = 0
+    booked_until: float = 0.0
+    """Appointments that hold a place, and the last of them."""
+    next_at: float = 0.0
+    """The last appointment given."""
+
+    def refused_s(self, now: float) -> float:
+        """Return for how long the address may not log on; 0 when it may."""
+        failed_s = self.failed.wait_s(now, FAILED + self.succeeded.count(now))
+        return max(failed_s, self.share.wait_s(now, SHARE))
+
+    def balance(self, now: float) -> int:
+        """Return how many more passwords were wrong than right lately."""
+        return round(self.failed.count(now) - self.succeeded.count(now))
+
+    def is_idle(self, now: float) -> bool:
+        """Tell whether it decides like a new one."""
+        return not self.open and not (self.share.count(now) or self.failed.count(now))
+
+    def may_book(self, now: float, *, is_due: bool) -> bool:
+        """Tell whether one more appointment of the address may hold a place ahead of others.
+
+        One that follows an appointment always may: a flood has no patience.
+        """
+        if now >= self.booked_until:
+            self.booked = 0
+        has_room = is_due or self.booked < BOOKED + self.succeeded.count(now)
+        return self.balance(now) < SUSPECT and has_room
+
+    def book(self, at: float) -> None:
+        """Note an appointment that holds a place."""
+        self.booked += 1
+        self.booked_until = max(self.booked_until, at)
+
+
+@dataclass(slots=True, eq=False)
+class LogOnPlace:
+    """A log-on that asked to be admitted.
+
+    *refused_s*: when it may come back; None while it waits or is admitted.
+    """
+
+    client: bytes
+    record: AddressRecord
+    since: float
+    number: int
+    nth: int
+    """How many log-ons of its address were open before it."""
+    wake: Callable[[], None]
+    is_trusted: bool
+    is_due: bool
+    """It comes at its appointment, or a little later."""
+    booked_at: float | None
+    """That appointment, if it was one that holds a place."""
+    refused_s: float | None = None
+
+    def rank(self, now: float) -> tuple[bool, bool, float, int, bool, int, float, int]:
+        """Return its place in the order: the least comes first."""
+        balance = self.record.balance(now)
+        return (
+            not self.is_trusted,
+            balance >= SUSPECT,
+            math.inf if self.booked_at is None else self.booked_at,
+            balance,
+            not self.is_due,
+            self.nth,
+            self.since,
+            self.number,
+        )
+
+
+class _Appointment(NamedTuple):
+    since: float
+    """Since when its client asks."""
+    at: float
+    is_booked: bool
+
+
+class LogOnQueue:
+    """The log-ons of one site that wait for their turn. Pure: ``now`` is monotonic seconds.
+
+    :meth:`join` gives a place, which may be refused already. Whoever waits asks :meth:`enter` at once, when
+    woken and after :meth:`wait_s`; ends with :meth:`give_up` after :data:`PATIENCE_S`, or with
+    :meth:`withdraw`; and reports with :meth:`judged` what an admitted log-on came to.
+
+    Order: trusted devices; then, unless its address is suspect, who has booked and comes in time; then the
+    address with the fewest wrong passwords beyond its right ones; then who comes at another
+    appointment; then addresses in turn; then the oldest.
+
+    Bounded: as many wait as the rate admits in :data:`WAIT_S`, beyond that the last in order is refused;
+    beyond *addresses_max* an address that decides like a new one is forgotten, else the one
+    used least recently; beyond *appointments_max* the oldest appointment loses its precedence.
+
+    Args:
+        turnstile: The queue of the site's links, which has the budget.
+        addresses_max: Addresses remembered.
+        appointments_max: Appointments remembered.
+    """
+
+    def __init__(
+        self, turnstile: Turnstile, *, addresses_max: int = 10_000, appointments_max: int = 10_000
+    ) -> None:
+        self._turnstile: Final = turnstile
+        self._addresses_max: Final = addresses_max
+        self._appointments_max: Final = appointments_max
+        self._waiting: list[LogOnPlace] = []
+        self._addresses: OrderedDict[str, AddressRecord] = OrderedDict()
+        self._appointments: OrderedDict[bytes, _Appointment] = OrderedDict()
+        self._booked_until = 0.0
+        self._numbers: Final[Iterator[int]] = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def addresses(self) -> int:
+        """How many addresses are remembered."""
+        return len(self._addresses)
+
+    @property
+    def appointments(self) -> int:
+        """How many appointments are remembered."""
+        return len(self._appointments)
+
+    def join(
+        self, client: bytes, address: str, now: float, wake: Callable[[], None], *, is_trusted: bool = False
+    ) -> LogOnPlace:
+        """Take a place; *wake* is called when its turn may have come, or it was refused.
+
+        Args:
+            client: What the same person on the same device has in common, to know an appointment by.
+            address: What is limited as one.
+            now: Monotonic seconds.
+            wake: Must not call back.
+            is_trusted: It had a session of this user: its address does not bind it, and it comes first.
+        """
+        record = self._record(address, now)
+        known = self._appointment(client, now)
+        is_due = known is not None and known.at <= now
+        place = LogOnPlace(
+            client=client,
+            record=record,
+            since=now if known is None else known.since,
+            number=next(self._numbers),
+            nth=record.open,
+            wake=wake,
+            is_trusted=is_trusted,
+            is_due=is_due,
+            booked_at=known.at if known is not None and is_due and known.is_booked else None,
+        )
+        refused_s = 0.0 if is_trusted else record.refused_s(now)
+        if refused_s > 0:
+            place.refused_s = self._later(place, now, refused_s)
+            return place
+        record.open += 1
+        self._waiting.append(place)
+        if len(self._waiting) > self._places:
+            self._refuse(max(self._waiting, key=lambda each: each.rank(now)), now)
+        return place
+
+    def enter(self, place: LogOnPlace, now: float) -> bool:
+        """Go through if it is the place's turn and the budget allows it; then :meth:`judged` must follow."""
+        if place.refused_s is not None or self._first(now) is not place:
+            return False
+        if not self._turnstile.admit_log_on(now):
+            return False
+        self._waiting.remove(place)
+        self._appointments.pop(place.client, None)
+        place.record.share.add(now)
+        self._wake_first(now)
+        return True
+
+    def wait_s(self, place: LogOnPlace, now: float) -> float:
+        """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
+        return self._turnstile.log_on_wait_s(now) if self._first(now) is place else math.inf
+
+    def give_up(self, place: LogOnPlace, now: float) -> None:
+        """Have a place that waited for too long refused, unless it was already."""
+        if place.refused_s is None:
+            self._refuse(place, now)
+            self._wake_first(now)
+
+    def withdraw(self, place: LogOnPlace, now: float) -> None:
+        """Leave: the client is gone."""
+        if place in self._waiting:
+            self._waiting.remove(place)
+            place.record.open -= 1
+            self._wake_first(now)
+
+    def judged(self, place: LogOnPlace, result: Judged, now: float) -> None:
+        """Give back what was entered, and note what the log-on came to."""
+        record = place.record
+        record.open -= 1
+        if result in {"right", "unjudged"}:
+            record.share.add(now, -1.0)
+        if result == "right":
+            record.succeeded.add(now)
+        elif result == "wrong":
+            record.failed.add(now)
+            self._refuse_all(record, now)
+        self._turnstile.log_on_done()
+        self._wake_first(now)
+
+    @property
+    def _places(self) -> int:
+        return max(2, math.ceil(self._turnstile.log_ons_per_s * WAIT_S))
+
+    def _first(self, now: float) -> LogOnPlace | None:
+        return min(self._waiting, key=lambda each: each.rank(now), default=None)
+
+    def _wake_first(self, now: float) -> None:
+        first = self._first(now)
+        if first is not None:
+            first.wake()
+
+    def _refuse_all(self, record: AddressRecord, now: float) -> None:
+        """Refuse what waits of an address that has failed too often."""
+        if record.refused_s(now) > 0:
+            for place in [each for each in self._waiting if each.record is record and not each.is_trusted]:
+                self._refuse(place, now)
+
+    def _refuse(self, place: LogOnPlace, now: float) -> None:
+        self._waiting.remove(place)
+        place.record.open -= 1
+        place.refused_s = self._later(place, now, place.record.refused_s(now))
+        place.wake()
+
+    def _later(self, place: LogOnPlace, now: float, limited_s: float) -> float:
+        """Return in how many seconds to come back.
+
+        Whoever comes too early keeps the appointment. One that is booked comes after all that were booked
+        at the site, any other after those of its address: a flood moves nobody's but its own.
+
+        Args:
+            place: Whose.
+            now: Monotonic seconds.
+            limited_s: For how long the address may not log on.
+        """
+        known = self._appointment(place.client, now)
+        if known is not None and now < known.at:
+            return known.at - now
+        record, per_s = place.record, self._turnstile.log_ons_per_s
+        is_booked = not limited_s and record.may_book(now, is_due=place.is_due)
+        earliest = now + (limited_s or self._turnstile.log_on_wait_s(now) + len(self._waiting) / per_s)
+        step_s = 1 / SHARE_PER_S if limited_s else _SLACK / per_s
+        at = max(earliest, (self._booked_until if is_booked else record.next_at) + step_s)
+        if at > now + APPOINTMENT_MAX_S:
+            return APPOINTMENT_MAX_S * (0.5 + place.number % _SPREAD / (2 * _SPREAD))
+        record.next_at = max(record.next_at, at)
+        if is_booked:
+            record.book(at)
+            self._booked_until = at
+        if not limited_s:
+            self._remember(place.client, _Appointment(place.since, at, is_booked))
+        return at - now
+
+    def _appointment(self, client: bytes, now: float) -> _Appointment | None:
+        """Return when a client is to come back, unless it is much too late."""
+        known = self._appointments.get(client)
+        return None if known is None or now >= known.at + _LATE_S else known
+
+    def _remember(self, client: bytes, appointment: _Appointment) -> None:
+        self._appointments[client] = appointment
+        self._appointments.move_to_end(client)
+        if len(self._appointments) > self._appointments_max:
+            self._appointments.popitem(last=False)
+
+    def _record(self, address: str, now: float) -> AddressRecord:
+        record = self._addresses.get(address)
+        if record is None:
+            if len(self._addresses) >= self._addresses_max:
+                oldest = list(itertools.islice(self._addresses.items(), _LOOKED_AT))
+                gone = next((name for name, each in oldest if each.is_idle(now)), oldest[0][0])
+                del self._addresses[gone]
+            record = self._addresses[address] = AddressRecord()
+        self._addresses.move_to_end(address)
+        return record
