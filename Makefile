@@ -94,6 +94,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	$(BIN)/python docs/_generate/cluster.py --check
 	$(BIN)/python docs/_generate/metrics.py --check
 	$(BIN)/python -m docs._generate.privacy --check
+	$(BIN)/python docs/_generate/link.py --check
 	$(BIN)/python -m pytest -q tests/architecture
 	@$(MAKE) validate
 
@@ -122,6 +123,7 @@ diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md
 	$(BIN)/python docs/_generate/cluster.py
 	$(BIN)/python docs/_generate/metrics.py
 	$(BIN)/python -m docs._generate.privacy
+	$(BIN)/python docs/_generate/link.py
 	$(BIN)/python -m tests.deploy.helm_schema
 
 .PHONY: sbom

@@ -1,0 +1,134 @@
+"""Does the published schema of the link describe what the gateway says, and what it reads?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from docs._generate.link import ELEMENTS, FILE, REQUESTS, main
+from gateway.domain.commands import (
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    FinishPostProcessing,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetGroupParameters,
+    SetQueueParameters,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+    StartPostProcessing,
+)
+from gateway.domain.link_requests import (
+    AttachSession,
+    DetachSession,
+    Execute,
+    KeepAlive,
+    LinkRequest,
+    Listen,
+    Presence,
+    QueryDirectory,
+    StopListening,
+)
+from gateway.domain.model import Kind, SessionSecret
+from gateway.domain.upstream import Source
+from gateway.upstream.wire_elements import References
+from gateway.upstream.wire_http import log_on_body
+from gateway.upstream.wire_requests import render
+from tests.upstream.samples import LINK_OPENED, QUEUE_CONFIGURATION, USER_REALTIME, event
+from tests.upstream.scripted_server import CREDENTIALS
+
+SCHEMA: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
+COMMANDS: tuple[Command, ...] = (
+    SetAgentRoutingState("7", "unavailable", reason_id="31", when="now"),
+    SetRoutingState("available", when="after_contact"),
+    SetSkills("7", (SkillChange("61", 3, 1, active=True), SkillChange("62", None)), "patch", 4),
+    SetQueueParameters("3", {"A": 1, "B": ("x", None), "C": True, "D": 2.5}, 4),
+    SetGroupParameters("4", {"A": None}, 4),
+    StartPostProcessing(),
+    ExtendPostProcessing(1_700_000_000_000),
+    FinishPostProcessing("work", ("51",)),
+    SetAutoPostProcessing(on=True, duration_s=30),
+    ChangeRemoteNumber("+49301234567"),
+)
+SAID: tuple[LinkRequest, ...] = (
+    AttachSession(SessionSecret("s")),
+    DetachSession(2),
+    Presence(2, present=True),
+    Listen(Kind.QUEUE, Source.REALTIME, frozenset({3})),
+    Listen(None, Source.DIRECTORY, None),
+    StopListening(9),
+    QueryDirectory(),
+    KeepAlive(),
+    *(Execute(2, command, "key", 1_700_000_000_000) for command in COMMANDS),
+)
+
+
+def faults(name: str, told: object) -> list[str]:
+    """Return what the definition *name* has against *told*."""
+    schema = {"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}
+    return [error.message for error in Draft202012Validator(schema).iter_errors(told)]
+
+
+def test_the_published_schema_is_the_present_one() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("request_", SAID, ids=repr)
+@pytest.mark.parametrize("keys", [True, False])
+def test_what_the_gateway_says_is_described(request_: LinkRequest, *, keys: bool) -> None:
+    told = json.loads(render(request_, 1, own_agents={2: 7}, references=References(), keys=keys))
+    assert faults("GatewayMessage", told) == []
+    assert faults("GatewayMessage", told | {"RequestID": 0}) != []
+    name = next(name for name in SCHEMA["$defs"] if name == told["Method"])
+    known = SCHEMA["$defs"][name]["properties"].keys()
+    assert told.keys() <= known, "a field stands nowhere"
+
+
+def test_every_method_is_tried_here() -> None:
+    said = {
+        json.loads(render(each, 1, own_agents={2: 7}, references=References(), keys=True))["Method"]
+        for each in SAID
+    }
+    assert said == set(REQUESTS) == set(SCHEMA["x-answers"])
+
+
+def test_a_log_on_is_described() -> None:
+    assert faults("LogOn", json.loads(log_on_body(CREDENTIALS))) == []
+
+
+def test_what_is_read_is_described() -> None:
+    assert faults("ServerMessage", LINK_OPENED) == []
+    told = json.loads(event("UserRealtime", USER_REALTIME))
+    assert faults("ServerMessage", told) == []
+    assert faults("ServerMessage", json.loads(event("Configuration", QUEUE_CONFIGURATION))) == []
+    assert faults("ServerMessage", told | {"Time": -1}) != []
+
+
+@pytest.mark.parametrize(
+    ("applies_to", "is_legal"), [("Queue", True), (["Queue", "Group"], True), (7, False), ([7], False)]
+)
+def test_a_parameter_applies_to_one_object_type_or_several(applies_to: object, *, is_legal: bool) -> None:
+    row = {"Name": "n", "AppliesTo": applies_to, "DataType": "Integer"}
+    assert (faults("RoutingParameter", row) == []) is is_legal
+
+
+def test_every_field_has_a_type() -> None:
+    untyped = [place for place, shown in _fields(SCHEMA["$defs"]) if not shown]
+    assert untyped == []
+
+
+def test_every_event_has_its_elements() -> None:
+    assert SCHEMA["x-elements"].keys() == ELEMENTS.keys()
+
+
+def _fields(definitions: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, definition in definitions.items():
+        for field, shown in definition.get("properties", {}).items():
+            yield f"{name}.{field}", shown
