@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from docs._generate.link import ELEMENTS, FILE, REQUESTS, main
+from docs._generate.link import ELEMENTS, FILE, OBJECTS, REQUESTS, main
 from gateway.domain.commands import (
     ChangeRemoteNumber,
     Command,
@@ -37,9 +37,11 @@ from gateway.domain.link_requests import (
 )
 from gateway.domain.model import Kind, SessionSecret
 from gateway.domain.upstream import Source
+from gateway.simulator import SimulatorSettings
 from gateway.upstream.wire_elements import References
 from gateway.upstream.wire_http import log_on_body
 from gateway.upstream.wire_requests import render
+from tests.simulator.peer import Message, World
 from tests.upstream.samples import LINK_OPENED, QUEUE_CONFIGURATION, USER_REALTIME, event
 from tests.upstream.scripted_server import CREDENTIALS
 
@@ -132,3 +134,40 @@ def _fields(definitions: dict[str, Any]) -> Iterator[tuple[str, object]]:
     for name, definition in definitions.items():
         for field, shown in definition.get("properties", {}).items():
             yield f"{name}.{field}", shown
+
+
+@pytest.fixture(scope="module")
+def heard() -> tuple[list[Message], Message]:
+    """Run the simulator for a minute; give what it said on a supervisor's link, and its directory."""
+    world = World(SimulatorSettings(seed=3))
+    link, peer = world.link(world.log_on())
+    for event_type in ELEMENTS:
+        world.ask(link, "ListenForEvents", EventType=event_type, Keys="All")
+    directory = world.ask(link, "QueryDirectory", Kinds=list(OBJECTS))
+    world.pass_time(60)
+    return peer.take(), directory
+
+
+def test_what_the_simulator_says_is_described_field_by_field(heard: tuple[list[Message], Message]) -> None:
+    told = [each for each in heard[0] if each["Type"] != "Response"]
+    events = {each["EventType"] for each in told if each["Type"] == "Event"}
+    assert events >= ELEMENTS.keys() - {"Administration"}
+    for each in told:
+        assert faults("ServerMessage", each) == []
+        assert each.keys() <= known(each["Type"])
+        for element in each.get("Elements", ()):
+            name = SCHEMA["x-elements"][each["EventType"]]["$ref"].rpartition("/")[2]
+            assert faults(name, element) == []
+            assert element.keys() <= known(name)
+
+
+def test_the_simulators_directory_is_described_field_by_field(heard: tuple[list[Message], Message]) -> None:
+    assert faults("DirectoryAnswer", heard[1]) == []
+    kinds = SCHEMA["$defs"]["DirectoryObjects"]["properties"]
+    for kind, rows in heard[1]["Objects"].items():
+        name = kinds[kind]["anyOf"][0]["items"]["$ref"].rpartition("/")[2]
+        assert all(row.keys() <= known(name) for row in rows)
+
+
+def known(name: str) -> set[str]:
+    return set(SCHEMA["$defs"][name]["properties"])
