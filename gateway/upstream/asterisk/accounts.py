@@ -1,0 +1,489 @@
+"""Log-ons, sessions and presence at a site that is an Asterisk: kept in AstDB, ended by time.
+
+A Remote Assistant's telephone rings only while ``oscc-until`` of its login lies ahead: the node that has the
+user's link moves it on; when all nodes are dead the telephone stops by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.model import Application, Right, SessionId, SessionSecret, User, UserId
+from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
+from gateway.runtime.ports import Clock
+from gateway.upstream.asterisk import commands
+from gateway.upstream.asterisk.ami import Message
+from gateway.upstream.asterisk.connection import LostError, is_success
+from gateway.upstream.asterisk.keys import remote_interface
+from gateway.upstream.asterisk.monitor import Monitor, unavailable
+from gateway.upstream.asterisk.people import NOBODY, Person, agent_number, fits
+from gateway.upstream.asterisk.sessions import (
+    NUMBERS,
+    OF_PERSON,
+    SESSIONS,
+    UNTIL,
+    Session,
+    Sessions,
+    key_of_secret,
+    parse,
+)
+from gateway.upstream.asterisk.view import Facts
+
+_LOG: Final = structlog.get_logger("gateway.asterisk")
+
+AHEAD_S: Final = 90
+"""How far ahead the sign of life is set."""
+MOVED_ON_S: Final = 30.0
+AT_ONCE: Final = 4
+"""Passwords that are checked at a time, each 32 MiB and 75 ms of a thread."""
+_NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}")
+
+Ended = Callable[[Session, EndReason, str | None], None]
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Make a lost connection what the port says of it: ``upstream_unavailable``."""
+    try:
+        yield
+    except LostError as error:
+        raise unavailable() from error
+
+
+@dataclass(slots=True)
+class Presence:
+    """Whether a device of a Remote Assistant is there, as this node was told on a link."""
+
+    is_there: bool
+    since: float
+    moved_at: float
+
+
+class Accounts:
+    """The people and sessions of one site.
+
+    Args:
+        site: Its id.
+        monitor: The Asterisk.
+        clock: The only time.
+        draw: Returns so many random bytes.
+        idle_timeout_s: After how long without a device a Remote Assistant is logged off.
+        session_s: Life of a session.
+        ended: Called for each session that has ended, with the reason and by whom.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        monitor: Monitor,
+        clock: Clock,
+        draw: Callable[[int], bytes],
+        *,
+        idle_timeout_s: int,
+        session_s: int,
+        ended: Ended,
+    ) -> None:
+        self.sessions: Final = Sessions()
+        self._site = site
+        self._monitor = monitor
+        self._clock = clock
+        self._draw = draw
+        self._idle_s = idle_timeout_s
+        self._session_s = session_s
+        self._ended = ended
+        self._checking = asyncio.Semaphore(AT_ONCE)
+        self._changing = asyncio.Lock()
+        self._numbers: dict[str, str] = {}
+        self._until_s: dict[str, int] = {}
+        self._present: dict[str, Presence] = {}
+        """By the session's key: Remote Assistants on links of this node."""
+
+    # ---- log-on ----
+
+    async def log_on(self, credentials: LogOn) -> LoggedOn:
+        """Open a session; see :meth:`gateway.runtime.ports.Authority.log_on`."""
+        if not self._monitor.is_up:
+            raise unavailable()
+        person = await self._judged(credentials)
+        number = self._number(credentials)
+        async with self._changing:
+            with _answered():
+                await self.read()
+                await self._make_room(person, credentials, number)
+                return await self._open(person, credentials, number)
+
+    async def _judged(self, credentials: LogOn) -> Person:
+        person = self._monitor.view.people.by_login.get(credentials.user_name.strip().lower())
+        hashed = NOBODY if person is None else person.password
+        async with self._checking:
+            is_right = await asyncio.to_thread(fits, credentials.password, hashed)
+        if person is None or not is_right:
+            raise GatewayError(ErrorCode.INVALID_CREDENTIALS, "The user name or the password is wrong.")
+        allowed = (
+            person.agent if credentials.application is Application.REMOTE_ASSISTANT else person.supervisor
+        )
+        if not allowed:
+            raise GatewayError(ErrorCode.ROLE_MISSING, "This person may not use the application.")
+        return person
+
+    def _number(self, credentials: LogOn) -> str | None:
+        if credentials.application is not Application.REMOTE_ASSISTANT:
+            return None
+        if not credentials.remote_number:
+            raise GatewayError(ErrorCode.REMOTE_NUMBER_MISSING, "A remote number is needed.")
+        if _NUMBER.fullmatch(credentials.remote_number) is None:
+            raise GatewayError(ErrorCode.REMOTE_NUMBER_INVALID, "This is no complete telephone number.")
+        if not self._monitor.may("DBPut", "DBDel", "DBGetTree", "QueueAdd", "QueueRemove"):
+            raise GatewayError(
+                ErrorCode.FUNCTION_UNAVAILABLE, "The gateway's account may not log on remote agents."
+            )
+        return credentials.remote_number
+
+    async def _make_room(self, person: Person, credentials: LogOn, number: str | None) -> None:
+        held = self.sessions.of(person.login)
+        for session in held:
+            same = session.device.id == credentials.device.id
+            if same and session.application is credentials.application and not session.is_assistant:
+                await self._drop(session, EndReason.TAKEN_OVER, None)
+        assistant = self.sessions.assistant_of(person.login)
+        if number is not None and assistant is not None:
+            is_own = assistant.device.id == credentials.device.id
+            if not is_own and not credentials.takeover:
+                raise GatewayError(
+                    ErrorCode.ALREADY_LOGGED_ON,
+                    "This person is logged on with another device.",
+                    where=assistant.device.name,
+                    since_ms=assistant.since_ms,
+                )
+            await self._drop(assistant, EndReason.TAKEN_OVER, None)
+        for session in self.sessions.of(person.login)[: -OF_PERSON + 1 or None]:
+            if len(self.sessions.of(person.login)) >= OF_PERSON and not session.is_assistant:
+                await self._drop(session, EndReason.TAKEN_OVER, None)
+
+    async def _open(self, person: Person, credentials: LogOn, number: str | None) -> LoggedOn:
+        secret = SessionSecret(base64.urlsafe_b64encode(self._draw(32)).decode().rstrip("="))
+        now_ms = self._clock.wall_ms()
+        session = Session(
+            key=key_of_secret(secret),
+            login=person.login,
+            id=SessionId(self._draw(8).hex()),
+            application=credentials.application,
+            device=credentials.device,
+            since_ms=now_ms,
+            expires_ms=now_ms + 1000 * self._session_s,
+        )
+        # a session in line() and parse() is the same: what other nodes read is what is known here
+        await self._put(SESSIONS, session.key, session.line())
+        self.sessions.put(parse(session.key, session.line()) or session)
+        if number is not None:
+            try:
+                await self._join(person, number)
+            except (GatewayError, LostError):
+                self.sessions.drop(session.key)
+                raise
+        return LoggedOn(
+            secret=secret,
+            session=session.id,
+            expires_at_ms=session.expires_ms,
+            idle_timeout_s=self._idle_s if number is not None else 0,
+            user=User(UserId(self._site, agent_number(person)), person.login, person.name),
+            remote_number=number,
+        )
+
+    async def _join(self, person: Person, number: str) -> None:
+        """Have a remote agent's telephone rung: number and sign of life, then the queues, paused."""
+        until_s = self._clock.wall_ms() // 1000 + AHEAD_S
+        await self._put(NUMBERS, person.login, number)
+        await self._put(UNTIL, person.login, str(self._asterisk_s(until_s)))
+        self._numbers[person.login] = number
+        self._until_s[person.login] = until_s
+        rules, monitor = self._monitor.rules, self._monitor
+        interface = remote_interface(person.login, rules.remote_context)
+        joined = 0
+        steps: list[commands.Step] = []
+        for queue in person.queues:
+            more = {"Penalty": str(person.penalty), "Paused": "true", "Reason": rules.begin_reason}
+            step = commands.join(queue, interface, person.name, rules, **more)
+            answer = await monitor.action(step.action, step.fields)
+            if is_success(answer):
+                joined += 1
+                steps.append(step)
+            elif "Already there" in answer.get("Message", ""):
+                joined += 1
+                fields = {
+                    "Queue": queue,
+                    "Interface": interface,
+                    "Paused": "true",
+                    "Reason": rules.begin_reason,
+                }
+                await monitor.action("QueuePause", fields)
+            else:
+                _LOG.warning("queue_not_joined", site=self._site, reason=answer.get("Message", ""))
+        if person.queues and not joined:
+            raise GatewayError(ErrorCode.FUNCTION_UNAVAILABLE, "None of the person's queues is there.")
+        self._show(person)
+        await monitor.see(steps, (agent_number(person),))
+
+    def _show(self, person: Person) -> None:
+        """Have the view show a person's Remote Assistant as it is now."""
+        agent, view = agent_number(person), self._monitor.view
+        assistant = self.sessions.assistant_of(person.login)
+        if assistant is None:
+            view.facts.pop(agent, None)
+        else:
+            presence = self._present.get(assistant.key)
+            absent_ms: int | None = None
+            if presence is not None and not presence.is_there:
+                absent_ms = self._clock.wall_ms() - round(1000 * (self._clock.now() - presence.since))
+            view.facts[agent] = Facts(
+                remote_number=self._numbers.get(person.login),
+                logged_on_remotely=True,
+                app_present=None if presence is None else presence.is_there,
+                app_absent_since_ms=absent_ms,
+            )
+        self._monitor.publisher.touch((agent,))
+
+    # ---- sessions ----
+
+    def session(self, secret: SessionSecret) -> Session:
+        """Return the session of a secret.
+
+        Raises:
+            GatewayError: ``session_ended``.
+        """
+        found = self.sessions.get(key_of_secret(secret), self._clock.wall_ms())
+        if found is None or found.login not in self._monitor.view.people.by_login:
+            raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+        return found
+
+    async def known(self, secret: SessionSecret) -> Session:
+        """Return the session of a secret, also one that another node has opened.
+
+        Raises:
+            GatewayError: ``session_ended``, ``upstream_unavailable``.
+        """
+        if self.sessions.get(key_of_secret(secret), self._clock.wall_ms()) is None:
+            with _answered():
+                await self.read()
+        return self.session(secret)
+
+    async def log_off(self, secret: SessionSecret) -> LoggedOff:
+        """End the session; one that is unknown counts as removed."""
+        try:
+            session = await self.known(secret)
+        except GatewayError as error:
+            if error.code is ErrorCode.SESSION_ENDED:
+                return LoggedOff("removed", None)
+            raise
+        return await self.end(session, EndReason.LOGGED_OFF, None)
+
+    async def end(self, session: Session, reason: EndReason, by: str | None) -> LoggedOff:
+        """End one session for *reason*.
+
+        Raises:
+            GatewayError: ``upstream_unavailable``: it may or may not have ended.
+        """
+        async with self._changing:
+            with _answered():
+                if self.sessions.get(session.key, 0) is not None:
+                    await self._drop(session, reason, by)
+        return LoggedOff("removed" if session.is_assistant else "none", None)
+
+    async def end_other(self, secret: SessionSecret, other: SessionId) -> LoggedOff:
+        """End another session of the same person."""
+        mine = await self.known(secret)
+        for session in self.sessions.of(mine.login):
+            if session.id == other:
+                return await self.end(session, EndReason.LOGGED_OFF, None)
+        raise GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
+
+    async def keep_alive(self, secret: SessionSecret) -> int:
+        """Give a session a whole life from now; returns its end, ms."""
+        session = await self.known(secret)
+        longer = replace(session, expires_ms=self._clock.wall_ms() + 1000 * self._session_s)
+        with _answered():
+            await self._put(SESSIONS, longer.key, longer.line())
+        self.sessions.put(longer)
+        return longer.expires_ms
+
+    def listed(self, session: Session, attached: frozenset[str]) -> tuple[SessionInfo, ...]:
+        """Return all sessions of the same person; *attached*: the keys of those on a link."""
+        return tuple(
+            SessionInfo(one.id, one.application, one.device, one.since_ms, one.key in attached)
+            for one in self.sessions.of(session.login)
+        )
+
+    async def _drop(self, session: Session, reason: EndReason, by: str | None) -> None:
+        person = self._monitor.view.people.by_login.get(session.login)
+        if session.is_assistant:
+            await self._leave(session.login)
+            await self._delete(NUMBERS, session.login)
+            await self._delete(UNTIL, session.login)
+            self._numbers.pop(session.login, None)
+            self._until_s.pop(session.login, None)
+        await self._delete(SESSIONS, session.key)
+        self.sessions.drop(session.key)
+        self._present.pop(session.key, None)
+        if person is not None and session.is_assistant:
+            self._show(person)
+            self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
+        self._ended(session, reason, by)
+
+    async def _leave(self, login: str) -> None:
+        """Take a remote agent out of every queue it is in; queues that it is not in do not matter."""
+        monitor = self._monitor
+        interface = remote_interface(login, monitor.rules.remote_context)
+        person = monitor.view.people.by_login.get(login)
+        joined = set(monitor.queues.memberships.get(interface, {}))
+        joined.update(person.queues if person is not None else ())
+        for queue in sorted(joined):
+            await monitor.action("QueueRemove", {"Queue": queue, "Interface": interface})
+
+    # ---- presence and time ----
+
+    def attached(self, session: Session) -> None:
+        """Note that a session is on a link of this node."""
+        if session.is_assistant and session.key not in self._present:
+            now = self._clock.now()
+            self._present[session.key] = Presence(False, now, now)
+
+    def detached(self, session: Session) -> None:
+        """Note that a session is on no link of this node: its sign of life is another's to move on."""
+        self._present.pop(session.key, None)
+
+    def present(self, session: Session, *, is_there: bool) -> None:
+        """Note whether a device of a session is there."""
+        presence = self._present.get(session.key)
+        if presence is None or presence.is_there == is_there:
+            return
+        presence.is_there, presence.since = is_there, self._clock.now()
+        person = self._monitor.view.people.by_login.get(session.login)
+        if person is not None:
+            self._show(person)
+
+    async def change_number(self, person: Person, number: str) -> bool:
+        """Have calls go to another number; returns whether it was another.
+
+        Raises:
+            GatewayError: Asterisk refused it or is away.
+            LostError: Nobody knows.
+        """
+        if self._numbers.get(person.login) == number:
+            return False
+        await self._put(NUMBERS, person.login, number)
+        self._numbers[person.login] = number
+        self._show(person)
+        self._monitor.publisher.publish_agents((agent_number(person),), self._clock.wall_ms())
+        return True
+
+    async def tend(self) -> None:
+        """Move signs of life on and end what is over, for as long as Asterisk is connected."""
+        read_at = self._clock.now()
+        while True:
+            now = self._clock.now()
+            if now >= read_at:
+                await self.read()
+                read_at = now + MOVED_ON_S
+                await self._sweep()
+            for key, presence in list(self._present.items()):
+                await self._tend_one(key, presence, now)
+            await self._clock.sleep(1.0)
+
+    async def _tend_one(self, key: str, presence: Presence, now: float) -> None:
+        session = self.sessions.get(key, 0)
+        if session is None:
+            self._present.pop(key, None)
+        elif not presence.is_there and now - presence.since >= self._idle_s:
+            await self._over(session, EndReason.EXPIRED)
+        elif now - presence.moved_at >= MOVED_ON_S:
+            presence.moved_at = now
+            until_s = self._clock.wall_ms() // 1000 + AHEAD_S
+            await self._put(UNTIL, session.login, str(self._asterisk_s(until_s)))
+            self._until_s[session.login] = until_s
+
+    async def _sweep(self) -> None:
+        """End what nobody else ends: expired sessions, and Remote Assistants of nodes that are gone."""
+        now_ms = self._clock.wall_ms()
+        for session in self.sessions:
+            if session.expires_ms <= now_ms:
+                await self._over(session, EndReason.EXPIRED)
+            elif session.login not in self._monitor.view.people.by_login:
+                await self._over(session, EndReason.BLOCKED)
+            elif session.is_assistant and session.key not in self._present:
+                until_s = self._until_s.get(session.login, 0)
+                if now_ms / 1000 > until_s + self._idle_s:
+                    await self._over(session, EndReason.EXPIRED)
+
+    async def _over(self, session: Session, reason: EndReason) -> None:
+        async with self._changing:
+            await self._drop(session, reason, None)
+
+    # ---- AstDB ----
+
+    async def read(self) -> None:
+        """Read sessions, numbers and signs of life: other nodes may have changed them.
+
+        Raises:
+            GatewayError: ``upstream_unavailable``.
+            LostError: The connection went.
+        """
+        if not self._monitor.may("DBGetTree"):
+            return
+        fresh = {key: one for key, text in (await self._tree(SESSIONS)).items() if (one := parse(key, text))}
+        numbers, until = await self._tree(NUMBERS), await self._tree(UNTIL)
+        self._numbers = {login: text for login, text in numbers.items() if _NUMBER.fullmatch(text)}
+        offset_s = self._monitor.view.offset_ms // 1000
+        self._until_s = {login: int(text) + offset_s for login, text in until.items() if text.isdecimal()}
+        for session in self.sessions.replace(fresh.values()):
+            self._present.pop(session.key, None)
+            self._ended(session, EndReason.LOGGED_OFF, None)
+        for person in self._monitor.view.people.by_number.values():
+            if self.sessions.assistant_of(person.login) or agent_number(person) in self._monitor.view.facts:
+                self._show(person)
+
+    async def _tree(self, family: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+
+        def take(row: Message) -> None:
+            found[row.get("Key", "").rpartition("/")[2]] = row.get("Val", "")
+
+        # an empty family is an error in Asterisk's words: then there is nothing
+        await self._monitor.action("DBGetTree", {"Family": family}, take)
+        return found
+
+    async def _put(self, family: str, key: str, value: str) -> None:
+        answer = await self._monitor.action("DBPut", {"Family": family, "Key": key, "Val": value})
+        if not is_success(answer):
+            raise commands.refusal(answer)
+
+    async def _delete(self, family: str, key: str) -> None:
+        # "could not be deleted" is what Asterisk says of a key that is not there
+        await self._monitor.action("DBDel", {"Family": family, "Key": key})
+
+    def _asterisk_s(self, gateway_s: int) -> int:
+        return gateway_s - self._monitor.view.offset_ms // 1000
+
+
+def rights_of(monitor: Monitor, application: Application) -> frozenset[Right]:
+    """Return the rights of a session: those that the gateway's account has, too."""
+    rights: set[Right] = set()
+    if application is Application.DASHBOARD:
+        if monitor.may("QueuePause", "QueueRemove"):
+            rights.add(Right.ROUTING_STATE_WRITE)
+        if monitor.may("QueuePenalty", "QueueAdd", "QueueRemove"):
+            rights.add(Right.SKILLS_WRITE)
+    else:
+        if monitor.may("QueuePause"):
+            rights.add(Right.OWN_ROUTING_STATE)
+        if monitor.rules.rejoins and monitor.may("QueueAdd", "QueueRemove"):
+            rights.add(Right.OWN_POST_PROCESSING)
+    return frozenset(rights)

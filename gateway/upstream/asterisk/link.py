@@ -1,0 +1,244 @@
+"""One user's link: what the node's AMI connection says, cut to what the user may see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest, Listen
+from gateway.domain.model import Application, Kind, Right, Scope, UserId
+from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
+from gateway.runtime.ports import Clock
+from gateway.upstream.asterisk.sessions import Session
+
+EVENTS: Final = 10_000
+"""Events that wait; one more and the link is lost, to be opened again with whole sets."""
+UNDER_WAY: Final = 64
+"""Requests of one user that wait for their answers; one more is ``busy``."""
+
+
+class Server(Protocol):
+    """What a link needs of its server; it breaks the cycle between the two modules."""
+
+    @property
+    def heard_at(self) -> float:
+        """When Asterisk was last heard; while it is known to be away, now."""
+        ...
+
+    def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
+        """Answer what needs no Asterisk."""
+        ...
+
+    async def execute(self, link: AsteriskLink, request: Execute) -> LinkAnswer:
+        """Have a command carried out; its effect is pushed to the link before this returns."""
+        ...
+
+    def left(self, link: AsteriskLink) -> None:
+        """Forget a link that was closed."""
+        ...
+
+
+class Attachment:
+    """A session on a link."""
+
+    __slots__ = ("alias", "rights", "scope", "session")
+
+    def __init__(self, alias: int, session: Session, rights: frozenset[Right], scope: Scope) -> None:
+        self.alias = alias
+        self.session = session
+        self.rights = rights
+        self.scope = scope
+
+
+class AsteriskLink:
+    """One open link; the port's contract is :class:`gateway.runtime.ports.Link`.
+
+    Invariant: ``Opened`` comes first; what was pushed is received in that order; an answer stands
+    behind the events that were pushed before it was known.
+
+    Args:
+        server: Whose link it is.
+        user: The user.
+        token: Under which the user is spoken for.
+        holder: By whom.
+        clock: Bounds requests.
+    """
+
+    def __init__(self, server: Server, user: UserId, clock: Clock, *, token: int, holder: str) -> None:
+        self.user: Final = user
+        self.token: Final = token
+        self.holder: Final = holder
+        self.attached: dict[int, Attachment] = {}
+        self.scope = Scope()
+        """The union of the scopes of its sessions."""
+        self.own_agents: frozenset[int] = frozenset()
+        self.queries: dict[int, Listen] = {}
+        self.by_kind: dict[tuple[Kind | None, Source], tuple[int, ...]] = {}
+        """What is listened to → its queries."""
+        self._server = server
+        self._clock = clock
+        self._inbox: deque[LinkEvent | Callable[[], None]] = deque()
+        self._came = asyncio.Event()
+        self._hear: Callable[[Reading], None] | None = None
+        self._pending: set[asyncio.Future[LinkAnswer]] = set()
+        self._closed: LinkClosed | None = None
+
+    @property
+    def heard_at(self) -> float:
+        """When Asterisk was last heard."""
+        return self._server.heard_at
+
+    @property
+    def speaks(self) -> bool:
+        """Whether :meth:`receive` would return at once."""
+        return bool(self._inbox)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait."""
+        return len(self._inbox)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has closed it."""
+        return self._closed is None
+
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+        """Return the next event; None for an answer. Readings that come meanwhile go to *hear*.
+
+        Raises:
+            LinkClosed: ``lost``.
+        """
+        while not self._inbox:
+            if self._closed is not None:
+                raise self._closed
+            self._came.clear()
+            self._hear = hear
+            try:
+                await self._came.wait()
+            finally:
+                self._hear = None
+        first = self._inbox.popleft()
+        if callable(first):
+            first()
+            return None
+        return first
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """Have *request* served; returns once :meth:`receive` has met its answer.
+
+        Raises:
+            GatewayError: It was refused, or Asterisk did not answer.
+            LinkClosed: The link went before the answer came.
+        """
+        if self._closed is not None:
+            raise self._closed
+        if len(self._pending) >= UNDER_WAY:
+            raise GatewayError(ErrorCode.BUSY, "Too many requests of this user are under way.")
+        answer: asyncio.Future[LinkAnswer] = asyncio.get_running_loop().create_future()
+        self._pending.add(answer)
+        try:
+            if not isinstance(request, Execute):
+                self._serve(request, answer)
+                return await answer
+            async with asyncio.TaskGroup() as tasks:
+                executing = tasks.create_task(self._execute(request, answer))
+                await asyncio.wait((answer,))
+                executing.cancel()  # the link went: what was sent may be carried out all the same
+            return answer.result()
+        finally:
+            self._pending.discard(answer)
+
+    def _serve(self, request: LinkRequest, answer: asyncio.Future[LinkAnswer]) -> None:
+        try:
+            served = self._server.serve(self, request)
+        except GatewayError as error:
+            refused = error
+            self._put(lambda: _fail(answer, refused))
+        else:
+            self._put(lambda: _settle(answer, served))
+
+    async def _execute(self, request: Execute, answer: asyncio.Future[LinkAnswer]) -> None:
+        try:
+            served = await self._server.execute(self, request)
+        except GatewayError as error:
+            refused = error
+            self._put(lambda: _fail(answer, refused))
+        else:
+            self._put(lambda: _settle(answer, served))
+
+    async def close(self) -> None:
+        """Close it. Requests under way end with :class:`LinkClosed`. Closing twice is fine."""
+        self._inbox.clear()
+        self.end()
+
+    # ---- of the server ----
+
+    def push(self, event: LinkEvent) -> None:
+        """Bring *event* to who receives; too many that wait end the link."""
+        if self._closed is not None:
+            return
+        if self._hear is not None and not self._inbox and isinstance(event, Reading):
+            self._hear(event)
+            return
+        if len(self._inbox) >= EVENTS:
+            self._inbox.clear()
+            self.end()
+            return
+        self._put(event)
+
+    def replaced(self, token: int) -> None:
+        """Say that another link has taken this one's place, and end."""
+        self.push(LinkReplaced(token))
+        self.end()
+
+    def end(self) -> None:
+        """End it; what was pushed before is still received."""
+        if self._closed is None:
+            self._closed = LinkClosed("lost")
+            self._server.left(self)
+        for pending in self._pending:
+            _fail(pending, LinkClosed("lost"))
+        self._came.set()
+
+    def note_sessions(self, own_agents: frozenset[int]) -> None:
+        """Note that sessions, or what they may see, have changed."""
+        scopes = [one.scope for one in self.attached.values()]
+        if len(scopes) == 1:
+            self.scope = scopes[0]
+        else:
+            agents = frozenset[int]().union(*(scope.agents for scope in scopes))
+            queues = frozenset[int]().union(*(scope.queues for scope in scopes))
+            self.scope = Scope(agents, queues)
+        self.own_agents = own_agents
+
+    def note_queries(self) -> None:
+        """Note that what is listened to has changed."""
+        found: dict[tuple[Kind | None, Source], tuple[int, ...]] = {}
+        for query, listen in self.queries.items():
+            at = listen.kind, listen.source
+            found[at] = (*found.get(at, ()), query)
+        self.by_kind = found
+
+    def has(self, application: Application) -> bool:
+        """Return whether a session of an application is on it."""
+        return any(one.session.application is application for one in self.attached.values())
+
+    def _put(self, one: LinkEvent | Callable[[], None]) -> None:
+        if self._closed is None:
+            self._inbox.append(one)
+            self._came.set()
+
+
+def _settle(answer: asyncio.Future[LinkAnswer], served: LinkAnswer) -> None:
+    if not answer.done():
+        answer.set_result(served)
+
+
+def _fail(answer: asyncio.Future[LinkAnswer], error: GatewayError | LinkClosed) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # its asker may have gone: then it is nobody's fault

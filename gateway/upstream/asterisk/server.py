@@ -1,0 +1,445 @@
+"""One site that is an Asterisk: the ports Upstream and Authority over one AMI connection of the node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from gateway.domain.commands import (
+    ChangeRemoteNumber,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetRoutingState,
+    SetSkills,
+)
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import (
+    AttachSession,
+    DetachSession,
+    Execute,
+    Executed,
+    KeepAlive,
+    LinkAnswer,
+    LinkRequest,
+    Listen,
+    Listening,
+    Presence,
+    QueryDirectory,
+    StopListening,
+)
+from gateway.domain.model import Kind, Right, SessionId, SessionSecret, User, UserId
+from gateway.domain.upstream import (
+    About,
+    Attached,
+    Feature,
+    LinkClosed,
+    LoggedOff,
+    LoggedOn,
+    LogOn,
+    Opened,
+    SessionEnded,
+    SessionInfo,
+)
+from gateway.runtime.ports import Clock
+from gateway.upstream.asterisk import commands
+from gateway.upstream.asterisk.accounts import Accounts, rights_of
+from gateway.upstream.asterisk.connection import Address, LostError
+from gateway.upstream.asterisk.link import AsteriskLink, Attachment
+from gateway.upstream.asterisk.monitor import Monitor, Timing, unavailable
+from gateway.upstream.asterisk.people import Person, agent_number
+from gateway.upstream.asterisk.sessions import Session
+from gateway.upstream.asterisk.view import Rules, skills_version
+
+KEEP_ALIVE_S: Final = 15.0
+KEYS: Final = 10_000
+KEYS_S: Final = 600.0
+"""So many request keys are remembered, for so long."""
+WRAP_UP_MAX_S: Final = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class AsteriskSettings:
+    """What the configuration says of a site that is an Asterisk.
+
+    Args:
+        address: Where it listens, and as whom the gateway logs in.
+        people_file: Who may log on.
+        rules: How its words are read.
+        timing: How often it is asked.
+        idle_timeout_s: After how long without a device a Remote Assistant is logged off.
+        session_s: Life of a session.
+        is_alone: Whether this process is the only door to the Asterisk: then it fences links.
+    """
+
+    address: Address
+    people_file: Path
+    rules: Rules = field(default_factory=Rules)
+    timing: Timing = field(default_factory=Timing)
+    idle_timeout_s: int = 900
+    session_s: int = 28_800
+    is_alone: bool = False
+
+
+class AsteriskServer:
+    """One Asterisk. Made inside a running loop; ``async with`` connects and closes it.
+
+    Invariant: passwords live for one call; nothing that raises holds a password, a secret or a number.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        settings: AsteriskSettings,
+        clock: Clock,
+        *,
+        jitter: Callable[[], float],
+        draw: Callable[[int], bytes],
+    ) -> None:
+        self.monitor: Final = Monitor(
+            site,
+            settings.address,
+            settings.people_file,
+            clock,
+            rules=settings.rules,
+            timing=settings.timing,
+            jitter=jitter,
+        )
+        self.accounts: Final = Accounts(
+            site,
+            self.monitor,
+            clock,
+            draw,
+            idle_timeout_s=settings.idle_timeout_s,
+            session_s=settings.session_s,
+            ended=self._session_ended,
+        )
+        self._site = site
+        self._clock = clock
+        self._is_alone = settings.is_alone
+        self._aliases = 0
+        self._tokens: dict[int, tuple[int, str]] = {}
+        """User → the highest token under which a link was opened, and by whom."""
+        self._answers: OrderedDict[tuple[int, str], tuple[float, asyncio.Future[LinkAnswer]]] = OrderedDict()
+        self._stack = AsyncExitStack()
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> AsteriskServer:
+        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._running = tasks.create_task(self.monitor.run(self.accounts.tend))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection and every link."""
+        for link in list(self.monitor.publisher.links.values()):
+            link.end()
+        if self._running is not None:
+            self._running.cancel()
+        await self._stack.aclose()
+
+    # ---- Upstream ----
+
+    @property
+    def heard_at(self) -> float:
+        """When Asterisk was last heard."""
+        return self.monitor.heard_at
+
+    async def about(self) -> About:
+        """Return which server this is.
+
+        Raises:
+            GatewayError: ``upstream_unavailable``.
+        """
+        if not self.monitor.is_up:
+            raise unavailable()
+        may, features = self.monitor.may, set[Feature]()
+        if may("QueuePenalty", "QueueAdd", "QueueRemove"):
+            features.add(Feature.SKILLS)
+        if may("DBPut", "DBDel", "DBGetTree"):
+            features.add(Feature.REMOTE_AGENT)
+        if self.monitor.rules.rejoins and may("QueueAdd", "QueueRemove"):
+            features.add(Feature.POST_PROCESSING_SET_AUTO)
+        if self._is_alone:
+            features |= {Feature.LINK_FENCING, Feature.REQUEST_KEYS}
+        return About(f"AMI {self.monitor.ami_version}", self.monitor.version, frozenset(features))
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> AsteriskLink:
+        """Open the user's link by any live session; the first event is ``Opened``.
+
+        Raises:
+            LinkClosed: ``session_unknown``, ``stale`` (with the token), ``unavailable``.
+        """
+        try:
+            if not self.monitor.is_up:
+                raise unavailable()
+            session = await self.accounts.known(secret)
+        except GatewayError as error:
+            is_over = error.code is ErrorCode.SESSION_ENDED
+            raise LinkClosed("session_unknown" if is_over else "unavailable") from error
+        person = self._person(session)
+        if user != UserId(self._site, agent_number(person)):
+            raise LinkClosed("session_unknown")
+        self._fence(user.key, token, holder)
+        link = AsteriskLink(self, user, self._clock, token=token, holder=holder)
+        links = self.monitor.publisher.links
+        before = links.pop(user.key, None)
+        if before is not None:
+            before.replaced(token)
+        links[user.key] = link
+        attached = self._attach(link, session)
+        shown = User(user, person.login, person.name)
+        link.push(Opened(self._clock.wall_ms(), KEEP_ALIVE_S, shown, attached, None))
+        for event in self.monitor.publisher.functions():
+            link.push(event)
+        return link
+
+    def _fence(self, key: int, token: int, holder: str) -> None:
+        highest, held_by = self._tokens.get(key, (0, ""))
+        if self._is_alone and (token < highest or (token == highest and holder != held_by)):
+            raise LinkClosed("stale", token=highest)
+        self._tokens[key] = token, holder
+
+    def left(self, link: AsteriskLink) -> None:
+        """Forget a link that was closed."""
+        links = self.monitor.publisher.links
+        if links.get(link.user.key) is link:
+            del links[link.user.key]
+            for one in link.attached.values():
+                self.accounts.detached(one.session)
+
+    def serve(self, link: AsteriskLink, request: LinkRequest) -> LinkAnswer:
+        """Answer what needs no Asterisk."""
+        publisher = self.monitor.publisher
+        match request:
+            case AttachSession(secret):
+                return self._attach_further(link, secret)
+            case DetachSession(alias):
+                self._detach(link, alias)
+            case Presence(alias, present) if alias in link.attached:
+                self.accounts.present(link.attached[alias].session, is_there=present)
+            case Listen():
+                return self._listen(link, request)
+            case StopListening(query):
+                link.queries.pop(query, None)
+                link.note_queries()
+            case QueryDirectory():
+                return publisher.directory(link)
+            case KeepAlive() | Execute() | Presence():
+                pass
+        return None
+
+    def _listen(self, link: AsteriskLink, listen: Listen) -> Listening:
+        query = self.monitor.publisher.listen(link, listen)
+        self.monitor.publisher.whole(link, query, self._clock.wall_ms())
+        return Listening(query)
+
+    def _person(self, session: Session) -> Person:
+        return self.monitor.view.people.by_login[session.login]
+
+    def _attach(self, link: AsteriskLink, session: Session) -> Attached:
+        person = self._person(session)
+        self._aliases += 1
+        rights = rights_of(self.monitor, session.application)
+        scope = self.monitor.publisher.scope_of(person, session.application)
+        link.attached[self._aliases] = Attachment(self._aliases, session, rights, scope)
+        self.accounts.attached(session)
+        self._note(link)
+        own = agent_number(person) if person.agent else None
+        return Attached(self._aliases, session.id, session.application, rights, scope, own)
+
+    def _attach_further(self, link: AsteriskLink, secret: SessionSecret) -> Attached:
+        session = self.accounts.session(secret)
+        if UserId(self._site, agent_number(self._person(session))) != link.user:
+            raise GatewayError(ErrorCode.FORBIDDEN, "The session is another user's.")
+        before = link.scope
+        attached = self._attach(link, session)
+        self.monitor.publisher.show_gained(link, before, self._clock.wall_ms())
+        return attached
+
+    def _detach(self, link: AsteriskLink, alias: int) -> None:
+        gone = link.attached.pop(alias, None)
+        if gone is not None:
+            self.accounts.detached(gone.session)
+            self._note(link)
+
+    def _note(self, link: AsteriskLink) -> None:
+        is_agent = any(self._person(one.session).agent for one in link.attached.values())
+        link.note_sessions(frozenset({link.user.key}) if is_agent else frozenset())
+
+    def _session_ended(self, session: Session, reason: EndReason, by: str | None) -> None:
+        person = self.monitor.view.people.by_login.get(session.login)
+        link = None if person is None else self.monitor.publisher.links.get(agent_number(person))
+        if link is None:
+            return
+        for alias, one in list(link.attached.items()):
+            if one.session.key == session.key:
+                link.push(SessionEnded(alias, reason, by))
+                del link.attached[alias]
+                self._note(link)
+
+    # ---- commands ----
+
+    async def execute(self, link: AsteriskLink, request: Execute) -> LinkAnswer:
+        """Have a command carried out; its effect is pushed to the link before this returns.
+
+        A key that is known gets the first answer.
+        """
+        now, at = self._clock.now(), (link.user.key, request.key)
+        while self._answers and next(iter(self._answers.values()))[0] <= now:
+            self._answers.popitem(last=False)
+        known = self._answers.get(at)
+        if known is not None:
+            return await asyncio.shield(known[1])
+        answer: asyncio.Future[LinkAnswer] = asyncio.get_running_loop().create_future()
+        self._answers[at] = now + KEYS_S, answer
+        if len(self._answers) > KEYS:
+            self._answers.popitem(last=False)
+        try:
+            executed = await self._carry_out(link, request)
+        except GatewayError as error:
+            answer.set_exception(error)
+            answer.exception()  # usually nobody asks again
+            raise
+        except BaseException:
+            answer.set_exception(GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "It may have been done."))
+            answer.exception()
+            raise
+        answer.set_result(executed)
+        return executed
+
+    async def _carry_out(self, link: AsteriskLink, request: Execute) -> Executed:
+        attachment = self._admitted(link, request)
+        match request.command:
+            case SetRoutingState() as command:
+                _need(attachment, Right.OWN_ROUTING_STATE)
+                return await self._steps(link.user.key, self._pause(link.user.key, command))
+            case SetAgentRoutingState() as state:
+                return await self._set_agent(attachment, state)
+            case SetSkills() as skills:
+                return await self._set_skills(attachment, skills)
+            case SetAutoPostProcessing() as auto:
+                return await self._set_auto(link, attachment, auto)
+            case ChangeRemoteNumber(number):
+                return await self._change_number(attachment, number)
+            case _:
+                raise GatewayError(
+                    ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."
+                )
+
+    def _admitted(self, link: AsteriskLink, request: Execute) -> Attachment:
+        attachment = link.attached.get(request.alias)
+        if attachment is None:
+            raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
+        if request.not_after_ms < self._clock.wall_ms():
+            raise GatewayError(ErrorCode.EXPIRED, "The command came after its deadline.")
+        if not self.monitor.is_up:
+            raise unavailable()
+        return attachment
+
+    def _pause(self, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[commands.Step]:
+        return commands.pause(self.monitor.view, agent, command)
+
+    async def _steps(self, agent: int, steps: list[commands.Step]) -> Executed:
+        if not steps:
+            return Executed("unchanged")
+        await self.monitor.carry_out(steps, (agent,))
+        return Executed("applied")
+
+    async def _set_agent(self, attachment: Attachment, command: SetAgentRoutingState) -> Executed:
+        _need(attachment, Right.ROUTING_STATE_WRITE)
+        agent = _seen(attachment, command.agent_id)
+        if command.state != "logged_off":
+            if not self.monitor.view.memberships(agent):
+                raise GatewayError(
+                    ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER, "Only the agent can log on, with their own device."
+                )
+            return await self._steps(agent, self._pause(agent, command))
+        person = self.monitor.view.people.by_number.get(agent)
+        assistant = None if person is None else self.accounts.sessions.assistant_of(person.login)
+        members = self.monitor.view.memberships(agent)
+        if not members and assistant is None:
+            return Executed("unchanged")
+        if members:
+            await self.monitor.carry_out(commands.leave_all(members), (agent,))
+        if assistant is not None:
+            by = self._person(attachment.session).name
+            await self.accounts.end(assistant, EndReason.LOGGED_OFF_BY_SUPERVISOR, by)
+        return Executed("applied")
+
+    async def _set_skills(self, attachment: Attachment, command: SetSkills) -> Executed:
+        _need(attachment, Right.SKILLS_WRITE)
+        agent, view = _seen(attachment, command.agent_id), self.monitor.view
+        steps = commands.skills(view, agent, command, self.monitor.rules, self.monitor.queues)
+        if not steps:
+            return Executed("unchanged", command.if_version)
+        await self.monitor.carry_out(steps, (agent,))
+        return Executed("applied", skills_version(view.memberships(agent)))
+
+    async def _set_auto(
+        self, link: AsteriskLink, attachment: Attachment, command: SetAutoPostProcessing
+    ) -> Executed:
+        _need(attachment, Right.OWN_POST_PROCESSING)
+        wrap_up_s = (command.duration_s or 0) if command.on else 0
+        if not 0 <= wrap_up_s <= WRAP_UP_MAX_S or (command.on and wrap_up_s == 0):
+            raise GatewayError(
+                ErrorCode.VALUE_OUT_OF_RANGE, "The time is out of range.", min=1, max=WRAP_UP_MAX_S
+            )
+        rules, view = self.monitor.rules, self.monitor.view
+        own = link.user.key
+        return await self._steps(own, commands.rejoin(view, own, rules, wrap_up_s))
+
+    async def _change_number(self, attachment: Attachment, number: str) -> Executed:
+        if not attachment.session.is_assistant:
+            raise GatewayError(ErrorCode.FORBIDDEN, "Only the Remote Assistant changes its number.")
+        try:
+            changed = await self.accounts.change_number(self._person(attachment.session), number)
+        except LostError as error:
+            raise GatewayError(ErrorCode.UPSTREAM_TIMEOUT, "It may have been done.") from error
+        return Executed("applied" if changed else "unchanged")
+
+    # ---- Authority ----
+
+    async def log_on(self, credentials: LogOn) -> LoggedOn:
+        """Open a session; see the port."""
+        return await self.accounts.log_on(credentials)
+
+    async def log_off(self, secret: SessionSecret) -> LoggedOff:
+        """End the session. An ended or unknown one counts as removed."""
+        return await self.accounts.log_off(secret)
+
+    async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
+        """List the sessions of the user."""
+        session = await self.accounts.known(secret)
+        link = self.monitor.publisher.links.get(agent_number(self._person(session)))
+        keys = () if link is None else (one.session.key for one in link.attached.values())
+        return self.accounts.listed(session, frozenset(keys))
+
+    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
+        """End another session of the same user. Raises ``not_found`` when it is none."""
+        return await self.accounts.end_other(secret, session)
+
+    async def keep_alive(self, secret: SessionSecret) -> int:
+        """Ask for more life; returns the new end, ms since 1970."""
+        return await self.accounts.keep_alive(secret)
+
+
+def _need(attachment: Attachment, right: Right) -> None:
+    if right not in attachment.rights:
+        raise GatewayError(ErrorCode.FORBIDDEN, "The session may not do this.")
+
+
+def _seen(attachment: Attachment, agent_id: str) -> int:
+    number = int(agent_id) if agent_id.isascii() and agent_id.isdecimal() else 0
+    if number not in attachment.scope.of(Kind.AGENT):
+        raise GatewayError(ErrorCode.NOT_FOUND, "There is no such agent.")
+    return number

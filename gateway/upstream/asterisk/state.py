@@ -1,0 +1,419 @@
+"""What an Asterisk's queues are right now: members, callers and contacts, as rows and events say.
+
+Pure: messages in, values out; ``now_ms`` is an argument. Rows of ``QueueStatus`` and events come on one
+connection in one order and both carry absolute values, so each is applied as it comes: a row that was
+overtaken by an event, or an event that was overtaken by a row, is put right by the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from gateway.upstream.asterisk.ami import Message, decimal, whole
+
+UNAVAILABLE_STATES: Final = frozenset({4, 5})
+"""Device states INVALID and UNAVAILABLE: the telephone is not there."""
+BUSY_STATES: Final = frozenset({2, 3, 6, 7, 8})
+RINGING_STATES: Final = frozenset({6, 7})
+ON_HOLD: Final = 8
+LEFT_UNANSWERED_MS: Final = 500
+"""How long after a caller left the queue, and nobody answered, telephones may still be shown as ringing."""
+STEADY_MS: Final = 2_000
+"""``Wait`` comes in whole seconds: a caller's instant moves only by more than this."""
+
+Phase = Literal["ringing", "talking"]
+
+
+@dataclass(slots=True)
+class Member:
+    """One membership: an interface in a queue. Times of Asterisk are in its own seconds; 0 is never."""
+
+    queue: str
+    interface: str
+    name: str = ""
+    dynamic: bool = False
+    penalty: int = 0
+    calls_taken: int = 0
+    last_call_s: int = 0
+    last_pause_s: int = 0
+    login_s: int = 0
+    in_call: bool = False
+    status: int = 0
+    paused: bool = False
+    reason: str = ""
+    wrapup_s: int = 0
+    unpaused_ms: int | None = None
+    """When the end of its pause was seen, by the gateway's clock."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its telephone can be reached."""
+        return self.status not in UNAVAILABLE_STATES
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in a call, of this queue or another."""
+        return self.in_call or self.status in BUSY_STATES
+
+
+@dataclass(slots=True)
+class Contact:
+    """A caller whom a queue has offered to an interface, or connected with it."""
+
+    caller: str
+    """The caller's Uniqueid; empty for a call of before the connection."""
+    queue: str
+    phase: Phase
+    since_ms: int | None
+    ends_ms: int | None = None
+    """When it is over unless it was answered: its caller has left the queue."""
+
+
+@dataclass(slots=True)
+class QueueState:
+    """One queue: its figures, members and callers."""
+
+    name: str
+    strategy: str = ""
+    length_max: int = 0
+    weight: int = 0
+    waiting: int = 0
+    hold_s: int = 0
+    completed: int = 0
+    abandoned: int = 0
+    threshold_s: int = 0
+    level_pct: float | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    callers: dict[str, int] = field(default_factory=dict)
+    """Uniqueid → since when it waits, by the gateway's clock."""
+
+
+class Queues:
+    """All queues of one Asterisk.
+
+    *changed_queues* and *changed_interfaces* name what may have changed since they were last taken;
+    *unknown* names queues that an event spoke of and no reading has shown.
+    """
+
+    def __init__(self) -> None:
+        self.queues: dict[str, QueueState] = {}
+        self.contacts: dict[str, dict[tuple[str, str], Contact]] = {}
+        """Interface → its contacts by (queue, Uniqueid)."""
+        self.memberships: dict[str, dict[str, Member]] = {}
+        """Interface → its memberships by queue."""
+        self.changed_queues: set[str] = set()
+        self.changed_interfaces: set[str] = set()
+        self.shape = 0
+        """Moves on when a queue or a membership came or went."""
+        self.unknown: set[str] = set()
+        self.refresh: set[str] = set()
+        """Queues whose figures are to be read, as no event carries them."""
+        self._passes: list[Pass] = []
+
+    # ---- readings ----
+
+    def begin(self, *, with_members: bool) -> Pass:
+        """Begin a reading: the rows of one ``QueueStatus`` follow, among events."""
+        one = Pass(self, with_members=with_members)
+        self._passes.append(one)
+        return one
+
+    def abandon(self, one: Pass) -> None:
+        """Forget a reading whose end does not come."""
+        if one in self._passes:
+            self._passes.remove(one)
+
+    def forget_contacts(self) -> None:
+        """Forget who rings and talks: the connection was away, and their ends may have been missed."""
+        for interface, contacts in list(self.contacts.items()):
+            for key in list(contacts):
+                self._remove_contact(interface, key)
+
+    def drop_queue(self, name: str) -> None:
+        """Forget a queue, its members and its contacts."""
+        queue = self.queues.pop(name)
+        for interface in list(queue.members):
+            self.drop_member(queue, interface)
+        for interface, contacts in list(self.contacts.items()):
+            for key in [key for key in contacts if key[0] == name]:
+                self._remove_contact(interface, key)
+        self.changed_queues.add(name)
+        self.shape += 1
+
+    def drop_member(self, queue: QueueState, interface: str) -> None:
+        """End a membership."""
+        if queue.members.pop(interface, None) is None:
+            return
+        memberships = self.memberships[interface]
+        del memberships[queue.name]
+        if not memberships:
+            del self.memberships[interface]
+        self._touch(queue.name, interface)
+        self.shape += 1
+
+    # ---- events ----
+
+    def event(self, event: Message, now_ms: int) -> None:
+        """Apply one event; those that say nothing of queues are ignored."""
+        kind, name = event.get("Event", ""), event.get("Queue", "")
+        if kind not in _EVENTS:
+            return
+        queue = self.queues.get(name)
+        if queue is None:
+            self.unknown.add(name)
+            return
+        if kind in _OF_MEMBERS:
+            self._member_event(kind, queue, event, now_ms)
+        elif kind in _OF_CALLERS:
+            self._caller_event(kind, queue, event, now_ms)
+        else:
+            self._contact_event(kind, queue, event, now_ms)
+
+    def _member_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
+        interface = event.get("Interface", "")
+        if kind == "QueueMemberRemoved":
+            self.drop_member(queue, interface)
+        else:
+            self.member(event, interface, event.get("MemberName", ""), now_ms)
+            for one in self._passes:
+                one.saw_member(queue.name, interface)
+
+    def _caller_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
+        caller = event.get("Uniqueid", "")
+        self.changed_queues.add(queue.name)
+        match kind:
+            case "QueueCallerJoin":
+                queue.waiting = max(0, whole(event, "Count"))
+                self.waits(queue, caller, now_ms)
+                for one in self._passes:
+                    one.saw_caller(queue.name, caller)
+            case "QueueCallerLeave":
+                queue.waiting = max(0, whole(event, "Count"))
+                queue.callers.pop(caller, None)
+                self._left(queue.name, caller, now_ms)
+            case _:
+                self.refresh.add(queue.name)
+                self._over(queue.name, caller)
+
+    def _contact_event(self, kind: str, queue: QueueState, event: Message, now_ms: int) -> None:
+        interface, caller = event.get("Interface", ""), event.get("Uniqueid", "")
+        match kind:
+            case "AgentCalled":
+                self._contact(interface, Contact(caller, queue.name, "ringing", now_ms))
+            case "AgentConnect":
+                self._over(queue.name, caller)
+                self._contact(interface, Contact(caller, queue.name, "talking", now_ms))
+                self.refresh.add(queue.name)
+            case "AgentRingNoAnswer":
+                self._end_contact(interface, queue.name, caller)
+            case _:
+                self.refresh.add(queue.name)
+                self._end_contact(interface, queue.name, caller)
+        self._touch(queue.name, interface)
+
+    def due(self, now_ms: int) -> None:
+        """End the contacts whose caller left the queue unanswered a moment ago."""
+        for interface, contacts in list(self.contacts.items()):
+            for key, contact in list(contacts.items()):
+                if contact.ends_ms is not None and contact.ends_ms <= now_ms:
+                    self._remove_contact(interface, key)
+
+    def next_due_ms(self) -> int | None:
+        """Return when :meth:`due` has something to do."""
+        ends = (one.ends_ms for held in self.contacts.values() for one in held.values())
+        return min((end for end in ends if end is not None), default=None)
+
+    # ---- inside ----
+
+    def member(self, told: Message, interface: str, name: str, now_ms: int) -> Member | None:
+        """Take in what a row or an event says of a membership; None where its queue is not known."""
+        queue = self.queues.get(told.get("Queue", ""))
+        if queue is None or not interface:
+            return None
+        member = queue.members.get(interface)
+        if member is None:
+            member = queue.members[interface] = Member(queue.name, interface)
+            self.memberships.setdefault(interface, {})[queue.name] = member
+            self.shape += 1
+            was_paused = False
+        else:
+            was_paused = member.paused
+        before = _values(member)
+        member.name = name
+        member.dynamic = told.get("Membership") != "static"
+        member.penalty = whole(told, "Penalty")
+        member.calls_taken = whole(told, "CallsTaken")
+        member.last_call_s = whole(told, "LastCall")
+        member.last_pause_s = whole(told, "LastPause")
+        member.login_s = whole(told, "LoginTime")
+        member.in_call = told.get("InCall") == "1"
+        member.status = whole(told, "Status")
+        member.paused = told.get("Paused") == "1"
+        # what is said at an unpause is said once and kept nowhere
+        member.reason = told.get("PausedReason", "") if member.paused else ""
+        member.wrapup_s = whole(told, "Wrapuptime")
+        if member.paused:
+            member.unpaused_ms = None
+        elif was_paused:
+            member.unpaused_ms = now_ms
+        if _values(member) != before:
+            self._touch(queue.name, interface)
+        return member
+
+    def waits(self, queue: QueueState, caller: str, since_ms: int) -> None:
+        """Note that a caller waits in a queue; its instant stays steady."""
+        known = queue.callers.get(caller)
+        if known is None or abs(known - since_ms) > STEADY_MS:
+            queue.callers[caller] = since_ms
+
+    def _contact(self, interface: str, contact: Contact) -> None:
+        self.contacts.setdefault(interface, {})[contact.queue, contact.caller] = contact
+
+    def _left(self, queue: str, caller: str, now_ms: int) -> None:
+        for contacts in self.contacts.values():
+            contact = contacts.get((queue, caller))
+            if contact is not None and contact.phase == "ringing":
+                contact.ends_ms = now_ms + LEFT_UNANSWERED_MS
+
+    def _over(self, queue: str, caller: str) -> None:
+        """End what rings for a caller who is connected with somebody, or gone."""
+        for interface, contacts in list(self.contacts.items()):
+            contact = contacts.get((queue, caller))
+            if contact is not None and contact.phase == "ringing":
+                self._remove_contact(interface, (queue, caller))
+
+    def _end_contact(self, interface: str, queue: str, caller: str) -> None:
+        contacts = self.contacts.get(interface, {})
+        if (queue, caller) in contacts:
+            self._remove_contact(interface, (queue, caller))
+            return
+        # the channel of the caller may be gone already: then the event names no caller
+        for key, contact in list(contacts.items()):
+            if contact.queue == queue and (not caller or not contact.caller):
+                self._remove_contact(interface, key)
+
+    def _remove_contact(self, interface: str, key: tuple[str, str]) -> None:
+        contacts = self.contacts[interface]
+        del contacts[key]
+        if not contacts:
+            del self.contacts[interface]
+        self._touch(key[0], interface)
+
+    def _touch(self, queue: str, interface: str) -> None:
+        self.changed_queues.add(queue)
+        self.changed_interfaces.add(interface)
+
+
+class Pass:
+    """One reading of the queues, row by row.
+
+    Invariant: what an event brought while the queue was being listed is not taken for missing.
+    """
+
+    def __init__(self, queues: Queues, *, with_members: bool) -> None:
+        self._queues = queues
+        self._with_members = with_members
+        self._listed: QueueState | None = None
+        """The queue whose rows come now."""
+        self._names: set[str] = set()
+        self._members: set[str] = set()
+        self._callers: set[str] = set()
+
+    def row(self, row: Message, now_ms: int) -> None:
+        """Apply one row; those that are none of a queue are ignored."""
+        match row.get("Event"):
+            case "QueueParams":
+                self._end_queue()
+                self._begin_queue(row)
+            case "QueueMember" if self._listed is not None:
+                member = self._queues.member(row, row.get("Location", ""), row.get("Name", ""), now_ms)
+                if member is not None:
+                    self._members.add(member.interface)
+            case "QueueEntry" if self._listed is not None:
+                caller = row.get("Uniqueid", "")
+                self._callers.add(caller)
+                self._queues.waits(self._listed, caller, now_ms - 1000 * whole(row, "Wait"))
+
+    def end(self, only: str | None = None) -> None:
+        """End the reading. *only*: it was asked for one queue, so it says nothing of others."""
+        self._end_queue()
+        asked = set(self._queues.queues) if only is None else {only} & set(self._queues.queues)
+        for name in asked - self._names:
+            self._queues.drop_queue(name)
+        self._queues.abandon(self)
+
+    def saw_member(self, queue: str, interface: str) -> None:
+        """Note that an event spoke of a membership."""
+        if self._listed is not None and self._listed.name == queue:
+            self._members.add(interface)
+
+    def saw_caller(self, queue: str, caller: str) -> None:
+        """Note that an event spoke of a caller."""
+        if self._listed is not None and self._listed.name == queue:
+            self._callers.add(caller)
+
+    def _begin_queue(self, row: Message) -> None:
+        name, queues = row.get("Queue", ""), self._queues
+        queue = queues.queues.get(name)
+        if queue is None:
+            queue = queues.queues[name] = QueueState(name)
+            queues.shape += 1
+        queue.strategy = row.get("Strategy", "")
+        queue.length_max = whole(row, "Max")
+        queue.weight = whole(row, "Weight")
+        queue.waiting = max(0, whole(row, "Calls"))
+        queue.hold_s = whole(row, "Holdtime")
+        queue.completed = whole(row, "Completed")
+        queue.abandoned = whole(row, "Abandoned")
+        queue.threshold_s = whole(row, "ServiceLevel")
+        queue.level_pct = decimal(row, "ServicelevelPerf")
+        queues.changed_queues.add(name)
+        queues.unknown.discard(name)
+        queues.refresh.discard(name)
+        self._names.add(name)
+        self._listed, self._members, self._callers = queue, set(), set()
+
+    def _end_queue(self) -> None:
+        queue, self._listed = self._listed, None
+        if queue is None:
+            return
+        for caller in queue.callers.keys() - self._callers:
+            del queue.callers[caller]
+        if self._with_members:
+            for interface in queue.members.keys() - self._members:
+                self._queues.drop_member(queue, interface)
+
+
+_OF_MEMBERS: Final = frozenset(
+    {
+        "QueueMemberAdded",
+        "QueueMemberRemoved",
+        "QueueMemberPause",
+        "QueueMemberPenalty",
+        "QueueMemberRinginuse",
+        "QueueMemberStatus",
+    }
+)
+_OF_CALLERS: Final = frozenset({"QueueCallerJoin", "QueueCallerLeave", "QueueCallerAbandon"})
+_OF_CONTACTS: Final = frozenset(
+    {"AgentCalled", "AgentConnect", "AgentRingNoAnswer", "AgentComplete", "AgentDump"}
+)
+_EVENTS: Final = _OF_MEMBERS | _OF_CALLERS | _OF_CONTACTS
+
+
+def _values(member: Member) -> tuple[object, ...]:
+    return (
+        member.penalty,
+        member.calls_taken,
+        member.last_call_s,
+        member.last_pause_s,
+        member.login_s,
+        member.in_call,
+        member.status,
+        member.paused,
+        member.reason,
+        member.wrapup_s,
+        member.dynamic,
+        member.name,
+    )
