@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from secrets import token_bytes
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol, TypeVar
 
 import pytest
@@ -19,8 +22,12 @@ from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
+from gateway.upstream.asterisk.connection import Address
+from gateway.upstream.asterisk.people import hash_password
+from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.client import OsccServer
 from tests.doubles.clock import ManualClock
+from tests.doubles.fake_ami import FakeAsterisk
 from tests.doubles.fake_upstream import FakeUpstream
 
 EventT = TypeVar("EventT", bound=LinkEvent)
@@ -44,6 +51,8 @@ class Site(NamedTuple):
     """How far the server's clock is ahead of the gateway's."""
     unsure_ms: int = 0
     """How far two instants may be apart that are one at the server, after their translation."""
+    versions: tuple[str, str] = ("V2R1", "V8R2")
+    """What the server says of itself."""
 
     async def dashboard(self, device: Device = TABLET) -> LoggedOn:
         credentials = LogOn(Application.DASHBOARD, self.user_name, self.password, device)
@@ -139,7 +148,38 @@ async def simulated(skew_ms: int = 0) -> AsyncIterator[Site]:
         yield Site(server, clock, "agent10", settings.password, "+49301234567", skew_ms, unsure_ms)
 
 
+@asynccontextmanager
+async def asterisk() -> AsyncIterator[Site]:
+    """The adapter for an Asterisk, before a small one in this process."""
+    clock = SystemClock()
+    fake = FakeAsterisk(lambda: clock.wall_ms() / 1000)
+    fake.add_queue("sales")
+    fake.add_queue("support")
+    await fake.start()
+    with TemporaryDirectory() as folder:
+        people = Path(folder) / "people.toml"
+        people.write_text(PEOPLE, "utf-8")
+        settings = AsteriskSettings(Address("127.0.0.1", fake.port, "oscc", "secret"), people, is_alone=True)
+        async with AsteriskServer("main", settings, clock, jitter=lambda: 0.5, draw=token_bytes) as server:
+            await server.reached()
+            yield Site(server, clock, "ana", "right", "+49301234567", versions=("AMI 13.0.0", fake.version))
+    await fake.stop()
+
+
+PEOPLE = f"""
+[[people]]
+login = "ana"
+name = "Ana Agent"
+password = "{hash_password("right", bytes(16))}"
+supervisor = true
+agent = true
+queues = ["sales", "support"]
+sees = ["*"]
+"""
+
+
 SITES = [
+    pytest.param(asterisk, id="asterisk"),
     pytest.param(fake, id="double"),
     pytest.param(simulated, id="adapter"),
     pytest.param(partial(simulated, 150_000), id="adapter-ahead"),

@@ -102,7 +102,7 @@ class Monitor:
     @property
     def is_up(self) -> bool:
         """Whether Asterisk is connected and was read whole."""
-        return self._connection is not None
+        return self._connection is not None and not self.last_failure
 
     @property
     def heard_at(self) -> float:
@@ -113,6 +113,17 @@ class Monitor:
     def under_way(self) -> int:
         """How many actions wait for their answers."""
         return 0 if self._connection is None else self._connection.under_way
+
+    async def reached(self, within_s: float) -> bool:
+        """Wait until Asterisk is connected and read; returns whether it is."""
+        try:
+            async with self._clock.timeout(within_s):
+                while self.last_failure:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def may(self, *names: str) -> bool:
         """Return whether the account may use all of these actions."""
@@ -263,6 +274,7 @@ class Monitor:
         )
         offers = self.may("DBPut", "QueueAdd")
         self.publisher.set_up(is_up=True, offers_remote=offers, now_ms=self._clock.wall_ms())
+        self._changed.set()
 
     def _note_away(self, reason: str) -> None:
         if self.last_failure != reason:

@@ -154,7 +154,7 @@ def hash_password(password: str, salt: bytes) -> str:
 
 _NO_KEY: Final = base64.b64encode(bytes(32)).decode()
 NOBODY: Final = f"scrypt${_N}${_R}${_P}${_NO_KEY[:24]}${_NO_KEY}"
-"""Checked for names that do not exist, so that the time of an answer does not show which do. No password fits."""
+"""Checked for names that do not exist, so that the time of an answer does not show which do; nothing fits."""
 
 
 def fits(password: str, hashed: str) -> bool:

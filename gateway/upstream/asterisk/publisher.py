@@ -28,7 +28,7 @@ from gateway.upstream.asterisk.people import Person, agent_number
 from gateway.upstream.asterisk.state import Queues
 from gateway.upstream.asterisk.view import PARAMETERS, View
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 32
 """Agents and queues that are composed in one turn of the loop: some 5 ms."""
 EVERYTHING: Final = "*"
 _SOURCES: Final = (Source.DIRECTORY, Source.REALTIME, Source.CUMULATIVE, Source.CONFIGURATION)

@@ -147,6 +147,10 @@ class AsteriskServer:
             self._running.cancel()
         await self._stack.aclose()
 
+    async def reached(self, within_s: float = 10.0) -> bool:
+        """Wait until Asterisk is connected and read; returns whether it is."""
+        return await self.monitor.reached(within_s)
+
     # ---- Upstream ----
 
     @property

@@ -1,0 +1,128 @@
+"""The adapter holds what a live Asterisk said: events alone lead to what the next reading says."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.upstream.asterisk.ami import Framer, Message
+from gateway.upstream.asterisk.state import Member, Pass, Queues
+from tests.asterisk import recordings
+
+SILENT = {
+    "08-reload": "a reload of queues.conf is told by no event",
+    "10-restart": "Asterisk was stopped: the connection ends, and a whole reading follows",
+    "11-kill": "Asterisk was killed: the connection ends, and a whole reading follows",
+}
+"""Recordings in which readings say what no event has said → why."""
+
+
+def _messages(name: str) -> list[tuple[int, Message]]:
+    """Return what the framer makes of a recording, byte for byte, with the milliseconds."""
+    framer, found = Framer(), list[tuple[int, Message]]()
+    framer.feed(b"Asterisk Call Manager/13.0.0\r\n")
+    for line in recordings.read(name):
+        if line.way == "<" and "Asterisk Call Manager" not in line.raw.decode():
+            half = len(line.raw) // 2
+            for message in (*framer.feed(line.raw[:half]), *framer.feed(line.raw[half:])):
+                found.append((round(1000 * line.at_s), message))
+    return found
+
+
+def _facts(member: Member) -> tuple[object, ...]:
+    return (
+        member.paused,
+        member.reason,
+        member.penalty,
+        member.dynamic,
+        member.calls_taken,
+        member.last_call_s,
+    )
+
+
+def _said(row: Message) -> tuple[object, ...]:
+    paused = row["Paused"] == "1"
+    return (
+        paused,
+        row["PausedReason"] if paused else "",
+        int(row["Penalty"]),
+        row["Membership"] == "dynamic",
+        int(row["CallsTaken"]),
+        int(row["LastCall"]),
+    )
+
+
+class Replay:
+    """Applies a recording as the adapter does, and compares each row of a reading with what events led to."""
+
+    def __init__(self) -> None:
+        self.queues = Queues()
+        self.compared = 0
+        self.differing: list[Message] = []
+        self._readings: dict[str, Pass] = {}
+        self._known: set[str] = set()
+
+    def take(self, now_ms: int, message: Message) -> None:
+        number = message.get("ActionID", "")
+        if message.get("Message") == "Queue status will follow":
+            self._readings[number] = self.queues.begin(with_members=True)
+        elif number not in self._readings:
+            self.queues.event(message, now_ms)
+            self.queues.due(now_ms)
+        elif message.get("Event") == "QueueStatusComplete":
+            # a reading that was narrowed says nothing of what it leaves out
+            self.queues.abandon(self._readings.pop(number))
+        else:
+            self._compare(message)
+            self._readings[number].row(message, now_ms)
+
+    def _compare(self, row: Message) -> None:
+        name = row.get("Queue", "")
+        held = self.queues.queues.get(name) if name in self._known else None
+        if row.get("Event") == "QueueParams":
+            self._known.add(name)
+        elif row.get("Event") == "QueueMember" and held is not None and row["Location"] in held.members:
+            self.compared += 1
+            if _facts(held.members[row["Location"]]) != _said(row):
+                self.differing.append(row)
+
+
+@pytest.mark.parametrize("name", recordings.NAMES)
+def test_events_lead_to_what_the_next_reading_says(name: str) -> None:
+    replay = Replay()
+    for now_ms, message in _messages(name):
+        replay.take(now_ms, message)
+    if name not in SILENT:
+        assert replay.differing == []
+    if name in {"03-call-life", "05-pause"}:
+        assert replay.compared > 3
+
+
+def test_a_call_rings_is_connected_and_ends() -> None:
+    phases = _phases("03-call-life", "Local/2008@desk/n")
+    assert phases[:3] == [(), ("ringing",), ("talking",)]
+    assert phases[3] == ()
+
+
+def test_a_completion_without_its_caller_ends_the_contact() -> None:
+    assert _phases("17-complete-without-caller", "Local/2008@desk/n") == [(), ("ringing",), ("talking",), ()]
+
+
+def test_a_caller_who_gives_up_ends_the_ringing() -> None:
+    assert _phases("04-abandon", "Local/2007@desk/n")[-1] == ()
+
+
+def _phases(name: str, interface: str) -> list[tuple[str, ...]]:
+    """Return the phases of an interface's contacts, each time that they change."""
+    queues, found = Queues(), list[tuple[str, ...]]()
+    for queue in ("sales", "support", "vip"):
+        one = queues.begin(with_members=False)
+        one.row({"Event": "QueueParams", "Queue": queue}, 0)
+        queues.abandon(one)
+    for now_ms, message in _messages(name):
+        if "ActionID" not in message:
+            queues.event(message, now_ms)
+            queues.due(now_ms)
+        phases = tuple(one.phase for one in queues.contacts.get(interface, {}).values())
+        if not found or found[-1] != phases:
+            found.append(phases)
+    return found
