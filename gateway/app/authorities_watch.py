@@ -43,7 +43,7 @@ class AuthoritiesWatch:
         self._watched: Final = [
             (place, site, servers[site.id])
             for place, site in enumerate(sites)
-            if site.ca_file is not None and site.url.startswith("https://")
+            if site.ca_file is not None and site.url.startswith(("https://", "amis://"))
         ]
         self._seen: dict[str, bytes | None] = {}
         self._faults: dict[str, tuple[str, ...]] = {}

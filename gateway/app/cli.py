@@ -16,6 +16,7 @@ from gateway.app import (
     check,
     cli_admin,
     cli_keys,
+    cli_person,
     demo,
     demo_cluster,
     doctor,
@@ -55,7 +56,7 @@ COMMANDS: Final = {
         "show a simulated contact centre through a gateway, live on a board in this terminal",
         demo.add_arguments,
         demo.run,
-        "oscc-gateway demo\n  oscc-gateway demo --port 0 --no-board --for 60",
+        "oscc-gateway demo\n  oscc-gateway demo --asterisk\n  oscc-gateway demo --port 0 --no-board --for 60",
     ),
     "demo-cluster": Command(
         "show three nodes, their Redis and a live board, and let you kill one of them while you watch",
@@ -102,6 +103,13 @@ COMMANDS: Final = {
         cli_keys.add_arguments,
         cli_keys.run,
         "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
+    ),
+    "person": Command(
+        "make an entry of the file of people of a site that is an Asterisk",
+        cli_person.add_arguments,
+        cli_person.run,
+        'oscc-gateway person ana --name "Ana Amsel" --agent --queue sales >> people.toml\n'
+        "  oscc-gateway person bea --name Bea --supervisor --sees '*' >> people.toml",
     ),
     **cli_admin.COMMANDS,
 }

@@ -40,7 +40,10 @@ class Setting(NamedTuple):
     @property
     def secret(self) -> bool:
         """Whether its value is never shown."""
-        return self.section == "secrets" or (self.section, self.key) == ("admin", "token")
+        return self.section == "secrets" or (self.section, self.key) in {
+            ("admin", "token"),
+            (SITES, "asterisk.secret"),
+        }
 
     @property
     def from_file(self) -> bool:
@@ -49,8 +52,8 @@ class Setting(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """Whether it is a list."""
-        return typing.get_origin(self.field.annotation) is tuple
+        """Whether it is a list, or a table that the environment writes as one."""
+        return typing.get_origin(self.field.annotation) in {tuple, dict}
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -72,11 +75,19 @@ def _settings() -> Iterator[Setting]:
 
 def _fields(table: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     for key, field in table.model_fields.items():
-        match field.annotation:
-            case type() as inner if issubclass(inner, BaseModel):
-                yield from ((f"{key}.{inner_key}", inner_field) for inner_key, inner_field in _fields(inner))
-            case _:
-                yield key, field
+        inner = _table(field.annotation)
+        if inner is None:
+            yield key, field
+        else:
+            yield from ((f"{key}.{inner_key}", inner_field) for inner_key, inner_field in _fields(inner))
+
+
+def _table(annotation: object) -> type[BaseModel] | None:
+    """Return the table that a setting is; None for a plain value."""
+    for one in (annotation, *typing.get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
 
 
 SETTINGS: Final = tuple(_settings())

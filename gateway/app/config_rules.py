@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from gateway.app.config_bus_url import MEMORY, address
 from gateway.app.config_sections import Admin, Client, Ops, Settings, Site
@@ -79,6 +79,9 @@ def _site(place: int, site: Site) -> Iterator[str]:
             'are checked against the site\'s country; name it, or set applications = ["dashboard"].'
         )
     parts = urlsplit(site.url)
+    if site.asterisk is not None or parts.scheme in {"ami", "amis"}:
+        yield from _asterisk(place, site, parts)
+        return
     if parts.scheme == "http" and parts.hostname not in LOOPBACK and not site.insecure:
         yield (
             f"sites[{place}].url is clear text to another machine: use https://, "
@@ -86,6 +89,20 @@ def _site(place: int, site: Site) -> Iterator[str]:
         )
     if parts.scheme == "http" and site.ca_file is not None:
         yield f"sites[{place}].ca_file is set, but sites[{place}].url is not https://."
+
+
+def _asterisk(place: int, site: Site, parts: SplitResult) -> Iterator[str]:
+    if site.asterisk is None:
+        yield f"sites[{place}].url is an Asterisk's, but site {site.id} has no table [sites.asterisk]."
+    elif parts.scheme not in {"ami", "amis"}:
+        yield f"sites[{place}] has a table [sites.asterisk], so its url must be ami:// or amis://."
+    if parts.scheme == "ami" and parts.hostname not in LOOPBACK and not site.insecure:
+        yield (
+            f"sites[{place}].url is clear text to another machine: use amis://, "
+            f"or accept it with insecure = true for site {site.id}."
+        )
+    if parts.scheme == "ami" and site.ca_file is not None:
+        yield f"sites[{place}].ca_file is set, but sites[{place}].url is not amis://."
 
 
 def _keys(settings: Settings) -> Iterator[str]:

@@ -24,10 +24,12 @@ from gateway.app.config_types import (
     PageUrl,
     Password,
     Port,
+    Reason,
     SealingKeyText,
     SecretKeyText,
     SiteName,
     SiteUrl,
+    WrapUpTimes,
 )
 from gateway.core.effects import SessionLimits
 from gateway.domain.model import Application
@@ -170,11 +172,65 @@ class RemoteNumbers(Section):
     )
 
 
+class Asterisk(Section):
+    """What makes a site an Asterisk; its `url` is `ami://host:5038`, or `amis://host:5039` with TLS."""
+
+    user: str = Field(min_length=1, max_length=128, description="The AMI account of manager.conf.")
+    secret: Password = Field(description="The account's secret.")
+    people_file: File = Field(
+        description="TOML file of who may log on, read again when it changes; `oscc-gateway person` makes "
+        "an entry."
+    )
+    remote_context: str = Field(
+        "oscc-remote",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="The context of the dialplan that rings remote agents.",
+    )
+    begin_reason: Reason = Field("Logged on", description="The reason with which agents begin, paused.")
+    unavailable_reasons: tuple[Reason, ...] = Field(
+        (), max_length=100, description="Reasons to be unavailable that phones offer, beside those met."
+    )
+    work_reasons: tuple[Reason, ...] = Field(
+        (), max_length=100, description="Reasons that mean work; without one the state is not offered."
+    )
+    wrap_up_s: WrapUpTimes = Field(
+        default_factory=dict,
+        max_length=1_000,
+        description="Queue and seconds: the `wrapuptime` of queues.conf, which AMI does not tell; remote "
+        "agents join with it.",
+    )
+    wrap_up: Literal["fixed", "rejoin"] = Field(
+        "fixed",
+        description="Whether agents may change their own wrap-up time; `rejoin` takes them out of their "
+        "queues and in again, so their figures and their place in `rrmemory` begin again.",
+    )
+    shared_last_call: bool = Field(
+        True, description="Whether queues.conf has `shared_lastcall = yes`: else agents' counts are unknown."
+    )
+    penalty_max: int = Field(10, ge=1, le=100, description="The penalty that is level 0.")
+    look_s: float = Field(
+        30.0,
+        ge=5,
+        le=600,
+        description="Seconds between whole readings: a reload of queues.conf is told by nothing else.",
+    )
+    figures_s: float = Field(5.0, ge=1, le=60, description="Seconds between readings of queues' figures.")
+    idle_timeout_s: int = Field(
+        900,
+        ge=60,
+        le=3600,
+        description="Seconds without a device after which a Remote Assistant is logged off.",
+    )
+    session_s: int = Field(28_800, ge=3600, le=86_400, description="Life of a session, seconds.")
+
+
 class Site(Section):
-    """An OSCC-E Server that phones may log on to. Clients name its id, never an address."""
+    """A contact centre that phones may log on to. Clients name its id, never an address."""
 
     id: SiteName = Field(description="How clients name the site; part of every token, so it never changes.")
-    url: SiteUrl = Field(description="Address of the OSCC-E Server's local web server.")
+    url: SiteUrl = Field(
+        description="Address of the OSCC-E Server's local web server, or of an Asterisk's manager interface."
+    )
     ca_file: File | None = Field(
         None,
         description="PEM file of the authority behind the site's certificate, read anew when it changes; "
@@ -198,6 +254,7 @@ class Site(Section):
         description="Which of the two apps may log on here.",
     )
     remote_numbers: RemoteNumbers = RemoteNumbers()
+    asterisk: Asterisk | None = Field(None, description="Set: the site is an Asterisk.")
 
 
 class Limits(Section):

@@ -102,6 +102,9 @@ def _toml(value: object) -> str:
     match value:
         case list():
             return f"[{', '.join(_toml(item) for item in value)}]"
+        case dict():
+            pairs = (f"{json.dumps(key, ensure_ascii=False)} = {_toml(item)}" for key, item in value.items())
+            return f"{{{', '.join(pairs)}}}"
         case _:
             return json.dumps(value, ensure_ascii=False)
 
@@ -124,8 +127,8 @@ def row(setting: Setting) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    match field.default:
-        case None | () | "":
+    match field.get_default(call_default_factory=True):
+        case None | () | "" | {}:
             return "none"
         case bool() as value:
             return f"`{str(value).lower()}`"
@@ -139,6 +142,8 @@ def _kind(setting: Setting) -> str:
     annotation, metadata = _inner(setting.field)
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f"`{word}`" for word in typing.get_args(annotation))
+    if typing.get_origin(annotation) is dict:
+        return "table of whole numbers"
     kind = "secret" if setting.secret else _WORDS.get(annotation, "text")
     return " ".join(part for part in (f"{kind}s" if setting.many else kind, _bounds(metadata)) if part)
 

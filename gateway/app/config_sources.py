@@ -18,7 +18,9 @@ from gateway.app.config_names import BY_VARIABLE, PREFIX, SETTINGS, SITES, Setti
 FILE_BYTES: Final = 1024 * 1024
 SECRET_BYTES: Final = 64 * 1024
 PLACEHOLDER: Final = "…"
-NO_SETTINGS: Final = frozenset({"OSCC_GATEWAY_WATCH_PASSWORD"})
+NO_SETTINGS: Final = frozenset(
+    {"OSCC_GATEWAY_WATCH_PASSWORD", "OSCC_GATEWAY_AMI_SECRET", "OSCC_GATEWAY_PERSON_PASSWORD"}
+)
 """Variables of other commands."""
 
 _SITE_VARIABLE: Final = re.compile(rf"({PREFIX}__SITES__)(\d{{1,3}})(__\w+?)")

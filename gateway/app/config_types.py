@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import phonenumbers
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -89,8 +90,8 @@ def _site_id(text: str) -> str:
 
 def _site_url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an address such as https://oscce.example")
+    if parts.scheme not in {"http", "https", "ami", "amis"} or not parts.hostname:
+        raise ValueError("must be an address such as https://oscce.example or ami://127.0.0.1:5038")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must have no user, password, query or fragment")
     return text.rstrip("/")
@@ -129,6 +130,14 @@ def _node_name(text: str) -> str:
     return text
 
 
+def _wrap_up_times(value: object) -> object:
+    """Read ``queue=seconds`` words, as the environment has them; a table of the file stays as it is."""
+    if not isinstance(value, list | tuple | str):
+        return value
+    words = value.split() if isinstance(value, str) else value
+    return dict(str(word).rpartition("=")[::2] for word in words)
+
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 """A TCP port; 0 is any free one."""
 Host = Annotated[str, Field(min_length=1, max_length=255)]
@@ -149,6 +158,12 @@ Network = Annotated[
     PlainValidator(_network),
     PlainSerializer(str),
     WithJsonSchema({"type": "string"}),
+]
+Reason = Annotated[str, Field(min_length=1, max_length=79, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A reason of an agent's state; Asterisk keeps 79 bytes."""
+WrapUpTimes = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[int, Field(ge=0, le=3600)]],
+    BeforeValidator(_wrap_up_times),
 ]
 Origin = Annotated[str, AfterValidator(_origin)]
 SiteName = Annotated[str, AfterValidator(_site_id)]

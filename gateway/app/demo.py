@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Final
 
-from gateway.app import logging, loop, wiring
+from gateway.app import demo_asterisk, logging, loop, wiring
 from gateway.app.config import own_secrets
 from gateway.app.config_sections import Admin, Client, Ops, Secrets, Settings, Site
 from gateway.app.listener import CannotListen
@@ -48,6 +48,7 @@ Ctrl-C ends it.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_demonstration(parser, "the gateway")
+    demo_asterisk.add_arguments(parser)
 
 
 def add_demonstration(parser: argparse.ArgumentParser, door: str) -> None:
@@ -70,8 +71,9 @@ def run(args: argparse.Namespace) -> int:
     secrets = own_secrets()
     logging.configure("error", secrets.pseudonym_key, sys.stderr)
     loop.raise_file_limit()
+    is_asterisk = args.asterisk is not None
     try:
-        return loop.run(_demo(center, secrets, args))
+        return loop.run(demo_asterisk.run(args, secrets) if is_asterisk else _demo(center, secrets, args))
     except (CannotListen, Refusal) as refused:
         sys.stderr.write(f"oscc-gateway: {refused}\n")
         return 1

@@ -71,7 +71,7 @@ def site_context(place: int, site: Site) -> ssl.SSLContext | None:
     Raises:
         ConfigError: ``ca_file`` cannot be read or holds no certificate.
     """
-    if not site.url.startswith("https://"):
+    if not site.url.startswith(("https://", "amis://")):
         return None
     held = authorities(place, site)
     return tls_context() if held is None else trusting(place, site, held)

@@ -40,7 +40,7 @@ from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.reloading import Reloading, hearing
-from gateway.app.sites import counted_sites
+from gateway.app.sites import Server, counted_sites, open_server
 from gateway.app.stopping import Stopping
 from gateway.app.surroundings import Surroundings, watch
 from gateway.app.systemd import Supervisor
@@ -94,7 +94,7 @@ class Gateway:
     Args:
         settings: Valid ones.
         secrets: Those of the settings, or made for this process.
-        servers: The OSCC-E Servers by the id of their site; whoever made them closes them.
+        servers: The contact centres by the id of their site; whoever made them closes them.
         cluster: What it shares with other nodes; whoever opened it closes it.
         clock: The only time.
         telemetry: Where all of it is counted.
@@ -105,7 +105,7 @@ class Gateway:
         self,
         settings: Settings,
         secrets: Secrets,
-        servers: Mapping[str, OsccServer],
+        servers: Mapping[str, Server],
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
@@ -169,10 +169,16 @@ class Gateway:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
         count_all(self.node, self._servers, self.telemetry)
+<<<<<<< HEAD
         read_clock(self._cluster.leases, self.telemetry)
         count_dropped(self._cluster.bus, self.telemetry)
         count_turns({server.turns for server in self._servers.values()}, self.telemetry)
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
+=======
+        read_clock(self._leases, self.telemetry)
+        pools = (server.pool for server in self._servers.values() if isinstance(server, OsccServer))
+        count_shared(pools, self.telemetry)
+>>>>>>> 299e0a5 (Let a site be an Asterisk: settings, demo, person and check-config)
         self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
         return self.telemetry.render()
@@ -259,7 +265,7 @@ def _node_settings(settings: Settings) -> NodeSettings:
     )
 
 
-def _tokens(secrets: Secrets, servers: Mapping[str, OsccServer]) -> Tokens:
+def _tokens(secrets: Secrets, servers: Mapping[str, Server]) -> Tokens:
     keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]
     return Tokens(keys, list(servers), randomness.token_bytes)
 
@@ -285,11 +291,26 @@ async def serving(
     async with AsyncExitStack() as stack:
         keyring = Keyring(secrets.sealing_keys)
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
+<<<<<<< HEAD
         servers: dict[str, OsccServer] = {}
         turns = Turns(clock, rest_s=REST_S)
         for place, site in enumerate(settings.sites):
             tls, trace = site_context(place, site), tracing.outgoing()
             server = OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
+=======
+        servers: dict[str, Server] = {}
+        for place, site in enumerate(settings.sites):
+            tls, trace = site_context(place, site), tracing.outgoing()
+            server = open_server(
+                site,
+                clock,
+                tls,
+                trace=trace,
+                is_alone=settings.bus.url == MEMORY,
+                jitter=random.random,
+                draw=randomness.token_bytes,
+            )
+>>>>>>> 299e0a5 (Let a site be an Asterisk: settings, demo, person and check-config)
             servers[site.id] = await stack.enter_async_context(server)
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))

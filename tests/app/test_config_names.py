@@ -22,9 +22,20 @@ def test_no_two_settings_share_a_variable() -> None:
 
 def test_secrets_are_known_as_such() -> None:
     secret = [setting.path for setting in SETTINGS if setting.secret]
-    assert secret == ["admin.token", "secrets.sealing_keys", "secrets.pseudonym_key"]
+    assert secret == [
+        "admin.token",
+        "secrets.sealing_keys",
+        "secrets.pseudonym_key",
+        "sites[<n>].asterisk.secret",
+    ]
     from_file = [setting.path for setting in SETTINGS if setting.from_file]
-    assert from_file == ["admin.token", "bus.url", "secrets.sealing_keys", "secrets.pseudonym_key"]
+    assert from_file == [
+        "admin.token",
+        "bus.url",
+        "secrets.sealing_keys",
+        "secrets.pseudonym_key",
+        "sites[<n>].asterisk.secret",
+    ]
 
 
 def test_lists_are_known_as_such() -> None:

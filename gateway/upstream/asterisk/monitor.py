@@ -6,6 +6,7 @@ Whole readings and events keep the state; what changed is published to the links
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,10 @@ class Monitor:
     def under_way(self) -> int:
         """How many actions wait for their answers."""
         return 0 if self._connection is None else self._connection.under_way
+
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Verify Asterisk by *tls* from the next connection on."""
+        self._address = self._address._replace(tls=tls)
 
     async def reached(self, within_s: float) -> bool:
         """Wait until Asterisk is connected and read; returns whether it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -146,6 +147,10 @@ class AsteriskServer:
         if self._running is not None:
             self._running.cancel()
         await self._stack.aclose()
+
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Verify Asterisk by *tls* from now on; an open connection goes on."""
+        self.monitor.trust(tls)
 
     async def reached(self, within_s: float = 10.0) -> bool:
         """Wait until Asterisk is connected and read; returns whether it is."""

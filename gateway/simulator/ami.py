@@ -1,0 +1,757 @@
+"""A small Asterisk: queues, members, callers by script, AstDB and accounts, spoken to by AMI.
+
+It shares no code with the adapter and does what the recordings of a live Asterisk show
+(``tests/asterisk/transcripts``): answers come before their events, a reload of queues.conf is silent, an
+``AgentComplete`` may lack its caller, and what was changed in the last second is forgotten by a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+Headers = list[tuple[str, str]]
+
+VERSION: Final = "GIT-master-f0c1c1a7b7"
+AMI: Final = "13.0.0"
+PERSIST_S: Final = 1.0
+"""AstDB is written so often: a kill forgets what came since."""
+LINE_BYTES: Final = 1_024
+
+_RIGHTS: Final[dict[str, tuple[str, ...]]] = {
+    "Challenge": (),
+    "CoreSettings": ("system", "reporting"),
+    "CoreStatus": ("system", "reporting"),
+    "DBDel": ("system",),
+    "DBDelTree": ("system",),
+    "DBGet": ("system", "reporting"),
+    "DBGetTree": ("system", "reporting"),
+    "DBPut": ("system",),
+    "Events": (),
+    "ListCommands": (),
+    "Login": (),
+    "Logoff": (),
+    "Ping": (),
+    "QueueAdd": ("agent",),
+    "QueueMemberRingInUse": ("agent",),
+    "QueuePause": ("agent",),
+    "QueuePenalty": ("agent",),
+    "QueueReload": (),
+    "QueueRemove": ("agent",),
+    "QueueReset": (),
+    "QueueStatus": (),
+    "QueueSummary": (),
+}
+"""Action → the classes of which ``write=`` needs one; none: whoever may log in may use it."""
+
+
+@dataclass
+class Account:
+    """An account of manager.conf."""
+
+    secret: str
+    read: frozenset[str] = frozenset({"agent", "system"})
+    write: frozenset[str] = frozenset({"agent", "system"})
+
+
+@dataclass
+class Membership:
+    """An interface in a queue."""
+
+    interface: str
+    name: str
+    dynamic: bool = True
+    penalty: int = 0
+    calls: int = 0
+    last_call: int = 0
+    last_pause: int = 0
+    log_in: int = 0
+    in_call: bool = False
+    status: int = 1
+    paused: bool = False
+    reason: str = ""
+    ring_in_use: bool = False
+    wrap_up: int = 0
+    state_interface: str = ""
+
+
+@dataclass
+class Waiting:
+    """A caller in a queue."""
+
+    unique: str
+    number: str
+    since: float
+
+
+@dataclass
+class Queue:
+    """A queue of queues.conf."""
+
+    name: str
+    strategy: str = "rrmemory"
+    max: int = 0
+    weight: int = 0
+    service_level: int = 20
+    hold: int = 0
+    talk: int = 0
+    completed: int = 0
+    abandoned: int = 0
+    within: int = 0
+    members: dict[str, Membership] = field(default_factory=dict)
+    callers: list[Waiting] = field(default_factory=list)
+
+
+class Session:
+    """One AMI session."""
+
+    def __init__(
+        self, asterisk: FakeAsterisk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.account: Account | None = None
+        self.events = True
+        self._asterisk = asterisk
+        self._reader, self._writer = reader, writer
+        self._challenge = ""
+        self._later: list[Callable[[], None]] = []
+
+    async def run(self) -> None:
+        """Serve until either side hangs up."""
+        self._writer.write(f"Asterisk Call Manager/{AMI}\r\n".encode())
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            while True:
+                raw = await self._reader.readuntil(b"\r\n\r\n")
+                await self._asterisk.thawed.wait()
+                fields = dict(
+                    line[:LINE_BYTES].decode("utf-8", "replace").split(": ", 1)
+                    for line in raw.strip().split(b"\r\n")
+                    if b": " in line
+                )
+                if not await self._serve(fields):
+                    break
+        self._writer.close()
+
+    def say(self, headers: Headers) -> None:
+        """Send one message."""
+        if not self._writer.is_closing():
+            text = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            self._writer.write(f"{text}\r\n".encode())
+
+    def hang_up(self) -> None:
+        """End the session at once."""
+        self._writer.transport.abort()
+
+    def event(self, kind: str, headers: Headers, right: str = "agent") -> None:
+        """Send an event, if the account may see it."""
+        if self.account is not None and self.events and right in self.account.read:
+            self.say([("Event", kind), ("Privilege", f"{right},all"), ("SystemName", "sandbox"), *headers])
+
+    async def _serve(self, fields: dict[str, str]) -> bool:
+        name, number = fields.get("Action", ""), fields.get("ActionID", "")
+        self._asterisk.heard.append(fields)
+        if name == "Login":
+            return await self._log_in(fields, number)
+        if name == "Challenge":
+            self._challenge = "365762734"
+            self._answer("Success", number, [("Challenge", self._challenge)])
+            return True
+        if self.account is None:
+            self._answer("Error", number, [("Message", "Permission denied")])
+            return True
+        if name == "Logoff":
+            self._answer("Goodbye", number, [("Message", "Thanks for all the fish.")])
+            return False
+        self._act(name, number, fields)
+        return True
+
+    async def _log_in(self, fields: dict[str, str], number: str) -> bool:
+        account = self._asterisk.accounts.get(fields.get("Username", ""))
+        if account is None or not self._proves(account, fields):
+            await asyncio.sleep(self._asterisk.wrong_secret_s)
+            self._answer("Error", number, [("Message", "Authentication failed")])
+            return False
+        self.account = account
+        self.events = fields.get("Events", "on") != "off"
+        self._answer("Success", number, [("Message", "Authentication accepted")])
+        if "system" in account.read and self.events:
+            words = [("Uptime", "3"), ("LastReload", "3"), ("Status", "Fully Booted")]
+            self.say([("Event", "FullyBooted"), ("Privilege", "system,all"), *words])
+        return True
+
+    def _proves(self, account: Account, fields: dict[str, str]) -> bool:
+        if fields.get("AuthType", "").upper() == "MD5":
+            proof = hashlib.md5(
+                (self._challenge + account.secret).encode(), usedforsecurity=False
+            ).hexdigest()
+            return bool(self._challenge) and fields.get("Key") == proof
+        return fields.get("Secret") == account.secret
+
+    def _may(self, name: str) -> bool:
+        needed = _RIGHTS[name]
+        return self.account is not None and (not needed or not self.account.write.isdisjoint(needed))
+
+    def _act(self, name: str, number: str, fields: dict[str, str]) -> None:
+        if name not in _RIGHTS:
+            text = f"Invalid/unknown command: {name}. Use Action: ListCommands to show available commands."
+            self._answer("Error", number, [("Message", text)])
+        elif not self._may(name):
+            self._answer("Error", number, [("Message", "Permission denied")])
+        elif name == "ListCommands":
+            rows = [(one, " (Priv: agent,all)") for one in sorted(_RIGHTS) if self._may(one)]
+            self._answer("Success", number, rows)
+        else:
+            self._asterisk.act(self, name, number, fields)
+
+    def _answer(self, response: str, number: str, headers: Headers) -> None:
+        self.say([("Response", response), *([("ActionID", number)] if number else []), *headers])
+
+    def ok(self, number: str, message: str) -> None:
+        """Answer that it is done."""
+        self._answer("Success", number, [("Message", message)])
+
+    def no(self, number: str, message: str) -> None:
+        """Answer that it is refused."""
+        self._answer("Error", number, [("Message", message)])
+
+    def plain(self, number: str, headers: Headers) -> None:
+        """Answer with values."""
+        self._answer("Success", number, headers)
+
+    def list(self, number: str, message: str, rows: Iterable[tuple[str, Headers]], complete: str) -> None:
+        """Answer with a list."""
+        self._answer("Success", number, [("EventList", "start"), ("Message", message)])
+        count = 0
+        for kind, headers in rows:
+            self.say([("Event", kind), *headers, ("ActionID", number)])
+            count += 1
+        end = [("ActionID", number), ("EventList", "Complete"), ("ListItems", str(count))]
+        self.say([("Event", complete), *end])
+
+
+class FakeAsterisk:
+    """The whole of it. Methods without an underscore are the script of a test.
+
+    Args:
+        now: Wall seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.accounts: dict[str, Account] = {"oscc": Account("secret")}
+        self.queues: dict[str, Queue] = {}
+        self.db: dict[str, dict[str, str]] = {}
+        self.heard: list[dict[str, str]] = []
+        """Every action that came, as it came."""
+        self.sessions: set[Session] = set()
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+        self.wrong_secret_s = 0.0
+        self.forgets_caller = False
+        """Whether the next ``AgentComplete`` lacks its caller."""
+        self.version = VERSION
+        self.port = 0
+        self._now = now
+        self._server: asyncio.Server | None = None
+        self._unique = 0
+        self._history: list[tuple[float, tuple[dict[str, dict[str, str]], dict[str, Queue]]]] = []
+
+    # ---- life ----
+
+    async def start(self) -> None:
+        """Listen, at the same port as before."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self, *, kill: bool = False) -> None:
+        """End, cleanly or by a kill, which forgets the last second; callers are gone either way."""
+        if not kill:
+            for session in list(self.sessions):
+                session.event("Shutdown", [("Shutdown", "Cleanly"), ("Restart", "False")], "system")
+            self._keep()
+        else:
+            self._recall(self._now() - PERSIST_S)
+        for queue in self.queues.values():
+            queue.callers.clear()
+            queue.completed = queue.abandoned = queue.within = queue.hold = 0
+            for member in queue.members.values():
+                member.in_call, member.status, member.calls, member.last_call = False, 1, 0, 0
+        if self._server is not None:
+            self._server.close()
+            self.cut()
+            await self._server.wait_closed()
+            self._server = None
+
+    def cut(self) -> None:
+        """End every session at once."""
+        for session in list(self.sessions):
+            session.hang_up()
+
+    def freeze(self) -> None:
+        """Read nothing more, until :meth:`thaw`; what lies in the sockets is read then."""
+        self.thawed.clear()
+
+    def thaw(self) -> None:
+        """Read again."""
+        self.thawed.set()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session = Session(self, reader, writer)
+        self.sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self.sessions.discard(session)
+
+    def _keep(self) -> None:
+        self._history.append((self._now(), copy.deepcopy((self.db, self.queues))))
+        del self._history[:-200]
+
+    def _recall(self, before: float) -> None:
+        kept = [state for at, state in self._history if at <= before]
+        if kept:
+            self.db, self.queues = copy.deepcopy(kept[-1])
+
+    # ---- script ----
+
+    def add_queue(self, name: str, *, strategy: str = "rrmemory", length: int = 0) -> Queue:
+        """Have a queue."""
+        queue = self.queues[name] = Queue(name, strategy, length)
+        self._keep()
+        return queue
+
+    def add_static(self, queue: str, interface: str, name: str, *, penalty: int = 0, state: str = "") -> None:
+        """Have a member stand in queues.conf: silently, as after a reload."""
+        member = Membership(interface, name, dynamic=False, penalty=penalty, log_in=int(self._now()))
+        member.state_interface = state or interface
+        self.queues[queue].members[interface] = member
+        self._keep()
+
+    def remove_static(self, queue: str, interface: str) -> None:
+        """Take a member out of queues.conf, silently."""
+        self.queues[queue].members.pop(interface, None)
+        self._keep()
+
+    def remove_queue(self, name: str) -> None:
+        """Take a queue out of queues.conf, silently."""
+        del self.queues[name]
+        self._keep()
+
+    def reload_at_console(self) -> None:
+        """Load queues.conf again at the console: accounts with ``read=system`` are shown that."""
+        for session in list(self.sessions):
+            session.event("Reload", [("Module", "app_queue.so"), ("Status", "0")], "system")
+
+    def device(self, interface: str, status: int) -> None:
+        """Let the state of a telephone change, in all queues."""
+        for queue in self.queues.values():
+            member = queue.members.get(interface)
+            if member is not None and member.status != status:
+                member.status = status
+                self._tell_member("QueueMemberStatus", queue, member)
+
+    def set_paused(self, interface: str, reason: str | None) -> None:
+        """Let somebody pause at the desk, with a reason, or come back (None)."""
+        for queue in self.queues.values():
+            member = queue.members.get(interface)
+            if member is not None and (member.paused or reason is not None):
+                member.paused, member.reason = reason is not None, reason or ""
+                if reason is not None:
+                    member.last_pause = int(self._now())
+                self._tell_member("QueueMemberPause", queue, member)
+
+    def join(self, queue_name: str, number: str = "+4989100000") -> str:
+        """Let a caller come to a queue; its Uniqueid."""
+        queue = self.queues[queue_name]
+        self._unique += 1
+        unique = f"sandbox-{int(self._now())}.{self._unique}"
+        queue.callers.append(Waiting(unique, number, self._now()))
+        at = [("Position", str(len(queue.callers))), ("Count", str(len(queue.callers)))]
+        self._tell("QueueCallerJoin", [*self._channel(queue, unique, number), *at])
+        return unique
+
+    def ring(self, queue_name: str, unique: str, interface: str) -> None:
+        """Let a queue ring an interface for a caller."""
+        queue = self.queues[queue_name]
+        caller = self._caller(queue, unique)
+        self._tell("AgentCalled", self._with_member(queue, caller, interface))
+        self.device(interface, 6)
+
+    def answer(self, queue_name: str, unique: str, interface: str) -> None:
+        """Let a member answer."""
+        queue = self.queues[queue_name]
+        caller = self._caller(queue, unique)
+        self._leave(queue, caller)
+        held = int(self._now() - caller.since)
+        queue.hold = held
+        queue.within += held <= queue.service_level
+        more = [("HoldTime", str(held)), ("RingTime", "2")]
+        self._tell("AgentConnect", [*self._with_member(queue, caller, interface), *more])
+        queue.members[interface].in_call = True
+        queue.members[interface].status = 1
+        self.device(interface, 2)
+
+    def complete(self, queue_name: str, unique: str, interface: str) -> None:
+        """Let a call end."""
+        queue = self.queues[queue_name]
+        queue.completed += 1
+        for other in self.queues.values():  # shared_lastcall
+            member = other.members.get(interface)
+            if member is not None:
+                member.last_call = int(self._now())
+                if other is queue:
+                    member.calls += 1
+                    member.in_call = False
+                member.status = 2
+        self.device(interface, 1)
+        caller = Waiting(unique, "", self._now())
+        headers = self._with_member(queue, caller, interface)
+        if self.forgets_caller:
+            self.forgets_caller = False
+            headers = headers[-3:]
+        more = [("HoldTime", "2"), ("TalkTime", "6"), ("Reason", "agent")]
+        self._tell("AgentComplete", [*headers, *more])
+
+    def ring_no_answer(self, queue_name: str, unique: str, interface: str) -> None:
+        """Let a member not answer."""
+        queue = self.queues[queue_name]
+        caller = self._caller(queue, unique)
+        more = [("RingTime", "12000")]
+        self._tell("AgentRingNoAnswer", [*self._with_member(queue, caller, interface), *more])
+        self.device(interface, 1)
+
+    def abandon(self, queue_name: str, unique: str) -> None:
+        """Let a caller give up."""
+        queue = self.queues[queue_name]
+        caller = self._caller(queue, unique)
+        queue.abandoned += 1
+        at = [
+            ("Position", "1"),
+            ("OriginalPosition", "1"),
+            ("HoldTime", str(int(self._now() - caller.since))),
+        ]
+        self._tell("QueueCallerAbandon", [*self._channel(queue, unique, caller.number), *at])
+        self._leave(queue, caller)
+
+    def rings_at(self, login: str) -> str | None:
+        """Return the number that the dialplan would ring for a remote agent; None: it does not ring."""
+        until = self.db.get("oscc-until", {}).get(login, "")
+        number = self.db.get("oscc-number", {}).get(login, "")
+        if not until.isdecimal() or int(until) < self._now() or not number:
+            return None
+        return number
+
+    # ---- actions ----
+
+    def act(self, session: Session, name: str, number: str, fields: dict[str, str]) -> None:
+        """Carry out one action; its events follow its answer."""
+        match name:
+            case "QueueStatus":
+                rows = list(self._status(fields.get("Queue"), fields.get("Member")))
+                session.list(number, "Queue status will follow", rows, "QueueStatusComplete")
+            case "QueueSummary":
+                rows = list(self._summary(fields.get("Queue")))
+                session.list(number, "Queue summary will follow", rows, "QueueSummaryComplete")
+            case "QueueReload":
+                session.ok(number, "Queue reloaded successfully")
+            case "QueueReset":
+                self._reset(fields.get("Queue"))
+                session.ok(number, "Queue stats reset successfully")
+            case _ if name.startswith("DB"):
+                self._act_on_db(session, name, number, fields)
+                self._keep()
+            case _ if name.startswith("Queue"):
+                self._act_on_members(session, name, number, fields)
+                self._keep()
+            case _:
+                self._act_on_core(session, name, number, fields)
+
+    def _act_on_core(self, session: Session, name: str, number: str, fields: dict[str, str]) -> None:
+        match name:
+            case "Ping":
+                session.plain(number, [("Ping", "Pong"), ("Timestamp", f"{self._now():.6f}")])
+            case "CoreSettings":
+                session.plain(number, [("AMIversion", AMI), ("AsteriskVersion", VERSION)])
+            case "Events":
+                session.events = fields.get("EventMask") != "off"
+                session.plain(number, [("Events", "On" if session.events else "Off")])
+            case _:
+                session.plain(number, [("CoreCurrentCalls", "0")])
+
+    def _act_on_db(self, session: Session, name: str, number: str, fields: dict[str, str]) -> None:
+        family, key = fields.get("Family", ""), fields.get("Key", "")
+        held = self.db.get(family, {})
+        match name:
+            case "DBPut":
+                self.db.setdefault(family, {})[key] = fields.get("Val", "")
+                session.ok(number, "Updated database successfully")
+            case "DBGet" if key in held:
+                row = ("DBGetResponse", [("Family", family), ("Key", key), ("Val", held[key])])
+                session.list(number, "Result will follow", [row], "DBGetComplete")
+            case "DBDel" if held.pop(key, None) is not None:
+                session.ok(number, "Key deleted successfully")
+            case "DBDel":
+                session.no(number, "Database entry could not be deleted")
+            case "DBGetTree" if held:
+                rows = [
+                    ("DBGetTreeResponse", [("Key", f"/{family}/{one}"), ("Val", value)])
+                    for one, value in sorted(held.items())
+                ]
+                session.list(number, "Result will follow", rows, "DBGetTreeComplete")
+            case _:
+                session.no(number, "Database entry not found")
+
+    def _act_on_members(self, session: Session, name: str, number: str, fields: dict[str, str]) -> None:
+        if not fields.get("Interface"):
+            session.no(number, "'Interface' not specified.")
+            return
+        match name:
+            case "QueueAdd":
+                self._add(session, number, fields)
+            case "QueueRemove":
+                self._remove(session, number, fields)
+            case "QueuePause":
+                self._pause(session, number, fields)
+            case "QueuePenalty":
+                self._penalty(session, number, fields)
+            case _:
+                self._ring_in_use(session, number, fields)
+
+    def _add(self, session: Session, number: str, fields: dict[str, str]) -> None:
+        queue, interface = self.queues.get(fields.get("Queue", "")), fields["Interface"]
+        if queue is None:
+            session.no(number, "Unable to add interface to queue: No such queue")
+            return
+        if interface in queue.members:
+            session.no(number, "Unable to add interface: Already there")
+            return
+        paused = _true(fields.get("Paused", ""))
+        member = Membership(
+            interface,
+            fields.get("MemberName") or interface,
+            penalty=int(fields.get("Penalty", "0")),
+            last_pause=int(self._now()) if paused else 0,
+            log_in=int(self._now()),
+            paused=paused,
+            reason=_reason(fields) if paused else "",
+            wrap_up=int(fields.get("Wrapuptime", "0")),
+            state_interface=fields.get("StateInterface") or interface,
+        )
+        queue.members[interface] = member
+        session.ok(number, "Added interface to queue")
+        self._tell_member("QueueMemberAdded", queue, member)
+
+    def _remove(self, session: Session, number: str, fields: dict[str, str]) -> None:
+        queue, interface = self.queues.get(fields.get("Queue", "")), fields["Interface"]
+        if queue is None:
+            session.no(number, "Unable to remove interface from queue: No such queue")
+        elif interface not in queue.members:
+            session.no(number, "Unable to remove interface: Not there")
+        elif not queue.members[interface].dynamic:
+            session.no(number, "Member not dynamic")
+        else:
+            member = queue.members.pop(interface)
+            session.ok(number, "Removed interface from queue")
+            self._tell_member("QueueMemberRemoved", queue, member)
+
+    def _pause(self, session: Session, number: str, fields: dict[str, str]) -> None:
+        found = self._found(fields)
+        if not found:
+            session.no(number, "Interface not found")
+            return
+        paused = _true(fields.get("Paused", ""))
+        for _, member in found:
+            member.paused = paused
+            member.reason = _reason(fields) if paused else ""
+            if paused:
+                member.last_pause = int(self._now())
+        session.ok(number, f"Interface {'' if paused else 'un'}paused successfully")
+        for queue, member in found:
+            told = replace(member, reason=_reason(fields))  # also at an unpause, where it is kept nowhere
+            self._tell_member("QueueMemberPause", queue, told)
+
+    def _penalty(self, session: Session, number: str, fields: dict[str, str]) -> None:
+        found, penalty = self._found(fields), fields.get("Penalty", "")
+        if not found or not penalty.isdecimal():
+            session.no(number, "Invalid interface, queuename or penalty")
+            return
+        for _, member in found:
+            member.penalty = int(penalty)
+        session.ok(number, "Interface penalty set successfully")
+        for queue, member in found:
+            self._tell_member("QueueMemberPenalty", queue, member)
+
+    def _ring_in_use(self, session: Session, number: str, fields: dict[str, str]) -> None:
+        wanted = fields.get("RingInUse", "").lower()
+        if wanted not in {"yes", "no", "true", "false", "on", "off", "1", "0"}:
+            text = "'RingInUse' parameter must be a truth value (yes/no, on/off, 0/1, etc)"
+            session.no(number, text)
+            return
+        found = self._found(fields)
+        for _, member in found:
+            member.ring_in_use = _true(wanted)
+        session.ok(number, "Interface ringinuse set successfully")
+        for queue, member in found:
+            self._tell_member("QueueMemberRinginuse", queue, member)
+
+    def _found(self, fields: dict[str, str]) -> list[tuple[Queue, Membership]]:
+        only = fields.get("Queue")
+        return [
+            (queue, queue.members[fields["Interface"]])
+            for queue in self.queues.values()
+            if fields["Interface"] in queue.members and only in {None, "", queue.name}
+        ]
+
+    def _reset(self, only: str | None) -> None:
+        for queue in self.queues.values():
+            if only in {None, "", queue.name}:
+                queue.completed = queue.abandoned = queue.within = queue.hold = queue.talk = 0
+
+    # ---- rows ----
+
+    def _status(self, only: str | None, member_only: str | None) -> Iterable[tuple[str, Headers]]:
+        for queue in self.queues.values():
+            if only not in {None, "", queue.name}:
+                continue
+            yield "QueueParams", self._params(queue)
+            for member in queue.members.values():
+                if member_only in {None, "", member.interface}:
+                    yield "QueueMember", [("Queue", queue.name), *self._row(member)]
+            for position, caller in enumerate(queue.callers, start=1):
+                yield "QueueEntry", self._entry(queue, position, caller)
+
+    def _params(self, queue: Queue) -> Headers:
+        total = queue.completed + queue.abandoned
+        perf = 100.0 * min(queue.within, queue.completed) / queue.completed if queue.completed else 0.0
+        return [
+            ("Queue", queue.name),
+            ("Max", str(queue.max)),
+            ("Strategy", queue.strategy),
+            ("Calls", str(len(queue.callers))),
+            ("Holdtime", str(queue.hold)),
+            ("TalkTime", str(queue.talk)),
+            ("Completed", str(queue.completed)),
+            ("Abandoned", str(queue.abandoned)),
+            ("ServiceLevel", str(queue.service_level)),
+            ("ServicelevelPerf", f"{perf:.1f}"),
+            ("ServicelevelPerf2", f"{100.0 if total else 0.0:.1f}"),
+            ("Weight", str(queue.weight)),
+        ]
+
+    def _row(self, member: Membership) -> Headers:
+        return [
+            ("Name", member.name),
+            ("Location", member.interface),
+            ("StateInterface", member.state_interface or member.interface),
+            *self._values(member, ring_in_use=False),
+        ]
+
+    def _values(self, member: Membership, *, ring_in_use: bool) -> Headers:
+        return [
+            ("Membership", "dynamic" if member.dynamic else "static"),
+            ("Penalty", str(member.penalty)),
+            ("CallsTaken", str(member.calls)),
+            ("LastCall", str(member.last_call)),
+            ("LastPause", str(member.last_pause)),
+            ("LoginTime", str(member.log_in)),
+            ("InCall", str(int(member.in_call))),
+            ("Status", str(member.status)),
+            ("Paused", str(int(member.paused))),
+            ("PausedReason", member.reason),
+            *([("Ringinuse", str(int(member.ring_in_use)))] if ring_in_use else []),
+            ("Wrapuptime", str(member.wrap_up)),
+        ]
+
+    def _entry(self, queue: Queue, position: int, caller: Waiting) -> Headers:
+        return [
+            ("Queue", queue.name),
+            ("Position", str(position)),
+            ("Channel", f"Local/q{queue.name}@callers;2"),
+            ("Uniqueid", caller.unique),
+            ("CallerIDNum", caller.number),
+            ("CallerIDName", "Dear Caller"),
+            ("ConnectedLineNum", caller.number),
+            ("ConnectedLineName", "Dear Caller"),
+            ("Wait", str(int(self._now() - caller.since))),
+            ("Priority", "0"),
+        ]
+
+    def _summary(self, only: str | None) -> Iterable[tuple[str, Headers]]:
+        for queue in self.queues.values():
+            if only in {None, "", queue.name}:
+                there = [one for one in queue.members.values() if one.status not in {4, 5}]
+                free = [one for one in there if not one.paused and one.status == 1]
+                yield (
+                    "QueueSummary",
+                    [
+                        ("Queue", queue.name),
+                        ("LoggedIn", str(len(there))),
+                        ("Available", str(len(free))),
+                        ("Callers", str(len(queue.callers))),
+                        ("HoldTime", str(queue.hold)),
+                        ("TalkTime", str(queue.talk)),
+                        ("LongestHoldTime", "0"),
+                    ],
+                )
+
+    # ---- events ----
+
+    def _tell(self, kind: str, headers: Headers) -> None:
+        for session in list(self.sessions):
+            session.event(kind, headers)
+
+    def _tell_member(self, kind: str, queue: Queue, member: Membership) -> None:
+        headers = [
+            ("Queue", queue.name),
+            ("MemberName", member.name),
+            ("Interface", member.interface),
+            ("StateInterface", member.state_interface or member.interface),
+            *self._values(member, ring_in_use=True),
+        ]
+        self._tell(kind, headers)
+
+    def _channel(self, queue: Queue, unique: str, number: str) -> Headers:
+        return [
+            ("Channel", f"Local/q{queue.name}@callers;2"),
+            ("ChannelState", "6"),
+            ("ChannelStateDesc", "Up"),
+            ("CallerIDNum", number),
+            ("CallerIDName", "Dear Caller"),
+            ("ConnectedLineNum", number),
+            ("ConnectedLineName", "Dear Caller"),
+            ("Language", "en"),
+            ("AccountCode", ""),
+            ("Context", "callers"),
+            ("Exten", f"q{queue.name}"),
+            ("Priority", "2"),
+            ("Uniqueid", unique),
+            ("Linkedid", unique),
+            ("Queue", queue.name),
+        ]
+
+    def _with_member(self, queue: Queue, caller: Waiting, interface: str) -> Headers:
+        member = queue.members[interface]
+        channel = self._channel(queue, caller.unique, caller.number)
+        dest = [(f"Dest{name}", value) for name, value in channel[:-1]]
+        of_queue = [("Queue", queue.name), ("Interface", interface), ("MemberName", member.name)]
+        return [*channel[:-1], *dest, *of_queue]
+
+    def _caller(self, queue: Queue, unique: str) -> Waiting:
+        return next(caller for caller in queue.callers if caller.unique == unique)
+
+    def _leave(self, queue: Queue, caller: Waiting) -> None:
+        queue.callers.remove(caller)
+        at = [("Position", "1"), ("Count", str(len(queue.callers)))]
+        self._tell("QueueCallerLeave", [*self._channel(queue, caller.unique, caller.number), *at])
+
+
+def _true(text: str) -> bool:
+    return text.lower() in {"true", "yes", "on", "1", "y", "t"}
+
+
+def _reason(fields: dict[str, str]) -> str:
+    """A reason is cut at 79 bytes, within a character if need be."""
+    return fields.get("Reason", "").encode()[:79].decode("utf-8", "replace")
