@@ -108,7 +108,7 @@ COMMANDS: Final = {
         "make an entry of the file of people of a site that is an Asterisk",
         cli_person.add_arguments,
         cli_person.run,
-        'oscc-gateway person ana --name "Ana Amsel" --agent --queue sales >> people.toml\n'
+        "oscc-gateway person ana --name Ana --agent --queue sales >> people.toml\n"
         "  oscc-gateway person bea --name Bea --supervisor --sees '*' >> people.toml",
     ),
     **cli_admin.COMMANDS,

@@ -153,8 +153,10 @@ async def _simulated(args: argparse.Namespace) -> AsyncIterator[Place]:
 def _people(queues: list[str]) -> str:
     hashed = hash_password(PASSWORD, bytes(16))
     entries = [
-        f'[[people]]\nlogin = "boss"\nname = "Bea Boss"\npassword = "{hashed}"\n'
-        'supervisor = true\nsees = ["*"]\n'
+        (
+            f'[[people]]\nlogin = "boss"\nname = "Bea Boss"\npassword = "{hashed}"\n'
+            'supervisor = true\nsees = ["*"]\n'
+        )
     ]
     for place in range(1, _PEOPLE + 1):
         own = ", ".join(f'"{name}"' for name in dict.fromkeys((queues[place % len(queues)], queues[0])))

@@ -623,6 +623,10 @@ class FakeAsterisk:
             for position, caller in enumerate(queue.callers, start=1):
                 yield "QueueEntry", self._entry(queue, position, caller)
 
+    def rows_of(self, name: str) -> Iterable[tuple[str, Headers]]:
+        """Return the rows of one queue as ``QueueStatus`` lists them."""
+        return list(self._status(name, None))
+
     def _params(self, queue: Queue) -> Headers:
         total = queue.completed + queue.abandoned
         perf = 100.0 * min(queue.within, queue.completed) / queue.completed if queue.completed else 0.0

@@ -120,6 +120,7 @@ class AsteriskServer:
             session_s=settings.session_s,
             ended=self._session_ended,
         )
+        self.settings: Final = settings
         self._site = site
         self._clock = clock
         self._is_alone = settings.is_alone

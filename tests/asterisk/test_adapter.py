@@ -1,0 +1,341 @@
+"""What phones see of an Asterisk and what their commands do there, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.domain.commands import (
+    ChangeRemoteNumber,
+    Command,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetRoutingState,
+    SetSkills,
+    SkillChange,
+)
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import Executed, Presence
+from gateway.domain.model import Application, Kind
+from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
+from gateway.domain.upstream import FunctionChanged, LinkClosed, ObjectChanged, SessionEnded, Source
+from gateway.upstream.asterisk.keys import number_of
+from gateway.upstream.asterisk.view import Rules
+from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
+
+REMOTE = "Local/ana@oscc-remote/n"
+DESK = "Local/2005@desk/n"
+ANA, CEM = number_of("person", "ana"), number_of("person", "cem")
+SALES = number_of("queue", "sales")
+LUNCH, PAPERWORK = (str(number_of("reason", text)) for text in ("Lunch", "Paperwork"))
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Place]:
+    async with asyncio.timeout(30), place() as made:
+        yield made
+
+
+def agent(ear: Ear, number: int) -> Agent | None:
+    part = ear.shown(Kind.AGENT, Source.REALTIME).get(number)
+    return part.value if part is not None and isinstance(part.value, Agent) else None
+
+
+def queue(ear: Ear, number: int = SALES) -> Queue:
+    value = ear.shown(Kind.QUEUE, Source.REALTIME)[number].value
+    assert isinstance(value, Queue)
+    return value
+
+
+async def test_a_supervisor_sees_queues_and_agents(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, CEM))
+        cem = agent(ear, CEM)
+        assert cem is not None
+        assert (cem.routing_state, cem.handling) == (RoutingState.AVAILABLE, ())
+        assert (queue(ear).contacts_waiting, queue(ear).agents_available) == (0, 1)
+        assert queue(ear).service_level_pct is None
+        assert queue(ear).estimated_wait_s is None
+
+
+async def test_a_supervisor_of_one_queue_sees_no_other(at: Place) -> None:
+    at.fake.add_static("support", "Local/2009@desk/n", "Somebody")
+    async with at.linked(await at.log_on("cem", Application.DASHBOARD)) as ear:
+        assert set(ear.shown(Kind.QUEUE, Source.REALTIME)) == {SALES}
+        assert set(ear.shown(Kind.AGENT, Source.REALTIME)) == {CEM}
+
+
+async def test_a_call_is_shown_from_ringing_to_its_end(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, CEM))
+
+        def phases() -> list[str]:
+            shown = agent(ear, CEM)
+            return [] if shown is None else [one.state for one in shown.handling]
+
+        caller = at.fake.join("sales", "+49891234567")
+        await ear.until(lambda: queue(ear).contacts_waiting == 1)
+        assert queue(ear).oldest_since_ms is not None
+        at.fake.ring("sales", caller, DESK)
+        await ear.until(lambda: phases() == ["ringing"])
+        at.fake.answer("sales", caller, DESK)
+        await ear.until(lambda: phases() == ["talking"] and queue(ear).contacts_waiting == 0)
+        at.fake.forgets_caller = True
+        at.fake.complete("sales", caller, DESK)
+        await ear.until(lambda: phases() == [])
+
+
+async def test_nothing_of_a_caller_but_the_wait_is_kept(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        at.fake.join("sales", "+49891234567")
+        await ear.until(lambda: queue(ear).contacts_waiting == 1)
+        assert "89123" not in repr(ear.heard.events)
+        assert "Dear Caller" not in repr(ear.heard.events)
+
+
+async def test_an_agent_begins_paused_and_becomes_available(at: Place) -> None:
+    async with at.linked(await at.assistant()) as ear:
+        await ear.until(lambda: agent(ear, ANA))
+        first = agent(ear, ANA)
+        assert first is not None
+        assert (first.routing_state, first.logged_on_remotely) == (RoutingState.UNAVAILABLE, True)
+        assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number == NUMBER
+        assert await ear.command(SetRoutingState("available")) == Executed("applied")
+        after = agent(ear, ANA)
+        assert after is not None
+        assert after.routing_state is RoutingState.AVAILABLE
+        assert not at.fake.queues["sales"].members[REMOTE].paused
+
+
+async def test_the_number_is_shown_to_nobody_else(at: Place) -> None:
+    await at.assistant()
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, ANA))
+        assert NUMBER not in repr(ear.heard.events)
+        assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number is None
+
+
+async def test_a_supervisor_pauses_with_a_reason_and_state_comes_before_the_answer(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, CEM))
+        before = len(ear.heard.events)
+        answer = await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+        assert answer == Executed("applied")
+        assert len(ear.heard.events) > before
+        paused = agent(ear, CEM)
+        assert paused is not None
+        assert (paused.routing_state, paused.reason_id) == (RoutingState.UNAVAILABLE, LUNCH)
+        assert await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH)) == Executed(
+            "unchanged"
+        )
+        await ear.command(SetAgentRoutingState(str(CEM), "work", PAPERWORK))
+        working = agent(ear, CEM)
+        assert working is not None
+        assert working.routing_state is RoutingState.WORK
+        assert queue(ear).agents_work == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (SetAgentRoutingState(str(CEM), "unavailable", PAPERWORK), ErrorCode.REASON_WRONG_KIND),
+        (SetAgentRoutingState(str(CEM), "unavailable", "1"), ErrorCode.REASON_UNKNOWN),
+        (SetAgentRoutingState(str(CEM), "work"), ErrorCode.REASON_REQUIRED),
+        (SetAgentRoutingState("1", "available"), ErrorCode.NOT_FOUND),
+        (SetAgentRoutingState(str(ANA), "available"), ErrorCode.CANNOT_LOG_ON_FOR_ANOTHER),
+        (SetAgentRoutingState(str(CEM), "logged_off"), ErrorCode.UPSTREAM_REJECTED),
+        (SetSkills(str(CEM), (), "patch", 1), ErrorCode.VERSION_CONFLICT),
+        (SetRoutingState("available"), ErrorCode.FORBIDDEN),
+        (ChangeRemoteNumber(NUMBER), ErrorCode.FORBIDDEN),
+        (SetAutoPostProcessing(True, 10), ErrorCode.FORBIDDEN),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_with_its_code(
+    at: Place, command: Command, code: ErrorCode
+) -> None:
+    async with at.linked(await at.boss()) as ear:
+        sent = len(at.fake.heard)
+        with pytest.raises(GatewayError) as refused:
+            await ear.command(command)
+        assert refused.value.code is code
+        done = {one["Action"] for one in at.fake.heard[sent:]}
+        assert done.isdisjoint({"QueuePause", "QueueAdd", "QueueRemove", "QueuePenalty", "DBPut"})
+
+
+async def test_skills_are_penalties(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        part = ear.shown(Kind.AGENT, Source.CONFIGURATION)[CEM]
+        assert isinstance(part.value, Agent)
+        assert [(skill.skill_id, skill.level) for skill in part.value.skills] == [(str(SALES), 9)]
+        version = part.value.version or 0
+        support = str(number_of("queue", "support"))
+        changes = (SkillChange(str(SALES), 4), SkillChange(support, 10))
+        answer = await ear.command(SetSkills(str(CEM), changes, "patch", version))
+        assert isinstance(answer, Executed)
+        assert answer.state == "applied"
+        assert at.fake.queues["sales"].members[DESK].penalty == 6
+        assert at.fake.queues["support"].members[DESK].penalty == 0
+        shown = ear.shown(Kind.AGENT, Source.CONFIGURATION)[CEM].value
+        assert isinstance(shown, Agent)
+        assert shown.version == answer.version != version
+
+
+async def test_another_number_is_where_the_next_call_rings(at: Place) -> None:
+    async with at.linked(await at.assistant()) as ear:
+        assert at.fake.rings_at("ana") == NUMBER
+        assert await ear.command(ChangeRemoteNumber("+498912345678")) == Executed("applied")
+        assert at.fake.rings_at("ana") == "+498912345678"
+        assert ear.shown(Kind.AGENT, Source.REALTIME)[ANA].remote_number == "+498912345678"
+
+
+async def test_another_wrap_up_time_is_leaving_and_joining() -> None:
+    async with (
+        asyncio.timeout(30),
+        place(rules=Rules(rejoins=True)) as at,
+        at.linked(await at.assistant()) as ear,
+    ):
+        assert await ear.command(SetAutoPostProcessing(True, 25)) == Executed("applied")
+        member = at.fake.queues["sales"].members[REMOTE]
+        assert (member.wrap_up, member.paused) == (25, True)
+        assert await ear.command(SetAutoPostProcessing(True, 25)) == Executed("unchanged")
+
+
+async def test_a_log_off_leaves_nothing(at: Place) -> None:
+    session = await at.assistant()
+    async with at.linked(session) as ear:
+        off = await at.server.log_off(session.secret)
+        assert off.routing == "removed"
+        ended = await ear.heard.first(SessionEnded)
+        assert ended.reason is EndReason.LOGGED_OFF
+    assert REMOTE not in at.fake.queues["sales"].members
+    assert [family for family, held in at.fake.db.items() if held] == []
+
+
+async def test_a_supervisor_logs_a_remote_agent_off(at: Place) -> None:
+    session = await at.assistant()
+    async with at.linked(session) as remote, at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, ANA))
+        assert await ear.command(SetAgentRoutingState(str(ANA), "logged_off")) == Executed("applied")
+        ended = await remote.heard.first(SessionEnded)
+        assert (ended.reason, ended.by) == (EndReason.LOGGED_OFF_BY_SUPERVISOR, "Bea Boss")
+        assert agent(ear, ANA) is None
+    assert at.fake.rings_at("ana") is None
+
+
+async def test_a_second_phone_needs_a_takeover(at: Place) -> None:
+    first = await at.assistant("one")
+    with pytest.raises(GatewayError) as refused:
+        await at.assistant("two")
+    assert refused.value.code is ErrorCode.ALREADY_LOGGED_ON
+    again = await at.assistant("one")
+    assert again.session != first.session
+    assert at.fake.rings_at("ana") == NUMBER
+
+
+async def test_sessions_outlive_the_gateway(at: Place) -> None:
+    session = await at.assistant()
+    other = type(at.server)(
+        "main",
+        at.server.settings,
+        at.clock,
+        jitter=lambda: 0.0,
+        draw=bytes,
+    )
+    async with other:
+        assert await other.reached()
+        (listed,) = await other.sessions(session.secret)
+        assert listed.session == session.session
+
+
+async def test_an_asterisk_that_restarts_is_shown_as_away_and_read_again(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, CEM))
+
+        def states() -> list[FunctionState]:
+            changes = (one for one in ear.heard.events if isinstance(one, FunctionChanged))
+            return [one.state for one in changes if one.function == "realtime"]
+
+        await at.fake.stop(kill=True)
+        await ear.until(lambda: states()[-1] is FunctionState.DOWN)
+        with pytest.raises(GatewayError) as refused:
+            await ear.command(SetAgentRoutingState(str(CEM), "unavailable", LUNCH))
+        assert refused.value.code is ErrorCode.UPSTREAM_UNAVAILABLE
+        at.fake.add_static("sales", "Local/2006@desk/n", "Dan Desk")
+        await at.fake.start()
+        await ear.until(lambda: states()[-1] is FunctionState.UP)
+        dan = number_of("interface", "Local/2006@desk/n")
+        await ear.until(lambda: agent(ear, dan))
+        assert ear.link.is_open
+
+
+async def test_what_was_sent_and_not_answered_is_unknown(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, CEM))
+        at.fake.freeze()
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(_code(ear, SetAgentRoutingState(str(CEM), "unavailable", LUNCH)))
+            await asyncio.sleep(0)
+            at.fake.cut()
+        assert asked.result() is ErrorCode.UPSTREAM_TIMEOUT
+        at.fake.thaw()
+
+
+async def _code(ear: Ear, command: SetAgentRoutingState) -> ErrorCode | None:
+    try:
+        await ear.command(command)
+    except GatewayError as error:
+        return error.code
+    return None
+
+
+async def test_a_silent_reload_is_seen_at_the_next_whole_reading(at: Place) -> None:
+    async with at.linked(await at.boss()) as ear:
+        await ear.until(lambda: agent(ear, CEM))
+        at.fake.add_static("support", "Local/2007@desk/n", "Gil Desk")
+        at.fake.remove_static("sales", DESK)
+        at.fake.reload_at_console()
+        gil = number_of("interface", "Local/2007@desk/n")
+        await ear.until(lambda: agent(ear, gil) and not agent(ear, CEM))
+        gained = [one.number for one in ear.heard.events if isinstance(one, ObjectChanged) and one.part]
+        assert gil in gained
+
+
+async def test_a_phone_that_is_gone_too_long_is_logged_off() -> None:
+    async with asyncio.timeout(30), place(idle_s=1) as at, at.linked(await at.assistant()) as ear:
+        await ear.link.request(Presence(ear.alias, present=True))
+        await ear.link.request(Presence(ear.alias, present=False))
+        ended = await ear.heard.first(SessionEnded)
+        assert ended.reason is EndReason.EXPIRED
+        assert at.fake.rings_at("ana") is None
+        assert REMOTE not in at.fake.queues["sales"].members
+
+
+async def test_without_the_right_to_write_only_dashboards_that_look_are_offered() -> None:
+    async with asyncio.timeout(30), place() as at:
+        at.fake.accounts["oscc"].write = frozenset()
+        at.fake.cut()
+        await asyncio.sleep(0)
+        while at.server.monitor.may("QueuePause"):
+            await at.clock.sleep(0.05)
+        assert await at.server.reached()
+        about = await at.server.about()
+        assert not {feature.value for feature in about.features} & {"skills", "remote_agent"}
+        with pytest.raises(GatewayError) as refused:
+            await at.assistant()
+        assert refused.value.code in {ErrorCode.FUNCTION_UNAVAILABLE, ErrorCode.UPSTREAM_UNAVAILABLE}
+
+
+async def test_a_secret_stands_nowhere_in_asterisk(at: Place) -> None:
+    session = await at.assistant()
+    assert session.secret not in repr(at.fake.db)
+    assert PASSWORD not in repr(at.fake.heard)
+
+
+async def test_a_link_of_an_unknown_session_is_refused(at: Place) -> None:
+    session = await at.boss()
+    await at.server.log_off(session.secret)
+    with pytest.raises(LinkClosed) as closed:
+        await at.server.open(session.user.id, session.secret, token=1, holder="a")
+    assert closed.value.reason == "session_unknown"
