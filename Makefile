@@ -83,6 +83,12 @@ chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-rep
 		--timeout=1800 $(PYTEST_ARGS)
 	$(BIN)/python -m tests.cluster.report build/chaos $(SCENARIO_SIZE) > docs/chaos-report.md
 
+.PHONY: asterisk
+asterisk: $(DEV) ## hold the adapter to a real Asterisk: ASTERISK=host:port, ASTERISK_USER, ASTERISK_SECRET in the environment
+	@[ -n "$$ASTERISK" ] && [ -n "$$ASTERISK_SECRET" ] || { echo "set ASTERISK=host:port and ASTERISK_SECRET"; exit 2; }
+	$(BIN)/python -m pytest tests/contracts/test_upstream.py tests/contracts/test_upstream_link.py \
+		tests/asterisk/test_live.py -k live $(PYTEST_ARGS)
+
 .PHONY: check format validate
 check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh docs, deployment
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import pytest
 
 from gateway.domain.commands import Command
+from gateway.domain.errors import EndReason
 from gateway.domain.link_requests import Execute
 from gateway.domain.model import Application, Device, Kind, Scope
 from gateway.domain.resources import Agent
@@ -178,7 +180,38 @@ sees = ["*"]
 """
 
 
+@asynccontextmanager
+async def live() -> AsyncIterator[Site]:
+    """The adapter before the real Asterisk of the environment: see ``make asterisk``."""
+    clock = SystemClock()
+    host, _, port = os.environ["ASTERISK"].partition(":")
+    user = os.environ.get("ASTERISK_USER", "oscc-gateway")
+    address = Address(host, int(port or 5038), user, os.environ.get("ASTERISK_SECRET", ""))
+    with TemporaryDirectory() as folder:
+        people = Path(folder) / "people.toml"
+        people.write_text("people = []", "utf-8")
+        settings = AsteriskSettings(address, people, is_alone=True)
+        async with AsteriskServer("main", settings, clock, jitter=lambda: 0.5, draw=token_bytes) as server:
+            assert await server.reached(), server.monitor.last_failure
+            monitor = server.monitor
+            own = ", ".join(f'"{name}"' for name in sorted(monitor.queues.queues)[:2])
+            people.write_text(PEOPLE.replace('"sales", "support"', own), "utf-8")
+            monitor.look_at_people()
+            try:
+                versions = f"AMI {monitor.ami_version}", monitor.version
+                yield Site(server, clock, "ana", "right", "+49301234567", versions=versions)
+            finally:
+                await clean(server)
+
+
+async def clean(server: AsteriskServer) -> None:
+    """Leave nothing of a test in an Asterisk."""
+    for session in server.accounts.sessions.of("ana"):
+        await server.accounts.end(session, EndReason.LOGGED_OFF, None)
+
+
 SITES = [
+    *([pytest.param(live, id="live")] if os.environ.get("ASTERISK") else []),
     pytest.param(asterisk, id="asterisk"),
     pytest.param(fake, id="double"),
     pytest.param(simulated, id="adapter"),
