@@ -47,7 +47,7 @@ Log on with password demo:
 """
 
 
-class Place(NamedTuple):
+class DemoSite(NamedTuple):
     """An Asterisk, and what is said of it."""
 
     url: str
@@ -104,7 +104,7 @@ async def run(args: argparse.Namespace, secrets: Secrets) -> int:
             return 0 if stopping.asked.is_set() else code
 
 
-def real(args: argparse.Namespace) -> Place:
+def real(args: argparse.Namespace) -> DemoSite:
     """Return the real Asterisk that the command line names.
 
     Raises:
@@ -119,11 +119,11 @@ def real(args: argparse.Namespace) -> Place:
     if faults:
         raise ConfigError(faults)
     settings = Asterisk(user=args.ami_user, secret=SecretStr(secret), people_file=args.people)
-    return Place(args.asterisk, settings, f"The Asterisk at {args.asterisk}", "")
+    return DemoSite(args.asterisk, settings, f"The Asterisk at {args.asterisk}", "")
 
 
 @asynccontextmanager
-async def _simulated(args: argparse.Namespace) -> AsyncIterator[Place]:
+async def _simulated(args: argparse.Namespace) -> AsyncIterator[DemoSite]:
     """Run a small Asterisk with people, callers and agents."""
     clock = RealClock()
     asterisk = FakeAsterisk(lambda: clock.now_ms() / 1000)
@@ -146,7 +146,7 @@ async def _simulated(args: argparse.Namespace) -> AsyncIterator[Place]:
         what = f"A simulated Asterisk:       {len(names)} queues, ami://127.0.0.1:{asterisk.port}"
         url = f"ami://127.0.0.1:{asterisk.port}"
         async with alive(day.run()):
-            yield Place(url, settings, what, _SIMULATED.format(people=_PEOPLE))
+            yield DemoSite(url, settings, what, _SIMULATED.format(people=_PEOPLE))
     await asterisk.stop()
 
 
@@ -167,7 +167,7 @@ def _people(queues: list[str]) -> str:
     return "\n".join(entries)
 
 
-def _settings(place: Place, port: int) -> Settings:
+def _settings(place: DemoSite, port: int) -> Settings:
     site = Site(
         id=SITE,
         url=place.url,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,8 +16,9 @@ from gateway.app.surroundings import Reach
 from gateway.app.tracing import Tracing
 from gateway.runtime.parts import Site
 from gateway.runtime.ports import Clock
+from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
-from gateway.upstream.asterisk.connection import Address
+from gateway.upstream.asterisk.connection import AmiAddress
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.asterisk.view import Rules
@@ -30,15 +31,22 @@ Server = OsccServer | AsteriskServer
 """What stands behind a site."""
 
 
+class Chance(NamedTuple):
+    """Where random numbers come from: *jitter* returns numbers in [0, 1), *draw* so many bytes."""
+
+    jitter: Callable[[], float]
+    draw: Callable[[int], bytes]
+
+
 def open_server(
     site: config_sections.Site,
     clock: Clock,
     tls: ssl.SSLContext | None,
+    turns: Turns,
     *,
     trace: aiohttp.TraceConfig | None,
     is_alone: bool,
-    jitter: Callable[[], float],
-    draw: Callable[[int], bytes],
+    chance: Chance,
 ) -> Server:
     """Return the adapter of a site; ``async with`` opens it.
 
@@ -46,15 +54,15 @@ def open_server(
         site: As configured.
         clock: The only time.
         tls: Verifies the server; None for clear text.
+        turns: When links are read.
         trace: Is called for each HTTP request.
         is_alone: Whether no other node serves the site.
-        jitter: Returns numbers in [0, 1).
-        draw: Returns so many random bytes.
+        chance: Where random numbers and bytes come from.
     """
     if site.asterisk is None:
-        return OsccServer(site.id, site.url, clock, tls=tls, trace=trace)
+        return OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
     settings = asterisk_settings(site, site.asterisk, tls, is_alone=is_alone)
-    return AsteriskServer(site.id, settings, clock, jitter=jitter, draw=draw)
+    return AsteriskServer(site.id, settings, clock, jitter=chance.jitter, draw=chance.draw)
 
 
 def asterisk_settings(
@@ -69,7 +77,7 @@ def asterisk_settings(
     port = parts.port or (AMI_PORT if parts.scheme == "ami" else AMI_TLS_PORT)
     secret = asterisk.secret.get_secret_value()
     return AsteriskSettings(
-        address=Address(parts.hostname or "", port, asterisk.user, secret, tls),
+        address=AmiAddress(parts.hostname or "", port, asterisk.user, secret, tls),
         people_file=asterisk.people_file,
         rules=Rules(
             begin_reason=asterisk.begin_reason,

@@ -40,7 +40,7 @@ from gateway.app.logging import log_session
 from gateway.app.looking import look_at_bus, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.reloading import Reloading, hearing
-from gateway.app.sites import Server, counted_sites, open_server
+from gateway.app.sites import Chance, Server, counted_sites, open_server
 from gateway.app.stopping import Stopping
 from gateway.app.surroundings import Surroundings, watch
 from gateway.app.systemd import Supervisor
@@ -68,6 +68,9 @@ from gateway.telemetry import Telemetry
 from gateway.upstream.client import OsccServer
 
 _LOG: Final = structlog.get_logger("gateway.app")
+
+
+_CHANCE: Final = Chance(random.random, randomness.token_bytes)
 
 
 class Addresses(NamedTuple):
@@ -169,16 +172,11 @@ class Gateway:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
         count_all(self.node, self._servers, self.telemetry)
-<<<<<<< HEAD
         read_clock(self._cluster.leases, self.telemetry)
         count_dropped(self._cluster.bus, self.telemetry)
-        count_turns({server.turns for server in self._servers.values()}, self.telemetry)
-        count_shared((server.pool for server in self._servers.values()), self.telemetry)
-=======
-        read_clock(self._leases, self.telemetry)
-        pools = (server.pool for server in self._servers.values() if isinstance(server, OsccServer))
-        count_shared(pools, self.telemetry)
->>>>>>> 299e0a5 (Let a site be an Asterisk: settings, demo, person and check-config)
+        behind = [server for server in self._servers.values() if isinstance(server, OsccServer)]
+        count_turns({server.turns for server in behind}, self.telemetry)
+        count_shared((server.pool for server in behind), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
         return self.telemetry.render()
@@ -291,26 +289,11 @@ async def serving(
     async with AsyncExitStack() as stack:
         keyring = Keyring(secrets.sealing_keys)
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
-<<<<<<< HEAD
-        servers: dict[str, OsccServer] = {}
-        turns = Turns(clock, rest_s=REST_S)
-        for place, site in enumerate(settings.sites):
-            tls, trace = site_context(place, site), tracing.outgoing()
-            server = OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
-=======
         servers: dict[str, Server] = {}
+        turns, is_alone = Turns(clock, rest_s=REST_S), settings.bus.url == MEMORY
         for place, site in enumerate(settings.sites):
             tls, trace = site_context(place, site), tracing.outgoing()
-            server = open_server(
-                site,
-                clock,
-                tls,
-                trace=trace,
-                is_alone=settings.bus.url == MEMORY,
-                jitter=random.random,
-                draw=randomness.token_bytes,
-            )
->>>>>>> 299e0a5 (Let a site be an Asterisk: settings, demo, person and check-config)
+            server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_CHANCE)
             servers[site.id] = await stack.enter_async_context(server)
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))

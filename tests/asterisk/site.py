@@ -14,7 +14,7 @@ from gateway.domain.link_requests import Execute, Listen, Listening
 from gateway.domain.model import Application, Device, Kind
 from gateway.domain.upstream import LoggedOn, LogOn, Opened, Part, Reading, Source
 from gateway.runtime.clock import SystemClock
-from gateway.upstream.asterisk.connection import Address
+from gateway.upstream.asterisk.connection import AmiAddress
 from gateway.upstream.asterisk.link import AsteriskLink
 from gateway.upstream.asterisk.monitor import Timing
 from gateway.upstream.asterisk.people import hash_password
@@ -136,7 +136,7 @@ async def place(
         people = Path(folder) / "people.toml"
         people.write_text(PEOPLE, "utf-8")
         settings = AsteriskSettings(
-            Address("127.0.0.1", fake.port, "oscc", "secret"),
+            AmiAddress("127.0.0.1", fake.port, "oscc", "secret"),
             people,
             rules=rules or Rules(unavailable_reasons=("Lunch",), work_reasons=("Paperwork",)),
             timing=Timing(look_s, 5.0),

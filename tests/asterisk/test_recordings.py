@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.upstream.asterisk.ami import Framer, Message
-from gateway.upstream.asterisk.state import Member, Pass, Queues
+from gateway.upstream.asterisk.state import Membership, Pass, Queues
 from tests.asterisk import recordings
 
 SILENT = {
@@ -28,7 +28,7 @@ def _messages(name: str) -> list[tuple[int, Message]]:
     return found
 
 
-def _facts(member: Member) -> tuple[object, ...]:
+def _facts(member: Membership) -> tuple[object, ...]:
     return (
         member.paused,
         member.reason,

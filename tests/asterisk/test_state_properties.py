@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.simulator.ami import Session
 from gateway.upstream.asterisk.ami import Framer
 from gateway.upstream.asterisk.state import Pass, Queues
-from gateway.upstream.asterisk.view import Rules, View
+from gateway.upstream.asterisk.view import AsteriskView, Rules
 from tests.doubles.fake_ami import Account, FakeAsterisk
 
 QUEUES = ("sales", "support")
@@ -48,7 +48,7 @@ class States(RuleBasedStateMachine):
         self.now = 1_000_000.0
         self.fake = FakeAsterisk(lambda: self.now)
         self.state = Queues()
-        self.view = View(self.state, Rules())
+        self.view = AsteriskView(self.state, Rules())
         self.reading: tuple[Pass, list[str]] | None = None
         self.is_silent = False
         """Whether something changed that no event tells, and no whole reading came since."""

@@ -24,7 +24,7 @@ from gateway.domain.upstream import LinkClosed, LinkEvent, LoggedOn, LogOn, Part
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Authority, Clock, Link, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
-from gateway.upstream.asterisk.connection import Address
+from gateway.upstream.asterisk.connection import AmiAddress
 from gateway.upstream.asterisk.people import hash_password
 from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
 from gateway.upstream.client import OsccServer
@@ -161,7 +161,9 @@ async def asterisk() -> AsyncIterator[Site]:
     with TemporaryDirectory() as folder:
         people = Path(folder) / "people.toml"
         people.write_text(PEOPLE, "utf-8")
-        settings = AsteriskSettings(Address("127.0.0.1", fake.port, "oscc", "secret"), people, is_alone=True)
+        settings = AsteriskSettings(
+            AmiAddress("127.0.0.1", fake.port, "oscc", "secret"), people, is_alone=True
+        )
         async with AsteriskServer("main", settings, clock, jitter=lambda: 0.5, draw=token_bytes) as server:
             await server.reached()
             yield Site(server, clock, "ana", "right", "+49301234567", versions=("AMI 13.0.0", fake.version))
@@ -186,7 +188,7 @@ async def live() -> AsyncIterator[Site]:
     clock = SystemClock()
     host, _, port = os.environ["ASTERISK"].partition(":")
     user = os.environ.get("ASTERISK_USER", "oscc-gateway")
-    address = Address(host, int(port or 5038), user, os.environ.get("ASTERISK_SECRET", ""))
+    address = AmiAddress(host, int(port or 5038), user, os.environ.get("ASTERISK_SECRET", ""))
     with TemporaryDirectory() as folder:
         people = Path(folder) / "people.toml"
         people.write_text("people = []", "utf-8")

@@ -31,12 +31,12 @@ from gateway.upstream.asterisk.sessions import (
     OF_PERSON,
     SESSIONS,
     UNTIL,
-    Session,
-    Sessions,
+    AsteriskSession,
+    AsteriskSessions,
     key_of_secret,
     parse,
 )
-from gateway.upstream.asterisk.view import Facts
+from gateway.upstream.asterisk.view import AgentFacts
 
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 
@@ -47,7 +47,7 @@ AT_ONCE: Final = 4
 """Passwords that are checked at a time, each 32 MiB and 75 ms of a thread."""
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
-Ended = Callable[[Session, EndReason, str | None], None]
+Ended = Callable[[AsteriskSession, EndReason, str | None], None]
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _answered() -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class Presence:
+class DevicePresence:
     """Whether a device of a Remote Assistant is there, as this node was told on a link."""
 
     is_there: bool
@@ -68,7 +68,7 @@ class Presence:
     moved_at: float
 
 
-class Accounts:
+class AsteriskAccounts:
     """The people and sessions of one site.
 
     Args:
@@ -92,7 +92,7 @@ class Accounts:
         session_s: int,
         ended: Ended,
     ) -> None:
-        self.sessions: Final = Sessions()
+        self.sessions: Final = AsteriskSessions()
         self._site = site
         self._monitor = monitor
         self._clock = clock
@@ -104,7 +104,7 @@ class Accounts:
         self._changing = asyncio.Lock()
         self._numbers: dict[str, str] = {}
         self._until_s: dict[str, int] = {}
-        self._present: dict[str, Presence] = {}
+        self._present: dict[str, DevicePresence] = {}
         """By the session's key: Remote Assistants on links of this node."""
 
     # ---- log-on ----
@@ -172,7 +172,7 @@ class Accounts:
     async def _open(self, person: Person, credentials: LogOn, number: str | None) -> LoggedOn:
         secret = SessionSecret(base64.urlsafe_b64encode(self._draw(32)).decode().rstrip("="))
         now_ms = self._clock.wall_ms()
-        session = Session(
+        session = AsteriskSession(
             key=key_of_secret(secret),
             login=person.login,
             id=SessionId(self._draw(8).hex()),
@@ -244,7 +244,7 @@ class Accounts:
             absent_ms: int | None = None
             if presence is not None and not presence.is_there:
                 absent_ms = self._clock.wall_ms() - round(1000 * (self._clock.now() - presence.since))
-            view.facts[agent] = Facts(
+            view.facts[agent] = AgentFacts(
                 remote_number=self._numbers.get(person.login),
                 logged_on_remotely=True,
                 app_present=None if presence is None else presence.is_there,
@@ -254,7 +254,7 @@ class Accounts:
 
     # ---- sessions ----
 
-    def session(self, secret: SessionSecret) -> Session:
+    def session(self, secret: SessionSecret) -> AsteriskSession:
         """Return the session of a secret.
 
         Raises:
@@ -265,7 +265,7 @@ class Accounts:
             raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
         return found
 
-    async def known(self, secret: SessionSecret) -> Session:
+    async def known(self, secret: SessionSecret) -> AsteriskSession:
         """Return the session of a secret, also one that another node has opened.
 
         Raises:
@@ -286,7 +286,7 @@ class Accounts:
             raise
         return await self.end(session, EndReason.LOGGED_OFF, None)
 
-    async def end(self, session: Session, reason: EndReason, by: str | None) -> LoggedOff:
+    async def end(self, session: AsteriskSession, reason: EndReason, by: str | None) -> LoggedOff:
         """End one session for *reason*.
 
         Raises:
@@ -315,14 +315,14 @@ class Accounts:
         self.sessions.put(longer)
         return longer.expires_ms
 
-    def listed(self, session: Session, attached: frozenset[str]) -> tuple[SessionInfo, ...]:
+    def listed(self, session: AsteriskSession, attached: frozenset[str]) -> tuple[SessionInfo, ...]:
         """Return all sessions of the same person; *attached*: the keys of those on a link."""
         return tuple(
             SessionInfo(one.id, one.application, one.device, one.since_ms, one.key in attached)
             for one in self.sessions.of(session.login)
         )
 
-    async def _drop(self, session: Session, reason: EndReason, by: str | None) -> None:
+    async def _drop(self, session: AsteriskSession, reason: EndReason, by: str | None) -> None:
         person = self._monitor.view.people.by_login.get(session.login)
         if session.is_assistant:
             await self._leave(session.login)
@@ -350,17 +350,17 @@ class Accounts:
 
     # ---- presence and time ----
 
-    def attached(self, session: Session) -> None:
+    def attached(self, session: AsteriskSession) -> None:
         """Note that a session is on a link of this node."""
         if session.is_assistant and session.key not in self._present:
             now = self._clock.now()
-            self._present[session.key] = Presence(False, now, now)
+            self._present[session.key] = DevicePresence(False, now, now)
 
-    def detached(self, session: Session) -> None:
+    def detached(self, session: AsteriskSession) -> None:
         """Note that a session is on no link of this node: its sign of life is another's to move on."""
         self._present.pop(session.key, None)
 
-    def present(self, session: Session, *, is_there: bool) -> None:
+    def present(self, session: AsteriskSession, *, is_there: bool) -> None:
         """Note whether a device of a session is there."""
         presence = self._present.get(session.key)
         if presence is None or presence.is_there == is_there:
@@ -398,7 +398,7 @@ class Accounts:
                 await self._tend_one(key, presence, now)
             await self._clock.sleep(1.0)
 
-    async def _tend_one(self, key: str, presence: Presence, now: float) -> None:
+    async def _tend_one(self, key: str, presence: DevicePresence, now: float) -> None:
         session = self.sessions.get(key, 0)
         if session is None:
             self._present.pop(key, None)
@@ -423,7 +423,7 @@ class Accounts:
                 if now_ms / 1000 > until_s + self._idle_s:
                     await self._over(session, EndReason.EXPIRED)
 
-    async def _over(self, session: Session, reason: EndReason) -> None:
+    async def _over(self, session: AsteriskSession, reason: EndReason) -> None:
         async with self._changing:
             await self._drop(session, reason, None)
 

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from gateway.domain.commands import SetAgentRoutingState, SetRoutingState, SetSkills, SkillChange
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.upstream.asterisk.ami import Message
-from gateway.upstream.asterisk.state import Member, Queues
-from gateway.upstream.asterisk.view import Rules, View, skills_version
+from gateway.upstream.asterisk.state import Membership, Queues
+from gateway.upstream.asterisk.view import AsteriskView, Rules, skills_version
 
 
 class Step(NamedTuple):
@@ -20,7 +20,7 @@ class Step(NamedTuple):
     is_seen: Callable[[Queues], bool]
 
 
-def pause(view: View, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[Step]:
+def pause(view: AsteriskView, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[Step]:
     """Return the steps to a routing state; none when it is there already.
 
     Raises:
@@ -42,7 +42,7 @@ def pause(view: View, agent: int, command: SetRoutingState | SetAgentRoutingStat
     return steps
 
 
-def _reason(view: View, command: SetRoutingState | SetAgentRoutingState) -> str:
+def _reason(view: AsteriskView, command: SetRoutingState | SetAgentRoutingState) -> str:
     if command.state == "available":
         return ""
     if command.reason_id is None:
@@ -58,7 +58,7 @@ def _reason(view: View, command: SetRoutingState | SetAgentRoutingState) -> str:
     return text
 
 
-def _is(member: Member, *, paused: bool, reason: str) -> bool:
+def _is(member: Membership, *, paused: bool, reason: str) -> bool:
     return member.paused == paused and (not paused or member.reason == reason)
 
 
@@ -70,7 +70,7 @@ def _all_are(interface: str, *, paused: bool, reason: str) -> Callable[[Queues],
     return is_seen
 
 
-def leave_all(members: list[Member]) -> list[Step]:
+def leave_all(members: list[Membership]) -> list[Step]:
     """Return the steps that take an agent out of all queues.
 
     Raises:
@@ -87,7 +87,7 @@ def leave_all(members: list[Member]) -> list[Step]:
     return [leave(one) for one in members]
 
 
-def leave(member: Member) -> Step:
+def leave(member: Membership) -> Step:
     """Return the step that ends one membership."""
     fields = {"Queue": member.queue, "Interface": member.interface}
     return Step("QueueRemove", fields, _is_absent(member.queue, member.interface))
@@ -105,7 +105,7 @@ def join(queue: str, interface: str, name: str, rules: Rules, **more: str) -> St
     return Step("QueueAdd", fields, lambda queues: queue in queues.memberships.get(interface, {}))
 
 
-def rejoin(view: View, agent: int, rules: Rules, wrap_up_s: int) -> list[Step]:
+def rejoin(view: AsteriskView, agent: int, rules: Rules, wrap_up_s: int) -> list[Step]:
     """Return the steps to another wrap-up time: leave and join, with all else the same."""
     steps: list[Step] = []
     for member in view.memberships(agent):
@@ -134,7 +134,7 @@ def _wraps_up(queue: str, interface: str, wrap_up_s: int) -> Callable[[Queues], 
     return is_seen
 
 
-def skills(view: View, agent: int, command: SetSkills, rules: Rules, queues: Queues) -> list[Step]:
+def skills(view: AsteriskView, agent: int, command: SetSkills, rules: Rules, queues: Queues) -> list[Step]:
     """Return the steps that change an agent's memberships.
 
     Raises:
@@ -158,7 +158,7 @@ def skills(view: View, agent: int, command: SetSkills, rules: Rules, queues: Que
 
 
 def _skill(
-    view: View, agent: int, members: list[Member], name: str, change: SkillChange, rules: Rules
+    view: AsteriskView, agent: int, members: list[Membership], name: str, change: SkillChange, rules: Rules
 ) -> list[Step]:
     held = [one for one in members if one.queue == name]
     if change.level is None:
@@ -178,7 +178,7 @@ def _skill(
     return [step for one in held for step in _changed(one, penalty, change.active)]
 
 
-def _changed(member: Member, penalty: int, active: bool | None) -> list[Step]:
+def _changed(member: Membership, penalty: int, active: bool | None) -> list[Step]:
     steps: list[Step] = []
     queue, interface = member.queue, member.interface
     if member.penalty != penalty:
@@ -190,7 +190,7 @@ def _changed(member: Member, penalty: int, active: bool | None) -> list[Step]:
     return steps
 
 
-def _has(queue: str, interface: str, holds: Callable[[Member], bool]) -> Callable[[Queues], bool]:
+def _has(queue: str, interface: str, holds: Callable[[Membership], bool]) -> Callable[[Queues], bool]:
     def is_seen(queues: Queues) -> bool:
         member = queues.memberships.get(interface, {}).get(queue)
         return member is None or holds(member)
@@ -198,7 +198,7 @@ def _has(queue: str, interface: str, holds: Callable[[Member], bool]) -> Callabl
     return is_seen
 
 
-def _refuse_static(steps: list[Step], members: list[Member]) -> None:
+def _refuse_static(steps: list[Step], members: list[Membership]) -> None:
     static = {(one.queue, one.interface) for one in members if not one.dynamic}
     for step in steps:
         if step.action == "QueueRemove" and (step.fields["Queue"], step.fields["Interface"]) in static:

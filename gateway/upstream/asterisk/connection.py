@@ -40,7 +40,7 @@ class LostError(Exception):
         self.reason = reason
 
 
-class Address(NamedTuple):
+class AmiAddress(NamedTuple):
     """Where an Asterisk listens, and as whom the gateway logs in. *tls* None: in clear text."""
 
     host: str
@@ -60,7 +60,7 @@ class _Pending:
     first: Message = field(default_factory=dict)
 
 
-class Connection:
+class AmiConnection:
     """One open connection. *event* is called for each event that belongs to no action, in order.
 
     Invariant: answers settle in the order in which Asterisk gives them, and every event before an
@@ -205,9 +205,9 @@ def is_success(answer: Message) -> bool:
 
 
 async def connect(
-    address: Address, clock: Clock, event: Callable[[Message], None], chunk: Callable[[], None]
-) -> Connection:
-    """Open a connection to an Asterisk; :meth:`Connection.read` and then :func:`log_in` must follow.
+    address: AmiAddress, clock: Clock, event: Callable[[Message], None], chunk: Callable[[], None]
+) -> AmiConnection:
+    """Open a connection to an Asterisk; :meth:`AmiConnection.read` and then :func:`log_in` must follow.
 
     Raises:
         LostError: It cannot be reached.
@@ -223,10 +223,10 @@ async def connect(
             )
     except OSError as error:  # TimeoutError is one
         raise LostError(failure(error)) from error
-    return Connection(reader, writer, clock, event, chunk)
+    return AmiConnection(reader, writer, clock, event, chunk)
 
 
-async def log_in(connection: Connection, address: Address) -> None:
+async def log_in(connection: AmiConnection, address: AmiAddress) -> None:
     """Log in.
 
     Raises:

@@ -12,7 +12,7 @@ from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest, Liste
 from gateway.domain.model import Application, Kind, Right, Scope, UserId
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.ports import Clock
-from gateway.upstream.asterisk.sessions import Session
+from gateway.upstream.asterisk.sessions import AsteriskSession
 
 EVENTS: Final = 10_000
 """Events that wait; one more and the link is lost, to be opened again with whole sets."""
@@ -41,12 +41,12 @@ class Server(Protocol):
         ...
 
 
-class Attachment:
+class LinkedSession:
     """A session on a link."""
 
     __slots__ = ("alias", "rights", "scope", "session")
 
-    def __init__(self, alias: int, session: Session, rights: frozenset[Right], scope: Scope) -> None:
+    def __init__(self, alias: int, session: AsteriskSession, rights: frozenset[Right], scope: Scope) -> None:
         self.alias = alias
         self.session = session
         self.rights = rights
@@ -71,7 +71,7 @@ class AsteriskLink:
         self.user: Final = user
         self.token: Final = token
         self.holder: Final = holder
-        self.attached: dict[int, Attachment] = {}
+        self.attached: dict[int, LinkedSession] = {}
         self.scope = Scope()
         """The union of the scopes of its sessions."""
         self.own_agents: frozenset[int] = frozenset()

@@ -19,17 +19,17 @@ from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.ami import Message, decimal
 from gateway.upstream.asterisk.commands import Step, refusal
 from gateway.upstream.asterisk.connection import (
-    Address,
-    Connection,
+    AmiAddress,
+    AmiConnection,
     LostError,
     connect,
     is_success,
     log_in,
 )
-from gateway.upstream.asterisk.people import People, PeopleError, read_people
+from gateway.upstream.asterisk.people import PeopleError, PeopleFile, read_people
 from gateway.upstream.asterisk.publisher import Publisher
 from gateway.upstream.asterisk.state import Queues
-from gateway.upstream.asterisk.view import Rules, View
+from gateway.upstream.asterisk.view import AsteriskView, Rules
 
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 
@@ -67,7 +67,7 @@ class Monitor:
     def __init__(
         self,
         site: str,
-        address: Address,
+        address: AmiAddress,
         people_file: Path,
         clock: Clock,
         *,
@@ -76,7 +76,7 @@ class Monitor:
         jitter: Callable[[], float],
     ) -> None:
         self.queues: Final = Queues()
-        self.view: Final = View(self.queues, rules)
+        self.view: Final = AsteriskView(self.queues, rules)
         self.publisher: Final = Publisher(self.queues, self.view)
         self.rules: Final = rules
         self.version = ""
@@ -94,7 +94,7 @@ class Monitor:
         self._clock = clock
         self._timing = timing
         self._jitter = jitter
-        self._connection: Connection | None = None
+        self._connection: AmiConnection | None = None
         self._changed = asyncio.Event()
         self._heard_at = clock.now()
 
@@ -248,7 +248,7 @@ class Monitor:
             connection.drop()
             self._connection = None
 
-    async def _begin(self, connection: Connection) -> None:
+    async def _begin(self, connection: AmiConnection) -> None:
         await log_in(connection, self._address)
         listed = await connection.action("ListCommands")
         self.commands = frozenset(listed) - {"Response", "ActionID"}
@@ -288,7 +288,7 @@ class Monitor:
         offers = self.may("DBPut", "QueueAdd")
         self.publisher.set_up(is_up=False, offers_remote=offers, now_ms=self._clock.wall_ms())
 
-    async def _see_clock(self, connection: Connection) -> None:
+    async def _see_clock(self, connection: AmiConnection) -> None:
         """Learn how far Asterisk's clock is from ours; its instants are whole seconds."""
         before_ms = self._clock.wall_ms()
         pong = await connection.action("Ping")
@@ -314,7 +314,7 @@ class Monitor:
         self._people_stamp = stamp
         self.use(people)
 
-    def use(self, people: People) -> None:
+    def use(self, people: PeopleFile) -> None:
         """Know these people from now on."""
         before = self.view.people
         self.view.people = people

@@ -81,7 +81,7 @@ def agent_number(person: Person) -> int:
     return number_of("person", person.login)
 
 
-class People:
+class PeopleFile:
     """Everybody of one file.
 
     Invariant: a login is one person's, and so is an interface.
@@ -111,7 +111,7 @@ class _File(BaseModel):
     people: tuple[Person, ...] = Field(max_length=PEOPLE, strict=False)
 
 
-def read_people(path: Path, remote_context: str) -> People:
+def read_people(path: Path, remote_context: str) -> PeopleFile:
     """Read the file of people.
 
     Raises:
@@ -125,7 +125,7 @@ def read_people(path: Path, remote_context: str) -> People:
         raise PeopleError("is larger than 16 MiB")
     try:
         parsed = tomllib.loads(raw.decode("utf-8"))
-        return People(_File.model_validate(parsed).people, remote_context)
+        return PeopleFile(_File.model_validate(parsed).people, remote_context)
     except UnicodeDecodeError as error:
         raise PeopleError("is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:

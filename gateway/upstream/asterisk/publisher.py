@@ -23,10 +23,10 @@ from gateway.domain.upstream import (
     ScopeChanged,
     Source,
 )
-from gateway.upstream.asterisk.link import AsteriskLink, Attachment
+from gateway.upstream.asterisk.link import AsteriskLink, LinkedSession
 from gateway.upstream.asterisk.people import Person, agent_number
 from gateway.upstream.asterisk.state import Queues
-from gateway.upstream.asterisk.view import PARAMETERS, View
+from gateway.upstream.asterisk.view import PARAMETERS, AsteriskView
 
 AT_ONCE: Final = 32
 """Agents and queues that are composed in one turn of the loop: some 5 ms."""
@@ -60,7 +60,7 @@ class Publisher:
         view: Turns it into parts.
     """
 
-    def __init__(self, queues: Queues, view: View) -> None:
+    def __init__(self, queues: Queues, view: AsteriskView) -> None:
         self.links: dict[int, AsteriskLink] = {}
         """By the key of the user: each has one link at most."""
         self._queues = queues
@@ -336,7 +336,7 @@ class Publisher:
 
     def rescope(self, link: AsteriskLink, now_ms: int) -> None:
         """Send a link what its sessions may see now, if that is something else than before."""
-        changed: list[Attachment] = []
+        changed: list[LinkedSession] = []
         before = link.scope
         for attachment in link.attached.values():
             person = self._view.people.by_login.get(attachment.session.login)

@@ -49,12 +49,12 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk import commands
-from gateway.upstream.asterisk.accounts import Accounts, rights_of
-from gateway.upstream.asterisk.connection import Address, LostError
-from gateway.upstream.asterisk.link import AsteriskLink, Attachment
+from gateway.upstream.asterisk.accounts import AsteriskAccounts, rights_of
+from gateway.upstream.asterisk.connection import AmiAddress, LostError
+from gateway.upstream.asterisk.link import AsteriskLink, LinkedSession
 from gateway.upstream.asterisk.monitor import Monitor, Timing, unavailable
 from gateway.upstream.asterisk.people import Person, agent_number
-from gateway.upstream.asterisk.sessions import Session
+from gateway.upstream.asterisk.sessions import AsteriskSession
 from gateway.upstream.asterisk.view import Rules, skills_version
 
 KEEP_ALIVE_S: Final = 15.0
@@ -78,7 +78,7 @@ class AsteriskSettings:
         is_alone: Whether this process is the only door to the Asterisk: then it fences links.
     """
 
-    address: Address
+    address: AmiAddress
     people_file: Path
     rules: Rules = field(default_factory=Rules)
     timing: Timing = field(default_factory=Timing)
@@ -111,7 +111,7 @@ class AsteriskServer:
             timing=settings.timing,
             jitter=jitter,
         )
-        self.accounts: Final = Accounts(
+        self.accounts: Final = AsteriskAccounts(
             site,
             self.monitor,
             clock,
@@ -253,15 +253,15 @@ class AsteriskServer:
         self.monitor.publisher.whole(link, query, self._clock.wall_ms())
         return Listening(query)
 
-    def _person(self, session: Session) -> Person:
+    def _person(self, session: AsteriskSession) -> Person:
         return self.monitor.view.people.by_login[session.login]
 
-    def _attach(self, link: AsteriskLink, session: Session) -> Attached:
+    def _attach(self, link: AsteriskLink, session: AsteriskSession) -> Attached:
         person = self._person(session)
         self._aliases += 1
         rights = rights_of(self.monitor, session.application)
         scope = self.monitor.publisher.scope_of(person, session.application)
-        link.attached[self._aliases] = Attachment(self._aliases, session, rights, scope)
+        link.attached[self._aliases] = LinkedSession(self._aliases, session, rights, scope)
         self.accounts.attached(session)
         self._note(link)
         own = agent_number(person) if person.agent else None
@@ -286,7 +286,7 @@ class AsteriskServer:
         is_agent = any(self._person(one.session).agent for one in link.attached.values())
         link.note_sessions(frozenset({link.user.key}) if is_agent else frozenset())
 
-    def _session_ended(self, session: Session, reason: EndReason, by: str | None) -> None:
+    def _session_ended(self, session: AsteriskSession, reason: EndReason, by: str | None) -> None:
         person = self.monitor.view.people.by_login.get(session.login)
         link = None if person is None else self.monitor.publisher.links.get(agent_number(person))
         if link is None:
@@ -346,7 +346,7 @@ class AsteriskServer:
                     ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."
                 )
 
-    def _admitted(self, link: AsteriskLink, request: Execute) -> Attachment:
+    def _admitted(self, link: AsteriskLink, request: Execute) -> LinkedSession:
         attachment = link.attached.get(request.alias)
         if attachment is None:
             raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
@@ -365,7 +365,7 @@ class AsteriskServer:
         await self.monitor.carry_out(steps, (agent,))
         return Executed("applied")
 
-    async def _set_agent(self, attachment: Attachment, command: SetAgentRoutingState) -> Executed:
+    async def _set_agent(self, attachment: LinkedSession, command: SetAgentRoutingState) -> Executed:
         _need(attachment, Right.ROUTING_STATE_WRITE)
         agent = _seen(attachment, command.agent_id)
         if command.state != "logged_off":
@@ -386,7 +386,7 @@ class AsteriskServer:
             await self.accounts.end(assistant, EndReason.LOGGED_OFF_BY_SUPERVISOR, by)
         return Executed("applied")
 
-    async def _set_skills(self, attachment: Attachment, command: SetSkills) -> Executed:
+    async def _set_skills(self, attachment: LinkedSession, command: SetSkills) -> Executed:
         _need(attachment, Right.SKILLS_WRITE)
         agent, view = _seen(attachment, command.agent_id), self.monitor.view
         steps = commands.skills(view, agent, command, self.monitor.rules, self.monitor.queues)
@@ -396,7 +396,7 @@ class AsteriskServer:
         return Executed("applied", skills_version(view.memberships(agent)))
 
     async def _set_auto(
-        self, link: AsteriskLink, attachment: Attachment, command: SetAutoPostProcessing
+        self, link: AsteriskLink, attachment: LinkedSession, command: SetAutoPostProcessing
     ) -> Executed:
         _need(attachment, Right.OWN_POST_PROCESSING)
         wrap_up_s = (command.duration_s or 0) if command.on else 0
@@ -408,7 +408,7 @@ class AsteriskServer:
         own = link.user.key
         return await self._steps(own, commands.rejoin(view, own, rules, wrap_up_s))
 
-    async def _change_number(self, attachment: Attachment, number: str) -> Executed:
+    async def _change_number(self, attachment: LinkedSession, number: str) -> Executed:
         if not attachment.session.is_assistant:
             raise GatewayError(ErrorCode.FORBIDDEN, "Only the Remote Assistant changes its number.")
         try:
@@ -443,12 +443,12 @@ class AsteriskServer:
         return await self.accounts.keep_alive(secret)
 
 
-def _need(attachment: Attachment, right: Right) -> None:
+def _need(attachment: LinkedSession, right: Right) -> None:
     if right not in attachment.rights:
         raise GatewayError(ErrorCode.FORBIDDEN, "The session may not do this.")
 
 
-def _seen(attachment: Attachment, agent_id: str) -> int:
+def _seen(attachment: LinkedSession, agent_id: str) -> int:
     number = int(agent_id) if agent_id.isascii() and agent_id.isdecimal() else 0
     if number not in attachment.scope.of(Kind.AGENT):
         raise GatewayError(ErrorCode.NOT_FOUND, "There is no such agent.")

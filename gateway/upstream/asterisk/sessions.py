@@ -28,7 +28,7 @@ _QUOTED: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class AsteriskSession:
     """One session. *key*: the hash of its secret."""
 
     key: str
@@ -59,7 +59,7 @@ class Session:
         return "|".join(words)
 
 
-def parse(key: str, line: str) -> Session | None:
+def parse(key: str, line: str) -> AsteriskSession | None:
     """Return the session of a value in AstDB; None where it is none of ours."""
     words = line.split("|")
     if len(words) != 8 or words[0] != _VERSION or words[3] not in _APPLICATIONS:
@@ -67,7 +67,7 @@ def parse(key: str, line: str) -> Session | None:
     if not (words[6].isdecimal() and words[7].isdecimal()):
         return None
     device = Device(readable(unquote(words[4]), WORD_CHARS), readable(unquote(words[5]), WORD_CHARS))
-    return Session(
+    return AsteriskSession(
         key, words[1], SessionId(words[2]), _APPLICATIONS[words[3]], device, int(words[6]), int(words[7])
     )
 
@@ -84,38 +84,38 @@ def _quoted(text: str) -> str:
     return quote(short, safe="")
 
 
-class Sessions:
+class AsteriskSessions:
     """The sessions that are known here."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, Session] = {}
-        self._of: dict[str, dict[str, Session]] = {}
+        self._by_key: dict[str, AsteriskSession] = {}
+        self._of: dict[str, dict[str, AsteriskSession]] = {}
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[AsteriskSession]:
         return iter(list(self._by_key.values()))
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def get(self, key: str, now_ms: int) -> Session | None:
+    def get(self, key: str, now_ms: int) -> AsteriskSession | None:
         """Return a session that has not expired."""
         session = self._by_key.get(key)
         return None if session is None or session.expires_ms <= now_ms else session
 
-    def of(self, login: str) -> list[Session]:
+    def of(self, login: str) -> list[AsteriskSession]:
         """Return the sessions of a person, the oldest first."""
         return sorted(self._of.get(login, {}).values(), key=lambda one: one.since_ms)
 
-    def assistant_of(self, login: str) -> Session | None:
+    def assistant_of(self, login: str) -> AsteriskSession | None:
         """Return the Remote Assistant of a person: there is one at most."""
         return next((one for one in reversed(self.of(login)) if one.is_assistant), None)
 
-    def put(self, session: Session) -> None:
+    def put(self, session: AsteriskSession) -> None:
         """Add or replace one."""
         self._by_key[session.key] = session
         self._of.setdefault(session.login, {})[session.key] = session
 
-    def drop(self, key: str) -> Session | None:
+    def drop(self, key: str) -> AsteriskSession | None:
         """Remove one; returns it."""
         session = self._by_key.pop(key, None)
         if session is not None:
@@ -125,7 +125,7 @@ class Sessions:
                 del self._of[session.login]
         return session
 
-    def replace(self, sessions: Iterable[Session]) -> list[Session]:
+    def replace(self, sessions: Iterable[AsteriskSession]) -> list[AsteriskSession]:
         """Know these sessions from now on, and no others; returns those that are gone."""
         fresh = {session.key: session for session in sessions}
         gone = [session for key, session in self._by_key.items() if key not in fresh]

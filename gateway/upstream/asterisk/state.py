@@ -26,7 +26,7 @@ Phase = Literal["ringing", "talking"]
 
 
 @dataclass(slots=True)
-class Member:
+class Membership:
     """One membership: an interface in a queue. Times of Asterisk are in its own seconds; 0 is never."""
 
     queue: str
@@ -84,7 +84,7 @@ class QueueState:
     abandoned: int = 0
     threshold_s: int = 0
     level_pct: float | None = None
-    members: dict[str, Member] = field(default_factory=dict)
+    members: dict[str, Membership] = field(default_factory=dict)
     callers: dict[str, int] = field(default_factory=dict)
     """Uniqueid → since when it waits, by the gateway's clock."""
 
@@ -100,7 +100,7 @@ class Queues:
         self.queues: dict[str, QueueState] = {}
         self.contacts: dict[str, dict[tuple[str, str], Contact]] = {}
         """Interface → its contacts by (queue, Uniqueid)."""
-        self.memberships: dict[str, dict[str, Member]] = {}
+        self.memberships: dict[str, dict[str, Membership]] = {}
         """Interface → its memberships by queue."""
         self.changed_queues: set[str] = set()
         self.changed_interfaces: set[str] = set()
@@ -226,14 +226,14 @@ class Queues:
 
     # ---- inside ----
 
-    def member(self, told: Message, interface: str, name: str, now_ms: int) -> Member | None:
+    def member(self, told: Message, interface: str, name: str, now_ms: int) -> Membership | None:
         """Take in what a row or an event says of a membership; None where its queue is not known."""
         queue = self.queues.get(told.get("Queue", ""))
         if queue is None or not interface:
             return None
         member = queue.members.get(interface)
         if member is None:
-            member = queue.members[interface] = Member(queue.name, interface)
+            member = queue.members[interface] = Membership(queue.name, interface)
             self.memberships.setdefault(interface, {})[queue.name] = member
             self.shape += 1
             was_paused = False
@@ -402,7 +402,7 @@ _OF_CONTACTS: Final = frozenset(
 _EVENTS: Final = _OF_MEMBERS | _OF_CALLERS | _OF_CONTACTS
 
 
-def _values(member: Member) -> tuple[object, ...]:
+def _values(member: Membership) -> tuple[object, ...]:
     return (
         member.penalty,
         member.calls_taken,

@@ -24,8 +24,8 @@ from gateway.domain.resources import (
 from gateway.domain.texts import VALUE_CHARS, WORD_CHARS, readable
 from gateway.domain.upstream import Part, Source
 from gateway.upstream.asterisk.keys import number_of
-from gateway.upstream.asterisk.people import People, Person, agent_number
-from gateway.upstream.asterisk.state import ON_HOLD, RINGING_STATES, Contact, Member, Queues, QueueState
+from gateway.upstream.asterisk.people import PeopleFile, Person, agent_number
+from gateway.upstream.asterisk.state import ON_HOLD, RINGING_STATES, Contact, Membership, Queues, QueueState
 
 STATES: Final = {
     0: "unknown",
@@ -60,7 +60,7 @@ class Rules:
     shared_last_call: bool = True
 
 
-class Facts(NamedTuple):
+class AgentFacts(NamedTuple):
     """What is known of an agent beside the queues."""
 
     remote_number: str | None = None
@@ -69,10 +69,10 @@ class Facts(NamedTuple):
     app_absent_since_ms: int | None = None
 
 
-NO_FACTS: Final = Facts()
+NO_FACTS: Final = AgentFacts()
 
 
-class View:
+class AsteriskView:
     """Turns the state into parts, each made once and kept while it stays the same.
 
     Args:
@@ -81,13 +81,13 @@ class View:
     """
 
     def __init__(self, queues: Queues, rules: Rules) -> None:
-        self.people = People((), rules.remote_context)
+        self.people = PeopleFile((), rules.remote_context)
         self.offset_ms = 0
         """Gateway clock minus Asterisk's."""
         self.parts: dict[tuple[Kind, Source], dict[int, Part]] = {
             (kind, source): {} for kind in (Kind.AGENT, Kind.QUEUE) for source in Source
         }
-        self.facts: dict[int, Facts] = {}
+        self.facts: dict[int, AgentFacts] = {}
         """By the number of the agent."""
         self.interfaces: dict[int, tuple[str, ...]] = {}
         """Agent → the interfaces of its memberships."""
@@ -106,7 +106,7 @@ class View:
         """Return the number of a queue."""
         return number_of("queue", name)
 
-    def memberships(self, agent: int) -> list[Member]:
+    def memberships(self, agent: int) -> list[Membership]:
         """Return the memberships of an agent, of all its interfaces."""
         held = self._queues.memberships
         return [
@@ -146,14 +146,14 @@ class View:
         number = self.facts.get(part.number, NO_FACTS).remote_number
         return Part(Kind.AGENT, part.number, Source.REALTIME, value, number)
 
-    def _person(self, agent: int, members: list[Member]) -> Person | None:
+    def _person(self, agent: int, members: list[Membership]) -> Person | None:
         for member in members:
             person = self.people.by_interface.get(member.interface)
             if person is not None:
                 return person
         return self.people.by_number.get(agent)
 
-    def _agent_directory(self, members: list[Member], person: Person | None) -> Agent:
+    def _agent_directory(self, members: list[Membership], person: Person | None) -> Agent:
         name = person.name if person is not None else next((one.name for one in members if one.name), "")
         desk = [one.interface for one in members if f"@{self._rules.remote_context}/" not in one.interface]
         queues = sorted({self.queue_number(one.queue) for one in members})
@@ -163,7 +163,7 @@ class View:
             queue_ids=tuple(str(queue) for queue in queues),
         )
 
-    def _agent_realtime(self, agent: int, there: list[Member], now_ms: int) -> Agent:
+    def _agent_realtime(self, agent: int, there: list[Membership], now_ms: int) -> Agent:
         state, since_ms, reason = self._routing(there)
         handling = self._handling(there)
         facts = self.facts.get(agent, NO_FACTS)
@@ -182,7 +182,7 @@ class View:
             allowed_actions=_actions(there, offers_work=bool(self._rules.work_reasons)),
         )
 
-    def _routing(self, there: list[Member]) -> tuple[RoutingState, int | None, str]:
+    def _routing(self, there: list[Membership]) -> tuple[RoutingState, int | None, str]:
         """Return the state, since when, and the reason of a pause: paused is who is paused everywhere."""
         free = [one for one in there if not one.paused]
         if free:
@@ -198,7 +198,7 @@ class View:
         state = RoutingState.WORK if is_work else RoutingState.UNAVAILABLE
         return state, self.instant(latest.last_pause_s), latest.reason
 
-    def _handling(self, there: list[Member]) -> tuple[Handling, ...]:
+    def _handling(self, there: list[Membership]) -> tuple[Handling, ...]:
         found: list[Handling] = []
         known = self._queues.contacts
         for member in there:
@@ -213,7 +213,7 @@ class View:
             found.append(Handling(_contact_id("direct", member.interface), "voice", phase, None, True, None))
         return tuple(sorted(found, key=lambda one: one.contact_id))
 
-    def _contact(self, contact: Contact, member: Member) -> Handling:
+    def _contact(self, contact: Contact, member: Membership) -> Handling:
         state: HandlingState = contact.phase
         if state == "talking" and member.status == ON_HOLD:
             state = "holding"
@@ -226,11 +226,11 @@ class View:
             queue_id=str(self.queue_number(contact.queue)),
         )
 
-    def wrap_up_of(self, member: Member) -> int:
+    def wrap_up_of(self, member: Membership) -> int:
         """Return a membership's wrap-up time, s: its own, else the configured one of its queue."""
         return member.wrapup_s or self._rules.wrap_up_s.get(member.queue, 0)
 
-    def _wrap_up(self, there: list[Member], now_ms: int) -> PostProcessing | None:
+    def _wrap_up(self, there: list[Membership], now_ms: int) -> PostProcessing | None:
         """Return the post-processing that follows the last call; no event begins or ends it."""
         found: tuple[int, int] | None = None
         for member in there:
@@ -244,7 +244,7 @@ class View:
             return None
         return PostProcessing(since_ms=found[0], ends_at_ms=found[1], extendable=False)
 
-    def wrap_up_ends(self, members: Iterable[Member], now_ms: int) -> int | None:
+    def wrap_up_ends(self, members: Iterable[Membership], now_ms: int) -> int | None:
         """Return when the next post-processing of these memberships ends, by the gateway's clock."""
         ends = (
             1000 * (one.last_call_s + self.wrap_up_of(one)) + self.offset_ms
@@ -253,11 +253,11 @@ class View:
         )
         return min((end for end in ends if end > now_ms), default=None)
 
-    def _auto(self, there: list[Member]) -> AutoPostProcessing:
+    def _auto(self, there: list[Membership]) -> AutoPostProcessing:
         longest = max(self.wrap_up_of(one) for one in there)
         return AutoPostProcessing(longest > 0, longest or None)
 
-    def _agent_cumulative(self, agent: int, members: list[Member]) -> Part | None:
+    def _agent_cumulative(self, agent: int, members: list[Membership]) -> Part | None:
         if not members:
             return None
         handled, start_ms = None, None
@@ -266,7 +266,7 @@ class View:
             start_ms = self.instant(min(one.login_s for one in members))
         return Part(Kind.AGENT, agent, Source.CUMULATIVE, Agent(handled_today=handled, day_start_ms=start_ms))
 
-    def _agent_configuration(self, members: list[Member]) -> Agent:
+    def _agent_configuration(self, members: list[Membership]) -> Agent:
         skills = tuple(
             AgentSkill(
                 skill_id=str(self.queue_number(one.queue)),
@@ -328,7 +328,7 @@ class View:
             agents_work=counts["work"],
         )
 
-    def _activity(self, member: Member, now_ms: int) -> str:
+    def _activity(self, member: Membership, now_ms: int) -> str:
         if member.is_busy:
             return "handling"
         ends_ms = 1000 * (member.last_call_s + self.wrap_up_of(member)) + self.offset_ms
@@ -425,7 +425,7 @@ PARAMETERS: Final = (
 )
 
 
-def skills_version(members: Iterable[Member]) -> int:
+def skills_version(members: Iterable[Membership]) -> int:
     """Return a number that differs when skills differ: Asterisk has no version of its own."""
     return _version(sorted((one.queue, one.interface, one.penalty, one.paused) for one in members))
 
@@ -444,7 +444,7 @@ def _extension(interface: str) -> str | None:
     return word if word.isascii() and word.isdecimal() and len(word) <= 15 else None
 
 
-def _actions(there: list[Member], *, offers_work: bool) -> tuple[str, ...]:
+def _actions(there: list[Membership], *, offers_work: bool) -> tuple[str, ...]:
     actions = ["set_available", "set_unavailable"]
     if offers_work:
         actions.append("set_work")
