@@ -330,6 +330,7 @@ class Telemetry:
         self.gc_pause_seconds = self._histogram(
             "gc_pause_seconds", "How long the process stood still to look for garbage in cycles."
         )
+        self.faults = self._counters("faults", "Unforeseen faults of background work, which goes on.", "part")
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
         self.fds = self._gauges("fds", "File descriptors: the open ones, and the limit.", "kind")

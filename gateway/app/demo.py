@@ -9,6 +9,7 @@ from typing import Final
 from gateway.app import logging, loop, wiring
 from gateway.app.config import own_secrets
 from gateway.app.config_sections import Admin, Client, Ops, Secrets, Settings, Site
+from gateway.app.draining import LogOffsLost
 from gateway.app.listener import CannotListen
 from gateway.app.stopping import Stopping
 from gateway.app.watch import watch
@@ -72,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     loop.raise_file_limit()
     try:
         return loop.run(_demo(center, secrets, args))
+    except LogOffsLost:
+        return 0  # the contact centre ends, too
     except (CannotListen, Refusal) as refused:
         sys.stderr.write(f"oscc-gateway: {refused}\n")
         return 1

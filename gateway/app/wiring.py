@@ -30,7 +30,7 @@ from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
 from gateway.app.config_bus_url import MEMORY
 from gateway.app.config_sections import Limits, Secrets, Settings
-from gateway.app.draining import Parting, leave, limit_s
+from gateway.app.draining import Parting, handing_on, leave, limit_s
 from gateway.app.keyring import Keyring
 from gateway.app.keys_watch import KeysWatch, Reread
 from gateway.app.listener import Listener, listening
@@ -281,24 +281,22 @@ async def serving(
     Raises:
         ConfigError: A file that the settings name cannot be used.
         CannotListen: An address is not to be had.
+        LogOffsLost: The node has ended, and log-offs that nobody confirmed are in no other node's hands.
     """
     async with AsyncExitStack() as stack:
         keyring = Keyring(secrets.sealing_keys)
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
-        servers: dict[str, OsccServer] = {}
-        turns = Turns(clock, rest_s=REST_S)
-        for place, site in enumerate(settings.sites):
-            tls, trace = site_context(place, site), tracing.outgoing()
-            server = OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
-            servers[site.id] = await stack.enter_async_context(server)
+        servers = await _servers(settings, stack, clock, tracing)
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
-        beside = Beside(keyring, reread, tracing)
-        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, beside)
+        made = Gateway(
+            settings, secrets, servers, cluster, clock, telemetry, Beside(keyring, reread, tracing)
+        )
         tracing.enter(made.edge)
-        may_change = _may_change(settings)
-        cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=may_change))
-        looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
+        is_any = _may_change(settings)
+        cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=is_any))
+        looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, clock)
+        await stack.enter_async_context(handing_on(made.node.log_offs))
         await stack.enter_async_context(alive(*made.lives(), made.reloading.run(cry), *looks))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening_aside("ops", made.ops, where.host, where.port))
@@ -313,6 +311,19 @@ async def serving(
             yield Addresses(client.url, ops.url, admin)
         finally:
             await _say_farewell(made, client, settings.limits, stopping)
+
+
+async def _servers(
+    settings: Settings, stack: AsyncExitStack, clock: Clock, tracing: Tracing
+) -> dict[str, OsccServer]:
+    """Open the OSCC-E Servers of all sites on *stack*."""
+    servers: dict[str, OsccServer] = {}
+    turns = Turns(clock, rest_s=REST_S)
+    for place, site in enumerate(settings.sites):
+        tls, trace = site_context(place, site), tracing.outgoing()
+        server = OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
+        servers[site.id] = await stack.enter_async_context(server)
+    return servers
 
 
 def _bus(

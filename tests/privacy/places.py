@@ -106,7 +106,10 @@ PLACES: Final[dict[str, str]] = {
         """,
         "ended_sessions": "core/denylist.py Denylist._entries",
         "command_outcomes": "core/calls.py Calls._in_flight _settled; core/recall.py Recall._present _absent",
-        "pending_log_offs": "runtime/account.py Account._pending",
+        "pending_log_offs": """
+            runtime/log_off.py LogOffs._pending _under_way _answered _rates;
+            runtime/account.py Account._listing _ending
+        """,
         "remembered_ids": """
             core/interest.py wanted_by; core/roster.py _in_order; core/standing.py _same; core/view.py _sight;
             domain/model.py handle_of; edge/token.py _user; runtime/household.py _same
@@ -130,7 +133,8 @@ PLACES: Final[dict[str, str]] = {
             bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/refusals.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
             core/discipline.py Record._errors; core/heartbeat.py _rhythm;
-            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known;
+            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known _heard_at;
+            runtime/log_off.py LogOffs._repeats;
             runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
         """,
     }.items()
