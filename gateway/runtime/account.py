@@ -33,8 +33,8 @@ class Account:
     """Sessions of all sites: begun, listed and ended.
 
     Invariant: of one session at most one log-off, one listing and one end of another are under way.
-    :class:`gateway.runtime.log_on.LogOns` guards the log-ons, :class:`gateway.runtime.log_off.LogOffs` retries
-    log-offs.
+    :class:`gateway.runtime.log_on.LogOns` guards the log-ons; log-offs are retried by
+    :class:`gateway.runtime.log_off.LogOffs`.
     """
 
     def __init__(
