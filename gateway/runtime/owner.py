@@ -296,6 +296,7 @@ class Owner:
                     self._tasks = None
                     self.sharing.run_in(None)
                     self._giving.over()
+                    self._renewing.stop()
         finally:
             self._stopped = True
             self.execution.end()
