@@ -66,6 +66,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "registry_size.name": (
         *("households", "endings", "messages", "bundled", "questions", "batches", "peers", "callers"),
         *("log_ons_waiting", "log_on_addresses", "log_on_appointments", "log_on_names"),
+        "requesters",
     ),
     "reload_failed.what": ("authorities", "certificate", "keys", "notices"),
     "resumes.result": get_args(Resumption),

@@ -64,7 +64,7 @@ from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock
 from gateway.runtime.tally import Tally
 from gateway.runtime.turns import REST_S, Turns
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Families, Telemetry, written
 from gateway.upstream.client import OsccServer
 
 _LOG: Final = structlog.get_logger("gateway.app")
@@ -135,8 +135,10 @@ class Gateway:
         always = self.watch.look, self.certificate.look, authorities.look
         self.reloading: Final = Reloading(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
-        render = asked_of_this_loop(self.render, clock)
-        self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
+        measure = asked_of_this_loop(self.measure, clock)
+        self.ops: Final = make_ops_app(
+            OpsParts(self.vitals.live, self.ready, self.started, measure, clock.now)
+        )
         self.is_started = False
         self._servers, self._cluster, self._capacity = servers, cluster, edge.doors.connections
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
@@ -166,6 +168,10 @@ class Gateway:
         return None if self.node.fleet.may_serve else "waits for its part of the log-ons"
 
     def render(self) -> bytes:
+        """Return all metrics as text."""
+        return written(self.measure())
+
+    def measure(self) -> Families:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
         count_all(self.node, self._servers, self.telemetry)
@@ -175,7 +181,7 @@ class Gateway:
         count_shared((server.pool for server in self._servers.values()), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
-        return self.telemetry.render()
+        return self.telemetry.collect()
 
     async def read_anew(self) -> None:
         """Put in force what may change while the node lives, as the files say now.
