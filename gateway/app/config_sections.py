@@ -93,7 +93,9 @@ class Admin(Section):
     )
     port: Port = Field(9091, description="The port to listen on; 0 takes any free one. A socket has none.")
     token: Password | None = Field(
-        None, description="The bearer token of operators; without it the listener stays closed."
+        None,
+        description="The bearer token of operators, of 16 characters at least; without it the listener stays "
+        "closed.",
     )
     bundle_folder: File | None = Field(
         None,
