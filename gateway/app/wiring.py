@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Final, NamedTuple
 
 import structlog
+from aiohttp import web
 
 import gateway
 from gateway.app.admin import Administration
@@ -135,14 +136,15 @@ class Gateway:
         always = self.watch.look, self.certificate.look, authorities.look
         self.reloading: Final = Reloading(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
-        measure = asked_of_this_loop(self.measure, clock)
-        self.ops: Final = make_ops_app(
-            OpsParts(self.vitals.live, self.ready, self.started, measure, clock.now)
-        )
+        self.ops: Final = self._ops(clock)
         self.is_started = False
         self._servers, self._cluster, self._capacity = servers, cluster, edge.doors.connections
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._begin(settings)
+
+    def _ops(self, clock: Clock) -> web.Application:
+        measure = asked_of_this_loop(self.measure, clock)
+        return make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, measure, clock.now))
 
     def started(self) -> str | None:
         """Return why the node has not started, or None."""

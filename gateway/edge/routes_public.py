@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
 
@@ -15,6 +16,8 @@ from gateway.edge.visitors import Visitors
 from gateway.protocol import http_form
 from gateway.protocol.bodies import AboutBody, NoticesBody, PrivacyView
 from gateway.protocol.http_form import JSON_TYPE, SCHEMA_TYPE
+
+T = TypeVar("T")
 
 
 class PublicRoutes:
@@ -52,29 +55,31 @@ class PublicRoutes:
 
     async def inventory(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
         """``GET /v1/privacy/inventory``."""
-        return _json(await self._made("inventory"))
+        return _json(await self._made("inventory", lambda: self._published.inventory))
 
     async def openapi(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
         """``GET /v1/openapi.json``."""
-        return web.Response(body=await self._made("openapi"), content_type=JSON_TYPE)
+        return web.Response(
+            body=await self._made("openapi", lambda: self._published.openapi), content_type=JSON_TYPE
+        )
 
     async def asyncapi(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
         """``GET /v1/asyncapi.json``."""
-        return web.Response(body=await self._made("asyncapi"), content_type=JSON_TYPE)
+        return web.Response(
+            body=await self._made("asyncapi", lambda: self._published.asyncapi), content_type=JSON_TYPE
+        )
 
     async def schema(self, request: web.Request) -> web.Response:
         """``GET /v1/schemas/<kind>.json``."""
-        schemas: dict[str, bytes] = await self._made("schemas")
+        schemas = await self._made("schemas", lambda: self._published.schemas)
         schema = schemas.get(request.match_info["kind"])
         if schema is None:
             raise web.HTTPNotFound
         return web.Response(body=schema, content_type=SCHEMA_TYPE)
 
-    async def _made(self, name: str) -> Any:  # noqa: ANN401 - each document has its type
+    async def _made(self, name: str, read: Callable[[], T]) -> T:
         """Return a document; it takes up to half a second to make, so that happens in another thread."""
-        if name not in self._published.__dict__:
-            await asyncio.to_thread(getattr, self._published, name)
-        return getattr(self._published, name)
+        return read() if name in vars(self._published) else await asyncio.to_thread(read)
 
 
 def _about(settings: EdgeSettings, trusted_transport: bool) -> AboutBody:
