@@ -102,7 +102,7 @@ def _together(told: Iterable[Publication]) -> dict[str, object]:
                 values.append((update.key, update.value))
             updates.append((at, update.seq))
         span = (one.epoch, one.after, one.upto, one.reset)
-        lines.append((one.user, *span, updates, one.upstream, one.as_of_ms, one.floor))
+        lines.append((one.user, *span, updates, one.upstream, one.as_of_ms, one.floor, one.age_ms))
     return {"values": values, "told": lines}
 
 
@@ -125,6 +125,7 @@ class _Publication(msgspec.Struct):
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
     floor: int | None = None
+    age_ms: int | None = None
 
 
 class _Line(msgspec.Struct, array_like=True, gc=False):
@@ -137,6 +138,7 @@ class _Line(msgspec.Struct, array_like=True, gc=False):
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
     floor: int | None = None
+    age_ms: int | None = None
 
 
 class _Publications(msgspec.Struct):
@@ -158,6 +160,7 @@ class _CallRequest(msgspec.Struct):
     node: NodeId
     request: int
     call: _Call
+    left_ms: int | None = None
 
 
 class _Outcome(msgspec.Struct):
@@ -255,7 +258,7 @@ def _publication(read: _Publication) -> Publication:
         Update(update.key, update.seq, _value(update.key, update.value)) for update in read.updates
     )
     span = (read.epoch, read.after, read.upto, read.reset)
-    return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor)
+    return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor, read.age_ms)
 
 
 def _publications(read: _Publications) -> Publications:
@@ -271,7 +274,8 @@ def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publica
         key, value = values[at]
         updates.append(Update(key, seq, value))
     span = (line.epoch, line.after, line.upto, line.reset)
-    return Publication(line.user, *span, tuple(updates), line.upstream, line.as_of_ms, line.floor)
+    said = (line.upstream, line.as_of_ms, line.floor, line.age_ms)
+    return Publication(line.user, *span, tuple(updates), *said)
 
 
 def _value(key: str, raw: msgspec.Raw) -> Value | None:
@@ -289,7 +293,7 @@ def _call_request(read: _CallRequest) -> CallRequest:
     raw = read.call
     command = _known(_COMMANDS, _KIND.decode(raw.command).kind).decode(raw.command)
     call = Call(raw.key, raw.session, command, raw.stream_epoch, raw.retry, raw.deadline_ms)
-    return CallRequest(read.user, read.node, read.request, call)
+    return CallRequest(read.user, read.node, read.request, call, read.left_ms)
 
 
 def _call_answer(read: _CallAnswer) -> CallAnswer:

@@ -30,7 +30,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.presenting import Presenting
-from gateway.runtime.replica import Shared, arrived, delta, is_of_sessions
+from gateway.runtime.replica import Shared, arrived, as_of_ms, delta, is_of_sessions
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
@@ -175,10 +175,10 @@ class Follower:
         """
         if self._is_over:
             return
-        now, receipt = self._world.clock.now(), Receipt.STALE
+        now, wall_ms, receipt = self._world.clock.now(), self._world.clock.wall_ms(), Receipt.STALE
         admitted = self.machine.admits(told.epoch)
         if admitted:
-            under_way_s = arrived(told, self.feed.ledger, now, self._world.clock.wall_ms())
+            under_way_s = arrived(told, self.feed.ledger, now, wall_ms)
             receipt = self.feed.ledger.receive(delta(told, self.feed.ledger, made))
             if under_way_s is not None and receipt is Receipt.APPLIED:
                 self._world.tally.arrived(under_way_s)
@@ -190,7 +190,7 @@ class Follower:
             self._tell_sessions()
         self._upstream = told.upstream
         # what does not fit says nothing of how fresh that is which is held
-        self._say(self.feed.health.as_of_ms if receipt is Receipt.GAP else told.as_of_ms)
+        self._say(self.feed.health.as_of_ms if receipt is Receipt.GAP else as_of_ms(told, wall_ms))
         self.feed.flush()
         self._change()
         self._look()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
@@ -214,7 +215,10 @@ class Neighbours:
 
     async def _call(self, asked: CallRequest) -> None:
         owner = self._owner(asked.user)
-        outcome = None if owner is None or asked.node == self._node else await owner.execute(asked.call)
+        call = asked.call
+        if asked.left_ms is not None:  # the deadline by this node's clock
+            call = replace(call, deadline_ms=self._home.clock.wall_ms() + asked.left_ms)
+        outcome = None if owner is None or asked.node == self._node else await owner.execute(call)
         if owner is not None:
             owner.sharing.hurry()  # the state that a command caused is told before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))

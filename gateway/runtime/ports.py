@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol
 
-from gateway.domain.errors import EndReason
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import LinkAnswer, LinkRequest
 from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, Reading, SessionInfo
@@ -43,6 +43,13 @@ class Clock(Protocol):
         ...
 
 
+class NotSentError(GatewayError):
+    """``bus_down``, and what was asked has not left this node: nobody will answer it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.BUS_DOWN, message)
+
+
 class Bus(Protocol):
     """Messages between nodes: at most once, in order from one node to another, possibly lost.
 
@@ -69,6 +76,7 @@ class Bus(Protocol):
 
         Raises:
             GatewayError: ``bus_down``; the envelope may or may not have been sent.
+            NotSentError: It has not.
         """
         ...
 

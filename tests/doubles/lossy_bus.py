@@ -20,7 +20,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 from gateway.runtime.parts import Cluster
-from gateway.runtime.ports import Clock, Grant, KeptLogOff
+from gateway.runtime.ports import Clock, Grant, KeptLogOff, NotSentError
 
 T = TypeVar("T")
 Receive = Callable[[Envelope], None]
@@ -161,7 +161,7 @@ class Trouble:
             GatewayError: ``bus_down``: it has happened, will happen, or never does.
         """
         if node in self._away or node in self._dead:
-            raise _down()
+            raise NotSentError("the bus is away")
         if self._is_frozen:
             self._held.append(act)
             await self.clock.sleep(DEADLINE_S)

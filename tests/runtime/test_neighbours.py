@@ -31,6 +31,7 @@ from gateway.protocol.envelopes import (
     Since,
     Update,
 )
+from gateway.runtime.owner import Owner
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
@@ -183,6 +184,23 @@ async def test_a_command_of_another_node_is_executed_and_answered() -> None:
         _, far = await followed(at)
         told = await Stranger(at).say(CallRequest(user(1), STRANGER, 7, call(at, far)))
         assert told == [CallAnswer(7, Outcome(Status.APPLIED))]
+
+
+async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Call] = []
+
+    async def execute(_: Owner, asked: Call) -> Outcome:
+        begun.append(asked)
+        return Outcome(Status.APPLIED)
+
+    monkeypatch.setattr(Owner, "execute", execute)
+    async with street() as at:
+        _, far = await followed(at)
+        late = dataclasses.replace(call(at, far), deadline_ms=at.clock.wall_ms() - 3_600_000)
+        await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late, left_ms=5_000))
+        assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
 
 
 async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left() -> None:
