@@ -26,6 +26,7 @@ from gateway.protocol.envelopes import (
     CallRequest,
     Detach,
     Envelope,
+    Given,
     Here,
     Leaving,
     Lingering,
@@ -153,6 +154,7 @@ class _Call(msgspec.Struct):
     stream_epoch: int | None
     retry: bool
     deadline_ms: int
+    waited: bool = False
 
 
 class _CallRequest(msgspec.Struct):
@@ -198,6 +200,12 @@ class _Offer(msgspec.Struct):
     lingering: tuple[Lingering, ...] = ()
 
 
+class _Given(msgspec.Struct):
+    user: UserId
+    token: int
+    history: _History
+
+
 class _Kind(msgspec.Struct):
     kind: str
 
@@ -208,6 +216,7 @@ _PUBLICATIONS: Final = msgspec.msgpack.Decoder(_Publications)
 _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
 _CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
 _OFFER: Final = msgspec.msgpack.Decoder(_Offer)
+_GIVEN: Final = msgspec.msgpack.Decoder(_Given)
 _Plain = (
     Asks
     | Asked
@@ -249,6 +258,9 @@ def _read(name: str, body: msgspec.Raw) -> Envelope:
             return _call_answer(_CALL_ANSWER.decode(body))
         case "Offer":
             return _offer(_OFFER.decode(body))
+        case "Given":
+            read = _GIVEN.decode(body)
+            return Given(read.user, read.token, _history(read.history))
         case _:
             return _known(_AS_THEY_ARE, name).decode(body)
 
@@ -292,7 +304,7 @@ def _value(key: str, raw: msgspec.Raw) -> Value | None:
 def _call_request(read: _CallRequest) -> CallRequest:
     raw = read.call
     command = _known(_COMMANDS, _KIND.decode(raw.command).kind).decode(raw.command)
-    call = Call(raw.key, raw.session, command, raw.stream_epoch, raw.retry, raw.deadline_ms)
+    call = Call(raw.key, raw.session, command, raw.stream_epoch, raw.retry, raw.deadline_ms, raw.waited)
     return CallRequest(read.user, read.node, read.request, call, read.left_ms)
 
 
@@ -301,12 +313,15 @@ def _call_answer(read: _CallAnswer) -> CallAnswer:
 
 
 def _offer(read: _Offer) -> Offer:
-    raw = read.history
+    history = _history(read.history)
+    return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
+
+
+def _history(raw: _History) -> History:
     outcomes = tuple(
         Remembered(one.key, one.body_hash, _outcome(one.outcome), one.left_s) for one in raw.outcomes
     )
-    history = History(raw.since, raw.blind_s, outcomes, raw.numbers_changed)
-    return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
+    return History(raw.since, raw.blind_s, outcomes, raw.numbers_changed)
 
 
 def _outcome(raw: _Outcome) -> Outcome:

@@ -211,6 +211,19 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """The link of an owner who offered a user was replaced by that with *token*.
+
+    *history*: all that it knows of commands; it has begun none since the offer, and nobody had a link between
+    its own and that one.
+    """
+
+    user: UserId
+    token: int
+    history: History
+
+
+@dataclass(frozen=True, slots=True)
 class Announcement:
     """OSCC-E tells the user's phones something."""
 
@@ -309,6 +322,7 @@ Envelope = (
     | CallRequest
     | CallAnswer
     | Offer
+    | Given
     | Announcement
     | SessionOver
     | Order

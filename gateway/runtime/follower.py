@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from gateway.core.bus_state import BusState
@@ -146,6 +147,7 @@ class Follower:
         """Have the owner execute a command; None when he has not begun it."""
         local, left_s = self._local.get(call.session), patience_s(call, self._world.clock.wall_ms())
         if local is not None and left_s > 0 and not self._presenting.is_accepted(call.session):
+            call = replace(call, waited=True)
             with suppress(SessionRefused):  # then the owner refuses the command, too
                 await self._presenting.ask(local.ticket, local.topics, left_s)
         return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
