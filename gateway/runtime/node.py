@@ -317,20 +317,20 @@ class Node:
             tasks.create_task(self.account.run())
             while True:
                 await self.clock.sleep(TICK_S)
-                self._tick()
+                await self._tick()
 
     def drain(self) -> None:
         """Take no user any more, and give each to whoever asks for him."""
         self.is_draining = True
         self.exchange.send(Control(), Leaving(self._settings.node))
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         now = self.clock.now()
         followed = {home.follower.owner.node for home in self._households if home.follower is not None}
         self.exchange.tick(now, followed)
         if self.exchange.machine.state is BusState.LIVE:
             self.is_cut_off = False
-        self._households.tick(now)
+        await self._households.tick(self.clock)
         for user in self._registry.due(now):
             gone = self._households.get(user)
             if gone is not None and not gone.is_kept:
