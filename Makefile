@@ -52,6 +52,11 @@ properties: $(DEV) ## the state machines and simulated clusters, searched deeply
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties tests/simulation \
 		-n auto --dist=worksteal --timeout=3600 $(PYTEST_ARGS)
 
+.PHONY: model
+model: ## every order of takes, gives and faults of two nodes, by Spin: a command runs at most once; minutes, 2 GB
+	@mkdir -p build/model && cd build/model && spin -a $(CURDIR)/tests/model/ownership.pml && \
+		gcc -w -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m400000 -w27
+
 .PHONY: simulate-cluster
 simulate-cluster: $(DEV) ## random failures of a simulated cluster; SCHEDULES=20000 SEED=0
 	SIMULATION_SCHEDULES=$(or $(SCHEDULES),20000) SIMULATION_SEED=$(or $(SEED),0) \

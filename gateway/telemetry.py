@@ -20,6 +20,9 @@ from prometheus_client.registry import Collector
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
+Families = list[Metric]
+"""Metrics as they stood at one instant."""
+
 PREFIX: Final = "oscc_gateway"
 LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """1 ms … 10 s, with an edge at each objective: 250 ms for events, 1 s for commands."""
@@ -134,6 +137,22 @@ class Spreads(Collector):
         yield family
 
 
+class _Collected(Collector):
+    """Metrics that were collected before."""
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Return them."""
+        return iter(self._families)
+
+
+def written(families: Families) -> bytes:
+    """Return *families* in the text format of Prometheus. Any thread may do it."""
+    return prometheus_client.generate_latest(_Collected(families))
+
+
 class Telemetry:
     """All metrics of one node, in a registry of their own.
 
@@ -155,7 +174,11 @@ class Telemetry:
 
     def render(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
-        return prometheus_client.generate_latest(self.registry)
+        return written(self.collect())
+
+    def collect(self) -> Families:
+        """Return what stands, for :func:`written`: this is the short part, and is done by the loop."""
+        return list(self.registry.collect())
 
     def _measure_phones(self) -> None:
         self.connections = self._gauges(
@@ -330,6 +353,7 @@ class Telemetry:
         self.gc_pause_seconds = self._histogram(
             "gc_pause_seconds", "How long the process stood still to look for garbage in cycles."
         )
+        self.faults = self._counters("faults", "Unforeseen faults of background work, which goes on.", "part")
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
         self.fds = self._gauges("fds", "File descriptors: the open ones, and the limit.", "kind")

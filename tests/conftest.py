@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from gateway.edge import ops
 
 settings.register_profile("fast", max_examples=30, stateful_step_count=30, deadline=None, derandomize=True)
 settings.register_profile("deep", max_examples=1000, stateful_step_count=100, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have metrics collected each time they are asked for: a test may look twice in a second."""
+    monkeypatch.setattr(ops, "FRESH_S", 0.0)

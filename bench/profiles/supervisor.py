@@ -69,3 +69,7 @@ class Supervisor:
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Take out a session that ended."""
         raise AssertionError(member.handle, reason, by)
+
+    def replaced(self, token: int) -> None:
+        """Note that another link took the place of this one."""
+        raise AssertionError(token)

@@ -64,6 +64,13 @@ def names_table() -> Iterable[str]:
         (names.TRIAL, "string", "a trial whether Redis takes writes; says nothing", "1 s"),
         (made.denied("x"), "string", "why a session ended, sealed", "the token's life and a day"),
         (made.throttled("x"), "string", "how many log-ons failed, best effort, sealed", "minutes"),
+        (names.LOG_OFFS, "sorted set", "which log-offs wait for OSCC-E", "as the longest of them"),
+        (
+            made.log_off("x")[1],
+            "string",
+            "a log-off that OSCC-E has not confirmed, sealed",
+            "until it is confirmed, at most the session's life",
+        ),
         (
             made.channel(Events(UserId("<site>", 1))),
             "channel",

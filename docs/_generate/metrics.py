@@ -27,7 +27,7 @@ from gateway.edge.witness import FAILED, LEFT, OK, PEER_CODES, PLATFORMS, REFUSE
 from gateway.protocol.codec import JSON, MSGPACK
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS
-from gateway.runtime.tally import Detector, Gift, Resync, Takeover
+from gateway.runtime.tally import Detector, Gift, Part, Resync, Takeover
 from gateway.telemetry import HOPS, OTHER, PREFIX, Telemetry
 
 PAGE: Final = Path(__file__).parents[1] / "metrics.md"
@@ -53,6 +53,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "connections.codec": (JSON.name, MSGPACK.name),
     "connections.platform": PLATFORMS,
     "event_latency_seconds.hop": HOPS,
+    "faults.part": get_args(Part),
     "fds.kind": ("open", "limit"),
     "handshakes.result": (OK, LEFT, *sorted({*_ERRORS, *REFUSED.values()})),
     "link_opens.result": ("ok", *LINK_REFUSALS, "unavailable"),
@@ -65,6 +66,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "registry_size.name": (
         *("households", "endings", "messages", "bundled", "questions", "batches", "peers", "callers"),
         *("log_ons_waiting", "log_on_addresses", "log_on_appointments", "log_on_names"),
+        "requesters",
     ),
     "reload_failed.what": ("authorities", "certificate", "keys", "notices"),
     "resumes.result": get_args(Resumption),

@@ -74,6 +74,10 @@ def door_limits(limits: Limits) -> DoorLimits:
         handshakes_burst=limits.handshakes_burst,
         handshakes_per_s_of_address=limits.handshakes_per_s_of_address,
         handshakes_burst_of_address=limits.handshakes_burst_of_address,
+        requests_per_s_of_session=limits.requests_per_s_of_session,
+        requests_burst_of_session=limits.requests_burst_of_session,
+        requests_per_s_of_address=limits.requests_per_s_of_address,
+        requests_burst_of_address=limits.requests_burst_of_address,
     )
 
 

@@ -16,8 +16,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from gateway.app import file_access
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Client
+from gateway.app.file_access import readable_by_others
 
 WARNING_S: Final = 30 * 86_400
 """So long before a certificate ends one is told of it."""
@@ -53,10 +55,12 @@ def read_pair(client: Client) -> Pair | None:
     """Return what the files hold; None for a listener that speaks clear text.
 
     Raises:
-        ConfigError: One cannot be read.
+        ConfigError: One cannot be read, or every user may read the key.
     """
     if client.certificate is None or client.key is None:
         return None
+    if readable_by_others(client.key):
+        raise ConfigError([file_access.told("client.key", client.key)])
     return Pair(read("client.certificate", client.certificate), read("client.key", client.key))
 
 

@@ -7,7 +7,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from gateway.app import config_shown
 from gateway.app.bundle_writing import folder_faults
@@ -22,8 +21,6 @@ from gateway.app.site_check import ask
 from gateway.app.tls import client_context, site_context
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.ports import Clock
-
-TOKEN_CHARACTERS: Final = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,8 +153,6 @@ def advices(settings: Settings, wall_ms: int) -> Iterator[str]:
         yield "client.insecure is true: passwords travel readable."
     if settings.admin.token is None:
         yield "admin.token is not set: the admin listener stays closed."
-    elif len(settings.admin.token.get_secret_value()) < TOKEN_CHARACTERS:
-        yield f"admin.token has fewer than {TOKEN_CHARACTERS} characters: it could be guessed."
     if not (settings.privacy.contact or settings.privacy.statement_url or settings.notices.files):
         yield (
             "privacy.contact, privacy.statement_url and notices.files are empty: nobody is told what is done "

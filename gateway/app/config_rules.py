@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.app.config_bus_url import MEMORY, address
 from gateway.app.config_sections import Admin, Client, Ops, Settings, Site
 from gateway.app.config_types import LOOPBACK, socket_path
 from gateway.domain.model import Application
+
+ADMIN_TOKEN_CHARACTERS: Final = 16
+"""Fewer could be guessed."""
 
 
 def faults(settings: Settings) -> Iterator[str]:
@@ -18,6 +22,7 @@ def faults(settings: Settings) -> Iterator[str]:
     yield from _bus(settings)
     yield from _keys(settings)
     yield from _listeners(settings)
+    yield from _admin_token(settings)
     seen = Counter(site.id for site in settings.sites)
     for site_id, times in seen.items():
         if times > 1:
@@ -70,6 +75,15 @@ def _listeners(settings: Settings) -> Iterator[str]:
             yield f"{name}.port is {listener.port}, which {ports[listener.port]}.port is already."
         elif listener.port != 0:
             ports[listener.port] = name
+
+
+def _admin_token(settings: Settings) -> Iterator[str]:
+    token = settings.admin.token
+    if token is not None and len(token.get_secret_value()) < ADMIN_TOKEN_CHARACTERS:
+        yield (
+            f"admin.token has fewer than {ADMIN_TOKEN_CHARACTERS} characters: it could be guessed. Make one "
+            "with `openssl rand -hex 24`."
+        )
 
 
 def _site(place: int, site: Site) -> Iterator[str]:

@@ -95,7 +95,9 @@ class Admin(Section):
     )
     port: Port = Field(9091, description="The port to listen on; 0 takes any free one. A socket has none.")
     token: Password | None = Field(
-        None, description="The bearer token of operators; without it the listener stays closed."
+        None,
+        description="The bearer token of operators, of 16 characters at least; without it the listener stays "
+        "closed.",
     )
     bundle_folder: File | None = Field(
         None,
@@ -291,6 +293,26 @@ class Limits(Section):
     )
     handshakes_burst_of_address: int = Field(
         _DOORS.handshakes_burst_of_address, ge=1, le=1_000_000, description="The same of one address at once."
+    )
+    requests_per_s_of_session: float = Field(
+        _DOORS.requests_per_s_of_session,
+        gt=0,
+        le=100_000,
+        description="HTTP requests that show the token of one session, on average; an export counts as 20. "
+        "Beyond it a request waits up to 1 s, then it is answered 429.",
+    )
+    requests_burst_of_session: int = Field(
+        _DOORS.requests_burst_of_session, ge=20, le=1_000_000, description="The same at once."
+    )
+    requests_per_s_of_address: float = Field(
+        _DOORS.requests_per_s_of_address,
+        gt=0,
+        le=100_000,
+        description="HTTP requests of one address that show no token, but for log-ons and upgrades, on "
+        "average; an office may load the web client behind one.",
+    )
+    requests_burst_of_address: int = Field(
+        _DOORS.requests_burst_of_address, ge=1, le=1_000_000, description="The same at once."
     )
     log_ons_per_s: float = Field(
         20,

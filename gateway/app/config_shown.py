@@ -33,6 +33,7 @@ Written by `oscc-gateway check-config --reference` from the settings themselves;
   The dot of a key becomes two underscores: `OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW`.
   Lists are words between blanks or commas. An empty variable counts as not set.
 - Secrets may also come from files: `OSCC_GATEWAY__ADMIN__TOKEN_FILE` is a path. They are never shown.
+  Such a file, and `client.key`, must not be readable by every user of the machine; its group may read it.
 - A secret that still is the documentation's `…` counts as not set.
 - Relative paths count from the folder of the configuration file.
 - Unknown keys and misspelt variables are refused, with the nearest name that exists.

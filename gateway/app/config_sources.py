@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.app.config_names import BY_VARIABLE, PREFIX, SETTINGS, SITES, Setting, nearest
+from gateway.app.file_access import readable_by_others, told
 
 FILE_BYTES: Final = 1024 * 1024
 SECRET_BYTES: Final = 64 * 1024
@@ -146,7 +147,9 @@ def _take_file(
     except UnicodeDecodeError:
         sources.faults.append(f"{name}: {environ[name]} is not UTF-8.")
     else:
-        if not text or len(text) >= SECRET_BYTES:
+        if setting.secret and readable_by_others(Path(environ[name])):
+            sources.faults.append(told(name, Path(environ[name])))
+        elif not text or len(text) >= SECRET_BYTES:
             sources.faults.append(f"{name}: {environ[name]} is empty or larger than {SECRET_BYTES} bytes.")
         else:
             _put(setting, place, _parts(setting, text), name, sources)

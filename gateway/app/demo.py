@@ -9,6 +9,7 @@ from typing import Final
 from gateway.app import demo_asterisk, logging, loop, wiring
 from gateway.app.config import own_secrets
 from gateway.app.config_sections import Admin, Client, Ops, Secrets, Settings, Site
+from gateway.app.draining import LogOffsLost
 from gateway.app.listener import CannotListen
 from gateway.app.stopping import Stopping
 from gateway.app.watch import watch
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     is_asterisk = args.asterisk is not None
     try:
         return loop.run(demo_asterisk.run(args, secrets) if is_asterisk else _demo(center, secrets, args))
+    except LogOffsLost:
+        return 0  # the contact centre ends, too
     except (CannotListen, Refusal) as refused:
         sys.stderr.write(f"oscc-gateway: {refused}\n")
         return 1

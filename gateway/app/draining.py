@@ -8,8 +8,8 @@ others', or when waiting serves nobody.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Final, NamedTuple, Protocol
 
 import structlog
@@ -18,6 +18,7 @@ from gateway.app.config_sections import Limits
 from gateway.app.stopping import Stopping
 from gateway.core.farewell import Farewell, Moving, farewells
 from gateway.domain.errors import CloseCode
+from gateway.runtime.log_off import LogOffs
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
@@ -98,6 +99,38 @@ async def leave(
         if is_heard and _is_given(node, now, given_by, at_last):
             return
         await clock.sleep(_LOOK_S)
+
+
+class LogOffsLost(Exception):  # noqa: N818 - names what happened
+    """A node has ended, and nobody retries so many log-offs that OSCC-E has not confirmed.
+
+    The sessions end by themselves, at their idle timeout.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.count: Final = count
+
+
+@asynccontextmanager
+async def handing_on(log_offs: LogOffs) -> AsyncIterator[None]:
+    """After the block, leave the log-offs that are not confirmed to other nodes.
+
+    Raises:
+        LogOffsLost: There is no store that outlives this node, or it does not answer.
+    """
+    lost = 0
+    try:
+        yield
+    finally:
+        lost = await log_offs.hand_on()
+        left = len(log_offs) - lost
+        if left:
+            _LOG.info("log_offs_left", log_offs=left)
+        if lost:
+            _LOG.error("log_offs_unconfirmed", log_offs=lost)
+    if lost:
+        raise LogOffsLost(lost)
 
 
 def planned(node: Node, phones: int, limits: Limits) -> tuple[Farewell, ...]:

@@ -6,21 +6,19 @@ Nothing here stops the node: it serves its phones, and the log says what is wron
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from gateway.app.bus_check import bus_found
 from gateway.app.config_sections import Bus
-from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.ports import NODE_TTL_S, Clock
 
 AGAIN_S: Final = 5.0
 """A Redis that is away is looked at again after this time."""
 NAMESAKE_S: Final = NODE_TTL_S + 5.0
-"""By then the record of this node's own former life is gone."""
+"""How often is looked; by the first time nothing is on its way any more of this node's own former life."""
 
 _LOG: Final = structlog.get_logger("gateway.app")
 
@@ -38,9 +36,18 @@ async def look_at_bus(bus: Bus, clock: Clock) -> None:
         await clock.sleep(AGAIN_S)
 
 
-async def look_for_namesake(fleet: Fleet, record: Callable[[], NodeRecord], clock: Clock) -> None:
-    """Look once whether another live node has this one's name: each would hear what is for the other."""
-    await clock.sleep(NAMESAKE_S)
-    own = record()
-    if any(other.node == own.node and other.holder != own.holder for other in fleet.nodes):
-        _LOG.error("another live node has this one's name: give each its own in node.name", node=own.node)
+async def look_for_namesake(fleet: Fleet, clock: Clock) -> None:
+    """Log whenever another live node turns out to have this one's name: each would get the other's messages.
+
+    Only a node that is heard counts: while Redis is away, the record of this node's own former life is
+    remembered.
+    """
+    was_there = False
+    while True:
+        await clock.sleep(NAMESAKE_S)
+        is_there = fleet.has_namesake
+        if is_there and not was_there:
+            _LOG.error(
+                "another live node has this one's name: give each its own in node.name", node=fleet.node
+            )
+        was_there = is_there

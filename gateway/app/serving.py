@@ -14,6 +14,7 @@ from gateway.app.cli_options import add_config
 from gateway.app.config import load, own_secrets
 from gateway.app.config_faults import ConfigError
 from gateway.app.config_sections import Secrets, Settings
+from gateway.app.draining import LogOffsLost
 from gateway.app.flood import FloodControl, settling
 from gateway.app.keys_watch import Reread
 from gateway.app.listener import CannotListen
@@ -23,6 +24,12 @@ from gateway.app.systemd import Supervisor
 from gateway.app.undumped import keep_memory
 from gateway.runtime.clock import SystemClock
 
+UNCONFIRMED: Final = 3
+"""Exit code: the node has ended in order, but nobody retries some log-offs."""
+_UNCONFIRMED: Final = (
+    "The OSCC-E Server has not confirmed {count} log-off(s), and no other node will ask it again. "
+    "Calls may reach the remote numbers of those people until their sessions end by themselves."
+)
 _LOG: Final = structlog.get_logger("gateway.app")
 
 
@@ -49,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
     except CannotListen as taken:
         sys.stderr.write(f"oscc-gateway: {taken}\n")
         return 1
+    except LogOffsLost as lost:
+        sys.stderr.write(f"oscc-gateway: {_UNCONFIRMED.format(count=lost.count)}\n")
+        return UNCONFIRMED
     except ConfigError:
         raise
     except Exception:  # noqa: BLE001 - the last line: a trace may hold secrets, the log shows type and place

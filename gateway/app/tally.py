@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.core.throttle import Urgency
 from gateway.domain.errors import EndReason
-from gateway.runtime.tally import Detector, Gift, Resync, Takeover, Tally
+from gateway.runtime.tally import Detector, Gift, Part, Resync, Takeover, Tally
 from gateway.telemetry import Telemetry
 
 MOVES: Final[Mapping[Takeover, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
@@ -83,6 +83,10 @@ class CountingTally(Tally):
     def session_ended(self, reason: EndReason) -> None:
         """Count it."""
         self._telemetry.session_ends[reason.value].inc()
+
+    def faulted(self, part: Part) -> None:
+        """Count it."""
+        self._telemetry.faults[part].inc()
 
     def waited(self, urgency: Urgency, seconds: float) -> None:
         """Observe it."""

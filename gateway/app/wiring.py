@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Final, NamedTuple
 
 import structlog
+from aiohttp import web
 
 import gateway
 from gateway.app.admin import Administration
@@ -30,7 +31,7 @@ from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
 from gateway.app.config_bus_url import MEMORY
 from gateway.app.config_sections import Limits, Secrets, Settings
-from gateway.app.draining import Parting, leave, limit_s
+from gateway.app.draining import Parting, handing_on, leave, limit_s
 from gateway.app.keyring import Keyring
 from gateway.app.keys_watch import KeysWatch, Reread
 from gateway.app.listener import Listener, listening
@@ -64,7 +65,7 @@ from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock
 from gateway.runtime.tally import Tally
 from gateway.runtime.turns import REST_S, Turns
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Families, Telemetry, written
 from gateway.upstream.client import OsccServer
 
 _LOG: Final = structlog.get_logger("gateway.app")
@@ -138,12 +139,15 @@ class Gateway:
         always = self.watch.look, self.certificate.look, authorities.look
         self.reloading: Final = Reloading(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
-        render = asked_of_this_loop(self.render, clock)
-        self.ops: Final = make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, render))
+        self.ops: Final = self._ops(clock)
         self.is_started = False
         self._servers, self._cluster, self._capacity = servers, cluster, edge.doors.connections
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._begin(settings)
+
+    def _ops(self, clock: Clock) -> web.Application:
+        measure = asked_of_this_loop(self.measure, clock)
+        return make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, measure, clock.now))
 
     def started(self) -> str | None:
         """Return why the node has not started, or None."""
@@ -169,6 +173,10 @@ class Gateway:
         return None if self.node.fleet.may_serve else "waits for its part of the log-ons"
 
     def render(self) -> bytes:
+        """Return all metrics as text."""
+        return written(self.measure())
+
+    def measure(self) -> Families:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
         count_all(self.node, self._servers, self.telemetry)
@@ -179,7 +187,7 @@ class Gateway:
         count_shared((server.pool for server in behind), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
-        return self.telemetry.render()
+        return self.telemetry.collect()
 
     async def read_anew(self) -> None:
         """Put in force what may change while the node lives, as the files say now.
@@ -285,24 +293,22 @@ async def serving(
     Raises:
         ConfigError: A file that the settings name cannot be used.
         CannotListen: An address is not to be had.
+        LogOffsLost: The node has ended, and log-offs that nobody confirmed are in no other node's hands.
     """
     async with AsyncExitStack() as stack:
         keyring = Keyring(secrets.sealing_keys)
         tracing = await stack.enter_async_context(open_tracing(settings.tracing, clock))
-        servers: dict[str, Server] = {}
-        turns, is_alone = Turns(clock, rest_s=REST_S), settings.bus.url == MEMORY
-        for place, site in enumerate(settings.sites):
-            tls, trace = site_context(place, site), tracing.outgoing()
-            server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_CHANCE)
-            servers[site.id] = await stack.enter_async_context(server)
+        servers = await _servers(settings, stack, clock, tracing)
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
-        beside = Beside(keyring, reread, tracing)
-        made = Gateway(settings, secrets, servers, cluster, clock, telemetry, beside)
+        made = Gateway(
+            settings, secrets, servers, cluster, clock, telemetry, Beside(keyring, reread, tracing)
+        )
         tracing.enter(made.edge)
-        may_change = _may_change(settings)
-        cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=may_change))
-        looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, made.node.record, clock)
+        is_any = _may_change(settings)
+        cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=is_any))
+        looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, clock)
+        await stack.enter_async_context(handing_on(made.node.log_offs))
         await stack.enter_async_context(alive(*made.lives(), made.reloading.run(cry), *looks))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening_aside("ops", made.ops, where.host, where.port))
@@ -317,6 +323,19 @@ async def serving(
             yield Addresses(client.url, ops.url, admin)
         finally:
             await _say_farewell(made, client, settings.limits, stopping)
+
+
+async def _servers(
+    settings: Settings, stack: AsyncExitStack, clock: Clock, tracing: Tracing
+) -> dict[str, Server]:
+    """Open the contact centres of all sites on *stack*."""
+    servers: dict[str, Server] = {}
+    turns, is_alone = Turns(clock, rest_s=REST_S), settings.bus.url == MEMORY
+    for place, site in enumerate(settings.sites):
+        tls, trace = site_context(place, site), tracing.outgoing()
+        server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_CHANCE)
+        servers[site.id] = await stack.enter_async_context(server)
+    return servers
 
 
 def _bus(

@@ -315,7 +315,7 @@ class Line:
 
 def _fail(asks: list[Ask] | deque[Ask], why: str) -> None:
     for ask in asks:
-        ask.fail(why)
+        ask.refuse(why)
 
 
 def _size(asks: list[Ask]) -> int:

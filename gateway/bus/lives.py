@@ -159,6 +159,11 @@ class Lives:
         self._passed[head.life] = head.number
         return Freshness.NEW
 
+    def age_s(self, head: Head, now: float) -> float:
+        """Return for how long a message was under way at least, whatever the wall clocks say."""
+        known = self._known.get(head.life)
+        return max(0.0, now - (head.sent_s if known is None else known.latest(head.sent_s)))
+
     def hold(self, held: WaitingMessage) -> int:
         """Let a message wait; returns how many others were dropped for it."""
         self._held.append(held)

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 from gateway.domain.errors import EndReason
 from gateway.protocol.envelopes import NodeRecord
-from gateway.runtime.ports import NODE_TTL_S, Clock
+from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, Clock, KeptLogOff
 
 T = TypeVar("T")
 
@@ -76,15 +76,22 @@ class MemoryRoll:
 
 
 class MemoryShelf:
-    """See :class:`gateway.runtime.ports.Shelf`. One for all nodes of the process."""
+    """See :class:`gateway.runtime.ports.Shelf`. One for all nodes of the process.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        clock: The only time.
+        outlives_node: Whether the process has more nodes than the one that asks.
+    """
+
+    def __init__(self, clock: Clock, *, outlives_node: bool = False) -> None:
+        self.outlives_node: Final = outlives_node
         self._clock = clock
         self._reasons: Final[_Kept[EndReason]] = _Kept(clock)
         self._counts: Final[_Kept[int]] = _Kept(clock)
+        self._log_offs: Final[_Kept[KeptLogOff]] = _Kept(clock)
 
     def __len__(self) -> int:
-        return len(self._reasons) + len(self._counts)
+        return len(self._reasons) + len(self._counts) + len(self._log_offs)
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """See :meth:`gateway.runtime.ports.Shelf.deny`."""
@@ -109,3 +116,19 @@ class MemoryShelf:
     async def forget(self, name: str) -> None:
         """See :meth:`gateway.runtime.ports.Shelf.forget`."""
         self._counts.pop(name)
+
+    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
+        """See :meth:`gateway.runtime.ports.Shelf.keep_log_off`."""
+        handle = kept.ticket.handle
+        if self._log_offs.get(handle) is None and len(self._log_offs) >= LOG_OFFS_MAX:
+            return False
+        self._log_offs.put(handle, kept, self._clock.now() + ttl_s)
+        return True
+
+    async def log_offs(self) -> tuple[KeptLogOff, ...]:
+        """See :meth:`gateway.runtime.ports.Shelf.log_offs`."""
+        return tuple(self._log_offs.values())
+
+    async def drop_log_off(self, handle: str) -> None:
+        """See :meth:`gateway.runtime.ports.Shelf.drop_log_off`."""
+        self._log_offs.pop(handle)

@@ -24,6 +24,9 @@ TRIAL_WRITE: Final = ("SET", TRIAL, b"1", "PX", 1_000)
 """The command that is tried now and then to see whether the server takes writes: refused when any is."""
 NODES: Final = b"og:node:*"
 """The pattern of what :meth:`Names.node` returns."""
+LOG_OFFS: Final = b"og:{off}"
+"""The index of all log-offs that are not confirmed."""
+LOG_OFF: Final = b"og:{off}:"
 _KEY_BYTES: Final = 32
 _LABEL: Final = b"bus names"
 _HASH_CHARS: Final = 32
@@ -87,6 +90,15 @@ class Names:
     def throttled(self, name: str) -> bytes:
         """Return where *name* is counted."""
         return f"og:thr:{self._hash('thr', name)}".encode()
+
+    def log_off(self, handle: str) -> tuple[bytes, bytes]:
+        """Return as what the unconfirmed log-off of the session *handle* is listed, and where it stands."""
+        member = self._hash("off", handle).encode()
+        return member, self.listed_log_off(member)
+
+    def listed_log_off(self, member: bytes) -> bytes:
+        """Return where the log-off stands that is listed as *member*."""
+        return LOG_OFF + member
 
     def __repr__(self) -> str:
         return f"Names({len(self._users)} users)"

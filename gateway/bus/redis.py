@@ -22,7 +22,7 @@ from gateway.bus.sealing import Seals, Unopened
 from gateway.bus.wire import bus_down
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
-from gateway.protocol.envelopes import Channel, Envelope
+from gateway.protocol.envelopes import Channel, Envelope, aged
 from gateway.runtime.ports import Clock
 
 PUBLISHING: Final = Pace(window=2_000)
@@ -30,6 +30,8 @@ GREET_S: Final = 0.02
 """Between two greetings of this node: what it owes meanwhile goes with the next."""
 GREET_AGAIN_S: Final = 0.25
 """After a greeting that the bus did not take."""
+SLOW_S: Final = 0.02
+"""A message that was under way for less is told as it was sent."""
 _DROPPED: Final = {
     Freshness.REPEATED: Unopened.REPEATED,
     Freshness.LATE: Unopened.LATE,
@@ -143,7 +145,7 @@ class RedisBus:
         now = self._clock.now()
         verdict = self.lives.judge(head, now)
         if verdict is Freshness.NEW:
-            self._tell(name, body)
+            self._tell(name, body, self.lives.age_s(head, now))
             return
         self._news.set()
         if verdict is Freshness.UNPROVEN:
@@ -151,7 +153,7 @@ class RedisBus:
         else:
             self.seals.drop(_DROPPED[verdict])
 
-    def _tell(self, name: bytes, body: bytes) -> None:
+    def _tell(self, name: bytes, body: bytes, age_s: float) -> None:
         receive = self._receivers.get(name)
         if receive is None:
             return
@@ -161,7 +163,7 @@ class RedisBus:
             self.seals.drop(Unopened.UNREADABLE)
             return
         self.received += 1
-        receive(envelope)
+        receive(envelope if age_s < SLOW_S else aged(envelope, round(age_s * 1000)))
 
     # ---- who lives ----
 
@@ -197,11 +199,12 @@ class RedisBus:
         if said is None:
             self.seals.drop(Unopened.UNREADABLE)
             return
-        verdict, released = self.lives.greeted(head, said, self._clock.now())
+        now = self._clock.now()
+        verdict, released = self.lives.greeted(head, said, now)
         if verdict in _DROPPED:
             self.seals.drop(_DROPPED[verdict])
         for held in released:
-            self._tell(held.channel, held.body)
+            self._tell(held.channel, held.body, self.lives.age_s(held.head, now))
         self._news.set()
 
 

@@ -8,19 +8,22 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gateway.bus.line import Line
-from gateway.bus.names import Names
+from gateway.bus.names import LOG_OFFS, Names
 from gateway.bus.scripts import Script
 from gateway.bus.sealing import Seals, Unopened
 from gateway.bus.wire import bus_down
 from gateway.domain.errors import EndReason
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import LOG_OFFS_MAX, Clock, KeptLogOff
 
 SHELF: Final = Script("shelf.lua")
+LOG_OFF: Final = Script("log_off.lua")
 TRIES: Final = 5
 """How often a counter is tried that other nodes change at the same time; then this one is not counted."""
 SKEW_MS: Final = 60_000
 """How far clocks of nodes may differ until a counter is taken for one of the past."""
 COUNT_MAX: Final = 2**53
+_READ_AT_ONCE: Final = 500
+"""Log-offs that one question asks for."""
 
 
 class _Counter(NamedTuple):
@@ -31,6 +34,7 @@ class _Counter(NamedTuple):
 
 
 _READER: Final = msgspec.msgpack.Decoder(_Counter)
+_LOG_OFF_READER: Final = msgspec.msgpack.Decoder(KeptLogOff)
 
 
 class RedisShelf:
@@ -50,6 +54,8 @@ class RedisShelf:
         self._names = names
         self._seals = seals
         self._clock = clock
+
+    outlives_node: Final = True
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """See :meth:`gateway.runtime.ports.Shelf.deny`."""
@@ -92,6 +98,47 @@ class RedisShelf:
     async def forget(self, name: str) -> None:
         """See :meth:`gateway.runtime.ports.Shelf.forget`."""
         await self._line.answer("DEL", self._names.throttled(name))
+
+    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
+        """See :meth:`gateway.runtime.ports.Shelf.keep_log_off`."""
+        member, key = self._names.log_off(kept.ticket.handle)
+        sealed = self._seals.seal_value(key, msgspec.msgpack.encode(kept))
+        match await LOG_OFF.run(self._line, (LOG_OFFS, key), member, sealed, _ms(ttl_s), LOG_OFFS_MAX):
+            case 0 | 1 as is_kept:
+                return bool(is_kept)
+        raise bus_down("it answered something else")
+
+    async def log_offs(self) -> tuple[KeptLogOff, ...]:
+        """See :meth:`gateway.runtime.ports.Shelf.log_offs`."""
+        members = await self._line.answer("ZRANGE", LOG_OFFS, 0, LOG_OFFS_MAX - 1)
+        if not isinstance(members, list):
+            raise bus_down("it answered something else")
+        keys = [self._names.listed_log_off(member) for member in members if isinstance(member, bytes)]
+        found: list[KeptLogOff] = []
+        for start in range(0, len(keys), _READ_AT_ONCE):
+            asked = keys[start : start + _READ_AT_ONCE]
+            values = await self._line.answer("MGET", *asked)
+            if not isinstance(values, list) or len(values) != len(asked):
+                raise bus_down("it answered something else")
+            for key, sealed in zip(asked, values, strict=True):
+                kept = self._log_off(key, sealed) if isinstance(sealed, bytes) else None
+                found += [] if kept is None else [kept]
+        return tuple(found)
+
+    async def drop_log_off(self, handle: str) -> None:
+        """See :meth:`gateway.runtime.ports.Shelf.drop_log_off`."""
+        member, key = self._names.log_off(handle)
+        await self._line.answers([("DEL", key), ("ZREM", LOG_OFFS, member)])
+
+    def _log_off(self, key: bytes, sealed: bytes) -> KeptLogOff | None:
+        plain = self._seals.open_value(key, sealed)
+        if plain is None:
+            return None
+        try:
+            return _LOG_OFF_READER.decode(plain)
+        except msgspec.MsgspecError:
+            self._seals.drop(Unopened.UNREADABLE)
+            return None
 
     async def _get(self, key: bytes) -> bytes | None:
         match await self._line.answer("GET", key):

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from gateway.bus.cable import CLOSED, NOTHING_YET, Cable, Opened, Reply, reason
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.runtime.ports import NotSentError
 
 _MESSAGE: Final = b"message"
 
@@ -49,6 +50,11 @@ class Ask:
         """Settle it with ``bus_down``."""
         if not self.answer.done():
             self.answer.set_exception(bus_down(why))
+
+    def refuse(self, why: str) -> None:
+        """Settle it with ``bus_down``, as one that has not been sent."""
+        if not self.answer.done():
+            self.answer.set_exception(NotSentError(bus_down(why).message))
 
 
 class Wire(asyncio.Protocol):

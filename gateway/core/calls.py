@@ -117,6 +117,22 @@ class Calls(Generic[WaiterT]):
         """The keys that are settled, with what became of each, the oldest first."""
         return tuple((key, settled.outcome) for key, settled in self._settled.items())
 
+    def find(self, key: str, body_hash: bytes, waiter: WaiterT, now: float) -> Began | None:
+        """Return what is known of a command that nothing is to be decided on; None when nothing is known.
+
+        Args:
+            key: Names the intended action.
+            body_hash: Of the command, see :func:`fingerprint`.
+            waiter: Whom to tell when it is Pending.
+            now: Monotonic seconds.
+        """
+        self.expire(now)
+        if (done := self._settled.get(key)) is not None:
+            return Done(done.outcome) if done.body_hash == body_hash else Reused()
+        if (running := self._in_flight.get(key)) is not None:
+            return self._join(running, body_hash, waiter)
+        return None
+
     def begin(
         self,
         key: str,
@@ -129,7 +145,7 @@ class Calls(Generic[WaiterT]):
         stream_epoch: int | None,
         epoch: int,
     ) -> Began:
-        """Take in one command.
+        """Take in one command that is sent in the same turn, on the link that is open under *epoch*.
 
         Args:
             key: Names the intended action.
@@ -137,16 +153,13 @@ class Calls(Generic[WaiterT]):
             waiter: Whom to tell.
             now: Monotonic seconds, as everywhere here.
             session: Whose limit it counts against.
-            retry: Whether the phone sent it before.
+            retry: Whether it may have been sent before by another way: the phone says so, or it had to wait.
             stream_epoch: The epoch that the phone knew when it first sent it.
             epoch: The owner's epoch now.
         """
-        self.expire(now)
         self._enter(epoch)
-        if (done := self._settled.get(key)) is not None:
-            return Done(done.outcome) if done.body_hash == body_hash else Reused()
-        if (running := self._in_flight.get(key)) is not None:
-            return self._join(running, body_hash, waiter)
+        if (known := self.find(key, body_hash, waiter, now)) is not None:
+            return known
         if retry and not self._remembers(stream_epoch, now):
             return Foreign()
         if self._is_busy(session) or not self._make_room():

@@ -55,15 +55,22 @@ class Denylist:
             return None
         return entry.end
 
-    def clear(self, user: UserId, before_ms: int) -> tuple[str, ...]:
-        """Forget what was said of the user's sessions before *before_ms*, when he began to log on again.
+    def clear(self, user: UserId, before_ms: int, *, new: str) -> tuple[str, ...]:
+        """Forget what was said of the user's sessions before *before_ms*, when a new log-on began.
 
-        What that log-on itself ended, by a take-over, stays.
+        What that log-on itself ended, by a take-over, stays; and so does each session that was logged off:
+        OSCC-E may not have been told of that yet. Of the session *new* everything is forgotten.
 
         Returns:
-            Whom that was said of.
+            The handles of the sessions that are not refused now.
         """
-        over = [h for h, entry in self._entries.items() if entry.user == user and entry.since_ms < before_ms]
+        over = [
+            handle
+            for handle, entry in self._entries.items()
+            if entry.user == user
+            and entry.since_ms < before_ms
+            and (entry.end.reason is not EndReason.LOGGED_OFF or handle == new)
+        ]
         for handle in over:
             del self._entries[handle]
         return tuple(over)

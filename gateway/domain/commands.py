@@ -222,6 +222,9 @@ class Call:
     retry: bool
     deadline_ms: int
     """Absolute, gateway wall clock; holds for all hops."""
+    waited: bool = False
+    """Whether a node held it back before it came to an owner with an open link: the phone may have sent it
+    again by another way meanwhile."""
 
 
 class Remembered(NamedTuple):

@@ -38,8 +38,8 @@ _HASH_CHARACTERS: Final = 16
 class AdminDoor:
     """Lets operators in, and writes down who asked for what.
 
-    Invariant: whoever is let in showed the token; every request that is answered was written down, but for
-    refusals of one second beyond the first, which are counted with the next line.
+    Invariant: whoever is let in showed the token; every request of theirs was written down. Of those that are
+    not let in, for whatever reason, one a second is, and the others are counted with the next line.
 
     Args:
         token: What operators show.
@@ -66,9 +66,10 @@ class AdminDoor:
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve a request of somebody who may ask it."""
-        status, result = 500, ErrorCode.INTERNAL.value
+        status, result, is_admitted = 500, ErrorCode.INTERNAL.value, False
         try:
             self._admit(request)
+            is_admitted = True
             response = await handler(request)
             status, result = response.status, request.get(RESULT, "ok")
         except GatewayError as error:
@@ -81,7 +82,10 @@ class AdminDoor:
         else:
             return response
         finally:
-            self._note(request, status, result)
+            if is_admitted or self._refusals.take(self._clock.now()):
+                self._note(request, status, result)
+            else:
+                self._suppressed += 1
 
     def _admit(self, request: web.Request) -> None:
         """Let nobody in but who shows the token.
@@ -108,9 +112,6 @@ class AdminDoor:
             raise GatewayError(ErrorCode.UNAUTHENTICATED, "The token is not valid.")
 
     def _note(self, request: web.Request, status: int, result: str) -> None:
-        if result == ErrorCode.RATE_LIMITED.value and not self._refusals.take(self._clock.now()):
-            self._suppressed += 1
-            return
         name = request.match_info.route.name or _UNKNOWN
         detail, user = request.get(DETAIL), request.get(USER)
         self._audit(

@@ -79,8 +79,17 @@ class Bearer:
 
         The session may have ended: it says whom a request counts for, not what the request may do.
         """
+        ticket = self._ticket_in(authorization)
+        return None if ticket is None else ticket.user
+
+    def session_of(self, authorization: Sequence[str]) -> str | None:
+        """Return the handle of the session of the token in the header, likewise."""
+        ticket = self._ticket_in(authorization)
+        return None if ticket is None else ticket.handle
+
+    def _ticket_in(self, authorization: Sequence[str]) -> Ticket | None:
         try:
-            return self._open(token_in(authorization)).ticket.user
+            return self._open(token_in(authorization)).ticket if authorization else None
         except (GatewayError, SessionRefused):
             return None
 

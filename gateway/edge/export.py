@@ -6,20 +6,21 @@ can see that nothing was left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from gateway.domain.model import ME, Ticket
 from gateway.domain.resources import RESOURCES, Me, Resource
 from gateway.edge.login import user_view
-from gateway.protocol import wire_form
-from gateway.protocol.bodies import ExportBody, ExportEntry
+from gateway.protocol import json_form, wire_form
 from gateway.protocol.inventory import InventoryEntry, inventory
 
 Record = dict[str, Any]
 """Plain members, as JSON shows them."""
 
 NOT_SHOWN: Final = "held, never shown"
+_INVENTORY: Final = inventory().entries
 
 
 def export(
@@ -30,8 +31,11 @@ def export(
     at_ms: int,
     elsewhere: Mapping[str, Sequence[Record]] | None = None,
     complete: bool = True,
-) -> ExportBody:
-    """Return everything that is held for the session of *ticket*, and for its user elsewhere.
+) -> Iterator[bytes]:
+    """Give the body of everything that is held for the session of *ticket*, and for its user elsewhere.
+
+    It comes in pieces of one record each, as :class:`~gateway.protocol.bodies.ExportBody` is written: so the
+    work can be spread over many turns of the loop.
 
     Args:
         ticket: Who asks.
@@ -43,31 +47,29 @@ def export(
     """
     more = elsewhere or {}
     beside = beside_the_mirror(ticket, mirror, address)
-    entries = tuple(
-        ExportEntry(
-            entry.category,
-            (
-                *(beside.get(entry.category, ()) or _mirrored(entry, mirror)),
-                *more.get(entry.category, ()),
-            ),
-        )
-        for entry in inventory().entries
-    )
-    return ExportBody(user_view(ticket), at_ms, entries, complete)
+    head = {"user": wire_form.fields(user_view(ticket)), "at_ms": at_ms}
+    yield json_form.write(head)[:-1] + b',"entries":['
+    for number, entry in enumerate(_INVENTORY):
+        name = json_form.write(entry.category)
+        yield (b"," if number else b"") + b'{"category":' + name + b',"held":['
+        own = beside.get(entry.category) or _mirrored(entry, mirror)
+        for place, record in enumerate(chain(own, more.get(entry.category, ()))):
+            yield (b"," if place else b"") + json_form.write(wire_form.plain(record))
+        yield b"]}"
+    yield b'],"complete":' + json_form.write(complete) + b"}"
 
 
-def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> tuple[Record, ...]:
-    """Return the fields that *entry* names of every resource of its kind."""
+def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> Iterator[Record]:
+    """Give the fields that *entry* names of every resource of its kind."""
     kind = entry.category.rpartition(".")[0]
     if kind not in RESOURCES:
-        return ()
+        return
     paths = [path.split(".") for path in entry.fields]
-    found = (
-        (key, pick(wire_form.fields(value), paths))
-        for key, value in mirror.items()
-        if key == kind or key.partition(":")[0] == kind
-    )
-    return tuple({"key": key, **fields} for key, fields in found if fields)
+    for key, value in mirror.items():
+        if key == kind or key.partition(":")[0] == kind:
+            fields = pick(wire_form.fields(value), paths)
+            if fields:
+                yield {"key": key, **fields}
 
 
 def pick(value: Mapping[str, object], paths: Iterable[list[str]]) -> Record:

@@ -34,6 +34,27 @@ _OF_PERSONS: Final = frozenset(
     }
 )
 """At which one person answers for the price of a call. Every other type is refused, a future one too."""
+_SPECIAL: Final = re.compile(
+    r"""
+    # North America, in any area: 976 is premium rate, 950 reaches carriers, N11 are services, 555-1212 is
+    # directory assistance (ATIS-0300051, Central Office Code Assignment Guidelines: codes not assigned)
+    \+1[2-9]\d{2}(?:976\d{4}|950\d{4}|[2-9]11\d{4}|5551212)
+    # Canada: satellites and other services with prices of their own (CNAC, Canadian Non-Geographic Codes)
+    | \+1600\d{7}
+    # Australia: satellite telephones and other services (ACMA, Telecommunications Numbering Plan 2015)
+    | \+6114\d+
+    # under Russia's code, but in Abkhazia, at prices of a call abroad (Russian numbering plan: 840 and 940)
+    | \+7[89]40\d{7}
+    """,
+    re.VERBOSE,
+)
+"""Services and prices of their own that libphonenumber takes for telephones of persons, in E.164."""
+_LOCAL_SERVICES: Final = {"DE": re.compile(r"11\d{1,4}|19\d{3}")}
+"""The same behind an area's prefix. Germany: 11x are services, 19xxx the uniform numbers of ambulances
+(19222), poison centres (19240) and others (BNetzA, Nummernplan Ortsnetzrufnummern)."""
+_PRIVATE_NETWORKS: Final = re.compile(r"\+435(?:0|17|7|9)\d+")
+"""Company-wide access numbers that libphonenumber takes for VoIP. Austria: (0)50, (0)517, (0)57 and (0)59
+are private networks, the police's 059 133 among them (RTR, KEM-V 2009)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -42,7 +63,7 @@ class Policy:
 
     *country*: whose numbers are allowed; None: nobody's, whatever else is said.
     *allow*: prefixes that are allowed beside it; with more than a country code they also open
-    company-wide access numbers (such as ``+4158``), which belong to no one place.
+    company-wide access numbers (such as ``+4158`` or ``+4359``), which belong to no one place.
     *deny*, *own*: prefixes that never are, those of the contact centre itself among them.
     """
 
@@ -53,10 +74,10 @@ class Policy:
 
     def admits(self, number: PhoneNumber, e164: str) -> bool:
         """Tell whether calls may be routed to a valid number."""
-        if e164.startswith((*self.deny, *self.own)) or _is_emergency(number):
+        if e164.startswith((*self.deny, *self.own)) or _is_emergency(number) or _is_service(number, e164):
             return False
         kind = phonenumbers.number_type(number)
-        if kind == PhoneNumberType.UAN:
+        if kind == PhoneNumberType.UAN or _PRIVATE_NETWORKS.fullmatch(e164):
             return any(e164.startswith(prefix) and len(prefix) > len(_code(number)) for prefix in self.allow)
         is_home = phonenumbers.region_code_for_number(number) == self.country
         return kind in _OF_PERSONS and (is_home or e164.startswith(self.allow))
@@ -159,10 +180,23 @@ def _national_spellings(number: PhoneNumber, country: str) -> set[str]:
 
 def _is_emergency(number: PhoneNumber) -> bool:
     """Tell whether a number is an area's prefix and an emergency number."""
-    region = phonenumbers.region_code_for_number(number)
+    region, local = _local(number)
+    return region is not None and phonenumbers.is_emergency_number(local, region)
+
+
+def _is_service(number: PhoneNumber, e164: str) -> bool:
+    """Tell whether a number has a service or a price of its own that libphonenumber does not know."""
+    region, local = _local(number)
+    services = None if region is None else _LOCAL_SERVICES.get(region)
+    is_local_service = services is not None and services.fullmatch(local) is not None
+    return is_local_service or _SPECIAL.fullmatch(e164) is not None
+
+
+def _local(number: PhoneNumber) -> tuple[str | None, str]:
+    """Return what stands behind the area's prefix, and the region; None where there is no area."""
     area = phonenumbers.length_of_geographical_area_code(number)
-    local = phonenumbers.national_significant_number(number)[area:]
-    return area > 0 and region is not None and phonenumbers.is_emergency_number(local, region)
+    region = phonenumbers.region_code_for_number(number) if area > 0 else None
+    return region, phonenumbers.national_significant_number(number)[area:]
 
 
 def _code(number: PhoneNumber) -> str:

@@ -6,6 +6,8 @@ belongs inside.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -13,9 +15,13 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway.edge.visitors import NAME
+from gateway.telemetry import Families, written
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The exposition format of Prometheus."""
+
+FRESH_S: Final = 1.0
+"""For so long the metrics are not collected again."""
 
 Check = Callable[[], str | None]
 """Returns what is wrong in a few words, or None."""
@@ -23,22 +29,61 @@ Check = Callable[[], str | None]
 
 @dataclass(frozen=True, slots=True)
 class OpsParts:
-    """What the listener asks. *render* writes the metrics; TimeoutError: it does not come to it."""
+    """What the listener asks.
+
+    *measure* collects the metrics; TimeoutError: the loop that serves phones has no time for it. *now* is in
+    monotonic seconds.
+    """
 
     live: Check
     ready: Check
     started: Check
-    render: Callable[[], Awaitable[bytes]]
+    measure: Callable[[], Awaitable[Families]]
+    now: Callable[[], float]
+
+
+class Scrapes:
+    """The page of the metrics, made at most once in :data:`FRESH_S` however often it is asked for.
+
+    Whoever asks while it is made gets the same page, or the same refusal.
+    """
+
+    def __init__(self, parts: OpsParts) -> None:
+        self._parts = parts
+        self._made_at = -math.inf
+        self._page: bytes | None = None
+        self._making = asyncio.Lock()
+
+    async def page(self) -> bytes:
+        """Return the page.
+
+        Raises:
+            TimeoutError: The loop that serves phones has no time for it.
+        """
+        async with self._making:
+            if self._parts.now() - self._made_at >= FRESH_S:
+                self._page = await self._made()
+                self._made_at = self._parts.now()
+            if self._page is None:
+                raise TimeoutError
+            return self._page
+
+    async def _made(self) -> bytes | None:
+        try:
+            return written(await self._parts.measure())
+        except TimeoutError:
+            return None
 
 
 def make_ops_app(parts: OpsParts) -> web.Application:
     """Return the application of the ops listener."""
     app = web.Application(client_max_size=0)
     app.on_response_prepare.append(_dress)
+    scrapes = Scrapes(parts)
 
     async def metrics(request: web.Request) -> web.Response:  # noqa: ARG001 - aiohttp's signature
         try:
-            return web.Response(body=await parts.render(), headers={hdrs.CONTENT_TYPE: _METRICS_TYPE})
+            return web.Response(body=await scrapes.page(), headers={hdrs.CONTENT_TYPE: _METRICS_TYPE})
         except TimeoutError:
             return web.Response(text="the event loop is busy\n", status=503)
 

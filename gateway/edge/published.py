@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Final
 
 from gateway.domain.resources import RESOURCES
-from gateway.protocol import json_form
+from gateway.protocol import http_form, json_form
 from gateway.protocol.asyncapi import asyncapi
+from gateway.protocol.inventory import inventory
 from gateway.protocol.openapi import openapi
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, frame_schemas, ref
 
@@ -26,6 +27,11 @@ class Published:
     def openapi(self) -> bytes:
         """The HTTP API as OpenAPI."""
         return json_form.write(openapi())
+
+    @cached_property
+    def inventory(self) -> bytes:
+        """The inventory of personal data."""
+        return http_form.write_body(inventory())
 
     @cached_property
     def asyncapi(self) -> bytes:

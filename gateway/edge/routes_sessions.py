@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
+from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket
 from gateway.domain.upstream import LoggedOff, SessionInfo
 from gateway.edge.addresses import neighbourhood
@@ -23,7 +26,13 @@ from gateway.protocol.bodies import (
     SessionEntry,
     SessionsBody,
 )
-from gateway.protocol.http_form import read_body
+from gateway.protocol.http_form import JSON_TYPE, read_body
+
+EXPORT_AGAIN_S: Final = 5.0
+"""When to ask again for an export while one of the same session is being made."""
+SLICE_S: Final = 0.002
+SLICE_RECORDS: Final = 100
+"""After so long, or so many records, of an export others have their turn."""
 
 
 class SessionRoutes:
@@ -34,6 +43,8 @@ class SessionRoutes:
         self._login = login
         self._bearer = bearer
         self._visitors = visitors
+        self._exporting: set[str] = set()
+        """Sessions whose export is being made, by their handles."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return them."""
@@ -88,16 +99,38 @@ class SessionRoutes:
     async def export(self, request: web.Request) -> web.Response:
         """``GET /v1/me/export``."""
         ticket = self._ticket(request)
+        if ticket.handle in self._exporting:
+            raise GatewayError(
+                ErrorCode.RATE_LIMITED,
+                "An export of this session is under way.",
+                retry_after_s=EXPORT_AGAIN_S,
+            )
+        self._exporting.add(ticket.handle)
+        try:
+            body = await self._exported(ticket, str(self._visitors.address(request)))
+        finally:
+            self._exporting.remove(ticket.handle)
+        return web.Response(body=body, content_type=JSON_TYPE, charset="utf-8")
+
+    async def _exported(self, ticket: Ticket, address: str) -> bytes:
+        """Return the body of an export, made in slices between which everybody else has a turn."""
         elsewhere, complete = await self._parts.elsewhere(ticket)
-        told = export(
+        clock, body = self._parts.clock, bytearray()
+        pieces = export(
             ticket,
             self._parts.node.seen_by(ticket),
-            address=str(self._visitors.address(request)),
-            at_ms=self._parts.clock.wall_ms(),
+            address=address,
+            at_ms=clock.wall_ms(),
             elsewhere=elsewhere,
             complete=complete,
         )
-        return answer(told)
+        began = clock.now()
+        for number, piece in enumerate(pieces, 1):
+            body += piece
+            if number % SLICE_RECORDS == 0 or clock.now() - began > SLICE_S:
+                await clock.sleep(0)
+                began = clock.now()
+        return bytes(body)
 
     def _ticket(self, request: web.Request) -> Ticket:
         return self._bearer.of_header(request.headers.getall(hdrs.AUTHORIZATION, [])).ticket

@@ -16,7 +16,7 @@ import sys
 import termios
 from typing import Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.callers import HEAD_S, Callers
@@ -33,6 +33,16 @@ TAKE_S: Final = 60.0
 TAKE_BYTES: Final = 16 * 1024
 """So much at least of what waits for him a caller takes each time, or all; else the connection ends. A kernel
 acknowledges up to 100 KB at once, and then nothing until that is read: half a minute at 3 KB/s."""
+
+HEAD_BYTES: Final = 16 * 1024
+"""The head of a request, all of it: aiohttp bounds only each line, and keeps up to 1 MB of a head without
+end."""
+_PIECE_BYTES: Final = 1024
+"""How exactly a head is measured that comes together with other things."""
+_FRAMING_BYTES: Final = 64 * 1024
+"""What may come of one body beside the body itself: the framing of chunks, and trailers."""
+_HEAD_TOO_LARGE: Final = 431
+"""RFC 6585 §5."""
 
 _ACKED: Final = struct.Struct("=120xQ")
 """``tcpi_bytes_acked`` in Linux's ``struct tcp_info``."""
@@ -95,14 +105,44 @@ class _Speaker(web.RequestHandler):
     while it closes, too, and aiohttp knows its transport no more.
     """
 
-    __slots__ = ("_patience",)
+    __slots__ = ("_body", "_body_bytes", "_head_bytes", "_heads", "_held", "_patience")
 
     _patience: asyncio.TimerHandle
+    _head_bytes: int
+    """What has come of a head that has not ended, or of a body beside the body itself."""
+    _heads: int
+    """How many heads had ended when that was counted last."""
+    _body: StreamReader | None
+    """The body of the last request, which what comes may belong to."""
+    _body_bytes: int
+    """What has come of it."""
+    _held: bytes
+    """What came while so many requests wait that no more are read."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`, as all below."""
         self._wait(cast(asyncio.Transport, transport), 0, 0)
+        self._head_bytes = self._heads = self._body_bytes = 0
+        self._body, self._held = None, b""
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came; a head that is too large is refused before its end."""
+        if self._close or self._force_close:
+            return
+        if not data:  # aiohttp itself, to go on with what waits
+            super().data_received(data)
+            self._is_too_large(0)
+        data, self._held = self._held + data, b""
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self._reading_paused or len(self._messages) >= self._max_msg_queue_size:
+                self._held = data[start:]
+                return
+            piece = data[start : start + _PIECE_BYTES]
+            super().data_received(piece)
+            if self._is_too_large(len(piece)):
+                self._refuse_head()
+                return
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget him."""
@@ -137,6 +177,29 @@ class _Speaker(web.RequestHandler):
         told.force_close()
         return told
 
+    def _is_too_large(self, came_bytes: int) -> bool:
+        """Count what came as a part of a head, or of what surrounds a body; return whether it is too much."""
+        if self._request_count != self._heads:
+            self._heads, self._head_bytes, self._body_bytes = self._request_count, 0, 0
+            self._body = self._messages[-1][1] if self._messages else None
+            return False
+        body = self._body
+        if body is None or body.is_eof():
+            self._head_bytes += 0 if self._upgraded else came_bytes
+            return self._head_bytes > HEAD_BYTES
+        self._head_bytes += max(0, came_bytes - (body.total_bytes - self._body_bytes))
+        self._body_bytes = body.total_bytes
+        return self._head_bytes > _FRAMING_BYTES
+
+    def _refuse_head(self) -> None:
+        """Answer 431 and let what still comes be thrown away; behind other requests only close after them."""
+        transport, is_idle = self.transport, self._current_request is None and not self._messages
+        self._head_bytes = 0
+        self.close()
+        if transport is not None and is_idle:
+            transport.write(_HEAD_REFUSED)
+            self._loop.call_later(LINGER_S, transport.close)
+
     def _wait(self, transport: asyncio.Transport, acked_bytes: int, owed_bytes: int) -> None:
         self._patience = self._loop.call_later(TAKE_S, self._look, transport, acked_bytes, owed_bytes)
 
@@ -149,6 +212,25 @@ class _Speaker(web.RequestHandler):
             transport.abort()
         else:
             self._wait(transport, acked_bytes, owed_bytes)
+
+
+def _head_refused() -> bytes:
+    """Return the answer to a head that is too large, as it is sent."""
+    told = problem(
+        GatewayError(ErrorCode.BAD_REQUEST, "The head of the request is larger than 16 KiB."),
+        status=_HEAD_TOO_LARGE,
+    )
+    told.headers.update(HEADERS)
+    told.headers[hdrs.SERVER] = NAME
+    told.headers[hdrs.CONNECTION] = "close"
+    assert isinstance(told.body, bytes)  # noqa: S101 - problem() wrote it
+    told.headers[hdrs.CONTENT_LENGTH] = str(len(told.body))
+    lines = [f"HTTP/1.1 {_HEAD_TOO_LARGE} Request Header Fields Too Large"]
+    lines += [f"{name}: {value}" for name, value in told.headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + told.body
+
+
+_HEAD_REFUSED: Final = _head_refused()
 
 
 def _measured(transport: asyncio.Transport) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from gateway.edge.handshake import WIRES
 from gateway.edge.login import Login
 from gateway.edge.parts import EdgeParts
 from gateway.edge.problems import problems, reword
+from gateway.edge.request_rates import RequestRates
 from gateway.edge.routes_public import PublicRoutes
 from gateway.edge.routes_realtime import RealtimeRoute
 from gateway.edge.routes_sessions import SessionRoutes
@@ -31,8 +32,10 @@ def make_app(parts: EdgeParts) -> web.Application:
     bearer = Bearer(parts.tokens, parts.node.denied, parts.clock, grace_s=parts.settings.log_off_grace_s)
     parts.telemetry.unhelloed_connections.set_function(lambda: parts.doors.unhelloed)
     parts.telemetry.connections_limit.set(parts.settings.doors.connections)
-    app = web.Application(middlewares=[problems, visitors.pages], client_max_size=BODY_BYTES_MAX)
-    app[WIRES] = Wires()
+    rates = RequestRates(parts.settings.doors, bearer, visitors, parts.clock)
+    parts.telemetry.registry_size["requesters"].set_function(lambda: len(rates))
+    app = web.Application(middlewares=[problems, rates.paid, visitors.pages], client_max_size=BODY_BYTES_MAX)
+    app[WIRES] = Wires(now=parts.clock.now)
     doors = parts.settings.doors
     app[WAITING] = callers = Callers(
         BURSTS * doors.handshakes_burst,

@@ -26,6 +26,7 @@ from gateway.protocol.envelopes import (
     CallRequest,
     Detach,
     Envelope,
+    Given,
     Here,
     Leaving,
     Lingering,
@@ -102,7 +103,7 @@ def _together(told: Iterable[Publication]) -> dict[str, object]:
                 values.append((update.key, update.value))
             updates.append((at, update.seq))
         span = (one.epoch, one.after, one.upto, one.reset)
-        lines.append((one.user, *span, updates, one.upstream, one.as_of_ms, one.floor))
+        lines.append((one.user, *span, updates, one.upstream, one.as_of_ms, one.floor, one.age_ms))
     return {"values": values, "told": lines}
 
 
@@ -125,6 +126,7 @@ class _Publication(msgspec.Struct):
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
     floor: int | None = None
+    age_ms: int | None = None
 
 
 class _Line(msgspec.Struct, array_like=True, gc=False):
@@ -137,6 +139,7 @@ class _Line(msgspec.Struct, array_like=True, gc=False):
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
     floor: int | None = None
+    age_ms: int | None = None
 
 
 class _Publications(msgspec.Struct):
@@ -151,6 +154,7 @@ class _Call(msgspec.Struct):
     stream_epoch: int | None
     retry: bool
     deadline_ms: int
+    waited: bool = False
 
 
 class _CallRequest(msgspec.Struct):
@@ -158,6 +162,7 @@ class _CallRequest(msgspec.Struct):
     node: NodeId
     request: int
     call: _Call
+    left_ms: int | None = None
 
 
 class _Outcome(msgspec.Struct):
@@ -195,6 +200,12 @@ class _Offer(msgspec.Struct):
     lingering: tuple[Lingering, ...] = ()
 
 
+class _Given(msgspec.Struct):
+    user: UserId
+    token: int
+    history: _History
+
+
 class _Kind(msgspec.Struct):
     kind: str
 
@@ -205,6 +216,7 @@ _PUBLICATIONS: Final = msgspec.msgpack.Decoder(_Publications)
 _CALL_REQUEST: Final = msgspec.msgpack.Decoder(_CallRequest)
 _CALL_ANSWER: Final = msgspec.msgpack.Decoder(_CallAnswer)
 _OFFER: Final = msgspec.msgpack.Decoder(_Offer)
+_GIVEN: Final = msgspec.msgpack.Decoder(_Given)
 _Plain = (
     Asks
     | Asked
@@ -246,6 +258,9 @@ def _read(name: str, body: msgspec.Raw) -> Envelope:
             return _call_answer(_CALL_ANSWER.decode(body))
         case "Offer":
             return _offer(_OFFER.decode(body))
+        case "Given":
+            read = _GIVEN.decode(body)
+            return Given(read.user, read.token, _history(read.history))
         case _:
             return _known(_AS_THEY_ARE, name).decode(body)
 
@@ -255,7 +270,7 @@ def _publication(read: _Publication) -> Publication:
         Update(update.key, update.seq, _value(update.key, update.value)) for update in read.updates
     )
     span = (read.epoch, read.after, read.upto, read.reset)
-    return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor)
+    return Publication(read.user, *span, updates, read.upstream, read.as_of_ms, read.floor, read.age_ms)
 
 
 def _publications(read: _Publications) -> Publications:
@@ -271,7 +286,8 @@ def _of_line(line: _Line, values: Sequence[tuple[str, Value | None]]) -> Publica
         key, value = values[at]
         updates.append(Update(key, seq, value))
     span = (line.epoch, line.after, line.upto, line.reset)
-    return Publication(line.user, *span, tuple(updates), line.upstream, line.as_of_ms, line.floor)
+    said = (line.upstream, line.as_of_ms, line.floor, line.age_ms)
+    return Publication(line.user, *span, tuple(updates), *said)
 
 
 def _value(key: str, raw: msgspec.Raw) -> Value | None:
@@ -288,8 +304,8 @@ def _value(key: str, raw: msgspec.Raw) -> Value | None:
 def _call_request(read: _CallRequest) -> CallRequest:
     raw = read.call
     command = _known(_COMMANDS, _KIND.decode(raw.command).kind).decode(raw.command)
-    call = Call(raw.key, raw.session, command, raw.stream_epoch, raw.retry, raw.deadline_ms)
-    return CallRequest(read.user, read.node, read.request, call)
+    call = Call(raw.key, raw.session, command, raw.stream_epoch, raw.retry, raw.deadline_ms, raw.waited)
+    return CallRequest(read.user, read.node, read.request, call, read.left_ms)
 
 
 def _call_answer(read: _CallAnswer) -> CallAnswer:
@@ -297,12 +313,15 @@ def _call_answer(read: _CallAnswer) -> CallAnswer:
 
 
 def _offer(read: _Offer) -> Offer:
-    raw = read.history
+    history = _history(read.history)
+    return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
+
+
+def _history(raw: _History) -> History:
     outcomes = tuple(
         Remembered(one.key, one.body_hash, _outcome(one.outcome), one.left_s) for one in raw.outcomes
     )
-    history = History(raw.since, raw.blind_s, outcomes, raw.numbers_changed)
-    return Offer(read.user, read.node, read.adopt, read.token, history, read.island, read.lingering)
+    return History(raw.since, raw.blind_s, outcomes, raw.numbers_changed)
 
 
 def _outcome(raw: _Outcome) -> Outcome:

@@ -6,7 +6,7 @@ readable outside a node's memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from gateway.domain.commands import Call, History, Outcome
@@ -50,7 +50,8 @@ class Publication:
     """Everything that happened in ``(after, upto]`` of one epoch of one user, compacted.
 
     No updates and ``after == upto`` is a heartbeat. *reset*: forget every key first; after *floor* no key
-    was removed that is not one session's own, None: nodes of versions before do not say.
+    was removed that is not one session's own, None: nodes of versions before do not say. *age_ms*: how old
+    all this was when it was sent; *as_of_ms* is the same by the sender's wall clock, and serves to measure.
     """
 
     user: UserId
@@ -62,6 +63,7 @@ class Publication:
     upstream: Literal["live", "stale", "down"]
     as_of_ms: int | None
     floor: int | None = None
+    age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +166,16 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A command on its way to the owner."""
+    """A command on its way to the owner. *left_ms*: until its deadline, when it was sent.
+
+    The deadline that the call itself names is by the sender's wall clock, which need not be the receiver's.
+    """
 
     user: UserId
     node: NodeId
     request: int
     call: Call
+    left_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +208,19 @@ class Offer:
     history: History
     island: bool = False
     lingering: tuple[Lingering, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The link of an owner who offered a user was replaced by that with *token*.
+
+    *history*: all that it knows of commands; it has begun none since the offer, and nobody had a link between
+    its own and that one.
+    """
+
+    user: UserId
+    token: int
+    history: History
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +322,7 @@ Envelope = (
     | CallRequest
     | CallAnswer
     | Offer
+    | Given
     | Announcement
     | SessionOver
     | Order
@@ -311,6 +331,23 @@ Envelope = (
     | Leaving
     | Probe
 )
+
+
+def aged(envelope: Envelope, by_ms: int) -> Envelope:
+    """Return *envelope* as it is *by_ms* after it was sent: data is older, and less time is left."""
+    match envelope:
+        case Publication(age_ms=int(age_ms)):
+            return replace(envelope, age_ms=age_ms + by_ms)
+        case Publications():
+            told = tuple(
+                one if one.age_ms is None else replace(one, age_ms=one.age_ms + by_ms)
+                for one in envelope.told
+            )
+            return Publications(told)
+        case CallRequest(left_ms=int(left_ms)):
+            return replace(envelope, left_ms=left_ms - by_ms)
+        case _:
+            return envelope
 
 
 # ---- where to ----

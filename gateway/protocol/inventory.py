@@ -243,8 +243,8 @@ _BESIDE_THE_MIRROR: Final = (
         fields=("site", "user_id", "session_secret", "session_id"),
         purpose="have every log-off confirmed, so that no number outlives it",
         source="log-offs that the OSCC-E Server did not confirm",
-        held_in="memory of the node that was asked",
-        held_for="until it is confirmed, at most the life of the session",
+        held_in="memory of the node that retries it; sealed in Redis, without any name",
+        held_for="until it is confirmed, at most the life of the session; that it was, for 20 min, as a hash",
         seen_by="nobody; operators see how many",
     ),
     InventoryEntry(

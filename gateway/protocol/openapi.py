@@ -44,7 +44,7 @@ def openapi() -> Schema:
             "Unknown members are ignored. No token ever travels in a URL. `HEAD` is answered like `GET`, "
             "but for the WebSocket. Paths and methods that are not listed are refused with the responses "
             "`NotFound` and `MethodNotAllowed`, but that a preflight of an allowed origin gets 204 on each; "
-            "what is no HTTP at all gets 400.",
+            "what is no HTTP at all gets 400, and a head of more than 16 KiB 431.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(),

@@ -41,7 +41,7 @@ LOG_ON: Final = (
     *CROWD,
     *UPSTREAM,
 )
-_ALWAYS: Final = (ErrorCode.FORBIDDEN, ErrorCode.INTERNAL)
+_ALWAYS: Final = (ErrorCode.FORBIDDEN, ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL)
 
 BY_HTTP: Final = {
     404: ("NotFound", ErrorCode.NOT_FOUND, "There is no such path"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.roster import Member, Roster
@@ -86,7 +85,7 @@ class Admitting:
         for changed in waiting.values():
             changed.set()
 
-    async def _change(self, handle: str) -> None:
+    async def change(self, handle: str) -> None:
         """Return when something of a session may be new."""
         changed = self._waiting.get(handle)
         if changed is None:
@@ -124,23 +123,7 @@ class Admitting:
 
     async def _readiness(self, member: Member) -> None:
         while not self._is_ready(member):
-            await self._change(member.handle)
-
-    async def taken_over(self, handle: str, within_s: float) -> None:
-        """Return when a session is on the link of a user who is being taken over, or when that failed.
-
-        Args:
-            handle: The session's; the node of its phone may have to show it first.
-            within_s: How long to wait at most.
-        """
-        speaker = self._speaker
-        with suppress(TimeoutError):
-            async with speaker.clock.timeout(within_s):
-                while speaker.pulse.is_taking_over:
-                    member = speaker.roster.get(handle)
-                    if member is not None and member.on_link:
-                        return
-                    await self._change(handle)
+            await self.change(member.handle)
 
     def _make_way(self, member: Member | None, node: NodeId | None) -> None:
         """Have a phone's connection closed that makes way for one on another *node*."""

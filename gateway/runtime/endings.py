@@ -6,18 +6,21 @@ A fast path only: OSCC-E accepts or refuses each session when it is attached.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import logging
 from typing import Final
 
 from gateway.core.denylist import Denylist, End
 from gateway.domain.errors import EndReason, GatewayError, SessionRefused
-from gateway.domain.model import Ticket, UserId
+from gateway.domain.model import SessionId, Ticket, UserId, handle_of
 from gateway.protocol.envelopes import Control, SessionOver
 from gateway.runtime.exchange import Exchange
+from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import Clock, Shelf
 from gateway.runtime.spawn import spawn
+from gateway.runtime.tally import Tally
 from gateway.runtime.world import refusal
 
+_LOG: Final = logging.getLogger(__name__)
 DENIED_BEYOND_MS: Final = 24 * 3_600_000
 """For so long after its life a token may still be shown, for a log-off; how it ended is known till then."""
 
@@ -33,9 +36,11 @@ class Endings:
         clock: The node's time.
         exchange: How the other nodes are told.
         shelf: Where those look that were not there.
+        tally: Counts faults.
     """
 
-    def __init__(self, clock: Clock, exchange: Exchange, shelf: Shelf) -> None:
+    def __init__(self, clock: Clock, exchange: Exchange, shelf: Shelf, tally: Tally | None = None) -> None:
+        self._tally = tally or Tally()
         self._clock = clock
         self._exchange = exchange
         self._shelf = shelf
@@ -82,11 +87,19 @@ class Endings:
             ticket.user, ticket.handle, End(reason, by), since_ms=self._clock.wall_ms(), until_ms=until_ms
         )
 
-    def logged_on(self, user: UserId, began_ms: int) -> None:
-        """Forget what was said of the user's sessions before he began to log on."""
-        for handle in self.denied.clear(user, began_ms):
+    def logged_on(self, user: UserId, session: SessionId, began_ms: int) -> None:
+        """Forget what was said of the user's sessions before they began to log on; a log-off holds for good.
+
+        Of the new session nothing was said: a server that began anew gives ids again.
+        """
+        for handle in self.denied.clear(user, began_ms, new=handle_of(user, session)):
             spawn(self._tasks, self._keep(handle, EndReason.UNKNOWN, _FORGOTTEN_S))
 
     async def _keep(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        with suppress(GatewayError):
+        try:
             await self._shelf.deny(handle, reason, ttl_s)
+        except GatewayError:
+            return
+        except Exception as fault:  # noqa: BLE001 - one note's fault must not end the node
+            log_fault(_LOG, "end_not_noted", fault)
+            self._tally.faulted("endings")

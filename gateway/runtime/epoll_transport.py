@@ -19,6 +19,8 @@ from gateway.runtime.faults import log_fault
 
 EVENTS_AT_ONCE: Final = 32
 """After so many connections everybody else has a turn: what thousands send at once holds up nobody."""
+SLICE_S: Final = 0.005
+"""After so long, too: a frame of 16 KB may take 10 ms to read."""
 READ_BYTES: Final = 64 * 1024
 _HAS_EPOLL: Final = hasattr(select, "epoll")
 _IN: Final = 0x01
@@ -38,9 +40,13 @@ class Wires:
     Args:
         ready: Called when some connections are ready; it calls :meth:`serve` when it serves them. None:
             they are served at once.
+        now: Monotonic seconds, to bound the work of one turn; without it the number alone does.
     """
 
-    def __init__(self, ready: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, ready: Callable[[], None] | None = None, now: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._now = now
         self.full_reads = 0
         """How many reads took all that one read may take: more is likely to wait."""
         self._ready = ready
@@ -110,7 +116,7 @@ class Wires:
         """
         if not self._open:
             return 0
-        found = self._epoll.poll(0, EVENTS_AT_ONCE)
+        found, until = self._epoll.poll(0, EVENTS_AT_ONCE), self._now() + SLICE_S
         for fd, events in found:
             wire = self._wires[fd]
             if wire is not None:
@@ -119,6 +125,8 @@ class Wires:
                 except Exception as fault:  # noqa: BLE001 - one connection's fault ends one connection
                     log_fault(_LOG, "connection_failed", fault)
                     wire.abort()
+                if self._now() > until:
+                    return EVENTS_AT_ONCE
         return len(found)
 
     # ---- for wires ----

@@ -32,7 +32,7 @@ from gateway.protocol.envelopes import (
 )
 from gateway.runtime.bundles import Bundles
 from gateway.runtime.faults import log_fault
-from gateway.runtime.ports import Bus, Clock
+from gateway.runtime.ports import Bus, Clock, NotSentError
 from gateway.runtime.spawn import spawn
 from gateway.runtime.tally import Tally
 
@@ -228,17 +228,32 @@ class Exchange:
         Raises:
             NotHeardError: Nobody heard it.
             TimeoutError: No answer came: it may have been heard or not.
-            GatewayError: ``bus_down``: likewise.
+            NotSentError: The bus is away, and it was not sent.
+            GatewayError: ``bus_down``: no answer came, nor did the bus say that it took the question. A slow
+                one may have, so the answer is waited for all the same. ``internal``: it cannot be written.
         """
         self._number += 1
         number = self._number
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
+        doubt: GatewayError | None = None
         try:
             async with self.clock.timeout(within_s):
-                if not await self.deliver(Inbox(node), question(number)):
+                try:
+                    is_heard = await self.deliver(Inbox(node), question(number)) > 0
+                except NotSentError:
+                    raise
+                except GatewayError as error:
+                    if error.code is not ErrorCode.BUS_DOWN:
+                        raise
+                    doubt, is_heard = error, True
+                if not is_heard:
                     raise NotHeardError
                 return await future
+        except TimeoutError:
+            if doubt is None:
+                raise
+            raise doubt from None
         finally:
             del self._waiting[number]
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
-from gateway.core.calls import Calls, New, Pending, answer, fingerprint
+from gateway.core.calls import Began, Calls, Foreign, New, Pending, answer, fingerprint
 from gateway.core.quota import Quota
 from gateway.core.roster import Roster
 from gateway.domain.audit import NumberAct
@@ -25,11 +25,13 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Executed
-from gateway.domain.model import UserId
+from gateway.domain.model import NodeId, UserId
 from gateway.domain.privacy import masked
 from gateway.domain.upstream import Attached, Feature, LinkClosed
 from gateway.runtime.admitting import Admitting
 from gateway.runtime.ports import Clock, Link
+from gateway.runtime.pulse import Pulse
+from gateway.runtime.role import not_begun, patience_s
 from gateway.runtime.spawn import spawn
 
 TAKEN_OVER_S: Final = 3.0
@@ -48,7 +50,14 @@ class Line(Protocol):
     clock: Clock
     roster: Roster
     epoch: int
+    """Of the open link, while there is one."""
     admitting: Admitting
+    pulse: Pulse
+
+    @property
+    def expects_history(self) -> bool:
+        """Whether the owner who gave the user may still send what it knows of commands."""
+        ...
 
     @property
     def link(self) -> Link | None:
@@ -83,6 +92,10 @@ class Execution:
     way as the limits of :class:`Calls` say. A command runs to its end also when the phone that
     asked is gone.
 
+    Whether a command may be sent is decided when the link is open, with the epoch of that link, and it is
+    sent on that link or not at all. Only a command that comes straight from the phone, over the node where
+    the phone is now, counts as sent for the first time; any other is judged like one that is sent again.
+
     Args:
         user: Whose.
         line: The owner.
@@ -107,36 +120,49 @@ class Execution:
         self._is_closed = False
         self._askers = 0
         self._settled = asyncio.Event()
+        self._order = asyncio.Lock()
+        """Held by the first of the commands that wait, so that they leave in the order in which they came."""
+
+    @property
+    def _begins(self) -> bool:
+        """Whether commands are begun here."""
+        return not self._is_closed
 
     @property
     def in_flight(self) -> int:
         """How many commands have no outcome yet."""
         return len(self._calls.in_flight)
 
-    async def execute(self, call: Call, tasks: asyncio.TaskGroup | None) -> Outcome | None:
+    async def execute(
+        self, call: Call, tasks: asyncio.TaskGroup | None, node: NodeId | None = None
+    ) -> Outcome | None:
         """Execute *call*, or join the execution under way; *tasks* is where it may outlive its asker.
 
         None: it was not begun, since the user is being given to another node.
+
+        Args:
+            call: What is asked.
+            tasks: Where it runs.
+            node: The node over which it came; None is this one.
         """
         if self._is_closed:
             return None
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        began = self._calls.begin(
-            call.key,
-            fingerprint(call.command),
-            future,
-            self._line.clock.now(),
-            session=call.session,
-            retry=call.retry,
-            stream_epoch=call.stream_epoch,
-            epoch=self._line.epoch,
-        )
+        now, body_hash = self._line.clock.now(), fingerprint(call.command)
+        began = self._calls.find(call.key, body_hash, future, now)
+        if began is None:
+            call = await self._its_turn(call, node)
+            if not self._begins:
+                return None
+            refused = self._unjudged(call)
+            if refused is not None:
+                return refused
+            began = self._begin(call, body_hash, future, tasks)
         match began:
-            case New():
-                if not spawn(tasks, self._run(call)):
-                    self._tell(call.key, _NOT_REACHED)
-            case Pending():
+            case New() | Pending():
                 pass
+            case Foreign() if not call.retry:
+                return _NOT_SENT
             case _:
                 return answer(began)
         self._askers += 1
@@ -147,13 +173,72 @@ class Execution:
             self._settled.set()
             self._calls.leave(future)
 
+    async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
+        """Return *call* when it may be decided on, marked if it waited or came by a way of before.
+
+        Its phone has been on another node since when the owner knows the phone elsewhere: it may have sent
+        the command again from there, so that what comes now is late.
+        """
+        line, member = self._line, self._line.roster.get(call.session)
+        if member is None or member.node != node:
+            call = replace(call, waited=True)
+        if not self._order.locked() and not self._must_wait(call):
+            return call
+        call = replace(call, waited=True)
+        within_s = min(TAKEN_OVER_S, patience_s(call, line.clock.wall_ms()))
+        with suppress(TimeoutError):
+            async with line.clock.timeout(max(0.0, within_s)), self._order:
+                while self._must_wait(call):
+                    await line.admitting.change(call.session)
+        return call
+
+    def _must_wait(self, call: Call) -> bool:
+        """Tell whether the link, or the history of who gave, is still to come."""
+        line, member = self._line, self._line.roster.get(call.session)
+        if self._is_closed:
+            return False
+        if line.pulse.is_taking_over and (member is None or not member.on_link):
+            return True
+        return (call.retry or call.waited) and line.expects_history
+
+    def _unjudged(self, call: Call) -> Outcome | None:
+        """Return what is told of a command that cannot be judged, as another may own the user; else None."""
+        line = self._line
+        is_first = not call.retry and not call.waited
+        if (
+            is_first
+            or isinstance(call.command, AcknowledgeNotice)
+            or (line.link is not None and line.may_act)
+        ):
+            return None
+        return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
+
+    def _begin(
+        self, call: Call, body_hash: bytes, future: asyncio.Future[Outcome], tasks: asyncio.TaskGroup | None
+    ) -> Began:
+        """Decide whether *call* is sent, and have it sent on the link that is open now."""
+        line = self._line
+        began = self._calls.begin(
+            call.key,
+            body_hash,
+            future,
+            line.clock.now(),
+            session=call.session,
+            retry=call.retry or call.waited,
+            stream_epoch=call.stream_epoch,
+            epoch=line.epoch,
+        )
+        if isinstance(began, New) and not spawn(tasks, self._run(call, line.link)):
+            self._tell(call.key, _NOT_REACHED)
+        return began
+
     async def give(self, within_s: float) -> History:
         """Begin nothing more, and return what the next owner must know.
 
         What has no outcome in time is unknown. Whoever asked has been told when this returns: what he is
         told on another node leaves before the offer, which ends his waiting there.
         """
-        self._is_closed = True
+        self._close()
         with suppress(TimeoutError):
             async with self._line.clock.timeout(within_s):
                 while self._calls.in_flight:
@@ -164,19 +249,27 @@ class Execution:
         while self._askers:
             self._settled.clear()
             await self._settled.wait()
+        return self.history()
+
+    def history(self) -> History:
+        """Return what the next owner must know; after :meth:`give`, before :meth:`resume`."""
         now = self._line.clock.now()
         changed = tuple(now - at for at in self._number_changes.taken(self._user, now))
         return self._calls.history(now, epoch=self._line.epoch)._replace(numbers_changed=changed)
 
     def adopt(self, history: History) -> None:
-        """Take over from an owner who gave."""
+        """Take over from an owner whose link was replaced by the one that is open here."""
+        self._calls.adopt(history, self._line.epoch, self._line.clock.now())
+        self.adopt_quota(history)
+
+    def adopt_quota(self, history: History) -> None:
+        """Let changes of the remote number count that were made elsewhere."""
         now = self._line.clock.now()
-        self._calls.adopt(history, self._line.epoch, now)
         self._number_changes.adopt(self._user, (now - ago_s for ago_s in history.numbers_changed), now)
 
     def end(self) -> None:
         """Begin nothing more; what has no outcome by now is unknown."""
-        self._is_closed = True
+        self._close()
         for key in self._calls.in_flight:
             self._tell(key, _unknown())
 
@@ -184,10 +277,15 @@ class Execution:
         """Begin commands again: the user was not taken."""
         self._is_closed = False
 
-    async def _run(self, call: Call) -> None:
+    def _close(self) -> None:
+        """Begin nothing more; what waits is asked of the next owner."""
+        self._is_closed = True
+        self._line.admitting.look()
+
+    async def _run(self, call: Call, link: Link | None) -> None:
         outcome = _unknown()
         try:
-            outcome = await self._decide(call)
+            outcome = await self._decide(call, link)
         finally:
             self._tell(call.key, outcome)
         if outcome is _SESSION_OVER:
@@ -199,15 +297,14 @@ class Execution:
             if not waiter.done():
                 waiter.set_result(outcome)
 
-    async def _decide(self, call: Call) -> Outcome:
-        """Refuse the command, or have OSCC-E execute it."""
+    async def _decide(self, call: Call, link: Link | None) -> Outcome:
+        """Refuse the command, or have OSCC-E execute it: on *link*, for which it was judged."""
         if isinstance(call.command, AcknowledgeNotice):
             return Outcome(Status.APPLIED)
-        line = self._line
-        left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
-        await line.admitting.taken_over(call.session, min(TAKEN_OVER_S, left_s))
-        member, link = line.roster.get(call.session), line.link
-        if link is None or member is None or member.attached is None or not member.on_link:
+        line, member = self._line, self._line.roster.get(call.session)
+        if link is None or line.link is not link:
+            return _NOT_REACHED
+        if member is None or member.attached is None or not member.on_link:
             return _NOT_REACHED
         if not line.may_act:
             return _IN_DOUBT
@@ -296,7 +393,12 @@ def _too_often(wait_s: float) -> Outcome:
     return Outcome(Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
 
 
-_NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server is not reached right now.")
+_UNREACHED_TEXT: Final = "The OSCC-E Server is not reached right now."
+_NOT_SENT: Final = _rejected(
+    ErrorCode.UPSTREAM_UNAVAILABLE,
+    "The command was not executed: the user's link moved meanwhile. Try again.",
+)
+_NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 _SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
 _IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
 _UNSUPPORTED: Final = _rejected(

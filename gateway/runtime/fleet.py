@@ -7,6 +7,7 @@ nobody is heard what was known last counts.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +18,11 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Control, Here, NodeRecord
 from gateway.runtime.exchange import Exchange
+from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import NODE_TTL_S, Clock, Roll
+from gateway.runtime.tally import Tally
 
+_LOG: Final = logging.getLogger(__name__)
 SAY_S: Final = 3.0
 _FIRST_S: Final = 0.5
 """Within this a budget that begins empty has room for a log-on, unless it is tiny."""
@@ -35,6 +39,7 @@ class Fleet:
         clock: Its time.
         record: Says what this node is now.
         turnstiles: Whose budgets are shared.
+        tally: Counts faults.
     """
 
     def __init__(
@@ -44,7 +49,9 @@ class Fleet:
         clock: Clock,
         record: Callable[[], NodeRecord],
         turnstiles: tuple[Turnstile, ...],
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally or Tally()
         self._roll = roll
         self._exchange = exchange
         self._clock = clock
@@ -56,7 +63,9 @@ class Fleet:
         """Whether it was read once who lives, and this node has its part of the budgets."""
         self._serves_at = -math.inf
         self._known: dict[str, tuple[NodeRecord, float]] = {}
-        """Who said when last that he lives."""
+        """The nodes, by holder, and when each was heard or read of last."""
+        self._heard_at: dict[str, float] = {}
+        """When each was heard last: a record that was only read may be of a life that is over."""
         self._read_at = -math.inf
 
     @property
@@ -75,11 +84,31 @@ class Fleet:
         """Whether log-ons are let through: who begins beside others waits until they leave it its part."""
         return self._clock.now() >= self._serves_at
 
+    @property
+    def node(self) -> NodeId:
+        """This node."""
+        return self._record().node
+
+    @property
+    def has_namesake(self) -> bool:
+        """Whether another node with this one's name was heard lately."""
+        own, now = self._record(), self._clock.now()
+        return any(
+            record.node == own.node
+            and holder != own.holder
+            and now - self._heard_at.get(holder, -math.inf) < NODE_TTL_S
+            for holder, (record, _) in self._known.items()
+        )
+
     async def run(self) -> None:
         """Say that this node lives, until cancelled; then that it is gone."""
         try:
             while True:
-                await self.say()
+                try:
+                    await self.say()
+                except Exception as fault:  # noqa: BLE001 - one sign of life less must not end the node
+                    log_fault(_LOG, "fleet_failed", fault)
+                    self._tally.faulted("fleet")
                 await self._clock.sleep(SAY_S)
         finally:
             await self._leave()
@@ -87,7 +116,8 @@ class Fleet:
     def heard(self, said: Here) -> None:
         """Note that a node lives, and what it is."""
         is_new = said.node.holder not in self._known
-        self._known[said.node.holder] = (said.node, self._clock.now())
+        self._heard_at[said.node.holder] = now = self._clock.now()
+        self._known[said.node.holder] = (said.node, now)
         if is_new and self.has_begun:
             self._share()
 
@@ -138,6 +168,7 @@ class Fleet:
             self._known = {
                 holder: known for holder, known in self._known.items() if now - known[1] < NODE_TTL_S
             }
+            self._heard_at = {holder: at for holder, at in self._heard_at.items() if holder in self._known}
 
     def _share(self) -> None:
         now, nodes = self._clock.now(), max(1, len(self._known))

@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from gateway.core.bus_state import BusState
@@ -30,7 +31,7 @@ from gateway.protocol.envelopes import (
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant
 from gateway.runtime.presenting import Presenting
-from gateway.runtime.replica import Shared, arrived, delta, is_of_sessions
+from gateway.runtime.replica import Shared, arrived, as_of_ms, delta, is_of_sessions
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
@@ -146,6 +147,7 @@ class Follower:
         """Have the owner execute a command; None when he has not begun it."""
         local, left_s = self._local.get(call.session), patience_s(call, self._world.clock.wall_ms())
         if local is not None and left_s > 0 and not self._presenting.is_accepted(call.session):
+            call = replace(call, waited=True)
             with suppress(SessionRefused):  # then the owner refuses the command, too
                 await self._presenting.ask(local.ticket, local.topics, left_s)
         return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
@@ -175,10 +177,10 @@ class Follower:
         """
         if self._is_over:
             return
-        now, receipt = self._world.clock.now(), Receipt.STALE
+        now, wall_ms, receipt = self._world.clock.now(), self._world.clock.wall_ms(), Receipt.STALE
         admitted = self.machine.admits(told.epoch)
         if admitted:
-            under_way_s = arrived(told, self.feed.ledger, now, self._world.clock.wall_ms())
+            under_way_s = arrived(told, self.feed.ledger, now, wall_ms)
             receipt = self.feed.ledger.receive(delta(told, self.feed.ledger, made))
             if under_way_s is not None and receipt is Receipt.APPLIED:
                 self._world.tally.arrived(under_way_s)
@@ -190,7 +192,7 @@ class Follower:
             self._tell_sessions()
         self._upstream = told.upstream
         # what does not fit says nothing of how fresh that is which is held
-        self._say(self.feed.health.as_of_ms if receipt is Receipt.GAP else told.as_of_ms)
+        self._say(self.feed.health.as_of_ms if receipt is Receipt.GAP else as_of_ms(told, wall_ms))
         self.feed.flush()
         self._change()
         self._look()

@@ -17,7 +17,7 @@ from gateway.core.roster import Roster
 from gateway.domain.commands import History
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
-from gateway.protocol.envelopes import Inbox, Lingering, Offer
+from gateway.protocol.envelopes import Given, Inbox, Lingering, Offer
 from gateway.runtime.execution import Execution
 from gateway.runtime.feed import Feed
 from gateway.runtime.ports import Grant, Link
@@ -131,6 +131,15 @@ class Giving:
     def over(self) -> None:
         """Note that the user is gone."""
         self._over.set()
+
+    def replaced(self, token: int) -> None:
+        """Note that the link with *token* took the place of this owner's, and let its owner have the history.
+
+        Nothing was begun since the offer, and nobody had a link between: only so is the history complete.
+        """
+        if self._to is not None and self._offer is not None:
+            history = self._giver.execution.history()
+            self._world.exchange.send(Inbox(self._to), Given(self._giver.feed.user, token, history))
 
     def _reason(self, now: float) -> Gift | None:
         """Return why this node should not speak for the user; None when it should."""

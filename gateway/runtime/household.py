@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -134,7 +135,8 @@ class Household:
     async def execute(self, call: Call) -> Outcome:
         """Have a command executed at most once by whoever owns the user; bounded by its deadline.
 
-        One that is sent again is asked about for a while also after that.
+        One that is sent again is asked about for a while also after that. One that had to wait for another
+        owner is marked: its phone may have sent it again from elsewhere.
         """
         until = self._world.clock.now() + patience_s(call, self._world.clock.wall_ms())
         while True:
@@ -142,6 +144,7 @@ class Household:
             outcome = await role.execute(call)
             if outcome is not None:
                 return outcome
+            call = replace(call, waited=True)
             left_s = until - self._world.clock.now()
             if left_s <= 0 or self.is_over:
                 return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)

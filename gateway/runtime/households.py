@@ -14,9 +14,12 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import UserId
 from gateway.runtime.faults import log_fault
 from gateway.runtime.household import Household
+from gateway.runtime.ports import Clock
 from gateway.runtime.world import World
 
 _LOG: Final = logging.getLogger(__name__)
+SLICE_S: Final = 0.002
+"""How long users are looked at in one turn of the loop, and one user more."""
 
 
 class Households:
@@ -62,14 +65,20 @@ class Households:
         tasks.create_task(self._serve(user, household, before))
         return household
 
-    def tick(self, now: float) -> None:
-        """Do what is due by time."""
-        for household in self:
+    async def tick(self, clock: Clock) -> None:
+        """Do what is due by time for all users, in slices: between two of them everybody else has a turn."""
+        began = clock.now()
+        for user, household in tuple(self._households.items()):
+            if self._households.get(user) is not household:
+                continue  # it ended between two slices
             try:
-                household.tick(now)
+                household.tick(clock.now())
             except Exception as fault:  # noqa: BLE001 - one user's fault must not end the node
                 log_fault(_LOG, "user_tick_failed", fault)
-        self.recall.expire(now)
+            if clock.now() - began >= SLICE_S:
+                await clock.sleep(0)
+                began = clock.now()
+        self.recall.expire(clock.now())
 
     async def _serve(self, user: UserId, household: Household, before: Household | None) -> None:
         try:

@@ -85,6 +85,10 @@ class Keeper(Protocol):
         """Take out a session that OSCC-E ended or refused."""
         ...
 
+    def replaced(self, token: int) -> None:
+        """Note that the link with *token* took the place of this one."""
+        ...
+
 
 class Linked:
     """One open link.
@@ -307,3 +311,4 @@ class Linked:
                     self._keeper.ended(member, event.reason, event.by)
             case LinkReplaced():
                 self.replaced_by = event.token
+                self._keeper.replaced(event.token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
@@ -19,6 +20,7 @@ from gateway.protocol.envelopes import (
     CallRequest,
     Detach,
     Envelope,
+    Given,
     Here,
     Inbox,
     Leaving,
@@ -115,7 +117,7 @@ class Neighbours:
                 owner = self._owner(envelope.user)
                 if owner is not None:
                     owner.leave(envelope.handle, envelope.node)
-            case Publications() | Publication() | Offer() | Announcement():
+            case Publications() | Publication() | Offer() | Announcement() | Given():
                 self._told(envelope)
             case Replaced():
                 self._replaced(envelope)
@@ -130,8 +132,11 @@ class Neighbours:
             case _:
                 return  # an answer that the exchange matched, or one that came too late
 
-    def _told(self, envelope: Publications | Publication | Offer | Announcement) -> None:
+    def _told(self, envelope: Publications | Publication | Offer | Announcement | Given) -> None:
         """Tell followers what is theirs, with one element for a value that several of them share."""
+        if isinstance(envelope, Given):
+            self._given(envelope)
+            return
         if not isinstance(envelope, Publications):
             follower = self._follower(envelope.user)
             if follower is not None:
@@ -214,10 +219,18 @@ class Neighbours:
 
     async def _call(self, asked: CallRequest) -> None:
         owner = self._owner(asked.user)
-        outcome = None if owner is None or asked.node == self._node else await owner.execute(asked.call)
+        call = asked.call
+        if asked.left_ms is not None:  # the deadline by this node's clock
+            call = replace(call, deadline_ms=self._home.clock.wall_ms() + asked.left_ms)
+        outcome = None if owner is None or asked.node == self._node else await owner.execute(call, asked.node)
         if owner is not None:
             owner.sharing.hurry()  # the state that a command caused is told before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
+
+    def _given(self, told: Given) -> None:
+        household = self._home.households.get(told.user)
+        if household is not None and household.owner is not None:
+            household.owner.given(told.token, told.history)
 
     # ---- to phones here ----
 

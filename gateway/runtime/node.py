@@ -8,7 +8,7 @@ whoever owns the user.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 from gateway.core.bus_state import BusState
@@ -35,6 +35,7 @@ from gateway.runtime.feed import Connection
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.household import Household
 from gateway.runtime.households import Households
+from gateway.runtime.log_off import LogOffs, Others
 from gateway.runtime.neighbours import Neighbours
 from gateway.runtime.orders import Orders
 from gateway.runtime.parts import Cluster, NodeSettings, Site
@@ -95,10 +96,16 @@ class Node:
         self._jitter = jitter
         self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
-        self.account = Account(sites, self._turnstiles, clock, self, cluster.shelf, self.number_changes)
-        self.fleet = Fleet(cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()))
+        others = Others(cluster.shelf, settings.holder, self._living)
+        self.log_offs = LogOffs(sites, clock, self, others, self._tally)
+        self.account = Account(
+            sites, self._turnstiles, clock, self, cluster.shelf, self.log_offs, self.number_changes
+        )
+        self.fleet = Fleet(
+            cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()), self._tally
+        )
         self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock)
-        self.endings = Endings(clock, self.exchange, cluster.shelf)
+        self.endings = Endings(clock, self.exchange, cluster.shelf, self._tally)
         self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
@@ -231,13 +238,16 @@ class Node:
     # ---- sessions ----
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, when that is known here."""
-        return self.endings.known(ticket)
+        """Return how the session ended, if that is known here; its log-off may be pending."""
+        known = self.endings.known(ticket)
+        if known is None and self.log_offs.is_pending(ticket):
+            return refusal(ticket, EndReason.LOGGED_OFF, "self")
+        return known
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Note that a user logged on: what was said of his ended sessions is over."""
         user, number = logged_on.user.id, logged_on.remote_number
-        self.endings.logged_on(user, began_ms)
+        self.endings.logged_on(user, logged_on.session, began_ms)
         if number is not None:
             self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
@@ -307,24 +317,27 @@ class Node:
             tasks.create_task(self.account.run())
             while True:
                 await self.clock.sleep(TICK_S)
-                self._tick()
+                await self._tick()
 
     def drain(self) -> None:
         """Take no user any more, and give each to whoever asks for him."""
         self.is_draining = True
         self.exchange.send(Control(), Leaving(self._settings.node))
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         now = self.clock.now()
         followed = {home.follower.owner.node for home in self._households if home.follower is not None}
         self.exchange.tick(now, followed)
         if self.exchange.machine.state is BusState.LIVE:
             self.is_cut_off = False
-        self._households.tick(now)
+        await self._households.tick(self.clock)
         for user in self._registry.due(now):
             gone = self._households.get(user)
             if gone is not None and not gone.is_kept:
                 gone.stop()
+
+    def _living(self) -> Collection[str]:
+        return [node.holder for node in self.fleet.nodes if not self.fleet.is_leaving(node.holder)]
 
     def _cut_off(self) -> None:
         self.is_cut_off = True

@@ -15,7 +15,7 @@ from gateway.core.calls import Calls
 from gateway.core.compose import Composer
 from gateway.core.link import LinkMachine
 from gateway.core.roster import Member, Roster
-from gateway.domain.commands import Call, Outcome
+from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import NodeId, Ticket
 from gateway.domain.upstream import About, Feature
@@ -37,6 +37,8 @@ from gateway.runtime.world import World
 
 STRANGERS_S: Final = 30.0
 """For how long a new owner keeps what the last one said of sessions that nobody has shown him."""
+HISTORY_S: Final = 1.0
+"""For how long after the link is open a command that may have run waits for the giver's history."""
 _PLAIN: Final = Start()
 
 
@@ -86,6 +88,8 @@ class Owner:
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = False
         self._began_at = math.inf
+        self._history_by = -math.inf
+        """Until when the history of the owner who gave may come."""
         feed.outlet = self.sharing
         for ticket, since_s in start.lingering:
             self.roster.linger(ticket, world.clock.now() - since_s)
@@ -136,9 +140,24 @@ class Owner:
             self._linked.leave(member)
         self._gone(member)
 
-    async def execute(self, call: Call) -> Outcome | None:
-        """Have a command executed at most once, and return what became of it; None: ask the next owner."""
-        return await self.execution.execute(call, self._tasks)
+    async def execute(self, call: Call, node: NodeId | None = None) -> Outcome | None:
+        """Have a command executed at most once, and return what became of it; None: ask the next owner.
+
+        Args:
+            call: What is asked.
+            node: Over which node it came; None is this one.
+        """
+        return await self.execution.execute(call, self._tasks, node)
+
+    def given(self, token: int, history: History) -> None:
+        """Take in what an owner knows of commands whose link was replaced by that with *token*.
+
+        Only of a link that is this owner's, in the epoch of now: else others may have had one between.
+        """
+        if token == self.epoch and not self.is_over:
+            self._history_by = -math.inf
+            self.execution.adopt(history)
+            self.answered()
 
     def _gone(self, member: Member) -> None:
         """Forget what only a session that has left the roster could see."""
@@ -200,11 +219,12 @@ class Owner:
     def epoch_began(self, epoch: int) -> None:
         """Write under a new lease: OSCC-E must accept each session again; phones keep what they show."""
         self.epoch = epoch
-        now = self._began_at = self.clock.now()
+        self._began_at = self.clock.now()
         self.roster.forget_acceptances()
-        # one that was only assumed does not hold: whoever gave may still be granted his renewal, and go on
-        if self._start.history is not None and now <= self._start.by and self.lease.holds(now):
-            self.execution.adopt(self._start.history)
+        self._history_by = -math.inf
+        if self._start.history is not None:
+            self.execution.adopt_quota(self._start.history)
+            self._history_by = math.inf
         self._start = _PLAIN
         self.feed.ledger.rebase(epoch)
         self.sharing.darken()
@@ -213,6 +233,7 @@ class Owner:
     async def serve(self, link: Link, opener: Member, about: About) -> int | None:
         """Serve an open link until it is gone; returns the token of the link that replaced it."""
         linked = self._linked = Linked(link, opener, about, self)
+        self._history_by = min(self._history_by, self.clock.now() + HISTORY_S)
         try:
             await linked.run()
         finally:
@@ -244,7 +265,16 @@ class Owner:
         for connection in list(self.feed.connections.values()):
             connection.close(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
 
+    def replaced(self, token: int) -> None:
+        """Note that the link with *token* took the place of this owner's."""
+        self._giving.replaced(token)
+
     # ---- what executing needs (Line) ----
+
+    @property
+    def expects_history(self) -> bool:
+        """Whether the owner who gave the user may still send what it knows of commands."""
+        return self.clock.now() < self._history_by
 
     @property
     def link(self) -> Link | None:
@@ -296,6 +326,7 @@ class Owner:
                     self._tasks = None
                     self.sharing.run_in(None)
                     self._giving.over()
+                    self._renewing.stop()
         finally:
             self._stopped = True
             self.execution.end()

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol
 
-from gateway.domain.errors import EndReason
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import LinkAnswer, LinkRequest
-from gateway.domain.model import NodeId, SessionId, SessionSecret, UserId
+from gateway.domain.model import NodeId, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About, LinkEvent, LoggedOff, LoggedOn, LogOn, Reading, SessionInfo
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 
@@ -43,6 +43,13 @@ class Clock(Protocol):
         ...
 
 
+class NotSentError(GatewayError):
+    """``bus_down``, and what was asked has not left this node: nobody will answer it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.BUS_DOWN, message)
+
+
 class Bus(Protocol):
     """Messages between nodes: at most once, in order from one node to another, possibly lost.
 
@@ -69,6 +76,7 @@ class Bus(Protocol):
 
         Raises:
             GatewayError: ``bus_down``; the envelope may or may not have been sent.
+            NotSentError: It has not.
         """
         ...
 
@@ -139,12 +147,48 @@ class Roll(Protocol):
         ...
 
 
+LOG_OFFS_MAX: Final = 10_000
+"""Unconfirmed log-offs that a shelf keeps, and a node retries."""
+
+
+class KeptLogOff(NamedTuple):
+    """A log-off that OSCC-E has not confirmed: any node may ask for it again, which changes nothing more.
+
+    *holder*: the life of the node that retries it; empty: of none. *until_ms*: when the session is over
+    anyway. The ticket holds what asking takes; names are left out.
+    """
+
+    holder: str
+    until_ms: int
+    ticket: Ticket
+
+    def __repr__(self) -> str:
+        return f"KeptLogOff({self.holder!r})"
+
+
 class Shelf(Protocol):
     """What nodes must know of people who are not there: best effort, small, each for a time.
 
     Names are hashes already, or are made such. Every method raises :class:`GatewayError` ``bus_down``
     when no answer came.
     """
+
+    @property
+    def outlives_node(self) -> bool:
+        """Whether what stands here is there for other nodes when this one has ended."""
+        ...
+
+    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
+        """Keep a log-off in place of what was kept of that session; False when too many are kept."""
+        ...
+
+    async def log_offs(self) -> tuple[KeptLogOff, ...]:
+        """Return all that are kept."""
+        ...
+
+    async def drop_log_off(self, handle: str) -> None:
+        """Keep the log-off of a session no longer."""
+        ...
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """Note that a session ended."""

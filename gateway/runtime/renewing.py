@@ -49,7 +49,7 @@ class Renewing:
     def __init__(self, speaker: Speaker, world: World) -> None:
         self._speaker = speaker
         self._world = world
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, asyncio.Task[None] | None] = {}
 
     def tick(self, now: float, tasks: asyncio.TaskGroup) -> None:
         """Ask for more life where little is left."""
@@ -60,10 +60,16 @@ class Renewing:
                 member.renew_after = now + (often_s if self._left_s(member) > 0 else SESSION_RENEW_AGAIN_S)
                 spawn(tasks, self._renew(member))
 
+    def stop(self) -> None:
+        """Give up what is under way: another owner renews, or nobody needs it."""
+        for task in self._under_way.values():
+            if task is not None:
+                task.cancel()
+
     async def _renew(self, member: Member) -> None:
         left_s = self._left_s(member)
         patience_s = max(_SHORTEST_TRY_S, left_s / 2) if left_s > 0 else SESSION_RENEW_AGAIN_S
-        self._under_way.add(member.handle)
+        self._under_way[member.handle] = asyncio.current_task()
         try:
             async with self._speaker.clock.timeout(patience_s):
                 expires_at_ms = await self._world.authority.keep_alive(member.ticket.secret)
@@ -77,7 +83,7 @@ class Renewing:
                 member.renew_after = max(member.renew_after, self._speaker.clock.now() + told_s)
             return
         finally:
-            self._under_way.discard(member.handle)
+            del self._under_way[member.handle]
         self._renewed(member, expires_at_ms)
 
     def _left_s(self, member: Member) -> float:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, is_own
 from gateway.core.newest import Update
 from gateway.core.view import FACTS_PREFIX
 from gateway.protocol.envelopes import Publication, Value
+
+PLAUSIBLE_S: Final = 1.0
+"""Wall clocks of two nodes by which a message was under way for longer are taken for different ones."""
 
 Shared = dict[int, Element]
 """The elements made of what was published together, by the identities of their values, which live as long."""
@@ -21,12 +26,28 @@ def arrived(told: Publication, ledger: Ledger, now: float, wall_ms: int) -> floa
     if told.as_of_ms is None or told.reset:
         ledger.came_at, ledger.under_way_s = now, 0.0
         return None
-    age_s = max(0.0, (wall_ms - told.as_of_ms) / 1000)
+    age_s = _age_s(told, told.as_of_ms, wall_ms)
     if all(is_own(update.key) for update in told.updates):
         ledger.came_at = now + ledger.under_way_s - age_s
         return None
     ledger.came_at, ledger.under_way_s = now, age_s
     return age_s
+
+
+def as_of_ms(told: Publication, wall_ms: int) -> int | None:
+    """Return when what was told was true, by this node's wall clock: never later than now."""
+    if told.as_of_ms is None:
+        return None
+    return wall_ms - round(_age_s(told, told.as_of_ms, wall_ms) * 1000)
+
+
+def _age_s(told: Publication, as_of_ms: int, wall_ms: int) -> float:
+    """Return how old it is: as it was when it was sent, and the way, as far as both wall clocks agree."""
+    seen_s = max(0.0, (wall_ms - as_of_ms) / 1000)
+    if told.age_ms is None:
+        return seen_s
+    age_s = told.age_ms / 1000
+    return seen_s if age_s <= seen_s <= age_s + PLAUSIBLE_S else max(0.0, age_s)
 
 
 def delta(told: Publication, ledger: Ledger, made: Shared) -> Delta:

@@ -62,9 +62,10 @@ class Sending:
 
     async def _ask(self, node: NodeId, call: Call, left_s: float) -> Outcome | None:
         user, here = self._user, self._world.node
+        left_ms = call.deadline_ms - self._world.clock.wall_ms()
         try:
             answer = await self._world.exchange.ask(
-                node, lambda number: CallRequest(user, here, number, call), left_s
+                node, lambda number: CallRequest(user, here, number, call, left_ms), left_s
             )
         except NotHeardError:
             return None

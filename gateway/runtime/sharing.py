@@ -171,6 +171,8 @@ class Sharing:
             Update(key, seq, None if element is None else element.value)
             for key, seq, element in delta.updates
         )
+        as_of_ms = self._as_of_ms()
+        age_ms = None if as_of_ms is None else max(0, self._exchange.clock.wall_ms() - as_of_ms)
         return Publication(
             self._feed.user,
             delta.epoch,
@@ -179,8 +181,9 @@ class Sharing:
             delta.reset,
             updates,
             upstream,
-            self._as_of_ms(),
+            as_of_ms,
             delta.floor,
+            age_ms,
         )
 
     def _as_of_ms(self) -> int | None:

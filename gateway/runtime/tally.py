@@ -21,6 +21,9 @@ Detector = Literal["sequence", "probe", "subscription"]
 Resync = Literal["gap", "bus", "epoch"]
 """Why a follower asks for all that may be missing: a gap, the bus is back, another owner began."""
 
+Part = Literal["log_off", "fleet", "endings"]
+"""Background work that goes on after a fault: retries of log-offs, membership, ends of sessions."""
+
 
 class Tally:
     """Is told what happened, and makes nothing of it. Whoever counts overrides it.
@@ -69,6 +72,9 @@ class Tally:
 
     def session_ended(self, reason: EndReason) -> None:
         """Note that a session of a user of this node ended."""
+
+    def faulted(self, part: Part) -> None:
+        """Note that background work failed for an unforeseen reason, and goes on."""
 
     def waited(self, urgency: Urgency, seconds: float) -> None:
         """Note how long a link waited for its turn at the site."""

@@ -26,7 +26,7 @@ ENVIRON = {
 
 
 def parts(folder: Path) -> BundleParts:
-    text = SECRET.replace('token = "…"', 'token = "canary-token"')
+    text = SECRET.replace('token = "…"', 'token = "canary-token-of-operators"')
     text = text.replace("memory://", "redis://:canary-password@127.0.0.1:6379")
     closes = Closes(NodeId("n1"), PSEUDONYMS, Wall())
     for _ in range(CLOSES + 5):

@@ -88,7 +88,7 @@ def test_misspelt_variables_are_faults_although_all_else_is_right(tmp_path: Path
 
 
 def test_no_secret_is_in_any_text_that_python_makes_of_it(tmp_path: Path) -> None:
-    configuration = loaded(tmp_path, SECRET.replace('token = "…"', 'token = "canary"'))
+    configuration = loaded(tmp_path, SECRET.replace('token = "…"', 'token = "canary-of-operators"'))
     settings = configuration.settings
     for text in (
         repr(configuration),

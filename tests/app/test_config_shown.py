@@ -14,7 +14,7 @@ from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
 
 
 def test_the_effective_settings_are_toml_and_hide_secrets(tmp_path: Path) -> None:
-    shown = effective(loaded(tmp_path, SECRET.replace('token = "…"', 'token = "canary"')))
+    shown = effective(loaded(tmp_path, SECRET.replace('token = "…"', 'token = "canary-of-operators"')))
     assert "canary" not in shown
     assert KEY not in shown
     assert OTHER_KEY not in shown

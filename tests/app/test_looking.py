@@ -13,11 +13,8 @@ from gateway.app.bus_check import Found
 from gateway.app.config_sections import Bus
 from gateway.app.looking import AGAIN_S, NAMESAKE_S, look_at_bus, look_for_namesake
 from gateway.domain.model import NodeId
-from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
-
-OWN = NodeRecord(NodeId("n1"), "h1", "1", 0, 0, draining=False, accepts_per_s=1.0)
 
 
 async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,22 +44,18 @@ async def test_without_redis_there_is_nothing_to_say() -> None:
     assert lines == []
 
 
-@pytest.mark.parametrize(
-    ("other", "is_told"),
-    [
-        (OWN, False),
-        (OWN._replace(holder="h2"), True),
-        (OWN._replace(holder="h2", node=NodeId("n2")), False),
-    ],
-)
-async def test_a_node_with_the_same_name_is_told_once_a_former_life_is_over(
-    other: NodeRecord, *, is_told: bool
-) -> None:
-    clock, fleet = ManualClock(), SimpleNamespace(nodes=(OWN, other))
+async def test_a_node_with_the_same_name_is_told_once_while_it_is_there() -> None:
+    clock, fleet = ManualClock(), SimpleNamespace(has_namesake=True, node=NodeId("n1"))
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(look_for_namesake(fleet, lambda: OWN, clock))  # type: ignore[arg-type]  # stands in
+            looking_ = tasks.create_task(look_for_namesake(fleet, clock))  # type: ignore[arg-type]  # stands in
             await clock.advance(NAMESAKE_S - 0.1)
             assert lines == []
-            await clock.advance(0.2)
-    assert [(line["log_level"], line["node"]) for line in lines] == ([("error", "n1")] if is_told else [])
+            await clock.advance(3 * NAMESAKE_S)
+            assert [(line["log_level"], line["node"]) for line in lines] == [("error", "n1")]
+            fleet.has_namesake = False
+            await clock.advance(NAMESAKE_S)
+            fleet.has_namesake = True
+            await clock.advance(NAMESAKE_S)
+            looking_.cancel()
+    assert len(lines) == 2

@@ -8,6 +8,7 @@ import json
 import signal
 import socket
 import urllib.request
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -15,10 +16,18 @@ import pytest
 
 from gateway.app import serving, wiring
 from gateway.app.cli import main
+from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.processes import run, running
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write
 from tests.doubles.servers import free_port, redis_server, until
 
+LOG_ON = {
+    "site": "main",
+    "application": "dashboard",
+    "user_name": "supervisor1",
+    "password": "demo",
+    "device": {"id": "d", "name": "test", "platform": "desktop", "app_version": "1"},
+}
 ANY_PORT = {f"OSCC_GATEWAY__{section}__PORT": "0" for section in ("CLIENT", "OPS", "ADMIN")}
 
 
@@ -135,3 +144,28 @@ def test_a_node_starts_without_its_redis_and_tells_no_password(tmp_path: Path) -
     assert (told["level"], ended.code) == ("error", 0)
     assert "cannot be used: nobody listens there" in told["fault"]
     assert "canary" not in ended.out + ended.err
+
+
+# ---- log-offs that nobody confirmed ----
+
+
+async def test_a_node_alone_says_which_log_offs_it_could_not_confirm_and_ends_with_a_code(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack, aiohttp.ClientSession() as http:
+        centre = await stack.enter_async_context(Simulator(SimulatorSettings(agents=2, queues=1, users=1)))
+        path = write(tmp_path, SMALLEST.replace("https://oscce.example", centre.url))
+        with running("serve", "--config", str(path), environ=ANY_PORT) as process:
+            told = json.loads(await asyncio.to_thread(process.until, '"listener": "client"'))
+            base = f"http://127.0.0.1:{told['port']}"
+            async with http.post(f"{base}/v1/sessions", json=LOG_ON) as answer:
+                token = (await answer.json())["token"]
+            await stack.aclose()
+            async with http.delete(
+                f"{base}/v1/session", headers={"Authorization": f"Bearer {token}"}
+            ) as answer:
+                assert answer.status == 202
+            ended = await asyncio.to_thread(process.end, signal.SIGTERM)
+    assert ended.code == serving.UNCONFIRMED
+    assert '"event": "log_offs_unconfirmed"' in ended.out
+    assert "has not confirmed 1 log-off(s)" in ended.err

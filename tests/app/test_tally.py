@@ -49,6 +49,7 @@ HAPPENED: dict[str, tuple[Callable[[Tally], None], dict[str, float]]] = {
     ),
     "attached": (lambda t: t.attached(2), {"devices_per_user_count": 1, "devices_per_user_sum": 2}),
     "session ended": (lambda t: t.session_ended(EndReason.EXPIRED), {"session_ends_total expired": 1}),
+    "faulted": (lambda t: t.faulted("fleet"), {"faults_total fleet": 1}),
     "waited": (
         lambda t: t.waited(Urgency.ROAMING, 3.0),
         {"budget_wait_seconds_count roaming": 1, "budget_wait_seconds_sum roaming": 3.0},

@@ -29,13 +29,15 @@ def test_every_state_of_the_bus_is_explained() -> None:
 def test_everything_that_redis_is_told_has_its_line() -> None:
     lines = "\n".join(cluster.names_table())
     methods = {name for name in vars(Names) if not name.startswith("_")}
-    assert methods == {"user", "channel", "node", "denied", "throttled"}
+    assert methods == {"user", "channel", "node", "denied", "throttled", "log_off", "listed_log_off"}
     for name in (
         "own",
         "tok",
         "og:node:",
         "og:deny:<hash>",
         "og:thr:<hash>",
+        "og:{off}",
+        "og:{off}:<hash>",
         ":ev",
         "og:n:<node>:in",
         "og:ctl",

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain.errors import EndReason
+from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
+from gateway.runtime.ports import KeptLogOff
 from tests.contracts.buses import DIRECT, SITES, BusSite
 
 
@@ -72,3 +74,59 @@ async def test_a_name_that_is_counted_is_not_denied(site: BusSite) -> None:
     here, there = site.shelves
     await here.count("x", 60.0)
     assert await there.denied("x") is None
+
+
+# ---- log-offs that nobody has confirmed ----
+
+
+def _log_off(number: int, holder: str = "h1") -> KeptLogOff:
+    ticket = Ticket(
+        user=UserId("main", number),
+        display_name="",
+        application=Application.REMOTE_ASSISTANT,
+        secret=SessionSecret(f"secret-{number}"),
+        session=SessionId(f"s{number}"),
+        device=Device("", ""),
+        notices=(),
+        issued_at_ms=1,
+        expires_at_ms=2,
+        idle_timeout_s=300,
+    )
+    return KeptLogOff(holder, 2, ticket)
+
+
+async def test_a_log_off_is_kept_for_all_nodes_until_it_is_dropped(site: BusSite) -> None:
+    here, there = site.shelves
+    assert await here.keep_log_off(_log_off(1), 60.0)
+    assert await here.keep_log_off(_log_off(2), 60.0)
+    assert {kept.ticket.session: kept for kept in await there.log_offs()} == {
+        "s1": _log_off(1),
+        "s2": _log_off(2),
+    }
+    await there.drop_log_off(_log_off(1).ticket.handle)
+    await there.drop_log_off(_log_off(3).ticket.handle)
+    assert await here.log_offs() == (_log_off(2),)
+
+
+async def test_a_log_off_that_another_node_takes_over_is_kept_once(site: BusSite) -> None:
+    here, there = site.shelves
+    await here.keep_log_off(_log_off(1), 60.0)
+    assert await there.keep_log_off(_log_off(1, "h2"), 60.0)
+    assert await here.log_offs() == (_log_off(1, "h2"),)
+
+
+async def test_a_log_off_is_kept_for_as_long_as_was_said(site: BusSite) -> None:
+    here, there = site.shelves
+    await here.keep_log_off(_log_off(1), 60.0)
+    await here.keep_log_off(_log_off(2), 200.0)
+    await site.pass_time(90.0)
+    assert await there.log_offs() == (_log_off(2),)
+
+
+async def test_no_more_log_offs_are_kept_than_fit(site: BusSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("gateway.bus.shelf", "gateway.bus.memory_roll"):
+        monkeypatch.setattr(f"{module}.LOG_OFFS_MAX", 2)
+    here, there = site.shelves
+    assert [await here.keep_log_off(_log_off(number), 60.0) for number in range(3)] == [True, True, False]
+    assert await here.keep_log_off(_log_off(1, "h2"), 60.0), "it is there already"
+    assert len(await there.log_offs()) == 2

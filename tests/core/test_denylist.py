@@ -38,7 +38,7 @@ def test_a_log_on_clears_the_users_sessions_and_nobody_elses() -> None:
     denied.add(ANN, "a1", BLOCKED, since_ms=10, until_ms=100)
     denied.add(ANN, "a2", BLOCKED, since_ms=10, until_ms=100)
     denied.add(BOB, "b", OUSTED, since_ms=10, until_ms=100)
-    denied.clear(ANN, 20)
+    denied.clear(ANN, 20, new="new")
     assert [denied.get(handle, 0) for handle in ("a1", "a2", "b")] == [None, None, OUSTED]
 
 
@@ -54,7 +54,7 @@ def test_what_the_log_on_itself_ended_stays_said() -> None:
     denied = Denylist()
     denied.add(ANN, "old", BLOCKED, since_ms=10, until_ms=100)
     denied.add(ANN, "taken over", OUSTED, since_ms=20, until_ms=100)
-    denied.clear(ANN, 20)
+    denied.clear(ANN, 20, new="new")
     assert denied.get("old", 50) is None
     assert denied.get("taken over", 50) == OUSTED
 
@@ -66,3 +66,17 @@ def test_it_tells_of_whom_it_knows_and_what() -> None:
     denied.add(ANN, "a2", OUSTED, since_ms=20, until_ms=100)
     assert denied.users == {ANN, BOB}
     assert denied.of(ANN) == (("a1", BLOCKED), ("a2", OUSTED))
+
+
+def test_a_session_that_was_logged_off_stays_refused_whoever_logs_on() -> None:
+    denied, off = Denylist(), End(EndReason.LOGGED_OFF, "self")
+    denied.add(ANN, "off", off, since_ms=10, until_ms=100)
+    assert denied.clear(ANN, 20, new="new") == ()
+    assert denied.get("off", 50) == off
+
+
+def test_of_a_new_session_under_an_old_id_nothing_is_known() -> None:
+    denied = Denylist()
+    denied.add(ANN, "again", End(EndReason.LOGGED_OFF, "self"), since_ms=10, until_ms=100)
+    assert denied.clear(ANN, 20, new="again") == ("again",)
+    assert denied.get("again", 50) is None

@@ -128,7 +128,11 @@ def placed(text: str, folder: Path) -> str:
 @pytest.mark.parametrize("name", NODES)
 def test_a_node_takes_its_settings(name: str, tmp_path: Path) -> None:
     service = SERVICES[name]
-    values = {"sealing_keys": f"k1:{KEY}", "pseudonym_key": OTHER_KEY, "admin_token": "token"}
+    values = {
+        "sealing_keys": f"k1:{KEY}",
+        "pseudonym_key": OTHER_KEY,
+        "admin_token": "token of the operators",
+    }
     for secret, value in {**values, "bus_url": "redis://oscc-gateway:x@valkey:6379"}.items():
         (tmp_path / secret).write_text(value, "utf-8")
     assert set(service["secrets"]) == {path.name for path in tmp_path.iterdir()}

@@ -96,7 +96,7 @@ def gateway_toml(found: list[Document], folder: Path) -> Settings:
     (text,) = [one["data"]["gateway.toml"] for one in found if "gateway.toml" in one.get("data", {})]
     (folder / "gateway.toml").write_text(text, "utf-8")
     secrets = {"sealing_keys": f"k1:{KEY}", "pseudonym_key": OTHER_KEY, "bus_url": "redis://:x@redis:6379"}
-    for name, value in {**secrets, "admin_token": "token"}.items():
+    for name, value in {**secrets, "admin_token": "token of the operators"}.items():
         (folder / name).write_text(value, "utf-8")
     (container,) = of("Deployment", found)["spec"]["template"]["spec"]["containers"]
     environ = {}

@@ -20,7 +20,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 from gateway.runtime.parts import Cluster
-from gateway.runtime.ports import Clock, Grant
+from gateway.runtime.ports import Clock, Grant, KeptLogOff, NotSentError
 
 T = TypeVar("T")
 Receive = Callable[[Envelope], None]
@@ -161,7 +161,7 @@ class Trouble:
             GatewayError: ``bus_down``: it has happened, will happen, or never does.
         """
         if node in self._away or node in self._dead:
-            raise _down()
+            raise NotSentError("the bus is away")
         if self._is_frozen:
             self._held.append(act)
             await self.clock.sleep(DEADLINE_S)
@@ -323,6 +323,20 @@ class LossyShelf(_Door):
     async def forget(self, name: str) -> None:
         """Take a counter away."""
         await self._ask(lambda store: store.shelf.forget(name))
+
+    outlives_node: Final = True
+
+    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
+        """Keep a log-off."""
+        return await self._ask(lambda store: store.shelf.keep_log_off(kept, ttl_s))
+
+    async def log_offs(self) -> tuple[KeptLogOff, ...]:
+        """Return all."""
+        return await self._ask(lambda store: store.shelf.log_offs())
+
+    async def drop_log_off(self, handle: str) -> None:
+        """Keep one no longer."""
+        await self._ask(lambda store: store.shelf.drop_log_off(handle))
 
 
 def _down() -> GatewayError:

@@ -236,6 +236,21 @@ def everywhere() -> Iterator[Case]:
         yield bad(of, "with a fault of ours", 500, "internal", own, prepare=broken)
 
 
+def too_often() -> Iterator[Case]:
+    """Give what comes faster than one session, or one address, may ask."""
+    doors = DoorLimits(
+        requests_per_s_of_session=0.1,
+        requests_burst_of_session=0,
+        requests_per_s_of_address=0.1,
+        requests_burst_of_address=1,
+    )
+    for of in BY_NAME:
+        if of not in {"POST /v1/sessions", "GET /v1/realtime"}:
+            yield bad(
+                of, "too often", 429, "rate_limited", settings=replace(SETTINGS, doors=doors), takes_time=True
+            )
+
+
 def in_clear_text() -> Iterator[Case]:
     """Give what must not travel readably."""
     clear = replace(SETTINGS, insecure=False)
@@ -328,4 +343,5 @@ def _missing() -> Iterator[Case]:
 CASES = (
     *(*GOOD, *everywhere(), *in_clear_text(), *with_tokens(), *of_the_server(), *log_ons(), *sockets()),
     *_missing(),
+    *too_often(),
 )

@@ -12,7 +12,7 @@ import jsonschema
 
 PROBLEM = "application/problem+json"
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
-_ANYWHERE = ("403", "417", "500")
+_ANYWHERE = ("403", "417", "429", "500")
 """What may be refused before it is known what was asked for."""
 
 

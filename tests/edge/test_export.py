@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from gateway.domain.resources import Agent, Handling, Me, Queue, Resource, RoutingState, Site
 from gateway.edge.export import export, pick
+from gateway.protocol.bodies import ExportBody
 from gateway.protocol.http_form import write_body
 from gateway.protocol.inventory import inventory
 from tests.doubles.clock import ManualClock
@@ -25,13 +27,20 @@ MIRROR: dict[str, Resource] = {
 }
 
 
+def exported(mirror: dict[str, Resource]) -> bytes:
+    return b"".join(export(ticket_of(ManualClock()), mirror, address="192.0.2.1", at_ms=5))
+
+
+def body_of(mirror: dict[str, Resource]) -> ExportBody:
+    return TypeAdapter(ExportBody).validate_json(exported(mirror))
+
+
 def held(category: str) -> tuple[dict[str, Any], ...]:
-    body = export(ticket_of(ManualClock()), MIRROR, address="192.0.2.1", at_ms=5)
-    return {entry.category: entry.held for entry in body.entries}[category]
+    return {entry.category: entry.held for entry in body_of(MIRROR).entries}[category]
 
 
 def test_every_category_of_the_inventory_is_there_once_and_in_order() -> None:
-    body = export(ticket_of(ManualClock()), {}, address="192.0.2.1", at_ms=5)
+    body = body_of({})
     assert [entry.category for entry in body.entries] == [entry.category for entry in inventory().entries]
     assert (body.user.user_id, body.at_ms) == ("7", 5)
 
@@ -57,8 +66,18 @@ def test_what_is_held_beside_the_mirror_is_shown() -> None:
 
 
 def test_the_secret_is_never_shown() -> None:
-    body = export(ticket_of(ManualClock()), MIRROR, address="192.0.2.1", at_ms=5)
-    assert b"SECRET" not in write_body(body)
+    assert b"SECRET" not in exported(MIRROR)
+
+
+def test_it_is_written_as_all_bodies_are() -> None:
+    assert exported(MIRROR) == write_body(body_of(MIRROR))
+    assert exported({}) == write_body(body_of({}))
+
+
+def test_no_piece_holds_more_than_one_record() -> None:
+    mirror: dict[str, Resource] = {f"queue:{number}": Queue(name="Sales") for number in range(100)}
+    pieces = list(export(ticket_of(ManualClock()), mirror, address="192.0.2.1", at_ms=5))
+    assert max(piece.count(b'"key"') for piece in pieces) == 1
 
 
 @pytest.mark.parametrize(

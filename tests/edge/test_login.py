@@ -178,3 +178,18 @@ async def test_a_fault_of_ours_is_counted_as_one() -> None:
     with pytest.raises(RuntimeError):
         await desk.login.log_on(BODY, "")
     assert desk.counted("internal") == 1
+
+
+@pytest.mark.parametrize("name", ["ann\n", "a\x00nn", "ann\x7f", "a\x85nn", "a\u2028nn"])
+async def test_a_name_with_a_control_character_never_reaches_the_server(name: str) -> None:
+    desk = Desk()
+    error = await desk.refused(replace(BODY, user_name=name))
+    assert error.code is ErrorCode.BAD_REQUEST
+    assert desk.node.credentials == []
+    assert name not in error.message
+
+
+async def test_the_log_on_door_is_told_from_where_somebody_comes() -> None:
+    desk = Desk()
+    await desk.login.log_on(BODY, "", "192.0.2.7")
+    assert desk.node.addresses == ["192.0.2.7"]

@@ -9,7 +9,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.edge.numbers import CHARS_MAX, Numbers, Policy
 
 BERLIN = "+49301234567"
-COUNTRIES = ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR", "SG")
+COUNTRIES = ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR", "SG", "AT", "CA")
 NUMBERS = Numbers(
     {
         **{country.lower(): Policy(country) for country in COUNTRIES},
@@ -19,7 +19,7 @@ NUMBERS = Numbers(
             deny=("+4930666", "+43316999"),
             own=("+4930777", "+43316888"),
         ),
-        "corporate": Policy("DE", allow=("+4158",)),
+        "corporate": Policy("DE", allow=("+4158", "+43591")),
         "barred": Policy("DE", allow=("+49",), deny=("+49",)),
         "nowhere": Policy(None, allow=("+49",)),
     }
@@ -227,6 +227,63 @@ def test_where_countries_share_a_code_the_region_decides(site: str, text: str, a
 )
 def test_prefixes_widen_and_narrow(text: str, answer: str) -> None:
     assert read("wide", text) == answer
+
+
+@pytest.mark.parametrize(
+    ("site", "text"),
+    [
+        ("us", "+1 212 976 1234"),
+        ("us", "(415) 976-1234"),
+        ("us", "212 950 1234"),
+        ("us", "212 911 1234"),
+        ("us", "212 555 1212"),
+        ("ca", "416 976 1234"),
+        ("ca", "600 222 1234"),
+        ("wide", "+1 600 222 1234"),
+        ("de", "030 19222"),
+        ("de", "030 19240"),
+        ("de", "089 19222"),
+        ("de", "040 19 411"),
+        ("de", "030 11833"),
+        ("wide", "+49 30 19222"),
+        ("at", "059 133"),
+        ("at", "059 1331234"),
+        ("at", "050 123456"),
+        ("at", "0501 234567"),
+        ("at", "0517 12345"),
+        ("at", "057 100100"),
+        ("au", "0147 123 456"),
+        ("ru", "+7 840 123 45 67"),
+        ("ru", "8 940 212 34 56"),
+    ],
+)
+def test_services_that_look_like_telephones_of_persons_are_never_reached(site: str, text: str) -> None:
+    assert read(site, text) == "remote_number_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("site", "text", "number"),
+    [
+        ("us", "212 555 0100", "+12125550100"),
+        ("us", "976 212 1234", "remote_number_invalid"),
+        ("us", "212 975 1234", "+12129751234"),
+        ("ca", "416 777 1234", "+14167771234"),
+        ("de", "030 192221", "+4930192221"),
+        ("de", "030 1234567", BERLIN),
+        ("de", "0221 1122334", "+492211122334"),
+        ("at", "0512 123456", "+43512123456"),
+        ("at", "05572 12345", "+43557212345"),
+        ("at", "01 58058 0", "+431580580"),
+        ("at", "0720 123456", "+43720123456"),
+        ("at", "0664 1234567", "+436641234567"),
+        ("au", "0412 345 678", "+61412345678"),
+        ("au", "02 9123 4567", "+61291234567"),
+        ("ru", "8 495 123 45 67", "+74951234567"),
+        ("corporate", "+43 59 133", "+4359133"),
+    ],
+)
+def test_telephones_beside_those_services_are_reached(site: str, text: str, number: str) -> None:
+    assert read(site, text) == number
 
 
 def test_company_wide_access_numbers_must_be_named() -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pytest_aiohttp.plugin import AiohttpClient
 
+from gateway.edge import ops
 from gateway.edge.ops import OpsParts, make_ops_app
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Families, Telemetry
+
+
+@pytest.fixture(autouse=True)
+def _once_a_second(_fresh_metrics: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "FRESH_S", 1.0)
 
 
 class Node:
@@ -18,19 +26,24 @@ class Node:
         self.wrong: dict[str, str] = {}
         self.telemetry = Telemetry()
         self.is_busy = False
+        self.measured = 0
+        self.now = 100.0
 
     def parts(self) -> OpsParts:
         return OpsParts(
             live=lambda: self.wrong.get("/livez"),
             ready=lambda: self.wrong.get("/readyz"),
             started=lambda: self.wrong.get("/startupz"),
-            render=self.render,
+            measure=self.measure,
+            now=lambda: self.now,
         )
 
-    async def render(self) -> bytes:
+    async def measure(self) -> Families:
+        self.measured += 1
+        await asyncio.sleep(0)
         if self.is_busy:
             raise TimeoutError
-        return self.telemetry.render()
+        return self.telemetry.collect()
 
 
 async def open_ops(aiohttp_client: AiohttpClient, node: Node) -> TestClient[web.Request, None]:
@@ -66,6 +79,32 @@ async def test_metrics_that_nobody_comes_to_write_are_refused(aiohttp_client: Ai
     client = await open_ops(aiohttp_client, node)
     shown = await client.get("/metrics")
     assert (shown.status, await shown.text()) == (503, "the event loop is busy\n")
+
+
+async def test_however_often_they_are_asked_for_metrics_are_collected_once_a_second(
+    aiohttp_client: AiohttpClient,
+) -> None:
+    node = Node()
+    client = await open_ops(aiohttp_client, node)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(client.get("/metrics"))
+    assert node.measured == 1
+    node.telemetry.frames.inc(3)
+    assert "oscc_gateway_frames_total 0.0" in await (await client.get("/metrics")).text()
+    node.now += 1.0
+    assert "oscc_gateway_frames_total 3.0" in await (await client.get("/metrics")).text()
+    assert node.measured == 2
+
+
+async def test_a_busy_loop_is_asked_once_for_all_who_wait(aiohttp_client: AiohttpClient) -> None:
+    node = Node()
+    node.is_busy = True
+    client = await open_ops(aiohttp_client, node)
+    statuses = [(await client.get("/metrics")).status for _ in range(5)]
+    assert (statuses, node.measured) == ([503] * 5, 1)
+    node.now, node.is_busy = node.now + 1.0, False
+    assert (await client.get("/metrics")).status == 200
 
 
 async def test_there_is_nothing_else(aiohttp_client: AiohttpClient) -> None:

@@ -11,7 +11,10 @@ import aiohttp
 import pytest
 
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
+from gateway.domain.model import Ticket
 from gateway.domain.upstream import LoggedOff
+from gateway.edge.gathering import Elsewhere
+from gateway.edge.routes_sessions import SLICE_RECORDS
 from gateway.edge.settings import DoorLimits
 from gateway.protocol.inventory import inventory
 from tests.edge.conftest import Open
@@ -341,3 +344,47 @@ async def test_my_data_is_exported(gateway: Gateway) -> None:
     assert by_category["queue.realtime"][0] == {"key": "queue:1", "contacts_waiting": 0}
     assert by_category["connection"][0]["network_address"] in {"127.0.0.1", "::1"}
     assert "SECRET" not in await answer.text()
+
+
+async def test_one_export_of_a_session_is_made_at_a_time(gateway_with: Open) -> None:
+    gateway = await gateway_with()
+    gate = asyncio.Event()
+
+    async def elsewhere(_: Ticket) -> Elsewhere:
+        await gate.wait()
+        return Elsewhere({}, complete=True)
+
+    object.__setattr__(gateway.parts, "elsewhere", elsewhere)
+    mine, other = bearer(gateway.token()), ticket_of(gateway.clock, session="public-2", key=8)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(gateway.client.get("/v1/me/export", headers=mine))
+        await gateway.clock.settle()
+        second = await gateway.client.get("/v1/me/export", headers=mine)
+        assert await code_of(second) == (429, "rate_limited")
+        assert second.headers["Retry-After"] == "5"
+        third = tasks.create_task(gateway.client.get("/v1/me/export", headers=bearer(gateway.token(other))))
+        await gateway.clock.settle()
+        gate.set()
+    assert (first.result().status, third.result().status) == (200, 200)
+    assert (await gateway.client.get("/v1/me/export", headers=mine)).status == 200
+
+
+async def test_others_have_their_turn_while_an_export_is_made(gateway: Gateway) -> None:
+    gateway.node.show_queues(2_000, "q")
+    written = SliceCounter(gateway)
+    answer = await gateway.client.get("/v1/me/export", headers=bearer(gateway.token()))
+    assert answer.status == 200
+    assert written.slices >= 2 * 2_000 / SLICE_RECORDS
+
+
+class SliceCounter:
+    """Counts how often the gateway lets others have their turn."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.slices = 0
+        self._sleep = gateway.clock.sleep
+        gateway.clock.sleep = self  # type: ignore[method-assign]  # counted, then as before
+
+    async def __call__(self, seconds: float) -> None:
+        self.slices += seconds == 0
+        await self._sleep(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import ssl
@@ -82,7 +83,7 @@ async def test_a_fault_that_nobody_caught_is_told_by_its_place_alone(
     assert record.getMessage() == "request_failed"
     assert (vars(record)["error"], vars(record)["place"].split(" < ")[0]) == (
         "RuntimeError",
-        "tests/edge/test_runner.py:34:fail",
+        "tests/edge/test_runner.py:35:fail",
     )
 
 
@@ -195,3 +196,82 @@ def _dial(port: int, buffer_bytes: int) -> socket.socket:
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1_400)
     raw.connect(("127.0.0.1", port))
     return raw
+
+
+# ---- heads ----
+
+
+LONG = b"GET /much?bytes=1 HTTP/1.1\r\nHost: x\r\n"
+
+
+def head_of(size_bytes: int, last: bytes = b"Connection: close\r\n") -> bytes:
+    """Return a head of so many bytes, no line of which is long."""
+    rest = size_bytes - len(LONG) - len(last) - 2
+    lines = [b"X-%03d: " % number + b"a" * 991 + b"\r\n" for number in range(rest // 1_000)]
+    lines += [b"Y: " + b"a" * (rest % 1_000 - 5) + b"\r\n"]
+    return LONG + b"".join(lines) + last + b"\r\n"
+
+
+@pytest.mark.parametrize("piece_bytes", [100, 1_000, 100_000])
+async def test_a_head_of_16_kib_is_served_and_a_larger_one_refused(piece_bytes: int) -> None:
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        for size_bytes, expected in ((16_000, 200), (18_000, 431), (100_000, 431)):
+            head = head_of(size_bytes)
+            pieces = [head[at : at + piece_bytes] for at in range(0, len(head), piece_bytes)]
+            answer = await say(listener.port, *pieces)
+            assert status(answer) == [expected], size_bytes
+            if expected == 431:
+                assert b"application/problem+json" in answer
+                assert b"no-store" in answer
+                assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "bad_request"
+
+
+async def test_a_head_that_does_not_end_is_refused_on_a_connection_that_asked_before() -> None:
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(head_of(1_000, b""))
+        assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(1) == b"\0"
+        writer.write(head_of(20_000)[:-2])
+        assert b" 431 " in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
+async def test_many_requests_in_one_piece_are_no_large_head() -> None:
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        answer = await say(listener.port, head_of(1_500, b"") * 99 + head_of(1_500))
+    assert status(answer) == [200] * 100
+
+
+async def test_behind_a_request_that_is_served_a_large_head_is_never_answered() -> None:
+    async with listening("test", application(), "127.0.0.1", 0) as listener:
+        answer = await say(listener.port, head_of(1_000, b"") + head_of(30_000))
+    assert status(answer) in ([200], [200, 431])
+
+
+async def test_a_body_is_no_head_and_its_trailers_are_bounded() -> None:
+    served = asyncio.Event()
+
+    async def read(request: web.Request) -> web.Response:
+        body = await request.read()
+        served.set()
+        return web.Response(text=str(len(body)))
+
+    app = application()
+    app.router.add_post("/read", read)
+    head = b"POST /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+    trailer = b"".join(b"X-%03d: " % number + b"a" * 4_000 + b"\r\n" for number in range(30))
+    async with listening("test", app, "127.0.0.1", 0) as listener:
+        answer = await say(listener.port, head + b"Content-Length: 40000\r\n\r\n" + b" " * 40_000)
+        assert answer.endswith(b"40000")
+        served.clear()
+        _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(chunked + trailer)
+        await writer.drain()
+        writer.write(b"\r\n")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await served.wait()
+        assert not served.is_set(), "what came of it was thrown away"
+        writer.close()

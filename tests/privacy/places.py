@@ -87,7 +87,8 @@ PLACES: Final[dict[str, str]] = {
         "token": """
             core/few.py Few._held; core/registry.py Registry._people _places _lingering;
             core/roster.py Roster._members _devices _elsewhere _left _aliases _rescoped _changed;
-            edge/pump.py Pump.sockets _ready _wheel _ticks; runtime/admitting.py Admitting._waiting;
+            edge/pump.py Pump.sockets _ready _wheel _ticks; edge/routes_sessions.py SessionRoutes._exporting;
+            runtime/admitting.py Admitting._waiting;
             runtime/asking.py Asking._unsure _tried _unheard _leaving _gained;
             runtime/feed.py Feed.connections; runtime/household.py Household.local;
             core/turnstile.py Turnstile._queue;
@@ -97,7 +98,8 @@ PLACES: Final[dict[str, str]] = {
         "connection": """
             core/throttle.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
             edge/callers.py Callers._there _of;
-            edge/limits.py Doors._unhelloed_of _rate_of; runtime/epoll_transport.py Wires._wires;
+            edge/limits.py Doors._silent _rate_of; edge/request_rates.py Paces._full_at;
+            runtime/epoll_transport.py Wires._wires;
             upstream/client.py OsccServer._links_open
         """,
         "failed_log_ons": """
@@ -106,7 +108,10 @@ PLACES: Final[dict[str, str]] = {
         """,
         "ended_sessions": "core/denylist.py Denylist._entries",
         "command_outcomes": "core/calls.py Calls._in_flight _settled; core/recall.py Recall._present _absent",
-        "pending_log_offs": "runtime/account.py Account._pending",
+        "pending_log_offs": """
+            runtime/log_off.py LogOffs._pending _under_way _answered _rates;
+            runtime/account.py Account._listing _ending
+        """,
         "remembered_ids": """
             core/interest.py wanted_by; core/roster.py _in_order; core/standing.py _same; core/view.py _sight;
             domain/model.py handle_of; edge/token.py _user; runtime/household.py _same
@@ -130,7 +135,8 @@ PLACES: Final[dict[str, str]] = {
             bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/refusals.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
             core/discipline.py Record._errors; core/heartbeat.py _rhythm;
-            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known;
+            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known _heard_at;
+            runtime/log_off.py LogOffs._repeats;
             runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
         """,
     }.items()

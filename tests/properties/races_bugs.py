@@ -76,9 +76,9 @@ SEEDED = [
     # ---- log-off, take-over, attach ----
     bug(
         "a log-off that did not get through is forgotten",
-        ACCOUNT,
-        '        if answer.routing == "after_contact":\n            self._try_again(',
-        '        if answer.routing == "never":\n            self._try_again(',
+        "runtime/log_off.py",
+        "        if not is_open:\n            return None\n",
+        "        if True:\n            return None\n",
     ),
     bug(
         "nobody notes how a session ended",

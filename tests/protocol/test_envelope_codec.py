@@ -32,6 +32,7 @@ from gateway.protocol.envelopes import (
     CallAnswer,
     CallRequest,
     Envelope,
+    Given,
     Leaving,
     Lingering,
     Offer,
@@ -77,7 +78,7 @@ def comparable(envelope: Envelope) -> object:
     match envelope:
         case CallAnswer(request, outcome):
             return request, told(outcome)
-        case Offer(history=history):
+        case Offer(history=history) | Given(history=history):
             outcomes = [(one.key, one.body_hash, told(one.outcome), one.left_s) for one in history.outcomes]
             empty = dataclasses.replace(envelope, history=history._replace(outcomes=()))
             return empty, outcomes
@@ -176,6 +177,7 @@ def test_equal_values_of_two_keys_are_read_as_what_their_keys_say() -> None:
 
 
 OFFER = Offer(USER, NodeId("a"), 1, 5, History(3, 1.5, ()))
+GIVEN = Given(USER, 9, History(3, 1.5, ()))
 
 
 def raw(name: str, envelope: Envelope, **changes: object) -> bytes:
@@ -192,6 +194,7 @@ def raw(name: str, envelope: Envelope, **changes: object) -> bytes:
         ("AttachAnswer", AttachAnswer(1), {"refused", "moved"}, AttachAnswer(1)),
         ("Offer", OFFER, {"island", "lingering"}, OFFER),
         ("Publication", publication(), {"floor"}, publication()),
+        ("Given", GIVEN, set(), GIVEN),
         ("Probe", Probe(1), set(), Probe(1)),
         ("Leaving", Leaving(NodeId("a")), set(), Leaving(NodeId("a"))),
     ],

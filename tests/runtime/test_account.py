@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.throttle import name_hash
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId
 from gateway.domain.upstream import LoggedOff, LogOn
-from gateway.runtime.account import RETRY_S
+from gateway.runtime.log_off import RETRY_S
 from gateway.runtime.parts import NodeSettings
 from tests.runtime.rivals import Gate, Roads, begin
 from tests.runtime.scene import Scene, scene, user
@@ -300,14 +300,32 @@ async def test_who_repeats_a_log_off_gets_its_confirmation() -> None:
         assert at.node.account.log_offs_pending == 0
 
 
-async def test_who_logs_on_again_is_not_held_against_his_old_end() -> None:
+async def test_an_end_that_oscc_e_told_is_not_held_against_a_later_log_on() -> None:
     async with scene() as at:
         phone = await at.served()
-        await at.node.account.log_off(phone.ticket)
+        at.node.session_ended(phone.ticket, EndReason.EXPIRED, None)
         await at.clock.advance(1)
         assert at.node.denied(phone.ticket) is not None
         await at.phone("anna")
         assert at.node.denied(phone.ticket) is None
+
+
+@pytest.mark.parametrize("reached", [False, True])
+async def test_a_session_that_was_logged_off_is_never_served_again_though_the_user_logs_on(
+    reached: bool,
+) -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.unreachable = not reached
+        await at.node.account.log_off(phone.ticket)
+        at.upstream.unreachable = False
+        await at.clock.advance(1)
+        await at.served(device="d2")
+        for _ in range(3):
+            line = await at.again(phone)
+            assert line.closed is not None
+            assert line.closed.code is CloseCode.LOGGED_OFF
+            await at.pass_time(65)
 
 
 async def test_sessions_are_listed_and_another_one_ended() -> None:

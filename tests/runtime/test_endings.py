@@ -10,6 +10,9 @@ from gateway.domain.errors import CloseCode, EndReason
 from gateway.domain.model import Application, UserId
 from gateway.protocol.envelopes import SessionOver
 from gateway.runtime.endings import DENIED_BEYOND_MS
+from gateway.runtime.fleet import SAY_S
+from gateway.runtime.log_off import LOOK_S, RETRY_S
+from gateway.runtime.ports import NODE_TTL_S
 from tests.runtime.rivals import Gate
 from tests.runtime.scene import PhoneLine, Scene, user
 from tests.runtime.street import Street, street
@@ -187,3 +190,52 @@ async def test_the_log_off_of_a_session_that_nobody_serves_is_remembered_too() -
         assert user(1) not in at.scenes[1].node.households
         assert await refused(at, phone, at.scenes[1]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
         assert len(at.scenes[1].node.endings) == 1
+
+
+async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with street() as at:
+        near, far = await followed(at)
+        shelf = at.trouble.store(0).shelf
+        with monkeypatch.context() as broken:
+            broken.setattr(shelf, "deny", fail)
+            await at.scenes[0].node.account.log_off(far.ticket)
+            await at.clock.settle()
+        assert "end_not_noted" in [one.getMessage() for one in caplog.records]
+        assert at.scenes[0].counted("faults_total", part="endings") == 1
+        await at.pass_time(2)
+        assert near.closed is None
+        await at.scenes[0].node.account.log_off(near.ticket)
+        await at.clock.settle()
+        assert await shelf.denied(near.ticket.handle) is EndReason.LOGGED_OFF
+
+
+async def test_a_log_off_that_another_node_retries_is_never_served_again_where_the_user_logs_on() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.upstream.unreachable = True
+        await at.scenes[0].node.account.log_off(near.ticket)
+        at.upstream.unreachable = False
+        await at.clock.settle()
+        await at.scenes[1].served(device="d3")
+        for scene in at.scenes:
+            await at.pass_time(65)
+            assert await refused(at, near, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert far.closed is None
+
+
+async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed() -> None:
+    async with street() as at:
+        agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
+        at.upstream.unreachable = True
+        assert (await at.scenes[0].node.account.log_off(agent.ticket)).routing == "after_contact"
+        await at.kill(0)
+        at.upstream.unreachable = False
+        assert at.upstream.routing != {}
+        await at.pass_time(NODE_TTL_S + SAY_S + LOOK_S + RETRY_S)
+        assert at.upstream.routing == {}
+        assert await at.trouble.store(1).shelf.log_offs() == ()

@@ -236,6 +236,36 @@ async def test_what_many_send_at_once_leaves_others_their_turn() -> None:
             peer.writer.close()
 
 
+async def test_what_takes_long_leaves_others_their_turn() -> None:
+    now = 0.0
+
+    class Slow(Told):
+        def data_received(self, data: bytes) -> None:
+            nonlocal now
+            now += 0.003
+            super().data_received(data)
+
+    async with housed() as house:
+        house.wires._now = lambda: now
+        order: list[str] = []
+        told = [Slow(order) for _ in range(12)]
+        pairs = [(await house.pair(each)) for each in told]
+        for _, peer in pairs:
+            peer.writer.write(b"x")
+        await settle()
+        for wire, _ in pairs:
+            wire.resume_reading()
+        while order.count("data") < len(pairs):
+            order.append("turn")
+            await asyncio.sleep(0)
+        runs = "".join("d" if each == "data" else " " for each in order).split()
+        assert max(map(len, runs)) == 2
+        assert {each.data for each in told} == {b"x"}, "and each has had its own"
+        for wire, peer in pairs:
+            wire.abort()
+            peer.writer.close()
+
+
 async def test_one_connections_fault_ends_one_connection() -> None:
     async with housed() as house:
         faulty, told = Told(), Told()

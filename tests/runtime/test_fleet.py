@@ -236,3 +236,46 @@ async def test_what_a_node_says_of_itself_is_what_it_is_now() -> None:
         near, far = at.scenes[0].node.fleet.nodes
         assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)
         assert (far.node, far.connections, far.links, far.draining) == ("n1", 1, 0, True)
+
+
+async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with fleets(2) as at:
+        with monkeypatch.context() as broken:
+            broken.setattr(LossyRoll, "announce", fail)
+            await at.clock.advance(SAY_S)
+        assert [one.getMessage() for one in caplog.records] == ["fleet_failed"] * 2
+        assert "gateway/runtime/fleet.py:" in vars(caplog.records[0])["place"]
+        await at.clock.advance(NODE_TTL_S)
+        assert at.known(0) == at.known(1) == ["n0", "n1"]
+
+
+async def test_another_life_of_the_same_name_is_a_namesake_once_it_is_heard() -> None:
+    async with fleets(1) as at:
+        fleet, own = at.members[0].fleet, at.members[0].record()
+        found = []
+        for heard in (False, True, False):
+            await at.clock.advance(NODE_TTL_S)
+            if heard:
+                fleet.heard(Here(own._replace(holder="n0-2")))
+            found.append(fleet.has_namesake)
+        assert found == [False, True, False]
+
+
+async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_away() -> None:
+    clock = ManualClock()
+    trouble = Trouble(clock)
+    member = Member(clock, trouble, 0)
+    await trouble.store(0).roll.announce(member.record()._replace(holder="n0-0"))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(member.run())
+        await clock.settle()
+        trouble.take_away()
+        await clock.advance(6 * NODE_TTL_S)
+        assert {node.holder for node in member.fleet.nodes} >= {"n0-0"}, "without the bus nobody is forgotten"
+        assert not member.fleet.has_namesake
+        running.cancel()

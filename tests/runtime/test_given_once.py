@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
-from gateway.protocol.envelopes import Attach, Envelope, Offer
+from gateway.protocol.envelopes import Attach, Envelope, Given, Offer
 from gateway.runtime.giving import REST_S, UNLINKED_S, WISHES
 from gateway.runtime.ports import Grant
 from gateway.runtime.wishing import WISH_S
@@ -101,8 +101,11 @@ async def test_a_giver_goes_on_only_when_a_renewal_is_granted() -> None:
         at.ways[1].reopen()
         await at.pass_time(40)
         assert (at.owners(), at.holder()) == ([1], 1)
-        assert near.result("1") == APPLIED
-        assert executed(at) == 1
+        assert at.openings[-1].instead_of is None, "the giver has closed its link, and proves nothing"
+        told = near.result("1")
+        assert told is not None
+        assert (told["status"], told["error"]["code"]) == ("rejected", "upstream_unavailable")
+        assert executed(at) == 0
 
 
 async def test_whoever_is_answered_too_late_by_the_store_has_nothing_of_the_giver(
@@ -149,6 +152,69 @@ async def test_whoever_takes_an_offered_user_without_the_store_has_nothing_of_th
                 await at.pass_time(1)
         assert at.openings[-1].token == at.scenes[1].owner().epoch
         again = await sent_again(at, near, stream)
+        told = again.result("1")
+        assert told is not None
+        assert (told["status"], told["error"]["code"]) == ("unknown", "other_epoch")
+        assert executed(at) == 1
+
+
+async def test_a_store_that_forgets_while_a_user_is_given_lets_no_command_run_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        stream = near.stream
+        at.ways[1].shut()
+        at.scenes[0].node.drain()
+        await at.pass_time(0.5)
+        assert at.owners() == [0, 1], "the taker has the lease, and no link yet"
+        monkeypatch.setattr(at.scenes[1].node._cluster.leases, "renew", unanswered)
+        at.trouble.flush()
+        at.scenes[0].node.is_draining = False
+        for number in range(40):
+            if not executed(at):
+                await at.pass_time(0.5)
+                near.command(f"before {number}", "1", stream=stream)
+                await at.clock.settle()
+        assert executed(at) == 1, "the giver made its lease again, and went on"
+        at.ways[1].reopen()
+        for _ in range(30):
+            if at.holder() == 0:
+                await at.pass_time(1)
+        assert at.openings[-1].instead_of == "n0-1"
+        await sent_again(at, near, stream)
+        await at.pass_time(3)
+        assert executed(at) == 1
+
+
+async def test_the_history_of_who_gave_comes_with_the_word_whose_link_took_its_place() -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        stream = near.stream
+        near.command("1", "1")
+        await at.pass_time(0.5)
+        at.scenes[0].node.drain()
+        await at.pass_time(5)
+        assert at.holder() == 1
+        word, *more = [one for one in at.heard(Given) if isinstance(one, Given)]
+        assert not more
+        assert word.token == at.openings[-1].token
+        again = await sent_again(at, near, stream)
+        assert again.result("1") == APPLIED
+        assert executed(at) == 1
+
+
+async def test_without_that_word_what_was_sent_before_is_not_executed_again() -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        stream = near.stream
+        near.command("1", "1")
+        await at.pass_time(0.5)
+        at.trouble.lose = lambda _from, _to, _channel, said: isinstance(said, Given)
+        at.scenes[0].node.drain()
+        await at.pass_time(5)
+        again = await sent_again(at, near, stream)
+        await at.pass_time(2)
         told = again.result("1")
         assert told is not None
         assert (told["status"], told["error"]["code"]) == ("unknown", "other_epoch")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from gateway.core.compose import Composer
 from gateway.domain.errors import CloseCode
 from gateway.domain.link_requests import Execute
-from gateway.domain.model import Kind
+from gateway.domain.model import Kind, UserId
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
+from gateway.runtime.household import Household
+from gateway.runtime.households import SLICE_S, Households
+from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene, user
 from tests.runtime.street import street
 
@@ -130,3 +137,37 @@ async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is
         assert len(ticked) == 2
         here = [record for record in caplog.records if record.name == "gateway.runtime.households"]
         assert {record.getMessage() for record in here} == {"user_tick_failed"}
+
+
+class Worked(ManualClock):
+    """A clock on which work takes time, and which counts how often others had a turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worked_s = 0.0
+        self.turns: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + self.worked_s
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds == 0
+        self.turns.append(self.worked_s)
+
+
+async def test_what_is_due_for_thousands_of_users_is_done_in_slices_of_two_milliseconds() -> None:
+    clock, homes, ticked = Worked(), Households(Composer()), list[int]()
+
+    def home(number: int) -> Household:
+        def tick(_: float) -> None:
+            ticked.append(number)
+            clock.worked_s += 0.0001
+
+        return cast("Household", SimpleNamespace(tick=tick))
+
+    homes._households.update({UserId("main", number): home(number) for number in range(3_000)})
+    await homes.tick(clock)
+    assert ticked == list(range(3_000))
+    slices = [after - before for before, after in pairwise([0.0, *clock.turns])]
+    assert len(slices) > 100
+    assert max(slices) <= SLICE_S + 0.0002

@@ -1,16 +1,30 @@
-"""How are many log-offs retried, and does one site's silence delay another's?"""
+"""Log-offs: retried, joined, limited, and left to another node when this one ends."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
 
 from gateway.bus.memory_roll import MemoryShelf
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.runtime.account import RETRIES_AT_ONCE, RETRY_S, Account
+from gateway.runtime.account import Account
+from gateway.runtime.log_off import (
+    LOOK_S,
+    REPEATS_AT_ONCE,
+    REPEATS_BURST,
+    RETRIES_AT_ONCE,
+    RETRY_S,
+    LogOffs,
+    Others,
+)
+from gateway.runtime.ports import Shelf
+from gateway.runtime.tally import Part, Tally
 from tests.doubles.clock import ManualClock
 
 ANSWER_S = 10.0
@@ -24,12 +38,17 @@ class Door:
         self.away = True
         self.silent = False
         self.heard: list[str] = []
+        self.asked = 0
         self.most_at_once = 0
+        self.fault: Exception | None = None
         self._at_once = 0
         self._clock = clock
         self._takes_s = takes_s
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
+        self.asked += 1
+        if self.fault is not None and secret == "secret-0":
+            raise self.fault
         if self.silent:
             await self._clock.sleep(ANSWER_S)
         if self.away:
@@ -55,13 +74,26 @@ class Door:
 
 
 class Nobody:
-    """Users of whom none is served here."""
+    """Users of whom none is served here; counts who was logged off."""
+
+    def __init__(self) -> None:
+        self.ended: list[SessionId] = []
 
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Note nothing."""
 
     def logged_off(self, ticket: Ticket, by: str = "self") -> None:
-        """Note nothing."""
+        self.ended.append(ticket.session)
+
+
+class Faults(Tally):
+    """Counts faults."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def faulted(self, part: Part) -> None:
+        self.parts.append(part)
 
 
 def ticket(clock: ManualClock, number: int, site: str = "main") -> Ticket:
@@ -79,13 +111,34 @@ def ticket(clock: ManualClock, number: int, site: str = "main") -> Ticket:
     )
 
 
+def account_of(
+    clock: ManualClock,
+    doors: Mapping[str, Door],
+    *,
+    shelf: Shelf | None = None,
+    holder: str = "h1",
+    living: Collection[str] = ("h1",),
+    tally: Tally | None = None,
+    users: Nobody | None = None,
+) -> Account:
+    shelf = MemoryShelf(clock) if shelf is None else shelf
+    users = users or Nobody()
+    log_offs = LogOffs(doors, clock, users, Others(shelf, holder, lambda: living), tally or Tally())
+    return Account(doors, {}, clock, users, shelf, log_offs)
+
+
+@asynccontextmanager
+async def running(account: Account) -> AsyncIterator[Account]:
+    async with asyncio.TaskGroup() as tasks:
+        run = tasks.create_task(account.run())
+        yield account
+        run.cancel()
+
+
 @asynccontextmanager
 async def retrying(clock: ManualClock, doors: Mapping[str, Door]) -> AsyncIterator[Account]:
-    account = Account(doors, {}, clock, Nobody(), MemoryShelf(clock))
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(account.run())
+    async with running(account_of(clock, doors)) as account:
         yield account
-        running.cancel()
 
 
 async def test_many_are_heard_side_by_side_but_not_all_at_once() -> None:
@@ -132,3 +185,194 @@ async def test_what_the_phone_had_confirmed_meanwhile_is_asked_no_more() -> None
         assert door.heard.count(repeated.secret) == 1
         assert len(door.heard) == RETRIES_AT_ONCE + 1
         assert account.log_offs_pending == 0
+
+
+# ---- faults ----
+
+
+async def test_an_unforeseen_fault_of_one_retry_ends_nothing_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, faults = ManualClock(), Faults()
+    door = Door(clock, takes_s=0.0)
+    async with running(account_of(clock, {"main": door}, tally=faults)) as account:
+        for number in range(2 * RETRIES_AT_ONCE):
+            await account.log_off(ticket(clock, number))
+        door.away, door.fault = False, ZeroDivisionError("secret-0")
+        await clock.advance(RETRY_S)
+        assert [each.session for each in account.pending] == ["main-0"]
+        assert faults.parts == ["log_off"]
+        (record,) = [one for one in caplog.records if one.getMessage() == "log_off_retry_failed"]
+        assert "gateway/runtime/log_off.py:" in vars(record)["place"]
+        assert "secret-0" not in str(vars(record))
+        door.fault = None
+        await clock.advance(RETRY_S)
+        assert account.log_offs_pending == 0
+
+
+# ---- repeated ----
+
+
+async def test_of_one_session_one_request_is_under_way_and_all_who_ask_get_its_answer() -> None:
+    clock = ManualClock()
+    door = Door(clock, takes_s=1.0)
+    door.away = False
+    account, shown = account_of(clock, {"main": door}), ticket(clock, 1)
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(account.log_off(shown)) for _ in range(50)]
+        await clock.advance(1.0)
+    assert [task.result().routing for task in asking] == ["removed"] * 50
+    assert door.asked == 1
+
+
+async def test_a_confirmed_log_off_is_not_asked_for_again_and_told_to_nobody_twice() -> None:
+    clock, users = ManualClock(), Nobody()
+    door = Door(clock, takes_s=0.0)
+    door.away = False
+    account, shown = account_of(clock, {"main": door}, users=users), ticket(clock, 1)
+    answers = [(await account.log_off(shown)).routing for _ in range(10)]
+    assert (answers, door.asked, users.ended) == (["removed"] * 10, 1, [shown.session])
+
+
+async def test_a_token_that_repeats_its_log_off_asks_the_site_once_a_second_at_most() -> None:
+    clock = ManualClock()
+    door = Door(clock, takes_s=0.0)
+    account, shown = account_of(clock, {"main": door}), ticket(clock, 1)
+    for _ in range(40):
+        assert (await account.log_off(shown)).routing == "after_contact"
+        await clock.advance(0.25)
+    assert 10 <= door.asked <= 10 + REPEATS_BURST
+    door.away = False
+    await clock.advance(1.0)
+    assert (await account.log_off(shown)).routing == "removed"
+
+
+async def test_repeated_log_offs_leave_connections_to_first_ones() -> None:
+    clock = ManualClock()
+    door = Door(clock, takes_s=0.0)
+    account = account_of(clock, {"main": door})
+    shown = [ticket(clock, number) for number in range(4 * REPEATS_AT_ONCE)]
+    for each in shown:
+        await account.log_off(each)
+    door.silent, before = True, door.asked
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(account.log_off(each)) for each in shown]
+        await clock.settle()
+        assert door.asked - before == REPEATS_AT_ONCE
+        first = tasks.create_task(account.log_off(ticket(clock, 99)))
+        await clock.settle()
+        assert door.asked - before == REPEATS_AT_ONCE + 1
+        await clock.advance(ANSWER_S)
+    assert {task.result().routing for task in (*asking, first)} == {"after_contact"}
+
+
+async def test_a_log_off_whose_first_asker_leaves_is_answered_to_the_others() -> None:
+    clock = ManualClock()
+    door = Door(clock, takes_s=0.0)
+    door.silent = True
+    account, shown = account_of(clock, {"main": door}), ticket(clock, 1)
+    async with asyncio.TaskGroup() as tasks:
+        first, second = (tasks.create_task(account.log_off(shown)) for _ in range(2))
+        await clock.settle()
+        first.cancel()
+        await clock.settle()
+        assert (await second).routing == "after_contact"
+    assert account.log_offs_pending == 1
+
+
+# ---- other nodes ----
+
+
+async def two(clock: ManualClock, door: Door, living: list[str]) -> tuple[MemoryShelf, Account, Account]:
+    shelf = MemoryShelf(clock, outlives_node=True)
+    one, other = (
+        account_of(clock, {"main": door}, shelf=shelf, holder=holder, living=living)
+        for holder in ("h1", "h2")
+    )
+    return shelf, one, other
+
+
+async def test_what_a_node_that_ended_left_unconfirmed_another_retries() -> None:
+    clock, living = ManualClock(), ["h1", "h2"]
+    door = Door(clock, takes_s=0.0)
+    shelf, one, other = await two(clock, door, living)
+    await one.log_off(ticket(clock, 1))
+    async with running(other):
+        await clock.advance(2 * LOOK_S)
+        assert other.log_offs_pending == 0, "its node lives"
+        living.remove("h1")
+        await clock.advance(LOOK_S)
+        assert [each.session for each in other.pending] == ["main-1"]
+        door.away = False
+        await clock.advance(RETRY_S)
+        assert (door.heard, other.log_offs_pending) == (["secret-1"], 0)
+        assert await shelf.log_offs() == ()
+
+
+async def test_what_is_kept_names_nobody() -> None:
+    clock = ManualClock()
+    shelf, one, _ = await two(clock, Door(clock, takes_s=0.0), ["h1"])
+    await one.log_off(replace(ticket(clock, 1), notices=(("a", 1),)))
+    (kept,) = await shelf.log_offs()
+    assert (kept.ticket.display_name, kept.ticket.device, kept.ticket.notices) == ("", Device("", ""), ())
+
+
+async def test_a_node_that_ends_in_order_hands_its_log_offs_on_at_once() -> None:
+    clock, living = ManualClock(), ["h1", "h2"]
+    door = Door(clock, takes_s=0.0)
+    shelf, one, other = await two(clock, door, living)
+    for number in range(3 * RETRIES_AT_ONCE):
+        await one.log_off(ticket(clock, number))
+    assert await one.log_offs.hand_on() == 0
+    assert {kept.holder for kept in await shelf.log_offs()} == {""}
+    living.remove("h1")
+    async with running(other):
+        await clock.advance(LOOK_S)
+        assert other.log_offs_pending == 3 * RETRIES_AT_ONCE
+
+
+async def test_of_several_living_nodes_one_takes_each_log_off_over() -> None:
+    clock, living = ManualClock(), ["h0", "h1", "h2", "h3"]
+    door = Door(clock, takes_s=0.0)
+    shelf = MemoryShelf(clock, outlives_node=True)
+    accounts = [
+        account_of(clock, {"main": door}, shelf=shelf, holder=holder, living=living) for holder in living
+    ]
+    for number in range(40):
+        await accounts[0].log_off(ticket(clock, number))
+    living.remove("h0")
+    async with running(accounts[1]), running(accounts[2]), running(accounts[3]):
+        await clock.advance(LOOK_S)
+        shares = [account.log_offs_pending for account in accounts[1:]]
+        assert sum(shares) == 40
+        assert min(shares) > 0
+
+
+async def test_without_another_node_what_is_not_confirmed_is_counted_at_the_end() -> None:
+    clock = ManualClock()
+    door = Door(clock, takes_s=0.0)
+    account = account_of(clock, {"main": door})
+    for number in range(3):
+        await account.log_off(ticket(clock, number))
+    assert await account.log_offs.hand_on() == 3
+
+
+async def test_what_the_shelf_forgot_is_kept_again() -> None:
+    clock, living = ManualClock(), ["h1"]
+    shelf, one, _ = await two(clock, Door(clock, takes_s=0.0), living)
+    async with running(one):
+        await one.log_off(ticket(clock, 1))
+        await shelf.drop_log_off(ticket(clock, 1).handle)
+        await clock.advance(LOOK_S)
+        assert len(await shelf.log_offs()) == 1
+
+
+async def test_a_log_off_that_the_phone_had_confirmed_is_kept_no_longer() -> None:
+    clock = ManualClock()
+    door = Door(clock, takes_s=0.0)
+    shelf, one, _ = await two(clock, door, ["h1"])
+    await one.log_off(ticket(clock, 1))
+    assert len(await shelf.log_offs()) == 1
+    door.away = False
+    await one.log_off(ticket(clock, 1))
+    assert await shelf.log_offs() == ()

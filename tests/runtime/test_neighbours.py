@@ -9,6 +9,7 @@ import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.link_requests import Execute
 from gateway.domain.model import NodeId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import (
@@ -31,6 +32,7 @@ from gateway.protocol.envelopes import (
     Since,
     Update,
 )
+from gateway.runtime.owner import Owner
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
 
@@ -181,8 +183,37 @@ async def test_a_session_of_an_owner_who_ends_while_it_waits_is_to_be_presented_
 async def test_a_command_of_another_node_is_executed_and_answered() -> None:
     async with street() as at:
         _, far = await followed(at)
-        told = await Stranger(at).say(CallRequest(user(1), STRANGER, 7, call(at, far)))
+        stranger = Stranger(at)
+        await stranger.say(Attach(STRANGER, 6, far.ticket, ()))
+        told = await stranger.say(CallRequest(user(1), STRANGER, 7, call(at, far)))
         assert told == [CallAnswer(7, Outcome(Status.APPLIED))]
+
+
+async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Call] = []
+
+    async def execute(_: Owner, asked: Call, node: NodeId) -> Outcome:
+        begun.append(asked)
+        return Outcome(Status.APPLIED)
+
+    monkeypatch.setattr(Owner, "execute", execute)
+    async with street() as at:
+        _, far = await followed(at)
+        late = dataclasses.replace(call(at, far), deadline_ms=at.clock.wall_ms() - 3_600_000)
+        await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late, left_ms=5_000))
+        assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
+
+
+async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        late = dataclasses.replace(call(at, far), stream_epoch=17)
+        told = only(CallAnswer, await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late)))
+        assert told.outcome is not None
+        assert told.outcome.status is Status.REJECTED
+        assert not at.scenes[0].asked(Execute)
 
 
 async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left() -> None:
@@ -328,6 +359,7 @@ async def test_a_fault_over_one_request_ends_that_request_alone(
         owner, stranger = at.home(0).owner, Stranger(at)
         assert owner is not None
         request = CallRequest(user(1), STRANGER, 5, call(at, near))
+        await stranger.say(Attach(STRANGER, 6, near.ticket, ()))
         with monkeypatch.context() as patched:
             patched.setattr(owner, "execute", broken_later)
             assert await stranger.say(request) == []

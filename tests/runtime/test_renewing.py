@@ -205,3 +205,16 @@ async def test_a_session_ends_as_the_link_tells_though_its_renewal_is_refused_fi
         await at.clock.settle()
         assert phone.closed is not None
         assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "Tablet")
+
+
+async def test_a_renewal_that_hangs_delays_no_change_of_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene() as at:
+        await _short_lived(at, 60)
+        hanging = Hanging(at, monkeypatch)
+        await at.pass_time(45)
+        assert hanging.began
+        home = at.node.households[user(1)]
+        home.stop()
+        await at.clock.settle()
+        assert home.over.is_set()
+        assert await at.leases.read(user(1)) is None

@@ -10,7 +10,7 @@ from gateway.core.newest import Update as Held
 from gateway.domain.model import UserId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import Publication, Update
-from gateway.runtime.replica import Shared, delta, is_of_sessions
+from gateway.runtime.replica import Shared, as_of_ms, delta, is_of_sessions
 
 KEY = "queue:1"
 
@@ -61,3 +61,24 @@ def test_what_is_held_already_stays_the_same_element(*, made_before: bool) -> No
 )
 def test_what_may_be_of_sessions(publication: Publication, *, is_told: bool) -> None:
     assert is_of_sessions(publication) is is_told
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "age_ms", "is_told_as_s"),
+    [
+        (0.0, 300, 0.5),
+        (30.0, 300, 0.3),
+        (-30.0, 300, 0.3),
+        (-46_800.0, 0, 0.0),
+        (0.0, None, 0.5),
+        (30.0, None, 0.0),
+    ],
+)
+def test_an_age_is_told_whatever_the_clock_of_the_sender_says(
+    ahead_s: float, age_ms: int | None, is_told_as_s: float
+) -> None:
+    """It was 0.3 s old when it was sent, and 0.2 s under way."""
+    here_ms = 1_700_000_000_000
+    there_ms = here_ms + round(ahead_s * 1000) - 200
+    publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=age_ms)
+    assert as_of_ms(publication, here_ms) == here_ms - round(is_told_as_s * 1000)

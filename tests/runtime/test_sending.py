@@ -112,11 +112,33 @@ async def test_a_command_whose_deadline_is_over_is_not_sent() -> None:
         assert at.heard == []
 
 
-async def test_a_command_that_the_bus_may_have_taken_is_unknown() -> None:
+async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for() -> None:
     async with road() as at:
         at.at.trouble.unanswered = lambda node: node == 0
-        assert fate(await (await at.begin())) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+        asking = await at.begin(2.0)
+        await at.at.clock.advance(1.0)
         assert len(at.heard) == 1
+        await at.answer(APPLIED)
+        assert await asking == APPLIED
+
+
+async def test_a_command_that_the_bus_may_have_taken_is_unknown_by_its_deadline() -> None:
+    async with road() as at:
+        at.at.trouble.unanswered = lambda node: node == 0
+        asking = await at.begin(2.0)
+        await at.at.clock.advance(1.9)
+        assert not asking.done()
+        await at.at.clock.advance(0.2)
+        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+        assert len(at.heard) == 1
+
+
+async def test_a_command_travels_with_the_time_that_is_left() -> None:
+    async with road() as at:
+        asking = await at.begin(2.0)
+        assert at.heard[-1].left_ms == 2_000
+        await at.answer(APPLIED)
+        await asking
 
 
 async def test_without_the_bus_a_command_is_refused() -> None:

@@ -128,9 +128,9 @@ BUGS: Final = [
     ),
     SeededBug(
         "a log-off that got no answer is not tried again",
-        "runtime/account.py",
-        '        if answer.routing == "after_contact":\n            self._try_again(',
-        "        if False:\n            self._try_again(",
+        "runtime/log_off.py",
+        "        if not is_open:\n            return None\n",
+        "        if True:\n            return None\n",
         "who logged off has no session",
     ),
 ]

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
-from gateway.runtime.ports import Grant
+from gateway.runtime.ports import Grant, KeptLogOff
 from tests.simulation.store import Server, Weather
 
 T = TypeVar("T")
@@ -240,3 +240,17 @@ class Door:
     async def forget(self, name: str) -> None:
         """See :meth:`gateway.runtime.ports.Shelf.forget`."""
         await self._ask(lambda server: server.forget_count(name))
+
+    outlives_node: Final = True
+
+    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
+        """See :meth:`gateway.runtime.ports.Shelf.keep_log_off`."""
+        return await self._ask(lambda server: server.keep_log_off(kept), script=True)
+
+    async def log_offs(self) -> tuple[KeptLogOff, ...]:
+        """See :meth:`gateway.runtime.ports.Shelf.log_offs`."""
+        return await self._ask(lambda server: server.log_offs())
+
+    async def drop_log_off(self, handle: str) -> None:
+        """See :meth:`gateway.runtime.ports.Shelf.drop_log_off`."""
+        await self._ask(lambda server: server.drop_log_off(handle))

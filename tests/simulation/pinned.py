@@ -84,4 +84,41 @@ PINNED: Final = (
             Action(7.0, "vanish", (1,)),
         ),
     ),
+    # A phone was lost right behind its command. What was held for the next owner was executed by it as if it
+    # had just been sent, while the phone's second sending was executed by the old one, or by a third.
+    Pinned(
+        "a command that waited for its owner is not executed beside the one that was sent again",
+        Setup(seed=248, nodes=3, supervisors=2, devices=2),
+        (
+            Action(0.3, "drain", (10, 60)),
+            Action(2.0, "command", (9, 0)),
+            Action(0.003, "vanish", (9,)),
+            Action(1.0, "command", (8, 0)),
+            Action(2.0, "cut_bus", (6, 3)),
+            Action(0.3, "command", (10, 0)),
+            Action(0.0, "vanish", (10,)),
+            Action(0.3, "command", (11, 1)),
+            Action(0.05, "command", (1, 0)),
+            Action(0.003, "command", (0, 0)),
+            Action(0.3, "command", (1, 0)),
+        ),
+    ),
+    Pinned(
+        "a command that was held by a node cut off is not executed by the owner after the next",
+        Setup(seed=671, nodes=4, supervisors=1, devices=3, patient=True),
+        (
+            Action(4.0, "cut_bus", (10, 60)),
+            Action(0.003, "vanish", (7,)),
+            Action(2.0, "command", (0, 1)),
+            Action(0.3, "vanish", (0,)),
+            Action(1.0, "command", (7, 1)),
+            Action(0.05, "vanish", (7,)),
+            Action(0.003, "command", (11, 0)),
+            Action(0.3, "vanish", (11,)),
+            Action(0.3, "vanish", (10,)),
+            Action(7.0, "cut_bus", (6, 30)),
+            Action(0.3, "command", (6, 0)),
+            Action(0.05, "vanish", (6,)),
+        ),
+    ),
 )

@@ -8,6 +8,7 @@ import faulthandler
 import logging
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,9 +17,10 @@ import gateway
 from tests.simulation import laws
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.pinned import PINNED
-from tests.simulation.schedule import Action, apply, generate
+from tests.simulation.schedule import Action, apply, generate, generate_aimed
 from tests.simulation.world import TICK_S, Broken, Setup, World
 
+Generate = Callable[[int], tuple[Setup, tuple[Action, ...]]]
 BUSY_S: Final = 90.0
 """Real seconds for a seed and its shortening: whoever never gives way to the loop is shown by then."""
 FOUND: Final = 3
@@ -142,9 +144,9 @@ def shrink(setup: Setup, actions: tuple[Action, ...], law: str) -> tuple[Action,
         size //= 2
 
 
-def tell(seed: int) -> str:
+def tell(seed: int, generated: Generate = generate) -> str:
     """Return how a seed fails, and by what; empty when it does not."""
-    setup, actions = generate(seed)
+    setup, actions = generated(seed)
     report = run(setup, actions)
     if report.broken is None:
         return ""
@@ -163,7 +165,9 @@ def main() -> int:
     parser.add_argument(
         "--stop", action="store_true", help="at the first that is found, which is not shortened"
     )
+    parser.add_argument("--aimed", action="store_true", help="at commands of phones that are lost")
     asked = parser.parse_args()
+    generated = generate_aimed if asked.aimed else generate
     here = Path(str(gateway.__file__))
     assert here.is_relative_to(Path.cwd()), here  # a planted copy is to be searched itself
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -175,10 +179,10 @@ def main() -> int:
             return FOUND
     for seed in seeds:
         faulthandler.dump_traceback_later(BUSY_S, exit=True)
-        if asked.stop and (broken := run(*generate(seed)).broken) is not None:
+        if asked.stop and (broken := run(*generated(seed)).broken) is not None:
             print(f"seed {seed}: {broken}")
             return FOUND
-        told = "" if asked.stop else tell(seed)
+        told = "" if asked.stop else tell(seed, generated)
         found += bool(told)
         print(told, end="\n" if told else "", flush=True)
     print(f"{len(seeds)} schedules, {found} broke a law")

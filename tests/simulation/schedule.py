@@ -45,10 +45,43 @@ _FAULTS: Final = (
 )
 
 
+_AIMED_AT_COMMANDS: Final = ("cut_bus", "kill", "freeze", "drain", "site")
+"""What moves a user, or hides from a node that he moved."""
+_SOON: Final = (0.003, 0.05, 0.3, 1.0, 1.0, 2.0)
+_AT_ONCE: Final = (0.0, 0.0, 0.003, 0.05, 0.3)
+
+
 def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     """Return what a seed stands for: a setup and a schedule of a few sorts of faults."""
     dice = Random(seed)
-    setup = Setup(
+    setup = _setup(seed, dice)
+    everyday, faults = _sorts(dice)
+    actions = []
+    for _ in range(dice.randrange(6, 18)):
+        what = dice.choice(faults) if dice.random() < 0.4 else dice.choice(everyday)
+        actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
+    return setup, tuple(actions)
+
+
+def generate_aimed(seed: int) -> tuple[Setup, tuple[Action, ...]]:
+    """Return a schedule of phones that are lost right behind their command, while their user moves."""
+    dice = Random(seed)
+    setup = _setup(seed, dice)
+    faults = dice.sample(_AIMED_AT_COMMANDS, dice.choice((1, 2, 2, 3)))
+    actions = []
+    for _ in range(dice.randrange(3, 9)):
+        if dice.random() < 0.8:
+            what = dice.choice(faults)
+            actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
+        for _ in range(dice.choice((1, 2, 3))):
+            which, state = dice.randrange(12), dice.randrange(2)
+            actions.append(Action(dice.choice(_SOON), "command", (which, state)))
+            actions.append(Action(dice.choice(_AT_ONCE), "vanish", (which,)))
+    return setup, tuple(actions)
+
+
+def _setup(seed: int, dice: Random) -> Setup:
+    return Setup(
         seed,
         nodes=dice.choice((2, 2, 3, 3, 4)),
         supervisors=dice.choice((1, 1, 1, 2)),
@@ -57,12 +90,6 @@ def generate(seed: int) -> tuple[Setup, tuple[Action, ...]]:
         fences=dice.random() < 0.85,
         patient=dice.random() < 0.1,
     )
-    everyday, faults = _sorts(dice)
-    actions = []
-    for _ in range(dice.randrange(6, 18)):
-        what = dice.choice(faults) if dice.random() < 0.4 else dice.choice(everyday)
-        actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
-    return setup, tuple(actions)
 
 
 def _sorts(dice: Random) -> tuple[tuple[str, ...], list[str]]:

@@ -16,7 +16,7 @@ from gateway.bus.memory import MemoryLeases
 from gateway.domain.errors import EndReason
 from gateway.domain.model import UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
-from gateway.runtime.ports import NODE_TTL_S, Clock, Grant
+from gateway.runtime.ports import NODE_TTL_S, Clock, Grant, KeptLogOff
 
 T = TypeVar("T")
 _CALM: Final = (0.0005, 0.001, 0.002)
@@ -112,6 +112,7 @@ class Server:
         self._records: dict[str, tuple[NodeRecord, float]] = {}
         self._denied: dict[str, EndReason] = {}
         self._counts: dict[str, int] = {}
+        self._log_offs: dict[str, KeptLogOff] = {}
 
     # ---- what befalls it ----
 
@@ -122,12 +123,13 @@ class Server:
         made._leases = self._leases.copied(made.wall)
         made._records, made._denied = dict(self._records), dict(self._denied)
         made._counts = dict(self._counts)
+        made._log_offs = dict(self._log_offs)
         return made
 
     def forget(self) -> None:
         """FLUSHALL."""
         self._leases = _Leases(self.wall)
-        for held in (self._records, self._denied, self._counts):
+        for held in (self._records, self._denied, self._counts, self._log_offs):
             held.clear()
 
     def thaw(self) -> None:
@@ -212,3 +214,16 @@ class Server:
     def forget_count(self, name: str) -> None:
         """Take the counter away."""
         self._counts.pop(name, None)
+
+    def keep_log_off(self, kept: KeptLogOff) -> bool:
+        """Keep a log-off."""
+        self._log_offs[kept.ticket.handle] = kept
+        return True
+
+    def log_offs(self) -> tuple[KeptLogOff, ...]:
+        """Return all of them."""
+        return tuple(self._log_offs.values())
+
+    def drop_log_off(self, handle: str) -> None:
+        """Keep one no longer."""
+        self._log_offs.pop(handle, None)

@@ -18,16 +18,18 @@ from tests.simulation.run import run
 from tests.simulation.schedule import generate
 
 SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "160"))
+AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "60"))
+"""How many schedules are aimed at commands of phones that are lost."""
 FIRST: Final = int(os.environ.get("SIMULATION_SEED", "0"))
 AT_ONCE: Final = 2
-PATIENCE_S: Final = max(100.0, SCHEDULES * 0.5)
+PATIENCE_S: Final = max(100.0, max(SCHEDULES, AIMED) * 0.5)
 
 
-def searching(part: int) -> subprocess.Popen[str]:
-    """Search every so manieth schedule."""
-    seeds = [str(seed) for seed in (FIRST + part, FIRST + SCHEDULES, AT_ONCE)]
+def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
+    """Search every so manieth of *many* schedules."""
+    seeds = [str(seed) for seed in (FIRST + part, FIRST + many, AT_ONCE)]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.simulation.run", *seeds],
+        [sys.executable, "-m", "tests.simulation.run", *seeds, *options],
         env={**os.environ, "PYTHONHASHSEED": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -36,8 +38,9 @@ def searching(part: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.timeout(PATIENCE_S + 20)
-def test_no_schedule_breaks_a_law() -> None:
-    searches = [searching(part) for part in range(AT_ONCE)]
+@pytest.mark.parametrize("options", [(), ("--aimed",)], ids=["any", "aimed at commands"])
+def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:
+    searches = [searching(part, AIMED if options else SCHEDULES, *options) for part in range(AT_ONCE)]
     try:
         told = "\n".join(search.communicate(timeout=PATIENCE_S)[0] for search in searches)
     finally:

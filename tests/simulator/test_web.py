@@ -16,7 +16,7 @@ from tests.simulator.wire import Wire
 
 async def test_log_on_answers_everything_that_the_page_names(wire: Wire) -> None:
     answer = await wire.log_on("supervisor1")
-    assert set(answer) == {"SessionID", "ID", "ExpiresAt", "IdleTimeout", "User"}
+    assert set(answer) == {"SessionID", "ID", "ExpiresAt", "IdleTimeout", "User", "ServerInstance"}
     assert len(answer["SessionID"]) >= 32
     assert answer["ExpiresAt"] == wire.clock.now_ms() + 8 * 3600 * 1000
     assert answer["IdleTimeout"] == 0

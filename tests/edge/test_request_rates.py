@@ -1,0 +1,122 @@
+"""Does a flood of requests slow down those who send it, and nobody else?"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import aiohttp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.edge.request_rates import PATIENCE_S, Paces
+from gateway.edge.settings import DoorLimits
+from tests.edge.conftest import Open
+from tests.edge.test_routes_sessions import code_of
+from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of
+
+FEW = replace(
+    SETTINGS,
+    doors=DoorLimits(
+        requests_per_s_of_session=2,
+        requests_burst_of_session=3,
+        requests_per_s_of_address=2,
+        requests_burst_of_address=3,
+    ),
+)
+
+
+async def asked(
+    gateway: Gateway, path: str, times: int, token: str | None = None
+) -> list[tuple[float, aiohttp.ClientResponse]]:
+    """Ask many times at once; returns after how long each answer came, in order."""
+    answers: list[tuple[float, aiohttp.ClientResponse]] = []
+    began = gateway.clock.now()
+
+    async def ask() -> None:
+        answer = await gateway.client.get(path, headers={} if token is None else bearer(token))
+        answers.append((round(gateway.clock.now() - began, 1), answer))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(times):
+            tasks.create_task(ask())
+        while len(answers) < times:
+            await gateway.clock.advance(0.1)
+    return answers
+
+
+async def test_requests_beyond_the_rate_wait_and_then_are_refused(gateway_with: Open) -> None:
+    gateway = await gateway_with(FEW)
+    answers = await asked(gateway, "/v1/about", 8)
+    served = sorted(after_s for after_s, answer in answers if answer.status == 200)
+    for after_s, earliest_s in zip(served, [0, 0, 0, 0.5, 1.0], strict=True):
+        assert earliest_s <= after_s <= earliest_s + 0.2
+    refused = [(after_s, answer) for after_s, answer in answers if answer.status == 429]
+    assert len(refused) == 3
+    for after_s, answer in refused:
+        assert PATIENCE_S <= after_s <= PATIENCE_S + 0.2, "whoever asks too much is answered late"
+        assert await code_of(answer) == (429, "rate_limited")
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def test_a_session_pays_for_itself_whatever_its_neighbours_ask(gateway_with: Open) -> None:
+    gateway = await gateway_with(FEW)
+    one = gateway.token()
+    other = gateway.token(ticket_of(gateway.clock, session="public-2", key=8))
+    await asked(gateway, "/v1/about", 8)
+    assert {answer.status for _, answer in await asked(gateway, "/v1/session", 3, one)} == {200}
+    assert {answer.status for _, answer in await asked(gateway, "/v1/session", 8, one)} == {200, 429}
+    assert {answer.status for _, answer in await asked(gateway, "/v1/session", 3, other)} == {200}
+
+
+async def test_a_token_that_does_not_open_pays_as_its_address(gateway_with: Open) -> None:
+    gateway = await gateway_with(FEW)
+    statuses = [answer.status for _, answer in await asked(gateway, "/v1/session", 8, "nonsense")]
+    assert (statuses.count(401), statuses.count(429)) == (5, 3)
+    (answer,) = await asked(gateway, "/v1/about", 1)
+    assert answer[1].status in {200, 429}
+
+
+async def test_an_export_is_dear(gateway_with: Open) -> None:
+    doors = DoorLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
+    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    token = gateway.token()
+    for _ in range(2):
+        assert [answer.status for _, answer in await asked(gateway, "/v1/me/export", 1, token)] == [200]
+    ((_, answer),) = await asked(gateway, "/v1/me/export", 1, token)
+    assert await code_of(answer) == (429, "rate_limited")
+
+
+async def test_log_ons_and_handshakes_have_rates_of_their_own(gateway_with: Open) -> None:
+    gateway = await gateway_with(FEW)
+    await asked(gateway, "/v1/about", 8)
+    await gateway.served()
+
+
+def test_a_flood_that_is_refused_makes_nobody_wait_longer() -> None:
+    paces: Paces[str] = Paces(2.0, 3.0, keys_max=10)
+    waits = [paces.wait_s("a", 0.0, 1) for _ in range(100)]
+    assert waits[:5] == [0.0, 0.0, 0.0, 0.5, 1.0]
+    assert set(waits[5:]) == {1.5}
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.sampled_from([1, 20])), max_size=60))
+def test_what_is_admitted_is_bounded(asks: list[tuple[float, int]]) -> None:
+    paces: Paces[str] = Paces(2.0, 30.0, keys_max=10)
+    now, admitted = 0.0, 0
+    for after_s, price in asks:
+        now += after_s
+        admitted += price if paces.wait_s("a", now, price) <= PATIENCE_S else 0
+    assert admitted <= 30 + 2 * (now + PATIENCE_S) + 1e-6
+
+
+def test_what_is_remembered_is_bounded_and_who_owes_nothing_goes_first() -> None:
+    paces: Paces[int] = Paces(1.0, 1.0, keys_max=3)
+    paces.wait_s(1, 0.0, 2)
+    for key in range(2, 5):
+        paces.wait_s(key, 0.0, 1)
+    assert len(paces) == 3
+    for key in range(5, 50):
+        paces.wait_s(key, 1.5, 1)
+    assert len(paces) == 3
+    assert paces.wait_s(1, 1.5, 1) >= 0
