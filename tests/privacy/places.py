@@ -69,8 +69,8 @@ PLACES: Final[dict[str, str]] = {
             core/assembly.py Assembly._told _read_ms _queries _realtime _missing _unread;
             core/bag.py Bag._held;
             core/compose.py Composer._shown; core/convoy.py Convoy._dirty _members;
-            core/element.py Element._fragments _patches; core/element.py Pool._young _old;
-            core/element.py Interner._elements; core/newest.py Newest.elements gone _seqs;
+            core/element.py Element._fragments;
+            core/newest.py Newest.elements gone _seqs;
             core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
             core/told.py News.befores elements; core/told.py Tellings._told _first_steps _news;
             core/early.py Early._kept;
