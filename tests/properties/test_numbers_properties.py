@@ -275,8 +275,8 @@ SEEDED = [
     SeededBug(
         "an area's prefix hides an emergency number",
         FILE,
-        " or _is_emergency(number):",
-        ":",
+        " or _is_emergency(number) or",
+        " or",
         "test_whatever_is_accepted_is_a_telephone_that_the_site_wants",
     ),
     SeededBug(
