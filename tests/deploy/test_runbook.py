@@ -28,6 +28,8 @@ WORDS: Final = {
     "timeout",
     "tls",
     "doctor",
+    "log_offs_unconfirmed",
+    "serve",
     "reason",
     "refused",
     "used_memory",

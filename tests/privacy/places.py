@@ -65,6 +65,7 @@ PLACES: Final[dict[str, str]] = {
     place: category
     for category, listed in {
         MIRROR: """
+            bus/lives.py Lives._held;
             bus/memory.py Exchange.receivers; bus/wire.py Wire._pending; bus/line.py Line._queue;
             core/assembly.py Assembly._told _read_ms _queries _realtime _missing _unread;
             core/bag.py Bag._held;
@@ -122,6 +123,7 @@ PLACES: Final[dict[str, str]] = {
         "session_log": "app/closes.py Closes._ring",
         "places_in_the_cluster": """
             bus/memory.py MemoryLeases._leases _floors; bus/memory_roll.py _Kept._values _ends;
+            bus/lives.py Lives._answers _asked _known _passed; bus/redis.py RedisBus._receivers;
             bus/names.py Names._users; bus/hearing.py Ears._subscriptions _changes _watchers;
             core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put
         """,
