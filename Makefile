@@ -111,7 +111,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 
 validate: $(HELM) ## hold deploy/ and helm/ to the programs that read them; those that the machine lacks are left out
 	$(BIN)/python -m pytest -q -n 2 tests/deploy -m "not scenario" --ignore tests/deploy/test_redis.py $(PYTEST_ARGS)
-	@lacking=""; for one in haproxy nginx promtool shellcheck systemd-analyze; do \
+	@lacking=""; for one in amtool haproxy nginx promtool shellcheck systemd-analyze; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$$one" >/dev/null || lacking+=" $$one"; done; \
 	[ -x $(VENV)/helm/helm4 ] || lacking+=" helm"; \
 	if [ -n "$$lacking" ]; then echo "not validated here, as the machine lacks them:$$lacking"; fi

@@ -14,7 +14,7 @@ from gateway.app import draining, looking
 from gateway.app.config_names import SETTINGS
 from gateway.app.config_shown import HEADINGS, row
 from gateway.bus import leases, names
-from gateway.core import bus_state, follower, peers
+from gateway.core import bus_state, follower, lease, peers
 from gateway.core.bus_state import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
@@ -58,7 +58,7 @@ def names_table() -> Iterable[str]:
     made = names.Names(bytes(32))
     user = made.user(UserId("<site>", 1))
     held = (
-        (user.own, "hash", "who owns the user: node, holder, token (the epoch)", _span(leases.TTL_S)),
+        (user.own, "hash", "who owns the user: node, holder, token (the epoch)", _span(lease.TTL_S)),
         (user.tok, "string", "the last token granted: no later one is lower", _span(leases.FLOOR_TTL_S)),
         (made.node("<holder>"), "hash", _record(), _span(ports.NODE_TTL_S)),
         (names.TRIAL, "string", "a trial whether Redis takes writes; says nothing", "1 s"),
@@ -110,7 +110,7 @@ def states_table() -> Iterable[str]:
 def times_table() -> Iterable[str]:
     """Return the spans that decide when a cluster notices what."""
     spans = (
-        (leases.TTL_S, "a lease that is not renewed"),
+        (lease.TTL_S, "a lease that is not renewed"),
         (ports.NODE_TTL_S, "a node that does not say that it lives"),
         (fleet.SAY_S, "between two such sayings"),
         (bus_state.PROBE_S, "between two probes that a node sends to itself through the bus"),

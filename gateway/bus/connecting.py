@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Self
 from gateway.bus.address import parse
 from gateway.bus.cable import Cable
 from gateway.bus.door import Door, Unreachable
-from gateway.bus.leases import LEASE, TTL_S, RedisLeases
+from gateway.bus.leases import LEASE, RedisLeases
 from gateway.bus.line import Line, Pace
 from gateway.bus.names import TRIAL_WRITE, Names
 from gateway.bus.redis import RedisBus
@@ -19,6 +19,7 @@ from gateway.bus.refusals import LASTS_S, Refusals
 from gateway.bus.roll import RedisRoll
 from gateway.bus.sealing import Seals
 from gateway.bus.shelf import RedisShelf
+from gateway.core.lease import TTL_S
 from gateway.domain.errors import GatewayError
 from gateway.runtime.ports import NODE_TTL_S, Clock
 

@@ -14,10 +14,10 @@ from gateway.bus.line import Line
 from gateway.bus.names import Names
 from gateway.bus.scripts import Script
 from gateway.bus.wire import bus_down
+from gateway.core.lease import TTL_S
 from gateway.domain.model import NodeId, UserId
 from gateway.runtime.ports import Clock, Grant
 
-TTL_S: Final = 15.0
 FLOOR_TTL_S: Final = 30 * 24 * 3600.0
 TOKEN_MAX: Final = 2**53
 """Tokens are compared as doubles in Redis; microseconds since 1970 stay below until the year 2255."""

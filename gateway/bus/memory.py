@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.core.lease import TTL_S
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.ports import Clock, Grant
 
 Receive = Callable[[Envelope], None]
-TTL_S: Final = 15.0
 _FLOORS_MAX: Final = 100_000
 
 

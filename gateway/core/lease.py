@@ -44,6 +44,8 @@ TRANSITIONS: Final[dict[tuple[LeaseState, str], LeaseState]] = {
     (LeaseState.LEAVING, "unanswered"): LeaseState.FREE,
 }
 
+TTL_S: Final = 15.0
+"""For how long the store keeps a lease that is not renewed, s."""
 _OURS: Final = frozenset({LeaseState.HELD, LeaseState.RENEWING})
 _AGAIN_S: Final = 1.0
 """After how long a renewal without an answer is tried again."""
@@ -81,7 +83,7 @@ class Lease:
         renew_s: Time between renewals.
     """
 
-    def __init__(self, *, ttl_s: float = 15.0, margin_s: float = 5.0, renew_s: float = 5.0) -> None:
+    def __init__(self, *, ttl_s: float = TTL_S, margin_s: float = 5.0, renew_s: float = 5.0) -> None:
         self.state = LeaseState.FREE
         self.epoch = 0
         """The token of the last grant; stays after the lease is gone."""

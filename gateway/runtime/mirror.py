@@ -219,14 +219,14 @@ class Mirror:
         """Record the present value of each resource that a session may see."""
         if not self.live:
             return
-        ledger, now, scope = self._feed.ledger, self._clock.now(), self._roster.scope
+        ledger, scope = self._feed.ledger, self._roster.scope
         own = self._roster.own_agents
         owns = False
         for address in addresses:
             kind, number = address
             told = self.assembly.plain(address)
             key = key_of(kind, number) if told is None else told.key
-            element = self._element(address, told, ledger.get(key), now) if number in scope.of(kind) else None
+            element = self._element(address, told, ledger.get(key)) if number in scope.of(kind) else None
             ledger.record(key, element)
             owns = owns or (kind is Kind.AGENT and number in own)
         if owns:
@@ -239,18 +239,16 @@ class Mirror:
             return
         ledger, own = self._feed.ledger, self._roster.own_agents
         befores = ledger.held(news.keys)
-        elements = self._composer.elements_of(news, befores, self.offset_ms, self._clock.now())
+        elements = self._composer.elements_of(news, befores, self.offset_ms)
         ledger.record_all(news.keys, elements)
         if kind is Kind.AGENT and not own.isdisjoint(news.numbers):
             self._show_number()
 
-    def _element(
-        self, address: Address, told: Told | None, before: Element | None, now: float
-    ) -> Element | None:
+    def _element(self, address: Address, told: Told | None, before: Element | None) -> Element | None:
         if told is not None:
-            return self._composer.elements((told,), (before,), self.offset_ms, now)[0]
+            return self._composer.elements((told,), (before,), self.offset_ms)[0]
         parts = self.assembly.parts(address)
-        return None if parts is None else self._composer.element(parts, before, self.offset_ms, now)
+        return None if parts is None else self._composer.element(parts, before, self.offset_ms)
 
     def _show_number(self) -> None:
         """Have each session shown the user's number, if that is another one than they were shown."""

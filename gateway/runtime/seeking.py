@@ -10,6 +10,7 @@ import asyncio
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.follower import Follow
+from gateway.core.lease import TTL_S
 from gateway.domain.errors import GatewayError
 from gateway.domain.upstream import Feature
 from gateway.runtime.feed import Feed
@@ -22,7 +23,7 @@ HEALTHY_S: Final = 5.0
 """For how long the bus must have worked before somebody's silence is taken for his."""
 STUBBORN_S: Final = 5.0
 """After how long the lease of a node that denies to be the owner is taken from it."""
-EXPIRY_S: Final = 20.0
+EXPIRY_S: Final = TTL_S + 5.0
 """A lease's life and 5 s: on servers that do not fence, nobody takes a user earlier."""
 
 

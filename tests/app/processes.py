@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-ENDED_WITHIN_S = 20.0
+ENDED_WITHIN_S = 60.0
 
 
 class Ended(NamedTuple):

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.bus.leases import FLOOR_TTL_S, LEASE, TTL_S, RedisLeases
+from gateway.bus.leases import FLOOR_TTL_S, LEASE, RedisLeases
 from gateway.bus.line import Line, Pace
 from gateway.bus.names import Names
+from gateway.core.lease import TTL_S
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from tests.bus.peer import Peer, Words, door, usual

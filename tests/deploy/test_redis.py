@@ -255,8 +255,10 @@ async def test_sentinels_may_do_their_work(engine: Engine, tmp_path: Path) -> No
             async with client.Redis(port=sentinel) as door:
                 with suppress(RedisError):  # it has not seen the replica yet, or the fail-over is under way
                     await door.execute_command("SENTINEL", "FAILOVER", "oscc-gateway")  # type: ignore[no-untyped-call]  # ships partly typed
-            async with replica.watchman() as door:
-                return str((await door.role())[0]) == "master"
+            with suppress(RedisError, OSError):  # in the middle of a change it hangs up on all
+                async with replica.watchman() as door:
+                    return str((await door.role())[0]) == "master"
+            return False
 
         await until(is_moved, "the replica was not made primary")
         assert await denials(primary) == await denials(replica) == []

@@ -12,6 +12,7 @@ import yaml
 from tests.deploy.expressions import RULES, alerts, judged, rules, strangers
 from tests.deploy.programs import ask, machine
 
+INHIBITION = RULES.with_name("alertmanager.yml")
 CASES = RULES.with_name("rules.test.yaml")
 EACH = pytest.mark.parametrize("alert", alerts())
 
@@ -95,6 +96,71 @@ def test_what_is_not_there_is_found(expression: str, strange: list[str]) -> None
 def test_what_is_no_expression_is_found(tmp_path: Path) -> None:
     assert judged(["sum(up)"], tmp_path).code == 0
     assert judged(["sum(up)", "sum(up"], tmp_path).code != 0
+
+
+# ---- one notification of one cause ----
+
+
+AWAY = {"OsccGatewayBusDown", "OsccGatewayLeasesSelfFenced", "OsccGatewayDualOwner"}
+BURNS = {"OsccGatewayBurnsBudgetFast", "OsccGatewayBurnsBudget", "OsccGatewayBurnsBudgetSlowly"}
+
+
+def told_of(firing: set[str]) -> set[str]:
+    """Return which of the alerts that fire at once Alertmanager tells, as the example has it."""
+    inhibiting = yaml.safe_load(INHIBITION.read_text("utf-8"))["inhibit_rules"]
+    return {
+        alert
+        for alert in firing
+        if not any(
+            matches(rule["target_matchers"], alert)
+            and any(other != alert and matches(rule["source_matchers"], other) for other in firing)
+            for rule in inhibiting
+        )
+    }
+
+
+def matches(matchers: list[str], alert: str) -> bool:
+    """Tell whether matchers of the name alone hold for an alert."""
+    for one in matchers:
+        found = re.fullmatch(r'alertname(=~|!=|=)"(.+)"', one)
+        assert found is not None, one
+        same = re.fullmatch(found[2], alert) is not None
+        if same is (found[1] == "!="):
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("firing", "told"),
+    [
+        (AWAY | BURNS | {"OsccGatewayReconnectStorm"}, {"OsccGatewayBusDown"}),
+        (AWAY | BURNS | {"OsccGatewayBusRefusesWrites"}, {"OsccGatewayBusRefusesWrites"}),
+        (AWAY | {"OsccGatewayBusRefusesNode"}, {"OsccGatewayBusRefusesNode"}),
+        (
+            {"OsccGatewaySiteDown", "OsccGatewayNobodyLogsOn", "OsccGatewayLogOffsPending"},
+            {"OsccGatewaySiteDown"},
+        ),
+        (BURNS | {"OsccGatewayLoopLags"}, BURNS | {"OsccGatewayLoopLags"}),
+        ({"OsccGatewayAbsent", "OsccGatewayNodeDown"}, {"OsccGatewayAbsent"}),
+    ],
+)
+def test_one_outage_is_told_once(firing: set[str], told: set[str]) -> None:
+    assert firing <= alerts().keys()
+    assert told_of(firing) == told
+
+
+def test_inhibition_names_only_alerts_that_there_are() -> None:
+    for rule in yaml.safe_load(INHIBITION.read_text("utf-8"))["inhibit_rules"]:
+        for side in (rule["source_matchers"], rule["target_matchers"]):
+            assert any(matches(side, alert) for alert in alerts())
+            for name in re.findall(r"OsccGateway\(([A-Za-z|]+)\)", " ".join(side)):
+                assert {f"OsccGateway{part}" for part in name.split("|")} <= alerts().keys()
+
+
+def test_alertmanager_takes_it() -> None:
+    said = ask(machine("amtool"), "check-config", INHIBITION)
+    assert said.code == 0, said.text
+    assert "4 inhibit rules" in said.text
 
 
 def test_burn_rates_are_those_of_the_book() -> None:

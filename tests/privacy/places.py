@@ -65,12 +65,13 @@ PLACES: Final[dict[str, str]] = {
     place: category
     for category, listed in {
         MIRROR: """
+            bus/lives.py Lives._held;
             bus/memory.py Exchange.receivers; bus/wire.py Wire._pending; bus/line.py Line._queue;
             core/assembly.py Assembly._told _read_ms _queries _realtime _missing _unread;
             core/bag.py Bag._held;
             core/compose.py Composer._shown; core/convoy.py Convoy._dirty _members;
-            core/element.py Element._fragments _patches; core/element.py Pool._young _old;
-            core/element.py Interner._elements; core/newest.py Newest.elements gone _seqs;
+            core/element.py Element._fragments;
+            core/newest.py Newest.elements gone _seqs;
             core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
             core/told.py News.befores elements; core/told.py Tellings._told _first_steps _news;
             core/early.py Early._kept;
@@ -122,6 +123,7 @@ PLACES: Final[dict[str, str]] = {
         "session_log": "app/closes.py Closes._ring",
         "places_in_the_cluster": """
             bus/memory.py MemoryLeases._leases _floors; bus/memory_roll.py _Kept._values _ends;
+            bus/lives.py Lives._answers _asked _known _passed; bus/redis.py RedisBus._receivers;
             bus/names.py Names._users; bus/hearing.py Ears._subscriptions _changes _watchers;
             core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put
         """,

@@ -203,8 +203,8 @@ SEEDED = [
     bug(
         "a patch from one element is sent to holders of another",
         ELEMENT,
-        "or self._patches_from is None or self._patches_from() is not before:",
-        "or self._patches_from is None:",
+        "if each.number == before.number and each.codec == codec.name:",
+        "if each.codec == codec.name:",
     ),
     bug(
         "all views have one name",

@@ -215,7 +215,7 @@ class Links(RuleBasedStateMachine):
             parts = self.assembly.parts(address)
             before = self.shown.pop(address, None)
             if parts is not None:
-                self.shown[address] = self.composer.element(parts, before, 0, self.now)
+                self.shown[address] = self.composer.element(parts, before, 0)
                 self.check_steady(before, self.shown[address])
         self.dirty = set()
         for address in ADDRESSES:

@@ -273,13 +273,6 @@ SEEDED = [
         "test_whatever_is_accepted_is_a_telephone_that_the_site_wants",
     ),
     SeededBug(
-        "an area's prefix hides an emergency number",
-        FILE,
-        " or _is_emergency(number):",
-        ":",
-        "test_whatever_is_accepted_is_a_telephone_that_the_site_wants",
-    ),
-    SeededBug(
         "dear numbers are telephones of persons",
         FILE,
         "        PhoneNumberType.VOIP,\n",

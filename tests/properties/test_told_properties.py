@@ -66,7 +66,7 @@ class Link:
         changed = self.shared.read(reading) if news is None else {told.address for told in news.changed}
         if news is not None and news.is_plain:
             befores = [self.shown[told.address] for told in news.changed]
-            elements = self.composer.elements_of(news, befores, self.offset_ms, 0.0)
+            elements = self.composer.elements_of(news, befores, self.offset_ms)
             self.shown |= {told.address: made for told, made in zip(news.changed, elements, strict=True)}
             changed = set()
         self.look(changed, self.alone.read(reading))
@@ -84,13 +84,13 @@ class Link:
         for address in changed:
             before, told = self.shown[address], self.shared.plain(address)
             if told is not None:
-                (self.shown[address],) = self.composer.elements([told], [before], self.offset_ms, 0.0)
+                (self.shown[address],) = self.composer.elements([told], [before], self.offset_ms)
             else:
                 parts = self.shared.parts(address)
-                self.shown[address] = parts and self.composer.element(parts, before, self.offset_ms, 0.0)
+                self.shown[address] = parts and self.composer.element(parts, before, self.offset_ms)
         for address in changed_alone:
             parts, before = self.alone.parts(address), self.shown_alone[address]
-            self.shown_alone[address] = parts and Composer().element(parts, before, self.offset_ms, 0.0)
+            self.shown_alone[address] = parts and Composer().element(parts, before, self.offset_ms)
 
     def check(self) -> None:
         assert self.shared.late == self.alone.late
