@@ -173,9 +173,14 @@ def count_owned(node: Node, telemetry: Telemetry) -> None:
         telemetry.registry_size[name].set(size)
 
 
+def clock_offset_s(leases: Leases) -> float | None:
+    """Return how far the clock of the store of *leases* is ahead; without a store all share one clock."""
+    return leases.clock_offset_s if isinstance(leases, RedisLeases) else 0.0
+
+
 def read_clock(leases: Leases, telemetry: Telemetry) -> None:
-    """Note how far the clock of the store of *leases* is ahead; without a store all share one clock."""
-    offset_s = leases.clock_offset_s if isinstance(leases, RedisLeases) else 0.0
+    """Note how far the clock of the store of *leases* is ahead."""
+    offset_s = clock_offset_s(leases)
     telemetry.clock_offset_seconds.set(math.nan if offset_s is None else offset_s)
 
 

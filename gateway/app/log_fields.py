@@ -207,4 +207,4 @@ _COUNTS: Final = (
     "suppressed",
     "users",
 )
-_SECONDS: Final = ("lasted_s", "window_s")
+_SECONDS: Final = ("lasted_s", "offset_s", "window_s")

@@ -6,6 +6,7 @@ Nothing here stops the node: it serves its phones, and the log says what is wron
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -19,6 +20,10 @@ AGAIN_S: Final = 5.0
 """A Redis that is away is looked at again after this time."""
 NAMESAKE_S: Final = NODE_TTL_S + 5.0
 """How often is looked; by the first time nothing is on its way any more of this node's own former life."""
+
+CLOCK_OFF_S: Final = 1.0
+"""Clocks that differ by more are told of: what phones are shown of times is wrong by as much."""
+CLOCK_LOOK_S: Final = 10.0
 
 _LOG: Final = structlog.get_logger("gateway.app")
 
@@ -34,6 +39,20 @@ async def look_at_bus(bus: Bus, clock: Clock) -> None:
         if found.told or not found.faults:
             return
         await clock.sleep(AGAIN_S)
+
+
+async def look_at_clock(offset_s: Callable[[], float | None], clock: Clock) -> None:
+    """Log when this node's clock and that of Redis begin to differ, and when they agree again; never ends."""
+    is_off = False
+    while True:
+        ahead_s = offset_s()
+        if ahead_s is not None and (abs(ahead_s) >= CLOCK_OFF_S) is not is_off:
+            is_off = not is_off
+            if is_off:
+                _LOG.warning("clock_differs", offset_s=round(ahead_s, 3))
+            else:
+                _LOG.info("clock_agrees", offset_s=round(ahead_s, 3))
+        await clock.sleep(CLOCK_LOOK_S)
 
 
 async def look_for_namesake(fleet: Fleet, clock: Clock) -> None:

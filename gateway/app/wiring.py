@@ -12,6 +12,7 @@ import secrets as randomness
 import socket
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -25,7 +26,14 @@ from gateway.app.audit_trail import AuditTrail, log_acts
 from gateway.app.authorities_watch import AuthoritiesWatch
 from gateway.app.beginning import begin
 from gateway.app.buses import open_bus
-from gateway.app.census import count_all, count_dropped, count_shared, count_turns, read_clock
+from gateway.app.census import (
+    clock_offset_s,
+    count_all,
+    count_dropped,
+    count_shared,
+    count_turns,
+    read_clock,
+)
 from gateway.app.certificate_watch import CertificateWatch
 from gateway.app.closes import Closes
 from gateway.app.collecting import seldom
@@ -38,7 +46,7 @@ from gateway.app.listener import Listener, listening
 from gateway.app.living import alive
 from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import log_session
-from gateway.app.looking import look_at_bus, look_for_namesake
+from gateway.app.looking import look_at_bus, look_at_clock, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.reloading import Reloading, hearing
 from gateway.app.sites import Chance, Server, counted_sites, open_server
@@ -307,7 +315,7 @@ async def serving(
         tracing.enter(made.edge)
         is_any = _may_change(settings)
         cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=is_any))
-        looks = look_at_bus(settings.bus, clock), look_for_namesake(made.node.fleet, clock)
+        looks = _looks(settings, made, cluster, clock)
         await stack.enter_async_context(handing_on(made.node.log_offs))
         await stack.enter_async_context(alive(*made.lives(), made.reloading.run(cry), *looks))
         where, door = settings.ops, settings.client
@@ -336,6 +344,16 @@ async def _servers(
         server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_CHANCE)
         servers[site.id] = await stack.enter_async_context(server)
     return servers
+
+
+def _looks(
+    settings: Settings, made: Gateway, cluster: Cluster, clock: Clock
+) -> tuple[Coroutine[None, None, None], ...]:
+    return (
+        look_at_bus(settings.bus, clock),
+        look_for_namesake(made.node.fleet, clock),
+        look_at_clock(partial(clock_offset_s, cluster.leases), clock),
+    )
 
 
 def _bus(

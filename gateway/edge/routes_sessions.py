@@ -98,7 +98,8 @@ class SessionRoutes:
 
     async def export(self, request: web.Request) -> web.Response:
         """``GET /v1/me/export``."""
-        ticket = self._ticket(request)
+        opened = self._bearer.of_header(request.headers.getall(hdrs.AUTHORIZATION, []))
+        ticket = opened.ticket
         if ticket.handle in self._exporting:
             raise GatewayError(
                 ErrorCode.RATE_LIMITED,
@@ -107,6 +108,9 @@ class SessionRoutes:
             )
         self._exporting.add(ticket.handle)
         try:
+            if opened.expired:  # whether its session has ended, OSCC-E says
+                with judged(ticket):
+                    await self._parts.accounts.sessions(ticket)
             body = await self._exported(ticket, str(self._visitors.address(request)))
         finally:
             self._exporting.remove(ticket.handle)

@@ -7,6 +7,7 @@ session may see any more it forgets at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
@@ -40,6 +41,46 @@ from gateway.runtime.ports import Clock
 
 MES_MAX: Final = 16
 """So many different ones are remembered of what the sessions see of their user."""
+
+WINDOW_S: Final = 300.0
+"""The smallest offset counts for one to two of these, so that clocks which drift are followed."""
+REBASED_MS: Final = 1_000
+"""By so much the wall clock may be slewed until it is read again; less is not seen by people."""
+
+
+class ServerOffset:
+    """How far this node's wall clock is ahead of the server's, as one link tells it.
+
+    The smallest (receipt - Time) of the last minutes, by the steady clock: no message is on its way for
+    less than none. It is in steps, so that links share their elements. The wall clock counts as it was until
+    it has moved by :data:`REBASED_MS` against the steady one: somebody has set it.
+    """
+
+    __slots__ = ("_before_ms", "_least_ms", "_since", "_wall_ms", "offset_ms")
+
+    def __init__(self) -> None:
+        self.offset_ms = 0
+        self._least_ms = self._before_ms = math.inf
+        """The smallest of this window, and of the one before it."""
+        self._since = -math.inf
+        self._wall_ms: float | None = None
+        """The wall clock at the zero of the steady one."""
+
+    def see(self, time_ms: int, now: float, wall_ms: int) -> bool:
+        """Take in the server's time, received at *now*; tells whether the wall clock has jumped."""
+        if now - self._since >= WINDOW_S:
+            self._before_ms, self._least_ms, self._since = self._least_ms, math.inf, now
+        self._least_ms = min(self._least_ms, now * 1000 - time_ms)
+        base_ms, known_ms = wall_ms - now * 1000, self._wall_ms
+        has_jumped = known_ms is not None and abs(base_ms - known_ms) >= REBASED_MS
+        if known_ms is None or has_jumped:
+            self._wall_ms = known_ms = base_ms
+        seen_ms = min(self._least_ms, self._before_ms) + known_ms
+        step_ms = round(seen_ms / OFFSET_STEP_MS) * OFFSET_STEP_MS
+        is_first = self._since == now and self._before_ms == math.inf
+        if is_first or has_jumped or not 0 <= step_ms - self.offset_ms <= OFFSET_STEP_MS:
+            self.offset_ms = step_ms
+        return has_jumped
 
 
 class Mirror:
@@ -76,7 +117,7 @@ class Mirror:
         self._about: About | None = None
         self._directory: Directory | None = None
         self._functions = _UNKNOWN_FUNCTIONS
-        self._offset_ms: int | None = None
+        self._server = ServerOffset()
         self._last_end: LastEnd | None = None
         self._narrowed_to: Scope | None = None
         self._synced_to: tuple[Scope, frozenset[int]] | None = None
@@ -89,7 +130,7 @@ class Mirror:
     @property
     def offset_ms(self) -> int:
         """Gateway clock minus server clock."""
-        return self._offset_ms or 0
+        return self._server.offset_ms
 
     @property
     def is_blind(self) -> bool:
@@ -115,7 +156,7 @@ class Mirror:
         self._functions = _UNKNOWN_FUNCTIONS
         self._about = about
         self._directory = None
-        self._offset_ms = None
+        self._server = ServerOffset()
         self._narrowed_to = self._synced_to = None
         self._see_clock(time_ms)
         self._last_end = None if last_end is None else self._dated(last_end)
@@ -328,11 +369,9 @@ class Mirror:
         return replace(end, at_ms=at_ms)
 
     def _see_clock(self, time_ms: int) -> None:
-        """Keep the link's smallest (receipt - Time), in steps so that links share their elements."""
-        seen = self._clock.wall_ms() - time_ms
-        step = round(seen / OFFSET_STEP_MS) * OFFSET_STEP_MS
-        if self._offset_ms is None or step < self._offset_ms:
-            self._offset_ms = step
+        """Compare the clocks; after a jump of this node's, show every instant anew."""
+        if self._server.see(time_ms, self._clock.now(), self._clock.wall_ms()):
+            self.show(self._shown() | self.assembly.addresses())
 
 
 _UNKNOWN_FUNCTIONS = Functions(*[FunctionState.UNKNOWN] * 8)

@@ -11,7 +11,14 @@ from structlog.testing import capture_logs
 from gateway.app import looking
 from gateway.app.bus_check import Found
 from gateway.app.config_sections import Bus
-from gateway.app.looking import AGAIN_S, NAMESAKE_S, look_at_bus, look_for_namesake
+from gateway.app.looking import (
+    AGAIN_S,
+    CLOCK_LOOK_S,
+    NAMESAKE_S,
+    look_at_bus,
+    look_at_clock,
+    look_for_namesake,
+)
 from gateway.domain.model import NodeId
 from gateway.runtime.ports import Clock
 from tests.doubles.clock import ManualClock
@@ -59,3 +66,17 @@ async def test_a_node_with_the_same_name_is_told_once_while_it_is_there() -> Non
             await clock.advance(NAMESAKE_S)
             looking_.cancel()
     assert len(lines) == 2
+
+
+async def test_a_clock_that_differs_is_told_once_and_when_it_agrees_again() -> None:
+    seen: list[float | None] = [None, 0.9, -1.0, -30.0, -30.0, 0.2, 0.1]
+    clock = ManualClock()
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as tasks:
+            looking_on = tasks.create_task(look_at_clock(lambda: seen.pop(0), clock))
+            await clock.advance(6 * CLOCK_LOOK_S)
+            looking_on.cancel()
+    assert [(line["event"], line["offset_s"]) for line in lines] == [
+        ("clock_differs", -1.0),
+        ("clock_agrees", 0.2),
+    ]

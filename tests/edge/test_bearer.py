@@ -61,16 +61,13 @@ def test_the_scheme_may_be_spelt_as_one_likes() -> None:
     assert token_in(["bearer  abc "]) == "abc"
 
 
-@pytest.mark.parametrize(
-    ("application", "verdict"),
-    [(Application.DASHBOARD, "log_on"), (Application.REMOTE_ASSISTANT, "stop")],
-)
-def test_an_expired_session_has_ended(house: House, application: Application, verdict: str) -> None:
+@pytest.mark.parametrize("application", list(Application))
+def test_an_expired_token_is_no_proof_as_this_nodes_clock_may_be_wrong(
+    house: House, application: Application
+) -> None:
     header = house.header(ticket_of(house.clock, application=application))
-    house.clock.jump_wall(HOUR_MS)
-    with pytest.raises(GatewayError) as refused:
-        house.bearer.of_header(header)
-    assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": verdict})
+    house.clock.jump_wall(13 * HOUR_MS)
+    assert house.bearer.of_header(header).expired
 
 
 def test_an_expired_session_may_be_logged_off_for_a_day(house: House) -> None:

@@ -308,7 +308,7 @@ async def test_commands_leave_in_the_order_in_which_they_came() -> None:
 async def test_instants_of_a_command_are_told_in_the_servers_time_and_its_own_come_back_in_ours() -> None:
     async with scene() as at:
         phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
-        at.owner(7).mirror._offset_ms = 750
+        at.owner(7).mirror._server.offset_ms = 750
         refusal = GatewayError(ErrorCode.LIMIT_REACHED, "no longer", until_ms=9_000)
         at.upstream.refusals[Execute] = refusal
         phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 10_750})

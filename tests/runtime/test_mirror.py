@@ -25,7 +25,7 @@ from gateway.domain.upstream import (
     Reading,
     Source,
 )
-from gateway.runtime.mirror import Mirror
+from gateway.runtime.mirror import Mirror, ServerOffset
 from tests.runtime.mirror_room import ABOUT, ALL_AGENTS, ALL_QUEUES, REMOTE, Room
 
 
@@ -181,6 +181,41 @@ def test_the_offset_is_the_smallest_seen_on_the_link_in_steps() -> None:
         assert room.mirror.offset_ms == offset_ms
     room.begin()
     assert room.mirror.offset_ms == 0
+
+
+@pytest.mark.parametrize("by_ms", [3_600_000, -3_600_000])
+def test_after_a_jump_of_this_nodes_clock_every_instant_is_shown_by_the_new_one(by_ms: int) -> None:
+    room = Room()
+    room.learn()
+    began_ms = room.clock.wall_ms()
+    room.agents(Agent(routing_state=RoutingState.AVAILABLE, routing_state_since_ms=began_ms - 5_000))
+    room.mirror.settle()
+    room.clock.jump_wall(by_ms)
+    reading = Reading(2, Kind.QUEUE, Source.REALTIME, began_ms, complete=False, parts=())
+    room.mirror.read(reading)
+    assert room.mirror.offset_ms == by_ms
+    agent = room.shown("agent:7")
+    assert isinstance(agent, Agent)
+    assert agent.routing_state_since_ms == began_ms - 5_000 + by_ms
+
+
+def test_a_clock_that_drifts_is_followed_in_both_directions() -> None:
+    offset = ServerOffset()
+    for second in range(0, 3 * 3_600, 10):  # 100 ppm fast for three hours: a second
+        offset.see(round(second * 1000 * (1 - 1e-4)), float(second), second * 1000)
+    assert offset.offset_ms >= 500
+    slow_ms = 3 * 3_600_000 * (1 - 1e-4)
+    for second in range(0, 3 * 3_600, 10):
+        at_s = second + 3 * 3_600
+        offset.see(round(slow_ms + second * 1000 * (1 + 1e-4)), float(at_s), at_s * 1000)
+    assert abs(offset.offset_ms) <= 500
+
+
+def test_a_slow_message_moves_no_clock() -> None:
+    offset = ServerOffset()
+    for second in range(0, 600, 5):
+        assert not offset.see(second * 1000 - (5_000 if second % 10 else 0), float(second), second * 1000)
+        assert offset.offset_ms == 0
 
 
 def test_the_day_of_somebody_who_is_not_there_is_shown() -> None:
