@@ -132,7 +132,7 @@ class Session:
                     for line in raw.strip().split(b"\r\n")
                     if b": " in line
                 )
-                if not await self._serve(fields):
+                if not await self.serve(fields):
                     break
         self._writer.close()
 
@@ -151,7 +151,8 @@ class Session:
         if self.account is not None and self.events and right in self.account.read:
             self.say([("Event", kind), ("Privilege", f"{right},all"), ("SystemName", "sandbox"), *headers])
 
-    async def _serve(self, fields: dict[str, str]) -> bool:
+    async def serve(self, fields: dict[str, str]) -> bool:
+        """Serve one action; returns whether the session goes on."""
         name, number = fields.get("Action", ""), fields.get("ActionID", "")
         self._asterisk.heard.append(fields)
         if name == "Login":
@@ -253,6 +254,8 @@ class FakeAsterisk:
         self.forgets_caller = False
         """Whether the next ``AgentComplete`` lacks its caller."""
         self.version = VERSION
+        self.contexts = {"desk", "oscc-remote", "from-queue"}
+        """Contexts of the dialplan."""
         self.port = 0
         self._now = now
         self._server: asyncio.Server | None = None
@@ -539,10 +542,16 @@ class FakeAsterisk:
             reason=_reason(fields) if paused else "",
             wrap_up=int(fields.get("Wrapuptime", "0")),
             state_interface=fields.get("StateInterface") or interface,
+            status=self._first_state(interface),
         )
         queue.members[interface] = member
         session.ok(number, "Added interface to queue")
         self._tell_member("QueueMemberAdded", queue, member)
+
+    def _first_state(self, interface: str) -> int:
+        """An extension of a context that does not exist is invalid."""
+        context = interface.partition("@")[2].partition("/")[0]
+        return 1 if not context or context in self.contexts else 4
 
     def _remove(self, session: Session, number: str, fields: dict[str, str]) -> None:
         queue, interface = self.queues.get(fields.get("Queue", "")), fields["Interface"]
@@ -574,12 +583,13 @@ class FakeAsterisk:
             self._tell_member("QueueMemberPause", queue, told)
 
     def _penalty(self, session: Session, number: str, fields: dict[str, str]) -> None:
-        found, penalty = self._found(fields), fields.get("Penalty", "")
-        if not found or not penalty.isdecimal():
+        found, told = self._found(fields), fields.get("Penalty", "")
+        penalty = int(told) if told.removeprefix("-").isdecimal() else 0  # as atoi reads it
+        if not found or penalty < 0:
             session.no(number, "Invalid interface, queuename or penalty")
             return
         for _, member in found:
-            member.penalty = int(penalty)
+            member.penalty = penalty
         session.ok(number, "Interface penalty set successfully")
         for queue, member in found:
             self._tell_member("QueueMemberPenalty", queue, member)
