@@ -26,6 +26,8 @@ from gateway.upstream.client import OsccServer
 
 AMI_PORT: Final = 5038
 AMI_TLS_PORT: Final = 5039
+LINKS_PER_S: Final = 500.0
+"""Links of an Asterisk's site are views in this process: they ask nothing of it."""
 
 Server = OsccServer | AsteriskServer
 """What stands behind a site."""
@@ -104,6 +106,7 @@ def counted_sites(
         site: Site(
             tracing.upstream(CountedUpstream(server, telemetry, reaches[site])),
             CountedAuthority(server, site, telemetry, reaches[site]),
+            LINKS_PER_S if isinstance(server, AsteriskServer) else None,
         )
         for site, server in servers.items()
     }

@@ -44,7 +44,7 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
         if declared.is_down(function):
             raise GatewayError(
                 ErrorCode.FUNCTION_UNAVAILABLE,
-                "A function of the OSCC-E Server is not available.",
+                "A function of the contact centre is not available.",
                 function=function,
             )
     _check_values(command, resource, facts.scope, declared)

@@ -307,12 +307,21 @@ class Budget:
         rate_per_s: Of the site; its live nodes share it.
         burst: Of the site, shared likewise; each node has at least one.
         in_flight_max: Of the site, shared likewise; each node has at least one.
+        log_ons_max_per_s: Log-ons alone, where that is less than half of the rate.
     """
 
-    def __init__(self, *, rate_per_s: float = 20.0, burst: float = 20.0, in_flight_max: int = 32) -> None:
+    def __init__(
+        self,
+        *,
+        rate_per_s: float = 20.0,
+        burst: float = 20.0,
+        in_flight_max: int = 32,
+        log_ons_max_per_s: float = math.inf,
+    ) -> None:
         self._whole = (rate_per_s, burst, in_flight_max)
+        self._log_on_part = min(LOG_ON_PART, log_ons_max_per_s / rate_per_s)
         self._bucket = TokenBucket(rate_per_s, burst)
-        self._log_on_bucket = TokenBucket(rate_per_s * LOG_ON_PART, max(1.0, burst * LOG_ON_PART))
+        self._log_on_bucket = TokenBucket(rate_per_s * self._log_on_part, max(1.0, burst * self._log_on_part))
         self._in_flight_max = in_flight_max
         self._links = 0
         self._log_ons = 0
@@ -336,7 +345,7 @@ class Budget:
         """Take this node's part of the budget: one of *nodes* that live."""
         rate_per_s, burst, in_flight_max = self._whole
         self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))
-        part = LOG_ON_PART / nodes
+        part = self._log_on_part / nodes
         self._log_on_bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
         self._in_flight_max = max(1, in_flight_max // nodes)
 

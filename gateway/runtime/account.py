@@ -135,4 +135,4 @@ class Account:
 
 
 def _not_reached() -> GatewayError:
-    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server was not asked to the end.")
+    return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre was not asked to the end.")

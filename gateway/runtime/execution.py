@@ -393,7 +393,7 @@ def _too_often(wait_s: float) -> Outcome:
     return Outcome(Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
 
 
-_UNREACHED_TEXT: Final = "The OSCC-E Server is not reached right now."
+_UNREACHED_TEXT: Final = "The contact centre is not reached right now."
 _NOT_SENT: Final = _rejected(
     ErrorCode.UPSTREAM_UNAVAILABLE,
     "The command was not executed: the user's link moved meanwhile. Try again.",
@@ -402,6 +402,6 @@ _NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
 _SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
 _IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
 _UNSUPPORTED: Final = _rejected(
-    ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server of this site does not offer this."
+    ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."
 )
 _TOO_LATE: Final = _rejected(ErrorCode.EXPIRED, "The command arrived after its deadline.")

@@ -94,7 +94,7 @@ class Node:
         self._cluster = cluster
         self._audit = audit
         self._jitter = jitter
-        self._turnstiles = {site: Turnstile(settings.budget()) for site in sites}
+        self._turnstiles = {name: Turnstile(settings.budget(site)) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         others = Others(cluster.shelf, settings.holder, self._living)
         self.log_offs = LogOffs(sites, clock, self, others, self._tally)

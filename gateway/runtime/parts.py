@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
-from gateway.core.throttle import Budget
+from gateway.core.throttle import LOG_ON_PART, Budget
 from gateway.domain.model import NodeId
 from gateway.runtime.ports import Authority, Bus, Leases, Roll, Shelf, Upstream
 
@@ -25,10 +25,12 @@ class Cluster(NamedTuple):
 
 
 class Site(NamedTuple):
-    """One organisation's OSCC-E Server."""
+    """One organisation's contact centre."""
 
     upstream: Upstream
     authority: Authority
+    links_per_s: float | None = None
+    """Log-ons and links that it is asked for; None: as many as any site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,12 @@ class NodeSettings:
     accepts_per_s: float = 100.0
     """Handshakes that it takes on."""
 
-    def budget(self) -> Budget:
-        """Return a site's budget."""
+    def budget(self, site: Site) -> Budget:
+        """Return a site's budget. Log-ons have half of the general rate, also where links may be more."""
+        rate_per_s = site.links_per_s or self.log_ons_per_s
         return Budget(
-            rate_per_s=self.log_ons_per_s, burst=self.log_ons_per_s, in_flight_max=self.log_ons_in_flight
+            rate_per_s=rate_per_s,
+            burst=rate_per_s,
+            in_flight_max=self.log_ons_in_flight,
+            log_ons_max_per_s=LOG_ON_PART * self.log_ons_per_s,
         )

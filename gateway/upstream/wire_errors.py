@@ -94,7 +94,7 @@ _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
     "NumberInUse": (ErrorCode.REMOTE_NUMBER_IN_USE, "The remote number is in use by somebody else."),
     "FunctionUnavailable": (
         ErrorCode.FUNCTION_UNAVAILABLE,
-        "A function of the OSCC-E Server is not available.",
+        "A function of the contact centre is not available.",
     ),
     "Busy": (ErrorCode.BUSY, "The OSCC-E Server is busy."),
     "Unsupported": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server does not offer this."),

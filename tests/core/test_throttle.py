@@ -361,3 +361,11 @@ def test_the_part_of_log_ons_is_shared_by_the_nodes_that_live() -> None:
     budget.log_on_done()
     assert budget.has_one_place
     assert budget.admit_log_on(300.0), "each node may begin one"
+
+
+def test_log_ons_may_be_held_below_half_of_the_rate() -> None:
+    budget = Budget(rate_per_s=500.0, burst=500.0, in_flight_max=1_000, log_ons_max_per_s=10.0)
+    assert sum(budget.admit_log_on(0.0) for _ in range(100)) == 10
+    assert sum(budget.admit(0.0) for _ in range(600)) == 490
+    budget.share(2, 100.0)
+    assert budget.log_ons_per_s == 5.0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from gateway.domain.model import NodeId
-from gateway.runtime.parts import NodeSettings
+from gateway.runtime.parts import NodeSettings, Site
+from tests.doubles.clock import ManualClock
+from tests.doubles.fake_upstream import FakeUpstream
+
+SITE = Site(FakeUpstream(ManualClock()), FakeUpstream(ManualClock()))
 
 
 def test_a_site_is_asked_for_as_many_log_ons_as_is_said_and_no_more_at_a_time() -> None:
     settings = NodeSettings(NodeId("n"), "n-1", log_ons_per_s=5.0, log_ons_in_flight=3)
-    budget = settings.budget()
+    budget = settings.budget(SITE)
     assert [budget.admit(0.0) for _ in range(4)] == [True, True, True, False]
     for _ in range(3):
         budget.done()
@@ -18,7 +22,7 @@ def test_a_site_is_asked_for_as_many_log_ons_as_is_said_and_no_more_at_a_time() 
 
 def test_every_site_has_its_own_budget() -> None:
     settings = NodeSettings(NodeId("n"), "n-1", log_ons_per_s=1.0)
-    one, other = settings.budget(), settings.budget()
+    one, other = settings.budget(SITE), settings.budget(SITE)
     assert one.admit(0.0)
     assert other.admit(0.0)
     assert not one.admit(0.0)
