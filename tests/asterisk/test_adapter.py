@@ -20,7 +20,14 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Executed, Presence
 from gateway.domain.model import Application, Kind
 from gateway.domain.resources import Agent, FunctionState, Queue, RoutingState
-from gateway.domain.upstream import FunctionChanged, LinkClosed, ObjectChanged, SessionEnded, Source
+from gateway.domain.upstream import (
+    FunctionChanged,
+    LinkClosed,
+    ObjectChanged,
+    SessionEnded,
+    Source,
+    trouble_of,
+)
 from gateway.upstream.asterisk.keys import number_of
 from gateway.upstream.asterisk.view import Rules
 from tests.asterisk.site import NUMBER, PASSWORD, Ear, Place, place
@@ -339,3 +346,13 @@ async def test_a_link_of_an_unknown_session_is_refused(at: Place) -> None:
     with pytest.raises(LinkClosed) as closed:
         await at.server.open(session.user.id, session.secret, token=1, holder="a")
     assert closed.value.reason == "session_unknown"
+
+
+async def test_why_an_asterisk_is_not_reached_is_told_apart(at: Place) -> None:
+    await at.fake.stop()
+    while at.server.monitor.last_failure != "refused":
+        await at.clock.sleep(0.05)
+    with pytest.raises(GatewayError) as refused:
+        await at.boss()
+    assert trouble_of(refused.value) == "refused"
+    await at.fake.start()

@@ -40,6 +40,8 @@ from gateway.upstream.asterisk.view import AgentFacts
 
 _LOG: Final = structlog.get_logger("gateway.asterisk")
 
+INSTANCE: Final = "asterisk"
+"""The server's instance. It never changes: sessions stand in AstDB and outlive a restart of Asterisk."""
 AHEAD_S: Final = 90
 """How far ahead the sign of life is set."""
 MOVED_ON_S: Final = 30.0
@@ -56,7 +58,7 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except LostError as error:
-        raise unavailable() from error
+        raise unavailable(error.reason) from error
 
 
 @dataclass(slots=True)
@@ -112,7 +114,7 @@ class AsteriskAccounts:
     async def log_on(self, credentials: LogOn) -> LoggedOn:
         """Open a session; see :meth:`gateway.runtime.ports.Authority.log_on`."""
         if not self._monitor.is_up:
-            raise unavailable()
+            raise unavailable(self._monitor.last_failure)
         person = await self._judged(credentials)
         number = self._number(credentials)
         async with self._changing:
@@ -197,6 +199,7 @@ class AsteriskAccounts:
             idle_timeout_s=self._idle_s if number is not None else 0,
             user=User(UserId(self._site, agent_number(person)), person.login, person.name),
             remote_number=number,
+            server=INSTANCE,
         )
 
     async def _join(self, person: Person, number: str) -> None:

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.upstream import Trouble, UnreachedError
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.ami import AmiError, Framer, Message, render
 
@@ -27,16 +28,28 @@ ANSWER_S: Final = 10.0
 LOG_IN_S: Final = 10.0
 
 
-class LostError(Exception):
+_TROUBLES: Final[Mapping[str, Trouble]] = {
+    "refused": "refused",
+    "timeout": "timeout",
+    "name_unknown": "dns",
+    "tls": "tls",
+    "protocol": "unreadable",
+    "closed": "connection",
+    "unreachable": "connection",
+}
+"""Why a connection ended → what metrics count it as."""
+
+
+class LostError(UnreachedError):
     """The connection is gone. What was sent and not answered may have been executed.
 
     Args:
         reason: A token for logs: ``refused``, ``timeout``, ``name_unknown``, ``tls``, ``protocol``,
-            ``closed``, ``silent``, ``wrong_secret`` or ``unreachable``.
+            ``closed``, ``wrong_secret``, ``rights``, ``starting`` or ``unreachable``.
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(_TROUBLES.get(reason, "other"))
         self.reason = reason
 
 

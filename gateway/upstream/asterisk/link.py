@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest, Listen
-from gateway.domain.model import Application, Kind, Right, Scope, UserId
+from gateway.domain.model import Kind, Right, Scope, UserId
 from gateway.domain.upstream import LinkClosed, LinkEvent, LinkReplaced, Reading, Source
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk.sessions import AsteriskSession
@@ -78,6 +78,10 @@ class AsteriskLink:
         self.queries: dict[int, Listen] = {}
         self.by_kind: dict[tuple[Kind | None, Source], tuple[int, ...]] = {}
         """What is listened to → its queries."""
+        self.asked: tuple[int, ...] = ()
+        """The queries: links with the same ask for the same, unless one *asks_alone*."""
+        self.asks_alone = False
+        """Whether a query is for single resources."""
         self._server = server
         self._clock = clock
         self._inbox: deque[LinkEvent | Callable[[], None]] = deque()
@@ -222,10 +226,8 @@ class AsteriskLink:
             at = listen.kind, listen.source
             found[at] = (*found.get(at, ()), query)
         self.by_kind = found
-
-    def has(self, application: Application) -> bool:
-        """Return whether a session of an application is on it."""
-        return any(one.session.application is application for one in self.attached.values())
+        self.asked = tuple(sorted(self.queries))
+        self.asks_alone = any(listen.numbers is not None for listen in self.queries.values())
 
     def _put(self, one: LinkEvent | Callable[[], None]) -> None:
         if self._closed is None:

@@ -144,7 +144,7 @@ class Monitor:
             LostError: The connection went; the action may have been executed.
         """
         if self._connection is None:
-            raise unavailable()
+            raise unavailable(self.last_failure)
         return await self._connection.action(name, fields, row=row)
 
     async def carry_out(self, steps: Sequence[Step], agents: Sequence[int]) -> None:
@@ -196,7 +196,7 @@ class Monitor:
         if not with_members:
             fields["Member"] = "-"
         if self._connection is None:
-            raise unavailable()
+            raise unavailable(self.last_failure)
         reading = self.queues.begin(with_members=with_members)
         try:
             await self._connection.action(
@@ -366,11 +366,12 @@ class Monitor:
             self.publisher.publish(self._clock.wall_ms())
 
 
-def unavailable() -> GatewayError:
-    """Return what is answered while Asterisk is away."""
-    return GatewayError(
-        ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre is not reached.", retry_after_s=2.0
-    )
+def unavailable(reason: str) -> GatewayError:
+    """Return what is answered while Asterisk is away. *reason*: why, as a token."""
+    message = "The contact centre is not reached."
+    error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=2.0)
+    error.__cause__ = LostError(reason)
+    return error
 
 
 def _first(group: BaseExceptionGroup[LostError | GatewayError]) -> BaseException:

@@ -17,6 +17,7 @@ from gateway.domain.upstream import (
     CatalogueChanged,
     FunctionChanged,
     FunctionName,
+    LinkEvent,
     ObjectChanged,
     Part,
     Reading,
@@ -29,6 +30,7 @@ from gateway.upstream.asterisk.state import Queues
 from gateway.upstream.asterisk.view import PARAMETERS, AsteriskView
 
 AT_ONCE: Final = 32
+QUEUES_AT_ONCE: Final = 4
 """Agents and queues that are composed in one turn of the loop: some 5 ms."""
 EVERYTHING: Final = "*"
 _SOURCES: Final = (Source.DIRECTORY, Source.REALTIME, Source.CUMULATIVE, Source.CONFIGURATION)
@@ -91,19 +93,19 @@ class Publisher:
         self._agents.update(dict.fromkeys(agents))
         self._names.update(dict.fromkeys(queues))
 
-    def publish(self, now_ms: int, most: int = AT_ONCE) -> None:
-        """Send links what changed, of at most *most* agents and queues each; see :attr:`has_more`."""
+    def publish(self, now_ms: int, most: int = AT_ONCE, most_queues: int = QUEUES_AT_ONCE) -> None:
+        """Send links what changed, of at most so many agents and queues; see :attr:`has_more`."""
         self._collect(now_ms)
         changes: Changes = {}
         for agent in _take(self._agents, most):
             self._compose(changes, Kind.AGENT, agent, self._view.agent_parts(agent, now_ms))
             self._plan(agent, now_ms)
-        for name in _take(self._names, most):
+        for name in _take(self._names, most_queues):
             number = self._view.queue_number(name)
             self._compose(changes, Kind.QUEUE, number, self._view.queue_parts(name, now_ms))
         if changes:
             self._deliver(changes, now_ms)
-        if self._view.learn():
+        if self._view.take_learned():
             for link in self.links.values():
                 link.push(CatalogueChanged())
 
@@ -115,7 +117,7 @@ class Publisher:
         others, rest = self._agents, self._names
         self._agents = dict.fromkeys(wanted)
         self._names = dict.fromkeys(names)
-        self.publish(now_ms, most=len(wanted) + len(names))
+        self.publish(now_ms, len(wanted), len(names))
         for agent in wanted:
             others.pop(agent, None)
         for name in names:
@@ -173,79 +175,49 @@ class Publisher:
         """Return whether what only the agent's own link carries has changed."""
         if part.source is not Source.REALTIME or part.kind is not Kind.AGENT:
             return False
-        before, own = self._own.get(part.number), self._view.own_part(part)
+        before = self._own.get(part.number)
         if before is None:
             return self._view.facts.get(part.number) is not None
+        own = self._view.own_part(part)
         return before.value != own.value or before.remote_number != own.remote_number
 
     # ---- delivery ----
 
     def _deliver(self, changes: Changes, now_ms: int) -> None:
-        made: dict[tuple[Scope, int], Reading | None] = {}
+        """Send each link what it may see of *changes*; links that ask and see the same share the events."""
+        made: dict[tuple[Scope, tuple[int, ...]], list[LinkEvent]] = {}
+        agents = changes.get((Kind.AGENT, Source.REALTIME), {}).keys()
         for link in list(self.links.values()):
-            for (kind, source), parts in changes.items():
-                if source is Source.DIRECTORY:
-                    self._deliver_objects(link, kind, parts)
-                elif source is Source.CONFIGURATION:
-                    self._deliver_reading(link, None, kind, source, parts, now_ms, made)
-                else:
-                    self._deliver_reading(link, kind, kind, source, parts, now_ms, made)
-
-    def _deliver_objects(self, link: AsteriskLink, kind: Kind, parts: dict[int, Part | None]) -> None:
-        if (None, Source.DIRECTORY) in link.by_kind:
-            for number in parts.keys() & link.scope.of(kind):
-                link.push(ObjectChanged(kind, number, parts[number]))
-
-    def _deliver_reading(
-        self,
-        link: AsteriskLink,
-        listened: Kind | None,
-        kind: Kind,
-        source: Source,
-        parts: dict[int, Part | None],
-        now_ms: int,
-        made: dict[tuple[Scope, int], Reading | None],
-    ) -> None:
-        is_own = kind is Kind.AGENT and source is Source.REALTIME and not link.own_agents.isdisjoint(parts)
-        for query in link.by_kind.get((listened, source), ()):
-            listen = link.queries[query]
-            if listen.numbers is not None or is_own:
-                seen = link.scope.of(kind) if listen.numbers is None else link.scope.of(kind) & listen.numbers
-                reading = self._reading(query, listened, kind, source, parts, seen, now_ms, link.own_agents)
+            if link.asks_alone or not agents.isdisjoint(link.own_agents):
+                events = self._events(link, changes, now_ms)
             else:
-                # agents and queues may both have changed: the kind makes two readings of one query
-                at = (link.scope, query if kind is Kind.AGENT else -query)
-                if at not in made:
-                    seen = link.scope.of(kind)
-                    made[at] = self._reading(query, listened, kind, source, parts, seen, now_ms, frozenset())
-                reading = made[at]
-            if reading is not None:
-                link.push(reading)
+                asked = link.scope, link.asked
+                events = made.get(asked) or made.setdefault(asked, self._events(link, changes, now_ms))
+            for event in events:
+                link.push(event)
 
-    def _reading(
-        self,
-        query: int,
-        listened: Kind | None,
-        kind: Kind,
-        source: Source,
-        parts: dict[int, Part | None],
-        seen: frozenset[int],
-        now_ms: int,
-        own: frozenset[int],
-    ) -> Reading | None:
-        numbers = parts.keys() & seen
-        if not numbers:
-            return None
-        is_realtime = kind is Kind.AGENT and source is Source.REALTIME
-        there = tuple(
-            self._own.get(number, part) if is_realtime and number in own else part
-            for number in sorted(numbers)
-            if (part := parts[number]) is not None
-        )
-        removed = tuple(sorted(number for number in numbers if parts[number] is None))
-        if not there and source is not Source.REALTIME:
-            return None  # a resource that is gone is removed by the directory
-        return Reading(query, listened, source, now_ms, False, there, removed)
+    def _events(self, link: AsteriskLink, changes: Changes, now_ms: int) -> list[LinkEvent]:
+        events: list[LinkEvent] = []
+        for (kind, source), parts in changes.items():
+            seen = parts.keys() & link.scope.of(kind)
+            if not seen:
+                continue
+            if source is Source.DIRECTORY:
+                if (None, source) in link.by_kind:
+                    events += [ObjectChanged(kind, number, parts[number]) for number in sorted(seen)]
+                continue
+            listened = None if source is Source.CONFIGURATION else kind
+            for query in link.by_kind.get((listened, source), ()):
+                numbers = link.queries[query].numbers
+                wanted = seen if numbers is None else seen & numbers
+                there = tuple(
+                    self._for(link, part) for number in sorted(wanted) if (part := parts[number]) is not None
+                )
+                # a resource that is gone is removed by the directory; an agent may also just log off
+                removed = tuple(sorted(number for number in wanted if parts[number] is None))
+                if there or (removed and source is Source.REALTIME):
+                    events.append(Reading(query, listened, source, now_ms, False, there, removed))
+        return events
 
     # ---- queries ----
 

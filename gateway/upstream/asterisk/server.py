@@ -49,7 +49,7 @@ from gateway.domain.upstream import (
 )
 from gateway.runtime.ports import Clock
 from gateway.upstream.asterisk import commands
-from gateway.upstream.asterisk.accounts import AsteriskAccounts, rights_of
+from gateway.upstream.asterisk.accounts import INSTANCE, AsteriskAccounts, rights_of
 from gateway.upstream.asterisk.connection import AmiAddress, LostError
 from gateway.upstream.asterisk.link import AsteriskLink, LinkedSession
 from gateway.upstream.asterisk.monitor import Monitor, Timing, unavailable
@@ -171,7 +171,7 @@ class AsteriskServer:
             GatewayError: ``upstream_unavailable``.
         """
         if not self.monitor.is_up:
-            raise unavailable()
+            raise unavailable(self.monitor.last_failure)
         may, features = self.monitor.may, set[Feature]()
         if may("QueuePenalty", "QueueAdd", "QueueRemove"):
             features.add(Feature.SKILLS)
@@ -181,7 +181,7 @@ class AsteriskServer:
             features.add(Feature.POST_PROCESSING_SET_AUTO)
         if self._is_alone:
             features |= {Feature.LINK_FENCING, Feature.REQUEST_KEYS}
-        return About(f"AMI {self.monitor.ami_version}", self.monitor.version, frozenset(features))
+        return About(f"AMI {self.monitor.ami_version}", self.monitor.version, frozenset(features), INSTANCE)
 
     async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> AsteriskLink:
         """Open the user's link by any live session; the first event is ``Opened``.
@@ -191,7 +191,7 @@ class AsteriskServer:
         """
         try:
             if not self.monitor.is_up:
-                raise unavailable()
+                raise unavailable(self.monitor.last_failure)
             session = await self.accounts.known(secret)
         except GatewayError as error:
             is_over = error.code is ErrorCode.SESSION_ENDED
@@ -208,7 +208,7 @@ class AsteriskServer:
         links[user.key] = link
         attached = self._attach(link, session)
         shown = User(user, person.login, person.name)
-        link.push(Opened(self._clock.wall_ms(), KEEP_ALIVE_S, shown, attached, None))
+        link.push(Opened(self._clock.wall_ms(), KEEP_ALIVE_S, shown, attached, None, INSTANCE))
         for event in self.monitor.publisher.functions():
             link.push(event)
         return link
@@ -353,7 +353,7 @@ class AsteriskServer:
         if request.not_after_ms < self._clock.wall_ms():
             raise GatewayError(ErrorCode.EXPIRED, "The command came after its deadline.")
         if not self.monitor.is_up:
-            raise unavailable()
+            raise unavailable(self.monitor.last_failure)
         return attachment
 
     def _pause(self, agent: int, command: SetRoutingState | SetAgentRoutingState) -> list[commands.Step]:

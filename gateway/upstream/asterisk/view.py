@@ -94,6 +94,7 @@ class AsteriskView:
         self._queues = queues
         self._rules = rules
         self._learned: dict[str, None] = {}
+        self._has_learned = False
 
     # ---- who is who ----
 
@@ -369,6 +370,7 @@ class AsteriskView:
             if len(self._learned) >= REASONS_LEARNED:
                 return None
             self._learned[text] = None
+            self._has_learned = True
         return self._reason_number(text)
 
     def knows_reason(self, text: str) -> bool:
@@ -390,14 +392,10 @@ class AsteriskView:
                 return text, "unavailable"
         return None
 
-    def learn(self) -> bool:
-        """Learn the reasons that are in use; returns whether there were new ones."""
-        before = len(self._learned)
-        for memberships in self._queues.memberships.values():
-            for member in memberships.values():
-                if member.paused and member.reason:
-                    self.reason_id(member.reason)
-        return len(self._learned) != before
+    def take_learned(self) -> bool:
+        """Return whether reasons were learned since the last call."""
+        learned, self._has_learned = self._has_learned, False
+        return learned
 
     def _reason_number(self, text: str) -> str:
         return str(number_of("reason", text))
