@@ -140,11 +140,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class AttachAnswer:
-    """The session is accepted, *refused*, or the owner is another one by now: *moved*."""
+    """The session is accepted, *refused*, or the owner is another one by now: *moved*.
+
+    *epoch*: under which token the owner accepted it; None: nodes of versions before do not say.
+    """
 
     request: int
     refused: Refusal | None = None
     moved: bool = False
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
