@@ -121,6 +121,7 @@ async def log_on(door: Node, phones: range, users: int) -> list[str]:
 
 async def _token(http: aiohttp.ClientSession, url: str, phone: int, users: int) -> str:
     """Log one phone on, again when it is told to come later; returns its token."""
+    said = ""
     for _ in range(TRIES):
         async with http.post(url, json=log_on_body(phone % users, phone)) as answer:
             if answer.status == 201:

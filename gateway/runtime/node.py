@@ -73,6 +73,9 @@ class Node:
         tally: Is told what is worth counting.
     """
 
+    is_overloaded: Callable[[], bool] = staticmethod(bool)
+    """Whether more comes on links than the node keeps up with; set by what reads them."""
+
     def __init__(
         self,
         settings: NodeSettings,
@@ -330,6 +333,8 @@ class Node:
         self.exchange.tick(now, followed)
         if self.exchange.machine.state is BusState.LIVE:
             self.is_cut_off = False
+        for turnstile in self._turnstiles.values():
+            turnstile.slow(now, is_slowed=self.is_overloaded())
         await self._households.tick(self.clock)
         for user in self._registry.due(now):
             gone = self._households.get(user)
