@@ -249,7 +249,8 @@ class Order:
     """An operator asks something of a node, by way of *node*.
 
     *act* names it; *subject* of whom or of what, by a keyed hash or a public id; *after* and *most* choose
-    a page of what there is.
+    a page of what there is. *act_id* is the id of the operator's act that it belongs to, as the audit has
+    it; empty: no operator asked.
     """
 
     node: NodeId
@@ -258,6 +259,7 @@ class Order:
     subject: str = ""
     after: str = ""
     most: int = 0
+    act_id: str = ""
 
 
 Record = dict[str, Any]

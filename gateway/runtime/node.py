@@ -20,7 +20,7 @@ from gateway.core.recall import Recall
 from gateway.core.registry import Refused, Registry, Seat
 from gateway.core.turnstile import Turnstile
 from gateway.core.view import within
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import DEFAULT_TOPICS, Ticket, UserId
@@ -83,7 +83,7 @@ class Node:
         cluster: Cluster,
         clock: Clock,
         jitter: Callable[[], float],
-        audit: Callable[[NumberAct], None],
+        audit: Callable[[NumberAct | OrderAct], None],
         tally: Tally | None = None,
     ) -> None:
         self.clock = clock
@@ -107,7 +107,7 @@ class Node:
         self.fleet = Fleet(
             cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()), self._tally
         )
-        self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock)
+        self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock, audit)
         self.endings = Endings(clock, self.exchange, cluster.shelf, self._tally)
         self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
