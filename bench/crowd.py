@@ -17,6 +17,8 @@ from bench.layout import Layout
 from bench.machine import LOAD_CORE, free_port
 from bench.programs import BenchError, Program, running
 
+TRIES = 60
+"""So often one is logged on that is told to come later."""
 LOG_ONS_AT_ONCE = 64
 PATH = "/v1/realtime"
 SUBPROTOCOL = "oscc.v1.json"
@@ -108,16 +110,27 @@ async def log_on(door: Node, phones: range, users: int) -> list[str]:
     async def one_after_the_other(http: aiohttp.ClientSession) -> None:
         for of_a_user in waiting:
             for number in of_a_user:
-                async with http.post(url, json=log_on_body(number % users, number)) as answer:
-                    if answer.status != 201:
-                        raise BenchError(f"log-on {number} was refused: {await answer.text()}")
-                    tokens[number] = (await answer.json())["token"]
+                tokens[number] = await _token(http, url, number, users)
 
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as tasks:
         for _ in range(LOG_ONS_AT_ONCE):
             tasks.create_task(one_after_the_other(http))
     return [tokens[number] for number in phones]
+
+
+async def _token(http: aiohttp.ClientSession, url: str, phone: int, users: int) -> str:
+    """Log one phone on, again when it is told to come later; returns its token."""
+    said = ""
+    for _ in range(TRIES):
+        async with http.post(url, json=log_on_body(phone % users, phone)) as answer:
+            if answer.status == 201:
+                return str((await answer.json())["token"])
+            said = await answer.text()
+            if answer.status != 429:
+                break
+        await asyncio.sleep(float(answer.headers.get("Retry-After", "1")))
+    raise BenchError(f"log-on {phone} was refused: {said}")
 
 
 def log_on_body(user: int, phone: int) -> dict[str, object]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
@@ -116,6 +118,7 @@ class Administration:
             self.trail.note,
             BundleWriting(bundles, admin.bundle_folder, node.clock),
             node.clock,
+            partial(secrets.token_hex, 8),
         )
         async with admin_listening(admin, make_admin_app(parts)) as address:
             _LOG.info("listens", listener="admin", **_place(admin.host, address))

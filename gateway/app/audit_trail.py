@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from gateway.domain.audit import Act, NumberAct, OperatorAct
+from gateway.domain.audit import Act, NumberAct, OperatorAct, OrderAct
 from gateway.domain.model import NodeId
 
 Write = Callable[[Act, int], None]
@@ -34,6 +34,15 @@ def log_acts(node: NodeId, life: str) -> Write:
                     result=act.result,
                     http_status=act.status,
                     suppressed=act.suppressed or None,
+                    act_id=act.act_id,
+                )
+            case OrderAct():
+                log.info(
+                    "operator_order",
+                    act_id=act.act_id,
+                    asked_node=act.asked_node,
+                    user=act.user,
+                    result=act.result,
                 )
 
     return log_act

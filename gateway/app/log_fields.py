@@ -81,7 +81,7 @@ def _host(value: object) -> str | None:
 
 
 def _hash(value: object) -> str | None:
-    """Shape the hash of a user or of a session's public id, or a process's life: all are as long."""
+    """Shape a hash (user, session), a process's life or an act's id: all are as long."""
     return str(value) if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
 
 
@@ -161,8 +161,8 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(_VERSIONS, _version),
         **dict.fromkeys(("place",), _place),
         **dict.fromkeys(("host",), _host),
-        **dict.fromkeys(("node", "by_node"), _node),
-        **dict.fromkeys(("subject", "life"), _hash),
+        **dict.fromkeys(("node", "by_node", "asked_node"), _node),
+        **dict.fromkeys(("subject", "life", "act_id"), _hash),
         **dict.fromkeys(("masked",), _masked),
         **dict.fromkeys(("fault", "gone", "new", "socket"), _operators),
         **dict.fromkeys(_COUNTS, _count),

@@ -245,11 +245,16 @@ class Gateway:
             OwnData(self.node.orders, self.node.clock).of,
         )
 
+    def _is_overloaded(self) -> bool:
+        behind = (each for each in self._servers.values() if isinstance(each, OsccServer))
+        return any(server.turns.is_overloaded for server in behind)
+
     def _note_end(self, life: Life) -> None:
         log_session(life)
         self.closes.note(life)
 
     def _begin(self, settings: Settings) -> None:
+        self.node.is_overloaded = self._is_overloaded
         begin(self.telemetry)
         self.telemetry.drain_limit_seconds.set(limit_s(settings.limits))
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]

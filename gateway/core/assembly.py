@@ -10,6 +10,7 @@ more is forgotten.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import product
 
@@ -35,9 +36,9 @@ class Assembly:
         self.late = 0
         self._tellings = Tellings() if tellings is None else tellings
         self._told: dict[Kind, dict[int, Told]] = {kind: {} for kind in Kind}
-        self._read_ms: dict[tuple[Kind, Source], dict[int, int]] = {at: {} for at in product(Kind, Source)}
+        self._read_ms: defaultdict[tuple[Kind, Source], dict[int, int]] = defaultdict(dict)
         """When each source was last read, also when it said that there is nothing."""
-        self._newest_ms = dict.fromkeys(self._read_ms, 0)
+        self._newest_ms: defaultdict[tuple[Kind, Source], int] = defaultdict(int)
         """No source was read later."""
         self._queries: dict[int, Query] = {}
         self._realtime: dict[Kind, list[Query]] = {kind: [] for kind in Kind}

@@ -5,7 +5,6 @@ A server answers a question for events before the first event. One that does not
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from gateway.domain.link_requests import Listen
@@ -20,7 +19,7 @@ class Early:
 
     def __init__(self) -> None:
         self._is_expecting = False
-        self._kept: deque[Reading] = deque(maxlen=MOST)
+        self._kept: list[Reading] = []
 
     @property
     def is_expecting(self) -> bool:
@@ -36,6 +35,7 @@ class Early:
     def keep(self, reading: Reading) -> None:
         """Keep the reading of an unknown query."""
         self._kept.append(reading)
+        del self._kept[:-MOST]
 
     def take(self, query: int, listen: Listen) -> list[Reading]:
         """Return what was read of *query*, which is now known to tell what *listen* asks for."""

@@ -104,11 +104,16 @@ class Follow:
         self._lower_since = None
         self._take(receipt, now)
         if epoch > self.floor:
+            self.seen(epoch, now)
+        elif receipt is Receipt.GAP and self._move("gap"):
+            self._ask_soon(now)
+
+    def seen(self, epoch: int, now: float) -> None:
+        """Note that an owner speaks in *epoch*. A higher one than was seen: the lease is to be read."""
+        if epoch > self.floor:
             self.floor = epoch
             self._begin_anew()
             self._lose(now)
-        elif receipt is Receipt.GAP and self._move("gap"):
-            self._ask_soon(now)
 
     def answered(self, now: float) -> None:
         """Take in that the owner has answered; call after what he published as his answer was taken in.

@@ -287,6 +287,8 @@ _KEPT_FREE: Final = {
     Urgency.GIVING: 0.75,
 }
 """Which part of the budget each class leaves to the more urgent ones."""
+SLOWED_PART: Final = 0.1
+"""Which part of the budget is left while the node is overloaded: newcomers wait before the served suffer."""
 LOG_ON_PART: Final = 0.5
 """Which part of the budget log-ons may use at most."""
 
@@ -319,7 +321,12 @@ class Budget:
         log_ons_max_per_s: float = math.inf,
     ) -> None:
         self._whole = (rate_per_s, burst, in_flight_max)
+<<<<<<< HEAD
         self._log_on_part = min(LOG_ON_PART, log_ons_max_per_s / rate_per_s)
+=======
+        self._nodes = 1
+        self._is_slowed = False
+>>>>>>> main
         self._bucket = TokenBucket(rate_per_s, burst)
         self._log_on_bucket = TokenBucket(rate_per_s * self._log_on_part, max(1.0, burst * self._log_on_part))
         self._in_flight_max = in_flight_max
@@ -343,11 +350,19 @@ class Budget:
 
     def share(self, nodes: int, now: float) -> None:
         """Take this node's part of the budget: one of *nodes* that live."""
-        rate_per_s, burst, in_flight_max = self._whole
+        self._nodes = nodes
+        slowed = SLOWED_PART if self._is_slowed else 1.0
+        rate_per_s, burst, in_flight_max = self._whole[0] * slowed, self._whole[1] * slowed, self._whole[2]
         self._bucket.resize(now, rate_per_s / nodes, max(1.0, burst / nodes))
         part = self._log_on_part / nodes
         self._log_on_bucket.resize(now, rate_per_s * part, max(1.0, burst * part))
         self._in_flight_max = max(1, in_flight_max // nodes)
+
+    def slow(self, now: float, *, is_slowed: bool) -> None:
+        """Note whether the node is overloaded: then it takes :data:`SLOWED_PART` of its rate."""
+        if is_slowed is not self._is_slowed:
+            self._is_slowed = is_slowed
+            self.share(self._nodes, now)
 
     def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
         """Begin beside others, of which each takes more than its part until it knows of this node.

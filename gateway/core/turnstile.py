@@ -118,6 +118,10 @@ class Turnstile:
         self._budget.share(nodes, now)
         self._wake_first()
 
+    def slow(self, now: float, *, is_slowed: bool) -> None:
+        """Note whether the node is overloaded: then newcomers are let in slowly."""
+        self._budget.slow(now, is_slowed=is_slowed)
+
     def done(self) -> None:
         """Give back what was entered: the link is open, or it failed."""
         self._budget.done()

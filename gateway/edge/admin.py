@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from aiohttp import hdrs, web
@@ -14,7 +15,7 @@ from gateway.domain.audit import OperatorAct
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.admin_desk import Desk
-from gateway.edge.admin_door import DETAIL, NODE, NOT_IN_FORCE, RESULT, USER, AdminDoor
+from gateway.edge.admin_door import ACT_ID, DETAIL, NODE, RESULT, USER, AdminDoor
 from gateway.edge.problems import answer, check_json, problems, reword
 from gateway.protocol import json_form
 from gateway.protocol.admin_bodies import BUNDLE, LOG_LEVEL, BundleBody, BundleView, NodeBody
@@ -22,6 +23,7 @@ from gateway.protocol.admin_bodies import NODE as NODE_BODY
 from gateway.protocol.admin_openapi import CURSOR_CHARS_MAX, PAGE, PAGE_MAX, USER_ID, admin_openapi
 from gateway.protocol.http_form import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.runtime.node import Node
+from gateway.runtime.orders import NOT_IN_FORCE
 from gateway.runtime.ports import Clock
 
 B = TypeVar("B")
@@ -54,7 +56,10 @@ class Bundles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """What the listener for operators is given. *named* returns a user's keyed hash."""
+    """What the listener for operators is given.
+
+    *named* returns a user's keyed hash, *draw* the id of an act: 16 hexadecimal digits.
+    """
 
     token: str
     node: Node
@@ -62,22 +67,28 @@ class AdminParts:
     audit: Callable[[OperatorAct], None]
     bundles: Bundles
     clock: Clock
+    draw: Callable[[], str]
 
 
 def make_admin_app(parts: AdminParts) -> web.Application:
     """Return the application of the admin listener. Run it without an access log, which would name people."""
-    door = AdminDoor(parts.token, parts.named, parts.audit, parts.clock)
+    door = AdminDoor(parts.token, parts.named, parts.audit, parts.clock, parts.draw)
     app = web.Application(middlewares=[problems, door.guard], client_max_size=BODY_BYTES_MAX)
     app.on_response_prepare.append(_dress)
     app.on_response_prepare.append(reword)
-    app.add_routes(AdminRoutes(Desk(parts.node, parts.named), parts.bundles).routes())
+    app.add_routes(AdminRoutes(partial(Desk, parts.node, parts.named), parts.bundles).routes())
     return app
 
 
 class AdminRoutes:
-    """The operators' routes. The names of the routes are those of the audited acts."""
+    """The operators' routes. The names of the routes are those of the audited acts.
 
-    def __init__(self, desk: Desk, bundles: Bundles) -> None:
+    Args:
+        desk: Returns what serves the act with an id.
+        bundles: Makes support bundles.
+    """
+
+    def __init__(self, desk: Callable[[str], Desk], bundles: Bundles) -> None:
         self._desk = desk
         self._bundles = bundles
         self._openapi = json_form.write(admin_openapi())
@@ -104,50 +115,50 @@ class AdminRoutes:
 
     async def sessions(self, request: web.Request) -> web.Response:
         """``GET /sessions``."""
-        return await _page(request, self._desk.sessions)
+        return await _page(request, self._desk(request[ACT_ID]).sessions)
 
     async def closes(self, request: web.Request) -> web.Response:
         """``GET /closes``."""
-        return await _page(request, self._desk.closes)
+        return await _page(request, self._desk(request[ACT_ID]).closes)
 
-    async def nodes(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
+    async def nodes(self, request: web.Request) -> web.Response:
         """``GET /nodes``."""
-        return answer(self._desk.nodes())
+        return answer(self._desk(request[ACT_ID]).nodes())
 
     async def end_session(self, request: web.Request) -> web.Response:
         """``DELETE /sessions/{id}``."""
-        done = await self._desk.end_session(_word(request.match_info["id"], "id"))
+        done = await self._desk(request[ACT_ID]).end_session(_word(request.match_info["id"], "id"))
         request[USER] = done.ended[0].user
         return answer(done)
 
     async def end_user(self, request: web.Request) -> web.Response:
         """``POST /users/{id}/end``."""
-        done = await self._desk.end_user(_user(request))
+        done = await self._desk(request[ACT_ID]).end_user(_user(request))
         request[USER] = done.ended[0].user
         return answer(done)
 
     async def export(self, request: web.Request) -> web.Response:
         """``GET /users/{id}/export``."""
-        held = await self._desk.export(_user(request))
+        held = await self._desk(request[ACT_ID]).export(_user(request))
         request[USER] = held.user
         return answer(held)
 
     async def drain(self, request: web.Request) -> web.Response:
         """``POST /drain``."""
         wish = await _optional(request)
-        return answer(await self._desk.drain(wish.node), status=202)
+        return answer(await self._desk(request[ACT_ID]).drain(wish.node), status=202)
 
     async def log_level(self, request: web.Request) -> web.Response:
         """``POST /log-level``."""
         wish = await _body(request, LOG_LEVEL)
         request[DETAIL] = wish.level
         _note_node(request, wish.node)
-        return answer(await self._desk.everywhere("log_level", wish.level, wish.node))
+        return answer(await self._desk(request[ACT_ID]).everywhere("log_level", wish.level, wish.node))
 
     async def reload(self, request: web.Request) -> web.Response:
         """``POST /reload``."""
         wish = await _optional(request)
-        done = await self._desk.everywhere("reload", "", wish.node)
+        done = await self._desk(request[ACT_ID]).everywhere("reload", "", wish.node)
         if done.kept:
             request[RESULT] = NOT_IN_FORCE
         return answer(done)

@@ -48,11 +48,13 @@ class Desk:
     Args:
         node: The node that they came to.
         named: Returns a user's keyed hash.
+        act_id: Of the act that is served; the audit of all nodes names it.
     """
 
-    def __init__(self, node: Node, named: Callable[[UserId], str]) -> None:
+    def __init__(self, node: Node, named: Callable[[UserId], str], act_id: str) -> None:
         self._node = node
         self._named = named
+        self._act_id = act_id
 
     # ---- looking ----
 
@@ -103,7 +105,7 @@ class Desk:
                 who was not reached.
         """
         user = user_of(name) or await self._whois(name)
-        pages = await gather(self._node.orders, user)
+        pages = await gather(self._node.orders, user, self._act_id)
         by_category: dict[str, list[Record]] = {}
         for told in pages:
             for record in told.page.records:
@@ -179,7 +181,7 @@ class Desk:
         within_s: float = ANSWER_S,
     ) -> list[Told]:
         orders = self._node.orders
-        order = Order(orders.node, 0, act, subject, after, most)
+        order = Order(orders.node, 0, act, subject, after, most, self._act_id)
         if nodes is None:
             return await orders.ask_all(order, within_s)
         return await orders.ask(order, nodes, within_s)

@@ -29,8 +29,8 @@ USER: Final = web.RequestKey("user", str)
 """Set likewise: the keyed hash of whom it concerned, once a node knew him."""
 RESULT: Final = web.RequestKey("result", str)
 """Set likewise, where an answer is no error and yet not all was done."""
-NOT_IN_FORCE: Final = "not_in_force"
-"""The result of a reload after which a node keeps something old."""
+ACT_ID: Final = web.RequestKey("act_id", str)
+"""Set by the door: what all audit lines of this request name, on all nodes."""
 _UNKNOWN: Final = "unknown"
 _HASH_CHARACTERS: Final = 16
 
@@ -46,6 +46,7 @@ class AdminDoor:
         named: Returns a user's keyed hash.
         audit: Writes an act down.
         clock: Tells when a wrong token may be tried again.
+        draw: Draws the id of an act.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class AdminDoor:
         named: Callable[[UserId], str],
         audit: Callable[[OperatorAct], None],
         clock: Clock,
+        draw: Callable[[], str],
     ) -> None:
         self._digest: Final = _digest(token)
         self._named = named
         self._audit = audit
+        self._draw = draw
         self._clock = clock
         self._tries = TokenBucket(TRIES_PER_S, TRIES_BURST)
         self._refusals = TokenBucket(1.0, 1.0)
@@ -67,6 +70,7 @@ class AdminDoor:
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve a request of somebody who may ask it."""
         status, result, is_admitted = 500, ErrorCode.INTERNAL.value, False
+        request[ACT_ID] = self._draw()
         try:
             self._admit(request)
             is_admitted = True
@@ -123,6 +127,7 @@ class AdminDoor:
                 status=status,
                 suppressed=self._suppressed,
                 user=None if user is None else UserHash(user),
+                act_id=request[ACT_ID],
             )
         )
         self._suppressed = 0

@@ -35,19 +35,22 @@ class Elsewhere(NamedTuple):
     complete: bool
 
 
-async def gather(orders: Orders, user: UserId) -> list[Told]:
-    """Return what each live node holds about *user*, or why it did not say; each as one page."""
+async def gather(orders: Orders, user: UserId, act_id: str = "") -> list[Told]:
+    """Return what each live node holds about *user*, or why it did not say; each as one page.
+
+    *act_id* is that of the operator who asks; empty: the user asks.
+    """
     async with asyncio.TaskGroup() as tasks:
-        asking = [tasks.create_task(_all_of(orders, node, user)) for node in orders.nodes]
+        asking = [tasks.create_task(_all_of(orders, node, user, act_id)) for node in orders.nodes]
     return [*(each.result() for each in asking), *orders.unknown]
 
 
-async def _all_of(orders: Orders, node: NodeId, user: UserId) -> Told:
+async def _all_of(orders: Orders, node: NodeId, user: UserId, act_id: str) -> Told:
     records: list[Record] = []
     told = Told(node, Page(more=True))
     for _ in range(PAGES_MAX):
         after = records[-1]["name"] if records else ""
-        order = Order(orders.node, 0, "export", f"{user.site}:{user.key}", after, PAGE)
+        order = Order(orders.node, 0, "export", f"{user.site}:{user.key}", after, PAGE, act_id)
         (told,) = await orders.ask(order, [node])
         records += told.page.records
         if told.trouble is not None or not told.page.more:

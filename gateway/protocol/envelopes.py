@@ -140,11 +140,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class AttachAnswer:
-    """The session is accepted, *refused*, or the owner is another one by now: *moved*."""
+    """The session is accepted, *refused*, or the owner is another one by now: *moved*.
+
+    *epoch*: under which token the owner accepted it; None: nodes of versions before do not say.
+    """
 
     request: int
     refused: Refusal | None = None
     moved: bool = False
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +249,8 @@ class Order:
     """An operator asks something of a node, by way of *node*.
 
     *act* names it; *subject* of whom or of what, by a keyed hash or a public id; *after* and *most* choose
-    a page of what there is.
+    a page of what there is. *act_id* is the id of the operator's act that it belongs to, as the audit has
+    it; empty: no operator asked.
     """
 
     node: NodeId
@@ -254,6 +259,7 @@ class Order:
     subject: str = ""
     after: str = ""
     most: int = 0
+    act_id: str = ""
 
 
 Record = dict[str, Any]

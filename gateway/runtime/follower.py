@@ -244,6 +244,11 @@ class Follower:
         self.machine.not_mine(now)
         self._news.set()
 
+    def seen(self, epoch: int) -> None:
+        """Note that the owner speaks in *epoch*: what the replica holds of an earlier one shows nothing."""
+        self.machine.seen(epoch, self._world.clock.now())
+        self._look()
+
     def unsure(self) -> None:
         """Note that messages may have been lost: nothing is live until the owner has answered."""
         now = self._world.clock.now()

@@ -199,16 +199,18 @@ class Neighbours:
 
     async def _attach(self, asked: Attach) -> None:
         owner, refused, moved = self._owner(asked.ticket.user), None, False
+        epoch: int | None = None
         try:
             if owner is None or asked.node == self._node:
                 moved = True
             else:
                 await self._attach_at(owner, asked)
+                epoch = owner.epoch
         except SessionRefused as why:
             refused = Refusal(why.code, why.reason, why.by, why.window_s)
         except RoleOverError:
             moved = True
-        self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved))
+        self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved, epoch))
 
     async def _attach_at(self, owner: Owner, asked: Attach) -> None:
         ended = self._home.denied(asked.ticket)

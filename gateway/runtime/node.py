@@ -20,7 +20,7 @@ from gateway.core.recall import Recall
 from gateway.core.registry import Refused, Registry, Seat
 from gateway.core.turnstile import Turnstile
 from gateway.core.view import within
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import DEFAULT_TOPICS, Ticket, UserId
@@ -73,6 +73,9 @@ class Node:
         tally: Is told what is worth counting.
     """
 
+    is_overloaded: Callable[[], bool] = staticmethod(bool)
+    """Whether more comes on links than the node keeps up with; set by what reads them."""
+
     def __init__(
         self,
         settings: NodeSettings,
@@ -80,7 +83,7 @@ class Node:
         cluster: Cluster,
         clock: Clock,
         jitter: Callable[[], float],
-        audit: Callable[[NumberAct], None],
+        audit: Callable[[NumberAct | OrderAct], None],
         tally: Tally | None = None,
     ) -> None:
         self.clock = clock
@@ -104,7 +107,7 @@ class Node:
         self.fleet = Fleet(
             cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()), self._tally
         )
-        self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock)
+        self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock, audit)
         self.endings = Endings(clock, self.exchange, cluster.shelf, self._tally)
         self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
@@ -330,6 +333,8 @@ class Node:
         self.exchange.tick(now, followed)
         if self.exchange.machine.state is BusState.LIVE:
             self.is_cut_off = False
+        for turnstile in self._turnstiles.values():
+            turnstile.slow(now, is_slowed=self.is_overloaded())
         await self._households.tick(self.clock)
         for user in self._registry.due(now):
             gone = self._households.get(user)

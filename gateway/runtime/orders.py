@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
+from gateway.domain.audit import OrderAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Inbox, Order, Record, Report
@@ -20,6 +22,10 @@ Trouble = Literal["not_heard", "no_answer", "bus_down", "refused"]
 """Nobody was there; it was told, perhaps, and said nothing in time; the bus is away; it cannot do this."""
 
 
+NOT_IN_FORCE: Final = "not_in_force"
+"""The result of a reload after which a node keeps something old."""
+_OF_ONE: Final = frozenset({"end_session", "end_user", "whois"})
+"""Orders about one user or session, which most nodes do not know."""
 EVERY_OTHER: Final = NodeId("*")
 """Stands for all other nodes where none is known, as this one has never reached the bus."""
 
@@ -55,14 +61,24 @@ class Orders:
         exchange: Its voice.
         fleet: The nodes that live.
         clock: Its time.
+        audit: Writes down what was carried out for an operator of another node.
     """
 
-    def __init__(self, node: NodeId, holder: str, exchange: Exchange, fleet: Fleet, clock: Clock) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        holder: str,
+        exchange: Exchange,
+        fleet: Fleet,
+        clock: Clock,
+        audit: Callable[[OrderAct], None],
+    ) -> None:
         self.node: Final = node
         self._holder = holder
         self._exchange = exchange
         self._fleet = fleet
         self._clock = clock
+        self._audit = audit
         self._known: dict[str, Obey] = {}
 
     def learn(self, act: str, obey: Obey) -> None:
@@ -86,8 +102,14 @@ class Orders:
         return () if self.has_joined else (Told(EVERY_OTHER, Page(), "bus_down"),)
 
     async def carry_out(self, order: Order) -> None:
-        """Carry out what another node asks, and answer."""
-        self._exchange.send(Inbox(order.node), await self._obeyed(order))
+        """Carry out what another node asks, write down what an operator is behind, and answer."""
+        report: Report | None = None
+        try:
+            report = await self._obeyed(order)
+        finally:
+            if order.act_id:
+                self._audit(_act_of(order, report))
+        self._exchange.send(Inbox(order.node), report)
 
     async def ask(self, order: Order, nodes: Iterable[NodeId], within_s: float = ANSWER_S) -> list[Told]:
         """Have *order* carried out by *nodes*, all at once; returns what each answered, in their order.
@@ -130,7 +152,7 @@ class Orders:
 
     async def _put(self, node: NodeId, order: Order, within_s: float) -> Told:
         def question(number: int) -> Order:
-            return Order(self.node, number, order.act, order.subject, order.after, order.most)
+            return replace(order, node=self.node, request=number)
 
         try:
             answer = await self._exchange.ask(node, question, within_s)
@@ -156,3 +178,27 @@ class Orders:
         if obey is None:
             raise GatewayError(ErrorCode.NOT_FOUND, "This node does not know how to do that.")
         return await obey(order)
+
+
+def _act_of(order: Order, report: Report | None) -> OrderAct:
+    """Return what the audit says of an order; no report: it failed."""
+    records = () if report is None else report.records
+    user = next((str(each["user"]) for each in records if "user" in each), None)
+    is_of_one = order.act in _OF_ONE
+    return OrderAct(
+        order.act,
+        order.act_id,
+        order.node,
+        _result(report, is_of_one=is_of_one),
+        UserHash(user) if is_of_one and user is not None else None,
+    )
+
+
+def _result(report: Report | None, *, is_of_one: bool) -> str:
+    if report is None:
+        return ErrorCode.INTERNAL.value
+    if report.refused is not None:
+        return report.refused.value
+    if any("kept" in each for each in report.records):
+        return NOT_IN_FORCE
+    return ErrorCode.NOT_FOUND.value if is_of_one and not report.records else "ok"

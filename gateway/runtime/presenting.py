@@ -35,6 +35,10 @@ class Subject(Protocol):
         """Note that who was asked denies to be the owner."""
         ...
 
+    def seen(self, epoch: int) -> None:
+        """Note that the owner speaks in *epoch*."""
+        ...
+
 
 class Presenting:
     """One followed user's sessions with a phone here.
@@ -87,6 +91,8 @@ class Presenting:
             return False
         if ticket.handle in self._local:
             self._accepted[ticket.handle] = grant.token
+        if answer.epoch is not None:
+            self._subject.seen(answer.epoch)
         return True
 
     def is_accepted(self, handle: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -128,11 +127,11 @@ class OsccLink:
         self._reader = LinkReader(terms.user.site, terms.pool)
         self._numbers = count(1)
         self._pending: dict[int, _Pending] = {}
-        self._given_up: deque[int] = deque(maxlen=GIVEN_UP_MOST)
+        self._given_up: list[int] = []
         """Questions for events that nobody waits for any more: if one is answered, its query is stopped."""
-        self._strays: deque[int] = deque(maxlen=GIVEN_UP_MOST)
+        self._strays: list[int] = []
         """Queries to stop, of which nobody knows."""
-        self._ready: deque[LinkEvent] = deque()
+        self._ready: list[LinkEvent] = []
         self._own_agents: dict[int, int] = {}
         self._clock = ServerClock()
         self._hear: Callable[[Reading], None] | None = None
@@ -155,7 +154,7 @@ class OsccLink:
             LinkClosed: ``lost``.
         """
         if self._ready:
-            return self._ready.popleft()
+            return self._ready.pop(0)
         if self._replaced or self._closed:
             raise await self._lost(NORMAL)
         self._hear = hear
@@ -209,7 +208,7 @@ class OsccLink:
                 told = await pending.told
         except TimeoutError:
             if isinstance(request, Listen):
-                self._given_up.append(number)
+                _keep(self._given_up, number)
             raise GatewayError(
                 ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server did not answer in time."
             ) from None
@@ -243,7 +242,7 @@ class OsccLink:
 
     async def _stop_strays(self) -> None:
         while self._strays:
-            stop = StopListening(self._strays.popleft())
+            stop = StopListening(self._strays.pop(0))
             await self._socket.send(self._render(stop, next(self._numbers)))
 
     async def close(self) -> None:
@@ -275,7 +274,7 @@ class OsccLink:
             else:
                 self._note(said)
                 self._ready.append(said)
-        return self._ready.popleft() if self._ready else None
+        return self._ready.pop(0) if self._ready else None
 
     def _settle(self, response: Response) -> None:
         pending = self._pending.get(response.request_id)
@@ -304,7 +303,7 @@ class OsccLink:
         with suppress(GatewayError):
             told = answer(_ANY_LISTEN, response.body, self._terms.pool)
             if isinstance(told, Listening):
-                self._strays.append(told.query)
+                _keep(self._strays, told.query)
 
     def _note(self, event: LinkEvent) -> None:
         if isinstance(event, Opened) is self._opened:
@@ -340,3 +339,9 @@ class OsccLink:
                 await self._socket.close(code)
         except TimeoutError:
             return  # interrupted it has dropped the connection
+
+
+def _keep(numbers: list[int], number: int) -> None:
+    """Add to the newest :data:`GIVEN_UP_MOST` of some numbers: a deque takes 760 bytes, of each link."""
+    numbers.append(number)
+    del numbers[:-GIVEN_UP_MOST]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -72,7 +71,7 @@ class LinkSocket(asyncio.Protocol):
         self._transport = transport
         self._frames = Frames(message_bytes)
         self._lost = lost
-        self._inbox: deque[Heard] = deque()
+        self._inbox: list[Heard] = []
         self._waiting_chars = 0
         self._arrival: asyncio.Future[None] | None = None
         self._take: Callable[[str], bool] | None = None
@@ -111,7 +110,7 @@ class LinkSocket(asyncio.Protocol):
                 await self._arrival
             finally:
                 self._take = None
-        said = self._inbox.popleft()
+        said = self._inbox.pop(0)
         self._waiting_chars -= _chars(said)
         self._read_on(WAITING_CHARS_MAX // 2)
         return said

@@ -25,7 +25,10 @@ PERIOD_S: Final = 2.0
 MOST_PARTS: Final = 40_000
 """A generation with more is given up early: 1,500 agents once a second are 3,000 of them."""
 
-MOST_CHARS: Final = 8 * 2**20
+MOST_BYTES: Final = 2 * 2**20
+"""Of the elements in a generation; with more it is given up early. Of users who share nothing a node would
+keep all that came in two periods."""
+MOST_CHARS: Final = 2 * 2**20
 """Of the texts in a generation; with more it is given up early. A whole set of 1,500 agents has 600,000."""
 
 _Readings = dict[tuple[str, int], dict[bytes, Part]]
@@ -95,7 +98,7 @@ class PartPool:
         """Which routing parameters hold Keys, as the newest directory has it."""
         self._young: _Readings = {}
         self._old: _Readings = {}
-        self._young_parts = 0
+        self._young_parts = self._young_bytes = 0
         self._turned_at: float | None = None
         self._lasting: weakref.WeakValueDictionary[tuple[str, bytes], Part] = weakref.WeakValueDictionary()
         self._newest: weakref.WeakValueDictionary[_Subject, Part] = weakref.WeakValueDictionary()
@@ -173,6 +176,7 @@ class PartPool:
                 if part is None:
                     continue
                 part = known[raw] = self._one(part)
+                self._young_bytes += len(raw)
             parts.append(part)
         made = len(known) - before
         self._young_parts += made
@@ -211,11 +215,15 @@ class PartPool:
     def _reading(self, event_type: str, time_ms: int, now: float) -> dict[bytes, Part]:
         if self._turned_at is None:
             self._turned_at = now
-        elif now - self._turned_at >= PERIOD_S or self._young_parts >= MOST_PARTS:
+        elif (
+            now - self._turned_at >= PERIOD_S
+            or self._young_parts >= MOST_PARTS
+            or self._young_bytes >= MOST_BYTES
+        ):
             fresh = now - self._turned_at < 2 * PERIOD_S
             self._old = self._young if fresh else {}
             self._young = {}
-            self._young_parts = 0
+            self._young_parts = self._young_bytes = 0
             self._turned_at = now
         key = (event_type, time_ms)
         known = self._young.get(key)

@@ -9,7 +9,7 @@ from gateway.app.audit_trail import AuditTrail, log_acts
 from gateway.app.keys import SecretKey
 from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import configure
-from gateway.domain.audit import Act, NumberAct, OperatorAct, UserHash
+from gateway.domain.audit import Act, NumberAct, OperatorAct, OrderAct, UserHash
 from gateway.domain.model import NodeId, SessionId, UserId
 
 ACT = NumberAct(UserId("main", 7), SessionId("session-1"), "change", "*********567", "applied")
@@ -87,6 +87,30 @@ def test_a_line_tells_the_process_that_wrote_it_and_the_user_whom_it_concerned()
     assert (number["user"], end["user"], end["subject"]) == (anna, anna, "0123456789abcdef")
     assert "user" not in missed
     assert all("dropped" not in each for each in (number, end, missed))
+
+
+def test_what_was_carried_out_for_another_node_is_in_the_same_row() -> None:
+    stream = io.StringIO()
+    configure("info", SecretKey(bytes(32)), stream)
+    trail = AuditTrail(LOG)
+    trail.note(OperatorAct("drain", None, "gw-2", "ok", 202, act_id="a" * 16))
+    trail.note(OrderAct("drain", "a" * 16, "gw-1", "ok"))
+    trail.note(OrderAct("end_session", "canary name", "canary of a node", "ok"))
+    drain, order, forged = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert drain["act_id"] == "a" * 16
+    names = ("logger", "event", "by_node", "serial", "act", "act_id", "asked_node", "result")
+    assert {name: order[name] for name in names} == {
+        "logger": "gateway.audit",
+        "event": "operator_order",
+        "by_node": "gw-2",
+        "serial": 2,
+        "act": "drain",
+        "act_id": "a" * 16,
+        "asked_node": "gw-1",
+        "result": "ok",
+    }
+    assert "dropped" not in order
+    assert "canary" not in json.dumps(forged)
 
 
 def test_no_level_leaves_an_act_out() -> None:

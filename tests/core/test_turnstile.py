@@ -147,3 +147,31 @@ def test_whether_somebody_would_enter_is_told_without_taking_anything() -> None:
     assert not gate.would_admit(9.0, Urgency.PERSON), "somebody waits"
     gate.withdraw(waiting)
     assert gate.would_admit(9.0, Urgency.PERSON)
+
+
+def test_while_the_node_is_overloaded_newcomers_wait_ten_times_as_long() -> None:
+    gate = turnstile(per_s=10.0, burst=10.0)
+    gate.slow(0.0, is_slowed=True)
+    entered_at: list[float] = []
+    for tick in range(50):
+        now = tick / 10
+        place = gate.join(Urgency.PERSON, lambda: None)
+        if gate.enter(place, now):
+            entered_at.append(now)
+        gate.withdraw(place)
+    assert len(entered_at) == 1 + 4
+    gate.slow(5.0, is_slowed=False)
+    gate.share(1, 5.0)
+    gate.slow(5.0, is_slowed=False)
+    later = 0
+    for tick in range(10):
+        later += gate.enter(gate.join(Urgency.PERSON, lambda: None), 6.0 + tick / 10)
+    assert later == 10
+
+
+def test_an_overloaded_node_shares_the_slower_rate_with_others_and_keeps_it() -> None:
+    gate = turnstile(per_s=40.0, burst=40.0)
+    gate.slow(0.0, is_slowed=True)
+    gate.share(2, 0.0)
+    entered = [gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0) for _ in range(4)]
+    assert entered == [True, True, False, False]

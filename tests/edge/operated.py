@@ -24,6 +24,8 @@ from tests.runtime.street import Street, street
 TOKEN = "canary-token-of-operators"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 DIGEST = "0" * 64
+ACT_ID = "00112233445566aa"
+"""The id of every act here."""
 LINE = {
     "id": "000000000000005.0000000001.n0", "node": "n0", "at_ms": 5, "initiator": "gateway",
     "close_code": 4109, "close_reason": "no pong", "user": f"{1:016x}", "application": "dashboard",
@@ -90,7 +92,9 @@ async def operated(nodes: int = 1) -> AsyncIterator[Operated]:
         audited: list[OperatorAct] = []
         bundles = FakeBundles()
         node = at.scenes[0].node
-        app = make_admin_app(AdminParts(TOKEN, node, named, audited.append, bundles, at.clock))
+        app = make_admin_app(
+            AdminParts(TOKEN, node, named, audited.append, bundles, at.clock, lambda: ACT_ID)
+        )
         async with TestClient(TestServer(app)) as client:
             yield Operated(at, client, audited, bundles, done, lines)
 

@@ -13,7 +13,7 @@ from gateway.edge.admin_desk import Desk
 from gateway.protocol.admin_bodies import DoneBody, KeptOld, Unreached
 from gateway.protocol.envelopes import Order, Report
 from gateway.runtime.orders import ANSWER_S, Page
-from tests.edge.operated import named, operated
+from tests.edge.operated import ACT_ID, named, operated
 from tests.runtime.street import Street
 
 SESSION = {
@@ -33,7 +33,7 @@ def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool =
 
 
 def desk_of(at: Street) -> Desk:
-    return Desk(at.scenes[0].node, named)
+    return Desk(at.scenes[0].node, named, ACT_ID)
 
 
 async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right() -> None:

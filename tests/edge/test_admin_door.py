@@ -7,14 +7,25 @@ import hmac
 
 import pytest
 
-from gateway.domain.audit import OperatorAct, UserHash
+from gateway.domain.audit import OperatorAct, OrderAct, UserHash
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId
 from gateway.edge.admin_door import TRIES_BURST, TRIES_PER_S
-from tests.edge.operated import BEARER, TOKEN, Operated, named, operated
+from gateway.edge.gathering import OwnData
+from gateway.protocol.envelopes import Order
+from gateway.runtime.orders import Page
+from tests.edge.operated import ACT_ID, BEARER, TOKEN, Operated, named, operated
 from tests.runtime.scene import user
 
 
 def hashed(session: str) -> str:
     return hashlib.blake2s(session.encode(), digest_size=8, person=b"session").hexdigest()
+
+
+def acted(
+    act: str, subject: str | None, node: str | None, result: str, status: int, *, user: UserHash | None = None
+) -> OperatorAct:
+    return OperatorAct(act, subject, node, result, status, user=user, act_id=ACT_ID)
 
 
 async def status_of(at: Operated, **headers: str) -> int:
@@ -113,16 +124,16 @@ async def test_every_call_is_written_down_with_whom_it_concerned() -> None:
         await at.ask("GET", "/canary")
         await at.ask("PUT", "/nodes")
         assert at.audited == [
-            OperatorAct("end_session", hashed("nobody"), None, "not_found", 404),
-            OperatorAct("end_user", anna, None, "not_found", 404),
-            OperatorAct("export_user", anna, None, "not_found", 404),
-            OperatorAct("export_user", "canary name", None, "bad_request", 400),
-            OperatorAct("drain", None, "n0", "ok", 202),
-            OperatorAct("set_log_level debug", None, None, "ok", 200),
-            OperatorAct("set_log_level", None, None, "bad_request", 400),
-            OperatorAct("support_bundle preview", None, None, "ok", 200),
-            OperatorAct("unknown", None, None, "not_found", 404),
-            OperatorAct("unknown", None, None, "bad_request", 405),
+            acted("end_session", hashed("nobody"), None, "not_found", 404),
+            acted("end_user", anna, None, "not_found", 404),
+            acted("export_user", anna, None, "not_found", 404),
+            acted("export_user", "canary name", None, "bad_request", 400),
+            acted("drain", None, "n0", "ok", 202),
+            acted("set_log_level debug", None, None, "ok", 200),
+            acted("set_log_level", None, None, "bad_request", 400),
+            acted("support_bundle preview", None, None, "ok", 200),
+            acted("unknown", None, None, "not_found", 404),
+            acted("unknown", None, None, "bad_request", 405),
         ]
 
 
@@ -135,9 +146,9 @@ async def test_whose_session_it_was_is_written_down_too() -> None:
         await at.ask("DELETE", f"/sessions/{second.ticket.session}")
         await at.ask("POST", f"/users/{anna}/end")
         assert at.audited == [
-            OperatorAct("export_user", anna, None, "ok", 200, user=UserHash(anna)),
-            OperatorAct("end_session", hashed(second.ticket.session), None, "ok", 200, user=UserHash(anna)),
-            OperatorAct("end_user", anna, None, "ok", 200, user=UserHash(anna)),
+            acted("export_user", anna, None, "ok", 200, user=UserHash(anna)),
+            acted("end_session", hashed(second.ticket.session), None, "ok", 200, user=UserHash(anna)),
+            acted("end_user", anna, None, "ok", 200, user=UserHash(anna)),
         ]
         assert first.closed is not None
 
@@ -146,5 +157,67 @@ async def test_a_fault_of_ours_is_written_down_too(monkeypatch: pytest.MonkeyPat
     async with operated() as at:
         monkeypatch.setattr(at.street.scenes[0].node, "record", None)
         assert (await at.ask("GET", "/nodes"))[0] == 500
-        assert at.audited == [OperatorAct("list_nodes", None, None, "internal", 500)]
+        assert at.audited == [acted("list_nodes", None, None, "internal", 500)]
         monkeypatch.undo()
+
+
+async def test_each_node_writes_down_what_it_carried_out_for_an_operator_of_another() -> None:
+    async with operated(3) as at:
+        anna, (_, second, third) = named(user(1)), at.street.scenes
+        phone = await second.served()
+        await at.ask("DELETE", f"/sessions/{phone.ticket.session}")
+        await at.ask("POST", "/drain", {"node": "n1"})
+        await at.ask("POST", "/log-level", {"level": "debug"})
+        by_act = {each.act: each for each in second.audited if isinstance(each, OrderAct)}
+        assert by_act == {
+            "end_session": OrderAct("end_session", ACT_ID, "n0", "ok", UserHash(anna)),
+            "drain": OrderAct("drain", ACT_ID, "n0", "ok"),
+            "log_level": OrderAct("log_level", ACT_ID, "n0", "ok"),
+        }
+        assert third.audited == [
+            OrderAct("end_session", ACT_ID, "n0", "not_found"),
+            OrderAct("log_level", ACT_ID, "n0", "ok"),
+        ]
+        assert [each.act_id for each in at.audited] == [ACT_ID] * 3
+
+
+async def test_a_users_own_export_is_no_act_of_an_operator() -> None:
+    async with operated(2) as at:
+        phone = await at.street.scenes[0].served()
+        await OwnData(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+        assert not [each for each in at.street.scenes[1].audited if isinstance(each, OrderAct)]
+        assert (await at.ask("GET", "/users/main:1/export"))[0] == 200
+        assert [each.act for each in at.street.scenes[1].audited if isinstance(each, OrderAct)] == ["export"]
+
+
+async def test_the_result_of_a_refused_a_failed_and_a_half_done_order_is_written_down() -> None:
+    async with operated(2) as at:
+        other = at.street.scenes[1]
+
+        async def refuse(order: Order) -> Page:
+            raise GatewayError(ErrorCode.BAD_REQUEST, "canary")
+
+        async def keep(order: Order) -> Page:
+            return Page(({"kept": "certificate"},))
+
+        other.node.orders.learn("log_level", refuse)
+        other.node.orders.learn("reload", keep)
+        await at.ask("POST", "/log-level", {"level": "debug"})
+        await at.ask("POST", "/reload")
+        assert other.audited == [
+            OrderAct("log_level", ACT_ID, "n0", "bad_request"),
+            OrderAct("reload", ACT_ID, "n0", "not_in_force"),
+        ]
+
+
+async def test_an_order_that_fails_unforeseen_is_written_down_as_well() -> None:
+    async with operated(2) as at:
+        other = at.street.scenes[1]
+
+        async def fail(order: Order) -> Page:
+            raise RuntimeError("canary")
+
+        other.node.orders.learn("drain", fail)
+        with pytest.raises(RuntimeError):
+            await other.node.orders.carry_out(Order(NodeId("n0"), 1, "drain", act_id=ACT_ID))
+        assert other.audited == [OrderAct("drain", ACT_ID, "n0", "internal")]

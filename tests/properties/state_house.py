@@ -14,7 +14,7 @@ from copy import deepcopy
 from typing import Any, Final, NamedTuple, cast
 
 from gateway.bus.memory import MemoryLeases
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.model import Application, NodeId, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
@@ -100,7 +100,7 @@ class House(Scene):
         self.doors = self.new_doors()
         self.leases = MemoryLeases(self.clock)
         self.lines: list[PhoneLine] = []
-        self.audited: list[NumberAct] = []
+        self.audited: list[NumberAct | OrderAct] = []
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
             {"main": Site(cast("Upstream", self.doors), cast("Authority", self.doors))},

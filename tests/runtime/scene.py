@@ -12,7 +12,7 @@ from gateway.app.tally import CountingTally
 from gateway.bus.memory import MemoryLeases
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.session import Session
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Application, Device, Kind, NodeId, Scope, Ticket, UserId
 from gateway.domain.resources import Agent, Queue, RoutingState
@@ -209,7 +209,7 @@ class Scene:
         self.upstream = FakeUpstream(self.clock) if outside is None else outside[1]
         self.leases = MemoryLeases(self.clock)
         self.lines: list[PhoneLine] = []
-        self.audited: list[NumberAct] = []
+        self.audited: list[NumberAct | OrderAct] = []
         self.telemetry = Telemetry()
         self.node = Node(
             settings,

@@ -146,7 +146,7 @@ async def test_a_session_that_is_presented_is_accepted_and_its_node_published_to
         other = await at.scenes[0].phone("anna", device="d2")
         await at.pass_time(1)
         told = await Stranger(at).say(Attach(STRANGER, 6, other.ticket, ("agents",)))
-        assert told == [AttachAnswer(6)]
+        assert told == [AttachAnswer(6, epoch=at.scenes[0].owner().epoch)]
         member = at.scenes[0].owner().roster.get(other.ticket.handle)
         assert member is not None
         assert (member.node, member.topics, member.on_link) == (STRANGER, ("agents",), True)

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from gateway.domain.errors import CloseCode
-from gateway.protocol.envelopes import Attach, AttachAnswer, CallAnswer, Inbox, Refusal
+from gateway.protocol.envelopes import (
+    Attach,
+    AttachAnswer,
+    CallAnswer,
+    Inbox,
+    Publication,
+    Publications,
+    Refusal,
+)
 from gateway.runtime.follower import Follower
 from gateway.runtime.presenting import AGAIN_S, ANSWER_S, Presenting
 from tests.runtime.scene import PhoneLine
@@ -165,3 +173,20 @@ async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:
         far.leave()
         await at.pass_time(ANSWER_S + 1)
         assert presenting(at)._accepted == presenting(at)._again_at == {}
+
+
+async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_an_earlier_one() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        before = at.scenes[0].owner().epoch
+        at.trouble.lose = lambda *told: isinstance(told[-1], Publication | Publications)
+        await at.upstream.open(near.ticket.user, near.ticket.secret, token=before + 1, holder="rival")
+        await at.pass_time(12)
+        assert at.scenes[0].owner().epoch > before
+        again = await at.scenes[1].again(far, position=far.position)
+        await at.pass_time(2)
+        assert not again.of_kind("welcome"), "the replica is of the epoch before"
+        at.trouble.lose = None
+        await at.pass_time(4)
+        assert again.of_kind("welcome")
+        assert int(again.stream.partition(".")[0]) > before

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.runtime.node import Node
@@ -52,7 +52,7 @@ class Process:
         self.site = SiteDoor(centre, dice)
         self.is_alive = True
         self.lines: list[Line] = []
-        self.acts: list[NumberAct] = []
+        self.acts: list[NumberAct | OrderAct] = []
         self.node = Node(
             NodeSettings(self.name, self.holder),
             {"main": Site(self.site, self.site)},

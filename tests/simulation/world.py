@@ -126,7 +126,8 @@ class World:
         """Tell whether the node at which a phone is could know that there was a higher epoch.
 
         Without fencing there is none. An owner who has lost his link, and has heard of nobody, serves what
-        he has, also to those who follow him; he says that it is stale.
+        he has, also to those who follow him; he says that it is stale. Nor does he know whose link was
+        replaced while it carries nothing.
         """
         process = next((each for each in self.processes if phone.line in each.lines), None)
         if not self.setup.fences or process is None or phone.ticket is None:
@@ -137,7 +138,8 @@ class World:
             process = next((each for each in self.processes if each.holder == by and each.is_alive), process)
             home = process.node.households.get(phone.ticket.user)
         owner = None if home is None else home.owner
-        return owner is None or owner.link is not None or owner.lease.is_overtaken
+        is_linked = owner is not None and owner.link is not None and process.site.swallowed is None
+        return owner is None or is_linked or owner.lease.is_overtaken
 
     def now(self) -> float:
         """Return the time."""

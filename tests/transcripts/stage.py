@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from gateway.core.effects import SessionLimits
 from gateway.core.session import Session
-from gateway.domain.audit import NumberAct
+from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.model import Application, Device, NodeId, Ticket
 from gateway.domain.upstream import LogOn
 from gateway.edge import limits
@@ -162,7 +162,8 @@ class Stage:
         if not self._are_links_hidden:
             self.write(who, says)
 
-    def _audit(self, act: NumberAct) -> None:
+    def _audit(self, act: NumberAct | OrderAct) -> None:
+        assert isinstance(act, NumberAct), "no operator is here"
         self.write("audit", f"{act.act} {act.number} {act.result}")
 
     # ---- phones ----

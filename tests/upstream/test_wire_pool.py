@@ -98,8 +98,9 @@ def test_a_reading_is_shared_for_two_periods_and_then_forgotten() -> None:
     assert pool.parsed == 2
 
 
-def test_many_parts_turn_the_generation_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.upstream.wire_pool.MOST_PARTS", 2)
+@pytest.mark.parametrize(("bound", "most"), [("MOST_PARTS", 2), ("MOST_BYTES", 1_500)])
+def test_many_parts_turn_the_generation_early(monkeypatch: pytest.MonkeyPatch, bound: str, most: int) -> None:
+    monkeypatch.setattr(f"gateway.upstream.wire_pool.{bound}", most)
     pool = PartPool()
     for number in range(100):
         read(pool, USER_REALTIME | {"UserKey": number}, time_ms=TIME_MS + number)
