@@ -321,12 +321,9 @@ class Budget:
         log_ons_max_per_s: float = math.inf,
     ) -> None:
         self._whole = (rate_per_s, burst, in_flight_max)
-<<<<<<< HEAD
         self._log_on_part = min(LOG_ON_PART, log_ons_max_per_s / rate_per_s)
-=======
         self._nodes = 1
         self._is_slowed = False
->>>>>>> main
         self._bucket = TokenBucket(rate_per_s, burst)
         self._log_on_bucket = TokenBucket(rate_per_s * self._log_on_part, max(1.0, burst * self._log_on_part))
         self._in_flight_max = in_flight_max
