@@ -298,7 +298,8 @@ class Limits(Section):
         _DOORS.requests_per_s_of_session,
         gt=0,
         le=100_000,
-        description="HTTP requests that show the token of one session, on average; an export counts as 20. "
+        description="HTTP requests that show the token of one session, on average; an export counts as 20, "
+        "a list of sessions or the end of another one as 10. "
         "Beyond it a request waits up to 1 s, then it is answered 429.",
     )
     requests_burst_of_session: int = Field(

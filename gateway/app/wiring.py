@@ -326,7 +326,7 @@ async def serving(
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening_aside("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(
-            listening("client", made.edge, door.host, door.port, made.certificate.context)
+            listening("client", made.edge, door.host, door.port, made.certificate.context, keeps_reserve=True)
         )
         admin = await stack.enter_async_context(made.administration(settings, stopping).listening())
         stack.enter_context(seldom(clock, telemetry.gc_pause_seconds.observe))

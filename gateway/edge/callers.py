@@ -1,16 +1,15 @@
 """How many connections may wait at a door without having asked for anything?
 
-A connection costs a descriptor before the first byte of a request, so before any other limit counts
-it. Whoever sends nothing, or a header or body drop by drop ("Slowloris"), is let go after a time; and
-there are never more of them than the door bears. WebSockets are counted elsewhere: a connection that was
-upgraded has left.
+A connection costs a descriptor before the first byte of a request, and of its handshake of TLS, so it is
+counted when it is accepted. Whoever sends nothing, or a header or body drop by drop ("Slowloris"), is let go
+after a time; and there are never more of them than the door bears. WebSockets are counted elsewhere: a
+connection that was upgraded has left.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -28,6 +27,18 @@ BURSTS: Final = 2
 long as its handshake takes, and some come to ask for something else."""
 
 
+class Line(Protocol):
+    """What carries a caller's connection: a transport, or what was accepted and has none yet."""
+
+    def get_extra_info(self, name: str) -> object:
+        """Return the address of the peer for a ``peername``."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection now."""
+        ...
+
+
 class Callers:
     """The connections of one listener that are not WebSockets.
 
@@ -42,16 +53,20 @@ class Callers:
         self._most = most
         self._most_of_address = most_of_address
         self._trusted = trusted
-        self._there: dict[object, tuple[Neighbourhood | None, asyncio.Transport]] = {}
+        self._there: dict[object, tuple[Neighbourhood | None, Line]] = {}
         self._of: Counter[Neighbourhood] = Counter()
 
     def __len__(self) -> int:
         return len(self._there)
 
-    def came(self, caller: object, transport: asyncio.Transport) -> None:
-        """Let *caller* in, or send him or another one away."""
-        where = self._where(transport)
-        self._there[caller] = (where, transport)
+    def came(self, caller: object, line: Line) -> None:
+        """Let *caller* in, or send him or another one away; one who is in has another *line* from now on."""
+        known = self._there.get(caller)
+        if known is not None:
+            self._there[caller] = (known[0], line)
+            return
+        where = self._where(line)
+        self._there[caller] = (where, line)
         if where is not None:
             self._of[where] += 1
             if self._of[where] > self._most_of_address:
@@ -68,14 +83,20 @@ class Callers:
             if not self._of[where]:
                 del self._of[where]
 
+    def make_way(self) -> None:
+        """Send away who waits longest: a newcomer could not be let in."""
+        self.dropped += 1
+        if self._there:
+            self._drop(next(iter(self._there)))
+
     def _drop(self, caller: object) -> None:
-        transport = self._there[caller][1]
+        line = self._there[caller][1]
         self.left(caller)
         self.dropped += 1
-        transport.abort()
+        line.abort()
 
-    def _where(self, transport: asyncio.Transport) -> Neighbourhood | None:
-        peer = transport.get_extra_info("peername")
+    def _where(self, line: Line) -> Neighbourhood | None:
+        peer = line.get_extra_info("peername")
         address = parse_address(str(peer[0])) if isinstance(peer, tuple) else None
         if address is None or is_trusted(address, self._trusted):
             return None

@@ -28,7 +28,9 @@ PATIENCE_S: Final = 1.0
 """How long a request waits at most, whether it is served or refused then."""
 EXPORT_PRICE: Final = 20
 """An export counts as so many requests: it is made of thousands of records."""
-_PRICES: Final = {"/v1/me/export": EXPORT_PRICE}
+ASKING_PRICE: Final = 10
+"""A list of sessions, or the end of another one, counts as so many: the OSCC-E Server is asked each time."""
+_PRICES: Final = {("GET", "/v1/me/export"): EXPORT_PRICE, ("GET", "/v1/sessions"): ASKING_PRICE}
 _HAS_ITS_OWN: Final = frozenset({("GET", "/v1/realtime"), ("POST", "/v1/sessions")})
 """Handshakes and log-ons: see :mod:`gateway.edge.limits`."""
 _LOOKED_AT: Final = 16
@@ -114,7 +116,7 @@ class RequestRates:
         session = self._bearer.session_of(request.headers.getall(hdrs.AUTHORIZATION, []))
         paces = self._of_address if session is None else self._of_session
         key = caller_of(self._visitors.address(request), None) if session is None else session
-        wait_s = paces.wait_s(key, self._clock.now(), _PRICES.get(request.path, 1))
+        wait_s = paces.wait_s(key, self._clock.now(), _price(request))
         if wait_s > 0:
             await self._clock.sleep(min(wait_s, PATIENCE_S))
         if wait_s > PATIENCE_S:
@@ -122,3 +124,9 @@ class RequestRates:
             raise GatewayError(
                 ErrorCode.RATE_LIMITED, f"Too many requests come {whose}.", retry_after_s=wait_s - PATIENCE_S
             )
+
+
+def _price(request: web.Request) -> int:
+    if request.method == hdrs.METH_DELETE and request.path.startswith("/v1/sessions/"):
+        return ASKING_PRICE
+    return _PRICES.get((request.method, request.path), 1)

@@ -31,7 +31,7 @@ class DoorLimits:
     handshakes_per_s_of_address: float = 100.0
     handshakes_burst_of_address: int = 500
     requests_per_s_of_session: float = 20.0
-    """HTTP requests that show the token of one session; an export counts as 20."""
+    """HTTP requests that show the token of one session; an export counts as 20, a list or an end as 10."""
     requests_burst_of_session: int = 400
     requests_per_s_of_address: float = 200.0
     """HTTP requests of one address that show no token that opens: a whole office may load the web client."""

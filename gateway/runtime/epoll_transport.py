@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import select
 import socket
 from collections.abc import Callable
@@ -22,6 +23,9 @@ EVENTS_AT_ONCE: Final = 32
 SLICE_S: Final = 0.005
 """After so long, too: a frame of 16 KB may take 10 ms to read."""
 READ_BYTES: Final = 64 * 1024
+RESERVED_FILES: Final = 64
+"""Descriptors that no connection of a client takes: whatever comes, the ops listener, the admin listener and
+the bus find one. Where a process may open few files, a quarter of them."""
 _HAS_EPOLL: Final = hasattr(select, "epoll")
 _IN: Final = 0x01
 _OUT: Final = 0x04
@@ -30,6 +34,15 @@ _NOBODY: Final = asyncio.Protocol()
 """Hears that a transport that was let go has ended."""
 
 _LOG: Final = logging.getLogger(__name__)
+
+
+def is_reserved(fd: int) -> bool:
+    """Return whether so many descriptors are open that a client's connection must not keep *fd*.
+
+    The kernel gives the lowest that is free: when a high one is given, all below it are taken.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most != resource.RLIM_INFINITY and fd >= most - min(RESERVED_FILES, most // 4)
 
 
 class Wires:
@@ -74,6 +87,9 @@ class Wires:
         try:
             fd = os.dup(raw.fileno())
         except OSError:
+            return transport
+        if is_reserved(fd):
+            os.close(fd)
             return transport
         try:
             wire = self._wire(fd)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
 
 from gateway.app import listener as listener_module
+from gateway.app.aside import listening_aside
 from gateway.app.config_sections import Client
 from gateway.app.listener import CannotListen, listening
 from gateway.app.tls import client_context
+from gateway.edge.callers import WAITING, Callers
 from tests.app.certificates import make
 
 
@@ -98,3 +106,121 @@ async def test_brackets_stand_around_ipv6() -> None:
             assert listener.url == f"http://[::1]:{listener.port}"
     except CannotListen:
         pytest.skip("this machine has no IPv6")
+
+
+LOOPS = pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+SITTING = """
+import socket, sys
+there = []
+for _ in range(int(sys.argv[2])):
+    there.append(socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=5))
+print(len(there), flush=True)
+sys.stdin.read()
+"""
+
+
+def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    certificate, key = make(folder, days=100_000)
+    tls = client_context(Client(certificate=certificate, key=key))
+    assert tls is not None
+    return tls, ssl.create_default_context(cafile=certificate)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - of what another process does
+            await asyncio.sleep(0.01)
+
+
+@LOOPS
+def test_who_is_silent_before_tls_is_counted_from_the_first_moment(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 2.0)
+
+    async def main() -> None:
+        app, (tls, trust) = _app(), _tls(tmp_path)
+        there = app[WAITING] = Callers(10, 3)
+        async with listening("client", app, "127.0.0.1", 0, tls) as listener:
+            silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(5)]
+            async with asyncio.timeout(10):
+                for reader, _ in silent[3:]:
+                    assert await _rest_of(reader) == b"", (
+                        "beyond the bound of an address the newcomer is refused"
+                    )
+            assert (len(there), there.dropped) == (3, 2)
+            assert not any(reader.at_eof() for reader, _ in silent[:3])
+            silent[0][1].close()
+            await _until(lambda: len(there) == 2)
+            async with aiohttp.ClientSession() as http, http.get(listener.url, ssl=trust) as response:
+                assert await response.text() == "hello", "a caller in a handshake is not counted twice"
+            await _until(lambda: len(there) == 2)
+            async with asyncio.timeout(10):
+                assert await _rest_of(silent[1][0]) == b"", "a handshake is done in time"
+            await _until(lambda: len(there) == 0)
+            for _, writer in silent:
+                writer.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+async def _rest_of(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+@contextmanager
+def _few_files(more: int) -> Iterator[None]:
+    """Let this process have as many descriptors *more* as it has now."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    free = [number for number in range(len(taken) + more) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[more - 1] + 1, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@LOOPS
+@pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "tls"])
+def test_the_ops_listener_answers_when_clients_have_taken_all_descriptors(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], *, is_tls: bool
+) -> None:
+    async def main() -> None:
+        tls = _tls(tmp_path)[0] if is_tls else None
+        async with (
+            listening_aside("ops", _app(), "127.0.0.1", 0) as ops,
+            listening("client", _app(), "127.0.0.1", 0, tls, keeps_reserve=True) as client,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as http,
+        ):
+            async with http.get(ops.url) as response:  # what that needs is loaded
+                assert response.status == 200
+            crowd = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                SITTING,
+                str(client.port),
+                "400",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            assert crowd.stdin is not None
+            assert crowd.stdout is not None
+            try:
+                with _few_files(120):
+                    assert await crowd.stdout.readline() == b"400\n"
+                    for _ in range(5):
+                        async with aiohttp.ClientSession() as other, other.get(ops.url) as response:
+                            assert await response.text() == "hello"
+            finally:
+                crowd.stdin.close()
+                await crowd.wait()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())

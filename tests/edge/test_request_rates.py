@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import aiohttp
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,14 +28,14 @@ FEW = replace(
 
 
 async def asked(
-    gateway: Gateway, path: str, times: int, token: str | None = None
+    gateway: Gateway, path: str, times: int, token: str | None = None, method: str = "GET"
 ) -> list[tuple[float, aiohttp.ClientResponse]]:
     """Ask many times at once; returns after how long each answer came, in order."""
     answers: list[tuple[float, aiohttp.ClientResponse]] = []
     began = gateway.clock.now()
 
     async def ask() -> None:
-        answer = await gateway.client.get(path, headers={} if token is None else bearer(token))
+        answer = await gateway.client.request(method, path, headers={} if token is None else bearer(token))
         answers.append((round(gateway.clock.now() - began, 1), answer))
 
     async with asyncio.TaskGroup() as tasks:
@@ -85,6 +86,22 @@ async def test_an_export_is_dear(gateway_with: Open) -> None:
         assert [answer.status for _, answer in await asked(gateway, "/v1/me/export", 1, token)] == [200]
     ((_, answer),) = await asked(gateway, "/v1/me/export", 1, token)
     assert await code_of(answer) == (429, "rate_limited")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/sessions"), ("DELETE", "/v1/sessions/public-9")])
+async def test_what_the_server_is_asked_each_time_has_a_rate_of_its_session(
+    gateway_with: Open, method: str, path: str
+) -> None:
+    doors = DoorLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
+    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    one, other = gateway.token(), gateway.token(ticket_of(gateway.clock, session="public-2", key=8))
+    for _ in range(4):
+        ((_, answer),) = await asked(gateway, path, 1, one, method)
+        assert answer.status != 429
+    ((_, answer),) = await asked(gateway, path, 1, one, method)
+    assert await code_of(answer) == (429, "rate_limited")
+    ((_, answer),) = await asked(gateway, path, 1, other, method)
+    assert answer.status != 429
 
 
 async def test_log_ons_and_handshakes_have_rates_of_their_own(gateway_with: Open) -> None:

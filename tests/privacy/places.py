@@ -98,7 +98,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "connection": """
             core/throttle.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
-            edge/callers.py Callers._there _of;
+            edge/callers.py Callers._there _of; app/listener.py _Acceptor._listening _rests;
             edge/limits.py Doors._silent _rate_of; edge/request_rates.py Paces._full_at;
             runtime/epoll_transport.py Wires._wires;
             upstream/client.py OsccServer._links_open

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,8 +11,8 @@ import pytest
 
 from gateway.core.throttle import name_hash
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
-from gateway.domain.model import Application, Device, NodeId, SessionId
-from gateway.domain.upstream import LoggedOff, LogOn
+from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
+from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo
 from gateway.runtime.log_off import RETRY_S
 from gateway.runtime.parts import NodeSettings
 from tests.runtime.rivals import Gate, Roads, begin
@@ -343,6 +344,77 @@ async def test_sessions_are_listed_and_another_one_ended() -> None:
             await at.node.account.end(phone.ticket, SessionId("none"))
         assert unknown.value.code is ErrorCode.NOT_FOUND
         assert user(1) in at.node.households
+
+
+async def test_a_list_that_is_under_way_serves_all_who_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        listing, asked, gate = at.upstream.sessions, [], asyncio.Event()
+
+        async def sessions(secret: SessionSecret) -> tuple[SessionInfo, ...]:
+            asked.append(secret)
+            await gate.wait()
+            return await listing(secret)
+
+        monkeypatch.setattr(at.upstream, "sessions", sessions)
+        async with asyncio.TaskGroup() as tasks:
+            works = [tasks.create_task(at.node.account.sessions(phone.ticket)) for _ in range(20)]
+            elsewhere = tasks.create_task(at.node.account.sessions(other.ticket))
+            await at.clock.settle()
+            assert asked == [phone.ticket.secret, other.ticket.secret]
+            gate.set()
+        assert {len(work.result()) for work in works} == {2}
+        assert len(elsewhere.result()) == 2
+        await at.node.account.sessions(phone.ticket)
+        assert len(asked) == 3
+
+
+async def test_who_joined_a_list_is_told_how_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene() as at:
+        phone, gate = await at.served(), asyncio.Event()
+
+        async def sessions(_: object) -> tuple[SessionInfo, ...]:
+            await gate.wait()
+            raise GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "not now")
+
+        monkeypatch.setattr(at.upstream, "sessions", sessions)
+
+        async def code() -> ErrorCode:
+            with pytest.raises(GatewayError) as refused:
+                await at.node.account.sessions(phone.ticket)
+            return refused.value.code
+
+        async with asyncio.TaskGroup() as tasks:
+            works = [tasks.create_task(code()) for _ in range(3)]
+            first = tasks.create_task(at.node.account.sessions(phone.ticket))
+            await at.clock.settle()
+            first.cancel()
+            gate.set()
+        assert {work.result() for work in works} == {ErrorCode.UPSTREAM_UNAVAILABLE}
+
+
+async def test_one_end_of_another_session_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        ending, asked, gate = at.upstream.end, [], asyncio.Event()
+
+        async def end(secret: SessionSecret, session: SessionId) -> LoggedOff:
+            asked.append(session)
+            await gate.wait()
+            return await ending(secret, session)
+
+        monkeypatch.setattr(at.upstream, "end", end)
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(at.node.account.end(phone.ticket, other.ticket.session))
+            await at.clock.settle()
+            with pytest.raises(GatewayError) as refused:
+                await at.node.account.end(phone.ticket, other.ticket.session)
+            assert (refused.value.code, refused.value.retry_after_s) == (ErrorCode.RATE_LIMITED, 1.0)
+            gate.set()
+        assert (first.result(), asked) == (LoggedOff("none", None), [other.ticket.session])
+        with pytest.raises(GatewayError) as unknown:
+            await at.node.account.end(phone.ticket, other.ticket.session)
+        assert unknown.value.code is ErrorCode.NOT_FOUND
 
 
 async def test_of_another_session_that_ended_during_a_contact_it_is_told_until_when_calls_may_come(
