@@ -27,6 +27,8 @@ from bench.stage import BUILD, Stage
 
 RUNS = 3
 INTERRUPTED = 130
+BUSY_FROM = 3.0
+"""A load average from which others use the machine: what is measured itself keeps two cores busy."""
 SEALED_BYTES = 400_000
 """What an encrypted connection takes at both its ends, with room to spare."""
 
@@ -67,8 +69,17 @@ async def measure(args: argparse.Namespace) -> int:
     print(told(plan, peers, most), flush=True)
     play = runs.Play(stage, kept, peers, most)
     for sitting in plan:
+        if (busy := not_idle(os.getloadavg()[0])) is not None:
+            print(busy, file=sys.stderr, flush=True)
         await play.sitting(sitting)
     return play.troubles
+
+
+def not_idle(load: float) -> str | None:
+    """Return a warning when others use the machine; *load* is its load before anything is measured."""
+    if load < BUSY_FROM:
+        return None
+    return f"the machine is not idle (load {load:.1f}): delays and CPU times are more than they would be"
 
 
 def planned(scenarios: Iterable[str], scale: Scale, text: str) -> list[Sitting]:

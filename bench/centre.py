@@ -2,9 +2,9 @@
 
 It speaks the reference link protocol as far as the gateway asks for it, as a process of its own:
 ``python -m bench.centre PORT DOOR USERS QUEUES AGENTS shared|private``. At the door, plain TCP, a line
-``world sequence stamp [size]`` publishes, ``reset`` forgets, and ``links`` is answered with how
-many there are. It holds no sessions: a SessionID says whose it is, so that sessions outlive the process
-and a crowd logs on once for many runs.
+``world sequence stamp [size]`` publishes, ``reset`` forgets, ``flood per_s`` floods the first user's
+link until the connection closes, and ``links`` is answered with how many there are. It holds no sessions:
+a SessionID says whose it is, so that sessions outlive the process and a crowd logs on once for many runs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bench.layout import Layout
 
 LIFE_MS = 24 * 3600 * 1000
 _LINE_BYTES = 1 << 20
+_FLOOD_S = 0.002
 _SECRET = "a-benchmark-keeps-no-secret"  # noqa: S105 - says whose session it is, and guards nothing
 
 
@@ -77,17 +78,30 @@ class Centre:
         while data := await reader.read(_LINE_BYTES):
             *lines, rest = (rest + data).split(b"\n")
             if lines and not lines[0][:1].isdigit():
-                await self._told(lines, writer)
+                await self._told(lines, reader, writer)
             elif lines:
                 self.links.publish([read_publish(line) for line in lines])
         writer.close()
 
-    async def _told(self, words: list[bytes], writer: asyncio.StreamWriter) -> None:
+    async def _told(
+        self, words: list[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         for word in words:
+            if word.startswith(b"flood "):
+                await self._flood(float(word.split()[1]), reader)
+                return
             if word == b"reset":
                 self.links.reset()
             writer.write(b"%d %d\n" % (len(self.links.by_user), self.links.published))
         await writer.drain()
+
+    async def _flood(self, per_s: float, reader: asyncio.StreamReader) -> None:
+        """Flood the first user's link until whoever asked for it leaves."""
+        began, sent = time.monotonic(), 0
+        while not reader.at_eof():
+            due = round((time.monotonic() - began) * per_s) - sent
+            sent += self.links.flood(0, due)
+            await asyncio.sleep(_FLOOD_S)
 
     # ---- HTTP ----
 

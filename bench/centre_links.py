@@ -11,6 +11,11 @@ from typing import Any, NamedTuple
 from bench import centre_frames as say
 from bench.layout import FIRST_USER, Layout
 
+FLOOD_BYTES = 1 << 20
+"""While more waits to be sent on a link, a flood waits, too."""
+FLOOD_CHUNK, FLOOD_EACH = 200, 20
+"""A flood is sent in chunks, of which only so many readings differ: it is cheap to make."""
+
 
 class Publish(NamedTuple):
     """One order of the publisher: *size* of a world's resources change."""
@@ -54,6 +59,11 @@ class Link:
     def send(self, frames: bytes) -> None:
         """Send whole frames; what a slow reader leaves waits in memory."""
         self._transport.write(frames)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits in memory."""
+        return self._transport.get_write_buffer_size()
 
     def cut(self) -> None:
         """End it without a word."""
@@ -131,6 +141,32 @@ class Links:
             link = self.by_user.get(user)
             if link is not None:
                 link.send(b"".join(frames))
+
+    def flood(self, user: int, most: int) -> int:
+        """Send so many readings that carry no stamp on a user's link; returns how many, in whole chunks."""
+        link = self.by_user.get(user)
+        query = (
+            next((each for each in link.queries if each.event_type == "QueueRealtime"), None)
+            if link
+            else None
+        )
+        if link is None or query is None or link.unsent_bytes > FLOOD_BYTES:
+            return most
+        keys = self.layout.sight(user).queues
+        time_ms = now_ms()
+        for at in range(0, most, FLOOD_CHUNK):
+            chunk = [
+                say.event(
+                    query.number,
+                    "QueueRealtime",
+                    time_ms,
+                    [say.queue(keys[each % len(keys)], "a flood", at + each)],
+                    complete=False,
+                )
+                for each in range(FLOOD_EACH)
+            ]
+            link.send(b"".join(chunk) * (FLOOD_CHUNK // FLOOD_EACH))
+        return -(-most // FLOOD_CHUNK) * FLOOD_CHUNK
 
     def change(self, key: int, event_type: str, element: bytes) -> None:
         """Let one agent change outside of the resources' turns, and tell the links that see him."""

@@ -58,7 +58,8 @@ class Gateway:
             if any(work.publishes for work in works):
                 options += crowd.publisher_options(centre.door)
             load = replace(load_of(works, node.port, crowd.PATH, options), pid=node.program.pid)
-            heard, held = await _watched(stage, load, node.program, node.metrics)
+            async with crowd.flooding(centre.door, most.flood_per_s):
+                heard, held = await _watched(stage, load, node.program, node.metrics)
         return outcomes(heard, works, fresh, held)
 
 

@@ -145,6 +145,20 @@ def log_on_body(user: int, phone: int) -> dict[str, object]:
     }
 
 
+@asynccontextmanager
+async def flooding(door: int, per_s: float | None) -> AsyncIterator[None]:
+    """Have the first user's link flooded while the block lasts, as soon as there is one; None: do nothing."""
+    if per_s is None:
+        yield
+        return
+    _, writer = await asyncio.open_connection("127.0.0.1", door)
+    writer.write(b"flood %d\n" % per_s)
+    try:
+        yield
+    finally:
+        writer.close()
+
+
 def phone_options(hellos: Path) -> tuple[str, ...]:
     """Return the generator's options by which phones speak to the gateway."""
     return (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.contenders import PACED, UNPACED
 from bench.peers import PEERS
 from bench.results import Results
-from bench.scenarios import commands, crowd, fan_out, growth, storm
+from bench.scenarios import commands, crowd, fan_out, growth, overload, storm
 from bench.scenarios import stalled as stalls
 
 Measure = Callable[[Results], float | None]
@@ -112,6 +112,19 @@ def _stalled(name: str) -> Measure:
     return measure
 
 
+def _delivered_of_capacity(times: int) -> Measure:
+    """Return what is delivered when *times* as much is offered, in percent of all that can be."""
+    ours = _of("overload", overload.offered(times), "delivered_per_s", PACED)
+    most = _of("overload", overload.capacity(times), "delivered_per_s", PACED)
+    ratio = _ratio(ours, most)
+
+    def measure(results: Results) -> float | None:
+        found = ratio(results)
+        return None if found is None else 100 * found
+
+    return measure
+
+
 _FAN_OUT = tuple(
     goal
     for phones, rated, closed, us in (
@@ -195,6 +208,41 @@ _DELAYS = (
     ),
     Goal("p99 of the loop's lag, largest site", None, "ms", _of("site", _SITE, "loop_lag_p99_ms", PACED)),
 )
+_REAL_SLOW, _REAL_FAST = (f"1,000 users of 1 phone, {rate}/s" for rate in ("2,000", "20,000"))
+_REAL = (
+    Goal("real shape, 2,000/s: CPU per update", 45.0, "µs", _of("private", _REAL_SLOW, "cpu_us", PACED)),
+    Goal("… by the C floor's", 2.0, "×", _by(FLOOR, "private", _REAL_SLOW, "cpu_us", PACED)),
+    Goal("real shape, 20,000/s: CPU per update", 35.0, "µs", _of("private", _REAL_FAST, "cpu_us", PACED)),
+    Goal("… by the C floor's", 2.0, "×", _by(FLOOR, "private", _REAL_FAST, "cpu_us", PACED)),
+    Goal("… delivered", 99.0, "%", _of("private", _REAL_FAST, "share_pct", PACED), at_least=True),
+    Goal("… p99 without a pace", 20.0, "ms", _of("private", _REAL_FAST, "p99_ms")),
+    Goal("memory per user with link and phone", 30.0, "KB", _of("private", _REAL_SLOW, "phone_kb", PACED)),
+)
+_OVERLOAD = tuple(
+    goal
+    for times, share in zip(overload.TIMES, (85.0, 80.0, 70.0), strict=True)
+    for goal in (
+        Goal(
+            f"{times} × of its capacity offered: delivered of it",
+            share,
+            "%",
+            _delivered_of_capacity(times),
+            at_least=True,
+        ),
+        Goal("… age p99", 1_000.0, "ms", _of("overload", overload.offered(times), "p99_ms", PACED)),
+        Goal(
+            "… loop lag p99", 60.0, "ms", _of("overload", overload.offered(times), "loop_lag_p99_ms", PACED)
+        ),
+    )
+)
+_FLOOD = (
+    Goal(
+        "one link floods: p99 of all",
+        10.0,
+        "ms",
+        _of("overload", "one link floods, 100,000/s", "p99_ms", PACED),
+    ),
+)
 _REST = (
     Goal("an element through a further link", 0.8, "µs", further_link_us),
     Goal("largest site: p99", 250.0, "ms", _of("site", _SITE, "p99_ms", PACED)),
@@ -225,5 +273,5 @@ _GROWTH = tuple(
     )
     for unit, sizes in (("phones", growth.PHONES), ("resources", growth.RESOURCES))
 )
-GOALS = (*_FAN_OUT, *_IDLE, *_DELAYS, *_REST, *_GROWTH)
+GOALS = (*_REAL, *_OVERLOAD, *_FLOOD, *_FAN_OUT, *_IDLE, *_DELAYS, *_REST, *_GROWTH)
 """In the order of the design's table."""

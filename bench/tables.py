@@ -36,7 +36,8 @@ _FANNED = (
 )
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "fan-out": _FANNED,
-    "private": _FANNED,
+    "private": (*_FANNED, Column("phone_kb", "KB a phone")),
+    "overload": (Column("offered_per_s", "offered/s", 0), *_FANNED),
     "crowd": _FANNED,
     "growth": (*_FANNED, Column("phone_kb", "KB a phone")),
     "idle": (

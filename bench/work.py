@@ -26,6 +26,7 @@ class Work:
         tls: Whether the phones' connections are encrypted.
         connect_per_s: How fast phones come; None: as fast as they can.
         share: Publishes per second as a share of those of the work before, on the same phones.
+        flood_per_s: Readings per second that the first user's link gets beside, which no figure counts.
     """
 
     phones: int
@@ -43,6 +44,7 @@ class Work:
     tls: bool = False
     connect_per_s: float | None = None
     share: float | None = None
+    flood_per_s: float | None = None
 
     @property
     def publishes(self) -> bool:
@@ -64,6 +66,7 @@ class Work:
             stalled=self.stalled,
             tls=self.tls,
             connect_per_s=self.connect_per_s,
+            flood_per_s=self.flood_per_s,
         )
 
 
@@ -128,4 +131,6 @@ def figures_of(answer: Mapping[str, Any], work: Work) -> Figures:
     if answer["deliv"] and work.publishes and work.window is None:
         due = answer["pub"]["total"] * work.size * (work.phones - work.stalled) / work.topics
         found["share_pct"] = 100 * answer["deliv_total"] / due
+        if "rate" in answer["pub"]:
+            found["offered_per_s"] = answer["pub"]["rate"] * work.size * work.phones / work.topics
     return found

@@ -12,6 +12,7 @@ from bench.scenarios import (
     fan_out,
     growth,
     idle,
+    overload,
     private,
     site,
     stalled,
@@ -19,9 +20,10 @@ from bench.scenarios import (
 )
 
 SCENARIOS: dict[str, Callable[[Scale], list[Case]]] = {
+    "private": private.cases,
+    "overload": overload.cases,
     "fan-out": fan_out.cases,
     "idle": idle.cases,
-    "private": private.cases,
     "crowd": crowd.cases,
     "site": site.cases,
     "stalled": stalled.cases,

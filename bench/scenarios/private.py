@@ -1,4 +1,4 @@
-"""How does it stand with many small audiences: users who each have resources of their own?
+"""The shape that counts: many users, each with a link and resources of their own, and one phone.
 
 1,000 users (topics for the others) of one phone each, then of 10 each; updates go round the users.
 """
@@ -12,23 +12,29 @@ USERS, EACH = 1_000, 10
 QUEUES = 20
 WINDOW = 16
 RATE = 50_000
+PER_USER = (2, 20)
+"""Updates a second of each user who has one phone."""
 
 
 def cases(scale: Scale) -> list[Case]:
     """Return the cases of this scenario."""
     users = 100 if scale.is_quick else min(USERS, scale.phones_most // EACH)
     phones, per_s = EACH * users, RATE / EACH
-    alone = Work(users, topics=users, queues=QUEUES, per_s=20 * users, duration_s=scale.duration_s)
+    found = [
+        Case(
+            f"{thousands(users)} users of 1 phone, {thousands(each * users)}/s",
+            Work(users, topics=users, queues=QUEUES, per_s=each * users, duration_s=scale.duration_s),
+            BOTH_PACES,
+            with_peers=True,
+            sitting="all",
+        )
+        for each in PER_USER
+    ]
     rated = Work(phones, topics=users, queues=QUEUES, per_s=per_s, duration_s=scale.duration_s)
     closed = Work(phones, topics=users, queues=QUEUES, window=WINDOW, duration_s=scale.glance_s)
     name = f"{thousands(users)} users of {EACH} phones"
     return [
-        Case(
-            f"{thousands(users)} users of 1 phone, {thousands(20 * users)}/s",
-            alone,
-            BOTH_PACES,
-            sitting="all",
-        ),
+        *found,
         Case(f"{name}, {thousands(RATE)}/s", rated, BOTH_PACES, with_peers=True, sitting="all"),
         Case(f"{name}, {WINDOW} under way", closed, BOTH_PACES, with_peers=True, sitting="all"),
     ]

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from bench.centre_links import Link, Links, Publish, opened, read_publish
+from bench.centre_links import FLOOD_BYTES, FLOOD_CHUNK, Link, Links, Publish, opened, read_publish
 from bench.centre_requests import answer
 from bench.layout import Layout
 from bench.load.soft_wire import Frames
@@ -22,12 +22,16 @@ class Wire:
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.is_cut = False
+        self.unsent_bytes = 0
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
     def abort(self) -> None:
         self.is_cut = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent_bytes
 
     def readings(self) -> list[Reading]:
         """Return what the gateway reads of it."""
@@ -183,3 +187,19 @@ def test_the_effect_of_a_command_is_told_to_those_who_see_the_agent_and_nobody_e
     agent = links.layout.sight(1).agents[0]
     ask(links, links.by_user[1], "SetRoutingState", UserKey=agent, RoutingState="Work")
     assert [len(wire.readings()) for wire in wires] == [0, 1]
+
+
+def test_a_flood_is_of_single_readings_of_one_user_and_waits_while_he_does_not_read() -> None:
+    links = Links(Layout(users=2, queues=3, agents=0, shared=False))
+    first, second = listening(links, 0), listening(links, 1)
+    first.written.clear()
+    second.written.clear()
+    assert links.flood(0, FLOOD_CHUNK + 1) == 2 * FLOOD_CHUNK
+    readings = first.readings()
+    assert len(readings) == 2 * FLOOD_CHUNK
+    assert {len(each.parts) for each in readings} == {1}
+    assert second.written == []
+    first.unsent_bytes = FLOOD_BYTES + 1
+    first.written.clear()
+    links.flood(0, 1)
+    assert first.written == []

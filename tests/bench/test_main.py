@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as command
-from bench.__main__ import alone, keys, main, missing, parser, peers_of, planned
+from bench.__main__ import alone, keys, main, missing, not_idle, parser, peers_of, planned
 from bench.case import Scale
 from bench.contenders import Other
 from bench.kept import Kept
@@ -78,3 +78,8 @@ def test_an_interrupted_benchmark_says_how_to_go_on(
     monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)
     assert main([]) == command.INTERRUPTED
     assert "--resume" in capsys.readouterr().err
+
+
+def test_a_machine_that_others_use_is_said() -> None:
+    assert not_idle(0.5) is None
+    assert "not idle (load 9.0)" in str(not_idle(9.0))
