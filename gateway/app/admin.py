@@ -90,12 +90,14 @@ class Administration:
         return _DONE
 
     async def reload(self, order: Order) -> Page:  # noqa: ARG002 - an order's signature
-        """Read anew what may change, and tell what stays old because it cannot be used."""
+        """Read anew what may change; return the sealing keys in force, and what stays old."""
+        kept: tuple[str, ...] = ()
         try:
             await self.read_anew()
         except StaysOld as old:
-            return Page(tuple({"kept": each} for each in old.what))
-        return _DONE
+            kept = old.what
+        keys = {"sealing_keys": self.node.record().sealing_keys.split()}
+        return Page((keys, *({"kept": each} for each in kept)))
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str | None]:

@@ -73,7 +73,7 @@ def make_bundle(parts: BundleParts, purpose: str | None) -> Bundle:
         "environment": _environment(parts.environ),
         "versions": _versions(),
         "configuration": effective(Configuration(parts.settings, {})).splitlines(),
-        "nodes": [node._asdict() for node in nodes],
+        "nodes": [{**node._asdict(), "sealing_keys": node.sealing_keys.split()} for node in nodes],
         "metrics": parts.render().decode().splitlines(),
         "closes": [{name: line[name] for name in _OF_CLOSES} for line in parts.closes.last(CLOSES)],
         "sessions": parts.closes.last(SESSIONS),

@@ -47,7 +47,18 @@ def run(args: argparse.Namespace, act: Act, show: Show) -> int:
     kept = [f"{each['node']} ({', '.join(each['what'])})" for each in told.get("kept", [])]
     if kept:
         sys.stderr.write(f"oscc-gateway: Stays as it was, see the log: {', '.join(kept)}.\n")
-    return 1 if missing or kept else 0
+    differ = _differing_keys(told)
+    if differ:
+        sys.stderr.write(f"oscc-gateway: The sealing keys differ: {differ}.\n")
+    return 1 if missing or kept or differ else 0
+
+
+def _differing_keys(told: Answer) -> str:
+    """Return which node has which sealing keys where they differ, else nothing."""
+    by_node = {each["node"]: " ".join(each["keys"]) for each in told.get("sealing_keys", [])}
+    if len(set(by_node.values())) < 2:
+        return ""
+    return "; ".join(f"{node} has {keys}" for node, keys in by_node.items())
 
 
 def _whom(node: str) -> str:
@@ -152,6 +163,13 @@ def _held(told: Answer) -> str:
 
 def _done(told: Answer) -> str:
     return table(("DONE BY",), [(node,) for node in told["nodes"]])
+
+
+def _reloaded(told: Answer) -> str:
+    keys = {each["node"]: " ".join(each["keys"]) for each in told.get("sealing_keys", [])}
+    if not keys:
+        return _done(told)
+    return table(("DONE BY", "SEALING KEYS"), [(node, keys.get(node, "-")) for node in told["nodes"]])
 
 
 def _drains(told: Answer) -> str:
@@ -265,7 +283,7 @@ COMMANDS: Final = {
     "reload": _command(
         "read certificates, authorities of sites, keys and notices anew, by default on all nodes",
         _told("/reload", "node"),
-        _done,
+        _reloaded,
         "oscc-gateway reload --config gateway.toml",
         _node,
     ),

@@ -33,6 +33,11 @@ class Keyring:
         """Their ids, which may be shown."""
         return tuple(key.id for key in self._keys)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their ids with check values, which may be shown as well."""
+        return tuple(key.name for key in self._keys)
+
     def tell(self, holder: Holder) -> None:
         """Have *holder* told of other keys, when they come."""
         self._holders.append(holder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import secrets
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from typing import Final
 KEY_BYTES: Final = 32
 _ID: Final = re.compile(r"[a-z0-9]{1,16}")
 _COUNTED: Final = re.compile(r"k(\d{1,6})")
+_CHECK_LABEL: Final = b"check value of a sealing key"
+_CHECK_CHARACTERS: Final = 8
+"""32 bits: too few to tell anything of 256 random ones."""
 _MAKE_ONE: Final = "make one with `oscc-gateway keys`"
 
 
@@ -36,6 +40,12 @@ class SealingKey:
 
     id: str
     key: SecretKey
+
+    @property
+    def name(self) -> str:
+        """Its id and a check value, by which two keys of one id are told apart; may be shown."""
+        check = hashlib.sha256(_CHECK_LABEL + self.key.raw).hexdigest()
+        return f"{self.id}/{check[:_CHECK_CHARACTERS]}"
 
     def __repr__(self) -> str:
         return f"SealingKey({self.id}:…)"

@@ -36,6 +36,7 @@ _FRAME: Final = r"[\w./-]{1,120}:\d{1,6}:[\w<>]{1,80}"
 _PLACE: Final = re.compile(rf"{_FRAME}(?: < {_FRAME}){{0,{FRAMES_MAX - 1}}}")
 _MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
 _HASH: Final = re.compile(r"[0-9a-f]{16}")
+_KEY_NAMES: Final = re.compile(r"[a-z0-9]{1,16}/[0-9a-f]{8}(?: [a-z0-9]{1,16}/[0-9a-f]{8})*")
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 _MANY_DIGITS: Final = re.compile(r"\d{5}")
@@ -95,6 +96,11 @@ def _operators(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     return _LONG_NUMBER.sub("…", value.partition("\n")[0])[:OPERATORS_CHARACTERS]
+
+
+def _key_names(value: object) -> str | None:
+    """Shape ids and check values of sealing keys; a key itself has another form."""
+    return value if isinstance(value, str) and _KEY_NAMES.fullmatch(value) is not None else None
 
 
 def _masked(value: object) -> str | None:
@@ -163,6 +169,7 @@ def fields(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
         **dict.fromkeys(("host",), _host),
         **dict.fromkeys(("node", "by_node", "asked_node"), _node),
         **dict.fromkeys(("subject", "life", "act_id"), _hash),
+        **dict.fromkeys(("sealing_keys", "other_keys"), _key_names),
         **dict.fromkeys(("masked",), _masked),
         **dict.fromkeys(("fault", "gone", "new", "socket"), _operators),
         **dict.fromkeys(_COUNTS, _count),

@@ -1,6 +1,7 @@
 """What does a node that starts say of the company that it is in?
 
-Of a Redis that is too old, or keeps what it is told; and of another live node with its own name.
+Of a Redis that is too old, or keeps what it is told; of another live node with its own name; and of sealing
+keys that differ.
 Nothing here stops the node: it serves its phones, and the log says what is wrong.
 """
 
@@ -13,6 +14,7 @@ import structlog
 
 from gateway.app.bus_check import bus_found
 from gateway.app.config_sections import Bus
+from gateway.domain.model import NodeId
 from gateway.runtime.fleet import Fleet
 from gateway.runtime.ports import NODE_TTL_S, Clock
 
@@ -24,6 +26,8 @@ NAMESAKE_S: Final = NODE_TTL_S + 5.0
 CLOCK_OFF_S: Final = 1.0
 """Clocks that differ by more are told of: what phones are shown of times is wrong by as much."""
 CLOCK_LOOK_S: Final = 10.0
+KEYS_LOOK_S: Final = 10.0
+"""Keys that differ at two looks do so for longer than a reload of all nodes takes."""
 
 _LOG: Final = structlog.get_logger("gateway.app")
 
@@ -53,6 +57,22 @@ async def look_at_clock(offset_s: Callable[[], float | None], clock: Clock) -> N
             else:
                 _LOG.info("clock_agrees", offset_s=round(ahead_s, 3))
         await clock.sleep(CLOCK_LOOK_S)
+
+
+async def look_at_keys(fleet: Fleet, clock: Clock) -> None:
+    """Log when another node's sealing keys begin to differ from this one's, and when they agree again."""
+    before: set[NodeId] = set()
+    told: set[NodeId] = set()
+    while True:
+        await clock.sleep(KEYS_LOOK_S)
+        own, others = fleet.sealing_keys, fleet.sealing_keys_of_others
+        differ = {node for node, keys in others.items() if keys and keys != own}
+        for node in sorted((differ & before) - told):
+            _LOG.warning("sealing_keys_differ", node=node, sealing_keys=own, other_keys=others[node])
+        for node in sorted(told & others.keys() - differ):
+            _LOG.info("sealing_keys_agree", node=node, sealing_keys=own)
+        told = differ & (before | told)
+        before = differ
 
 
 async def look_for_namesake(fleet: Fleet, clock: Clock) -> None:

@@ -28,7 +28,7 @@ from gateway.runtime.ports import Clock, Roll
 
 PATIENCE_S: Final = 3.0
 _AGAIN_S: Final = 0.1
-_HEADINGS: Final = ("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE")
+_HEADINGS: Final = ("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", "SEALING KEYS")
 
 
 class NoRoll(Exception):  # noqa: N818 - names what happened
@@ -56,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(as_json(nodes) if args.json else as_table(nodes))
     for name in namesakes(nodes):
         sys.stderr.write(f"advice: {name} is the name of several nodes: give each its own in node.name.\n")
+    if keys_differ(nodes):
+        sys.stderr.write(
+            "advice: the sealing keys of the nodes differ: see OsccGatewayKeysDiffer in the runbook.\n"
+        )
     if not nodes:
         sys.stderr.write("oscc-gateway: No node lives.\n")
     return 0 if nodes else 1
@@ -73,8 +77,15 @@ async def _of_itself(admin: Admin) -> tuple[NodeRecord, ...]:
         told = await ask(admin, "GET", "/nodes")
     except NotDone as why:
         raise NoRoll(str(why)) from None
-    names = [name for name in NodeRecord._fields if name != "holder"]
-    return tuple(NodeRecord(holder="", **{name: each[name] for name in names}) for each in told["nodes"])
+    names = [name for name in NodeRecord._fields if name not in {"holder", "sealing_keys"}]
+    return tuple(
+        NodeRecord(
+            holder="",
+            sealing_keys=" ".join(each.get("sealing_keys", ())),
+            **{name: each[name] for name in names},
+        )
+        for each in told["nodes"]
+    )
 
 
 async def live_nodes(bus: Bus, secrets: Secrets | None, clock: Clock) -> tuple[NodeRecord, ...]:
@@ -108,14 +119,23 @@ def namesakes(nodes: Sequence[NodeRecord]) -> Iterator[str]:
     yield from (name for name, times in Counter(node.node for node in nodes).items() if times > 1)
 
 
+def keys_differ(nodes: Sequence[NodeRecord]) -> bool:
+    """Tell whether live nodes have different sealing keys, or another one of them seals."""
+    return len({node.sealing_keys for node in nodes if node.sealing_keys}) > 1
+
+
 def as_json(nodes: Sequence[NodeRecord]) -> str:
     """Return the nodes as a JSON list."""
-    return json.dumps([node._asdict() for node in nodes], indent=2) + "\n"
+    return json.dumps([_fields(node) for node in nodes], indent=2) + "\n"
 
 
 def as_table(nodes: Sequence[NodeRecord]) -> str:
     """Return the nodes as a table, a line each below its headings."""
     return table(_HEADINGS, [_row(node) for node in nodes])
+
+
+def _fields(node: NodeRecord) -> dict[str, object]:
+    return {**node._asdict(), "sealing_keys": node.sealing_keys.split()}
 
 
 def _row(node: NodeRecord) -> tuple[str, ...]:
@@ -126,4 +146,5 @@ def _row(node: NodeRecord) -> tuple[str, ...]:
         str(node.links),
         f"{node.accepts_per_s:g}",
         "draining" if node.draining else "live",
+        node.sealing_keys or "-",
     )

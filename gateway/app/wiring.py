@@ -46,7 +46,7 @@ from gateway.app.listener import Listener, listening
 from gateway.app.living import alive
 from gateway.app.log_fields import Pseudonyms
 from gateway.app.logging import log_session
-from gateway.app.looking import look_at_bus, look_at_clock, look_for_namesake
+from gateway.app.looking import look_at_bus, look_at_clock, look_at_keys, look_for_namesake
 from gateway.app.notices_watch import NoticesWatch
 from gateway.app.reloading import Reloading, hearing
 from gateway.app.sites import Chance, Server, counted_sites, open_server
@@ -132,7 +132,9 @@ class Gateway:
         self.certificate: Final = CertificateWatch(settings.client, clock, telemetry)
         self.surroundings: Final = Surroundings(servers)
         sites = counted_sites(servers, telemetry, beside.tracing, self.surroundings.reaches)
-        self.node, self.trail = _audited(settings, sites, cluster, clock, beside.tracing.tally(telemetry))
+        ring = beside.keyring or Keyring(secrets.sealing_keys)
+        own = _node_settings(settings, ring)
+        self.node, self.trail = _audited(own, sites, cluster, clock, beside.tracing.tally(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = Closes(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
@@ -140,7 +142,6 @@ class Gateway:
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.crier: Final = Crier(parts.notices, parts.phones, clock)
-        ring = beside.keyring or Keyring(secrets.sealing_keys)
         ring.tell(tokens.rekey)
         keys = KeysWatch(beside.reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
         authorities = AuthoritiesWatch(settings.sites, servers, telemetry)
@@ -262,15 +263,14 @@ class Gateway:
 
 
 def _audited(
-    settings: Settings, sites: Mapping[str, Site], cluster: Cluster, clock: Clock, tally: Tally
+    own: NodeSettings, sites: Mapping[str, Site], cluster: Cluster, clock: Clock, tally: Tally
 ) -> tuple[Node, AuditTrail]:
     """Return the node, and where what somebody may have to answer for is written down."""
-    own = _node_settings(settings)
     trail = AuditTrail(log_acts(own.node, own.holder))
     return Node(own, sites, cluster, clock, random.random, trail.note, tally), trail
 
 
-def _node_settings(settings: Settings) -> NodeSettings:
+def _node_settings(settings: Settings, ring: Keyring) -> NodeSettings:
     holder = randomness.token_hex(8)
     return NodeSettings(
         node_id(settings, socket.gethostname(), holder),
@@ -281,6 +281,7 @@ def _node_settings(settings: Settings) -> NodeSettings:
         settings.limits.log_ons_in_flight,
         gateway.__version__,
         settings.limits.handshakes_per_s,
+        lambda: ring.names,
     )
 
 
@@ -357,6 +358,7 @@ def _looks(
     return (
         look_at_bus(settings.bus, clock),
         look_for_namesake(made.node.fleet, clock),
+        look_at_keys(made.node.fleet, clock),
         look_at_clock(partial(clock_offset_s, cluster.leases), clock),
     )
 

@@ -159,7 +159,7 @@ class AdminRoutes:
         """``POST /reload``."""
         wish = await _optional(request)
         done = await self._desk(request[ACT_ID]).everywhere("reload", "", wish.node)
-        if done.kept:
+        if done.kept or done.keys_differ:
             request[RESULT] = NOT_IN_FORCE
         return answer(done)
 

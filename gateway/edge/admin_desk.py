@@ -22,6 +22,7 @@ from gateway.protocol.admin_bodies import (
     EndedSession,
     HeldBody,
     KeptOld,
+    KeysInForce,
     NodesBody,
     NodeView,
     Unreached,
@@ -92,6 +93,7 @@ class Desk:
                 each.draining,
                 each.accepts_per_s,
                 here=each is own,
+                sealing_keys=tuple(each.sealing_keys.split()),
             )
             for each in (own, *others)
         ]
@@ -157,7 +159,8 @@ class Desk:
             raise _not_reached(_unreached(told), " ".join(_why(each) for each in told))
         kept = tuple(KeptOld(each.node, _kept(each)) for each in reached if _kept(each))
         done = tuple(each.node for each in reached if not _kept(each))
-        return DoneBody(done, _unreached(told), kept or None)
+        keys = tuple(KeysInForce(each.node, names) for each in reached if (names := _keys(each)))
+        return DoneBody(done, _unreached(told), kept or None, keys or None)
 
     async def drain(self, node: str | None) -> DrainBody:
         """Have a node leave; by default this one.
@@ -227,6 +230,11 @@ def _read(adapter: TypeAdapter[tuple[R, ...]], told: list[Told]) -> tuple[list[R
 def _kept(told: Told) -> tuple[str, ...]:
     """Return what a node said that it could not do of an act."""
     return tuple(str(record["kept"]) for record in told.page.records if "kept" in record)
+
+
+def _keys(told: Told) -> tuple[str, ...]:
+    """Return the sealing keys that a node said it has."""
+    return tuple(str(name) for record in told.page.records for name in record.get("sealing_keys", ()))
 
 
 def _unreached(told: Iterable[Told]) -> tuple[Unreached, ...]:

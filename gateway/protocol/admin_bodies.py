@@ -134,7 +134,10 @@ class HeldBody:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """What a node says of itself. *here*: it is the one that answers."""
+    """What a node says of itself. *here*: it is the one that answers.
+
+    *sealing_keys*: ids and check values of its keys, the one that seals first.
+    """
 
     node: str
     version: str
@@ -143,6 +146,7 @@ class NodeView:
     draining: bool
     accepts_per_s: float
     here: bool
+    sealing_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +196,30 @@ class KeptOld:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysInForce:
+    """The sealing keys of a node after a reload: ids and check values, the one that seals first."""
+
+    node: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DoneBody:
     """``POST /log-level`` and ``POST /reload``: the nodes that did it, and those that were not reached.
 
-    *kept*: those that were reached and did not do all of it; absent when there are none.
+    *kept*: those that were reached and did not do all of it; absent when there are none. *sealing_keys*: what
+    each node that was reached has after a reload; absent after other acts.
     """
 
     nodes: tuple[str, ...]
     unreached: tuple[Unreached, ...]
     kept: tuple[KeptOld, ...] | None = None
+    sealing_keys: tuple[KeysInForce, ...] | None = None
+
+    @property
+    def keys_differ(self) -> bool:
+        """Whether nodes have different sealing keys, or another one of them seals."""
+        return len({each.keys for each in self.sealing_keys or ()}) > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,6 +293,8 @@ class NodeRecord(NamedTuple):
     draining: bool
     accepts_per_s: float
     """Handshakes that it would take on, beyond those it has."""
+    sealing_keys: str = ""
+    """Ids and check values of the sealing keys in force (``k2/9f2b6d44 k1/0c662ac1``); the first seals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class Fleet:
         self._heard_at: dict[str, float] = {}
         """When each was heard last: a record that was only read may be of a life that is over."""
         self._read_at = -math.inf
+        self._rolled: tuple[NodeRecord, ...] = ()
+        """The nodes of the roll when it was read last."""
 
     @property
     def nodes(self) -> tuple[NodeRecord, ...]:
@@ -99,6 +101,25 @@ class Fleet:
             and now - self._heard_at.get(holder, -math.inf) < NODE_TTL_S
             for holder, (record, _) in self._known.items()
         )
+
+    @property
+    def sealing_keys(self) -> str:
+        """What may be shown of this node's sealing keys."""
+        return self._record().sealing_keys
+
+    @property
+    def sealing_keys_of_others(self) -> dict[NodeId, str]:
+        """The same of the other nodes, as each was heard; of those not heard lately as the roll has it.
+
+        A node whose messages do not open here is not heard, but is on the roll.
+        """
+        now, own = self._clock.now(), self._record().node
+        heard = (
+            record
+            for holder, (record, _) in self._known.items()
+            if now - self._heard_at.get(holder, -math.inf) < NODE_TTL_S
+        )
+        return {each.node: each.sealing_keys for each in (*self._rolled, *heard) if each.node != own}
 
     async def run(self) -> None:
         """Say that this node lives, until cancelled; then that it is gone."""
@@ -157,7 +178,8 @@ class Fleet:
         """Read the roll: it knows who lives before they are heard."""
         now = self._clock.now()
         if now - self._read_at >= READ_S:
-            for record in await self._roll.nodes():
+            self._rolled = await self._roll.nodes()
+            for record in self._rolled:
                 self._known.setdefault(record.holder, (record, now))
             self._read_at = now
 

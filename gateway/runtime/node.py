@@ -127,6 +127,7 @@ class Node:
             links,
             self.is_draining or self.fleet.has_given_notice,
             0.0 if self.is_draining else self._settings.accepts_per_s,
+            " ".join(self._settings.key_names()),
         )
 
     @property

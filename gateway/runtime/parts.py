@@ -48,6 +48,8 @@ class NodeSettings:
     version: str = ""
     accepts_per_s: float = 100.0
     """Handshakes that it takes on."""
+    key_names: Callable[[], tuple[str, ...]] = tuple
+    """Returns what may be shown of the sealing keys in force, the one that seals first."""
 
     def budget(self, site: Site) -> Budget:
         """Return a site's budget. Log-ons have half of the general rate, also where links may be more."""

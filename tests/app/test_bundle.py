@@ -17,7 +17,7 @@ from gateway.telemetry import Telemetry
 from tests.app.samples import KEY, OTHER_KEY, SECRET, loaded
 from tests.app.test_closes import PSEUDONYMS, Wall, life
 
-NODE = NodeRecord(NodeId("n1"), "h1", "1.2.3", 7, 3, draining=False, accepts_per_s=500.0)
+NODE = NodeRecord(NodeId("n1"), "h1", "1.2.3", 7, 3, False, 500.0, sealing_keys="k1/9f2b6d44")
 ENVIRON = {
     "OSCC_GATEWAY__ADMIN__TOKEN": "canary-token",
     "HOME": "canary-home",
@@ -48,7 +48,7 @@ def test_it_holds_what_helps(tmp_path: Path) -> None:
     assert all(bundle["versions"].values())
     assert bundle["environment"]["variables"] == ["OSCC_GATEWAY__ADMIN__TOKEN", "OSCC_GATEWAY__LOG__LEVEL"]
     assert bundle["metrics"] == ["# HELP x", "x 1.0"]
-    assert bundle["nodes"] == [NODE._asdict()]
+    assert bundle["nodes"] == [{**NODE._asdict(), "sealing_keys": ["k1/9f2b6d44"]}]
     assert "[client]" in bundle["configuration"]
     assert (len(bundle["closes"]), len(bundle["sessions"])) == (CLOSES, SESSIONS)
     assert "user" not in bundle["closes"][0]

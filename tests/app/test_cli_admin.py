@@ -13,7 +13,7 @@ import pytest
 
 from gateway.app.cli import main
 from gateway.app.cli_admin import COMMANDS
-from gateway.app.keys import write_lines
+from gateway.app.keys import SealingKey, new_sealing_key, write_lines
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import Authority
 from tests.app.samples import SMALLEST, write
@@ -146,6 +146,48 @@ def test_nodes_that_keep_something_old_are_told_and_fail(
     assert (shown.out, shown.err) == ("DONE BY\nn1\n", err)
 
 
+async def test_a_rotation_in_two_steps_goes_on_only_when_all_nodes_have_the_same_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: tmp_path / f"keys-{name}" for name in "ab"}
+    for file in files.values():
+        file.write_text(write_lines([FIRST]), "utf-8")
+    small = SimulatorSettings(agents=1, queues=1, users=1)
+    next_key, impostor = new_sealing_key([FIRST]), new_sealing_key([FIRST])
+    door = f'insecure = true\n[admin]\nhost = "unix:{tmp_path}/%s.sock"'
+    async with redis_server() as redis, Simulator(small) as simulator:
+        houses = [House(tmp_path, name, simulator.url, bus=redis.url, client=door % name) for name in files]
+
+        async def reload() -> tuple[int, dict[str, str], str]:
+            code = await asyncio.to_thread(main, ["reload", "--config", str(houses[0].path), "--json"])
+            told, err = capsys.readouterr()
+            keys = json.loads(told)["sealing_keys"]
+            return code, {each["node"]: " ".join(each["keys"]) for each in keys}, err
+
+        async def same(*keys: SealingKey) -> bool:
+            names = " ".join(key.name for key in keys)
+            return await reload() == (0, {"a": names, "b": names}, "")
+
+        with ExitStack() as stack:
+            for house, file in zip(houses, files.values(), strict=True):
+                with monkeypatch.context() as only_this:
+                    only_this.setenv("OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE", str(file))
+                    await asyncio.to_thread(house.start, stack)
+            async with asyncio.timeout(60):
+                await until(lambda: same(FIRST), "the nodes do not know each other")
+                for step in ([FIRST, next_key], [next_key, FIRST]):
+                    files["a"].write_text(write_lines(step), "utf-8")
+                    code, keys, err = await reload()
+                    assert (code, keys["a"]) == (1, " ".join(key.name for key in step))
+                    assert keys["b"] != keys["a"]
+                    assert f"The sealing keys differ: a has {keys['a']}; b has {keys['b']}." in err
+                    files["b"].write_text(write_lines(step), "utf-8")
+                    assert await same(*step)
+                files["b"].write_text(write_lines([impostor, FIRST]), "utf-8")
+                code, keys, _ = await reload()
+                assert code == 1, "another key under the same id"
+
+
 async def test_an_operator_is_told_which_node_keeps_what(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +209,8 @@ async def test_an_operator_is_told_which_node_keeps_what(
             return code, *capsys.readouterr()
 
         async def everywhere() -> bool:
-            return await reload() == (0, "DONE BY\na\nb\n", "")
+            code, out, err = await reload()
+            return (code, [line.split()[0] for line in out.splitlines()], err) == (0, ["DONE", "a", "b"], "")
 
         with ExitStack() as stack:
             await asyncio.to_thread(a.start, stack)
@@ -179,7 +222,8 @@ async def test_an_operator_is_told_which_node_keeps_what(
                 keys.write_text("")
                 root.issue(tmp_path, ends_d=-0.5)
                 err = "oscc-gateway: Stays as it was, see the log: b (keys, certificate).\n"
-                assert await reload() == (1, "DONE BY\na\n", err)
+                code, out, told = await reload()
+                assert (code, [line.split()[0] for line in out.splitlines()], told) == (1, ["DONE", "a"], err)
                 line = await asyncio.to_thread(a.process.until, '"result": "not_in_force"')
                 assert json.loads(line)["act"] == "reload"
                 keys.write_text(write_lines([FIRST]), "utf-8")

@@ -26,5 +26,12 @@ def test_a_key_under_an_old_name_is_another_key() -> None:
     assert ring.replace([SealingKey("k1", NEXT.key)]) is True
 
 
+def test_the_names_of_keys_tell_two_of_one_id_apart() -> None:
+    ring = Keyring([FIRST, NEXT])
+    assert [name.partition("/")[0] for name in ring.names] == ["k1", "k2"]
+    assert ring.names[0] == SealingKey("k1", FIRST.key).name != SealingKey("k1", NEXT.key).name
+    assert NEXT.key.raw.hex()[:8] not in ring.names[1]
+
+
 def test_a_keyring_shows_no_key() -> None:
     assert str(FIRST.key.raw) not in repr(Keyring([FIRST]))

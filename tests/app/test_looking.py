@@ -14,9 +14,11 @@ from gateway.app.config_sections import Bus
 from gateway.app.looking import (
     AGAIN_S,
     CLOCK_LOOK_S,
+    KEYS_LOOK_S,
     NAMESAKE_S,
     look_at_bus,
     look_at_clock,
+    look_at_keys,
     look_for_namesake,
 )
 from gateway.domain.model import NodeId
@@ -79,4 +81,33 @@ async def test_a_clock_that_differs_is_told_once_and_when_it_agrees_again() -> N
     assert [(line["event"], line["offset_s"]) for line in lines] == [
         ("clock_differs", -1.0),
         ("clock_agrees", 0.2),
+    ]
+
+
+async def test_keys_that_stay_different_are_told_once_and_when_they_agree_again() -> None:
+    n2, n3 = NodeId("n2"), NodeId("n3")
+    clock, others = ManualClock(), {n2: "k1/00000001", n3: "k1/00000001"}
+    fleet = SimpleNamespace(sealing_keys="k1/00000001", sealing_keys_of_others=others)
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(look_at_keys(fleet, clock))  # type: ignore[arg-type]  # stands in
+            await clock.advance(2.5 * KEYS_LOOK_S)
+            fleet.sealing_keys = "k1/00000001 k2/00000002"
+            others[n2] = fleet.sealing_keys
+            await clock.advance(KEYS_LOOK_S)
+            assert lines == [], "a reload of all nodes takes a moment"
+            await clock.advance(3 * KEYS_LOOK_S)
+            others[n3] = fleet.sealing_keys
+            await clock.advance(2 * KEYS_LOOK_S)
+            running.cancel()
+    own = "k1/00000001 k2/00000002"
+    assert lines == [
+        {
+            "event": "sealing_keys_differ",
+            "log_level": "warning",
+            "node": n3,
+            "sealing_keys": own,
+            "other_keys": "k1/00000001",
+        },
+        {"event": "sealing_keys_agree", "log_level": "info", "node": n3, "sealing_keys": own},
     ]

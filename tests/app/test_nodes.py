@@ -14,7 +14,7 @@ import pytest
 from gateway.app.buses import open_bus
 from gateway.app.cli import main
 from gateway.app.config_sections import Bus
-from gateway.app.nodes import NoRoll, as_json, as_table, live_nodes, namesakes
+from gateway.app.nodes import NoRoll, as_json, as_table, keys_differ, live_nodes, namesakes
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
@@ -22,7 +22,8 @@ from gateway.runtime.clock import SystemClock
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import Server, redis_server, until
 
-ONE = NodeRecord(NodeId("n1"), "h1", "1.2.3", 1234, 5, draining=False, accepts_per_s=500.0)
+KEYS = "k2/9f2b6d44 k1/0c662ac1"
+ONE = NodeRecord(NodeId("n1"), "h1", "1.2.3", 1234, 5, draining=False, accepts_per_s=500.0, sealing_keys=KEYS)
 OTHER = NodeRecord(NodeId("gw-2.example"), "h2", "1.2.3", 7, 3, draining=True, accepts_per_s=0.5)
 
 
@@ -54,15 +55,15 @@ async def _command(folder: Path, url: str, *options: str) -> int:
 
 def test_the_table_has_a_line_for_each() -> None:
     assert as_table([ONE, OTHER]) == (
-        "NODE          VERSION  PHONES  LINKS  ACCEPTS/S  STATE\n"
-        "n1            1.2.3    1234    5      500        live\n"
-        "gw-2.example  1.2.3    7       3      0.5        draining\n"
+        "NODE          VERSION  PHONES  LINKS  ACCEPTS/S  STATE     SEALING KEYS\n"
+        "n1            1.2.3    1234    5      500        live      k2/9f2b6d44 k1/0c662ac1\n"
+        "gw-2.example  1.2.3    7       3      0.5        draining  -\n"
     )
 
 
 def test_the_list_has_the_fields_of_the_record() -> None:
     (first, _) = json.loads(as_json([ONE, OTHER]))
-    assert first == ONE._asdict()
+    assert first == {**ONE._asdict(), "sealing_keys": KEYS.split()}
 
 
 def test_names_that_several_have_are_found() -> None:
@@ -82,6 +83,17 @@ async def test_a_name_that_two_have_is_told(tmp_path: Path, capsys: pytest.Captu
     async with announced(tmp_path, ONE, ONE._replace(holder="h3")) as server:
         assert await _command(tmp_path, server.url) == 0
     assert capsys.readouterr().err.startswith("advice: n1 is the name of several nodes: ")
+
+
+async def test_that_keys_differ_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = OTHER._replace(sealing_keys="k1/0c662ac1")
+    async with announced(tmp_path, ONE, other) as server:
+        assert await _command(tmp_path, server.url) == 0
+        assert capsys.readouterr().err.startswith("advice: the sealing keys of the nodes differ: ")
+        assert await _command(tmp_path, server.url, "--json") == 0
+        listed = json.loads(capsys.readouterr().out)
+    assert [each["sealing_keys"] for each in listed] == [["k1/0c662ac1"], KEYS.split()]
+    assert not keys_differ([ONE, OTHER, ONE]), "one of a version before does not say"
 
 
 async def test_that_none_lives_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

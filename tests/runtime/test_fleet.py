@@ -14,13 +14,11 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Here, NodeRecord
 from gateway.runtime.exchange import Exchange
-from gateway.runtime.fleet import Fleet
+from gateway.runtime.fleet import READ_S, SAY_S, Fleet
 from gateway.runtime.ports import NODE_TTL_S
 from tests.doubles.clock import ManualClock
 from tests.doubles.lossy_bus import LossyRoll, Trouble
 from tests.runtime.street import street
-
-SAY_S = 3.0
 
 
 class Member:
@@ -30,6 +28,7 @@ class Member:
         self.turnstile = Turnstile(Budget(rate_per_s=12.0, burst=12.0, in_flight_max=120))
         self.connections = 0
         self.draining = False
+        self.keys = "k1/00000001"
         self._number = number
         cluster = trouble.cluster(number)
         self.exchange = Exchange(NodeId(f"n{number}"), cluster.bus, clock, 0)
@@ -37,7 +36,9 @@ class Member:
 
     def record(self) -> NodeRecord:
         name = f"n{self._number}"
-        return NodeRecord(NodeId(name), f"{name}-1", "v", self.connections, 0, self.draining, 100.0)
+        return NodeRecord(
+            NodeId(name), f"{name}-1", "v", self.connections, 0, self.draining, 100.0, self.keys
+        )
 
     async def run(self) -> None:
         """Live, and hear who else does."""
@@ -279,3 +280,19 @@ async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_
         assert {node.holder for node in member.fleet.nodes} >= {"n0-0"}, "without the bus nobody is forgotten"
         assert not member.fleet.has_namesake
         running.cancel()
+
+
+async def test_the_keys_of_others_are_known_as_they_are_heard_or_else_as_the_roll_has_them() -> None:
+    n1, n2 = NodeId("n1"), NodeId("n2")
+    async with fleets(3) as at:
+        first, second, third = at.members
+        await at.clock.advance(SAY_S)
+        assert first.fleet.sealing_keys_of_others == {n1: "k1/00000001", n2: "k1/00000001"}
+        second.keys = "k2/00000002 k1/00000001"
+        await at.clock.advance(SAY_S)
+        assert first.fleet.sealing_keys_of_others[n1] == second.keys
+        at.trouble.lose = lambda _, to, __, envelope: to == 2 and isinstance(envelope, Here)
+        first.keys = second.keys
+        await at.clock.advance(READ_S + SAY_S)
+        assert third.fleet.sealing_keys_of_others == {NodeId("n0"): first.keys, n1: second.keys}
+        assert third.fleet.sealing_keys == "k1/00000001"
