@@ -67,7 +67,7 @@ PLACES: Final[dict[str, str]] = {
         MIRROR: """
             bus/lives.py Lives._held;
             bus/memory.py Exchange.receivers; bus/wire.py Wire._pending; bus/line.py Line._queue;
-            core/assembly.py Assembly._told _read_ms _queries _realtime _missing _unread;
+            core/assembly.py Assembly._told _read_ms _newest_ms _queries _realtime _missing _unread;
             core/bag.py Bag._held;
             core/compose.py Composer._shown; core/convoy.py Convoy._dirty _members;
             core/element.py Element._fragments;
