@@ -32,6 +32,7 @@ WORDS: Final = {
     "serve",
     "reason",
     "refused",
+    "sealing_keys_differ",
     "used_memory",
 }
 """Values and names of others, which are no metrics."""
