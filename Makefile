@@ -81,6 +81,10 @@ fuzz-keep: $(DEV) ## add what `make fuzz` found to the corpus that `make test` r
 conformance: $(DEV) ## hold clients against the protocol: both SDKs, and faulty ones that must be caught
 	$(BIN)/python -m pytest -m scenario tests/conformance $(PYTEST_ARGS)
 
+.PHONY: server-kit
+server-kit: $(DEV) ## hold a server against the reference link: SERVER=https://… ARGS="--driver my-server.toml"
+	@$(BIN)/python -m tests.server_conformance $(if $(SERVER),--server $(SERVER)) $(ARGS)
+
 .PHONY: chaos-report
 chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-report.md
 	rm -rf build/chaos

@@ -1,0 +1,70 @@
+"""Does a server say what it is?"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage
+from tests.server_conformance.verdicts import Skipped, expect
+
+_FEATURES: Final = frozenset(
+    {
+        "Skills", "RoutingParameters", "PostProcessing.Start", "PostProcessing.Extend",
+        "PostProcessing.Finish",
+        "PostProcessing.SetAuto", "RemoteAgent", "LinkFencing", "RequestKeys",
+    }
+)  # fmt: skip
+
+
+@check("about.answers", "About", "`GET /oscce/v1/about` answers")
+async def answers(stage: Stage) -> None:
+    """It needs no log-on, and every field is of its type."""
+    await stage.success("GET", "/about")
+
+
+@check(
+    "about.versions",
+    "About",
+    "The gateway accepts V2R1 and higher with V8R2 and higher, refuses older and unreadable ones",
+)
+async def versions(stage: Stage) -> None:
+    """Versions are compared by their numbers: V10R0 is higher than V9R9."""
+    body = (await stage.http("GET", "/about")).body or {}
+    for field, oldest in (("ExtensionsVersion", (2, 1)), ("ContactCenterVersion", (8, 2))):
+        told = str(body.get(field))
+        found = re.fullmatch(r"V([0-9]{1,4})R([0-9]{1,4})", told)
+        expect(found is not None, f"{field} is {told!r}")
+        expect(found is not None and (int(found[1]), int(found[2])) >= oldest, f"{field} is {told}")
+
+
+@check("about.features", "About", "a missing feature means the command is not offered.")
+async def features(stage: Stage) -> None:
+    """A feature that is nearly spelled as one of the page is none, and its command is never offered."""
+    told = stage.about.get("Features") or ()
+    near = {name.lower().replace(".", "").replace("-", ""): name for name in _FEATURES}
+    for name in told:
+        meant = near.get(str(name).lower().replace(".", "").replace("-", ""))
+        expect(name in _FEATURES or meant is None, f"the feature {name} is spelled {meant}")
+
+
+@check(
+    "about.instance",
+    "About",
+    "the same in all three for as long as\nthe server remembers its sessions",
+    dashboards=1,
+)
+async def instance(stage: Stage) -> None:
+    """Where ServerInstance stands it is the same."""
+    body = await stage.success("GET", "/about")
+    session = await stage.dashboard()
+    link = await stage.open(session)
+    told = {
+        "about": body.get("ServerInstance"),
+        "the log-on": session.body.get("ServerInstance"),
+        "LinkOpened": link.opened.get("ServerInstance"),
+    }
+    if not any(told.values()):
+        raise Skipped("the server tells no ServerInstance")
+    expect(len(set(told.values())) == 1, f"ServerInstance is told as {told}")

@@ -1,0 +1,68 @@
+"""Which sessions are on a link?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage, own_agent
+from tests.server_conformance.verdicts import expect
+
+_ANSWER: Final = '`{"Session":int alias,"ID","Application","Rights":['
+_FORBIDDEN: Final = "sessions of another user are refused `Forbidden`"
+_UNKNOWN: Final = "one that the server does not know, `SessionUnknown`"
+
+
+@check("attach.second", "Messages", _ANSWER, dashboards=1)
+async def second(stage: Stage) -> None:
+    """Two sessions of a user share his link, under an alias each."""
+    link = await stage.open(await stage.dashboard())
+    session = await stage.dashboard()
+    told = (await link.done("AttachSession", SessionID=session.secret)).body
+    expect(told["Session"] != link.alias, "two sessions have the same alias")
+    expect(told["ID"] == session.public, f"ID is {told['ID']!r}, not that of the log-on")
+
+
+@check("attach.foreign", "Messages", _FORBIDDEN, dashboards=2)
+async def foreign(stage: Stage) -> None:
+    """Nobody acts through another user's session."""
+    link = await stage.open(await stage.dashboard(0))
+    await link.refused(4, "AttachSession", SessionID=(await stage.dashboard(1)).secret)
+
+
+@check("attach.unknown", "Messages", _UNKNOWN, dashboards=1)
+async def unknown(stage: Stage) -> None:
+    """A session that ended is told from one that cannot be attached now."""
+    link = await stage.open(await stage.dashboard())
+    gone = await stage.dashboard()
+    await stage.success("DELETE", "/sessions/current", gone.secret)
+    for secret in (gone.secret, "never-a-session-of-this-server"):
+        await link.refused(3, "AttachSession", SessionID=secret)
+
+
+@check("attach.detach", "Messages", "(detaching does not end it)", dashboards=1)
+async def detach(stage: Stage) -> None:
+    """The session lives on, and its alias means nothing any longer."""
+    link = await stage.open(await stage.dashboard())
+    session = await stage.dashboard()
+    alias = (await link.done("AttachSession", SessionID=session.secret)).body["Session"]
+    await link.done("DetachSession", Session=alias)
+    kept = await stage.http("POST", "/sessions/current/keepalive", session.secret)
+    expect(kept.status == 200, f"the detached session is answered {kept.status}")
+    answer = await link.ask("Presence", Session=alias, Present=True)
+    expect(answer.error != 0, "an alias is known after DetachSession")
+    await link.done("AttachSession", SessionID=session.secret)
+
+
+@check(
+    "attach.own_user",
+    "Messages",
+    "`OwnUserKey` stands in each RemoteAssistant session: the agent that the user is",
+    agents=1,
+)
+async def own_user(stage: Stage) -> None:
+    """Without it no agent can ask for a state of his own."""
+    link = await stage.open(await stage.agent())
+    key = own_agent(link)
+    users = link.opened["Session"]["Scope"].get("Users") or ()
+    expect(key in users, "an agent's own key is not in his scope")

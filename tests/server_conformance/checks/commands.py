@@ -1,0 +1,428 @@
+"""Does a command do what it says, tell its effect first, and say no with a reason?"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.server_conformance.checks.directory import REASONS, objects
+from tests.server_conformance.checks.requests import asked
+from tests.server_conformance.link import Link, element, of_query
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage, own_agent, session_ended
+from tests.server_conformance.verdicts import Skipped, expect
+
+_EFFECT: Final = "**The event that carries a request's effect\nprecedes its response.**"
+_UNCHANGED: Final = "The present state asked for with nothing pending → `Unchanged`, and no event."
+_CHANGE: Final = "`available`, `unavailable` and `work` change into each other by request"
+_REASON: Final = "a state needs a reason when any reason lists it"
+_OWN: Final = "Remote:{LoggedOn,AppPresent?,AppAbsentSince?,RemoteNumber? (own)}"
+_BY_SUPERVISOR: Final = "a supervisor's `LoggedOff` of an agent ends the agent's RemoteAssistant session so"
+_GROWS: Final = "`Version` grows only with them"
+_NOT_FOUND: Final = "What is not there, or not in the scope, is answered `NotFound`(5)"
+_SKILLS: Final = ("Skills",)
+_PARAMETERS: Final = ("RoutingParameters",)
+
+
+def _is(state: str) -> Any:  # noqa: ANN401 - a test of elements
+    return lambda one: one.get("RoutingState") == state
+
+
+@check("commands.effect_first", "Messages", _EFFECT, agents=1)
+async def effect_first(stage: Stage) -> None:
+    """Whoever reads the response has seen the state."""
+    link = await stage.open(await stage.agent())
+    query, _ = await link.listen("UserRealtime")
+    for state in ("Available", "Unavailable"):
+        answer = await link.done("SetRoutingState", **asked(link, state))
+        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
+        told = link.between(answer, element(query, "UserKey", own_agent(link), _is(state)))
+        expect(told, f"the response comes before the event that tells {state}")
+
+
+@check("commands.unchanged", "State rules", _UNCHANGED, agents=1)
+async def unchanged(stage: Stage) -> None:
+    """To ask for what is changes nothing, and says so."""
+    link = await stage.open(await stage.agent())
+    await link.done("SetRoutingState", **asked(link, "Available"))
+    query, _ = await link.listen("UserRealtime")
+    await link.settle()
+    answer = await link.done("SetRoutingState", **asked(link, "Available"))
+    expect(answer.body["State"] == "Unchanged", f"State is {answer.body['State']}")
+    told = link.between(answer, element(query, "UserKey", own_agent(link)))
+    expect(not told, "an event tells the agent, who has not changed")
+
+
+@check("commands.by_supervisor", "State rules", _CHANGE, agents=1, dashboards=1)
+async def by_supervisor(stage: Stage) -> None:
+    """A supervisor sets an agent's state; both are told."""
+    agent = await stage.open(await stage.agent())
+    own, _ = await agent.listen("UserRealtime")
+    key = own_agent(agent)
+    seen = await _supervisor(stage, key, "RoutingStateWrite")
+    query = await stage.seen_agent(seen, key)
+    mark = len(agent.messages)
+    said = {"Session": seen.alias, "UserKey": key, "RoutingState": "Available", "When": "Now"}
+    answer = await seen.done("SetRoutingState", **said)
+    expect(
+        seen.between(answer, element(query, "UserKey", key, _is("Available"))), "the supervisor is not told"
+    )
+    await agent.heard(element(own, "UserKey", key, _is("Available")), "the agent's own event", after=mark)
+
+
+@check("commands.reason_required", "Messages", _REASON, agents=1)
+async def reason_required(stage: Stage) -> None:
+    """A state with a reason is refused without one, and tells it with one."""
+    link = await stage.open(await stage.agent())
+    told = await objects(link, *REASONS)
+    kind, state = next(
+        (
+            (kind, state)
+            for kind, state in (("UnavailableReason", "Unavailable"), ("WorkReason", "Work"))
+            if any(state in (each.get("RequiredFor") or ()) for each in told[kind])
+        ),
+        ("", ""),
+    )
+    if not kind:
+        raise Skipped("no state needs a reason here")
+    if state == "Unavailable":
+        await link.done("SetRoutingState", **asked(link, "Available"))
+    await link.refused(21, "SetRoutingState", **asked(link, state))
+    query, _ = await link.listen("UserRealtime")
+    reason = told[kind][0]["Key"]
+    answer = await link.done("SetRoutingState", **asked(link, state, ReasonKey=reason))
+    event = element(query, "UserKey", own_agent(link), lambda one: one.get("ReasonKey") == reason)
+    expect(link.between(answer, event), "no event tells the reason")
+
+
+@check("commands.reason_unknown", "Error names", "| 22 | `ReasonUnknown` | – |", agents=1)
+async def reason_unknown(stage: Stage) -> None:
+    """A reason must exist."""
+    link = await stage.open(await stage.agent())
+    await link.refused(22, "SetRoutingState", **asked(link, "Work", ReasonKey=987_654_321))
+
+
+@check("commands.log_off_by_supervisor", "Unasked", _BY_SUPERVISOR, agents=1, dashboards=1)
+async def log_off_by_supervisor(stage: Stage) -> None:
+    """The agent's own session ends with a reason that is not his."""
+    session = await stage.agent()
+    agent = await stage.open(session)
+    key = own_agent(agent)
+    seen = await _supervisor(stage, key, "RoutingStateWrite")
+    said = {"Session": seen.alias, "UserKey": key, "RoutingState": "LoggedOff", "When": "Now"}
+    await seen.done("SetRoutingState", **said)
+    reason = await session_ended(agent, agent.alias)
+    expect(reason == "LoggedOffBySupervisor", f"the agent's session ends as {reason}")
+    gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
+    await stage.refuses(401, "SessionUnknown", gone)
+
+
+@check("commands.log_off_self", "State rules", "Log off happens only with handling empty;", agents=1)
+async def log_off_self(stage: Stage) -> None:
+    """An agent asks for his own log-off; his session ends as logged off."""
+    link = await stage.open(await stage.agent())
+    await link.done("SetRoutingState", **asked(link, "LoggedOff"))
+    reason = await session_ended(link, link.alias)
+    expect(reason == "LoggedOff", f"the session ends as {reason}")
+
+
+@check("commands.not_found", "Messages", _NOT_FOUND, dashboards=1)
+async def not_found(stage: Stage) -> None:
+    """An agent who does not exist is told from one who may not be touched."""
+    link = await stage.open(await stage.dashboard())
+    _needs(link, "RoutingStateWrite")
+    said = {"Session": link.alias, "UserKey": 987_654_321, "RoutingState": "Available", "When": "Now"}
+    await link.refused(5, "SetRoutingState", **said)
+
+
+# ---- skills ----
+
+
+@check("commands.skills", "Messages", _EFFECT, agents=1, dashboards=1, features=_SKILLS)
+async def skills(stage: Stage) -> None:
+    """A level changes; Configuration tells it before the response, with the Version of the response."""
+    link, key, skill, before = await _skill(stage)
+    query, _ = await link.listen("Configuration")
+    level = _other_level(skill, before["Level"])
+    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"]}
+    answer = await link.done("SetSkills", **said, Skills=[{"SkillKey": skill["Key"], "Level": level}])
+    try:
+        version = answer.body.get("Version")
+        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
+
+        def tells(one: dict[str, Any]) -> bool:
+            levels = {each["SkillKey"]: each["Level"] for each in one.get("Skills") or ()}
+            return one.get("Version") == version and levels.get(skill["Key"]) == level
+
+        expect(
+            link.between(answer, element(query, "Key", key, tells)),
+            "no event of Configuration precedes the response",
+        )
+    finally:
+        back = {"SkillKey": skill["Key"], "Level": before["Level"]}
+        await link.ask("SetSkills", **{**said, "Version": answer.body.get("Version")}, Skills=[back])
+
+
+@check("commands.version_grows", "Events", _GROWS, agents=1, dashboards=1, features=_SKILLS)
+async def version_grows(stage: Stage) -> None:
+    """A change raises the version; what changes nothing does not."""
+    link, key, skill, before = await _skill(stage)
+    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch"}
+    level = _other_level(skill, before["Level"])
+    change, back = ({"SkillKey": skill["Key"], "Level": each} for each in (level, before["Level"]))
+    first = await link.done("SetSkills", **said, Skills=[change], Version=before["Version"])
+    version = first.body["Version"]
+    try:
+        expect(version > before["Version"], f"Version goes from {before['Version']} to {version}")
+        same = await link.done("SetSkills", **said, Skills=[change], Version=version)
+        told = (same.body["State"], same.body.get("Version", version))
+        expect(
+            told == ("Unchanged", version),
+            f"the same level again is {told[0]} with version {told[1]}, not {version}",
+        )
+    finally:
+        await link.ask("SetSkills", **said, Skills=[back], Version=version)
+
+
+@check(
+    "commands.version_conflict",
+    "Error names",
+    "| 7 | `VersionConflict` | `Version` |",
+    agents=1,
+    dashboards=1,
+    features=_SKILLS,
+)
+async def version_conflict(stage: Stage) -> None:
+    """A change of what somebody else has changed is refused with the present version."""
+    link, key, skill, before = await _skill(stage)
+    change = [{"SkillKey": skill["Key"], "Level": _other_level(skill, before["Level"])}]
+    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"] + 1000}
+    answer = await link.refused(7, "SetSkills", **said, Skills=change)
+    told = answer.body.get("Version")
+    expect(told == before["Version"], f"Version is {told}, not {before['Version']}")
+
+
+@check(
+    "commands.level_out_of_range",
+    "Error names",
+    "| 11 | `LevelOutOfRange` | `Min`, `Max` |",
+    agents=1,
+    dashboards=1,
+    features=_SKILLS,
+)
+async def level_out_of_range(stage: Stage) -> None:
+    """The refusal tells the bounds."""
+    link, key, skill, before = await _skill(stage)
+    change = [{"SkillKey": skill["Key"], "Level": skill["LevelMax"] + 1}]
+    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"]}
+    answer = await link.refused(11, "SetSkills", **said, Skills=change)
+    bounds = (answer.body.get("Min"), answer.body.get("Max"))
+    expect(bounds == (skill["LevelMin"], skill["LevelMax"]), f"Min and Max are {bounds}")
+
+
+@check(
+    "commands.skill_unknown",
+    "Error names",
+    "| 10 | `SkillUnknown` | – |",
+    agents=1,
+    dashboards=1,
+    features=_SKILLS,
+)
+async def skill_unknown(stage: Stage) -> None:
+    """A skill must exist."""
+    link, key, _, before = await _skill(stage)
+    said = {"Session": link.alias, "UserKey": key, "Mode": "Patch", "Version": before["Version"]}
+    await link.refused(10, "SetSkills", **said, Skills=[{"SkillKey": 987_654_321, "Level": 50}])
+
+
+# ---- routing parameters ----
+
+
+@check("commands.parameters", "Messages", _EFFECT, dashboards=1, features=_PARAMETERS, alone=True)
+async def parameters(stage: Stage) -> None:
+    """A queue's parameter changes; Configuration tells it before the response."""
+    link, key, parameter, before = await _parameter(stage)
+    query, _ = await link.listen("Configuration")
+    name, present = parameter["Name"], before["RoutingParameters"][parameter["Name"]]
+    step = parameter.get("Step") or 1
+    value = present + step if present + step <= parameter["Max"] else present - step
+    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key}
+    answer = await link.done(
+        "SetRoutingParameters", **said, Parameters={name: value}, Version=before["Version"]
+    )
+    try:
+        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
+        told = link.between(
+            answer,
+            element(query, "Key", key, lambda one: (one.get("RoutingParameters") or {}).get(name) == value),
+        )
+        expect(told, "no event of Configuration precedes the response")
+    finally:
+        back = {"Parameters": {name: present}, "Version": answer.body.get("Version")}
+        await link.ask("SetRoutingParameters", **said, **back)
+
+
+@check(
+    "commands.value_out_of_range",
+    "Error names",
+    "| 32 | `ValueOutOfRange` | `Min`, `Max` |",
+    dashboards=1,
+    features=_PARAMETERS,
+)
+async def value_out_of_range(stage: Stage) -> None:
+    """The refusal tells the bounds."""
+    link, key, parameter, before = await _parameter(stage)
+    value = parameter["Max"] + (parameter.get("Step") or 1)
+    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
+    answer = await link.refused(32, "SetRoutingParameters", **said, Parameters={parameter["Name"]: value})
+    bounds = (answer.body.get("Min"), answer.body.get("Max"))
+    expect(bounds == (parameter["Min"], parameter["Max"]), f"Min and Max are {bounds}")
+
+
+@check(
+    "commands.parameter_unknown",
+    "Error names",
+    "| 30 | `ParameterUnknown` | – |",
+    dashboards=1,
+    features=_PARAMETERS,
+)
+async def parameter_unknown(stage: Stage) -> None:
+    """A parameter must exist."""
+    link, key, _, before = await _parameter(stage)
+    said = {"Session": link.alias, "ObjectType": "Queue", "Key": key, "Version": before["Version"]}
+    await link.refused(30, "SetRoutingParameters", **said, Parameters={"NoSuchParameterAtAll": 1})
+
+
+# ---- remote numbers, post-processing ----
+
+
+@check(
+    "commands.remote_number",
+    "Messages",
+    "| `ChangeRemoteNumber` | `Session,RemoteNumber` |",
+    agents=1,
+    features=("RemoteAgent",),
+)
+async def remote_number(stage: Stage) -> None:
+    """Calls go to another number; the agent's own element tells it before the response."""
+    number = stage.number(1)
+    link = await stage.open(await stage.agent())
+    query, _ = await link.listen("UserRealtime")
+    answer = await link.done("ChangeRemoteNumber", Session=link.alias, RemoteNumber=number)
+    told = answer.body.get("RemoteNumber")
+    expect(isinstance(told, str) and told, f"RemoteNumber in effect is {told!r}")
+    own = element(
+        query, "UserKey", own_agent(link), lambda one: (one.get("Remote") or {}).get("RemoteNumber") == told
+    )
+    expect(link.between(answer, own), "no event tells the new number before the response")
+    again = await link.done("ChangeRemoteNumber", Session=link.alias, RemoteNumber=number)
+    expect(again.body["State"] == "Unchanged", f"State is {again.body['State']} for the number in effect")
+
+
+@check("commands.number_is_own", "Events", _OWN, agents=1, dashboards=1)
+async def number_is_own(stage: Stage) -> None:
+    """Nobody but the agent is told his number."""
+    agent = await stage.open(await stage.agent())
+    key = own_agent(agent)
+    seen = await stage.open(await stage.dashboard())
+    query = await stage.seen_agent(seen, key)
+    mark = len(seen.messages)
+    await agent.done("SetRoutingState", **asked(agent, "Available"))
+    await seen.heard(element(query, "UserKey", key, _is("Available")), "the agent's event", after=mark)
+    told = [
+        one
+        for each in seen.messages
+        if of_query(query)(each)
+        for one in each["Elements"]
+        if (one.get("Remote") or {}).get("RemoteNumber") is not None
+    ]
+    expect(not told, "a supervisor is told an agent's remote number")
+
+
+@check(
+    "commands.auto_post_processing",
+    "Events",
+    "AutoPostProcessing?:{On,Duration} (own)",
+    agents=1,
+    features=("PostProcessing.SetAuto",),
+)
+async def auto_post_processing(stage: Stage) -> None:
+    """What an agent sets is told to him before the response."""
+    link = await stage.open(await stage.agent())
+    query, first = await link.listen("UserRealtime")
+    key = own_agent(link)
+    (own,) = [each for each in first["Elements"] if each["UserKey"] == key]
+    present = own.get("AutoPostProcessing") or {}
+    seconds = 41 if present.get("Duration") != 41 else 42
+    fields = {"Session": link.alias, "Action": "SetAuto", "On": True}
+    answer = await link.done("PostProcessing", **fields, Duration=seconds)
+    expect(answer.body["State"] == "Applied", f"State is {answer.body['State']}")
+    wanted = {"On": True, "Duration": seconds}
+    told = element(query, "UserKey", key, lambda one: one.get("AutoPostProcessing") == wanted)
+    expect(link.between(answer, told), "no event tells AutoPostProcessing before the response")
+
+
+@check(
+    "commands.not_post_processing",
+    "Error names",
+    "| 43 | `NotPostProcessing` | – |",
+    agents=1,
+    features=("PostProcessing.Finish",),
+)
+async def not_post_processing(stage: Stage) -> None:
+    """What has not begun cannot be finished."""
+    link = await stage.open(await stage.agent())
+    await link.refused(43, "PostProcessing", Session=link.alias, Action="Finish")
+
+
+# ---- what the checks above need ----
+
+
+def _needs(link: Link, right: str) -> None:
+    if right not in (link.opened["Session"].get("Rights") or ()):
+        raise Skipped(f"the Dashboard's user has no right {right}")
+
+
+async def _supervisor(stage: Stage, key: int, right: str) -> Link:
+    link = await stage.open(await stage.dashboard())
+    _needs(link, right)
+    if key not in (link.opened["Session"].get("Scope") or {}).get("Users", ()):
+        raise Skipped(f"the Dashboard's user does not see the agent {key}")
+    return link
+
+
+async def _skill(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str, Any]]:
+    """Return a supervisor's link, the agent's key, one of his skills, and his level and version."""
+    key = own_agent(await stage.open(await stage.agent()))
+    link = await _supervisor(stage, key, "SkillsWrite")
+    told = await objects(link, "Skill", "User")
+    (user,) = [each for each in told["User"] if each["Key"] == key]
+    catalogue = {each["Key"]: each for each in told["Skill"]}
+    for each in user.get("Skills") or ():
+        skill = catalogue.get(each["SkillKey"])
+        if skill is not None and skill["LevelMin"] < skill["LevelMax"]:
+            return link, key, skill, {"Level": each["Level"], "Version": user["Version"]}
+    raise Skipped(f"the agent {key} has no skill of several levels")
+
+
+def _other_level(skill: dict[str, Any], level: int) -> int:
+    return level - 1 if level > skill["LevelMin"] else level + 1
+
+
+async def _parameter(stage: Stage) -> tuple[Link, int, dict[str, Any], dict[str, Any]]:
+    """Return a supervisor's link, a queue's key, one of its parameters, and its configuration."""
+    link = await stage.open(await stage.dashboard())
+    _needs(link, "RoutingParametersWrite")
+    told = {each["Name"]: each for each in (await objects(link, "RoutingParameter"))["RoutingParameter"]}
+    _, first = await link.listen("Configuration")
+    for element_ in first["Elements"]:
+        for name in element_.get("RoutingParameters") or () if element_["ObjectType"] == "Queue" else ():
+            parameter, value = told.get(name, {}), element_["RoutingParameters"][name]
+            bounded = parameter.get("Min") is not None and parameter.get("Max") is not None
+            if (
+                parameter.get("DataType") == "Integer"
+                and not parameter.get("ReadOnly")
+                and bounded
+                and value is not None
+            ):
+                return link, element_["Key"], parameter, element_
+    raise Skipped("no queue has a parameter of type Integer with bounds that can be written")

@@ -1,0 +1,166 @@
+"""What may an agent ask for while a contact is handled, and what follows when it ends?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from tests.server_conformance.checks.requests import asked
+from tests.server_conformance.link import Link, element
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Session, Stage, own_agent, session_ended
+from tests.server_conformance.verdicts import expect
+
+_HOOKS: Final = ("give_contact", "end_contact")
+_PENDING: Final = (
+    "While a contact is handled, a request for X leaves the state and makes X pending (`Pending`)."
+)
+_CLEARS: Final = "A later Y replaces it. The present state asked for clears\nit (`Applied`)."
+_LOG_OFF: Final = "during a contact `LoggedOff` becomes pending (`AfterContact`) or is refused (`Now`)."
+_EMPTIES: Final = "When handling empties:"
+_ROUTED: Final = "`RoutedUntil` is the latest instant, whatever the contact does."
+_AUTO: Final = "with automatic post-processing on, `PostProcessing` follows and what is pending is kept"
+
+
+class Contact(NamedTuple):
+    """An agent with a contact."""
+
+    session: Session
+    link: Link
+    query: int
+    """Of his realtime element."""
+    key: int
+    end: Callable[[], Awaitable[None]]
+    """Ends the contact; a second time it does nothing."""
+
+
+@asynccontextmanager
+async def _handling(stage: Stage) -> AsyncIterator[Contact]:
+    """Give an agent with a contact, after which no post-processing follows."""
+    session = await stage.agent()
+    link = await stage.open(session)
+    key, user = own_agent(link), stage.agents[0].name
+    if "PostProcessing.SetAuto" in stage.about.get("Features", ()):
+        await link.done("PostProcessing", Session=link.alias, Action="SetAuto", On=False, Duration=60)
+    query, _ = await link.listen("UserRealtime")
+    mark, ended = len(link.messages), False
+    await stage.cause("give_contact", user=user, key=key)
+
+    async def end() -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            await stage.cause("end_contact", user=user, key=key)
+
+    try:
+        busy = element(query, "UserKey", key, lambda one: bool(one.get("HandlingStates")))
+        await link.heard(busy, "an event with the contact in HandlingStates", after=mark)
+        yield Contact(session, link, query, key, end)
+    finally:
+        await end()
+
+
+def _pending(state: str | None) -> Any:  # noqa: ANN401 - a test of elements
+    return lambda one: one.get("PendingRoutingState") == state
+
+
+@check("contacts.pending", "State rules", _PENDING, agents=1, hooks=_HOOKS)
+async def pending(stage: Stage) -> None:
+    """The state waits for the contact, and everybody sees that it does."""
+    async with _handling(stage) as (_, link, query, key, _):
+        answer = await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
+        expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
+        expect(
+            link.between(answer, element(query, "UserKey", key, _pending("Available"))),
+            "no event tells what is pending",
+        )
+
+
+@check("contacts.cleared", "State rules", _CLEARS, agents=1, hooks=_HOOKS)
+async def cleared(stage: Stage) -> None:
+    """The newest wish counts, and the present state means: none."""
+    async with _handling(stage) as (_, link, query, key, _):
+        await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
+        answer = await link.done("SetRoutingState", **asked(link, "Unavailable", When="AfterContact"))
+        expect(answer.body["State"] == "Applied", f"State is {answer.body['State']} for the present state")
+        expect(
+            link.between(answer, element(query, "UserKey", key, _pending(None))),
+            "no event tells that nothing is pending",
+        )
+
+
+@check("contacts.log_off", "State rules", _LOG_OFF, agents=1, hooks=_HOOKS)
+async def log_off(stage: Stage) -> None:
+    """A contact is not lost by a log-off."""
+    async with _handling(stage) as (_, link, query, key, end):
+        answer = await link.ask("SetRoutingState", **asked(link, "LoggedOff"))
+        expect(answer.error != 0, "LoggedOff now is done during a contact")
+        answer = await link.done("SetRoutingState", **asked(link, "LoggedOff", When="AfterContact"))
+        expect(answer.body["State"] == "Pending", f"State is {answer.body['State']}")
+        expect(
+            link.between(answer, element(query, "UserKey", key, _pending("LoggedOff"))),
+            "no event tells what is pending",
+        )
+        await end()
+        reason = await session_ended(link, link.alias)
+        expect(reason == "LoggedOff", f"the session ends as {reason}")
+
+
+@check("contacts.emptied", "State rules", _EMPTIES, agents=1, hooks=_HOOKS)
+async def emptied(stage: Stage) -> None:
+    """What was pending comes into force with the contact's end."""
+    async with _handling(stage) as (_, link, query, key, end):
+        await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
+        mark = len(link.messages)
+        await end()
+
+        def came(one: dict[str, Any]) -> bool:
+            return one.get("RoutingState") == "Available" and not one.get("PendingRoutingState")
+
+        await link.heard(element(query, "UserKey", key, came), "the pending state", after=mark)
+
+
+@check(
+    "contacts.post_processing",
+    "State rules",
+    _AUTO,
+    agents=1,
+    hooks=_HOOKS,
+    features=("PostProcessing.SetAuto", "PostProcessing.Finish"),
+)
+async def post_processing(stage: Stage) -> None:
+    """Post-processing keeps what is pending, and Finish lets it come."""
+    async with _handling(stage) as (_, link, query, key, end):
+        await link.done("PostProcessing", Session=link.alias, Action="SetAuto", On=True, Duration=60)
+        await link.done("SetRoutingState", **asked(link, "Available", When="AfterContact"))
+        mark = len(link.messages)
+        await end()
+
+        def working(one: dict[str, Any]) -> bool:
+            return bool(one.get("PostProcessing")) and one.get("RoutingState") != "Available"
+
+        await link.heard(
+            element(query, "UserKey", key, working), "PostProcessing after the contact", after=mark
+        )
+        answer = await link.done("PostProcessing", Session=link.alias, Action="Finish")
+        done = element(
+            query,
+            "UserKey",
+            key,
+            lambda one: one.get("RoutingState") == "Available" and not one.get("PostProcessing"),
+        )
+        expect(link.between(answer, done), "no event tells the pending state before the response to Finish")
+
+
+@check("contacts.log_off_by_https", "A session", _ROUTED, agents=1, hooks=_HOOKS)
+async def log_off_by_https(stage: Stage) -> None:
+    """The number stays routed until the contact ends; a second DELETE says how it stands."""
+    async with _handling(stage) as (session, link, _, _, end):
+        told = await stage.success("DELETE", "/sessions/current", session.secret)
+        expect(told["Routing"] == "AfterContact", f"Routing is {told['Routing']} during a contact")
+        until = told.get("RoutedUntil")
+        expect(isinstance(until, int) and until > link.opened["Time"], f"RoutedUntil is {until!r}")
+        await end()
+        told = await stage.success("DELETE", "/sessions/current", session.secret)
+        expect(told["Routing"] == "Removed", f"Routing is {told['Routing']} after the contact")

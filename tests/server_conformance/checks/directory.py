@@ -1,0 +1,64 @@
+"""Does the directory tell what is there, and only to those who may see it?"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.server_conformance.link import Link
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage, own_agent
+from tests.server_conformance.verdicts import expect
+
+KINDS: Final = (
+    "User", "Queue", "Group", "Aggregate", "Skill", "UnavailableReason", "WorkReason", "PostProcessingReason",
+    "WrapupReason", "RoutingParameter",
+)  # fmt: skip
+REASONS: Final = KINDS[5:9]
+_SCOPED: Final = {"User": "Users", "Queue": "Queues", "Group": "Groups", "Aggregate": "Aggregates"}
+_ONLY: Final = "`Objects:{kind:[…]}`, only objects in the union of scopes."
+
+
+async def objects(link: Link, *kinds: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the directory."""
+    answer = await link.done("QueryDirectory", Kinds=list(kinds or KINDS))
+    told: dict[str, list[dict[str, Any]]] = answer.body["Objects"]
+    return {kind: told.get(kind) or [] for kind in kinds or KINDS}
+
+
+@check("directory.whole", "Messages", "| `QueryDirectory` | `Kinds:", dashboards=1)
+async def whole(stage: Stage) -> None:
+    """Whatever is in the scope has an entry."""
+    link = await stage.open(await stage.dashboard())
+    told, scope = await objects(link), link.opened["Session"]["Scope"]
+    for kind, part in _SCOPED.items():
+        gone = sorted(set(scope.get(part) or ()) - {each["Key"] for each in told[kind]})
+        expect(not gone, f"{kind} {gone[:5]} is in the scope and not in the directory")
+
+
+@check("directory.scope", "Messages", _ONLY, agents=1)
+async def scope(stage: Stage) -> None:
+    """An agent learns of nobody whom he may not see."""
+    link = await stage.open(await stage.agent())
+    told, seen = await objects(link), link.opened["Session"]["Scope"]
+    for kind, part in _SCOPED.items():
+        foreign = sorted({each["Key"] for each in told[kind]} - set(seen.get(part) or ()))
+        expect(not foreign, f"the directory tells {kind} {foreign[:5]}, which is not in the scope")
+    expect(own_agent(link) in {each["Key"] for each in told["User"]}, "an agent is not in his own directory")
+
+
+@check("directory.reasons", "Messages", "(keys unique over all reason kinds;", dashboards=1)
+async def reasons(stage: Stage) -> None:
+    """A reason's key says which kind it is of."""
+    link = await stage.open(await stage.dashboard())
+    told = await objects(link, *REASONS)
+    keys = [each["Key"] for kind in REASONS for each in told[kind]]
+    expect(len(keys) == len(set(keys)), "two reasons have the same key")
+
+
+@check("directory.kinds", "Messages", "| `QueryDirectory` | `Kinds:", dashboards=1)
+async def kinds(stage: Stage) -> None:
+    """Who asks for skills is told of skills."""
+    link = await stage.open(await stage.dashboard())
+    answer = await link.done("QueryDirectory", Kinds=["Skill"])
+    more = [kind for kind, told in answer.body["Objects"].items() if kind != "Skill" and told]
+    expect(not more, f"asked for skills, told of {more}")

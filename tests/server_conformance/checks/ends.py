@@ -1,0 +1,69 @@
+"""Is the end of a session told, with its reason?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage, session_ended
+from tests.server_conformance.verdicts import Skipped, expect
+
+_TOLD: Final = '"LoggedOff"\\|"LoggedOffBySupervisor"\\|"Expired"\\|"Blocked"\\|"Maintenance"\\|"TakenOver"'
+_ATTACHED: Final = "an attached session ended;"
+
+
+@check("ends.logged_off", "Unasked", _ATTACHED, dashboards=1)
+async def logged_off(stage: Stage) -> None:
+    """A log-off over HTTPS is told on the link."""
+    session, other = await stage.dashboard(), await stage.dashboard()
+    link = await stage.open(session)
+    alias = (await link.done("AttachSession", SessionID=other.secret)).body["Session"]
+    await stage.delete(other.secret)
+    reason = await session_ended(link, alias)
+    expect(reason == "LoggedOff", f"the session ends as {reason}")
+    await link.settle()
+    ended = [each["Session"] for each in link.messages if each.get("Type") == "SessionEnded"]
+    expect(ended == [alias], f"SessionEnded tells {ended}, and {alias} has ended")
+
+
+@check("ends.by_another", "Unasked", _ATTACHED, dashboards=1)
+async def by_another(stage: Stage) -> None:
+    """A session that another device of the user ends is told, too."""
+    session, other = await stage.dashboard(), await stage.dashboard()
+    link = await stage.open(session)
+    alias = (await link.done("AttachSession", SessionID=other.secret)).body["Session"]
+    await stage.http("DELETE", f"/sessions/{other.public}", session.secret)
+    reason = await session_ended(link, alias)
+    expect(reason == "LoggedOff", f"the session ends as {reason}")
+
+
+@check("ends.last_end", "Messages", '"LastEnd"?:{"Reason","By"?,"Time"}', agents=1)
+async def last_end(stage: Stage) -> None:
+    """A gateway that was away when a session ended learns how, if the server tells it at all."""
+    old = await stage.agent()
+    await stage.agent()
+    link = await stage.open(await stage.agent(RemoteNumber=stage.agents[0].numbers[0]))
+    told = link.opened.get("LastEnd")
+    if told is None:
+        raise Skipped("the server tells no LastEnd")
+    expect(
+        told.get("Reason") == "TakenOver",
+        f"LastEnd tells {told.get('Reason')}, and {old.public} was taken over",
+    )
+
+
+def _register(reason: str) -> None:
+    @check(f"ends.{reason}", "Unasked", _TOLD, dashboards=1, hooks=("end_session",))
+    async def play(stage: Stage) -> None:
+        session = await stage.dashboard()
+        link = await stage.open(session)
+        user = stage.dashboards[0].name
+        await stage.cause("end_session", user=user, id=session.public, reason=reason)
+        told = await session_ended(link, link.alias)
+        expect(told == reason, f"a session that ended as {reason} is told as {told}")
+        gone = await stage.http("POST", "/sessions/current/keepalive", session.secret)
+        await stage.refuses(401, "SessionUnknown", gone)
+
+
+for _reason in ("Expired", "Blocked", "Maintenance"):
+    _register(_reason)

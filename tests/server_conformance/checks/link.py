@@ -1,0 +1,139 @@
+"""How does a link open, how long does it live?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from tests.server_conformance.link import FIRST, of_type
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import HOLDER, PROTOCOL, Stage, session_ended
+from tests.server_conformance.verdicts import Failed, expect
+
+_LIVES: Final = "it lives while any attached session lives, whichever session opened it;"
+_LINGERS: Final = "after the last it stays 5 s (a take-over may follow) and is closed with 1000."
+_SILENT: Final = "the server drops a link silent for 3× KeepAlive"
+_UPGRADE: Final = "`GET /oscce/v1/link`, WebSocket subprotocol `oscce.link.v1`."
+
+
+@check("link.opens", FIRST.section, FIRST.quote, dashboards=1)
+async def opens(stage: Stage) -> None:
+    """The first message says whose link it is and what its session may do."""
+    session = await stage.dashboard()
+    link = await stage.open(session)
+    user, attached = link.opened["User"], link.opened["Session"]
+    expect(user["Key"] == session.body["User"]["Key"], f"the link is of user {user['Key']}")
+    expect(attached["ID"] == session.public, f"Session.ID is {attached['ID']!r}, not that of the log-on")
+    expect(attached.get("Application") == "Dashboard", f"Application is {attached.get('Application')!r}")
+    expect(isinstance(attached.get("Scope"), dict), "LinkOpened tells no Scope of its session")
+    expect(isinstance(attached.get("Rights"), list), "LinkOpened tells no Rights of its session")
+
+
+@check("link.subprotocol", "The link", _UPGRADE, dashboards=1)
+async def subprotocol(stage: Stage) -> None:
+    """The server agrees to the subprotocol."""
+    link = await stage.open(await stage.dashboard())
+    expect(link.protocol == PROTOCOL, f"the subprotocol is {link.protocol!r}")
+
+
+@check("link.functions", "Messages", "then one `ManagerStateChanged` per function.", dashboards=1)
+async def functions(stage: Stage) -> None:
+    """They precede whatever is asked for."""
+    link = await stage.open(await stage.dashboard())
+    end = await link.settle()
+    told = [each["Function"] for each in link.messages[1:end] if each.get("Type") == "ManagerStateChanged"]
+    expect(told, "no ManagerStateChanged follows LinkOpened")
+    expect(len(told) == len(set(told)), f"a function is told twice: {told}")
+
+
+@check("link.session_unknown", "The link", "401 `SessionUnknown`, 503 `FunctionUnavailable`.", dashboards=1)
+async def session_unknown(stage: Stage) -> None:
+    """A session that ended opens no link."""
+    session = await stage.dashboard()
+    await stage.success("DELETE", "/sessions/current", session.secret)
+    headers = {"OSCCE-Link-Token": str(stage.token()), "OSCCE-Link-Holder": HOLDER}
+    await stage.refuses(401, "SessionUnknown", await stage.refuse_link(session.secret, headers))
+
+
+@check("link.keep_alive", "Messages", "| `KeepAlive` | – | `Time`;", dashboards=1)
+async def keep_alive(stage: Stage) -> None:
+    """The answer tells the server's time."""
+    link = await stage.open(await stage.dashboard())
+    answer = await link.done("KeepAlive")
+    time = answer.body.get("Time")
+    expect(isinstance(time, int), f"the answer's Time is {time!r}")
+
+
+@check(
+    "link.time_goes_on",
+    "State rules",
+    "when the `Time` of a `KeepAlive`'s answer is more than 2 s earlier than it can be",
+    dashboards=1,
+)
+async def time_goes_on(stage: Stage) -> None:
+    """The clock of the link runs as fast as ours."""
+    link = await stage.open(await stage.dashboard())
+    now = asyncio.get_running_loop().time
+    began = now()
+    await asyncio.sleep(1.0)
+    told = (await link.done("KeepAlive")).body.get("Time") or 0
+    late_ms = link.opened["Time"] + (now() - began) * 1000 - told
+    expect(late_ms < 2000, f"the Time of a KeepAlive's answer is {late_ms / 1000:.1f} s too early")
+
+
+@check("link.any_session", "The link", _LIVES, dashboards=1)
+async def any_session(stage: Stage) -> None:
+    """The session that opened the link ends, and the link goes on with the other."""
+    first, second = await stage.dashboard(), await stage.dashboard()
+    link = await stage.open(first)
+    alias = (await link.done("AttachSession", SessionID=second.secret)).body["Session"]
+    await stage.success("DELETE", "/sessions/current", first.secret)
+    await session_ended(link, link.alias)
+    await asyncio.sleep(7)
+    await link.done("Presence", Session=alias, Present=True)
+
+
+@check("link.lingers", "The link", _LINGERS, dashboards=1)
+async def lingers(stage: Stage) -> None:
+    """It stays a while for what may follow, then it is closed."""
+    session = await stage.dashboard()
+    link = await stage.open(session)
+    now = asyncio.get_running_loop().time
+    began = now()
+    await stage.success("DELETE", "/sessions/current", session.secret)
+    code = await link.ended(within_s=5 + stage.driver.patience_s)
+    took_s = now() - began
+    expect(code == 1000, f"the link is closed with {code}")
+    expect(took_s > 3, f"the link is closed after {took_s:.1f} s")
+
+
+@check("link.take_over_follows", "The link", _LINGERS, dashboards=1)
+async def take_over_follows(stage: Stage) -> None:
+    """A session that is attached in time keeps the link."""
+    session = await stage.dashboard()
+    link = await stage.open(session)
+    await stage.success("DELETE", "/sessions/current", session.secret)
+    await link.heard(of_type("SessionEnded"), "SessionEnded")
+    await link.done("AttachSession", SessionID=(await stage.dashboard()).secret)
+    await asyncio.sleep(7)
+    await link.done("KeepAlive")
+
+
+@check("link.silent", "Messages", _SILENT, dashboards=1, slow_s=90)
+async def silent(stage: Stage) -> None:
+    """A gateway that is gone without a word holds no link."""
+    link = await stage.open(await stage.dashboard())
+    limit_s = 3 * link.opened["KeepAlive"]
+    try:
+        await link.ended(within_s=limit_s + 25)
+    except Failed:
+        raise Failed(f"a link that was silent for {limit_s + 25:.0f} s still stands") from None
+
+
+@check("link.kept_alive", "Messages", _SILENT, dashboards=1, slow_s=90)
+async def kept_alive(stage: Stage) -> None:
+    """A link on which a KeepAlive comes in time stands."""
+    link = await stage.open(await stage.dashboard())
+    for _ in range(8):
+        await asyncio.sleep(link.opened["KeepAlive"] / 2)
+        await link.done("KeepAlive")

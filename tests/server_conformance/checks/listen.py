@@ -1,0 +1,225 @@
+"""Does a server tell whole sets first, and then what changes, in order?"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.server_conformance.link import ANSWER_BEFORE_EVENTS, ONLY_ALL, Link, of_query, of_type
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage, own_agent
+from tests.server_conformance.verdicts import Skipped, expect
+
+_FIRST: Final = "`QueryID`; then a first `Complete` event."
+_WHOLE: Final = (
+    "`Complete` = the whole set of the query: a User absent\nis logged off, other kinds absent are gone."
+)
+_CHANGED: Final = "Otherwise only the elements that changed; `Removed` left the set (a User: logged off)."
+_SAME: Final = "one reading goes to all links with the same `Time` and the same bytes per element."
+_KEYS: Final = '`EventType`, `Keys:[int]` or `"All"`'
+_KINDS: Final = {
+    "UserRealtime": ("UserKey", "Users"),
+    "QueueRealtime": ("QueueKey", "Queues"),
+    "GroupRealtime": ("GroupKey", "Groups"),
+    "AggregateRealtime": ("AggregateKey", "Aggregates"),
+    "QueueCumulative": ("QueueKey", "Queues"),
+    "UserCumulative": ("UserKey", "Users"),
+}
+"""Event type → the field of the key, and the part of the scope."""
+
+
+def _in_scope(link: Link, part: str) -> set[int]:
+    return set((link.opened["Session"].get("Scope") or {}).get(part) or ())
+
+
+def _register(event_type: str, key_name: str, part: str) -> None:
+    @check(f"listen.first.{event_type}", "Messages", _FIRST, dashboards=1)
+    async def play(stage: Stage) -> None:
+        link = await stage.open(await stage.dashboard())
+        _, first = await link.listen(event_type)
+        expect(first.get("Complete") is True, f"the first event of {event_type} is not Complete")
+        expect(first["EventType"] == event_type, f"the first event is of type {first['EventType']}")
+        keys, scope = [each[key_name] for each in first["Elements"]], _in_scope(link, part)
+        expect(len(keys) == len(set(keys)), f"a key stands twice in one event of {event_type}")
+        expect(
+            set(keys) <= scope,
+            f"{event_type} tells what is not in the scope: {sorted(set(keys) - scope)[:5]}",
+        )
+        if event_type in {"QueueRealtime", "GroupRealtime", "AggregateRealtime"}:
+            gone = sorted(scope - set(keys))
+            expect(not gone, f"{event_type} does not tell {gone[:5]}, so they are gone")
+
+
+for _event_type, (_key_name, _part) in _KINDS.items():
+    _register(_event_type, _key_name, _part)
+
+
+@check(
+    "listen.first.Configuration",
+    "Events",
+    "`Complete` covers users (logged-off too), queues and groups of the union)",
+    dashboards=1,
+)
+async def configuration(stage: Stage) -> None:
+    """Skills and routing parameters of everything in the scope, with their versions."""
+    link = await stage.open(await stage.dashboard())
+    _, first = await link.listen("Configuration")
+    expect(first.get("Complete") is True, "the first event of Configuration is not Complete")
+    for kind, part in (("User", "Users"), ("Queue", "Queues"), ("Group", "Groups")):
+        told = {each["Key"] for each in first["Elements"] if each["ObjectType"] == kind}
+        gone = sorted(_in_scope(link, part) - told)
+        expect(not gone, f"Configuration tells nothing of {kind} {gone[:5]}")
+    unversioned = [each["Key"] for each in first["Elements"] if not isinstance(each.get("Version"), int)]
+    expect(not unversioned, f"no Version stands at {unversioned[:5]}")
+
+
+@check("listen.administration", ONLY_ALL.section, ONLY_ALL.quote, dashboards=1)
+async def administration(stage: Stage) -> None:
+    """Administration tells changes only: there is no first event."""
+    link = await stage.open(await stage.dashboard())
+    answer = await link.done("ListenForEvents", EventType="Administration", Keys="All")
+    query = answer.body["QueryID"]
+    end = await link.settle()
+    told = [each for each in link.messages[answer.at : end] if of_query(query)(each) and not each["Elements"]]
+    whole = [each for each in link.messages if of_query(query)(each) and each.get("Complete")]
+    expect(not told and not whole, "Administration has a first event")
+
+
+@check("listen.answer_first", ANSWER_BEFORE_EVENTS.section, ANSWER_BEFORE_EVENTS.quote, dashboards=1)
+async def answer_first(stage: Stage) -> None:
+    """Several questions at once: each query has its own number, told before its first event."""
+    link = await stage.open(await stage.dashboard())
+    sent = [(kind, *await link.send("ListenForEvents", EventType=kind, Keys="All")) for kind in _KINDS]
+    queries: dict[int, str] = {}
+    for kind, number, mark in sent:
+        answer = await link.answer(number, "ListenForEvents", mark)
+        expect(answer.error == 0, f"ListenForEvents {kind} is answered {answer.error} {answer.name}")
+        queries[answer.body["QueryID"]] = kind
+        first = await link.heard(
+            of_query(answer.body["QueryID"]), f"the first event of {kind}", after=answer.at
+        )
+        expect(first["EventType"] == kind, f"the query of {kind} tells {first['EventType']}")
+    expect(len(queries) == len(sent), "two queries have the same QueryID")
+
+
+@check("listen.keys", "Messages", _KEYS, dashboards=1)
+async def keys(stage: Stage) -> None:
+    """Who asks for one queue is told of one queue."""
+    link = await stage.open(await stage.dashboard())
+    scope = sorted(_in_scope(link, "Queues"))
+    if len(scope) < 2:
+        raise Skipped("the Dashboard's user sees fewer than two queues")
+    _, first = await link.listen("QueueRealtime", [scope[1]])
+    told = [each["QueueKey"] for each in first["Elements"]]
+    expect(told == [scope[1]], f"asked for queue {scope[1]}, told of {told[:5]}")
+
+
+async def _set_state(link: Link, state: str, **fields: object) -> Any:  # noqa: ANN401 - the answer
+    said = {"Session": link.alias, "UserKey": own_agent(link), "RoutingState": state, "When": "Now", **fields}
+    return await link.done("SetRoutingState", **said)
+
+
+@check("listen.stop", "Messages", "| `StopListeningForEvents` | `QueryID` | – |", agents=1)
+async def stop(stage: Stage) -> None:
+    """After the response the query tells nothing any longer."""
+    link = await stage.open(await stage.agent())
+    query, _ = await link.listen("UserRealtime")
+    answer = await link.done("StopListeningForEvents", QueryID=query)
+    await _set_state(link, "Available")
+    await _set_state(link, "Unavailable")
+    await link.settle()
+    told = [each for each in link.messages[answer.at :] if of_query(query)(each)]
+    expect(not told, "a stopped query tells an event")
+
+
+@check("listen.changes", "Events", _CHANGED, agents=1, dashboards=1)
+async def changes(stage: Stage) -> None:
+    """An event of a change that says Complete holds the whole set; Removed is of the query's kind."""
+    agent = await stage.open(await stage.agent())
+    seen = await stage.open(await stage.dashboard())
+    key = own_agent(agent)
+    query, known = await _known_agents(stage, seen, key)
+    mark = len(seen.messages)
+    await _set_state(agent, "Available")
+    event = await seen.heard(_of_agent(query, key), "the event of a changed agent", after=mark)
+    told = {each["UserKey"] for each in event["Elements"]}
+    lost = known - told
+    expect(
+        not event.get("Complete") or not lost,
+        f"a Complete event leaves {len(lost)} agents out, who are logged on",
+    )
+
+
+@check("listen.removed", "Events", _CHANGED, agents=1, dashboards=1)
+async def removed(stage: Stage) -> None:
+    """Who logs off leaves the set, and comes back into it with the next log-on."""
+    session = await stage.agent()
+    agent = await stage.open(session)
+    seen = await stage.open(await stage.dashboard())
+    key = own_agent(agent)
+    query, _ = await _known_agents(stage, seen, key)
+    mark = len(seen.messages)
+    await stage.delete(session.secret)
+
+    def left(event: dict[str, Any]) -> bool:
+        whole = event.get("Complete") is True and all(each["UserKey"] != key for each in event["Elements"])
+        return of_query(query)(event) and (key in (event.get("Removed") or ()) or whole)
+
+    await seen.heard(left, "an event with Removed, or a Complete one without the agent,", after=mark)
+    mark = len(seen.messages)
+    await stage.agent()
+    await seen.heard(_of_agent(query, key), "the event of the agent's next log-on", after=mark)
+
+
+@check("listen.logged_off", "Events", _WHOLE, agents=1, dashboards=1)
+async def logged_off(stage: Stage) -> None:
+    """A Complete event tells nobody who is logged off, and everybody who is not."""
+    session = await stage.agent()
+    key = own_agent(await stage.open(session))
+    seen = await stage.open(await stage.dashboard())
+    _, known = await _known_agents(stage, seen, key)
+    expect(key in known, "an agent who is logged on is absent")
+    await stage.delete(session.secret)
+    _, after = await seen.listen("UserRealtime")
+    expect(all(each["UserKey"] != key for each in after["Elements"]), "an agent who is logged off is told")
+
+
+@check("listen.same_reading", "Events", _SAME, agents=1, dashboards=2)
+async def same_reading(stage: Stage) -> None:
+    """Two links are told the same of one change."""
+    agent = await stage.open(await stage.agent())
+    key = own_agent(agent)
+    links = [await stage.open(await stage.dashboard(number)) for number in range(2)]
+    queries = [await stage.seen_agent(link, key) for link in links]
+    marks = [len(link.messages) for link in links]
+    await _set_state(agent, "Available")
+    events = [
+        await link.heard(_of_agent(query, key), "the event of a changed agent", after=mark)
+        for link, query, mark in zip(links, queries, marks, strict=True)
+    ]
+    times = {event["Time"] for event in events}
+    expect(len(times) == 1, f"one change is told with the times {sorted(times)}")
+    one, other = ([each for each in event["Elements"] if each["UserKey"] == key] for event in events)
+    expect(one == other, "one change is told with different elements")
+
+
+@check(
+    "listen.query_unknown",
+    "Messages",
+    "What is not there, or not in the scope, is answered `NotFound`(5)",
+    dashboards=1,
+)
+async def query_unknown(stage: Stage) -> None:
+    """A query that does not exist cannot be stopped."""
+    link = await stage.open(await stage.dashboard())
+    await link.refused(5, "StopListeningForEvents", QueryID=987_654_321)
+
+
+async def _known_agents(stage: Stage, link: Link, key: int) -> tuple[int, set[int]]:
+    query = await stage.seen_agent(link, key)
+    (first,) = [each for each in link.messages if of_query(query)(each)][:1]
+    return query, {each["UserKey"] for each in first["Elements"]}
+
+
+def _of_agent(query: int, key: int) -> Any:  # noqa: ANN401 - a test of messages
+    event = of_type("Event", QueryID=query)
+    return lambda each: event(each) and any(one.get("UserKey") == key for one in each["Elements"])

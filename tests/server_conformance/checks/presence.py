@@ -1,0 +1,88 @@
+"""Does a server know whether a device is there?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from tests.server_conformance.link import Link, element
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage, own_agent, session_ended
+from tests.server_conformance.verdicts import Skipped, expect
+
+_ABSENT: Final = "An attached session is absent until this says otherwise;"
+_LOST: Final = "loss or replacement of the link makes its sessions absent;"
+_IDLE: Final = "at its end the agent is logged off and the routing to the remote number\nremoved."
+
+
+async def _watched(stage: Stage) -> tuple[Link, Link, int, int]:
+    """Return an agent's link, a supervisor's who sees him, the query, and the agent's key."""
+    link = await stage.open(await stage.agent())
+    seen = await stage.open(await stage.dashboard())
+    key = own_agent(link)
+    query = await stage.seen_agent(seen, key)
+    remote = next(_remote(each, key) for each in seen.messages if element(query, "UserKey", key)(each))
+    if "AppPresent" not in remote:
+        raise Skipped("the server tells no AppPresent")
+    expect(remote["AppPresent"] is False, f"AppPresent is {remote['AppPresent']} before any device is there")
+    return link, seen, query, key
+
+
+def _remote(event: dict[str, Any], key: int) -> dict[str, Any]:
+    (one,) = [each for each in event["Elements"] if each["UserKey"] == key]
+    return dict(one.get("Remote") or {})
+
+
+def _is_present(query: int, key: int, *, present: bool) -> Any:  # noqa: ANN401 - a test of messages
+    return element(query, "UserKey", key, lambda one: (one.get("Remote") or {}).get("AppPresent") is present)
+
+
+@check("presence.said", "Messages", _ABSENT, agents=1, dashboards=1)
+async def said(stage: Stage) -> None:
+    """Absent at first, then as it is said."""
+    link, seen, query, key = await _watched(stage)
+    for present in (True, False):
+        mark = len(seen.messages)
+        await link.done("Presence", Session=link.alias, Present=present)
+        await seen.heard(_is_present(query, key, present=present), f"AppPresent {present}", after=mark)
+
+
+@check("presence.lost", "Messages", _LOST, agents=1, dashboards=1)
+async def lost(stage: Stage) -> None:
+    """A link that is gone takes its devices with it."""
+    link, seen, query, key = await _watched(stage)
+    await link.done("Presence", Session=link.alias, Present=True)
+    await seen.heard(_is_present(query, key, present=True), "AppPresent true")
+    mark = len(seen.messages)
+    await link.close()
+    await seen.heard(
+        _is_present(query, key, present=False), "AppPresent false after the link was lost", after=mark
+    )
+
+
+@check("presence.unknown", "Messages", "| `Presence` | `Session,Present:bool` |", dashboards=1)
+async def unknown(stage: Stage) -> None:
+    """Nothing is said of a session that is not on the link."""
+    link = await stage.open(await stage.dashboard())
+    answer = await link.ask("Presence", Session=link.alias + 1000, Present=True)
+    expect(answer.error != 0, "Presence of an alias that does not exist is answered 0")
+
+
+@check("presence.idle", "A session", _IDLE, agents=1, slow_s=60)
+async def idle(stage: Stage) -> None:
+    """An agent without a device is logged off after IdleTimeout, and not before."""
+    session = await stage.agent()
+    limit_s = session.body.get("IdleTimeout") or 0
+    if not 0 < limit_s <= 30:
+        raise Skipped(f"IdleTimeout is {limit_s} s; set it to 30 s or less to see its end")
+    link = await stage.open(session)
+    await link.done("Presence", Session=link.alias, Present=True)
+    await asyncio.sleep(limit_s + 2)
+    await link.done("KeepAlive")
+    expect(
+        not [each for each in link.messages if each.get("Type") == "SessionEnded"],
+        "it ended with a device present",
+    )
+    await link.done("Presence", Session=link.alias, Present=False)
+    reason = await session_ended(link, link.alias, within_s=limit_s + stage.driver.patience_s)
+    expect(reason == "Expired", f"the session ends as {reason}")

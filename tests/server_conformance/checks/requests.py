@@ -1,0 +1,147 @@
+"""Is a request executed once, in time, and answered whatever it says?"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tests.server_conformance.link import RESPONSES, Link, of_query
+from tests.server_conformance.registry import check
+from tests.server_conformance.stage import Stage, own_agent
+from tests.server_conformance.verdicts import expect
+
+_EXPIRED: Final = "A request past `NotAfter` is answered `Expired(63)` and not executed."
+_ONCE: Final = "repeated `RequestKey` of the same session within 10 min gets the first response"
+_UNREADABLE: Final = "A message that cannot be read closes the link (1002, 1007 or 1009)"
+_METHOD: Final = "an unknown method `MethodUnknown`(2); the link stays."
+_BAD: Final = "A request that lacks a field or has one of another type is answered `BadRequest`(1)"
+
+
+def asked(link: Link, state: str, **fields: object) -> dict[str, Any]:
+    """Return the fields of an agent's request for a state of his own."""
+    return {"Session": link.alias, "UserKey": own_agent(link), "RoutingState": state, "When": "Now", **fields}
+
+
+async def present_state(link: Link) -> str:
+    """Return the agent's routing state as it is now."""
+    _, first = await link.listen("UserRealtime")
+    key = own_agent(link)
+    (state,) = [each["RoutingState"] for each in first["Elements"] if each["UserKey"] == key]
+    return str(state)
+
+
+@check("requests.each_answered", RESPONSES.section, RESPONSES.quote, dashboards=1)
+async def each_answered(stage: Stage) -> None:
+    """Each of many requests at once has one response, with its number."""
+    link = await stage.open(await stage.dashboard())
+    sent = [await link.send("KeepAlive") for _ in range(20)]
+    for number, mark in sent:
+        answer = await link.answer(number, "KeepAlive", mark)
+        expect(answer.error == 0, f"KeepAlive is answered {answer.error} {answer.name}")
+    await link.settle()
+
+
+@check("requests.expired", "Messages", _EXPIRED, agents=1)
+async def expired(stage: Stage) -> None:
+    """A command that comes too late has no effect; one that comes in time has."""
+    link = await stage.open(await stage.agent())
+    now = (await link.done("KeepAlive")).body.get("Time") or link.opened["Time"]
+    await link.refused(63, "SetRoutingState", **asked(link, "Available", NotAfter=now - 60_000))
+    state = await present_state(link)
+    expect(state == "Unavailable", f"an expired command was executed: the agent is {state}")
+    await link.done("SetRoutingState", **asked(link, "Available", NotAfter=now + 60_000))
+
+
+@check("requests.key_once", "Messages", _ONCE, agents=1, features=("RequestKeys",))
+async def key_once(stage: Stage) -> None:
+    """A command that is sent twice is executed once, and answered alike."""
+    link = await stage.open(await stage.agent())
+    first = await link.done("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
+    await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2"))
+    again = await link.ask("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
+    told, before = again.body.get("State"), first.body.get("State")
+    expect(
+        again.error == 0 and told == before,
+        f"the repeated command is answered {told or again.name}, not {before}",
+    )
+    state = await present_state(link)
+    expect(state == "Unavailable", f"a repeated command was executed again: the agent is {state}")
+
+
+@check("requests.key_on_next_link", "Messages", _ONCE, agents=1, features=("RequestKeys",))
+async def key_on_next_link(stage: Stage) -> None:
+    """The key is the session's: a command is sent again after a link was lost."""
+    session = await stage.agent()
+    link = await stage.open(session)
+    await link.done("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
+    await link.done("SetRoutingState", **asked(link, "Unavailable", RequestKey="kit-2"))
+    await link.close()
+    link = await stage.open(session)
+    again = await link.ask("SetRoutingState", **asked(link, "Available", RequestKey="kit-1"))
+    expect(again.error == 0, f"the repeated command is answered {again.error} {again.name}")
+    state = await present_state(link)
+    expect(state == "Unavailable", f"a repeated command was executed again: the agent is {state}")
+
+
+@check("requests.new_key", "Messages", _ONCE, agents=1, features=("RequestKeys",))
+async def new_key(stage: Stage) -> None:
+    """Another key is another command, also when it says the same."""
+    link = await stage.open(await stage.agent())
+    for number, state in enumerate(("Available", "Unavailable")):
+        await link.done("SetRoutingState", **asked(link, state, RequestKey=f"kit-{number}"))
+    state = await present_state(link)
+    expect(state == "Unavailable", f"a command with a key of its own was not executed: the agent is {state}")
+
+
+@check("requests.unknown_fields", "Conventions", "Unknown fields are ignored;", dashboards=1)
+async def unknown_fields(stage: Stage) -> None:
+    """A newer gateway may say more."""
+    link = await stage.open(await stage.dashboard())
+    await link.done("KeepAlive", FromTheFuture={"Some": ["thing"]})
+    answer = await link.done("ListenForEvents", EventType="QueueRealtime", Keys="All", FromTheFuture=1)
+    await link.heard(of_query(answer.body["QueryID"]), "the first event of QueueRealtime", after=answer.at)
+
+
+@check("requests.bad", "Messages", _BAD, agents=1)
+async def bad(stage: Stage) -> None:
+    """What lacks a field is refused, and nothing else happens."""
+    link = await stage.open(await stage.agent())
+    whole = asked(link, "Available")
+    await link.refused(
+        1, "SetRoutingState", **{name: whole[name] for name in whole if name != "RoutingState"}
+    )
+    await link.refused(1, "SetRoutingState", **{**whole, "RoutingState": ["Available"]})
+    await link.refused(1, "ListenForEvents", EventType="UserRealtime", Keys="Some")
+    state = await present_state(link)
+    expect(state == "Unavailable", f"a request that cannot be read was executed: the agent is {state}")
+
+
+@check("requests.unknown_method", "Messages", _METHOD, dashboards=1)
+async def unknown_method(stage: Stage) -> None:
+    """A newer gateway may ask for more."""
+    link = await stage.open(await stage.dashboard())
+    await link.refused(2, "DoSomethingOfTheFuture", Session=link.alias)
+    await link.done("KeepAlive")
+
+
+@check("requests.unreadable", "Conventions", _UNREADABLE, dashboards=1)
+async def unreadable(stage: Stage) -> None:
+    """To skip a message would be to lose a command."""
+    for text in ('{"Type":"Request","RequestID":1,', "[]"):
+        link = await stage.open(await stage.dashboard())
+        await link.say(text)
+        code = await link.ended()
+        expect(code in {1002, 1007, 1009}, f"the link is closed with {code}")
+
+
+@check(
+    "requests.session_unknown",
+    "Messages",
+    "A request for a `Session` that is not attached is answered `SessionUnknown`(3)",
+    agents=1,
+)
+async def session_unknown(stage: Stage) -> None:
+    """A command needs a session whose rights it has."""
+    link = await stage.open(await stage.agent())
+    await link.refused(3, "SetRoutingState", **asked(link, "Available", Session=link.alias + 1000))
+    state = await present_state(link)
+    expect(state == "Unavailable", f"a command without a session was executed: the agent is {state}")

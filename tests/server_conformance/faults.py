@@ -1,0 +1,574 @@
+"""Which wrong servers must the kit catch? Each is a simulator with one fault, and the check that tells."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from tests.server_conformance.faulty import (
+    CUT,
+    Call,
+    Line,
+    Message,
+    Said,
+    Spoil,
+    answers,
+    asks,
+    body,
+    closes,
+    drops,
+    each_element,
+    hears,
+    nothing,
+    opens,
+    refuses,
+    responds,
+    says,
+    sets,
+    tells,
+)
+
+
+class Fault(NamedTuple):
+    """One faulty server."""
+
+    found_by: str
+    spoil: type[Spoil]
+    breaks: str | None = None
+    """Words of the sentence that is told, when it is not the check's own."""
+
+
+SESSIONS, CURRENT = "/sessions", "/sessions/current"
+_COUNT: Final = itertools.count(10**15)
+
+
+class ShortSecrets(Spoil):
+    """Sessions are known by small numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._secrets: dict[str, str] = {}
+
+    def instead(self, call: Call) -> Said | None:
+        short = call.headers.get("OSCCE-Session")
+        if short is not None:
+            call.headers["OSCCE-Session"] = self._secrets.get(short, short)
+        return None
+
+    def reply(self, call: Call, said: Said) -> Said:
+        if isinstance(said.body, dict) and "SessionID" in said.body:
+            short = f"session-{len(self._secrets)}"
+            self._secrets[short], said.body["SessionID"] = said.body["SessionID"], short
+        return said
+
+
+class ForgetsEnded(Spoil):
+    """A second DELETE finds no session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended: set[str] = set()
+
+    def instead(self, call: Call) -> Said | None:
+        if call.method != "DELETE" or call.path != CURRENT:
+            return None
+        secret = call.headers["OSCCE-Session"]
+        if secret in self._ended:
+            return Said(401, {"Error": "SessionUnknown"})
+        self._ended.add(secret)
+        return None
+
+
+class ExecutesReplaced(Spoil):
+    """A replaced link goes on: what is asked on it is done by the new one."""
+
+    def up(self, line: Line, message: Message) -> Iterable[Message]:
+        return (message if line is self.lines[-1] else {**message, "RequestID": 10**9},)
+
+    def to(self, line: Line) -> Line:
+        return self.lines[-1]
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message.get("Type") == "LinkReplaced" or message.get("RequestID") == 10**9:
+            return ()
+        return (message,)
+
+    def close(self, line: Line, code: int) -> int | None:
+        return None if code == 4409 else code
+
+
+class EventsAfterResponses(Spoil):
+    """What changed is told after the response of the request that changed it."""
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message["Type"] == "Event" and not message["Complete"]:
+            line.held.append(message)
+            return ()
+        if message["Type"] != "Response":
+            return (message,)
+        held, line.held = line.held, []
+        return (message, *held)
+
+
+class EventBeforeAnswer(Spoil):
+    """The first event of a query comes before its number is known."""
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if line.asked.get(message.get("RequestID", -1)) == "ListenForEvents":
+            line.held.append(message)
+            return ()
+        held, line.held = line.held, []
+        return (message, *held)
+
+
+class FunctionsFirst(Spoil):
+    """A link begins with its functions."""
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message["Type"] == "LinkOpened":
+            line.held.append(message)
+            return ()
+        held, line.held = line.held, []
+        return (message, *held)
+
+
+class ScopeLast(Spoil):
+    """Whole sets of a larger scope come before the words that tell it."""
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message.get("EventType") == "Administration":
+            line.held.append(message)
+            return ()
+        held, line.held = line.held, []
+        return (message, *held)
+
+
+class NoWholeSets(Spoil):
+    """Only the first event of a query is a whole set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[tuple[int, int]] = set()
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message["Type"] != "Event" or not message["Complete"]:
+            return (message,)
+        place = (line.number, message["QueryID"])
+        if place in self._told:
+            return ()
+        self._told.add(place)
+        return (message,)
+
+
+class PartsAreWhole(Spoil):
+    """Each event says that it is the whole set, also when it is a part of it."""
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message.get("EventType") == "UserRealtime":
+            message["Complete"] = True
+        return (message,)
+
+
+class ClosesWithOpener(Spoil):
+    """A link ends with the session that opened it."""
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message["Type"] == "SessionEnded" and message["Session"] == 1:
+            return (message, CUT)
+        return (message,)
+
+
+class KeysOfLinks(Spoil):
+    """A RequestKey is forgotten with its link."""
+
+    def up(self, line: Line, message: Message) -> Iterable[Message]:
+        if "RequestKey" in message:
+            message["RequestKey"] += f"-{line.number}"
+        return (message,)
+
+
+class TokensOfLinks(Spoil):
+    """The highest token is forgotten when the link is gone."""
+
+    def upgrade(self, headers: dict[str, str]) -> Said | None:
+        if all(line.down.closed for line in self.lines) and "OSCCE-Link-Token" in headers:
+            headers["OSCCE-Link-Token"] = str(next(_COUNT))
+        return None
+
+
+class NoSubprotocol(Spoil):
+    """The server speaks on without agreeing to the subprotocol."""
+
+    protocols = ()
+
+
+class SameInstance(Spoil):
+    """ServerInstance is a constant."""
+
+    def reply(self, call: Call, said: Said) -> Said:
+        if isinstance(said.body, dict) and "ServerInstance" in said.body:
+            said.body["ServerInstance"] = "constant"
+        return said
+
+
+class OthersAttach(Spoil):
+    """Any session can be attached."""
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message.get("ErrorName") == "Forbidden":
+            attached = {**self.opened[line.number]["Session"], "Session": 7}
+            return ({"Type": "Response", "RequestID": message["RequestID"], "Error": 0, **attached},)
+        if message["Type"] == "LinkOpened":
+            self.opened[line.number] = message
+        return (message,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: dict[int, Message] = {}
+
+
+def _number(change: Any) -> Any:  # noqa: ANN401 - builds a change of HTTPS calls
+    def alter(call: Call) -> None:
+        change(call.body)
+
+    return alter
+
+
+def _token(headers: dict[str, str]) -> None:
+    if "OSCCE-Link-Token" in headers:
+        headers["OSCCE-Link-Token"] = str(next(_COUNT))
+
+
+def _holder(headers: dict[str, str]) -> None:
+    headers["OSCCE-Link-Holder"] = "any"
+
+
+def _fill(headers: dict[str, str]) -> None:
+    headers.setdefault("OSCCE-Link-Token", str(next(_COUNT)))
+    headers.setdefault("OSCCE-Link-Holder", "any")
+
+
+def _seconds(said: Message) -> None:
+    said["ExpiresAt"] //= 1000
+
+
+def _never_removed(event: Message) -> Iterable[Message] | None:
+    event.pop("Removed", None)
+    return None if event["Elements"] or event["Complete"] else ()
+
+
+def _foreign_queue(response: Message) -> None:
+    response["Objects"]["Queue"].append({"Key": 1, "Name": "Secret", "Media": "Voice"})
+
+
+def _same_keys(response: Message) -> None:
+    for kind in ("UnavailableReason", "WorkReason"):
+        for number, each in enumerate(response["Objects"].get(kind, ())):
+            each["Key"] = number
+
+
+def _shows_number(element: Message) -> None:
+    element["Remote"]["RemoteNumber"] = "+4930999"
+
+
+def _present(element: Message) -> None:
+    if "AppPresent" in element["Remote"]:
+        element["Remote"]["AppPresent"] = True
+
+
+def _all_attached(said: Message) -> None:
+    for each in said["Sessions"]:
+        each["Attached"] = True
+
+
+def _only_first(said: Message) -> None:
+    del said["Sessions"][1:]
+
+
+def _twice(message: Message) -> Iterable[Message]:
+    return (message, message)
+
+
+def _unchanged(response: Message) -> None:
+    if response.get("State") == "Unchanged":
+        response["State"] = "Applied"
+
+
+def _strict(message: Message) -> Iterable[Message]:
+    if "FromTheFuture" in message:
+        message["Method"] = 7
+    return (message,)
+
+
+def _pushes_off(element: Message) -> None:
+    element["PendingRoutingState"] = None
+
+
+def _late_clock(message: Message) -> None:
+    message["Time"] -= 60_000
+
+
+def _other_instant(event: Message) -> None:
+    event["Time"] += next(_COUNT) % 1000
+
+
+def _now(message: Message) -> None:
+    if message["RoutingState"] == "LoggedOff":
+        message["When"] = "AfterContact"
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    # ---- about ----
+    "is too old": Fault("about.versions", answers("GET", "/about", body(sets(ExtensionsVersion="V1R9")))),
+    "tells no version": Fault(
+        "about.versions", answers("GET", "/about", body(drops("ContactCenterVersion")))
+    ),
+    "has features of no type": Fault(
+        "about.answers", answers("GET", "/about", body(sets(Features="all"))), "The type of every field"
+    ),
+    "spells a feature otherwise": Fault(
+        "about.features", answers("GET", "/about", body(sets(Features=["linkFencing", "RequestKeys"])))
+    ),
+    "tells another instance at the log-on": Fault(
+        "about.instance", answers("POST", SESSIONS, body(sets(ServerInstance="other")))
+    ),
+    "has the same instance for ever": Fault("owner.instance", SameInstance),
+    # ---- log-on ----
+    "answers a log-on with 200": Fault("log_on.dashboard", answers("POST", SESSIONS, body(sets(), 200))),
+    "tells no ID of a session": Fault(
+        "log_on.dashboard", answers("POST", SESSIONS, body(drops("ID"))), "The type of every field"
+    ),
+    "has secrets that can be guessed": Fault("log_on.secret", ShortSecrets),
+    "tells seconds for milliseconds": Fault("log_on.times", answers("POST", SESSIONS, body(_seconds))),
+    "never logs an idle agent off": Fault(
+        "log_on.idle_timeout", answers("POST", SESSIONS, body(sets(IdleTimeout=0)))
+    ),
+    "answers a wrong password with 403": Fault(
+        "log_on.wrong_password", refuses("InvalidCredentials", body(sets(), 403))
+    ),
+    "tells that a user is unknown": Fault(
+        "log_on.wrong_password", refuses("InvalidCredentials", body(sets(Error="UserUnknown")))
+    ),
+    "answers what cannot be read with 500": Fault(
+        "log_on.malformed", refuses("BadRequest", body(sets(), 500))
+    ),
+    "does not tell where somebody is logged on": Fault(
+        "log_on.already_logged_on",
+        refuses("AlreadyLoggedOn", body(drops("Where"))),
+        "AlreadyLoggedOn{Where,Since}",
+    ),
+    "takes over without being asked": Fault(
+        "log_on.already_logged_on", asks("POST", SESSIONS, _number(lambda said: said.update(Takeover=True)))
+    ),
+    "takes nothing over": Fault(
+        "log_on.takeover", asks("POST", SESSIONS, _number(lambda said: said.pop("Takeover", None)))
+    ),
+    "does not know a device again": Fault(
+        "log_on.same_device",
+        asks("POST", SESSIONS, _number(lambda said: said["Device"].update(ID=str(next(_COUNT))))),
+    ),
+    "keeps two Dashboards of one device": Fault(
+        "log_on.same_device_dashboard",
+        asks("POST", SESSIONS, _number(lambda said: said["Device"].update(ID=str(next(_COUNT))))),
+    ),
+    "allows one Dashboard": Fault(
+        "log_on.many_dashboards",
+        asks("POST", SESSIONS, _number(lambda said: said["Device"].update(ID="one"))),
+    ),
+    "answers a barred number with 400": Fault(
+        "log_on.refused.RemoteNumberNotAllowed", refuses("RemoteNumberNotAllowed", body(sets(), 400))
+    ),
+    "does not tell how long an account is locked": Fault(
+        "log_on.refused.AccountLocked", refuses("AccountLocked", body(drops("RetryAfter")))
+    ),
+    # ---- sessions, log-off ----
+    "answers an unknown session with 404": Fault(
+        "session.unknown", refuses("SessionUnknown", body(sets(), 404))
+    ),
+    "tells no new end of a session": Fault(
+        "session.keepalive",
+        answers("POST", f"{CURRENT}/keepalive", body(drops("ExpiresAt"))),
+        "The type of every",
+    ),
+    "shortens a life that is kept": Fault(
+        "session.keepalive", answers("POST", f"{CURRENT}/keepalive", body(sets(ExpiresAt=1_500_000_000_000)))
+    ),
+    "lists one session": Fault("session.list", answers("GET", SESSIONS, body(_only_first))),
+    "says that all sessions are attached": Fault(
+        "session.attached", answers("GET", SESSIONS, body(_all_attached))
+    ),
+    "ends no other session": Fault(
+        "session.end_other", asks("DELETE", "/sessions/s", lambda _: Said(200, {"Routing": "None"}))
+    ),
+    "has a clock in HTTPS that is an hour late": Fault(
+        "session.date",
+        answers("POST", SESSIONS, lambda said: said.headers.update(Date="Thu, 01 Jan 2026 00:00:00 GMT")),
+    ),
+    "forgets an ended session at once": Fault("log_off.again", ForgetsEnded),
+    "does not tell that routing is removed": Fault(
+        "log_off.assistant", answers("DELETE", CURRENT, body(sets(Routing="None")))
+    ),
+    "removes routing while a contact is handled": Fault(
+        "contacts.log_off_by_https", answers("DELETE", CURRENT, body(sets(Routing="Removed")))
+    ),
+    # ---- link ----
+    "begins a link with something else": Fault("link.opens", FunctionsFirst),
+    "tells no functions": Fault("link.functions", says("ManagerStateChanged", nothing)),
+    "agrees to no subprotocol": Fault("link.subprotocol", NoSubprotocol),
+    "refuses the link of an ended session with 403": Fault(
+        "link.session_unknown", refuses("SessionUnknown", body(sets(), 403))
+    ),
+    "tells no time": Fault("link.keep_alive", responds("KeepAlive", drops("Time"))),
+    "has a clock that goes back": Fault("link.time_goes_on", responds("KeepAlive", _late_clock)),
+    "ends a link with the session that opened it": Fault("link.any_session", ClosesWithOpener),
+    "closes a link with another code": Fault(
+        "link.lingers", closes(lambda code: 1011 if code == 1000 else code)
+    ),
+    "keeps a link without a session": Fault("link.lingers", closes(lambda _: None)),
+    "tells a KeepAlive as a text": Fault(
+        "link.opens", says("LinkOpened", sets(KeepAlive="20")), "The type of every field"
+    ),
+    "tells no scope": Fault(
+        "link.opens", says("LinkOpened", lambda each: each["Session"].pop("Scope") and None)
+    ),
+    # ---- fencing ----
+    "lets an old owner back": Fault("fencing.lower", opens(_token)),
+    "does not tell the highest token": Fault("fencing.lower", refuses("LinkStale", body(drops("Token")))),
+    "lets another holder in": Fault("fencing.other_holder", opens(_holder)),
+    "asks for no token": Fault("fencing.headers", opens(_fill)),
+    "replaces a link without a word": Fault("fencing.replaced", says("LinkReplaced", nothing)),
+    "closes a replaced link with 1000": Fault(
+        "fencing.replaced", closes(lambda code: 1000 if code == 4409 else code)
+    ),
+    "executes what a replaced link asks": Fault("fencing.not_executed", ExecutesReplaced),
+    "forgets the token with the link": Fault("fencing.outlives_the_link", TokensOfLinks),
+    "keeps two links of a user": Fault("fencing.newest", closes(lambda code: None if code == 4409 else code)),
+    # ---- sessions on links ----
+    "lets anybody's session be attached": Fault("attach.foreign", OthersAttach),
+    "has one alias for all sessions": Fault("attach.second", responds("AttachSession", sets(Session=1))),
+    "answers an unknown session with NotFound": Fault(
+        "attach.unknown",
+        responds(
+            "AttachSession",
+            lambda each: each.update(Error=5, ErrorName="NotFound") if each["Error"] else None,
+        ),
+    ),
+    "tells no own agent": Fault(
+        "attach.own_user", says("LinkOpened", lambda each: each["Session"].pop("OwnUserKey") and None)
+    ),
+    "keeps an alias of a detached session": Fault(
+        "attach.detach", hears("DetachSession", lambda each: ({**each, "Method": "KeepAlive"},))
+    ),
+    # ---- events ----
+    "tells an event before its query": Fault(
+        "listen.answer_first", EventBeforeAnswer, "precedes its first event"
+    ),
+    "tells no whole set first": Fault(
+        "listen.first.QueueRealtime", tells("QueueRealtime", sets(Complete=False))
+    ),
+    "leaves a queue out": Fault(
+        "listen.first.QueueRealtime", tells("QueueRealtime", lambda each: each["Elements"].pop() and None)
+    ),
+    "tells numbers as texts": Fault(
+        "listen.first.QueueRealtime",
+        tells("QueueRealtime", each_element(lambda one: one.update(Contacts=str(one["Contacts"])))),
+        "The type of every field",
+    ),
+    "tells agents without a key": Fault(
+        "listen.first.UserRealtime",
+        tells("UserRealtime", each_element(drops("UserKey"))),
+        "The type of every field",
+    ),
+    "tells no versions": Fault(
+        "listen.first.Configuration", tells("Configuration", each_element(drops("Version")))
+    ),
+    "tells no users in Configuration": Fault(
+        "listen.first.Configuration",
+        tells(
+            "Configuration",
+            lambda each: each.update(
+                Elements=[one for one in each["Elements"] if one["ObjectType"] != "User"]
+            ),
+        ),
+    ),
+    "tells all queues when asked for one": Fault("listen.keys", hears("ListenForEvents", sets(Keys="All"))),
+    "goes on with a stopped query": Fault(
+        "listen.stop", hears("StopListeningForEvents", lambda each: ({**each, "Method": "KeepAlive"},))
+    ),
+    "says that parts are whole": Fault("listen.changes", PartsAreWhole),
+    "never tells that somebody left": Fault("listen.removed", tells("UserRealtime", _never_removed)),
+    "has a time of its own for each link": Fault(
+        "listen.same_reading", tells("UserRealtime", _other_instant)
+    ),
+    # ---- directory, scope, presence ----
+    "shows a queue to everybody": Fault("directory.scope", responds("QueryDirectory", _foreign_queue)),
+    "has one key for two reasons": Fault("directory.reasons", responds("QueryDirectory", _same_keys)),
+    "tells no larger set": Fault("scope.union", NoWholeSets),
+    "tells a larger set before it is allowed": Fault("scope.grown", ScopeLast),
+    "does not tell a smaller scope": Fault("scope.narrowed", tells("Administration", nothing)),
+    "says that a device is there": Fault("presence.said", tells("UserRealtime", each_element(_present))),
+    "does not hear that a device is there": Fault(
+        "presence.said", hears("Presence", lambda each: ({**each, "Method": "KeepAlive"},))
+    ),
+    # ---- requests ----
+    "executes what has expired": Fault("requests.expired", hears("*", drops("NotAfter"))),
+    "executes a command twice": Fault("requests.key_once", hears("*", drops("RequestKey"))),
+    "forgets a key with the link": Fault("requests.key_on_next_link", KeysOfLinks),
+    "takes all keys for one": Fault("requests.new_key", hears("SetRoutingState", sets(RequestKey="any"))),
+    "answers twice": Fault("requests.each_answered", responds("*", _twice)),
+    "answers another request": Fault(
+        "requests.each_answered",
+        responds("KeepAlive", lambda each: each.update(RequestID=each["RequestID"] + 100)),
+        "responses",
+    ),
+    "refuses fields that it does not know": Fault("requests.unknown_fields", hears("*", _strict)),
+    "breaks off at an unknown method": Fault(
+        "requests.unknown_method", responds("*", lambda each: (CUT,) if each.get("Error") == 2 else None)
+    ),
+    "overlooks what cannot be read": Fault("requests.unreadable", closes(lambda _: None)),
+    "names errors otherwise than the page": Fault(
+        "requests.expired",
+        responds("*", lambda each: each.update(ErrorName="Internal") if each["Error"] else None),
+        "code | name",
+    ),
+    # ---- commands ----
+    "answers before the effect is told": Fault("commands.effect_first", EventsAfterResponses),
+    "says that it changed what was so": Fault("commands.unchanged", responds("SetRoutingState", _unchanged)),
+    "asks for no reason": Fault(
+        "commands.reason_required",
+        responds(
+            "SetRoutingState",
+            lambda each: each.update(Error=0, State="Applied") if each["Error"] == 21 else None,
+        ),
+    ),
+    "does not tell the present version": Fault(
+        "commands.version_conflict", responds("SetSkills", drops("Version"))
+    ),
+    "does not tell the bounds of a level": Fault(
+        "commands.level_out_of_range", responds("SetSkills", drops("Max"))
+    ),
+    "shows remote numbers to supervisors": Fault(
+        "commands.number_is_own", tells("UserRealtime", each_element(_shows_number))
+    ),
+    "does not tell the number in effect": Fault(
+        "commands.remote_number", responds("ChangeRemoteNumber", drops("RemoteNumber"))
+    ),
+    "does not tell what is pending": Fault(
+        "contacts.pending", tells("UserRealtime", each_element(_pushes_off))
+    ),
+    "logs an agent off during a contact": Fault("contacts.log_off", hears("SetRoutingState", _now)),
+    # ---- ends ----
+    "does not tell that a session ended": Fault("ends.logged_off", says("SessionEnded", nothing)),
+    "has one reason for all ends": Fault("ends.Expired", says("SessionEnded", sets(Reason="LoggedOff"))),
+    "tells a supervisor's log-off as the agent's own": Fault(
+        "commands.log_off_by_supervisor", says("SessionEnded", sets(Reason="LoggedOff"))
+    ),
+    "does not tell a function's state": Fault(
+        "owner.function", says("ManagerStateChanged", lambda each: () if each["State"] == "Down" else None)
+    ),
+    "sends what is no JSON": Fault(
+        "owner.notice", says("Notice", lambda each: (json.dumps(each)[:-1],)), "JSON text frames"
+    ),
+}

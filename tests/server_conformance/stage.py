@@ -1,0 +1,323 @@
+"""What does a check have: users for itself, their sessions and links, and the server's owner?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import aiohttp
+
+from tests.server_conformance import shapes
+from tests.server_conformance.driver import Driver, User
+from tests.server_conformance.link import FIRST, Link, of_type
+from tests.server_conformance.verdicts import Failed, Skipped, expect
+
+PROTOCOL: Final = "oscce.link.v1"
+HOLDER: Final = "conformance-kit"
+_UPGRADE: Final = {
+    "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": PROTOCOL,
+}  # fmt: skip
+
+
+class Reply(NamedTuple):
+    """An answer over HTTPS."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    """None when it is no JSON."""
+
+    @property
+    def error(self) -> object:
+        """The name of the error."""
+        return self.body.get("Error") if isinstance(self.body, dict) else None
+
+
+class Session(NamedTuple):
+    """A session that the kit opened."""
+
+    user: User
+    secret: str
+    body: dict[str, Any]
+    """The answer to the log-on."""
+    reply: Reply
+
+    @property
+    def public(self) -> str:
+        """The id that is no secret."""
+        return str(self.body["ID"])
+
+
+class Tokens:
+    """Link tokens: each higher than all before it, also than those of an earlier run."""
+
+    def __init__(self) -> None:
+        self._last = int(time.time() * 1000)  # noqa: TID251 - the kit lives in real time
+
+    def next(self) -> int:
+        """Return the next one."""
+        self._last += 10
+        return self._last
+
+
+class Stage:
+    """Where one check plays; what it opened is ended with it.
+
+    Args:
+        driver: What is known of the server.
+        about: What the server says of itself.
+        dashboards: The check's own users of the Dashboard.
+        agents: The check's own users of the Remote Assistant.
+        tokens: Of all checks.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        about: Mapping[str, Any],
+        dashboards: tuple[User, ...],
+        agents: tuple[User, ...],
+        tokens: Tokens,
+    ) -> None:
+        self.driver: Final = driver
+        self.about: Final = about
+        self.dashboards: Final = dashboards
+        self.agents: Final = agents
+        self.links: Final[list[Link]] = []
+        self._tokens = tokens
+        self._secrets: list[str] = []
+        self._devices = 0
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._http = await self._stack.enter_async_context(client(self.driver))
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            for link in self.links:
+                await link.close()
+            for secret in self._secrets:
+                await self.delete(secret)
+        await self._stack.aclose()
+
+    # ---- HTTPS ----
+
+    async def http(self, method: str, path: str, secret: str | None = None, **options: Any) -> Reply:  # noqa: ANN401 - aiohttp's
+        """Ask over HTTPS.
+
+        Raises:
+            Failed: There is no answer.
+        """
+        headers = {"OSCCE-Session": secret} if secret is not None else {}
+        headers |= options.pop("headers", {})
+        try:
+            async with self._http.request(
+                method,
+                f"{self.driver.server}/oscce/v1{path}",
+                headers=headers,
+                allow_redirects=False,
+                **options,
+            ) as response:
+                text = b"" if response.status == 101 else await response.read()
+                return Reply(response.status, response.headers.copy(), _json(text))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Failed(f"{method} {path} is not answered: {error!r}") from error
+
+    async def success(
+        self, method: str, path: str, secret: str | None = None, status: int = 200
+    ) -> dict[str, Any]:
+        """Ask over HTTPS for what must succeed; returns the body, which is as the schema says."""
+        reply = await self.http(method, path, secret)
+        said = f"{method} {path} is answered {reply.status} {reply.error or ''}"
+        expect(reply.status == status, f"{said}, not {status}")
+        route = f"{method} /oscce/v1{path}"
+        if route not in _ROUTES:
+            route = "DELETE /oscce/v1/sessions/{ID}"
+        fault = shapes.body_fault(route, reply.body)
+        expect(fault is None, f"{method} {path}: {fault}", shapes.TYPES)
+        return dict(reply.body)
+
+    async def delete(self, secret: str) -> Reply:
+        """Log a session off."""
+        return await self.http("DELETE", "/sessions/current", secret)
+
+    async def refuses(self, status: int, name: str, reply: Reply) -> Reply:
+        """Hold that *reply* is the refusal of that name."""
+        said = f"the answer is {reply.status} {reply.error or ''}".rstrip()
+        expect((reply.status, reply.error) == (status, name), f"{said}, not {status} {name}")
+        return reply
+
+    # ---- sessions ----
+
+    def device(self) -> dict[str, str]:
+        """Return a device that nobody has."""
+        self._devices += 1
+        number = f"{self._tokens.next()}-{self._devices}"
+        return {"ID": f"kit-{number}", "Name": f"Conformance kit {number}"}
+
+    async def try_log_on(self, user: User, application: str, **fields: object) -> Reply:
+        """Try to log on; a session that comes of it ends with the check."""
+        said: dict[str, object] = {
+            "Application": application,
+            "UserName": user.name,
+            "Password": user.password,
+        }
+        if application == "RemoteAssistant" and user.numbers:
+            said["RemoteNumber"] = user.numbers[0]
+        said |= {"Device": self.device(), **fields}
+        said = {name: value for name, value in said.items() if value is not None}
+        reply = await self.http("POST", "/sessions", json=said)
+        if isinstance(reply.body, dict) and isinstance(reply.body.get("SessionID"), str):
+            self._secrets.append(reply.body["SessionID"])
+        return reply
+
+    async def log_on(self, user: User, application: str = "Dashboard", **fields: object) -> Session:
+        """Log on, which must succeed. An agent's old session, of whoever it is, is taken over."""
+        takeover = True if application == "RemoteAssistant" else None
+        reply = await self.try_log_on(user, application, **{"Takeover": takeover, **fields})
+        return self.logged_on(user, reply)
+
+    @staticmethod
+    def logged_on(user: User, reply: Reply) -> Session:
+        """Hold that a log-on succeeded; returns its session."""
+        expect(reply.status == 201, f"the log-on is answered {reply.status} {reply.error or ''}, not 201")
+        fault = shapes.body_fault("POST /oscce/v1/sessions", reply.body)
+        expect(fault is None, f"the answer to a log-on: {fault}", shapes.TYPES)
+        return Session(user, reply.body["SessionID"], dict(reply.body), reply)
+
+    async def dashboard(self, number: int = 0, **fields: object) -> Session:
+        """Log one of the check's users on to the Dashboard."""
+        return await self.log_on(self.dashboards[number], "Dashboard", **fields)
+
+    async def agent(self, number: int = 0, **fields: object) -> Session:
+        """Log one of the check's agents on."""
+        return await self.log_on(self.agents[number], "RemoteAssistant", **fields)
+
+    def number(self, which: int, agent: int = 0) -> str:
+        """Return another remote number of one of the check's agents."""
+        numbers = self.agents[agent].numbers
+        if which >= len(numbers):
+            raise Skipped(f"the driver names {len(numbers)} numbers of {self.agents[agent].name}")
+        return numbers[which]
+
+    # ---- links ----
+
+    def token(self) -> int:
+        """Return a token that is higher than all before it."""
+        return self._tokens.next()
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the server has the feature LinkFencing."""
+        return "LinkFencing" in self.about.get("Features", ())
+
+    async def open(self, session: Session, token: int | None = None, holder: str = HOLDER) -> Link:
+        """Open a link, which must succeed; returns it when it has said its first message."""
+        headers = {
+            "OSCCE-Session": session.secret,
+            "OSCCE-Link-Token": str(self.token() if token is None else token),
+            "OSCCE-Link-Holder": holder,
+        }
+        try:
+            socket = await self._http.ws_connect(
+                f"{self.driver.server}/oscce/v1/link",
+                headers=headers,
+                protocols=(PROTOCOL,),
+                max_msg_size=8 * 1024 * 1024,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise Failed(f"the link is refused with {error.status}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Failed(f"the link does not open: {error!r}") from error
+        link = Link(socket, self.driver.patience_s)
+        self.links.append(link)
+        self._tasks.create_task(link.read())
+        await link.heard(lambda _: True, "the first message of the link")
+        expect(
+            link.opened.get("Type") == "LinkOpened", f"the link begins with {link.opened.get('Type')}", FIRST
+        )
+        return link
+
+    async def refuse_link(self, secret: str, headers: Mapping[str, str]) -> Reply:
+        """Ask for a link that must be refused; returns how it was.
+
+        Raises:
+            Failed: It opened.
+        """
+        reply = await self.http("GET", "/link", secret, headers={**_UPGRADE, **headers})
+        expect(reply.status != 101, "the link opens")
+        return reply
+
+    async def seen_agent(self, link: Link, key: int) -> int:
+        """Listen to agents on a supervisor's link; returns the query.
+
+        Raises:
+            Skipped: He does not see the agent of *key*.
+        """
+        if key not in (link.opened["Session"].get("Scope") or {}).get("Users", ()):
+            raise Skipped(f"the Dashboard's user does not see the agent {key}")
+        query, _ = await link.listen("UserRealtime")
+        return query
+
+    async def cause(self, hook: str, /, **said: object) -> None:
+        """Have the server's owner do something."""
+        await self.driver.cause(hook, **said)
+
+    @property
+    def faults(self) -> list[Failed]:
+        """What breaks a sentence that holds for all links."""
+        return [fault for link in self.links for fault in link.faults]
+
+
+def own_agent(link: Link) -> int:
+    """Return the key of the agent that the link's user is."""
+    key = link.opened["Session"].get("OwnUserKey")
+    if not isinstance(key, int):
+        raise Failed("LinkOpened tells no OwnUserKey of an agent's session")
+    return key
+
+
+async def session_ended(link: Link, alias: int, after: int = 0, within_s: float | None = None) -> str:
+    """Return the reason with which an attached session ended."""
+    test = of_type("SessionEnded", Session=alias)
+    return str((await link.heard(test, "SessionEnded", after=after, within_s=within_s))["Reason"])
+
+
+def client(driver: Driver) -> aiohttp.ClientSession:
+    """Return what speaks HTTPS with the server; each check has its own."""
+    connector = aiohttp.TCPConnector()
+    if driver.authority is not None:
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=driver.authority))
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=max(30.0, driver.patience_s)),
+    )
+
+
+_ROUTES: Final = frozenset(
+    {
+        "GET /oscce/v1/about",
+        "GET /oscce/v1/sessions",
+        "DELETE /oscce/v1/sessions/current",
+        "POST /oscce/v1/sessions/current/keepalive",
+    }
+)
+
+
+def _json(text: bytes) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

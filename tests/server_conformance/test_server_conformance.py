@@ -1,0 +1,166 @@
+"""Does the simulator keep the page, and does the kit catch servers that do not?
+
+Sockets and waits are real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from gateway.simulator import Simulator, SimulatorSettings
+from tests.server_conformance import checks as registered
+from tests.server_conformance.driver import Driver, read
+from tests.server_conformance.faults import FAULTS, Fault
+from tests.server_conformance.faulty import FaultyServer, Spoil
+from tests.server_conformance.registry import CHECKS
+from tests.server_conformance.runner import run
+from tests.server_conformance.verdicts import Report, Verdict
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
+
+ROOT: Final = Path(__file__).parents[2]
+DRIVER: Final = Path(__file__).parent / "drivers" / "simulator.toml"
+SETTINGS: Final = SimulatorSettings(
+    agents=10,
+    queues=4,
+    groups=2,
+    users=6,
+    all_see_everything=True,
+    warm_up_s=0,
+    start_paused=True,
+    idle_timeout_s=20,
+)
+PATIENCE_S: Final = 20.0
+FAULTY_PATIENCE_S: Final = 3.0
+"""What a faulty server does not do is not waited for so long."""
+
+
+def driver_of(simulator: Simulator, server: str, patience_s: float) -> Driver:
+    values = {"control": f"{simulator.control_url}/simulator/v1"}
+    return read(DRIVER, values, server=server, patience_s=patience_s)
+
+
+async def look(name: str, fault: Fault, into: dict[str, Verdict]) -> None:
+    """Run the check that must tell against a faulty server."""
+    async with Simulator(SETTINGS) as simulator, FaultyServer(simulator.url, fault.spoil()) as server:
+        driver = driver_of(simulator, server.url, FAULTY_PATIENCE_S)
+        report = await run(driver, [CHECKS[fault.found_by]])
+    (into[name],) = report.verdicts
+
+
+async def the_simulator() -> Report:
+    async with Simulator(SETTINGS) as simulator:
+        return await run(driver_of(simulator, simulator.url, PATIENCE_S), list(CHECKS.values()), slow=True)
+
+
+async def the_simulator_behind_a_proxy() -> Report:
+    quick = [check for check in CHECKS.values() if not check.slow_s]
+    async with Simulator(SETTINGS) as simulator, FaultyServer(simulator.url, Spoil()) as server:
+        return await run(driver_of(simulator, server.url, PATIENCE_S), quick)
+
+
+class Said(NamedTuple):
+    """What the kit says of all of them."""
+
+    simulator: Report
+    unspoilt: Report
+    """Of the simulator behind a proxy without a fault."""
+    faulty: Mapping[str, Verdict]
+
+
+@pytest.fixture(scope="module")
+def said() -> Said:
+    """Run the kit against the simulator and against each faulty server: all wait beside each other."""
+    verdicts: dict[str, Verdict] = {}
+
+    async def look_at_all() -> tuple[Report, Report]:
+        at_once = asyncio.Semaphore(6)
+
+        async def one(name: str) -> None:
+            async with at_once:
+                await look(name, FAULTS[name], verdicts)
+
+        async with asyncio.TaskGroup() as tasks:
+            whole = tasks.create_task(the_simulator())
+            unspoilt = tasks.create_task(the_simulator_behind_a_proxy())
+            for name in FAULTS:
+                tasks.create_task(one(name))
+        return whole.result(), unspoilt.result()
+
+    return Said(*asyncio.run(look_at_all()), verdicts)
+
+
+def not_passed(report: Report) -> list[str]:
+    return [verdict.line for verdict in report.verdicts if verdict.outcome != "passed"]
+
+
+def test_the_simulator_keeps_the_page(said: Said) -> None:
+    assert not not_passed(said.simulator)
+    assert len(said.simulator.verdicts) == len(CHECKS)
+
+
+def test_a_proxy_without_a_fault_keeps_it_too(said: Said) -> None:
+    assert not not_passed(said.unspoilt)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_faulty_server_is_caught(said: Said, name: str) -> None:
+    fault, verdict = FAULTS[name], said.faulty[name]
+    assert verdict.outcome == "failed", f"the kit does not see a server that {name}: {verdict.line}"
+    wanted = fault.breaks or CHECKS[fault.found_by].sentence.quote
+    assert " ".join(wanted.split()) in verdict.line
+
+
+def test_each_family_catches_something() -> None:
+    assert {fault.found_by.split(".")[0] for fault in FAULTS.values()} == set(registered.__all__)
+
+
+def kit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.server_conformance", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+async def test_the_command_line_tells_what_a_server_keeps(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    async with Simulator(SETTINGS) as simulator:
+        asked = (
+            "--server",
+            simulator.url,
+            "--user",
+            "supervisor1",
+            "--password",
+            "demo",
+            "--json",
+            str(file),
+        )
+        done = await asyncio.to_thread(kit, *asked, "--only", "log_o*", "--only", "ends.Expired")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 failed" in done.stdout
+    report = json.loads(file.read_text("utf-8"))
+    assert report["passed"] is True
+    outcomes = {check["name"]: (check["outcome"], check["text"]) for check in report["checks"]}
+    assert outcomes["log_on.dashboard"] == ("passed", "")
+    assert outcomes["log_on.assistant"][0] == "skipped"
+    assert outcomes["ends.Expired"] == ("skipped", "the driver has no hook end_session (user, id, reason)")
+
+
+async def test_the_command_line_tells_what_a_server_breaks() -> None:
+    spoil = FAULTS["answers a log-on with 200"].spoil()
+    async with Simulator(SETTINGS) as simulator, FaultyServer(simulator.url, spoil) as server:
+        asked = ("--server", server.url, "--user", "supervisor1", "--password", "demo")
+        done = await asyncio.to_thread(kit, *asked, "--only", "log_on.dashboard")
+    assert done.returncode == 1
+    assert "docs/oscce-link.md, Log on: answers 201 with" in done.stdout
+
+
+def test_a_server_that_is_not_there_is_told_from_one_that_fails(tmp_path: Path) -> None:
+    assert kit("--server", "http://127.0.0.1:1").returncode == 2
+    assert kit("--driver", str(tmp_path / "none.toml")).returncode == 2
