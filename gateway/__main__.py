@@ -2,7 +2,7 @@
 
 import sys
 
-from gateway.app.cli import main
+from gateway.app.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

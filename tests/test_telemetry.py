@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import gateway
 from docs._generate.metrics import VALUES
-from gateway.app.config_sections import Settings
+from gateway.app.config.settings import Settings
 from gateway.domain.resources import Functions
 from gateway.telemetry import CHILDREN_MAX, LATENCY_BUCKETS_S, SITE_CHILDREN_MAX, Telemetry
 

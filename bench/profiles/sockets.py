@@ -21,7 +21,7 @@ from aiohttp import WSMsgType, web
 
 from bench.profiles.centre import Centre
 from bench.profiles.supervisor import Supervisor
-from gateway.app.loop import run
+from gateway.app.process import run_loop
 from gateway.core.compose import Composer
 from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.clock import SystemClock
@@ -164,7 +164,7 @@ def main() -> None:
     if options.serve is not None:
         web.run_app(Server().app(), host="127.0.0.1", port=options.serve, print=None)
     else:
-        run(_main(options))
+        run_loop(_main(options))
 
 
 if __name__ == "__main__":

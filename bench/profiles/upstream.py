@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.profiles.centre import Centre
 from bench.profiles.supervisor import Supervisor
-from gateway.app.loop import run
+from gateway.app.process import run_loop
 from gateway.core.compose import Composer
 from gateway.domain.model import UserId
 from gateway.runtime.clock import SystemClock
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--profile", metavar="FILE", help="write what cProfile saw of the readings")
     parser.add_argument("--connect", action="store_true", help="profile the whole sets, not the readings")
     parser.add_argument("--trace", action="store_true", help="show which lines hold memory; slow")
-    run(measure(parser.parse_args()))
+    run_loop(measure(parser.parse_args()))
 
 
 if __name__ == "__main__":

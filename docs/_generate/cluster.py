@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from gateway.app import draining, looking
-from gateway.app.config_names import SETTINGS
-from gateway.app.config_shown import HEADINGS, row
+from gateway.app import drain, status
+from gateway.app.config.errors import SETTINGS
+from gateway.app.config.sources import HEADINGS, setting_row
 from gateway.bus import leases, names
 from gateway.core import bus_state, follower, lease, peers
 from gateway.core.bus_state import BusMachine, BusState
@@ -123,13 +123,13 @@ def times_table() -> Iterable[str]:
         (giving.ALONE_S, "after which an owner without a phone of the user gives him on request"),
         (giving.IN_FLIGHT_S, "that commands in flight have when a user is given"),
         (giving.UNLINKED_S, "after which an owner without a link gives"),
-        (draining.FAREWELL_S, "that a phone has to hear its `bye`"),
+        (drain.BYE_S, "that a phone has to hear its `bye`"),
         (
-            draining.GIVING_S,
+            drain.HAND_OVER_S,
             "after the last phone's return, for its user to be given, if nobody waits for a turn",
         ),
-        (draining.RESTART_S, "within which phones come back where no other node lives"),
-        (looking.NAMESAKE_S, "after its start a node looks for another of its name"),
+        (drain.RESTART_S, "within which phones come back where no other node lives"),
+        (status.DUPLICATE_NAME_EVERY_S, "after its start a node looks for another of its name"),
     )
     yield from ("| span | of what |", "|---|---|")
     for seconds, what in spans:
@@ -141,7 +141,7 @@ def settings_table() -> Iterable[str]:
     known = {setting.path: setting for setting in SETTINGS}
     yield from HEADINGS
     for path in SHOWN_SETTINGS:
-        yield row(known[path]).replace(f"`{known[path].key}`", f"`{path}`", 1)
+        yield setting_row(known[path]).replace(f"`{known[path].key}`", f"`{path}`", 1)
 
 
 TABLES: Mapping[str, Callable[[], Iterable[str]]] = {

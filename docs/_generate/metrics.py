@@ -11,11 +11,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
-from gateway.app.beginning import LINK_REFUSALS
-from gateway.app.census import LINK_STATES
-from gateway.app.counted_authority import ANSWERED, UNAVAILABLE
-from gateway.app.counted_upstream import EVENTS
-from gateway.app.tally import CLASSES, MOVES
+from gateway.app.metrics import (
+    ANSWERED,
+    EVENTS,
+    LINK_REFUSALS,
+    LINK_STATES,
+    MOVE_REASONS,
+    UNAVAILABLE,
+    URGENCY_NAMES,
+)
 from gateway.bus.sealing import Unopened
 from gateway.core.effects import Resumption
 from gateway.domain.commands import Status
@@ -40,7 +44,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "bus_gaps.detector": get_args(Detector),
     "bus_unopened.reason": tuple(Unopened),
     "bus_refused.reason": tuple(sorted(ENTRY_REFUSALS | WRITE_REFUSALS)),
-    "budget_wait_seconds.class": tuple(CLASSES.values()),
+    "budget_wait_seconds.class": tuple(URGENCY_NAMES.values()),
     "build_info.loop": (ANY,),
     "build_info.python": (ANY,),
     "build_info.version": (ANY,),
@@ -62,7 +66,7 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "links.state": LINK_STATES,
     "log_ons.application": _APPLICATIONS,
     "log_ons.result": ("ok", *_ERRORS),
-    "ownership_moves.reason": tuple(sorted({*get_args(Gift), *MOVES.values()})),
+    "ownership_moves.reason": tuple(sorted({*get_args(Gift), *MOVE_REASONS.values()})),
     "registry_size.name": (
         *("households", "endings", "messages", "bundled", "questions", "batches", "peers", "callers"),
         *("log_ons_waiting", "log_on_addresses", "log_on_appointments", "log_on_names"),

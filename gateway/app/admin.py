@@ -1,36 +1,340 @@
-"""How is what operators may do put together, on nodes with and without a listener for them?"""
+"""Admin operations of a node: recent closes, support bundles, drain, log level and reload."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import json
 import logging
 import os
+import platform
+import resource
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import stat
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, get_args
+from heapq import nlargest
+from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.app.admin_listener import admin_listening
-from gateway.app.audit_trail import AuditTrail
-from gateway.app.bundle import BundleParts
-from gateway.app.bundle_writing import BundleWriting
-from gateway.app.closes import Closes
-from gateway.app.config_sections import Settings
-from gateway.app.log_fields import Pseudonyms
-from gateway.app.logging import Level, set_level
-from gateway.app.reloading import StaysOld
-from gateway.app.stopping import Stopping
+import gateway
+from gateway.app.config.errors import PREFIX
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import Configuration, effective_toml
+from gateway.app.listeners import admin_listening
+from gateway.app.logging import AuditTrail, Level, Pseudonyms, Shape, field_shapes, set_level
+from gateway.app.process import StopRequest
+from gateway.app.reload import ReloadFailed
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId
 from gateway.edge.admin import AdminParts, make_admin_app
 from gateway.edge.admin_export import Holdings
-from gateway.protocol.envelopes import NodeRecord, Order
+from gateway.edge.witness import Life
+from gateway.protocol.admin_bodies import BundleView
+from gateway.protocol.envelopes import NodeRecord, Order, Record
+from gateway.protocol.schemas import API_VERSION
 from gateway.runtime.node import Node
 from gateway.runtime.orders import Page
 from gateway.runtime.people import People
+from gateway.runtime.ports import Clock
+
+CLOSES_MAX: Final = 10_000
+"""The last so many; beyond it the oldest is forgotten."""
+CLOSES_MS: Final = 86_400_000
+"""So long; what is older is forgotten when one ends or somebody asks."""
+CLOSE_FIELDS: Final = (
+    "initiator",
+    "close_code",
+    "close_reason",
+    "user",
+    "application",
+    "codec",
+    "address",
+    "lasted_s",
+    "frames_in",
+    "frames_out",
+    "bytes_out",
+    "conflated",
+    "commands",
+)
+"""What the log's line of a session says, in this order."""
+
+_VALUES: Final = attrgetter(*CLOSE_FIELDS)
+_Close = tuple[int, int, tuple[object, ...]]
+"""When, its number, and the values of :data:`CLOSE_FIELDS`."""
+
+
+class CloseHistory:
+    """The last connections of this node that ended.
+
+    Invariant: a value is kept in the shape in which it may be logged, or not at all.
+
+    Args:
+        node: This node.
+        pseudonyms: Names users.
+        wall_ms: Tells the time.
+        kept: How many are kept.
+    """
+
+    def __init__(
+        self, node: NodeId, pseudonyms: Pseudonyms, wall_ms: Callable[[], int], *, kept: int = CLOSES_MAX
+    ) -> None:
+        self._node = node
+        self._wall_ms = wall_ms
+        shapes = field_shapes(pseudonyms)
+        self._shapes: tuple[Shape, ...] = tuple(shapes[name] for name in CLOSE_FIELDS)
+        self._ring: deque[_Close] = deque(maxlen=kept)
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._young())
+
+    def note(self, life: Life) -> None:
+        """Keep what is left of a connection."""
+        self._number += 1
+        values = tuple(shape(value) for shape, value in zip(self._shapes, _VALUES(life), strict=True))
+        self._young().append((self._wall_ms(), self._number, values))
+
+    async def closes(self, order: Order) -> Page:
+        """Return a page, the newest first: what came before the one called ``order.after``."""
+        chosen = nlargest(order.most + 1, self._before(order.after), key=lambda kept: kept[:2])
+        records = tuple(self._record(kept) for kept in chosen[: order.most])
+        return Page(records, more=len(chosen) > order.most)
+
+    def last(self, most: int) -> list[Record]:
+        """Return the last so many, the newest first."""
+        return [self._record(kept) for _, kept in zip(range(most), reversed(self._young()), strict=False)]
+
+    def of(self, user: str) -> list[Record]:
+        """Return those of a user, by keyed hash."""
+        at = CLOSE_FIELDS.index("user")
+        return [self._record(kept) for kept in self._young() if kept[2][at] == user]
+
+    def _young(self) -> deque[_Close]:
+        """Let go of what is too old; returns the others."""
+        begins_ms = self._wall_ms() - CLOSES_MS
+        while self._ring and self._ring[0][0] < begins_ms:
+            self._ring.popleft()
+        return self._ring
+
+    def _before(self, last: str) -> Iterator[_Close]:
+        return (kept for kept in self._young() if not last or self._id(kept) < last)
+
+    def _id(self, kept: _Close) -> str:
+        """Return its name: of two of the whole gateway the later one's is greater."""
+        return f"{kept[0]:015d}.{kept[1]:010d}.{self._node}"
+
+    def _record(self, kept: _Close) -> Record:
+        values = dict(zip(CLOSE_FIELDS, kept[2], strict=True))
+        values["close_reason"] = values["close_reason"] or ""
+        return {"id": self._id(kept), "node": self._node, "at_ms": kept[0], **values}
+
+
+# ---- bundle ----
+
+
+BUNDLE_FORMAT: Final = 1
+BUNDLE_KEEP_S: Final = 30 * 86_400
+"""After this time a bundle is to be deleted, as it says itself."""
+BUNDLE_CLOSES: Final = 1_000
+BUNDLE_SESSIONS: Final = 200
+"""Of the last connections that ended: how many are told by their reason, how many by their line."""
+PURPOSE_UNSTATED: Final = "support; nobody stated more"
+_PACKAGES: Final = (
+    "aiohttp",
+    "cryptography",
+    "hiredis",
+    "msgpack",
+    "msgspec",
+    "phonenumbers",
+    "prometheus-client",
+    "pydantic",
+    "redis",
+    "structlog",
+    "uvloop",
+)
+_CLOSE_COLUMNS: Final = ("at_ms", "initiator", "close_code", "close_reason", "application", "lasted_s")
+
+Bundle = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSources:
+    """What a bundle is made of. *render* writes the metrics, *nodes* returns those that live, own first."""
+
+    settings: Settings
+    closes: CloseHistory
+    render: Callable[[], bytes]
+    nodes: Callable[[], tuple[NodeRecord, ...]]
+    wall_ms: Callable[[], int]
+    environ: Mapping[str, str]
+
+
+def make_bundle(parts: BundleSources, purpose: str | None) -> Bundle:
+    """Return a bundle as it would be written now."""
+    made_at_ms = parts.wall_ms()
+    nodes = parts.nodes()
+    return {
+        "bundle": {
+            "format": BUNDLE_FORMAT,
+            "purpose": purpose or PURPOSE_UNSTATED,
+            "node": nodes[0].node,
+            "made_at_ms": made_at_ms,
+            "expires_at_ms": made_at_ms + BUNDLE_KEEP_S * 1000,
+            "handling": "Users are keyed hashes, addresses are networks. Delete it when its purpose is "
+            "served, at the latest when it expires. The gateway sends it nowhere.",
+        },
+        "environment": _environment(parts.environ),
+        "versions": _versions(),
+        "configuration": effective_toml(Configuration(parts.settings, {})).splitlines(),
+        "nodes": [{**node._asdict(), "sealing_keys": node.sealing_keys.split()} for node in nodes],
+        "metrics": parts.render().decode().splitlines(),
+        "closes": [
+            {name: line[name] for name in _CLOSE_COLUMNS} for line in parts.closes.last(BUNDLE_CLOSES)
+        ],
+        "sessions": parts.closes.last(BUNDLE_SESSIONS),
+    }
+
+
+def _environment(environ: Mapping[str, str]) -> Bundle:
+    """Return where the node runs. Of variables their names only: some are secrets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "open_files_soft": soft,
+        "open_files_hard": hard,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "variables": sorted(name for name in environ if name.upper().startswith(f"{PREFIX}_")),
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    return {
+        "oscc-gateway": gateway.__version__,
+        "protocol": API_VERSION,
+        **{name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+# ---- bundle writing ----
+
+
+PREVIEW_KEEP_S: Final = 600.0
+"""For so long a preview may be written; after it, or after the next preview, it is forgotten."""
+_DIGEST_CHARACTERS: Final = 12
+
+
+class _Previewed(NamedTuple):
+    digest: str
+    data: bytes
+    node: str
+    until: float
+
+
+class BundleWriter:
+    """Shows bundles, and writes the last one shown.
+
+    Invariant: what is written was shown before, to the letter; one preview is remembered at most.
+
+    Args:
+        parts: What bundles are made of.
+        folder: Where they are written; None: nowhere.
+        clock: Tells when a preview is forgotten.
+    """
+
+    def __init__(self, parts: BundleSources, folder: Path | None, clock: Clock) -> None:
+        self._parts = parts
+        self._folder = folder
+        self._clock = clock
+        self._last: _Previewed | None = None
+
+    async def preview(self, purpose: str | None) -> BundleView:
+        """See :meth:`gateway.edge.admin.Bundles.preview`."""
+        bundle = make_bundle(self._parts, purpose)
+        data = bundle_bytes(bundle)
+        digest = hashlib.sha256(data).hexdigest()
+        self._last = _Previewed(digest, data, bundle["bundle"]["node"], self._clock.now() + PREVIEW_KEEP_S)
+        return BundleView(digest, len(data), bundle)
+
+    async def write(self, digest: str) -> BundleView:
+        """See :meth:`gateway.edge.admin.Bundles.write`."""
+        last = self._last
+        if last is None or last.digest != digest or self._clock.now() >= last.until:
+            raise GatewayError(ErrorCode.NOT_FOUND, "No such bundle was previewed here lately.")
+        if self._folder is None:
+            raise GatewayError(ErrorCode.FORBIDDEN, "No folder is configured: see admin.bundle_folder.")
+        path = self._folder / f"oscc-gateway-{last.node}-{digest[:_DIGEST_CHARACTERS]}.json"
+        try:
+            await asyncio.to_thread(_write_new_file, path, last.data)
+        except FileExistsError:
+            raise GatewayError(ErrorCode.KEY_REUSED, "It was written before.") from None
+        except OSError as error:
+            sentence = f"The bundle cannot be written: {os.strerror(error.errno or 0).lower()}."
+            raise GatewayError(ErrorCode.FORBIDDEN, sentence) from None
+        self._last = None
+        return BundleView(digest, len(last.data), path=str(path))
+
+
+def bundle_bytes(bundle: Bundle) -> bytes:
+    """Return *bundle* as it stands in its file."""
+    return json.dumps(bundle, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def folder_faults(folder: Path) -> Iterator[str]:
+    """Yield what keeps bundles from being written to *folder*, or lets everybody see which there are."""
+    name = f"admin.bundle_folder {folder}"
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        if not _is_writable(folder.parent):
+            yield f"{name} is not there, and this user cannot make it."
+        return
+    except OSError as error:
+        yield f"{name} cannot be looked at: {os.strerror(error.errno or 0).lower()}."
+        return
+    if not stat.S_ISDIR(mode):
+        yield f"{name} is no folder."
+        return
+    if not _is_writable(folder):
+        yield f"{name} cannot be written to by this user."
+    if mode & stat.S_IRWXO:
+        yield f"{name} is open to every user of the machine: take their rights away, as by chmod o-rwx."
+
+
+def _is_writable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _write_new_file(path: Path, data: bytes) -> None:
+    """Write a new file that its owner alone may read, in a folder that is made for him if it is not there."""
+    with suppress(FileExistsError):
+        path.parent.mkdir(mode=0o700)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - of a descriptor, not of a path
+        file.write(data)
+
+
+# ---- admin ----
+
 
 _DONE: Final = Page()
 _LEVELS: Final[dict[str, Level]] = {level: level for level in get_args(Level)}
@@ -38,18 +342,18 @@ _LOG: Final = structlog.get_logger("gateway.app")
 
 
 @dataclass(frozen=True, slots=True)
-class Administration:
+class AdminOperations:
     """What operators may do at one node.
 
-    *read_anew* puts in force what files say now, or raises :class:`StaysOld`; *render* writes the metrics.
+    *read_anew* reloads the files, or raises :class:`ReloadFailed`. *render* returns the metrics as text.
     """
 
     settings: Settings
     node: Node
-    closes: Closes
+    closes: CloseHistory
     pseudonyms: Pseudonyms
     trail: AuditTrail
-    stopping: Stopping
+    stopping: StopRequest
     read_anew: Callable[[], Awaitable[None]]
     render: Callable[[], bytes]
 
@@ -94,7 +398,7 @@ class Administration:
         kept: tuple[str, ...] = ()
         try:
             await self.read_anew()
-        except StaysOld as old:
+        except ReloadFailed as old:
             kept = old.what
         keys = {"sealing_keys": self.node.record().sealing_keys.split()}
         return Page((keys, *({"kept": each} for each in kept)))
@@ -110,7 +414,7 @@ class Administration:
         if admin.token is None:
             yield None
             return
-        bundles = BundleParts(
+        bundles = BundleSources(
             self.settings, self.closes, self.render, self._nodes, node.clock.wall_ms, os.environ
         )
         parts = AdminParts(
@@ -118,12 +422,12 @@ class Administration:
             node,
             self.pseudonyms.of,
             self.trail.note,
-            BundleWriting(bundles, admin.bundle_folder, node.clock),
+            BundleWriter(bundles, admin.bundle_folder, node.clock),
             node.clock,
             partial(secrets.token_hex, 8),
         )
         async with admin_listening(admin, make_admin_app(parts)) as address:
-            _LOG.info("listens", listener="admin", **_place(admin.host, address))
+            _LOG.info("listens", listener="admin", **_address_fields(admin.host, address))
             yield address
 
     def _nodes(self) -> tuple[NodeRecord, ...]:
@@ -131,7 +435,7 @@ class Administration:
         return (own, *(each for each in self.node.fleet.nodes if each.holder != own.holder))
 
 
-def _place(host: str, address: str) -> dict[str, str | int | None]:
+def _address_fields(host: str, address: str) -> dict[str, str | int | None]:
     """Return where a listener is, as log lines have it."""
     if address.startswith("unix:"):
         return {"socket": address.removeprefix("unix:")}

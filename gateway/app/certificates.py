@@ -1,25 +1,32 @@
-"""Is a certificate fit to be shown to phones, and if not, why?"""
+"""TLS: contexts for phones and sites, checks of the server certificate, and its reload."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
+import os
+import ssl
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gateway.app import file_access
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Client
-from gateway.app.file_access import readable_by_others
+from gateway.app.config import sources as config_sources
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import ClientSection, SiteSection
+from gateway.app.config.sources import readable_by_others
+from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
+from gateway.upstream.client import tls_context
 
 WARNING_S: Final = 30 * 86_400
 """So long before a certificate ends one is told of it."""
@@ -37,21 +44,21 @@ _UNREADABLE: Final = (
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Pair:
+class CertificatePair:
     """What the files of a certificate and of its key say. Its repr shows nothing."""
 
     certificate: bytes
     key: bytes
 
 
-class Flaw(NamedTuple):
+class CertificateProblem(NamedTuple):
     """What is wrong, as a sentence. *is_fault*: phones will not connect; else it is worth a thought."""
 
     text: str
     is_fault: bool
 
 
-def read_pair(client: Client) -> Pair | None:
+def read_pair(client: ClientSection) -> CertificatePair | None:
     """Return what the files hold; None for a listener that speaks clear text.
 
     Raises:
@@ -60,11 +67,13 @@ def read_pair(client: Client) -> Pair | None:
     if client.certificate is None or client.key is None:
         return None
     if readable_by_others(client.key):
-        raise ConfigError([file_access.told("client.key", client.key)])
-    return Pair(read("client.certificate", client.certificate), read("client.key", client.key))
+        raise ConfigError([config_sources.readable_fault("client.key", client.key)])
+    return CertificatePair(
+        read_limited("client.certificate", client.certificate), read_limited("client.key", client.key)
+    )
 
 
-def read(name: str, path: Path) -> bytes:
+def read_limited(name: str, path: Path) -> bytes:
     """Return what the file at *path*, which the setting *name* names, holds.
 
     Raises:
@@ -80,7 +89,7 @@ def read(name: str, path: Path) -> bytes:
     return found
 
 
-def chain_of(client: Client, pair: Pair) -> list[x509.Certificate]:
+def chain_of(client: ClientSection, pair: CertificatePair) -> list[x509.Certificate]:
     """Return the certificates of *pair*, the listener's own first.
 
     Raises:
@@ -92,14 +101,14 @@ def chain_of(client: Client, pair: Pair) -> list[x509.Certificate]:
         raise ConfigError([f"client.certificate {client.certificate} is no PEM certificate."]) from None
 
 
-def ends_at_s(chain: Sequence[x509.Certificate]) -> float:
+def expires_at_s(chain: Sequence[x509.Certificate]) -> float:
     """Return when the first of *chain* ends, in seconds since 1970: from then on phones refuse it."""
     return min(each.not_valid_after_utc.timestamp() for each in chain)
 
 
-def names_of(certificate: x509.Certificate) -> list[str]:
+def host_names(certificate: x509.Certificate) -> list[str]:
     """Return the hosts that *certificate* is for. The subject's own name counts for none (RFC 9525 §2)."""
-    names, addresses = _names(certificate)
+    names, addresses = _names_and_addresses(certificate)
     return [*names, *addresses]
 
 
@@ -109,7 +118,7 @@ def covers(certificate: x509.Certificate, host: str) -> bool:
     A wildcard stands for the whole first label and for no more (RFC 9525 §6.3), and not right above the
     last one.
     """
-    names, addresses = _names(certificate)
+    names, addresses = _names_and_addresses(certificate)
     try:
         return str(ipaddress.ip_address(host)) in addresses
     except ValueError:
@@ -119,7 +128,9 @@ def covers(certificate: x509.Certificate, host: str) -> bool:
     return not patterns.isdisjoint(map(_in_ascii, names))
 
 
-def flaws(client: Client, pair: Pair, wall_ms: int) -> Iterator[Flaw]:
+def certificate_problems(
+    client: ClientSection, pair: CertificatePair, wall_ms: int
+) -> Iterator[CertificateProblem]:
     """Yield what phones would not accept of *pair*, and what is worth a thought.
 
     Raises:
@@ -127,24 +138,28 @@ def flaws(client: Client, pair: Pair, wall_ms: int) -> Iterator[Flaw]:
     """
     chain = chain_of(client, pair)
     of = f"client.certificate {client.certificate}"
-    yield from _times(of, chain, wall_ms / 1000)
-    if not names_of(chain[0]):
-        yield Flaw(f"{of} names no host in its subjectAltName: no phone accepts it.", is_fault=True)
+    yield from _validity(of, chain, wall_ms / 1000)
+    if not host_names(chain[0]):
+        yield CertificateProblem(
+            f"{of} names no host in its subjectAltName: no phone accepts it.", is_fault=True
+        )
     if not _is_for_servers(chain[0]):
-        yield Flaw(f"{of} is not for servers: its extendedKeyUsage lacks serverAuth.", is_fault=True)
-    yield from _order(of, chain)
+        yield CertificateProblem(
+            f"{of} is not for servers: its extendedKeyUsage lacks serverAuth.", is_fault=True
+        )
+    yield from _chain_order(of, chain)
     yield from _authorities(of, chain)
     if client.key is not None:
         yield from _permissions(client.key)
 
 
-def told(chain: Sequence[x509.Certificate]) -> str:
+def describe_chain(chain: Sequence[x509.Certificate]) -> str:
     """Return for whom and until when a certificate is, in words."""
-    until = dt.datetime.fromtimestamp(ends_at_s(chain), dt.UTC)
-    return f"for {', '.join(names_of(chain[0])) or 'no host'} until {until:%Y-%m-%d %H:%M} UTC"
+    until = dt.datetime.fromtimestamp(expires_at_s(chain), dt.UTC)
+    return f"for {', '.join(host_names(chain[0])) or 'no host'} until {until:%Y-%m-%d %H:%M} UTC"
 
 
-def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
+def _names_and_addresses(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
     """Return the names and the addresses that *certificate* is for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -161,22 +176,24 @@ def _in_ascii(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
-def _times(of: str, chain: Sequence[x509.Certificate], now_s: float) -> Iterator[Flaw]:
+def _validity(of: str, chain: Sequence[x509.Certificate], now_s: float) -> Iterator[CertificateProblem]:
     begins_at_s = max(each.not_valid_before_utc.timestamp() for each in chain)
-    left_s = ends_at_s(chain) - now_s
+    left_s = expires_at_s(chain) - now_s
     if begins_at_s > now_s:
-        yield Flaw(f"{of} is not valid before {_day(begins_at_s)}.", is_fault=True)
+        yield CertificateProblem(f"{of} is not valid before {_day(begins_at_s)}.", is_fault=True)
     if left_s <= 0:
-        yield Flaw(f"{of} expired on {_day(ends_at_s(chain))}: no phone accepts it.", is_fault=True)
+        yield CertificateProblem(
+            f"{of} expired on {_day(expires_at_s(chain))}: no phone accepts it.", is_fault=True
+        )
     elif left_s < WARNING_S:
-        yield Flaw(f"{of} expires in {left_s / _DAY_S:.0f} days.", is_fault=False)
+        yield CertificateProblem(f"{of} expires in {left_s / _DAY_S:.0f} days.", is_fault=False)
 
 
-def _order(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Flaw]:
+def _chain_order(of: str, chain: Sequence[x509.Certificate]) -> Iterator[CertificateProblem]:
     """Each certificate must have been issued by the one that follows it (RFC 5246 §7.4.2)."""
     for number, (each, issuer) in enumerate(pairwise(chain), 1):
         if not _issued(each, issuer):
-            yield Flaw(
+            yield CertificateProblem(
                 f"{of}: certificate {number + 1} of {len(chain)} did not issue certificate {number}; the "
                 "listener's own comes first, then its issuer, and so on.",
                 is_fault=True,
@@ -184,23 +201,27 @@ def _order(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Flaw]:
     if len(chain) > 1:
         return
     if _issued(chain[0], chain[0]):
-        yield Flaw(f"{of} is signed by itself: only who was given it trusts it.", is_fault=False)
+        yield CertificateProblem(
+            f"{of} is signed by itself: only who was given it trusts it.", is_fault=False
+        )
     else:
-        yield Flaw(
+        yield CertificateProblem(
             f"{of} comes without its issuer: unless phones know that one as a root, append it to the file.",
             is_fault=False,
         )
 
 
-def _authorities(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Flaw]:
+def _authorities(of: str, chain: Sequence[x509.Certificate]) -> Iterator[CertificateProblem]:
     """Whoever issued a certificate must have been allowed to (RFC 5280 §6.1.4 k and n)."""
     for number, issuer in enumerate(chain[1:], 2):
         which = f"{of}: certificate {number} of {len(chain)}"
         if not _is_authority(issuer):
             lacks = "is no authority's: its basicConstraints lack CA"
-            yield Flaw(f"{which} {lacks}, so no phone accepts what it issued.", is_fault=True)
+            yield CertificateProblem(f"{which} {lacks}, so no phone accepts what it issued.", is_fault=True)
         if not _may_sign(issuer):
-            yield Flaw(f"{which} may sign no certificates: its keyUsage lacks keyCertSign.", is_fault=True)
+            yield CertificateProblem(
+                f"{which} may sign no certificates: its keyUsage lacks keyCertSign.", is_fault=True
+            )
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -237,13 +258,13 @@ def _is_for_servers(certificate: x509.Certificate) -> bool:
     return bool({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage))
 
 
-def _permissions(key: Path) -> Iterator[Flaw]:
+def _permissions(key: Path) -> Iterator[CertificateProblem]:
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
     except OSError:
         return  # told when it is read
     if mode & _OTHERS:
-        yield Flaw(
+        yield CertificateProblem(
             f"client.key {key} has mode {mode:04o}, so others than its owner and group may use it: "
             "chmod 600, or 640 for a group.",
             is_fault=False,
@@ -252,3 +273,256 @@ def _permissions(key: Path) -> Iterator[Flaw]:
 
 def _day(at_s: float) -> str:
     return f"{dt.datetime.fromtimestamp(at_s, dt.UTC):%Y-%m-%d}"
+
+
+# ---- tls ----
+
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 §4.2). All of 1.3 are so."""
+
+
+def client_context(client: ClientSection) -> ssl.SSLContext | None:
+    """Return the context of the listener for phones; None when it speaks clear text.
+
+    TLS 1.2 at least (RFC 9325 §3.1.1). A phone that comes back resumes by a ticket, which costs no
+    signature; tickets are sealed by keys of this process, so they end with it.
+
+    Raises:
+        ConfigError: A file cannot be read, is no PEM, or the two do not belong together.
+    """
+    pair = read_pair(client)
+    return None if pair is None else server_context(client, pair)
+
+
+def server_context(client: ClientSection, pair: CertificatePair) -> ssl.SSLContext:
+    """Return a context that shows *pair*, what the files that *client* names hold.
+
+    Raises:
+        ConfigError: It is no PEM, or the two do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    try:
+        load_pair(context, pair)
+    except (ssl.SSLError, ValueError):
+        fault = (
+            f"client.certificate {client.certificate} and client.key {client.key} do not work together: "
+            "both must be PEM, the key without a password, and the key must be the certificate's."
+        )
+        raise ConfigError([fault]) from None
+    chain_of(client, pair)
+    return context
+
+
+def load_pair(context: ssl.SSLContext, pair: CertificatePair) -> None:
+    """Have handshakes of *context* that begin from now on be shown *pair*; others keep what they saw.
+
+    Raises:
+        ConfigError: The system has nothing to read them by.
+        ssl.SSLError: It is no PEM, or the two do not belong together.
+        ValueError: The key has a password.
+    """
+    with _in_memory_file(pair.certificate) as certificate, _in_memory_file(pair.key) as key:
+        # a password is refused rather than asked for on a terminal that nobody watches
+        context.load_cert_chain(certificate, key, password=_no_password)
+
+
+def site_context(place: int, site: SiteSection) -> ssl.SSLContext | None:
+    """Return the context by which a site's certificate is verified; None for a clear-text site.
+
+    Raises:
+        ConfigError: ``ca_file`` cannot be read or holds no certificate.
+    """
+    if not site.url.startswith(("https://", "amis://")):
+        return None
+    held = read_authorities(place, site)
+    return tls_context() if held is None else trust_context(place, site, held)
+
+
+def read_authorities(place: int, site: SiteSection) -> bytes | None:
+    """Return what a site's ``ca_file`` holds; None where the system's authorities are trusted.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    return None if site.ca_file is None else read_limited(_ca_setting(place), site.ca_file)
+
+
+def trust_context(place: int, site: SiteSection, held: bytes) -> ssl.SSLContext:
+    """Return the context by which a site's certificate is verified with *held*, what its ``ca_file`` holds.
+
+    Raises:
+        ConfigError: There is no certificate in it.
+    """
+    try:
+        with _in_memory_file(held) as path:
+            return tls_context(Path(path))
+    except ssl.SSLError:
+        raise ConfigError([f"{_ca_setting(place)} {site.ca_file} holds no PEM certificate."]) from None
+
+
+def _ca_setting(place: int) -> str:
+    return f"sites[{place}].ca_file"
+
+
+@contextmanager
+def _in_memory_file(held: bytes) -> Iterator[str]:
+    """Give bytes a path, which the library asks for, without their ever lying on a disk.
+
+    Raises:
+        ConfigError: The system gives none, or the library cannot open it.
+    """
+    try:
+        number = os.memfd_create("pem")
+        try:
+            with os.fdopen(number, "wb", closefd=False) as file:
+                file.write(held)
+            yield f"/proc/self/fd/{number}"
+        finally:
+            os.close(number)
+    except ssl.SSLError:  # an OSError, too, but one of what the bytes say
+        raise
+    except OSError as error:
+        fault = f"Certificates and keys cannot be held in memory: {error.strerror}."
+        raise ConfigError([fault]) from None
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
+# ---- certificate watch ----
+
+
+WARN_EVERY_MS: Final = 86_400_000
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class CertificateReloader:
+    """The certificate in force, and what keeps it so.
+
+    Invariants: what phones would refuse changes nothing and is told once; no connection is
+    touched, as only handshakes look at the context.
+
+    Args:
+        client: Names the files; none: the listener speaks clear text and nothing is watched.
+        clock: Tells how long the certificate will do.
+        telemetry: Shows when it ends, and whether the files say what is in force.
+
+    Raises:
+        ConfigError: The files cannot be used now.
+    """
+
+    def __init__(self, client: ClientSection, clock: Clock, telemetry: Telemetry) -> None:
+        self._client = client
+        self._clock = clock
+        self._telemetry = telemetry
+        self._seen: CertificatePair | ConfigError | None = read_pair(client)
+        self._faults: tuple[str, ...] = ()
+        self._ends_at_s = 0.0
+        self._names: list[str] = []
+        self._sort: type[object] = object
+        self._warned_at_ms: int | None = None
+        self.context: Final = self._start(self._seen)
+        """What the listener speaks by, for its whole life."""
+
+    async def look(self) -> Literal["certificate"] | None:
+        """Put what the files say now in force, and warn of an end that is near.
+
+        Returns what stays old if they cannot be used.
+        """
+        if self.context is None:
+            return None
+        # in a thread: a volume over the network may let its reader wait, and no phone with him
+        found = await asyncio.to_thread(self._read)
+        # what could not be used is tried again: a day may have come, or the system have files to give
+        if self._faults or found != self._seen:
+            self._seen = found
+            self._take(found, self.context)
+        self._warn()
+        return "certificate" if self._faults else None
+
+    def _start(self, pair: CertificatePair | None) -> ssl.SSLContext | None:
+        if pair is None:
+            return None
+        context = server_context(self._client, pair)
+        for flaw in certificate_problems(self._client, pair, self._clock.wall_ms()):
+            # phones refuse what is a fault; they are not helped by a node that does not start
+            (_LOG.error if flaw.is_fault else _LOG.warning)("look at the certificate", fault=flaw.text)
+        self._note(pair)
+        return context
+
+    def _read(self) -> CertificatePair | ConfigError:
+        try:
+            pair = read_pair(self._client)
+        except ConfigError as error:
+            return error
+        assert pair is not None  # noqa: S101 - without files there is no context, and no look
+        return pair
+
+    def _take(self, found: CertificatePair | ConfigError, context: ssl.SSLContext) -> None:
+        try:
+            faults = found.faults if isinstance(found, ConfigError) else tuple(self._flaws(found))
+            if isinstance(found, CertificatePair) and not faults:
+                load_pair(context, found)
+        except ConfigError as error:
+            faults = error.faults
+        if not isinstance(found, CertificatePair) or faults:
+            self._stay(faults)
+            return
+        before = self._names
+        self._note(found)
+        new = chain_of(self._client, found)[0]
+        _LOG.info("certificate read anew", new=", ".join(self._names), days_left=self._days_left())
+        if gone := [name for name in before if not covers(new, name)]:
+            _LOG.warning("the certificate is not for all that the one before was for", gone=", ".join(gone))
+
+    def _stay(self, faults: tuple[str, ...]) -> None:
+        if faults != self._faults:
+            self._faults = faults
+            self._telemetry.reload_failed["certificate"].set(1)
+            _LOG.error("the certificate stays as it is", fault=" ".join(faults))
+
+    def _flaws(self, found: CertificatePair) -> list[str]:
+        """Return why *found* must not be shown.
+
+        Raises:
+            ConfigError: It cannot be.
+        """
+        server_context(self._client, found)  # the one in force must not be left with half a pair
+        faults = [
+            flaw.text
+            for flaw in certificate_problems(self._client, found, self._clock.wall_ms())
+            if flaw.is_fault
+        ]
+        # a context holds a pair for each sort of key, and would go on showing the old one beside the new
+        if self._sort_of(found) is not self._sort:
+            faults.append("The key is of another sort (RSA, EC) than the one in force: restart the node.")
+        return faults
+
+    def _sort_of(self, pair: CertificatePair) -> type[object]:
+        return type(chain_of(self._client, pair)[0].public_key())
+
+    def _note(self, pair: CertificatePair) -> None:
+        self._sort = self._sort_of(pair)
+        chain = chain_of(self._client, pair)
+        self._ends_at_s, self._names = expires_at_s(chain), host_names(chain[0])
+        self._telemetry.certificate_expiry_timestamp_seconds.set(self._ends_at_s)
+        self._telemetry.reload_failed["certificate"].set(0)
+        self._warned_at_ms = None
+        self._faults = ()
+
+    def _warn(self) -> None:
+        """Tell once a day."""
+        now_ms, warned_at_ms = self._clock.wall_ms(), self._warned_at_ms
+        if self._ends_at_s - now_ms / 1000 >= WARNING_S:
+            return
+        if warned_at_ms is None or now_ms - warned_at_ms >= WARN_EVERY_MS:
+            self._warned_at_ms = now_ms
+            _LOG.warning("the certificate ends soon", days_left=self._days_left())
+
+    def _days_left(self) -> int:
+        """Return whole days, below 0 once it has ended."""
+        return int((self._ends_at_s - self._clock.wall_ms() / 1000) // _DAY_S)

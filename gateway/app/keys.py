@@ -1,7 +1,7 @@
-"""How are the keys of ``[secrets]`` written, read and made?
+"""Keys of ``[secrets]``: how they are written, parsed, created, and replaced in a running node.
 
-A key is 32 random bytes in base64. A sealing key has an id in front (``k1:…``), by which a
-sealed token names the key that opens it.
+A key is 32 random bytes in base64. A sealing key has an id in front (``k1:…``); a sealed token names the key
+that opens it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,3 +115,50 @@ def _number(key: SealingKey) -> int:
 
 def _base64(key: SecretKey) -> str:
     return base64.b64encode(key.raw).decode("ascii")
+
+
+# ---- keyring ----
+
+
+RawKeys = Sequence[tuple[str, bytes]]
+"""(id, 32 secret bytes). The first seals, all open."""
+KeyUser = Callable[[RawKeys], None]
+
+
+class Keyring:
+    """The sealing keys of one node. Its repr shows none.
+
+    Args:
+        keys: Those in force at first.
+    """
+
+    def __init__(self, keys: Sequence[SealingKey]) -> None:
+        self._keys: tuple[SealingKey, ...] = tuple(keys)
+        self._holders: Final[list[KeyUser]] = []
+
+    @property
+    def raw(self) -> RawKeys:
+        """The keys, as those who use them take them."""
+        return [(key.id, key.key.raw) for key in self._keys]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their ids, which may be shown."""
+        return tuple(key.id for key in self._keys)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their ids with check values, which may be shown as well."""
+        return tuple(key.name for key in self._keys)
+
+    def tell(self, holder: KeyUser) -> None:
+        """Have *holder* told of other keys, when they come."""
+        self._holders.append(holder)
+
+    def replace(self, keys: Sequence[SealingKey]) -> bool:
+        """Put *keys* in force everywhere; tells whether another one seals now."""
+        before, self._keys = self._keys, tuple(keys)
+        if self._keys != before:
+            for holder in self._holders:
+                holder(self.raw)
+        return self._keys[0] != before[0]

@@ -1,35 +1,361 @@
-"""How are log lines written? JSON on standard output, and nothing in them that is not on the list.
+"""JSON log lines: deny by default, limited repetition, users as keyed hashes, and the audit trail.
 
-The gateway's rooms log by the standard library (``logging.getLogger(__name__)``, fields by
-``extra=``) or by structlog; both end here. Of libraries' lines only the constant template is
-kept, of exceptions only type and place: their texts may hold what a phone sent.
+The gateway logs by the standard library (``logging.getLogger(__name__)``, fields by ``extra=``) or by
+structlog; both end here. Of a line of a library only the constant template is kept, of an exception only
+type and place: their texts may contain what a phone sent.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import hmac
+import ipaddress
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, Literal, TextIO
+import threading
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from itertools import count
+from typing import Any, Final, Literal, NamedTuple, TextIO
 
 import structlog
 
-from gateway.app.flood import FloodControl
 from gateway.app.keys import SecretKey
-from gateway.app.log_fields import Pseudonyms, Shape, fields
-from gateway.edge.witness import Life
+from gateway.domain.audit import Act, NumberAct, OperatorAct, OrderAct, UserHash
+from gateway.domain.model import NodeId, UserId
+from gateway.edge.witness import PEER_CODES, Life
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.faults import first_of, frames
+from gateway.runtime.faults import FRAMES_MAX, first_of, frames
 from gateway.runtime.ports import Clock
+
+REPETITION_WINDOW_S: Final = 10.0
+LINES_PER_WINDOW: Final = 50
+"""So many lines of one kind are written in a window: a node's usual coming and going stays whole."""
+KINDS_MAX: Final = 256
+"""Kinds that are counted one by one; lines of others share one count while those last."""
+_EVENT_CHARACTERS: Final = 200
+_SUPPRESSED_LOGGER: Final = "gateway.suppressed"
+
+
+class LineKind(NamedTuple):
+    """What makes lines equal: all but who and how much."""
+
+    logger: str
+    level: int
+    event: str
+    close_code: int | None = None
+    """As metrics tell it apart: none for what clients make up, or each code had a bound of its own."""
+
+
+_OTHERS: Final = LineKind("", logging.WARNING, "lines of many kinds")
+
+
+@dataclass(slots=True)
+class _Window:
+    until: float
+    lines: int = 0
+
+
+class RepetitionFilter(logging.Filter):
+    """Lets so many lines of a kind through in a window, and counts the rest.
+
+    Invariants: what is counted is told, by the next line of any kind after the window's end or by
+    :meth:`settle`; memory is bounded by :data:`KINDS_MAX`. Any thread may log.
+
+    Args:
+        now: Monotonic seconds.
+        whole: The logger whose lines are all written: they are numbered, and none may be missing.
+    """
+
+    def __init__(self, now: Callable[[], float], whole: str) -> None:
+        super().__init__()
+        self._now = now
+        self._whole: Final = frozenset((whole, _SUPPRESSED_LOGGER))
+        self._windows: dict[LineKind, _Window] = {}
+        self._lock: Final = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether *record* is written."""
+        if record.name in self._whole:
+            return True
+        with self._lock:
+            is_written, over = self._count(_kind(record), self._now())
+        _write_suppressed(over)
+        return is_written
+
+    def settle(self, *, at_once: bool = False) -> None:
+        """Tell what was counted in windows that are over, or *at_once* in all."""
+        with self._lock:
+            over = self._over(float("inf") if at_once else self._now())
+        _write_suppressed(over)
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds are counted now."""
+        return len(self._windows)
+
+    def _count(self, kind: LineKind, now: float) -> tuple[bool, list[tuple[LineKind, int]]]:
+        over = self._over(now)
+        if kind not in self._windows and len(self._windows) >= KINDS_MAX:
+            kind = _OTHERS
+        window = self._windows.setdefault(kind, _Window(now + REPETITION_WINDOW_S))
+        window.lines += 1
+        return window.lines <= LINES_PER_WINDOW, over
+
+    def _over(self, now: float) -> list[tuple[LineKind, int]]:
+        """Let go of windows that are over; returns how many lines of each were not written.
+
+        Windows stand in the order in which they end, so those that go on are not looked at.
+        """
+        over: list[tuple[LineKind, int]] = []
+        while self._windows:
+            kind = next(iter(self._windows))
+            if self._windows[kind].until > now:
+                break
+            counted = self._windows.pop(kind).lines - LINES_PER_WINDOW
+            if counted > 0:
+                over.append((kind, counted))
+        return over
+
+
+async def flush_suppressed(flood: RepetitionFilter, clock: Clock) -> None:
+    """Tell what was counted also while nobody logs, until cancelled; then at once."""
+    try:
+        while True:
+            await clock.sleep(REPETITION_WINDOW_S)
+            flood.settle()
+    finally:
+        flood.settle(at_once=True)
+
+
+def _kind(record: logging.LogRecord) -> LineKind:
+    """Return the kind of a line of structlog's, or of the standard library's by its template."""
+    if not isinstance(record.msg, dict):
+        return LineKind(record.name, record.levelno, str(record.msg)[:_EVENT_CHARACTERS])
+    event, code = str(record.msg.get("event"))[:_EVENT_CHARACTERS], record.msg.get("close_code")
+    is_told = isinstance(code, int) and (record.msg.get("initiator") == "gateway" or code in PEER_CODES)
+    return LineKind(record.name, record.levelno, event, code if is_told else None)
+
+
+def _write_suppressed(over: list[tuple[LineKind, int]]) -> None:
+    for kind, counted in over:
+        extra: dict[str, object] = {"suppressed": counted, "of": kind.event, "window_s": REPETITION_WINDOW_S}
+        if kind.close_code is not None:
+            extra["close_code"] = kind.close_code
+        logging.getLogger(_SUPPRESSED_LOGGER).log(kind.level, "lines suppressed", extra=extra)
+
+
+# ---- log fields ----
+
+
+TEXT_CHARACTERS: Final = 200
+OPERATORS_CHARACTERS: Final = 400
+HASH_CHARACTERS: Final = 16
+IPV4_PREFIX: Final = 24
+IPV6_PREFIX: Final = 48
+
+Value = str | int | float | bool
+Shape = Callable[[object], Value | None]
+"""Returns what is logged for a value; None: nothing."""
+
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ -]{0,63}")
+_VERSION: Final = re.compile(r"[A-Za-z0-9.+-]{1,32}")
+_FRAME: Final = r"[\w./-]{1,120}:\d{1,6}:[\w<>]{1,80}"
+_PLACE: Final = re.compile(rf"{_FRAME}(?: < {_FRAME}){{0,{FRAMES_MAX - 1}}}")
+_MASKED: Final = re.compile(r"\*{3,64}[0-9]{0,3}")
+_HASH: Final = re.compile(r"[0-9a-f]{16}")
+_KEY_NAMES: Final = re.compile(r"[a-z0-9]{1,16}/[0-9a-f]{8}(?: [a-z0-9]{1,16}/[0-9a-f]{8})*")
+_NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+_MANY_DIGITS: Final = re.compile(r"\d{5}")
+_LONG_NUMBER: Final = re.compile(r"\d{7,}")
+"""As long as a telephone number; ports are shorter."""
+_HIDDEN_IN_TEXT: Final = (
+    re.compile(r"[+(]?\d(?:[\s\-/().]{0,2}\d){4,}"),  # telephone numbers, contact numbers
+    re.compile(r"[A-Za-z0-9_+/=-]{32,}"),  # keys and tokens
+    re.compile(r"\?\S*"),  # query strings
+)
+
+
+def shape_text(value: object) -> str | None:
+    """Shape a sentence of ours: its first line, without what looks like a number, a token or a query."""
+    if not isinstance(value, str):
+        return None
+    line = value.partition("\n")[0]
+    for pattern in _HIDDEN_IN_TEXT:
+        line = pattern.sub("…", line)
+    return line[:TEXT_CHARACTERS]
+
+
+def _word(value: object) -> str | None:
+    """Shape a name from a closed set: a letter first, few digits."""
+    if not isinstance(value, str) or _MANY_DIGITS.search(value) is not None:
+        return None
+    return str(value) if _WORD.fullmatch(value) is not None else None
+
+
+def _version(value: object) -> str | None:
+    if not isinstance(value, str) or _MANY_DIGITS.search(value) is not None:
+        return None
+    return value if _VERSION.fullmatch(value) is not None else None
+
+
+def _place(value: object) -> str | None:
+    """Shape the frames of a fault."""
+    return value if isinstance(value, str) and _PLACE.fullmatch(value) is not None else None
+
+
+def _host(value: object) -> str | None:
+    return value if isinstance(value, str) and _HOST.fullmatch(value) is not None else None
+
+
+def _hash(value: object) -> str | None:
+    """Shape a hash (user, session), a process's life or an act's id: all are as long."""
+    return str(value) if isinstance(value, str) and _HASH.fullmatch(value) is not None else None
+
+
+def _node(value: object) -> str | None:
+    """Shape a node's name: the operator's, or made of the host's."""
+    return value if isinstance(value, str) and _NODE.fullmatch(value) is not None else None
+
+
+def _operators(value: object) -> str | None:
+    """Shape what names the operator's own files and notices: one line, without what looks like a number."""
+    if not isinstance(value, str):
+        return None
+    return _LONG_NUMBER.sub("…", value.partition("\n")[0])[:OPERATORS_CHARACTERS]
+
+
+def _key_names(value: object) -> str | None:
+    """Shape ids and check values of sealing keys; a key itself has another form."""
+    return value if isinstance(value, str) and _KEY_NAMES.fullmatch(value) is not None else None
+
+
+def _masked(value: object) -> str | None:
+    """Shape a remote number that shows its last digits at most."""
+    return value if isinstance(value, str) and _MASKED.fullmatch(value) is not None else None
+
+
+def _count(value: object) -> int | None:
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(value: object) -> float | None:
+    return round(float(value), 3) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def network_of(value: object) -> str | None:
+    """Shape an address: the /24 or /48 around it, shared by many people."""
+    match value:
+        case IPv4Address() | IPv6Address():
+            address = value
+        case str():
+            try:
+                address = ipaddress.ip_address(value)
+            except ValueError:
+                return None
+        case _:
+            return None
+    prefix = IPV4_PREFIX if address.version == 4 else IPV6_PREFIX
+    return str(ipaddress.ip_network((address, prefix), strict=False))
+
+
+class Pseudonyms:
+    """Names users by keyed hashes, the same on all nodes with the same key; only its holder can tell who.
+
+    The label keeps these hashes apart from others under the same key (NIST SP 800-108 §4).
+    """
+
+    def __init__(self, key: SecretKey) -> None:
+        self._key: Final = hmac.digest(key.raw, b"user ids in logs", hashlib.sha256)
+
+    def __call__(self, value: object) -> str | None:
+        """Shape a :class:`UserId`, or what is known to be the hash of one; nothing else is taken for them."""
+        if isinstance(value, UserHash):
+            return _hash(value)
+        return self.of(value) if isinstance(value, UserId) else None
+
+    def of(self, user: UserId) -> str:
+        """Return the user's keyed hash."""
+        message = f"{user.site}\0{user.key}".encode()
+        return hmac.digest(self._key, message, hashlib.sha256).hex()[:HASH_CHARACTERS]
+
+
+def field_shapes(pseudonyms: Pseudonyms) -> Mapping[str, Shape]:
+    """Return the whole list: name of a field → its shape."""
+    return {
+        **dict.fromkeys(("event", "of"), shape_text),
+        **dict.fromkeys(("user",), pseudonyms),
+        **dict.fromkeys(("address",), network_of),
+        **dict.fromkeys(_WORDS, _word),
+        **dict.fromkeys(_VERSIONS, _version),
+        **dict.fromkeys(("place",), _place),
+        **dict.fromkeys(("host",), _host),
+        **dict.fromkeys(("node", "by_node", "asked_node"), _node),
+        **dict.fromkeys(("subject", "life", "act_id"), _hash),
+        **dict.fromkeys(("sealing_keys", "other_keys"), _key_names),
+        **dict.fromkeys(("masked",), _masked),
+        **dict.fromkeys(("fault", "gone", "new", "socket"), _operators),
+        **dict.fromkeys(_COUNTS, _count),
+        **dict.fromkeys(_SECONDS, _seconds),
+        **dict.fromkeys(("tls", "insecure"), _flag),
+    }
+
+
+_WORDS: Final = (
+    "act",
+    "application",
+    "bus",
+    "cause",
+    "close_reason",
+    "codec",
+    "error",
+    "initiator",
+    "kind",
+    "level",
+    "listener",
+    "logger",
+    "result",
+    "signal",
+    "site",
+    "why",
+)
+_VERSIONS: Final = ("version",)
+_COUNTS: Final = (
+    "bytes_out",
+    "close_code",
+    "commands",
+    "conflated",
+    "connections",
+    "days_left",
+    "dropped",
+    "frames_in",
+    "frames_out",
+    "http_status",
+    "log_offs",
+    "port",
+    "serial",
+    "suppressed",
+    "users",
+)
+_SECONDS: Final = ("lasted_s", "offset_s", "window_s")
+
+# ---- logging ----
+
 
 Level = Literal["debug", "info", "warning", "error"]
 Event = MutableMapping[str, Any]
 """structlog's type of a line in the making."""
 
-OURS: Final = "gateway"
-AUDIT: Final = f"{OURS}.audit"
+ROOT_LOGGER: Final = "gateway"
+AUDIT_LOGGER: Final = f"{ROOT_LOGGER}.audit"
 _CUT: Final = re.compile(r"[(<{\[:'\"\n]")
 """Where data may begin in a library's line that was formatted before it was logged."""
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -63,12 +389,12 @@ class DenyByDefault:
 
 def log_session(life: Life) -> None:
     """Write the one line that a phone's connection leaves, at its end."""
-    structlog.get_logger(f"{OURS}.session").info("session over", **dataclasses.asdict(life))
+    structlog.get_logger(f"{ROOT_LOGGER}.session").info("session over", **dataclasses.asdict(life))
 
 
 def configure(
     level: Level, pseudonym_key: SecretKey, stream: TextIO | None = None, *, clock: Clock | None = None
-) -> FloodControl:
+) -> RepetitionFilter:
     """Let all logging of this process end in JSON lines on *stream* (None: standard output).
 
     Returns what holds floods back; *clock* tells it the time (None: the machine's).
@@ -78,18 +404,18 @@ def configure(
         structlog.stdlib.add_log_level,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, _of_record],
+        foreign_pre_chain=[*shared, _from_record],
         processors=[
             _summarise_exception,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            DenyByDefault(fields(Pseudonyms(pseudonym_key))),
+            DenyByDefault(field_shapes(Pseudonyms(pseudonym_key))),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
     )
     handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
     handler.setFormatter(formatter)
-    flood = FloodControl((clock or SystemClock()).now, AUDIT)
+    flood = RepetitionFilter((clock or SystemClock()).now, AUDIT_LOGGER)
     handler.addFilter(flood)
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("aiohttp.access").disabled = True
@@ -103,7 +429,7 @@ def configure(
         cache_logger_on_first_use=False,
     )
     # acts that somebody answers for are numbered: none may be missing because of a level
-    logging.getLogger(AUDIT).setLevel(logging.INFO)
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     set_level(level)
     return flood
 
@@ -113,11 +439,11 @@ def set_level(level: Level) -> None:
     logging.getLogger().setLevel(level.upper())
 
 
-def _of_record(logger: object, method: str, event: Event) -> Event:
+def _from_record(logger: object, method: str, event: Event) -> Event:
     """Read a record of the standard library: ours with its fields, others by their template only."""
     del logger, method
     record: logging.LogRecord = event["_record"]
-    if record.name.partition(".")[0] == OURS:
+    if record.name.partition(".")[0] == ROOT_LOGGER:
         event.update({name: value for name, value in vars(record).items() if name not in _BUILT_IN})
     else:
         event["event"] = _CUT.split(str(record.msg), maxsplit=1)[0].strip()
@@ -139,3 +465,59 @@ def _summarise_exception(logger: object, method: str, event: Event) -> Event:
         event["error"] = type(error).__name__
         event["place"] = frames(error)
     return event
+
+
+# ---- audit trail ----
+
+
+WriteAct = Callable[[Act, int], None]
+
+
+def audit_writer(node: NodeId, life: str) -> WriteAct:
+    """Return what writes acts as log lines of a process: who as a keyed hash, a number masked.
+
+    *life* tells one start of *node* from the next, and so their serials.
+    """
+
+    def log_act(act: Act, serial: int) -> None:
+        log = structlog.get_logger("gateway.audit").bind(by_node=node, life=life, serial=serial, act=act.act)
+        match act:
+            case NumberAct():
+                log.info("remote number", user=act.user, masked=act.number, result=act.result)
+            case OperatorAct():
+                log.info(
+                    "operator",
+                    subject=act.subject,
+                    user=act.user,
+                    node=act.node,
+                    result=act.result,
+                    http_status=act.status,
+                    suppressed=act.suppressed or None,
+                    act_id=act.act_id,
+                )
+            case OrderAct():
+                log.info(
+                    "operator_order",
+                    act_id=act.act_id,
+                    asked_node=act.asked_node,
+                    user=act.user,
+                    result=act.result,
+                )
+
+    return log_act
+
+
+class AuditTrail:
+    """Numbers the acts of one process, so that a missing line shows.
+
+    Args:
+        write: Keeps one act under its number.
+    """
+
+    def __init__(self, write: WriteAct) -> None:
+        self._write: Final = write
+        self._serials = count(1)
+
+    def note(self, act: Act) -> None:
+        """Write *act* down."""
+        self._write(act, next(self._serials))

@@ -1,7 +1,8 @@
-"""What do the operator's notices say? One TOML file per notice, alone or in a folder, read and checked."""
+"""Operator notices: one TOML file per notice, alone or in a folder, validated and reloaded."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -10,12 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import structlog
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
-from gateway.app.config_faults import ConfigError, ending
-from gateway.app.config_sections import Section
-from gateway.app.config_types import PageUrl
+from gateway.app.config.errors import ConfigError, fault_ending
+from gateway.app.config.settings import PageUrl, Section
 from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX, Notice, Notices, NoticeText
+from gateway.runtime.ports import Clock
 
 FILE_BYTES: Final = 64 * 1024
 _ID: Final = re.compile(r"[A-Za-z0-9._-]+")
@@ -56,18 +58,18 @@ def read_notices(entries: Sequence[Path]) -> Notices:
     Raises:
         ConfigError: With a sentence per fault.
     """
-    return parse(gather(entries))
+    return parse_notices(read_files(entries))
 
 
-def gather(entries: Sequence[Path]) -> Contents:
+def read_files(entries: Sequence[Path]) -> Contents:
     """Read the files that *entries* name, as far as they may count; of folders each ``*.toml``, by name.
 
     Hidden files are left out: a ConfigMap keeps its versions behind hidden names.
     """
-    return tuple(islice((each for entry in entries for each in _of(entry)), NOTICES_MAX + 1))
+    return tuple(islice((each for entry in entries for each in _files_of(entry)), NOTICES_MAX + 1))
 
 
-def parse(contents: Contents) -> Notices:
+def parse_notices(contents: Contents) -> Notices:
     """Return what files say.
 
     Raises:
@@ -77,7 +79,7 @@ def parse(contents: Contents) -> Notices:
     faults: list[str] = []
     for path, content in contents:
         try:
-            notices.append(_notice(_checked(path, content)))
+            notices.append(_notice(_validated(path, content)))
         except ConfigError as error:
             faults += error.faults
     if faults:
@@ -88,7 +90,7 @@ def parse(contents: Contents) -> Notices:
         raise ConfigError([f"notices.files: {error}."]) from None
 
 
-def _of(entry: Path) -> Iterator[tuple[Path, bytes | str]]:
+def _files_of(entry: Path) -> Iterator[tuple[Path, bytes | str]]:
     try:
         paths = sorted(filter(_is_shown, entry.iterdir())) if entry.is_dir() else [entry]
     except OSError as error:
@@ -110,7 +112,7 @@ def _unreadable(path: Path, error: OSError) -> str:
     return f"Notice {path} cannot be read: {error.strerror}."
 
 
-def _checked(path: Path, content: bytes | str) -> NoticeFile:
+def _validated(path: Path, content: bytes | str) -> NoticeFile:
     if isinstance(content, str):
         raise ConfigError([content])
     if len(content) > FILE_BYTES:
@@ -124,7 +126,7 @@ def _checked(path: Path, content: bytes | str) -> NoticeFile:
     except ValidationError as error:
         raise ConfigError(
             [
-                f"Notice {path}: {'.'.join(map(str, fault['loc']))} {ending(fault)}."
+                f"Notice {path}: {'.'.join(map(str, fault['loc']))} {fault_ending(fault)}."
                 for fault in error.errors(include_url=False)
             ]
         ) from None
@@ -143,3 +145,66 @@ def _notice(found: NoticeFile) -> Notice:
 
 def _ms(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
+
+
+# ---- notices watch ----
+
+
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class NoticesReloader:
+    """The notices in force, and what keeps them so.
+
+    Invariant: what cannot be used changes nothing, and each fault of it is told once.
+
+    Args:
+        entries: Files, and folders of files.
+        clock: Tells which of them bind.
+
+    Raises:
+        ConfigError: They cannot be used now.
+    """
+
+    def __init__(self, entries: Sequence[Path], clock: Clock) -> None:
+        self._entries: Final = entries
+        self._clock = clock
+        self._seen: Contents = read_files(entries)
+        self.is_stale = False
+        """Whether the files say something else than what is in force, as it cannot be used."""
+        self.notices: Final[Notices] = parse_notices(self._seen)
+
+    async def look(self) -> Literal["notices"] | None:
+        """Put what the files say now in force; returns what stays old if it cannot be used."""
+        # in a thread: a volume over the network may let its reader wait, and no phone with him
+        contents = await asyncio.to_thread(read_files, self._entries)
+        if contents != self._seen:
+            self._seen = contents
+            await self._take(contents)
+        return "notices" if self.is_stale else None
+
+    async def _take(self, contents: Contents) -> None:
+        try:
+            found = await asyncio.to_thread(parse_notices, contents)
+        except ConfigError as error:
+            self.is_stale = True
+            for fault in error.faults:
+                _LOG.error("notices stay as they are", fault=fault)
+            return
+        self.is_stale = False
+        self._note(found)
+        self.notices.replace(found)
+
+    def _note(self, found: Notices) -> None:
+        before = {_label(notice) for notice in self.notices.all}
+        fresh = [notice for notice in found.all if _label(notice) not in before]
+        gone = sorted(before.difference(map(_label, found.all)))
+        new = ", ".join(map(_label, fresh))
+        _LOG.info("notices read anew", new=new or "none", gone=", ".join(gone) or "none")
+        for notice in fresh:
+            if notice.category == "privacy" and notice.effective_at_ms <= self._clock.wall_ms():
+                _LOG.warning("a privacy notice was not announced before it took effect", new=_label(notice))
+
+
+def _label(notice: Notice) -> str:
+    return f"{notice.id} v{notice.version}"

@@ -26,7 +26,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import gateway
-from gateway.app.tally import CountingTally
+from gateway.app.metrics import CountingTally
 from gateway.app.tracing import Tracing
 from gateway.domain.errors import GatewayError
 from gateway.domain.link_requests import Execute, LinkAnswer, LinkRequest
@@ -99,9 +99,9 @@ class SpanTracing(Tracing):
         self._clock = clock
 
     def outgoing(self) -> aiohttp.TraceConfig | None:
-        """See :class:`Tracing`, as all below."""
+        """See :class:`TracingSection`, as all below."""
         config = aiohttp.TraceConfig()
-        config.on_request_start.append(_hand_on)
+        config.on_request_start.append(_propagate)
         return config
 
     def enter(self, app: web.Application) -> None:
@@ -230,7 +230,7 @@ def _parent_of(request: web.Request) -> Context:
     return _CONTEXT.extract({_PARENT: told[0]}) if is_sound else Context()
 
 
-async def _hand_on(
+async def _propagate(
     session: aiohttp.ClientSession,
     context: types.SimpleNamespace,
     params: aiohttp.TraceRequestStartParams,

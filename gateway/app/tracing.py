@@ -1,4 +1,4 @@
-"""Is what a node does traced, and by whom?"""
+"""Tracing: off by default; :mod:`gateway.app.spans` implements it with OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from gateway.app.config_sections import Tracing as TracingSettings
-from gateway.app.tally import CountingTally
+from gateway.app.config.settings import TracingSection as TracingSettings
+from gateway.app.metrics import CountingTally
 from gateway.runtime.ports import Clock, Upstream
 from gateway.telemetry import Telemetry
 

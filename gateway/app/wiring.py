@@ -1,7 +1,4 @@
-"""Which concrete classes make a gateway? The one place that names them.
-
-One node, alone or one of many: built, started, served, and ended with a farewell.
-"""
+"""Composition root: build one node from its settings, start it, serve, and drain it at the end."""
 
 from __future__ import annotations
 
@@ -19,43 +16,47 @@ import structlog
 from aiohttp import web
 
 import gateway
-from gateway.app.admin import Administration
-from gateway.app.apply import edge_settings, linger, node_id, numbers, registry_limits
-from gateway.app.aside import asked_of_this_loop, listening_aside
-from gateway.app.audit_trail import AuditTrail, log_acts
-from gateway.app.authorities_watch import AuthoritiesWatch
-from gateway.app.beginning import begin
-from gateway.app.buses import open_bus
-from gateway.app.census import (
-    clock_offset_s,
-    count_all,
-    count_dropped,
-    count_shared,
-    count_turns,
-    read_clock,
+from gateway.app.adapters import (
+    Randomness,
+    SiteServer,
+    edge_settings,
+    linger,
+    measured_sites,
+    node_id,
+    numbers,
+    open_bus,
+    open_server,
+    registry_limits,
 )
-from gateway.app.certificate_watch import CertificateWatch
-from gateway.app.closes import Closes
-from gateway.app.collecting import seldom
-from gateway.app.config_bus_url import MEMORY
-from gateway.app.config_sections import Limits, Secrets, Settings
-from gateway.app.draining import Parting, handing_on, leave, limit_s
-from gateway.app.keyring import Keyring
-from gateway.app.keys_watch import KeysWatch, Reread
-from gateway.app.listener import Listener, listening
-from gateway.app.living import alive
-from gateway.app.log_fields import Pseudonyms
-from gateway.app.logging import log_session
-from gateway.app.looking import look_at_bus, look_at_clock, look_at_keys, look_for_namesake
-from gateway.app.notices_watch import NoticesWatch
-from gateway.app.reloading import Reloading, hearing
-from gateway.app.sites import Chance, Server, counted_sites, open_server
-from gateway.app.stopping import Stopping
-from gateway.app.surroundings import Surroundings, watch
-from gateway.app.systemd import Supervisor
-from gateway.app.tls import site_context
+from gateway.app.admin import AdminOperations, CloseHistory
+from gateway.app.certificates import CertificateReloader, site_context
+from gateway.app.config.settings import MEMORY, LimitsSection, SecretsSection, Settings
+from gateway.app.drain import Departure, drain_limit_s, drain_node, handing_over_log_offs
+from gateway.app.keys import Keyring
+from gateway.app.listeners import BoundListener, listening, listening_in_thread, on_this_loop
+from gateway.app.logging import AuditTrail, Pseudonyms, audit_writer, log_session
+from gateway.app.metrics import (
+    ProcessMetrics,
+    clock_offset_s,
+    create_startup_series,
+    measure_clock_offset,
+    measure_dropped,
+    measure_node,
+    measure_shared,
+    measure_turns,
+)
+from gateway.app.notices import NoticesReloader
+from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, tuned_gc
+from gateway.app.reload import AuthoritiesReloader, KeysReloader, ReadSecrets, Reloader, reload_on_hangup
+from gateway.app.status import (
+    StatusLog,
+    log_bus_faults,
+    log_clock_offset,
+    log_duplicate_name,
+    log_status,
+    look_at_keys,
+)
 from gateway.app.tracing import Tracing, open_tracing
-from gateway.app.vitals import Vitals
 from gateway.domain.model import NodeId
 from gateway.edge.gathering import OwnData
 from gateway.edge.limits import Doors
@@ -79,7 +80,7 @@ from gateway.upstream.client import OsccServer
 _LOG: Final = structlog.get_logger("gateway.app")
 
 
-_CHANCE: Final = Chance(random.random, randomness.token_bytes)
+_RANDOMNESS: Final = Randomness(random.random, randomness.token_bytes)
 
 
 class Addresses(NamedTuple):
@@ -91,11 +92,11 @@ class Addresses(NamedTuple):
     """None: operators have no token here."""
 
 
-class Beside(NamedTuple):
+class NodeOptions(NamedTuple):
     """What a node may do beside serving phones. *keyring*: of those who share its keys."""
 
     keyring: Keyring | None = None
-    reread: Reread | None = None
+    reread: ReadSecrets | None = None
     """Reads the secrets again; None: they stay."""
     tracing: Tracing = Tracing()
 
@@ -116,37 +117,37 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
-        secrets: Secrets,
-        servers: Mapping[str, Server],
+        secrets: SecretsSection,
+        servers: Mapping[str, SiteServer],
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
-        beside: Beside | None = None,
+        beside: NodeOptions | None = None,
     ) -> None:
-        beside = beside or Beside()
+        beside = beside or NodeOptions()
         edge = edge_settings(settings)
         self.telemetry: Final = telemetry
-        self.vitals: Final = Vitals(clock, self.telemetry)
+        self.vitals: Final = ProcessMetrics(clock, self.telemetry)
         self.doors: Final = Doors(edge.doors)
-        self.watch: Final = NoticesWatch(settings.notices.files, clock)
-        self.certificate: Final = CertificateWatch(settings.client, clock, telemetry)
-        self.surroundings: Final = Surroundings(servers)
-        sites = counted_sites(servers, telemetry, beside.tracing, self.surroundings.reaches)
+        self.watch: Final = NoticesReloader(settings.notices.files, clock)
+        self.certificate: Final = CertificateReloader(settings.client, clock, telemetry)
+        self.surroundings: Final = StatusLog(servers)
+        sites = measured_sites(servers, telemetry, beside.tracing, self.surroundings.reaches)
         ring = beside.keyring or Keyring(secrets.sealing_keys)
         own = _node_settings(settings, ring)
         self.node, self.trail = _audited(own, sites, cluster, clock, beside.tracing.tally(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
-        self.closes: Final = Closes(self.node.orders.node, self.pseudonyms, clock.wall_ms)
+        self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
         self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
         tokens = _tokens(secrets, servers)
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
         self.crier: Final = Crier(parts.notices, parts.phones, clock)
         ring.tell(tokens.rekey)
-        keys = KeysWatch(beside.reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
-        authorities = AuthoritiesWatch(settings.sites, servers, telemetry)
+        keys = KeysReloader(beside.reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
+        authorities = AuthoritiesReloader(settings.sites, servers, telemetry)
         always = self.watch.look, self.certificate.look, authorities.look
-        self.reloading: Final = Reloading(always, (keys.look,), clock)
+        self.reloading: Final = Reloader(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
         self.is_started = False
@@ -155,7 +156,7 @@ class Gateway:
         self._begin(settings)
 
     def _ops(self, clock: Clock) -> web.Application:
-        measure = asked_of_this_loop(self.measure, clock)
+        measure = on_this_loop(self.measure, clock)
         return make_ops_app(OpsParts(self.vitals.live, self.ready, self.started, measure, clock.now))
 
     def started(self) -> str | None:
@@ -188,12 +189,12 @@ class Gateway:
     def measure(self) -> Families:
         """Measure what is only read when asked for, and return all metrics."""
         self.vitals.sample()
-        count_all(self.node, self._servers, self.telemetry)
-        read_clock(self._cluster.leases, self.telemetry)
-        count_dropped(self._cluster.bus, self.telemetry)
+        measure_node(self.node, self._servers, self.telemetry)
+        measure_clock_offset(self._cluster.leases, self.telemetry)
+        measure_dropped(self._cluster.bus, self.telemetry)
         behind = [server for server in self._servers.values() if isinstance(server, OsccServer)]
-        count_turns({server.turns for server in behind}, self.telemetry)
-        count_shared((server.pool for server in behind), self.telemetry)
+        measure_turns({server.turns for server in behind}, self.telemetry)
+        measure_shared((server.pool for server in behind), self.telemetry)
         self.telemetry.drain_state.set(int(self.node.fleet.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
         return self.telemetry.collect()
@@ -211,12 +212,12 @@ class Gateway:
 
     def lives(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs for as long as the node lives."""
-        watching = watch(self.surroundings, self.node, self.telemetry, self.node.clock)
+        watching = log_status(self.surroundings, self.node, self.telemetry, self.node.clock)
         return self.node.run(), self.pump.run(), self.vitals.run(), watching
 
-    def administration(self, settings: Settings, stopping: Stopping) -> Administration:
+    def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return what operators may do here; from now on the node does it."""
-        made = Administration(
+        made = AdminOperations(
             settings,
             self.node,
             self.closes,
@@ -256,8 +257,8 @@ class Gateway:
 
     def _begin(self, settings: Settings) -> None:
         self.node.is_overloaded = self._is_overloaded
-        begin(self.telemetry)
-        self.telemetry.drain_limit_seconds.set(limit_s(settings.limits))
+        create_startup_series(self.telemetry)
+        self.telemetry.drain_limit_seconds.set(drain_limit_s(settings.limits))
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         self.telemetry.build_info[gateway.__version__, loop, platform.python_version()].set(1)
 
@@ -266,7 +267,7 @@ def _audited(
     own: NodeSettings, sites: Mapping[str, Site], cluster: Cluster, clock: Clock, tally: Tally
 ) -> tuple[Node, AuditTrail]:
     """Return the node, and where what somebody may have to answer for is written down."""
-    trail = AuditTrail(log_acts(own.node, own.holder))
+    trail = AuditTrail(audit_writer(own.node, own.holder))
     return Node(own, sites, cluster, clock, random.random, trail.note, tally), trail
 
 
@@ -285,7 +286,7 @@ def _node_settings(settings: Settings, ring: Keyring) -> NodeSettings:
     )
 
 
-def _tokens(secrets: Secrets, servers: Mapping[str, Server]) -> Tokens:
+def _tokens(secrets: SecretsSection, servers: Mapping[str, SiteServer]) -> Tokens:
     keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]
     return Tokens(keys, list(servers), randomness.token_bytes)
 
@@ -293,12 +294,12 @@ def _tokens(secrets: Secrets, servers: Mapping[str, Server]) -> Tokens:
 @asynccontextmanager
 async def serving(
     settings: Settings,
-    secrets: Secrets,
+    secrets: SecretsSection,
     clock: Clock,
-    stopping: Stopping,
-    supervisor: Supervisor | None = None,
+    stopping: StopRequest,
+    supervisor: SystemdNotifier | None = None,
     *,
-    reread: Reread | None = None,
+    reread: ReadSecrets | None = None,
 ) -> AsyncIterator[Addresses]:
     """Live as one node while the block lasts; then say farewell, in a hurry when *stopping* is.
 
@@ -316,55 +317,55 @@ async def serving(
         telemetry = Telemetry()
         cluster = await stack.enter_async_context(_bus(settings, secrets, keyring, clock, telemetry))
         made = Gateway(
-            settings, secrets, servers, cluster, clock, telemetry, Beside(keyring, reread, tracing)
+            settings, secrets, servers, cluster, clock, telemetry, NodeOptions(keyring, reread, tracing)
         )
         tracing.enter(made.edge)
         is_any = _may_change(settings)
-        cry = stack.enter_context(hearing(made.reloading, made.crier.cry, supervisor, is_any=is_any))
-        looks = _looks(settings, made, cluster, clock)
-        await stack.enter_async_context(handing_on(made.node.log_offs))
-        await stack.enter_async_context(alive(*made.lives(), made.reloading.run(cry), *looks))
+        cry = stack.enter_context(reload_on_hangup(made.reloading, made.crier.cry, supervisor, is_any=is_any))
+        looks = _status_tasks(settings, made, cluster, clock)
+        await stack.enter_async_context(handing_over_log_offs(made.node.log_offs))
+        await stack.enter_async_context(background_tasks(*made.lives(), made.reloading.run(cry), *looks))
         where, door = settings.ops, settings.client
-        ops = await stack.enter_async_context(listening_aside("ops", made.ops, where.host, where.port))
+        ops = await stack.enter_async_context(listening_in_thread("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(
             listening("client", made.edge, door.host, door.port, made.certificate.context, keeps_reserve=True)
         )
         admin = await stack.enter_async_context(made.administration(settings, stopping).listening())
-        stack.enter_context(seldom(clock, telemetry.gc_pause_seconds.observe))
+        stack.enter_context(tuned_gc(clock, telemetry.gc_pause_seconds.observe))
         made.is_started = True
         _note_start(settings, made.node.record().node, client, ops)
         try:
             yield Addresses(client.url, ops.url, admin)
         finally:
-            await _say_farewell(made, client, settings.limits, stopping)
+            await _drain(made, client, settings.limits, stopping)
 
 
 async def _servers(
     settings: Settings, stack: AsyncExitStack, clock: Clock, tracing: Tracing
-) -> dict[str, Server]:
+) -> dict[str, SiteServer]:
     """Open the contact centres of all sites on *stack*."""
-    servers: dict[str, Server] = {}
+    servers: dict[str, SiteServer] = {}
     turns, is_alone = Turns(clock, rest_s=REST_S), settings.bus.url == MEMORY
     for place, site in enumerate(settings.sites):
         tls, trace = site_context(place, site), tracing.outgoing()
-        server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_CHANCE)
+        server = open_server(site, clock, tls, turns, trace=trace, is_alone=is_alone, chance=_RANDOMNESS)
         servers[site.id] = await stack.enter_async_context(server)
     return servers
 
 
-def _looks(
+def _status_tasks(
     settings: Settings, made: Gateway, cluster: Cluster, clock: Clock
 ) -> tuple[Coroutine[None, None, None], ...]:
     return (
-        look_at_bus(settings.bus, clock),
-        look_for_namesake(made.node.fleet, clock),
+        log_bus_faults(settings.bus, clock),
+        log_duplicate_name(made.node.fleet, clock),
         look_at_keys(made.node.fleet, clock),
-        look_at_clock(partial(clock_offset_s, cluster.leases), clock),
+        log_clock_offset(partial(clock_offset_s, cluster.leases), clock),
     )
 
 
 def _bus(
-    settings: Settings, secrets: Secrets, keyring: Keyring, clock: Clock, telemetry: Telemetry
+    settings: Settings, secrets: SecretsSection, keyring: Keyring, clock: Clock, telemetry: Telemetry
 ) -> AbstractAsyncContextManager[Cluster]:
     return open_bus(
         settings.bus,
@@ -383,13 +384,13 @@ def _may_change(settings: Settings) -> bool:
     return any(files) or settings.secrets is not None
 
 
-async def _say_farewell(made: Gateway, client: Listener, limits: Limits, stopping: Stopping) -> None:
+async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, stopping: StopRequest) -> None:
     await made.node.fleet.give_notice()
-    parting = Parting(made.node, made.phones, lambda: made.doors.sockets, client.refuse, random.shuffle)
-    await leave(parting, limits, stopping, made.node.clock, made.telemetry)
+    parting = Departure(made.node, made.phones, lambda: made.doors.sockets, client.refuse, random.shuffle)
+    await drain_node(parting, limits, stopping, made.node.clock, made.telemetry)
 
 
-def _note_start(settings: Settings, node: NodeId, client: Listener, ops: Listener) -> None:
+def _note_start(settings: Settings, node: NodeId, client: BoundListener, ops: BoundListener) -> None:
     _LOG.info("listens", listener="ops", host=settings.ops.host, port=ops.port)
     _LOG.info(
         "listens",

@@ -17,11 +17,11 @@ import aiohttp
 import pytest
 
 from gateway.app import wiring
-from gateway.app.admin import Administration
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
+from gateway.app.admin import AdminOperations
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure, set_level
-from gateway.app.stopping import Stopping
+from gateway.app.process import StopRequest
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Order
 from gateway.protocol.inventory import inventory
@@ -39,7 +39,9 @@ PAGE = Path(__file__).parents[2].joinpath("docs", "operations.md").read_text("ut
 class Operated:
     """A gateway, its log, and one phone."""
 
-    def __init__(self, http: aiohttp.ClientSession, addresses: wiring.Addresses, stopping: Stopping) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, addresses: wiring.Addresses, stopping: StopRequest
+    ) -> None:
         self.http = http
         self.addresses = addresses
         self.stopping = stopping
@@ -107,7 +109,7 @@ class Operated:
 async def operated(folder: Path) -> AsyncIterator[Operated]:
     """Run a gateway with a notice, a folder for bundles and a token for operators."""
     (folder / "notice.toml").write_text(NOTICE.format(1).replace("Upkeep", TITLE), "utf-8")
-    stopping, secrets = Stopping(), own_secrets()
+    stopping, secrets = StopRequest(), generate_secrets()
     center = SimulatorSettings(agents=2, queues=1, users=1, password=PASSWORD)
     async with (
         asyncio.timeout(30),
@@ -251,9 +253,9 @@ async def test_a_change_of_the_log_level_is_told_at_any_level(own_logging: None,
 
 
 async def test_what_was_asked_at_another_node_stands_in_the_own_log(own_logging: None) -> None:
-    secrets, log, none = own_secrets(), io.StringIO(), cast("Any", None)
+    secrets, log, none = generate_secrets(), io.StringIO(), cast("Any", None)
     configure("info", secrets.pseudonym_key, log)
-    asked = Administration(none, none, none, none, none, Stopping(), none, none)
+    asked = AdminOperations(none, none, none, none, none, StopRequest(), none, none)
     for act, subject in (("log_level", "error"), ("log_level", "info"), ("drain", "")):
         await getattr(asked, act)(Order(NodeId("gw-7"), 1, act, subject))
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
@@ -268,7 +270,7 @@ async def test_what_was_asked_at_another_node_stands_in_the_own_log(own_logging:
 async def test_where_the_listener_is_stands_in_the_log_and_its_token_does_not(
     own_logging: None, tmp_path: Path, *, is_socket: bool
 ) -> None:
-    secrets, log = own_secrets(), io.StringIO()
+    secrets, log = generate_secrets(), io.StringIO()
     configure("info", secrets.pseudonym_key, log)
     host = f"unix:{tmp_path}/admin.sock" if is_socket else "127.0.0.1"
     settings = Settings.model_validate(
@@ -279,7 +281,7 @@ async def test_where_the_listener_is_stands_in_the_log_and_its_token_does_not(
             "sites": [{"id": "main", "url": "http://127.0.0.1:1", "display_name": "Main", "country": "DE"}],
         }
     )
-    async with wiring.serving(settings, secrets, SystemClock(), Stopping()) as addresses:
+    async with wiring.serving(settings, secrets, SystemClock(), StopRequest()) as addresses:
         lines = [json.loads(line) for line in log.getvalue().splitlines()]
         (line,) = [line for line in lines if line.get("listener") == "admin"]
         if is_socket:
@@ -321,5 +323,5 @@ async def test_without_a_token_there_is_no_listener() -> None:
                 "sites": [{"id": "main", "url": simulator.url, "display_name": "Main", "country": "DE"}],
             }
         )
-        async with wiring.serving(settings, own_secrets(), SystemClock(), Stopping()) as addresses:
+        async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()) as addresses:
             assert addresses.admin is None

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from gateway.app.admin_asking import NotDone, ask, part
-from gateway.app.admin_listener import admin_listening
-from gateway.app.config_sections import Admin
+from gateway.app.cli.admin import AdminRefused, ask_admin, path_part
+from gateway.app.config.settings import AdminSection
+from gateway.app.listeners import admin_listening
 from tests.doubles.servers import free_port
 
 TOKEN = SecretStr("canary-token")
@@ -31,30 +31,32 @@ def app(status: int = 200, **told: object) -> web.Application:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "unix"])
 async def test_it_is_asked_where_it_is(host: str, tmp_path: Path) -> None:
     where = f"unix:{tmp_path}/admin.sock" if host == "unix" else host
-    admin = Admin(host=where, port=free_port(), token=TOKEN)
+    admin = AdminSection(host=where, port=free_port(), token=TOKEN)
     async with admin_listening(admin, app()):
-        told = await ask(admin, "POST", f"/users/{part('a/b:1')}/end", body={"x": 1}, query={"limit": "5"})
+        told = await ask_admin(
+            admin, "POST", f"/users/{path_part('a/b:1')}/end", body={"x": 1}, query={"limit": "5"}
+        )
     assert told["asked"] == ["POST", "/users/a%2Fb%3A1/end?limit=5", "Bearer canary-token", '{"x": 1}']
 
 
-async def _sentence(admin: Admin) -> str:
-    with pytest.raises(NotDone) as caught:
-        await ask(admin, "GET", "/nodes")
+async def _sentence(admin: AdminSection) -> str:
+    with pytest.raises(AdminRefused) as caught:
+        await ask_admin(admin, "GET", "/nodes")
     assert "canary" not in str(caught.value)
     return str(caught.value)
 
 
 async def test_without_a_token_nobody_is_asked() -> None:
-    assert await _sentence(Admin()) == "admin.token is not set, so the admin listener stays closed."
+    assert await _sentence(AdminSection()) == "admin.token is not set, so the admin listener stays closed."
 
 
 async def test_nobody_there_is_told_with_the_place(tmp_path: Path) -> None:
     port = free_port()
-    assert await _sentence(Admin(port=port, token=TOKEN)) == (
+    assert await _sentence(AdminSection(port=port, token=TOKEN)) == (
         f"No admin listener answers at 127.0.0.1 port {port}: does the node run?"
     )
     path = f"unix:{tmp_path}/none.sock"
-    assert await _sentence(Admin(host=path, token=TOKEN)) == (
+    assert await _sentence(AdminSection(host=path, token=TOKEN)) == (
         f"No admin listener answers at {path}: does the node run?"
     )
 
@@ -79,7 +81,7 @@ async def test_nobody_there_is_told_with_the_place(tmp_path: Path) -> None:
     ],
 )
 async def test_a_refusal_is_a_sentence(told: dict[str, object], sentence: str) -> None:
-    admin = Admin(port=free_port(), token=TOKEN)
+    admin = AdminSection(port=free_port(), token=TOKEN)
     async with admin_listening(admin, app(404, **told)):
         assert await _sentence(admin) == sentence
 
@@ -90,6 +92,6 @@ async def test_what_is_no_json_is_no_listener_of_ours() -> None:
 
     made = web.Application()
     made.router.add_get("/nodes", hello)
-    admin = Admin(port=free_port(), token=TOKEN)
+    admin = AdminSection(port=free_port(), token=TOKEN)
     async with admin_listening(admin, made):
         assert "No admin listener answers" in await _sentence(admin)

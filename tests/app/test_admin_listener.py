@@ -10,9 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.app.admin_listener import admin_listening
-from gateway.app.config_sections import Admin
-from gateway.app.listener import CannotListen
+from gateway.app.config.settings import AdminSection
+from gateway.app.listeners import CannotListen, admin_listening
 
 
 def _app() -> web.Application:
@@ -34,7 +33,7 @@ async def _said(path: Path) -> str:
 
 async def test_it_opens_at_a_port() -> None:
     async with (
-        admin_listening(Admin(port=0), _app()) as address,
+        admin_listening(AdminSection(port=0), _app()) as address,
         aiohttp.ClientSession() as http,
         http.get(address) as answer,
     ):
@@ -43,7 +42,7 @@ async def test_it_opens_at_a_port() -> None:
 
 async def test_it_opens_at_a_socket_that_only_its_owner_may_use(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
-    async with admin_listening(Admin(host=f"unix:{path}"), _app()) as address:
+    async with admin_listening(AdminSection(host=f"unix:{path}"), _app()) as address:
         assert address == f"unix:{path}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert await _said(path) == "hello"
@@ -52,18 +51,18 @@ async def test_it_opens_at_a_socket_that_only_its_owner_may_use(tmp_path: Path) 
 
 async def test_a_socket_that_a_former_life_left_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
-    async with admin_listening(Admin(host=f"unix:{path}"), _app()):
+    async with admin_listening(AdminSection(host=f"unix:{path}"), _app()):
         (tmp_path / "left").hardlink_to(path)
     (tmp_path / "left").rename(path)
-    async with admin_listening(Admin(host=f"unix:{path}"), _app()):
+    async with admin_listening(AdminSection(host=f"unix:{path}"), _app()):
         assert await _said(path) == "hello"
 
 
 async def test_a_life_that_ends_leaves_the_socket_of_the_next_one(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     async with AsyncExitStack() as stack:
-        async with admin_listening(Admin(host=f"unix:{path}"), _app()):
-            await stack.enter_async_context(admin_listening(Admin(host=f"unix:{path}"), _app()))
+        async with admin_listening(AdminSection(host=f"unix:{path}"), _app()):
+            await stack.enter_async_context(admin_listening(AdminSection(host=f"unix:{path}"), _app()))
         assert await _said(path) == "hello"
 
 
@@ -71,12 +70,12 @@ async def test_a_file_in_its_place_stays_and_is_told(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     path.write_text("mine")
     with pytest.raises(CannotListen, match=r"The admin listener cannot have .*admin\.sock: "):
-        async with admin_listening(Admin(host=f"unix:{path}"), _app()):
+        async with admin_listening(AdminSection(host=f"unix:{path}"), _app()):
             pass
     assert path.read_text() == "mine"
 
 
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="no such file or directory"):
-        async with admin_listening(Admin(host=f"unix:{tmp_path}/none/admin.sock"), _app()):
+        async with admin_listening(AdminSection(host=f"unix:{tmp_path}/none/admin.sock"), _app()):
             pass

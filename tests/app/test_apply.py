@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.app.apply import (
+from gateway.app.adapters import (
     door_limits,
     edge_settings,
     linger,
@@ -18,7 +18,7 @@ from gateway.app.apply import (
     registry_limits,
     session_limits,
 )
-from gateway.app.config_sections import Limits
+from gateway.app.config.settings import LimitsSection
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
@@ -76,7 +76,7 @@ def test_numbers_obey_their_site(tmp_path: Path) -> None:
 
 
 def test_defaults_are_those_of_the_rooms() -> None:
-    limits = Limits()
+    limits = LimitsSection()
     assert session_limits(limits) == SessionLimits()
     assert door_limits(limits) == DoorLimits()
     assert registry_limits(limits).devices == RegistryLimits().devices
@@ -84,9 +84,9 @@ def test_defaults_are_those_of_the_rooms() -> None:
 
 
 def test_every_limit_arrives() -> None:
-    limits = Limits()
+    limits = LimitsSection()
     odd = {name: int(value) + 1 for name, value in limits}
-    changed = Limits.model_validate(odd)
+    changed = LimitsSection.model_validate(odd)
     arrived = {
         **dataclasses.asdict(session_limits(changed)),
         **dataclasses.asdict(door_limits(changed)),

@@ -13,12 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.app import aside
-from gateway.app.aside import asked_of_this_loop, listening_aside
-from gateway.app.config import own_secrets
-from gateway.app.listener import CannotListen
-from gateway.app.stopping import Stopping
-from gateway.app.vitals import STUCK_S
+from gateway.app import listeners
+from gateway.app.config.sources import generate_secrets
+from gateway.app.listeners import CannotListen, listening_in_thread, on_this_loop
+from gateway.app.metrics import STUCK_S
+from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
 from gateway.runtime.clock import SystemClock
 from tests.app.test_metrics_of_a_node import settings_for
@@ -60,7 +59,9 @@ def threads(name: str) -> int:
 
 async def test_it_answers_from_another_thread_and_ends_with_the_block() -> None:
     here = threading.get_ident()
-    async with listening_aside("beside", app_of(lambda: str(threading.get_ident())), "127.0.0.1", 0) as door:
+    async with listening_in_thread(
+        "beside", app_of(lambda: str(threading.get_ident())), "127.0.0.1", 0
+    ) as door:
         code, there = read(door.url)
         assert code == 200
         assert int(there) != here
@@ -74,18 +75,18 @@ async def test_a_taken_port_is_told_here() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen, match=rf"The beside listener cannot have 127\.0\.0\.1 port {port}"):
-            async with listening_aside("beside", app_of(str), "127.0.0.1", port):
+            async with listening_in_thread("beside", app_of(str), "127.0.0.1", port):
                 pass
 
 
 async def test_an_error_of_the_block_leaves_it_as_it_is() -> None:
     with pytest.raises(KeyError, match="own"):
-        async with listening_aside("beside", app_of(str), "127.0.0.1", 0):
+        async with listening_in_thread("beside", app_of(str), "127.0.0.1", 0):
             raise KeyError("own")
 
 
 async def test_what_needs_the_loop_is_done_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = asked_of_this_loop(threading.get_ident, SystemClock())
+    ask = on_this_loop(threading.get_ident, SystemClock())
     there: list[int | str] = []
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
@@ -100,7 +101,7 @@ async def test_what_needs_the_loop_is_done_by_it(monkeypatch: pytest.MonkeyPatch
     asking.start()
     await done.wait()
     asking.join()
-    monkeypatch.setattr(aside, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(listeners, "LOOP_ANSWER_S", 0.05)
     asking = threading.Thread(target=beside)
     asking.start()
     asking.join()  # this loop is stuck until that one has lost its patience
@@ -110,7 +111,7 @@ async def test_what_needs_the_loop_is_done_by_it(monkeypatch: pytest.MonkeyPatch
 async def test_a_node_whose_loop_is_stuck_says_so_itself() -> None:
     clock = JumpingClock()
     settings = settings_for("http://127.0.0.1:1")
-    async with asyncio.timeout(30), serving(settings, own_secrets(), clock, Stopping()) as addresses:
+    async with asyncio.timeout(30), serving(settings, generate_secrets(), clock, StopRequest()) as addresses:
         paths = ("livez", "readyz", "startupz")
         assert [read(f"{addresses.ops}/{path}") for path in paths] == [(200, "ok\n")] * 3
         clock.ahead_s = STUCK_S + 1

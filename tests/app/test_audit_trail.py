@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import json
 
-from gateway.app.audit_trail import AuditTrail, log_acts
 from gateway.app.keys import SecretKey
-from gateway.app.log_fields import Pseudonyms
-from gateway.app.logging import configure
+from gateway.app.logging import AuditTrail, Pseudonyms, audit_writer, configure
 from gateway.domain.audit import Act, NumberAct, OperatorAct, OrderAct, UserHash
 from gateway.domain.model import NodeId, SessionId, UserId
 
 ACT = NumberAct(UserId("main", 7), SessionId("session-1"), "change", "*********567", "applied")
 LIFE = "00112233aabbccdd"
-LOG = log_acts(NodeId("gw-2"), LIFE)
+LOG = audit_writer(NodeId("gw-2"), LIFE)
 
 
 def test_acts_are_numbered_without_a_gap() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from gateway.app.authorities_watch import AuthoritiesWatch
-from gateway.app.config_sections import Site
+from gateway.app.config.settings import SiteSection
+from gateway.app.reload import AuthoritiesReloader
 from gateway.telemetry import Telemetry
 from tests.app.certificates import Authority
 from tests.app.test_tls import no_files
@@ -35,12 +35,12 @@ class Sites:
 
     def __init__(self, folder: Path) -> None:
         self.file = OLD.write(folder)
-        site = Site(id="own", url="https://oscce.example", display_name="Own", ca_file=self.file)
+        site = SiteSection(id="own", url="https://oscce.example", display_name="Own", ca_file=self.file)
         clear = site.model_copy(update={"id": "clear", "url": "http://127.0.0.1"})
         public = site.model_copy(update={"id": "public", "ca_file": None})
         self.servers = {each.id: Server() for each in (site, clear, public)}
         self.telemetry = Telemetry()
-        self.watch = AuthoritiesWatch([site, clear, public], self.servers, self.telemetry)
+        self.watch = AuthoritiesReloader([site, clear, public], self.servers, self.telemetry)
 
     @property
     def trusted(self) -> list[list[str]]:

@@ -10,9 +10,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs._generate.metrics import VALUES
-from gateway.app.beginning import begin
-from gateway.app.counted_authority import CountedAuthority
-from gateway.app.surroundings import Reach
+from gateway.app.metrics import CountedAuthority, create_startup_series
+from gateway.app.status import SiteReach
 from gateway.telemetry import CHILDREN_MAX, PREFIX, Telemetry
 from tests.deploy.expressions import RULES
 from tests.doubles.clock import ManualClock
@@ -26,8 +25,8 @@ _MATCHER = re.compile(r'(\w+)=~?"([^"]*)"')
 def begun() -> Telemetry:
     """Return the metrics of a node with one site at its start."""
     telemetry = Telemetry()
-    begin(telemetry)
-    CountedAuthority(FakeUpstream(ManualClock()), "main", telemetry, Reach())
+    create_startup_series(telemetry)
+    CountedAuthority(FakeUpstream(ManualClock()), "main", telemetry, SiteReach())
     return telemetry
 
 

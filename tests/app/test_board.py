@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from gateway.app.board import BoardHealth, board
+from gateway.app.cli.board import BoardHealth, board
 from gateway.client import Value
 
 T = 1_700_000_000_000

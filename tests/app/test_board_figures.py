@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app.board_figures import AgentRow, agent_rows, queue_rows, totals
+from gateway.app.cli.board import AgentRow, agent_rows, queue_rows, totals
 from gateway.client import Value
 
 T = 1_700_000_000_000

@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 
 import gateway
-from gateway.app.bundle import CLOSES, KEEP_S, SESSIONS, UNSTATED, BundleParts, make_bundle
-from gateway.app.closes import Closes
+from gateway.app.admin import (
+    BUNDLE_CLOSES,
+    BUNDLE_KEEP_S,
+    BUNDLE_SESSIONS,
+    PURPOSE_UNSTATED,
+    BundleSources,
+    CloseHistory,
+    make_bundle,
+)
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.telemetry import Telemetry
@@ -25,21 +32,21 @@ ENVIRON = {
 }
 
 
-def parts(folder: Path) -> BundleParts:
+def parts(folder: Path) -> BundleSources:
     text = SECRET.replace('token = "…"', 'token = "canary-token-of-operators"')
     text = text.replace("memory://", "redis://:canary-password@127.0.0.1:6379")
-    closes = Closes(NodeId("n1"), PSEUDONYMS, Wall())
-    for _ in range(CLOSES + 5):
+    closes = CloseHistory(NodeId("n1"), PSEUDONYMS, Wall())
+    for _ in range(BUNDLE_CLOSES + 5):
         closes.note(life())
     settings = loaded(folder, text).settings
-    return BundleParts(settings, closes, lambda: b"# HELP x\nx 1.0\n", lambda: (NODE,), Wall(), ENVIRON)
+    return BundleSources(settings, closes, lambda: b"# HELP x\nx 1.0\n", lambda: (NODE,), Wall(), ENVIRON)
 
 
 def test_it_says_what_it_is_for_and_until_when(tmp_path: Path) -> None:
     head = make_bundle(parts(tmp_path), "case 4711")["bundle"]
     assert (head["purpose"], head["node"], head["made_at_ms"]) == ("case 4711", "n1", 1_000)
-    assert head["expires_at_ms"] == 1_000 + KEEP_S * 1_000
-    assert make_bundle(parts(tmp_path), None)["bundle"]["purpose"] == UNSTATED
+    assert head["expires_at_ms"] == 1_000 + BUNDLE_KEEP_S * 1_000
+    assert make_bundle(parts(tmp_path), None)["bundle"]["purpose"] == PURPOSE_UNSTATED
 
 
 def test_it_holds_what_helps(tmp_path: Path) -> None:
@@ -50,7 +57,7 @@ def test_it_holds_what_helps(tmp_path: Path) -> None:
     assert bundle["metrics"] == ["# HELP x", "x 1.0"]
     assert bundle["nodes"] == [{**NODE._asdict(), "sealing_keys": ["k1/9f2b6d44"]}]
     assert "[client]" in bundle["configuration"]
-    assert (len(bundle["closes"]), len(bundle["sessions"])) == (CLOSES, SESSIONS)
+    assert (len(bundle["closes"]), len(bundle["sessions"])) == (BUNDLE_CLOSES, BUNDLE_SESSIONS)
     assert "user" not in bundle["closes"][0]
 
 
@@ -61,7 +68,7 @@ def test_no_secret_is_in_it(tmp_path: Path) -> None:
 
 
 def test_a_package_that_is_not_there_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.app.bundle._PACKAGES", ("no-such-package-anywhere",))
+    monkeypatch.setattr("gateway.app.admin._PACKAGES", ("no-such-package-anywhere",))
     assert make_bundle(parts(tmp_path), None)["versions"]["no-such-package-anywhere"] is None
 
 
@@ -89,7 +96,7 @@ def test_the_one_that_the_page_prints_in_full_is_made_of_the_same(tmp_path: Path
     printed = printed_in_full()
     assert shape(printed) == shape(json.loads(json.dumps(make_bundle(parts(tmp_path), None))))
     made, expires = printed["bundle"]["made_at_ms"], printed["bundle"]["expires_at_ms"]
-    assert expires - made == KEEP_S * 1_000
+    assert expires - made == BUNDLE_KEEP_S * 1_000
 
 
 def families(lines: list[str]) -> list[str]:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.bundle_writing import PREVIEW_S, BundleWriting, folder_faults
+from gateway.app.admin import PREVIEW_KEEP_S, BundleWriter, folder_faults
 from gateway.domain.errors import ErrorCode, GatewayError
 from tests.app.test_bundle import parts
 from tests.doubles.clock import ManualClock
 
 
-def writing(folder: Path, into: Path | None, clock: ManualClock | None = None) -> BundleWriting:
-    return BundleWriting(parts(folder), into, clock or ManualClock())
+def writing(folder: Path, into: Path | None, clock: ManualClock | None = None) -> BundleWriter:
+    return BundleWriter(parts(folder), into, clock or ManualClock())
 
 
 def _files(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -27,7 +27,7 @@ def _files(folder: Path) -> dict[Path, tuple[int, bytes]]:
     }
 
 
-async def refusal(made: BundleWriting, digest: str) -> ErrorCode:
+async def refusal(made: BundleWriter, digest: str) -> ErrorCode:
     with pytest.raises(GatewayError) as refused:
         await made.write(digest)
     assert "None" not in refused.value.message
@@ -57,7 +57,7 @@ async def test_a_preview_is_forgotten_after_a_while_and_once_it_is_written(tmp_p
     clock = ManualClock()
     made = writing(tmp_path, tmp_path, clock)
     shown = await made.preview(None)
-    await clock.advance(PREVIEW_S)
+    await clock.advance(PREVIEW_KEEP_S)
     assert await refusal(made, shown.digest) is ErrorCode.NOT_FOUND
     shown = await made.preview(None)
     await made.write(shown.digest)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.bus_check import Found, bus_found, judged
-from gateway.app.config_sections import Bus
+from gateway.app.config.settings import BusSection
+from gateway.app.status import BusReport, check_bus, report_on
 from gateway.bus.address import Place
 from gateway.bus.survey import Survey
 from gateway.runtime.clock import SystemClock
@@ -20,8 +20,8 @@ CLOCK = SystemClock()
 
 
 def test_a_server_that_is_as_it_should_be_is_only_told() -> None:
-    assert judged(WELL) == (("Redis at h:6379 answers: Redis 8.0.2",), (), ())
-    assert judged(WELL._replace(engine="Valkey", version=(9, 1))).told == (
+    assert report_on(WELL) == (("Redis at h:6379 answers: Redis 8.0.2",), (), ())
+    assert report_on(WELL._replace(engine="Valkey", version=(9, 1))).told == (
         "Redis at h:6379 answers: Valkey 9.1",
     )
 
@@ -44,7 +44,7 @@ def test_a_server_that_is_as_it_should_be_is_only_told() -> None:
     ],
 )
 def test_what_is_worth_a_thought_is_advised(seen: Survey, start: str) -> None:
-    found = judged(seen)
+    found = report_on(seen)
     (advice,) = found.advices
     assert advice.startswith(start)
     assert advice.endswith(".")
@@ -53,21 +53,21 @@ def test_what_is_worth_a_thought_is_advised(seen: Survey, start: str) -> None:
 
 @pytest.mark.parametrize("offset_s", [None, 1.9, -1.9])
 def test_what_is_unknown_or_small_is_not(offset_s: float | None) -> None:
-    assert judged(WELL._replace(evicts=None, clock_offset_s=offset_s)).advices == ()
+    assert report_on(WELL._replace(evicts=None, clock_offset_s=offset_s)).advices == ()
 
 
 def test_an_old_one_is_a_fault() -> None:
-    (fault,) = judged(WELL._replace(version=(7, 0, 15))).faults
+    (fault,) = report_on(WELL._replace(version=(7, 0, 15))).faults
     assert fault == "The server at h:6379 is too old: the gateway needs Redis 7.2 or Valkey 8.0, or newer."
 
 
 async def test_without_redis_there_is_nothing_to_find() -> None:
-    assert await bus_found(Bus(), CLOCK) == Found()
+    assert await check_bus(BusSection(), CLOCK) == BusReport()
 
 
 async def test_one_that_does_not_answer_is_a_fault_that_tells_no_password() -> None:
     url = f"redis://gw:canary@127.0.0.1:{free_port()}"
-    (fault,) = (await bus_found(Bus(url=url), CLOCK)).faults
+    (fault,) = (await check_bus(BusSection(url=url), CLOCK)).faults
     assert fault.startswith("The Redis at redis://********@127.0.0.1:")
     assert fault.endswith(" cannot be used: nobody listens there.")
     assert "canary" not in fault
@@ -75,13 +75,13 @@ async def test_one_that_does_not_answer_is_a_fault_that_tells_no_password() -> N
 
 async def test_one_that_answers_is_told() -> None:
     async with redis_server("--maxmemory-policy", "noeviction") as server:
-        found = await bus_found(Bus(url=server.url), CLOCK)
+        found = await check_bus(BusSection(url=server.url), CLOCK)
     assert found.told[0].startswith(f"Redis at 127.0.0.1:{server.port} answers: ")
     assert found[1:] == ((), ())
 
 
 async def test_a_file_of_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
-    (fault,) = (await bus_found(Bus(url="rediss://h", ca_file=tmp_path / "none.pem"), CLOCK)).faults
+    (fault,) = (await check_bus(BusSection(url="rediss://h", ca_file=tmp_path / "none.pem"), CLOCK)).faults
     assert "the file of trusted certificates cannot be read: No such file" in fault
 
 
@@ -92,17 +92,17 @@ async def test_over_tls_only_the_named_authority_is_believed(tmp_path: Path) -> 
     files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
     async with redis_server("--tls-port", port, *files, engine=Engine.REDIS):
         url = f"rediss://127.0.0.1:{port}"
-        assert (await bus_found(Bus(url=url, ca_file=certificate), CLOCK)).faults == ()
+        assert (await check_bus(BusSection(url=url, ca_file=certificate), CLOCK)).faults == ()
         for ca_file in (stranger, None):
-            (fault,) = (await bus_found(Bus(url=url, ca_file=ca_file), CLOCK)).faults
+            (fault,) = (await check_bus(BusSection(url=url, ca_file=ca_file), CLOCK)).faults
             assert "its certificate is not trusted" in fault
-        (fault,) = (await bus_found(Bus(url=f"redis://127.0.0.1:{port}"), CLOCK)).faults
+        (fault,) = (await check_bus(BusSection(url=f"redis://127.0.0.1:{port}"), CLOCK)).faults
         assert " cannot be used: " in fault
 
 
 async def test_behind_sentinels_the_primary_is_found() -> None:
     async with sentinel_trio() as trio:
-        found = await bus_found(Bus(url=trio.url), CLOCK)
+        found = await check_bus(BusSection(url=trio.url), CLOCK)
     assert found.told[0].startswith(f"Redis at 127.0.0.1:{trio.primary.port} answers: ")
-    (fault,) = (await bus_found(Bus(url=trio.url), CLOCK)).faults
+    (fault,) = (await check_bus(BusSection(url=trio.url), CLOCK)).faults
     assert fault.endswith(" cannot be used: no sentinel knows the primary.")

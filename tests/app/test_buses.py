@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import loop
-from gateway.app.bus_check import bus_found
-from gateway.app.buses import open_bus
-from gateway.app.config import own_secrets
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Bus, Secrets
+from gateway.app import process
+from gateway.app.adapters import open_bus
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import BusSection, SecretsSection
+from gateway.app.config.sources import generate_secrets
+from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
@@ -28,7 +28,7 @@ ANNA = UserId("main", 1)
 
 
 @asynccontextmanager
-async def opened(bus: Bus, secrets: Secrets, clock: Clock) -> AsyncIterator[Cluster]:
+async def opened(bus: BusSection, secrets: SecretsSection, clock: Clock) -> AsyncIterator[Cluster]:
     async with open_bus(bus, secrets, clock, jitter=lambda: 0.5, draw=os.urandom) as cluster:
         yield cluster
 
@@ -42,17 +42,17 @@ async def _is_up(cluster: Cluster) -> bool:
 
 
 async def test_without_redis_a_node_is_alone() -> None:
-    clock, secrets = ManualClock(), own_secrets()
-    async with opened(Bus(), secrets, clock) as one, opened(Bus(), secrets, clock) as other:
+    clock, secrets = ManualClock(), generate_secrets()
+    async with opened(BusSection(), secrets, clock) as one, opened(BusSection(), secrets, clock) as other:
         mine = await one.leases.acquire(ANNA, NodeId("n1"), "h1", floor=0)
         theirs = await other.leases.acquire(ANNA, NodeId("n2"), "h2", floor=0)
     assert (mine.holder, theirs.holder) == ("h1", "h2")
 
 
 async def test_nodes_of_one_redis_and_the_same_secrets_meet() -> None:
-    clock, secrets = SystemClock(), own_secrets()
+    clock, secrets = SystemClock(), generate_secrets()
     async with redis_server() as server:
-        bus = Bus(url=server.url)
+        bus = BusSection(url=server.url)
         async with opened(bus, secrets, clock) as one, opened(bus, secrets, clock) as other:
             for cluster in (one, other):
                 await until(lambda cluster=cluster: _is_up(cluster), "Redis was not reached")  # type: ignore[misc]  # binds this turn's
@@ -67,16 +67,16 @@ async def test_nodes_of_one_redis_and_the_same_secrets_meet() -> None:
 def test_it_works_on_the_loop_that_nodes_run_on() -> None:
     async def reached() -> bool:
         async with redis_server() as server:
-            bus, clock = Bus(url=server.url), SystemClock()
-            async with opened(bus, own_secrets(), clock) as cluster:
+            bus, clock = BusSection(url=server.url), SystemClock()
+            async with opened(bus, generate_secrets(), clock) as cluster:
                 await until(lambda: _is_up(cluster), "Redis was not reached")
-            return (await bus_found(bus, clock)).faults == ()
+            return (await check_bus(bus, clock)).faults == ()
 
-    assert loop.run(reached())
+    assert process.run_loop(reached())
 
 
 async def test_a_redis_that_is_away_does_not_keep_a_node_from_starting() -> None:
-    async with opened(Bus(url="redis://127.0.0.1:1"), own_secrets(), SystemClock()) as cluster:
+    async with opened(BusSection(url="redis://127.0.0.1:1"), generate_secrets(), SystemClock()) as cluster:
         with pytest.raises(GatewayError, match="the bus gave no answer"):
             await cluster.roll.nodes()
 
@@ -84,8 +84,8 @@ async def test_a_redis_that_is_away_does_not_keep_a_node_from_starting() -> None
 async def test_a_file_of_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("none", "utf-8")
     for name in ("ca.pem", "missing.pem"):
-        bus = Bus(url="rediss://h", ca_file=tmp_path / name)
+        bus = BusSection(url="rediss://h", ca_file=tmp_path / name)
         with pytest.raises(ConfigError, match=r"bus\.ca_file holds no certificate that can be read"):
             await open_bus(
-                bus, own_secrets(), SystemClock(), jitter=lambda: 0.5, draw=os.urandom
+                bus, generate_secrets(), SystemClock(), jitter=lambda: 0.5, draw=os.urandom
             ).__aenter__()

@@ -7,16 +7,16 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.app.census import (
+from gateway.app.metrics import (
     BUS_STATES,
     FRESH_S,
-    count_functions,
-    count_late,
-    count_owned,
-    count_phones,
-    count_shared,
-    count_users,
-    read_clock,
+    measure_clock_offset,
+    measure_functions,
+    measure_late,
+    measure_owned,
+    measure_phones,
+    measure_shared,
+    measure_users,
 )
 from gateway.bus.leases import RedisLeases
 from gateway.bus.line import Line, Pace
@@ -48,13 +48,13 @@ async def test_users_links_and_sessions_are_counted_as_they_come_and_go() -> Non
         phone = await made.phone("anna")
         phone.hello()
         await made.clock.advance(1)
-        count_users(made.node, telemetry)
+        measure_users(made.node, telemetry)
         there = _values(telemetry)
         assert (there["users"], there["linkslive"], there["linksdown"]) == (1, 1, 0)
         assert (there["sessions_attacheddashboard"], there["sessions_attachedremote_assistant"]) == (1, 0)
         phone.leave()
         await made.clock.advance(120)
-        count_users(made.node, telemetry)
+        measure_users(made.node, telemetry)
         gone = _values(telemetry)
     assert (gone["users"], gone["linkslive"], gone["sessions_attacheddashboard"]) == (0, 0, 0)
     assert gone["upstream_silence_seconds"] == 0
@@ -66,7 +66,7 @@ async def test_phones_are_fresh_while_link_and_bus_are_and_nothing_waits_for_lon
     telemetry = Telemetry()
     async with scene() as at:
         phone = await at.served()
-        count_phones(at.node, telemetry)
+        measure_phones(at.node, telemetry)
         fine = _values(telemetry)
         assert (fine["served_connections"], fine["fresh_connections"]) == (1, 1)
         assert (fine["dirty_keys"], fine["pace_level"]) == (0, 0)
@@ -78,14 +78,14 @@ async def test_phones_are_fresh_while_link_and_bus_are_and_nothing_waits_for_lon
             for waiting in (3, 4):
                 at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=waiting)))
                 await at.clock.settle()
-            count_phones(at.node, telemetry)
+            measure_phones(at.node, telemetry)
             waits = _values(telemetry)
             assert (waits["dirty_keys"], waits["pace_level"], waits["fresh_connections"]) == (1, 1, 1)
             await at.clock.advance(FRESH_S)
-            count_phones(at.node, telemetry)
+            measure_phones(at.node, telemetry)
             assert _values(telemetry)["fresh_connections"] == 0
         phone.take()
-        count_phones(at.node, telemetry)
+        measure_phones(at.node, telemetry)
         assert _values(telemetry)["fresh_connections"] == 1
 
 
@@ -96,7 +96,7 @@ async def test_a_phone_whose_link_is_gone_is_not_fresh() -> None:
         at.upstream.unreachable = True
         at.upstream.drop(user(1))
         await at.pass_time(1)
-        count_phones(at.node, telemetry)
+        measure_phones(at.node, telemetry)
         gone = _values(telemetry)
     assert (gone["served_connections"], gone["fresh_connections"]) == (1, 0)
 
@@ -106,7 +106,7 @@ async def test_phones_in_step_are_counted_each() -> None:
     async with scene() as at:
         phones = [await at.served(device=f"d{number}") for number in range(3)]
         await at.pass_time(60)
-        count_phones(at.node, telemetry)
+        measure_phones(at.node, telemetry)
         assert _values(telemetry)["served_connections"] == len(phones)
 
 
@@ -114,7 +114,7 @@ async def test_what_a_site_can_do_is_told_by_whoever_has_a_link() -> None:
     telemetry = Telemetry()
 
     def level(function: str) -> float:
-        count_functions(at.node, ["main", "other"], telemetry)
+        measure_functions(at.node, ["main", "other"], telemetry)
         return _values(telemetry)[f"site_function_up{function}main"]
 
     async with scene() as at:
@@ -137,7 +137,7 @@ async def test_elements_that_came_late_are_told() -> None:
     telemetry = Telemetry()
     async with scene() as at:
         at.node.composer.tellings.late = 3
-        count_late(at.node, telemetry)
+        measure_late(at.node, telemetry)
     assert _values(telemetry)["late_elements_total"] == 3
 
 
@@ -151,7 +151,7 @@ async def test_the_longest_silence_is_told() -> None:
         assert household.owner is not None
         assert household.owner.link is not None
         silent_s = made.clock.now() - household.owner.link.heard_at
-        count_users(made.node, telemetry)
+        measure_users(made.node, telemetry)
         assert _values(telemetry)["upstream_silence_seconds"] == silent_s
         phone.leave()
 
@@ -161,14 +161,14 @@ async def test_a_silence_goes_on_while_the_link_is_gone_and_ends_when_it_is_back
     async with scene() as at:
 
         def silence_s() -> float:
-            count_users(at.node, telemetry)
+            measure_users(at.node, telemetry)
             return _values(telemetry)["upstream_silence_seconds"]
 
         await at.served()
         at.upstream.unreachable = True
         at.upstream.drop(user(1))
         await at.pass_time(5)
-        count_users(at.node, telemetry)
+        measure_users(at.node, telemetry)
         assert _values(telemetry)["linksdown"] == 1
         before_s = silence_s()
         assert 5 <= before_s <= 6
@@ -186,7 +186,7 @@ async def test_of_whom_nothing_was_ever_heard_no_silence_is_told() -> None:
         at.upstream.unreachable = True
         phone.hello()
         await at.pass_time(5)
-        count_users(at.node, telemetry)
+        measure_users(at.node, telemetry)
         assert (_values(telemetry)["linksdown"], _values(telemetry)["upstream_silence_seconds"]) == (1, 0)
 
 
@@ -196,7 +196,7 @@ async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that
         await at.pass_time(8)
         one, other = Telemetry(), Telemetry()
         for scene_, telemetry in zip(at.scenes, (one, other), strict=True):
-            count_owned(scene_.node, telemetry)
+            measure_owned(scene_.node, telemetry)
         mine, others = _values(one), _values(other)
         assert (mine["leases_held"], others["leases_held"]) == (1, 0)
         assert (mine["owners_without_local_device"], mine["bus_state"]) == (0, 0)
@@ -207,7 +207,7 @@ async def test_leases_are_counted_on_the_node_that_holds_them_with_the_time_that
         near.bye()
         at.trouble.take_away(0)
         await at.pass_time(20)
-        count_owned(at.scenes[0].node, one)
+        measure_owned(at.scenes[0].node, one)
         cut_off = _values(one)
         assert (cut_off["owners_without_local_device"], cut_off["bus_state"]) == (1, 3)
         assert cut_off["lease_margin_seconds"] == 0
@@ -224,17 +224,17 @@ def test_the_offset_of_the_clock_is_that_of_the_store_and_none_without_one() -> 
     stored = RedisLeases(line, Names(b"p" * 32), clock)
     for offset_s in (None, -1.5):
         stored.clock_offset_s = offset_s
-        read_clock(stored, telemetry)
+        measure_clock_offset(stored, telemetry)
         shown = _values(telemetry)["clock_offset_seconds"]
         assert shown == offset_s or (offset_s is None and math.isnan(shown))
-    read_clock(MemoryLeases(clock), telemetry)
+    measure_clock_offset(MemoryLeases(clock), telemetry)
     assert _values(telemetry)["clock_offset_seconds"] == 0
 
 
 def test_what_was_known_already_is_a_share_of_all() -> None:
     telemetry, pool, other = Telemetry(), PartPool(), PartPool()
-    count_shared([pool], telemetry)
+    measure_shared([pool], telemetry)
     assert _values(telemetry)["pool_hit_ratio"] == 0
     pool.shared, pool.parsed, other.parsed = 6, 1, 1
-    count_shared([pool, other], telemetry)
+    measure_shared([pool, other], telemetry)
     assert _values(telemetry)["pool_hit_ratio"] == 0.75

@@ -15,10 +15,10 @@ import pytest
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from gateway.app import certificate_watch
-from gateway.app.certificate_watch import WARN_EVERY_MS, CertificateWatch
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Client
+from gateway.app import certificates
+from gateway.app.certificates import WARN_EVERY_MS, CertificateReloader
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import ClientSection
 from gateway.telemetry import Telemetry
 from tests.app.certificates import Authority
 from tests.app.test_tls import no_files
@@ -36,8 +36,8 @@ class Door:
         self.clock = ManualClock()
         self.telemetry = Telemetry()
         self.renew(ends_d)
-        self.client = Client(certificate=folder / "server.crt", key=folder / "server.key")
-        self.watch = CertificateWatch(self.client, self.clock, self.telemetry)
+        self.client = ClientSection(certificate=folder / "server.crt", key=folder / "server.key")
+        self.watch = CertificateReloader(self.client, self.clock, self.telemetry)
 
     def renew(self, ends_d: float = 90.0, **odd: object) -> None:
         now = instant(self.clock)
@@ -187,7 +187,7 @@ async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door.renew()
-    monkeypatch.setattr(certificate_watch, "show", Mock(side_effect=ConfigError(["No file."])))
+    monkeypatch.setattr(certificates, "load_pair", Mock(side_effect=ConfigError(["No file."])))
     assert await door.looked() == [("error", "the certificate stays as it is")]
     assert await door.watch.look() == "certificate"
 
@@ -238,12 +238,12 @@ async def test_a_node_starts_with_what_phones_refuse_and_says_so(tmp_path: Path)
 
 
 def test_files_that_do_not_work_are_told_before_anything_starts(tmp_path: Path) -> None:
-    client = Client(certificate=tmp_path / "none.crt", key=tmp_path / "none.key")
+    client = ClientSection(certificate=tmp_path / "none.crt", key=tmp_path / "none.key")
     with pytest.raises(ConfigError, match="cannot be read"):
-        CertificateWatch(client, ManualClock(), Telemetry())
+        CertificateReloader(client, ManualClock(), Telemetry())
 
 
 async def test_clear_text_is_not_watched() -> None:
-    watch = CertificateWatch(Client(insecure=True), ManualClock(), Telemetry())
+    watch = CertificateReloader(ClientSection(insecure=True), ManualClock(), Telemetry())
     await watch.look()
     assert watch.context is None

@@ -12,16 +12,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.app.certificates import (
     FILE_BYTES_MAX,
+    certificate_problems,
     chain_of,
     covers,
-    ends_at_s,
-    flaws,
-    names_of,
+    describe_chain,
+    expires_at_s,
+    host_names,
     read_pair,
-    told,
 )
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Client
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import ClientSection
 from tests.app.certificates import EXPIRES_AT_S, Authority, make
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -32,15 +32,18 @@ OTHER = Authority("Other")
 DISORDER = "did not issue certificate 1; the listener's own comes first, then its issuer, and so on."
 
 
-def client_of(paths: tuple[Path, Path]) -> Client:
-    return Client(certificate=paths[0], key=paths[1])
+def client_of(paths: tuple[Path, Path]) -> ClientSection:
+    return ClientSection(certificate=paths[0], key=paths[1])
 
 
-def found(client: Client) -> list[tuple[str, bool]]:
+def found(client: ClientSection) -> list[tuple[str, bool]]:
     """Return the flaws, without the name and path before each."""
     pair = read_pair(client)
     assert pair is not None
-    return [(text.partition(".crt")[2].lstrip(": "), fault) for text, fault in flaws(client, pair, NOW_MS)]
+    return [
+        (text.partition(".crt")[2].lstrip(": "), fault)
+        for text, fault in certificate_problems(client, pair, NOW_MS)
+    ]
 
 
 def test_a_whole_chain_has_no_flaw(tmp_path: Path) -> None:
@@ -50,12 +53,12 @@ def test_a_whole_chain_has_no_flaw(tmp_path: Path) -> None:
     pair = read_pair(client)
     assert pair is not None
     chain = chain_of(client, pair)
-    assert names_of(chain[0]) == ["gateway.example", "10.1.2.3"]
-    assert told(chain) == "for gateway.example, 10.1.2.3 until 2026-08-30 00:00 UTC"
+    assert host_names(chain[0]) == ["gateway.example", "10.1.2.3"]
+    assert describe_chain(chain) == "for gateway.example, 10.1.2.3 until 2026-08-30 00:00 UTC"
 
 
 def test_clear_text_has_no_files() -> None:
-    assert read_pair(Client(insecure=True)) is None
+    assert read_pair(ClientSection(insecure=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,11 @@ def test_a_key_that_all_may_read_is_told(tmp_path: Path) -> None:
         client = client_of(paths)
         pair = read_pair(client)
         assert pair is not None
-        told_of = [flaw for flaw in flaws(client, pair, NOW_MS) if "has mode 0644, so others" in flaw.text]
+        told_of = [
+            flaw
+            for flaw in certificate_problems(client, pair, NOW_MS)
+            if "has mode 0644, so others" in flaw.text
+        ]
         assert len(told_of) == count
 
 
@@ -162,8 +169,8 @@ def test_the_first_end_of_a_chain_counts(tmp_path: Path) -> None:
     paths[0].write_bytes(ROOT.pem + paths[0].read_bytes())
     pair = read_pair(client)
     assert pair is not None
-    assert ends_at_s(chain_of(client, pair)) == EXPIRES_AT_S
-    assert names_of(ROOT.certificate) == []
+    assert expires_at_s(chain_of(client, pair)) == EXPIRES_AT_S
+    assert host_names(ROOT.certificate) == []
 
 
 @pytest.mark.parametrize(
@@ -198,7 +205,7 @@ def test_a_host_is_covered_as_browsers_have_it(tmp_path: Path, name: str, host: 
 def test_an_address_is_covered_by_no_name(tmp_path: Path) -> None:
     names = x509.SubjectAlternativeName([x509.DNSName("10.1.2.3")])
     certificate = Authority("Odd", ROOT, (names,)).certificate
-    assert names_of(certificate) == ["10.1.2.3"]
+    assert host_names(certificate) == ["10.1.2.3"]
     assert not covers(certificate, "10.1.2.3")
 
 

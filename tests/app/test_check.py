@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.check import advices, certificate_told, files, reached, sites, strange
-from gateway.app.cli import main
-from gateway.app.config_shown import reference, schema
+from gateway.app.cli.check import (
+    check_reachable,
+    check_sites,
+    describe_certificate,
+    file_faults,
+    setting_advices,
+    uncovered_hosts,
+)
+from gateway.app.config.sources import json_schema, reference_page
+from gateway.app.main import main
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import EXPIRES_AT_S, Authority, make
@@ -28,13 +35,13 @@ DAY_MS = 86_400_000
 async def test_sites_that_answer_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with Simulator(SimulatorSettings(agents=1, queues=1, users=1, start_paused=True)) as simulator:
         settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", simulator.url)).settings
-        assert await sites(settings, SystemClock()) == []
+        assert await check_sites(settings, SystemClock()) == []
     assert capsys.readouterr().out == "# site main answers: OSCC-E V2R1, contact center V8R2\n"
 
 
 async def test_a_site_that_does_not_is_a_fault(tmp_path: Path) -> None:
     settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", "http://127.0.0.1:1")).settings
-    (fault,) = await sites(settings, SystemClock())
+    (fault,) = await check_sites(settings, SystemClock())
     assert fault == "Site main at http://127.0.0.1:1: The OSCC-E Server does not answer."
 
 
@@ -43,13 +50,13 @@ def test_files_are_tried(tmp_path: Path) -> None:
         'country = "DE"', 'country = "DE"\nca_file = "none.pem"'
     )
     settings = loaded(tmp_path, text + '[notices]\nfiles = ["none.toml"]\n').settings
-    found = list(files(settings, 0))
+    found = list(file_faults(settings, 0))
     assert [fault.partition(" ")[0] for fault in found] == [
         "client.certificate",
         "Notice",
         "sites[0].ca_file",
     ]
-    assert list(files(loaded(tmp_path).settings, 0)) == []
+    assert list(file_faults(loaded(tmp_path).settings, 0)) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +74,7 @@ def test_what_is_worth_a_thought_is_advised(tmp_path: Path, old: str, new: str, 
         text = text.partition("[secrets]")[0] + text[text.index("[[sites]]") :]
     else:
         text = text.replace(old, new)
-    (found,) = advices(loaded(tmp_path, text).settings, 0)
+    (found,) = setting_advices(loaded(tmp_path, text).settings, 0)
     assert found.startswith(advice)
 
 
@@ -75,7 +82,7 @@ def test_what_is_worth_a_thought_is_advised(tmp_path: Path, old: str, new: str, 
     "told", [CONTACT, '[privacy]\nstatement_url = "https://example/"\n', '[notices]\nfiles = ["a.toml"]\n']
 )
 def test_nothing_is_advised_where_all_is_well(tmp_path: Path, told: str) -> None:
-    assert list(advices(loaded(tmp_path, QUIET.replace(CONTACT, told)).settings, 0)) == []
+    assert list(setting_advices(loaded(tmp_path, QUIET.replace(CONTACT, told)).settings, 0)) == []
 
 
 def test_an_advice_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,30 +100,30 @@ def test_the_certificate_is_judged(tmp_path: Path) -> None:
     settings = loaded(tmp_path, text).settings
     end_ms, of = round(EXPIRES_AT_S * 1000), f"client.certificate {tmp_path}/server.crt"
     itself = f"{of} is signed by itself: only who was given it trusts it."
-    assert list(advices(settings, end_ms - 31 * DAY_MS)) == [itself]
-    assert list(advices(settings, end_ms - 29 * DAY_MS)) == [f"{of} expires in 29 days.", itself]
-    assert list(files(settings, end_ms - 29 * DAY_MS)) == []
-    assert list(files(settings, end_ms)) == [f"{of} expired on 2026-04-01: no phone accepts it."]
-    assert certificate_told(settings) == "for 127.0.0.1 until 2026-04-01 00:00 UTC"
+    assert list(setting_advices(settings, end_ms - 31 * DAY_MS)) == [itself]
+    assert list(setting_advices(settings, end_ms - 29 * DAY_MS)) == [f"{of} expires in 29 days.", itself]
+    assert list(file_faults(settings, end_ms - 29 * DAY_MS)) == []
+    assert list(file_faults(settings, end_ms)) == [f"{of} expired on 2026-04-01: no phone accepts it."]
+    assert describe_certificate(settings) == "for 127.0.0.1 until 2026-04-01 00:00 UTC"
 
 
 def test_of_clear_text_and_of_what_cannot_be_read_nothing_is_told(tmp_path: Path) -> None:
-    assert certificate_told(loaded(tmp_path).settings) is None
+    assert describe_certificate(loaded(tmp_path).settings) is None
     text = SMALLEST.replace("insecure = true", 'certificate = "none.crt"\nkey = "none.key"')
-    assert certificate_told(loaded(tmp_path, text).settings) is None
+    assert describe_certificate(loaded(tmp_path, text).settings) is None
 
 
 async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with redis_server("--save", "60 1") as server:
         text = SECRET.replace("memory://", server.url).replace("https://oscce.example", "http://127.0.0.1:1")
-        (fault,) = await reached(loaded(tmp_path, text).settings, SystemClock())
+        (fault,) = await check_reachable(loaded(tmp_path, text).settings, SystemClock())
     shown = capsys.readouterr()
     assert fault.startswith("Site main at ")
     assert shown.out.startswith(f"# Redis at 127.0.0.1:{server.port} answers: ")
     assert shown.err.startswith(
         f"advice: The server at 127.0.0.1:{server.port} writes what it holds to a disk"
     )
-    first, second = await reached(loaded(tmp_path, text).settings, SystemClock())
+    first, second = await check_reachable(loaded(tmp_path, text).settings, SystemClock())
     assert first == f"The Redis at redis://127.0.0.1:{server.port}/0 cannot be used: nobody listens there."
     assert second == fault
 
@@ -155,10 +162,10 @@ def test_a_host_that_the_certificate_is_not_for_is_a_fault(
 
 
 def test_a_host_cannot_be_looked_for_without_a_certificate(tmp_path: Path) -> None:
-    (told,) = strange(loaded(tmp_path).settings, ["a.example"])
+    (told,) = uncovered_hosts(loaded(tmp_path).settings, ["a.example"])
     assert told.startswith("client.certificate is not set, so whether it is for a.example can")
     text = SMALLEST.replace("insecure = true", 'certificate = "none.crt"\nkey = "none.key"')
-    assert list(strange(loaded(tmp_path, text).settings, ["a.example"])) == []
+    assert list(uncovered_hosts(loaded(tmp_path, text).settings, ["a.example"])) == []
 
 
 def test_a_folder_for_bundles_that_cannot_be_made_is_a_fault_of_the_command(
@@ -189,6 +196,6 @@ def test_a_configuration_that_cannot_be_used_has_another(
 
 def test_schema_and_reference_need_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", "--schema"]) == 0
-    assert capsys.readouterr().out == schema()
+    assert capsys.readouterr().out == json_schema()
     assert main(["check-config", "--reference"]) == 0
-    assert capsys.readouterr().out == reference()
+    assert capsys.readouterr().out == reference_page()

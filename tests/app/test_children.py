@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.children import Child, free_port
+from gateway.app.cli.local_processes import ChildProcess, free_port
 from gateway.runtime.clock import SystemClock
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import until
@@ -17,11 +17,11 @@ WAITS = "import signal, sys; print('up', flush=True); signal.pause()"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}"
 
 
-def child(folder: Path, program: str, **environ: str) -> Child:
-    return Child("c", (sys.executable, "-c", program), folder / "c.log", environ or None)
+def child(folder: Path, program: str, **environ: str) -> ChildProcess:
+    return ChildProcess("c", (sys.executable, "-c", program), folder / "c.log", environ or None)
 
 
-async def up(child: Child, times: int = 1) -> None:
+async def up(child: ChildProcess, times: int = 1) -> None:
     """Return when *child* has said for the *times*-th time that it is up."""
 
     async def has_said() -> bool:
@@ -30,7 +30,7 @@ async def up(child: Child, times: int = 1) -> None:
     await until(has_said, "the process did not come up")
 
 
-async def alive(child: Child) -> bool:
+async def alive(child: ChildProcess) -> bool:
     return child.pid is not None
 
 

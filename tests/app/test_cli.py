@@ -7,10 +7,11 @@ import re
 import pytest
 
 import gateway
-from gateway.app import cli, cli_admin
-from gateway.app.cli import COMMANDS, main, parser
-from gateway.app.cli_command import Command
-from gateway.app.config_faults import ConfigError
+from gateway.app import main as cli_main
+from gateway.app.cli import admin
+from gateway.app.cli.command import Command
+from gateway.app.config.errors import ConfigError
+from gateway.app.main import COMMANDS, main, parser
 from tests.app.processes import run
 
 
@@ -19,7 +20,7 @@ def test_the_commands_are_those_of_the_page() -> None:
         ["demo", "demo-cluster", "simulate", "watch"],
         ["check-config", "doctor", "nodes", "keys", "person"],
     )
-    assert list(COMMANDS) == ["serve", *shows, *checks, *cli_admin.COMMANDS]
+    assert list(COMMANDS) == ["serve", *shows, *checks, *admin.ADMIN_COMMANDS]
 
 
 def test_help_lists_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,13 +78,13 @@ def _command_that(error: BaseException) -> dict[str, Command]:
 def test_every_fault_of_a_configuration_has_its_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "COMMANDS", _command_that(ConfigError(["One.", "Two."])))
+    monkeypatch.setattr(cli_main, "COMMANDS", _command_that(ConfigError(["One.", "Two."])))
     assert main(["keys"]) == 2
     assert capsys.readouterr().err == "oscc-gateway: One.\noscc-gateway: Two.\n"
 
 
 def test_a_command_that_ctrl_c_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "COMMANDS", _command_that(KeyboardInterrupt()))
+    monkeypatch.setattr(cli_main, "COMMANDS", _command_that(KeyboardInterrupt()))
     assert main(["keys"]) == 130
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gateway.app.cli import main
-from gateway.app.cli_admin import COMMANDS
+from gateway.app.cli.admin import ADMIN_COMMANDS
 from gateway.app.keys import SealingKey, new_sealing_key, write_lines
+from gateway.app.main import main
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.certificates import Authority
 from tests.app.samples import SMALLEST, write
@@ -41,7 +41,7 @@ async def command(at: Operated, folder: Path, *words: str) -> int:
 
 
 def test_each_act_of_the_listener_has_its_command() -> None:
-    assert list(COMMANDS) == [
+    assert list(ADMIN_COMMANDS) == [
         "sessions", "end-session", "end-user", "export", "drain", "closes", "log-level", "reload",
         "support-bundle",
     ]  # fmt: skip
@@ -128,7 +128,9 @@ def test_nodes_that_were_not_reached_are_told_and_fail(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unreached = [{"node": "n2", "reason": "no_answer"}]
-    monkeypatch.setattr("gateway.app.cli_admin.ask", Listener({"nodes": ["n1"], "unreached": unreached}))
+    monkeypatch.setattr(
+        "gateway.app.cli.admin.ask_admin", Listener({"nodes": ["n1"], "unreached": unreached})
+    )
     assert main(["reload", "--config", config(tmp_path, 1)]) == 1
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("DONE BY\nn1\n", "oscc-gateway: Not reached: n2 (no_answer).\n")
@@ -139,7 +141,7 @@ def test_nodes_that_keep_something_old_are_told_and_fail(
 ) -> None:
     kept = [{"node": "n2", "what": ["keys", "certificate"]}, {"node": "n3", "what": ["notices"]}]
     listener = Listener({"nodes": ["n1"], "unreached": [], "kept": kept})
-    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    monkeypatch.setattr("gateway.app.cli.admin.ask_admin", listener)
     assert main(["reload", "--config", config(tmp_path, 1)]) == 1
     shown = capsys.readouterr()
     err = "oscc-gateway: Stays as it was, see the log: n2 (keys, certificate), n3 (notices).\n"
@@ -237,7 +239,7 @@ def test_pages_are_asked_for_until_there_are_no_more_or_enough(
         return {"sessions": [{"id": f"{first + n}"} for n in range(count)], "unreached": [], **more}
 
     listener = Listener(page(0, 1000, next="999"), page(1000, 500, next="1499"))
-    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    monkeypatch.setattr("gateway.app.cli.admin.ask_admin", listener)
     assert main(["sessions", "--json", "--limit", "1500", "--config", config(tmp_path, 1)]) == 0
     shown = capsys.readouterr()
     told = json.loads(shown.out)
@@ -255,7 +257,7 @@ def test_who_was_told_of_more_goes_on_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listener = Listener({what: [LINE], "unreached": [], "next": "-a b"}, {what: [LINE], "unreached": []})
-    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    monkeypatch.setattr("gateway.app.cli.admin.ask_admin", listener)
     asked = [what, *words, "--limit", "1", "--config", config(tmp_path, 1)]
     assert main(asked) == 0
     (hint,) = capsys.readouterr().err.splitlines()
@@ -273,6 +275,6 @@ def test_a_node_that_one_page_did_not_reach_is_told_once(
     missing = [{"node": "n2", "reason": "no_answer"}]
     pages = [{"sessions": [], "unreached": each, "next": "1"} for each in (missing, missing)]
     listener = Listener(*pages, {"sessions": [], "unreached": []})
-    monkeypatch.setattr("gateway.app.cli_admin.ask", listener)
+    monkeypatch.setattr("gateway.app.cli.admin.ask_admin", listener)
     assert main(["sessions", "--config", config(tmp_path, 1)]) == 1
     assert capsys.readouterr().err == "oscc-gateway: Not reached: n2 (no_answer).\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.app.cli_command import table
+from gateway.app.cli.command import table
 
 
 def test_columns_are_as_wide_as_what_is_in_them() -> None:

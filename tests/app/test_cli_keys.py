@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.cli import main
-from gateway.app.config import load
+from gateway.app.config.sources import load
+from gateway.app.main import main
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, write
 
 WITHOUT = (

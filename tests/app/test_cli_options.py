@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.cli_options import add_config
+from gateway.app.cli.command import add_config
 
 
 @pytest.mark.parametrize("arguments", [["--config", "a.toml"], ["-c", "a.toml"]])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from gateway.app.closes import KEPT, KEPT_MS, Closes
+from gateway.app.admin import CLOSES_MAX, CLOSES_MS, CloseHistory
 from gateway.app.keys import SecretKey
-from gateway.app.log_fields import Pseudonyms
+from gateway.app.logging import Pseudonyms
 from gateway.domain.model import Application, NodeId, UserId
 from gateway.edge.witness import Life
 from gateway.protocol.envelopes import Order
@@ -29,11 +29,11 @@ class Wall:
         return self.ms
 
 
-def closes(wall: Wall, kept: int = KEPT) -> Closes:
-    return Closes(NodeId("n1"), PSEUDONYMS, wall, kept=kept)
+def closes(wall: Wall, kept: int = CLOSES_MAX) -> CloseHistory:
+    return CloseHistory(NodeId("n1"), PSEUDONYMS, wall, kept=kept)
 
 
-async def page(of: Closes, after: str = "", most: int = 10) -> tuple[list[int], str, bool]:
+async def page(of: CloseHistory, after: str = "", most: int = 10) -> tuple[list[int], str, bool]:
     """Return when those of a page ended, the last one's id, and whether there are more."""
     found = await of.closes(Order(NodeId("n"), 1, "closes", after=after, most=most))
     ids = [str(record["id"]) for record in found.records]
@@ -103,22 +103,22 @@ def test_beyond_its_bound_the_oldest_is_forgotten() -> None:
         made.note(life(code=code))
     assert len(made) == 3
     assert [line["close_code"] for line in made.last(10)] == [4_004, 4_003, 4_002]
-    assert KEPT == 10_000
+    assert CLOSES_MAX == 10_000
 
 
 async def test_what_is_older_than_a_day_is_not_told_any_more() -> None:
     wall = Wall()
     made = closes(wall)
     made.note(life())
-    wall.ms += KEPT_MS
+    wall.ms += CLOSES_MS
     made.note(life())
     assert len(made.of(PSEUDONYMS.of(ANNA))) == 2
     wall.ms += 1
-    assert await page(made) == ([1_000 + KEPT_MS], "000000086401000.0000000002.n1", False)
-    wall.ms += KEPT_MS
+    assert await page(made) == ([1_000 + CLOSES_MS], "000000086401000.0000000002.n1", False)
+    wall.ms += CLOSES_MS
     assert (made.last(5), made.of(PSEUDONYMS.of(ANNA))) == ([], [])
     assert len(vars(made)["_ring"]) == 0, "nor kept"
-    assert KEPT_MS == 86_400_000
+    assert CLOSES_MS == 86_400_000
 
 
 def test_each_that_comes_lets_go_of_the_old() -> None:
@@ -126,7 +126,7 @@ def test_each_that_comes_lets_go_of_the_old() -> None:
     made = closes(wall)
     for _ in range(3):
         made.note(life())
-    wall.ms += KEPT_MS + 1
+    wall.ms += CLOSES_MS + 1
     made.note(life())
     assert len(vars(made)["_ring"]) == 1
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.config import load, own_secrets
-from gateway.app.config_faults import ConfigError
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.sources import generate_secrets, load
 from tests.app.samples import KEY, OTHER_KEY, SECRET, SMALLEST, loaded, write
 
 
@@ -103,6 +103,6 @@ def test_no_secret_is_in_any_text_that_python_makes_of_it(tmp_path: Path) -> Non
 
 
 def test_own_secrets_are_new_each_time() -> None:
-    one, other = own_secrets(), own_secrets()
+    one, other = generate_secrets(), generate_secrets()
     assert one.sealing_keys[0].key.raw != other.sealing_keys[0].key.raw
     assert one.pseudonym_key.raw != one.sealing_keys[0].key.raw

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app.config_bus_url import MEMORY, address, bus_url, redis_url, without_password
+from gateway.app.config.settings import MEMORY, bus_address, bus_url, redis_url, without_password
 
 GOOD = (
     MEMORY,
@@ -39,7 +39,7 @@ BAD = (
 @pytest.mark.parametrize("url", GOOD)
 def test_addresses_are_taken_as_they_are(url: str) -> None:
     assert bus_url(url) == url
-    assert (address(url) is None) == (url == MEMORY)
+    assert (bus_address(url) is None) == (url == MEMORY)
 
 
 @pytest.mark.parametrize(("url", "start"), BAD)
@@ -61,7 +61,7 @@ def test_near_misses_are_named(text: str, near: str) -> None:
 def test_a_file_of_the_authority_is_added() -> None:
     url = redis_url("rediss://h?db=1", Path("/etc/a b&c.pem"))
     assert url is not None
-    found = address(url)
+    found = bus_address(url)
     assert found is not None
     assert (found.ca_file, found.db, found.tls) == ("/etc/a b&c.pem", 1, True)
     assert redis_url("rediss://h", Path("/ca.pem")) == "rediss://h?ca_file=/ca.pem"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.app.config_faults import ConfigError, Place, sentences, unknown
-from gateway.app.config_sections import Settings
+from gateway.app.config.errors import ConfigError, SettingLocation, fault_sentences, unknown_setting
+from gateway.app.config.settings import Settings
 
 SITE = {"id": "main", "url": "https://a", "display_name": "Main", "country": "DE"}
 
@@ -16,7 +16,7 @@ SITE = {"id": "main", "url": "https://a", "display_name": "Main", "country": "DE
 def faults_of(values: object, origins: dict[str, str] | None = None) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate(values)
-    return sentences(caught.value, origins or {})
+    return fault_sentences(caught.value, origins or {})
 
 
 def section(name: str, **values: object) -> dict[str, object]:
@@ -133,13 +133,16 @@ def test_unknown_names_come_with_the_nearest(values: object, sentence: str) -> N
 
 
 def test_places_are_read_as_the_file_writes_them() -> None:
-    assert Place.of(("sites", 3, "url")).path == "sites[3].url"
-    assert Place.of(("client", "origins", 2)) == Place("client", None, "origins", 2)
-    assert Place.of(("client",)).setting is None
-    own = Place.of(("sites", 0, "remote_numbers", "own", 2))
-    assert own == Place("sites", 0, "remote_numbers.own", 2)
+    assert SettingLocation.of(("sites", 3, "url")).path == "sites[3].url"
+    assert SettingLocation.of(("client", "origins", 2)) == SettingLocation("client", None, "origins", 2)
+    assert SettingLocation.of(("client",)).setting is None
+    own = SettingLocation.of(("sites", 0, "remote_numbers", "own", 2))
+    assert own == SettingLocation("sites", 0, "remote_numbers.own", 2)
     assert own.setting is not None
-    assert unknown(Place.of(("sits",))) == "[sits]: there is no such section; did you mean sites?"
+    assert (
+        unknown_setting(SettingLocation.of(("sits",)))
+        == "[sits]: there is no such section; did you mean sites?"
+    )
 
 
 def test_an_error_holds_its_sentences() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.app.config_names import BY_VARIABLE, SETTINGS, hint, nearest, sections
+from gateway.app.config.errors import BY_VARIABLE, SETTINGS, hint, nearest, sections
 
 
 def test_names_in_the_file_and_in_the_environment() -> None:
@@ -51,7 +51,7 @@ def test_lists_are_known_as_such() -> None:
 
 def test_sections_are_found_behind_optional_and_many() -> None:
     found = {name: section.__name__ for name, section in sections()}
-    assert (found["secrets"], found["sites"], found["ops"]) == ("Secrets", "Site", "Ops")
+    assert (found["secrets"], found["sites"], found["ops"]) == ("SecretsSection", "SiteSection", "OpsSection")
 
 
 def test_the_nearest_name_is_given_only_when_it_is_near() -> None:

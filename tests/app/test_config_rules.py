@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.app import config_rules
-from gateway.app.config_sections import Settings
+from gateway.app.config import errors as config_errors
+from gateway.app.config.settings import Settings
 from tests.app.samples import KEY, OTHER_KEY
 
 SITE = {"id": "main", "url": "https://oscce.example", "display_name": "Main", "country": "DE"}
@@ -14,7 +14,7 @@ SECRETS = {"sealing_keys": [f"k1:{KEY}"], "pseudonym_key": OTHER_KEY}
 
 def faults_of(**sections: object) -> list[str]:
     values = {"client": {"insecure": True}, "sites": [SITE], **sections}
-    return list(config_rules.faults(Settings.model_validate(values)))
+    return list(config_errors.rule_faults(Settings.model_validate(values)))
 
 
 @pytest.mark.parametrize(

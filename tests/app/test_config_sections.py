@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from gateway.app.config_names import SETTINGS, Setting
-from gateway.app.config_sections import Client, Limits, Log, Settings
+from gateway.app.config.errors import SETTINGS, Setting
+from gateway.app.config.settings import ClientSection, LimitsSection, LogSection, Settings
 from gateway.core.effects import SessionLimits
 from gateway.edge.settings import DoorLimits
 
@@ -38,21 +38,21 @@ def test_sections_are_those_of_the_page() -> None:
 
 
 def test_limits_are_those_of_what_they_limit() -> None:
-    limits, session, doors = Limits(), SessionLimits(), DoorLimits()
+    limits, session, doors = LimitsSection(), SessionLimits(), DoorLimits()
     assert (limits.devices, limits.ping_s) == (session.devices, session.ping_s)
     assert (limits.connections, limits.unhelloed) == (doors.connections, doors.unhelloed)
 
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
-        Client().port = 1  # type: ignore[misc]  # the violation that is shown
+        ClientSection().port = 1  # type: ignore[misc]  # the violation that is shown
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])
 def test_ports_are_ports(port: int) -> None:
     with pytest.raises(ValidationError):
-        Client(port=port)
+        ClientSection(port=port)
 
 
 def test_levels_are_words() -> None:
-    assert Log(level="debug").level == "debug"
+    assert LogSection(level="debug").level == "debug"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.config_sources import FILE_BYTES, SECRET_BYTES, read
-from gateway.app.watch_options import PASSWORD_VARIABLE
+from gateway.app.cli.watch import PASSWORD_VARIABLE
+from gateway.app.config.sources import FILE_BYTES, SECRET_BYTES, read_sources
 from tests.app.samples import SMALLEST, write
 
 
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
-    found = read(write(tmp_path, SMALLEST), {"OSCC_GATEWAY__CLIENT__PORT": "8443"})
+    found = read_sources(write(tmp_path, SMALLEST), {"OSCC_GATEWAY__CLIENT__PORT": "8443"})
     client = found.values["client"]
     assert isinstance(client, dict)
     assert (client["port"], client["host"]) == ("8443", "127.0.0.1")
@@ -21,18 +21,18 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_lists_are_words(tmp_path: Path) -> None:
-    found = read(None, {"OSCC_GATEWAY__CLIENT__ORIGINS": " https://a, https://b\nhttps://c "})
+    found = read_sources(None, {"OSCC_GATEWAY__CLIENT__ORIGINS": " https://a, https://b\nhttps://c "})
     assert found.values == {"client": {"origins": ["https://a", "https://b", "https://c"]}}
 
 
 def test_sites_are_counted_from_0_in_the_order_of_numbers() -> None:
     environ = {f"OSCC_GATEWAY__SITES__{place}__ID": f"s{place}" for place in range(11)}
-    assert read(None, environ).values == {"sites": [{"id": f"s{place}"} for place in range(11)]}
+    assert read_sources(None, environ).values == {"sites": [{"id": f"s{place}"} for place in range(11)]}
 
 
 def test_sites_of_the_file_can_be_changed_and_others_added(tmp_path: Path) -> None:
     environ = {"OSCC_GATEWAY__SITES__0__COUNTRY": "AT", "OSCC_GATEWAY__SITES__1__ID": "second"}
-    sites = read(write(tmp_path, SMALLEST), environ).values["sites"]
+    sites = read_sources(write(tmp_path, SMALLEST), environ).values["sites"]
     assert isinstance(sites, list)
     assert (sites[0]["id"], sites[0]["country"], sites[1]) == ("main", "AT", {"id": "second"})
 
@@ -40,7 +40,7 @@ def test_sites_of_the_file_can_be_changed_and_others_added(tmp_path: Path) -> No
 def test_a_table_of_a_site_is_changed_key_by_key(tmp_path: Path) -> None:
     text = SMALLEST + '[sites.remote_numbers]\nallow = ["+1"]\ndeny = ["+43"]\n'
     variable = "OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW"
-    found = read(write(tmp_path, text), {variable: "+4331, +41"})
+    found = read_sources(write(tmp_path, text), {variable: "+4331, +41"})
     sites = found.values["sites"]
     assert isinstance(sites, list)
     assert sites[0]["remote_numbers"] == {"allow": ["+4331", "+41"], "deny": ["+43"]}
@@ -48,19 +48,19 @@ def test_a_table_of_a_site_is_changed_key_by_key(tmp_path: Path) -> None:
 
 
 def test_the_environment_makes_the_table_that_it_needs() -> None:
-    found = read(None, {"OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN": "+49301"})
+    found = read_sources(None, {"OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN": "+49301"})
     assert found.values == {"sites": [{"remote_numbers": {"own": ["+49301"]}}]}
 
 
 def test_what_should_be_a_table_and_is_none_is_left_to_its_check(tmp_path: Path) -> None:
     environ = {"OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__OWN": "+49301"}
-    sites = read(write(tmp_path, SMALLEST + "remote_numbers = 5\n"), environ).values["sites"]
+    sites = read_sources(write(tmp_path, SMALLEST + "remote_numbers = 5\n"), environ).values["sites"]
     assert isinstance(sites, list)
     assert sites[0]["remote_numbers"] == 5
 
 
 def test_sites_leave_no_gap() -> None:
-    found = read(None, {"OSCC_GATEWAY__SITES__1__ID": "x"})
+    found = read_sources(None, {"OSCC_GATEWAY__SITES__1__ID": "x"})
     assert found.faults == [
         "OSCC_GATEWAY__SITES__1__ID: there is no site before place 1; the first has place 0."
     ]
@@ -84,7 +84,7 @@ def test_sites_leave_no_gap() -> None:
 )
 def test_misspelt_variables_are_refused_with_the_nearest_name(name: str, near: str | None) -> None:
     hint = f"; did you mean {near}?" if near is not None else "."
-    assert read(None, {name: "1"}).faults == [f"{name}: there is no such setting{hint}"]
+    assert read_sources(None, {name: "1"}).faults == [f"{name}: there is no such setting{hint}"]
 
 
 def test_variables_of_others_are_none_of_ours() -> None:
@@ -98,12 +98,12 @@ def test_variables_of_others_are_none_of_ours() -> None:
         "OSCC_GATEWAY_OPS_PORT": "tcp://10.0.0.1:90",
         "OSCC_GATEWAY_PORT_80_TCP_ADDR": "10.0.0.1",
     }
-    found = read(None, others)
+    found = read_sources(None, others)
     assert (found.values, found.faults) == ({}, [])
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    assert read(None, {"OSCC_GATEWAY__CLIENT__CERTIFICATE": ""}).values == {}
+    assert read_sources(None, {"OSCC_GATEWAY__CLIENT__CERTIFICATE": ""}).values == {}
 
 
 # ---- secrets ----
@@ -112,7 +112,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 def test_a_secret_comes_from_a_file_of_its_own(tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text("canary\n", "utf-8")
-    found = read(None, {"OSCC_GATEWAY__ADMIN__TOKEN_FILE": str(secret)})
+    found = read_sources(None, {"OSCC_GATEWAY__ADMIN__TOKEN_FILE": str(secret)})
     assert found.values == {"admin": {"token": "canary"}}
     assert found.origins == {"admin.token": "OSCC_GATEWAY__ADMIN__TOKEN_FILE"}
 
@@ -120,13 +120,13 @@ def test_a_secret_comes_from_a_file_of_its_own(tmp_path: Path) -> None:
 def test_sealing_keys_come_one_a_line(tmp_path: Path) -> None:
     secret = tmp_path / "keys"
     secret.write_text("k2:b\nk1:a\n", "utf-8")
-    found = read(None, {"OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE": str(secret)})
+    found = read_sources(None, {"OSCC_GATEWAY__SECRETS__SEALING_KEYS_FILE": str(secret)})
     assert found.values == {"secrets": {"sealing_keys": ["k2:b", "k1:a"]}}
 
 
 def test_a_secret_from_two_places_is_refused(tmp_path: Path) -> None:
     environ = {"OSCC_GATEWAY__ADMIN__TOKEN": "canary", "OSCC_GATEWAY__ADMIN__TOKEN_FILE": "x"}
-    assert read(None, environ).faults == [
+    assert read_sources(None, environ).faults == [
         "OSCC_GATEWAY__ADMIN__TOKEN_FILE and OSCC_GATEWAY__ADMIN__TOKEN are both set; which one counts?"
     ]
 
@@ -144,12 +144,12 @@ def test_secret_files_that_hold_none_are_refused(tmp_path: Path, content: bytes 
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
-    found = read(None, {"OSCC_GATEWAY__ADMIN__TOKEN_FILE": str(path)})
+    found = read_sources(None, {"OSCC_GATEWAY__ADMIN__TOKEN_FILE": str(path)})
     assert found.faults == [f"OSCC_GATEWAY__ADMIN__TOKEN_FILE: {path} {fault}"]
 
 
 def test_the_placeholders_of_the_documentation_are_no_secrets(tmp_path: Path) -> None:
-    values = read(write(tmp_path, SMALLEST), {}).values
+    values = read_sources(write(tmp_path, SMALLEST), {}).values
     assert "secrets" not in values
     assert values["admin"] == {"host": "127.0.0.1", "port": 9091}
 
@@ -168,16 +168,16 @@ def test_the_placeholders_of_the_documentation_are_no_secrets(tmp_path: Path) ->
 def test_files_that_cannot_be_read_are_told(tmp_path: Path, content: bytes, fault: str) -> None:
     path = tmp_path / "gateway.toml"
     path.write_bytes(content)
-    (found,) = read(path, {}).faults
+    (found,) = read_sources(path, {}).faults
     assert found.startswith(f"{path} {fault}")
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
-    assert read(path, {}).faults == [f"{path} cannot be read: No such file or directory."]
+    assert read_sources(path, {}).faults == [f"{path} cannot be read: No such file or directory."]
 
 
 def test_a_table_that_is_none_is_left_to_validation(tmp_path: Path) -> None:
     environ = {"OSCC_GATEWAY__CLIENT__PORT": "1", "OSCC_GATEWAY__SITES__0__ID": "x"}
-    found = read(write(tmp_path, "client = 5\nsites = 6\n"), environ)
+    found = read_sources(write(tmp_path, "client = 5\nsites = 6\n"), environ)
     assert found.values == {"client": 5, "sites": 6}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.app import config_types as types
+from gateway.app.config import settings as types
 from gateway.app.keys import SealingKey, SecretKey
 from tests.app.samples import KEY
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.app.counted_authority import ANSWERED, UNAVAILABLE, CountedAuthority
-from gateway.app.surroundings import Reach
+from gateway.app.metrics import ANSWERED, UNAVAILABLE, CountedAuthority
+from gateway.app.status import SiteReach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret
 from gateway.domain.upstream import LogOn
@@ -25,7 +25,7 @@ class Counted:
         self.telemetry = Telemetry()
         self.server = FakeUpstream(ManualClock())
         self.server.add_user(7, "anna")
-        self.reach = Reach()
+        self.reach = SiteReach()
         self.authority = CountedAuthority(self.server, "main", self.telemetry, self.reach)
 
     def count(self, name: str) -> tuple[float | None, ...]:

@@ -9,11 +9,10 @@ from typing import get_args
 
 import pytest
 
-from gateway.app.counted_upstream import EVENTS, CountedUpstream
 from gateway.app.keys import SecretKey
-from gateway.app.log_fields import Pseudonyms
-from gateway.app.logging import configure
-from gateway.app.surroundings import Reach
+from gateway.app.logging import Pseudonyms, configure
+from gateway.app.metrics import EVENTS, CountedUpstream
+from gateway.app.status import SiteReach
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Directory, Dropped, KeepAlive, QueryDirectory
 from gateway.domain.model import Application, Device, SessionSecret, UserId
@@ -42,7 +41,7 @@ class Counted:
         self.clock = ManualClock()
         self.server = FakeUpstream(self.clock)
         self.user = self.server.add_user(7, "anna")
-        self.reach = Reach()
+        self.reach = SiteReach()
         self.upstream = CountedUpstream(self.server, self.telemetry, self.reach)
 
     def opens(self, result: str) -> float | None:

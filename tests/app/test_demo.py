@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from gateway.app.cli import main
-from gateway.app.config_rules import faults
-from gateway.app.demo import board_options, demo_settings, introduction
+from gateway.app.cli.demo import board_options, demo_settings, introduction
+from gateway.app.config.errors import rule_faults
+from gateway.app.main import main
 from gateway.app.wiring import Addresses
 from gateway.simulator import SimulatorSettings
 from tests.app.processes import run, running
@@ -53,7 +53,7 @@ def test_a_taken_port_is_told(own_logging: None, capsys: pytest.CaptureFixture[s
 
 def test_its_settings_are_right_and_stay_on_this_machine() -> None:
     settings = demo_settings("http://127.0.0.1:1", 8080)
-    assert list(faults(settings)) == []
+    assert list(rule_faults(settings)) == []
     assert {settings.client.host, settings.ops.host, settings.admin.host} == {"127.0.0.1"}
 
 

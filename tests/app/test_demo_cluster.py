@@ -10,29 +10,36 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.cli import main
-from gateway.app.config import load, own_secrets
-from gateway.app.demo_cluster import Stage, board_options, configuration, footer, introduction
-from gateway.app.demo_crew import Crew, NodeProcess
-from gateway.app.front_door import FrontDoor
-from gateway.app.redis_program import LocalRedis, Program
+from gateway.app.cli.demo_cluster import (
+    DemoCluster,
+    DemoProcesses,
+    LoadBalancer,
+    NodeProcess,
+    cluster_board_options,
+    cluster_configuration,
+    cluster_footer,
+    cluster_introduction,
+)
+from gateway.app.cli.local_processes import LocalRedis, RedisProgram
+from gateway.app.config.sources import generate_secrets, load
+from gateway.app.main import main
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import SimulatorSettings
 from tests.app.processes import Running, run, running
 
-PROGRAM = Program(Path("/bin/redis-server"), "redis-server on the PATH")
+PROGRAM = RedisProgram(Path("/bin/redis-server"), "redis-server on the PATH")
 
 
-def stage_in(folder: Path, port: int = 8080) -> Stage:
+def stage_in(folder: Path, port: int = 8080) -> DemoCluster:
     """A stage on which nothing runs."""
     nodes = [NodeProcess(name, folder / "gateway.toml", folder) for name in ("n1", "n2", "n3")]
-    crew = Crew(nodes, LocalRedis(PROGRAM, folder), SystemClock())
-    door = FrontDoor(crew.targets)
-    return Stage(crew, folder, "http://127.0.0.1:1", f"http://127.0.0.1:{port}", port, "http://b", door)
+    crew = DemoProcesses(nodes, LocalRedis(PROGRAM, folder), SystemClock())
+    door = LoadBalancer(crew.targets)
+    return DemoCluster(crew, folder, "http://127.0.0.1:1", f"http://127.0.0.1:{port}", port, "http://b", door)
 
 
 def test_the_nodes_share_a_file_that_can_be_used(tmp_path: Path) -> None:
-    text = configuration("redis://:canary@127.0.0.1:1", "http://127.0.0.1:2", own_secrets())
+    text = cluster_configuration("redis://:canary@127.0.0.1:1", "http://127.0.0.1:2", generate_secrets())
     path = tmp_path / "gateway.toml"
     path.write_text(text, "utf-8")
     settings = load(path, {}).settings
@@ -44,7 +51,7 @@ def test_the_nodes_share_a_file_that_can_be_used(tmp_path: Path) -> None:
 
 def test_the_introduction_names_what_there_is_to_try(tmp_path: Path) -> None:
     stage = stage_in(tmp_path)
-    text = introduction(SimulatorSettings(), stage, PROGRAM)
+    text = cluster_introduction(SimulatorSettings(), stage, PROGRAM)
     for part in (
         "200 agents, 20 queues",
         "redis-server on the PATH",
@@ -65,7 +72,7 @@ def test_the_introduction_names_what_there_is_to_try(tmp_path: Path) -> None:
 
 def test_the_board_tells_how_the_nodes_fare_and_what_to_do_to_them(tmp_path: Path) -> None:
     stage = stage_in(tmp_path)
-    options = board_options(SimulatorSettings(), stage, 5.0, 60)
+    options = cluster_board_options(SimulatorSettings(), stage, 5.0, 60)
     assert (options.address, options.user_name, options.lines) == ("http://b", "supervisor1", 60)
     assert callable(options.footer)
     assert options.footer().splitlines() == [
@@ -79,7 +86,7 @@ def test_the_board_tells_how_the_nodes_fare_and_what_to_do_to_them(tmp_path: Pat
 
 def test_another_port_is_part_of_what_to_type(tmp_path: Path) -> None:
     stage = stage_in(tmp_path, 9999)
-    assert "oscc-gateway demo-cluster --port 9999 kill n1" in footer(SimulatorSettings(), stage)
+    assert "oscc-gateway demo-cluster --port 9999 kill n1" in cluster_footer(SimulatorSettings(), stage)
 
 
 def test_where_no_demonstration_runs_nothing_can_be_killed(

@@ -9,10 +9,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.app.children import Child
-from gateway.app.demo_crew import Crew, NodeProcess
-from gateway.app.listener import listening
-from gateway.app.redis_program import LocalRedis, Program
+from gateway.app.cli.demo_cluster import DemoProcesses, NodeProcess
+from gateway.app.cli.local_processes import ChildProcess, LocalRedis, RedisProgram
+from gateway.app.listeners import listening
 from gateway.runtime.clock import SystemClock
 from tests.doubles.servers import any_engine, binary
 
@@ -22,13 +21,13 @@ SLEEPS = (sys.executable, "-c", "import signal; signal.pause()")
 def node(folder: Path, name: str) -> NodeProcess:
     """A node whose process does nothing."""
     made = NodeProcess(name, folder / "gateway.toml", folder)
-    vars(made)["child"] = Child(name, SLEEPS, folder / f"{name}.log")
+    vars(made)["child"] = ChildProcess(name, SLEEPS, folder / f"{name}.log")
     return made
 
 
-def crew_in(folder: Path) -> Crew:
-    redis = LocalRedis(Program(Path(binary(any_engine())), "here"), folder)
-    return Crew([node(folder, "n1"), node(folder, "n2")], redis, SystemClock())
+def crew_in(folder: Path) -> DemoProcesses:
+    redis = LocalRedis(RedisProgram(Path(binary(any_engine())), "here"), folder)
+    return DemoProcesses([node(folder, "n1"), node(folder, "n2")], redis, SystemClock())
 
 
 async def test_each_process_is_killed_and_started_by_its_name(tmp_path: Path) -> None:

@@ -7,28 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import doctor
-from gateway.app.cli import main
-from gateway.app.doctor import Machine, advices, faults, this_machine
-from gateway.app.listener import BACKLOG
+from gateway.app.cli import doctor
+from gateway.app.cli.doctor import MachineLimits, machine_advices, machine_faults, this_machine
+from gateway.app.listeners import BACKLOG
+from gateway.app.main import main
 from tests.app.certificates import Authority
 from tests.app.samples import SECRET, SMALLEST, loaded, write
 from tests.doubles.servers import redis_server
 
-FIT = Machine(files=1_000_000, somaxconn=BACKLOG, syn_backlog=BACKLOG, is_time_kept=True)
+FIT = MachineLimits(files=1_000_000, somaxconn=BACKLOG, syn_backlog=BACKLOG, is_time_kept=True)
 SMALL = SMALLEST + "[limits]\nconnections = 1000\n"
 
 
 def test_nothing_is_said_of_a_machine_that_is_fit(tmp_path: Path) -> None:
-    assert list(faults(FIT, loaded(tmp_path).settings)) == []
-    assert list(advices(FIT)) == []
-    assert list(advices(FIT._replace(somaxconn=None, syn_backlog=None))) == []
+    assert list(machine_faults(FIT, loaded(tmp_path).settings)) == []
+    assert list(machine_advices(FIT)) == []
+    assert list(machine_advices(FIT._replace(somaxconn=None, syn_backlog=None))) == []
 
 
 def test_each_phone_needs_a_file_and_its_user_one_more(tmp_path: Path) -> None:
     settings = loaded(tmp_path, SMALL).settings
-    assert list(faults(FIT._replace(files=2_200), settings)) == []
-    (fault,) = faults(FIT._replace(files=2_199), settings)
+    assert list(machine_faults(FIT._replace(files=2_200), settings)) == []
+    (fault,) = machine_faults(FIT._replace(files=2_199), settings)
     assert fault.startswith("This process may open 2199 files, but limits.connections = 1000 needs 2200 ")
 
 
@@ -40,8 +40,8 @@ def test_each_phone_needs_a_file_and_its_user_one_more(tmp_path: Path) -> None:
         (FIT._replace(is_time_kept=False), "No service is seen that keeps the clock right"),
     ],
 )
-def test_what_is_worth_a_thought_is_advised(machine: Machine, start: str) -> None:
-    (advice,) = advices(machine)
+def test_what_is_worth_a_thought_is_advised(machine: MachineLimits, start: str) -> None:
+    (advice,) = machine_advices(machine)
     assert advice.startswith(start)
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.app.config_sections import Limits
-from gateway.app.draining import FAREWELL_S, GIVING_S, Parting, Phone, leave, limit_s
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import LimitsSection
+from gateway.app.drain import BYE_S, HAND_OVER_S, Departure, DrainablePhone, drain_limit_s, drain_node
+from gateway.app.process import StopRequest
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import NodeRecord
@@ -18,7 +18,7 @@ from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 
 OTHER = NodeRecord(NodeId("n2"), "h2", "1", 0, 0, draining=False, accepts_per_s=10.0)
-LIMITS = Limits(drain_notice_s=10, drain_s=60, log_ons_per_s=4)
+LIMITS = LimitsSection(drain_notice_s=10, drain_s=60, log_ons_per_s=4)
 
 
 class PhoneToSend:
@@ -49,10 +49,10 @@ class Leaver:
         self.began = self.clock.now()
         self.phones = [PhoneToSend(self.clock) for _ in range(phones)]
         self.sockets = 0
-        self.stopping = Stopping()
+        self.stopping = StopRequest()
         self.telemetry = Telemetry()
         self.happened: list[tuple[str, float]] = []
-        self.mixed: list[Phone] = []
+        self.mixed: list[DrainablePhone] = []
         self.fleet = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
         feed = SimpleNamespace(user=UserId("main", 1))
         self.member = SimpleNamespace(present=True, node=None)
@@ -65,15 +65,15 @@ class Leaver:
     async def refuse(self) -> None:
         self.happened.append(("refuses", self.clock.now() - self.began))
 
-    async def run(self, limits: Limits = LIMITS) -> None:
-        parting = Parting(
+    async def run(self, limits: LimitsSection = LIMITS) -> None:
+        parting = Departure(
             self,  # type: ignore[arg-type]  # stands in for a Node
             self.phones,
             lambda: self.sockets,
             self.refuse,
             self.mixed.extend,
         )
-        await leave(parting, limits, self.stopping, self.clock, self.telemetry)
+        await drain_node(parting, limits, self.stopping, self.clock, self.telemetry)
         self.happened.append(("gone", self.clock.now() - self.began))
 
     @property
@@ -110,7 +110,7 @@ async def test_alone_phones_stay_away_no_longer_than_a_new_start_takes() -> None
     for drain_s, expected in ((4.0, 2.0), (600.0, 5.0)):
         node = Leaver(phones=2)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(node.run(Limits(drain_s=drain_s)))
+            tasks.create_task(node.run(LimitsSection(drain_s=drain_s)))
             await node.clock.advance(1)
         assert node.told == [(0, 0), (0, expected)]
 
@@ -167,7 +167,7 @@ async def test_nobody_waits_for_ever_for_a_user_whom_nobody_takes() -> None:
         tasks.create_task(node.run())
         await node.clock.advance(30)
     # one user at 4 links a second, told when the notice is over
-    assert node.gone_after == pytest.approx(10 + 0.25 + GIVING_S, abs=0.1)
+    assert node.gone_after == pytest.approx(10 + 0.25 + HAND_OVER_S, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +180,10 @@ async def test_whoever_has_a_phone_elsewhere_is_waited_for_while_there_is_time(
     node = Leaver(phones=1, users=2, others=(OTHER,))
     node.member.node, node.member.present = node_of_phone, present
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(node.run(Limits(drain_s=30.0)))
+        tasks.create_task(node.run(LimitsSection(drain_s=30.0)))
         await node.clock.advance(60)
     # without waiting it has left once the two users could have moved, at 20 links a second
-    assert node.gone_after == pytest.approx(10 + (30 if waits else 0.1) + GIVING_S, abs=0.1)
+    assert node.gone_after == pytest.approx(10 + (30 if waits else 0.1) + HAND_OVER_S, abs=0.1)
 
 
 @pytest.mark.parametrize("others", [(), (OTHER,)])
@@ -193,7 +193,7 @@ async def test_nobody_who_does_not_listen_holds_the_farewell_up(others: tuple[No
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run())
         await node.clock.advance(30)
-    assert node.gone_after == pytest.approx((10 if others else 0) + FAREWELL_S, abs=0.1)
+    assert node.gone_after == pytest.approx((10 if others else 0) + BYE_S, abs=0.1)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 5.0, 11.0])
@@ -220,7 +220,7 @@ async def test_it_tells_when_it_began_and_how_long_it_takes() -> None:
         await node.clock.advance(60)
     # 20 users at 4 links a second, and nobody takes them
     assert node.metric("began_timestamp") == began_s
-    assert node.metric("planned") == 10 + 20 / 4 + GIVING_S == pytest.approx(node.gone_after, abs=0.1)
+    assert node.metric("planned") == 10 + 20 / 4 + HAND_OVER_S == pytest.approx(node.gone_after, abs=0.1)
 
 
 async def test_alone_it_plans_for_phones_to_hear_it() -> None:
@@ -229,7 +229,7 @@ async def test_alone_it_plans_for_phones_to_hear_it() -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run())
         await node.clock.advance(30)
-    assert node.metric("planned") == FAREWELL_S == pytest.approx(node.gone_after, abs=0.1)
+    assert node.metric("planned") == BYE_S == pytest.approx(node.gone_after, abs=0.1)
 
 
 @pytest.mark.parametrize(("users", "fits"), [(240, True), (320, False)])
@@ -238,11 +238,13 @@ async def test_more_users_than_can_move_in_time_take_longer_than_the_limit(users
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run())
         await node.clock.advance(11)
-        assert (node.metric("planned") <= limit_s(LIMITS)) is fits
+        assert (node.metric("planned") <= drain_limit_s(LIMITS)) is fits
         await node.clock.advance(120)
     assert node.gone_after is not None
-    assert (node.gone_after <= limit_s(LIMITS)) is fits
+    assert (node.gone_after <= drain_limit_s(LIMITS)) is fits
 
 
 def test_what_may_be_waited_is_what_operators_are_told_to_wait() -> None:
-    assert limit_s(Limits()) == Limits().drain_notice_s + Limits().drain_s + 10 == 80
+    assert (
+        drain_limit_s(LimitsSection()) == LimitsSection().drain_notice_s + LimitsSection().drain_s + 10 == 80
+    )

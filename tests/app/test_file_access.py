@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway.app.certificates import read_pair
-from gateway.app.config import load
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Client
-from gateway.app.file_access import readable_by_others
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import ClientSection
+from gateway.app.config.sources import load, readable_by_others
 from tests.app.samples import SMALLEST
 
 
@@ -79,7 +78,7 @@ def test_the_token_of_operators_is_not_taken_from_such_a_file(public: Path, tmp_
 
 def test_a_key_of_tls_is_not_taken_from_such_a_file(public: Path) -> None:
     certificate, key = secret(public, 0o644), secret(public, 0o604)
-    client = Client(certificate=certificate, key=key)
+    client = ClientSection(certificate=certificate, key=key)
     with pytest.raises(ConfigError, match=r"client\.key: .* can be read by every user"):
         read_pair(client)
     key.chmod(0o640)

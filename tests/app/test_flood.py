@@ -10,10 +10,16 @@ import logging
 import pytest
 import structlog
 
-from gateway.app.audit_trail import log_acts
-from gateway.app.flood import KINDS_MAX, LINES, WINDOW_S, FloodControl, settling
 from gateway.app.keys import SecretKey
-from gateway.app.logging import configure
+from gateway.app.logging import (
+    KINDS_MAX,
+    LINES_PER_WINDOW,
+    REPETITION_WINDOW_S,
+    RepetitionFilter,
+    audit_writer,
+    configure,
+    flush_suppressed,
+)
 from gateway.domain.audit import OperatorAct
 from gateway.domain.model import NodeId
 from tests.doubles.clock import ManualClock
@@ -25,7 +31,7 @@ class Log:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.stream = io.StringIO()
-        self.flood: FloodControl = configure("info", SecretKey(bytes(32)), self.stream, clock=self.clock)
+        self.flood: RepetitionFilter = configure("info", SecretKey(bytes(32)), self.stream, clock=self.clock)
 
     def close(self, count: int, code: int = 1006, initiator: str = "client") -> None:
         log = structlog.get_logger("gateway.session")
@@ -53,7 +59,7 @@ def summary(count: int, code: int | None = 1006, event: str = "session over") ->
         "level": "info",
         "suppressed": count,
         "of": event,
-        "window_s": WINDOW_S,
+        "window_s": REPETITION_WINDOW_S,
     }
     return told | ({} if code is None else {"close_code": code})
 
@@ -62,69 +68,71 @@ async def test_of_a_mass_disconnect_the_first_lines_are_written_and_the_rest_is_
     log.close(10_000)
     log.close(3, code=1001)
     told = log.told
-    assert [line["close_code"] for line in told] == [1006] * LINES + [1001] * 3
-    await log.clock.advance(WINDOW_S)
+    assert [line["close_code"] for line in told] == [1006] * LINES_PER_WINDOW + [1001] * 3
+    await log.clock.advance(REPETITION_WINDOW_S)
     log.close(1)
     told = log.told
     assert [line["event"] for line in told] == ["lines suppressed", "session over"]
-    assert told[0] == summary(10_000 - LINES)
+    assert told[0] == summary(10_000 - LINES_PER_WINDOW)
 
 
 def test_codes_that_a_client_makes_up_are_one_kind_and_the_gateways_own_are_not(log: Log) -> None:
     for code in range(4000, 4120):
         log.close(1, code)
-    log.close(LINES, 4109, "gateway")
+    log.close(LINES_PER_WINDOW, 4109, "gateway")
     log.flood.settle(at_once=True)
     *written, told = log.told
-    assert [line["initiator"] for line in written] == ["client"] * LINES + ["gateway"] * LINES
-    assert told == summary(120 - LINES, code=None)
+    assert [line["initiator"] for line in written] == ["client"] * LINES_PER_WINDOW + [
+        "gateway"
+    ] * LINES_PER_WINDOW
+    assert told == summary(120 - LINES_PER_WINDOW, code=None)
 
 
 async def test_what_was_counted_is_told_also_when_nobody_logs_any_more(log: Log) -> None:
     async with asyncio.TaskGroup() as tasks:
-        life = tasks.create_task(settling(log.flood, log.clock))
+        life = tasks.create_task(flush_suppressed(log.flood, log.clock))
         await log.clock.settle()
-        log.close(LINES + 1)
-        await log.clock.advance(WINDOW_S - 1)
-        assert len(log.told) == LINES
+        log.close(LINES_PER_WINDOW + 1)
+        await log.clock.advance(REPETITION_WINDOW_S - 1)
+        assert len(log.told) == LINES_PER_WINDOW
         await log.clock.advance(1)
         assert log.told == [summary(1)]
-        log.close(LINES + 2)
-        assert len(log.told) == LINES
+        log.close(LINES_PER_WINDOW + 2)
+        assert len(log.told) == LINES_PER_WINDOW
         life.cancel()
     assert log.told == [summary(2)], "at the end at once"
 
 
 async def test_lines_at_a_usual_rate_are_all_written_and_nothing_is_told_of_them(log: Log) -> None:
     for _ in range(5):
-        log.close(LINES)
-        await log.clock.advance(WINDOW_S)
+        log.close(LINES_PER_WINDOW)
+        await log.clock.advance(REPETITION_WINDOW_S)
     log.flood.settle()
-    assert [line["event"] for line in log.told] == ["session over"] * 5 * LINES
+    assert [line["event"] for line in log.told] == ["session over"] * 5 * LINES_PER_WINDOW
 
 
 def test_other_libraries_lines_are_held_back_by_their_template(log: Log) -> None:
-    for number in range(LINES + 5):
+    for number in range(LINES_PER_WINDOW + 5):
         logging.getLogger("aiohttp.server").error("Error %d of many", number)
     log.flood.settle(at_once=True)
     told = log.told
-    assert len(told) == LINES + 1
+    assert len(told) == LINES_PER_WINDOW + 1
     assert (told[-1]["suppressed"], told[-1]["level"]) == (5, "error")
 
 
 def test_numbered_lines_are_never_held_back(log: Log) -> None:
-    for serial in range(LINES * 2):
-        log_acts(NodeId("n1"), "")(OperatorAct("drain", None, None, "done", 200), serial)
-    assert [line["serial"] for line in log.told] == list(range(LINES * 2))
+    for serial in range(LINES_PER_WINDOW * 2):
+        audit_writer(NodeId("n1"), "")(OperatorAct("drain", None, None, "done", 200), serial)
+    assert [line["serial"] for line in log.told] == list(range(LINES_PER_WINDOW * 2))
 
 
 async def test_kinds_without_end_take_bounded_memory_and_are_still_counted(log: Log) -> None:
     for number in range(KINDS_MAX * 3):
         logging.getLogger("gateway.app").warning(f"kind {number}")  # noqa: G004 - each has a template of its own
     assert log.flood.kinds == KINDS_MAX + 1
-    assert len(log.told) == KINDS_MAX + LINES
-    await log.clock.advance(WINDOW_S)
+    assert len(log.told) == KINDS_MAX + LINES_PER_WINDOW
+    await log.clock.advance(REPETITION_WINDOW_S)
     log.flood.settle()
     assert log.flood.kinds == 0
     (told,) = log.told
-    assert (told["suppressed"], told["of"]) == (KINDS_MAX * 2 - LINES, "lines of many kinds")
+    assert (told["suppressed"], told["of"]) == (KINDS_MAX * 2 - LINES_PER_WINDOW, "lines of many kinds")

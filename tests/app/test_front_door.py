@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.app.front_door import FrontDoor, Target, open_door
-from gateway.app.listener import CannotListen
+from gateway.app.cli.demo_cluster import BalancerTarget, LoadBalancer, open_balancer
+from gateway.app.listeners import CannotListen
 from tests.doubles.servers import free_port
 
 
@@ -55,8 +55,8 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
 
 async def test_connections_go_to_the_nodes_in_turn_and_stay_there() -> None:
     async with asyncio.timeout(10), echo("n1") as first, echo("n2") as second:
-        door = FrontDoor(lambda: [Target("n1", first.port), Target("n2", second.port)])
-        async with open_door(door, 0) as port:
+        door = LoadBalancer(lambda: [BalancerTarget("n1", first.port), BalancerTarget("n2", second.port)])
+        async with open_balancer(door, 0) as port:
             one = await asyncio.open_connection("127.0.0.1", port)
             assert await _said(one, "a") == "n1: a"
             other = await asyncio.open_connection("127.0.0.1", port)
@@ -70,8 +70,8 @@ async def test_connections_go_to_the_nodes_in_turn_and_stay_there() -> None:
 
 async def test_a_node_that_is_not_there_is_passed_over() -> None:
     async with asyncio.timeout(10), echo("n2") as node:
-        door = FrontDoor(lambda: [Target("n1", free_port()), Target("n2", node.port)])
-        async with open_door(door, 0) as port:
+        door = LoadBalancer(lambda: [BalancerTarget("n1", free_port()), BalancerTarget("n2", node.port)])
+        async with open_balancer(door, 0) as port:
             for _ in range(3):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 assert await _said((reader, writer), "a") == "n2: a"
@@ -80,8 +80,8 @@ async def test_a_node_that_is_not_there_is_passed_over() -> None:
 
 async def test_the_end_of_a_node_ends_its_connections() -> None:
     async with asyncio.timeout(10), echo("n1") as node:
-        door = FrontDoor(lambda: [Target("n1", node.port)])
-        async with open_door(door, 0) as port:
+        door = LoadBalancer(lambda: [BalancerTarget("n1", node.port)])
+        async with open_balancer(door, 0) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             assert await _said((reader, writer), "a") == "n1: a"
             node.hang_up()
@@ -92,8 +92,8 @@ async def test_the_end_of_a_node_ends_its_connections() -> None:
 
 @pytest.mark.parametrize("targets", [[], ["nobody listens"]])
 async def test_without_a_node_a_connection_ends_at_once(targets: list[str]) -> None:
-    door = FrontDoor(lambda: [Target(name, free_port()) for name in targets])
-    async with asyncio.timeout(10), open_door(door, 0) as port:
+    door = LoadBalancer(lambda: [BalancerTarget(name, free_port()) for name in targets])
+    async with asyncio.timeout(10), open_balancer(door, 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await _rest(reader) == b""
         writer.close()
@@ -102,8 +102,8 @@ async def test_without_a_node_a_connection_ends_at_once(targets: list[str]) -> N
 
 async def test_when_the_door_closes_its_connections_end() -> None:
     async with asyncio.timeout(10), echo("n1") as node:
-        door = FrontDoor(lambda: [Target("n1", node.port)])
-        async with open_door(door, 0) as port:
+        door = LoadBalancer(lambda: [BalancerTarget("n1", node.port)])
+        async with open_balancer(door, 0) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             assert await _said((reader, writer), "a") == "n1: a"
         assert await _rest(reader) == b""
@@ -111,7 +111,7 @@ async def test_when_the_door_closes_its_connections_end() -> None:
 
 
 async def test_a_taken_port_is_told() -> None:
-    door = FrontDoor(list)
-    async with open_door(door, 0) as port:
+    door = LoadBalancer(list)
+    async with open_balancer(door, 0) as port:
         with pytest.raises(CannotListen, match=f"127.0.0.1 port {port}: address already in use"):
-            await open_door(door, port).__aenter__()
+            await open_balancer(door, port).__aenter__()

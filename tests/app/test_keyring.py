@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.app.keyring import Keyring, Keys
-from gateway.app.keys import SealingKey, new_sealing_key
+from gateway.app.keys import Keyring, RawKeys, SealingKey, new_sealing_key
 
 FIRST = new_sealing_key()
 NEXT = new_sealing_key([FIRST])
 
 
 def test_whoever_uses_keys_is_told_of_others_once() -> None:
-    ring, told = Keyring([FIRST]), list[Keys]()
+    ring, told = Keyring([FIRST]), list[RawKeys]()
     ring.tell(told.append)
     assert (ring.replace([FIRST]), told) == (False, [])
     assert ring.replace([FIRST, NEXT]) is False

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Secrets
-from gateway.app.keyring import Keyring
-from gateway.app.keys import SealingKey, SecretKey, new_sealing_key, new_secret_key
-from gateway.app.keys_watch import KeysWatch
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import SecretsSection
+from gateway.app.keys import Keyring, SealingKey, SecretKey, new_sealing_key, new_secret_key
+from gateway.app.reload import KeysReloader
 from gateway.telemetry import Telemetry
 
 PSEUDONYM = new_secret_key()
@@ -17,21 +16,21 @@ FIRST = new_sealing_key()
 NEXT = new_sealing_key([FIRST])
 
 
-def secrets(*keys: SealingKey, pseudonym: SecretKey = PSEUDONYM) -> Secrets:
-    return Secrets.model_construct(sealing_keys=keys, pseudonym_key=pseudonym)
+def secrets(*keys: SealingKey, pseudonym: SecretKey = PSEUDONYM) -> SecretsSection:
+    return SecretsSection.model_construct(sealing_keys=keys, pseudonym_key=pseudonym)
 
 
 class House:
     """Settings that change, a keyring, and phones that get fresh tokens."""
 
     def __init__(self) -> None:
-        self.said: Secrets | ConfigError | None = secrets(FIRST)
+        self.said: SecretsSection | ConfigError | None = secrets(FIRST)
         self.ring = Keyring([FIRST])
         self.telemetry = Telemetry()
         self.renewals = 0
-        self.watch = KeysWatch(self.reread, secrets(FIRST), self.ring, self.renew, self.telemetry)
+        self.watch = KeysReloader(self.reread, secrets(FIRST), self.ring, self.renew, self.telemetry)
 
-    def reread(self) -> Secrets | None:
+    def reread(self) -> SecretsSection | None:
         if isinstance(self.said, ConfigError):
             raise self.said
         return self.said
@@ -75,7 +74,9 @@ async def test_phones_get_fresh_tokens_when_another_key_seals_and_only_then() ->
         (None, "secrets.pseudonym_key is another than at the start: "),
     ],
 )
-async def test_what_cannot_be_used_changes_nothing(said: Secrets | ConfigError | None, fault: str) -> None:
+async def test_what_cannot_be_used_changes_nothing(
+    said: SecretsSection | ConfigError | None, fault: str
+) -> None:
     house = House()
     house.said = said
     (line,) = await house.looked()
@@ -89,5 +90,5 @@ async def test_what_cannot_be_used_changes_nothing(said: Secrets | ConfigError |
 
 
 async def test_without_settings_to_read_there_is_nothing_to_do() -> None:
-    watch = KeysWatch(None, secrets(FIRST), Keyring([FIRST]), House().renew, Telemetry())
+    watch = KeysReloader(None, secrets(FIRST), Keyring([FIRST]), House().renew, Telemetry())
     assert await watch.look() is None

@@ -16,11 +16,10 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from gateway.app import listener as listener_module
-from gateway.app.aside import listening_aside
-from gateway.app.config_sections import Client
-from gateway.app.listener import CannotListen, listening
-from gateway.app.tls import client_context
+from gateway.app import listeners as listener_module
+from gateway.app.certificates import client_context
+from gateway.app.config.settings import ClientSection
+from gateway.app.listeners import CannotListen, listening, listening_in_thread
 from gateway.edge.callers import WAITING, Callers
 from tests.app.certificates import make
 
@@ -51,7 +50,7 @@ async def test_it_serves_where_it_says() -> None:
 
 async def test_it_speaks_tls(tmp_path: Path) -> None:
     certificate, key = make(tmp_path, days=100_000)
-    tls = client_context(Client(certificate=certificate, key=key))
+    tls = client_context(ClientSection(certificate=certificate, key=key))
     trust = ssl.create_default_context(cafile=certificate)
     async with listening("client", _app(), "127.0.0.1", 0, tls) as listener, aiohttp.ClientSession() as http:
         assert listener.url.startswith("https://")
@@ -60,9 +59,9 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
 
 
 async def test_who_does_not_speak_tls_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(listener_module, "TLS_HANDSHAKE_S", 0.2)
     certificate, key = make(tmp_path, days=100_000)
-    tls = client_context(Client(certificate=certificate, key=key))
+    tls = client_context(ClientSection(certificate=certificate, key=key))
     async with listening("client", _app(), "127.0.0.1", 0, tls) as listener, asyncio.timeout(10):
         for said in (b"", b"\x16\x03\x01"):
             reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
@@ -123,7 +122,7 @@ sys.stdin.read()
 
 def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     certificate, key = make(folder, days=100_000)
-    tls = client_context(Client(certificate=certificate, key=key))
+    tls = client_context(ClientSection(certificate=certificate, key=key))
     assert tls is not None
     return tls, ssl.create_default_context(cafile=certificate)
 
@@ -138,7 +137,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 def test_who_is_silent_before_tls_is_counted_from_the_first_moment(
     tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener_module, "HANDSHAKE_S", 2.0)
+    monkeypatch.setattr(listener_module, "TLS_HANDSHAKE_S", 2.0)
 
     async def main() -> None:
         app, (tls, trust) = _app(), _tls(tmp_path)
@@ -195,7 +194,7 @@ def test_the_ops_listener_answers_when_clients_have_taken_all_descriptors(
     async def main() -> None:
         tls = _tls(tmp_path)[0] if is_tls else None
         async with (
-            listening_aside("ops", _app(), "127.0.0.1", 0) as ops,
+            listening_in_thread("ops", _app(), "127.0.0.1", 0) as ops,
             listening("client", _app(), "127.0.0.1", 0, tls, keeps_reserve=True) as client,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as http,
         ):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.app.living import alive
+from gateway.app.process import background_tasks
 
 
 class Life:
@@ -23,7 +23,7 @@ class Life:
 
 async def test_lives_begin_and_end_with_the_block() -> None:
     life, other = Life(), Life()
-    async with alive(life.run(), other.run()):
+    async with background_tasks(life.run(), other.run()):
         await asyncio.sleep(0)
         assert life.seen == other.seen == ["began"]
     assert life.seen == other.seen == ["began", "ended"]
@@ -33,7 +33,7 @@ async def test_an_error_of_the_block_leaves_it_as_it_is() -> None:
     life = Life()
 
     async def block() -> None:
-        async with alive(life.run()):
+        async with background_tasks(life.run()):
             await asyncio.sleep(0)
             raise KeyError("own")
 
@@ -48,6 +48,6 @@ async def _fails() -> None:
 
 async def test_a_life_that_fails_ends_the_block() -> None:
     with pytest.raises(ExceptionGroup) as failed:
-        async with alive(_fails()):
+        async with background_tasks(_fails()):
             await asyncio.Event().wait()
     assert failed.group_contains(ValueError, match="life")

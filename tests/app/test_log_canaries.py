@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from gateway.app import wiring
-from gateway.app.config import own_secrets
+from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
-from gateway.app.stopping import Stopping
+from gateway.app.process import StopRequest
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app.test_wiring import LOG_ON, settings_for
@@ -57,12 +57,12 @@ async def _live(http: aiohttp.ClientSession, client: str) -> list[str]:
 
 @pytest.mark.parametrize("level", ["debug", "info"])
 async def test_the_log_of_a_whole_life_holds_no_canary(own_logging: None, level: str) -> None:
-    written, secrets = io.StringIO(), own_secrets()
+    written, secrets = io.StringIO(), generate_secrets()
     configure("debug" if level == "debug" else "info", secrets.pseudonym_key, written)
     center = SimulatorSettings(agents=2, queues=1, users=1, password=PASSWORD)
     async with asyncio.timeout(30), aiohttp.ClientSession() as http, Simulator(center) as simulator:
         settings = settings_for(simulator.url)
-        async with wiring.serving(settings, secrets, SystemClock(), Stopping()) as addresses:
+        async with wiring.serving(settings, secrets, SystemClock(), StopRequest()) as addresses:
             canaries = await _live(http, addresses.client)
             async with http.get(f"{addresses.ops}/metrics") as response:
                 metrics = await response.text()

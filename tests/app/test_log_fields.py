@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.app.keys import SecretKey
-from gateway.app.log_fields import Pseudonyms, fields, network_of, text
+from gateway.app.logging import Pseudonyms, field_shapes, network_of, shape_text
 from gateway.domain import resources
 from gateway.domain.audit import UserHash
 from gateway.domain.errors import CloseCode
@@ -18,7 +18,7 @@ from gateway.domain.model import Application, UserId
 from gateway.domain.privacy import Privacy
 
 PSEUDONYMS = Pseudonyms(SecretKey(bytes(32)))
-FIELDS = fields(PSEUDONYMS)
+FIELDS = field_shapes(PSEUDONYMS)
 
 
 def test_no_field_has_the_name_of_personal_or_realtime_data() -> None:
@@ -130,7 +130,7 @@ def test_only_a_user_id_is_taken_for_a_user(value: object) -> None:
     ],
 )
 def test_sentences_lose_what_looks_like_a_number_a_token_or_a_query(sentence: str, shown: str) -> None:
-    assert text(sentence) == shown
+    assert shape_text(sentence) == shown
 
 
 @given(
@@ -145,4 +145,4 @@ def test_a_telephone_number_fits_no_field(number: str, field: str) -> None:
 
 @given(st.from_regex(r"\+?[1-9][0-9]{6,14}", fullmatch=True))
 def test_a_telephone_number_is_in_no_sentence(number: str) -> None:
-    assert number not in str(text(f"number {number} refused"))
+    assert number not in str(shape_text(f"number {number} refused"))

@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app import looking
-from gateway.app.bus_check import Found
-from gateway.app.config_sections import Bus
-from gateway.app.looking import (
-    AGAIN_S,
-    CLOCK_LOOK_S,
+from gateway.app import status
+from gateway.app.config.settings import BusSection
+from gateway.app.status import (
+    BUS_RETRY_S,
+    CLOCK_EVERY_S,
+    DUPLICATE_NAME_EVERY_S,
     KEYS_LOOK_S,
-    NAMESAKE_S,
-    look_at_bus,
-    look_at_clock,
+    BusReport,
+    log_bus_faults,
+    log_clock_offset,
+    log_duplicate_name,
     look_at_keys,
-    look_for_namesake,
 )
 from gateway.domain.model import NodeId
 from gateway.runtime.ports import Clock
@@ -27,17 +27,19 @@ from tests.doubles.clock import ManualClock
 
 
 async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = [Found(faults=("It is away.",))] * 2 + [Found(("There.",), advices=("It writes to a disk.",))]
+    seen = [BusReport(faults=("It is away.",))] * 2 + [
+        BusReport(("There.",), advices=("It writes to a disk.",))
+    ]
 
-    async def found(bus: Bus, clock: Clock) -> Found:
+    async def found(bus: BusSection, clock: Clock) -> BusReport:
         return seen.pop(0)
 
-    monkeypatch.setattr(looking, "bus_found", found)
+    monkeypatch.setattr(status, "check_bus", found)
     clock = ManualClock()
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(look_at_bus(Bus(url="redis://h"), clock))
-            await clock.advance(2 * AGAIN_S - 0.1)
+            running = tasks.create_task(log_bus_faults(BusSection(url="redis://h"), clock))
+            await clock.advance(2 * BUS_RETRY_S - 0.1)
             assert not running.done()
             await clock.advance(0.2)
     assert [(line["log_level"], line["fault"]) for line in lines] == [
@@ -49,7 +51,7 @@ async def test_a_redis_is_looked_at_until_it_was_seen(monkeypatch: pytest.Monkey
 
 async def test_without_redis_there_is_nothing_to_say() -> None:
     with capture_logs() as lines:
-        await look_at_bus(Bus(), ManualClock())
+        await log_bus_faults(BusSection(), ManualClock())
     assert lines == []
 
 
@@ -57,15 +59,15 @@ async def test_a_node_with_the_same_name_is_told_once_while_it_is_there() -> Non
     clock, fleet = ManualClock(), SimpleNamespace(has_namesake=True, node=NodeId("n1"))
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            looking_ = tasks.create_task(look_for_namesake(fleet, clock))  # type: ignore[arg-type]  # stands in
-            await clock.advance(NAMESAKE_S - 0.1)
+            looking_ = tasks.create_task(log_duplicate_name(fleet, clock))  # type: ignore[arg-type]  # stands in
+            await clock.advance(DUPLICATE_NAME_EVERY_S - 0.1)
             assert lines == []
-            await clock.advance(3 * NAMESAKE_S)
+            await clock.advance(3 * DUPLICATE_NAME_EVERY_S)
             assert [(line["log_level"], line["node"]) for line in lines] == [("error", "n1")]
             fleet.has_namesake = False
-            await clock.advance(NAMESAKE_S)
+            await clock.advance(DUPLICATE_NAME_EVERY_S)
             fleet.has_namesake = True
-            await clock.advance(NAMESAKE_S)
+            await clock.advance(DUPLICATE_NAME_EVERY_S)
             looking_.cancel()
     assert len(lines) == 2
 
@@ -75,8 +77,8 @@ async def test_a_clock_that_differs_is_told_once_and_when_it_agrees_again() -> N
     clock = ManualClock()
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            looking_on = tasks.create_task(look_at_clock(lambda: seen.pop(0), clock))
-            await clock.advance(6 * CLOCK_LOOK_S)
+            looking_on = tasks.create_task(log_clock_offset(lambda: seen.pop(0), clock))
+            await clock.advance(6 * CLOCK_EVERY_S)
             looking_on.cancel()
     assert [(line["event"], line["offset_s"]) for line in lines] == [
         ("clock_differs", -1.0),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.app import loop
+from gateway.app import process
 
 
 async def _loop_name() -> str:
@@ -29,16 +29,16 @@ def test_cpython_on_linux_has_uvloop() -> None:
     expected = (
         "uvloop" if (platform.python_implementation(), sys.platform) == ("CPython", "linux") else "asyncio"
     )
-    assert loop.run(_loop_name()).partition(".")[0] == expected
+    assert process.run_loop(_loop_name()).partition(".")[0] == expected
 
 
 def test_elsewhere_it_is_the_platforms_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "python_implementation", lambda: "PyPy")
-    assert loop.run(_loop_name()).startswith("asyncio.")
+    assert process.run_loop(_loop_name()).startswith("asyncio.")
 
 
 def test_as_many_files_as_may_be(file_limit: tuple[int, int]) -> None:
     most = file_limit[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
-    loop.raise_file_limit()
+    process.raise_file_limit()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)

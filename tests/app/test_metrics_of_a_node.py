@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs._generate.metrics import ANY, VALUES
 from gateway.app import wiring
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.process import StopRequest
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.telemetry import PREFIX
@@ -61,7 +61,7 @@ def scraped() -> str:
             asyncio.timeout(30),
             Simulator(SimulatorSettings(agents=2, queues=1, users=1)) as simulator,
             wiring.serving(
-                settings_for(simulator.url), own_secrets(), SystemClock(), Stopping()
+                settings_for(simulator.url), generate_secrets(), SystemClock(), StopRequest()
             ) as addresses,
             aiohttp.ClientSession() as http,
         ):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app.nginx_file import Block, parse, ways
+from gateway.app.cli.doctor import Block, parse_nginx, ways
 
 PATH = "/v1/realtime"
 
@@ -28,11 +28,11 @@ def tree(block: Block) -> list[object]:
     ],
 )
 def test_directives_are_told_apart(text: str, read: list[object]) -> None:
-    assert tree(parse(text)) == read
+    assert tree(parse_nginx(text)) == read
 
 
 def test_a_directive_knows_its_line() -> None:
-    root = parse("a;\n# x\nb {\n  c\n    1; d;\n}\n")
+    root = parse_nginx("a;\n# x\nb {\n  c\n    1; d;\n}\n")
     b = root.inner[1]
     assert [(each.name, each.line) for each in (*root.inner, *b.inner)] == [
         ("a", 1),
@@ -45,7 +45,7 @@ def test_a_directive_knows_its_line() -> None:
 def chosen(*locations: str) -> str | None:
     """Return the arguments of the location that is chosen among those."""
     text = "".join(f"location {each} {{ proxy_pass http://n; }}" for each in locations)
-    found = ways(parse(f"http {{ server {{ {text} }} }}"), PATH)
+    found = ways(parse_nginx(f"http {{ server {{ {text} }} }}"), PATH)
     return " ".join(found[0][-1].words[1:]) if found else None
 
 
@@ -76,7 +76,7 @@ def test_a_way_has_all_blocks_around_it() -> None:
         server { listen 80; location / { return 301 https://x; } }
         server { listen 443; location /v1/ { location /v1/realtime { if ($a) { proxy_pass http://n; } } } }
     }"""
-    (way,) = ways(parse(text), PATH)
+    (way,) = ways(parse_nginx(text), PATH)
     assert [each.words for each in way] == [
         (),
         ("http",),
@@ -89,16 +89,16 @@ def test_a_way_has_all_blocks_around_it() -> None:
 def test_servers_that_do_not_name_the_path_are_not_meant_where_others_do() -> None:
     other = "server { location / { proxy_pass http://other; } }"
     named = "server { location /v1/ { proxy_pass http://n; } }"
-    assert len(ways(parse(other + other), PATH)) == 2
-    assert [way[-1].words[1] for way in ways(parse(other + named), PATH)] == ["/v1/"]
+    assert len(ways(parse_nginx(other + other), PATH)) == 2
+    assert [way[-1].words[1] for way in ways(parse_nginx(other + named), PATH)] == ["/v1/"]
 
 
 def test_a_part_of_a_server_is_one() -> None:
-    (way,) = ways(parse("location / { proxy_pass http://n; }"), PATH)
+    (way,) = ways(parse_nginx("location / { proxy_pass http://n; }"), PATH)
     assert [each.name for each in way] == ["", "location"]
-    assert ways(parse("http { include sites/*; }"), PATH) == []
+    assert ways(parse_nginx("http { include sites/*; }"), PATH) == []
 
 
 @given(st.text(st.sampled_from(list("a ;{}#'\"\\$\n/=~location server proxy_pass"))))
 def test_whatever_is_in_a_file_is_read(text: str) -> None:
-    ways(parse(text), PATH)
+    ways(parse_nginx(text), PATH)

@@ -11,10 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.buses import open_bus
-from gateway.app.cli import main
-from gateway.app.config_sections import Bus
-from gateway.app.nodes import NoRoll, as_json, as_table, keys_differ, live_nodes, namesakes
+from gateway.app.adapters import open_bus
+from gateway.app.cli.admin import (
+    NodesUnknown,
+    duplicate_names,
+    keys_differ,
+    live_nodes,
+    nodes_json,
+    nodes_table,
+)
+from gateway.app.config.settings import BusSection
+from gateway.app.main import main
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
@@ -33,7 +40,7 @@ async def announced(folder: Path, *records: NodeRecord) -> AsyncIterator[Server]
     secrets = loaded(folder, SECRET).settings.secrets
     assert secrets is not None
     async with redis_server() as server:
-        bus = Bus(url=server.url)
+        bus = BusSection(url=server.url)
         async with open_bus(bus, secrets, SystemClock(), jitter=lambda: 0.5, draw=os.urandom) as cluster:
             for record in records:
 
@@ -54,7 +61,7 @@ async def _command(folder: Path, url: str, *options: str) -> int:
 
 
 def test_the_table_has_a_line_for_each() -> None:
-    assert as_table([ONE, OTHER]) == (
+    assert nodes_table([ONE, OTHER]) == (
         "NODE          VERSION  PHONES  LINKS  ACCEPTS/S  STATE     SEALING KEYS\n"
         "n1            1.2.3    1234    5      500        live      k2/9f2b6d44 k1/0c662ac1\n"
         "gw-2.example  1.2.3    7       3      0.5        draining  -\n"
@@ -62,21 +69,21 @@ def test_the_table_has_a_line_for_each() -> None:
 
 
 def test_the_list_has_the_fields_of_the_record() -> None:
-    (first, _) = json.loads(as_json([ONE, OTHER]))
+    (first, _) = json.loads(nodes_json([ONE, OTHER]))
     assert first == {**ONE._asdict(), "sealing_keys": KEYS.split()}
 
 
 def test_names_that_several_have_are_found() -> None:
-    assert list(namesakes([ONE, OTHER, ONE._replace(holder="h3")])) == ["n1"]
-    assert list(namesakes([ONE, OTHER])) == []
+    assert list(duplicate_names([ONE, OTHER, ONE._replace(holder="h3")])) == ["n1"]
+    assert list(duplicate_names([ONE, OTHER])) == []
 
 
 async def test_live_nodes_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with announced(tmp_path, ONE, OTHER) as server:
         assert await _command(tmp_path, server.url) == 0
-        assert capsys.readouterr().out == as_table([OTHER, ONE])
+        assert capsys.readouterr().out == nodes_table([OTHER, ONE])
         assert await _command(tmp_path, server.url, "--json") == 0
-        assert capsys.readouterr().out == as_json([OTHER, ONE])
+        assert capsys.readouterr().out == nodes_json([OTHER, ONE])
 
 
 async def test_a_name_that_two_have_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,8 +121,8 @@ async def test_one_that_may_be_asked_nothing_is_told_too(tmp_path: Path) -> None
     secrets = loaded(tmp_path, SECRET).settings.secrets
     async with redis_server() as server:
         await server.command("ACL", "SETUSER", "gw", "on", ">secret", "+ping", "+role")
-        bus = Bus(url=f"redis://gw:secret@127.0.0.1:{server.port}")
-        with pytest.raises(NoRoll, match=r"Redis does not tell which nodes live: .*NOPERM"):
+        bus = BusSection(url=f"redis://gw:secret@127.0.0.1:{server.port}")
+        with pytest.raises(NodesUnknown, match=r"Redis does not tell which nodes live: .*NOPERM"):
             await live_nodes(bus, secrets, SystemClock())
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.config_faults import ConfigError
-from gateway.app.notices import FILE_BYTES, gather, parse, read_notices
+from gateway.app.config.errors import ConfigError
+from gateway.app.notices import FILE_BYTES, parse_notices, read_files, read_notices
 from gateway.edge.notices import NOTICES_MAX
 
 NOTICE = """\
@@ -154,9 +154,9 @@ def test_no_more_is_read_than_may_count_and_more_is_refused(tmp_path: Path) -> N
     for number in range(NOTICES_MAX + 9):
         text = named(f"n{number}").replace("must_acknowledge = true", "")
         write(tmp_path, text, f"{number:02}.toml")
-    found = gather([tmp_path])
+    found = read_files([tmp_path])
     assert len(found) == NOTICES_MAX + 1
-    assert len(parse(found[:-1]).all) == NOTICES_MAX
+    assert len(parse_notices(found[:-1]).all) == NOTICES_MAX
     assert fault_of(tmp_path) == (
         "notices.files: there may be at most 32 notices, of them 16 to be acknowledged."
     )
@@ -164,9 +164,9 @@ def test_no_more_is_read_than_may_count_and_more_is_refused(tmp_path: Path) -> N
 
 def test_what_was_gathered_is_told_apart_by_what_is_in_it(tmp_path: Path) -> None:
     path = write(tmp_path, NOTICE)
-    before = gather([path])
+    before = read_files([path])
     path.unlink()
     write(tmp_path, NOTICE)
-    assert gather([path]) == before
+    assert read_files([path]) == before
     write(tmp_path, NOTICE + "\n")
-    assert gather([path]) != before
+    assert read_files([path]) != before

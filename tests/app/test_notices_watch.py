@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.config_faults import ConfigError
-from gateway.app.notices_watch import NoticesWatch
+from gateway.app.config.errors import ConfigError
+from gateway.app.notices import NoticesReloader
 from tests.doubles.clock import ManualClock
 
 NOTICE = """\
@@ -30,7 +30,7 @@ class Folder:
         self.path = path
         self.clock = ManualClock()
         self.write("upkeep")
-        self.watch = NoticesWatch([path], self.clock)
+        self.watch = NoticesReloader([path], self.clock)
 
     def write(
         self, name: str, version: int = 1, category: str = "maintenance", at: str = PAST, more: str = ""
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Folder:
 
 def test_what_cannot_be_used_is_told_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        NoticesWatch([tmp_path / "none.toml"], ManualClock())
+        NoticesReloader([tmp_path / "none.toml"], ManualClock())
 
 
 async def test_what_has_not_changed_is_not_read_anew(folder: Folder) -> None:
@@ -92,7 +92,7 @@ async def test_a_config_map_that_swaps_its_link_is_seen(tmp_path: Path) -> None:
         (version / "upkeep.toml").write_text(text, "utf-8")
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "upkeep.toml").symlink_to("..data/upkeep.toml")
-    watch = NoticesWatch([tmp_path], ManualClock())
+    watch = NoticesReloader([tmp_path], ManualClock())
     (tmp_path / "..swap").symlink_to("..2")
     (tmp_path / "..swap").replace(tmp_path / "..data")
     await watch.look()

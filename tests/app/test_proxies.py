@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.proxies import LEAST_S, judged, pauses, unknown
+from gateway.app.cli.doctor import LEAST_S, judged_file, pauses, unknown_proxy
 
 TUNNEL, CLIENT, SERVER = "timeout tunnel", "timeout client", "timeout server"
 READ, SEND = "proxy_read_timeout", "proxy_send_timeout"
@@ -20,7 +20,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 @pytest.mark.parametrize("name", ["haproxy/haproxy.cfg", "nginx/nginx.conf"])
 def test_our_own_examples_bear_with_quiet_phones(name: str) -> None:
-    told, faults = judged(DEPLOY / name)
+    told, faults = judged_file(DEPLOY / name)
     assert faults == []
     assert any(line.endswith("3600 s") for line in told)
 
@@ -83,7 +83,7 @@ def test_times_are_read_as_nginx_reads_them_where_streams_pass(
 def test_what_nginx_does_by_itself_is_no_fault_and_told(tmp_path: Path) -> None:
     path = tmp_path / "nginx.conf"
     path.write_text("server { location / { proxy_pass http://n; } }")
-    told, faults = judged(path)
+    told, faults = judged_file(path)
     assert faults == []
     assert told[0] == f"{path}: proxy_read_timeout 60 s by default"
 
@@ -94,7 +94,7 @@ def test_a_short_time_where_streams_pass_is_a_fault_with_its_line(tmp_path: Path
         "server {\n location = /v1/realtime {\n proxy_pass http://n; proxy_read_timeout 30s;\n }\n"
         " location / { proxy_pass http://n; proxy_read_timeout 1h; }\n}"
     )
-    _, faults = judged(path)
+    _, faults = judged_file(path)
     cuts = "so the proxy cuts phones that are quiet: set it to 60 s or more."
     assert faults == [f"{path}, line 3: proxy_read_timeout 30 s, {cuts}"]
 
@@ -105,14 +105,14 @@ def test_one_that_waits_no_longer_than_a_phone_is_quiet_is_a_fault(
 ) -> None:
     path = tmp_path / "proxy.cfg"
     path.write_text(f"timeout tunnel {seconds:.0f}s\n")
-    _, faults = judged(path)
+    _, faults = judged_file(path)
     assert len(faults) == count
     assert all("so the proxy cuts phones that are quiet: set it to 60 s or more." in each for each in faults)
 
 
 def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
     path = tmp_path / "none.cfg"
-    assert judged(path)[1] == [f"The proxy's file {path} cannot be read: No such file or directory."]
+    assert judged_file(path)[1] == [f"The proxy's file {path} cannot be read: No such file or directory."]
     path.write_text("events {}")
-    assert "sets none of timeout tunnel of HAProxy" in judged(path)[1][0]
-    assert "wait 60 s or more" in unknown()
+    assert "sets none of timeout tunnel of HAProxy" in judged_file(path)[1][0]
+    assert "wait 60 s or more" in unknown_proxy()

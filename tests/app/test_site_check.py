@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.config_sections import Client, Site
-from gateway.app.site_check import ask
-from gateway.app.tls import client_context, site_context
+from gateway.app.certificates import client_context, site_context
+from gateway.app.cli.check import check_site
+from gateway.app.config.settings import ClientSection, SiteSection
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
@@ -31,13 +31,13 @@ async def server(paths: tuple[Path, Path] | None, asked: list[bytes]) -> AsyncIt
         writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
 
-    tls = None if paths is None else client_context(Client(certificate=paths[0], key=paths[1]))
+    tls = None if paths is None else client_context(ClientSection(certificate=paths[0], key=paths[1]))
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as listener:
         yield int(listener.sockets[0].getsockname()[1])
 
 
-def site_of(port: int, folder: Path, authority: Authority = ROOT) -> Site:
-    return Site(
+def site_of(port: int, folder: Path, authority: Authority = ROOT) -> SiteSection:
+    return SiteSection(
         id="main",
         url=f"https://127.0.0.1:{port}",
         display_name="Main",
@@ -69,7 +69,7 @@ async def test_a_server_that_must_not_be_believed_is_refused(tmp_path: Path, kin
     asked: list[bytes] = []
     async with server(None if kind == "clear text" else paths, asked) as port, asyncio.timeout(20):
         site = site_of(port, tmp_path)
-        answer = await ask(0, site, SystemClock())
+        answer = await check_site(0, site, SystemClock())
         assert answer.fault == f"Site main at {site.url}: TLS with its server fails: {reason}."
         async with OsccServer("main", site.url, SystemClock(), tls=site_context(0, site)) as adapter:
             with pytest.raises(GatewayError) as refused:
@@ -81,7 +81,7 @@ async def test_a_server_that_must_not_be_believed_is_refused(tmp_path: Path, kin
 async def test_one_that_is_believed_is_asked(tmp_path: Path) -> None:
     asked: list[bytes] = []
     async with server(ROOT.issue(tmp_path, chain=(ROOT,)), asked) as port, asyncio.timeout(20):
-        answer = await ask(0, site_of(port, tmp_path), SystemClock())
+        answer = await check_site(0, site_of(port, tmp_path), SystemClock())
     assert answer.fault is not None
     assert "TLS" not in answer.fault
     assert answer.advice is None
@@ -94,17 +94,17 @@ async def test_one_that_answers_is_told(tmp_path: Path) -> None:
         shown = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
         (tmp_path / "simulator.pem").write_text(shown)
         site = site_of(port, tmp_path).model_copy(update={"ca_file": tmp_path / "simulator.pem"})
-        answer = await ask(0, site, SystemClock())
+        answer = await check_site(0, site, SystemClock())
     assert answer.told == "site main answers: OSCC-E V2R1, contact center V8R2"
     assert answer.fault is None
 
 
 async def test_one_that_is_not_there_is_told_as_that(tmp_path: Path) -> None:
-    answer = await ask(0, site_of(1, tmp_path), SystemClock())
+    answer = await check_site(0, site_of(1, tmp_path), SystemClock())
     assert answer.fault == "Site main at https://127.0.0.1:1: The OSCC-E Server does not answer."
 
 
 async def test_a_certificate_that_ends_soon_is_advised(tmp_path: Path) -> None:
     async with server(ROOT.issue(tmp_path, ends_d=9.1), []) as port, asyncio.timeout(20):
-        answer = await ask(0, site_of(port, tmp_path), SystemClock())
+        answer = await check_site(0, site_of(port, tmp_path), SystemClock())
     assert answer.advice == "The certificate of site main's server expires in 9 days."

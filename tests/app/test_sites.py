@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.app.sites import counted_sites
-from gateway.app.surroundings import Surroundings
+from gateway.app.adapters import measured_sites
+from gateway.app.status import StatusLog
 from gateway.app.tracing import Tracing
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device
@@ -20,10 +20,10 @@ NOBODY = "http://127.0.0.1:9"
 
 @pytest.mark.parametrize("way", ["log on", "link"])
 async def test_a_server_that_is_not_there_is_noted_for_its_site_only(way: str) -> None:
-    surroundings, clock = Surroundings(["main", "other"]), SystemClock()
+    surroundings, clock = StatusLog(["main", "other"]), SystemClock()
     async with OsccServer("main", NOBODY, clock) as main, OsccServer("other", NOBODY, clock) as other:
         servers = {"main": main, "other": other}
-        sites = counted_sites(servers, Telemetry(), Tracing(), surroundings.reaches)
+        sites = measured_sites(servers, Telemetry(), Tracing(), surroundings.reaches)
         assert list(sites) == ["main", "other"]
         site = sites["main"]
         with pytest.raises(GatewayError):

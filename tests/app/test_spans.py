@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from gateway.app import spans, wiring
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.process import StopRequest
 from gateway.app.spans import SpanTracing, TracedLink, exporting
-from gateway.app.stopping import Stopping
 from gateway.domain.commands import SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute, Executed, KeepAlive, LinkRequest
@@ -65,7 +65,9 @@ def settings_for(upstream: str) -> Settings:
 async def gateway(collector: Collector, upstream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """A whole gateway whose spans *collector* shows."""
     monkeypatch.setattr(spans, "exporting", lambda *_: collector.tracing)
-    async with wiring.serving(settings_for(upstream), own_secrets(), SystemClock(), Stopping()) as addresses:
+    async with wiring.serving(
+        settings_for(upstream), generate_secrets(), SystemClock(), StopRequest()
+    ) as addresses:
         yield addresses.client
 
 

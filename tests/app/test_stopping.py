@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.app.stopping import SIGNALS, Stopping
+from gateway.app.process import SIGNALS, StopRequest
 from tests.app.processes import running
 from tests.app.samples import SECRET, write
 from tests.doubles.clock import ManualClock
@@ -22,7 +22,7 @@ TOKEN = "token-of-operators"
 
 
 def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
-    stopping = Stopping()
+    stopping = StopRequest()
     assert not stopping.asked.is_set()
     stopping.ask()
     assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
@@ -31,7 +31,7 @@ def test_asking_once_is_polite_and_twice_is_a_hurry() -> None:
 
 
 def test_who_was_asked_gently_is_asked_by_a_signal_for_the_first_time() -> None:
-    stopping = Stopping()
+    stopping = StopRequest()
     for _ in range(2):
         stopping.ask_gently()
         assert (stopping.asked.is_set(), stopping.hurried.is_set()) == (True, False)
@@ -43,7 +43,7 @@ def test_who_was_asked_gently_is_asked_by_a_signal_for_the_first_time() -> None:
 
 
 async def test_waiting_ends_when_asked_or_when_the_time_is_over() -> None:
-    clock, stopping = ManualClock(), Stopping()
+    clock, stopping = ManualClock(), StopRequest()
     async with asyncio.TaskGroup() as tasks:
         patient = tasks.create_task(stopping.wait(clock))
         bounded = tasks.create_task(stopping.wait(clock, 5))
@@ -60,7 +60,7 @@ async def test_waiting_ends_when_asked_or_when_the_time_is_over() -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_signals_ask(number: signal.Signals, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    stopping = Stopping()
+    stopping = StopRequest()
     with stopping.on_signals():
         os.kill(os.getpid(), number)
         async with asyncio.timeout(5):
@@ -83,7 +83,7 @@ async def test_signals_ask(number: signal.Signals, caplog: pytest.LogCaptureFixt
 
 
 async def test_afterwards_signals_are_as_before() -> None:
-    stopping = Stopping()
+    stopping = StopRequest()
     before = signal.getsignal(signal.SIGTERM)
     with stopping.on_signals():
         assert signal.getsignal(signal.SIGTERM) != before

@@ -12,10 +12,10 @@ import structlog
 from structlog.testing import capture_logs
 
 from gateway.app import wiring
-from gateway.app.config import own_secrets
+from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
-from gateway.app.stopping import Stopping
-from gateway.app.surroundings import LOOK_S, Facts, Reach, Surroundings, watch
+from gateway.app.process import StopRequest
+from gateway.app.status import STATUS_EVERY_S, NodeStatus, SiteReach, StatusLog, log_status
 from gateway.core.bus_state import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.telemetry import Telemetry
@@ -23,13 +23,13 @@ from tests.app.test_wiring import LOG_ON, settings_for
 from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene
 
-QUIET = Facts(BusState.LIVE, 0, 0, 0)
+QUIET = NodeStatus(BusState.LIVE, 0, 0, 0)
 AWAY = ErrorCode.UPSTREAM_UNAVAILABLE
 
 Line = structlog.typing.EventDict
 
 
-def look(surroundings: Surroundings, *facts: Facts) -> list[Line]:
+def look(surroundings: StatusLog, *facts: NodeStatus) -> list[Line]:
     """Return what is logged of *facts*, each seen thrice."""
     with capture_logs() as lines:
         for each in facts:
@@ -43,19 +43,19 @@ def _lines(written: io.StringIO) -> list[Line]:
 
 
 @pytest.fixture
-def surroundings() -> Surroundings:
+def surroundings() -> StatusLog:
     """Those of a node whose bus has begun to carry."""
-    made = Surroundings(["main", "other"])
+    made = StatusLog(["main", "other"])
     look(made, QUIET)
     return made
 
 
 def test_a_bus_as_it_begins_is_no_change() -> None:
-    assert look(Surroundings(["main"]), Facts(BusState.DEGRADED, 0, 0, 0)) == []
+    assert look(StatusLog(["main"]), NodeStatus(BusState.DEGRADED, 0, 0, 0)) == []
 
 
 def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(
-    surroundings: Surroundings,
+    surroundings: StatusLog,
 ) -> None:
     both = QUIET._replace(refused=frozenset({"OOM", "MISCONF"}))
     one = QUIET._replace(refused=frozenset({"OOM"}), fences=2)
@@ -70,7 +70,7 @@ def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(
     assert lines[3]["refused"] == "OOM"
 
 
-def test_each_state_of_the_bus_is_told_once_and_only_down_is_a_warning(surroundings: Surroundings) -> None:
+def test_each_state_of_the_bus_is_told_once_and_only_down_is_a_warning(surroundings: StatusLog) -> None:
     states = BusState.DEGRADED, BusState.DOWN, BusState.RECOVERING, BusState.LIVE
     lines = look(surroundings, *(QUIET._replace(bus=state) for state in states))
     assert [(line["log_level"], line["bus"]) for line in lines] == [
@@ -82,8 +82,8 @@ def test_each_state_of_the_bus_is_told_once_and_only_down_is_a_warning(surroundi
     assert {line["event"] for line in lines} == {"the bus has changed"}
 
 
-def test_leases_and_other_owners_are_told_by_how_many_more_there_are(surroundings: Surroundings) -> None:
-    lines = look(surroundings, QUIET._replace(fences=3), Facts(BusState.LIVE, 0, 5, 1))
+def test_leases_and_other_owners_are_told_by_how_many_more_there_are(surroundings: StatusLog) -> None:
+    lines = look(surroundings, QUIET._replace(fences=3), NodeStatus(BusState.LIVE, 0, 5, 1))
     assert [(line["log_level"], line["event"].split()[0], line["users"]) for line in lines] == [
         ("warning", "leases", 3),
         ("warning", "leases", 2),
@@ -91,12 +91,12 @@ def test_leases_and_other_owners_are_told_by_how_many_more_there_are(surrounding
     ]
 
 
-def test_log_offs_that_wait_are_told_when_they_begin_and_end(surroundings: Surroundings) -> None:
+def test_log_offs_that_wait_are_told_when_they_begin_and_end(surroundings: StatusLog) -> None:
     lines = look(surroundings, *(QUIET._replace(log_offs=count) for count in (2, 5, 1, 0)))
     assert [(line["log_level"], line.get("log_offs")) for line in lines] == [("warning", 2), ("info", None)]
 
 
-def test_a_site_is_told_when_it_goes_and_when_it_is_back(surroundings: Surroundings) -> None:
+def test_a_site_is_told_when_it_goes_and_when_it_is_back(surroundings: StatusLog) -> None:
     reach = surroundings.reaches["main"]
     told: list[Line] = []
     for error in (None, AWAY, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, AWAY, None, None, AWAY):
@@ -106,7 +106,7 @@ def test_a_site_is_told_when_it_goes_and_when_it_is_back(surroundings: Surroundi
     assert told == [away, {"event": "a site is reached again", "log_level": "info", "site": "main"}, away]
 
 
-def test_each_site_goes_for_itself(surroundings: Surroundings) -> None:
+def test_each_site_goes_for_itself(surroundings: StatusLog) -> None:
     for reach in surroundings.reaches.values():
         reach.note(AWAY)
     assert [line["site"] for line in look(surroundings, QUIET)] == ["main", "other"]
@@ -114,7 +114,7 @@ def test_each_site_goes_for_itself(surroundings: Surroundings) -> None:
 
 @pytest.mark.parametrize("code", sorted(set(ErrorCode) - {AWAY, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED}))
 def test_who_refuses_was_reached(code: ErrorCode) -> None:
-    reach = Reach()
+    reach = SiteReach()
     reach.note(AWAY)
     reach.note(code)
     assert reach.error is None
@@ -122,12 +122,12 @@ def test_who_refuses_was_reached(code: ErrorCode) -> None:
 
 def test_each_line_is_written_whole(own_logging: None) -> None:
     written = io.StringIO()
-    configure("info", own_secrets().pseudonym_key, written)
-    made = Surroundings(["main"])
+    configure("info", generate_secrets().pseudonym_key, written)
+    made = StatusLog(["main"])
     made.reaches["main"].note(AWAY)
-    made.look(Facts(BusState.DOWN, 1, 2, 3))
+    made.look(NodeStatus(BusState.DOWN, 1, 2, 3))
     made.reaches["main"].note()
-    made.look(Facts(BusState.LIVE, 0, 2, 3))
+    made.look(NodeStatus(BusState.LIVE, 0, 2, 3))
     lines = _lines(written)
     assert len(lines) == 8
     assert not any("dropped" in line for line in lines)
@@ -136,23 +136,23 @@ def test_each_line_is_written_whole(own_logging: None) -> None:
 
 
 async def test_a_node_is_looked_at_as_it_lives() -> None:
-    telemetry, surroundings = Telemetry(), Surroundings(["main"])
+    telemetry, surroundings = Telemetry(), StatusLog(["main"])
     async with scene() as at, asyncio.TaskGroup() as tasks:
         with capture_logs() as lines:
-            watching = tasks.create_task(watch(surroundings, at.node, telemetry, at.clock))
+            watching = tasks.create_task(log_status(surroundings, at.node, telemetry, at.clock))
             await at.pass_time(10)
             assert lines[-1]["bus"] == "live"
             lines.clear()
             telemetry.self_fences.inc(2)
             telemetry.dual_owner_observed.inc()
             surroundings.reaches["main"].note(AWAY)
-            await at.pass_time(LOOK_S * 3)
+            await at.pass_time(STATUS_EVERY_S * 3)
         watching.cancel()
     assert [line.get("users") for line in lines] == [2, 1, None]
 
 
 async def test_a_gateway_tells_of_a_bus_and_of_a_site_once(own_logging: None) -> None:
-    written, secrets, clock, stopping = io.StringIO(), own_secrets(), ManualClock(), Stopping()
+    written, secrets, clock, stopping = io.StringIO(), generate_secrets(), ManualClock(), StopRequest()
     configure("debug", secrets.pseudonym_key, written)
     served = wiring.serving(settings_for("http://127.0.0.1:9"), secrets, clock, stopping)
     async with asyncio.timeout(20), aiohttp.ClientSession() as http, served as addresses:
@@ -160,7 +160,7 @@ async def test_a_gateway_tells_of_a_bus_and_of_a_site_once(own_logging: None) ->
         for _ in range(3):
             async with http.post(f"{addresses.client}/v1/sessions", json=LOG_ON) as refused:
                 assert refused.status == 503
-            await clock.advance(LOOK_S)
+            await clock.advance(STATUS_EVERY_S)
         stopping.ask()
         stopping.ask()
     told = [(line["event"], line.get("bus"), line.get("error")) for line in _lines(written)]

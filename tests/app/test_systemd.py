@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.systemd import BEATS, Supervisor
+from gateway.app.process import WATCHDOG_BEATS, SystemdNotifier
 from tests.app.processes import running
 from tests.app.samples import SECRET, write
 from tests.doubles.clock import ManualClock
@@ -47,8 +47,8 @@ def heard(door: socket.socket) -> list[list[str]]:
             return found
 
 
-def supervisor(address: str, clock: ManualClock | None = None, **environ: str) -> Supervisor:
-    return Supervisor({"NOTIFY_SOCKET": address, **environ}, PID, clock or ManualClock())
+def supervisor(address: str, clock: ManualClock | None = None, **environ: str) -> SystemdNotifier:
+    return SystemdNotifier({"NOTIFY_SOCKET": address, **environ}, PID, clock or ManualClock())
 
 
 def test_ready_and_stopping_are_told(address: str) -> None:
@@ -72,9 +72,9 @@ async def test_signs_of_life_come_from_the_loop_and_in_time(address: str) -> Non
             running = tasks.create_task(told.run())
             await clock.settle()
             assert heard(door) == [["WATCHDOG=1"]]
-            await clock.advance(30 / BEATS * 2)
+            await clock.advance(30 / WATCHDOG_BEATS * 2)
             assert heard(door) == [["WATCHDOG=1"]] * 2
-            await clock.advance(30 / BEATS - 1)
+            await clock.advance(30 / WATCHDOG_BEATS - 1)
             assert heard(door) == []
             running.cancel()
 
@@ -98,7 +98,7 @@ async def test_nobody_watches_unless_this_process_is_meant(environ: dict[str, st
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
 def test_without_a_socket_nobody_asks(address: str) -> None:
-    told = Supervisor({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}, PID, ManualClock())
+    told = SystemdNotifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}, PID, ManualClock())
     told.ready()
     assert not told.is_there
     assert told.watchdog_s is None

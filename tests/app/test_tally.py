@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gateway.app.tally import CountingTally
+from gateway.app.metrics import CountingTally
 from gateway.core.throttle import Urgency
 from gateway.domain.errors import EndReason
 from gateway.runtime.tally import Tally

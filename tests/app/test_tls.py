@@ -12,9 +12,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Client, Site
-from gateway.app.tls import client_context, site_context
+from gateway.app.certificates import client_context, site_context
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import ClientSection, SiteSection
 from tests.app.certificates import make
 
 
@@ -26,12 +26,12 @@ def no_files() -> Iterator[None]:
         yield
 
 
-SITE = Site(id="main", url="https://oscce.example", display_name="Main", country="DE")
+SITE = SiteSection(id="main", url="https://oscce.example", display_name="Main", country="DE")
 
 
 def test_a_certificate_and_its_key_make_a_context(tmp_path: Path) -> None:
     certificate, key = make(tmp_path)
-    context = client_context(Client(certificate=certificate, key=key))
+    context = client_context(ClientSection(certificate=certificate, key=key))
     assert context is not None
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_NONE
@@ -43,7 +43,7 @@ def test_a_certificate_and_its_key_make_a_context(tmp_path: Path) -> None:
 
 
 def test_clear_text_has_no_context() -> None:
-    assert client_context(Client(insecure=True)) is None
+    assert client_context(ClientSection(insecure=True)) is None
 
 
 @pytest.mark.parametrize("missing", ["certificate", "key"])
@@ -51,7 +51,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     certificate, key = make(tmp_path)
     {"certificate": certificate, "key": key}[missing].unlink()
     with pytest.raises(ConfigError) as caught:
-        client_context(Client(certificate=certificate, key=key))
+        client_context(ClientSection(certificate=certificate, key=key))
     (fault,) = caught.value.faults
     assert fault.startswith(f"client.{missing} {tmp_path}/server.")
     assert fault.endswith("cannot be read: No such file or directory.")
@@ -61,27 +61,27 @@ def test_another_certificates_key_is_refused(tmp_path: Path) -> None:
     certificate, _ = make(tmp_path)
     _, key = make(tmp_path, "other")
     with pytest.raises(ConfigError, match="the key must be the certificate's"):
-        client_context(Client(certificate=certificate, key=key))
+        client_context(ClientSection(certificate=certificate, key=key))
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
     certificate, key = make(tmp_path, password=b"secret")
     with pytest.raises(ConfigError, match="the key without a password"):
-        client_context(Client(certificate=certificate, key=key))
+        client_context(ClientSection(certificate=certificate, key=key))
 
 
 def test_what_is_no_pem_is_refused(tmp_path: Path) -> None:
     certificate, key = make(tmp_path)
     certificate.write_text("x")
     with pytest.raises(ConfigError, match="both must be PEM"):
-        client_context(Client(certificate=certificate, key=key))
+        client_context(ClientSection(certificate=certificate, key=key))
 
 
 def test_a_system_that_has_no_file_to_give_is_told(tmp_path: Path) -> None:
     certificate, key = make(tmp_path)
     site = SITE.model_copy(update={"ca_file": certificate})
     with no_files(), pytest.raises(ConfigError, match="in memory: Too many open files"):
-        client_context(Client(certificate=certificate, key=key))
+        client_context(ClientSection(certificate=certificate, key=key))
     with no_files(), pytest.raises(ConfigError, match="in memory: Too many open files"):
         site_context(0, site)
 
@@ -91,7 +91,7 @@ def test_so_is_one_that_cannot_open_it(tmp_path: Path, monkeypatch: pytest.Monke
     failing = Mock(side_effect=OSError(errno.EMFILE, "Too many open files"))
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", failing)
     with pytest.raises(ConfigError, match="in memory: Too many open files"):
-        client_context(Client(certificate=certificate, key=key))
+        client_context(ClientSection(certificate=certificate, key=key))
 
 
 def test_sites_are_verified(tmp_path: Path) -> None:

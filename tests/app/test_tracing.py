@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from gateway.app.config_sections import Tracing as TracingSettings
+from gateway.app.config.settings import TracingSection as TracingSettings
+from gateway.app.metrics import CountingTally
 from gateway.app.spans import SpanTracing
-from gateway.app.tally import CountingTally
 from gateway.app.tracing import Tracing, open_tracing
 from gateway.runtime.ports import Upstream
 from gateway.telemetry import Telemetry
@@ -51,7 +51,7 @@ async def test_without_the_extra_nothing_is_traced_and_that_is_told(monkeypatch:
 def test_a_node_without_tracing_loads_nothing_of_it() -> None:
 
     shown = subprocess.run(
-        [sys.executable, "-c", f"import gateway.app.cli, sys; print({LOADED} & sys.modules.keys())"],
+        [sys.executable, "-c", f"import gateway.app.main, sys; print({LOADED} & sys.modules.keys())"],
         capture_output=True,
         check=True,
         text=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-KEEPS = "from gateway.app.undumped import keep_memory; assert keep_memory()\n"
+KEEPS = "from gateway.app.process import disable_core_dumps; assert disable_core_dumps()\n"
 UNLIMITED = """\
 import os, resource, signal
 most = resource.getrlimit(resource.RLIMIT_CORE)[1]

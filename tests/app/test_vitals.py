@@ -6,7 +6,7 @@ import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.app.vitals import STUCK_S, TURN_S, Vitals
+from gateway.app.metrics import LOOP_CHECK_S, STUCK_S, ProcessMetrics
 from gateway.telemetry import Telemetry
 from tests.doubles.clock import ManualClock
 
@@ -21,10 +21,10 @@ def _values(telemetry: Telemetry) -> dict[str, float]:
 
 async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
     clock, telemetry = ManualClock(), Telemetry()
-    vitals = Vitals(clock, telemetry)
+    vitals = ProcessMetrics(clock, telemetry)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(vitals.run())
-        await clock.advance(TURN_S * 4)
+        await clock.advance(LOOP_CHECK_S * 4)
         assert vitals.live() is None
         running.cancel()
     values = _values(telemetry)
@@ -34,7 +34,7 @@ async def test_a_loop_that_turns_is_alive_and_its_lag_is_measured() -> None:
 
 async def test_a_loop_that_does_not_turn_is_not() -> None:
     clock = ManualClock()
-    vitals = Vitals(clock, Telemetry())
+    vitals = ProcessMetrics(clock, Telemetry())
     await clock.advance(STUCK_S - 1)
     assert vitals.live() is None
     await clock.advance(1)
@@ -43,7 +43,7 @@ async def test_a_loop_that_does_not_turn_is_not() -> None:
 
 async def test_the_process_is_measured_when_asked_for() -> None:
     telemetry = Telemetry()
-    Vitals(ManualClock(), telemetry).sample()
+    ProcessMetrics(ManualClock(), telemetry).sample()
     values = _values(telemetry)
     assert values["tasks"] >= 1
     assert values["rss_bytes"] > 10_000_000

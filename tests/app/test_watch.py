@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from gateway.app import watch
-from gateway.app.watch_options import PASSWORD_VARIABLE
+from gateway.app.cli import watch
+from gateway.app.cli.watch import PASSWORD_VARIABLE
 from gateway.protocol import frames
 from tests.app.test_watch_options import parse
 from tests.app.watching import QUEUES, Board
@@ -183,5 +183,5 @@ def test_what_an_encoding_has_not_is_replaced(monkeypatch: pytest.MonkeyPatch) -
 def test_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert watch.run(parse("https://gw", "--user", "eve")) == 1
+    assert watch.run_watch(parse("https://gw", "--user", "eve")) == 1
     assert PASSWORD_VARIABLE in capsys.readouterr().err

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gateway.app.watch_options import Refusal
+from gateway.app.cli.watch import WatchError
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.http_form import problem_members
 from tests.app.watching import SITE, Board, about
@@ -48,7 +48,7 @@ async def test_a_refused_log_on_says_what_helps(
 ) -> None:
     gateway.forget("POST", "/v1/sessions")
     _refuse(gateway, error)
-    with pytest.raises(Refusal, match=re.escape(said)):
+    with pytest.raises(WatchError, match=re.escape(said)):
         await Board(gateway).run()
 
 
@@ -75,7 +75,7 @@ async def test_one_that_is_busy_for_long_or_says_not_how_long_is_left_alone(
     gateway.forget("POST", "/v1/sessions")
     busy = GatewayError(ErrorCode.RATE_LIMITED, "Busy.")
     gateway.answer("POST", "/v1/sessions", 429, problem_members(busy), headers)
-    with pytest.raises(Refusal, match="Busy"):
+    with pytest.raises(WatchError, match="Busy"):
         await Board(gateway).run()
     assert gateway.count("POST", "/v1/sessions") == 1
 
@@ -98,9 +98,9 @@ async def test_notices_are_accepted_when_the_person_says_so(gateway: ScriptedGat
 async def test_of_several_sites_one_must_be_named(gateway: ScriptedGateway) -> None:
     gateway.forget("GET", "/v1/about")
     about(gateway, SITE, SITE | {"id": "other"})
-    with pytest.raises(Refusal, match="main, other"):
+    with pytest.raises(WatchError, match="main, other"):
         await Board(gateway).run()
-    with pytest.raises(Refusal, match="main, other"):
+    with pytest.raises(WatchError, match="main, other"):
         await Board(gateway).run(site="third")
     board = Board(gateway)
     async with asyncio.TaskGroup() as tasks:

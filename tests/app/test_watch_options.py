@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import watch_options
-from gateway.app.watch_options import PASSWORD_VARIABLE, Options, Refusal, options_from
+from gateway.app.cli import watch
+from gateway.app.cli.watch import PASSWORD_VARIABLE, WatchError, WatchOptions, watch_options
 
 
 def parse(*arguments: str) -> argparse.Namespace:
     """Return what the parser of ``watch`` makes of *arguments*."""
     parser = argparse.ArgumentParser()
-    watch_options.add_arguments(parser)
+    watch.add_watch_arguments(parser)
     return parser.parse_args(arguments)
 
 
-def _options(*arguments: str) -> Options:
-    return options_from(parse("https://gw", "--user", "eve", *arguments))
+def _options(*arguments: str) -> WatchOptions:
+    return watch_options(parse("https://gw", "--user", "eve", *arguments))
 
 
 def test_the_command_line_makes_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_wrong_command_line_is_refused(wrong: list[str]) -> None:
 def test_without_a_terminal_the_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(Refusal, match=PASSWORD_VARIABLE):
+    with pytest.raises(WatchError, match=PASSWORD_VARIABLE):
         _options()
 
 
@@ -78,5 +78,5 @@ def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
     (tmp_path / "empty.pem").write_text("")
     for name in ("missing.pem", "empty.pem"):
-        with pytest.raises(Refusal, match=name):
+        with pytest.raises(WatchError, match=name):
             _options("--ca-file", str(tmp_path / name))

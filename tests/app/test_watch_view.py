@@ -6,7 +6,7 @@ from datetime import UTC
 
 import pytest
 
-from gateway.app.watch_view import View
+from gateway.app.cli.watch import BoardState
 from gateway.client import (
     Connected,
     Ended,
@@ -31,17 +31,17 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def view(clock: ManualClock) -> View:
-    return View("Main site", "Ada", "dashboard", clock, UTC)
+def view(clock: ManualClock) -> BoardState:
+    return BoardState("Main site", "Ada", "dashboard", clock, UTC)
 
 
-def test_before_anything_happened_nothing_is_known(view: View) -> None:
+def test_before_anything_happened_nothing_is_known(view: BoardState) -> None:
     health = view.health
     assert (health.site, health.user, health.application) == ("Main site", "Ada", "dashboard")
     assert (health.connected, health.upstream, health.as_of_ms, health.last_event) == (False,) + (None,) * 3
 
 
-async def test_a_lost_connection_counts_down_to_the_next_try(view: View, clock: ManualClock) -> None:
+async def test_a_lost_connection_counts_down_to_the_next_try(view: BoardState, clock: ManualClock) -> None:
     view.heard(Connected(False), T)
     assert view.health.connected
     view.heard(Reconnecting(8.0, "draining"), T)
@@ -52,7 +52,7 @@ async def test_a_lost_connection_counts_down_to_the_next_try(view: View, clock: 
     assert (view.health.connected, view.health.reason, view.health.reconnect_in_s) == (True, None, None)
 
 
-def test_health_is_what_was_told_last(view: View) -> None:
+def test_health_is_what_was_told_last(view: BoardState) -> None:
     view.heard(HealthChanged("live", "live", 7), T)
     assert view.health.last_event is None
     view.heard(HealthChanged("live", "live", 9), T)
@@ -74,19 +74,19 @@ def test_health_is_what_was_told_last(view: View) -> None:
         (LogOffPending(7), "log-off is not confirmed yet"),
     ],
 )
-def test_what_happened_last_is_told_with_its_time(view: View, event: Event, last: str) -> None:
+def test_what_happened_last_is_told_with_its_time(view: BoardState, event: Event, last: str) -> None:
     view.heard(event, T)
     assert view.health.last_event == f"22:13:20 {last}"
     view.heard(event, None)
     assert view.health.last_event == last
 
 
-def test_a_renewed_token_is_nobodys_concern(view: View) -> None:
+def test_a_renewed_token_is_nobodys_concern(view: BoardState) -> None:
     view.heard(Renewed(7), T)
     assert view.health.last_event is None
 
 
-def test_an_ended_session_says_by_whom(view: View) -> None:
+def test_an_ended_session_says_by_whom(view: BoardState) -> None:
     view.heard(Connected(False), T)
     view.heard(Ended(4005, "logged_off", "Bob"), T)
     assert (view.health.ended, view.health.connected) == ("logged_off by Bob", False)
@@ -105,7 +105,7 @@ def test_an_ended_session_says_by_whom(view: View) -> None:
     ],
 )
 def test_a_queue_that_gets_worse_is_an_event(
-    view: View,
+    view: BoardState,
     key: str,
     before: dict[str, object] | None,
     after: dict[str, object] | None,

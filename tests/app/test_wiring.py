@@ -14,14 +14,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.app import config_sections, wiring
-from gateway.app.buses import open_bus
-from gateway.app.config import own_secrets
-from gateway.app.config_faults import ConfigError
-from gateway.app.config_sections import Settings
-from gateway.app.keyring import Keyring
-from gateway.app.listener import CannotListen
-from gateway.app.stopping import Stopping
+from gateway.app import wiring
+from gateway.app.adapters import open_bus
+from gateway.app.config import settings as config_settings
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.keys import Keyring
+from gateway.app.listeners import CannotListen
+from gateway.app.process import StopRequest
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
@@ -64,13 +65,13 @@ def settings_for(upstream: str, **client: object) -> Settings:
 
 
 @asynccontextmanager
-async def running(stopping: Stopping, *notices: Path) -> AsyncIterator[wiring.Addresses]:
+async def running(stopping: StopRequest, *notices: Path) -> AsyncIterator[wiring.Addresses]:
     """A gateway before a small contact centre."""
     async with Simulator(SimulatorSettings(agents=2, queues=1, users=1)) as simulator:
         settings = settings_for(simulator.url).model_copy(
-            update={"notices": config_sections.Notices(files=notices)}
+            update={"notices": config_settings.NoticesSection(files=notices)}
         )
-        async with wiring.serving(settings, own_secrets(), SystemClock(), stopping) as addresses:
+        async with wiring.serving(settings, generate_secrets(), SystemClock(), stopping) as addresses:
             yield addresses
 
 
@@ -103,7 +104,7 @@ async def _heard(ws: aiohttp.ClientWebSocketResponse, *kinds: str) -> dict[str, 
 
 
 async def test_a_phone_is_served_and_sent_away_at_the_end() -> None:
-    stopping = Stopping()
+    stopping = StopRequest()
     async with aiohttp.ClientSession() as http, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         async with running(stopping) as addresses:
             ws = await _hello(http, addresses.client)
@@ -130,7 +131,7 @@ async def test_a_notice_that_changes_is_shown_and_acknowledged(tmp_path: Path) -
     async with (
         asyncio.timeout(20),
         aiohttp.ClientSession() as http,
-        running(Stopping(), tmp_path) as addresses,
+        running(StopRequest(), tmp_path) as addresses,
     ):
         ws = await _hello(http, addresses.client)
         assert (await _heard(ws, "notice"))["version"] == 1
@@ -150,7 +151,7 @@ async def test_a_notice_that_changes_is_shown_and_acknowledged(tmp_path: Path) -
 
 
 async def test_the_ops_listener_tells_how_it_fares() -> None:
-    async with running(Stopping()) as addresses, aiohttp.ClientSession() as http:
+    async with running(StopRequest()) as addresses, aiohttp.ClientSession() as http:
         for path in ("livez", "readyz", "startupz"):
             assert await text_of(http, f"{addresses.ops}/{path}") == (200, "ok\n")
         _, metrics = await text_of(http, f"{addresses.ops}/metrics")
@@ -161,11 +162,11 @@ async def test_the_ops_listener_tells_how_it_fares() -> None:
 
 async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
     before = len(asyncio.all_tasks())
-    async with running(Stopping()) as addresses:
+    async with running(StopRequest()) as addresses:
         port = int(addresses.client.rpartition(":")[2])
         settings = settings_for("http://127.0.0.1:1", port=port)
         with pytest.raises(CannotListen, match=r"The client listener cannot have 127\.0\.0\.1 port"):
-            async with wiring.serving(settings, own_secrets(), SystemClock(), Stopping()):
+            async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()):
                 pass
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == before
@@ -174,7 +175,7 @@ async def test_a_taken_port_is_told_as_it_is_and_nothing_is_left() -> None:
 async def test_files_that_cannot_be_used_are_told_before_a_door_opens() -> None:
     settings = settings_for("http://127.0.0.1:1", insecure=False, certificate="none.crt", key="none.key")
     with pytest.raises(ConfigError, match=r"client\.certificate none\.crt cannot be read"):
-        async with wiring.serving(settings, own_secrets(), SystemClock(), Stopping()):
+        async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()):
             pass
 
 
@@ -183,7 +184,7 @@ async def test_a_node_that_fails_ends_the_gateway(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("seeded")
 
     monkeypatch.setattr(Node, "run", fail)
-    stopping = Stopping()
+    stopping = StopRequest()
     with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.timeout(10), running(stopping):
             await stopping.wait(SystemClock())
@@ -192,7 +193,7 @@ async def test_a_node_that_fails_ends_the_gateway(monkeypatch: pytest.MonkeyPatc
 
 async def test_an_error_inside_leaves_as_it_is() -> None:
     with pytest.raises(KeyError, match="mine"):
-        async with running(Stopping()):
+        async with running(StopRequest()):
             raise KeyError("mine")
 
 
@@ -201,8 +202,8 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
 
     @asynccontextmanager
     async def opened(
-        bus: config_sections.Bus,
-        secrets: config_sections.Secrets,
+        bus: config_settings.BusSection,
+        secrets: config_settings.SecretsSection,
         clock: Clock,
         *,
         jitter: Callable[[], float],
@@ -216,7 +217,7 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
             yield cluster
 
     monkeypatch.setattr(wiring, "open_bus", opened)
-    async with aiohttp.ClientSession() as http, running(Stopping()) as addresses:
+    async with aiohttp.ClientSession() as http, running(StopRequest()) as addresses:
         tellers[0](0.2)
         _, metrics = await text_of(http, f"{addresses.ops}/metrics")
     assert "oscc_gateway_lease_renew_seconds_count 1.0\n" in metrics
@@ -229,17 +230,17 @@ async def test_how_long_renewals_take_is_shown(monkeypatch: pytest.MonkeyPatch) 
 async def gateway(clock: ManualClock) -> AsyncIterator[wiring.Gateway]:
     settings = settings_for("http://127.0.0.1:1")
     async with OsccServer("main", "http://127.0.0.1:1", clock) as server:
-        yield wiring.Gateway(settings, own_secrets(), {"main": server}, alone(clock), clock, Telemetry())
+        yield wiring.Gateway(settings, generate_secrets(), {"main": server}, alone(clock), clock, Telemetry())
 
 
 async def test_a_node_is_ready_once_it_may_serve_and_while_its_redis_lets_it_in() -> None:
     clock, words = ManualClock(), set[str]()
-    bus = config_sections.Bus(url="redis://127.0.0.1:1")
+    bus = config_settings.BusSection(url="redis://127.0.0.1:1")
     settings = settings_for("http://127.0.0.1:1").model_copy(update={"bus": bus})
     cluster = alone(clock)._replace(refusals=lambda: frozenset(words))
     upstream = OsccServer("main", "http://127.0.0.1:1", clock)
     async with upstream as server, asyncio.TaskGroup() as tasks:
-        made = wiring.Gateway(settings, own_secrets(), {"main": server}, cluster, clock, Telemetry())
+        made = wiring.Gateway(settings, generate_secrets(), {"main": server}, cluster, clock, Telemetry())
         made.is_started = True
         words.add("WRONGPASS")
         assert made.ready() == "Redis refuses this node: WRONGPASS"

@@ -8,9 +8,9 @@ from datetime import UTC
 
 from rich.console import Console
 
-from gateway.app import watch
-from gateway.app.stopping import Stopping
-from gateway.app.watch_options import Options
+from gateway.app.cli import watch
+from gateway.app.cli.watch import WatchOptions
+from gateway.app.process import StopRequest
 from gateway.protocol import frames
 from tests.doubles.clock import ManualClock
 from tests.doubles.scripted_gateway import Phone, ScriptedGateway, ping
@@ -25,7 +25,7 @@ class Board:
     def __init__(self, gateway: ScriptedGateway, *, terminal: bool = False) -> None:
         self.gateway = gateway
         self.clock = ManualClock()
-        self.stopping = Stopping()
+        self.stopping = StopRequest()
         self.file = io.StringIO()
         self.console = Console(
             file=self.file,
@@ -40,7 +40,7 @@ class Board:
         """Run the command with *options* until it ends."""
         given = {"address": self.gateway.address, "user_name": "eve", "password": "secret", "zone": UTC}
         return await watch.watch(
-            Options(**(given | options)),  # type: ignore[arg-type]  # each test names what it changes
+            WatchOptions(**(given | options)),  # type: ignore[arg-type]  # each test names what it changes
             console=self.console,
             stopping=self.stopping,
             clock=self.clock,

@@ -16,8 +16,8 @@ from unittest import mock
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.app.listener import listening
-from gateway.app.loop import run
+from gateway.app.listeners import listening
+from gateway.app.process import run_loop
 from gateway.core.effects import Close, Effects, Health, SessionLimits
 from gateway.core.session import Session
 from gateway.edge import routes_realtime
@@ -104,7 +104,7 @@ def main(limits: str = "wide limits", seeded: str = "none") -> None:
             message_bytes = MESSAGE_BYTES
             stack.enter_context(mock.patch.object(websocket, "FRAMES_BETWEEN_MAX", FRAMES_BETWEEN))
         stack.enter_context(SEEDED[seeded]())
-        run(serve(application(message_bytes)))
+        run_loop(serve(application(message_bytes)))
 
 
 if __name__ == "__main__":

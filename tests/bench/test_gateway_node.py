@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.gateway_node import Reach, Settings, quantile_of, read_metrics, read_reach, total
-from gateway.app import config, config_shown
+from gateway.app.config import sources as config_sources
 
 KEY = base64.b64encode(bytes(32)).decode()
 SECRETS = f'[secrets]\nsealing_keys = ["k1:{KEY}"]\npseudonym_key = "{KEY}"\n'
@@ -28,7 +28,7 @@ def test_the_gateway_takes_it(tmp_path: Path) -> None:
     """Whatever bound a benchmark raises must be one that an operator could raise."""
     file = tmp_path / "gateway.toml"
     file.write_text(Settings(9, SECRETS).text(1, 2, 3), "utf-8")
-    assert config.load(file, {}).settings.limits.connections == 20_000
+    assert config_sources.load(file, {}).settings.limits.connections == 20_000
 
 
 def test_the_default_pace_is_the_products_own() -> None:
@@ -45,7 +45,7 @@ def test_with_a_certificate_it_speaks_tls() -> None:
 def test_how_far_it_goes_is_what_its_schema_says() -> None:
     limits = {"devices": {"maximum": 20_000}, "pace_min_s": {}}
     assert read_reach({"$defs": {"Limits": {"properties": limits}}}) == Reach(20_000, has_pace=True)
-    assert read_reach(json.loads(config_shown.schema())).devices >= 20
+    assert read_reach(json.loads(config_sources.json_schema())).devices >= 20
 
 
 def test_metrics_are_read_and_summed_over_labels() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from gateway.app.bus_check import bus_found
-from gateway.app.config_sections import Bus
+from gateway.app.config.settings import BusSection
+from gateway.app.status import check_bus
 from gateway.bus.connecting import Lifetimes, RedisSite
 from gateway.bus.refusals import LASTS_S, Refusals
 from gateway.runtime.clock import SystemClock
@@ -96,7 +96,7 @@ async def test_a_server_that_takes_no_writes_is_known_by_its_word(
         await refuses(site)
         await trouble(server)
         await refuses(site, word)
-        (fault,) = (await bus_found(Bus(url=server.url), SystemClock())).faults
+        (fault,) = (await check_bus(BusSection(url=server.url), SystemClock())).faults
         assert f"takes no writes ({word})" in fault
         async with node(server.url) as newcomer:  # it carries messages all the same
             await connected(newcomer)

@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from gateway.app.children import Child
+from gateway.app.cli.local_processes import ChildProcess
 from gateway.client import (
     Application,
     Connected,
@@ -87,7 +87,7 @@ class House(Front):
         raise AssertionError("no node has a phone")
 
 
-Started = Callable[[Front], Child]
+Started = Callable[[Front], ChildProcess]
 """Makes the proxy."""
 
 
@@ -177,7 +177,7 @@ async def _start(made: Front, proxy: Started, stack: contextlib.AsyncExitStack) 
     await until(lambda: _is_up(made, child), "the proxy let nobody in")
 
 
-async def _is_up(made: Front, child: Child) -> bool:
+async def _is_up(made: Front, child: ChildProcess) -> bool:
     assert child.pid is not None, child.log.read_text("utf-8")
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async with made.http.get(f"{made.url}/v1/about", ssl=made.tls) as answer:

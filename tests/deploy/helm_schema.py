@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from gateway.app.config_sections import Settings
+from gateway.app.config.settings import Settings
 from tests.deploy.programs import ROOT
 
 FILE: Final = ROOT / "helm" / "oscc-gateway" / "values.schema.json"
 TAKEN: Final = (
     "Application",
-    "Bus",
-    "Client",
-    "Limits",
-    "Log",
-    "Privacy",
-    "RemoteNumbers",
-    "Site",
-    "Tracing",
+    "BusSection",
+    "ClientSection",
+    "LimitsSection",
+    "LogSection",
+    "PrivacySection",
+    "RemoteNumbersSection",
+    "SiteSection",
+    "TracingSection",
 )
-CHART_SETS: Final = {"Bus": {"url"}, "Client": {"host", "port", "certificate", "key"}}
+CHART_SETS: Final = {"BusSection": {"url"}, "ClientSection": {"host", "port", "certificate", "key"}}
 """Settings that the chart itself gives."""
 SAID_ELSEWHERE: Final = {"title", "default"}
 

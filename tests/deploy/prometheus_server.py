@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
-from gateway.app.children import Child
+from gateway.app.cli.local_processes import ChildProcess
 from tests.cluster.cluster import Cluster
 from tests.deploy.expressions import RULES
 from tests.deploy.programs import DEPLOY, machine
@@ -102,7 +102,7 @@ async def prometheus(folder: Path, running: Cluster) -> AsyncIterator[Prometheus
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
     )
-    child = Child("prometheus", (machine("prometheus"), *options), folder / "prometheus.log")
+    child = ChildProcess("prometheus", (machine("prometheus"), *options), folder / "prometheus.log")
     made = Prometheus(f"http://127.0.0.1:{port}", running.http)
 
     async def sees_all() -> bool:

@@ -13,10 +13,10 @@ import pytest
 import redis.asyncio as client
 import yaml
 
-from gateway.app.children import Child, free_port
-from gateway.app.cli import parser
-from gateway.app.config import load
-from gateway.app.config_sections import Limits
+from gateway.app.cli.local_processes import ChildProcess, free_port
+from gateway.app.config.settings import LimitsSection
+from gateway.app.config.sources import load
+from gateway.app.main import parser
 from tests.app import certificates
 from tests.app.samples import KEY, OTHER_KEY
 from tests.deploy.programs import DEPLOY, ROOT, ask, carried, machine
@@ -165,7 +165,7 @@ def test_a_node_may_write_support_bundles_alone(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", NODES)
 def test_a_node_may_take_as_long_to_stop_as_a_drain_takes(name: str) -> None:
     grace_s = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
-    assert grace_s >= Limits().drain_notice_s + Limits().drain_s + MARGIN_S
+    assert grace_s >= LimitsSection().drain_notice_s + LimitsSection().drain_s + MARGIN_S
 
 
 @pytest.mark.parametrize("name", [*NODES, "simulator"])
@@ -189,7 +189,7 @@ async def test_valkey_starts_as_it_is_told_and_lets_the_nodes_in(tmp_path: Path)
     script = script.replace("/etc/oscc-gateway/redis.conf", str(DEPLOY / "redis.conf"))
     script = script.replace("--dir", f"--port {port} --dir")
     path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    child = Child("valkey", (*service["entrypoint"], script), tmp_path / "valkey.log", path)
+    child = ChildProcess("valkey", (*service["entrypoint"], script), tmp_path / "valkey.log", path)
     await child.start()
     try:
 

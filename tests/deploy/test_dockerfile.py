@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.app.cli import parser
+from gateway.app.main import parser
 from tests.deploy.programs import DEPLOY, ROOT, ask, carried
 
 FILE = DEPLOY / "Dockerfile"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.children import Child
-from gateway.app.config_sections import Limits
+from gateway.app.cli.local_processes import ChildProcess
+from gateway.app.config.settings import LimitsSection
 from tests.app import certificates
 from tests.deploy.behind_proxy import (
     TRIES,
@@ -30,7 +30,7 @@ from tests.doubles.servers import until
 FILE = DEPLOY / "haproxy" / "haproxy.cfg"
 
 
-def proxy(made: Front, **more: str) -> Child:
+def proxy(made: Front, **more: str) -> ChildProcess:
     first, second = made.ports
     environ = {
         "OSCC_BIND": f"127.0.0.1:{made.port}",
@@ -44,7 +44,7 @@ def proxy(made: Front, **more: str) -> Child:
         **more,
     }
     command = (machine("haproxy"), "-db", "-f", str(FILE))
-    return Child("haproxy", command, made.folder / "haproxy.log", {**os.environ, **environ})
+    return ChildProcess("haproxy", command, made.folder / "haproxy.log", {**os.environ, **environ})
 
 
 def checked(folder: Path, text: str) -> tuple[int, str]:
@@ -75,7 +75,7 @@ def seconds(pattern: str) -> float:
 
 def test_a_node_that_leaves_is_seen_before_it_sends_its_phones_away() -> None:
     looks = seconds(r"default-server check inter (\d+)s") * seconds(r"fall (\d+)")
-    assert looks + seconds(r"timeout check (\d+)s") < Limits().drain_notice_s
+    assert looks + seconds(r"timeout check (\d+)s") < LimitsSection().drain_notice_s
 
 
 def test_phones_outlive_its_timeouts() -> None:
@@ -85,7 +85,7 @@ def test_phones_outlive_its_timeouts() -> None:
 def test_one_neighbourhood_cannot_use_up_what_a_site_takes() -> None:
     at_once = seconds(r'presetenv OSCC_LOG_ONS +"(\d+)"')
     # half of a site's budget is for log-ons that nobody has judged yet
-    assert at_once / 10 < Limits().log_ons_per_s / 2
+    assert at_once / 10 < LimitsSection().log_ons_per_s / 2
 
 
 async def test_a_path_in_another_spelling_is_counted_too(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import gateway
-from gateway.app.cli import parser
-from gateway.app.config import load
-from gateway.app.config_sections import Limits, Settings
+from gateway.app.config.settings import LimitsSection, Settings
+from gateway.app.config.sources import load
+from gateway.app.main import parser
 from tests.app.samples import KEY, OTHER_KEY
 from tests.deploy.helm_programs import MAJORS, helm
 from tests.deploy.manifests import (
@@ -257,7 +257,7 @@ def test_the_chart_is_of_this_gateway() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
     assert chart["appVersion"] == gateway.__version__
     for name, value in values()["settings"]["limits"].items():
-        assert getattr(Limits(), name) == value
+        assert getattr(LimitsSection(), name) == value
 
 
 RULES, DASHBOARD = CHART / "files" / "rules.yaml", CHART / "files" / "dashboard.json"

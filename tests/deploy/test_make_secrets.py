@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.app.config import load
+from gateway.app.config.sources import load
 from tests.app.samples import SMALLEST, write
 from tests.deploy.programs import DEPLOY, Said, ask, machine
 

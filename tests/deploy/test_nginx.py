@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.children import Child
-from gateway.app.config_sections import Limits
+from gateway.app.cli.local_processes import ChildProcess
+from gateway.app.config.settings import LimitsSection
 from tests.app import certificates
 from tests.deploy.behind_proxy import (
     TRIES,
@@ -45,7 +45,7 @@ def placed(folder: Path, changes: Mapping[str, str]) -> str:
     return text
 
 
-def proxy(made: Front, more: Mapping[str, str] | None = None) -> Child:
+def proxy(made: Front, more: Mapping[str, str] | None = None) -> ChildProcess:
     first, second = made.ports
     changes = {
         **(more or {}),
@@ -61,7 +61,7 @@ def proxy(made: Front, more: Mapping[str, str] | None = None) -> Child:
     file = made.folder / "nginx.conf"
     file.write_text(placed(made.folder, changes), "utf-8")
     command = (machine("nginx"), "-c", str(file), "-e", "stderr", "-g", "daemon off; master_process off;")
-    return Child("nginx", command, made.folder / "nginx.log")
+    return ChildProcess("nginx", command, made.folder / "nginx.log")
 
 
 def checked(folder: Path, changes: Mapping[str, str]) -> tuple[int, str]:
@@ -104,10 +104,10 @@ def test_one_neighbourhood_cannot_use_up_what_a_site_takes() -> None:
     found = re.search(r"zone=log_ons:16m +rate=(\d+)r/s;", FILE.read_text("utf-8"))
     assert found is not None
     # half of a site's budget is for log-ons that nobody has judged yet
-    assert float(found[1]) < Limits().log_ons_per_s / 2
+    assert float(found[1]) < LimitsSection().log_ons_per_s / 2
 
 
-def strict(made: Front) -> Child:
+def strict(made: Front) -> ChildProcess:
     """Let few log-ons through, and let a header of the test say where a connection comes from."""
     believed = "    set_real_ip_from 127.0.0.1;\n    real_ip_header X-Test-From;\n"
     changes = {

@@ -14,9 +14,9 @@ import pytest
 import redis.asyncio as client
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
-from gateway.app.bus_check import bus_found
-from gateway.app.children import Child, free_port
-from gateway.app.config_sections import Bus
+from gateway.app.cli.local_processes import ChildProcess, free_port
+from gateway.app.config.settings import BusSection
+from gateway.app.status import check_bus
 from gateway.bus.connecting import BusKeys, RedisSite
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
@@ -39,7 +39,7 @@ ENGINES = pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: eng
 class Started:
     """A server that runs with one of our files."""
 
-    child: Child
+    child: ChildProcess
     port: int
 
     def url(self, user: str = "oscc-gateway", password: str = "secret") -> str:
@@ -58,7 +58,7 @@ async def started(engine: Engine, folder: Path, text: str, *options: str) -> Asy
     path = folder / f"{port}.conf"
     path.write_text(text.replace("include /etc/oscc-gateway/redis.conf", given(ALONE)), "utf-8")
     words = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *options)
-    child = Child("redis", (binary(engine), str(path), *words), folder / f"{port}.log")
+    child = ChildProcess("redis", (binary(engine), str(path), *words), folder / f"{port}.log")
     await child.start()
 
     async def listens() -> bool:
@@ -175,7 +175,7 @@ async def live_once(server: Started) -> None:
 @ENGINES
 async def test_a_node_may_do_its_work_and_uses_all_that_it_may(engine: Engine, tmp_path: Path) -> None:
     async with started(engine, tmp_path, given(ALONE)) as server:
-        found = await bus_found(Bus(url=server.url()), CLOCK)
+        found = await check_bus(BusSection(url=server.url()), CLOCK)
         await live_once(server)
         assert await denials(server) == []
         async with server.watchman() as door:
@@ -270,7 +270,7 @@ async def _sentinel(engine: Engine, folder: Path, primary: Started) -> AsyncIter
     text = SENTINEL.read_text("utf-8").replace("127.0.0.1 6379 2", f"127.0.0.1 {primary.port} 1")
     path.write_text(f"{text}\nsentinel auth-pass oscc-gateway secret\n", "utf-8")
     words = (binary(engine), str(path), "--sentinel", "--port", str(port), "--dir", str(folder))
-    child = Child("sentinel", words, folder / "sentinel.log")
+    child = ChildProcess("sentinel", words, folder / "sentinel.log")
     await child.start()
     try:
         yield port

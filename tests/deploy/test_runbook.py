@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 
 from docs._generate.metrics import VALUES, measured
-from gateway.app.cli import parser
-from gateway.app.config_names import SETTINGS
+from gateway.app.config.errors import SETTINGS
+from gateway.app.main import parser
 from tests.deploy.expressions import alerts
 from tests.deploy.programs import ROOT
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.config import load
-from gateway.app.config_sections import Limits
+from gateway.app.config.settings import LimitsSection
+from gateway.app.config.sources import load
 from tests.app.certificates import make
 from tests.app.samples import KEY, OTHER_KEY, SMALLEST, loaded, write
 from tests.deploy.programs import DEPLOY, ask, machine
@@ -74,7 +74,7 @@ def test_it_is_exposed_little(tmp_path: Path) -> None:
 
 
 def test_it_may_take_as_long_to_stop_as_a_drain_takes() -> None:
-    limits = Limits()
+    limits = LimitsSection()
     assert seconds("TimeoutStopSec") >= limits.drain_notice_s + limits.drain_s + MARGIN_S
 
 
@@ -83,7 +83,7 @@ def test_it_has_no_rights_and_restarts_what_failed() -> None:
     assert said("DynamicUser") == ["yes"]
     assert said("Restart") == ["on-failure"]
     assert said("Type") == ["notify"]
-    assert int(said("LimitNOFILE")[0]) >= 4 * Limits().connections
+    assert int(said("LimitNOFILE")[0]) >= 4 * LimitsSection().connections
 
 
 def test_memory_is_given_back_here_and_in_the_image() -> None:

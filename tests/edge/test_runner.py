@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.app import listener as listener_module
-from gateway.app.config_sections import Client
-from gateway.app.listener import listening
-from gateway.app.tls import client_context
+from gateway.app import listeners as listener_module
+from gateway.app.certificates import client_context
+from gateway.app.config.settings import ClientSection
+from gateway.app.listeners import listening
 from gateway.edge import runner
 from gateway.edge.callers import WAITING, Callers
 from tests.app.certificates import make
@@ -115,7 +115,7 @@ async def test_who_takes_a_long_answer_slowly_gets_all_of_it(
 async def test_no_longer_than_the_end_of_tls_may_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(listener_module, "GOODBYE_S", 0.5)
+    monkeypatch.setattr(listener_module, "TLS_SHUTDOWN_S", 0.5)
     monkeypatch.setattr(runner, "HEAD_S", 0.2)
     assert await _slowly_taken(tmp_path, is_tls=True) < MUCH
 
@@ -176,7 +176,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     certificate, key = make(folder, days=100_000)
-    tls = client_context(Client(certificate=certificate, key=key))
+    tls = client_context(ClientSection(certificate=certificate, key=key))
     assert tls is not None
     return tls, ssl.create_default_context(cafile=certificate)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.app.config import load
+from gateway.app.config.sources import load
 from gateway.edge.token import Opened, Tokens
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.spy import Spy

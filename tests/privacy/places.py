@@ -98,7 +98,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "connection": """
             core/throttle.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
-            edge/callers.py Callers._there _of; app/listener.py _Acceptor._listening _rests;
+            edge/callers.py Callers._there _of; app/listeners.py _Acceptor._listening _rests;
             edge/limits.py Doors._silent _rate_of; edge/request_rates.py Paces._full_at;
             runtime/epoll_transport.py Wires._wires;
             upstream/client.py OsccServer._links_open
@@ -120,7 +120,7 @@ PLACES: Final[dict[str, str]] = {
         "number_changes": """
             core/quota.py Quota._taken; runtime/node.py Node.number_changes; runtime/log_on.py LogOns._numbers
         """,
-        "session_log": "app/closes.py Closes._ring",
+        "session_log": "app/admin.py CloseHistory._ring",
         "places_in_the_cluster": """
             bus/memory.py MemoryLeases._leases _floors; bus/memory_roll.py _Kept._values _ends;
             bus/lives.py Lives._answers _asked _known _passed; bus/redis.py RedisBus._receivers;
@@ -128,11 +128,11 @@ PLACES: Final[dict[str, str]] = {
             core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put
         """,
         NOBODY: """
-            app/authorities_watch.py AuthoritiesWatch._faults _seen;
-            app/certificate_watch.py CertificateWatch._names; app/surroundings.py Surroundings._away;
-            app/counted_upstream.py CountedUpstream._counts _dropped;
-            upstream/wire_directory.py _Sieve._dropped; app/flood.py FloodControl._windows;
-            app/front_door.py FrontDoor.carried; app/keyring.py Keyring._holders;
+            app/reload.py AuthoritiesReloader._faults _seen;
+            app/certificates.py CertificateReloader._names; app/status.py StatusLog._away;
+            app/metrics.py CountedUpstream._counts _dropped;
+            upstream/wire_directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
+            app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
             bus/connecting.py RedisSite._kept;
             bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/refusals.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;

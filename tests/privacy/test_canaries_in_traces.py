@@ -18,9 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.trace import SpanKind
 
 from gateway.app import spans, wiring
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.process import StopRequest
 from gateway.app.tracing import Tracing
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.inventory import inventory
@@ -86,7 +86,7 @@ async def traced(upstream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
                 "tracing": {"endpoint": f"http://127.0.0.1:{runner.addresses[0][1]}/v1/traces", "sampled": 1},
             }
         )
-        async with wiring.serving(settings, own_secrets(), SystemClock(), Stopping()) as addresses:
+        async with wiring.serving(settings, generate_secrets(), SystemClock(), StopRequest()) as addresses:
             yield addresses.client, collector
     finally:
         await runner.cleanup()

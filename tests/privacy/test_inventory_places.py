@@ -22,7 +22,8 @@ BESIDE_PLACES = {
 TEXTS = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
     for room in ROOMS
-    for path in (ROOT / room).glob("*.py")
+    for path in (ROOT / room).rglob("*.py")
+    if "asterisk" not in path.parts
 }
 
 

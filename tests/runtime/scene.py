@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from gateway.app.tally import CountingTally
+from gateway.app.metrics import CountingTally
 from gateway.bus.memory import MemoryLeases
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.session import Session

@@ -28,11 +28,11 @@ import aiohttp
 import structlog
 
 from gateway.app import wiring
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
-from gateway.app.draining import LogOffsLost
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.drain import LogOffsLost
 from gateway.app.logging import configure
-from gateway.app.stopping import Stopping
+from gateway.app.process import StopRequest
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent, Contact
 from tests.doubles.clock import ManualClock
@@ -108,7 +108,7 @@ class House:
         self.base = self.ops = ""
         self.written = io.StringIO()
         """What the gateway logged, and what else was written."""
-        self.secrets = own_secrets()
+        self.secrets = generate_secrets()
         self.tasks: asyncio.TaskGroup
         self._leave = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -148,7 +148,7 @@ class House:
                 ],
             }
         )
-        stopping = Stopping()
+        stopping = StopRequest()
         stopping.hurried.set()  # or its farewell would wait for a time that nobody lets pass
         with suppress(LogOffsLost):  # this node is alone
             async with wiring.serving(settings, self.secrets, self.clock, stopping) as addresses:

@@ -18,8 +18,8 @@ import aiohttp
 import msgspec
 
 from gateway.app import wiring
-from gateway.app.config_sections import Secrets, Settings
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import SecretsSection, Settings
+from gateway.app.process import StopRequest
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.clock import RealClock
@@ -227,8 +227,8 @@ class Office:
             {**doors, "sites": [where], "limits": {"log_ons_per_s": 200, "drain_s": 0}}
         )
         sealing = [f"{name}:{KEYS[name]}" for name in keys]
-        secrets = Secrets.model_validate({"sealing_keys": sealing, "pseudonym_key": KEYS["k1"]})
-        async with wiring.serving(settings, secrets, self.time, Stopping()) as addresses:
+        secrets = SecretsSection.model_validate({"sealing_keys": sealing, "pseudonym_key": KEYS["k1"]})
+        async with wiring.serving(settings, secrets, self.time, StopRequest()) as addresses:
             self.base = addresses.client
             yield
 

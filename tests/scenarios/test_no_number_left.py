@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.config import own_secrets
+from gateway.app.config.sources import generate_secrets
 from gateway.client import Application, LogOffPending
 from tests.app.processes import running
 from tests.scenarios.assistant import Assistant, app, work
@@ -239,7 +239,7 @@ async def test_a_log_off_at_a_node_that_has_lost_its_keys() -> None:
         phone = Assistant(house)
         await phone.serve()
         await house.stop()
-        house.secrets = own_secrets()
+        house.secrets = generate_secrets()
         await house.start()
         assert await phone.log_off() == (401, None)
         await house.lasts(IDLE_S)

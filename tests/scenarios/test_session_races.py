@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.app import wiring
-from gateway.app.config_sections import Settings
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import Settings
+from gateway.app.process import StopRequest
 from tests.scenarios.house import NUMBER, OTHER_NUMBER, RETRY_S, House, opened
 from tests.scenarios.rivals import (
     APPLIED,
@@ -177,7 +177,7 @@ async def _with_a_notice(house: House, folder: Path) -> AsyncIterator[str]:
             "notices": {"files": [folder / "terms.toml"]},
         }
     )
-    stopping = Stopping()
+    stopping = StopRequest()
     stopping.hurried.set()
     async with wiring.serving(settings, house.secrets, house.clock, stopping) as addresses:
         yield addresses.client

@@ -7,9 +7,9 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
 from gateway.runtime.clock import SystemClock
 
@@ -28,8 +28,8 @@ async def node(limits: dict[str, int] | None = None, **client: object) -> AsyncI
             "limits": {"drain_s": 0} | (limits or {}),
         }
     )
-    stopping = Stopping()
-    async with serving(settings, own_secrets(), SystemClock(), stopping) as told:
+    stopping = StopRequest()
+    async with serving(settings, generate_secrets(), SystemClock(), stopping) as told:
         urls = {"client": told.client, "ops": told.ops, "admin": told.admin}
         yield {name: int(url.rpartition(":")[2]) for name, url in urls.items() if url is not None}
 

@@ -29,9 +29,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.process import StopRequest
 from gateway.app.wiring import serving
 from gateway.protocol.admin_openapi import admin_openapi
 from gateway.protocol.openapi import openapi
@@ -84,7 +84,7 @@ def opened() -> Iterator[Doors]:
                     "limits": {"drain_s": 0, **many},
                 }
             )
-            async with serving(made, own_secrets(), SystemClock(), Stopping()) as at:
+            async with serving(made, generate_secrets(), SystemClock(), StopRequest()) as at:
                 over = asyncio.Event()
                 ready.append((at.client, str(at.admin), asyncio.get_running_loop(), over))
                 there.set()

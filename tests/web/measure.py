@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.async_api import CDPSession, Page
 
-from gateway.app.config import own_secrets
+from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
 from tests.web.stage import DASHBOARD, DESK, PHONE, Stage, opened
 
@@ -41,7 +41,7 @@ SCROLL = """async (seconds) => {
 
 async def main() -> None:
     """Print figures of a desk and of a phone."""
-    configure("error", own_secrets().pseudonym_key, sys.stderr)
+    configure("error", generate_secrets().pseudonym_key, sys.stderr)
     async with opened(agents=500, queues=50, groups=20, events_per_s=100.0, start_paused=False) as stage:
         for name, how in (("desk", {**DESK, "is_mobile": False, "has_touch": False}), ("phone", PHONE)):
             async with stage.page(**how) as page:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from playwright.async_api import Page
 
-from gateway.app.config import own_secrets
+from gateway.app.config.sources import generate_secrets
 from gateway.app.logging import configure
 from tests.web.stage import ASSISTANT, DASHBOARD, DESK, NUMBER, Stage, expect, opened
 
@@ -132,7 +132,7 @@ async def old(stage: Stage, album: Album) -> None:
 
 async def main(folder: Path) -> None:
     """Take all pictures."""
-    configure("error", own_secrets().pseudonym_key, sys.stderr)
+    configure("error", generate_secrets().pseudonym_key, sys.stderr)
     album = Album(folder)
     async with opened(warm_up_s=0) as stage:
         await shift(stage, album)

@@ -20,9 +20,9 @@ pytest.importorskip("playwright", reason="the group `web` is not installed: make
 from playwright.async_api import Browser, BrowserContext, Page, Response, async_playwright, expect
 
 from gateway.app import wiring
-from gateway.app.config import own_secrets
-from gateway.app.config_sections import Settings
-from gateway.app.stopping import Stopping
+from gateway.app.config.settings import Settings
+from gateway.app.config.sources import generate_secrets
+from gateway.app.process import StopRequest
 from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.acts import Acts
@@ -67,7 +67,7 @@ class Stage:
         """What pages complained about: errors, and what their policy refused."""
         self.requested: list[str] = []
         self._notices = notices
-        self._secrets = own_secrets()
+        self._secrets = generate_secrets()
         self._acts = Acts(simulator.center, simulator.accounts, simulator.administration)
         self._stop = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Stage:
             "privacy": {"contact": "privacy@example.org", "statement_url": "https://example.org/privacy"},
             "sites": [{"id": "main", "url": self.simulator.url, "display_name": "Berlin", "country": "DE"}],
         }
-        stopping = Stopping()
+        stopping = StopRequest()
         stopping.hurried.set()
         made = Settings.model_validate(settings)
         async with wiring.serving(made, self._secrets, SystemClock(), stopping) as addresses:

@@ -1,0 +1,267 @@
+"""Build what a node needs from its settings: limits, the bus, and the upstream adapter of each site."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+
+import gateway
+from gateway.app.config import settings as config_settings
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import BusSection, LimitsSection, SecretsSection, Settings, redis_url
+from gateway.app.keys import Keyring
+from gateway.app.metrics import CountedAuthority, CountedUpstream
+from gateway.app.status import SiteReach
+from gateway.app.tracing import Tracing
+from gateway.bus.connecting import BusKeys, RedisSite
+from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
+from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
+from gateway.core.effects import SessionLimits
+from gateway.core.linger import Linger
+from gateway.core.registry import RegistryLimits
+from gateway.domain.model import NodeId
+from gateway.edge.numbers import Numbers, Policy
+from gateway.edge.settings import DoorLimits, EdgeSettings
+from gateway.protocol.bodies import SiteView
+from gateway.runtime.parts import Cluster, Site
+from gateway.runtime.ports import Clock
+from gateway.runtime.turns import Turns
+from gateway.telemetry import Telemetry
+from gateway.upstream.asterisk.connection import AmiAddress
+from gateway.upstream.asterisk.monitor import Timing
+from gateway.upstream.asterisk.server import AsteriskServer, AsteriskSettings
+from gateway.upstream.asterisk.view import Rules
+from gateway.upstream.client import OsccServer
+
+HOST_CHARACTERS: Final = 48
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def node_id(settings: Settings, host: str, holder: str) -> NodeId:
+    """Return what other nodes call this one.
+
+    Args:
+        settings: Name it, or not.
+        host: Name of the machine, pod or container.
+        holder: This process's life; tells nodes of one host apart that listen on any free port.
+    """
+    if settings.node.name is not None:
+        return NodeId(settings.node.name)
+    named = _NOT_IN_NAMES.sub("-", host)[:HOST_CHARACTERS].lstrip("-._") or "node"
+    return NodeId(f"{named}-{settings.client.port or holder[:8]}")
+
+
+def edge_settings(settings: Settings) -> EdgeSettings:
+    """Return what the doors for phones are told."""
+    client = settings.client
+    minimum = dict(text.split("=", maxsplit=1) for text in client.app_minimum)
+    return EdgeSettings(
+        version=gateway.__version__,
+        sites=tuple(SiteView(site.id, site.display_name, site.applications) for site in settings.sites),
+        tls=client.certificate is not None,
+        insecure=client.insecure,
+        trusted_proxies=client.trusted_proxies,
+        origins=frozenset(client.origins),
+        privacy_contact=settings.privacy.contact or None,
+        privacy_statement_url=settings.privacy.statement_url,
+        app_minimum=minimum,
+        session=session_limits(settings.limits),
+        doors=door_limits(settings.limits),
+    )
+
+
+def session_limits(limits: LimitsSection) -> SessionLimits:
+    """Return what one connection may take."""
+    return SessionLimits(
+        devices=limits.devices,
+        ping_s=limits.ping_s,
+        pace_min_s=limits.pace_min_s,
+        frames_per_s=limits.frames_per_s,
+        frames_burst=limits.frames_burst,
+        commands_in_flight=limits.commands_in_flight,
+    )
+
+
+def door_limits(limits: LimitsSection) -> DoorLimits:
+    """Return how many may come in, and how fast."""
+    return DoorLimits(
+        connections=limits.connections,
+        unhelloed=limits.unhelloed,
+        unhelloed_per_address=limits.unhelloed_per_address,
+        handshakes_per_s=limits.handshakes_per_s,
+        handshakes_burst=limits.handshakes_burst,
+        handshakes_per_s_of_address=limits.handshakes_per_s_of_address,
+        handshakes_burst_of_address=limits.handshakes_burst_of_address,
+        requests_per_s_of_session=limits.requests_per_s_of_session,
+        requests_burst_of_session=limits.requests_burst_of_session,
+        requests_per_s_of_address=limits.requests_per_s_of_address,
+        requests_burst_of_address=limits.requests_burst_of_address,
+    )
+
+
+def registry_limits(limits: LimitsSection) -> RegistryLimits:
+    """Return how many phones there may be."""
+    return RegistryLimits(connections=limits.connections, devices=limits.devices)
+
+
+def numbers(settings: Settings) -> Numbers:
+    """Return which remote numbers each site allows."""
+    return Numbers(
+        {
+            site.id: Policy(
+                country=site.country,
+                allow=site.remote_numbers.allow,
+                deny=site.remote_numbers.deny,
+                own=site.remote_numbers.own,
+            )
+            for site in settings.sites
+        }
+    )
+
+
+def linger(limits: LimitsSection) -> Linger:
+    """Return how long users stay whose phones have left."""
+    return Linger(limits.linger_s, limits.linger_remote_assistant_s)
+
+
+# ---- buses ----
+
+
+@asynccontextmanager
+async def open_bus(
+    bus: BusSection,
+    secrets: SecretsSection,
+    clock: Clock,
+    *,
+    jitter: Callable[[], float],
+    draw: Callable[[int], bytes],
+    renewed: Callable[[float], None] | None = None,
+    keyring: Keyring | None = None,
+) -> AsyncIterator[Cluster]:
+    """Give what the nodes of a gateway share while the block lasts; it may still be on its way.
+
+    Args:
+        bus: Which.
+        secrets: Those of all nodes.
+        clock: The only time.
+        jitter: Draws from [0, 1).
+        draw: Draws that many unpredictable bytes.
+        renewed: Told how many seconds each renewal of a lease took.
+        keyring: Tells of other sealing keys than those of *secrets*, when they come.
+
+    Raises:
+        ConfigError: The file of the authority cannot be used.
+    """
+    url = redis_url(bus.url, bus.ca_file)
+    if url is None:
+        yield Cluster(MemoryBus(Exchange()), MemoryLeases(clock), MemoryRoll(clock), MemoryShelf(clock))
+        return
+    keys = BusKeys([(key.id, key.key.raw) for key in secrets.sealing_keys], secrets.pseudonym_key.raw)
+    try:
+        site = RedisSite(url, keys, clock, jitter, draw, renewed=renewed)
+    except OSError:  # ssl.SSLError is one: the file is no certificate
+        raise ConfigError(["bus.ca_file holds no certificate that can be read."]) from None
+    if keyring is not None:
+        keyring.tell(site.seals.rekey)
+    async with site:
+        yield Cluster(site.bus, site.leases, site.roll, site.shelf, site.refusals)
+
+
+# ---- sites ----
+
+
+AMI_PORT: Final = 5038
+AMI_TLS_PORT: Final = 5039
+LINKS_PER_S: Final = 500.0
+"""Links of an Asterisk's site are views in this process: they ask nothing of it."""
+
+SiteServer = OsccServer | AsteriskServer
+"""What stands behind a site."""
+
+
+class Randomness(NamedTuple):
+    """Where random numbers come from: *jitter* returns numbers in [0, 1), *draw* so many bytes."""
+
+    jitter: Callable[[], float]
+    draw: Callable[[int], bytes]
+
+
+def open_server(
+    site: config_settings.SiteSection,
+    clock: Clock,
+    tls: ssl.SSLContext | None,
+    turns: Turns,
+    *,
+    trace: aiohttp.TraceConfig | None,
+    is_alone: bool,
+    chance: Randomness,
+) -> SiteServer:
+    """Return the adapter of a site; ``async with`` opens it.
+
+    Args:
+        site: As configured.
+        clock: The only time.
+        tls: Verifies the server; None for clear text.
+        turns: When links are read.
+        trace: Is called for each HTTP request.
+        is_alone: Whether no other node serves the site.
+        chance: Where random numbers and bytes come from.
+    """
+    if site.asterisk is None:
+        return OsccServer(site.id, site.url, clock, tls=tls, turns=turns, trace=trace)
+    settings = asterisk_settings(site, site.asterisk, tls, is_alone=is_alone)
+    return AsteriskServer(site.id, settings, clock, jitter=chance.jitter, draw=chance.draw)
+
+
+def asterisk_settings(
+    site: config_settings.SiteSection,
+    asterisk: config_settings.AsteriskSection,
+    tls: ssl.SSLContext | None,
+    *,
+    is_alone: bool,
+) -> AsteriskSettings:
+    """Return what the adapter for an Asterisk needs of the configuration."""
+    parts = urlsplit(site.url)
+    port = parts.port or (AMI_PORT if parts.scheme == "ami" else AMI_TLS_PORT)
+    secret = asterisk.secret.get_secret_value()
+    return AsteriskSettings(
+        address=AmiAddress(parts.hostname or "", port, asterisk.user, secret, tls),
+        people_file=asterisk.people_file,
+        rules=Rules(
+            begin_reason=asterisk.begin_reason,
+            unavailable_reasons=asterisk.unavailable_reasons,
+            work_reasons=asterisk.work_reasons,
+            wrap_up_s=asterisk.wrap_up_s,
+            rejoins=asterisk.wrap_up == "rejoin",
+            penalty_max=asterisk.penalty_max,
+            remote_context=asterisk.remote_context,
+            shared_last_call=asterisk.shared_last_call,
+        ),
+        timing=Timing(asterisk.look_s, asterisk.figures_s),
+        idle_timeout_s=asterisk.idle_timeout_s,
+        session_s=asterisk.session_s,
+        is_alone=is_alone,
+    )
+
+
+def measured_sites(
+    servers: Mapping[str, SiteServer],
+    telemetry: Telemetry,
+    tracing: Tracing,
+    reaches: Mapping[str, SiteReach],
+) -> Mapping[str, Site]:
+    """Return the sites of *servers*: counted, traced, and each noted in *reaches*, all by the site's id."""
+    return {
+        site: Site(
+            tracing.upstream(CountedUpstream(server, telemetry, reaches[site])),
+            CountedAuthority(server, site, telemetry, reaches[site]),
+            LINKS_PER_S if isinstance(server, AsteriskServer) else None,
+        )
+        for site, server in servers.items()
+    }

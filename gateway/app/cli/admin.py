@@ -1,0 +1,566 @@
+"""Commands that call the admin listener of a node, and ``nodes``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random  # noqa: TID251 - spreads attempts to connect; this command is its own composition root
+import secrets as randomness
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from gateway.app.adapters import open_bus
+from gateway.app.cli.command import Command, add_config, table
+from gateway.app.config.settings import (
+    MEMORY,
+    AdminSection,
+    BusSection,
+    SecretsSection,
+    Settings,
+    socket_path,
+)
+from gateway.app.config.sources import load
+from gateway.app.status import check_bus
+from gateway.domain.errors import GatewayError
+from gateway.protocol.admin_openapi import PAGE, PAGE_MAX
+from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.orders import EVERY_OTHER
+from gateway.runtime.ports import Clock, Roll
+
+ADMIN_TIMEOUT_S: Final = 30.0
+AdminAnswer = dict[str, Any]
+
+
+class AdminRefused(Exception):  # noqa: N818 - names what happened
+    """The listener did not do what was asked. The message is a sentence."""
+
+
+async def ask_admin(
+    admin: AdminSection,
+    method: str,
+    path: str,
+    *,
+    body: Mapping[str, object] | None = None,
+    query: Mapping[str, str] | None = None,
+) -> AdminAnswer:
+    """Ask the listener, and return what it answers.
+
+    Args:
+        admin: Where it is, and the token.
+        method: Of the request.
+        path: Likewise; parts that are data are written by :func:`path_part`.
+        body: What is sent as JSON, if anything.
+        query: What stands behind the path.
+
+    Raises:
+        NotDone: There is no token, nobody answers, or it refused.
+    """
+    if admin.token is None:
+        raise AdminRefused("admin.token is not set, so the admin listener stays closed.")
+    headers = {"Authorization": f"Bearer {admin.token.get_secret_value()}"}
+    socket = socket_path(admin.host)
+    host = f"[{admin.host}]" if ":" in admin.host else admin.host
+    base = "http://localhost" if socket is not None else f"http://{host}:{admin.port}"
+    url = URL(base + path, encoded=True).with_query(query or {})
+    connector = None if socket is None else aiohttp.UnixConnector(str(socket))
+    timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+            http.request(
+                method, url, json=None if body is None else dict(body), headers=headers, allow_redirects=False
+            ) as answer,
+        ):
+            told: AdminAnswer = await answer.json(content_type=None)
+            status = answer.status
+    except (aiohttp.ClientError, OSError, ValueError):  # a timeout is an OSError, no JSON a ValueError
+        where = admin.host if socket is not None else f"{admin.host} port {admin.port}"
+        raise AdminRefused(f"No admin listener answers at {where}: does the node run?") from None
+    if status >= 400:
+        raise AdminRefused(_refusal(told))
+    return told
+
+
+def path_part(text: str) -> str:
+    """Return *text* as one part of a path."""
+    return quote(text, safe="")
+
+
+def _refusal(problem: AdminAnswer) -> str:
+    unreached = [f"{each.get('node')} ({each.get('reason')})" for each in problem.get("unreached", [])]
+    where = f" Not reached: {', '.join(unreached)}." if unreached else ""
+    wait_s = problem.get("retry_after_s")
+    again = f" Try again in {wait_s:g} s." if isinstance(wait_s, int | float) and not unreached else ""
+    return f"{problem.get('detail', 'It was refused.')} [{problem.get('code', 'unknown')}]{where}{again}"
+
+
+# ---- cli bundle ----
+
+
+_PATH: Final = "/support-bundle"
+
+
+def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_config(parser)
+    parser.add_argument("--purpose", metavar="TEXT", help="what it is for; stands in the bundle")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write what was shown to admin.bundle_folder without asking; otherwise it is asked, "
+        "and without a terminal it is shown only",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON alone, with the file's path at the end"
+    )
+
+
+def run_bundle(args: argparse.Namespace) -> int:
+    """Print the bundle, and write it when that is wanted. Returns 0, or 1 when it was not done.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+    admin = load(args.config, os.environ).settings.admin
+    try:
+        asyncio.run(_bundle(admin, args))
+    except AdminRefused as why:
+        sys.stderr.write(f"oscc-gateway: {why}\n")
+        return 1
+    return 0
+
+
+async def _bundle(admin: AdminSection, args: argparse.Namespace) -> None:
+    wish = {"preview": True} | ({} if args.purpose is None else {"purpose": args.purpose})
+    shown = await ask_admin(admin, "POST", _PATH, body=wish)
+    sys.stdout.write(json.dumps(shown["bundle"], indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+    if not args.write and not (sys.stdin.isatty() and not args.json and _is_confirmed(shown["size_bytes"])):
+        return
+    written = await ask_admin(admin, "POST", _PATH, body={"digest": shown["digest"]})
+    told = json.dumps({"path": written["path"]}) if args.json else f"Written to {written['path']}"
+    sys.stdout.write(f"{told}\n")
+
+
+def _is_confirmed(size_bytes: int) -> bool:
+    sys.stderr.write(f"This would be written, {size_bytes} bytes. Write it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+BUNDLE_COMMAND: Final = Command(
+    "show a support bundle, and write it to the configured folder if told so; it is never sent",
+    add_bundle_arguments,
+    run_bundle,
+    "oscc-gateway support-bundle --config gateway.toml --purpose case-4711\n"
+    "  oscc-gateway support-bundle --config gateway.toml --write",
+)
+
+# ---- cli admin ----
+
+
+LIMIT_MAX: Final = 1_000_000
+AdminCall = Callable[[AdminSection, argparse.Namespace], Awaitable[AdminAnswer]]
+ShowAnswer = Callable[[AdminAnswer], str]
+
+
+def run_admin(args: argparse.Namespace, act: AdminCall, show: ShowAnswer) -> int:
+    """Do it and print what came of it. Returns 0, or 1 when it was not done, or not everywhere.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+    admin = load(args.config, os.environ).settings.admin
+    try:
+        told = asyncio.run(_awaited(act(admin, args)))
+    except AdminRefused as why:
+        sys.stderr.write(f"oscc-gateway: {why}\n")
+        return 1
+    sys.stdout.write(f"{json.dumps(told, indent=2, ensure_ascii=False)}\n" if args.json else show(told))
+    missing = [f"{_node_label(each['node'])} ({each['reason']})" for each in told.get("unreached", [])]
+    if missing:
+        sys.stderr.write(f"oscc-gateway: Not reached: {', '.join(missing)}.\n")
+    if told.get("next") is not None:
+        sys.stderr.write(f"oscc-gateway: There are more: --after={shlex.quote(told['next'])}\n")
+    kept = [f"{each['node']} ({', '.join(each['what'])})" for each in told.get("kept", [])]
+    if kept:
+        sys.stderr.write(f"oscc-gateway: Stays as it was, see the log: {', '.join(kept)}.\n")
+    differ = _differing_keys(told)
+    if differ:
+        sys.stderr.write(f"oscc-gateway: The sealing keys differ: {differ}.\n")
+    return 1 if missing or kept or differ else 0
+
+
+def _differing_keys(told: AdminAnswer) -> str:
+    """Return which node has which sealing keys where they differ, else nothing."""
+    by_node = {each["node"]: " ".join(each["keys"]) for each in told.get("sealing_keys", [])}
+    if len(set(by_node.values())) < 2:
+        return ""
+    return "; ".join(f"{node} has {keys}" for node, keys in by_node.items())
+
+
+def _node_label(node: str) -> str:
+    return "the other nodes, of which this one knows none" if node == EVERY_OTHER else node
+
+
+async def _awaited(act: Awaitable[AdminAnswer]) -> AdminAnswer:
+    return await act
+
+
+# ---- what is asked ----
+
+
+def _paged(path: str, what: str) -> AdminCall:
+    async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
+        told: AdminAnswer = {what: [], "unreached": []}
+        after: str | None = args.after
+        while (left := args.limit - len(told[what])) > 0:
+            query = {"limit": str(min(left, PAGE_MAX))} | ({} if after is None else {"after": after})
+            page = await ask_admin(admin, "GET", path, query=query)
+            told[what] += page[what]
+            told["unreached"] += [each for each in page["unreached"] if each not in told["unreached"]]
+            after = page.get("next")
+            if after is None:
+                return told
+        return told | {"next": after}
+
+    return act
+
+
+def _about(method: str, path: str) -> AdminCall:
+    """Ask about whom the command line names: in *path* it stands for ``{id}``."""
+
+    async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
+        return await ask_admin(admin, method, path.replace("{id}", path_part(args.id)))
+
+    return act
+
+
+def _post_options(path: str, *names: str) -> AdminCall:
+    """Tell what the options *names* say, as far as they were given."""
+
+    async def act(admin: AdminSection, args: argparse.Namespace) -> AdminAnswer:
+        said = {name: value for name, value in vars(args).items() if name in names and value}
+        return await ask_admin(admin, "POST", path, body=said)
+
+    return act
+
+
+# ---- how it is shown ----
+
+
+def _sessions(told: AdminAnswer) -> str:
+    rows = [
+        (
+            each["id"],
+            each["user"],
+            each["application"],
+            each["owner"],
+            each["node"] or "-",
+            "attached" if each["attached"] else "waits",
+            _timestamp(each["expires_at_ms"]),
+        )
+        for each in told["sessions"]
+    ]
+    return table(("SESSION", "USER", "APPLICATION", "OWNER", "PHONE AT", "STATE", "EXPIRES"), rows)
+
+
+def _closes(told: AdminAnswer) -> str:
+    rows = [
+        (
+            _timestamp(each["at_ms"]),
+            each["node"],
+            each["initiator"],
+            str(each["close_code"]),
+            each["close_reason"] or "-",
+            each["user"] or "-",
+            f"{each['lasted_s']:g}",
+        )
+        for each in told["closes"]
+    ]
+    return table(("AT", "NODE", "BY", "CODE", "REASON", "USER", "LASTED S"), rows)
+
+
+def _ended(told: AdminAnswer) -> str:
+    rows = [
+        (
+            each["id"],
+            each["user"],
+            each["application"],
+            "ended" if each["confirmed"] else "ended, unconfirmed",
+        )
+        for each in told["ended"]
+    ]
+    return table(("SESSION", "USER", "APPLICATION", "STATE"), rows)
+
+
+def _export(told: AdminAnswer) -> str:
+    """Show the whole export: there is nothing of it to leave out."""
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
+def _done(told: AdminAnswer) -> str:
+    return table(("DONE BY",), [(node,) for node in told["nodes"]])
+
+
+def _reloaded(told: AdminAnswer) -> str:
+    keys = {each["node"]: " ".join(each["keys"]) for each in told.get("sealing_keys", [])}
+    if not keys:
+        return _done(told)
+    return table(("DONE BY", "SEALING KEYS"), [(node, keys.get(node, "-")) for node in told["nodes"]])
+
+
+def _drains(told: AdminAnswer) -> str:
+    return table(("NODE", "STATE"), [(told["node"], told["state"])])
+
+
+def _timestamp(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+# ---- the commands ----
+
+
+def _command(
+    summary: str,
+    act: AdminCall,
+    show: ShowAnswer,
+    example: str,
+    add: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> Command:
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        add_config(parser)
+        parser.add_argument("--json", action="store_true", help="print what the listener answers, as JSON")
+        if add is not None:
+            add(parser)
+
+    return Command(summary, add_arguments, lambda args: run_admin(args, act, show), example)
+
+
+def _paging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit", type=_count, default=PAGE, metavar="N", help=f"so many at most; by default {PAGE}"
+    )
+    parser.add_argument("--after", metavar="NEXT", help="go on after this: what is told where there are more")
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= LIMIT_MAX:
+        raise argparse.ArgumentTypeError(f"from 1 to {LIMIT_MAX}")
+    return count
+
+
+def _session(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="SESSION", help="its id, as `sessions` lists it")
+
+
+def _user(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="USER", help="a hash, as `sessions` and logs have it, or site:key")
+
+
+def _node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--node", metavar="NAME", help="which node")
+
+
+def _level(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("level", choices=("debug", "info", "warning", "error"), help="the least level")
+    _node(parser)
+
+
+ADMIN_COMMANDS: Final = {
+    "sessions": _command(
+        "list the sessions that OSCC-E has accepted, of all nodes",
+        _paged("/sessions", "sessions"),
+        _sessions,
+        "oscc-gateway sessions --config gateway.toml --limit 1000",
+        _paging,
+    ),
+    "end-session": _command(
+        "end a session, wherever its phone is",
+        _about("DELETE", "/sessions/{id}"),
+        _ended,
+        "oscc-gateway end-session sgKnu1RFfVKDi --config gateway.toml",
+        _session,
+    ),
+    "end-user": _command(
+        "end all sessions of a user",
+        _about("POST", "/users/{id}/end"),
+        _ended,
+        "oscc-gateway end-user main:4711 --config gateway.toml",
+        _user,
+    ),
+    "export": _command(
+        "print all that the gateway holds about a user, for whoever asks for his data",
+        _about("GET", "/users/{id}/export"),
+        _export,
+        "oscc-gateway export main:4711 --config gateway.toml > export.json",
+        _user,
+    ),
+    "drain": _command(
+        "send the phones of a node away and end it; by default the node of this configuration",
+        _post_options("/drain", "node"),
+        _drains,
+        "oscc-gateway drain --config gateway.toml\n  oscc-gateway drain --node gw-2 --config gateway.toml",
+        _node,
+    ),
+    "closes": _command(
+        "list the last connections that ended, and why",
+        _paged("/closes", "closes"),
+        _closes,
+        "oscc-gateway closes --config gateway.toml --limit 20",
+        _paging,
+    ),
+    "log-level": _command(
+        "change the least level that is logged, by default on all nodes",
+        _post_options("/log-level", "level", "node"),
+        _done,
+        "oscc-gateway log-level debug --config gateway.toml --node gw-2",
+        _level,
+    ),
+    "reload": _command(
+        "read certificates, authorities of sites, keys and notices anew, by default on all nodes",
+        _post_options("/reload", "node"),
+        _reloaded,
+        "oscc-gateway reload --config gateway.toml",
+        _node,
+    ),
+    "support-bundle": BUNDLE_COMMAND,
+}
+
+# ---- nodes ----
+
+
+NODES_TIMEOUT_S: Final = 3.0
+_AGAIN_S: Final = 0.1
+_HEADINGS: Final = ("NODE", "VERSION", "PHONES", "LINKS", "ACCEPTS/S", "STATE", "SEALING KEYS")
+
+
+class NodesUnknown(Exception):  # noqa: N818 - names what happened
+    """Nobody tells which nodes live. The message is a sentence."""
+
+
+def add_nodes_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+
+
+def run_nodes(args: argparse.Namespace) -> int:
+    """Print the nodes that live. Returns 0, or 1 when none does or nobody knows.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+    settings = load(args.config, os.environ).settings
+    try:
+        nodes = asyncio.run(_find_nodes(settings))
+    except NodesUnknown as none:
+        sys.stderr.write(f"oscc-gateway: {none}\n")
+        return 1
+    sys.stdout.write(nodes_json(nodes) if args.json else nodes_table(nodes))
+    for name in duplicate_names(nodes):
+        sys.stderr.write(f"advice: {name} is the name of several nodes: give each its own in node.name.\n")
+    if keys_differ(nodes):
+        sys.stderr.write(
+            "advice: the sealing keys of the nodes differ: see OsccGatewayKeysDiffer in the runbook.\n"
+        )
+    if not nodes:
+        sys.stderr.write("oscc-gateway: No node lives.\n")
+    return 0 if nodes else 1
+
+
+async def _find_nodes(settings: Settings) -> tuple[NodeRecord, ...]:
+    """Ask Redis, as also works when no node does; a node that is alone is asked itself."""
+    if settings.bus.url == MEMORY and settings.admin.token is not None:
+        return await _from_admin_listener(settings.admin)
+    return await live_nodes(settings.bus, settings.secrets, SystemClock())
+
+
+async def _from_admin_listener(admin: AdminSection) -> tuple[NodeRecord, ...]:
+    try:
+        told = await ask_admin(admin, "GET", "/nodes")
+    except AdminRefused as why:
+        raise NodesUnknown(str(why)) from None
+    names = [name for name in NodeRecord._fields if name not in {"holder", "sealing_keys"}]
+    return tuple(
+        NodeRecord(
+            holder="",
+            sealing_keys=" ".join(each.get("sealing_keys", ())),
+            **{name: each[name] for name in names},
+        )
+        for each in told["nodes"]
+    )
+
+
+async def live_nodes(bus: BusSection, secrets: SecretsSection | None, clock: Clock) -> tuple[NodeRecord, ...]:
+    """Return the nodes that said lately that they live, in the order of their names.
+
+    Raises:
+        NoRoll: There is one node only, or Redis does not answer.
+    """
+    if bus.url == MEMORY or secrets is None:
+        raise NodesUnknown("bus.url is memory://: that is one node, and only its own metrics tell of it.")
+    found = await check_bus(bus, clock)
+    if not found.told:
+        raise NodesUnknown(" ".join(found.faults))
+    async with open_bus(bus, secrets, clock, jitter=random.random, draw=randomness.token_bytes) as cluster:
+        return await _from_roll(cluster.roll, clock)
+
+
+async def _from_roll(roll: Roll, clock: Clock) -> tuple[NodeRecord, ...]:
+    give_up_at = clock.now() + NODES_TIMEOUT_S
+    while True:
+        try:
+            return await roll.nodes()
+        except GatewayError as error:
+            if clock.now() >= give_up_at:
+                raise NodesUnknown(f"Redis does not tell which nodes live: {error.message}.") from None
+        await clock.sleep(_AGAIN_S)
+
+
+def duplicate_names(nodes: Sequence[NodeRecord]) -> Iterator[str]:
+    """Yield each name that several live nodes have."""
+    yield from (name for name, times in Counter(node.node for node in nodes).items() if times > 1)
+
+
+def keys_differ(nodes: Sequence[NodeRecord]) -> bool:
+    """Tell whether live nodes have different sealing keys, or another one of them seals."""
+    return len({node.sealing_keys for node in nodes if node.sealing_keys}) > 1
+
+
+def nodes_json(nodes: Sequence[NodeRecord]) -> str:
+    """Return the nodes as a JSON list."""
+    return json.dumps([_fields(node) for node in nodes], indent=2) + "\n"
+
+
+def nodes_table(nodes: Sequence[NodeRecord]) -> str:
+    """Return the nodes as a table, a line each below its headings."""
+    return table(_HEADINGS, [_node_row(node) for node in nodes])
+
+
+def _fields(node: NodeRecord) -> dict[str, object]:
+    return {**node._asdict(), "sealing_keys": node.sealing_keys.split()}
+
+
+def _node_row(node: NodeRecord) -> tuple[str, ...]:
+    return (
+        node.node,
+        node.version,
+        str(node.connections),
+        str(node.links),
+        f"{node.accepts_per_s:g}",
+        "draining" if node.draining else "live",
+        node.sealing_keys or "-",
+    )

@@ -1,0 +1,301 @@
+"""Command ``check-config``: validate a configuration and try what it points to."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime as dt
+import os
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from secrets import token_bytes
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from gateway.app.adapters import AMI_TLS_PORT, asterisk_settings
+from gateway.app.admin import folder_faults
+from gateway.app.certificates import (
+    WARNING_S,
+    CertificateProblem,
+    certificate_problems,
+    chain_of,
+    client_context,
+    covers,
+    describe_chain,
+    read_pair,
+    site_context,
+)
+from gateway.app.cli.command import add_config
+from gateway.app.config import sources as config_sources
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import AsteriskSection, Settings, SiteSection
+from gateway.app.config.sources import load
+from gateway.app.notices import read_notices
+from gateway.app.status import check_bus
+from gateway.domain.errors import GatewayError
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import Clock
+from gateway.upstream.asterisk.people import PeopleError, read_people
+from gateway.upstream.asterisk.server import AsteriskServer
+from gateway.upstream.client import Deadlines, OsccServer
+
+SITE_S: Final = 5.0
+_HTTPS_PORT: Final = 443
+_DAY_S: Final = 86_400
+
+
+class SiteCheck(NamedTuple):
+    """What became of asking a site, a sentence each; None: there is nothing to say."""
+
+    told: str | None = None
+    advice: str | None = None
+    fault: str | None = None
+
+
+class _Handshake(NamedTuple):
+    """What a handshake showed: why it failed, or when the certificate ends."""
+
+    trouble: str | None = None
+    ends_at_s: float | None = None
+
+
+async def check_site(place: int, site: SiteSection, clock: Clock) -> SiteCheck:
+    """Ask the site which server it is; bounded in time.
+
+    Raises:
+        ConfigError: Its file of authorities cannot be used.
+    """
+    context = site_context(place, site)
+    shown = _Handshake() if context is None else await _handshake(site, context, clock)
+    if shown.trouble is not None:
+        return SiteCheck(fault=f"Site {site.id} at {site.url}: TLS with its server fails: {shown.trouble}.")
+    advice = _expiry_advice(site, shown, clock)
+    if site.asterisk is not None:
+        return await _ask_asterisk(site, site.asterisk, context, clock, advice)
+    async with OsccServer(
+        site.id, site.url, clock, tls=context, deadlines=Deadlines(answer_s=SITE_S)
+    ) as server:
+        try:
+            about = await server.about()
+        except GatewayError as error:
+            return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {error.message}")
+    told = f"site {site.id} answers: OSCC-E {about.extensions_version}, contact center"
+    return SiteCheck(f"{told} {about.contact_center_version}", advice)
+
+
+async def _ask_asterisk(
+    site: SiteSection,
+    asterisk: AsteriskSection,
+    context: ssl.SSLContext | None,
+    clock: Clock,
+    advice: str | None,
+) -> SiteCheck:
+    """Log in to an Asterisk and read it once."""
+    try:
+        people = read_people(asterisk.people_file, asterisk.remote_context)
+    except PeopleError as error:
+        return SiteCheck(fault=f"Site {site.id}: the file of people {asterisk.people_file} {error}.")
+    settings = asterisk_settings(site, asterisk, context, is_alone=True)
+    async with AsteriskServer(site.id, settings, clock, jitter=lambda: 0.0, draw=token_bytes) as server:
+        if not await server.reached(SITE_S):
+            why = _AMI_FAULTS.get(server.monitor.last_failure, "it does not answer")
+            return SiteCheck(None, advice, f"Site {site.id} at {site.url}: {why}.")
+        told = f"site {site.id} answers: Asterisk {server.monitor.version}, AMI {server.monitor.ami_version}"
+        counts = f"{len(server.monitor.queues.queues)} queues, {len(people.by_login)} people"
+        missing = [name for name in _AMI_WANTED if not server.monitor.may(name)]
+    if missing:
+        lacks = (
+            f"Site {site.id}: the AMI account may not use {', '.join(missing)}: what needs it is not offered."
+        )
+        advice = lacks if advice is None else f"{advice} {lacks}"
+    return SiteCheck(f"{told}, {counts}", advice)
+
+
+_AMI_WANTED: Final = ("QueuePause", "QueuePenalty", "QueueAdd", "QueueRemove", "DBPut", "DBDel", "DBGetTree")
+_AMI_FAULTS: Final = {
+    "refused": "nothing listens there",
+    "timeout": "it does not answer in time",
+    "name_unknown": "the name of its host is not known",
+    "tls": "TLS with it fails",
+    "protocol": "what listens there is no Asterisk",
+    "wrong_secret": "it refuses the user or the secret",
+    "rights": "its AMI account may not read queues",
+}
+"""Why an Asterisk is not reached, as the end of a sentence."""
+
+
+def _expiry_advice(site: SiteSection, shown: _Handshake, clock: Clock) -> str | None:
+    left_s = None if shown.ends_at_s is None else shown.ends_at_s - clock.wall_ms() / 1000
+    if left_s is None or left_s >= WARNING_S:
+        return None
+    return f"The certificate of site {site.id}'s server expires in {left_s / _DAY_S:.0f} days."
+
+
+async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -> _Handshake:
+    """Shake hands and hang up. What is no matter of TLS is left to whoever asks next."""
+    parts = urlsplit(site.url)
+    port = _HTTPS_PORT if parts.scheme == "https" else AMI_TLS_PORT
+    with suppress(OSError, TimeoutError):
+        async with clock.timeout(SITE_S):
+            try:
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port or port, ssl=context)
+            except ssl.SSLCertVerificationError as error:
+                # the library's own word for what it does not accept; nothing that the server wrote
+                return _Handshake(str(error.verify_message).rstrip("."))
+            except ssl.SSLError:
+                return _Handshake("they agree on no version or cipher of TLS, or it speaks none at this port")
+            der: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            writer.close()
+            ends: dt.datetime = x509.load_der_x509_certificate(der).not_valid_after_utc
+            return _Handshake(ends_at_s=ends.timestamp())
+    return _Handshake()
+
+
+# ---- check ----
+
+
+def add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_config(parser)
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what phones call the node, a name or address: the certificate must be for it; may be repeated",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of the file, check nothing"
+    )
+    what.add_argument(
+        "--reference", action="store_true", help="print the page of all settings, check nothing"
+    )
+    what.add_argument("--offline", action="store_true", help="check all but Redis and the sites")
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Print the settings in effect, then a sentence per fault or advice. Returns the exit code."""
+    if args.schema or args.reference:
+        sys.stdout.write(config_sources.json_schema() if args.schema else config_sources.reference_page())
+        return 0
+    configuration = load(args.config, os.environ)
+    sys.stdout.write(config_sources.effective_toml(configuration))
+    clock = SystemClock()
+    certificate = describe_certificate(configuration.settings)
+    if certificate is not None:
+        sys.stdout.write(f"# client.certificate is {certificate}\n")
+    for advice in setting_advices(configuration.settings, clock.wall_ms()):
+        sys.stderr.write(f"advice: {advice}\n")
+    faults = [
+        *file_faults(configuration.settings, clock.wall_ms()),
+        *uncovered_hosts(configuration.settings, args.host),
+    ]
+    if not faults and not args.offline:
+        faults += asyncio.run(check_reachable(configuration.settings, clock))
+    for fault in faults:
+        sys.stderr.write(f"fault: {fault}\n")
+    return 1 if faults else 0
+
+
+def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
+    """Yield a sentence per fault of a file or folder, and of what it holds."""
+    yield from client_file_faults(settings)
+    try:
+        read_notices(settings.notices.files)
+    except ConfigError as error:
+        yield from error.faults
+    yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if flaw.is_fault)
+    if settings.admin.bundle_folder is not None:
+        yield from folder_faults(settings.admin.bundle_folder)
+    for place, site in enumerate(settings.sites):
+        try:
+            site_context(place, site)
+        except ConfigError as error:
+            yield from error.faults
+
+
+def client_file_faults(settings: Settings) -> Sequence[str]:
+    """Return a sentence per fault that keeps the listener from TLS."""
+    try:
+        client_context(settings.client)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
+def listener_certificate_problems(settings: Settings, wall_ms: int) -> list[CertificateProblem]:
+    """Return what phones would not accept of the listener's certificate, and what is worth a thought."""
+    try:
+        pair = read_pair(settings.client)
+        return [] if pair is None else list(certificate_problems(settings.client, pair, wall_ms))
+    except ConfigError:
+        return []  # it cannot be read at all, which is told of the file
+
+
+def uncovered_hosts(settings: Settings, hosts: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence per host of *hosts* for which the listener's certificate is not."""
+    try:
+        pair = read_pair(settings.client)
+        chain = None if pair is None else chain_of(settings.client, pair)
+    except ConfigError:
+        return  # it cannot be read at all, which is told of the file
+    for host in hosts:
+        if chain is None:
+            yield f"client.certificate is not set, so whether it is for {host} can be asked of a proxy only."
+        elif not covers(chain[0], host):
+            yield f"client.certificate {settings.client.certificate} is not for {host}."
+
+
+def describe_certificate(settings: Settings) -> str | None:
+    """Return for whom and until when the listener's certificate is; None without one that can be read."""
+    try:
+        pair = read_pair(settings.client)
+        return None if pair is None else describe_chain(chain_of(settings.client, pair))
+    except ConfigError:
+        return None
+
+
+async def check_reachable(settings: Settings, clock: Clock) -> list[str]:
+    """Try Redis and the sites; tells those that answer and what to think of, returns a sentence per fault."""
+    bus = await check_bus(settings.bus, clock)
+    for answer in bus.told:
+        sys.stdout.write(f"# {answer}\n")
+    for advice in bus.advices:
+        sys.stderr.write(f"advice: {advice}\n")
+    return [*bus.faults, *await check_sites(settings, clock)]
+
+
+async def check_sites(settings: Settings, clock: Clock) -> list[str]:
+    """Ask each site which server it is; tells those that answer, returns a sentence per one that does not."""
+    async with asyncio.TaskGroup() as group:
+        asked = [
+            group.create_task(check_site(place, site, clock)) for place, site in enumerate(settings.sites)
+        ]
+    answers = [task.result() for task in asked]
+    for answer in answers:
+        if answer.told is not None:
+            sys.stdout.write(f"# {answer.told}\n")
+        if answer.advice is not None:
+            sys.stderr.write(f"advice: {answer.advice}\n")
+    return [answer.fault for answer in answers if answer.fault is not None]
+
+
+def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
+    """Yield what is allowed and yet worth a thought."""
+    if settings.secrets is None:
+        yield "[secrets] is not set: sessions end with the process; make them with `oscc-gateway keys`."
+    if settings.client.insecure:
+        yield "client.insecure is true: passwords travel readable."
+    if settings.admin.token is None:
+        yield "admin.token is not set: the admin listener stays closed."
+    if not (settings.privacy.contact or settings.privacy.statement_url or settings.notices.files):
+        yield (
+            "privacy.contact, privacy.statement_url and notices.files are empty: nobody is told what is done "
+            "with his data, nor whom to ask."
+        )
+    yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if not flaw.is_fault)

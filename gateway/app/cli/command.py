@@ -1,0 +1,42 @@
+"""Command: summary, arguments and function of one ``oscc-gateway`` command, and what commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command. *run* returns the exit code."""
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    examples: str
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return *rows* below their *headings*, a line each; what no terminal should obey is not in it."""
+    lines = [headings, *([_shown(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    return "".join(f"{'  '.join(map(str.ljust, line, widths)).rstrip()}\n" for line in lines)
+
+
+def _shown(cell: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in cell)
+
+
+# ---- cli options ----
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``; without it all settings come from the environment."""
+    parser.add_argument(
+        "--config",
+        "-c",
+        type=Path,
+        metavar="FILE",
+        help="the TOML file; OSCC_GATEWAY__SECTION__KEY variables win over it",
+    )

@@ -1,0 +1,324 @@
+"""Command ``demo``: a simulated contact centre, a gateway and a live board."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+from pydantic import SecretStr
+
+from gateway.app import logging, process, wiring
+from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import (
+    AdminSection,
+    AsteriskSection,
+    ClientSection,
+    OpsSection,
+    SecretsSection,
+    Settings,
+    SiteSection,
+)
+from gateway.app.config.sources import generate_secrets
+from gateway.app.drain import LogOffsLost
+from gateway.app.listeners import CannotListen
+from gateway.app.process import StopRequest, background_tasks
+from gateway.runtime.clock import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.simulator.ami import FakeAsterisk
+from gateway.simulator.ami_day import Day
+from gateway.simulator.clock import RealClock
+from gateway.upstream.asterisk.people import hash_password
+
+SITE: Final = "demo"
+BOARD_USER: Final = "supervisor1"
+PLAIN_REFRESH_S: Final = 5.0
+"""How often a board is printed where it cannot be drawn in place."""
+
+_INTRODUCTION: Final = """\
+A simulated contact centre: {agents} agents, {queues} queues, {upstream}
+A gateway to it (no TLS):   {client}
+Its metrics:                {ops}/metrics
+
+In a browser:               {client}/app/
+Log on with password {password}:
+  Dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
+  Remote Assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
+
+In another terminal:
+  OSCC_GATEWAY_WATCH_PASSWORD={password} \\
+    oscc-gateway watch {client} --user supervisor2
+  curl {client}/v1/about
+  curl {client}/v1/sessions -H 'Content-Type: application/json' \\
+    -d '{{"site": "{site}", "application": "remote_assistant",
+    "user_name": "agent1", "password": "{password}", "remote_number": "+49301234567",
+    "device": {{"id": "d1", "name": "curl", "platform": "desktop",
+    "app_version": "1"}}}}'
+
+Ctrl-C ends it.
+"""
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_common_arguments(parser, "the gateway")
+    add_asterisk_arguments(parser)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
+    """Add the options of every demonstration; *door* is what people connect to."""
+    parser.add_argument("--port", type=int, default=8080, help=f"of {door} (8080); 0: any free one")
+    parser.add_argument("--agents", type=int, default=200, metavar="N", help="default 200")
+    parser.add_argument("--queues", type=int, default=20, metavar="N", help="default 20")
+    add_lines(parser)
+    parser.add_argument("--no-board", action="store_true", help="show no board, only run")
+    parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="end after S seconds")
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """Run the demo until SIGTERM, SIGINT or the time is over. Returns the exit code."""
+    try:
+        center = SimulatorSettings(agents=args.agents, queues=args.queues)
+    except ValueError as error:
+        sys.stderr.write(f"oscc-gateway: {error}\n")
+        return 2
+    secrets = generate_secrets()
+    logging.configure("error", secrets.pseudonym_key, sys.stderr)
+    process.raise_file_limit()
+    is_asterisk = args.asterisk is not None
+    try:
+        return process.run_loop(
+            run_asterisk_demo(args, secrets) if is_asterisk else _demo(center, secrets, args)
+        )
+    except LogOffsLost:
+        return 0  # the contact centre ends, too
+    except (CannotListen, WatchError) as refused:
+        sys.stderr.write(f"oscc-gateway: {refused}\n")
+        return 1
+
+
+async def _demo(center: SimulatorSettings, secrets: SecretsSection, args: argparse.Namespace) -> int:
+    stopping, clock = StopRequest(), SystemClock()
+    with stopping.on_signals():
+        async with Simulator(center) as simulator:
+            settings = demo_settings(simulator.url, args.port)
+            async with wiring.serving(settings, secrets, clock, stopping) as addresses:
+                sys.stdout.write(f"{introduction(center, simulator.url, addresses)}\n")
+                sys.stdout.flush()
+                if args.no_board:
+                    await stopping.wait(clock, args.for_s)
+                    return 0
+                options = board_options(center, addresses, args.for_s, args.lines)
+                code = await watch(options, stopping=stopping)
+                return 0 if stopping.asked.is_set() else code
+
+
+def demo_settings(upstream: str, port: int) -> Settings:
+    """Return the gateway's settings: this machine only, clear text, one site."""
+    return Settings(
+        client=ClientSection(port=port, insecure=True),
+        ops=OpsSection(port=0),
+        admin=AdminSection(port=0),
+        sites=(SiteSection(id=SITE, url=upstream, display_name="Demo", country="DE"),),
+    )
+
+
+def board_options(
+    center: SimulatorSettings, addresses: wiring.Addresses, for_s: float | None, lines: int | None = None
+) -> WatchOptions:
+    """Return whose board is shown: that of the supervisor who sees everything."""
+    return WatchOptions(
+        addresses.client,
+        BOARD_USER,
+        center.password,
+        site=SITE,
+        for_s=for_s,
+        refresh_s=1.0 if sys.stdout.isatty() else PLAIN_REFRESH_S,
+        lines=lines,
+        footer=f"gateway {addresses.client} · password {center.password} · Ctrl-C ends it",
+    )
+
+
+def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Addresses) -> str:
+    """Return what a person who starts it wants to know."""
+    return _INTRODUCTION.format(
+        agents=center.agents,
+        queues=center.queues,
+        users=center.users,
+        password=center.password,
+        upstream=upstream,
+        client=addresses.client,
+        ops=addresses.ops,
+        board_user=BOARD_USER,
+        site=SITE,
+    )
+
+
+# ---- demo asterisk ----
+
+
+PASSWORD: Final = "demo"  # noqa: S105 - of a demonstration that listens on this machine only
+SECRET_VARIABLE: Final = "OSCC_GATEWAY_AMI_SECRET"  # noqa: S105 - the name of a variable
+_PEOPLE: Final = 12
+
+_ASTERISK_INTRODUCTION: Final = """\
+{what}
+A gateway to it (no TLS):   {client}
+Its metrics:                {ops}/metrics
+
+In a browser:               {client}/app/
+{people}
+Ctrl-C ends it.
+"""
+_SIMULATED: Final = """\
+Log on with password demo:
+  Dashboard         boss (sees everything)
+  Remote Assistant  remote1 … remote{people}, remote number e.g. +49 30 1234567
+"""
+
+
+class DemoSite(NamedTuple):
+    """An Asterisk, and what is said of it."""
+
+    url: str
+    settings: AsteriskSection
+    what: str
+    people: str
+
+
+def add_asterisk_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this demonstration."""
+    parser.add_argument(
+        "--asterisk",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="over an Asterisk instead of an OSCC-E Server: a small simulated one, or ami://host:5038; "
+        f"then with --people and the secret in {SECRET_VARIABLE}",
+    )
+    parser.add_argument("--people", type=Path, metavar="FILE", help="who may log on at a real Asterisk")
+    parser.add_argument("--ami-user", default="oscc-gateway", metavar="NAME", help="default oscc-gateway")
+
+
+async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -> int:
+    """Run the demo until SIGTERM, SIGINT or the time is over. Returns the exit code.
+
+    Raises:
+        ConfigError: A real Asterisk is named without its people or secret.
+    """
+    stopping, clock = StopRequest(), SystemClock()
+    with stopping.on_signals():
+        async with AsyncExitStack() as stack:
+            place = (
+                real_asterisk(args)
+                if args.asterisk
+                else await stack.enter_async_context(_simulated_asterisk(args))
+            )
+            settings = _asterisk_demo_settings(place, args.port)
+            addresses = await stack.enter_async_context(wiring.serving(settings, secrets, clock, stopping))
+            told = _ASTERISK_INTRODUCTION.format(
+                what=place.what, client=addresses.client, ops=addresses.ops, people=place.people
+            )
+            sys.stdout.write(told)
+            sys.stdout.flush()
+            if args.no_board or args.asterisk:
+                await stopping.wait(clock, args.for_s)
+                return 0
+            options = WatchOptions(
+                addresses.client,
+                "boss",
+                PASSWORD,
+                site=SITE,
+                for_s=args.for_s,
+                refresh_s=1.0 if sys.stdout.isatty() else 5.0,
+                lines=args.lines,
+                footer=f"gateway {addresses.client} · password {PASSWORD} · Ctrl-C ends it",
+            )
+            code = await watch(options, stopping=stopping)
+            return 0 if stopping.asked.is_set() else code
+
+
+def real_asterisk(args: argparse.Namespace) -> DemoSite:
+    """Return the real Asterisk that the command line names.
+
+    Raises:
+        ConfigError: Its people or its secret are missing.
+    """
+    secret = os.environ.get(SECRET_VARIABLE, "")
+    faults = []
+    if args.people is None:
+        faults.append("--asterisk URL needs --people FILE: who may log on.")
+    if not secret:
+        faults.append(f"--asterisk URL needs the AMI account's secret in {SECRET_VARIABLE}.")
+    if faults:
+        raise ConfigError(faults)
+    settings = AsteriskSection(user=args.ami_user, secret=SecretStr(secret), people_file=args.people)
+    return DemoSite(args.asterisk, settings, f"The Asterisk at {args.asterisk}", "")
+
+
+@asynccontextmanager
+async def _simulated_asterisk(args: argparse.Namespace) -> AsyncIterator[DemoSite]:
+    """Run a small Asterisk with people, callers and agents."""
+    clock = RealClock()
+    asterisk = FakeAsterisk(lambda: clock.now_ms() / 1000)
+    day = Day(asterisk, clock)
+    queues = min(args.queues, 5)
+    day.furnish(agents=min(args.agents, 40), queues=queues)
+    await asterisk.start()
+    names = list(asterisk.queues)
+    with TemporaryDirectory() as folder:
+        people = Path(folder) / "people.toml"
+        people.write_text(_people(names), "utf-8")
+        settings = AsteriskSection(
+            user="oscc",
+            secret=SecretStr("secret"),
+            people_file=people,
+            unavailable_reasons=("Lunch", "Meeting", "Training"),
+            work_reasons=("Paperwork",),
+            wrap_up_s=dict.fromkeys(names, 10),
+        )
+        what = f"A simulated Asterisk:       {len(names)} queues, ami://127.0.0.1:{asterisk.port}"
+        url = f"ami://127.0.0.1:{asterisk.port}"
+        async with background_tasks(day.run()):
+            yield DemoSite(url, settings, what, _SIMULATED.format(people=_PEOPLE))
+    await asterisk.stop()
+
+
+def _people(queues: list[str]) -> str:
+    hashed = hash_password(PASSWORD, bytes(16))
+    entries = [
+        (
+            f'[[people]]\nlogin = "boss"\nname = "Bea Boss"\npassword = "{hashed}"\n'
+            'supervisor = true\nsees = ["*"]\n'
+        )
+    ]
+    for place in range(1, _PEOPLE + 1):
+        own = ", ".join(f'"{name}"' for name in dict.fromkeys((queues[place % len(queues)], queues[0])))
+        entries.append(
+            f'[[people]]\nlogin = "remote{place}"\nname = "Remote Agent {place}"\npassword = "{hashed}"\n'
+            f"agent = true\nqueues = [{own}]\n"
+        )
+    return "\n".join(entries)
+
+
+def _asterisk_demo_settings(place: DemoSite, port: int) -> Settings:
+    site = SiteSection(
+        id=SITE,
+        url=place.url,
+        display_name="Asterisk",
+        country="DE",
+        asterisk=place.settings,
+        insecure=True,
+    )
+    return Settings(
+        client=ClientSection(port=port, insecure=True),
+        ops=OpsSection(port=0),
+        admin=AdminSection(port=0),
+        sites=(site,),
+    )

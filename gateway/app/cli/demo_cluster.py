@@ -1,0 +1,636 @@
+"""Command ``demo-cluster``: three nodes and their Redis, each a process of its own, to kill and restart.
+
+A small load balancer in front of them carries each connection to the next node that accepts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+import aiohttp
+
+from gateway.app import logging, process
+from gateway.app.cli.demo import BOARD_USER, PLAIN_REFRESH_S, SITE, add_common_arguments
+from gateway.app.cli.local_processes import (
+    ChildProcess,
+    LocalRedis,
+    RedisProgram,
+    RedisUnavailable,
+    find_redis,
+    free_port,
+)
+from gateway.app.cli.watch import WatchError, WatchOptions, watch
+from gateway.app.config.errors import PREFIX
+from gateway.app.config.settings import SecretsSection
+from gateway.app.config.sources import generate_secrets
+from gateway.app.keys import write_block
+from gateway.app.listeners import CannotListen, os_error_text
+from gateway.app.process import StopRequest, background_tasks
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.ports import Clock
+from gateway.runtime.spawn import spawn
+from gateway.simulator import Simulator, SimulatorSettings
+
+_CHUNK_BYTES: Final = 64 * 1024
+_CONNECT_S: Final = 1.0
+
+
+class BalancerTarget(NamedTuple):
+    """A node that takes connections."""
+
+    name: str
+    port: int
+    """On this machine."""
+
+
+class _NodeConnection(NamedTuple):
+    """A connection that a node took."""
+
+    name: str
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+class LoadBalancer:
+    """Carries connections to nodes of this machine, in turn.
+
+    Invariant: a connection stays with the node that took it, and ends when either side ends it.
+
+    Args:
+        targets: Tells which nodes may be tried now.
+    """
+
+    def __init__(self, targets: Callable[[], Sequence[BalancerTarget]]) -> None:
+        self.carried: Final[Counter[str]] = Counter()
+        """Connections that are open now, by node."""
+        self.last: str | None = None
+        """The node that took the last connection."""
+        self._targets = targets
+        self._tasks: asyncio.TaskGroup | None = None
+        self._turn = 0
+
+    def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection to its end; without a node that takes it, it is closed at once."""
+        if not spawn(self._tasks, self._carry(reader, writer)):
+            writer.transport.abort()
+
+    async def run(self) -> None:
+        """Carry what is taken until cancelled; then every connection ends."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await asyncio.Event().wait()
+        finally:
+            self._tasks = None
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            found = await self._connected()
+            if found is not None:
+                await self._joined(found, reader, writer)
+        finally:
+            await _abort(writer)
+
+    async def _joined(
+        self, found: _NodeConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        name, from_node, to_node = found
+        self.last = name
+        self.carried[name] += 1
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                there = tasks.create_task(_copy(reader, to_node))
+                back = tasks.create_task(_copy(from_node, writer))
+                there.add_done_callback(lambda _: back.cancel())
+                back.add_done_callback(lambda _: there.cancel())
+        finally:
+            self.carried[name] -= 1
+            await _abort(to_node)
+
+    async def _connected(self) -> _NodeConnection | None:
+        targets = list(self._targets())
+        for step in range(len(targets)):
+            name, port = targets[(self._turn + step) % len(targets)]
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_CONNECT_S):
+                    streams = await asyncio.open_connection("127.0.0.1", port)
+                self._turn += step + 1
+                return _NodeConnection(name, *streams)
+        return None
+
+
+@asynccontextmanager
+async def open_balancer(door: LoadBalancer, port: int) -> AsyncIterator[int]:
+    """Have *door* listen while the block lasts; gives its port, which is any free one for 0.
+
+    Raises:
+        CannotListen: The port is taken.
+    """
+    try:
+        server = await asyncio.start_server(door.take, "127.0.0.1", port, start_serving=False)
+    except OSError as error:
+        raise CannotListen(
+            f"The front door cannot have 127.0.0.1 port {port}: {os_error_text(error)}."
+        ) from None
+    async with background_tasks(door.run()):
+        try:
+            await server.start_serving()
+            yield int(server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """Carry bytes until either side ends."""
+    with suppress(OSError):
+        while chunk := await source.read(_CHUNK_BYTES):
+            sink.write(chunk)
+            await sink.drain()
+        if sink.can_write_eof():
+            sink.write_eof()
+
+
+async def _abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+# ---- demo crew ----
+
+
+VERBS: Final = ("kill", "stop", "start")
+STATE_EVERY_S: Final = 0.25
+"""How often each node is asked how it fares."""
+_ANSWER_S: Final = 1.0
+
+DOWN, STARTING, READY, DRAINING = "down", "starting", "ready", "draining"
+_MARKS: Final = {DOWN: "✕", STARTING: "○", READY: "●", DRAINING: "▲"}
+
+
+class NodeProcess:
+    """One node of the demonstration.
+
+    Args:
+        name: As other nodes call it.
+        config: The file that all nodes share.
+        folder: For its log.
+    """
+
+    def __init__(self, name: str, config: Path, folder: Path) -> None:
+        self.name: Final = name
+        self.port: Final = free_port()
+        self.ops_port: Final = free_port()
+        self.state = DOWN
+        own = {
+            "NODE__NAME": name,
+            "CLIENT__PORT": str(self.port),
+            "OPS__PORT": str(self.ops_port),
+            "ADMIN__PORT": "0",
+        }
+        self.child: Final = ChildProcess(
+            name,
+            (sys.executable, "-m", "gateway", "serve", "--config", str(config)),
+            folder / f"{name}.log",
+            _without_settings() | {f"{PREFIX}__{key}": value for key, value in own.items()},
+        )
+
+    async def look(self, http: aiohttp.ClientSession) -> None:
+        """Ask how it fares."""
+        if self.child.pid is None:
+            self.state = DOWN
+            return
+        try:
+            async with http.get(f"http://127.0.0.1:{self.ops_port}/readyz") as answer:
+                said = (await answer.text()).strip()
+        except (aiohttp.ClientError, TimeoutError):
+            said = STARTING
+        self.state = {"ok": READY, "draining": DRAINING}.get(said, STARTING)
+
+
+class DemoProcesses:
+    """The nodes and their Redis.
+
+    Args:
+        nodes: The nodes.
+        redis: What they share.
+        clock: Time.
+    """
+
+    def __init__(self, nodes: Sequence[NodeProcess], redis: LocalRedis, clock: Clock) -> None:
+        self.nodes: Final = tuple(nodes)
+        self.redis: Final = redis
+        self._clock = clock
+
+    @property
+    def children(self) -> Mapping[str, ChildProcess]:
+        """All processes by their names."""
+        return {child.name: child for child in (*(node.child for node in self.nodes), self.redis.child)}
+
+    def targets(self) -> list[BalancerTarget]:
+        """Return the nodes that take phones."""
+        return [BalancerTarget(node.name, node.port) for node in self.nodes if node.state == READY]
+
+    async def start(self) -> None:
+        """Start all of them.
+
+        Raises:
+            NoRedis: The Redis does not start.
+        """
+        await self.redis.start(self._clock)
+        for node in self.nodes:
+            await node.child.start()
+
+    async def run(self) -> None:
+        """Look after the nodes until cancelled."""
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
+        async with aiohttp.ClientSession(timeout=timeout) as http:
+            while True:
+                for node in self.nodes:
+                    await node.look(http)
+                await self._clock.sleep(STATE_EVERY_S)
+
+    async def end(self) -> None:
+        """End all of them."""
+        for child in self.children.values():
+            child.ask()
+        for child in self.children.values():
+            await child.end(self._clock)
+
+    async def act(self, verb: str, name: str) -> str:
+        """Do what somebody asks to a process; returns a sentence that says what was done.
+
+        Raises:
+            ValueError: There is no such process or act, or it cannot be done; with a sentence.
+        """
+        child = self.children.get(name)
+        if child is None or verb not in VERBS:
+            raise ValueError(f"Say one of {', '.join(VERBS)}, and which of {', '.join(self.children)}.")
+        if verb == "start":
+            return await self._start(child)
+        pid = child.pid
+        if pid is None:
+            raise ValueError(f"{name} does not run.")
+        if verb == "kill":
+            await child.kill()
+            return f"{name} was killed (kill -9 {pid}); start it again with: start {name}."
+        child.ask()
+        return f"{name} was asked to end (kill {pid}): it sends its phones elsewhere first."
+
+    def line(self, here: str | None) -> str:
+        """Return how all fare, in a line; *here* is the node that serves the board."""
+        parts = [
+            f"{_process_text(node.child, node.state)}{' (board)' if node.name == here else ''}"
+            for node in self.nodes
+        ]
+        return "   ".join([*parts, _process_text(self.redis.child, READY)])
+
+    async def _start(self, child: ChildProcess) -> str:
+        if child.pid is not None:
+            raise ValueError(f"{child.name} runs already (process {child.pid}).")
+        if child is self.redis.child:
+            try:
+                await self.redis.start(self._clock)
+            except RedisUnavailable as none:
+                raise ValueError(str(none)) from None
+        else:
+            await child.start()
+        return f"{child.name} starts (process {child.pid})."
+
+
+def _without_settings() -> dict[str, str]:
+    """Return this process's variables without settings meant for another node."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(f"{PREFIX}__")}
+
+
+def _process_text(child: ChildProcess, state: str) -> str:
+    seen = DOWN if child.pid is None else state
+    return f"{child.name} {_MARKS[seen]} {f'pid {child.pid}' if seen == READY else seen}"
+
+
+# ---- demo control ----
+
+
+LINE_BYTES: Final = 200
+CONTROL_TIMEOUT_S: Final = 15.0
+
+DemoAct = Callable[[str, str], Coroutine[None, None, str]]
+"""Does a verb to a name; returns or raises, as ValueError, what to say."""
+
+
+class NoDemoRunning(Exception):  # noqa: N818 - names what happened
+    """No demonstration runs that could be asked. The message is a sentence."""
+
+
+def control_path(port: int) -> Path:
+    """Return where the demonstration with its front door at *port* can be asked; makes the folder.
+
+    Raises:
+        CannotListen: The folder is another user's.
+    """
+    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    folder = Path(parent) / f"oscc-gateway-demo-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise CannotListen(f"{folder} is another user's.")
+    return folder / f"{port}.sock"
+
+
+@asynccontextmanager
+async def control_socket(path: Path, act: DemoAct) -> AsyncIterator[None]:
+    """Let *act* be asked for at *path* while the block lasts.
+
+    Raises:
+        CannotListen: The path cannot be used.
+    """
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            verb, _, name = (await _read_line(reader)).partition(" ")
+            said = f"done {await act(verb, name)}"
+        except ValueError as refused:
+            said = f"refused {refused}"
+        with suppress(OSError):
+            writer.write(f"{said}\n".encode())
+            await writer.drain()
+        writer.close()
+
+    try:
+        server = await asyncio.start_unix_server(serve, path, limit=LINE_BYTES)
+    except OSError:
+        raise CannotListen(f"{path} cannot be listened at.") from None
+    try:
+        yield
+    finally:
+        server.close()
+        _remove_path(path)
+
+
+async def _read_line(reader: asyncio.StreamReader) -> str:
+    try:
+        return (await reader.readline()).decode("utf-8", "replace").strip()
+    except ValueError:
+        raise ValueError("That is too long.") from None
+
+
+def _remove_path(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
+    """Ask the demonstration at *path*; returns whether it was done, and a sentence.
+
+    Raises:
+        NoDemo: None runs there, or it does not answer.
+    """
+    try:
+        async with asyncio.timeout(CONTROL_TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(f"{verb} {name}\n".encode())
+            answer = (await reader.readline()).decode()
+            writer.close()
+    except (OSError, TimeoutError):
+        raise NoDemoRunning(
+            "No demonstration of many nodes runs here: start it with `oscc-gateway demo-cluster` in another "
+            "terminal (when it has a --port, say the same)."
+        ) from None
+    word, _, sentence = answer.strip().partition(" ")
+    return word == "done", sentence
+
+
+# ---- demo cluster ----
+
+
+NODES: Final = ("n1", "n2", "n3")
+READY_WITHIN_S: Final = 30.0
+_LOOK_S: Final = 0.05
+_LOG_LINES: Final = 3
+
+_CLUSTER_INTRODUCTION: Final = """\
+A simulated contact centre: {agents} agents, {queues} queues, {upstream}
+Their front door (no TLS):  {door}, for these nodes:
+{nodes}
+Their Redis:                127.0.0.1:{redis_port}, {redis}
+Configuration and logs:     {folder}
+
+In a browser:               {door}/app/
+Log on with password {password}:
+  dashboard         {board_user} (sees everything) or supervisor2 … supervisor{users}
+  remote assistant  agent1 … agent{agents}, remote number e.g. +49 30 1234567
+
+In another terminal, while you watch:
+  {cli} kill n1      like kill -9 {pid}
+  {cli} start n1     bring it back
+  {cli} stop n2      it sends its phones elsewhere
+  {cli} kill redis   phones stay live
+  oscc-gateway nodes --config {folder}/gateway.toml
+  OSCC_GATEWAY_WATCH_PASSWORD={password} \\
+    oscc-gateway watch {door} --user supervisor2
+
+Ctrl-C ends it.
+"""
+
+_NODE_CONFIGURATION: Final = """\
+# Made by `oscc-gateway demo-cluster`; gone when it ends. Each node has its name and ports by variables.
+[client]
+insecure = true
+[limits]
+drain_notice_s = 2
+drain_s = 10
+[bus]
+url = "{bus}"
+{secrets}
+[[sites]]
+id = "{site}"
+url = "{upstream}"
+display_name = "Demo"
+country = "DE"
+"""
+
+
+class DemoFailed(Exception):  # noqa: N818 - names what happened
+    """A node does not start. The message is a sentence, and the end of its log."""
+
+
+class DemoCluster(NamedTuple):
+    """What runs."""
+
+    crew: DemoProcesses
+    folder: Path
+    upstream: str
+    door: str
+    port: int
+    board_url: str
+    board_door: LoadBalancer
+
+
+def add_demo_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("verb", nargs="?", choices=VERBS, help="do this to a process of the running demo")
+    parser.add_argument("name", nargs="?", help=f"which: {', '.join(NODES)} or redis")
+    add_common_arguments(parser, "the front door")
+
+
+def run_demo_cluster(args: argparse.Namespace) -> int:
+    """Run the demo until its end is asked for, or act on the one that runs. Returns the exit code."""
+    try:
+        if args.verb is not None:
+            return _run_verb(args.port, args.verb, args.name or "")
+        center = SimulatorSettings(agents=args.agents, queues=args.queues)
+        program, secrets = find_redis(), generate_secrets()
+        logging.configure("error", secrets.pseudonym_key, sys.stderr)
+        process.raise_file_limit()
+        with TemporaryDirectory(prefix="oscc-gateway-demo-") as folder:
+            return process.run_loop(_show_cluster(center, program, secrets, Path(folder), args))
+    except ValueError as error:
+        sys.stderr.write(f"oscc-gateway: {error}\n")
+        return 2
+    except (CannotListen, WatchError, RedisUnavailable, DemoFailed, NoDemoRunning) as refused:
+        sys.stderr.write(f"oscc-gateway: {refused}\n")
+        return 1
+
+
+def _run_verb(port: int, verb: str, name: str) -> int:
+    is_done, sentence = asyncio.run(ask_demo(control_path(port), verb, name))
+    (sys.stdout if is_done else sys.stderr).write(f"{sentence}\n")
+    return 0 if is_done else 1
+
+
+async def _show_cluster(
+    center: SimulatorSettings,
+    program: RedisProgram,
+    secrets: SecretsSection,
+    folder: Path,
+    args: argparse.Namespace,
+) -> int:
+    stopping, clock = StopRequest(), SystemClock()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stopping.ask)  # the terminal was closed
+    with stopping.on_signals():
+        async with running_cluster(center, program, secrets, folder, args.port) as stage:
+            if not await _all_ready(stage.crew, stopping, clock):
+                return 0
+            sys.stdout.write(f"{cluster_introduction(center, stage, program)}\n")
+            sys.stdout.flush()
+            if args.no_board:
+                await stopping.wait(clock, args.for_s)
+                return 0
+            code = await watch(
+                cluster_board_options(center, stage, args.for_s, args.lines), stopping=stopping
+            )
+            return 0 if stopping.asked.is_set() else code
+
+
+@asynccontextmanager
+async def running_cluster(
+    center: SimulatorSettings, program: RedisProgram, secrets: SecretsSection, folder: Path, port: int
+) -> AsyncIterator[DemoCluster]:
+    """Run all processes and doors while the block lasts; the nodes may not be ready yet.
+
+    Raises:
+        CannotListen: The front door's port is taken.
+        NoRedis: The Redis does not start.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        simulator = await stack.enter_async_context(Simulator(center))
+        redis = LocalRedis(program, folder)
+        config = folder / "gateway.toml"
+        config.write_text(cluster_configuration(redis.url, simulator.url, secrets), "utf-8")
+        crew = DemoProcesses([NodeProcess(name, config, folder) for name in NODES], redis, clock)
+        door, board_door = LoadBalancer(crew.targets), LoadBalancer(crew.targets)
+        front = await stack.enter_async_context(open_balancer(door, port))
+        board_port = await stack.enter_async_context(open_balancer(board_door, 0))
+        await stack.enter_async_context(control_socket(control_path(front), crew.act))
+        stack.push_async_callback(crew.end)
+        await crew.start()
+        await stack.enter_async_context(background_tasks(crew.run()))
+        url = f"http://127.0.0.1:{front}"
+        yield DemoCluster(
+            crew, folder, simulator.url, url, front, f"http://127.0.0.1:{board_port}", board_door
+        )
+
+
+async def _all_ready(crew: DemoProcesses, stopping: StopRequest, clock: SystemClock) -> bool:
+    """Return whether all nodes take phones; False when the end was asked for before."""
+    give_up_at = clock.now() + READY_WITHIN_S
+    while any(node.state != READY for node in crew.nodes):
+        if stopping.asked.is_set():
+            return False
+        for node in crew.nodes:
+            if node.child.pid is None or clock.now() >= give_up_at:
+                lines = node.child.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+                raise DemoFailed("\n".join([f"Node {node.name} does not start. Its log ends:", *lines]))
+        await stopping.wait(clock, _LOOK_S)
+    return True
+
+
+def cluster_configuration(bus: str, upstream: str, secrets: SecretsSection) -> str:
+    """Return the file that all nodes share."""
+    block = write_block(secrets.sealing_keys, secrets.pseudonym_key)
+    return _NODE_CONFIGURATION.format(bus=bus, upstream=upstream, secrets=block, site=SITE)
+
+
+def cluster_board_options(
+    center: SimulatorSettings, stage: DemoCluster, for_s: float | None, lines: int | None = None
+) -> WatchOptions:
+    """Return whose board is shown: that of the supervisor who sees everything, through a door of its own."""
+    return WatchOptions(
+        stage.board_url,
+        BOARD_USER,
+        center.password,
+        site=SITE,
+        for_s=for_s,
+        refresh_s=1.0 if sys.stdout.isatty() else PLAIN_REFRESH_S,
+        lines=lines,
+        footer=lambda: cluster_footer(center, stage),
+    )
+
+
+def cluster_footer(center: SimulatorSettings, stage: DemoCluster) -> str:
+    """Return what stands below the board: how the processes fare, and what to do to them."""
+    here = stage.board_door.last
+    return "\n".join(
+        [
+            stage.crew.line(here),
+            f"try elsewhere: {_cli_text(stage)} kill {here or NODES[0]} (then start)",
+            f"{stage.door} · password {center.password} · Ctrl-C ends it",
+        ]
+    )
+
+
+def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program: RedisProgram) -> str:
+    """Return what a person who starts it wants to know."""
+    crew = stage.crew
+    return _CLUSTER_INTRODUCTION.format(
+        agents=center.agents,
+        queues=center.queues,
+        users=center.users,
+        password=center.password,
+        upstream=stage.upstream,
+        door=stage.door,
+        nodes="\n".join(
+            f"  {node.name}  http://127.0.0.1:{node.port}  "
+            f"metrics :{node.ops_port}/metrics  pid {node.child.pid}"
+            for node in crew.nodes
+        ),
+        redis_port=crew.redis.port,
+        redis=program.where,
+        folder=stage.folder,
+        board_user=BOARD_USER,
+        cli=_cli_text(stage),
+        pid=crew.nodes[0].child.pid,
+    )
+
+
+def _cli_text(stage: DemoCluster) -> str:
+    return "oscc-gateway demo-cluster" + ("" if stage.port == 8080 else f" --port {stage.port}")

@@ -1,0 +1,122 @@
+"""Commands ``serve`` and ``simulate``: run a node, or a simulated OSCC-E Server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Final
+
+import structlog
+
+from gateway.app import logging, process, wiring
+from gateway.app.cli.command import add_config
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import SecretsSection, Settings
+from gateway.app.config.sources import generate_secrets, load
+from gateway.app.drain import LogOffsLost
+from gateway.app.listeners import CannotListen, os_error_text
+from gateway.app.logging import RepetitionFilter, flush_suppressed
+from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, disable_core_dumps
+from gateway.app.reload import ReadSecrets
+from gateway.runtime.clock import SystemClock
+from gateway.simulator import Simulator, SimulatorSettings
+from gateway.simulator.options import settings_from
+from gateway.simulator.server import introduction
+
+UNCONFIRMED: Final = 3
+"""Exit code: the node has ended in order, but nobody retries some log-offs."""
+_UNCONFIRMED_TEXT: Final = (
+    "The OSCC-E Server has not confirmed {count} log-off(s), and no other node will ask it again. "
+    "Calls may reach the remote numbers of those people until their sessions end by themselves."
+)
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_config(parser)
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """Run a node until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+    settings = load(args.config, os.environ).settings
+    secrets = settings.secrets or generate_secrets()
+    flood = logging.configure(settings.log.level, secrets.pseudonym_key)
+    if settings.secrets is None:
+        _LOG.warning("made its own secrets, sessions end with this process: none are configured")
+    process.raise_file_limit()
+    disable_core_dumps()
+    try:
+        process.run_loop(
+            _serve(settings, secrets, lambda: load(args.config, os.environ).settings.secrets, flood)
+        )
+    except CannotListen as taken:
+        sys.stderr.write(f"oscc-gateway: {taken}\n")
+        return 1
+    except LogOffsLost as lost:
+        sys.stderr.write(f"oscc-gateway: {_UNCONFIRMED_TEXT.format(count=lost.count)}\n")
+        return UNCONFIRMED
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001 - the last line: a trace may hold secrets, the log shows type and place
+        _LOG.exception("the node failed")
+        return 1
+    _LOG.info("has ended")
+    return 0
+
+
+async def _serve(
+    settings: Settings, secrets: SecretsSection, reread: ReadSecrets, flood: RepetitionFilter
+) -> None:
+    stopping, clock = StopRequest(), SystemClock()
+    supervisor = SystemdNotifier(os.environ, os.getpid(), clock)
+    with stopping.on_signals():
+        async with (
+            background_tasks(supervisor.run(), flush_suppressed(flood, clock)),
+            wiring.serving(
+                settings,
+                secrets,
+                clock,
+                stopping,
+                supervisor,
+                reread=reread if settings.secrets is not None else None,
+            ),
+        ):
+            supervisor.ready()
+            await stopping.wait(clock)
+            supervisor.stopping()
+
+
+# ---- simulating ----
+
+
+def run_simulate(args: argparse.Namespace) -> int:
+    """Be an OSCC-E Server until SIGTERM or SIGINT. Returns the exit code."""
+    try:
+        settings = settings_from(args)
+    except ValueError as error:
+        sys.stderr.write(f"oscc-gateway: {error}\n")
+        return 2
+    process.raise_file_limit()
+    reasons: list[str] = []
+    try:
+        process.run_loop(_simulate(settings))
+    except* OSError as taken:
+        reasons = [os_error_text(error) for error in taken.exceptions if isinstance(error, OSError)]
+    for reason in reasons:
+        sys.stderr.write(f"oscc-gateway: The simulator cannot have {args.host} port {args.port}: {reason}.\n")
+    return 1 if reasons else 0
+
+
+async def _simulate(settings: SimulatorSettings) -> None:
+    stopping = StopRequest()
+    with stopping.on_signals():
+        async with Simulator(settings) as simulator:
+            sys.stdout.write(introduction(simulator))
+            sys.stdout.flush()
+            await stopping.asked.wait()

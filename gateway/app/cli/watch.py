@@ -1,0 +1,538 @@
+"""Command ``watch``: log on as a supervisor and show the live board until the end is asked for.
+
+On a terminal the board uses the alternate screen, so nothing of it stays in the scroll-back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import io
+import os
+import socket
+import ssl
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Final, assert_never
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+import gateway
+from gateway.app.cli.board import BoardHealth, board
+from gateway.app.process import StopRequest
+from gateway.client import (
+    Application,
+    Clock,
+    Connected,
+    DeviceBody,
+    Ended,
+    ErrorCode,
+    Event,
+    GatewayClient,
+    GatewayError,
+    HealthChanged,
+    LogOffPending,
+    NoticeShown,
+    Reconnecting,
+    Refused,
+    Renewed,
+    Value,
+    Wishes,
+)
+from gateway.client.clock import MACHINE_CLOCK
+from gateway.protocol.bodies import SessionCreated
+
+PASSWORD_VARIABLE: Final = "OSCC_GATEWAY_WATCH_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+PLAIN_LINES: Final = 40
+"""Lines of a frame where no terminal says how many there are."""
+_LINES_LEAST: Final = 16
+_LINES_MOST: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WatchOptions:
+    """Whose board, and for how long. Its repr shows no password.
+
+    *for_s*: None until the end is asked for; 0: one frame, as soon as there is data.
+    *lines*: of a frame; None: as many as the terminal has, or :data:`PLAIN_LINES`.
+    """
+
+    address: str
+    user_name: str
+    password: str
+    site: str | None = None
+    takeover: bool = False
+    accept_notices: bool = False
+    for_s: float | None = None
+    refresh_s: float = 1.0
+    lines: int | None = None
+    footer: str | Callable[[], str] | None = None
+    """What stands below the board, in a line or several; told anew for each frame when it is asked for."""
+    trusted: ssl.SSLContext | None = None
+    zone: tzinfo | None = None
+
+
+class WatchError(Exception):
+    """The board cannot be shown, and a sentence why."""
+
+
+def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("address", metavar="URL", help="the gateway, for example https://gateway.example")
+    parser.add_argument("--user", required=True, metavar="NAME", help="the supervisor's user name")
+    parser.add_argument("--site", metavar="ID", help="the site; needed when the gateway has several")
+    parser.add_argument("--takeover", action="store_true", help="end the session that is open elsewhere")
+    parser.add_argument(
+        "--accept-notices", action="store_true", help="accept the notices that must be acknowledged"
+    )
+    span = parser.add_mutually_exclusive_group()
+    span.add_argument("--once", action="store_true", help="print one frame and log off")
+    span.add_argument("--for", dest="for_s", type=_seconds, metavar="S", help="end after so many seconds")
+    parser.add_argument("--refresh", type=_seconds, default=1.0, metavar="S", help="seconds between frames")
+    add_lines(parser)
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="trust these authorities instead")
+
+
+def add_lines(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how tall a board is."""
+    told = f"lines of the board; default: the terminal's, {PLAIN_LINES} without one"
+    parser.add_argument("--lines", type=_lines, metavar="N", help=told)
+
+
+def watch_options(args: argparse.Namespace) -> WatchOptions:
+    """Return what the parsed command line means; asks for the password where a person can answer.
+
+    Raises:
+        Refusal: There is no password, or a file holds no certificate.
+    """
+    return WatchOptions(
+        address=args.address,
+        user_name=args.user,
+        password=_password(),
+        site=args.site,
+        takeover=args.takeover,
+        accept_notices=args.accept_notices,
+        for_s=0.0 if args.once else args.for_s,
+        refresh_s=args.refresh,
+        lines=args.lines,
+        trusted=_trusted(args.ca_file),
+    )
+
+
+def _password() -> str:
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if password is not None:
+        return password
+    if not sys.stdin.isatty():
+        raise WatchError(f"There is nobody to ask for the password: set {PASSWORD_VARIABLE}.")
+    return getpass.getpass()
+
+
+def _trusted(ca_file: Path | None) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError):
+        raise WatchError(f"{ca_file} holds no certificate that can be read.") from None
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError("between 0.1 and 86400 seconds")
+    return seconds
+
+
+def _lines(text: str) -> int:
+    lines = int(text)
+    if not _LINES_LEAST <= lines <= _LINES_MOST:
+        raise argparse.ArgumentTypeError(f"between {_LINES_LEAST} and {_LINES_MOST} lines")
+    return lines
+
+
+# ---- watch view ----
+
+
+WORSE: Final = frozenset({"attention", "action"})
+
+
+class BoardState:
+    """One person's board as events and changes come in.
+
+    Args:
+        site: Name of the site.
+        user: Name of the person.
+        application: Which of the two apps.
+        clock: Counts down to the next try.
+        zone: In which times are told; None: the machine's.
+    """
+
+    def __init__(self, site: str, user: str, application: str, clock: Clock, zone: tzinfo | None) -> None:
+        self._who = site, user, application
+        self._clock = clock
+        self._zone = zone
+        self._connected = False
+        self._told: HealthChanged | None = None
+        self._reason: str | None = None
+        self._next_try_at: float | None = None
+        self._ended: str | None = None
+        self._last: str | None = None
+
+    @property
+    def health(self) -> BoardHealth:
+        """How far the board can be believed now."""
+        site, user, application = self._who
+        told = self._told
+        return BoardHealth(
+            site=site,
+            user=user,
+            application=application,
+            connected=self._connected,
+            upstream=None if told is None else told.upstream,
+            bus=None if told is None else told.bus,
+            as_of_ms=None if told is None else told.as_of_ms,
+            reconnect_in_s=None if self._next_try_at is None else self._next_try_at - self._clock.now(),
+            reason=self._reason,
+            ended=self._ended,
+            last_event=self._last,
+        )
+
+    async def listen(self, client: GatewayClient) -> None:
+        """Take in everything that *client* tells until it ends."""
+        end = client.mirror.listen(lambda *change: self.changed(*change, at_ms=client.server_time_ms()))
+        try:
+            async for event in client.events():
+                self.heard(event, client.server_time_ms())
+        finally:
+            end()
+
+    def changed(self, key: str, before: Value | None, after: Value | None, *, at_ms: int | None) -> None:
+        """Take in a change of the mirror; a queue that gets worse is an event."""
+        if before is None or after is None or not key.startswith("queue:"):
+            return
+        level = after.get("level")
+        if level != before.get("level") and level in WORSE:
+            self._note(f"{after.get('name', key)}: {level}", at_ms)
+
+    def heard(self, event: Event, at_ms: int | None) -> None:
+        """Take in an event that came at *at_ms*."""
+        text = self._apply(event)
+        if text is not None:
+            self._note(text, at_ms)
+
+    def _apply(self, event: Event) -> str | None:
+        """Note what *event* says; returns it in words when it is worth the last line."""
+        match event:
+            case Connected():
+                self._connected, self._next_try_at, self._reason = True, None, None
+                return "connected"
+            case Reconnecting():
+                self._connected, self._reason = False, event.reason
+                self._next_try_at = self._clock.now() + event.in_s
+                return f"connection lost: {event.reason}"
+            case HealthChanged():
+                return self._on_health(event)
+            case Ended():
+                self._connected = False
+                self._ended = event.reason if event.by is None else f"{event.reason} by {event.by}"
+                return f"session ended: {self._ended}"
+            case _:
+                return _event_text(event)
+
+    def _on_health(self, told: HealthChanged) -> str | None:
+        before, self._told = self._told, told
+        if before is None or (before.upstream, before.bus) == (told.upstream, told.bus):
+            return None
+        return f"upstream {told.upstream}, bus {told.bus}"
+
+    def _note(self, text: str, at_ms: int | None) -> None:
+        if at_ms is not None:
+            text = f"{datetime.fromtimestamp(at_ms / 1000, self._zone):%H:%M:%S} {text}"
+        self._last = text
+
+
+def _event_text(event: NoticeShown | Refused | Renewed | LogOffPending) -> str | None:
+    match event:
+        case NoticeShown():
+            return f"notice: {event.notice.title}"
+        case Refused():
+            return f"refused: {event.error.message}"
+        case LogOffPending():
+            return "log-off is not confirmed yet"
+        case Renewed():
+            return None
+        case _:
+            assert_never(event)
+
+
+# ---- watch log on ----
+
+
+BUSY: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY})
+LOG_ON_PATIENCE_S: Final = 30.0
+"""How long a gateway may be busy with the log-ons of others."""
+LOG_OFF_S: Final = 10.0
+"""How long the log-off may wait to be confirmed."""
+
+
+async def log_on(client: GatewayClient, options: WatchOptions, clock: Clock) -> BoardState:
+    """Log on as the options say; returns the view of the session.
+
+    Raises:
+        Refusal: With what the gateway says.
+    """
+    try:
+        site, name = await _site(client, options.site)
+        try:
+            created = await _log_on_patiently(client, options, site, (), clock)
+        except GatewayError as error:
+            if error.code is not ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED or not options.accept_notices:
+                raise
+            created = await _log_on_patiently(client, options, site, tuple(_notices(error)), clock)
+    except GatewayError as error:
+        raise WatchError(_advice(error)) from None
+    return BoardState(name, created.user.display_name, Application.DASHBOARD.value, clock, options.zone)
+
+
+async def _site(client: GatewayClient, wanted: str | None) -> tuple[str, str]:
+    """Return id and name of the site that is meant."""
+    sites = {site.id: site.display_name for site in (await client.about()).sites}
+    if wanted is None and len(sites) == 1:
+        (wanted,) = sites
+    if wanted is None or wanted not in sites:
+        raise WatchError(f"Say which site with --site: {', '.join(sorted(sites)) or 'there is none'}.")
+    return wanted, sites[wanted]
+
+
+async def _log_on_patiently(
+    client: GatewayClient,
+    options: WatchOptions,
+    site: str,
+    accepted: tuple[tuple[str, int], ...],
+    clock: Clock,
+) -> SessionCreated:
+    """Log on; when too many do so just now, come back when the gateway says, for as long as is bearable."""
+    give_up_at = clock.now() + LOG_ON_PATIENCE_S
+    while True:
+        try:
+            return await _try_log_on(client, options, site, accepted)
+        except GatewayError as error:
+            wait_s = error.retry_after_s
+            if error.code not in BUSY or wait_s is None or clock.now() + wait_s > give_up_at:
+                raise
+            await clock.sleep(wait_s)
+
+
+async def _try_log_on(
+    client: GatewayClient, options: WatchOptions, site: str, accepted: tuple[tuple[str, int], ...]
+) -> SessionCreated:
+    host = socket.gethostname()
+    return await client.log_on(
+        site=site,
+        application=Application.DASHBOARD,
+        user_name=options.user_name,
+        password=options.password,
+        # one machine and person is one device: a second board replaces the first
+        device=DeviceBody(
+            id=str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{options.user_name}.{host}")),
+            name=f"watch on {host}"[:128],
+            platform=sys.platform,
+            app_version=gateway.__version__,
+        ),
+        takeover=options.takeover,
+        accepted_notices=accepted,
+    )
+
+
+def _notices(error: GatewayError) -> Iterator[tuple[str, int]]:
+    listed = error.details.get("notices")
+    for notice in listed if isinstance(listed, list) else ():
+        id_, version = notice.get("id"), notice.get("version")
+        if isinstance(id_, str) and isinstance(version, int):
+            yield id_, version
+
+
+def _advice(error: GatewayError) -> str:
+    """Return what to tell: the gateway's sentence and what helps."""
+    match error.code:
+        case ErrorCode.ALREADY_LOGGED_ON:
+            return f"{error.message} --takeover ends that session."
+        case ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED:
+            ids = ", ".join(id_ for id_, _ in _notices(error))
+            return f"{error.message} ({ids}) --accept-notices accepts them."
+        case _:
+            return error.message
+
+
+async def log_off(client: GatewayClient, stop: StopRequest, clock: Clock) -> None:
+    """Log off; waits for the confirmation as long as that is bearable."""
+    if client.ended is not None:
+        return
+    try:
+        async with clock.timeout(LOG_OFF_S), asyncio.TaskGroup() as tasks:
+            leaving = tasks.create_task(client.log_off())
+            hurrying = tasks.create_task(_cancel_when(stop.hurried, leaving))
+            leaving.add_done_callback(lambda _: hurrying.cancel())
+    except* (TimeoutError, GatewayError):
+        pass
+    if client.session is not None:
+        sys.stderr.write("oscc-gateway: The log-off is not confirmed; the session ends by itself.\n")
+
+
+async def _cancel_when(event: asyncio.Event, task: asyncio.Task[None]) -> None:
+    await event.wait()
+    task.cancel()
+
+
+# ---- watch ----
+
+
+SOON_S: Final = 0.1
+EARLY_S: Final = 0.002
+"""Event loops wake up to a millisecond early."""
+FIRST_DATA_S: Final = 30.0
+"""How long ``--once`` waits for something to show."""
+FIRST_FRAME_S: Final = 3.0
+"""After how long a frame that is not drawn in place is shown without data too."""
+WISHES: Final = Wishes(ping_s=10)
+"""A board tells the age of its data, which each ping brings: the more often the better."""
+
+
+def run_watch(args: argparse.Namespace) -> int:
+    """Show the board. Returns the exit code."""
+    try:
+        return asyncio.run(watch(watch_options(args)))
+    except WatchError as refusal:
+        sys.stderr.write(f"oscc-gateway: {refusal}\n")
+        return 1
+
+
+async def watch(
+    options: WatchOptions,
+    *,
+    console: Console | None = None,
+    stopping: StopRequest | None = None,
+    clock: Clock = MACHINE_CLOCK,
+) -> int:
+    """Log on, show the board, log off. Returns 0, or 1 when the session was ended or no data came.
+
+    Args:
+        options: Whose board.
+        console: Where; standard output when None.
+        stopping: Asks for the end; SIGINT and SIGTERM do when None.
+        clock: Time.
+
+    Raises:
+        Refusal: The gateway cannot be reached or refuses the log-on.
+    """
+    screen = console or _console()
+    stop = stopping or StopRequest()
+    async with GatewayClient(options.address, wishes=WISHES, ssl=options.trusted, clock=clock) as client:
+        view = await log_on(client, options, clock)
+        with stop.on_signals() if stopping is None else nullcontext():
+            async with asyncio.TaskGroup() as tasks:
+                listening = tasks.create_task(view.listen(client))
+                running = tasks.create_task(client.run())
+                try:
+                    await _Screen(client, view, options, screen, clock).until(stop.asked)
+                finally:
+                    code = 1 if client.ended is not None or client.mirror.position is None else 0
+                    await log_off(client, stop, clock)
+                    running.cancel()
+                    listening.cancel()
+    return code
+
+
+class _Screen:
+    """Draws the board again and again.
+
+    Invariant: with ``--once`` one frame is drawn, as soon as there is data or none will come.
+    """
+
+    def __init__(
+        self, client: GatewayClient, view: BoardState, options: WatchOptions, screen: Console, clock: Clock
+    ) -> None:
+        self._client = client
+        self._view = view
+        self._options = options
+        self._screen = screen
+        self._clock = clock
+        self._is_once = options.for_s == 0
+        self._is_printed = False
+        self._in_place = screen.is_terminal and not self._is_once
+        began = clock.now()
+        self._ends_at = None if options.for_s is None else began + (options.for_s or FIRST_DATA_S)
+        self._impatient_at = began + (FIRST_DATA_S if self._is_once else FIRST_FRAME_S)
+
+    async def until(self, asked: asyncio.Event) -> None:
+        """Draw until the time is over, the session is, or the end is *asked* for."""
+        with self._drawing() as draw:
+            while not self._is_over(asked):
+                if self._is_worth_a_frame():
+                    draw(self._frame())
+                    if self._is_once:
+                        return
+                await self._pause(asked)
+            draw(self._frame())
+
+    def _is_over(self, asked: asyncio.Event) -> bool:
+        late = self._ends_at is not None and self._clock.now() >= self._ends_at - EARLY_S
+        return late or asked.is_set() or self._client.ended is not None
+
+    def _has_data(self) -> bool:
+        return self._client.mirror.position is not None and self._client.health is not None
+
+    def _is_worth_a_frame(self) -> bool:
+        """Frames below each other begin when there is something to see, or has not been for long."""
+        return self._in_place or self._has_data() or self._clock.now() >= self._impatient_at
+
+    async def _pause(self, asked: asyncio.Event) -> None:
+        """Wait for the next frame or the end."""
+        is_soon = not self._has_data() and self._clock.now() < self._impatient_at
+        wait_s = SOON_S if is_soon else self._options.refresh_s
+        if self._ends_at is not None:
+            wait_s = min(wait_s, self._ends_at - self._clock.now())
+        with suppress(TimeoutError):
+            async with self._clock.timeout(wait_s):
+                await asked.wait()
+
+    def _frame(self) -> RenderableType:
+        footer = self._options.footer
+        return board(
+            self._client.mirror,
+            self._view.health,
+            self._client.server_time_ms(),
+            zone=self._options.zone,
+            lines=self._options.lines or (self._screen.height if self._in_place else PLAIN_LINES),
+            footer=footer() if callable(footer) else footer,
+        )
+
+    @contextmanager
+    def _drawing(self) -> Iterator[Callable[[RenderableType], None]]:
+        """Give what draws a frame: in place on a terminal, one below the other elsewhere."""
+        if not self._in_place:
+            yield self._print
+            return
+        with Live(console=self._screen, screen=True, auto_refresh=False) as live:
+            yield lambda frame: live.update(frame, refresh=True)
+
+    def _print(self, frame: RenderableType) -> None:
+        if self._is_printed:
+            self._screen.print()
+        self._screen.print(frame)
+        self._is_printed = True
+
+
+def _console() -> Console:
+    """Return standard output; what its encoding has not becomes a question mark."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    return Console(highlight=False)

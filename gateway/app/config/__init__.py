@@ -1,0 +1,1 @@
+"""Configuration: settings, where they come from, and what is wrong with them."""

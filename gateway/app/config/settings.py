@@ -1,0 +1,631 @@
+"""Settings: every table and key with its type, unit, bounds, default and reason.
+
+Each setting is declared once. The environment names, the reference page, the JSON Schema and the redaction
+are derived from it. Rules that join several settings are in :mod:`gateway.app.config.errors`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import quote, urlsplit
+
+import phonenumbers
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from gateway.app.keys import SealingKey, SecretKey, parse_sealing_key, parse_secret_key
+from gateway.bus.address import Address, parse
+from gateway.core.effects import SessionLimits
+from gateway.domain.model import Application
+from gateway.edge.settings import DoorLimits
+
+MEMORY: Final = "memory://"
+SCHEMES: Final = ("memory", "redis", "rediss", "redis+sentinel", "rediss+sentinel")
+HIDDEN: Final = "********"
+
+_WHO: Final = re.compile(r"(?<=://).*@", re.DOTALL)
+_SENTINELS_WHO: Final = re.compile(r"(?<=[?&])(sentinel_(?:user|password)=)[^&]*")
+
+
+def bus_url(text: str) -> str:
+    """Return *text* when it is the address of a bus.
+
+    Raises:
+        ValueError: With the end of a sentence that begins with the setting's name; it never repeats
+            the address, which may hold a password.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+        hint = f"; did you mean {near[0]}://?" if near else ""
+        raise ValueError(f"must begin with memory://, redis://, rediss:// or redis+sentinel://{hint}")
+    if scheme == "memory":
+        if rest:
+            raise ValueError("must be memory:// and nothing behind it")
+        return text
+    try:
+        parse(text)
+    except ValueError as fault:
+        raise ValueError(f"cannot be used: {fault}") from None
+    return text
+
+
+def bus_address(url: str) -> Address | None:
+    """Return what *url* says; None for ``memory://``."""
+    return None if url == MEMORY else parse(url)
+
+
+def redis_url(url: str, ca_file: Path | None) -> str | None:
+    """Return *url* with the file of the authority to trust behind it; None for ``memory://``."""
+    if url == MEMORY or ca_file is None:
+        return None if url == MEMORY else url
+    return f"{url}{'&' if '?' in url else '?'}ca_file={quote(str(ca_file), safe='/')}"
+
+
+def without_password(url: str) -> str:
+    """Return *url* with users and passwords hidden."""
+    return _SENTINELS_WHO.sub(rf"\1{HIDDEN}", _WHO.sub(f"{HIDDEN}@", url))
+
+
+# ---- config types ----
+
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_NODE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_NUMBER_PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}")
+_APP_MINIMUM: Final = re.compile(r"[a-z]{1,32}=\d{1,6}(\.\d{1,6}){0,3}")
+_SECRET: Final = {"type": "string", "writeOnly": True}
+_SOCKET: Final = "unix:"
+
+
+def socket_path(host: str) -> Path | None:
+    """Return where the socket is that a host such as ``unix:/run/admin.sock`` names; None for addresses."""
+    path = Path(host.removeprefix(_SOCKET))
+    return path if host.startswith(_SOCKET) and path.is_absolute() else None
+
+
+def _path(path: Path, info: ValidationInfo) -> Path:
+    folder = info.context
+    return folder / path if isinstance(folder, Path) and not path.is_absolute() else path
+
+
+def _secret_key(value: object) -> SecretKey:
+    if isinstance(value, SecretKey):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a text")  # noqa: TRY004 - pydantic collects ValueError only
+    return parse_secret_key(value)
+
+
+def _sealing_key(value: object) -> SealingKey:
+    if isinstance(value, SealingKey):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a text")  # noqa: TRY004 - pydantic collects ValueError only
+    return parse_sealing_key(value)
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    bare = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in text or bare != text.lower():
+        raise ValueError("must be an origin such as https://phones.example, in lower case and without a path")
+    return text
+
+
+def _site_id(text: str) -> str:
+    if _SITE_ID.fullmatch(text) is None:
+        raise ValueError("must be 1 to 32 lower-case letters, digits or hyphens")
+    return text
+
+
+def _site_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https", "ami", "amis"} or not parts.hostname:
+        raise ValueError("must be an address such as https://oscce.example or ami://127.0.0.1:5038")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must have no user, password, query or fragment")
+    return text.rstrip("/")
+
+
+def _page_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError("must be an https:// address")
+    return text
+
+
+def _country(text: str) -> str:
+    if text not in phonenumbers.SUPPORTED_REGIONS:
+        near = difflib.get_close_matches(text.upper(), phonenumbers.SUPPORTED_REGIONS, n=1, cutoff=0.9)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"must be a country of two capital letters such as DE{hint}")
+    return text
+
+
+def _number_prefix(text: str) -> str:
+    if _NUMBER_PREFIX.fullmatch(text) is None:
+        raise ValueError("must be a number in E.164 or the beginning of one, such as +4331, without spaces")
+    return text
+
+
+def _app_minimum(text: str) -> str:
+    if _APP_MINIMUM.fullmatch(text) is None:
+        raise ValueError("must be a platform and a version, as in android=1.2.0")
+    return text
+
+
+def _node_name(text: str) -> str:
+    if _NODE_NAME.fullmatch(text) is None:
+        raise ValueError("must be 1 to 64 letters, digits, dots, hyphens or underscores")
+    return text
+
+
+def _wrap_up_times(value: object) -> object:
+    """Read ``queue=seconds`` words, as the environment has them; a table of the file stays as it is."""
+    if not isinstance(value, list | tuple | str):
+        return value
+    words = value.split() if isinstance(value, str) else value
+    return dict(str(word).rpartition("=")[::2] for word in words)
+
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+"""A TCP port; 0 is any free one."""
+Host = Annotated[str, Field(min_length=1, max_length=255)]
+File = Annotated[Path, AfterValidator(_path)]
+"""A path; a relative one counts from the folder of the configuration file."""
+Password = Annotated[SecretStr, Field(min_length=1, max_length=4096, json_schema_extra={"writeOnly": True})]
+SecretKeyText = Annotated[
+    SecretKey, PlainValidator(_secret_key), PlainSerializer(lambda _: HIDDEN), WithJsonSchema(_SECRET)
+]
+SealingKeyText = Annotated[
+    SealingKey,
+    PlainValidator(_sealing_key),
+    PlainSerializer(lambda key: f"{key.id}:{HIDDEN}"),
+    WithJsonSchema(_SECRET),
+]
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(_network),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
+Reason = Annotated[str, Field(min_length=1, max_length=79, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A reason of an agent's state; Asterisk keeps 79 bytes."""
+WrapUpTimes = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[int, Field(ge=0, le=3600)]],
+    BeforeValidator(_wrap_up_times),
+]
+Origin = Annotated[str, AfterValidator(_origin)]
+SiteName = Annotated[str, AfterValidator(_site_id)]
+SiteUrl = Annotated[str, AfterValidator(_site_url)]
+PageUrl = Annotated[str, AfterValidator(_page_url)]
+AppMinimum = Annotated[str, AfterValidator(_app_minimum)]
+NumberPrefix = Annotated[str, AfterValidator(_number_prefix)]
+Country = Annotated[str, AfterValidator(_country)]
+NodeName = Annotated[str, AfterValidator(_node_name)]
+BusUrl = Annotated[str, AfterValidator(bus_url), PlainSerializer(without_password)]
+
+# ---- config sections ----
+
+
+_SESSION = SessionLimits()
+_DOORS = DoorLimits()
+
+
+class Section(BaseModel):
+    """A table of the file. Immutable; an unknown key is a fault; errors never show a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ClientSection(Section):
+    """The listener for phones."""
+
+    host: Host = Field(
+        "127.0.0.1", description="The address to listen on; others reach it only when told so."
+    )
+    port: Port = Field(8080, description="The port to listen on; 0 takes any free one.")
+    certificate: File | None = Field(
+        None, description="PEM file of the certificate and its chain; with it the listener speaks TLS."
+    )
+    key: File | None = Field(None, description="PEM file of its private key, without a password.")
+    insecure: bool = Field(
+        False,
+        description="Allow clear text without a trusted proxy, to try things out: passwords and tokens "
+        "travel readable. `GET /v1/about` tells clients.",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        max_length=64,
+        description="Networks of the proxies that end TLS: their `X-Forwarded-For` is believed, and clear "
+        "text is taken from them unless their `X-Forwarded-Proto` says anything but `https` or `wss`; "
+        "who says nothing vouches for TLS. Name proxies only, not a network where others are, too.",
+    )
+    origins: tuple[Origin, ...] = Field(
+        (),
+        max_length=64,
+        description="Web origins whose pages may connect, as browsers send them; none: the same host only.",
+    )
+    app_minimum: tuple[AppMinimum, ...] = Field(
+        (), max_length=16, description="Oldest app that may log on, per platform, as in `android=1.2.0`."
+    )
+
+
+class OpsSection(Section):
+    """The listener for health and metrics. It holds no personal data and asks for no password."""
+
+    host: Host = Field("127.0.0.1", description="The address to listen on; keep it inside.")
+    port: Port = Field(9090, description="The port to listen on; 0 takes any free one.")
+
+
+class AdminSection(Section):
+    """The listener for operators: see [its page](admin.md)."""
+
+    host: Host = Field(
+        "127.0.0.1",
+        description="The address to listen on, on the loopback interface only; or `unix:/run/…/admin.sock`, "
+        "a socket that this node's own user alone may open.",
+    )
+    port: Port = Field(9091, description="The port to listen on; 0 takes any free one. A socket has none.")
+    token: Password | None = Field(
+        None,
+        description="The bearer token of operators, of 16 characters at least; without it the listener stays "
+        "closed.",
+    )
+    bundle_folder: File | None = Field(
+        None,
+        description="The folder that support bundles are written to when an operator asks; none: they can be "
+        "previewed only.",
+    )
+
+
+class NodeSection(Section):
+    """Which node of the gateway this process is."""
+
+    name: NodeName | None = Field(
+        None,
+        description="How other nodes, logs and `oscc-gateway nodes` call it; no two live nodes may share it. "
+        "None: the host's name and the client listener's port, or a random word where that is 0.",
+    )
+
+
+class BusSection(Section):
+    """How the nodes of one gateway reach each other. All of them name the same."""
+
+    url: BusUrl = Field(
+        MEMORY,
+        description="`memory://`: one node, nothing leaves the process. Nodes that share a Redis name it: "
+        "`redis://user:password@host:6379`, `rediss://…` over TLS, or "
+        "`redis+sentinel://user:password@host,host,host/service?sentinel_password=…` behind Sentinels "
+        "(`rediss+sentinel://` over TLS). In users and passwords all but letters and digits is "
+        "percent-encoded.",
+    )
+    ca_file: File | None = Field(
+        None,
+        description="PEM file of the authority behind Redis' certificate, for `rediss://` and "
+        "`rediss+sentinel://`; none: the system's.",
+    )
+    required_at_start: bool = Field(
+        True,
+        description="Whether a node is ready (`/readyz`) only once it has reached its Redis: one whose "
+        "address or password is wrong takes no phone from the others. A node that was ready stays so while "
+        "its Redis is away.",
+    )
+
+
+class SecretsSection(Section):
+    """Keys made by `oscc-gateway keys`, the same on all nodes."""
+
+    sealing_keys: tuple[SealingKeyText, ...] = Field(
+        min_length=1,
+        max_length=8,
+        description="Keys of session tokens and of what nodes tell each other, each an id, a colon and 32 "
+        "bytes in base64. The first seals, all open: so a new one can be put first while old tokens "
+        "still live.",
+    )
+    pseudonym_key: SecretKeyText = Field(
+        description="32 bytes in base64: names users by keyed hashes in Redis and logs. Never rotated, "
+        "so that hashes stay comparable."
+    )
+
+
+class RemoteNumbersSection(Section):
+    """Which telephone numbers a site's calls may be routed to. Emergency and dear ones never are."""
+
+    allow: tuple[NumberPrefix, ...] = Field(
+        (),
+        max_length=256,
+        description="Prefixes in E.164, such as `+4331`, of numbers that are allowed beside the country's.",
+    )
+    deny: tuple[NumberPrefix, ...] = Field(
+        (), max_length=256, description="Prefixes of numbers that are refused, whatever else allows them."
+    )
+    own: tuple[NumberPrefix, ...] = Field(
+        (),
+        max_length=256,
+        description="Numbers of the contact centre itself, or their prefixes: a call must not come back.",
+    )
+
+
+class AsteriskSection(Section):
+    """What makes a site an Asterisk; its `url` is `ami://host:5038`, or `amis://host:5039` with TLS."""
+
+    user: str = Field(min_length=1, max_length=128, description="The AMI account of manager.conf.")
+    secret: Password = Field(description="The account's secret.")
+    people_file: File = Field(
+        description="TOML file of who may log on, read again when it changes; `oscc-gateway person` makes "
+        "an entry."
+    )
+    remote_context: str = Field(
+        "oscc-remote",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="The context of the dialplan that rings remote agents.",
+    )
+    begin_reason: Reason = Field("Logged on", description="The reason with which agents begin, paused.")
+    unavailable_reasons: tuple[Reason, ...] = Field(
+        (), max_length=100, description="Reasons to be unavailable that phones offer, beside those met."
+    )
+    work_reasons: tuple[Reason, ...] = Field(
+        (), max_length=100, description="Reasons that mean work; without one the state is not offered."
+    )
+    wrap_up_s: WrapUpTimes = Field(
+        default_factory=dict,
+        max_length=1_000,
+        description="Queue and seconds: the `wrapuptime` of queues.conf, which AMI does not tell; remote "
+        "agents join with it.",
+    )
+    wrap_up: Literal["fixed", "rejoin"] = Field(
+        "fixed",
+        description="Whether agents may change their own wrap-up time; `rejoin` takes them out of their "
+        "queues and in again, so their figures and their place in `rrmemory` begin again.",
+    )
+    shared_last_call: bool = Field(
+        True, description="Whether queues.conf has `shared_lastcall = yes`: else agents' counts are unknown."
+    )
+    penalty_max: int = Field(10, ge=1, le=100, description="The penalty that is level 0.")
+    look_s: float = Field(
+        30.0,
+        ge=5,
+        le=600,
+        description="Seconds between whole readings: a reload of queues.conf is told by nothing else.",
+    )
+    figures_s: float = Field(5.0, ge=1, le=60, description="Seconds between readings of queues' figures.")
+    idle_timeout_s: int = Field(
+        900,
+        ge=60,
+        le=3600,
+        description="Seconds without a device after which a Remote Assistant is logged off.",
+    )
+    session_s: int = Field(28_800, ge=3600, le=86_400, description="Life of a session, seconds.")
+
+
+class SiteSection(Section):
+    """A contact centre that phones may log on to. Clients name its id, never an address."""
+
+    id: SiteName = Field(description="How clients name the site; part of every token, so it never changes.")
+    url: SiteUrl = Field(
+        description="Address of the OSCC-E Server's local web server, or of an Asterisk's manager interface."
+    )
+    ca_file: File | None = Field(
+        None,
+        description="PEM file of the authority behind the site's certificate, read anew when it changes; "
+        "none: the system's.",
+    )
+    insecure: bool = Field(
+        False,
+        description="Allow clear text to a server that is not on this machine: passwords travel readable.",
+    )
+    display_name: str = Field(
+        min_length=1, max_length=64, description="What people see when they choose a site."
+    )
+    country: Country | None = Field(
+        None,
+        description="The country whose remote numbers are allowed; the Remote Assistant needs it.",
+    )
+    applications: tuple[Application, ...] = Field(
+        (Application.DASHBOARD, Application.REMOTE_ASSISTANT),
+        min_length=1,
+        max_length=2,
+        description="Which of the two apps may log on here.",
+    )
+    remote_numbers: RemoteNumbersSection = RemoteNumbersSection()
+    asterisk: AsteriskSection | None = Field(None, description="Set: the site is an Asterisk.")
+
+
+class LimitsSection(Section):
+    """How much is taken on. Every bound has a policy: what is refused is told, with when to come back."""
+
+    connections: int = Field(
+        _DOORS.connections, ge=1, le=1_000_000, description="WebSockets on this node; more are answered 503."
+    )
+    unhelloed: int = Field(
+        _DOORS.unhelloed, ge=1, le=1_000_000, description="Of them, those that have not shown a token yet."
+    )
+    unhelloed_per_address: int = Field(
+        _DOORS.unhelloed_per_address,
+        ge=1,
+        le=1_000_000,
+        description="The same of one address, or of one user whose token the upgrade shows; beyond it the "
+        "oldest of them is closed.",
+    )
+    handshakes_per_s: float = Field(
+        _DOORS.handshakes_per_s,
+        gt=0,
+        le=100_000,
+        description="Upgrades and log-ons of this node, on average: what it bears after another node's end.",
+    )
+    handshakes_burst: int = Field(
+        _DOORS.handshakes_burst, ge=1, le=1_000_000, description="The same at once."
+    )
+    handshakes_per_s_of_address: float = Field(
+        _DOORS.handshakes_per_s_of_address,
+        gt=0,
+        le=100_000,
+        description="The same of one address, or of one user whose token the upgrade shows; an office may "
+        "come back behind one.",
+    )
+    handshakes_burst_of_address: int = Field(
+        _DOORS.handshakes_burst_of_address, ge=1, le=1_000_000, description="The same of one address at once."
+    )
+    requests_per_s_of_session: float = Field(
+        _DOORS.requests_per_s_of_session,
+        gt=0,
+        le=100_000,
+        description="HTTP requests that show the token of one session, on average; an export counts as 20, "
+        "a list of sessions or the end of another one as 10. "
+        "Beyond it a request waits up to 1 s, then it is answered 429.",
+    )
+    requests_burst_of_session: int = Field(
+        _DOORS.requests_burst_of_session, ge=20, le=1_000_000, description="The same at once."
+    )
+    requests_per_s_of_address: float = Field(
+        _DOORS.requests_per_s_of_address,
+        gt=0,
+        le=100_000,
+        description="HTTP requests of one address that show no token, but for log-ons and upgrades, on "
+        "average; an office may load the web client behind one.",
+    )
+    requests_burst_of_address: int = Field(
+        _DOORS.requests_burst_of_address, ge=1, le=1_000_000, description="The same at once."
+    )
+    log_ons_per_s: float = Field(
+        20,
+        gt=0,
+        le=10_000,
+        description="Log-ons and links that a site's OSCC-E Server is asked for, on average and at once, by "
+        "all nodes together: live nodes share it equally. Log-ons use at most half of it.",
+    )
+    log_ons_in_flight: int = Field(
+        32, ge=1, le=1_000, description="The same that may await their answer, of all nodes together."
+    )
+    devices: int = Field(_SESSION.devices, ge=1, le=20_000, description="Phones of one user at a time.")
+    ping_s: float = Field(
+        _SESSION.ping_s, ge=10, le=55, description="Pause between pings where a phone chooses none."
+    )
+    pace_min_s: float = Field(
+        _SESSION.pace_min_s,
+        ge=0,
+        le=5,
+        description="The least time between two frames of state for a phone that keeps up; the first change "
+        "after it leaves at once. 0: each turn of the loop.",
+    )
+    frames_per_s: float = Field(
+        _SESSION.frames_per_s,
+        ge=1,
+        le=1_000,
+        description="Frames a phone may send, on average; each whole KiB of a frame counts as one more.",
+    )
+    frames_burst: int = Field(
+        _SESSION.frames_burst, ge=1, le=10_000, description="Frames a phone may send at once."
+    )
+    commands_in_flight: int = Field(
+        _SESSION.commands_in_flight, ge=1, le=100, description="Commands of a phone that await results."
+    )
+    linger_s: float = Field(
+        90, ge=0, le=3_600, description="How long a user's link outlives the last phone: phones blink."
+    )
+    linger_remote_assistant_s: float = Field(
+        900,
+        ge=0,
+        le=3_600,
+        description="The same while a Remote Assistant is logged on: the phone that rings is usually "
+        "the one with the app.",
+    )
+    drain_notice_s: float = Field(
+        10,
+        ge=0,
+        le=120,
+        description="On SIGTERM, where other nodes live: for how long the node only says that it is not "
+        "ready, so that load balancers look elsewhere first.",
+    )
+    drain_s: float = Field(
+        60,
+        ge=0,
+        le=3_600,
+        description="After that: within how long all phones are sent away. A user moves no faster than "
+        "the other nodes' part of `log_ons_per_s` allows, so a node should own no more users than that times "
+        "this. Where no other node lives, phones come back within 10 s at most.",
+    )
+
+
+class NoticesSection(Section):
+    """Messages shown before log-on and inside the system."""
+
+    files: tuple[File, ...] = Field(
+        (), max_length=100, description="One TOML file per notice, or a folder whose *.toml files are read."
+    )
+
+
+class PrivacySection(Section):
+    """What people are told about the handling of their data."""
+
+    contact: Annotated[str, Field(max_length=200)] = Field(
+        "", description="Whom people ask about their data; shown by `GET /v1/about`."
+    )
+    statement_url: PageUrl | None = Field(
+        None, description="Where the privacy statement can be read; shown by `GET /v1/about`."
+    )
+
+
+class LogSection(Section):
+    """JSON lines on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level that is written. No level shows personal or realtime data."
+    )
+
+
+class TracingSection(Section):
+    """Traces of log-ons, commands and takeovers, by OpenTelemetry; needs the extra `otel`."""
+
+    endpoint: SiteUrl | None = Field(
+        None,
+        description="Where a collector takes OTLP over HTTP, as in `https://otel.example/v1/traces`; none: "
+        "nothing is traced. No trace tells who did it.",
+    )
+    sampled: float = Field(
+        0.1, ge=0, le=1, description="The share of traces that are kept, also of those that a phone began."
+    )
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    client: ClientSection = ClientSection()
+    ops: OpsSection = OpsSection()
+    admin: AdminSection = AdminSection()
+    node: NodeSection = NodeSection()
+    bus: BusSection = BusSection()
+    secrets: SecretsSection | None = None
+    sites: tuple[SiteSection, ...] = Field(min_length=1, max_length=100)
+    limits: LimitsSection = LimitsSection()
+    notices: NoticesSection = NoticesSection()
+    privacy: PrivacySection = PrivacySection()
+    log: LogSection = LogSection()
+    tracing: TracingSection = TracingSection()

@@ -1,0 +1,140 @@
+"""Entry point of ``oscc-gateway``: the command line and its exit codes.
+
+Exit codes: 0 done, 1 something failed or a check found a fault, 2 the command line or the configuration
+cannot be used. Reasons go to standard error, one sentence each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import gateway
+from gateway.app.cli import admin, check, demo, demo_cluster, doctor, keys, serve, watch
+from gateway.app.cli.command import Command
+from gateway.app.config.errors import ConfigError
+from gateway.simulator.options import add_arguments as add_simulate_arguments
+
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+"""As shells say it: 128 and the number of SIGINT."""
+
+_ABOUT: Final = "Realtime gateway between an OSCC-E Server and thin mobile clients."
+_EXAMPLES: Final = """\
+examples:
+  oscc-gateway demo                                  look at it: a simulated contact centre, live
+  oscc-gateway keys >> gateway.toml                  make the secrets
+  oscc-gateway check-config --config gateway.toml    is it right, and are the sites there?
+  oscc-gateway serve --config gateway.toml           run a node; Ctrl-C or SIGTERM ends it
+
+`oscc-gateway COMMAND --help` explains a command.
+"""
+
+
+COMMANDS: Final = {
+    "serve": Command(
+        "run one node until SIGTERM or Ctrl-C; its phones are told when to come back",
+        serve.add_serve_arguments,
+        serve.run_serve,
+        "oscc-gateway serve --config gateway.toml\n"
+        "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",
+    ),
+    "demo": Command(
+        "show a simulated contact centre through a gateway, live on a board in this terminal",
+        demo.add_demo_arguments,
+        demo.run_demo,
+        "oscc-gateway demo\n  oscc-gateway demo --asterisk\n  oscc-gateway demo --port 0 --no-board --for 60",
+    ),
+    "demo-cluster": Command(
+        "show three nodes, their Redis and a live board, and let you kill one of them while you watch",
+        demo_cluster.add_demo_cluster_arguments,
+        demo_cluster.run_demo_cluster,
+        "oscc-gateway demo-cluster\n  oscc-gateway demo-cluster kill n1\n"
+        "  oscc-gateway demo-cluster start n1",
+    ),
+    "simulate": Command(
+        "run a simulated OSCC-E Server, to develop against",
+        add_simulate_arguments,
+        serve.run_simulate,
+        "oscc-gateway simulate --port 8443 --tls\n"
+        "  oscc-gateway simulate --agents 1500 --queues 100 --events-per-s 500",
+    ),
+    "watch": Command(
+        "show a contact centre live on a board in this terminal, as a supervisor",
+        watch.add_watch_arguments,
+        watch.run_watch,
+        "oscc-gateway watch https://gateway.example --user anna\n"
+        "  OSCC_GATEWAY_WATCH_PASSWORD=… oscc-gateway watch https://gateway.example --user anna --once",
+    ),
+    "check-config": Command(
+        "show the settings in effect without their secrets, and try what they point to",
+        check.add_check_arguments,
+        check.run_check,
+        "oscc-gateway check-config --config gateway.toml\n"
+        "  oscc-gateway check-config --schema > gateway.schema.json",
+    ),
+    "doctor": Command(
+        "look whether this machine is fit for a node: files, queues of the kernel, clock, Redis",
+        doctor.add_doctor_arguments,
+        doctor.run_doctor,
+        "oscc-gateway doctor --config gateway.toml",
+    ),
+    "nodes": Command(
+        "list the nodes of a gateway that live",
+        admin.add_nodes_arguments,
+        admin.run_nodes,
+        "oscc-gateway nodes --config gateway.toml\n  oscc-gateway nodes --config gateway.toml --json",
+    ),
+    "keys": Command(
+        "make the secrets of a gateway, or rotate its sealing key",
+        keys.add_keys_arguments,
+        keys.run_keys,
+        "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
+    ),
+    "person": Command(
+        "make an entry of the file of people of a site that is an Asterisk",
+        keys.add_person_arguments,
+        keys.run_person,
+        "oscc-gateway person ana --name Ana --agent --queue sales >> people.toml\n"
+        "  oscc-gateway person bea --name Bea --supervisor --sees '*' >> people.toml",
+    ),
+    **admin.ADMIN_COMMANDS,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says. Returns the exit code."""
+    args = parser().parse_args(arguments)
+    command: Command = args.command
+    try:
+        return command.run(args)
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"oscc-gateway: {fault}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:  # what is to run until Ctrl-C takes the signal itself, and ends well
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; it puts the :class:`Command` under ``command``."""
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog="oscc-gateway", description=_ABOUT, epilog=_EXAMPLES, formatter_class=raw, allow_abbrev=False
+    )
+    top.add_argument("--version", action="version", version=f"oscc-gateway {gateway.__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=f"examples:\n  {command.examples}",
+            formatter_class=raw,
+            allow_abbrev=False,
+        )
+        command.add_arguments(added)
+        added.set_defaults(command=command)
+    return top

@@ -1,0 +1,659 @@
+"""Metrics of a node: startup series, process and user gauges, and counters around the upstream ports."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import resource
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from itertools import product
+from pathlib import Path
+from typing import Final, NamedTuple, get_args
+
+import structlog
+
+from gateway.app.status import SiteReach
+from gateway.bus.leases import RedisLeases
+from gateway.bus.redis import RedisBus
+from gateway.bus.sealing import Unopened
+from gateway.core.bus_state import BusState
+from gateway.core.convoy import Convoy
+from gateway.core.effects import Resumption
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Outbox
+from gateway.core.throttle import Urgency
+from gateway.domain.commands import Status
+from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import Directory, LinkAnswer, LinkRequest
+from gateway.domain.model import SITE, Application, SessionId, SessionSecret, UserId
+from gateway.domain.resources import Functions, FunctionState, Site
+from gateway.domain.upstream import (
+    About,
+    Announced,
+    CatalogueChanged,
+    FunctionChanged,
+    LinkClosed,
+    LinkEvent,
+    LinkReplaced,
+    LoggedOff,
+    LoggedOn,
+    LogOn,
+    ObjectChanged,
+    Opened,
+    Reading,
+    ScopeChanged,
+    SessionEnded,
+    SessionInfo,
+    Trouble,
+    trouble_of,
+)
+from gateway.edge.witness import FAILED, OK, REFUSED
+from gateway.protocol.frames import COMMANDS
+from gateway.runtime.node import Node
+from gateway.runtime.owner import Owner
+from gateway.runtime.ports import (
+    ENTRY_REFUSALS,
+    WRITE_REFUSALS,
+    Authority,
+    Bus,
+    Clock,
+    Leases,
+    Link,
+    Upstream,
+)
+from gateway.runtime.tally import Detector, Gift, Part, Resync, Takeover, Tally
+from gateway.runtime.turns import Turns
+from gateway.telemetry import Family, M, Telemetry
+from gateway.upstream.wire_pool import PartPool
+
+MOVE_REASONS: Final[Mapping[Takeover, str]] = {"early": "deaf", "expired": "expired", "assumed": "island"}
+"""Why a user moved whom this node took. One who was offered is counted by the node that gave him."""
+URGENCY_NAMES: Final[Mapping[Urgency, str]] = {urgency: urgency.name.lower() for urgency in Urgency}
+
+
+class CountingTally(Tally):
+    """Counts what it is told, in the metrics of one node.
+
+    Args:
+        telemetry: Where it is counted.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def took_over(self, kind: Takeover) -> None:
+        """See :class:`Tally`, as all below."""
+        self._telemetry.takeovers[kind].inc()
+        reason = MOVE_REASONS.get(kind)
+        if reason is not None:
+            self._telemetry.ownership_moves[reason].inc()
+
+    def saw_again(self, blind_s: float) -> None:
+        """Observe it."""
+        self._telemetry.takeover_blind_seconds.observe(blind_s)
+
+    def gave(self, reason: Gift) -> None:
+        """Count it."""
+        self._telemetry.ownership_moves[reason].inc()
+
+    def fenced_itself(self) -> None:
+        """Count it."""
+        self._telemetry.self_fences.inc()
+
+    def saw_two_owners(self) -> None:
+        """Count it."""
+        self._telemetry.dual_owner_observed.inc()
+
+    def dropped_stale_epoch(self) -> None:
+        """Count it."""
+        self._telemetry.stale_epoch_dropped.inc()
+
+    def found_gap(self, detector: Detector) -> None:
+        """Count it."""
+        self._telemetry.bus_gaps[detector].inc()
+
+    def resynced(self, reason: Resync) -> None:
+        """Count it."""
+        self._telemetry.resyncs[reason].inc()
+
+    def probed(self, seconds: float) -> None:
+        """Observe it."""
+        self._telemetry.bus_probe_seconds.observe(seconds)
+
+    def published(self) -> None:
+        """Count it."""
+        self._telemetry.bus_publish.inc()
+
+    def read(self, seconds: float) -> None:
+        """Observe it."""
+        self._telemetry.event_latency_seconds["upstream"].observe(seconds)
+
+    def arrived(self, seconds: float) -> None:
+        """Observe it."""
+        self._telemetry.event_latency_seconds["bus"].observe(seconds)
+
+    def attached(self, phones: int) -> None:
+        """Observe it."""
+        self._telemetry.devices_per_user.observe(phones)
+
+    def session_ended(self, reason: EndReason) -> None:
+        """Count it."""
+        self._telemetry.session_ends[reason.value].inc()
+
+    def faulted(self, part: Part) -> None:
+        """Count it."""
+        self._telemetry.faults[part].inc()
+
+    def waited(self, urgency: Urgency, seconds: float) -> None:
+        """Observe it."""
+        self._telemetry.budget_wait_seconds[URGENCY_NAMES[urgency]].observe(seconds)
+
+
+# ---- beginning ----
+
+
+LINK_REFUSALS: Final = ("session_unknown", "stale", "version_unsupported")
+OWN_REFUSALS: Final = (
+    *(code.value for code in (ErrorCode.OVER_CAPACITY, ErrorCode.RATE_LIMITED)),
+    REFUSED[CloseCode.INTERNAL],
+)
+"""Handshakes that a node refuses for reasons of its own."""
+OWN_CLOSES: Final = tuple(str(code.value) for code in (CloseCode.INTERNAL, CloseCode.OVER_CAPACITY))
+"""Connections that it ends for them."""
+
+
+def create_startup_series(telemetry: Telemetry) -> None:
+    """Let what alerts and the dashboard ask for be there, and whatever is one of few."""
+    _create(telemetry.handshakes, (OK, *OWN_REFUSALS))
+    _create(telemetry.closes, ("gateway",), OWN_CLOSES)
+    _create(telemetry.resumes, get_args(Resumption))
+    _create(telemetry.commands, COMMANDS, (*Status, FAILED))
+    _create(telemetry.command_seconds, COMMANDS)
+    _create(telemetry.link_opens, (OK, *LINK_REFUSALS, "unavailable"))
+    _create(telemetry.link_refused, LINK_REFUSALS)
+    _create(telemetry.budget_wait_seconds, URGENCY_NAMES.values())
+    _create(telemetry.session_ends, EndReason)
+    _create(telemetry.takeovers, get_args(Takeover))
+    _create(telemetry.ownership_moves, (*get_args(Gift), *MOVE_REASONS.values()))
+    _create(telemetry.bus_gaps, get_args(Detector))
+    _create(telemetry.resyncs, get_args(Resync))
+    telemetry.bus_unopened.values = dict.fromkeys(map(str, Unopened), 0)
+
+
+def _create(family: Family[M], *values: Iterable[str]) -> None:
+    for labels in product(*values):
+        family[labels if len(labels) > 1 else labels[0]]  # which makes it, at 0
+
+
+# ---- census ----
+
+
+LINK_STATES: Final = ("live", "stale", "down")
+"""As phones are told of it."""
+BUS_STATES: Final[Mapping[BusState, int]] = {
+    BusState.LIVE: 0,
+    BusState.RECOVERING: 1,
+    BusState.DEGRADED: 2,
+    BusState.DOWN: 3,
+}
+"""The worse, the more."""
+
+
+FRESH_S: Final = 2.0
+"""Nothing may wait longer for a phone whose data is called fresh."""
+FUNCTION_LEVELS: Final[Mapping[FunctionState, float]] = {
+    FunctionState.UP: 1.0,
+    FunctionState.DEGRADED: 0.5,
+    FunctionState.DOWN: 0.0,
+    FunctionState.UNKNOWN: math.nan,
+}
+
+
+def measure_node(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
+    """Note all that *node* tells of itself, and of the OSCC-E Servers of *sites*."""
+    measure_users(node, telemetry)
+    measure_owned(node, telemetry)
+    measure_phones(node, telemetry)
+    measure_functions(node, sites, telemetry)
+    measure_late(node, telemetry)
+
+
+class ServedPhones(NamedTuple):
+    """What phones that are served are shown, and what waits for them."""
+
+    phones: int = 0
+    dirty: int = 0
+    rungs: int = 0
+    late: int = 0
+    """Of the phones: those for which something has waited for too long."""
+
+
+def measure_users(node: Node, telemetry: Telemetry) -> None:
+    """Note what the users of *node* have."""
+    links: Counter[str] = Counter()
+    sessions: Counter[Application] = Counter()
+    silence_s, now = 0.0, node.clock.now()
+    for household in node.households.values():
+        links[household.feed.health.upstream] += 1
+        owner = household.owner
+        if owner is None:
+            continue
+        sessions.update(member.ticket.application for member in owner.roster if member.on_link)
+        silence_s = max(silence_s, _silence_s(owner, household.feed.ledger, now))
+    telemetry.users.set(len(node.households))
+    telemetry.upstream_silence_seconds.set(silence_s)
+    telemetry.log_offs_pending.set(node.account.log_offs_pending)
+    for state in LINK_STATES:
+        telemetry.links[state].set(links[state])
+    for application in Application:
+        telemetry.sessions_attached[application.value].set(sessions[application])
+
+
+def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
+    """Return for how long OSCC-E has said nothing; 0 of a user of whom no node has heard yet.
+
+    While there is no link the last word counts on, also one that another owner heard.
+    """
+    if owner.link is not None:
+        return now - owner.link.heard_at
+    return now - ledger.came_at + ledger.under_way_s if ledger.came_at > -math.inf else 0.0
+
+
+def measure_phones(node: Node, telemetry: Telemetry) -> None:
+    """Note how phones of *node* fare: one look at each convoy, and at each phone that goes alone."""
+    phones = fresh = dirty = rungs = 0
+    by = node.clock.now() - FRESH_S
+    for household in node.households.values():
+        feed = household.feed
+        shown = _served_by(feed.ledger, by)
+        phones, dirty, rungs = phones + shown.phones, dirty + shown.dirty, rungs + shown.rungs
+        if feed.health.upstream == "live" and feed.health.bus == "live":
+            fresh += shown.phones - shown.late
+    telemetry.served_connections.set(phones)
+    telemetry.fresh_connections.set(fresh)
+    telemetry.dirty_keys.set(dirty)
+    telemetry.pace_level.set(rungs)
+
+
+def _served_by(ledger: Ledger, by: float) -> ServedPhones:
+    phones = dirty = rungs = late = 0
+    for reader in ledger.readers:
+        if isinstance(reader, Outbox):
+            size = 1
+            rungs += reader.pace.level
+        elif isinstance(reader, Convoy):
+            size = len(reader.members)
+        else:
+            continue
+        phones += size
+        names, since = reader.waits
+        dirty += names * size
+        late += size if since <= by else 0
+    return ServedPhones(phones, dirty, rungs, late)
+
+
+def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
+    """Note what one live link of each of *sites* says of its functions; without any nobody reaches it."""
+    told: dict[str, Functions | None] = {}
+    for user, household in node.households.items():
+        if household.owner is None or told.get(user.site) is not None:
+            continue
+        element = household.feed.ledger.get(SITE) if household.owner.link is not None else None
+        value = None if element is None else element.value
+        told[user.site] = value.functions if isinstance(value, Site) else None
+    for site in sites:
+        functions = told.get(site)
+        for function in fields(Functions):
+            level = math.nan if site not in told else 0.0
+            if functions is not None:
+                level = FUNCTION_LEVELS[asdict(functions)[function.name]]
+            telemetry.site_function_up[site, function.name].set(level)
+
+
+def measure_late(node: Node, telemetry: Telemetry) -> None:
+    """Note how many elements were too old to be taken in."""
+    telemetry.late_elements.value = node.composer.tellings.late
+
+
+def measure_owned(node: Node, telemetry: Telemetry) -> None:
+    """Note for whom *node* speaks, and how the others are reached."""
+    held = alone = 0
+    margin_s, now = math.inf, node.clock.now()
+    for household in node.households.values():
+        owner = household.owner
+        if owner is None or not owner.lease.is_ours:
+            continue
+        held += 1
+        alone += not household.feed.connections
+        margin_s = min(margin_s, owner.lease.left_s(now))
+    telemetry.leases_held.set(held)
+    telemetry.owners_without_local_device.set(alone)
+    telemetry.lease_margin_seconds.set(margin_s if held else math.nan)
+    telemetry.bus_state.set(BUS_STATES[node.exchange.machine.state])
+    refused = node.bus_refusals
+    for word in sorted(ENTRY_REFUSALS | WRITE_REFUSALS):
+        telemetry.bus_refused[word].set(int(word in refused))
+    for name, size in node.sizes.items():
+        telemetry.registry_size[name].set(size)
+
+
+def clock_offset_s(leases: Leases) -> float | None:
+    """Return how far the clock of the store of *leases* is ahead; without a store all share one clock."""
+    return leases.clock_offset_s if isinstance(leases, RedisLeases) else 0.0
+
+
+def measure_clock_offset(leases: Leases, telemetry: Telemetry) -> None:
+    """Note how far the clock of the store of *leases* is ahead."""
+    offset_s = clock_offset_s(leases)
+    telemetry.clock_offset_seconds.set(math.nan if offset_s is None else offset_s)
+
+
+def measure_dropped(bus: Bus, telemetry: Telemetry) -> None:
+    """Note what of the bus was dropped, by reason; in one process nothing is."""
+    if isinstance(bus, RedisBus):
+        telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in Unopened}
+
+
+def measure_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:
+    """Note whether the node keeps up with what its links bring, and how much of it newer news replaced."""
+    each = list(turns)
+    telemetry.overloaded.set(int(any(one.is_overloaded for one in each)))
+    telemetry.upstream_skipped.value = sum(one.skipped for one in each)
+
+
+def measure_shared(pools: Iterable[PartPool], telemetry: Telemetry) -> None:
+    """Note how much of what came was known already, and what could not be shown."""
+    shared = parsed = giants = 0
+    for pool in pools:
+        giants += pool.giants
+        shared += pool.shared
+        parsed += pool.parsed
+    telemetry.upstream_figures_dropped.value = giants
+    telemetry.pool_hit_ratio.set(shared / (shared + parsed) if shared else 0.0)
+
+
+# ---- vitals ----
+
+
+LOOP_CHECK_S: Final = 0.5
+"""How often the loop is asked to turn; what it takes longer is its lag."""
+STUCK_S: Final = 10.0
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_STATM: Final = Path("/proc/self/statm")
+_FDS: Final = "/proc/self/fd"
+
+
+class ProcessMetrics:
+    """Watches the loop that :meth:`run` runs on.
+
+    Invariant: :meth:`live` finds fault exactly when the loop has not turned for :data:`STUCK_S`. It may be
+    asked from any thread.
+    """
+
+    def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
+        self._clock = clock
+        self._telemetry = telemetry
+        self._turned_at = clock.now()
+
+    async def run(self) -> None:
+        """Measure the loop's lag until cancelled."""
+        while True:
+            await self._clock.sleep(LOOP_CHECK_S)
+            now = self._clock.now()
+            self._telemetry.loop_lag_seconds.observe(max(0.0, now - self._turned_at - LOOP_CHECK_S))
+            self._turned_at = now
+
+    def live(self) -> str | None:
+        """Return what is wrong with the loop, if anything is."""
+        silent_s = self._clock.now() - self._turned_at
+        return None if silent_s < STUCK_S else "the event loop is stuck"
+
+    def sample(self) -> None:
+        """Measure what is only read when asked for."""
+        telemetry = self._telemetry
+        telemetry.tasks.set(len(asyncio.all_tasks()))
+        telemetry.rss_bytes.set(int(_STATM.read_text("ascii").split()[1]) * _PAGE_BYTES)
+        with os.scandir(_FDS) as found:
+            telemetry.fds["open"].set(sum(1 for _ in found))
+        telemetry.fds["limit"].set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+# ---- counted authority ----
+
+
+ANSWERED: Final = "answered"
+UNAVAILABLE: Final = "unavailable"
+_SITE_REFUSALS: Final = frozenset(
+    {
+        ErrorCode.UPSTREAM_UNAVAILABLE,
+        ErrorCode.UPSTREAM_VERSION_UNSUPPORTED,
+        ErrorCode.FUNCTION_UNAVAILABLE,
+        ErrorCode.BUSY,
+    }
+)
+"""Refusals of a log-on that meet everybody. All others are of a person: the site has answered."""
+_ALL_REFUSALS: Final = frozenset(ErrorCode)
+"""A log-off that is refused, for whatever reason, is as open as one that is not heard."""
+
+
+class CountedAuthority:
+    """The port Authority, before another one. Invariant: what goes through is not changed.
+
+    All that is counted is there from the start: what appears with its first event does not increase.
+
+    Args:
+        authority: The site's.
+        site: Its id.
+        telemetry: Where it is counted.
+        reach: Where it is noted whether the site was reached.
+    """
+
+    def __init__(self, authority: Authority, site: str, telemetry: Telemetry, reach: SiteReach) -> None:
+        self._authority = authority
+        self._reach = reach
+        self._failures = telemetry.upstream_failures
+        results = (ANSWERED, UNAVAILABLE)
+        self._log_ons = {result: telemetry.site_log_ons[site, result].inc for result in results}
+        self._log_offs = {result: telemetry.site_log_offs[site, result].inc for result in results}
+
+    async def log_on(self, credentials: LogOn) -> LoggedOn:
+        """Open a session."""
+        with self._counting(self._log_ons, _SITE_REFUSALS):
+            return await self._authority.log_on(credentials)
+
+    async def log_off(self, secret: SessionSecret) -> LoggedOff:
+        """End the session."""
+        with self._counting(self._log_offs, _ALL_REFUSALS):
+            return await self._authority.log_off(secret)
+
+    async def sessions(self, secret: SessionSecret) -> tuple[SessionInfo, ...]:
+        """List the sessions of the user."""
+        return await self._authority.sessions(secret)
+
+    async def end(self, secret: SessionSecret, session: SessionId) -> LoggedOff:
+        """End another session of the same user."""
+        return await self._authority.end(secret, session)
+
+    async def keep_alive(self, secret: SessionSecret) -> int:
+        """Ask for more life."""
+        return await self._authority.keep_alive(secret)
+
+    @contextmanager
+    def _counting(
+        self, counts: Mapping[str, Callable[[], None]], unavailable: frozenset[ErrorCode]
+    ) -> Iterator[None]:
+        """Count how the block ends; one that is cancelled has no end that says anything of the site."""
+        try:
+            yield
+        except GatewayError as error:
+            counts[UNAVAILABLE if error.code in unavailable else ANSWERED]()
+            is_unreached = error.code is ErrorCode.UPSTREAM_UNAVAILABLE
+            if is_unreached:
+                self._failures[trouble_of(error)].inc()
+            self._reach.note(error.code, trouble_of(error) if is_unreached else None)
+            raise
+        counts[ANSWERED]()
+        self._reach.note()
+
+
+# ---- counted upstream ----
+
+
+_LINK_LOG: Final = structlog.get_logger("gateway.link")
+_LINK_REFUSALS: Final[Mapping[str, ErrorCode]] = {
+    "unavailable": ErrorCode.UPSTREAM_UNAVAILABLE,
+    "lost": ErrorCode.UPSTREAM_UNAVAILABLE,
+    "version_unsupported": ErrorCode.UPSTREAM_VERSION_UNSUPPORTED,
+}
+"""Why a link does not open when the server is not reached. All other reasons are its answers."""
+EVENTS: Final[Mapping[type[LinkEvent], str]] = {
+    Opened: "opened",
+    Reading: "reading",
+    ObjectChanged: "object_changed",
+    CatalogueChanged: "catalogue_changed",
+    ScopeChanged: "scope_changed",
+    FunctionChanged: "function_changed",
+    SessionEnded: "session_ended",
+    LinkReplaced: "link_replaced",
+    Announced: "announced",
+}
+"""Every event, as it is counted."""
+
+
+class CountedUpstream:
+    """The port Upstream, before another one. Invariant: what goes through is not changed.
+
+    An attempt to open a link begins with asking which server it is, so a refusal of that counts too.
+    """
+
+    def __init__(self, upstream: Upstream, telemetry: Telemetry, reach: SiteReach) -> None:
+        self._upstream = upstream
+        self._telemetry = telemetry
+        self._reach = reach
+        self._dropped: dict[str, int] = {}
+        for cause in get_args(Trouble):
+            telemetry.upstream_failures[cause].inc(0)
+        self._counts: dict[type[LinkEvent], Callable[[], None]]
+        self._counts = {kind: telemetry.upstream_events[name].inc for kind, name in EVENTS.items()}
+        self._counts[LinkReplaced] = self._replaced
+        """Looked up once: links bring thousands of events a second."""
+
+    def _replaced(self) -> None:
+        self._telemetry.upstream_events[EVENTS[LinkReplaced]].inc()
+        self._telemetry.link_replaced.inc()
+
+    async def about(self) -> About:
+        """Tell which server this is."""
+        try:
+            return await self._upstream.about()
+        except GatewayError as error:
+            unsupported = error.code is ErrorCode.UPSTREAM_VERSION_UNSUPPORTED
+            self._telemetry.link_opens["version_unsupported" if unsupported else "unavailable"].inc()
+            self._note_failure(error.code, error)
+            raise
+
+    async def open(self, user: UserId, secret: SessionSecret, *, token: int, holder: str) -> Link:
+        """Open the user's link."""
+        try:
+            link = await self._upstream.open(user, secret, token=token, holder=holder)
+        except LinkClosed as closed:
+            self._telemetry.link_opens[closed.reason].inc()
+            self._note_failure(_LINK_REFUSALS.get(closed.reason), closed)
+            if closed.reason != "unavailable":
+                self._telemetry.link_refused[closed.reason].inc()
+            raise
+        self._telemetry.link_opens["ok"].inc()
+        self._reach.note()
+        _LINK_LOG.debug("link opened", user=user)
+        return CountedLink(link, self._counts, user, self._asked)
+
+    def _note_failure(self, refusal: ErrorCode | None, error: Exception) -> None:
+        is_unreached = refusal is ErrorCode.UPSTREAM_UNAVAILABLE
+        if is_unreached:
+            self._telemetry.upstream_failures[trouble_of(error)].inc()
+        self._reach.note(refusal, trouble_of(error) if is_unreached else None)
+
+    def _asked(self, user: UserId, answer: LinkAnswer) -> None:
+        """Warn of each kind with rows that cannot be read, again only when there are more."""
+        if not isinstance(answer, Directory):
+            return
+        for kind in dict.fromkeys(each.kind for each in answer.dropped):
+            faults = [each for each in answer.dropped if each.kind == kind]
+            dropped, why = sum(each.rows for each in faults), max(faults, key=lambda each: each.rows).why
+            if dropped > self._dropped.get(kind, 0):
+                self._dropped[kind] = dropped
+                _LINK_LOG.warning(
+                    "rows of the directory cannot be read",
+                    site=user.site,
+                    kind=kind,
+                    dropped=dropped,
+                    why=why,
+                )
+
+
+class CountedLink:
+    """The port Link, before another one. Invariant: what goes through is not changed."""
+
+    def __init__(
+        self,
+        link: Link,
+        counts: Mapping[type[LinkEvent], Callable[[], None]],
+        user: UserId,
+        asked: Callable[[UserId, LinkAnswer], None],
+    ) -> None:
+        self._asked = asked
+        self._link = link
+        self._counts = counts
+        self._count_reading = counts[Reading]
+        self._hear: Callable[[Reading], None] | None = None
+        self._user = user
+        self._is_over = False
+
+    @property
+    def heard_at(self) -> float:
+        """When a message of the server was last received."""
+        return self._link.heard_at
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits to be received."""
+        return self._link.speaks
+
+    async def receive(self, hear: Callable[[Reading], None] | None = None) -> LinkEvent | None:
+        """Return the next event."""
+        self._hear = hear
+        try:
+            event = await self._link.receive(None if hear is None else self._heard)
+        except LinkClosed as closed:
+            self._note_end(closed.reason)
+            raise
+        if event is not None:
+            self._counts[type(event)]()
+        return event
+
+    def _heard(self, reading: Reading) -> None:
+        self._count_reading()
+        if self._hear is not None:
+            self._hear(reading)
+
+    async def request(self, request: LinkRequest) -> LinkAnswer:
+        """Send *request* and wait for its answer."""
+        answer = await self._link.request(request)
+        self._asked(self._user, answer)
+        return answer
+
+    async def close(self) -> None:
+        """Close it."""
+        self._note_end("closed by this node")
+        await self._link.close()
+
+    def _note_end(self, reason: str) -> None:
+        """Log the end once, whoever finds it first."""
+        if not self._is_over:
+            self._is_over = True
+            _LINK_LOG.debug("link closed", user=self._user, close_reason=reason)

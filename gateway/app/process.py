@@ -1,0 +1,280 @@
+"""The process: event loop, background tasks, stop signals, systemd, garbage collection, core dumps."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import platform
+import resource
+import signal
+import socket
+import sys
+from asyncio import get_running_loop
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final, TypeVar
+
+from gateway.runtime.ports import Clock
+
+T = TypeVar("T")
+
+
+def run_loop(main: Coroutine[None, None, T]) -> T:
+    """Run *main*, on uvloop where CPython is on Linux: TLS costs 41 KB a phone there, and 296 KB without."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as this process may: each phone and each link is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if platform.python_implementation() != "CPython" or sys.platform != "linux":
+        return None
+    import uvloop  # noqa: PLC0415 - there is none on other platforms
+
+    return uvloop.new_event_loop
+
+
+# ---- living ----
+
+
+@asynccontextmanager
+async def background_tasks(*lives: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run *lives* while the block lasts. The block's own error leaves it as it is, not in a group."""
+    own: Exception | None = None
+    async with asyncio.TaskGroup() as tasks:
+        living = [tasks.create_task(life) for life in lives]
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised again outside the group
+            own = error
+        finally:
+            for task in living:
+                task.cancel()
+    if own is not None:
+        raise own
+
+
+# ---- stopping ----
+
+
+_LOG: Final = logging.getLogger("gateway.app")
+"""Not structlog's: commands that configure no logging stop by signals too, and must not write lines."""
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Whether the end was asked for, and whether it was in a hurry."""
+
+    def __init__(self) -> None:
+        self.asked: Final = asyncio.Event()
+        self.hurried: Final = asyncio.Event()
+        self._is_signalled = False
+
+    def ask(self) -> None:
+        """Ask for the end, as a signal does; asked so again, it comes fast."""
+        if self._is_signalled:
+            self.hurried.set()
+        self._is_signalled = True
+        self.asked.set()
+
+    def ask_gently(self) -> None:
+        """Ask for the end in no hurry, however often.
+
+        It is not counted: who has a node drained, then stops its service or deletes its pod, is in no hurry.
+        """
+        self.asked.set()
+
+    async def wait(self, clock: Clock, seconds: float | None = None) -> None:
+        """Return when the end is asked for, or when *seconds* have passed."""
+        if seconds is None:
+            await self.asked.wait()
+            return
+        with suppress(TimeoutError):
+            async with clock.timeout(seconds):
+                await self.asked.wait()
+
+    def _hear(self, number: signal.Signals) -> None:
+        if not self.hurried.is_set():
+            event = "in a hurry to end" if self._is_signalled else "asked to end"
+            _LOG.info(event, extra={"signal": number.name})
+        self.ask()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Let SIGTERM and SIGINT ask, while the block lasts."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._hear, number)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+# ---- systemd ----
+
+
+WATCHDOG_BEATS: Final = 3
+"""Signs of life within the time that the watchdog allows: one may be late, and one be lost."""
+RELOAD_STEPS: Final = 2
+"""Looks until a reload is done: the one under way when it was asked for may have begun before."""
+_US: Final = 1_000_000
+
+
+class SystemdNotifier:
+    """Tells systemd how the process fares.
+
+    Invariant: telling never waits and never fails; a datagram that cannot be delivered is dropped.
+
+    Args:
+        environ: Variables of the process.
+        pid: Of the process.
+        clock: Time.
+    """
+
+    def __init__(self, environ: Mapping[str, str], pid: int, clock: Clock) -> None:
+        self._address: Final = _notify_address(environ.get("NOTIFY_SOCKET", ""))
+        self._clock: Final = clock
+        self._looks_due = 0
+        self.watchdog_s: Final = _watchdog_s(environ, pid) if self._address is not None else None
+        """Without a sign of life for so long the process is killed; None: nobody watches."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether somebody asks."""
+        return self._address is not None
+
+    def ready(self) -> None:
+        """Tell that phones are served."""
+        self._tell("READY=1", "STATUS=Serves phones.")
+
+    def stopping(self) -> None:
+        """Tell that the end has begun."""
+        self._tell("STOPPING=1", "STATUS=Sends its phones away.")
+
+    async def run(self) -> None:
+        """Give signs of life until cancelled, from the loop that serves: one that hangs gives none."""
+        while self.watchdog_s is not None:
+            self._tell("WATCHDOG=1")
+            await self._clock.sleep(self.watchdog_s / WATCHDOG_BEATS)
+
+    @contextmanager
+    def reloads(self, look: Callable[[], None]) -> Iterator[None]:
+        """Let SIGHUP have *look* ask for a look at the files, while the block lasts."""
+
+        def ask() -> None:
+            self._looks_due = RELOAD_STEPS
+            # systemd compares it with the instant at which it sent the signal: CLOCK_MONOTONIC, as now() is
+            self._tell("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.now() * _US)}")
+            look()
+
+        loop = get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, ask)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    def looked(
+        self, cry: Callable[[], Coroutine[None, None, None]], look: Callable[[], None]
+    ) -> Callable[[], Coroutine[None, None, None]]:
+        """Return *cry*, which follows each look, so that it also tells when a reload is done."""
+
+        async def tell() -> None:
+            await cry()
+            if self._looks_due:
+                self._looks_due -= 1
+                if self._looks_due:
+                    look()
+                else:
+                    self.ready()
+
+        return tell
+
+    def _tell(self, *lines: str) -> None:
+        if self._address is None:
+            return
+        with (
+            suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door,
+        ):
+            door.setblocking(False)
+            door.sendto("\n".join(lines).encode("ascii"), self._address)
+
+
+def _notify_address(text: str) -> bytes | None:
+    """Return the socket's address: a path, or after ``@`` a name in the abstract namespace."""
+    if text.startswith("@"):
+        return b"\0" + os.fsencode(text[1:])
+    return os.fsencode(text) if text.startswith("/") else None
+
+
+def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
+    """Return what the watchdog allows, when it is this process that it watches (sd_watchdog_enabled(3))."""
+    told_us, whom = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", str(pid))
+    if not told_us.isdecimal() or int(told_us) == 0 or whom != str(pid):
+        return None
+    return int(told_us) / _US
+
+
+# ---- collecting ----
+
+
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""New containers before a look at the youngest; looks before one at the older ones. A phone is some fifty
+objects that live long: with Python's own numbers a storm of them is looked through over and over."""
+
+
+@contextmanager
+def tuned_gc(clock: Clock, paused: Callable[[float], None]) -> Iterator[None]:
+    """Look for garbage seldom while the block lasts, and never through what was there before it.
+
+    Args:
+        clock: Measures.
+        paused: Told how many seconds each look took.
+    """
+    began = clock.now()
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = clock.now()
+        else:
+            paused(clock.now() - began)
+
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    gc.callbacks.append(note)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+# ---- undumped ----
+
+
+_PR_SET_DUMPABLE: Final = 4
+_NOT_DUMPABLE: Final = 0
+
+
+def disable_core_dumps() -> bool:
+    """Have no core dump written of this process; tells whether the kernel knows how to refuse it wholly."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    if sys.platform != "linux":
+        return False
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, _NOT_DUMPABLE, 0, 0, 0) == 0)

@@ -1,0 +1,258 @@
+"""Reload files while a node runs: on a timer, on SIGHUP and on request."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from gateway.app.certificates import read_authorities, trust_context
+from gateway.app.config.errors import ConfigError
+from gateway.app.config.settings import SecretsSection, SiteSection
+from gateway.app.keys import Keyring
+from gateway.app.process import SystemdNotifier
+from gateway.runtime.ports import Clock
+from gateway.telemetry import Telemetry
+
+RELOAD_EVERY_S: Final = 2.0
+"""How often files are looked at, and whether a notice has come to bind."""
+
+ReloadStep = Callable[[], Awaitable[str | None]]
+"""Puts in force what files say now, and returns the name of what stays old because they cannot be used.
+Nothing that they say makes it fail."""
+
+
+class ReloadFailed(Exception):  # noqa: N818 - names what happened
+    """Files say something that cannot be put in force; all else that they say is.
+
+    Args:
+        what: Is not as they say.
+    """
+
+    def __init__(self, what: Sequence[str]) -> None:
+        super().__init__(", ".join(what))
+        self.what: Final = tuple(what)
+
+
+class Reloader:
+    """Looks again and again, and at once when it is asked.
+
+    Invariant: looks come one after the other, whoever asks for them.
+
+    Args:
+        always: What is looked at each time, in order.
+        when_asked: What is looked at only when somebody asks, before the others.
+        clock: Tells when.
+    """
+
+    def __init__(self, always: Sequence[ReloadStep], when_asked: Sequence[ReloadStep], clock: Clock) -> None:
+        self._always: Final = always
+        self._when_asked: Final = when_asked
+        self._clock = clock
+        self._asked = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def ask(self) -> None:
+        """Have all looked at as soon as may be."""
+        self._asked.set()
+
+    @contextmanager
+    def on_signal(self) -> Iterator[None]:
+        """Let SIGHUP ask, while the block lasts."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self.ask)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    async def run(self, after: Callable[[], Awaitable[None]]) -> None:
+        """Look until cancelled; *after* follows each time."""
+        while True:
+            is_asked = self._asked.is_set()
+            self._asked.clear()
+            await self._look(is_asked=is_asked)
+            await after()
+            with suppress(TimeoutError):
+                async with self._clock.timeout(RELOAD_EVERY_S):
+                    await self._asked.wait()
+
+    async def read_anew(self) -> None:
+        """Look at all; what files say now is in force when this returns.
+
+        Raises:
+            StaysOld: Some of it cannot be.
+        """
+        old = await self._look(is_asked=True)
+        if old:
+            raise ReloadFailed(old)
+
+    async def _look(self, *, is_asked: bool) -> list[str]:
+        async with self._turn:
+            looks = (*(self._when_asked if is_asked else ()), *self._always)
+            return [old for look in looks if (old := await look()) is not None]
+
+
+AfterReload = Callable[[], Coroutine[None, None, None]]
+
+
+@contextmanager
+def reload_on_hangup(
+    reloading: Reloader, cry: AfterReload, supervisor: SystemdNotifier | None, *, is_any: bool
+) -> Iterator[AfterReload]:
+    """Let SIGHUP have the files read anew, while the block lasts; gives what follows each reading.
+
+    Args:
+        reloading: Reads them.
+        cry: Follows each reading.
+        supervisor: Hears of reloads, when it is there.
+        is_any: Without anything to read anew a hang-up ends the process, as it ends what runs in a terminal.
+    """
+    if supervisor is not None and supervisor.is_there:
+        with supervisor.reloads(reloading.ask):
+            yield supervisor.looked(cry, reloading.ask)
+    else:
+        with reloading.on_signal() if is_any else nullcontext():
+            yield cry
+
+
+# ---- keys watch ----
+
+
+ReadSecrets = Callable[[], SecretsSection | None]
+"""Reads the settings again, from where they came; raises ConfigError."""
+
+_LOG: Final = structlog.get_logger("gateway.app")
+
+
+class KeysReloader:
+    """What keeps the sealing keys as the settings say.
+
+    Invariant: settings that cannot be used change nothing; no key stands in what is told.
+
+    Args:
+        reread: Reads the secrets again; None: there is nowhere to read them from.
+        secrets: Those in force.
+        keyring: Put them in force.
+        renew: Gives each phone a fresh token, after another key seals.
+        telemetry: Shows whether the settings say what is in force.
+    """
+
+    def __init__(
+        self,
+        reread: ReadSecrets | None,
+        secrets: SecretsSection,
+        keyring: Keyring,
+        renew: Callable[[], Awaitable[None]],
+        telemetry: Telemetry,
+    ) -> None:
+        self._reread = reread
+        self._pseudonym = secrets.pseudonym_key
+        self._keyring = keyring
+        self._renew = renew
+        self._failed = telemetry.reload_failed["keys"]
+
+    async def look(self) -> Literal["keys"] | None:
+        """Put the keys that the settings name now in force; returns what stays old if they cannot be used."""
+        if self._reread is None:
+            return None
+        try:
+            # in a thread: a volume over the network may let its reader wait, and no phone with him
+            secrets = await asyncio.to_thread(self._reread)
+        except ConfigError as error:
+            return self._stay(error.faults)
+        if secrets is None or secrets.pseudonym_key != self._pseudonym:
+            return self._stay(["secrets.pseudonym_key is another than at the start: it is never rotated."])
+        self._failed.set(0)
+        before = self._keyring.ids
+        is_another = self._keyring.replace(secrets.sealing_keys)
+        if is_another or self._keyring.ids != before:
+            _LOG.info(
+                "keys read anew", new=", ".join(self._keyring.ids), gone=_removed(before, self._keyring)
+            )
+        if is_another:
+            await self._renew()
+        return None
+
+    def _stay(self, faults: Sequence[str]) -> Literal["keys"]:
+        self._failed.set(1)
+        _LOG.error("the keys stay as they are", fault=" ".join(faults))
+        return "keys"
+
+
+def _removed(before: tuple[str, ...], keyring: Keyring) -> str:
+    return ", ".join(each for each in before if each not in keyring.ids) or "none"
+
+
+# ---- authorities watch ----
+
+
+class TrustStore(Protocol):
+    """Whoever verifies a site's server."""
+
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Verify it by *tls* from now on."""
+        ...
+
+
+class AuthoritiesReloader:
+    """What has each site's server verified by what ``ca_file`` holds.
+
+    Invariant: a file that cannot be used changes nothing, and each fault of it is told once.
+
+    Args:
+        sites: As configured. Where the system's authorities are trusted there is nothing to watch.
+        servers: Who verifies, by the id of the site.
+        telemetry: Shows whether the files say what is in force.
+    """
+
+    def __init__(
+        self, sites: Sequence[SiteSection], servers: Mapping[str, TrustStore], telemetry: Telemetry
+    ) -> None:
+        self._watched: Final = [
+            (place, site, servers[site.id])
+            for place, site in enumerate(sites)
+            if site.ca_file is not None and site.url.startswith(("https://", "amis://"))
+        ]
+        self._seen: dict[str, bytes | None] = {}
+        self._faults: dict[str, tuple[str, ...]] = {}
+        self._failed = telemetry.reload_failed["authorities"]
+
+    async def look(self) -> Literal["authorities"] | None:
+        """Put what the files say now in force; returns what stays old if one of them cannot be used."""
+        for place, site, server in self._watched:
+            is_first = site.id not in self._seen
+            # in a thread: a volume over the network may let its reader wait, and no phone with him
+            found = await asyncio.to_thread(self._read, place, site)
+            if isinstance(found, ConfigError):
+                self._stay(site.id, tuple(found.faults))
+                continue
+            self._faults.pop(site.id, None)
+            if found is not None:
+                server.trust(found)
+                if not is_first:
+                    _LOG.info("authorities read anew", site=site.id)
+        self._failed.set(int(bool(self._faults)))
+        return "authorities" if self._faults else None
+
+    def _read(self, place: int, site: SiteSection) -> ssl.SSLContext | ConfigError | None:
+        """Return what to verify by; None: by what is in force."""
+        try:
+            held = read_authorities(place, site)
+            if held is None or held == self._seen.get(site.id):
+                return None
+            context = trust_context(place, site, held)
+        except ConfigError as error:
+            return error
+        self._seen[site.id] = held
+        return context
+
+    def _stay(self, site: str, faults: tuple[str, ...]) -> None:
+        if self._faults.get(site) != faults:
+            self._faults[site] = faults
+            _LOG.error("the authorities stay as they are", site=site, fault=" ".join(faults))

@@ -1,0 +1,267 @@
+"""Status log: one line when the bus, a site, a lease, a clock or a node name changes for better or worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import structlog
+
+from gateway.app.config.settings import BusSection, redis_url, without_password
+from gateway.bus.address import parse
+from gateway.bus.door import Unreachable
+from gateway.bus.survey import OLDEST, Survey, survey
+from gateway.core.bus_state import BusState
+from gateway.domain.errors import ErrorCode
+from gateway.domain.model import NodeId
+from gateway.domain.upstream import Trouble
+from gateway.runtime.fleet import Fleet
+from gateway.runtime.node import Node
+from gateway.runtime.ports import NODE_TTL_S, Clock
+from gateway.telemetry import Telemetry
+
+STATUS_EVERY_S: Final = 1.0
+"""How often is looked; what comes and goes in between leaves no line."""
+
+_LOG: Final = structlog.get_logger("gateway.app")
+_UNREACHED: Final = frozenset({ErrorCode.UPSTREAM_UNAVAILABLE, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED})
+"""All other refusals come from a server that was reached."""
+
+
+class SiteReach:
+    """How the latest log-on, log-off or opening of a link at one site ended."""
+
+    def __init__(self) -> None:
+        self.error: ErrorCode | None = None
+        """Why the site was not reached; None: it was, or nobody has asked."""
+        self.cause: Trouble | None = None
+        """What was in the way, when no usable answer came."""
+
+    def note(self, refusal: ErrorCode | None = None, cause: Trouble | None = None) -> None:
+        """Note how one more ended; None: well."""
+        self.error = refusal if refusal in _UNREACHED else None
+        self.cause = None if self.error is None else cause
+
+
+class NodeStatus(NamedTuple):
+    """How a node stands at one moment."""
+
+    bus: BusState
+    log_offs: int
+    """That no OSCC-E Server has confirmed, now."""
+    fences: int
+    """Leases that ran out as no renewal was answered, since the node began."""
+    two_owners: int
+    """Users for whom another owner was seen, since the node began."""
+    refused: frozenset[str] = frozenset()
+    """What the server of the bus refuses now, in its words."""
+
+
+class StatusLog:
+    """Compares what it is told with what it was told before, and logs what has changed.
+
+    Invariant: one :meth:`look` writes at most one line for each thing, and none for what did not change.
+
+    Args:
+        sites: Their ids.
+    """
+
+    def __init__(self, sites: Iterable[str]) -> None:
+        self.reaches: Final[Mapping[str, SiteReach]] = {site: SiteReach() for site in sites}
+        self._away: Final[dict[str, set[Trouble | None]]] = {}
+        """Sites that are not reached, and what was in the way since they were."""
+        self._was = NodeStatus(BusState.DEGRADED, 0, 0, 0)  # as a bus begins: nothing to tell yet
+
+    def look(self, now: NodeStatus) -> None:
+        """Log what is otherwise than at the last look."""
+        was, self._was = self._was, now
+        if now.bus is not was.bus:
+            (_LOG.warning if now.bus is BusState.DOWN else _LOG.info)("the bus has changed", bus=now.bus)
+        for word in sorted(now.refused - was.refused):
+            _LOG.error("bus_refuses", reason=word)
+        for word in sorted(was.refused - now.refused):
+            _LOG.info("bus_refuses_no_more", reason=word)
+        if now.fences > was.fences:
+            why = ",".join(sorted(now.refused)) or None
+            _LOG.warning(
+                "leases ran out: no renewal was answered", users=now.fences - was.fences, refused=why
+            )
+        if now.two_owners > was.two_owners:
+            _LOG.warning("another node owns users of this one", users=now.two_owners - was.two_owners)
+        self._tell_log_offs(was.log_offs, now.log_offs)
+        for site, reach in self.reaches.items():
+            self._tell_site(site, reach)
+
+    def _tell_log_offs(self, before: int, now: int) -> None:
+        if now and not before:
+            _LOG.warning("log-offs wait for the OSCC-E Server", log_offs=now)
+        elif before and not now:
+            _LOG.info("no log-off waits any more")
+
+    def _tell_site(self, site: str, reach: SiteReach) -> None:
+        if reach.error is not None:
+            causes = self._away.setdefault(site, set())
+            if reach.cause not in causes:
+                causes.add(reach.cause)
+                cause = {} if reach.cause is None else {"cause": reach.cause}
+                _LOG.warning("a site cannot be reached", site=site, error=reach.error, **cause)
+        elif self._away.pop(site, None) is not None:
+            _LOG.info("a site is reached again", site=site)
+
+
+async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, clock: Clock) -> None:
+    """Let *surroundings* look at *node* every :data:`STATUS_EVERY_S`, until cancelled."""
+    counters = telemetry.self_fences, telemetry.dual_owner_observed
+    while True:
+        await clock.sleep(STATUS_EVERY_S)
+        fences, two_owners = (int(next(iter(each.collect())).samples[0].value) for each in counters)
+        state, log_offs = node.exchange.machine.state, node.account.log_offs_pending
+        surroundings.look(NodeStatus(state, log_offs, fences, two_owners, node.bus_refusals))
+
+
+# ---- bus check ----
+
+
+OFFSET_S: Final = 2.0
+"""Leases are given in Redis' time: a node's clock that is further away shows trouble with one of them."""
+
+
+class BusReport(NamedTuple):
+    """What was found, a sentence each. *told*: what is well; *faults*: with them no node should run."""
+
+    told: tuple[str, ...] = ()
+    advices: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
+    """Look at the bus's Redis, if there is one; bounded in time."""
+    url = redis_url(bus.url, bus.ca_file)
+    if url is None:
+        return BusReport()
+    try:
+        seen = await survey(parse(url), clock)
+    except Unreachable as error:
+        return BusReport(faults=(f"The Redis at {without_password(bus.url)} cannot be used: {error}.",))
+    return report_on(seen)
+
+
+def report_on(seen: Survey) -> BusReport:
+    """Return what there is to say of a server."""
+    engine = f"{seen.engine or 'a Redis'} {'.'.join(map(str, seen.version))}".strip()
+    return BusReport(
+        (f"Redis at {seen.place} answers: {engine}",), tuple(_bus_advices(seen)), tuple(_bus_faults(seen))
+    )
+
+
+def _bus_faults(seen: Survey) -> Iterator[str]:
+    if seen.is_too_old:
+        oldest = " or ".join(f"{name} {major}.{minor}" for name, (major, minor, *_) in OLDEST.items())
+        yield f"The server at {seen.place} is too old: the gateway needs {oldest}, or newer."
+
+    if seen.write_refusal is not None:
+        yield (
+            f"The server at {seen.place} takes no writes ({seen.write_refusal}): nobody who comes could be "
+            "served. docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
+        )
+
+
+def _bus_advices(seen: Survey) -> Iterator[str]:
+    if seen.engine is None:
+        yield f"The server at {seen.place} does not say what it is: its version could not be checked."
+    if seen.persists:
+        yield (
+            f"The server at {seen.place} writes what it holds to a disk, where it outlives the people's "
+            'sessions: set save "" and appendonly no.'
+        )
+    elif seen.persists is None:
+        yield (
+            f"The server at {seen.place} does not tell this user whether it writes snapshots to a disk: "
+            'look that its configuration says save "" and appendonly no.'
+        )
+    if seen.evicts:
+        yield (
+            f"The server at {seen.place} forgets keys when its memory is full, and so who owns a user: "
+            "set maxmemory-policy noeviction."
+        )
+    if seen.clock_offset_s is not None and abs(seen.clock_offset_s) > OFFSET_S:
+        ahead = "ahead of" if seen.clock_offset_s > 0 else "behind"
+        yield (
+            f"The clock of the server at {seen.place} is {abs(seen.clock_offset_s):.0f} s {ahead} this "
+            "machine's: let both follow the same time."
+        )
+
+
+# ---- looking ----
+
+
+BUS_RETRY_S: Final = 5.0
+"""A Redis that is away is looked at again after this time."""
+DUPLICATE_NAME_EVERY_S: Final = NODE_TTL_S + 5.0
+"""How often is looked; by the first time nothing is on its way any more of this node's own former life."""
+
+CLOCK_OFF_S: Final = 1.0
+"""Clocks that differ by more are told of: what phones are shown of times is wrong by as much."""
+CLOCK_EVERY_S: Final = 10.0
+KEYS_LOOK_S: Final = 10.0
+"""Keys that differ at two looks do so for longer than a reload of all nodes takes."""
+
+
+async def log_bus_faults(bus: BusSection, clock: Clock) -> None:
+    """Look at the bus's Redis until it was seen once, and log what is wrong with it."""
+    while True:
+        found = await check_bus(bus, clock)
+        for fault in found.faults:
+            _LOG.error("the bus is not as it must be", fault=fault)
+        for advice in found.advices:
+            _LOG.warning("the bus is not as it should be", fault=advice)
+        if found.told or not found.faults:
+            return
+        await clock.sleep(BUS_RETRY_S)
+
+
+async def log_clock_offset(offset_s: Callable[[], float | None], clock: Clock) -> None:
+    """Log when this node's clock and that of Redis begin to differ, and when they agree again; never ends."""
+    is_off = False
+    while True:
+        ahead_s = offset_s()
+        if ahead_s is not None and (abs(ahead_s) >= CLOCK_OFF_S) is not is_off:
+            is_off = not is_off
+            if is_off:
+                _LOG.warning("clock_differs", offset_s=round(ahead_s, 3))
+            else:
+                _LOG.info("clock_agrees", offset_s=round(ahead_s, 3))
+        await clock.sleep(CLOCK_EVERY_S)
+
+
+async def look_at_keys(fleet: Fleet, clock: Clock) -> None:
+    """Log when another node's sealing keys begin to differ from this one's, and when they agree again."""
+    before: set[NodeId] = set()
+    told: set[NodeId] = set()
+    while True:
+        await clock.sleep(KEYS_LOOK_S)
+        own, others = fleet.sealing_keys, fleet.sealing_keys_of_others
+        differ = {node for node, keys in others.items() if keys and keys != own}
+        for node in sorted((differ & before) - told):
+            _LOG.warning("sealing_keys_differ", node=node, sealing_keys=own, other_keys=others[node])
+        for node in sorted(told & others.keys() - differ):
+            _LOG.info("sealing_keys_agree", node=node, sealing_keys=own)
+        told = differ & (before | told)
+        before = differ
+
+
+async def log_duplicate_name(fleet: Fleet, clock: Clock) -> None:
+    """Log whenever another live node turns out to have this one's name: each would get the other's messages.
+
+    Only a node that is heard counts: while Redis is away, the record of this node's own former life is
+    remembered.
+    """
+    was_there = False
+    while True:
+        await clock.sleep(DUPLICATE_NAME_EVERY_S)
+        is_there = fleet.has_namesake
+        if is_there and not was_there:
+            _LOG.error(
+                "another live node has this one's name: give each its own in node.name", node=fleet.node
+            )
+        was_there = is_there
