@@ -74,7 +74,7 @@ async def test_it_is_written_when_that_is_said_beforehand(
 async def test_a_refusal_is_told(
     own_logging: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OSCC_GATEWAY__ADMIN__TOKEN", "another token")
+    monkeypatch.setenv("OSCC_GATEWAY__ADMIN__TOKEN", "another token of operators")
     async with operated(tmp_path) as at:
         assert await command(at, tmp_path, "support-bundle") == 1
         assert capsys.readouterr().err == "oscc-gateway: The token is not valid. [unauthenticated]\n"
