@@ -29,6 +29,8 @@ class Pace(NamedTuple):
         deadline_s: For an answer, from when the command was sent; then the connection is dropped,
             since what comes after that can no longer be told from what was asked later. As long
             a command waits to be sent, behind others or for a connection.
+        deadline_max_s: The most that it grows to with a server that is far away: opening a connection takes
+            two round trips at least, and an answer is waited for twice as long as that took.
         ping_s: Without anything to ask, until a PING whose answer is required. With the deadline it
             finds a peer that froze.
         retry_s: Before the second attempt to connect, at most; doubled for each further one.
@@ -41,6 +43,7 @@ class Pace(NamedTuple):
     """
 
     deadline_s: float = 0.25
+    deadline_max_s: float = 1.0
     ping_s: float = 3.0
     retry_s: float = 0.1
     retry_max_s: float = 2.0
@@ -96,6 +99,8 @@ class Line:
         self._queue_bytes = 0
         self._is_down = False
         self._is_flushing = False
+        self._deadline_s = pace.deadline_s
+        """How long an answer of this connection is waited for."""
 
     @property
     def is_up(self) -> bool:
@@ -192,6 +197,7 @@ class Line:
             since = self._clock.now()
             try:
                 greeted = await self._door.open(self._greetings())
+                self._adapt(self._clock.now() - since)
             except Unreachable as error:
                 self._note(str(error))
                 self._is_down = True
@@ -228,6 +234,11 @@ class Line:
             except TimeoutError:
                 if not wire.pending:
                     self.ask("PING").add_done_callback(_whatever)
+
+    def _adapt(self, opened_s: float) -> None:
+        """Wait for answers of this connection according to how long it took to open."""
+        least, most = self._pace.deadline_s, max(self._pace.deadline_s, self._pace.deadline_max_s)
+        self._deadline_s = min(max(2 * opened_s, least), most)
 
     def _note(self, why: str) -> None:
         self.trouble = why
@@ -303,10 +314,10 @@ class Line:
         pending = None if self._wire is None else self._wire.oldest_at
         queued = self._queue[0].since if self._queue else None
         due_at = min(self._due_at(pending), self._due_at(queued))
-        return min(due_at - self._clock.now(), self._pace.deadline_s)
+        return min(due_at - self._clock.now(), self._deadline_s)
 
     def _due_at(self, since: float | None) -> float:
-        return math.inf if since is None else since + self._pace.deadline_s
+        return math.inf if since is None else since + self._deadline_s
 
     def _fail_queued(self, why: str) -> None:
         asks, self._queue, self._queue_bytes = self._queue, deque(), 0

@@ -99,6 +99,27 @@ async def test_an_answer_is_waited_for_as_long_as_the_deadline_and_not_longer() 
         assert line.losses == {"it did not answer in time": 1}
 
 
+@pytest.mark.parametrize(("opened_s", "waits_s"), [(0.05, 0.25), (0.3, 0.6), (0.9, 1.0)])
+async def test_of_a_server_that_is_far_away_answers_are_waited_for_longer(
+    opened_s: float, waits_s: float
+) -> None:
+    clock, peer = ManualClock(), Peer(lambda _: None)
+    async with running(peer, clock) as line:
+        await clock.advance(opened_s)
+        for words in list(peer.heard):
+            peer.say(usual(words) or b"")
+        await clock.settle()
+        in_time = line.ask("GET", "a")
+        await clock.advance(waits_s - 0.02)
+        peer.say(b"+b\r\n")
+        assert await in_time == b"b"
+        late = line.ask("GET", "a")
+        await clock.advance(waits_s - 0.02)
+        assert not late.done()
+        await clock.advance(0.04)
+        assert await fault(late) == "it did not answer in time"
+
+
 async def test_what_failed_is_never_sent_again_and_what_was_asked_later_is() -> None:
     clock, peer = ManualClock(), Peer()
     async with running(peer, clock) as line:
