@@ -24,8 +24,6 @@ REST_S: Final = 0.002
 """Between two turns that did all there was: waking up for each message costs more than reading it."""
 IDLE_TURNS: Final = 5
 """After so many turns without anything to do the loop waits until some link is ready."""
-LOOK_AFTER: Final = 8
-"""The clock is looked at after so many digests: each takes some hundredths of a millisecond."""
 BEHIND_S: Final = 1.0
 """For so long no turn did all there was: then the node is overloaded."""
 
@@ -124,7 +122,7 @@ class Turns:
     def _digest(self, most: int) -> None:
         """Let links digest in turn: at most *most*, for whoever wants again has the next turn."""
         began = self._clock.now()
-        for done in range(1, most + 1):
+        for _ in range(most):
             link = self._due.popleft()
             link.is_due = False
             try:
@@ -132,7 +130,7 @@ class Turns:
             except Exception as fault:  # noqa: BLE001 - one link's fault ends one link
                 log_fault(_LOG, "digest_failed", fault)
                 link.abort()
-            if done % LOOK_AFTER == 0 and self._clock.now() - began > DIGEST_S:
+            if self._clock.now() - began > DIGEST_S:
                 return
 
     def _note(self, *, is_behind: bool) -> None:

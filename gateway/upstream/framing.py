@@ -6,6 +6,7 @@ leave masked, and whatever is no text is a breach: a link carries nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.protocol.websocket import (
@@ -39,12 +40,16 @@ _MASKED: Final = 0x80
 _LONG: Final = 126
 """A length that stands in the next 2 bytes; one more: in the next 8."""
 _WHOLE_TEXT: Final = _FIN | TEXT
+SKIM_FROM: Final = 4096
+"""Of less that comes at once nothing is skimmed: there is little to pass by."""
 
 
 class Closed(NamedTuple):
     """The server sends nothing more (§5.5.1). Why makes no difference to a link."""
 
 
+Skim: TypeAlias = Callable[[bytes, list[int], list[int]], list[str] | None]
+"""Returns which of the texts that begin and end there have to be read, in order; None: all have."""
 Heard: TypeAlias = str | Ping | PongFrame | Closed | Violation
 """What came: a text message, or something about the connection."""
 
@@ -73,8 +78,14 @@ class Frames:
         """Fragments of a message that is not whole."""
         self._parts_bytes = 0
 
-    def feed(self, data: bytes) -> list[Heard]:
-        """Take in *data*; returns what it completes, in order."""
+    def feed(self, data: bytes, skim: Skim | None = None) -> list[Heard]:
+        """Take in *data*; returns what it completes, in order.
+
+        Args:
+            data: What came.
+            skim: Looks through what came where that is much and holds whole texts; those that it passes by
+                are not returned, and not looked at.
+        """
         if self.is_over:
             return []
         if self._held:
@@ -84,8 +95,11 @@ class Frames:
                 return []
             data, self._held = b"".join(self._held), []
         heard: list[Heard] = []
+        read = 0
+        if skim is not None and len(data) > SKIM_FROM and self._parts is None:
+            read = _skimmed(data, skim, heard)
         try:
-            read = self._read(data, heard)
+            read = self._read(data, read, heard)
         except Breach as breach:
             self._end()
             heard.append(breach.violation)
@@ -95,9 +109,9 @@ class Frames:
             self._held_bytes = len(data) - read
         return heard
 
-    def _read(self, data: bytes, heard: list[Heard]) -> int:
-        """Read the whole frames of *data*; returns where the one begins that is not whole."""
-        at, end = 0, len(data)
+    def _read(self, data: bytes, at: int, heard: list[Heard]) -> int:
+        """Read whole frames of *data* from *at* on; returns where the one begins that is not whole."""
+        end = len(data)
         self._needed = 2
         while end - at >= 2 and not self.is_over:
             first, size, start = data[at], data[at + 1], at + 2
@@ -162,6 +176,38 @@ class Frames:
         self.is_over = True
         self._held = []
         self._parts = None
+
+
+def _skimmed(data: bytes, skim: Skim, heard: list[Heard]) -> int:
+    """Add what *skim* leaves of the texts at the beginning of *data*; returns where they end, 0: none."""
+    starts, stops = _texts(data)
+    kept = skim(data, starts, stops) if starts else None
+    if kept is None:
+        return 0
+    heard += kept
+    return stops[-1]
+
+
+def _texts(data: bytes) -> tuple[list[int], list[int]]:
+    """Return where the texts begin and end with which *data* begins, as far as they are below 64 KiB."""
+    starts: list[int] = []
+    stops: list[int] = []
+    at, end = 0, len(data)
+    while end - at >= 4 and data[at] == _WHOLE_TEXT:
+        size, start = data[at + 1], at + 2
+        if size == _LONG:
+            size, start = data[at + 2] << 8 | data[at + 3], at + 4
+            if size < _LONG:
+                break
+        elif size > _LONG:
+            break
+        stop = start + size
+        if stop > end:
+            break
+        starts.append(start)
+        stops.append(stop)
+        at = stop
+    return starts, stops
 
 
 def _head_bytes(length: int) -> int:

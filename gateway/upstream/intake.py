@@ -11,10 +11,14 @@ from itertools import count
 from typing import Final
 
 _EVENT: Final = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"Type"[ \t\r\n]*:[ \t\r\n]*"Event"').match
-_SINGLE: Final = re.compile(
+_SINGLE_PATTERN: Final = (
     r'\{"Type":"Event","QueryID":(\d{1,15}),"EventType":"(User|Queue|Group|Aggregate)(?:Realtime|Cumulative)",'
     r'"Time":(\d{1,15}),(?:"Complete":false,)?"Elements":\[\{"\2Key":(\d{1,15})(?=[,}])'
-).match
+)
+_SINGLE: Final = re.compile(_SINGLE_PATTERN).match
+_SINGLE_BYTES: Final = re.compile(_SINGLE_PATTERN.encode()).match
+_EVENT_BYTES: Final = b'{"Type":"Event"'
+_LAST: Final = ord("]")
 """How a reading begins, as most are written, of a query, a kind, a time and the key of its first element."""
 _MORE: Final = ('"Removed"', '"Complete"', '"Elements"', '"Time"', '"QueryID"', "\\")
 """What may not stand behind it, where elements hold others: then it may say more than one element."""
@@ -64,6 +68,33 @@ class Unread:
                 text  # it was read earlier, and decides nothing: that is seen later
             )
         return True
+
+    def skim(self, data: bytes, starts: list[int], stops: list[int]) -> list[str] | None:
+        """Return which of the readings in *data* have to be read, looking from the newest back.
+
+        Readings of a single element that a later one of its key replaces are passed by unread. None when
+        something else than events is among them: then all have to be read, one after the other.
+        """
+        kept: list[str] = []
+        newest: dict[tuple[bytes, ...], int] = {}
+        for at in range(len(starts) - 1, -1, -1):
+            start, stop = starts[at], stops[at]
+            head = _SINGLE_BYTES(data, start, stop)
+            if head is None and not data.startswith(_EVENT_BYTES, start):
+                return None
+            if head is not None and data.find(b"}", head.end(), stop) == stop - 3 and data[stop - 2] == _LAST:
+                place: tuple[bytes, ...] = head.group(1, 4)
+                time_ms, seen_ms = int(head[3]), newest.get(place)
+                if seen_ms is not None and time_ms <= seen_ms:
+                    continue
+                newest[place] = time_ms
+            try:
+                kept.append(data[start:stop].decode())
+            except UnicodeDecodeError:
+                return None
+        self.skipped += len(starts) - len(kept)
+        kept.reverse()
+        return kept
 
     def take(self) -> list[str]:
         """Return all that is kept, in order, and keep nothing."""

@@ -168,7 +168,7 @@ class LinkSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what came."""
-        heard = self._frames.feed(data)
+        heard = self._frames.feed(data, self._unread.skim)
         if heard and type(heard[-1]) is Closed:
             self._has_server_closed = True
         if self._has_closed:

@@ -42,8 +42,32 @@ SEEDED = [
     bug(
         "one key is one whatever query tells it",
         INTAKE,
-        "head.group(1, 4)",
-        "head.group(2, 4)",
+        "place: tuple[str, ...] = head.group(1, 4)",
+        "place: tuple[str, ...] = head.group(2, 4)",
+    ),
+    bug(
+        "what is late hides what is newer from who skims",
+        INTAKE,
+        "if seen_ms is not None and time_ms <= seen_ms:",
+        "if seen_ms is not None:",
+    ),
+    bug(
+        "who skims looks from the oldest on",
+        INTAKE,
+        "        for at in range(len(starts) - 1, -1, -1):",
+        "        for at in range(len(starts)):",
+    ),
+    bug(
+        "who skims passes by what says more than one element",
+        INTAKE,
+        'if head is not None and data.find(b"}", head.end(), stop) == stop - 3 and data[stop - 2] == _LAST:',
+        "if head is not None:",
+    ),
+    bug(
+        "who skims gives the newest first",
+        INTAKE,
+        "        kept.reverse()\n",
+        "",
     ),
     bug(
         "what is unread is read after what follows it",

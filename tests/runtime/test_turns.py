@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from gateway.runtime.turns import BEHIND_S, DIGEST_S, LOOK_AFTER, Turns
+from gateway.runtime.turns import BEHIND_S, DIGEST_S, Turns
 from tests.doubles.clock import ManualClock
+
+EACH_TURN = 8
 
 
 class Ticking(ManualClock):
@@ -57,14 +59,14 @@ async def test_who_wants_a_turn_several_times_has_one() -> None:
 async def test_a_turn_ends_with_its_budget_and_the_next_begins_where_it_ended() -> None:
     clock, log = Ticking(), list[int]()
     turns = Turns(clock)
-    links = [Link(name, clock, log, cost_s=DIGEST_S / LOOK_AFTER * 1.1) for name in range(3 * LOOK_AFTER)]
+    links = [Link(name, clock, log, cost_s=DIGEST_S / (EACH_TURN - 0.5)) for name in range(3 * EACH_TURN)]
     for link in links:
         turns.want(link)
     await asyncio.sleep(0)
-    assert log == list(range(LOOK_AFTER))
+    assert log == list(range(EACH_TURN))
     turns.want(links[0])
     await clock.settle()
-    assert log == [*range(3 * LOOK_AFTER), 0]
+    assert log == [*range(3 * EACH_TURN), 0]
 
 
 async def test_others_run_between_two_turns_of_who_always_wants_one() -> None:
@@ -93,7 +95,7 @@ async def test_a_fault_ends_one_link() -> None:
 async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_once_it_does() -> None:
     clock, log = Ticking(), list[int]()
     turns = Turns(clock)
-    links = [Link(name, clock, log, cost_s=DIGEST_S) for name in range(2 * LOOK_AFTER)]
+    links = [Link(name, clock, log, cost_s=DIGEST_S) for name in range(2 * EACH_TURN)]
     for link in links:
         link.turns = turns
         turns.want(link)
@@ -102,7 +104,7 @@ async def test_a_node_is_overloaded_that_has_not_kept_up_for_long_and_no_more_on
         await asyncio.sleep(0)
         seen.append(turns.is_overloaded)
     assert clock.now() - 1_000 >= BEHIND_S
-    assert len(seen) > BEHIND_S / DIGEST_S / LOOK_AFTER / 2
+    assert len(seen) > BEHIND_S / DIGEST_S / EACH_TURN / 2
     assert turns.behind_s >= BEHIND_S
     for link in links:
         link.turns = None

@@ -154,6 +154,27 @@ async def test_a_reading_that_is_not_digested_yet_is_replaced_by_a_newer_one_of_
     assert taken == [reading(2, 2), reading(1, 3), reading(1, 0, time_ms=0)]
 
 
+async def test_of_much_that_comes_at_once_only_the_newest_of_each_key_is_read(line: Line) -> None:
+    taken: list[str] = []
+
+    def take(text: str) -> bool:
+        taken.append(text)
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(line.socket.receive(take))
+        await turns()
+        line.come(*[reading(value % 3, value) for value in range(60)])
+        await turns()
+        waiting.cancel()
+    assert taken == [reading(0, 57), reading(1, 58), reading(2, 59)]
+
+
+async def test_what_else_comes_with_much_has_its_place_among_it(line: Line) -> None:
+    line.come(*[reading(1, value) for value in range(60)], "an answer", reading(1, 60))
+    assert [await line.socket.receive() for _ in range(3)] == [reading(1, 59), "an answer", reading(1, 60)]
+
+
 async def test_who_cannot_take_a_reading_receives_it_and_all_behind_it_in_order(line: Line) -> None:
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(line.socket.receive(lambda text: "1" not in text))
