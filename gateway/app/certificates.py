@@ -7,7 +7,6 @@ import datetime as dt
 import ipaddress
 import os
 import ssl
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from typing import Final, Literal, NamedTuple
 import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
@@ -31,7 +29,6 @@ from gateway.upstream.client import tls_context
 WARNING_S: Final = 30 * 86_400
 """So long before a certificate ends one is told of it."""
 FILE_BYTES_MAX: Final = 256 * 1024
-_OTHERS: Final = stat.S_IRWXO
 _DAY_S: Final = 86_400
 _UNREADABLE: Final = (
     ValueError,
@@ -143,14 +140,7 @@ def certificate_problems(
         yield CertificateProblem(
             f"{of} names no host in its subjectAltName: no phone accepts it.", is_fault=True
         )
-    if not _is_for_servers(chain[0]):
-        yield CertificateProblem(
-            f"{of} is not for servers: its extendedKeyUsage lacks serverAuth.", is_fault=True
-        )
     yield from _chain_order(of, chain)
-    yield from _authorities(of, chain)
-    if client.key is not None:
-        yield from _permissions(client.key)
 
 
 def describe_chain(chain: Sequence[x509.Certificate]) -> str:
@@ -211,64 +201,12 @@ def _chain_order(of: str, chain: Sequence[x509.Certificate]) -> Iterator[Certifi
         )
 
 
-def _authorities(of: str, chain: Sequence[x509.Certificate]) -> Iterator[CertificateProblem]:
-    """Whoever issued a certificate must have been allowed to (RFC 5280 §6.1.4 k and n)."""
-    for number, issuer in enumerate(chain[1:], 2):
-        which = f"{of}: certificate {number} of {len(chain)}"
-        if not _is_authority(issuer):
-            lacks = "is no authority's: its basicConstraints lack CA"
-            yield CertificateProblem(f"{which} {lacks}, so no phone accepts what it issued.", is_fault=True)
-        if not _may_sign(issuer):
-            yield CertificateProblem(
-                f"{which} may sign no certificates: its keyUsage lacks keyCertSign.", is_fault=True
-            )
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except _UNREADABLE:
-        return False
-
-
-def _may_sign(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except x509.ExtensionNotFound:
-        return True
-    except _UNREADABLE:
-        return False
-
-
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
     except (*_UNREADABLE, TypeError, InvalidSignature):
         return False
     return True
-
-
-def _is_for_servers(certificate: x509.Certificate) -> bool:
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    except _UNREADABLE:
-        return False
-    return bool({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage))
-
-
-def _permissions(key: Path) -> Iterator[CertificateProblem]:
-    try:
-        mode = stat.S_IMODE(key.stat().st_mode)
-    except OSError:
-        return  # told when it is read
-    if mode & _OTHERS:
-        yield CertificateProblem(
-            f"client.key {key} has mode {mode:04o}, so others than its owner and group may use it: "
-            "chmod 600, or 640 for a group.",
-            is_fault=False,
-        )
 
 
 def _day(at_s: float) -> str:

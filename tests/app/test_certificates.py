@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.app.certificates import (
     FILE_BYTES_MAX,
@@ -68,10 +67,6 @@ def test_clear_text_has_no_files() -> None:
         ({"begins_d": 2}, "is not valid before 2026-06-03."),
         ({"hosts": ()}, "names no host in its subjectAltName: no phone accepts it."),
         (
-            {"usage": (ExtendedKeyUsageOID.CLIENT_AUTH,)},
-            "is not for servers: its extendedKeyUsage lacks serverAuth.",
-        ),
-        (
             {"chain": (ROOT, HOUSE)},
             f"certificate 2 of 3 {DISORDER}",
         ),
@@ -100,67 +95,6 @@ def test_what_phones_refuse_is_a_fault(tmp_path: Path, odd: dict[str, object], f
 def test_what_may_be_meant_is_advised(tmp_path: Path, odd: dict[str, object], advice: str) -> None:
     given: dict[str, object] = {"chain": (HOUSE,), **odd}
     assert found(client_of(HOUSE.issue(tmp_path, now=NOW, **given))) == [(advice, False)]  # type: ignore[arg-type]  # each case names its own
-
-
-def may(*, sign: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=sign,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-IS_ONE = x509.BasicConstraints(ca=True, path_length=None)
-IS_NONE = x509.BasicConstraints(ca=False, path_length=None)
-NO_AUTHORITY = (
-    "certificate 2 of 3 is no authority's: its basicConstraints lack CA, so no phone accepts what it issued.",
-    True,
-)
-NO_SIGNER = ("certificate 2 of 3 may sign no certificates: its keyUsage lacks keyCertSign.", True)
-
-
-@pytest.mark.parametrize(
-    ("extensions", "told_of"),
-    [
-        ((IS_ONE, may(sign=True)), []),
-        ((IS_ONE,), []),
-        ((), [NO_AUTHORITY]),
-        ((IS_NONE,), [NO_AUTHORITY]),
-        ((IS_ONE, may(sign=False)), [NO_SIGNER]),
-        ((IS_NONE, may(sign=False)), [NO_AUTHORITY, NO_SIGNER]),
-    ],
-)
-def test_who_issued_it_must_be_an_authority(
-    tmp_path: Path, extensions: tuple[x509.ExtensionType, ...], told_of: list[tuple[str, bool]]
-) -> None:
-    issuer = Authority("Somebody", ROOT, extensions)
-    assert found(client_of(issuer.issue(tmp_path, now=NOW, chain=(issuer, ROOT)))) == told_of
-
-
-def test_a_certificate_of_any_use_is_for_servers(tmp_path: Path) -> None:
-    for usage in ((), (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)):
-        assert found(client_of(HOUSE.issue(tmp_path, now=NOW, usage=usage, chain=(HOUSE,)))) == []
-
-
-def test_a_key_that_all_may_read_is_told(tmp_path: Path) -> None:
-    paths = HOUSE.issue(tmp_path, now=NOW, chain=(HOUSE,))
-    for mode, count in ((0o640, 0), (0o644, 1)):
-        paths[1].chmod(mode)
-        client = client_of(paths)
-        pair = read_pair(client)
-        assert pair is not None
-        told_of = [
-            flaw
-            for flaw in certificate_problems(client, pair, NOW_MS)
-            if "has mode 0644, so others" in flaw.text
-        ]
-        assert len(told_of) == count
 
 
 def test_the_first_end_of_a_chain_counts(tmp_path: Path) -> None:

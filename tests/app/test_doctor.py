@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from gateway.app.cli import doctor
 from gateway.app.cli.doctor import MachineLimits, machine_advices, machine_faults, this_machine
-from gateway.app.listeners import BACKLOG
+from gateway.app.cli.local_processes import free_port
+from gateway.app.listeners import BACKLOG, listening
 from gateway.app.main import main
 from tests.app.certificates import Authority
 from tests.app.samples import SECRET, SMALLEST, loaded, write
@@ -87,19 +91,81 @@ async def test_one_that_keeps_what_it_is_told_is_advised(
     assert "writes what it holds to a disk" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("seconds", "code"), [(3600, 0), (30, 1)])
-def test_a_proxy_that_cuts_quiet_phones_is_a_fault(
-    fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: int, code: int
+def behind_proxy(tmp_path: Path, port: int) -> Path:
+    changed = SECRET.replace("insecure = true", 'trusted_proxies = ["127.0.0.0/8"]')
+    return write(tmp_path, changed.replace("port = 8080", f"port = {port}").replace("9090", "0"))
+
+
+@asynccontextmanager
+async def proxy(target: int, idle_s: float) -> AsyncIterator[str]:
+    """Carry bytes to *target*, and close what is quiet for *idle_s*."""
+
+    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(TimeoutError, OSError):
+            while True:
+                async with asyncio.timeout(idle_s):
+                    chunk = await source.read(65_536)
+                if not chunk:
+                    break
+                sink.write(chunk)
+        sink.close()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, to_node = await asyncio.open_connection("127.0.0.1", target)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(copy(reader, to_node))
+            group.create_task(copy(there, writer))
+
+    server = await asyncio.start_server(carry, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def test_a_quiet_stream_is_held_through_the_proxy(
+    fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    proxy = tmp_path / "haproxy.cfg"
-    proxy.write_text(f"timeout tunnel {seconds}s\n")
-    path = write(tmp_path, SECRET.replace("insecure = true", 'trusted_proxies = ["10.0.0.0/8"]'))
-    assert main(["doctor", "--config", str(path), "--proxy", str(proxy)]) == code
+    port = free_port()
+    words = ["doctor", "--config", str(behind_proxy(tmp_path, port)), "--hold", "1"]
+    async with proxy(port, 60) as patient, proxy(port, 0.3) as hasty:
+        assert await asyncio.to_thread(main, [*words, "--through", patient]) == 0
+        shown = capsys.readouterr()
+        assert f"{patient} kept a quiet WebSocket open for 1 s\n" in shown.out
+        assert "advice" not in shown.err
+        assert await asyncio.to_thread(main, [*words, "--through", hasty, "--through", patient]) == 1
     shown = capsys.readouterr()
-    assert f"timeout tunnel {seconds} s\n" in shown.out
-    assert ("cuts phones that are quiet" in shown.err) is bool(code)
-    assert "advice" not in shown.err
-    main(["doctor", "--config", str(path)])
+    assert f"fault: {hasty} closed a quiet WebSocket after 0 s: let the proxy wait 60 s or more" in shown.err
+    assert patient in shown.out
+
+
+async def test_a_proxy_that_leads_elsewhere_or_nowhere_is_a_fault(
+    fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["doctor", "--config", str(behind_proxy(tmp_path, free_port())), "--hold", "1"]
+    assert await asyncio.to_thread(main, [*words, "--through", f"http://127.0.0.1:{free_port()}"]) == 1
+    assert "opens no WebSocket to this machine" in capsys.readouterr().err
+    other = web.Application()
+    other.router.add_get(doctor.STREAM_PATH, doctor._quiet_stream("another process"))
+    async with listening("other", other, "127.0.0.1", 0) as there:
+        words = ["doctor", "--config", str(behind_proxy(tmp_path, free_port())), "--hold", "1"]
+        assert await asyncio.to_thread(main, [*words, "--through", there.url]) == 1
+    assert "leads to another machine" in capsys.readouterr().err
+
+
+async def test_a_node_that_runs_must_be_stopped_for_it(
+    fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with listening("node", web.Application(), "127.0.0.1", 0) as node:
+        words = ["doctor", "--config", str(behind_proxy(tmp_path, node.port)), "--through", node.url]
+        assert await asyncio.to_thread(main, words) == 1
+    assert "Stop the node first" in capsys.readouterr().err
+
+
+def test_a_node_behind_a_proxy_is_advised_to_try_it(
+    fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--config", str(behind_proxy(tmp_path, free_port()))]) == 0
     assert "advice: client.trusted_proxies names proxies: let each wait 60 s" in capsys.readouterr().err
 
 
