@@ -13,7 +13,7 @@ from pathlib import Path
 from gateway.app import drain, status
 from gateway.app.config.errors import SETTINGS
 from gateway.app.config.sources import HEADINGS, setting_row
-from gateway.bus import leases, names
+from gateway.bus import keys, stores
 from gateway.core import bus_state, follower, lease, peers
 from gateway.core.bus_state import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
@@ -55,16 +55,16 @@ PHONES = {
 
 def names_table() -> Iterable[str]:
     """Return what Redis holds: name, kind, content and life of each thing."""
-    made = names.Names(bytes(32))
+    made = keys.KeyNames(bytes(32))
     user = made.user(UserId("<site>", 1))
     held = (
         (user.own, "hash", "who owns the user: node, holder, token (the epoch)", _span(lease.TTL_S)),
-        (user.tok, "string", "the last token granted: no later one is lower", _span(leases.FLOOR_TTL_S)),
+        (user.tok, "string", "the last token granted: no later one is lower", _span(stores.FLOOR_TTL_S)),
         (made.node("<holder>"), "hash", _record(), _span(ports.NODE_TTL_S)),
-        (names.TRIAL, "string", "a trial whether Redis takes writes; says nothing", "1 s"),
+        (keys.TRIAL, "string", "a trial whether Redis takes writes; says nothing", "1 s"),
         (made.denied("x"), "string", "why a session ended, sealed", "the token's life and a day"),
         (made.throttled("x"), "string", "how many log-ons failed, best effort, sealed", "minutes"),
-        (names.LOG_OFFS, "sorted set", "which log-offs wait for OSCC-E", "as the longest of them"),
+        (keys.LOG_OFFS, "sorted set", "which log-offs wait for OSCC-E", "as the longest of them"),
         (
             made.log_off("x")[1],
             "string",
@@ -85,7 +85,7 @@ def names_table() -> Iterable[str]:
         ),
         (made.channel(Control()), "channel", "to all nodes: a node leaves, a session ended; sealed", "–"),
         (
-            names.LIVES,
+            keys.LIVES,
             "channel",
             "challenges by which nodes prove that they live, and their answers; sealed",
             "–",

@@ -19,9 +19,9 @@ from gateway.app.keys import Keyring
 from gateway.app.metrics import CountedAuthority, CountedUpstream
 from gateway.app.status import SiteReach
 from gateway.app.tracing import Tracing
-from gateway.bus.connecting import BusKeys, RedisSite
-from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
-from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
+from gateway.bus.backend import RedisBackend
+from gateway.bus.keys import BusKeys
+from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
@@ -160,17 +160,19 @@ async def open_bus(
     """
     url = redis_url(bus.url, bus.ca_file)
     if url is None:
-        yield Cluster(MemoryBus(Exchange()), MemoryLeases(clock), MemoryRoll(clock), MemoryShelf(clock))
+        yield Cluster(
+            MemoryBus(MemoryChannels()), MemoryLeases(clock), MemoryNodeRegistry(clock), MemoryStore(clock)
+        )
         return
     keys = BusKeys([(key.id, key.key.raw) for key in secrets.sealing_keys], secrets.pseudonym_key.raw)
     try:
-        site = RedisSite(url, keys, clock, jitter, draw, renewed=renewed)
+        site = RedisBackend(url, keys, clock, jitter, draw, renewed=renewed)
     except OSError:  # ssl.SSLError is one: the file is no certificate
         raise ConfigError(["bus.ca_file holds no certificate that can be read."]) from None
     if keyring is not None:
         keyring.tell(site.seals.rekey)
     async with site:
-        yield Cluster(site.bus, site.leases, site.roll, site.shelf, site.refusals)
+        yield Cluster(site.bus, site.leases, site.registry, site.shared, site.refusals)
 
 
 # ---- sites ----

@@ -17,9 +17,9 @@ from typing import Final, NamedTuple, get_args
 import structlog
 
 from gateway.app.status import SiteReach
-from gateway.bus.leases import RedisLeases
-from gateway.bus.redis import RedisBus
+from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import Unopened
+from gateway.bus.stores import RedisLeases
 from gateway.core.bus_state import BusState
 from gateway.core.convoy import Convoy
 from gateway.core.effects import Resumption

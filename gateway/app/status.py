@@ -8,9 +8,8 @@ from typing import Final, NamedTuple
 import structlog
 
 from gateway.app.config.settings import BusSection, redis_url, without_password
-from gateway.bus.address import parse
-from gateway.bus.door import Unreachable
-from gateway.bus.survey import OLDEST, Survey, survey
+from gateway.bus.backend import OLDEST, ServerFacts, inspect
+from gateway.bus.connect import Unreachable, parse_url
 from gateway.core.bus_state import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
@@ -140,54 +139,54 @@ async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
     if url is None:
         return BusReport()
     try:
-        seen = await survey(parse(url), clock)
+        seen = await inspect(parse_url(url), clock)
     except Unreachable as error:
         return BusReport(faults=(f"The Redis at {without_password(bus.url)} cannot be used: {error}.",))
     return report_on(seen)
 
 
-def report_on(seen: Survey) -> BusReport:
+def report_on(seen: ServerFacts) -> BusReport:
     """Return what there is to say of a server."""
     engine = f"{seen.engine or 'a Redis'} {'.'.join(map(str, seen.version))}".strip()
     return BusReport(
-        (f"Redis at {seen.place} answers: {engine}",), tuple(_bus_advices(seen)), tuple(_bus_faults(seen))
+        (f"Redis at {seen.endpoint} answers: {engine}",), tuple(_bus_advices(seen)), tuple(_bus_faults(seen))
     )
 
 
-def _bus_faults(seen: Survey) -> Iterator[str]:
+def _bus_faults(seen: ServerFacts) -> Iterator[str]:
     if seen.is_too_old:
         oldest = " or ".join(f"{name} {major}.{minor}" for name, (major, minor, *_) in OLDEST.items())
-        yield f"The server at {seen.place} is too old: the gateway needs {oldest}, or newer."
+        yield f"The server at {seen.endpoint} is too old: the gateway needs {oldest}, or newer."
 
     if seen.write_refusal is not None:
         yield (
-            f"The server at {seen.place} takes no writes ({seen.write_refusal}): nobody who comes could be "
-            "served. docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
+            f"The server at {seen.endpoint} takes no writes ({seen.write_refusal}): nobody who comes could "
+            "be served. docs/runbook.md#osccgatewaybusrefuseswrites says what to do for each word."
         )
 
 
-def _bus_advices(seen: Survey) -> Iterator[str]:
+def _bus_advices(seen: ServerFacts) -> Iterator[str]:
     if seen.engine is None:
-        yield f"The server at {seen.place} does not say what it is: its version could not be checked."
+        yield f"The server at {seen.endpoint} does not say what it is: its version could not be checked."
     if seen.persists:
         yield (
-            f"The server at {seen.place} writes what it holds to a disk, where it outlives the people's "
+            f"The server at {seen.endpoint} writes what it holds to a disk, where it outlives the people's "
             'sessions: set save "" and appendonly no.'
         )
     elif seen.persists is None:
         yield (
-            f"The server at {seen.place} does not tell this user whether it writes snapshots to a disk: "
+            f"The server at {seen.endpoint} does not tell this user whether it writes snapshots to a disk: "
             'look that its configuration says save "" and appendonly no.'
         )
     if seen.evicts:
         yield (
-            f"The server at {seen.place} forgets keys when its memory is full, and so who owns a user: "
+            f"The server at {seen.endpoint} forgets keys when its memory is full, and so who owns a user: "
             "set maxmemory-policy noeviction."
         )
     if seen.clock_offset_s is not None and abs(seen.clock_offset_s) > OFFSET_S:
         ahead = "ahead of" if seen.clock_offset_s > 0 else "behind"
         yield (
-            f"The clock of the server at {seen.place} is {abs(seen.clock_offset_s):.0f} s {ahead} this "
+            f"The clock of the server at {seen.endpoint} is {abs(seen.clock_offset_s):.0f} s {ahead} this "
             "machine's: let both follow the same time."
         )
 

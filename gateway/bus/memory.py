@@ -1,26 +1,29 @@
-"""How do the nodes of one process reach each other, and who of them owns a user?
+"""The bus, leases, node registry and store of the nodes of one process.
 
-The embedded default, and the double that the contract suites hold equal to the networked
-adapters. Nothing leaves the process, so nothing needs sealing.
+The embedded default, and the double that the contract suites compare the networked adapters with. Nothing
+leaves the process, so nothing is sealed.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from gateway.core.lease import TTL_S
+from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Envelope
-from gateway.runtime.ports import Clock, Grant
+from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
+from gateway.runtime.ports import LOG_OFFS_MAX, NODE_TTL_S, Clock, Grant, KeptLogOff
 
 Receive = Callable[[Envelope], None]
+T = TypeVar("T")
 _FLOORS_MAX: Final = 100_000
 
 
-class Exchange:
+class MemoryChannels:
     """The channels that the buses of one process share."""
 
     def __init__(self) -> None:
@@ -28,25 +31,25 @@ class Exchange:
 
 
 class MemoryBus:
-    """One node's door to the exchange: delivers at once, in order, and loses nothing."""
+    """The bus of one node: delivers at once, in order, and loses nothing."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, channels: MemoryChannels) -> None:
+        self._channels = channels
 
     async def subscribe(self, channel: Channel, receive: Receive) -> None:
         """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
-        self._exchange.receivers.setdefault(channel, {})[self] = receive
+        self._channels.receivers.setdefault(channel, {})[self] = receive
 
     async def unsubscribe(self, channel: Channel) -> None:
         """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
-        receivers = self._exchange.receivers.get(channel, {})
+        receivers = self._channels.receivers.get(channel, {})
         receivers.pop(self, None)
         if not receivers:
-            self._exchange.receivers.pop(channel, None)
+            self._channels.receivers.pop(channel, None)
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
-        receivers = list(self._exchange.receivers.get(channel, {}).values())
+        receivers = list(self._channels.receivers.get(channel, {}).values())
         for receive in receivers:
             receive(envelope)
         return len(receivers)
@@ -62,11 +65,11 @@ class _Lease:
 
 
 class MemoryLeases:
-    """Who owns a user, for the nodes of one process.
+    """See :class:`gateway.runtime.ports.Leases`. One for all nodes of the process.
 
-    Invariant: a user's tokens only grow; the last *floors_max* users' tokens are remembered
-    after their leases ended, and wall-clock microseconds stand in for those forgotten. Leases
-    that ran out go at the next grant, so there are as many as there are owners.
+    Invariant: a user's tokens only grow; the last *floors_max* users' tokens are kept after their
+    leases ended, and wall-clock microseconds replace the others. Expired leases are removed at the next
+    grant, so there are as many as there are owners.
     """
 
     def __init__(self, clock: Clock, *, ttl_s: float = TTL_S, floors_max: int = _FLOORS_MAX) -> None:
@@ -74,7 +77,7 @@ class MemoryLeases:
         self._ttl_s = ttl_s
         self._floors_max = floors_max
         self._leases: OrderedDict[UserId, _Lease] = OrderedDict()
-        """In the order of their ends: all live equally long."""
+        """In the order of their ends: all last equally long."""
         self._floors: OrderedDict[UserId, int] = OrderedDict()
 
     def __len__(self) -> int:
@@ -130,3 +133,122 @@ class MemoryLeases:
         while len(self._floors) > self._floors_max:
             self._floors.popitem(last=False)
         return grant
+
+
+class _Expiring(Generic[T]):
+    """Values that expire. Invariant: it holds at most what was stored within its lifetime."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._values: dict[str, tuple[float, T]] = {}
+        self._ends: list[tuple[float, str]] = []
+        """When to check whether a value has expired, the earliest first."""
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, key: str, value: T, until: float) -> None:
+        self._drop_ended()
+        known = self._values.get(key)
+        self._values[key] = until, value
+        if known is None or known[0] != until:
+            heapq.heappush(self._ends, (until, key))
+
+    def get(self, key: str) -> tuple[float, T] | None:
+        self._drop_ended()
+        return self._values.get(key)
+
+    def pop(self, key: str) -> None:
+        self._values.pop(key, None)
+
+    def values(self) -> list[T]:
+        self._drop_ended()
+        return [value for _, value in self._values.values()]
+
+    def _drop_ended(self) -> None:
+        now = self._clock.now()
+        while self._ends and self._ends[0][0] <= now:
+            _, key = heapq.heappop(self._ends)
+            until, _ = self._values.get(key, (now + 1, None))
+            if until <= now:
+                del self._values[key]
+
+
+class MemoryNodeRegistry:
+    """See :class:`gateway.runtime.ports.NodeRegistry`. One for all nodes of the process."""
+
+    def __init__(self, clock: Clock, *, ttl_s: float = NODE_TTL_S) -> None:
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._records: Final[_Expiring[NodeRecord]] = _Expiring(clock)
+
+    async def announce(self, record: NodeRecord) -> None:
+        """See :meth:`gateway.runtime.ports.NodeRegistry.announce`."""
+        self._records.put(record.holder, record, self._clock.now() + self._ttl_s)
+
+    async def leave(self, holder: str) -> None:
+        """See :meth:`gateway.runtime.ports.NodeRegistry.leave`."""
+        self._records.pop(holder)
+
+    async def nodes(self) -> tuple[NodeRecord, ...]:
+        """See :meth:`gateway.runtime.ports.NodeRegistry.nodes`."""
+        return tuple(sorted(self._records.values()))
+
+
+class MemoryStore:
+    """See :class:`gateway.runtime.ports.SharedStore`. One for all nodes of the process.
+
+    Args:
+        clock: The only time.
+        outlives_node: Whether other nodes of the process remain when one ends.
+    """
+
+    def __init__(self, clock: Clock, *, outlives_node: bool = False) -> None:
+        self.outlives_node: Final = outlives_node
+        self._clock = clock
+        self._reasons: Final[_Expiring[EndReason]] = _Expiring(clock)
+        self._counts: Final[_Expiring[int]] = _Expiring(clock)
+        self._log_offs: Final[_Expiring[KeptLogOff]] = _Expiring(clock)
+
+    def __len__(self) -> int:
+        return len(self._reasons) + len(self._counts) + len(self._log_offs)
+
+    async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.deny`."""
+        self._reasons.put(handle, reason, self._clock.now() + ttl_s)
+
+    async def denied(self, handle: str) -> EndReason | None:
+        """See :meth:`gateway.runtime.ports.SharedStore.denied`."""
+        kept = self._reasons.get(handle)
+        return None if kept is None else kept[1]
+
+    async def count(self, name: str, ttl_s: float) -> int:
+        """See :meth:`gateway.runtime.ports.SharedStore.count`."""
+        until, count = self._counts.get(name) or (self._clock.now() + ttl_s, 0)
+        self._counts.put(name, count + 1, until)
+        return count + 1
+
+    async def counted(self, name: str) -> int:
+        """See :meth:`gateway.runtime.ports.SharedStore.counted`."""
+        kept = self._counts.get(name)
+        return 0 if kept is None else kept[1]
+
+    async def forget(self, name: str) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.forget`."""
+        self._counts.pop(name)
+
+    async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
+        """See :meth:`gateway.runtime.ports.SharedStore.keep_log_off`."""
+        handle = kept.ticket.handle
+        if self._log_offs.get(handle) is None and len(self._log_offs) >= LOG_OFFS_MAX:
+            return False
+        self._log_offs.put(handle, kept, self._clock.now() + ttl_s)
+        return True
+
+    async def log_offs(self) -> tuple[KeptLogOff, ...]:
+        """See :meth:`gateway.runtime.ports.SharedStore.log_offs`."""
+        return tuple(self._log_offs.values())
+
+    async def drop_log_off(self, handle: str) -> None:
+        """See :meth:`gateway.runtime.ports.SharedStore.drop_log_off`."""
+        self._log_offs.pop(handle)

@@ -1,238 +1,532 @@
-"""How do nodes reach each other through Redis?
+"""Commands on one kept connection to Redis: pipelined in order, each with a deadline, over reconnects.
 
-Two connections: all that a node publishes leaves through one of them, in order; all that it hears comes
-through the other. What travels is sealed, and heard once: see :mod:`gateway.bus.lives`.
+Commands leave in the order in which they are asked, and replies arrive in the same order; messages of
+channels come between the replies.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
-from typing import Final
+import hashlib
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from typing import Final, NamedTuple
 
-from gateway.bus.cable import Reply, Word
-from gateway.bus.door import Door
-from gateway.bus.hearing import LISTENING, Ears
-from gateway.bus.line import Line, Pace
-from gateway.bus.lives import Freshness, Head, Lives, WaitingMessage, opened, read, written
-from gateway.bus.names import LIVES, Names
-from gateway.bus.sealing import Seals, Unopened
-from gateway.bus.wire import bus_down
-from gateway.domain.errors import GatewayError
-from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
-from gateway.protocol.envelopes import Channel, Envelope, aged
-from gateway.runtime.ports import Clock
+from redis.asyncio import Connection
+from redis.exceptions import NoScriptError, RedisError
 
-PUBLISHING: Final = Pace(window=2_000)
-GREET_S: Final = 0.02
-"""Between two greetings of this node: what it owes meanwhile goes with the next."""
-GREET_AGAIN_S: Final = 0.25
-"""After a greeting that the bus did not take."""
-SLOW_S: Final = 0.02
-"""A message that was under way for less is told as it was sent."""
-_DROPPED: Final = {
-    Freshness.REPEATED: Unopened.REPEATED,
-    Freshness.LATE: Unopened.LATE,
-}
+from gateway.bus.connect import (
+    Connector,
+    Endpoint,
+    OpenConnection,
+    Reply,
+    Unreachable,
+    Word,
+    code,
+    is_refusal,
+    pack,
+    reason,
+)
+from gateway.bus.keys import bus_down
+from gateway.runtime.ports import Clock, NotSentError
 
-Receive = Callable[[Envelope], None]
+LATE: Final = "it did not answer in time"
+_END: Final = "the node ends"
+_MESSAGE: Final = b"message"
+_STABLE_S: Final = 1.0
+"""A connection that lasted longer than this resets the back-off."""
 
 
-class RedisBus:
-    """See :class:`gateway.runtime.ports.Bus`. Works while :meth:`run` runs.
+class RedisLimits(NamedTuple):
+    """Deadlines and bounds of a client.
 
-    Invariants: what is told was sealed for its channel by a node of this cluster that lives, since this one
-    does, and is told once; a message is published once or not at all, and none that failed is delivered
-    after one that was asked later.
+    Attributes:
+        deadline_s: For a reply, from when the command was sent; then the connection is dropped, since later
+            replies can no longer be assigned to their commands. As long a command waits to be sent, behind
+            others or for a connection.
+        deadline_max_s: The most that it grows to with a distant server: opening a connection takes at least
+            two round trips, and a reply is awaited twice as long as that took.
+        ping_s: Without commands, until a PING is sent. With the deadline it detects a frozen server.
+        retry_s: Before the second attempt to connect, at most; doubled for each further one.
+        retry_max_s: The most that it grows to. The wait is drawn from [0, that]: full jitter.
+        window: Commands sent and not answered, at most: other clients of the same Redis are served between
+            two such batches. What the kernel has not taken is never more than one batch.
+        waiting_max: Unanswered commands, at most; beyond it the newest is refused.
+        waiting_max_bytes: The bytes of these commands, at most; a single larger one is accepted.
+    """
+
+    deadline_s: float = 0.25
+    deadline_max_s: float = 1.0
+    ping_s: float = 3.0
+    retry_s: float = 0.1
+    retry_max_s: float = 2.0
+    window: int = 200
+    waiting_max: int = 20_000
+    waiting_max_bytes: int = 64 * 1024 * 1024
+
+
+class PendingCommand:
+    """A command, and the reply to come.
+
+    Attributes:
+        packed: Its bytes; none when an earlier command's bytes cause this reply as well.
+        reply: Settled with the :data:`Reply`, or with ``bus_down``. Cancelling it changes nothing for other
+            commands: the reply is read and discarded.
+        since: When it was asked, then when it was sent, in seconds of the clock's ``now``.
+        channel: The channel that the reply must name; None: any reply is its own.
+    """
+
+    __slots__ = ("channel", "packed", "reply", "since")
+
+    def __init__(
+        self, packed: bytes, reply: asyncio.Future[Reply], since: float, channel: bytes | None = None
+    ) -> None:
+        self.packed = packed
+        self.reply = reply
+        self.since = since
+        self.channel = channel
+
+    def fail(self, why: str) -> None:
+        """Settle it with ``bus_down``."""
+        if not self.reply.done():
+            self.reply.set_exception(bus_down(why))
+
+    def refuse(self, why: str) -> None:
+        """Settle it with ``bus_down``, as a command that has not been sent."""
+        if not self.reply.done():
+            self.reply.set_exception(NotSentError(bus_down(why).message))
+
+    def accepts(self, reply: Reply) -> bool:
+        """Return whether *reply* can be the reply to this command."""
+        if self.channel is None or isinstance(reply, RedisError):
+            return True
+        return isinstance(reply, list) and len(reply) == 3 and reply[1] == self.channel
+
+
+class Pipeline:
+    """One connection from when it is open to its end: replies are read as they come, without a task each.
+
+    Invariant: once it is lost, nothing is sent, received or settled on it; every command that it accepted is
+    settled exactly once.
 
     Args:
-        door: Opens connections.
-        names: What channels are called.
-        seals: Seal and open what travels.
-        clock: The only time.
-        jitter: Draws from [0, 1).
-        draw: Draws that many unpredictable bytes.
-        publishing: How long to wait for what when sending.
-        listening: And when hearing.
+        connection: Connected and logged in; ends with this.
+        receive: Called with channel and payload of each message. None: none is expected.
+        unrequested: Called for a reply without a command. None: that ends the connection.
     """
 
     def __init__(
         self,
-        door: Door,
-        names: Names,
-        seals: Seals,
-        clock: Clock,
-        jitter: Callable[[], float],
-        draw: Callable[[int], bytes],
-        *,
-        publishing: Pace = PUBLISHING,
-        listening: Pace = LISTENING,
+        connection: Connection,
+        receive: Callable[[bytes, bytes], None] | None = None,
+        unrequested: Callable[[], None] | None = None,
     ) -> None:
-        self.published = 0
-        """Messages that Redis took."""
-        self.received = 0
-        """Messages that were told."""
-        self.ears: Final = Ears(door, clock, jitter, listening)
-        last = _LastConnection()
-        self.mouth: Final = Line(
-            door, clock, jitter, publishing, greetings=last.greetings, opened=last.opened
-        )
-        self.seals: Final = seals
-        self.lives: Final = Lives(draw, clock.now())
-        self._names = names
-        self._clock = clock
-        self._receivers: dict[bytes, Receive] = {}
-        self._news = asyncio.Event()
+        self.lost: Final = asyncio.Event()
+        self.why = ""
+        """What ended it, in words that quote nobody."""
+        self.answered: Callable[[], None] | None = None
+        """Called after each reply."""
+        self.pending_bytes = 0
+        """The bytes of the commands whose replies are still to come."""
+        self._connection = connection
+        self._receive = receive
+        self._unrequested = unrequested
+        self._pending: deque[PendingCommand] = deque()
+
+    @property
+    def pending(self) -> int:
+        """How many replies are still to come."""
+        return len(self._pending)
+
+    @property
+    def oldest_at(self) -> float | None:
+        """When the command was sent whose reply is the next; None when none is to come."""
+        return self._pending[0].since if self._pending else None
+
+    async def send(self, commands: Sequence[PendingCommand]) -> None:
+        """Send *commands* in one write; returns once the kernel has taken most of it."""
+        if self.lost.is_set():
+            for command in commands:
+                command.fail(self.why)
+            return
+        self._pending.extend(commands)
+        packed = b"".join([command.packed for command in commands])
+        self.pending_bytes += len(packed)
+        try:
+            await self._connection.send_packed_command(packed, check_health=False)
+        except (RedisError, OSError, RuntimeError) as error:  # RuntimeError: uvloop's for a closed transport
+            self.drop(reason(error))
+
+    def drop(self, why: str) -> None:
+        """End it: nothing more is received or settled, and :meth:`run` closes the connection."""
+        if self.lost.is_set():
+            return
+        self.why = why
+        self.lost.set()
+        self.pending_bytes = 0
+        while self._pending:
+            self._pending.popleft().fail(why)
 
     async def run(self) -> None:
-        """Keep both connections until cancelled, and get to know who else lives."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.mouth.run())
-            tasks.create_task(self.ears.line.run())
-            tasks.create_task(self._greet())
+        """Read replies until it is lost; cancelling loses it."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read())
+                await self.lost.wait()
+                reading.cancel()
+        finally:
+            self.drop(_END)
+            await self._connection.disconnect(nowait=True)
 
-    async def subscribe(self, channel: Channel, receive: Receive) -> None:
-        """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
-        name = self._names.channel(channel)
-        self._receivers[name] = receive
-        await self.ears.listen(name, partial(self._hear, name))
+    async def _read(self) -> None:
+        read = self._connection.read_response
+        try:
+            while not self.lost.is_set():
+                try:
+                    reply: Reply = await read(disconnect_on_error=False)
+                except RedisError as error:
+                    if not is_refusal(error):
+                        raise
+                    reply = error.with_traceback(None)
+                self._take(reply)
+        except (RedisError, OSError) as error:
+            self.drop(reason(error))
+        except Exception as error:  # noqa: BLE001 - as for any protocol of asyncio: it costs the connection
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a reply of Redis could not be processed", "exception": error}
+            )
+            self.drop("its reply could not be processed")
 
-    async def unsubscribe(self, channel: Channel) -> None:
-        """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
-        name = self._names.channel(channel)
-        self._receivers.pop(name, None)
-        await self.ears.stop(name)
-
-    async def publish(self, channel: Channel, envelope: Envelope) -> int:
-        """See :meth:`gateway.runtime.ports.Bus.publish`."""
-        name = self._names.channel(channel)
-        receivers = await self._publish(name, encode(envelope))
-        self.published += 1
-        return receivers
-
-    def watch(self, doubted: Callable[[], None]) -> None:
-        """See :meth:`gateway.runtime.ports.Bus.watch`."""
-        self.ears.watch(doubted)
-
-    # ---- one message ----
-
-    def sealed(self, name: bytes, body: bytes) -> bytes:
-        """Return *body* as it travels on the channel *name*, once: it has the next number of this life."""
-        return self.seals.seal(name, self.lives.stamp(self._clock.now()) + body)
-
-    async def _publish(self, name: bytes, body: bytes) -> int:
-        match await self.mouth.answer(b"PUBLISH", name, self.sealed(name, body)):
-            case int(receivers):
-                return receivers
-        raise bus_down("it answered something else")
-
-    def _opened(self, name: bytes, sealed: bytes) -> tuple[Head, bytes] | None:
-        plain = self.seals.open(name, sealed)
-        if plain is None:
-            return None
-        found = opened(plain)
-        if found is None:
-            self.seals.drop(Unopened.UNREADABLE)
-        return found
-
-    def _hear(self, name: bytes, sealed: bytes) -> None:
-        found = self._opened(name, sealed)
-        if found is None:
+    def _take(self, reply: Reply) -> None:
+        if self.lost.is_set():
             return
-        head, body = found
-        now = self._clock.now()
-        verdict = self.lives.judge(head, now)
-        if verdict is Freshness.NEW:
-            self._tell(name, body, self.lives.age_s(head, now))
-            return
-        self._news.set()
-        if verdict is Freshness.UNPROVEN:
-            self.seals.drop(Unopened.UNPROVEN, self.lives.hold(WaitingMessage(head, now, name, body)))
+        if self._receive is not None and isinstance(reply, list) and len(reply) == 3 and reply[0] == _MESSAGE:
+            self._receive(reply[1], reply[2])
+        elif self._pending and self._pending[0].accepts(reply):
+            command = self._pending.popleft()
+            self.pending_bytes -= len(command.packed)
+            if not command.reply.done():
+                command.reply.set_result(reply)
+            if self.answered is not None:
+                self.answered()
+        elif self._unrequested is not None:
+            self._unrequested()
         else:
-            self.seals.drop(_DROPPED[verdict])
-
-    def _tell(self, name: bytes, body: bytes, age_s: float) -> None:
-        receive = self._receivers.get(name)
-        if receive is None:
-            return
-        try:
-            envelope = decode(body)
-        except BadEnvelope:
-            self.seals.drop(Unopened.UNREADABLE)
-            return
-        self.received += 1
-        receive(envelope if age_s < SLOW_S else aged(envelope, round(age_s * 1000)))
-
-    # ---- who lives ----
-
-    async def _greet(self) -> None:
-        """Challenge who is not known, and answer the challenges of others, until cancelled."""
-        await self.ears.listen(LIVES, self._greeted)
-        while True:
-            now = self._clock.now()
-            self.seals.drop(Unopened.UNPROVEN, self.lives.expire(now))
-            if (due_at := self.lives.due_at(now)) <= now:
-                await self._clock.sleep(await self._say(now))
-                continue
-            self._news.clear()
-            with suppress(TimeoutError):
-                async with self._clock.timeout(due_at - now):
-                    await self._news.wait()
-
-    async def _say(self, now: float) -> float:
-        """Publish a greeting; returns how long to wait until the next."""
-        try:
-            await self._publish(LIVES, written(self.lives.greeting(now)))
-        except GatewayError:
-            self.lives.unheard()
-            return GREET_AGAIN_S
-        return GREET_S
-
-    def _greeted(self, sealed: bytes) -> None:
-        found = self._opened(LIVES, sealed)
-        if found is None:
-            return
-        head, body = found
-        said = read(body)
-        if said is None:
-            self.seals.drop(Unopened.UNREADABLE)
-            return
-        now = self._clock.now()
-        verdict, released = self.lives.greeted(head, said, now)
-        if verdict in _DROPPED:
-            self.seals.drop(_DROPPED[verdict])
-        for held in released:
-            self._tell(held.channel, held.body, self.lives.age_s(held.head, now))
-        self._news.set()
+            self.drop("it sent a reply to no command")
 
 
-class _LastConnection:
-    """The connection through which this node published before.
+class RedisClient:
+    """One kept connection: opened, watched, and opened again after a loss.
 
-    A server that was frozen still reads what such a connection left behind when the next one is
-    publishing already: so the next one ends it first. Its number alone would name somebody else's
-    connection after the server began anew; with its address it does not.
+    Invariants: commands leave in the order in which they were asked, over reconnects as well: what was sent
+    and not answered fails, and is never sent again; what was asked in one turn of the loop leaves in one
+    write. While the server is unreachable commands fail at once; during the first attempt after a loss they
+    wait for it, as long as their deadline allows.
+
+    Args:
+        connector: Opens connections.
+        clock: The only time.
+        jitter: Draws from [0, 1).
+        limits: Deadlines and bounds.
+        pipelines: Wraps a new connection.
+        first: The commands that each new connection begins with.
+        opened: Called for each new connection with the replies to these, before anything else is sent.
     """
 
-    def __init__(self) -> None:
-        self._known: tuple[str, str] | None = None
+    def __init__(
+        self,
+        connector: Connector,
+        clock: Clock,
+        jitter: Callable[[], float],
+        limits: RedisLimits,
+        *,
+        pipelines: Callable[[Connection], Pipeline] = Pipeline,
+        first: Callable[[], Sequence[Sequence[Word]]] = tuple,
+        opened: Callable[[Sequence[Reply]], None] | None = None,
+    ) -> None:
+        self.trouble: str | None = "not connected yet"
+        """Why there is no connection, in words that quote nobody; None while there is one."""
+        self.losses: Final[Counter[str]] = Counter()
+        """How often connections ended, or did not come about, by reason."""
+        self._connector = connector
+        self._clock = clock
+        self._jitter = jitter
+        self._limits = limits
+        self._pipelines = pipelines
+        self._first = first
+        self._opened = opened
+        self._pipeline: Pipeline | None = None
+        self._endpoint: Endpoint | None = None
+        self._queue: deque[PendingCommand] = deque()
+        self._queue_bytes = 0
+        self._is_down = False
+        self._deadline_s = limits.deadline_s
+        """How long a reply on this connection is awaited."""
+        self._to_send: Final = asyncio.Event()
 
-    def greetings(self) -> Sequence[Sequence[Word]]:
-        """Ask who the new connection is, and end the last one."""
-        ask = ("CLIENT", "INFO")
-        if self._known is None:
-            return (ask,)
-        number, address = self._known
-        return (("CLIENT", "KILL", "ID", number, "ADDR", address), ask)
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection now."""
+        return self._pipeline is not None and not self._pipeline.lost.is_set()
 
-    def opened(self, replies: Sequence[Reply]) -> None:
-        """Note who the new connection is, if the server tells."""
-        self._known = None
-        if isinstance(replies[-1], bytes):
-            told = dict(
-                word.split("=", 1) for word in replies[-1].decode(errors="replace").split() if "=" in word
-            )
-            if "id" in told and "addr" in told:
-                self._known = told["id"], told["addr"]
+    @property
+    def is_down(self) -> bool:
+        """Whether the last attempt to connect failed."""
+        return self._is_down
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The server of the connection; None while there is none."""
+        return self._endpoint
+
+    def ask(self, *words: Word) -> asyncio.Future[Reply]:
+        """Send a command; returns its reply to come, refusals of Redis included.
+
+        Fails with ``bus_down`` when no reply comes in time. It may be cancelled.
+        """
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._add([PendingCommand(pack(*words), reply, self._clock.now())])
+        return reply
+
+    def ask_about(self, verb: bytes, channels: Sequence[bytes]) -> list[asyncio.Future[Reply]]:
+        """Send one command about several channels, each of which is confirmed by a reply of its own."""
+        loop, now = asyncio.get_running_loop(), self._clock.now()
+        commands = [PendingCommand(b"", loop.create_future(), now, channel) for channel in channels]
+        commands[0].packed = pack(verb, *channels)
+        self._add(commands)
+        return [command.reply for command in commands]
+
+    async def answer(self, *words: Word) -> Reply:
+        """Send a command and return its reply.
+
+        Raises:
+            GatewayError: ``bus_down``: no reply came in time, or Redis refused.
+        """
+        return self.accepted(await self.ask(*words))
+
+    async def answers(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        """Send several commands at once and return their replies.
+
+        Raises:
+            GatewayError: ``bus_down``: a reply did not come in time, or Redis refused a command.
+        """
+        replies = [self.ask(*words) for words in commands]
+        for reply in replies:
+            reply.add_done_callback(_ignore)
+        return [self.accepted(await reply) for reply in replies]
+
+    def accepted(self, reply: Reply) -> Reply:
+        """Return *reply* unless it is a refusal. A refusal that only replicas give ends the connection.
+
+        Raises:
+            GatewayError: ``bus_down``: Redis refused.
+        """
+        if not isinstance(reply, RedisError):
+            return reply
+        refusal = code(reply)
+        self._connector.refusals.add(refusal)
+        if refusal == "READONLY":
+            self.drop("it is a replica")
+        raise bus_down(refusal)
+
+    def drop(self, why: str) -> None:
+        """End the connection, if there is one; the next one is opened at once."""
+        if self._pipeline is not None:
+            self._pipeline.drop(why)
+
+    def leave_unless(self, primary: Endpoint) -> None:
+        """End the connection if it is to another server than *primary*."""
+        if self._endpoint != primary:
+            self.drop("another is primary")
+
+    async def run(self) -> None:
+        """Keep the connection until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep())
+                tasks.create_task(self._expire())
+        finally:
+            self._is_down, self.trouble = True, _END
+            self.drop(_END)
+            self._pipeline = None
+            self._refuse_queue(_END)
+
+    # ---- the connection ----
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            since = self._clock.now()
+            try:
+                found = await self._connector.open(self._first())
+                self._adapt(self._clock.now() - since)
+            except Unreachable as error:
+                self._lose(str(error))
+                self._is_down = True
+                self._refuse_queue(str(error))
+            else:
+                await self._use(found)
+                failures = 0 if self._clock.now() - since > _STABLE_S else failures
+            failures += 1
+            most = min(self._limits.retry_max_s, self._limits.retry_s * 2.0 ** min(failures - 1, 30))
+            await self._clock.sleep(self._jitter() * most)
+
+    async def _use(self, found: OpenConnection) -> None:
+        """Use a connection until it is lost."""
+        pipeline = self._pipelines(found.connection)
+        pipeline.answered = self._wake
+        self._pipeline, self._endpoint = pipeline, found.endpoint
+        self._is_down, self.trouble = False, None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(pipeline.run())
+                if self._opened is not None:
+                    self._opened(found.replies)
+                self._to_send.set()
+                sending = tasks.create_task(self._send(pipeline))
+                await self._watch(pipeline)
+                sending.cancel()
+            self._lose(pipeline.why)
+        finally:
+            self._pipeline = self._endpoint = None
+
+    async def _watch(self, pipeline: Pipeline) -> None:
+        """Return when *pipeline* is lost; send a PING while there is nothing else to send."""
+        while not pipeline.lost.is_set():
+            try:
+                async with self._clock.timeout(self._limits.ping_s):
+                    await pipeline.lost.wait()
+            except TimeoutError:
+                if not pipeline.pending:
+                    self.ask("PING").add_done_callback(_ignore)
+
+    def _adapt(self, opened_s: float) -> None:
+        """Set the deadline of replies on this connection by how long it took to open."""
+        least, most = self._limits.deadline_s, max(self._limits.deadline_s, self._limits.deadline_max_s)
+        self._deadline_s = min(max(2 * opened_s, least), most)
+
+    def _lose(self, why: str) -> None:
+        self.trouble = why
+        self.losses[why] += 1
+
+    # ---- commands ----
+
+    def _add(self, commands: list[PendingCommand]) -> None:
+        if self._is_down:
+            _refuse(commands, self.trouble or "not connected")
+        elif self._has_too_much(commands):
+            _refuse(commands, "too much waits for it")
+        else:
+            self._queue.extend(commands)
+            self._queue_bytes += _size(commands)
+            self._wake()
+
+    def _has_too_much(self, commands: list[PendingCommand]) -> bool:
+        """Return whether so many commands, or bytes of them, wait that *commands* cannot wait as well."""
+        pipeline, limits = self._pipeline, self._limits
+        waiting = len(self._queue) + (0 if pipeline is None else pipeline.pending)
+        waiting_bytes = self._queue_bytes + (0 if pipeline is None else pipeline.pending_bytes)
+        is_large = waiting_bytes > 0 and waiting_bytes + _size(commands) > limits.waiting_max_bytes
+        return waiting + len(commands) > limits.waiting_max or is_large
+
+    def _wake(self) -> None:
+        if self._queue:
+            self._to_send.set()
+
+    async def _send(self, pipeline: Pipeline) -> None:
+        """Send what waits, as far as the window allows, whenever there is something new."""
+        while not pipeline.lost.is_set():
+            await self._to_send.wait()
+            self._to_send.clear()
+            if pipeline.lost.is_set():  # what waits is for the next connection
+                return
+            if batch := self._batch(self._limits.window - pipeline.pending):
+                await pipeline.send(batch)
+
+    def _batch(self, room: int) -> list[PendingCommand]:
+        batch: list[PendingCommand] = []
+        now = self._clock.now()
+        while self._queue and len(batch) < room:
+            command = self._pop()
+            if command.channel is not None or not command.reply.done():
+                command.since = now
+                batch.append(command)
+        return batch
+
+    def _pop(self) -> PendingCommand:
+        command = self._queue.popleft()
+        self._queue_bytes -= len(command.packed)
+        return command
+
+    async def _expire(self) -> None:
+        """Fail what is overdue, exactly then: nothing asked while this sleeps is due before it wakes."""
+        while True:
+            wait_s = self._due_in()
+            if wait_s > 0:
+                await self._clock.sleep(wait_s)
+                continue
+            for _ in range(5):  # after a pause of this process the reply may be here, and unread
+                await self._clock.sleep(0)
+            now = self._clock.now()
+            if self._pipeline is not None and now >= self._due_at(self._pipeline.oldest_at):
+                self.drop(LATE)
+            while self._queue and now >= self._due_at(self._queue[0].since):
+                self._pop().fail(self.trouble or LATE)
+
+    def _due_in(self) -> float:
+        pending = None if self._pipeline is None else self._pipeline.oldest_at
+        queued = self._queue[0].since if self._queue else None
+        due_at = min(self._due_at(pending), self._due_at(queued))
+        return min(due_at - self._clock.now(), self._deadline_s)
+
+    def _due_at(self, since: float | None) -> float:
+        return math.inf if since is None else since + self._deadline_s
+
+    def _refuse_queue(self, why: str) -> None:
+        commands, self._queue, self._queue_bytes = self._queue, deque(), 0
+        _refuse(commands, why)
+
+
+class Script:
+    """A Lua script of this package: called by its hash, and sent to a server that does not know it.
+
+    Args:
+        name: The name of its file.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._text: Final = resources.files("gateway.bus").joinpath(name).read_text("utf-8")
+        self._sha: Final = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def load(self) -> tuple[Word, ...]:
+        """The command that loads it into a server."""
+        return ("SCRIPT", "LOAD", self._text)
+
+    async def run(self, client: RedisClient, keys: tuple[bytes, ...], *arguments: Word) -> Reply:
+        """Run it on *keys*.
+
+        Raises:
+            GatewayError: ``bus_down``: no reply came, or Redis refused.
+        """
+        reply = await client.ask("EVALSHA", self._sha, len(keys), *keys, *arguments)
+        if isinstance(reply, NoScriptError):
+            reply = await client.ask("EVAL", self._text, len(keys), *keys, *arguments)
+        return client.accepted(reply)
+
+
+def _refuse(commands: Iterable[PendingCommand], why: str) -> None:
+    for command in commands:
+        command.refuse(why)
+
+
+def _size(commands: Iterable[PendingCommand]) -> int:
+    return sum(len(command.packed) for command in commands)
+
+
+def _ignore(reply: asyncio.Future[Reply]) -> None:
+    """Let a reply that nothing waits for fail without a warning."""
+    if not reply.cancelled():
+        reply.exception()

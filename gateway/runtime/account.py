@@ -14,7 +14,7 @@ from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
 from gateway.runtime.log_off import LogOffs, SiteAuthority, authority_of
 from gateway.runtime.log_on import LogOns
-from gateway.runtime.ports import Authority, Clock, Shelf
+from gateway.runtime.ports import Authority, Clock, SharedStore
 
 
 class Users(Protocol):
@@ -43,14 +43,14 @@ class Account:
         turnstiles: Mapping[str, Turnstile],
         clock: Clock,
         users: Users,
-        shelf: Shelf,
+        shared: SharedStore,
         log_offs: LogOffs,
         number_changes: Quota[UserId] | None = None,
     ) -> None:
         self._sites = sites
         self._clock = clock
         self._users = users
-        self.log_ons: Final = LogOns(turnstiles, clock, shelf, number_changes)
+        self.log_ons: Final = LogOns(turnstiles, clock, shared, number_changes)
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()

@@ -15,7 +15,7 @@ from gateway.domain.model import SessionId, Ticket, UserId, handle_of
 from gateway.protocol.envelopes import Control, SessionOver
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.faults import log_fault
-from gateway.runtime.ports import Clock, Shelf
+from gateway.runtime.ports import Clock, SharedStore
 from gateway.runtime.spawn import spawn
 from gateway.runtime.tally import Tally
 from gateway.runtime.world import refusal
@@ -35,15 +35,17 @@ class Endings:
     Args:
         clock: The node's time.
         exchange: How the other nodes are told.
-        shelf: Where those look that were not there.
+        shared: Stores the ends for nodes that missed them.
         tally: Counts faults.
     """
 
-    def __init__(self, clock: Clock, exchange: Exchange, shelf: Shelf, tally: Tally | None = None) -> None:
+    def __init__(
+        self, clock: Clock, exchange: Exchange, shared: SharedStore, tally: Tally | None = None
+    ) -> None:
         self._tally = tally or Tally()
         self._clock = clock
         self._exchange = exchange
-        self._shelf = shelf
+        self._shared = shared
         self.denied: Final = Denylist()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -51,7 +53,7 @@ class Endings:
         return len(self.denied)
 
     async def run(self) -> None:
-        """Put what is told on the shelf, until cancelled."""
+        """Store each end for nodes that miss it, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
@@ -67,7 +69,7 @@ class Endings:
     async def known_elsewhere(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, when another node noted it."""
         try:
-            reason = await self._shelf.denied(ticket.handle)
+            reason = await self._shared.denied(ticket.handle)
         except GatewayError:
             return None
         return None if reason is None else refusal(ticket, reason, None)
@@ -97,7 +99,7 @@ class Endings:
 
     async def _keep(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         try:
-            await self._shelf.deny(handle, reason, ttl_s)
+            await self._shared.deny(handle, reason, ttl_s)
         except GatewayError:
             return
         except Exception as fault:  # noqa: BLE001 - one note's fault must not end the node

@@ -1,7 +1,7 @@
 """Which nodes live, and what is this node's part?
 
-Every node says every 3 s that it lives, to all who listen and to the roll, and takes its part of each
-site's log-on budget: one of as many as live. The roll is read when the node begins and now and then; while
+Every node announces itself every 3 s, to the other nodes and to the registry, and takes its part of each
+site's log-on budget: one of as many as live. The registry is read at the start and at intervals; while
 nobody is heard what was known last counts.
 """
 
@@ -19,7 +19,7 @@ from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Control, Here, NodeRecord
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.faults import log_fault
-from gateway.runtime.ports import NODE_TTL_S, Clock, Roll
+from gateway.runtime.ports import NODE_TTL_S, Clock, NodeRegistry
 from gateway.runtime.tally import Tally
 
 _LOG: Final = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ SAY_S: Final = 3.0
 _FIRST_S: Final = 0.5
 """Within this a budget that begins empty has room for a log-on, unless it is tiny."""
 READ_S: Final = 60.0
-"""How often the roll is read; a search through all that a store holds."""
+"""How often the registry is read; a scan of all keys of the store."""
 
 
 class Fleet:
     """The nodes that live, as this one knows them.
 
     Args:
-        roll: Where they say so.
+        registry: The records of all nodes.
         exchange: How they say it to each other.
         clock: Its time.
         record: Says what this node is now.
@@ -44,7 +44,7 @@ class Fleet:
 
     def __init__(
         self,
-        roll: Roll,
+        registry: NodeRegistry,
         exchange: Exchange,
         clock: Clock,
         record: Callable[[], NodeRecord],
@@ -52,7 +52,7 @@ class Fleet:
         tally: Tally | None = None,
     ) -> None:
         self._tally = tally or Tally()
-        self._roll = roll
+        self._registry = registry
         self._exchange = exchange
         self._clock = clock
         self._record = record
@@ -67,8 +67,8 @@ class Fleet:
         self._heard_at: dict[str, float] = {}
         """When each was heard last: a record that was only read may be of a life that is over."""
         self._read_at = -math.inf
-        self._rolled: tuple[NodeRecord, ...] = ()
-        """The nodes of the roll when it was read last."""
+        self._registered: tuple[NodeRecord, ...] = ()
+        """The nodes in the registry when it was read last."""
 
     @property
     def nodes(self) -> tuple[NodeRecord, ...]:
@@ -109,9 +109,9 @@ class Fleet:
 
     @property
     def sealing_keys_of_others(self) -> dict[NodeId, str]:
-        """The same of the other nodes, as each was heard; of those not heard lately as the roll has it.
+        """The same of the other nodes, as each was heard; of those not heard lately as in the registry.
 
-        A node whose messages do not open here is not heard, but is on the roll.
+        A node whose messages do not open here is not heard, but is in the registry.
         """
         now, own = self._clock.now(), self._record().node
         heard = (
@@ -119,7 +119,7 @@ class Fleet:
             for holder, (record, _) in self._known.items()
             if now - self._heard_at.get(holder, -math.inf) < NODE_TTL_S
         )
-        return {each.node: each.sealing_keys for each in (*self._rolled, *heard) if each.node != own}
+        return {each.node: each.sealing_keys for each in (*self._registered, *heard) if each.node != own}
 
     async def run(self) -> None:
         """Say that this node lives, until cancelled; then that it is gone."""
@@ -166,7 +166,7 @@ class Fleet:
         record = self._record()
         self._exchange.send(Control(), Here(record))
         with suppress(GatewayError):  # a store that takes no writes still tells who lives
-            await self._roll.announce(record)
+            await self._registry.announce(record)
         try:
             await self._read()
         except GatewayError:
@@ -175,11 +175,11 @@ class Fleet:
         self._share()
 
     async def _read(self) -> None:
-        """Read the roll: it knows who lives before they are heard."""
+        """Read the registry: it has nodes that have not been received from yet."""
         now = self._clock.now()
         if now - self._read_at >= READ_S:
-            self._rolled = await self._roll.nodes()
-            for record in self._rolled:
+            self._registered = await self._registry.nodes()
+            for record in self._registered:
                 self._known.setdefault(record.holder, (record, now))
             self._read_at = now
 
@@ -205,6 +205,6 @@ class Fleet:
 
     async def _leave(self) -> None:
         try:
-            await self._roll.leave(self._record().holder)
+            await self._registry.leave(self._record().holder)
         except GatewayError:
             return

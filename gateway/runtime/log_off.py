@@ -16,7 +16,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Device, Ticket
 from gateway.domain.upstream import LoggedOff
 from gateway.runtime.faults import log_fault
-from gateway.runtime.ports import LOG_OFFS_MAX, Authority, Clock, KeptLogOff, Shelf
+from gateway.runtime.ports import LOG_OFFS_MAX, Authority, Clock, KeptLogOff, SharedStore
 from gateway.runtime.tally import Tally
 
 RETRY_S: Final = 5.0
@@ -60,7 +60,7 @@ class Others(NamedTuple):
     *holder*: this node's life. *living*: returns the lives of all nodes that are there to stay.
     """
 
-    shelf: Shelf
+    shared: SharedStore
     holder: str
     living: Callable[[], Collection[str]]
 
@@ -71,7 +71,7 @@ class _Pending:
     until_ms: int
     """When the session is over anyway."""
     is_kept: bool = False
-    """Whether the shelf has it."""
+    """Whether the shared store has it."""
     is_taken: bool = False
     """Whether OSCC-E has said that it ends the session by itself after the contact."""
 
@@ -88,7 +88,7 @@ class LogOffs:
 
     Invariants: of each session at most one request is under way; repeated ones of a site are at most
     REPEATS_AT_ONCE; what was not confirmed is retried, whatever fails, until the session's life is over,
-    and stands on a shelf that outlives the node, so that another node retries it when this one ends. Log-offs
+    and is in a store that outlives the node, so that another node retries it when this one ends. Log-offs
     are idempotent at OSCC-E: two nodes that retry the same one do no harm.
 
     Bounded: beyond LOG_OFFS_MAX the oldest one is left to the session's own end.
@@ -207,7 +207,7 @@ class LogOffs:
         async with asyncio.TaskGroup() as tasks:
             for site in self._sites:
                 tasks.create_task(self._every(RETRY_S, partial(self._retry_all, site)))
-            if self._others.shelf.outlives_node:
+            if self._others.shared.outlives_node:
                 tasks.create_task(self._every(LOOK_S, self._look))
             tasks.create_task(self._every(CONFIRMED_S, self._forget))
 
@@ -273,15 +273,15 @@ class LogOffs:
     # ---- other nodes ----
 
     async def _keep(self, pending: _Pending, holder: str | None = None) -> None:
-        """Have it stand where other nodes find it; what the shelf does not take is tried at each retry."""
-        shelf = self._others.shelf
-        if not shelf.outlives_node or (pending.is_kept and holder is None):
+        """Store it for other nodes; what the store does not accept is tried again at each retry."""
+        shared = self._others.shared
+        if not shared.outlives_node or (pending.is_kept and holder is None):
             return
         left_s = (pending.until_ms - self._clock.wall_ms()) / 1000
         bare = replace(pending.ticket, display_name="", device=_NOBODY, notices=())
         kept = KeptLogOff(self._others.holder if holder is None else holder, pending.until_ms, bare)
         try:
-            pending.is_kept = await shelf.keep_log_off(kept, max(left_s, _KEPT_LEAST_S))
+            pending.is_kept = await shared.keep_log_off(kept, max(left_s, _KEPT_LEAST_S))
         except GatewayError:
             return  # what stands there stands on
         if pending.is_kept and not self._is_waiting(pending) and not self.is_pending(pending.ticket):
@@ -289,14 +289,14 @@ class LogOffs:
 
     async def _drop(self, ticket: Ticket) -> None:
         try:
-            await self._others.shelf.drop_log_off(ticket.handle)
+            await self._others.shared.drop_log_off(ticket.handle)
         except GatewayError:
             return  # it ends by itself, or is asked for once more, which changes nothing
 
     async def _look(self) -> None:
         """Look what is kept: for what nodes left behind, and whether what this one retries is there."""
         try:
-            kept = await self._others.shelf.log_offs()
+            kept = await self._others.shared.log_offs()
         except GatewayError:
             return
         await self._take_over(kept)

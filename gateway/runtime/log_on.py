@@ -18,7 +18,7 @@ from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import LoggedOn, LogOn
-from gateway.runtime.ports import Authority, Clock, Shelf
+from gateway.runtime.ports import Authority, Clock, SharedStore
 
 TOLD_S: Final = 60.0
 """When to try again what all nodes together have locked: the store tells no times."""
@@ -80,7 +80,7 @@ class LogOns:
     Args:
         turnstiles: The queues of links, by site, which have the budgets.
         clock: Its time.
-        shelf: What nodes count together.
+        shared: Counts for all nodes together.
         number_changes: How often users may change their remote numbers.
     """
 
@@ -88,11 +88,11 @@ class LogOns:
         self,
         turnstiles: Mapping[str, Turnstile],
         clock: Clock,
-        shelf: Shelf,
+        shared: SharedStore,
         number_changes: Quota[UserId] | None = None,
     ) -> None:
         self._clock = clock
-        self._shelf = shelf
+        self._shared = shared
         self._guard = LogOnGuard()
         self._queues = {site: LogOnQueue(turnstile) for site, turnstile in turnstiles.items()}
         self._names: Buckets[bytes] = Buckets(_NAME_PER_S, _NAME_BURST, keys_max=_NAMES_MAX)
@@ -205,20 +205,20 @@ class LogOns:
         """Have all nodes know of a wrong password. Each counts for itself, too."""
         guard = self._guard
         with suppress(GatewayError):
-            wrong = await self._shelf.count(asked.key(), guard.window_s)
+            wrong = await self._shared.count(asked.key(), guard.window_s)
             if not asked.is_trusted:
-                await self._shelf.count(asked.key("origin", asked.address), guard.window_s)
+                await self._shared.count(asked.key("origin", asked.address), guard.window_s)
             if wrong > 1:  # a single one in a window is what a slowed name may have anyway
-                await self._shelf.count(asked.key("day"), guard.slow_s)
+                await self._shared.count(asked.key("day"), guard.slow_s)
 
     async def _note_success(self, asked: _Try, *, is_alone: bool) -> None:
         """Have all nodes forget the wrong passwords, and remember the device."""
         told: list[Awaitable[object]] = []
         if is_alone:
             keys = (asked.key(), asked.key("day"), asked.key("origin", asked.address))
-            told += [self._shelf.forget(key) for key in keys]
+            told += [self._shared.forget(key) for key in keys]
         if not asked.is_trusted and RANDOM_ID.fullmatch(asked.device):
-            told.append(self._shelf.count(asked.key("device", asked.device), DEVICE_LIFE_S))
+            told.append(self._shared.count(asked.key("device", asked.device), DEVICE_LIFE_S))
         async with asyncio.TaskGroup() as tasks:
             for each in told:
                 tasks.create_task(_best_effort(each))
@@ -231,7 +231,7 @@ class LogOns:
 
     async def _counted_or_none(self, name: str) -> int:
         try:
-            return await self._shelf.counted(name)
+            return await self._shared.counted(name)
         except GatewayError:
             return 0
 
@@ -313,8 +313,8 @@ class LogOns:
         if len(self._numbers) > _NAMES_MAX:
             self._numbers.popitem(last=False)
         with suppress(GatewayError):
-            if await self._shelf.count(asked.key("number", number), NUMBERS_S) == 1:
-                await self._shelf.count(asked.key("numbers"), NUMBERS_S)
+            if await self._shared.count(asked.key("number", number), NUMBERS_S) == 1:
+                await self._shared.count(asked.key("numbers"), NUMBERS_S)
 
 
 def _judged(error: GatewayError) -> Judged:

@@ -99,16 +99,16 @@ class Node:
         self._jitter = jitter
         self._turnstiles = {name: Turnstile(settings.budget(site)) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
-        others = Others(cluster.shelf, settings.holder, self._living)
+        others = Others(cluster.shared, settings.holder, self._living)
         self.log_offs = LogOffs(sites, clock, self, others, self._tally)
         self.account = Account(
-            sites, self._turnstiles, clock, self, cluster.shelf, self.log_offs, self.number_changes
+            sites, self._turnstiles, clock, self, cluster.shared, self.log_offs, self.number_changes
         )
         self.fleet = Fleet(
-            cluster.roll, self.exchange, clock, self.record, tuple(self._turnstiles.values()), self._tally
+            cluster.registry, self.exchange, clock, self.record, tuple(self._turnstiles.values()), self._tally
         )
         self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock, audit)
-        self.endings = Endings(clock, self.exchange, cluster.shelf, self._tally)
+        self.endings = Endings(clock, self.exchange, cluster.shared, self._tally)
         self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)

@@ -10,7 +10,7 @@ from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
 from gateway.core.throttle import LOG_ON_PART, Budget
 from gateway.domain.model import NodeId
-from gateway.runtime.ports import Authority, Bus, Leases, Roll, Shelf, Upstream
+from gateway.runtime.ports import Authority, Bus, Leases, NodeRegistry, SharedStore, Upstream
 
 
 class Cluster(NamedTuple):
@@ -18,8 +18,8 @@ class Cluster(NamedTuple):
 
     bus: Bus
     leases: Leases
-    roll: Roll
-    shelf: Shelf
+    registry: NodeRegistry
+    shared: SharedStore
     refusals: Callable[[], frozenset[str]] = frozenset
     """Returns what the server of these refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
 

@@ -128,27 +128,27 @@ class Leases(Protocol):
         ...
 
 
-class Roll(Protocol):
-    """Which nodes live. A node that says nothing for :data:`NODE_TTL_S` is gone.
+class NodeRegistry(Protocol):
+    """The nodes that run. A node that is not announced for :data:`NODE_TTL_S` is removed.
 
     Every method raises :class:`GatewayError` ``bus_down`` when no answer came.
     """
 
     async def announce(self, record: NodeRecord) -> None:
-        """Say that one lives; again at least every 3 s."""
+        """Store the record of a running node; again at least every 3 s."""
         ...
 
     async def leave(self, holder: str) -> None:
-        """Say that one is gone."""
+        """Remove the record of a node that ends."""
         ...
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
-        """Return who lives, in the order of their ids."""
+        """Return the running nodes, ordered by id."""
         ...
 
 
 LOG_OFFS_MAX: Final = 10_000
-"""Unconfirmed log-offs that a shelf keeps, and a node retries."""
+"""Unconfirmed log-offs that a shared store keeps, and a node retries."""
 
 
 class KeptLogOff(NamedTuple):
@@ -166,8 +166,8 @@ class KeptLogOff(NamedTuple):
         return f"KeptLogOff({self.holder!r})"
 
 
-class Shelf(Protocol):
-    """What nodes must know of people who are not there: best effort, small, each for a time.
+class SharedStore(Protocol):
+    """Small values that nodes share about absent users: best effort, each with a lifetime.
 
     Names are hashes already, or are made such. Every method raises :class:`GatewayError` ``bus_down``
     when no answer came.
@@ -175,7 +175,7 @@ class Shelf(Protocol):
 
     @property
     def outlives_node(self) -> bool:
-        """Whether what stands here is there for other nodes when this one has ended."""
+        """Whether other nodes still find the values when this node has ended."""
         ...
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:

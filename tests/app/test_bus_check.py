@@ -8,14 +8,14 @@ import pytest
 
 from gateway.app.config.settings import BusSection
 from gateway.app.status import BusReport, check_bus, report_on
-from gateway.bus.address import Place
-from gateway.bus.survey import Survey
+from gateway.bus.backend import ServerFacts
+from gateway.bus.connect import Endpoint
 from gateway.runtime.clock import SystemClock
 from tests.app.certificates import make
 from tests.doubles.sentinels import sentinel_trio
 from tests.doubles.servers import Engine, free_port, redis_server
 
-WELL = Survey(Place("h", 6379), "Redis", (8, 0, 2), persists=False, evicts=False, clock_offset_s=0.1)
+WELL = ServerFacts(Endpoint("h", 6379), "Redis", (8, 0, 2), persists=False, evicts=False, clock_offset_s=0.1)
 CLOCK = SystemClock()
 
 
@@ -43,7 +43,7 @@ def test_a_server_that_is_as_it_should_be_is_only_told() -> None:
         ),
     ],
 )
-def test_what_is_worth_a_thought_is_advised(seen: Survey, start: str) -> None:
+def test_what_is_worth_a_thought_is_advised(seen: ServerFacts, start: str) -> None:
     found = report_on(seen)
     (advice,) = found.advices
     assert advice.startswith(start)
@@ -69,7 +69,7 @@ async def test_one_that_does_not_answer_is_a_fault_that_tells_no_password() -> N
     url = f"redis://gw:canary@127.0.0.1:{free_port()}"
     (fault,) = (await check_bus(BusSection(url=url), CLOCK)).faults
     assert fault.startswith("The Redis at redis://********@127.0.0.1:")
-    assert fault.endswith(" cannot be used: nobody listens there.")
+    assert fault.endswith(" cannot be used: it refused the connection.")
     assert "canary" not in fault
 
 

@@ -35,7 +35,7 @@ async def opened(bus: BusSection, secrets: SecretsSection, clock: Clock) -> Asyn
 
 async def _is_up(cluster: Cluster) -> bool:
     try:
-        await cluster.roll.nodes()
+        await cluster.registry.nodes()
     except GatewayError:
         return False
     return True
@@ -57,8 +57,8 @@ async def test_nodes_of_one_redis_and_the_same_secrets_meet() -> None:
             for cluster in (one, other):
                 await until(lambda cluster=cluster: _is_up(cluster), "Redis was not reached")  # type: ignore[misc]  # binds this turn's
             record = NodeRecord(NodeId("n1"), "h1", "1", 3, 2, draining=False, accepts_per_s=10.0)
-            await one.roll.announce(record)
-            assert await other.roll.nodes() == (record,)
+            await one.registry.announce(record)
+            assert await other.registry.nodes() == (record,)
             await one.leases.acquire(ANNA, NodeId("n1"), "h1", floor=0)
             grant = await other.leases.acquire(ANNA, NodeId("n2"), "h2", floor=0)
             assert grant.holder == "h1"
@@ -78,7 +78,7 @@ def test_it_works_on_the_loop_that_nodes_run_on() -> None:
 async def test_a_redis_that_is_away_does_not_keep_a_node_from_starting() -> None:
     async with opened(BusSection(url="redis://127.0.0.1:1"), generate_secrets(), SystemClock()) as cluster:
         with pytest.raises(GatewayError, match="the bus gave no answer"):
-            await cluster.roll.nodes()
+            await cluster.registry.nodes()
 
 
 async def test_a_file_of_an_authority_that_is_none_is_told(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from gateway.app.metrics import (
     measure_shared,
     measure_users,
 )
-from gateway.bus.leases import RedisLeases
-from gateway.bus.line import Line, Pace
+from gateway.bus.keys import KeyNames
 from gateway.bus.memory import MemoryLeases
-from gateway.bus.names import Names
+from gateway.bus.redis import RedisClient, RedisLimits
+from gateway.bus.stores import RedisLeases
 from gateway.core.bus_state import BusState
 from gateway.domain.model import Kind
 from gateway.domain.resources import FunctionState, Queue
@@ -220,8 +220,8 @@ def test_every_state_of_the_bus_has_a_number() -> None:
 
 def test_the_offset_of_the_clock_is_that_of_the_store_and_none_without_one() -> None:
     telemetry, clock = Telemetry(), ManualClock()
-    line = Line(door(Peer(), clock), clock, lambda: 0.5, Pace())
-    stored = RedisLeases(line, Names(b"p" * 32), clock)
+    line = RedisClient(door(Peer(), clock), clock, lambda: 0.5, RedisLimits())
+    stored = RedisLeases(line, KeyNames(b"p" * 32), clock)
     for offset_s in (None, -1.5):
         stored.clock_offset_s = offset_s
         measure_clock_offset(stored, telemetry)

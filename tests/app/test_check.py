@@ -124,7 +124,9 @@ async def test_redis_is_tried_beside_the_sites(tmp_path: Path, capsys: pytest.Ca
         f"advice: The server at 127.0.0.1:{server.port} writes what it holds to a disk"
     )
     first, second = await check_reachable(loaded(tmp_path, text).settings, SystemClock())
-    assert first == f"The Redis at redis://127.0.0.1:{server.port}/0 cannot be used: nobody listens there."
+    assert (
+        first == f"The Redis at redis://127.0.0.1:{server.port}/0 cannot be used: it refused the connection."
+    )
     assert second == fault
 
 

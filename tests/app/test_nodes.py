@@ -46,7 +46,7 @@ async def announced(folder: Path, *records: NodeRecord) -> AsyncIterator[Server]
 
                 async def is_said(record: NodeRecord = record) -> bool:
                     try:
-                        await cluster.roll.announce(record)
+                        await cluster.registry.announce(record)
                     except GatewayError:
                         return False
                     return True
@@ -113,7 +113,7 @@ async def test_that_none_lives_is_a_failure(tmp_path: Path, capsys: pytest.Captu
 async def test_a_redis_that_is_away_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert await _command(tmp_path, "redis://:canary@127.0.0.1:1") == 1
     assert capsys.readouterr().err == (
-        "oscc-gateway: The Redis at redis://********@127.0.0.1:1 cannot be used: nobody listens there.\n"
+        "oscc-gateway: The Redis at redis://********@127.0.0.1:1 cannot be used: it refused the connection.\n"
     )
 
 

@@ -143,7 +143,7 @@ def test_a_node_starts_without_its_redis_and_tells_no_password(tmp_path: Path) -
         process.until('"listener": "client"')
         ended = process.end(signal.SIGTERM)
     assert (told["level"], ended.code) == ("error", 0)
-    assert "cannot be used: nobody listens there" in told["fault"]
+    assert "cannot be used: it refused the connection" in told["fault"]
     assert "canary" not in ended.out + ended.err
 
 

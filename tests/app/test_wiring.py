@@ -246,7 +246,7 @@ async def test_a_node_is_ready_once_it_may_serve_and_while_its_redis_lets_it_in(
         assert made.ready() == "Redis refuses this node: WRONGPASS"
         words.clear()
         assert made.ready() == "has not reached Redis yet"
-        await cluster.roll.announce(NodeRecord(NodeId("other"), "o-1", "", 0, 0, False, 100.0))
+        await cluster.registry.announce(NodeRecord(NodeId("other"), "o-1", "", 0, 0, False, 100.0))
         serving = tasks.create_task(made.node.run())
         await clock.settle()
         assert made.ready() == "waits for its part of the log-ons"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docs._generate import cluster
-from gateway.bus.names import Names
+from gateway.bus.keys import KeyNames
 from gateway.core.bus_state import BusState
 
 
@@ -28,7 +28,7 @@ def test_every_state_of_the_bus_is_explained() -> None:
 
 def test_everything_that_redis_is_told_has_its_line() -> None:
     lines = "\n".join(cluster.names_table())
-    methods = {name for name in vars(Names) if not name.startswith("_")}
+    methods = {name for name in vars(KeyNames) if not name.startswith("_")}
     assert methods == {"user", "channel", "node", "denied", "throttled", "log_off", "listed_log_off"}
     for name in (
         "own",

@@ -9,10 +9,9 @@ from typing import Final
 
 import hiredis
 
-from gateway.bus.address import Place, parse
-from gateway.bus.door import Door
+from gateway.bus.connect import Connector, Endpoint, parse_url
 from tests.doubles.clock import ManualClock
-from tests.doubles.fake_redis import MemoryTransport, memory_cables
+from tests.doubles.fake_redis import MemoryTransport, memory_connections
 
 Words = tuple[bytes, ...]
 Answer = Callable[[Words], bytes | None]
@@ -37,7 +36,7 @@ class Peer:
     """A server that answers as *answer* says; None: nothing, until the test does with :meth:`say`.
 
     Attributes:
-        cables: Connect to it.
+        connections: Connect to it.
         heard: Every command of the last connection.
         places: Where each connection led.
         fault: Raised instead of connecting.
@@ -45,16 +44,16 @@ class Peer:
     """
 
     def __init__(self, answer: Answer = usual) -> None:
-        self.cables: Final = memory_cables(self.dial)
+        self.connections: Final = memory_connections(self.dial)
         self.answer = answer
         self.heard: list[Words] = []
-        self.places: list[Place] = []
+        self.places: list[Endpoint] = []
         self.fault: Exception | None = None
         self.is_silent = False
         self.transports: list[MemoryTransport] = []
         self._gone: deque[MemoryTransport] = deque()
 
-    async def dial(self, protocol: asyncio.Protocol, place: Place) -> MemoryTransport:
+    async def dial(self, protocol: asyncio.Protocol, place: Endpoint) -> MemoryTransport:
         """Connect."""
         self.places.append(place)
         if self.fault is not None:
@@ -103,6 +102,6 @@ class Peer:
                 transport.feed(said)
 
 
-def door(peer: Peer, clock: ManualClock, url: str = "redis://h") -> Door:
+def door(peer: Peer, clock: ManualClock, url: str = "redis://h") -> Connector:
     """Return a door to *peer*."""
-    return Door(parse(url), clock, cables=peer.cables)
+    return Connector(parse_url(url), clock, connections=peer.connections)

@@ -8,34 +8,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bus.address import Address, Papers, Place, parse
+from gateway.bus.connect import Address, Endpoint, RedisCredentials, parse_url
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://h", Address((Place("h", 6379),))),
-        ("redis://h:1", Address((Place("h", 1),))),
-        ("redis://h:1/3", Address((Place("h", 1),), db=3)),
-        ("redis://h:1/?db=3", Address((Place("h", 1),), db=3)),
-        ("redis://:s3@h", Address((Place("h", 6379),), Papers(None, "s3"))),
-        ("redis://u:s%40%3a@h", Address((Place("h", 6379),), Papers("u", "s@:"))),
-        ("redis://u:a@b@h", Address((Place("h", 6379),), Papers("u", "a@b"))),
-        ("redis://[::1]:7", Address((Place("::1", 7),))),
-        ("rediss://h", Address((Place("h", 6379),), tls=True)),
-        ("rediss://h?ca_file=/etc/ca.pem", Address((Place("h", 6379),), tls=True, ca_file="/etc/ca.pem")),
+        ("redis://h", Address((Endpoint("h", 6379),))),
+        ("redis://h:1", Address((Endpoint("h", 1),))),
+        ("redis://h:1/3", Address((Endpoint("h", 1),), db=3)),
+        ("redis://h:1/?db=3", Address((Endpoint("h", 1),), db=3)),
+        ("redis://:s3@h", Address((Endpoint("h", 6379),), RedisCredentials(None, "s3"))),
+        ("redis://u:s%40%3a@h", Address((Endpoint("h", 6379),), RedisCredentials("u", "s@:"))),
+        ("redis://u:a@b@h", Address((Endpoint("h", 6379),), RedisCredentials("u", "a@b"))),
+        ("redis://[::1]:7", Address((Endpoint("::1", 7),))),
+        ("rediss://h", Address((Endpoint("h", 6379),), tls=True)),
+        ("rediss://h?ca_file=/etc/ca.pem", Address((Endpoint("h", 6379),), tls=True, ca_file="/etc/ca.pem")),
         (
             "redis+sentinel://u:p@a:1,b/main?db=2&sentinel_user=v&sentinel_password=q%26",
-            Address((Place("a", 1), Place("b", 26379)), Papers("u", "p"), "main", Papers("v", "q&"), db=2),
+            Address(
+                (Endpoint("a", 1), Endpoint("b", 26379)),
+                RedisCredentials("u", "p"),
+                "main",
+                RedisCredentials("v", "q&"),
+                db=2,
+            ),
         ),
         (
             "rediss+sentinel://[::1]:1,[::2]/main",
-            Address((Place("::1", 1), Place("::2", 26379)), service="main", tls=True),
+            Address((Endpoint("::1", 1), Endpoint("::2", 26379)), service="main", tls=True),
         ),
     ],
 )
 def test_every_form_is_read(url: str, expected: Address) -> None:
-    assert parse(url) == expected
+    assert parse_url(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_every_form_is_read(url: str, expected: Address) -> None:
 )
 def test_anything_else_is_refused_in_words_that_hold_nothing_of_it(url: str, says: str) -> None:
     with pytest.raises(ValueError, match=says) as refused:
-        parse(url)
+        parse_url(url)
     assert "s3cret" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
@@ -76,14 +82,14 @@ def test_anything_else_is_refused_in_words_that_hold_nothing_of_it(url: str, say
 @given(url=st.text(max_size=40), form=st.sampled_from(["", "redis://", "rediss://a/", "redis+sentinel://"]))
 def test_arbitrary_text_raises_nothing_else(url: str, form: str) -> None:
     with contextlib.suppress(ValueError):
-        assert parse(form + url).places
+        assert parse_url(form + url).endpoints
 
 
 def test_secrets_are_not_shown() -> None:
-    address = parse("redis+sentinel://u5er:s3cret@a/main?sentinel_user=v5er&sentinel_password=s3cret")
+    address = parse_url("redis+sentinel://u5er:s3cret@a/main?sentinel_user=v5er&sentinel_password=s3cret")
     for secret in ("s3cret", "u5er", "v5er"):
         assert secret not in repr(address)
 
 
 def test_places_read_as_people_write_them() -> None:
-    assert [str(Place("h", 1)), str(Place("::1", 2))] == ["h:1", "[::1]:2"]
+    assert [str(Endpoint("h", 1)), str(Endpoint("::1", 2))] == ["h:1", "[::1]:2"]

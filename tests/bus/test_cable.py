@@ -3,58 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 
 import pytest
+from redis.asyncio import Connection
 from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.bus.cable import Cable, TlsCable, code, is_refusal, pack, reason, reply
+from gateway.bus.connect import code, is_refusal, pack, reason, reply
 from tests.bus.peer import Peer
 
 
-async def connected(peer: Peer) -> Cable:
-    cable = peer.cables(host="h", protocol=2, driver_info=None, socket_timeout=None)
-    await cable.connect_check_health(retry_socket_connect=False)
-    return cable
+async def connected(peer: Peer) -> Connection:
+    connection = peer.connections(host="h", protocol=2, driver_info=None, socket_timeout=None)
+    await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
+    return connection
 
 
 def test_a_command_is_written_as_redis_reads_it() -> None:
     assert pack("SET", b"\r\n\xff", 5) == b"*3\r\n$3\r\nSET\r\n$3\r\n\r\n\xff\r\n$1\r\n5\r\n"
 
 
-async def test_an_end_lets_nothing_unsent_out_and_may_come_again() -> None:
-    peer = Peer()
-    cable = await connected(peer)
-    await cable.end()
-    assert peer.transport.was_aborted
-    assert not cable.is_connected
-    await cable.end()
-    cable.abort()
-    assert peer.heard == []
-
-
 async def test_refusals_are_replies_and_the_end_of_the_connection_is_none() -> None:
     peer = Peer()
-    cable = await connected(peer)
+    connection = await connected(peer)
     peer.say(b"+OK\r\n-WRONGTYPE secret\r\n-LOADING secret\r\n*1\r\n$-1\r\n")
-    said = [await reply(cable) for _ in range(4)]
+    said = [await reply(connection) for _ in range(4)]
     assert (said[0], said[3]) == (b"OK", [None])
     assert [code(error) for error in said[1:3] if isinstance(error, RedisError)] == ["WRONGTYPE", "LOADING"]
     assert [error.__traceback__ for error in said[1:3] if isinstance(error, RedisError)] == [None, None]
     peer.transport.abort()
     with pytest.raises(RedisConnectionError):
-        await reply(cable)
-    assert cable.is_connected  # whose end it is decides the gateway
-    await cable.end()
-
-
-async def test_a_tls_cable_trusts_whom_it_is_told_and_nobody_else() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    cable = TlsCable(context=context, host="h")
-    assert cable.ssl_context.get() is context
-    assert cable._connection_arguments() == {"host": "h", "port": 6379, "ssl": context}
+        await reply(connection)
+    assert connection.is_connected
+    await connection.disconnect()
 
 
 @pytest.mark.parametrize(
@@ -83,15 +65,15 @@ def caused(cause: BaseException | None = None, context: BaseException | None = N
         (TimeoutError(), "it did not answer in time"),
         (RedisTimeoutError("secret"), "it did not answer in time"),
         (caused(context=TimeoutError("secret")), "it did not answer in time"),
-        (caused(context=ConnectionRefusedError("secret")), "nobody listens there"),
+        (caused(context=ConnectionRefusedError("secret")), "it refused the connection"),
         (caused(context=ConnectionResetError("secret")), "the connection broke"),
         (caused(context=BrokenPipeError("secret")), "the connection broke"),
         (RuntimeError("secret"), "the connection broke"),
-        (caused(context=OSError("secret")), "no way there"),
-        (caused(cause=UnicodeError("secret")), "no way there"),
+        (caused(context=OSError("secret")), "it cannot be reached"),
+        (caused(cause=UnicodeError("secret")), "it cannot be reached"),
         (caused(context=asyncio.CancelledError()), "it closed the connection"),
         (caused(), "it closed the connection"),
-        (InvalidResponse("secret"), "what it said is no RESP"),
+        (InvalidResponse("secret"), "its answer is no RESP"),
     ],
 )
 def test_reasons_hold_nothing_of_anybody(error: BaseException, says: str) -> None:

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from gateway.bus.address import Place
-from gateway.bus.connecting import BusKeys, RedisSite
-from gateway.bus.door import Unreachable
+from gateway.bus.backend import RedisBackend
+from gateway.bus.connect import Endpoint, Unreachable
+from gateway.bus.keys import BusKeys
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Envelope, Inbox, NodeRecord, Probe
@@ -31,7 +31,7 @@ _SOON_S = 20.0
 class Listener:
     """What one node heard on its inbox, and how often it doubted."""
 
-    def __init__(self, site: RedisSite) -> None:
+    def __init__(self, site: RedisBackend) -> None:
         self.numbers: list[int] = []
         self.doubts = 0
         self._site = site
@@ -54,7 +54,7 @@ class Listener:
             if self.doubts < doubts:
                 return False
             try:
-                return await self._site.bus.publish(A, Probe(-1)) == 1
+                return await self._site.bus.publish(A, Probe(-1)) == 1 and self._site.trouble is None
             except GatewayError:
                 return False
 
@@ -114,7 +114,7 @@ async def test_a_frozen_redis_is_noticed_soon_and_nothing_comes_out_of_order() -
         server.thaw()
         await connected(here)
         again, late = await _published(here, range(2_000, 3_000))
-        await there.bus.ears.line.ask("PING")
+        await there.bus.subscriber.client.ask("PING")
         assert (frozen, len(lost)) == ([], 1_900)
         assert waited_s < _SOON_S
         assert listener.numbers == sorted(set(listener.numbers))
@@ -123,7 +123,7 @@ async def test_a_frozen_redis_is_noticed_soon_and_nothing_comes_out_of_order() -
         assert len(again) + len(late) == 1_000
 
 
-async def _published(site: RedisSite, numbers: range) -> tuple[list[int], list[int]]:
+async def _published(site: RedisBackend, numbers: range) -> tuple[list[int], list[int]]:
     """Publish them all at once; returns which Redis took and which failed."""
     taken: list[int] = []
     failed: list[int] = []
@@ -165,10 +165,10 @@ async def test_whatever_becomes_of_a_primary_its_successor_is_found(how: str) ->
         assert await site.leases.renew(ANN, N1, "h", grant.token)
 
 
-async def _connected_to(site: RedisSite, server: Server) -> None:
+async def _connected_to(site: RedisBackend, server: Server) -> None:
     async def is_there() -> bool:
-        return site.trouble is None and {line.place for line in site.lines.values()} == {
-            Place("127.0.0.1", server.port)
+        return site.trouble is None and {client.endpoint for client in site.clients.values()} == {
+            Endpoint("127.0.0.1", server.port)
         }
 
     await until(is_there, f"not at the primary: {site.trouble}")
@@ -198,16 +198,16 @@ async def test_a_user_with_the_least_rights_can_do_everything() -> None:
         assert await site.leases.read(ANN) == grant
         await site.leases.release(ANN, "h", grant.token)
         record = NodeRecord(N1, "h", "1", 0, 0, False, 0.0)
-        await site.roll.announce(record)
-        assert await site.roll.nodes() == (record,)
-        await site.roll.leave("h")
-        await site.shelf.deny("a", EndReason.BLOCKED, 60.0)
-        assert await site.shelf.denied("a") is EndReason.BLOCKED
-        assert [await site.shelf.count("a", 60.0), await site.shelf.counted("a")] == [1, 1]
-        await site.shelf.forget("a")
+        await site.registry.announce(record)
+        assert await site.registry.nodes() == (record,)
+        await site.registry.leave("h")
+        await site.shared.deny("a", EndReason.BLOCKED, 60.0)
+        assert await site.shared.denied("a") is EndReason.BLOCKED
+        assert [await site.shared.count("a", 60.0), await site.shared.counted("a")] == [1, 1]
+        await site.shared.forget("a")
         await server.command("SCRIPT", "FLUSH")
-        assert await site.shelf.count("a", 60.0) == 1
-        site.bus.mouth.drop("x")
+        assert await site.shared.count("a", 60.0) == 1
+        site.bus.publisher.drop("x")
         assert await site.bus.publish(A, Probe(1)) == 0
         assert await server.command("ACL", "LOG") == [], "something was denied"
 
@@ -216,15 +216,15 @@ async def test_passwords_let_in_and_are_not_shown() -> None:
     async with redis_server("--requirepass", "s3cret") as server:
         async with node(server.url) as site:
             await connected(site)
-            assert repr(site) == "RedisSite(connected)"
+            assert repr(site) == "RedisBackend(connected)"
         wrong = f"redis://:s3cre7@127.0.0.1:{server.port}"
         async with node(wrong) as site:
             with pytest.raises(GatewayError) as raised:
-                await site.shelf.counted("x")
+                await site.shared.counted("x")
             assert "s3cre" not in str(raised.value) + repr(site) + repr(vars(site))
 
             async def says_why() -> bool:
-                return {line.trouble for line in site.lines.values()} == {"it refused AUTH: WRONGPASS"}
+                return {client.trouble for client in site.clients.values()} == {"it refused AUTH: WRONGPASS"}
 
             await until(says_why, "not told why")
 
@@ -265,21 +265,23 @@ async def test_a_split_network_s_old_primary_is_left_though_it_answers() -> None
     clock, server = ManualClock(), FakeRedis()
     primary: list[str | None] = ["old"]
 
-    site = RedisSite("redis+sentinel://a/main", KEYS, clock, lambda: 0.5, os.urandom, cables=server.cables)
+    site = RedisBackend(
+        "redis+sentinel://a/main", KEYS, clock, lambda: 0.5, os.urandom, connections=server.connections
+    )
 
-    async def tell() -> Place:
+    async def tell() -> Endpoint:
         if primary[0] is None:
             raise Unreachable("no sentinel knows the primary")
-        return Place(primary[0], 1)
+        return Endpoint(primary[0], 1)
 
-    site._door.primary = tell  # type: ignore[method-assign]  # the sentinels' word, without their servers
+    site._connector.primary = tell  # type: ignore[method-assign]  # the sentinels' word, without their servers
     async with site:
         await clock.advance(1.5)
-        assert {line.place for line in site.lines.values()} == {Place("old", 1)}
+        assert {client.endpoint for client in site.clients.values()} == {Endpoint("old", 1)}
         primary[0] = None
         await clock.advance(1.5)
-        assert {line.place for line in site.lines.values()} == {Place("old", 1)}
+        assert {client.endpoint for client in site.clients.values()} == {Endpoint("old", 1)}
         primary[0] = "new"
         await clock.advance(1.5)
-        assert {line.place for line in site.lines.values()} == {Place("new", 1)}
-        assert {dict(line.losses)["another is primary"] for line in site.lines.values()} == {1}
+        assert {client.endpoint for client in site.clients.values()} == {Endpoint("new", 1)}
+        assert {dict(client.losses)["another is primary"] for client in site.clients.values()} == {1}

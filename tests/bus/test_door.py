@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bus.address import Place, parse
-from gateway.bus.door import OPEN_S, Door, Greeted, Unreachable
+from gateway.bus.connect import OPEN_S, Connector, Endpoint, OpenConnection, Unreachable, parse_url
 from gateway.runtime.clock import SystemClock
 from tests.app import certificates
 from tests.bus.peer import Peer, Words, door, usual
@@ -17,9 +16,9 @@ from tests.doubles.fake_redis import MemoryTransport
 from tests.doubles.servers import Engine, binary, free_port, redis_server
 
 
-async def opened(peer: Peer, url: str = "redis://h", *greetings: tuple[str, ...]) -> Greeted:
+async def opened(peer: Peer, url: str = "redis://h", *greetings: tuple[str, ...]) -> OpenConnection:
     greeted = await door(peer, ManualClock(), url).open(greetings)
-    await greeted.cable.end()
+    await greeted.connection.disconnect(nowait=True)
     await ManualClock().settle()
     assert peer.open == 0
     return greeted
@@ -35,7 +34,7 @@ async def refused(peer: Peer, url: str = "redis://h") -> str:
 async def test_who_comes_in_shows_his_papers_and_greets() -> None:
     peer = Peer()
     greeted = await opened(peer, "redis://u:s@h:1/3", ("PING", "x"), ("CLIENT", "INFO"))
-    assert (greeted.place, greeted.replies) == (Place("h", 1), [b"PONG", b"OK"])
+    assert (greeted.endpoint, greeted.replies) == (Endpoint("h", 1), [b"PONG", b"OK"])
     assert peer.heard == [
         (b"AUTH", b"u", b"s"),
         (b"SELECT", b"3"),
@@ -46,7 +45,7 @@ async def test_who_comes_in_shows_his_papers_and_greets() -> None:
         (b"CLIENT", b"INFO"),
     ]
     assert len(peer.transport.written) == 3
-    assert (greeted.cable.socket_connect_timeout, greeted.cable.socket_timeout) == (OPEN_S, None)
+    assert (greeted.connection.socket_connect_timeout, greeted.connection.socket_timeout) == (OPEN_S, None)
 
 
 async def test_without_papers_and_database_none_are_shown() -> None:
@@ -69,7 +68,7 @@ async def test_without_papers_and_database_none_are_shown() -> None:
         (b"PING", b"-LOADING s3cret\r\n", "it refused PING: LOADING"),
         (b"PING", b"-NOAUTH s3cret\r\n", "it refused PING: NOAUTH"),
         (b"ROLE", b"*1\r\n$5\r\nslave\r\n", "it is a replica"),
-        (b"ROLE", b"HTTP/1.1 400 s3cret\r\n", "what it said is no RESP"),
+        (b"ROLE", b"HTTP/1.1 400 s3cret\r\n", "its answer is no RESP"),
     ],
 )
 async def test_who_is_not_let_in_says_so_without_secrets(verb: bytes, answer: bytes, says: str) -> None:
@@ -86,11 +85,11 @@ async def test_what_only_some_servers_or_users_may_is_not_needed(verb: bytes) ->
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (ConnectionRefusedError("s3cret"), "nobody listens there"),
+        (ConnectionRefusedError("s3cret"), "it refused the connection"),
         (ConnectionResetError("s3cret"), "the connection broke"),
         (TimeoutError("s3cret"), "it did not answer in time"),
-        (OSError("s3cret"), "no way there"),
-        (UnicodeError("s3cret"), "no way there"),
+        (OSError("s3cret"), "it cannot be reached"),
+        (UnicodeError("s3cret"), "it cannot be reached"),
     ],
 )
 async def test_where_there_is_no_way_it_says_so(fault: Exception, says: str) -> None:
@@ -137,7 +136,7 @@ class Sentinels(Peer):
         self.opinions = opinions
         self.questions: list[Words] = []
 
-    async def dial(self, protocol: asyncio.Protocol, place: Place) -> MemoryTransport:
+    async def dial(self, protocol: asyncio.Protocol, place: Endpoint) -> MemoryTransport:
         opinion = self.opinions.get(place.host, "")
         if opinion is None:
             raise ConnectionRefusedError
@@ -164,7 +163,7 @@ def masters(host: str, flags: str = "master", epoch: int = 1) -> bytes:
 async def test_the_primary_is_where_most_sentinels_say() -> None:
     peer = Sentinels(a="old", b="new", c="new")
     greeted = await opened(peer, SENTINELS)
-    assert greeted.place == Place("new", 7)
+    assert greeted.endpoint == Endpoint("new", 7)
     assert (b"AUTH", b"v", b"q") in peer.questions
     assert (b"SENTINEL", b"MASTERS") in peer.questions
     assert (b"AUTH", b"u", b"p") in peer.questions
@@ -178,7 +177,7 @@ async def test_a_name_without_a_password_is_no_paper() -> None:
 
 async def test_one_sentinel_that_knows_is_enough() -> None:
     peer = Sentinels(a=None, b="", c="new")
-    assert (await opened(peer, SENTINELS)).place == Place("new", 7)
+    assert (await opened(peer, SENTINELS)).endpoint == Endpoint("new", 7)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,7 @@ async def test_one_sentinel_that_knows_is_enough() -> None:
     ],
 )
 async def test_a_sentinel_that_knows_no_primary_that_lives_has_no_vote(said: bytes) -> None:
-    assert (await opened(Sentinels(a=said, b=said, c="new"), SENTINELS)).place == Place("new", 7)
+    assert (await opened(Sentinels(a=said, b=said, c="new"), SENTINELS)).endpoint == Endpoint("new", 7)
 
 
 async def test_a_sentinel_that_is_silent_has_no_vote() -> None:
@@ -208,7 +207,7 @@ async def test_a_sentinel_that_is_silent_has_no_vote() -> None:
         await clock.advance(0.4)
         assert not task.done()
         await clock.advance(0.2)
-    assert await task == Place("new", 7)
+    assert await task == Endpoint("new", 7)
     assert peer.open == 0
 
 
@@ -219,14 +218,14 @@ class Slow(Sentinels):
         super().__init__(**opinions)
         self._clock, self._slow = clock, slow
 
-    async def dial(self, protocol: asyncio.Protocol, place: Place) -> MemoryTransport:
+    async def dial(self, protocol: asyncio.Protocol, place: Endpoint) -> MemoryTransport:
         if place.host == self._slow:
             await self._clock.sleep(0.1)
         return await super().dial(protocol, place)
 
 
 async def test_in_a_tie_it_does_not_count_who_answers_first() -> None:
-    named: set[Place] = set()
+    named: set[Endpoint] = set()
     for slow in ("a", "b"):
         clock = ManualClock()
         peer = Slow(clock, slow, a="one", b="other", c=None)
@@ -250,9 +249,9 @@ async def test_in_a_tie_the_present_primary_stays() -> None:
 async def test_who_knows_of_a_later_fail_over_is_right() -> None:
     peer = Sentinels(a=masters("old", epoch=9), b=masters("old", epoch=9), c=masters("new", epoch=10))
     asked = door(peer, ManualClock(), SENTINELS)
-    assert await asked.primary() == Place("new", 7)
+    assert await asked.primary() == Endpoint("new", 7)
     peer.opinions = {"a": masters("old", epoch=9), "b": None, "c": masters("new", epoch=10)}
-    assert await asked.primary() == Place("new", 7)
+    assert await asked.primary() == Endpoint("new", 7)
 
 
 async def test_without_a_sentinel_that_knows_there_is_no_way() -> None:
@@ -261,7 +260,10 @@ async def test_without_a_sentinel_that_knows_there_is_no_way() -> None:
 
 async def test_only_sentinels_may_tell_another_place_next_time() -> None:
     peer = Peer()
-    assert (door(peer, ManualClock()).moves, door(peer, ManualClock(), SENTINELS).moves) == (False, True)
+    assert (door(peer, ManualClock()).has_sentinels, door(peer, ManualClock(), SENTINELS).has_sentinels) == (
+        False,
+        True,
+    )
 
 
 # ---- TLS ----
@@ -278,11 +280,11 @@ async def test_tls_is_verified(tls: tuple[str, ...]) -> None:
     port = free_port()
     async with redis_server(*tls, "--tls-port", str(port), engine=Engine.REDIS):
         trusting = f"rediss://127.0.0.1:{port}?ca_file={tls[1]}"
-        greeted = await Door(parse(trusting), SystemClock()).open()
-        assert greeted.place == Place("127.0.0.1", port)
-        await greeted.cable.end()
+        greeted = await Connector(parse_url(trusting), SystemClock()).open()
+        assert greeted.endpoint == Endpoint("127.0.0.1", port)
+        await greeted.connection.disconnect(nowait=True)
         with pytest.raises(Unreachable, match="its certificate is not trusted"):
-            await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
+            await Connector(parse_url(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 
 async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> None:
@@ -293,9 +295,9 @@ async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> N
     port = free_port()
     async with await asyncio.start_server(answer, "127.0.0.1", port):
         with pytest.raises(Unreachable, match=r"^TLS failed: [A-Z_]+$"):
-            await Door(parse(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
+            await Connector(parse_url(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 
 async def test_a_file_of_certificates_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Door(parse(f"rediss://h?ca_file={tmp_path / 'none.pem'}"), ManualClock())
+        Connector(parse_url(f"rediss://h?ca_file={tmp_path / 'none.pem'}"), ManualClock())

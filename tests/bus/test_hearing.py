@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.bus.hearing import SUBSCRIBE_MAX, Ears
+from gateway.bus.pubsub import SUBSCRIBE_MAX, Subscriber
 from tests.bus.peer import Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
 
@@ -33,10 +33,10 @@ class Scene:
     def __init__(self, peer: Peer, clock: ManualClock) -> None:
         self.clock = clock
         self.peer = peer
-        self.ears = Ears(door(peer, clock), clock, lambda: 0.5)
+        self.subscriber = Subscriber(door(peer, clock), clock, lambda: 0.5)
         self.heard: list[bytes] = []
         self.doubts = 0
-        self.ears.watch(self._doubt)
+        self.subscriber.watch(self._doubt)
 
     def _doubt(self) -> None:
         self.doubts += 1
@@ -44,7 +44,7 @@ class Scene:
     async def listen(self, *names: bytes) -> None:
         async with asyncio.TaskGroup() as tasks:
             for name in names:
-                tasks.create_task(self.ears.listen(name, self.heard.append))
+                tasks.create_task(self.subscriber.subscribe(name, self.heard.append))
 
     async def say(self, data: bytes) -> None:
         self.peer.say(data)
@@ -56,7 +56,7 @@ async def running(peer: Peer | None = None) -> AsyncIterator[Scene]:
     clock = ManualClock()
     scene = Scene(peer or Peer(confirming), clock)
     async with asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(scene.ears.line.run())
+        run = tasks.create_task(scene.subscriber.client.run())
         await clock.settle()
         yield scene
         run.cancel()
@@ -69,13 +69,13 @@ async def test_channels_of_one_turn_are_subscribed_together_in_commands_of_a_bou
         asked = scene.peer.asked(b"SUBSCRIBE")
         assert [len(words) - 1 for words in asked] == [SUBSCRIBE_MAX, 10]
         assert [name for words in asked for name in words[1:]] == names
-        assert scene.ears.channels == len(names)
+        assert scene.subscriber.channels == len(names)
         assert scene.doubts == 0
 
 
 async def test_listening_returns_when_it_is_confirmed_and_not_before() -> None:
     async with running(Peer()) as scene, asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(scene.ears.listen(b"c", scene.heard.append))
+        task = tasks.create_task(scene.subscriber.subscribe(b"c", scene.heard.append))
         await scene.clock.advance(0.5)
         assert not task.done()
         await scene.say(confirming((b"SUBSCRIBE", b"c")) or b"")
@@ -86,7 +86,7 @@ async def test_a_second_listener_replaces_the_first_without_asking_again() -> No
     async with running() as scene:
         other: list[bytes] = []
         await scene.listen(b"c")
-        await scene.ears.listen(b"c", other.append)
+        await scene.subscriber.subscribe(b"c", other.append)
         await scene.say(message(b"c", b"1"))
         assert (scene.heard, other) == ([], [b"1"])
         assert len(scene.peer.asked(b"SUBSCRIBE")) == 1
@@ -96,12 +96,12 @@ async def test_nothing_is_told_after_stopping_and_changes_keep_their_order() -> 
     async with running() as scene:
         await scene.listen(b"c")
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(scene.ears.stop(b"c"))
-            tasks.create_task(scene.ears.stop(b"unknown"))
-            tasks.create_task(scene.ears.listen(b"d", scene.heard.append))
-            tasks.create_task(scene.ears.listen(b"c", scene.heard.append))
+            tasks.create_task(scene.subscriber.unsubscribe(b"c"))
+            tasks.create_task(scene.subscriber.unsubscribe(b"unknown"))
+            tasks.create_task(scene.subscriber.subscribe(b"d", scene.heard.append))
+            tasks.create_task(scene.subscriber.subscribe(b"c", scene.heard.append))
         assert [words[0] for words in scene.peer.heard[-3:]] == [b"SUBSCRIBE", b"UNSUBSCRIBE", b"SUBSCRIBE"]
-        await scene.ears.stop(b"c")
+        await scene.subscriber.unsubscribe(b"c")
         await scene.say(message(b"c", b"1") + message(b"d", b"2"))
         assert scene.heard == [b"2"]
 
@@ -117,7 +117,7 @@ async def test_after_a_loss_every_channel_is_subscribed_again_and_then_whoever_w
         assert scene.doubts == 0
         await scene.say(confirming((b"SUBSCRIBE", b"d")) or b"")
         assert scene.doubts == 1
-        assert scene.ears.doubts == {"renewed": 1}
+        assert scene.subscriber.doubts == {"renewed": 1}
 
 
 async def test_a_loss_in_the_middle_of_subscribing_again_is_told_once_at_the_end() -> None:
@@ -136,7 +136,7 @@ async def test_a_node_that_listened_to_nothing_missed_nothing() -> None:
     async with running() as scene:
         scene.peer.transport.abort()
         await scene.clock.advance(0.06)
-        assert scene.ears.line.is_up
+        assert scene.subscriber.client.is_up
         assert scene.doubts == 0
 
 
@@ -179,7 +179,7 @@ async def test_stopping_without_a_server_is_remembered(is_noticed: bool) -> None
         scene.peer.transport.abort()
         if is_noticed:
             await scene.clock.settle()
-        task = tasks.create_task(scene.ears.stop(b"c"))
+        task = tasks.create_task(scene.subscriber.unsubscribe(b"c"))
         await scene.clock.advance(0.0 if is_noticed else 0.06)
         assert task.done()
         scene.peer.is_silent = False
@@ -192,8 +192,8 @@ async def test_a_confirmation_that_nobody_asked_for_is_a_doubt() -> None:
         await scene.listen(b"c")
         await scene.say(confirming((b"SUBSCRIBE", b"c")) or b"")
         assert scene.doubts == 1
-        assert scene.ears.doubts == {"unrequested": 1}
-        assert scene.ears.line.is_up
+        assert scene.subscriber.doubts == {"unrequested": 1}
+        assert scene.subscriber.client.is_up
 
 
 async def test_a_peer_that_froze_is_left_within_four_seconds() -> None:
@@ -215,7 +215,7 @@ async def test_pings_are_answered_in_subscribed_mode_too() -> None:
         await scene.listen(b"c")
         await scene.clock.advance(10.0)
         assert len(scene.peer.asked(b"PING")) == 4
-        assert scene.ears.line.losses == {}
+        assert scene.subscriber.client.losses == {}
 
 
 async def test_who_may_not_listen_is_told_why() -> None:
@@ -223,5 +223,5 @@ async def test_who_may_not_listen_is_told_why() -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(scene.listen(b"c", b"d"))
             await scene.clock.advance(2.0)
-        assert scene.ears.line.losses["it refused to let this node listen: NOPERM"] > 1
+        assert scene.subscriber.client.losses["it refused to let this node listen: NOPERM"] > 1
         assert scene.doubts == 0

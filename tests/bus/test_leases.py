@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.bus.leases import FLOOR_TTL_S, LEASE, RedisLeases
-from gateway.bus.line import Line, Pace
-from gateway.bus.names import Names
+from gateway.bus.keys import KeyNames
+from gateway.bus.redis import RedisClient, RedisLimits
+from gateway.bus.stores import FLOOR_TTL_S, LEASE, RedisLeases
 from gateway.core.lease import TTL_S
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
@@ -26,8 +26,8 @@ async def running(
     peer: Peer, took: list[float] | None = None
 ) -> AsyncIterator[tuple[RedisLeases, ManualClock]]:
     clock = ManualClock(wall_ms=1_000_000)
-    line = Line(door(peer, clock), clock, lambda: 0.5, Pace())
-    leases = RedisLeases(line, Names(b"p" * 32), clock, renewed=None if took is None else took.append)
+    line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
+    leases = RedisLeases(line, KeyNames(b"p" * 32), clock, renewed=None if took is None else took.append)
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(line.run())
         await clock.settle()
@@ -102,5 +102,5 @@ async def test_a_lease_that_is_incomplete_is_none() -> None:
 
 
 def test_a_server_learns_the_script_when_it_is_greeted() -> None:
-    assert LEASE.greeting[:2] == ("SCRIPT", "LOAD")
-    assert "acquire" in str(LEASE.greeting[2])
+    assert LEASE.load[:2] == ("SCRIPT", "LOAD")
+    assert "acquire" in str(LEASE.load[2])

@@ -10,21 +10,20 @@ from itertools import pairwise
 import pytest
 from redis.exceptions import ResponseError
 
-from gateway.bus.address import Place
-from gateway.bus.cable import Reply
-from gateway.bus.line import Line, Pace
+from gateway.bus.connect import Endpoint, Reply
+from gateway.bus.redis import RedisClient, RedisLimits
 from gateway.domain.errors import ErrorCode, GatewayError
 from tests.bus.peer import NO_SUCH, Peer, Words, door, usual
 from tests.doubles.clock import ManualClock
 
-PACE = Pace(deadline_s=0.25, ping_s=3.0, retry_s=0.1, retry_max_s=2.0, window=3, waiting_max=10)
+PACE = RedisLimits(deadline_s=0.25, ping_s=3.0, retry_s=0.1, retry_max_s=2.0, window=3, waiting_max=10)
 
 
 @asynccontextmanager
 async def running(
-    peer: Peer, clock: ManualClock, pace: Pace = PACE, jitter: Callable[[], float] = lambda: 0.5
-) -> AsyncIterator[Line]:
-    line = Line(door(peer, clock), clock, jitter, pace)
+    peer: Peer, clock: ManualClock, pace: RedisLimits = PACE, jitter: Callable[[], float] = lambda: 0.5
+) -> AsyncIterator[RedisClient]:
+    line = RedisClient(door(peer, clock), clock, jitter, pace)
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(line.run())
         await clock.settle()
@@ -150,8 +149,8 @@ async def test_while_nobody_is_reachable_commands_fail_at_once() -> None:
     clock, peer = ManualClock(), Peer()
     peer.fault = ConnectionRefusedError()
     async with running(peer, clock) as line:
-        assert (line.is_up, line.is_down, line.trouble) == (False, True, "nobody listens there")
-        assert await fault(line.ask("GET", "a")) == "nobody listens there"
+        assert (line.is_up, line.is_down, line.trouble) == (False, True, "it refused the connection")
+        assert await fault(line.ask("GET", "a")) == "it refused the connection"
         peer.fault, peer.answer = None, echo
         await clock.advance(0.06)
         assert (line.is_up, line.is_down, line.trouble) == (True, False, None)
@@ -253,16 +252,16 @@ async def test_the_bytes_that_wait_are_bounded_whether_or_not_they_were_sent() -
         assert await large == 2, "what is larger than the bound alone may wait alone"
 
 
-async def test_what_the_kernel_does_not_take_is_bounded() -> None:
+async def test_while_the_kernel_takes_nothing_the_rest_waits_here_and_is_bounded() -> None:
     clock, peer = ManualClock(), Peer(echo)
-    async with running(peer, clock, PACE._replace(unsent_max_bytes=1_000)) as line:
+    async with running(peer, clock, PACE._replace(waiting_max_bytes=1_000)) as line:
         peer.transport.choke()
-        taken = [line.ask("GET", b"a" * 1_000), line.ask("GET", "b")]
+        taken = line.ask("GET", b"a" * 1_000)
         await clock.settle()
-        assert await fault(line.ask("GET", "c")) == "too much waits for it"
+        assert await fault(line.ask("GET", "b")) == "too much waits for it"
         peer.transport.breathe()
         await clock.settle()
-        assert [await answer for answer in (*taken, line.ask("GET", "d"))] == [b"a" * 1_000, b"b", b"d"]
+        assert [await answer for answer in (taken, line.ask("GET", "c"))] == [b"a" * 1_000, b"c"]
 
 
 async def test_refusals_of_redis_are_bus_down_and_quote_nothing() -> None:
@@ -293,10 +292,10 @@ async def test_a_server_that_became_a_replica_is_left() -> None:
 async def test_a_line_stays_at_the_primary() -> None:
     clock, peer = ManualClock(), Peer()
     async with running(peer, clock) as line:
-        line.leave_unless(Place("h", 6379))
+        line.leave_unless(Endpoint("h", 6379))
         await clock.advance(0.1)
         assert len(peer.transports) == 1
-        line.leave_unless(Place("other", 6379))
+        line.leave_unless(Endpoint("other", 6379))
         await clock.advance(0.1)
         assert line.losses == {"another is primary": 1}
 
@@ -304,12 +303,12 @@ async def test_a_line_stays_at_the_primary() -> None:
 async def test_greetings_come_first_and_their_answers_are_told() -> None:
     clock, peer = ManualClock(), Peer(echo)
     told: list[list[Reply]] = []
-    line = Line(
+    line = RedisClient(
         door(peer, clock),
         clock,
         lambda: 0.0,
         PACE,
-        greetings=lambda: [("GET", str(len(told)))],
+        first=lambda: [("GET", str(len(told)))],
         opened=lambda replies: told.append(list(replies)),
     )
     async with asyncio.TaskGroup() as tasks:

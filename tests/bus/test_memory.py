@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
+from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Detach, Envelope, Inbox
 from tests.doubles.clock import ManualClock
@@ -13,7 +13,7 @@ A = Inbox(NODE)
 
 
 async def test_delivery_is_at_once() -> None:
-    exchange = Exchange()
+    exchange = MemoryChannels()
     received: list[Envelope] = []
     await MemoryBus(exchange).subscribe(A, received.append)
     await MemoryBus(exchange).publish(A, Detach(ANN, "s", NODE))
@@ -21,7 +21,7 @@ async def test_delivery_is_at_once() -> None:
 
 
 async def test_a_channel_that_nobody_listens_to_leaves_nothing() -> None:
-    exchange = Exchange()
+    exchange = MemoryChannels()
     bus = MemoryBus(exchange)
     await bus.subscribe(A, lambda _: None)
     await bus.unsubscribe(A)
@@ -30,8 +30,8 @@ async def test_a_channel_that_nobody_listens_to_leaves_nothing() -> None:
 
 async def test_other_processes_are_other_worlds() -> None:
     received: list[Envelope] = []
-    await MemoryBus(Exchange()).subscribe(A, received.append)
-    assert await MemoryBus(Exchange()).publish(A, Detach(ANN, "s", NODE)) == 0
+    await MemoryBus(MemoryChannels()).subscribe(A, received.append)
+    assert await MemoryBus(MemoryChannels()).publish(A, Detach(ANN, "s", NODE)) == 0
     assert received == []
 
 

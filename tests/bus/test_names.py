@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bus.names import Names
+from gateway.bus.keys import KeyNames
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox
 
-NAMES = Names(b"p" * 32)
+NAMES = KeyNames(b"p" * 32)
 ANN = UserId("main", 4711)
 
 
@@ -28,7 +28,7 @@ def test_names_are_the_same_in_every_version() -> None:
 
 
 def test_names_of_another_cluster_are_others() -> None:
-    other = Names(b"q" * 32)
+    other = KeyNames(b"q" * 32)
     assert other.user(ANN) != NAMES.user(ANN)
     assert other.denied("a") != NAMES.denied("a")
 
@@ -52,18 +52,18 @@ def test_what_is_denied_is_not_what_is_counted() -> None:
 
 
 def test_the_memory_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.bus.names._USERS_MAX", 3)
-    names = Names(b"p" * 32)
+    monkeypatch.setattr("gateway.bus.keys._USERS_MAX", 3)
+    names = KeyNames(b"p" * 32)
     for _ in range(2):
         for key in range(10):
             assert names.user(UserId("main", key)) == NAMES.user(UserId("main", key))
-    assert repr(names) in {f"Names({count} users)" for count in (1, 2, 3)}
+    assert repr(names) in {f"KeyNames({count} users)" for count in (1, 2, 3)}
 
 
 def test_a_key_of_another_length_is_none() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
-        Names(b"secret")
+        KeyNames(b"secret")
 
 
 def test_the_key_is_not_shown() -> None:
-    assert repr(Names(b"p" * 32)) == "Names(0 users)"
+    assert repr(KeyNames(b"p" * 32)) == "KeyNames(0 users)"

@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 
 from gateway.app.config.settings import BusSection
 from gateway.app.status import check_bus
-from gateway.bus.connecting import Lifetimes, RedisSite
-from gateway.bus.refusals import LASTS_S, Refusals
+from gateway.bus.backend import RedisBackend
+from gateway.bus.keys import REFUSAL_S, Lifetimes, Refusals
 from gateway.runtime.clock import SystemClock
 from tests.app.certificates import make
 from tests.contracts.buses import KEYS, connected
@@ -27,11 +27,11 @@ ENGINES = pytest.mark.parametrize("engine", Engine)
 async def test_a_refusal_counts_until_a_write_is_taken_and_a_while_at_least() -> None:
     clock = ManualClock()
     refusals = Refusals(clock)
-    refusals.refused("OOM")
-    refusals.refused("ERR")
-    await clock.advance(LASTS_S * 100)
+    refusals.add("OOM")
+    refusals.add("ERR")
+    await clock.advance(REFUSAL_S * 100)
     assert refusals.present == {"OOM"}
-    refusals.over()
+    refusals.clear()
     assert refusals.present == frozenset()
 
 
@@ -39,21 +39,21 @@ async def test_what_is_taken_between_two_refusals_ends_neither() -> None:
     clock = ManualClock()
     refusals = Refusals(clock)
     for _ in range(10):
-        refusals.refused("NOPERM")
-        await clock.advance(LASTS_S / 2)
-        refusals.over()
+        refusals.add("NOPERM")
+        await clock.advance(REFUSAL_S / 2)
+        refusals.clear()
         assert refusals.present == {"NOPERM"}
-    await clock.advance(LASTS_S)
+    await clock.advance(REFUSAL_S)
     assert refusals.present == frozenset()
 
 
-def node(url: str) -> RedisSite:
+def node(url: str) -> RedisBackend:
     """Return a node's doors, which try sooner than in earnest."""
     often = Lifetimes(refusal_s=2.5, trial_s=0.2)
-    return RedisSite(url, KEYS, SystemClock(), lambda: 0.5, os.urandom, ttl=often)
+    return RedisBackend(url, KEYS, SystemClock(), lambda: 0.5, os.urandom, ttl=often)
 
 
-async def refuses(site: RedisSite, *words: str) -> None:
+async def refuses(site: RedisBackend, *words: str) -> None:
     async def is_so() -> bool:
         return site.refusals() == frozenset(words)
 

@@ -1,4 +1,4 @@
-"""Does the roll on Redis leave out what is no node? See also tests/contracts."""
+"""Does the node registry in Redis leave out what is no node? See also tests/contracts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from gateway.bus.line import Line, Pace
-from gateway.bus.names import Names
-from gateway.bus.roll import RedisRoll
+from gateway.bus.keys import KeyNames
+from gateway.bus.redis import RedisClient, RedisLimits
+from gateway.bus.stores import RedisNodeRegistry
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import NodeRecord
@@ -23,7 +23,7 @@ RECORD = NodeRecord(NodeId("a"), "h", "1.2.3", 3, 4, True, 2.5)
 async def test_what_is_no_record_is_left_out_and_what_a_later_version_adds_is_ignored() -> None:
     async with redis_server() as server, node(server.url) as site:
         await connected(site)
-        await site.roll.announce(RECORD)
+        await site.registry.announce(RECORD)
         await server.command("HSET", "og:node:h", "later", "yes")
         await server.command("HSET", "og:node:bare", "node", "b")
         await server.command("HSET", "og:node:odd", "node", b"\xff")
@@ -32,7 +32,7 @@ async def test_what_is_no_record_is_left_out_and_what_a_later_version_adds_is_ig
         await server.command(
             "HSET", "og:node:text", *[x for pair in (stored | {b"links": "many"}).items() for x in pair]
         )
-        assert await site.roll.nodes() == (RECORD,)
+        assert await site.registry.nodes() == (RECORD,)
         assert stored[b"draining"] == b"1"
         left_ms = await server.command("PTTL", "og:node:h")
         assert isinstance(left_ms, int)
@@ -43,9 +43,9 @@ async def test_what_is_no_record_is_left_out_and_what_a_later_version_adds_is_ig
 async def test_a_search_that_is_answered_otherwise_is_bus_down(answer: bytes) -> None:
     clock = ManualClock()
     peer = Peer(lambda words: answer if words[0] == b"SCAN" else usual(words))
-    line = Line(door(peer, clock), clock, lambda: 0.5, Pace())
+    line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(line.run())
         with pytest.raises(GatewayError):
-            await RedisRoll(line, Names(b"p" * 32)).nodes()
+            await RedisNodeRegistry(line, KeyNames(b"p" * 32)).nodes()
         run.cancel()

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.bus.line import Line, Pace
-from gateway.bus.scripts import Script
+from gateway.bus.redis import RedisClient, RedisLimits, Script
 from gateway.domain.errors import GatewayError
 from tests.bus.peer import Peer, Words, door, usual
 from tests.contracts.buses import connected, node
 from tests.doubles.clock import ManualClock
 from tests.doubles.servers import redis_server
 
-SHELF = Script("shelf.lua")
+COUNTER = Script("counter.lua")
 
 
 async def ran(peer: Peer) -> object:
     """Run the script at *peer*; returns the answer, or the error."""
     clock = ManualClock()
-    line = Line(door(peer, clock), clock, lambda: 0.5, Pace())
+    line = RedisClient(door(peer, clock), clock, lambda: 0.5, RedisLimits())
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(line.run())
         try:
-            answer: object = await SHELF.run(line, (b"a", b"b"), 5, "x")
+            answer: object = await COUNTER.run(line, (b"a", b"b"), 5, "x")
         except GatewayError as error:
             answer = error
         run.cancel()
@@ -57,6 +56,6 @@ async def test_other_refusals_are_bus_down() -> None:
 async def test_a_real_server_may_forget_at_any_time() -> None:
     async with redis_server() as server, node(server.url) as site:
         await connected(site)
-        assert await site.shelf.count("x", 60.0) == 1
+        assert await site.shared.count("x", 60.0) == 1
         await server.command("SCRIPT", "FLUSH")
-        assert await site.shelf.count("x", 60.0) == 2
+        assert await site.shared.count("x", 60.0) == 2

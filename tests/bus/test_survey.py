@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from gateway.bus.address import Place, parse
-from gateway.bus.door import Unreachable
-from gateway.bus.survey import Survey, survey
+from gateway.bus.backend import ServerFacts, inspect
+from gateway.bus.connect import Endpoint, Unreachable, parse_url
 from gateway.runtime.clock import SystemClock
 from tests.doubles.servers import Engine, free_port, redis_server
 
@@ -21,8 +20,8 @@ KEEPS = {"snapshots": ("--save", "60 1"), "log": ("--appendonly", "yes"), "nothi
 @pytest.mark.parametrize("engine", list(Engine), ids=lambda engine: engine.value)
 async def test_a_server_tells_what_it_is(engine: Engine) -> None:
     async with redis_server("--maxmemory-policy", "noeviction", engine=engine) as server:
-        found = await survey(parse(server.url), CLOCK)
-    assert found.place == Place("127.0.0.1", server.port)
+        found = await inspect(parse_url(server.url), CLOCK)
+    assert found.endpoint == Endpoint("127.0.0.1", server.port)
     assert found.engine == engine.value.capitalize()
     assert found.version > (7, 2)
     assert (found.persists, found.evicts, found.is_too_old) == (False, False, False)
@@ -31,20 +30,20 @@ async def test_a_server_tells_what_it_is(engine: Engine) -> None:
 
 async def test_a_node_reaches_it_on_the_loop_that_nodes_have() -> None:
     async with redis_server() as server:
-        found = await asyncio.to_thread(lambda: uvloop.run(survey(parse(server.url), CLOCK)))
+        found = await asyncio.to_thread(lambda: uvloop.run(inspect(parse_url(server.url), CLOCK)))
     assert found.engine is not None
 
 
 @pytest.mark.parametrize("kept", list(KEEPS))
 async def test_one_that_keeps_what_it_is_told_is_found_out(kept: str) -> None:
     async with redis_server(*KEEPS[kept]) as server:
-        found = await survey(parse(server.url), CLOCK)
+        found = await inspect(parse_url(server.url), CLOCK)
     assert found.persists is (kept != "nothing")
 
 
 async def test_one_that_forgets_when_it_is_full_is_found_out() -> None:
     async with redis_server("--maxmemory-policy", "volatile-lru") as server:
-        assert (await survey(parse(server.url), CLOCK)).evicts is True
+        assert (await inspect(parse_url(server.url), CLOCK)).evicts is True
 
 
 @pytest.mark.parametrize("kept", list(KEEPS))
@@ -52,7 +51,7 @@ async def test_what_the_user_may_not_ask_is_unknown(kept: str) -> None:
     async with redis_server(*KEEPS[kept]) as server:
         await server.command("ACL", "SETUSER", "gw", "on", ">secret", "+ping", "+role", "+info")
         url = f"redis://gw:secret@127.0.0.1:{server.port}"
-        found = await survey(parse(url), CLOCK)
+        found = await inspect(parse_url(url), CLOCK)
     assert found.engine is not None  # HELLO is nobody forbidden
     # only a log of commands shows in what INFO tells
     assert found.persists is (True if kept == "log" else None)
@@ -71,14 +70,14 @@ async def test_what_the_user_may_not_ask_is_unknown(kept: str) -> None:
     ],
 )
 def test_old_versions_are_known(engine: str | None, version: tuple[int, ...], is_too_old: bool) -> None:
-    assert Survey(Place("h", 1), engine, version, None, None, None).is_too_old is is_too_old
+    assert ServerFacts(Endpoint("h", 1), engine, version, None, None, None).is_too_old is is_too_old
 
 
 async def test_one_that_is_not_there_or_lets_nobody_in_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match="nobody listens there"):
-        await survey(parse(f"redis://127.0.0.1:{free_port()}"), CLOCK)
+    with pytest.raises(Unreachable, match="it refused the connection"):
+        await inspect(parse_url(f"redis://127.0.0.1:{free_port()}"), CLOCK)
     async with redis_server("--requirepass", "secret") as server:
         with pytest.raises(Unreachable, match="it refused AUTH: WRONGPASS"):
-            await survey(parse(f"redis://:wrong@127.0.0.1:{server.port}"), CLOCK)
+            await inspect(parse_url(f"redis://:wrong@127.0.0.1:{server.port}"), CLOCK)
     with pytest.raises(Unreachable, match="the file of trusted certificates cannot be read: No such file"):
-        await survey(parse(f"rediss://h?ca_file={tmp_path}/none.pem"), CLOCK)
+        await inspect(parse_url(f"rediss://h?ca_file={tmp_path}/none.pem"), CLOCK)

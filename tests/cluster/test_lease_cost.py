@@ -8,7 +8,8 @@ import secrets
 
 import pytest
 
-from gateway.bus.connecting import BusKeys, RedisSite
+from gateway.bus.backend import RedisBackend
+from gateway.bus.keys import BusKeys
 from gateway.domain.model import NodeId, UserId
 from gateway.runtime.clock import SystemClock
 from tests.cluster.figures import Figures
@@ -36,7 +37,7 @@ async def test_leases_of_ten_thousand_users_cost_little_of_a_core() -> None:
     keys = BusKeys([("k1", secrets.token_bytes(32))], secrets.token_bytes(32))
     users = [UserId("main", number) for number in range(USERS)]
     async with redis_server() as redis:
-        site = RedisSite(redis.url, keys, SystemClock(), random.random, secrets.token_bytes)
+        site = RedisBackend(redis.url, keys, SystemClock(), random.random, secrets.token_bytes)
         async with site as doors:
             async with asyncio.timeout(10):
                 while doors.trouble is not None:  # noqa: ASYNC110 - it connects by itself

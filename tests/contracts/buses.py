@@ -1,4 +1,4 @@
-"""Which adapters of the Bus, Leases, Roll and Shelf ports are there to be held to their contracts?
+"""Which adapters of Bus, Leases, NodeRegistry and SharedStore are there to be held to their contracts?
 
 Each is a *site*: some nodes that reach each other, the doors of each, and a clock that the test
 moves. A networked adapter is one more function in :data:`SITES`.
@@ -12,15 +12,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from functools import partial
 
-from gateway.bus.cable import Cable
-from gateway.bus.connecting import BusKeys, RedisSite
-from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
-from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
-from gateway.bus.names import Names
+from redis.asyncio import Connection
+
+from gateway.bus.backend import RedisBackend
+from gateway.bus.keys import BusKeys, KeyNames
+from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.protocol.envelope_codec import encode
 from gateway.protocol.envelopes import Channel, Envelope
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, Roll, Shelf
+from gateway.runtime.ports import NODE_TTL_S, Bus, Leases, NodeRegistry, SharedStore
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_redis import FakeRedis
 from tests.doubles.lossy_bus import Trouble
@@ -44,8 +44,8 @@ class Network:
 
     url: str
     server: Server
-    nodes: tuple[RedisSite, RedisSite]
-    names: Names = field(default_factory=lambda: Names(KEYS.pseudonym))
+    nodes: tuple[RedisBackend, RedisBackend]
+    names: KeyNames = field(default_factory=lambda: KeyNames(KEYS.pseudonym))
 
     def sealed(self, channel: Channel, envelope: Envelope) -> bytes:
         """Return what the first node would publish next."""
@@ -54,7 +54,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class BusSite:
-    """Two nodes' doors to the same bus, leases, roll and shelf.
+    """Two nodes' ports to the same bus, leases, node registry and shared store.
 
     *arrive* returns once everything published has arrived. *pass_time* lets that many seconds pass
     for all that ends by itself; *ttl_s* is how long a lease lasts, *node_ttl_s* a node's record. *cut*
@@ -63,8 +63,8 @@ class BusSite:
 
     buses: tuple[Bus, Bus]
     leases: tuple[Leases, Leases]
-    rolls: tuple[Roll, Roll]
-    shelves: tuple[Shelf, Shelf]
+    registries: tuple[NodeRegistry, NodeRegistry]
+    stores: tuple[SharedStore, SharedStore]
     arrive: Callable[[], Awaitable[None]]
     pass_time: Callable[[float], Awaitable[None]]
     cut: Callable[[], Awaitable[None]] | None = None
@@ -76,13 +76,13 @@ class BusSite:
 @asynccontextmanager
 async def memory() -> AsyncIterator[BusSite]:
     """Yield two nodes of one process."""
-    clock, exchange = ManualClock(), Exchange()
-    leases, roll, shelf = MemoryLeases(clock, ttl_s=15.0), MemoryRoll(clock), MemoryShelf(clock)
+    clock, exchange = ManualClock(), MemoryChannels()
+    leases, registry, shared = MemoryLeases(clock, ttl_s=15.0), MemoryNodeRegistry(clock), MemoryStore(clock)
     yield BusSite(
         buses=(MemoryBus(exchange), MemoryBus(exchange)),
         leases=(leases, leases),
-        rolls=(roll, roll),
-        shelves=(shelf, shelf),
+        registries=(registry, registry),
+        stores=(shared, shared),
         arrive=clock.settle,
         pass_time=clock.advance,
     )
@@ -102,8 +102,8 @@ async def lossy() -> AsyncIterator[BusSite]:
     yield BusSite(
         buses=(one.bus, two.bus),
         leases=(one.leases, two.leases),
-        rolls=(one.roll, two.roll),
-        shelves=(one.shelf, two.shelf),
+        registries=(one.registry, two.registry),
+        stores=(one.shared, two.shared),
         arrive=clock.settle,
         pass_time=clock.advance,
         cut=cut,
@@ -114,7 +114,7 @@ async def lossy() -> AsyncIterator[BusSite]:
 async def fake() -> AsyncIterator[BusSite]:
     """Yield two nodes on the Redis of Python."""
     server = FakeRedis()
-    async with _nodes("redis://fake", server.cables) as nodes:
+    async with _nodes("redis://fake", server.connections) as nodes:
         yield _site(nodes, partial(_cut_fake, server))
 
 
@@ -146,20 +146,22 @@ NETWORKED: tuple[str, ...] = ("redis", "sentinel", "valkey")
 """Those with a :class:`Network`."""
 
 
-def node(url: str, keys: BusKeys = KEYS, cables: type[Cable] = Cable) -> RedisSite:
+def node(url: str, keys: BusKeys = KEYS, connections: type[Connection] = Connection) -> RedisBackend:
     """Return a node's doors to the Redis at *url*."""
-    return RedisSite(url, keys, SystemClock(), lambda: 0.5, os.urandom, cables=cables)
+    return RedisBackend(url, keys, SystemClock(), lambda: 0.5, os.urandom, connections=connections)
 
 
 def _site(
-    nodes: tuple[RedisSite, RedisSite], cut: Callable[[], Awaitable[None]], network: Network | None = None
+    nodes: tuple[RedisBackend, RedisBackend],
+    cut: Callable[[], Awaitable[None]],
+    network: Network | None = None,
 ) -> BusSite:
     one, two = nodes
     return BusSite(
         buses=(one.bus, two.bus),
         leases=(one.leases, two.leases),
-        rolls=(one.roll, two.roll),
-        shelves=(one.shelf, two.shelf),
+        registries=(one.registry, two.registry),
+        stores=(one.shared, two.shared),
         arrive=partial(_arrive, nodes),
         pass_time=partial(_pass_time, one),
         cut=cut,
@@ -168,11 +170,13 @@ def _site(
 
 
 @asynccontextmanager
-async def _nodes(url: str, cables: type[Cable] = Cable) -> AsyncIterator[tuple[RedisSite, RedisSite]]:
+async def _nodes(
+    url: str, connections: type[Connection] = Connection
+) -> AsyncIterator[tuple[RedisBackend, RedisBackend]]:
     async with AsyncExitStack() as stack:
         nodes = (
-            await stack.enter_async_context(node(url, cables=cables)),
-            await stack.enter_async_context(node(url, cables=cables)),
+            await stack.enter_async_context(node(url, connections=connections)),
+            await stack.enter_async_context(node(url, connections=connections)),
         )
         for each in nodes:
             await connected(each)
@@ -181,7 +185,7 @@ async def _nodes(url: str, cables: type[Cable] = Cable) -> AsyncIterator[tuple[R
         yield nodes
 
 
-async def connected(site: RedisSite) -> None:
+async def connected(site: RedisBackend) -> None:
     """Return when all its connections are there."""
 
     async def is_up() -> bool:
@@ -190,7 +194,7 @@ async def connected(site: RedisSite) -> None:
     await until(is_up, f"no connection: {site.trouble}")
 
 
-async def acquainted(site: RedisSite, others: int) -> None:
+async def acquainted(site: RedisBackend, others: int) -> None:
     """Return when it knows that so many others live."""
 
     async def knows() -> bool:
@@ -199,13 +203,13 @@ async def acquainted(site: RedisSite, others: int) -> None:
     await until(knows, f"{len(site.bus.lives)} lives are known")
 
 
-async def _arrive(nodes: tuple[RedisSite, RedisSite]) -> None:
+async def _arrive(nodes: tuple[RedisBackend, RedisBackend]) -> None:
     for each in nodes:  # the answer comes behind every message that the server has for this connection
-        await each.bus.ears.line.ask("PING")
+        await each.bus.subscriber.client.ask("PING")
 
 
-async def _pass_time(one: RedisSite, seconds: float) -> None:
-    await one.lines["commands"].answer("EVAL", _LATER, 0, round(seconds * 1000))
+async def _pass_time(one: RedisBackend, seconds: float) -> None:
+    await one.clients["commands"].answer("EVAL", _LATER, 0, round(seconds * 1000))
 
 
 async def _cut_there(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Does every roll keep the promises of the Roll port?"""
+"""Does every node registry keep the promises of the NodeRegistry port?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def record(node: str, *, connections: int = 0, draining: bool = False) -> NodeRe
 
 
 async def test_who_announces_himself_is_known_to_all_as_he_is(site: BusSite) -> None:
-    here, there = site.rolls
+    here, there = site.registries
     await here.announce(record("b", connections=19_500, draining=True))
     await there.announce(record("a"))
     expected = (record("a"), record("b", connections=19_500, draining=True))
@@ -30,18 +30,18 @@ async def test_who_announces_himself_is_known_to_all_as_he_is(site: BusSite) -> 
 
 
 async def test_nobody_lives_unless_he_says_so(site: BusSite) -> None:
-    assert await site.rolls[0].nodes() == ()
+    assert await site.registries[0].nodes() == ()
 
 
 async def test_the_last_word_counts(site: BusSite) -> None:
-    here, there = site.rolls
+    here, there = site.registries
     await here.announce(record("a", draining=True))
     await here.announce(record("a", connections=1))
     assert await there.nodes() == (record("a", connections=1),)
 
 
 async def test_two_lives_of_one_node_are_two(site: BusSite) -> None:
-    here, there = site.rolls
+    here, there = site.registries
     later = record("a")._replace(holder="its next life")
     await here.announce(record("a"))
     await there.announce(later)
@@ -49,7 +49,7 @@ async def test_two_lives_of_one_node_are_two(site: BusSite) -> None:
 
 
 async def test_who_leaves_is_gone_and_others_are_not(site: BusSite) -> None:
-    here, there = site.rolls
+    here, there = site.registries
     await here.announce(record("a"))
     await there.announce(record("b"))
     await here.leave("holder of a")
@@ -58,7 +58,7 @@ async def test_who_leaves_is_gone_and_others_are_not(site: BusSite) -> None:
 
 
 async def test_who_says_nothing_for_ten_seconds_is_gone(site: BusSite) -> None:
-    here, there = site.rolls
+    here, there = site.registries
     await here.announce(record("a"))
     await there.announce(record("b"))
     await site.pass_time(site.node_ttl_s * 0.6)
@@ -73,5 +73,5 @@ async def test_nodes_are_found_among_many_users(site: BusSite) -> None:
 
     for number in range(50):
         await site.leases[0].acquire(UserId("main", number), NodeId("a"), "h", floor=0)
-    await site.rolls[0].announce(record("a"))
-    assert await site.rolls[1].nodes() == (record("a"),)
+    await site.registries[0].announce(record("a"))
+    assert await site.registries[1].nodes() == (record("a"),)

@@ -1,4 +1,4 @@
-"""Does every shelf keep the promises of the Shelf port?"""
+"""Does every shared store keep the promises of the SharedStore port?"""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[BusSite]:
 
 @pytest.mark.parametrize("reason", [EndReason.LOGGED_OFF_BY_SUPERVISOR, EndReason.UNKNOWN])
 async def test_all_nodes_know_why_a_session_ended(site: BusSite, reason: EndReason) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     await here.deny("a1b2", reason, 60.0)
     assert (await here.denied("a1b2"), await there.denied("a1b2")) == (reason, reason)
 
 
 async def test_other_sessions_live(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     await here.deny("a1b2", EndReason.BLOCKED, 60.0)
     assert await there.denied("a1b3") is None
 
 
 async def test_a_session_is_denied_for_as_long_as_was_said(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     await here.deny("a", EndReason.BLOCKED, 60.0)
     await here.deny("b", EndReason.EXPIRED, 200.0)
     await site.pass_time(90.0)
@@ -40,7 +40,7 @@ async def test_a_session_is_denied_for_as_long_as_was_said(site: BusSite) -> Non
 
 
 async def test_nodes_count_together(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     assert [await here.count("x", 60.0), await there.count("x", 60.0), await here.count("x", 60.0)] == [
         1,
         2,
@@ -51,7 +51,7 @@ async def test_nodes_count_together(site: BusSite) -> None:
 
 
 async def test_a_counter_lives_from_its_first(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     await here.count("x", 60.0)
     await site.pass_time(40.0)
     assert await there.count("x", 60.0) == 2
@@ -61,7 +61,7 @@ async def test_a_counter_lives_from_its_first(site: BusSite) -> None:
 
 
 async def test_what_is_forgotten_counts_anew(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     for name in ("x", "x", "y"):
         await here.count(name, 60.0)
     await there.forget("x")
@@ -71,7 +71,7 @@ async def test_what_is_forgotten_counts_anew(site: BusSite) -> None:
 
 
 async def test_a_name_that_is_counted_is_not_denied(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     await here.count("x", 60.0)
     assert await there.denied("x") is None
 
@@ -96,7 +96,7 @@ def _log_off(number: int, holder: str = "h1") -> KeptLogOff:
 
 
 async def test_a_log_off_is_kept_for_all_nodes_until_it_is_dropped(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     assert await here.keep_log_off(_log_off(1), 60.0)
     assert await here.keep_log_off(_log_off(2), 60.0)
     assert {kept.ticket.session: kept for kept in await there.log_offs()} == {
@@ -109,14 +109,14 @@ async def test_a_log_off_is_kept_for_all_nodes_until_it_is_dropped(site: BusSite
 
 
 async def test_a_log_off_that_another_node_takes_over_is_kept_once(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     await here.keep_log_off(_log_off(1), 60.0)
     assert await there.keep_log_off(_log_off(1, "h2"), 60.0)
     assert await here.log_offs() == (_log_off(1, "h2"),)
 
 
 async def test_a_log_off_is_kept_for_as_long_as_was_said(site: BusSite) -> None:
-    here, there = site.shelves
+    here, there = site.stores
     await here.keep_log_off(_log_off(1), 60.0)
     await here.keep_log_off(_log_off(2), 200.0)
     await site.pass_time(90.0)
@@ -124,9 +124,9 @@ async def test_a_log_off_is_kept_for_as_long_as_was_said(site: BusSite) -> None:
 
 
 async def test_no_more_log_offs_are_kept_than_fit(site: BusSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("gateway.bus.shelf", "gateway.bus.memory_roll"):
+    for module in ("gateway.bus.stores", "gateway.bus.memory"):
         monkeypatch.setattr(f"{module}.LOG_OFFS_MAX", 2)
-    here, there = site.shelves
+    here, there = site.stores
     assert [await here.keep_log_off(_log_off(number), 60.0) for number in range(3)] == [True, True, False]
     assert await here.keep_log_off(_log_off(1, "h2"), 60.0), "it is there already"
     assert len(await there.log_offs()) == 2

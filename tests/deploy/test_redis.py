@@ -17,7 +17,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from gateway.app.cli.local_processes import ChildProcess, free_port
 from gateway.app.config.settings import BusSection
 from gateway.app.status import check_bus
-from gateway.bus.connecting import BusKeys, RedisSite
+from gateway.bus.backend import RedisBackend
+from gateway.bus.keys import BusKeys
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Envelope, Inbox, Leaving, NodeRecord, Probe
@@ -89,11 +90,11 @@ def _rule(user: str) -> str:
     return next(line for line in ALONE.read_text("utf-8").splitlines() if line.startswith(f"user {user} "))
 
 
-def node(url: str) -> RedisSite:
-    return RedisSite(url, KEYS, CLOCK, lambda: 0.5, os.urandom)
+def node(url: str) -> RedisBackend:
+    return RedisBackend(url, KEYS, CLOCK, lambda: 0.5, os.urandom)
 
 
-async def live(site: RedisSite, server: Started) -> None:
+async def live(site: RedisBackend, server: Started) -> None:
     """Do everything that a node does with a Redis."""
     heard: list[Envelope] = []
 
@@ -113,17 +114,17 @@ async def live(site: RedisSite, server: Started) -> None:
     assert await site.leases.renew(ANNA, NODE, "h1", grant.token)
     assert await site.leases.read(ANNA) == grant
     await site.leases.release(ANNA, "h1", grant.token)
-    await site.roll.announce(NodeRecord(NODE, "h1", "1", 0, 0, draining=False, accepts_per_s=1.0))
-    assert len(await site.roll.nodes()) == 1
-    await site.roll.leave("h1")
-    await site.shelf.deny("handle", EndReason.LOGGED_OFF, 60)
-    assert await site.shelf.denied("handle") is EndReason.LOGGED_OFF
-    assert await site.shelf.count("name", 60) == await site.shelf.counted("name") == 1
-    await site.shelf.forget("name")
-    site.bus.mouth.drop("the test cuts it")  # the next connection sees to it that the last one is gone
+    await site.registry.announce(NodeRecord(NODE, "h1", "1", 0, 0, draining=False, accepts_per_s=1.0))
+    assert len(await site.registry.nodes()) == 1
+    await site.registry.leave("h1")
+    await site.shared.deny("handle", EndReason.LOGGED_OFF, 60)
+    assert await site.shared.denied("handle") is EndReason.LOGGED_OFF
+    assert await site.shared.count("name", 60) == await site.shared.counted("name") == 1
+    await site.shared.forget("name")
+    site.bus.publisher.drop("the test cuts it")  # the next connection sees to it that the last one is gone
 
     async def is_back() -> bool:
-        return bool(site.bus.mouth.losses) and await is_up()
+        return bool(site.bus.publisher.losses) and await is_up()
 
     await until(is_back, "the node did not connect again")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.bus.memory import Exchange, MemoryBus, MemoryLeases
-from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
+from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.runtime.parts import Cluster
 from gateway.runtime.ports import Clock, Leases
 
@@ -11,4 +10,4 @@ from gateway.runtime.ports import Clock, Leases
 def alone(clock: Clock, leases: Leases | None = None) -> Cluster:
     """Return what a node shares with nobody."""
     held = MemoryLeases(clock) if leases is None else leases
-    return Cluster(MemoryBus(Exchange()), held, MemoryRoll(clock), MemoryShelf(clock))
+    return Cluster(MemoryBus(MemoryChannels()), held, MemoryNodeRegistry(clock), MemoryStore(clock))

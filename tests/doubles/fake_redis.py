@@ -12,43 +12,45 @@ from typing import Any, Final
 import redis.asyncio
 from fakeredis import FakeServer
 from fakeredis.aioredis import AsyncFakeSocket
+from redis.asyncio import Connection
 from redis.exceptions import NoScriptError
 
-from gateway.bus.address import Place
-from gateway.bus.cable import Cable
+from gateway.bus.connect import Endpoint
 
 
-def memory_cables(dial: Callable[[asyncio.Protocol, Place], Awaitable[MemoryTransport]]) -> type[Cable]:
+def memory_connections(
+    dial: Callable[[asyncio.Protocol, Endpoint], Awaitable[MemoryTransport]],
+) -> type[Connection]:
     """Return redis-py's connection over what *dial* returns; all of it but the network is the real one."""
 
-    class MemoryCable(Cable):
+    class MemoryConnection(Connection):
         async def _connect(self) -> None:
             reader = asyncio.StreamReader()
             protocol = asyncio.StreamReaderProtocol(reader)
-            transport = await dial(protocol, Place(self.host, self.port))
+            transport = await dial(protocol, Endpoint(self.host, self.port))
             protocol.connection_made(transport)
             self._reader = reader
             self._writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
 
-    return MemoryCable
+    return MemoryConnection
 
 
 class FakeRedis:
     """A server.
 
     Attributes:
-        cables: Connect to it, wherever they are said to lead.
+        connections: Connect to it, wherever they are said to lead.
         is_away: Whether nobody listens.
         transports: The open connections, in the order of their begin.
     """
 
     def __init__(self) -> None:
-        self.cables: Final = memory_cables(self._dial)
+        self.connections: Final = memory_connections(self._dial)
         self.is_away = False
         self.transports: Final[list[MemoryTransport]] = []
         self._server = FakeServer(version=(7, 2), server_type="redis")
 
-    async def _dial(self, protocol: asyncio.Protocol, _: Place) -> MemoryTransport:
+    async def _dial(self, protocol: asyncio.Protocol, _: Endpoint) -> MemoryTransport:
         if self.is_away:
             raise ConnectionRefusedError
         transport = MemoryTransport(protocol, self.transports.remove)
@@ -134,6 +136,10 @@ class MemoryTransport(asyncio.Transport):
         """End it now; the connection hears of it in a later turn."""
         self.was_aborted = self.was_aborted or self.is_open
         self._end(None)
+
+    def hang_up(self) -> None:
+        """Let the connection receive the end of the stream, in a later turn."""
+        asyncio.get_running_loop().call_soon(self._protocol.eof_received)
 
     def breaks(self, error: OSError) -> None:
         """End it as a network does."""

@@ -1,7 +1,8 @@
 """What if the nodes' bus loses, doubles or delays what they say, goes away, forgets, or splits?
 
 One :class:`Trouble` stands for the Redis of a cluster and the network before it. Without trouble it keeps
-the contracts of the ports Bus, Leases, Roll and Shelf (``tests/contracts``) as the memory adapters do.
+the contracts of the ports Bus, Leases, NodeRegistry and SharedStore (``tests/contracts``) as the memory
+adapters do.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
-from gateway.bus.memory import MemoryLeases
-from gateway.bus.memory_roll import MemoryRoll, MemoryShelf
+from gateway.bus.memory import MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
@@ -32,8 +32,8 @@ class Store(NamedTuple):
     """What one Redis holds."""
 
     leases: MemoryLeases
-    roll: MemoryRoll
-    shelf: MemoryShelf
+    registry: MemoryNodeRegistry
+    shared: MemoryStore
 
 
 class Trouble:
@@ -214,7 +214,7 @@ class Trouble:
         return part > 0 and self.chance() < part
 
     def _empty(self) -> Store:
-        return Store(MemoryLeases(self.clock), MemoryRoll(self.clock), MemoryShelf(self.clock))
+        return Store(MemoryLeases(self.clock), MemoryNodeRegistry(self.clock), MemoryStore(self.clock))
 
 
 class LossyBus:
@@ -286,57 +286,57 @@ class LossyLeases(_Door):
 
 
 class LossyRoll(_Door):
-    """One node's door to the roll. See :class:`gateway.runtime.ports.Roll`."""
+    """The node registry as one node reaches it. See :class:`gateway.runtime.ports.NodeRegistry`."""
 
     async def announce(self, record: NodeRecord) -> None:
         """Say that one lives."""
-        await self._ask(lambda store: store.roll.announce(record))
+        await self._ask(lambda store: store.registry.announce(record))
 
     async def leave(self, holder: str) -> None:
         """Say that one is gone."""
-        await self._ask(lambda store: store.roll.leave(holder))
+        await self._ask(lambda store: store.registry.leave(holder))
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
         """Return who lives."""
-        return await self._ask(lambda store: store.roll.nodes())
+        return await self._ask(lambda store: store.registry.nodes())
 
 
 class LossyShelf(_Door):
-    """One node's door to the shelf. See :class:`gateway.runtime.ports.Shelf`."""
+    """The shared store as one node reaches it. See :class:`gateway.runtime.ports.SharedStore`."""
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """Note that a session ended."""
-        await self._ask(lambda store: store.shelf.deny(handle, reason, ttl_s))
+        await self._ask(lambda store: store.shared.deny(handle, reason, ttl_s))
 
     async def denied(self, handle: str) -> EndReason | None:
         """Tell why a session ended."""
-        return await self._ask(lambda store: store.shelf.denied(handle))
+        return await self._ask(lambda store: store.shared.denied(handle))
 
     async def count(self, name: str, ttl_s: float) -> int:
         """Count."""
-        return await self._ask(lambda store: store.shelf.count(name, ttl_s))
+        return await self._ask(lambda store: store.shared.count(name, ttl_s))
 
     async def counted(self, name: str) -> int:
         """Return a counter."""
-        return await self._ask(lambda store: store.shelf.counted(name))
+        return await self._ask(lambda store: store.shared.counted(name))
 
     async def forget(self, name: str) -> None:
         """Take a counter away."""
-        await self._ask(lambda store: store.shelf.forget(name))
+        await self._ask(lambda store: store.shared.forget(name))
 
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
         """Keep a log-off."""
-        return await self._ask(lambda store: store.shelf.keep_log_off(kept, ttl_s))
+        return await self._ask(lambda store: store.shared.keep_log_off(kept, ttl_s))
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
         """Return all."""
-        return await self._ask(lambda store: store.shelf.log_offs())
+        return await self._ask(lambda store: store.shared.log_offs())
 
     async def drop_log_off(self, handle: str) -> None:
         """Keep one no longer."""
-        await self._ask(lambda store: store.shelf.drop_log_off(handle))
+        await self._ask(lambda store: store.shared.drop_log_off(handle))
 
 
 def _down() -> GatewayError:

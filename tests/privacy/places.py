@@ -66,7 +66,8 @@ PLACES: Final[dict[str, str]] = {
     for category, listed in {
         MIRROR: """
             bus/lives.py Lives._held;
-            bus/memory.py Exchange.receivers; bus/wire.py Wire._pending; bus/line.py Line._queue;
+            bus/memory.py MemoryChannels.receivers;
+            bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._told _read_ms _newest_ms _queries _realtime _missing _unread;
             core/bag.py Bag._held;
             core/compose.py Composer._shown; core/convoy.py Convoy._dirty _members;
@@ -122,9 +123,9 @@ PLACES: Final[dict[str, str]] = {
         """,
         "session_log": "app/admin.py CloseHistory._ring",
         "places_in_the_cluster": """
-            bus/memory.py MemoryLeases._leases _floors; bus/memory_roll.py _Kept._values _ends;
-            bus/lives.py Lives._answers _asked _known _passed; bus/redis.py RedisBus._receivers;
-            bus/names.py Names._users; bus/hearing.py Ears._subscriptions _changes _watchers;
+            bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
+            bus/lives.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
+            bus/keys.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
             core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put
         """,
         NOBODY: """
@@ -133,8 +134,8 @@ PLACES: Final[dict[str, str]] = {
             app/metrics.py CountedUpstream._counts _dropped;
             upstream/wire_directory.py _Sieve._dropped; app/logging.py RepetitionFilter._windows;
             app/cli/demo_cluster.py LoadBalancer.carried; app/keys.py Keyring._holders;
-            bus/connecting.py RedisSite._kept;
-            bus/hearing.py Ears.doubts; bus/line.py Line.losses; bus/refusals.py Refusals._said_at;
+            bus/backend.py RedisBackend._running;
+            bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses; bus/keys.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
             core/discipline.py Record._errors; core/heartbeat.py _rhythm;
             edge/token.py Tokens._keys; runtime/fleet.py Fleet._known _heard_at;

@@ -76,14 +76,14 @@ async def test_of_wrong_passwords_that_come_at_once_no_more_are_shown_than_one_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with scene() as at:
-        roads, shelf, gate = Roads(at, monkeypatch), at.node.account.log_ons._shelf, Gate()
-        counted = shelf.counted
+        roads, shared, gate = Roads(at, monkeypatch), at.node.account.log_ons._shared, Gate()
+        counted = shared.counted
 
         async def slowly(name: str) -> int:
             await gate.passed()
             return await counted(name)
 
-        monkeypatch.setattr(shelf, "counted", slowly)
+        monkeypatch.setattr(shared, "counted", slowly)
         gate.shut()
         roads.asks.shut()
         trying = [begin(at, _code(at, "wrong")) for _ in range(15)]
@@ -107,10 +107,10 @@ async def test_a_right_password_beside_a_wrong_one_has_no_node_forget_it(
         await at.clock.settle()
         roads.asks.open()
         assert [await each for each in trying] == [ErrorCode.INVALID_CREDENTIALS, None]
-        shelf, name = at.node.account.log_ons._shelf, name_hash("main", "anna").hex()
-        assert await shelf.counted(name) == 1
+        shared, name = at.node.account.log_ons._shared, name_hash("main", "anna").hex()
+        assert await shared.counted(name) == 1
         assert await _code(at, "secret") is None
-        assert await shelf.counted(name) == 0
+        assert await shared.counted(name) == 0
 
 
 async def test_a_server_that_does_not_answer_is_no_wrong_password() -> None:

@@ -92,15 +92,15 @@ async def test_whoever_logs_off_while_the_shelf_is_asked_is_not_served(
     monkeypatch: pytest.MonkeyPatch, of: int
 ) -> None:
     async with street() as at:
-        phone, shelf, gate = await at.scenes[0].phone("anna"), at.trouble.store(0).shelf, Gate()
-        denied = shelf.denied
+        phone, shared, gate = await at.scenes[0].phone("anna"), at.trouble.store(0).shared, Gate()
+        denied = shared.denied
 
         async def slowly(handle: str) -> EndReason | None:
             answer = await denied(handle)
             await gate.passed()  # the answer is on its way
             return answer
 
-        monkeypatch.setattr(shelf, "denied", slowly)
+        monkeypatch.setattr(shared, "denied", slowly)
         gate.shut()
         phone.hello()
         await at.clock.settle()
@@ -132,25 +132,25 @@ async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown() -> Non
         _, far = await followed(at)
         await at.scenes[0].node.account.log_off(far.ticket)
         await at.clock.settle()
-        shelf = at.trouble.store(0).shelf
+        shared = at.trouble.store(0).shared
         life_s = (far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms()) / 1000
         for running in at.running:
             running.cancel()
         await at.clock.advance(life_s - 1)
-        assert await shelf.denied(far.ticket.handle) is EndReason.LOGGED_OFF
+        assert await shared.denied(far.ticket.handle) is EndReason.LOGGED_OFF
         await at.clock.advance(1)
-        assert await shelf.denied(far.ticket.handle) is None
+        assert await shared.denied(far.ticket.handle) is None
 
 
 async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept() -> None:
     async with street() as at:
         _, far = await followed(at)
-        shelf, kept = at.trouble.store(0).shelf, list[float]()
+        shared, kept = at.trouble.store(0).shared, list[float]()
 
         async def keep(handle: str, reason: EndReason, ttl_s: float) -> None:
             kept.append(ttl_s)
 
-        shelf.deny = keep  # type: ignore[method-assign]  # only to be told of it
+        shared.deny = keep  # type: ignore[method-assign]  # only to be told of it
         at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms() - 1_000)
         at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
         await at.clock.settle()
@@ -200,9 +200,9 @@ async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(
 
     async with street() as at:
         near, far = await followed(at)
-        shelf = at.trouble.store(0).shelf
+        shared = at.trouble.store(0).shared
         with monkeypatch.context() as broken:
-            broken.setattr(shelf, "deny", fail)
+            broken.setattr(shared, "deny", fail)
             await at.scenes[0].node.account.log_off(far.ticket)
             await at.clock.settle()
         assert "end_not_noted" in [one.getMessage() for one in caplog.records]
@@ -211,7 +211,7 @@ async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(
         assert near.closed is None
         await at.scenes[0].node.account.log_off(near.ticket)
         await at.clock.settle()
-        assert await shelf.denied(near.ticket.handle) is EndReason.LOGGED_OFF
+        assert await shared.denied(near.ticket.handle) is EndReason.LOGGED_OFF
 
 
 async def test_a_log_off_that_another_node_retries_is_never_served_again_where_the_user_logs_on() -> None:
@@ -238,4 +238,4 @@ async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed() ->
         assert at.upstream.routing != {}
         await at.pass_time(NODE_TTL_S + SAY_S + LOOK_S + RETRY_S)
         assert at.upstream.routing == {}
-        assert await at.trouble.store(1).shelf.log_offs() == ()
+        assert await at.trouble.store(1).shared.log_offs() == ()

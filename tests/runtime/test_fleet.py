@@ -32,7 +32,7 @@ class Member:
         self._number = number
         cluster = trouble.cluster(number)
         self.exchange = Exchange(NodeId(f"n{number}"), cluster.bus, clock, 0)
-        self.fleet = Fleet(cluster.roll, self.exchange, clock, self.record, (self.turnstile,))
+        self.fleet = Fleet(cluster.registry, self.exchange, clock, self.record, (self.turnstile,))
 
     def record(self) -> NodeRecord:
         name = f"n{self._number}"
@@ -144,7 +144,7 @@ async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others() -> N
         await at.clock.advance(SAY_S)
         at.running[1].cancel()
         await at.clock.settle()
-        assert [record.node for record in await at.trouble.store(0).roll.nodes()] == ["n0"]
+        assert [record.node for record in await at.trouble.store(0).registry.nodes()] == ["n0"]
         await at.clock.advance(NODE_TTL_S + SAY_S)
         assert at.known(0) == ["n0"]
         await at.clock.advance(2)
@@ -204,7 +204,7 @@ async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_lea
         await near.fleet.give_notice()
         await at.clock.settle()
         assert (near.record().draining, near.is_draining) == (True, False)
-        assert [(each.node, each.draining) for each in await far._cluster.roll.nodes()] == [
+        assert [(each.node, each.draining) for each in await far._cluster.registry.nodes()] == [
             ("n0", True),
             ("n1", False),
         ]
@@ -271,7 +271,7 @@ async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_
     clock = ManualClock()
     trouble = Trouble(clock)
     member = Member(clock, trouble, 0)
-    await trouble.store(0).roll.announce(member.record()._replace(holder="n0-0"))
+    await trouble.store(0).registry.announce(member.record()._replace(holder="n0-0"))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(member.run())
         await clock.settle()

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.bus.memory import Exchange as BusExchange
 from gateway.bus.memory import MemoryBus, MemoryLeases
+from gateway.bus.memory import MemoryChannels as BusExchange
 from gateway.core.lease import LeaseState
 from gateway.core.quota import Quota
 from gateway.core.throttle import Budget

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.bus.memory_roll import MemoryShelf
+from gateway.bus.memory import MemoryStore
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -23,7 +23,7 @@ from gateway.runtime.log_off import (
     LogOffs,
     Others,
 )
-from gateway.runtime.ports import Shelf
+from gateway.runtime.ports import SharedStore
 from gateway.runtime.tally import Part, Tally
 from tests.doubles.clock import ManualClock
 
@@ -115,16 +115,16 @@ def account_of(
     clock: ManualClock,
     doors: Mapping[str, Door],
     *,
-    shelf: Shelf | None = None,
+    shared: SharedStore | None = None,
     holder: str = "h1",
     living: Collection[str] = ("h1",),
     tally: Tally | None = None,
     users: Nobody | None = None,
 ) -> Account:
-    shelf = MemoryShelf(clock) if shelf is None else shelf
+    shared = MemoryStore(clock) if shared is None else shared
     users = users or Nobody()
-    log_offs = LogOffs(doors, clock, users, Others(shelf, holder, lambda: living), tally or Tally())
-    return Account(doors, {}, clock, users, shelf, log_offs)
+    log_offs = LogOffs(doors, clock, users, Others(shared, holder, lambda: living), tally or Tally())
+    return Account(doors, {}, clock, users, shared, log_offs)
 
 
 @asynccontextmanager
@@ -283,19 +283,19 @@ async def test_a_log_off_whose_first_asker_leaves_is_answered_to_the_others() ->
 # ---- other nodes ----
 
 
-async def two(clock: ManualClock, door: Door, living: list[str]) -> tuple[MemoryShelf, Account, Account]:
-    shelf = MemoryShelf(clock, outlives_node=True)
+async def two(clock: ManualClock, door: Door, living: list[str]) -> tuple[MemoryStore, Account, Account]:
+    shared = MemoryStore(clock, outlives_node=True)
     one, other = (
-        account_of(clock, {"main": door}, shelf=shelf, holder=holder, living=living)
+        account_of(clock, {"main": door}, shared=shared, holder=holder, living=living)
         for holder in ("h1", "h2")
     )
-    return shelf, one, other
+    return shared, one, other
 
 
 async def test_what_a_node_that_ended_left_unconfirmed_another_retries() -> None:
     clock, living = ManualClock(), ["h1", "h2"]
     door = Door(clock, takes_s=0.0)
-    shelf, one, other = await two(clock, door, living)
+    shared, one, other = await two(clock, door, living)
     await one.log_off(ticket(clock, 1))
     async with running(other):
         await clock.advance(2 * LOOK_S)
@@ -306,25 +306,25 @@ async def test_what_a_node_that_ended_left_unconfirmed_another_retries() -> None
         door.away = False
         await clock.advance(RETRY_S)
         assert (door.heard, other.log_offs_pending) == (["secret-1"], 0)
-        assert await shelf.log_offs() == ()
+        assert await shared.log_offs() == ()
 
 
 async def test_what_is_kept_names_nobody() -> None:
     clock = ManualClock()
-    shelf, one, _ = await two(clock, Door(clock, takes_s=0.0), ["h1"])
+    shared, one, _ = await two(clock, Door(clock, takes_s=0.0), ["h1"])
     await one.log_off(replace(ticket(clock, 1), notices=(("a", 1),)))
-    (kept,) = await shelf.log_offs()
+    (kept,) = await shared.log_offs()
     assert (kept.ticket.display_name, kept.ticket.device, kept.ticket.notices) == ("", Device("", ""), ())
 
 
 async def test_a_node_that_ends_in_order_hands_its_log_offs_on_at_once() -> None:
     clock, living = ManualClock(), ["h1", "h2"]
     door = Door(clock, takes_s=0.0)
-    shelf, one, other = await two(clock, door, living)
+    shared, one, other = await two(clock, door, living)
     for number in range(3 * RETRIES_AT_ONCE):
         await one.log_off(ticket(clock, number))
     assert await one.log_offs.hand_on() == 0
-    assert {kept.holder for kept in await shelf.log_offs()} == {""}
+    assert {kept.holder for kept in await shared.log_offs()} == {""}
     living.remove("h1")
     async with running(other):
         await clock.advance(LOOK_S)
@@ -334,9 +334,9 @@ async def test_a_node_that_ends_in_order_hands_its_log_offs_on_at_once() -> None
 async def test_of_several_living_nodes_one_takes_each_log_off_over() -> None:
     clock, living = ManualClock(), ["h0", "h1", "h2", "h3"]
     door = Door(clock, takes_s=0.0)
-    shelf = MemoryShelf(clock, outlives_node=True)
+    shared = MemoryStore(clock, outlives_node=True)
     accounts = [
-        account_of(clock, {"main": door}, shelf=shelf, holder=holder, living=living) for holder in living
+        account_of(clock, {"main": door}, shared=shared, holder=holder, living=living) for holder in living
     ]
     for number in range(40):
         await accounts[0].log_off(ticket(clock, number))
@@ -359,20 +359,20 @@ async def test_without_another_node_what_is_not_confirmed_is_counted_at_the_end(
 
 async def test_what_the_shelf_forgot_is_kept_again() -> None:
     clock, living = ManualClock(), ["h1"]
-    shelf, one, _ = await two(clock, Door(clock, takes_s=0.0), living)
+    shared, one, _ = await two(clock, Door(clock, takes_s=0.0), living)
     async with running(one):
         await one.log_off(ticket(clock, 1))
-        await shelf.drop_log_off(ticket(clock, 1).handle)
+        await shared.drop_log_off(ticket(clock, 1).handle)
         await clock.advance(LOOK_S)
-        assert len(await shelf.log_offs()) == 1
+        assert len(await shared.log_offs()) == 1
 
 
 async def test_a_log_off_that_the_phone_had_confirmed_is_kept_no_longer() -> None:
     clock = ManualClock()
     door = Door(clock, takes_s=0.0)
-    shelf, one, _ = await two(clock, door, ["h1"])
+    shared, one, _ = await two(clock, door, ["h1"])
     await one.log_off(ticket(clock, 1))
-    assert len(await shelf.log_offs()) == 1
+    assert len(await shared.log_offs()) == 1
     door.away = False
     await one.log_off(ticket(clock, 1))
-    assert await shelf.log_offs() == ()
+    assert await shared.log_offs() == ()

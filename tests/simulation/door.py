@@ -205,52 +205,52 @@ class Door:
         """See :meth:`gateway.runtime.ports.Leases.read`."""
         return await self._ask(lambda server: server.read(user), script=True)
 
-    # ---- Roll ----
+    # ---- NodeRegistry ----
 
     async def announce(self, record: NodeRecord) -> None:
-        """See :meth:`gateway.runtime.ports.Roll.announce`."""
+        """See :meth:`gateway.runtime.ports.NodeRegistry.announce`."""
         await self._ask(lambda server: server.announce(record))
 
     async def leave(self, holder: str) -> None:
-        """See :meth:`gateway.runtime.ports.Roll.leave`."""
+        """See :meth:`gateway.runtime.ports.NodeRegistry.leave`."""
         await self._ask(lambda server: server.left(holder))
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
-        """See :meth:`gateway.runtime.ports.Roll.nodes`."""
+        """See :meth:`gateway.runtime.ports.NodeRegistry.nodes`."""
         return await self._ask(lambda server: server.nodes())
 
-    # ---- Shelf ----
+    # ---- SharedStore ----
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        """See :meth:`gateway.runtime.ports.Shelf.deny`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.deny`."""
         await self._ask(lambda server: server.deny(handle, reason))
 
     async def denied(self, handle: str) -> EndReason | None:
-        """See :meth:`gateway.runtime.ports.Shelf.denied`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.denied`."""
         return await self._ask(lambda server: server.denied(handle))
 
     async def count(self, name: str, ttl_s: float) -> int:
-        """See :meth:`gateway.runtime.ports.Shelf.count`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.count`."""
         return await self._ask(lambda server: server.count(name))
 
     async def counted(self, name: str) -> int:
-        """See :meth:`gateway.runtime.ports.Shelf.counted`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.counted`."""
         return await self._ask(lambda server: server.counted(name))
 
     async def forget(self, name: str) -> None:
-        """See :meth:`gateway.runtime.ports.Shelf.forget`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.forget`."""
         await self._ask(lambda server: server.forget_count(name))
 
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
-        """See :meth:`gateway.runtime.ports.Shelf.keep_log_off`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.keep_log_off`."""
         return await self._ask(lambda server: server.keep_log_off(kept), script=True)
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
-        """See :meth:`gateway.runtime.ports.Shelf.log_offs`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.log_offs`."""
         return await self._ask(lambda server: server.log_offs())
 
     async def drop_log_off(self, handle: str) -> None:
-        """See :meth:`gateway.runtime.ports.Shelf.drop_log_off`."""
+        """See :meth:`gateway.runtime.ports.SharedStore.drop_log_off`."""
         await self._ask(lambda server: server.drop_log_off(handle))

@@ -180,7 +180,7 @@ class Server:
         for listening in self.subscribers.values():
             listening.pop(who, None)
 
-    # ---- roll and shelf ----
+    # ---- node registry and shared store ----
 
     def announce(self, record: NodeRecord) -> None:
         """Note that a node lives."""

@@ -36,7 +36,7 @@ from gateway.protocol.admin_openapi import PAGE, PAGE_MAX
 from gateway.protocol.envelopes import NodeRecord
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.orders import EVERY_OTHER
-from gateway.runtime.ports import Clock, Roll
+from gateway.runtime.ports import Clock, NodeRegistry
 
 ADMIN_TIMEOUT_S: Final = 30.0
 AdminAnswer = dict[str, Any]
@@ -516,14 +516,14 @@ async def live_nodes(bus: BusSection, secrets: SecretsSection | None, clock: Clo
     if not found.told:
         raise NodesUnknown(" ".join(found.faults))
     async with open_bus(bus, secrets, clock, jitter=random.random, draw=randomness.token_bytes) as cluster:
-        return await _from_roll(cluster.roll, clock)
+        return await _from_registry(cluster.registry, clock)
 
 
-async def _from_roll(roll: Roll, clock: Clock) -> tuple[NodeRecord, ...]:
+async def _from_registry(registry: NodeRegistry, clock: Clock) -> tuple[NodeRecord, ...]:
     give_up_at = clock.now() + NODES_TIMEOUT_S
     while True:
         try:
-            return await roll.nodes()
+            return await registry.nodes()
         except GatewayError as error:
             if clock.now() >= give_up_at:
                 raise NodesUnknown(f"Redis does not tell which nodes live: {error.message}.") from None

@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from gateway.app.keys import SealingKey, SecretKey, parse_sealing_key, parse_secret_key
-from gateway.bus.address import Address, parse
+from gateway.bus.connect import Address, parse_url
 from gateway.core.effects import SessionLimits
 from gateway.domain.model import Application
 from gateway.edge.settings import DoorLimits
@@ -58,7 +58,7 @@ def bus_url(text: str) -> str:
             raise ValueError("must be memory:// and nothing behind it")
         return text
     try:
-        parse(text)
+        parse_url(text)
     except ValueError as fault:
         raise ValueError(f"cannot be used: {fault}") from None
     return text
@@ -66,7 +66,7 @@ def bus_url(text: str) -> str:
 
 def bus_address(url: str) -> Address | None:
     """Return what *url* says; None for ``memory://``."""
-    return None if url == MEMORY else parse(url)
+    return None if url == MEMORY else parse_url(url)
 
 
 def redis_url(url: str, ca_file: Path | None) -> str | None:

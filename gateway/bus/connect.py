@@ -1,0 +1,440 @@
+"""Connections to Redis: the bus URL, the Sentinel election, the login, and errors without secrets.
+
+``redis://[user:password@]host[:port][/db]``, ``rediss://…`` with TLS, and for a primary that Sentinel
+elects ``redis+sentinel://[user:password@]host[:port],host[:port]…/name[?db=0]`` (``rediss+sentinel://``
+with TLS, to the sentinels as well). Options behind ``?``: ``db``; ``ca_file`` for TLS; ``sentinel_user`` and
+``sentinel_password`` for sentinels that require a login. Users and passwords are percent-encoded.
+
+redis-py connects, does TLS, logs in and parses with hiredis; its public methods alone are used. A node
+connects to the server that most sentinels of the newest configuration name, unless that is a replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, cast
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import hiredis
+from redis.asyncio import Connection, SSLConnection
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gateway.bus.keys import Refusals
+from gateway.runtime.ports import ENTRY_REFUSALS, WRITE_REFUSALS, Clock
+
+OPEN_S: Final = 2.0
+"""The time to connect, log in and answer the first commands."""
+CLOSED: Final = "it closed the connection"
+Word = bytes | str | int
+Reply = object
+"""``int``, ``bytes``, ``None``, a list of these, or a refusal: a :class:`redis.exceptions.RedisError`."""
+
+_SENTINEL_S: Final = 0.5
+"""The time to ask a sentinel; one that takes longer has no vote."""
+_SOCKET_OPTIONS: Final = {socket.TCP_USER_TIMEOUT: 2_000} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
+"""What a server has not taken after 2 s is dropped by the kernel, also after the connection was closed."""
+_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
+_FORMS: Final = "redis://, rediss://, redis+sentinel:// or rediss+sentinel://"
+_DIRECT: Final = frozenset({"db", "ca_file"})
+_BY_SENTINEL: Final = _DIRECT | {"sentinel_user", "sentinel_password"}
+
+
+class Endpoint(NamedTuple):
+    """Host and port of a server."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisCredentials:
+    """User and password of a server. Its repr shows neither."""
+
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed bus URL.
+
+    Attributes:
+        endpoints: The server, or the sentinels that know it.
+        credentials: For the server.
+        service: The name of the primary at the sentinels; None: *endpoints* is the one server.
+        sentinel_credentials: For the sentinels.
+        tls: Whether every connection uses verified TLS.
+        ca_file: The trusted certificates, instead of the machine's own list.
+        db: The number of the database. Channels do not depend on it.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    credentials: RedisCredentials = RedisCredentials()
+    service: str | None = None
+    sentinel_credentials: RedisCredentials = RedisCredentials()
+    tls: bool = False
+    ca_file: str | None = None
+    db: int = 0
+
+
+def parse_url(url: str) -> Address:
+    """Parse a bus URL.
+
+    Raises:
+        ValueError: It is no bus URL. The text quotes nothing of it but names of options.
+    """
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        raise ValueError(f"a bus URL begins with {_FORMS}") from None
+    scheme, _, suffix = split.scheme.partition("+")
+    if scheme not in {"redis", "rediss"} or suffix not in {"", "sentinel"}:
+        raise ValueError(f"a bus URL begins with {_FORMS}")
+    options = _options(split, _BY_SENTINEL if suffix else _DIRECT)
+    tls = scheme == "rediss"
+    if "ca_file" in options and not tls:
+        raise ValueError("ca_file is for rediss:// and rediss+sentinel://")
+    credentials, hosts = _credentials_and_hosts(split.netloc)
+    path = unquote(split.path.removeprefix("/"))
+    if suffix:
+        return Address(
+            endpoints=tuple(_endpoint(host, _SENTINEL_PORT) for host in hosts.split(",")),
+            credentials=credentials,
+            service=_service(path),
+            sentinel_credentials=RedisCredentials(
+                options.get("sentinel_user"), options.get("sentinel_password")
+            ),
+            tls=tls,
+            ca_file=options.get("ca_file"),
+            db=_db(options.get("db", "0")),
+        )
+    if path and "db" in options:
+        raise ValueError("a bus URL names its database once")
+    db = _db(path or options.get("db", "0"))
+    return Address((_endpoint(hosts, _PORT),), credentials, tls=tls, ca_file=options.get("ca_file"), db=db)
+
+
+def _options(split: SplitResult, known: frozenset[str]) -> Mapping[str, str]:
+    try:
+        pairs = parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query))
+    except ValueError:
+        raise ValueError("options of a bus URL are name=value, joined by &") from None
+    for name, _ in pairs:
+        if name not in known:
+            raise ValueError(f"a bus URL of this form has the options {', '.join(sorted(known))}")
+    return dict(pairs)
+
+
+def _credentials_and_hosts(netloc: str) -> tuple[RedisCredentials, str]:
+    secret, _, hosts = netloc.rpartition("@")
+    if not secret:
+        return RedisCredentials(), hosts
+    user, colon, password = secret.partition(":")
+    if not colon:
+        raise ValueError("a bus URL has user:password, or :password, in front of its @")
+    return RedisCredentials(unquote(user) or None, unquote(password)), hosts
+
+
+def _endpoint(text: str, port: int) -> Endpoint:
+    try:
+        split = urlsplit(f"//{text}")
+        found = Endpoint(split.hostname or "", port if split.port is None else split.port)
+    except ValueError:
+        raise ValueError("a host of a bus URL is no host with a port") from None
+    if not found.host or not found.port > 0:
+        raise ValueError("a bus URL names a host, and with sentinels each host between commas")
+    return found
+
+
+def _service(path: str) -> str:
+    if not path or "/" in path:
+        raise ValueError("a bus URL with sentinels names the primary as they call it: …/mymaster")
+    return path
+
+
+def _db(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError("the database of a bus URL is a number")
+    return int(text)
+
+
+# ---- connections ----
+
+
+class Unreachable(Exception):  # noqa: N818 - a state of the server, not a mistake
+    """No connection came about. Its text says why, in words that quote nobody.
+
+    *word*: the first word of the refusal, or ``TLS``; None: the server refused nothing.
+    """
+
+    def __init__(self, why: str, word: str | None = None) -> None:
+        super().__init__(why)
+        self.word: Final = word
+
+
+class OpenConnection(NamedTuple):
+    """A new connection, its server, and the replies to the caller's first commands."""
+
+    connection: Connection
+    endpoint: Endpoint
+    replies: Sequence[Reply]
+
+
+class _Vote(NamedTuple):
+    """The primary that a sentinel names, and by which configuration: each fail-over makes a higher one."""
+
+    epoch: int
+    endpoint: Endpoint
+
+
+class Connector:
+    """Opens connections to the server of one address; all connections of a node use the same one.
+
+    Args:
+        address: The server, or its sentinels.
+        clock: The only time.
+        name: The name of the connections in the server's list of clients.
+        connections: The class of connections without TLS.
+        refusals: Records what the server refuses; its own when None.
+
+    Raises:
+        OSError: The file of trusted certificates cannot be read.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        clock: Clock,
+        name: str = "oscc-gateway",
+        connections: type[Connection] = Connection,
+        refusals: Refusals | None = None,
+    ) -> None:
+        self._address = address
+        self._clock = clock
+        self._name = name
+        self._connections = connections
+        self._tls = ssl.create_default_context(cafile=address.ca_file) if address.tls else None
+        self._elected: Endpoint | None = None
+        """The primary that the sentinels named last."""
+        self.refusals: Final = refusals or Refusals(clock)
+        """What the server refuses, on any connection that was opened here."""
+
+    @property
+    def has_sentinels(self) -> bool:
+        """Whether :meth:`primary` may return another endpoint next time."""
+        return self._address.service is not None
+
+    async def open(self, first: Sequence[Sequence[Word]] = ()) -> OpenConnection:
+        """Connect to the server, log in, and send the commands *first*.
+
+        Raises:
+            Unreachable: It did not come about.
+        """
+        try:
+            return await self._open(first)
+        except Unreachable as error:
+            if error.word is None:
+                self.refusals.clear()
+            else:
+                self.refusals.add(error.word)
+            raise
+
+    async def _open(self, first: Sequence[Sequence[Word]]) -> OpenConnection:
+        try:
+            async with self._clock.timeout(OPEN_S):
+                endpoint = await self.primary()
+                commands = (("PING",), ("ROLE",), ("CLIENT", "SETNAME", self._name), *first)
+                async with self._connected(endpoint, self._address.credentials, self._address.db) as found:
+                    # SETNAME is not left to redis-py, which gives up where a server does not allow it
+                    pong, role, _, *replies = await _replies(found, commands)
+                    _check(pong, role)
+                    return OpenConnection(found, endpoint, replies)
+        except AuthenticationError as error:
+            said = code(error)
+            word = said if said in ENTRY_REFUSALS else "WRONGPASS"  # a server without passwords says ERR
+            raise Unreachable(f"it refused AUTH: {said}", word) from None
+        except RedisError as error:
+            if is_refusal(error):
+                raise Unreachable(f"it refused to let this node in: {code(error)}", code(error)) from None
+            is_tls = isinstance(_beneath(error), ssl.SSLError)
+            raise Unreachable(reason(error), "TLS" if is_tls else None) from None
+        except TimeoutError as error:
+            raise Unreachable(reason(error)) from None
+
+    async def primary(self) -> Endpoint:
+        """Return the server: the one of the address, or the one that the sentinels elect.
+
+        All sentinels are asked each time: one that is cut off may still name a former primary.
+
+        Raises:
+            Unreachable: No sentinel names one.
+        """
+        if self._address.service is None:
+            return self._address.endpoints[0]
+        async with asyncio.TaskGroup() as tasks:
+            polls = [
+                tasks.create_task(self._poll(sentinel, self._address.service.encode()))
+                for sentinel in self._address.endpoints
+            ]
+        votes = [vote for poll in polls if (vote := poll.result()) is not None]
+        if not votes:
+            raise Unreachable("no sentinel knows the primary")
+        self._elected = _winner(votes, self._elected)
+        return self._elected
+
+    async def _poll(self, sentinel: Endpoint, service: bytes) -> _Vote | None:
+        """Return the vote of *sentinel*; None: it is away, or names no primary that is up."""
+        try:
+            async with (
+                self._clock.timeout(_SENTINEL_S),
+                self._connected(sentinel, self._address.sentinel_credentials, 0, _SENTINEL_S) as asked,
+            ):
+                (answer,) = await _replies(asked, (("SENTINEL", "MASTERS"),))
+                await asked.disconnect(nowait=True)
+            return _vote(answer, service)
+        except (RedisError, OSError, LookupError, TypeError, ValueError):
+            return None
+
+    @asynccontextmanager
+    async def _connected(
+        self, endpoint: Endpoint, credentials: RedisCredentials, db: int, timeout_s: float = OPEN_S
+    ) -> AsyncIterator[Connection]:
+        """Connect and log in; the connection ends with the block only if the block fails."""
+        connection = self._connection(
+            host=endpoint.host,
+            port=endpoint.port,
+            username=None if credentials.password is None else credentials.user,
+            password=credentials.password,
+            db=db,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=None,
+            socket_connect_timeout=timeout_s,
+            socket_keepalive=True,
+            socket_keepalive_options=_SOCKET_OPTIONS,
+        )
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # it has no hints
+            yield connection
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+
+    def _connection(self, **options: Any) -> Connection:  # noqa: ANN401 - redis-py's own
+        if self._tls is None:
+            return self._connections(**options)
+        connection = SSLConnection(**options)
+        # redis-py's own context is made for each connection, and trusts the machine's list beside a file
+        connection.ssl_context.context = self._tls
+        return connection
+
+
+def _vote(masters: Reply, service: bytes) -> _Vote | None:
+    """Return what a sentinel's answer to ``SENTINEL MASTERS`` says of *service*."""
+    if not isinstance(masters, list):
+        return None
+    known = {
+        fields[b"name"]: fields for fields in (dict(zip(one[::2], one[1::2], strict=True)) for one in masters)
+    }
+    fields = known[service]
+    flags = fields[b"flags"].split(b",")
+    if b"master" not in flags or b"s_down" in flags or b"o_down" in flags:
+        return None
+    return _Vote(int(fields[b"config-epoch"]), Endpoint(fields[b"ip"].decode(), int(fields[b"port"])))
+
+
+def _winner(votes: Sequence[_Vote], elected: Endpoint | None) -> Endpoint:
+    """Return the endpoint that most votes of the newest configuration name; ties keep *elected*.
+
+    Most of all sentinels granted a higher epoch, so the sentinel that knows it is right, and is not outvoted
+    by those that have not received it yet. Which sentinels answer, and how fast, must not move a node.
+    """
+    newest = max(vote.epoch for vote in votes)
+    named = Counter(vote.endpoint for vote in votes if vote.epoch == newest)
+    return max(named, key=lambda endpoint: (named[endpoint], endpoint == elected, endpoint))
+
+
+async def _replies(connection: Connection, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+    await connection.send_packed_command(b"".join(pack(*words) for words in commands), check_health=False)
+    return [await reply(connection) for _ in commands]
+
+
+def _check(pong: Reply, role: Reply) -> None:
+    # a server whose disk fails refuses PING as it refuses writes, and carries messages all the same
+    if isinstance(pong, RedisError) and code(pong) not in WRITE_REFUSALS:
+        raise Unreachable(f"it refused PING: {code(pong)}", code(pong))
+    match role:
+        case [b"slave", *_]:
+            raise Unreachable("it is a replica", "READONLY")
+
+
+# ---- commands, replies, errors ----
+
+
+def pack(*words: Word) -> bytes:
+    """Return a command as Redis reads it."""
+    return cast("bytes", hiredis.pack_command(words))  # type: ignore[arg-type]  # its hint means one word
+
+
+async def reply(connection: Connection) -> Reply:
+    """Return the next reply, refusals included.
+
+    Raises:
+        RedisError: The connection has ended; :func:`reason` says why.
+    """
+    try:
+        answer: Reply = await connection.read_response(disconnect_on_error=False)
+    except RedisError as error:
+        if not is_refusal(error):
+            raise
+        return error.with_traceback(None)  # it is kept as an answer: not with the frames of its reading
+    return answer
+
+
+def is_refusal(error: RedisError) -> bool:
+    """Return whether the server sent it, also where redis-py takes it for the end of a connection."""
+    return isinstance(error, ResponseError) or error.status_code is not None
+
+
+def code(refusal: RedisError) -> str:
+    """Return the first word of a refusal, as ``NOAUTH``. The rest may quote what was sent."""
+    return refusal.status_code or str(refusal).partition(" ")[0]
+
+
+def reason(error: BaseException) -> str:
+    """Return why a connection failed or ended, in words that quote nobody."""
+    match _beneath(error):
+        case TimeoutError() | RedisTimeoutError():
+            return "it did not answer in time"
+        case ssl.SSLCertVerificationError() as untrusted:
+            return f"its certificate is not trusted: {untrusted.verify_message}"
+        case ssl.SSLError() as failed:
+            return f"TLS failed: {failed.reason}"
+        case ConnectionRefusedError():
+            return "it refused the connection"
+        case ConnectionError() | RuntimeError():
+            return "the connection broke"
+        case InvalidResponse():
+            return "its answer is no RESP"
+        case RedisError():
+            return CLOSED
+        case _:
+            return "it cannot be reached"
+
+
+def _beneath(error: BaseException) -> BaseException:
+    """Return the cause or context of redis-py's error, which itself only says where it happened."""
+    beneath = error.__cause__ or error.__context__
+    is_within = isinstance(error, RedisError) and isinstance(beneath, OSError | UnicodeError)
+    return beneath if is_within and beneath is not None else error

@@ -1,0 +1,422 @@
+"""Messages between nodes over Redis pub/sub: publishing, subscribing, and noticing losses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from redis.exceptions import RedisError
+
+from gateway.bus.connect import Connector, Reply, Word, code
+from gateway.bus.keys import LIVES, UNEXPECTED, KeyNames, bus_down
+from gateway.bus.lives import Freshness, Head, Lives, WaitingMessage, opened, read, written
+from gateway.bus.redis import Pipeline, RedisClient, RedisLimits
+from gateway.bus.sealing import Seals, Unopened
+from gateway.domain.errors import GatewayError
+from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
+from gateway.protocol.envelopes import Channel, Envelope, aged
+from gateway.runtime.ports import Clock
+
+SUBSCRIBE_MAX: Final = 512
+"""Channels of one command: the server confirms each of them, and serves no other client meanwhile."""
+SUBSCRIBING: Final = RedisLimits(deadline_s=1.0, window=100_000, waiting_max=200_000)
+"""A second: after a loss tens of thousands of channels are subscribed again."""
+CONFIRMED_S: Final = 1.25
+"""How long a confirmation is awaited: a little longer than the deadline, which drops the connection."""
+PUBLISHING: Final = RedisLimits(window=2_000)
+GREET_S: Final = 0.02
+"""Between two greetings of this node: answers that are due meanwhile go with the next."""
+GREET_AGAIN_S: Final = 0.25
+"""After a greeting that could not be published."""
+SLOW_S: Final = 0.02
+"""A message that was under way for less is passed on as it was sent."""
+_SUBSCRIBE: Final = b"SUBSCRIBE"
+_UNSUBSCRIBE: Final = b"UNSUBSCRIBE"
+_DROPPED: Final = {
+    Freshness.REPEATED: Unopened.REPEATED,
+    Freshness.LATE: Unopened.LATE,
+}
+
+Handler = Callable[[bytes], None]
+Receive = Callable[[Envelope], None]
+
+
+class _Subscription:
+    """A subscribed channel. *in_force*: the server has confirmed it on this connection."""
+
+    __slots__ = ("handle", "in_force")
+
+    def __init__(self, handle: Handler) -> None:
+        self.handle = handle
+        self.in_force = asyncio.Event()
+
+
+class _Change(NamedTuple):
+    """A subscription to begin or to end at the server; *done* is set by its confirmation."""
+
+    verb: bytes
+    name: bytes
+    done: asyncio.Event
+
+
+class Subscriber:
+    """The channels that a node is subscribed to, on one kept connection.
+
+    Redis keeps no messages for a client that is away. After a reconnect every channel is subscribed again,
+    and when the last one is confirmed, the watchers are called: messages may be missing.
+
+    Invariant: payloads are handled as they are read, in the order in which Redis sent them, and never after
+    :meth:`unsubscribe` returned.
+
+    Args:
+        connector: Opens connections.
+        clock: The only time.
+        jitter: Draws from [0, 1).
+        limits: Deadlines and bounds.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        clock: Clock,
+        jitter: Callable[[], float],
+        limits: RedisLimits = SUBSCRIBING,
+    ) -> None:
+        self.doubts: Final[Counter[str]] = Counter()
+        """How often messages may have been lost, by what showed it: ``renewed`` or ``unrequested``."""
+        self.client: Final = RedisClient(
+            connector,
+            clock,
+            jitter,
+            limits,
+            pipelines=lambda connection: Pipeline(connection, self._receive, self._unrequested),
+            opened=self._opened,
+        )
+        self._clock = clock
+        self._subscriptions: dict[bytes, _Subscription] = {}
+        self._changes: list[_Change] = []
+        """The changes of this turn of the loop."""
+        self._watchers: list[Callable[[], None]] = []
+        self._owes_doubt = False
+        """Whether the watchers are to be called as soon as every channel is in force."""
+
+    @property
+    def channels(self) -> int:
+        """How many are subscribed."""
+        return len(self._subscriptions)
+
+    def watch(self, doubted: Callable[[], None]) -> None:
+        """Call *doubted* whenever payloads may have been lost unnoticed."""
+        self._watchers.append(doubted)
+
+    async def subscribe(self, name: bytes, handle: Handler) -> None:
+        """Call *handle* with each payload of channel *name*; replaces the handler before it.
+
+        In force when it returns, unless the bus is away: then as soon as it is back.
+        """
+        known = self._subscriptions.get(name)
+        if known is None:
+            known = self._subscriptions[name] = _Subscription(handle)
+            self._change(_Change(_SUBSCRIBE, name, known.in_force))
+        known.handle = handle
+        if not self.client.is_up:
+            known.in_force.clear()
+        if not await self._is_confirmed(known.in_force):
+            self._owes_doubt = True
+
+    async def unsubscribe(self, name: bytes) -> None:
+        """Stop handling payloads of channel *name*."""
+        if self._subscriptions.pop(name, None) is not None:
+            done = asyncio.Event()
+            self._change(_Change(_UNSUBSCRIBE, name, done))
+            await self._is_confirmed(done)
+
+    # ---- changes ----
+
+    def _change(self, change: _Change) -> None:
+        if not self.client.is_up:  # a new connection begins with what is wanted then
+            self._failed(change)
+            return
+        if not self._changes:
+            asyncio.get_running_loop().call_soon(self._send_changes)
+        self._changes.append(change)
+
+    def _send_changes(self) -> None:
+        changes, self._changes = self._changes, []
+        if self.client.is_up:
+            for verb, group in groupby(changes, lambda change: change.verb):
+                self._send(verb, list(group))
+        else:
+            for change in changes:
+                self._failed(change)
+
+    def _send(self, verb: bytes, changes: Sequence[_Change]) -> asyncio.Future[Reply] | None:
+        """Send *changes* in commands of bounded size; returns the last confirmation to come."""
+        last: asyncio.Future[Reply] | None = None
+        for at in range(0, len(changes), SUBSCRIBE_MAX):
+            batch = changes[at : at + SUBSCRIBE_MAX]
+            answers = self.client.ask_about(verb, [change.name for change in batch])
+            for change, answer in zip(batch, answers, strict=True):
+                answer.add_done_callback(partial(self._settled, change))
+            last = answers[-1]
+        return last
+
+    def _settled(self, change: _Change, answer: asyncio.Future[Reply]) -> None:
+        if answer.exception() is not None:
+            self._failed(change)
+        elif isinstance(reply := answer.result(), RedisError):
+            # one refusal for all channels of the command: later replies cannot be assigned
+            self.client.drop(f"it refused to let this node listen: {code(reply)}")
+        else:
+            change.done.set()
+
+    def _failed(self, change: _Change) -> None:
+        """Settle a change whose connection was lost: every subscription ended with it."""
+        if change.verb == _UNSUBSCRIBE:
+            change.done.set()
+
+    async def _is_confirmed(self, event: asyncio.Event) -> bool:
+        """Wait for *event*, for a bounded time, and not at all while the server is unreachable."""
+        if event.is_set() or self.client.is_down:
+            return event.is_set()
+        try:
+            async with self._clock.timeout(CONFIRMED_S):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # ---- events of the connection ----
+
+    def _opened(self, _: Sequence[Reply]) -> None:
+        for subscription in self._subscriptions.values():
+            subscription.in_force.clear()
+        wanted = [_Change(_SUBSCRIBE, name, of.in_force) for name, of in self._subscriptions.items()]
+        last = self._send(_SUBSCRIBE, wanted)
+        if last is not None and self._owes_doubt:
+            last.add_done_callback(self._in_force_again)
+        self._owes_doubt = True  # when this connection ends
+
+    def _in_force_again(self, last: asyncio.Future[Reply]) -> None:
+        if last.exception() is None and not isinstance(last.result(), RedisError):
+            self._doubt("renewed")
+
+    def _unrequested(self) -> None:
+        """Handle a confirmation without a command: a proxy in between renewed the connection."""
+        self._doubt("unrequested")
+
+    def _doubt(self, why: str) -> None:
+        self.doubts[why] += 1
+        for doubted in self._watchers:
+            doubted()
+
+    def _receive(self, name: bytes, payload: bytes) -> None:
+        subscription = self._subscriptions.get(name)
+        if subscription is not None:
+            subscription.handle(payload)
+
+
+class RedisBus:
+    """See :class:`gateway.runtime.ports.Bus`. Works while :meth:`run` runs.
+
+    Two connections: every message of this node is published on one of them, in order; every message to it
+    arrives on the other. Messages are sealed, and received once: see :mod:`gateway.bus.lives`.
+
+    Invariants: a received message was sealed for its channel by a running node of this cluster, after this
+    process started, and is received once; a message is published once or not at all, and none that failed is
+    delivered after one that was asked later.
+
+    Args:
+        connector: Opens connections.
+        names: Names channels.
+        seals: Seals and opens messages.
+        clock: The only time.
+        jitter: Draws from [0, 1).
+        draw: Draws that many unpredictable bytes.
+        publishing: Deadlines and bounds of the connection that publishes.
+        subscribing: Those of the connection that receives.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        names: KeyNames,
+        seals: Seals,
+        clock: Clock,
+        jitter: Callable[[], float],
+        draw: Callable[[int], bytes],
+        *,
+        publishing: RedisLimits = PUBLISHING,
+        subscribing: RedisLimits = SUBSCRIBING,
+    ) -> None:
+        self.published = 0
+        """Messages that Redis accepted."""
+        self.received = 0
+        """Messages that were passed to a receiver."""
+        self.subscriber: Final = Subscriber(connector, clock, jitter, subscribing)
+        last = _LastConnection()
+        self.publisher: Final = RedisClient(
+            connector, clock, jitter, publishing, first=last.commands, opened=last.opened
+        )
+        self.seals: Final = seals
+        self.lives: Final = Lives(draw, clock.now())
+        self._names = names
+        self._clock = clock
+        self._receivers: dict[bytes, Receive] = {}
+        self._heard_life = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep both connections until cancelled, and prove to other nodes that this one runs."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.publisher.run())
+            tasks.create_task(self.subscriber.client.run())
+            tasks.create_task(self._greet())
+
+    async def subscribe(self, channel: Channel, receive: Receive) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.subscribe`."""
+        name = self._names.channel(channel)
+        self._receivers[name] = receive
+        await self.subscriber.subscribe(name, partial(self._receive, name))
+
+    async def unsubscribe(self, channel: Channel) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.unsubscribe`."""
+        name = self._names.channel(channel)
+        self._receivers.pop(name, None)
+        await self.subscriber.unsubscribe(name)
+
+    async def publish(self, channel: Channel, envelope: Envelope) -> int:
+        """See :meth:`gateway.runtime.ports.Bus.publish`."""
+        name = self._names.channel(channel)
+        receivers = await self._publish(name, encode(envelope))
+        self.published += 1
+        return receivers
+
+    def watch(self, doubted: Callable[[], None]) -> None:
+        """See :meth:`gateway.runtime.ports.Bus.watch`."""
+        self.subscriber.watch(doubted)
+
+    # ---- one message ----
+
+    def sealed(self, name: bytes, body: bytes) -> bytes:
+        """Return *body* sealed for channel *name* with the next number of this life; to be sent once."""
+        return self.seals.seal(name, self.lives.stamp(self._clock.now()) + body)
+
+    async def _publish(self, name: bytes, body: bytes) -> int:
+        match await self.publisher.answer(b"PUBLISH", name, self.sealed(name, body)):
+            case int(receivers):
+                return receivers
+        raise bus_down(UNEXPECTED)
+
+    def _opened(self, name: bytes, sealed: bytes) -> tuple[Head, bytes] | None:
+        plain = self.seals.open(name, sealed)
+        if plain is None:
+            return None
+        found = opened(plain)
+        if found is None:
+            self.seals.drop(Unopened.UNREADABLE)
+        return found
+
+    def _receive(self, name: bytes, sealed: bytes) -> None:
+        found = self._opened(name, sealed)
+        if found is None:
+            return
+        head, body = found
+        now = self._clock.now()
+        verdict = self.lives.judge(head, now)
+        if verdict is Freshness.NEW:
+            self._deliver(name, body, self.lives.age_s(head, now))
+            return
+        self._heard_life.set()
+        if verdict is Freshness.UNPROVEN:
+            self.seals.drop(Unopened.UNPROVEN, self.lives.hold(WaitingMessage(head, now, name, body)))
+        else:
+            self.seals.drop(_DROPPED[verdict])
+
+    def _deliver(self, name: bytes, body: bytes, age_s: float) -> None:
+        receive = self._receivers.get(name)
+        if receive is None:
+            return
+        try:
+            envelope = decode(body)
+        except BadEnvelope:
+            self.seals.drop(Unopened.UNREADABLE)
+            return
+        self.received += 1
+        receive(envelope if age_s < SLOW_S else aged(envelope, round(age_s * 1000)))
+
+    # ---- proofs of life ----
+
+    async def _greet(self) -> None:
+        """Challenge unknown nodes and answer the challenges of others, until cancelled."""
+        await self.subscriber.subscribe(LIVES, self._receive_greeting)
+        while True:
+            now = self._clock.now()
+            self.seals.drop(Unopened.UNPROVEN, self.lives.expire(now))
+            if (due_at := self.lives.due_at(now)) <= now:
+                await self._clock.sleep(await self._send_greeting(now))
+                continue
+            self._heard_life.clear()
+            with suppress(TimeoutError):
+                async with self._clock.timeout(due_at - now):
+                    await self._heard_life.wait()
+
+    async def _send_greeting(self, now: float) -> float:
+        """Publish a greeting; returns how long to wait until the next."""
+        try:
+            await self._publish(LIVES, written(self.lives.greeting(now)))
+        except GatewayError:
+            self.lives.unheard()
+            return GREET_AGAIN_S
+        return GREET_S
+
+    def _receive_greeting(self, sealed: bytes) -> None:
+        found = self._opened(LIVES, sealed)
+        if found is None:
+            return
+        head, body = found
+        said = read(body)
+        if said is None:
+            self.seals.drop(Unopened.UNREADABLE)
+            return
+        now = self._clock.now()
+        verdict, released = self.lives.greeted(head, said, now)
+        if verdict in _DROPPED:
+            self.seals.drop(_DROPPED[verdict])
+        for held in released:
+            self._deliver(held.channel, held.body, self.lives.age_s(held.head, now))
+        self._heard_life.set()
+
+
+class _LastConnection:
+    """The connection on which this node published before.
+
+    A server that was frozen still reads what that connection left behind while the next one publishes
+    already: so the next one ends it first. Its id alone would name another connection after the server
+    restarted; together with its address it does not.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[str, str] | None = None
+
+    def commands(self) -> Sequence[Sequence[Word]]:
+        """Return the commands that identify the new connection and end the last one."""
+        ask = ("CLIENT", "INFO")
+        if self._known is None:
+            return (ask,)
+        number, address = self._known
+        return (("CLIENT", "KILL", "ID", number, "ADDR", address), ask)
+
+    def opened(self, replies: Sequence[Reply]) -> None:
+        """Store the identity of the new connection, if the server returns it."""
+        self._known = None
+        if isinstance(replies[-1], bytes):
+            fields = dict(
+                word.split("=", 1) for word in replies[-1].decode(errors="replace").split() if "=" in word
+            )
+            if "id" in fields and "addr" in fields:
+                self._known = fields["id"], fields["addr"]
