@@ -329,13 +329,20 @@ SENT = "executed = await link.request(request)"
 SENT_TWICE = "executed = (await link.request(request), await link.request(request))[1]"
 UNSURE = "self._unsure = {member.handle: member for member in self._roster}"
 KNOWN, SCOPED = "self._directory_known", " and self._roster.scope == before"
+SETTLED = "self.has_snapshot = True\n        self.show("
 NAMED, SHOWN = "self.assembly.addresses())", "self._shown() | "
 END = "self._keeper.ended(member, event.reason, event.by)"
 SEEDED = [
     SeededBug("a command is sent twice", "runtime/execution.py", SENT, SENT_TWICE, T, quick=True),
     SeededBug("a function up again is not asked again", LINKED, "asking.ask_refused_again()", "pass", T),
     SeededBug("a wider scope leaves the directory as it is", ASKING, KNOWN + SCOPED, KNOWN, T),
-    SeededBug("what a new link does not name stays", "runtime/mirror.py", SHOWN + NAMED, NAMED, T),
+    SeededBug(
+        "what a new link does not name stays",
+        "runtime/mirror.py",
+        SETTLED + SHOWN + NAMED,
+        SETTLED + NAMED,
+        T,
+    ),
     SeededBug("a scope that moved unheard is not asked for", ASKING, UNSURE, "pass", T),
     SeededBug("an ended session stays", LINKED, END, "pass", T),
 ]
