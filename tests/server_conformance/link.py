@@ -59,6 +59,8 @@ class Link:
         """The code of the close; 0: the connection ended without one."""
         self.faults: list[Failed] = []
         """What breaks a sentence that holds for all links."""
+        self.silent = False
+        """Whether even pings of the server are left without an answer."""
         self._socket: Final = socket
         self._patience_s = patience_s
         self._asked: dict[int, str] = {}
@@ -75,7 +77,9 @@ class Link:
                 async with self._came:
                     if received.type is WSMsgType.TEXT:
                         self._take(received.data)
-                    else:
+                    elif received.type is WSMsgType.PING:
+                        await self._pong(received.data)
+                    elif received.type is not WSMsgType.PONG:
                         self.faults.append(Failed(f"a frame of type {received.type.name}", FRAMES))
                     self._came.notify_all()
         finally:
@@ -83,6 +87,11 @@ class Link:
                 async with self._came:
                     self.closed_with = self._socket.close_code or 0
                     self._came.notify_all()
+
+    async def _pong(self, data: bytes) -> None:
+        if not self.silent:
+            with suppress(ConnectionError):
+                await self._socket.pong(data)
 
     def _take(self, text: str) -> None:
         try:

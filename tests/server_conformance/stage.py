@@ -15,10 +15,13 @@ import aiohttp
 
 from tests.server_conformance import shapes
 from tests.server_conformance.driver import Driver, User
-from tests.server_conformance.link import FIRST, Link, of_type
+from tests.server_conformance.link import FIRST, Link, Message, of_type
 from tests.server_conformance.verdicts import Failed, Skipped, expect
 
 PROTOCOL: Final = "oscce.link.v1"
+_TRIES: Final = 4
+_WAIT_MOST_S: Final = 10
+"""So long and so often it is waited for a server that has too much to do."""
 HOLDER: Final = "conformance-kit"
 _UPGRADE: Final = {
     "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
@@ -177,9 +180,20 @@ class Stage:
             said["RemoteNumber"] = user.numbers[0]
         said |= {"Device": self.device(), **fields}
         said = {name: value for name, value in said.items() if value is not None}
-        reply = await self.http("POST", "/sessions", json=said)
+        reply = await self._patiently(said)
         if isinstance(reply.body, dict) and isinstance(reply.body.get("SessionID"), str):
             self._secrets.append(reply.body["SessionID"])
+        return reply
+
+    async def _patiently(self, said: Mapping[str, object]) -> Reply:
+        """Ask for a log-on, and again when the server has too much to do and says until when."""
+        reply = await self.http("POST", "/sessions", json=said)
+        for _ in range(_TRIES):
+            after = reply.headers.get("Retry-After", "")
+            if reply.status not in (429, 503) or not after.isdigit():
+                break
+            await asyncio.sleep(min(int(after), _WAIT_MOST_S))
+            reply = await self.http("POST", "/sessions", json=said)
         return reply
 
     async def log_on(self, user: User, application: str = "Dashboard", **fields: object) -> Session:
@@ -235,6 +249,7 @@ class Stage:
                 headers=headers,
                 protocols=(PROTOCOL,),
                 max_msg_size=8 * 1024 * 1024,
+                autoping=False,
             )
         except aiohttp.WSServerHandshakeError as error:
             raise Failed(f"the link is refused with {error.status}") from error
@@ -292,6 +307,23 @@ async def session_ended(link: Link, alias: int, after: int = 0, within_s: float 
     """Return the reason with which an attached session ended."""
     test = of_type("SessionEnded", Session=alias)
     return str((await link.heard(test, "SessionEnded", after=after, within_s=within_s))["Reason"])
+
+
+async def logged_off(link: Link, query: int, after: int) -> None:
+    """Hold that the link's own agent is logged off: his session ends so, or he leaves the set of *query*."""
+    key, alias = own_agent(link), link.alias
+
+    def fits(each: Message) -> bool:
+        if each.get("Type") == "SessionEnded" and each.get("Session") == alias:
+            return True
+        if each.get("Type") != "Event" or each.get("QueryID") != query:
+            return False
+        whole = each.get("Complete") is True and all(one["UserKey"] != key for one in each["Elements"])
+        return key in (each.get("Removed") or ()) or whole
+
+    message = await link.heard(fits, "the agent's log-off", after=after)
+    reason = message.get("Reason", "LoggedOff")
+    expect(reason == "LoggedOff", f"the session ends as {reason}")
 
 
 def client(driver: Driver) -> aiohttp.ClientSession:

@@ -17,11 +17,12 @@ import pytest
 
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.server_conformance import checks as registered
-from tests.server_conformance.driver import Driver, read
+from tests.server_conformance.driver import Driver, User, read
 from tests.server_conformance.faults import FAULTS, Fault
 from tests.server_conformance.faulty import FaultyServer, Spoil
 from tests.server_conformance.registry import CHECKS
 from tests.server_conformance.runner import run
+from tests.server_conformance.small_server import PASSWORD, USERS, SmallServer
 from tests.server_conformance.verdicts import Report, Verdict
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
@@ -67,12 +68,21 @@ async def the_simulator_behind_a_proxy() -> Report:
         return await run(driver_of(simulator, server.url, PATIENCE_S), quick)
 
 
+async def a_small_server() -> Report:
+    async with SmallServer() as server:
+        users = tuple(User(name, PASSWORD) for name in USERS)
+        quick = [check for check in CHECKS.values() if not check.slow_s]
+        return await run(Driver(server.url, dashboards=users, patience_s=PATIENCE_S), quick)
+
+
 class Said(NamedTuple):
     """What the kit says of all of them."""
 
     simulator: Report
     unspoilt: Report
     """Of the simulator behind a proxy without a fault."""
+    small: Report
+    """Of a server that has nothing but what it must have."""
     faulty: Mapping[str, Verdict]
 
 
@@ -81,7 +91,7 @@ def said() -> Said:
     """Run the kit against the simulator and against each faulty server: all wait beside each other."""
     verdicts: dict[str, Verdict] = {}
 
-    async def look_at_all() -> tuple[Report, Report]:
+    async def look_at_all() -> tuple[Report, Report, Report]:
         at_once = asyncio.Semaphore(6)
 
         async def one(name: str) -> None:
@@ -93,7 +103,8 @@ def said() -> Said:
             unspoilt = tasks.create_task(the_simulator_behind_a_proxy())
             for name in FAULTS:
                 tasks.create_task(one(name))
-        return whole.result(), unspoilt.result()
+            small = tasks.create_task(a_small_server())
+        return whole.result(), unspoilt.result(), small.result()
 
     return Said(*asyncio.run(look_at_all()), verdicts)
 
@@ -109,6 +120,12 @@ def test_the_simulator_keeps_the_page(said: Said) -> None:
 
 def test_a_proxy_without_a_fault_keeps_it_too(said: Said) -> None:
     assert not not_passed(said.unspoilt)
+
+
+def test_a_server_without_anything_that_may_be_absent_keeps_it_too(said: Said) -> None:
+    assert not said.small.failed, not_passed(said.small)
+    passed = {verdict.name for verdict in said.small.verdicts if verdict.outcome == "passed"}
+    assert {"listen.first.QueueRealtime", "link.lingers", "fencing.newest", "log_off.dashboard"} <= passed
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -65,6 +65,7 @@ async def instance(stage: Stage) -> None:
         "the log-on": session.body.get("ServerInstance"),
         "LinkOpened": link.opened.get("ServerInstance"),
     }
-    if not any(told.values()):
-        raise Skipped("the server tells no ServerInstance")
+    told = {where: value for where, value in told.items() if value is not None}
+    if len(told) < 2:
+        raise Skipped("the server tells no ServerInstance, or tells it in one place")
     expect(len(set(told.values())) == 1, f"ServerInstance is told as {told}")

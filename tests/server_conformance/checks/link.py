@@ -123,6 +123,7 @@ async def take_over_follows(stage: Stage) -> None:
 async def silent(stage: Stage) -> None:
     """A gateway that is gone without a word holds no link."""
     link = await stage.open(await stage.dashboard())
+    link.silent = True
     limit_s = 3 * link.opened["KeepAlive"]
     try:
         await link.ended(within_s=limit_s + 25)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tests.server_conformance.link import ANSWER_BEFORE_EVENTS, ONLY_ALL, Link, of_query, of_type
+from tests.server_conformance.link import ANSWER_BEFORE_EVENTS, ONLY_ALL, Link, element, of_query
 from tests.server_conformance.registry import check
 from tests.server_conformance.stage import Stage, own_agent
 from tests.server_conformance.verdicts import Skipped, expect
@@ -192,26 +192,18 @@ async def same_reading(stage: Stage) -> None:
     queries = [await stage.seen_agent(link, key) for link in links]
     marks = [len(link.messages) for link in links]
     await _set_state(agent, "Available")
+
+    def is_available(one: dict[str, Any]) -> bool:
+        return one.get("RoutingState") == "Available"
+
     events = [
-        await link.heard(_of_agent(query, key), "the event of a changed agent", after=mark)
+        await link.heard(element(query, "UserKey", key, is_available), "an event of the agent", after=mark)
         for link, query, mark in zip(links, queries, marks, strict=True)
     ]
     times = {event["Time"] for event in events}
     expect(len(times) == 1, f"one change is told with the times {sorted(times)}")
     one, other = ([each for each in event["Elements"] if each["UserKey"] == key] for event in events)
     expect(one == other, "one change is told with different elements")
-
-
-@check(
-    "listen.query_unknown",
-    "Messages",
-    "What is not there, or not in the scope, is answered `NotFound`(5)",
-    dashboards=1,
-)
-async def query_unknown(stage: Stage) -> None:
-    """A query that does not exist cannot be stopped."""
-    link = await stage.open(await stage.dashboard())
-    await link.refused(5, "StopListeningForEvents", QueryID=987_654_321)
 
 
 async def _known_agents(stage: Stage, link: Link, key: int) -> tuple[int, set[int]]:
@@ -221,5 +213,4 @@ async def _known_agents(stage: Stage, link: Link, key: int) -> tuple[int, set[in
 
 
 def _of_agent(query: int, key: int) -> Any:  # noqa: ANN401 - a test of messages
-    event = of_type("Event", QueryID=query)
-    return lambda each: event(each) and any(one.get("UserKey") == key for one in each["Elements"])
+    return element(query, "UserKey", key)

@@ -78,6 +78,9 @@ async def _back(stage: Stage, secret: str) -> Reply:
     async with asyncio.timeout(_COMES_BACK_S):
         while True:
             try:
-                return await stage.http("POST", "/sessions/current/keepalive", secret)
+                reply = await stage.http("POST", "/sessions/current/keepalive", secret)
             except Failed:
-                await asyncio.sleep(0.2)
+                reply = None  # nobody listens yet
+            if reply is not None and reply.status < 500:
+                return reply
+            await asyncio.sleep(0.2)

@@ -109,7 +109,8 @@ async def bad(stage: Stage) -> None:
     await link.refused(
         1, "SetRoutingState", **{name: whole[name] for name in whole if name != "RoutingState"}
     )
-    await link.refused(1, "SetRoutingState", **{**whole, "RoutingState": ["Available"]})
+    answer = await link.ask("SetRoutingState", **{**whole, "RoutingState": ["Available"]})
+    expect(answer.error in {1, 33}, f"a RoutingState that is a list is answered {answer.error} {answer.name}")
     await link.refused(1, "ListenForEvents", EventType="UserRealtime", Keys="Some")
     state = await present_state(link)
     expect(state == "Unavailable", f"a request that cannot be read was executed: the agent is {state}")
@@ -126,11 +127,10 @@ async def unknown_method(stage: Stage) -> None:
 @check("requests.unreadable", "Conventions", _UNREADABLE, dashboards=1)
 async def unreadable(stage: Stage) -> None:
     """To skip a message would be to lose a command."""
-    for text in ('{"Type":"Request","RequestID":1,', "[]"):
-        link = await stage.open(await stage.dashboard())
-        await link.say(text)
-        code = await link.ended()
-        expect(code in {1002, 1007, 1009}, f"the link is closed with {code}")
+    link = await stage.open(await stage.dashboard())
+    await link.say('{"Type":"Request","RequestID":1,')
+    code = await link.ended()
+    expect(code in {1002, 1007, 1009}, f"the link is closed with {code}")
 
 
 @check(
