@@ -13,9 +13,9 @@ import signal
 import socket
 import sys
 from asyncio import get_running_loop
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from gateway.runtime.ports import Clock
 
@@ -232,6 +232,61 @@ def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """New containers before a look at the youngest; looks before one at the older ones. A phone is some fifty
 objects that live long: with Python's own numbers a storm of them is looked through over and over."""
+
+
+GC_EVERY_S: Final = 20.0
+"""How often all objects are looked through, at most."""
+GC_SHARE: Final = 0.001
+"""Which part of the time that may take: the more phones there are, the more seldom it is done."""
+GC_IDLE_S: Final = 0.001
+"""A turn of the loop that takes no longer finds it idle."""
+GC_LOOKS: Final = 100
+GC_LOOK_S: Final = 0.1
+"""How often, and how far apart, an idle moment is looked for; then it is done nevertheless."""
+POOLS_TURN_S: Final = 2.0
+"""How often pools forget what is too old."""
+
+
+class Pool(Protocol):
+    """Remembers what was read lately."""
+
+    def turn(self, now: float) -> None:
+        """Forget what is too old."""
+        ...
+
+
+async def forget_by_time(pools: Collection[Pool], clock: Clock) -> None:
+    """Have *pools* forget what is too old, also when nothing comes that would have them do so; never ends."""
+    while True:
+        await clock.sleep(POOLS_TURN_S)
+        for pool in pools:
+            pool.turn(clock.now())
+
+
+async def collect_when_idle(clock: Clock) -> None:
+    """Collect garbage of any age when the loop is idle; never ends.
+
+    Whoever is gone leaves memory by reference counting alone. Errors and libraries leave cycles:
+    Python's own collector looks for old ones only after very many new objects.
+    Everybody waits while that lasts: some 0.1 s for each million of objects.
+    """
+    took_s = 0.0
+    while True:
+        await clock.sleep(max(GC_EVERY_S, took_s / GC_SHARE))
+        await _idle_moment(clock)
+        began = clock.now()
+        gc.collect()
+        took_s = clock.now() - began
+
+
+async def _idle_moment(clock: Clock) -> None:
+    """Return when a turn of the loop took no time, or after a while."""
+    for _ in range(GC_LOOKS):
+        began = clock.now()
+        await clock.sleep(0)
+        if clock.now() - began <= GC_IDLE_S:
+            return
+        await clock.sleep(GC_LOOK_S)
 
 
 @contextmanager

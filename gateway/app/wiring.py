@@ -46,7 +46,14 @@ from gateway.app.metrics import (
     measure_turns,
 )
 from gateway.app.notices import NoticesReloader
-from gateway.app.process import StopRequest, SystemdNotifier, background_tasks, tuned_gc
+from gateway.app.process import (
+    StopRequest,
+    SystemdNotifier,
+    background_tasks,
+    collect_when_idle,
+    forget_by_time,
+    tuned_gc,
+)
 from gateway.app.reload import AuthoritiesReloader, KeysReloader, ReadSecrets, Reloader, reload_on_hangup
 from gateway.app.status import (
     StatusLog,
@@ -212,8 +219,11 @@ class Gateway:
 
     def lives(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs for as long as the node lives."""
-        watching = log_status(self.surroundings, self.node, self.telemetry, self.node.clock)
-        return self.node.run(), self.pump.run(), self.vitals.run(), watching
+        clock = self.node.clock
+        watching = log_status(self.surroundings, self.node, self.telemetry, clock)
+        pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
+        forgetting = forget_by_time(pools, clock), collect_when_idle(clock)
+        return self.node.run(), self.pump.run(), self.vitals.run(), watching, *forgetting
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return what operators may do here; from now on the node does it."""

@@ -101,6 +101,8 @@ class Outbox(Member):
         self.part()
         self._apart = True
         del self.ledger.readers[self]
+        if not self.ledger.readers:
+            self.ledger.meeting.clear()  # who is gone meets nobody, and is kept by nothing
 
     @property
     def stream(self) -> str:

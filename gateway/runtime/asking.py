@@ -30,7 +30,7 @@ from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.queries import Queries
 from gateway.runtime.questions import Questions
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import spawn, weakly
 
 AT_ONCE: Final = 32
 """Of so many sessions it is asked at once: half of what a link takes, which is for commands, too."""
@@ -95,9 +95,14 @@ class Asking:
         """Those that it was asked to attach in this round."""
         self._unheard: dict[str, Member] = {}
         """Sessions of whose phones OSCC-E may know something else than what is."""
-        self._questions = Questions(link, asker.clock, tasks, self.need)
+        self._questions = Questions(link, asker.clock, tasks, weakly(self.need))
         self._queries = Queries(
-            link, self._questions, asker.mirror, asker.clock, self._ask_later, self._directory_heard
+            link,
+            self._questions,
+            asker.mirror,
+            asker.clock,
+            weakly(self._ask_later),
+            weakly(self._directory_heard),
         )
         self._gained: set[Address] = set()
         """What came into scope, while its directory objects may still be told."""

@@ -17,6 +17,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import Device, UserId
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
+from gateway.runtime.spawn import weakly
 
 
 class Connection(Protocol):
@@ -78,7 +79,7 @@ class Feed:
     def __init__(self, user: UserId) -> None:
         self.user = user
         self.ledger = Ledger()
-        self.ledger.confidant = self._tell_one
+        self.ledger.confidant = weakly(self._tell_one)  # a ledger does not keep its feed in memory
         self.connections: dict[str, Connection] = {}
         self.outlet: Outlet | None = None
         self.health = Health("down", "live", None)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
+from weakref import proxy
 
 from gateway.core.bus_state import BusState
 from gateway.core.effects import Health
@@ -35,7 +36,7 @@ from gateway.runtime.replica import Shared, arrived, as_of_ms, delta, is_of_sess
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s
 from gateway.runtime.seeking import Seeking
 from gateway.runtime.sending import Sending
-from gateway.runtime.spawn import spawn
+from gateway.runtime.spawn import spawn, weakly
 from gateway.runtime.wishing import Wishing
 from gateway.runtime.world import World
 
@@ -56,6 +57,7 @@ class Follower:
     """
 
     def __init__(self, feed: Feed, world: World, grant: Grant, local: Mapping[str, Local]) -> None:
+        me: Follower = proxy(self)  # no collaborator keeps its follower in memory
         now = world.clock.now()
         self.feed = feed
         self.start: Start | None = None
@@ -65,16 +67,16 @@ class Follower:
         self._local = local
         # a replica of a higher epoch takes in nothing of the owner's until the lease is read to be right
         self.machine = Follow(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
-        self._presenting = Presenting(self, world, local)
+        self._presenting = Presenting(me, world, local)
         self._news = asyncio.Event()
         self._changed: asyncio.Event | None = None
         """Set and let go with the next change; there while somebody waits for it."""
         self._rests_until = math.inf
-        self._sending = Sending(feed.user, world, self.not_mine)
+        self._sending = Sending(feed.user, world, weakly(self.not_mine))
         self._tasks: asyncio.TaskGroup | None = None
         self._is_over = False
-        self._seeking = Seeking(self, world)
-        self._wishing = Wishing(self, world)
+        self._seeking = Seeking(me, world)
+        self._wishing = Wishing(me, world)
         self._upstream = feed.health.upstream
         feed.outlet = None
 

@@ -184,6 +184,7 @@ class Household:
                 self._wake()
         finally:
             self._is_stopped = True
+            self.feed.ledger.meeting.clear()
             if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
                 self._world.turnstile.done()  # no owner begins who would
             self.over.set()

@@ -34,7 +34,7 @@ from gateway.runtime.asking import Asking
 from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Link
-from gateway.runtime.spawn import heed_cancellation, spawn
+from gateway.runtime.spawn import forget_frames, heed_cancellation, spawn
 
 HEARD_S: Final = 0.05
 """How much later than the last time the keeper is told again that a message came."""
@@ -130,8 +130,8 @@ class Linked:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await self._read(tasks)
-        except* LinkClosed:
-            pass
+        except* LinkClosed as closed:
+            forget_frames(closed)
         finally:
             self._tasks = self._asking = None
             await self.link.close()

@@ -10,6 +10,7 @@ import asyncio
 import math
 from dataclasses import replace
 from typing import Final
+from weakref import proxy
 
 from gateway.core.calls import Calls
 from gateway.core.compose import Composer
@@ -66,12 +67,13 @@ class Owner:
         start: Start = _PLAIN,
         local: tuple[Local, ...] = (),
     ) -> None:
+        me: Owner = proxy(self)  # whoever is gone leaves memory at once: no collaborator keeps its owner
         self.clock = world.clock
         self.feed = feed
         self.roster = Roster()
-        self.admitting = Admitting(self, world)
+        self.admitting = Admitting(me, world)
         self.mirror = Mirror(feed, self.roster, composer, world.clock, self.admitting.look)
-        self.execution = Execution(feed.user, self, calls, world.number_changes, world.audit)
+        self.execution = Execution(feed.user, me, calls, world.number_changes, world.audit)
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
         self.owned_by: Grant | None = None
@@ -79,11 +81,11 @@ class Owner:
         self._world = world
         self._start = start
         self._machine = LinkMachine()
-        self._dialling = Dialling(feed.user, world, self._machine, self, start)
+        self._dialling = Dialling(feed.user, world, self._machine, me, start)
         self.lease = self._dialling.leasing.lease
         self.pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
-        self._giving = Giving(self, world)
-        self._renewing = Renewing(self, world)
+        self._giving = Giving(me, world)
+        self._renewing = Renewing(me, world)
         self._linked: Linked | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = False
@@ -329,6 +331,8 @@ class Owner:
                     self._renewing.stop()
         finally:
             self._stopped = True
+            if self.feed.outlet is self.sharing:
+                self.feed.outlet = None
             self.execution.end()
             self.answered()
             await self._dialling.leasing.release()

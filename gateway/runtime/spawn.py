@@ -1,9 +1,14 @@
-"""How is work begun beside a life that may be ending?"""
+"""Work that is begun beside a life that may be ending, and what it leaves in memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from traceback import clear_frames
+from typing import ParamSpec
+from weakref import WeakMethod
+
+P = ParamSpec("P")
 
 
 def spawn(tasks: asyncio.TaskGroup | None, work: Coroutine[None, None, None]) -> bool:
@@ -35,3 +40,27 @@ def heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def weakly(method: Callable[P, None]) -> Callable[P, None]:
+    """Return what calls the bound *method*, and does not keep its object in memory: then it does nothing."""
+    found = WeakMethod(method)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        bound = found()
+        if bound is not None:
+            bound(*args, **kwargs)
+
+    return call
+
+
+def forget_frames(error: BaseException) -> None:
+    """Clear the frames that *error*, which was handled, and all in its group have passed through.
+
+    A frame of :class:`asyncio.TaskGroup` holds the group that it has raised, and so, through the group's
+    traceback, itself: all that these frames hold would stay in memory until garbage is collected.
+    """
+    clear_frames(error.__traceback__)
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            forget_frames(each)

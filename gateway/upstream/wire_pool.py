@@ -52,7 +52,7 @@ class TextPool:
 
     def find(self, text: str, now: float) -> Reading | None:
         """Return what *text* says, if that was noted."""
-        self._turn(now)
+        self.turn(now)
         return self._young.get(text) or self._old.get(text)
 
     def note(self, text: str, reading: Reading) -> None:
@@ -68,7 +68,8 @@ class TextPool:
         """Forget everything."""
         self._young, self._old, self._met, self._chars = {}, {}, set(), 0
 
-    def _turn(self, now: float) -> None:
+    def turn(self, now: float) -> None:
+        """Forget what is too old; also called by time, lest the last texts stay when nothing comes."""
         if self._turned_at is None:
             self._turned_at = now
         elif now - self._turned_at >= PERIOD_S or self._chars >= MOST_CHARS or len(self._met) >= MOST_PARTS:
@@ -212,7 +213,12 @@ class PartPool:
         self._newest[subject] = part
         return part
 
-    def _reading(self, event_type: str, time_ms: int, now: float) -> dict[bytes, Part]:
+    def turn(self, now: float) -> None:
+        """Forget what is too old; also called by time, lest the last parts stay when nothing comes."""
+        self._texts.turn(now)
+        self._turn(now)
+
+    def _turn(self, now: float) -> None:
         if self._turned_at is None:
             self._turned_at = now
         elif (
@@ -225,6 +231,9 @@ class PartPool:
             self._young = {}
             self._young_parts = self._young_bytes = 0
             self._turned_at = now
+
+    def _reading(self, event_type: str, time_ms: int, now: float) -> dict[bytes, Part]:
+        self._turn(now)
         key = (event_type, time_ms)
         known = self._young.get(key)
         if known is None:

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from weakref import ref
 
-from gateway.app.process import GC_THRESHOLDS, tuned_gc
+import pytest
+
+from gateway.app.process import (
+    GC_EVERY_S,
+    GC_LOOK_S,
+    GC_LOOKS,
+    GC_SHARE,
+    GC_THRESHOLDS,
+    POOLS_TURN_S,
+    background_tasks,
+    collect_when_idle,
+    forget_by_time,
+    tuned_gc,
+)
 from tests.doubles.clock import ManualClock
 
 
@@ -23,3 +38,86 @@ def test_each_look_is_told_and_none_afterwards() -> None:
         gc.collect()
     gc.collect()
     assert pauses == [0.0]
+
+
+class Knot:
+    """Holds itself."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.fixture
+def seldom_at_all() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("seldom_at_all")
+async def test_what_holds_itself_is_collected_when_the_node_is_idle() -> None:
+    clock, knot = ManualClock(), ref(Knot())
+    async with background_tasks(collect_when_idle(clock)):
+        await clock.advance(GC_EVERY_S - 1)
+        assert knot() is not None
+        await clock.advance(2)
+        assert knot() is None
+
+
+class BusyClock(ManualClock):
+    """Each turn of the loop takes a while."""
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds == 0:
+            await super().sleep(0.01)
+        else:
+            await super().sleep(seconds)
+
+
+async def test_a_busy_node_is_not_stopped_but_neither_goes_on_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, looks = BusyClock(), []
+    monkeypatch.setattr(gc, "collect", lambda: looks.append(clock.now()))
+    began = clock.now()
+    async with background_tasks(collect_when_idle(clock)):
+        for _ in range(600):
+            await clock.advance(0.1)
+    (first, *_) = looks
+    assert GC_EVERY_S + GC_LOOKS * GC_LOOK_S / 2 < first - began < GC_EVERY_S + 2 * GC_LOOKS * GC_LOOK_S
+
+
+async def test_the_longer_it_takes_the_more_seldom_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, looks = ManualClock(), []
+    now = clock.now
+
+    def collect() -> None:
+        looks.append(now())
+        monkeypatch.setattr(clock, "now", lambda: now() + 0.1 * len(looks))
+
+    monkeypatch.setattr(gc, "collect", collect)
+    async with background_tasks(collect_when_idle(clock)):
+        await clock.advance(GC_EVERY_S + 1)
+        assert len(looks) == 1
+        await clock.advance(0.1 / GC_SHARE - 2)
+        assert len(looks) == 1
+        await clock.advance(3)
+        assert len(looks) == 2
+
+
+class Turned:
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def turn(self, now: float) -> None:
+        self.at.append(now)
+
+
+async def test_pools_turn_by_time() -> None:
+    clock, pool = ManualClock(), Turned()
+    began = clock.now()
+    async with background_tasks(forget_by_time([pool], clock)):
+        await clock.advance(POOLS_TURN_S * 2 + 0.5)
+    assert pool.at == [began + POOLS_TURN_S, began + 2 * POOLS_TURN_S]

@@ -1,0 +1,171 @@
+"""Who is gone leaves memory at once: by reference counting alone, with the garbage collector off."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from weakref import ref
+
+import pytest
+
+from gateway.core.linger import Linger
+from gateway.domain.model import NodeId, Ticket, UserId
+from gateway.runtime.household import UNFOLLOW_S
+from gateway.runtime.parts import NodeSettings
+from tests.runtime.scene import PhoneLine, Scene, scene
+from tests.runtime.street import street
+
+LINGER_S = 2.0
+SETTINGS = NodeSettings(NodeId("n1"), "n1-1", linger=Linger(LINGER_S, LINGER_S))
+GONE_S = LINGER_S + 5
+OF_OTHERS: dict[int, Ticket] = {}
+"""Tickets that tests before this one have left."""
+
+
+@pytest.fixture(autouse=True)
+def without_collector() -> Iterator[None]:
+    """Leave memory to reference counting."""
+    gc.collect()
+    gc.disable()
+    OF_OTHERS.update((id(each), each) for each in _tickets())
+    try:
+        yield
+    finally:
+        OF_OTHERS.clear()
+        gc.enable()
+
+
+class Traces:
+    """What a node holds of one user, by weak references, which hold nothing."""
+
+    def __init__(self, at: Scene, user: UserId) -> None:
+        household = at.node.households[user]
+        owner = at.owner(user.key)
+        link = owner._linked
+        assert link is not None
+        held = {
+            "household": household,
+            "feed": household.feed,
+            "ledger": household.feed.ledger,
+            "owner": owner,
+            "mirror": owner.mirror,
+            "roster": owner.roster,
+            "sharing": owner.sharing,
+            "execution": owner.execution,
+            "link": link,
+            "asking": link._asking,
+        }
+        self._refs = {name: ref(each) for name, each in held.items()}
+
+    @property
+    def there(self) -> list[str]:
+        """What is still there; a ticket has no weak references, it is looked for."""
+        tickets = ["ticket" for each in _tickets() if id(each) not in OF_OTHERS]
+        return [name for name, each in self._refs.items() if each() is not None] + tickets
+
+
+def _tickets() -> list[Ticket]:
+    return [each for each in gc.get_objects() if type(each) is Ticket]
+
+
+def leave(at: Scene, phone: PhoneLine) -> None:
+    phone.leave()
+    at.lines.remove(phone)
+
+
+async def test_who_logged_off_is_gone() -> None:
+    async with scene(SETTINGS) as at:
+        phone = await at.served()
+        traces = Traces(at, phone.ticket.user)
+        await at.node.account.log_off(phone.ticket)
+        leave(at, phone)
+        del phone
+        await at.pass_time(GONE_S)
+        assert traces.there == []
+
+
+async def test_whose_linger_is_over_is_gone() -> None:
+    async with scene(SETTINGS) as at:
+        phone = await at.served()
+        traces = Traces(at, phone.ticket.user)
+        leave(at, phone)
+        del phone
+        await at.pass_time(GONE_S)
+        assert traces.there == []
+
+
+async def test_whose_links_were_lost_and_who_gave_commands_is_gone() -> None:
+    async with scene(SETTINGS) as at:
+        phone = await at.served()
+        first = Traces(at, phone.ticket.user)
+        phone.command("c1", "1")
+        await at.clock.settle()
+        at.upstream.drop(phone.ticket.user)
+        await at.pass_time(5)
+        assert {"link", "asking"}.isdisjoint(first.there), "a link that was lost, while its user is served"
+        traces = Traces(at, phone.ticket.user)
+        at.upstream.unreachable = True
+        at.upstream.drop(phone.ticket.user)
+        await at.pass_time(20)
+        at.upstream.unreachable = False
+        await at.pass_time(40)
+        last = Traces(at, phone.ticket.user)
+        leave(at, phone)
+        del phone
+        await at.pass_time(GONE_S)
+        assert first.there == traces.there == last.there == []
+
+
+async def test_whose_session_the_server_ended_is_gone() -> None:
+    async with scene(SETTINGS) as at:
+        phone = await at.served()
+        other = await at.served(device="d2")
+        traces = Traces(at, phone.ticket.user)
+        await at.node.account.sessions(phone.ticket)
+        await at.node.account.end(other.ticket, phone.ticket.session)
+        await at.node.account.end(other.ticket, other.ticket.session)
+        await at.clock.settle()
+        for line in (phone, other):
+            leave(at, line)
+        del phone, other, line
+        await at.pass_time(GONE_S)
+        assert traces.there == []
+
+
+async def test_whom_a_server_that_is_away_could_not_log_off_leaves_nothing_but_that() -> None:
+    async with scene(SETTINGS) as at:
+        phone = await at.served()
+        traces = Traces(at, phone.ticket.user)
+        at.upstream.unreachable = True
+        await at.node.account.log_off(phone.ticket)
+        leave(at, phone)
+        del phone
+        await at.pass_time(GONE_S)
+        assert traces.there == ["ticket"], "it is retried"
+        at.upstream.unreachable = False
+        await at.pass_time(120)
+        assert traces.there == []
+
+
+async def test_who_was_followed_from_another_node_is_gone_there_and_then_at_the_owner() -> None:
+    async with street(linger=SETTINGS.linger) as at:
+        here, there = at.scenes
+        phone = await here.served()
+        other = await there.served(device="d2")
+        await at.pass_time(2)
+        household = there.node.households[phone.ticket.user]
+        follower = household.follower
+        assert follower is not None
+        followed = [ref(each) for each in (household, household.feed, household.feed.ledger, follower)]
+        traces = Traces(here, phone.ticket.user)
+        del household, follower
+        leave(there, other)
+        await at.pass_time(UNFOLLOW_S + 5)
+        assert [each() for each in followed] == [None] * 4
+        await here.node.account.log_off(phone.ticket)
+        await there.node.account.log_off(other.ticket)
+        leave(here, phone)
+        del phone, other
+        await at.pass_time(GONE_S)
+        at.said.clear()
+        assert traces.there == []
