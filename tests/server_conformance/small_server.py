@@ -285,7 +285,7 @@ class SmallServer:
         query, link.queries[link.count] = link.count, event_type
         if event_type == "Administration":
             return {"QueryID": query}, None
-        asked = QUEUES if keys == "All" else [key for key in QUEUES if key in keys]  # type: ignore[operator] # a list
+        asked = [key for key in QUEUES if keys == "All" or (isinstance(keys, list) and key in keys)]
         elements: list[Json] = []
         if event_type in ("QueueRealtime", "QueueCumulative"):
             elements = [{KEY_NAMES[event_type]: key} for key in asked]
