@@ -373,7 +373,7 @@ class AdminOperations:
     async def drain(self, order: Order) -> Page:
         """Leave, as on SIGTERM; asked again it is in no more of a hurry."""
         if not self.stopping.asked.is_set():
-            _LOG.info("asked to drain", node=order.node)
+            _LOG.info("drain_requested", node=order.node)
         self.stopping.ask_gently()
         return _DONE
 
@@ -389,7 +389,7 @@ class AdminOperations:
         before = logging.getLevelName(logging.getLogger().level).lower()
         if level != before:
             set_level("info")  # the line that says why others are missing is itself never missing
-            _LOG.info("the log level has changed", gone=before, new=level, node=order.node)
+            _LOG.info("log_level_changed", gone=before, new=level, node=order.node)
             set_level(level)
         return _DONE
 
@@ -427,7 +427,7 @@ class AdminOperations:
             partial(secrets.token_hex, 8),
         )
         async with admin_listening(admin, make_admin_app(parts)) as address:
-            _LOG.info("listens", listener="admin", **_address_fields(admin.host, address))
+            _LOG.info("listening", listener="admin", **_address_fields(admin.host, address))
             yield address
 
     def _nodes(self) -> tuple[NodeRecord, ...]:

@@ -388,7 +388,7 @@ class CertificateReloader:
         context = server_context(self._client, pair)
         for flaw in certificate_problems(self._client, pair, self._clock.wall_ms()):
             # phones refuse what is a fault; they are not helped by a node that does not start
-            (_LOG.error if flaw.is_fault else _LOG.warning)("look at the certificate", fault=flaw.text)
+            (_LOG.error if flaw.is_fault else _LOG.warning)("certificate_problem", fault=flaw.text)
         self._note(pair)
         return context
 
@@ -413,15 +413,15 @@ class CertificateReloader:
         before = self._names
         self._note(found)
         new = chain_of(self._client, found)[0]
-        _LOG.info("certificate read anew", new=", ".join(self._names), days_left=self._days_left())
+        _LOG.info("certificate_reloaded", new=", ".join(self._names), days_left=self._days_left())
         if gone := [name for name in before if not covers(new, name)]:
-            _LOG.warning("the certificate is not for all that the one before was for", gone=", ".join(gone))
+            _LOG.warning("certificate_covers_fewer_names", gone=", ".join(gone))
 
     def _stay(self, faults: tuple[str, ...]) -> None:
         if faults != self._faults:
             self._faults = faults
             self._telemetry.reload_failed["certificate"].set(1)
-            _LOG.error("the certificate stays as it is", fault=" ".join(faults))
+            _LOG.error("certificate_reload_failed", fault=" ".join(faults))
 
     def _flaws(self, found: CertificatePair) -> list[str]:
         """Return why *found* must not be shown.
@@ -459,7 +459,7 @@ class CertificateReloader:
             return
         if warned_at_ms is None or now_ms - warned_at_ms >= WARN_EVERY_MS:
             self._warned_at_ms = now_ms
-            _LOG.warning("the certificate ends soon", days_left=self._days_left())
+            _LOG.warning("certificate_expires_soon", days_left=self._days_left())
 
     def _days_left(self) -> int:
         """Return whole days, below 0 once it has ended."""

@@ -79,7 +79,7 @@ async def drain_node(
     parting.shuffle(phones)
     plan = drain_plan(node, len(phones), limits)
     last_s = max((farewell.at_s + farewell.window_s[1] for farewell in plan), default=0.0)
-    _LOG.info("says farewell", connections=len(phones), window_s=round(last_s, 1))
+    _LOG.info("drain_started", connections=len(phones), window_s=round(last_s, 1))
     began = clock.now()
     given_by = began + last_s + HAND_OVER_S if node.fleet.others else began
     at_last = max(given_by, began + limits.drain_s + HAND_OVER_S)

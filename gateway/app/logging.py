@@ -145,7 +145,7 @@ def _write_suppressed(over: list[tuple[LineKind, int]]) -> None:
         extra: dict[str, object] = {"suppressed": counted, "of": kind.event, "window_s": REPETITION_WINDOW_S}
         if kind.close_code is not None:
             extra["close_code"] = kind.close_code
-        logging.getLogger(_SUPPRESSED_LOGGER).log(kind.level, "lines suppressed", extra=extra)
+        logging.getLogger(_SUPPRESSED_LOGGER).log(kind.level, "lines_suppressed", extra=extra)
 
 
 # ---- log fields ----
@@ -389,7 +389,7 @@ class DenyByDefault:
 
 def log_session(life: Life) -> None:
     """Write the one line that a phone's connection leaves, at its end."""
-    structlog.get_logger(f"{ROOT_LOGGER}.session").info("session over", **dataclasses.asdict(life))
+    structlog.get_logger(f"{ROOT_LOGGER}.session").info("session_closed", **dataclasses.asdict(life))
 
 
 def configure(

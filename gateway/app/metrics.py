@@ -569,7 +569,7 @@ class CountedUpstream:
             raise
         self._telemetry.link_opens["ok"].inc()
         self._reach.note()
-        _LINK_LOG.debug("link opened", user=user)
+        _LINK_LOG.debug("link_opened", user=user)
         return CountedLink(link, self._counts, user, self._asked)
 
     def _note_failure(self, refusal: ErrorCode | None, error: Exception) -> None:
@@ -588,7 +588,7 @@ class CountedUpstream:
             if dropped > self._dropped.get(kind, 0):
                 self._dropped[kind] = dropped
                 _LINK_LOG.warning(
-                    "rows of the directory cannot be read",
+                    "directory_rows_unreadable",
                     site=user.site,
                     kind=kind,
                     dropped=dropped,
@@ -656,4 +656,4 @@ class CountedLink:
         """Log the end once, whoever finds it first."""
         if not self._is_over:
             self._is_over = True
-            _LINK_LOG.debug("link closed", user=self._user, close_reason=reason)
+            _LINK_LOG.debug("link_closed", user=self._user, close_reason=reason)

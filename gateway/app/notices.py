@@ -189,7 +189,7 @@ class NoticesReloader:
         except ConfigError as error:
             self.is_stale = True
             for fault in error.faults:
-                _LOG.error("notices stay as they are", fault=fault)
+                _LOG.error("notices_reload_failed", fault=fault)
             return
         self.is_stale = False
         self._note(found)
@@ -200,10 +200,10 @@ class NoticesReloader:
         fresh = [notice for notice in found.all if _label(notice) not in before]
         gone = sorted(before.difference(map(_label, found.all)))
         new = ", ".join(map(_label, fresh))
-        _LOG.info("notices read anew", new=new or "none", gone=", ".join(gone) or "none")
+        _LOG.info("notices_reloaded", new=new or "none", gone=", ".join(gone) or "none")
         for notice in fresh:
             if notice.category == "privacy" and notice.effective_at_ms <= self._clock.wall_ms():
-                _LOG.warning("a privacy notice was not announced before it took effect", new=_label(notice))
+                _LOG.warning("privacy_notice_late", new=_label(notice))
 
 
 def _label(notice: Notice) -> str:

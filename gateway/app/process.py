@@ -103,7 +103,7 @@ class StopRequest:
 
     def _hear(self, number: signal.Signals) -> None:
         if not self.hurried.is_set():
-            event = "in a hurry to end" if self._is_signalled else "asked to end"
+            event = "stop_hurried" if self._is_signalled else "stop_requested"
             _LOG.info(event, extra={"signal": number.name})
         self.ask()
 

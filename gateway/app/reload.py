@@ -172,16 +172,14 @@ class KeysReloader:
         before = self._keyring.ids
         is_another = self._keyring.replace(secrets.sealing_keys)
         if is_another or self._keyring.ids != before:
-            _LOG.info(
-                "keys read anew", new=", ".join(self._keyring.ids), gone=_removed(before, self._keyring)
-            )
+            _LOG.info("keys_reloaded", new=", ".join(self._keyring.ids), gone=_removed(before, self._keyring))
         if is_another:
             await self._renew()
         return None
 
     def _stay(self, faults: Sequence[str]) -> Literal["keys"]:
         self._failed.set(1)
-        _LOG.error("the keys stay as they are", fault=" ".join(faults))
+        _LOG.error("keys_reload_failed", fault=" ".join(faults))
         return "keys"
 
 
@@ -236,7 +234,7 @@ class AuthoritiesReloader:
             if found is not None:
                 server.trust(found)
                 if not is_first:
-                    _LOG.info("authorities read anew", site=site.id)
+                    _LOG.info("authorities_reloaded", site=site.id)
         self._failed.set(int(bool(self._faults)))
         return "authorities" if self._faults else None
 
@@ -255,4 +253,4 @@ class AuthoritiesReloader:
     def _stay(self, site: str, faults: tuple[str, ...]) -> None:
         if self._faults.get(site) != faults:
             self._faults[site] = faults
-            _LOG.error("the authorities stay as they are", site=site, fault=" ".join(faults))
+            _LOG.error("authorities_reload_failed", site=site, fault=" ".join(faults))

@@ -75,27 +75,25 @@ class StatusLog:
         """Log what is otherwise than at the last look."""
         was, self._was = self._was, now
         if now.bus is not was.bus:
-            (_LOG.warning if now.bus is BusState.DOWN else _LOG.info)("the bus has changed", bus=now.bus)
+            (_LOG.warning if now.bus is BusState.DOWN else _LOG.info)("bus_state_changed", bus=now.bus)
         for word in sorted(now.refused - was.refused):
             _LOG.error("bus_refuses", reason=word)
         for word in sorted(was.refused - now.refused):
             _LOG.info("bus_refuses_no_more", reason=word)
         if now.fences > was.fences:
             why = ",".join(sorted(now.refused)) or None
-            _LOG.warning(
-                "leases ran out: no renewal was answered", users=now.fences - was.fences, refused=why
-            )
+            _LOG.warning("leases_expired", users=now.fences - was.fences, refused=why)
         if now.two_owners > was.two_owners:
-            _LOG.warning("another node owns users of this one", users=now.two_owners - was.two_owners)
+            _LOG.warning("two_owners_seen", users=now.two_owners - was.two_owners)
         self._tell_log_offs(was.log_offs, now.log_offs)
         for site, reach in self.reaches.items():
             self._tell_site(site, reach)
 
     def _tell_log_offs(self, before: int, now: int) -> None:
         if now and not before:
-            _LOG.warning("log-offs wait for the OSCC-E Server", log_offs=now)
+            _LOG.warning("log_offs_pending", log_offs=now)
         elif before and not now:
-            _LOG.info("no log-off waits any more")
+            _LOG.info("log_offs_done")
 
     def _tell_site(self, site: str, reach: SiteReach) -> None:
         if reach.error is not None:
@@ -103,9 +101,9 @@ class StatusLog:
             if reach.cause not in causes:
                 causes.add(reach.cause)
                 cause = {} if reach.cause is None else {"cause": reach.cause}
-                _LOG.warning("a site cannot be reached", site=site, error=reach.error, **cause)
+                _LOG.warning("site_unreachable", site=site, error=reach.error, **cause)
         elif self._away.pop(site, None) is not None:
-            _LOG.info("a site is reached again", site=site)
+            _LOG.info("site_reachable", site=site)
 
 
 async def log_status(surroundings: StatusLog, node: Node, telemetry: Telemetry, clock: Clock) -> None:
@@ -211,9 +209,9 @@ async def log_bus_faults(bus: BusSection, clock: Clock) -> None:
     while True:
         found = await check_bus(bus, clock)
         for fault in found.faults:
-            _LOG.error("the bus is not as it must be", fault=fault)
+            _LOG.error("bus_check_failed", fault=fault)
         for advice in found.advices:
-            _LOG.warning("the bus is not as it should be", fault=advice)
+            _LOG.warning("bus_check_advice", fault=advice)
         if found.told or not found.faults:
             return
         await clock.sleep(BUS_RETRY_S)
@@ -260,7 +258,5 @@ async def log_duplicate_name(fleet: Fleet, clock: Clock) -> None:
         await clock.sleep(DUPLICATE_NAME_EVERY_S)
         is_there = fleet.has_namesake
         if is_there and not was_there:
-            _LOG.error(
-                "another live node has this one's name: give each its own in node.name", node=fleet.node
-            )
+            _LOG.error("duplicate_node_name", node=fleet.node)
         was_there = is_there

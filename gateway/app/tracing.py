@@ -51,7 +51,7 @@ async def open_tracing(settings: TracingSettings, clock: Clock) -> AsyncIterator
         try:
             tracing = importlib.import_module(_MODULE).exporting(settings.endpoint, settings.sampled, clock)
         except ImportError:
-            _LOG.warning("traces nothing: the extra otel of this package is not installed")
+            _LOG.warning("tracing_unavailable")
     try:
         yield tracing
     finally:

@@ -401,9 +401,9 @@ async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, st
 
 
 def _note_start(settings: Settings, node: NodeId, client: BoundListener, ops: BoundListener) -> None:
-    _LOG.info("listens", listener="ops", host=settings.ops.host, port=ops.port)
+    _LOG.info("listening", listener="ops", host=settings.ops.host, port=ops.port)
     _LOG.info(
-        "listens",
+        "listening",
         listener="client",
         host=settings.client.host,
         port=client.port,

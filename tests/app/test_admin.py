@@ -218,8 +218,8 @@ async def test_drain_asks_for_the_end_and_is_in_no_hurry(own_logging: None, tmp_
         assert at.stopping.asked.is_set()
         assert not at.stopping.hurried.is_set()
         node = await at.name()
-        assert at.said("asked to drain") == [{"level": "info", "node": node}]
-        assert "| `asked to drain` | `info` |" in PAGE
+        assert at.said("drain_requested") == [{"level": "info", "node": node}]
+        assert "| `drain_requested` | `info` |" in PAGE
 
 
 async def test_a_signal_after_a_drain_is_in_no_hurry_and_the_next_one_is(
@@ -234,7 +234,7 @@ async def test_a_signal_after_a_drain_is_in_no_hurry_and_the_next_one_is(
             os.kill(os.getpid(), signal.SIGUSR1)  # heard after it
             await heard.wait()
             asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
-            assert [line["signal"] for line in at.said("asked to end")] == ["SIGTERM"]
+            assert [line["signal"] for line in at.said("stop_requested")] == ["SIGTERM"]
             assert not at.stopping.hurried.is_set()
             os.kill(os.getpid(), signal.SIGTERM)
             await at.stopping.hurried.wait()
@@ -245,11 +245,13 @@ async def test_a_change_of_the_log_level_is_told_at_any_level(own_logging: None,
         for level in ("warning", "warning", "error", "info"):
             await at.ask("POST", "/log-level", {"level": level})
         node = await at.name()
-        assert [line["level"] for line in at.said("the log level has changed")] == ["info"] * 3
-        assert [
-            (line["gone"], line["new"], line["node"]) for line in at.said("the log level has changed")
-        ] == [("info", "warning", node), ("warning", "error", node), ("error", "info", node)]
-        assert "| `the log level has changed` | `info`" in PAGE
+        assert [line["level"] for line in at.said("log_level_changed")] == ["info"] * 3
+        assert [(line["gone"], line["new"], line["node"]) for line in at.said("log_level_changed")] == [
+            ("info", "warning", node),
+            ("warning", "error", node),
+            ("error", "info", node),
+        ]
+        assert "| `log_level_changed` | `info`" in PAGE
 
 
 async def test_what_was_asked_at_another_node_stands_in_the_own_log(own_logging: None) -> None:
@@ -260,9 +262,9 @@ async def test_what_was_asked_at_another_node_stands_in_the_own_log(own_logging:
         await getattr(asked, act)(Order(NodeId("gw-7"), 1, act, subject))
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [(line["event"], line["node"]) for line in lines] == [
-        ("the log level has changed", "gw-7"),
-        ("the log level has changed", "gw-7"),
-        ("asked to drain", "gw-7"),
+        ("log_level_changed", "gw-7"),
+        ("log_level_changed", "gw-7"),
+        ("drain_requested", "gw-7"),
     ]
 
 

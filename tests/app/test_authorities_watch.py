@@ -14,7 +14,7 @@ from tests.app.certificates import Authority
 from tests.app.test_tls import no_files
 
 OLD, NEW = Authority("Old"), Authority("New")
-STAY = "the authorities stay as they are"
+STAY = "authorities_reload_failed"
 
 
 class Server:
@@ -66,9 +66,9 @@ async def test_another_authority_comes_into_force_once(tmp_path: Path) -> None:
     assert at.trusted == [["Old"]], "whatever changed since the start"
     assert await at.looked() == []
     at.file.write_bytes(OLD.pem + NEW.pem)
-    assert await at.looked() == [("authorities read anew", "")]
+    assert await at.looked() == [("authorities_reloaded", "")]
     at.file.write_bytes(NEW.pem)
-    assert await at.looked() == [("authorities read anew", "")]
+    assert await at.looked() == [("authorities_reloaded", "")]
     assert await at.looked() == []
     assert [sorted(each) for each in at.trusted] == [["Old"], ["New", "Old"], ["New"]]
     assert not at.has_failed
@@ -102,7 +102,7 @@ async def test_a_system_that_has_no_file_to_give_ends_nothing(tmp_path: Path) ->
             (STAY, "Certificates and keys cannot be held in memory: Too many open files.")
         ]
     assert at.trusted == [["Old"]]
-    assert await at.looked() == [("authorities read anew", "")]
+    assert await at.looked() == [("authorities_reloaded", "")]
     assert at.trusted[-1] == ["New"]
 
 

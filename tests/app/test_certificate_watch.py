@@ -98,7 +98,7 @@ async def test_new_handshakes_are_shown_the_new_one_and_streams_flow_on(door: Do
     async with listening(door.watch.context) as port, asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
         door.renew(80)
-        assert await door.looked() == [("info", "certificate read anew")]
+        assert await door.looked() == [("info", "certificate_reloaded")]
         writer.write(b"flows\n")
         assert await reader.readline() == b"flows\n"
         _, newer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
@@ -153,7 +153,7 @@ async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault:
             door.renew(is_rsa=True)
         case _:
             door.renew(hosts=())
-    assert await door.looked() == [("error", "the certificate stays as it is")]
+    assert await door.looked() == [("error", "certificate_reload_failed")]
     assert await door.looked() == []
     assert await door.watch.look() == "certificate"
     assert door.gauge('reload_failed{what="certificate"}') == "1.0"
@@ -163,7 +163,7 @@ async def test_a_broken_pair_changes_nothing_and_is_told_once(door: Door, fault:
         assert serial(writer) == served
         writer.close()
     door.renew()
-    assert await door.looked() == [("info", "certificate read anew")]
+    assert await door.looked() == [("info", "certificate_reloaded")]
     assert door.gauge('reload_failed{what="certificate"}') == "0.0"
     assert await door.watch.look() is None
 
@@ -172,15 +172,15 @@ async def test_what_could_not_be_used_is_tried_again(door: Door) -> None:
     first = filed(door.folder)
     door.renew()
     with no_files():
-        assert await door.looked() == [("error", "the certificate stays as it is")]
+        assert await door.looked() == [("error", "certificate_reload_failed")]
         assert await door.looked() == []
-    assert await door.looked() == [("info", "certificate read anew")]
+    assert await door.looked() == [("info", "certificate_reloaded")]
     assert filed(door.folder) != first
     later = instant(door.clock) + dt.timedelta(days=5)
     ROOT.issue(door.folder, now=later, chain=(ROOT,))
-    assert await door.looked() == [("error", "the certificate stays as it is")]
+    assert await door.looked() == [("error", "certificate_reload_failed")]
     await door.clock.advance(5 * DAY_S)
-    assert await door.looked() == [("info", "certificate read anew")], "its first day has come"
+    assert await door.looked() == [("info", "certificate_reloaded")], "its first day has come"
 
 
 async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
@@ -188,7 +188,7 @@ async def test_one_that_the_system_cannot_show_is_not_said_to_be_in_force(
 ) -> None:
     door.renew()
     monkeypatch.setattr(certificates, "load_pair", Mock(side_effect=ConfigError(["No file."])))
-    assert await door.looked() == [("error", "the certificate stays as it is")]
+    assert await door.looked() == [("error", "certificate_reload_failed")]
     assert await door.watch.look() == "certificate"
 
 
@@ -197,7 +197,7 @@ async def test_names_that_are_gone_are_told_and_the_certificate_is_shown(tmp_pat
     door.renew(hosts=("a.oscc.example", "b.oscc.example", "10.1.2.3"))
     await door.watch.look()
     door.renew(hosts=("*.oscc.example", "10.1.2.3"))
-    assert await door.looked() == [("info", "certificate read anew")], "a wildcard covers them"
+    assert await door.looked() == [("info", "certificate_reloaded")], "a wildcard covers them"
     door.renew(hosts=("a.oscc.example",))
     with capture_logs() as logged:
         await door.watch.look()
@@ -219,7 +219,7 @@ async def test_when_it_ends_is_shown_also_of_the_next(door: Door) -> None:
 
 async def test_an_end_that_is_near_is_told_once_a_day(tmp_path: Path) -> None:
     door = Door(tmp_path, ends_d=31)
-    near = [("warning", "the certificate ends soon")]
+    near = [("warning", "certificate_expires_soon")]
     assert await door.looked() == []
     await door.clock.advance(DAY_S + 1)
     assert (await door.looked(), await door.looked()) == (near, [])
@@ -228,13 +228,13 @@ async def test_an_end_that_is_near_is_told_once_a_day(tmp_path: Path) -> None:
     await door.clock.advance(1)
     assert await door.looked() == near
     door.renew(20)
-    assert await door.looked() == [("info", "certificate read anew"), *near]
+    assert await door.looked() == [("info", "certificate_reloaded"), *near]
 
 
 async def test_a_node_starts_with_what_phones_refuse_and_says_so(tmp_path: Path) -> None:
     with capture_logs() as logged:
         Door(tmp_path, ends_d=-0.5)
-    assert [(line["log_level"], line["event"]) for line in logged] == [("error", "look at the certificate")]
+    assert [(line["log_level"], line["event"]) for line in logged] == [("error", "certificate_problem")]
 
 
 def test_files_that_do_not_work_are_told_before_anything_starts(tmp_path: Path) -> None:

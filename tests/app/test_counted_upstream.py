@@ -194,8 +194,8 @@ async def test_whoever_looks_for_a_fault_is_told_when_a_link_opens_and_why_it_en
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     lines = [line for line in lines if line["logger"] == "gateway.link"]
     assert [(line["level"], line["event"], line.get("close_reason")) for line in lines] == [
-        ("debug", "link opened", None),
-        ("debug", "link closed", "closed by this node" if by == "us" else "lost"),
+        ("debug", "link_opened", None),
+        ("debug", "link_closed", "closed by this node" if by == "us" else "lost"),
     ]
     assert {line["user"] for line in lines} == {Pseudonyms(key).of(counted.user)}
     assert not any("dropped" in line for line in lines)
@@ -219,7 +219,7 @@ async def test_rows_that_cannot_be_read_are_warned_of_once(
         await link.request(QueryDirectory())
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
     assert {(line["event"], line["site"]) for line in lines} == {
-        ("rows of the directory cannot be read", counted.user.site)
+        ("directory_rows_unreadable", counted.user.site)
     }
     assert [(line["kind"], line["dropped"], line["why"]) for line in lines] == [
         ("Queue", 2, "Key missing"),

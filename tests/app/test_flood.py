@@ -36,7 +36,7 @@ class Log:
     def close(self, count: int, code: int = 1006, initiator: str = "client") -> None:
         log = structlog.get_logger("gateway.session")
         for _ in range(count):
-            log.info("session over", initiator=initiator, close_code=code)
+            log.info("session_closed", initiator=initiator, close_code=code)
 
     @property
     def told(self) -> list[dict[str, object]]:
@@ -52,9 +52,9 @@ def log(own_logging: None) -> Log:
     return Log()
 
 
-def summary(count: int, code: int | None = 1006, event: str = "session over") -> dict[str, object]:
+def summary(count: int, code: int | None = 1006, event: str = "session_closed") -> dict[str, object]:
     told: dict[str, object] = {
-        "event": "lines suppressed",
+        "event": "lines_suppressed",
         "logger": "gateway.suppressed",
         "level": "info",
         "suppressed": count,
@@ -72,7 +72,7 @@ async def test_of_a_mass_disconnect_the_first_lines_are_written_and_the_rest_is_
     await log.clock.advance(REPETITION_WINDOW_S)
     log.close(1)
     told = log.told
-    assert [line["event"] for line in told] == ["lines suppressed", "session over"]
+    assert [line["event"] for line in told] == ["lines_suppressed", "session_closed"]
     assert told[0] == summary(10_000 - LINES_PER_WINDOW)
 
 
@@ -108,7 +108,7 @@ async def test_lines_at_a_usual_rate_are_all_written_and_nothing_is_told_of_them
         log.close(LINES_PER_WINDOW)
         await log.clock.advance(REPETITION_WINDOW_S)
     log.flood.settle()
-    assert [line["event"] for line in log.told] == ["session over"] * 5 * LINES_PER_WINDOW
+    assert [line["event"] for line in log.told] == ["session_closed"] * 5 * LINES_PER_WINDOW
 
 
 def test_other_libraries_lines_are_held_back_by_their_template(log: Log) -> None:

@@ -59,7 +59,7 @@ async def test_phones_get_fresh_tokens_when_another_key_seals_and_only_then() ->
         house.said = said
         (line,) = await house.looked()
         ids = ", ".join(key.id for key in said.sealing_keys)
-        assert line == {"event": "keys read anew", "log_level": "info", "new": ids, "gone": gone}
+        assert line == {"event": "keys_reloaded", "log_level": "info", "new": ids, "gone": gone}
         assert (house.renewals, house.ring.ids) == (renewals, tuple(ids.split(", ")))
 
 
@@ -80,7 +80,7 @@ async def test_what_cannot_be_used_changes_nothing(
     house = House()
     house.said = said
     (line,) = await house.looked()
-    assert (line["log_level"], line["event"]) == ("error", "the keys stay as they are")
+    assert (line["log_level"], line["event"]) == ("error", "keys_reload_failed")
     assert str(line["fault"]).startswith(fault)
     assert (house.ring.ids, house.renewals, house.failed) == (("k1",), 0, True)
     assert await house.watch.look() == "keys"

@@ -66,9 +66,9 @@ async def test_the_log_of_a_whole_life_holds_no_canary(own_logging: None, level:
             canaries = await _live(http, addresses.client)
             async with http.get(f"{addresses.ops}/metrics") as response:
                 metrics = await response.text()
-    assert "says farewell" in written.getvalue()
+    assert "drain_started" in written.getvalue()
     told = [json.loads(line) for line in written.getvalue().splitlines()]
-    (over,) = [line for line in told if line["event"] == "session over"]
+    (over,) = [line for line in told if line["event"] == "session_closed"]
     assert (over["logger"], over["application"]) == ("gateway.session", "remote_assistant")
     for canary in canaries:
         assert canary not in written.getvalue()

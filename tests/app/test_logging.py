@@ -39,12 +39,12 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 
 def test_a_line_is_json_with_time_level_and_logger(stream: io.StringIO) -> None:
-    structlog.get_logger("gateway.x").warning("the bus has changed", site="main", bus="down")
+    structlog.get_logger("gateway.x").warning("bus_state_changed", site="main", bus="down")
     (line,) = lines(stream)
     assert str(line.pop("timestamp")).endswith("Z")
     assert line == {
         "bus": "down",
-        "event": "the bus has changed",
+        "event": "bus_state_changed",
         "level": "warning",
         "logger": "gateway.x",
         "site": "main",
@@ -177,7 +177,7 @@ def test_a_connection_leaves_one_line(stream: io.StringIO) -> None:
     assert re.fullmatch("[0-9a-f]{16}", str(line.pop("user")))
     del line["timestamp"]
     assert line == {
-        "event": "session over",
+        "event": "session_closed",
         "level": "info",
         "logger": "gateway.session",
         "application": "dashboard",

@@ -72,7 +72,7 @@ async def test_a_change_takes_effect_and_is_logged_once(folder: Folder) -> None:
     folder.write("upkeep", 2)
     folder.write("key", category="security")
     assert await folder.looked() == [
-        ("info", "notices read anew: new key v1, upkeep v2: gone upkeep v1"),
+        ("info", "notices_reloaded: new key v1, upkeep v2: gone upkeep v1"),
     ]
     assert folder.in_force == [("key", 1), ("upkeep", 2)]
     assert await folder.looked() == []
@@ -80,7 +80,7 @@ async def test_a_change_takes_effect_and_is_logged_once(folder: Folder) -> None:
 
 async def test_the_last_notice_may_go(folder: Folder) -> None:
     (folder.path / "upkeep.toml").unlink()
-    assert await folder.looked() == [("info", "notices read anew: new none: gone upkeep v1")]
+    assert await folder.looked() == [("info", "notices_reloaded: new none: gone upkeep v1")]
     assert folder.in_force == []
 
 
@@ -105,7 +105,7 @@ async def test_each_fault_is_told_once_and_the_old_ones_stay(folder: Folder) -> 
     path = folder.path / "upkeep.toml"
     word = "category is fun, but must be 'privacy', 'security' or 'maintenance'"
     assert told == [
-        ("error", f"notices stay as they are: fault Notice {path}: {fault}.")
+        ("error", f"notices_reload_failed: fault Notice {path}: {fault}.")
         for fault in ("version is 0, but must be at least 1", word)
     ]
     assert (await folder.looked(), folder.in_force) == ([], [("upkeep", 1)])
@@ -114,7 +114,7 @@ async def test_each_fault_is_told_once_and_the_old_ones_stay(folder: Folder) -> 
     assert folder.watch.is_stale
     assert await folder.watch.look() == "notices", "also when it was told before"
     folder.write("upkeep")
-    assert await folder.looked() == [("info", "notices read anew: new none: gone none")]
+    assert await folder.looked() == [("info", "notices_reloaded: new none: gone none")]
     assert await folder.watch.look() is None
     assert not folder.watch.is_stale
 
@@ -142,7 +142,7 @@ async def test_a_privacy_notice_that_takes_effect_unannounced_is_a_warning(
     folder: Folder, category: str, at: str, warned: bool
 ) -> None:
     folder.write("upkeep", 2, category, at)
-    late = ("warning", "a privacy notice was not announced before it took effect: new upkeep v2")
+    late = ("warning", "privacy_notice_late: new upkeep v2")
     assert (late in await folder.looked()) is warned
     folder.write("other")
     assert late not in await folder.looked(), "it has been told"

@@ -242,20 +242,20 @@ async def test_keys_rotate_on_all_nodes_without_a_log_out(tmp_path: Path) -> Non
                 # 1. all learn the new key; 2. it seals, the old one still opens; 3. the old one goes
                 for house in houses:
                     house.write(FIRST, NEXT)
-                    await house.reload("keys read anew")
+                    await house.reload("keys_reloaded")
                 for house in houses:
                     house.write(NEXT, FIRST)
-                    assert (await house.reload("keys read anew"))["new"] == "k2, k1"
+                    assert (await house.reload("keys_reloaded"))["new"] == "k2, k1"
                 fresh = [(await heard(ws, "renewed"))["token"] for ws in streams]
                 assert [await opens(http, house, each) for house in houses for each in (*tokens, *fresh)] == [
                     True
                 ] * 8
                 for house in houses:
                     house.write(NEXT, LAST)
-                    await house.reload("keys read anew")
+                    await house.reload("keys_reloaded")
                 for house in houses:
                     house.write(LAST, NEXT)
-                    await house.reload("keys read anew")
+                    await house.reload("keys_reloaded")
                 newest = [(await heard(ws, "renewed"))["token"] for ws in streams]
                 for house in houses:
                     assert [await opens(http, house, each) for each in tokens] == [False, False]
@@ -283,14 +283,14 @@ async def test_a_renewed_certificate_is_shown_and_open_streams_flow_on(tmp_path:
                 ws = await stream(http, house, await log_on(http, house))
                 before = await shown(house, trusts)
                 (tmp_path / "server.key").write_text("broken")
-                await asyncio.to_thread(house.process.until, "the certificate stays as it is")
+                await asyncio.to_thread(house.process.until, "certificate_reload_failed")
                 assert await shown(house, trusts) == before
                 assert await metric(http, house, 'reload_failed{what="certificate"}') == 1
                 root.issue(tmp_path, ends_d=20)
                 if way == "hang-up":
                     house.process.hang_up()
-                await asyncio.to_thread(house.process.until, "certificate read anew")
-                await asyncio.to_thread(house.process.until, "the certificate ends soon")
+                await asyncio.to_thread(house.process.until, "certificate_reloaded")
+                await asyncio.to_thread(house.process.until, "certificate_expires_soon")
                 after = await shown(house, trusts)
                 assert after.serial_number != before.serial_number
                 ends_at_s = await metric(http, house, "certificate_expiry_timestamp_seconds")
@@ -313,10 +313,10 @@ async def test_other_authorities_of_a_site_are_trusted_by_the_next_request(tmp_p
                 port = int(simulator.url.rpartition(":")[2])
                 shown_pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
                 trusted.write_text(shown_pem)
-                await house.reload("authorities read anew")
+                await house.reload("authorities_reloaded")
                 ws = await stream(http, house, await log_on(http, house))
                 trusted.write_text("broken")
-                await house.reload("the authorities stay as they are")
+                await house.reload("authorities_reload_failed")
                 assert await metric(http, house, 'reload_failed{what="authorities"}') == 1
                 await log_on(http, house)
                 assert (await heard(ws, "changes"))["kind"] == "changes"

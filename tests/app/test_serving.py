@@ -42,8 +42,8 @@ def test_the_smallest_file_starts_and_a_signal_ends_it_well(tmp_path: Path, numb
         ended = process.end(number)
     assert (ended.code, ended.err) == (0, "")
     events = [json.loads(each)["event"] for each in ended.out.splitlines()]
-    assert events[-2:] == ["says farewell", "has ended"]
-    made_own = "made its own secrets, sessions end with this process: none are configured"
+    assert events[-2:] == ["drain_started", "stopped"]
+    made_own = "secrets_generated"
     assert (made_own in events) == (number is signal.SIGTERM)
     assert KEY not in ended.out
     assert OTHER_KEY not in ended.out
@@ -129,7 +129,7 @@ async def test_a_redis_that_keeps_what_it_is_told_is_warned_of_and_the_node_star
     async with redis_server("--save", "60 1") as server:
         path = write(tmp_path, SECRET.replace("memory://", server.url) + '[node]\nname = "n1"\n')
         with running("serve", "--config", str(path), environ=ANY_PORT) as process:
-            warned = json.loads(await asyncio.to_thread(process.until, "the bus is not as it should be"))
+            warned = json.loads(await asyncio.to_thread(process.until, "bus_check_advice"))
             ended = await asyncio.to_thread(process.end, signal.SIGTERM)
     assert (warned["level"], ended.code) == ("warning", 0)
     assert f"127.0.0.1:{server.port} writes what it holds to a disk" in warned["fault"]
@@ -139,7 +139,7 @@ async def test_a_redis_that_keeps_what_it_is_told_is_warned_of_and_the_node_star
 def test_a_node_starts_without_its_redis_and_tells_no_password(tmp_path: Path) -> None:
     path = write(tmp_path, SECRET.replace("memory://", "redis://:canary@127.0.0.1:1"))
     with running("serve", "--config", str(path), environ=ANY_PORT) as process:
-        told = json.loads(process.until("the bus is not as it must be"))
+        told = json.loads(process.until("bus_check_failed"))
         process.until('"listener": "client"')
         ended = process.end(signal.SIGTERM)
     assert (told["level"], ended.code) == ("error", 0)

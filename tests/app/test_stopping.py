@@ -77,8 +77,8 @@ async def test_signals_ask(number: signal.Signals, caplog: pytest.LogCaptureFixt
             await after.wait()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
     assert [(record.getMessage(), vars(record)["signal"]) for record in caplog.records] == [
-        ("asked to end", number.name),
-        ("in a hurry to end", number.name),
+        ("stop_requested", number.name),
+        ("stop_hurried", number.name),
     ]
 
 
@@ -95,7 +95,7 @@ async def test_a_node_that_is_drained_and_then_stopped_goes_on_draining(tmp_path
     with running("serve", "--config", str(config), environ=ANY_PORT) as node:
         places: dict[str, str] = {}
         while "client" not in places:
-            line = json.loads(await asyncio.to_thread(node.until, '"listens"'))
+            line = json.loads(await asyncio.to_thread(node.until, '"listening"'))
             places[line["listener"]] = f"http://127.0.0.1:{line['port']}"
         async with aiohttp.ClientSession() as http:
             # one that never reads its end holds the farewell up for some seconds
@@ -103,11 +103,11 @@ async def test_a_node_that_is_drained_and_then_stopped_goes_on_draining(tmp_path
             bearer = {"Authorization": f"Bearer {TOKEN}"}
             async with http.post(f"{places['admin']}/drain", headers=bearer) as answer:
                 assert answer.status == 202
-            await asyncio.to_thread(node.until, '"says farewell"')
+            await asyncio.to_thread(node.until, '"drain_started"')
             node.send(signal.SIGTERM)
-            await asyncio.to_thread(node.until, '"asked to end"')
+            await asyncio.to_thread(node.until, '"stop_requested"')
             ended = await asyncio.to_thread(node.end, signal.SIGTERM)
             assert ended.code == 0
             events = [json.loads(each)["event"] for each in ended.out.splitlines()]
-            assert events[-3:] == ["asked to end", "in a hurry to end", "has ended"]
+            assert events[-3:] == ["stop_requested", "stop_hurried", "stopped"]
             await ws.close()

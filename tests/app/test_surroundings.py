@@ -64,7 +64,7 @@ def test_each_word_by_which_redis_refuses_is_logged_when_it_comes_and_goes(
         ("error", "bus_refuses", "MISCONF"),
         ("error", "bus_refuses", "OOM"),
         ("info", "bus_refuses_no_more", "MISCONF"),
-        ("warning", "leases ran out: no renewal was answered", None),
+        ("warning", "leases_expired", None),
         ("info", "bus_refuses_no_more", "OOM"),
     ]
     assert lines[3]["refused"] == "OOM"
@@ -79,15 +79,15 @@ def test_each_state_of_the_bus_is_told_once_and_only_down_is_a_warning(surroundi
         ("info", "recovering"),
         ("info", "live"),
     ]
-    assert {line["event"] for line in lines} == {"the bus has changed"}
+    assert {line["event"] for line in lines} == {"bus_state_changed"}
 
 
 def test_leases_and_other_owners_are_told_by_how_many_more_there_are(surroundings: StatusLog) -> None:
     lines = look(surroundings, QUIET._replace(fences=3), NodeStatus(BusState.LIVE, 0, 5, 1))
-    assert [(line["log_level"], line["event"].split()[0], line["users"]) for line in lines] == [
-        ("warning", "leases", 3),
-        ("warning", "leases", 2),
-        ("warning", "another", 1),
+    assert [(line["log_level"], line["event"], line["users"]) for line in lines] == [
+        ("warning", "leases_expired", 3),
+        ("warning", "leases_expired", 2),
+        ("warning", "two_owners_seen", 1),
     ]
 
 
@@ -102,8 +102,8 @@ def test_a_site_is_told_when_it_goes_and_when_it_is_back(surroundings: StatusLog
     for error in (None, AWAY, ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, AWAY, None, None, AWAY):
         reach.note(error)
         told += look(surroundings, QUIET)
-    away = {"event": "a site cannot be reached", "log_level": "warning", "site": "main", "error": AWAY}
-    assert told == [away, {"event": "a site is reached again", "log_level": "info", "site": "main"}, away]
+    away = {"event": "site_unreachable", "log_level": "warning", "site": "main", "error": AWAY}
+    assert told == [away, {"event": "site_reachable", "log_level": "info", "site": "main"}, away]
 
 
 def test_each_site_goes_for_itself(surroundings: StatusLog) -> None:
@@ -164,8 +164,8 @@ async def test_a_gateway_tells_of_a_bus_and_of_a_site_once(own_logging: None) ->
         stopping.ask()
         stopping.ask()
     told = [(line["event"], line.get("bus"), line.get("error")) for line in _lines(written)]
-    assert [line for line in told if line[0] in {"the bus has changed", "a site cannot be reached"}] == [
-        ("the bus has changed", "live", None),
-        ("a site cannot be reached", None, "upstream_unavailable"),
+    assert [line for line in told if line[0] in {"bus_state_changed", "site_unreachable"}] == [
+        ("bus_state_changed", "live", None),
+        ("site_unreachable", None, "upstream_unavailable"),
     ]
     assert str(LOG_ON["user_name"]) not in written.getvalue()

@@ -43,9 +43,7 @@ async def test_without_the_extra_nothing_is_traced_and_that_is_told(monkeypatch:
     with capture_logs() as logged:
         async with open_tracing(ENDPOINT, ManualClock()) as tracing:
             assert type(tracing) is Tracing
-    assert [line["event"] for line in logged] == [
-        "traces nothing: the extra otel of this package is not installed"
-    ]
+    assert [line["event"] for line in logged] == ["tracing_unavailable"]
 
 
 def test_a_node_without_tracing_loads_nothing_of_it() -> None:

@@ -43,7 +43,7 @@ def audited(there: Office) -> int:
 
 
 def levels(there: Office) -> list[int]:
-    return [node.written().count("the log level has changed") for node in there.cluster.nodes]
+    return [node.written().count("log_level_changed") for node in there.cluster.nodes]
 
 
 async def dropped(node: Node, why: str) -> float:

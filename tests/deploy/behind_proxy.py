@@ -306,7 +306,9 @@ async def connected(made: House) -> AsyncIterator[None]:
 
 
 def _nobody_believed_what_was_claimed(made: House) -> None:
-    lives = [line for node in made.nodes for line in node.written().splitlines() if '"session over"' in line]
+    lives = [
+        line for node in made.nodes for line in node.written().splitlines() if '"session_closed"' in line
+    ]
     assert lives
     assert not [line for line in lives if "203.0.113" in line]
     assert [line for line in lives if '"127.0.0.0/24"' in line]

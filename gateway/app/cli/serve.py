@@ -48,7 +48,7 @@ def run_serve(args: argparse.Namespace) -> int:
     secrets = settings.secrets or generate_secrets()
     flood = logging.configure(settings.log.level, secrets.pseudonym_key)
     if settings.secrets is None:
-        _LOG.warning("made its own secrets, sessions end with this process: none are configured")
+        _LOG.warning("secrets_generated")
     process.raise_file_limit()
     disable_core_dumps()
     try:
@@ -64,9 +64,9 @@ def run_serve(args: argparse.Namespace) -> int:
     except ConfigError:
         raise
     except Exception:  # noqa: BLE001 - the last line: a trace may hold secrets, the log shows type and place
-        _LOG.exception("the node failed")
+        _LOG.exception("node_failed")
         return 1
-    _LOG.info("has ended")
+    _LOG.info("stopped")
     return 0
 
 
