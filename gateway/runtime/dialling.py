@@ -6,6 +6,7 @@ The loop of an owner's life: hold the lease, wait until a dial is due, dial, ser
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Final, Protocol
 
 from gateway.core.lease import LeaseState
@@ -31,6 +32,11 @@ _IDLE_S: Final = 3600.0
 _LOOK_AGAIN_S: Final = 5.0
 _REGISTERS_S: Final = 5.0
 """How long the bus must have worked again until whoever took the user meanwhile has said so in the store."""
+_CONTEST_S: Final = 60.0
+"""Who is replaced twice within this time, while the store grants it the lease, is up against a node of
+another store: both would replace each other again and again."""
+GIVES_WAY_S: Final = 60.0
+"""For how long who lost such a contest opens no link and serves no phone of the user."""
 _YIELD_S: Final = 20.0
 """After how long without the lease an open link is given up that the winner has not replaced."""
 
@@ -73,6 +79,14 @@ class Served(Protocol):
         """Note that others live and have the user, and this node does not reach them."""
         ...
 
+    def send_on(self) -> None:
+        """Send the phones here to another node, which has the user."""
+        ...
+
+    def stop(self) -> None:
+        """End."""
+        ...
+
 
 class Dialling:
     """One user's link, again and again.
@@ -101,6 +115,9 @@ class Dialling:
         self._outbid_since: float | None = None
         self._is_cut_off = False
         """Whether the link was replaced, and the bus was away since."""
+        self._was_replaced = False
+        """Whether the link was replaced, and the store has not said since whose the lease is."""
+        self._contested_at = self._gives_way_until = -math.inf
         self._looked_at = 0.0
         self._news = asyncio.Event()
         self._server: str | None = None
@@ -121,7 +138,9 @@ class Dialling:
         """Keep a link open until none is needed any more, or another node has the user."""
         try:
             while await self._hold():
-                if not self._is_due():
+                if self.gives_way:
+                    await self._give_way()
+                elif not self._is_due():
                     await self._pause(self._due_in_s())
                 elif self._may_enter():
                     await self._dial()
@@ -142,9 +161,8 @@ class Dialling:
             answer = await self._ask()
             if answer == "unanswered" and not self._assume():
                 await self._pause(_STORE_AGAIN_S)
-            elif answer == "refused" and not lease.lost and self.leasing.other is not None:
-                # a refused renewal is followed by an acquire: that tells who has the user
-                self._served.owned_elsewhere(self.leasing.other)
+            else:
+                self._heed(answer)
         if self._served.is_over:
             return False
         if lease.epoch != self._epoch:
@@ -154,6 +172,14 @@ class Dialling:
                 self._world.tally.took_over(self._start.kind)
         self._start = Start()
         return True
+
+    def _heed(self, answer: Answer) -> None:
+        """Take in what the store says."""
+        if answer == "ours" and self._was_replaced:
+            self._contested()
+        elif answer == "refused" and not self.leasing.lease.lost and self.leasing.other is not None:
+            # a refused renewal is followed by an acquire: that tells who has the user
+            self._served.owned_elsewhere(self.leasing.other)
 
     async def _ask(self) -> Answer:
         if not self.may_ask():
@@ -183,6 +209,32 @@ class Dialling:
             return False
         self._start = self._start._replace(kind="assumed")
         return True
+
+    # ---- the lease is ours, the link is another's: there are two stores ----
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether another node has the user by another store, so that no phone is served here.
+
+        Who is replaced for the second time is the one: the other node holds the link then.
+        """
+        return self._world.clock.now() < self._gives_way_until
+
+    def _contested(self) -> None:
+        """Note that the store grants the lease, though another link replaced this node's."""
+        now = self._world.clock.now()
+        self._was_replaced = False
+        if now - self._contested_at <= _CONTEST_S:
+            self._gives_way_until = now + GIVES_WAY_S
+            self._world.tally.saw_two_owners()
+            self._served.send_on()
+        self._contested_at = now
+
+    async def _give_way(self) -> None:
+        """Wait, then end: who comes later is served as if for the first time."""
+        while self.gives_way and not self._served.is_over:
+            await self._pause(self._gives_way_until - self._world.clock.now())
+        self._served.stop()
 
     # ---- the lease is another's, the link is still ours ----
 
@@ -295,6 +347,7 @@ class Dialling:
         if replaced_by is None:
             self._fail()
         else:
+            self._was_replaced = True
             self._machine.kicked(self._world.clock.now(), self._world.jitter())
             self.leasing.lease.kicked(replaced_by)
 

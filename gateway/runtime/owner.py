@@ -17,7 +17,7 @@ from gateway.core.compose import Composer
 from gateway.core.link import LinkMachine
 from gateway.core.roster import Member, Roster
 from gateway.domain.commands import Call, History, Outcome
-from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import NodeId, Ticket
 from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import SessionFacts, Since
@@ -117,6 +117,8 @@ class Owner:
             SessionRefused: It has ended, or nobody can tell in time.
             RoleOverError: Another node has the user by now.
         """
+        if self._dialling.gives_way:
+            raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
         return await self.admitting.attach(ticket, topics, node)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
@@ -264,6 +266,10 @@ class Owner:
     def cut_off(self) -> None:
         """Send the phones away: others live, have the user, and are not reached from here."""
         self._world.cut_off()
+        self.send_on()
+
+    def send_on(self) -> None:
+        """Send the phones here to another node, which has the user."""
         for connection in list(self.feed.connections.values()):
             connection.close(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
 
