@@ -11,7 +11,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from gateway.edge import ops
+from gateway.edge import server as edge_server
 
 settings.register_profile("fast", max_examples=30, stateful_step_count=30, deadline=None, derandomize=True)
 settings.register_profile("deep", max_examples=1000, stateful_step_count=100, deadline=None, print_blob=True)
@@ -21,4 +21,4 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 @pytest.fixture(autouse=True)
 def _fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have metrics collected each time they are asked for: a test may look twice in a second."""
-    monkeypatch.setattr(ops, "FRESH_S", 0.0)
+    monkeypatch.setattr(edge_server, "FRESH_S", 0.0)

@@ -26,8 +26,8 @@ from gateway.core.effects import SessionLimits
 from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
 from gateway.domain.model import NodeId
-from gateway.edge.numbers import Numbers, Policy
-from gateway.edge.settings import DoorLimits, EdgeSettings
+from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
+from gateway.edge.settings import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
 from gateway.runtime.parts import Cluster, Site
 from gateway.runtime.ports import Clock
@@ -72,7 +72,7 @@ def edge_settings(settings: Settings) -> EdgeSettings:
         privacy_statement_url=settings.privacy.statement_url,
         app_minimum=minimum,
         session=session_limits(settings.limits),
-        doors=door_limits(settings.limits),
+        admission=door_limits(settings.limits),
     )
 
 
@@ -88,9 +88,9 @@ def session_limits(limits: LimitsSection) -> SessionLimits:
     )
 
 
-def door_limits(limits: LimitsSection) -> DoorLimits:
+def door_limits(limits: LimitsSection) -> AdmissionLimits:
     """Return how many may come in, and how fast."""
-    return DoorLimits(
+    return AdmissionLimits(
         connections=limits.connections,
         unhelloed=limits.unhelloed,
         unhelloed_per_address=limits.unhelloed_per_address,
@@ -110,11 +110,11 @@ def registry_limits(limits: LimitsSection) -> RegistryLimits:
     return RegistryLimits(connections=limits.connections, devices=limits.devices)
 
 
-def numbers(settings: Settings) -> Numbers:
+def numbers(settings: Settings) -> NumberPolicies:
     """Return which remote numbers each site allows."""
-    return Numbers(
+    return NumberPolicies(
         {
-            site.id: Policy(
+            site.id: NumberPolicy(
                 country=site.country,
                 allow=site.remote_numbers.allow,
                 deny=site.remote_numbers.deny,

@@ -36,8 +36,8 @@ from gateway.app.reload import ReloadFailed
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.edge.admin import AdminParts, make_admin_app
-from gateway.edge.admin_export import Holdings
-from gateway.edge.witness import Life
+from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.export import NodeHoldings
 from gateway.protocol.admin_bodies import BundleView
 from gateway.protocol.envelopes import NodeRecord, Order, Record
 from gateway.protocol.schemas import API_VERSION
@@ -97,7 +97,7 @@ class CloseHistory:
     def __len__(self) -> int:
         return len(self._young())
 
-    def note(self, life: Life) -> None:
+    def note(self, life: ConnectionSummary) -> None:
         """Keep what is left of a connection."""
         self._number += 1
         values = tuple(shape(value) for shape, value in zip(self._shapes, _VALUES(life), strict=True))
@@ -268,7 +268,7 @@ class BundleWriter:
         self._last: _Previewed | None = None
 
     async def preview(self, purpose: str | None) -> BundleView:
-        """See :meth:`gateway.edge.admin.Bundles.preview`."""
+        """See :meth:`gateway.edge.admin.SupportBundles.preview`."""
         bundle = make_bundle(self._parts, purpose)
         data = bundle_bytes(bundle)
         digest = hashlib.sha256(data).hexdigest()
@@ -276,7 +276,7 @@ class BundleWriter:
         return BundleView(digest, len(data), bundle)
 
     async def write(self, digest: str) -> BundleView:
-        """See :meth:`gateway.edge.admin.Bundles.write`."""
+        """See :meth:`gateway.edge.admin.SupportBundles.write`."""
         last = self._last
         if last is None or last.digest != digest or self._clock.now() >= last.until:
             raise GatewayError(ErrorCode.NOT_FOUND, "No such bundle was previewed here lately.")
@@ -360,7 +360,7 @@ class AdminOperations:
     def teach(self) -> None:
         """Have the node carry out what operators ask, here or by way of another node."""
         People(self.node, self.pseudonyms.of).teach()
-        holdings = Holdings(self.node, self.pseudonyms.of, self.closes.of)
+        holdings = NodeHoldings(self.node, self.pseudonyms.of, self.closes.of)
         for act in (
             self.closes.closes,
             holdings.export,

@@ -19,8 +19,8 @@ from aiohttp import web
 
 from gateway.app.config.settings import AdminSection, socket_path
 from gateway.app.process import background_tasks
-from gateway.edge.callers import WAITING, Callers
-from gateway.edge.runner import DoorRunner
+from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
+from gateway.edge.server import ListenerRunner
 from gateway.runtime.epoll_transport import is_reserved
 from gateway.runtime.faults import log_fault
 from gateway.runtime.ports import Clock
@@ -95,7 +95,12 @@ class _Acceptor:
     """
 
     def __init__(
-        self, server: web.Server, callers: Callers, tls: ssl.SSLContext | None, *, keeps_reserve: bool
+        self,
+        server: web.Server,
+        callers: PendingConnections,
+        tls: ssl.SSLContext | None,
+        *,
+        keeps_reserve: bool,
     ) -> None:
         self._server = server
         self._callers = callers
@@ -162,7 +167,7 @@ class _Acceptor:
                 return
             if self._keeps_reserve and is_reserved(raw.fileno()):
                 raw.close()
-                self._callers.make_way()
+                self._callers.close_oldest()
             else:
                 self._take_in(raw, address)
 
@@ -177,9 +182,9 @@ class _Acceptor:
     def _take_in(self, raw: socket.socket, address: object) -> None:
         raw.setblocking(False)
         handler, arrival = self._server(), _Arrival(raw, address)
-        self._callers.came(handler, arrival)
+        self._callers.opened(handler, arrival)
         if not arrival.is_aborted and not spawn(self._tasks, self._begin(handler, arrival)):
-            self._callers.left(handler)
+            self._callers.closed(handler)
             raw.close()
 
     async def _begin(self, handler: web.RequestHandler, arrival: _Arrival) -> None:
@@ -195,7 +200,7 @@ class _Acceptor:
             log_fault(_LOG, "connection_failed", fault)
         finally:
             if not has_begun:
-                self._callers.left(handler)
+                self._callers.closed(handler)
                 arrival.raw.close()
 
     async def _shake_hands(self, handler: web.RequestHandler, raw: socket.socket) -> None:
@@ -237,8 +242,8 @@ async def listening(
     Raises:
         CannotListen: The address is taken, or not of this machine, or the port is not for us.
     """
-    callers = app.get(WAITING, Callers(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
-    runner = DoorRunner(app, callers)
+    callers = app.get(PENDING_CONNECTIONS, PendingConnections(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
+    runner = ListenerRunner(app, callers)
     await runner.setup()
     assert runner.server is not None  # noqa: S101 - setup() has made it
     acceptor = _Acceptor(runner.server, callers, tls, keeps_reserve=keeps_reserve)
@@ -276,7 +281,7 @@ async def admin_listening(admin: AdminSection, app: web.Application) -> AsyncIte
         async with listening("admin", app, admin.host, admin.port) as listener:
             yield listener.url
         return
-    runner = DoorRunner(app, Callers(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
+    runner = ListenerRunner(app, PendingConnections(DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS))
     await runner.setup()
     try:
         own = await _open_socket(runner, path)

@@ -26,7 +26,7 @@ import structlog
 from gateway.app.keys import SecretKey
 from gateway.domain.audit import Act, NumberAct, OperatorAct, OrderAct, UserHash
 from gateway.domain.model import NodeId, UserId
-from gateway.edge.witness import PEER_CODES, Life
+from gateway.edge.connection_stats import PEER_CODES, ConnectionSummary
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.faults import FRAMES_MAX, first_of, frames
 from gateway.runtime.ports import Clock
@@ -387,7 +387,7 @@ class DenyByDefault:
         return shown
 
 
-def log_session(life: Life) -> None:
+def log_session(life: ConnectionSummary) -> None:
     """Write the one line that a phone's connection leaves, at its end."""
     structlog.get_logger(f"{ROOT_LOGGER}.session").info("session_closed", **dataclasses.asdict(life))
 

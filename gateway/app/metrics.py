@@ -51,7 +51,7 @@ from gateway.domain.upstream import (
     Trouble,
     trouble_of,
 )
-from gateway.edge.witness import FAILED, OK, REFUSED
+from gateway.edge.connection_stats import FAILED, OK, REFUSED
 from gateway.protocol.frames import COMMANDS
 from gateway.runtime.node import Node
 from gateway.runtime.owner import Owner

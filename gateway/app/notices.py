@@ -16,7 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from gateway.app.config.errors import ConfigError, fault_ending
 from gateway.app.config.settings import PageUrl, Section
-from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX, Notice, Notices, NoticeText
+from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX, NoticesInForce, NoticeText, OperatorNotice
 from gateway.runtime.ports import Clock
 
 FILE_BYTES: Final = 64 * 1024
@@ -52,7 +52,7 @@ Contents = tuple[tuple[Path, bytes | str], ...]
 """The files of notices, each with what is in it, or with the sentence that tells why it cannot be read."""
 
 
-def read_notices(entries: Sequence[Path]) -> Notices:
+def read_notices(entries: Sequence[Path]) -> NoticesInForce:
     """Read the notices of files, and of folders that hold them.
 
     Raises:
@@ -69,13 +69,13 @@ def read_files(entries: Sequence[Path]) -> Contents:
     return tuple(islice((each for entry in entries for each in _files_of(entry)), NOTICES_MAX + 1))
 
 
-def parse_notices(contents: Contents) -> Notices:
+def parse_notices(contents: Contents) -> NoticesInForce:
     """Return what files say.
 
     Raises:
         ConfigError: With a sentence per fault.
     """
-    notices: list[Notice] = []
+    notices: list[OperatorNotice] = []
     faults: list[str] = []
     for path, content in contents:
         try:
@@ -85,7 +85,7 @@ def parse_notices(contents: Contents) -> Notices:
     if faults:
         raise ConfigError(faults)
     try:
-        return Notices(notices)
+        return NoticesInForce(notices)
     except ValueError as error:
         raise ConfigError([f"notices.files: {error}."]) from None
 
@@ -132,8 +132,8 @@ def _validated(path: Path, content: bytes | str) -> NoticeFile:
         ) from None
 
 
-def _notice(found: NoticeFile) -> Notice:
-    return Notice(
+def _notice(found: NoticeFile) -> OperatorNotice:
+    return OperatorNotice(
         id=found.id,
         version=found.version,
         category=found.category,
@@ -172,7 +172,7 @@ class NoticesReloader:
         self._seen: Contents = read_files(entries)
         self.is_stale = False
         """Whether the files say something else than what is in force, as it cannot be used."""
-        self.notices: Final[Notices] = parse_notices(self._seen)
+        self.notices: Final[NoticesInForce] = parse_notices(self._seen)
 
     async def look(self) -> Literal["notices"] | None:
         """Put what the files say now in force; returns what stays old if it cannot be used."""
@@ -195,7 +195,7 @@ class NoticesReloader:
         self._note(found)
         self.notices.replace(found)
 
-    def _note(self, found: Notices) -> None:
+    def _note(self, found: NoticesInForce) -> None:
         before = {_label(notice) for notice in self.notices.all}
         fresh = [notice for notice in found.all if _label(notice) not in before]
         gone = sorted(before.difference(map(_label, found.all)))
@@ -206,5 +206,5 @@ class NoticesReloader:
                 _LOG.warning("privacy_notice_late", new=_label(notice))
 
 
-def _label(notice: Notice) -> str:
+def _label(notice: OperatorNotice) -> str:
     return f"{notice.id} v{notice.version}"

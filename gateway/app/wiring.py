@@ -65,17 +65,16 @@ from gateway.app.status import (
 )
 from gateway.app.tracing import Tracing, open_tracing
 from gateway.domain.model import NodeId
-from gateway.edge.gathering import OwnData
-from gateway.edge.limits import Doors
-from gateway.edge.ops import OpsParts, make_ops_app
-from gateway.edge.pump import Pump
-from gateway.edge.renewal import renew_all
-from gateway.edge.server import EdgeParts, make_app
+from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.credentials import renew_tokens
+from gateway.edge.export import OwnDataExport
+from gateway.edge.limits import SocketAdmission
+from gateway.edge.notices import NoticeBroadcast
+from gateway.edge.scheduler import Scheduler
+from gateway.edge.server import EdgeParts, OpsParts, make_app, make_ops_app
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
-from gateway.edge.unread import Crier
-from gateway.edge.witness import Life
 from gateway.runtime.node import Node
 from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock
@@ -135,7 +134,7 @@ class Gateway:
         edge = edge_settings(settings)
         self.telemetry: Final = telemetry
         self.vitals: Final = ProcessMetrics(clock, self.telemetry)
-        self.doors: Final = Doors(edge.doors)
+        self.admission: Final = SocketAdmission(edge.admission)
         self.watch: Final = NoticesReloader(settings.notices.files, clock)
         self.certificate: Final = CertificateReloader(settings.client, clock, telemetry)
         self.surroundings: Final = StatusLog(servers)
@@ -145,20 +144,20 @@ class Gateway:
         self.node, self.trail = _audited(own, sites, cluster, clock, beside.tracing.tally(telemetry))
         self.pseudonyms: Final = Pseudonyms(secrets.pseudonym_key)
         self.closes: Final = CloseHistory(self.node.orders.node, self.pseudonyms, clock.wall_ms)
-        self.pump: Final[Pump[PhoneSocket]] = Pump(clock)
+        self.scheduler: Final[Scheduler[PhoneSocket]] = Scheduler(clock)
         tokens = _tokens(secrets, servers)
         parts = self._parts(settings, edge, tokens)
         self.phones: Final = parts.phones
-        self.crier: Final = Crier(parts.notices, parts.phones, clock)
+        self.broadcast: Final = NoticeBroadcast(parts.notices, parts.phones, clock)
         ring.tell(tokens.rekey)
-        keys = KeysReloader(beside.reread, secrets, ring, lambda: renew_all(self.phones, clock), telemetry)
+        keys = KeysReloader(beside.reread, secrets, ring, lambda: renew_tokens(self.phones, clock), telemetry)
         authorities = AuthoritiesReloader(settings.sites, servers, telemetry)
         always = self.watch.look, self.certificate.look, authorities.look
         self.reloading: Final = Reloader(always, (keys.look,), clock)
         self.edge: Final = make_app(parts)
         self.ops: Final = self._ops(clock)
         self.is_started = False
-        self._servers, self._cluster, self._capacity = servers, cluster, edge.doors.connections
+        self._servers, self._cluster, self._capacity = servers, cluster, edge.admission.connections
         self._requires_bus = settings.bus.required_at_start and settings.bus.url != MEMORY
         self._begin(settings)
 
@@ -176,7 +175,7 @@ class Gateway:
             return "draining"
         if self.node.is_cut_off:
             return "cut off from the other nodes"
-        if self.doors.sockets >= self._capacity:
+        if self.admission.sockets >= self._capacity:
             return "over capacity"
         return self.started() or self.joined() or self.vitals.live()
 
@@ -215,7 +214,7 @@ class Gateway:
         try:
             await self.reloading.read_anew()
         finally:
-            await self.crier.cry()
+            await self.broadcast.send()
 
     def lives(self) -> tuple[Coroutine[None, None, None], ...]:
         """Return what runs for as long as the node lives."""
@@ -223,7 +222,7 @@ class Gateway:
         watching = log_status(self.surroundings, self.node, self.telemetry, clock)
         pools = [server.pool for server in self._servers.values() if isinstance(server, OsccServer)]
         forgetting = forget_by_time(pools, clock), collect_when_idle(clock)
-        return self.node.run(), self.pump.run(), self.vitals.run(), watching, *forgetting
+        return self.node.run(), self.scheduler.run(), self.vitals.run(), watching, *forgetting
 
     def administration(self, settings: Settings, stopping: StopRequest) -> AdminOperations:
         """Return what operators may do here; from now on the node does it."""
@@ -248,20 +247,20 @@ class Gateway:
             tokens,
             self.watch.notices,
             numbers(settings),
-            self.doors,
+            self.admission,
             self.node.clock,
-            self.pump,
+            self.scheduler,
             random.random,
             self.telemetry,
             self._note_end,
-            OwnData(self.node.orders, self.node.clock).of,
+            OwnDataExport(self.node.orders, self.node.clock).of,
         )
 
     def _is_overloaded(self) -> bool:
         behind = (each for each in self._servers.values() if isinstance(each, OsccServer))
         return any(server.turns.is_overloaded for server in behind)
 
-    def _note_end(self, life: Life) -> None:
+    def _note_end(self, life: ConnectionSummary) -> None:
         log_session(life)
         self.closes.note(life)
 
@@ -330,11 +329,11 @@ async def serving(
             settings, secrets, servers, cluster, clock, telemetry, NodeOptions(keyring, reread, tracing)
         )
         tracing.enter(made.edge)
-        is_any = _may_change(settings)
-        cry = stack.enter_context(reload_on_hangup(made.reloading, made.crier.cry, supervisor, is_any=is_any))
+        send, is_any = made.broadcast.send, _may_change(settings)
+        hangup = stack.enter_context(reload_on_hangup(made.reloading, send, supervisor, is_any=is_any))
         looks = _status_tasks(settings, made, cluster, clock)
         await stack.enter_async_context(handing_over_log_offs(made.node.log_offs))
-        await stack.enter_async_context(background_tasks(*made.lives(), made.reloading.run(cry), *looks))
+        await stack.enter_async_context(background_tasks(*made.lives(), made.reloading.run(hangup), *looks))
         where, door = settings.ops, settings.client
         ops = await stack.enter_async_context(listening_in_thread("ops", made.ops, where.host, where.port))
         client = await stack.enter_async_context(
@@ -396,7 +395,7 @@ def _may_change(settings: Settings) -> bool:
 
 async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, stopping: StopRequest) -> None:
     await made.node.fleet.give_notice()
-    parting = Departure(made.node, made.phones, lambda: made.doors.sockets, client.refuse, random.shuffle)
+    parting = Departure(made.node, made.phones, lambda: made.admission.sockets, client.refuse, random.shuffle)
     await drain_node(parting, limits, stopping, made.node.clock, made.telemetry)
 
 

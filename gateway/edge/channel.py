@@ -1,6 +1,6 @@
-"""How do messages cross one WebSocket?
+"""One WebSocket connection after its handshake: frames in, frames out, close.
 
-It knows nothing of sessions; how a connection comes to be one is asked in :mod:`gateway.edge.handshake`.
+Sessions are unknown here. The handshake is in :mod:`gateway.edge.handshake`.
 """
 
 from __future__ import annotations
@@ -15,63 +15,63 @@ from gateway.protocol.codec import Codec
 from gateway.protocol.websocket import CloseReceived, Event, Message, Parser, Ping, PongFrame, Violation
 
 CLOSE_S: Final = 1.0
-"""How long the peer may take to answer a close, and to take what was written before it."""
+"""Time for the peer to answer a close, and to read what was written before it."""
 PIECE_BYTES: Final = 16 * 1024
-"""The transport gets no more at once: one for TLS would take all, and tell of none of it any more."""
+"""Largest write to the transport. A TLS transport would take everything and hide what is unsent."""
 PONGS_MAX: Final = 16
-"""RFC 6455 §5.5.3: of pings that wait for their pongs, the newest may be answered alone."""
+"""RFC 6455 §5.5.3: of several unanswered pings, only the newest need be answered."""
 NO_FD: Final = -1
 
 
-class Gone(NamedTuple):
-    """There are no more messages; nothing can be written either.
+class Disconnect(NamedTuple):
+    """End of a connection: nothing can be read or written after it.
 
-    *by*: ``client`` when it closed with *code*, ``network`` when the connection broke (1006).
+    *by*: ``client``: it closed with *code*; ``network``: the connection broke (1006).
     """
 
     by: Literal["client", "network"]
     code: int
 
 
-Heard = Message | Ping | PongFrame | Violation
-"""What a channel tells whoever listens; pings are answered by itself."""
+ChannelEvent = Message | Ping | PongFrame | Violation
+"""Events for the listener of a channel. The channel answers pings itself."""
 
 
-class Listener(Protocol):
-    """Whoever hears what comes over a channel. No method blocks."""
+class ChannelListener(Protocol):
+    """Receiver of the events of a channel. No method blocks."""
 
-    def heard(self, event: Heard) -> None:
-        """Take in a message, a sign of life, or that nothing follows as the rules were broken."""
+    def event_received(self, event: ChannelEvent) -> None:
+        """Handle a message, a ping or pong, or a violation, after which nothing follows."""
         ...
 
     def fail(self, fault: Exception) -> None:
-        """Take in that what was heard could not be served."""
+        """Handle the exception that an event caused."""
         ...
 
-    def lost(self, gone: Gone) -> None:
-        """Take in that there is nothing more; told once, and never after :meth:`Channel.close`."""
+    def disconnected(self, gone: Disconnect) -> None:
+        """Handle the end of the connection. Called at most once, not after :meth:`Channel.close`."""
         ...
 
-    def filled(self) -> None:
-        """Take in that the kernel has not taken all that was written."""
+    def write_blocked(self) -> None:
+        """Handle a full send buffer: the kernel has not taken everything that was written."""
         ...
 
-    def drained(self) -> None:
-        """Take in that the kernel has taken all that was written."""
+    def write_unblocked(self) -> None:
+        """Handle an empty send buffer: the kernel has taken everything that was written."""
         ...
 
 
 class Channel(asyncio.Protocol):
-    """One WebSocket after its handshake, as the protocol of its transport.
+    """WebSocket after its handshake, as the asyncio protocol of its transport.
 
-    Invariants: frames leave in the order of :meth:`write`; after a close nothing does. What comes is
-    told at once, and nothing of it is kept but the part of a message.
+    Invariants: frames are sent in the order of :meth:`write`, and none after a close. What arrives is passed
+    on at once; only an incomplete message is stored.
 
     Args:
-        transport: The connection. Nobody else reads, writes or closes it.
+        transport: The connection. Nothing else reads, writes or closes it.
         codec: The agreed subprotocol.
-        message_bytes: The largest message that may come.
-        early: What came together with the handshake.
+        message_bytes: The largest message that is accepted.
+        early: Bytes that arrived together with the handshake.
     """
 
     __slots__ = (
@@ -96,7 +96,7 @@ class Channel(asyncio.Protocol):
         self._transport = transport
         self._message_bytes = message_bytes
         self._parser: Parser | None = None
-        """What a message has come of so far; between messages there is none."""
+        """Parser of an incomplete message; None between messages."""
         if early:
             self._parsed(early)
         self._has_closed = False
@@ -105,14 +105,14 @@ class Channel(asyncio.Protocol):
         self._pongs: tuple[bytes, ...] = ()
         self._waiting: bytearray | None = None
         self._open_fd = NO_FD
-        self._listener: Listener | None = None
+        self._listener: ChannelListener | None = None
         self._leaver: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
-        """Take the connection over; nothing is read before :meth:`listen`."""
+        """Take the connection over. Nothing is read before :meth:`listen`."""
         self._transport.set_protocol(self)
-        # full as soon as anything waits: what waits, waits as names in the outbox. Clear text is full
-        # above the mark, TLS at it
+        # full as soon as anything waits: updates then wait as keys in the outbox. A clear-text transport
+        # is full above the mark, a TLS transport at it
         is_tls = self._transport.get_extra_info("sslcontext") is not None
         self._transport.set_write_buffer_limits(high=int(is_tls))
         self._transport.pause_reading()
@@ -120,26 +120,26 @@ class Channel(asyncio.Protocol):
 
     # ---- for the session ----
 
-    def listen(self, listener: Listener) -> None:
-        """Tell *listener* what comes from now on, beginning with what came together with the handshake."""
+    def listen(self, listener: ChannelListener) -> None:
+        """Pass events to *listener*, first those that arrived with the handshake."""
         self._listener = listener
         if self._is_lost:
-            self._end(Gone("network", websocket.BROKEN))
+            self._end(Disconnect("network", websocket.BROKEN))
             return
         self._transport.resume_reading()
         if self._parser is not None:
             self._tell_all(self._parser)
 
     def write(self, frames: list[bytes]) -> None:
-        """Send *frames*. Never waits; what a dead connection cannot take is lost."""
+        """Send *frames*. Never waits. On a dead connection they are lost."""
         self.put(packed(frames, self.codec))
 
     def put(self, data: bytes) -> None:
-        """Send *data*, which is whole WebSocket frames, after all that waits."""
+        """Send *data*, which is whole WebSocket frames, after what waits."""
         if self._open_fd >= 0 and not self._transport.is_closing():
             try:
                 sent_bytes = os.write(self._open_fd, data)
-            except OSError:  # full, or lost: which, the transport finds out
+            except OSError:  # full or lost: the transport finds out which
                 sent_bytes = 0
             if sent_bytes == len(data):
                 return
@@ -147,7 +147,7 @@ class Channel(asyncio.Protocol):
         self._send(data)
 
     def _send(self, data: bytes) -> None:
-        """Send what the kernel may not take at once."""
+        """Send *data* through the transport, in pieces."""
         if self._has_closed or self._transport.is_closing() or not data:
             return
         if self._waiting or len(data) > PIECE_BYTES:
@@ -160,20 +160,20 @@ class Channel(asyncio.Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether the kernel has not taken all that was written."""
+        """Whether the kernel has not taken everything that was written."""
         return self._is_paused or bool(self._waiting)
 
     @property
     def unsent_bytes(self) -> int:
-        """What the kernel has not taken yet. Through TLS some 64 KiB less: asyncio's sum of its own."""
+        """Bytes that the kernel has not taken. With TLS, asyncio does not count up to 64 KiB."""
         return len(self._waiting or b"") + self._transport.get_write_buffer_size()
 
     async def close(self, code: int, reason: str) -> None:
-        """Close with *code*, if the peer has not; bounded in time, whatever the peer does."""
+        """Close with *code*, unless the peer has closed. Bounded in time, whatever the peer does."""
         self._listener = None
         try:
             self._say_close(code, reason)
-            self._transport.resume_reading()  # nobody may have listened
+            self._transport.resume_reading()  # reading is paused when nothing has listened
             self._drop()
             self._hang_up()
             if not self._is_lost:
@@ -185,14 +185,14 @@ class Channel(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """End the connection now. Does nothing when it has ended."""
+        """End the connection now. Do nothing when it has ended."""
         if not self._is_lost:
             self._transport.abort()
 
     # ---- asyncio.Protocol ----
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came."""
+        """Handle received bytes."""
         parser = self._parsed(data)
         if self._leaver is not None:
             self._drop()
@@ -200,37 +200,37 @@ class Channel(asyncio.Protocol):
             self._tell_all(parser)
 
     def eof_received(self) -> None:
-        """Take in that the peer sends nothing more: as it did not say so by a close, the connection broke."""
-        self._end(Gone("network", websocket.BROKEN))
+        """Handle the end of the peer's data: without a close frame the connection broke."""
+        self._end(Disconnect("network", websocket.BROKEN))
 
     def pause_writing(self) -> None:
-        """Take in that the kernel does not take all."""
+        """Handle a full send buffer."""
         self._is_paused = True
         self._open_fd = NO_FD
         if self._listener is not None:
-            self._listener.filled()
+            self._listener.write_blocked()
 
     def resume_writing(self) -> None:
-        """Take in that the kernel has taken what the transport got."""
+        """Handle an empty send buffer of the transport."""
         self._is_paused = False
         self._pour()
         self._open()
         self._flush_pongs()
         if self._listener is not None and not self.is_full:
-            self._listener.drained()
+            self._listener.write_unblocked()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Take in that the connection has ended."""
+        """Handle the end of the connection."""
         self._is_lost = True
         self._open_fd = NO_FD
-        self._end(Gone("network", websocket.BROKEN))
+        self._end(Disconnect("network", websocket.BROKEN))
         if self._leaver is not None and not self._leaver.done():
             self._leaver.set_result(None)
 
     # ---- inner ----
 
     def _parsed(self, data: bytes) -> Parser:
-        """Give the parser what came, and return it."""
+        """Pass *data* to the parser and return it."""
         self._parser = self._parser or Parser(self._message_bytes)
         self._parser.feed(data)
         return self._parser
@@ -244,7 +244,7 @@ class Channel(asyncio.Protocol):
             self._parser = None  # a whole message leaves nothing that the next one depends on
         self._flush_pongs()
 
-    def _tell(self, event: Event, listener: Listener) -> None:
+    def _tell(self, event: Event, listener: ChannelListener) -> None:
         match event:
             case Message() | Violation():
                 self._flush_pongs()
@@ -257,42 +257,42 @@ class Channel(asyncio.Protocol):
             case CloseReceived(code=code):
                 self._say_close(code, "")  # §5.5.1: with the peer's own code
                 self._transport.close()  # §7.1.1: the server closes first
-                self._end(Gone("client", code))
+                self._end(Disconnect("client", code))
             case _:
                 assert_never(event)
 
-    def _hear(self, event: Heard, listener: Listener) -> None:
+    def _hear(self, event: ChannelEvent, listener: ChannelListener) -> None:
         try:
-            listener.heard(event)
-        except Exception as fault:  # noqa: BLE001 - one socket's fault ends one socket
+            listener.event_received(event)
+        except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
             listener.fail(fault)
 
-    def _end(self, gone: Gone) -> None:
+    def _end(self, gone: Disconnect) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
-            listener.lost(gone)
+            listener.disconnected(gone)
 
     def _drop(self) -> None:
-        """Let go of all that came, up to the peer's close, after which the server closes (§7.1.1)."""
+        """Discard what arrives, up to the peer's close, after which the server closes (§7.1.1)."""
         while self._parser is not None and (event := self._parser.take()) is not None:
             if isinstance(event, CloseReceived):
                 self._transport.close()
 
     def _hang_up(self) -> None:
-        """After a breach no answer can be read: let the peer see that nothing more comes, and go (§7.1.7)."""
+        """End the outgoing side after a violation, so that the peer leaves (§7.1.7)."""
         transport = self._transport
         is_over = self._parser is not None and self._parser.is_over
         if is_over and not (self._waiting or transport.is_closing()) and transport.can_write_eof():
             transport.write_eof()
 
     def _open(self) -> None:
-        """Let writes go to the descriptor itself while nothing waits: a fifth of each was the transport's."""
+        """Write to the descriptor directly while nothing waits, which saves a fifth of a write."""
         is_clear = self._transport.get_extra_info("sslcontext") is None
         if is_clear and not (self._has_closed or self._is_lost or self.is_full):
             self._open_fd = self._transport.get_extra_info("socket").fileno()
 
     def _flush_pongs(self) -> None:
-        """Answer pings when the kernel takes the answers (§5.5.2); one write for all."""
+        """Answer pings when the send buffer is empty (§5.5.2), in one write."""
         if self._pongs and not self.is_full:
             pongs, self._pongs = self._pongs, ()
             self.put(b"".join(websocket.frame(websocket.PONG, payload) for payload in pongs))
@@ -303,17 +303,17 @@ class Channel(asyncio.Protocol):
         self._open_fd = NO_FD
 
     def _pour(self) -> None:
-        """Give the transport as much of what waits as leaves at once, and one piece more."""
+        """Write what waits to the transport, piece by piece, until the send buffer is full."""
         while self._waiting and not (self._is_paused or self._transport.is_closing()):
             piece = bytes(self._waiting[:PIECE_BYTES])
             del self._waiting[:PIECE_BYTES]
             self._transport.write(piece)
         if not self._waiting:
-            self._waiting = None  # one that was emptied keeps its memory
+            self._waiting = None  # an emptied bytearray keeps its memory
 
 
 def packed(frames: list[bytes], codec: Codec) -> bytes:
-    """Return *frames* as WebSocket messages in one piece, the same for all peers: a server masks nothing."""
+    """Return *frames* as WebSocket messages. Servers do not mask, so all peers get equal bytes."""
     opcode = websocket.TEXT if codec.text else websocket.BINARY
     parts: list[bytes] = []
     for frame in frames:

@@ -1,23 +1,39 @@
-"""What does the gateway hold about somebody who asks?
+"""Data export: what the gateway holds about a user, on this node and on all nodes.
 
-One entry for each category of the data inventory, also where nothing is held: so whoever reads it
-can see that nothing was left out.
+The export has one entry for each category of the data inventory, also where nothing is held, so that a reader
+sees that nothing is missing. Operators get the records unchanged. A user gets their own data only: from the
+mirrors their own entry as an agent and the `me` of their sessions. Remote numbers of other sessions are
+masked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from heapq import nsmallest
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from gateway.domain.model import ME, Ticket
-from gateway.domain.resources import RESOURCES, Me, Resource
-from gateway.edge.login import user_view
+from gateway.core.throttle import TokenBucket
+from gateway.core.view import View, me_key
+from gateway.domain.model import ME, Kind, NodeId, Ticket, UserId, key_of
+from gateway.domain.privacy import masked
+from gateway.domain.resources import RESOURCES, Agent, Me, Resource
+from gateway.edge.credentials import user_view
+from gateway.edge.socket import PhoneSocket
 from gateway.protocol import json_form, wire_form
+from gateway.protocol.envelopes import Order, SessionFacts
 from gateway.protocol.inventory import InventoryEntry, inventory
+from gateway.runtime.household import Household
+from gateway.runtime.node import Node
+from gateway.runtime.orders import Orders, Page, Told
+from gateway.runtime.people import tickets_of
+from gateway.runtime.ports import Clock
 
 Record = dict[str, Any]
-"""Plain members, as JSON shows them."""
+"""Plain members, as in JSON."""
 
 NOT_SHOWN: Final = "held, never shown"
 _INVENTORY: Final = inventory().entries
@@ -32,18 +48,17 @@ def export(
     elsewhere: Mapping[str, Sequence[Record]] | None = None,
     complete: bool = True,
 ) -> Iterator[bytes]:
-    """Give the body of everything that is held for the session of *ticket*, and for its user elsewhere.
+    """Yield the body of the export for the session of *ticket*, in pieces of one record each.
 
-    It comes in pieces of one record each, as :class:`~gateway.protocol.bodies.ExportBody` is written: so the
-    work can be spread over many turns of the loop.
+    The pieces form a :class:`~gateway.protocol.bodies.ExportBody`. Other tasks can run between them.
 
     Args:
-        ticket: Who asks.
-        mirror: What the node holds of the session's view, by key.
-        address: From where the request came.
+        ticket: The session that requested it.
+        mirror: The session's view of the mirror on this node, by key.
+        address: The client's address.
         at_ms: Now.
-        elsewhere: What all nodes hold about its user, by category.
-        complete: All of them were asked, and answered.
+        elsewhere: What all nodes hold about the user, by category.
+        complete: Whether all nodes were asked and answered.
     """
     more = elsewhere or {}
     beside = beside_the_mirror(ticket, mirror, address)
@@ -60,7 +75,7 @@ def export(
 
 
 def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> Iterator[Record]:
-    """Give the fields that *entry* names of every resource of its kind."""
+    """Yield the fields that *entry* lists of each resource of its kind."""
     kind = entry.category.rpartition(".")[0]
     if kind not in RESOURCES:
         return
@@ -73,7 +88,7 @@ def _mirrored(entry: InventoryEntry, mirror: Mapping[str, Resource]) -> Iterator
 
 
 def pick(value: Mapping[str, object], paths: Iterable[list[str]]) -> Record:
-    """Return of *value* what *paths* lead to; a step that ends in ``[]`` leads into every element."""
+    """Return the parts of *value* that *paths* select. A step that ends in ``[]`` selects each element."""
     below: dict[str, list[list[str]]] = {}
     for path in paths:
         below.setdefault(path[0], []).append(path[1:])
@@ -95,7 +110,7 @@ def pick(value: Mapping[str, object], paths: Iterable[list[str]]) -> Record:
 def beside_the_mirror(
     ticket: Ticket, mirror: Mapping[str, Resource], address: str
 ) -> dict[str, list[Record]]:
-    """Return what is held for a session beside the mirror, by category."""
+    """Return what is held for a session outside the mirror, by category."""
     device = {"device.id": ticket.device.id, "device.name": ticket.device.name}
     token = {
         "site": ticket.user.site,
@@ -119,3 +134,239 @@ def beside_the_mirror(
     if isinstance(me, Me) and me.remote_number is not None:
         held["remote_number"] = [{"remote_number": me.remote_number}]
     return held
+
+
+PAGE: Final = 500
+PAGES_MAX: Final = 200
+"""Pages per node. An export with more is marked as incomplete."""
+ASKED_PER_S: Final = 2.0
+ASKED_BURST: Final = 20
+"""Rate of exports for which this node asks the others. Beyond it an export is marked as incomplete."""
+
+
+class RemoteHoldings(NamedTuple):
+    """What all nodes hold about a user, by category. *complete*: whether all have answered."""
+
+    held: dict[str, list[Record]]
+    complete: bool
+
+
+async def gather_holdings(orders: Orders, user: UserId, act_id: str = "") -> list[Told]:
+    """Return what each live node holds about *user*, or why it did not answer, as one page per node.
+
+    *act_id* is that of the operator who asks; empty: the user asks.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(_all_of(orders, node, user, act_id)) for node in orders.nodes]
+    return [*(each.result() for each in asking), *orders.unknown]
+
+
+async def _all_of(orders: Orders, node: NodeId, user: UserId, act_id: str) -> Told:
+    records: list[Record] = []
+    answers = Told(node, Page(more=True))
+    for _ in range(PAGES_MAX):
+        after = records[-1]["name"] if records else ""
+        order = Order(orders.node, 0, "export", f"{user.site}:{user.key}", after, PAGE, act_id)
+        (answers,) = await orders.ask(order, [node])
+        records += answers.page.records
+        if answers.trouble is not None or not answers.page.more:
+            break
+    return answers._replace(page=answers.page._replace(records=tuple(records)))
+
+
+class OwnDataExport:
+    """Collection of what all nodes hold about a user, for their own export.
+
+    Args:
+        orders: Sends requests to the nodes.
+        clock: The source of time, for the rate.
+    """
+
+    def __init__(self, orders: Orders, clock: Clock) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._rate = TokenBucket(ASKED_PER_S, ASKED_BURST)
+
+    async def of(self, ticket: Ticket) -> RemoteHoldings:
+        """Return what all nodes hold about the user of *ticket*, as far as the session may see it."""
+        if not self._rate.take(self._clock.now()):
+            return RemoteHoldings({}, complete=False)
+        answers = await gather_holdings(self._orders, ticket.user)
+        held: dict[str, list[Record]] = {}
+        for each in answers:
+            for record in each.page.records:
+                shown = _shown(record, ticket)
+                if shown is not None:
+                    held.setdefault(record["category"], []).append({"node": each.node, **shown})
+        return RemoteHoldings(held, complete=not any(each.trouble or each.page.more for each in answers))
+
+
+def _shown(record: Record, ticket: Ticket) -> Record | None:
+    """Return the part of *record* that the session of *ticket* may see and that its own node does not add."""
+    category, _, name = str(record["name"]).partition("|")
+    held: Record = record["held"]
+    mine = name.rpartition(":")[2] == ticket.handle
+    kind = category.partition(".")[0]
+    if kind == Kind.AGENT:
+        return held if held.get("key") == key_of(Kind.AGENT, ticket.user.key) else None
+    if kind in RESOURCES and kind != ME:
+        return None
+    if mine and category in {"token", "device"}:
+        return None  # each node adds the session's own
+    number = held.get("remote_number")
+    return held if mine or not isinstance(number, str) else {**held, "remote_number": masked(number)}
+
+
+_PLACES: Final = "places_in_the_cluster"
+_PENDING: Final = "pending_log_offs"
+OF_OTHERS: Final = "the mirrors of users who may see him"
+
+
+class HeldRecord(NamedTuple):
+    """Record of one category. *name* is unique on the node; *make* returns the members."""
+
+    name: str
+    category: str
+    make: Callable[[], Record]
+
+
+class NodeHoldings:
+    """What this node holds about each user.
+
+    Args:
+        node: The node.
+        named: Returns a user's keyed hash.
+        closes: Returns the stored records of a user's closed connections, by keyed hash.
+    """
+
+    def __init__(
+        self, node: Node, named: Callable[[UserId], str], closes: Callable[[str], list[Record]]
+    ) -> None:
+        self._node = node
+        self._named = named
+        self._closes = closes
+
+    async def export(self, order: Order) -> Page:
+        """Return a page of what is held about the user ``order.subject``, sorted by the names of records."""
+        user = user_of(order.subject)
+        held = () if user is None else self._held(user, order.after)
+        chosen = nsmallest(
+            order.most + 1, (each for each in held if each.name > order.after), key=lambda each: each.name
+        )
+        records = tuple(
+            {"name": each.name, "category": each.category, "held": each.make()}
+            for each in chosen[: order.most]
+        )
+        return Page(records, more=len(chosen) > order.most)
+
+    def _held(self, user: UserId, after: str) -> Iterator[HeldRecord]:
+        home = self._node.households.get(user)
+        if home is not None:
+            for ticket in tickets_of(home):
+                yield from self._of_session(ticket, home)
+            yield from _held_in_mirror(home, key_of(Kind.AGENT, user.key))
+            node, epoch = self._node.orders.node, home.feed.ledger.position.epoch
+            place = {"user_hash": self._named(user), "node": node, "epoch": epoch}
+            yield HeldRecord(_PLACES, _PLACES, partial(dict, place))
+        yield from self._of_others(user, after)
+        yield from self._remembered(user)
+
+    def _of_session(self, ticket: Ticket, home: Household) -> Iterator[HeldRecord]:
+        mirror: dict[str, Resource] = {}
+        element = home.feed.ledger.get(me_key(ticket.handle))
+        if element is not None and not isinstance(element.value, SessionFacts):
+            mirror[ME] = element.value
+        connection = home.feed.connections.get(ticket.handle)
+        address = str(connection.stats.address) if isinstance(connection, PhoneSocket) else ""
+        for category, records in beside_the_mirror(ticket, mirror, address).items():
+            for record in records if address or category != "connection" else ():
+                yield HeldRecord(f"{category}|{ticket.handle}", category, partial(dict, record))
+
+    def _of_others(self, user: UserId, after: str) -> Iterator[HeldRecord]:
+        """Yield the user as an agent in the mirrors of others, from after *after* on.
+
+        The name of a record contains the user who sees it, so that it does not change when others come or
+        leave between two pages. Equal records of several mirrors are yielded once, for the first of them.
+        """
+        key = key_of(Kind.AGENT, user.key)
+        answers: list[tuple[str, Resource]] = []
+        for other, value in sorted(self._seen_by_others(user, key), key=lambda seen: seen[0]):
+            for held in _held_fields(key, f"{key}|{other:016}", value, {"held_in": OF_OTHERS}):
+                if held.name > after and (held.category, value) not in answers:
+                    answers.append((held.category, value))
+                    yield held
+
+    def _seen_by_others(self, user: UserId, key: str) -> Iterator[tuple[int, Resource]]:
+        for other, home in self._node.households.items():
+            element = home.feed.ledger.get(key) if other.site == user.site and other != user else None
+            if element is not None and not isinstance(element.value, SessionFacts):
+                yield other.key, element.value
+
+    def _remembered(self, user: UserId) -> Iterator[HeldRecord]:
+        for ticket in self._node.account.pending:
+            if ticket.user == user:
+                yield HeldRecord(f"{_PENDING}|{ticket.handle}", _PENDING, partial(_pending, ticket))
+        yield from self._number_changes(user)
+        for handle, end in self._node.endings.denied.of(user):
+            ended = {"session_handle": handle, "reason": end.reason.value}
+            yield HeldRecord(f"ended_sessions|{handle}", "ended_sessions", partial(dict, ended))
+        calls = self._node.recall.of(user)
+        outcomes = [] if calls is None else [(key, one.status.value) for key, one in calls.remembered]
+        outcomes += [] if calls is None else [(key, "in_flight") for key in calls.in_flight]
+        for key, outcome in outcomes:
+            known = {"key": key, "outcome": outcome}
+            yield HeldRecord(f"command_outcomes|{key}", "command_outcomes", partial(dict, known))
+        for line in self._closes(self._named(user)):
+            yield HeldRecord(f"session_log|{line['id']}", "session_log", partial(dict, line))
+
+    def _number_changes(self, user: UserId) -> Iterator[HeldRecord]:
+        now, wall_ms = self._node.clock.now(), self._node.clock.wall_ms()
+        for at, times in Counter(self._node.number_changes.taken(user, now)).items():
+            changed = {"user_id": str(user.key), "changed_at": wall_ms - round((now - at) * 1000)}
+            for number in range(times):  # several may have the same time
+                yield HeldRecord(f"number_changes|{at!r}|{number}", "number_changes", partial(dict, changed))
+
+
+def _pending(ticket: Ticket) -> Record:
+    return {
+        "site": ticket.user.site,
+        "user_id": str(ticket.user.key),
+        "session_secret": NOT_SHOWN,
+        "session_id": ticket.session,
+    }
+
+
+def user_of(text: str) -> UserId | None:
+    """Parse a user given as site and Key, such as ``main:4711``; None when it is not one."""
+    site, colon, key = text.partition(":")
+    return UserId(site, int(key)) if colon and key.isascii() and key.isdecimal() and len(key) <= 16 else None
+
+
+_ENTRIES: Final[dict[str, list[tuple[str, list[list[str]]]]]] = defaultdict(list)
+"""Kind of resource → its categories, each with the paths of its fields."""
+for _entry in inventory().entries:
+    _kind = _entry.category.rpartition(".")[0]
+    if _kind in RESOURCES:
+        _ENTRIES[_kind].append((_entry.category, [path.split(".") for path in _entry.fields]))
+
+
+def _held_in_mirror(home: Household, own: str) -> Iterator[HeldRecord]:
+    """Yield what is held for the user. Other agents are only counted, as they are not the user's data."""
+    others = 0
+    for key, element in home.feed.ledger.items():
+        if isinstance(element.value, Agent) and key != own:
+            others += 1
+        elif not isinstance(element.value, SessionFacts):
+            yield from _held_fields(View.wire_key(key), key, element.value, {})
+    for category, _ in _ENTRIES["agent"] if others else ():
+        yield HeldRecord(f"{category}|others", category, partial(dict, key="agent:*", others=others))
+
+
+def _held_fields(key: str, name: str, value: Resource, more: Record) -> Iterator[HeldRecord]:
+    kind = key if key in RESOURCES else key.partition(":")[0]
+    for category, paths in _ENTRIES.get(kind, ()):
+        yield HeldRecord(f"{category}|{name}", category, partial(_picked, key, value, paths, more))
+
+
+def _picked(key: str, value: Resource, paths: list[list[str]], more: Record) -> Record:
+    return {"key": key, **more, **pick(wire_form.fields(value), paths)}

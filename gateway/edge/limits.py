@@ -1,95 +1,103 @@
-"""Limits of how many sockets there are, and of how fast handshakes and log-ons come.
+"""Limits of connections, handshakes, log-ons and HTTP requests.
 
-Each is one of the node, and one of a caller: the user whose token opens, or else the address, as
-many people may share one. All refusals happen before an upgrade and say when to come back, where
-that is known here.
+Each limit exists once for the node and once per caller: the user whose token opens, or else the address, as
+many people may share one. A refusal happens before an upgrade and contains the time of the next attempt when
+it is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from ipaddress import IPv6Network
-from typing import Final
+from itertools import islice
+from typing import Final, Generic, Protocol, TypeVar
+
+from aiohttp import hdrs, web
 
 from gateway.core.throttle import Buckets, TokenBucket
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
-from gateway.edge.addresses import Address, neighbourhood
-from gateway.edge.settings import DoorLimits
+from gateway.edge.addresses import Address, Networks, address_group, is_trusted, parse_address
+from gateway.edge.credentials import BearerAuth
+from gateway.edge.problems import Handler
+from gateway.edge.request_context import RequestContext
+from gateway.edge.settings import AdmissionLimits
+from gateway.runtime.ports import Clock
 
 _RETRY_MAX_S: Final = 60.0
 
-Neighbourhood = Address | IPv6Network
+AddressGroup = Address | IPv6Network
 
 
-Caller = Neighbourhood | UserId
-"""Whose sockets and handshakes are limited together."""
+Caller = AddressGroup | UserId
+"""The user or address whose sockets and handshakes are limited together."""
 
 
 def caller_of(address: Address, user: UserId | None) -> Caller:
-    """Return whom a request counts for: the *user* whose token opens, else the *address*."""
-    return neighbourhood(address) if user is None else user
+    """Return the caller of a request: the *user* whose token opens, or else the *address*."""
+    return address_group(address) if user is None else user
 
 
-class Place:
-    """The place of one socket among those that are counted. It is given back once.
+class SocketSlot:
+    """Slot of one counted socket. It is released once.
 
-    A socket that has said no hello yet has a place of its own; all others share one.
+    Each socket without a `hello` has a slot of its own; all others share one.
 
     Args:
-        doors: Counts it.
-        caller: Whose socket has said no hello yet; None: the place of all others.
+        admission: Counts it.
+        caller: The caller of a socket without a `hello`; None: the slot of all others.
     """
 
-    __slots__ = ("_caller", "_doors", "_drop", "_is_taken")
+    __slots__ = ("_admission", "_caller", "_drop", "_is_evicted")
 
-    def __init__(self, doors: Doors, caller: Caller | None) -> None:
-        self._doors = doors
+    def __init__(self, admission: SocketAdmission, caller: Caller | None) -> None:
+        self._admission = admission
         self._caller = caller
         self._drop: Callable[[], None] | None = None
-        self._is_taken = False
+        self._is_evicted = False
 
-    def on_taken(self, drop: Callable[[], None]) -> None:
-        """Call *drop* when a newer socket takes the place, at once if one has: then the socket closes."""
-        if self._is_taken:
+    def on_evicted(self, drop: Callable[[], None]) -> None:
+        """Call *drop*, which closes the socket, when a newer socket takes the slot."""
+        if self._is_evicted:
             drop()
         else:
             self._drop = drop
 
     def take(self) -> None:
-        """Have its socket closed: a newer one of the same caller comes. It still gives the place back."""
-        drop, self._is_taken = self._drop, True
-        self.helloed()
+        """Close its socket for a newer one of the same caller. It still releases the slot."""
+        drop, self._is_evicted = self._drop, True
+        self.hello_accepted()
         if drop is not None:
             drop()
 
-    def helloed(self) -> Place:
-        """Count a hello whose token opens; returns the place that the socket has from now on."""
+    def hello_accepted(self) -> SocketSlot:
+        """Count a `hello` whose token opens. Return the slot of the socket from now on."""
         caller, self._caller, self._drop = self._caller, None, None
         if caller is not None:
-            self._doors.forget(caller, self)
-        return self._doors.inside
+            self._admission.forget(caller, self)
+        return self._admission.hello_slot
 
-    def leave(self) -> None:
-        """Give it back."""
-        self.helloed()
-        self._doors.sockets -= 1
+    def release(self) -> None:
+        """Release the slot."""
+        self.hello_accepted()
+        self._admission.sockets -= 1
 
 
-class Doors:
-    """Counts who is in and how fast they come.
+class SocketAdmission:
+    """Admission of sockets, handshakes and log-ons.
 
-    Invariant: *sockets* counts the places given out and not given back, *unhelloed* those of them
-    whose socket has said no hello with a valid token yet.
+    Invariant: *sockets* counts the slots in use, *unhelloed* those of them whose socket has not sent a
+    `hello` with a valid token.
     """
 
-    def __init__(self, limits: DoorLimits) -> None:
+    def __init__(self, limits: AdmissionLimits) -> None:
         self.sockets = 0
         self.unhelloed = 0
-        self.inside: Final = Place(self, None)
-        """The place of each socket that has shown a token."""
-        self._silent: dict[Caller, dict[Place, None]] = {}
-        """Places of sockets that have said no hello, of each caller, the oldest first."""
+        self.hello_slot: Final = SocketSlot(self, None)
+        """The slot of all sockets that have sent a `hello`."""
+        self._silent: dict[Caller, dict[SocketSlot, None]] = {}
+        """Slots of sockets without a `hello`, by caller, the oldest first."""
         self._limits = limits
         self._rate = TokenBucket(limits.handshakes_per_s, limits.handshakes_burst)
         self._rate_of: Buckets[Caller] = Buckets(
@@ -97,15 +105,15 @@ class Doors:
             limits.handshakes_burst_of_address,
             keys_max=limits.addresses,
         )
-        self._appointment = 0.0
+        self._next_retry_at = 0.0
 
     @property
     def remembered(self) -> int:
-        """How many addresses have a rate."""
+        """How many addresses have a stored rate."""
         return len(self._rate_of)
 
-    def knock(self, address: Address, now: float, user: UserId | None = None) -> None:
-        """Count one handshake or log-on; one of a *user* whose token opens does not count for the address.
+    def check_rate(self, address: Address, now: float, user: UserId | None = None) -> None:
+        """Count a handshake or log-on of the *user* whose token opens, or else of the *address*.
 
         Raises:
             GatewayError: ``rate_limited`` for the caller, ``over_capacity`` for the node.
@@ -119,13 +127,15 @@ class Doors:
             )
         if not self._rate.take(now):
             raise GatewayError(
-                ErrorCode.OVER_CAPACITY, "Too many come at once.", retry_after_s=self._next_appointment(now)
+                ErrorCode.OVER_CAPACITY,
+                "Too many connections at once. Try again after the given time.",
+                retry_after_s=self._next_retry_s(now),
             )
 
-    def enter(self, address: Address, user: UserId | None = None) -> Place:
-        """Take a place for a socket of the *user* whose token opens, or else of the *address*.
+    def open_slot(self, address: Address, user: UserId | None = None) -> SocketSlot:
+        """Return a slot for a socket of the *user* whose token opens, or else of the *address*.
 
-        When too many sockets of the caller have said no hello, the oldest of them is closed.
+        When the caller has too many sockets without a `hello`, the oldest of them is closed.
 
         Raises:
             GatewayError: ``over_capacity``: the node is full.
@@ -134,25 +144,233 @@ class Doors:
         silent = self._silent.get(caller, {})
         is_crowded = len(silent) >= limits.unhelloed_per_address
         if self.sockets >= limits.connections or (self.unhelloed >= limits.unhelloed and not is_crowded):
-            raise GatewayError(ErrorCode.OVER_CAPACITY, "This node is full.")
+            raise GatewayError(
+                ErrorCode.OVER_CAPACITY, "This node is full. Try another one, or try again later."
+            )
         if is_crowded:
             next(iter(silent)).take()
         self.sockets += 1
         self.unhelloed += 1
-        place = Place(self, caller)
-        self._silent.setdefault(caller, {})[place] = None
-        return place
+        slot = SocketSlot(self, caller)
+        self._silent.setdefault(caller, {})[slot] = None
+        return slot
 
-    def forget(self, caller: Caller, place: Place) -> None:
-        """Count a socket of *caller* no longer among those that have said no hello."""
+    def forget(self, caller: Caller, slot: SocketSlot) -> None:
+        """Remove a slot of *caller* from those without a `hello`."""
         self.unhelloed -= 1
         silent = self._silent[caller]
-        del silent[place]
+        del silent[slot]
         if not silent:
             del self._silent[caller]
 
-    def _next_appointment(self, now: float) -> float:
-        """Return when to come back: as far apart as the rate allows, lest a crowd return as one."""
-        self._appointment = max(self._appointment, now) + 1 / self._limits.handshakes_per_s
-        self._appointment = min(self._appointment, now + _RETRY_MAX_S)
-        return self._appointment - now
+    def _next_retry_s(self, now: float) -> float:
+        """Return in how many seconds to try again, spread by the rate."""
+        self._next_retry_at = max(self._next_retry_at, now) + 1 / self._limits.handshakes_per_s
+        self._next_retry_at = min(self._next_retry_at, now + _RETRY_MAX_S)
+        return self._next_retry_at - now
+
+
+HEAD_S: Final = 20.0
+"""Time limit for the head of a request, the first one or the next. After it the connection ends."""
+BURSTS: Final = 2
+"""Limit of pending connections, as a multiple of the burst of handshakes, for all and for one address: each
+stays for as long as its handshake takes, and some ask for other things."""
+
+
+class PendingTransport(Protocol):
+    """Carrier of a connection: its transport, or an accepted socket that has none yet."""
+
+    def get_extra_info(self, name: str) -> object:
+        """Return the address of the peer for a ``peername``."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection now."""
+        ...
+
+
+class PendingConnections:
+    """Connections of one listener that are not WebSockets.
+
+    A connection costs a descriptor before the first byte of a request, so it is counted before any other
+    limit. An upgraded connection has left.
+
+    Invariants: there are at most *most* of them, and of one address, or one IPv6 subscriber, at most
+    *most_of_address*, unless it is a trusted proxy. Beyond the limit of an address the newcomer is refused;
+    beyond the limit of all the oldest is closed, as an honest client is done long before.
+    """
+
+    def __init__(self, most: int, most_of_address: int, trusted: Networks = ()) -> None:
+        self.dropped = 0
+        """Connections closed by these limits since the listener opened."""
+        self._most = most
+        self._most_of_address = most_of_address
+        self._trusted = trusted
+        self._open: dict[object, tuple[AddressGroup | None, PendingTransport]] = {}
+        self._of: Counter[AddressGroup] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, caller: object, line: PendingTransport) -> None:
+        """Count *caller*; close one when there are too many. A known caller gets a new *line*."""
+        known = self._open.get(caller)
+        if known is not None:
+            self._open[caller] = (known[0], line)
+            return
+        where = self._where(line)
+        self._open[caller] = (where, line)
+        if where is not None:
+            self._of[where] += 1
+            if self._of[where] > self._most_of_address:
+                self._drop(caller)
+                return
+        if len(self._open) > self._most:
+            self._drop(next(iter(self._open)))
+
+    def closed(self, caller: object) -> None:
+        """Forget *caller*, which has closed or become a WebSocket."""
+        where, _ = self._open.pop(caller, (None, None))
+        if where is not None:
+            self._of[where] -= 1
+            if not self._of[where]:
+                del self._of[where]
+
+    def close_oldest(self) -> None:
+        """Close the oldest connection: a new one could not be accepted."""
+        self.dropped += 1
+        if self._open:
+            self._drop(next(iter(self._open)))
+
+    def _drop(self, caller: object) -> None:
+        line = self._open[caller][1]
+        self.closed(caller)
+        self.dropped += 1
+        line.abort()
+
+    def _where(self, line: PendingTransport) -> AddressGroup | None:
+        peer = line.get_extra_info("peername")
+        address = parse_address(str(peer[0])) if isinstance(peer, tuple) else None
+        if address is None or is_trusted(address, self._trusted):
+            return None
+        return address_group(address)
+
+
+PENDING_CONNECTIONS: Final = web.AppKey("callers", PendingConnections)
+"""Key of an application's pending connections."""
+
+
+K = TypeVar("K", bound=Hashable)
+
+WAIT_MAX_S: Final = 1.0
+"""Longest wait of a request, whether it is served or refused then."""
+EXPORT_PRICE: Final = 20
+"""Price of an export in requests: it contains thousands of records."""
+ASKING_PRICE: Final = 10
+"""Price of a list of sessions, or of ending another one, in requests: both ask the OSCC-E Server."""
+_PRICES: Final = {("GET", "/v1/me/export"): EXPORT_PRICE, ("GET", "/v1/sessions"): ASKING_PRICE}
+_HAS_ITS_OWN: Final = frozenset({("GET", "/v1/realtime"), ("POST", "/v1/sessions")})
+"""Handshakes and log-ons have limits of their own: see :class:`SocketAdmission`."""
+_LOOKED_AT: Final = 16
+
+
+class KeyedRates(Generic[K]):
+    """Rate limit with a burst for each of many keys (GCRA). An unused key needs no memory.
+
+    Invariant: what is admitted of one key in any t seconds is at most ``burst + rate * (t + WAIT_MAX_S)``.
+    Bounded: beyond *keys_max* a key with its whole burst is forgotten, or else the one used longest ago.
+
+    Args:
+        per_s: How much of one key is admitted per second.
+        burst: How much is admitted at once.
+        keys_max: How many keys are stored.
+    """
+
+    def __init__(self, per_s: float, burst: float, *, keys_max: int) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._keys_max = keys_max
+        self._full_at: OrderedDict[K, float] = OrderedDict()
+        """The time at which each key has its whole burst again."""
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def wait_s(self, key: K, now: float, price: float) -> float:
+        """Return how long *price* of *key* has to wait. A wait of up to :data:`WAIT_MAX_S` admits it."""
+        after = max(self._full_at.get(key, now), now) + price / self._per_s
+        wait_s = max(0.0, after - now - self._burst / self._per_s)
+        if wait_s <= WAIT_MAX_S:
+            if key not in self._full_at:
+                self._make_room(now)
+            self._full_at[key] = after
+            self._full_at.move_to_end(key)
+        return wait_s
+
+    def _make_room(self, now: float) -> None:
+        if len(self._full_at) >= self._keys_max:
+            oldest = list(islice(self._full_at.items(), _LOOKED_AT))
+            gone = next((key for key, full_at in oldest if full_at <= now), oldest[0][0])
+            del self._full_at[gone]
+
+
+class RequestRates:
+    """Rate limits of HTTP requests: per session, and per address without a session.
+
+    A request beyond the rate waits for up to :data:`WAIT_MAX_S`. One that would have to wait longer is
+    refused, after that wait: it holds its connection, and a connection has one request at a time, so a flood
+    is slowed down to what the connections of one address allow.
+
+    Args:
+        limits: The rates.
+        bearer: Opens tokens.
+        context: Returns the address of a request.
+        clock: The source of time.
+    """
+
+    def __init__(
+        self, limits: AdmissionLimits, bearer: BearerAuth, context: RequestContext, clock: Clock
+    ) -> None:
+        self._of_session: KeyedRates[Hashable] = KeyedRates(
+            limits.requests_per_s_of_session, limits.requests_burst_of_session, keys_max=limits.addresses
+        )
+        self._of_address: KeyedRates[Hashable] = KeyedRates(
+            limits.requests_per_s_of_address, limits.requests_burst_of_address, keys_max=limits.addresses
+        )
+        self._bearer = bearer
+        self._context = context
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._of_session) + len(self._of_address)
+
+    @web.middleware
+    async def limit_rate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Serve *request* when its rate allows, at most one of a connection per turn of the event loop.
+
+        Raises:
+            GatewayError: ``rate_limited``.
+        """
+        await self._clock.sleep(0)
+        if (request.method, request.path) not in _HAS_ITS_OWN:
+            await self._wait_turn(request)
+        return await handler(request)
+
+    async def _wait_turn(self, request: web.Request) -> None:
+        session = self._bearer.session_of(request.headers.getall(hdrs.AUTHORIZATION, []))
+        rates = self._of_address if session is None else self._of_session
+        key = caller_of(self._context.address(request), None) if session is None else session
+        wait_s = rates.wait_s(key, self._clock.now(), _price(request))
+        if wait_s > 0:
+            await self._clock.sleep(min(wait_s, WAIT_MAX_S))
+        if wait_s > WAIT_MAX_S:
+            whose = "from this address" if session is None else "of this session"
+            raise GatewayError(
+                ErrorCode.RATE_LIMITED, f"Too many requests come {whose}.", retry_after_s=wait_s - WAIT_MAX_S
+            )
+
+
+def _price(request: web.Request) -> int:
+    if request.method == hdrs.METH_DELETE and request.path.startswith("/v1/sessions/"):
+        return ASKING_PRICE
+    return _PRICES.get((request.method, request.path), 1)

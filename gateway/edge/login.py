@@ -1,30 +1,58 @@
-"""How do credentials become a sealed token?"""
+"""Log-on: exchange of credentials for a sealed token, and the minimum versions of apps."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, Ticket
 from gateway.domain.texts import has_controls, readable
 from gateway.domain.upstream import LoggedOn, LogOn
+from gateway.edge.credentials import session_view, user_view
 from gateway.edge.parts import EdgeParts
-from gateway.edge.versions import check_version
 from gateway.protocol.bodies import LogOnBody, SessionCreated
-from gateway.protocol.frames import SessionView, UserView
+
+_NUMBERS: Final = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,7})", re.ASCII)
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return the numbers at the beginning of *text*, without trailing zeros; empty when there are none."""
+    found = _NUMBERS.match(text.strip())
+    numbers = [int(number) for number in found[1].split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def check_version(platform: str, version: str, minimum: Mapping[str, str]) -> None:
+    """Refuse an app older than the minimum of its platform, if there is one.
+
+    Raises:
+        GatewayError: ``version_unsupported`` with the ``minimum``.
+    """
+    least = minimum.get(platform.lower())
+    if least is not None and parse_version(version) < parse_version(least):
+        raise GatewayError(
+            ErrorCode.VERSION_UNSUPPORTED,
+            "This version of the app is too old. Please update it.",
+            minimum=least,
+        )
+
 
 _OK: Final = "ok"
 _SAY_NOTHING: Final = frozenset(
     {ErrorCode.INVALID_CREDENTIALS, ErrorCode.ACCOUNT_LOCKED, ErrorCode.ACCOUNT_BLOCKED}
 )
-"""Refusals whose answer time must not tell whether the user exists."""
+"""Refusals whose response time must not reveal whether the user exists."""
 
 
 class Login:
-    """Serves log-ons.
+    """Log-ons.
 
-    Invariant: the password lives as long as one call; nothing of it is kept, logged or told.
+    Invariant: the password exists for one call only. It is neither stored, logged nor returned.
     """
 
     def __init__(self, parts: EdgeParts) -> None:
@@ -32,9 +60,9 @@ class Login:
         self._sites: Final = {site.id: site for site in parts.settings.sites}
 
     async def log_on(self, body: LogOnBody, accept_language: str, address: str = "") -> SessionCreated:
-        """Log on; whatever can be refused without the OSCC-E Server is refused before it is asked.
+        """Log on. Checks that do not need the OSCC-E Server come first.
 
-        *address*: from where it comes; what is limited as one.
+        *address*: the client's address, as it is limited.
 
         Raises:
             GatewayError: One of the protocol's log-on errors.
@@ -55,12 +83,15 @@ class Login:
     async def _log_on(self, body: LogOnBody, accept_language: str, address: str) -> SessionCreated:
         site = self._sites.get(body.site)
         if site is None or body.application not in site.applications:
-            raise GatewayError(ErrorCode.SITE_UNKNOWN, "There is no such site for this application.")
+            raise GatewayError(
+                ErrorCode.SITE_UNKNOWN,
+                "There is no such site for this application. See GET /v1/about for the sites.",
+            )
         check_version(body.device.platform, body.device.app_version, self._parts.settings.app_minimum)
         wall_ms = self._parts.clock.wall_ms()
         notices = self._parts.notices.acknowledged(body.accepted_notices or (), accept_language, wall_ms)
         if has_controls(body.user_name):
-            raise GatewayError(ErrorCode.BAD_REQUEST, "user_name holds a control character.")
+            raise GatewayError(ErrorCode.BAD_REQUEST, "user_name contains a control character.")
         logged_on = await self._ask(body.site, self._credentials(body), address)
         return self._created(body, logged_on, notices)
 
@@ -86,12 +117,12 @@ class Login:
                 raise
             await self._level(began)
             if error.code is ErrorCode.INVALID_CREDENTIALS:
-                # one text and no details: who does not exist and whose password is wrong look alike
+                # one text and no details: an unknown user and a wrong password look alike
                 raise GatewayError(error.code, "User name or password is wrong.") from None
             raise
 
     async def _level(self, began: float) -> None:
-        """Wait until the next whole multiple of the floor, so that the time taken tells nothing."""
+        """Wait until the next whole multiple of the floor, so that the response time reveals nothing."""
         floor_s, taken_s = self._parts.settings.log_on_floor_s, self._parts.clock.now() - began
         await self._parts.clock.sleep(max(1, math.ceil(taken_s / floor_s)) * floor_s - taken_s)
 
@@ -118,13 +149,3 @@ class Login:
             user=user_view(ticket),
             remote_number=logged_on.remote_number,
         )
-
-
-def session_view(ticket: Ticket) -> SessionView:
-    """Return the session as its phone sees it."""
-    return SessionView(ticket.session, ticket.application, ticket.expires_at_ms)
-
-
-def user_view(ticket: Ticket) -> UserView:
-    """Return the session's user as his phone sees him."""
-    return UserView(str(ticket.user.key), ticket.display_name)

@@ -1,4 +1,4 @@
-"""What is the edge made of?"""
+"""Dependencies of the application for clients."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from gateway.domain.model import Ticket
-from gateway.edge.gathering import Elsewhere
-from gateway.edge.limits import Doors
-from gateway.edge.notices import Notices
-from gateway.edge.numbers import Numbers
-from gateway.edge.ports import Accounts, Sessions
-from gateway.edge.pump import Pump
+from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.export import RemoteHoldings
+from gateway.edge.limits import SocketAdmission
+from gateway.edge.notices import NoticesInForce
+from gateway.edge.ports import AccountService, SessionNode
+from gateway.edge.remote_numbers import NumberPolicies
+from gateway.edge.scheduler import Scheduler
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
-from gateway.edge.witness import Life
 from gateway.runtime.ports import Clock
 from gateway.telemetry import Telemetry
 
 
-async def _nowhere(_: Ticket) -> Elsewhere:
-    """Hold nothing anywhere else."""
-    return Elsewhere({}, complete=True)
+async def _nowhere(_: Ticket) -> RemoteHoldings:
+    """Return no holdings of other nodes."""
+    return RemoteHoldings({}, complete=True)
 
 
-def _forget(_: Life) -> None:
-    """Keep nothing of a connection that is over."""
+def _forget(_: ConnectionSummary) -> None:
+    """Discard the summary of a closed connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeParts:
-    """What whoever puts a gateway together gives its edge.
+    """Dependencies of the edge.
 
-    *pump* serves the sockets, as long as it runs; *jitter* draws from [0, 1); *note* is told what is
-    left of each connection at its end; *elsewhere* gathers what all nodes hold about a user.
+    *scheduler* serves the sockets while it runs. *jitter* returns numbers in [0, 1). *on_close* receives the
+    summary of each closed connection. *elsewhere* collects what all nodes hold about a user.
     """
 
     settings: EdgeSettings
-    node: Sessions
-    accounts: Accounts
+    node: SessionNode
+    accounts: AccountService
     tokens: Tokens
-    notices: Notices
-    numbers: Numbers
-    doors: Doors
+    notices: NoticesInForce
+    numbers: NumberPolicies
+    admission: SocketAdmission
     clock: Clock
-    pump: Pump[PhoneSocket]
+    scheduler: Scheduler[PhoneSocket]
     jitter: Callable[[], float]
     telemetry: Telemetry
-    note: Callable[[Life], None] = _forget
-    elsewhere: Callable[[Ticket], Awaitable[Elsewhere]] = _nowhere
+    on_close: Callable[[ConnectionSummary], None] = _forget
+    elsewhere: Callable[[Ticket], Awaitable[RemoteHoldings]] = _nowhere
 
     @property
     def phones(self) -> Collection[PhoneSocket]:
-        """The sockets that are open now, whether or not they have said hello."""
-        return self.pump.sockets.keys()
+        """The open sockets, with and without a `hello`."""
+        return self.scheduler.sockets.keys()

@@ -1,6 +1,6 @@
-"""What does the edge need from the node that it belongs to?
+"""Ports of the edge: what it needs from its node.
 
-:class:`gateway.runtime.node.Node` and :class:`gateway.runtime.account.Account` in the gateway.
+Implemented by :class:`gateway.runtime.node.Node` and :class:`gateway.runtime.account.Account`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.runtime.feed import Connection
 
 
-class Attached(Protocol):
-    """What an attach gives."""
+class SessionAttachment(Protocol):
+    """Result of an attach."""
 
     @property
     def facts(self) -> SessionFacts:
-        """What OSCC-E accepted."""
+        """The facts of the session that OSCC-E accepted."""
         ...
 
     @property
@@ -33,67 +33,67 @@ class Attached(Protocol):
         ...
 
 
-class Sockets(Protocol):
-    """Who serves sockets."""
+class SocketNode(Protocol):
+    """The node, as sockets use it."""
 
     async def attach(
         self, connection: Connection, ticket: Ticket, topics: tuple[str, ...] | None
-    ) -> Attached:
-        """Return when OSCC-E has accepted the session in this epoch; bounded in time.
+    ) -> SessionAttachment:
+        """Attach a session. Return when OSCC-E has accepted it in this epoch; bounded in time.
 
         Raises:
-            SessionRefused: How the socket is to be closed.
+            SessionRefused: With the close code of the socket.
         """
         ...
 
     def follow(self, connection: Connection, topics: tuple[str, ...]) -> None:
-        """Have other topics listened to."""
+        """Change the topics of the connection."""
         ...
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
-        """Have a command executed. Never raises; bounded by the call's deadline."""
+        """Execute a command. Never raises; bounded by the deadline of the call."""
         ...
 
     def touch(self, connection: Connection) -> None:
-        """Note that a frame came."""
+        """Record that a frame arrived."""
         ...
 
     def detach(self, connection: Connection) -> None:
-        """Note that the socket is gone. Called once for each, attached or not."""
+        """Record that the socket has closed. Called once for each, attached or not."""
         ...
 
     def health(self, user: UserId) -> Health:
-        """Return how old the user's data may be."""
+        """Return the freshness of the user's data."""
         ...
 
 
-class Sessions(Sockets, Protocol):
-    """Who knows the sessions."""
+class SessionNode(SocketNode, Protocol):
+    """The node, as sockets and HTTP routes use it."""
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
-        """Return how the session ended, when that is known here."""
+        """Return how the session ended; None when this node does not know."""
         ...
 
     def seen_by(self, ticket: Ticket) -> Mapping[str, Resource]:
-        """Return what the session sees of the mirror, as far as it is held here."""
+        """Return the session's view of the mirror, as far as this node holds it."""
         ...
 
 
-class Accounts(Protocol):
-    """The log-on door. Every call is bounded in time and may raise GatewayError."""
+class AccountService(Protocol):
+    """Log-on and log-off. Each call is bounded in time and may raise GatewayError."""
 
     async def log_on(self, site: str, credentials: LogOn, address: str = "") -> LoggedOn:
-        """Open a session at OSCC-E, guarded and budgeted; *address*: what is limited as one."""
+        """Open a session at OSCC-E, within the limits of the *address*."""
         ...
 
     async def log_off(self, ticket: Ticket) -> LoggedOff:
-        """End it. ``after_contact``: not confirmed yet, and tried on. Does not raise."""
+        """End the session. ``after_contact``: not confirmed, and retried. Does not raise."""
         ...
 
     async def sessions(self, ticket: Ticket) -> tuple[SessionInfo, ...]:
-        """List the user's sessions."""
+        """Return the user's sessions."""
         ...
 
     async def end(self, ticket: Ticket, session: SessionId) -> LoggedOff:
-        """End a session of the user; his own as :meth:`log_off` does."""
+        """End a session of the user; their own as :meth:`log_off` does."""
         ...

@@ -1,8 +1,7 @@
-"""How does an HTTP request end that could not be served?
+"""HTTP errors as problem details (RFC 9457).
 
-With problem details (RFC 9457), whatever went wrong: a refusal, a wrong path, or a fault of ours.
-No answer and no log line repeats what a client sent, and none shows a stack. Whoever may succeed
-later is always told when.
+No response and no log line repeats what a client sent, and no response contains a stack. A response to a
+request that may succeed later contains the time to retry.
 """
 
 from __future__ import annotations
@@ -21,48 +20,50 @@ from gateway.runtime.faults import log_fault
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 AGAIN_S: Final = 5.0
-"""When to try again what may succeed later, where nobody knows better."""
+"""Default time after which to retry a request that may succeed later."""
 
 _LOG: Final = logging.getLogger(__name__)
 
 _OF_HTTP: Final[dict[int, tuple[ErrorCode, str]]] = {
-    404: (ErrorCode.NOT_FOUND, "There is nothing here."),
-    405: (ErrorCode.BAD_REQUEST, "This cannot be done here."),
+    404: (ErrorCode.NOT_FOUND, "There is nothing at this path."),
+    405: (ErrorCode.BAD_REQUEST, "This method is not allowed here."),
     413: (ErrorCode.BAD_REQUEST, "The body is too large."),
     415: (ErrorCode.BAD_REQUEST, "The body must be application/json."),
-    417: (ErrorCode.BAD_REQUEST, "Nothing but 100-continue can be expected here."),
+    417: (ErrorCode.BAD_REQUEST, "The only expectation supported is 100-continue."),
 }
-"""What HTTP itself refuses, under the nearest code of ours. The status stays HTTP's."""
+"""HTTP status of a refusal by aiohttp → the nearest error code, and its text."""
 
 
 class UnsupportedMediaType(web.HTTPUnsupportedMediaType):
-    """A body came that is not plainly ``application/json``."""
+    """The body is not plain ``application/json``."""
 
 
 def check_json(request: web.Request) -> None:
-    """Refuse a body that is not plainly ``application/json``.
+    """Refuse a body that is not plain ``application/json``.
 
-    The header is read here: aiohttp hands it to the parser of mail, which takes a second of everybody's time
-    for eight kilobytes of parameters, and does not come back from nested comments.
+    aiohttp's parser of the header is not used: it takes 1 s of the event loop for 8 KiB of parameters, and
+    does not return from nested comments.
 
     Raises:
-        UnsupportedMediaType: It is something else, or compressed, or does not say.
+        UnsupportedMediaType: It is another type, compressed, or has no type.
     """
-    said = request.headers.getall(hdrs.CONTENT_TYPE, [])
-    plain = len(said) == 1 and said[0].partition(";")[0].strip().lower() == http_form.JSON_TYPE
+    content_types = request.headers.getall(hdrs.CONTENT_TYPE, [])
+    plain = (
+        len(content_types) == 1 and content_types[0].partition(";")[0].strip().lower() == http_form.JSON_TYPE
+    )
     if not plain or hdrs.CONTENT_ENCODING in request.headers:
         raise UnsupportedMediaType
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:
-    """Return one of the protocol's bodies."""
+    """Return *body* as a JSON response."""
     return web.Response(
         body=http_form.write_body(body), status=status, content_type=http_form.JSON_TYPE, charset="utf-8"
     )
 
 
 def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
-    """Return *error* as problem details, with *status* where HTTP has a better one than the code."""
+    """Return *error* as problem details, with *status* when it is better than that of the code."""
     members = http_form.problem_members(error)
     if status is not None:
         members["status"] = status
@@ -77,13 +78,13 @@ def problem(error: GatewayError, *, status: int | None = None) -> web.Response:
     if wait_s is not None:
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(wait_s)))
     if error.code in {ErrorCode.UNAUTHENTICATED, ErrorCode.SESSION_ENDED}:
-        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"  # RFC 9110 §11.6.1: every 401 says how
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"  # RFC 9110 §11.6.1: each 401 needs it
     return response
 
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into an answer."""
+    """Convert the exceptions of handlers into responses."""
     try:
         return await handler(request)
     except GatewayError as error:
@@ -94,24 +95,29 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _of_http(refusal)
     except web.RequestPayloadError:
         return problem(GatewayError(ErrorCode.BAD_REQUEST, "The body cannot be read."))
-    except ConnectionError:  # the client has left: aiohttp ends it quietly
+    except ConnectionError:  # the client has left: aiohttp handles it
         raise
-    except Exception as fault:  # noqa: BLE001 - the last line: one request's fault ends one request
+    except Exception as fault:  # noqa: BLE001 - the outermost handler: a fault of one request ends that request only
         log_fault(_LOG, "request_failed", fault)
-        return problem(GatewayError(ErrorCode.INTERNAL, "Something went wrong here."))
+        return problem(
+            GatewayError(
+                ErrorCode.INTERNAL,
+                "Internal error of the gateway. Try again, or give the operator the time of the request.",
+            )
+        )
 
 
 async def reword(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp asks so
-    """Give what aiohttp refuses before any handler our words; its own repeat what was sent."""
+    """Replace the texts of aiohttp's own refusals, which repeat what was sent."""
     if isinstance(response, web.HTTPException) and response.status >= 400:
-        told = _of_http(response)
-        response.body = told.body
+        reworded = _of_http(response)
+        response.body = reworded.body
         response.headers[hdrs.CONTENT_TYPE] = http_form.PROBLEM_TYPE
-        response.headers[hdrs.CONTENT_LENGTH] = str(told.content_length)
+        response.headers[hdrs.CONTENT_LENGTH] = str(reworded.content_length)
 
 
 def _wait_s(error: GatewayError) -> float | None:
-    """Return after how many seconds to try again; None: it is of no use."""
+    """Return the seconds after which to retry; None when a retry is of no use."""
     if error.retry_after_s is None:
         return AGAIN_S if ERRORS[error.code].retry else None
     return tenths(error.retry_after_s)

@@ -1,7 +1,4 @@
-"""What can be set about the doors for phones?
-
-Filled by the configuration; the defaults are the protocol's.
-"""
+"""Settings of the edge. The configuration fills them; the defaults are the protocol's."""
 
 from __future__ import annotations
 
@@ -15,18 +12,18 @@ from gateway.protocol.frames import COMMANDS
 
 
 @dataclass(frozen=True, slots=True)
-class DoorLimits:
-    """How many may come in, and how fast. Whatever is refused is told when to come back."""
+class AdmissionLimits:
+    """Limits of admission. Each refusal contains the time to retry."""
 
     connections: int = 20_000
     """WebSockets of this node."""
     unhelloed: int = 2_000
-    """WebSockets of this node that have not shown a valid token yet."""
+    """WebSockets of this node without a valid token."""
     unhelloed_per_address: int = 200
-    """The same of one address, or of one user whose token the upgrade shows: beyond it the oldest goes. A
-    whole office may come back behind one address."""
+    """The same for one address, or for the user of the upgrade's token: beyond it the oldest is closed. All
+    phones of an office may share an address."""
     handshakes_per_s: float = 500.0
-    """Upgrades and log-ons of this node: what it bears after another node's end."""
+    """Upgrades and log-ons of this node: what it can serve after another node has ended."""
     handshakes_burst: int = 2_000
     handshakes_per_s_of_address: float = 100.0
     handshakes_burst_of_address: int = 500
@@ -34,36 +31,36 @@ class DoorLimits:
     """HTTP requests that show the token of one session; an export counts as 20, a list or an end as 10."""
     requests_burst_of_session: int = 400
     requests_per_s_of_address: float = 200.0
-    """HTTP requests of one address that show no token that opens: a whole office may load the web client."""
+    """HTTP requests of one address without a valid token: all users of an office may load the web client."""
     requests_burst_of_address: int = 4_000
     addresses: int = 20_000
-    """Addresses whose rate is remembered; the one that came longest ago is forgotten first."""
+    """Addresses whose rate is stored; the one used longest ago is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
-    """Everything that the edge is told about its place in the world."""
+    """Settings of the edge."""
 
     version: str
     sites: tuple[SiteView, ...]
-    """The allow-list: clients name an id of these, never an address."""
+    """Allowed sites. Clients send the id of a site, never an address."""
     name: str = "OSCC gateway"
     tls: bool = False
-    """The listener itself speaks TLS."""
+    """Whether the listener uses TLS."""
     insecure: bool = False
-    """Passwords and tokens may come in clear text without a trusted proxy."""
+    """Whether passwords and tokens are accepted in clear text without a trusted proxy."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Who ends TLS for clients, and vouches for it unless he says otherwise."""
+    """Networks of the proxies that end TLS for clients."""
     origins: frozenset[str] = frozenset()
     """Exact origins whose pages may connect; empty: the same host only."""
     privacy_contact: str | None = None
     privacy_statement_url: str | None = None
     app_minimum: Mapping[str, str] = field(default_factory=dict)
-    """Platform → the oldest version of the app that may log on; others may always."""
+    """Platform → oldest version of the app that may log on. Other platforms have no minimum."""
     capabilities: tuple[str, ...] = tuple(COMMANDS)
     session: SessionLimits = field(default_factory=SessionLimits)
-    doors: DoorLimits = field(default_factory=DoorLimits)
+    admission: AdmissionLimits = field(default_factory=AdmissionLimits)
     log_on_floor_s: float = 0.3
-    """Refused credentials are answered after a multiple of this, whatever was wrong with them."""
+    """Refused credentials are answered after a multiple of this time, whatever was wrong with them."""
     log_off_grace_s: float = 24 * 3600.0
-    """For how long an expired token still logs off."""
+    """How long an expired token still logs off."""

@@ -1,7 +1,7 @@
-"""What goes on at one phone's WebSocket?
+"""One phone's WebSocket: runs its session, writes its frames and carries out its effects.
 
-Runs a session: hears for it, writes what it gives when the kernel takes it, and carries out its
-effects. What happens next is decided in :mod:`gateway.core.session`, when in :mod:`gateway.edge.pump`.
+:mod:`gateway.core.session` decides what happens next; :mod:`gateway.edge.scheduler` decides when. Phones at
+the same position share one encoded frame, which a :class:`FanoutWriter` writes to all of them.
 """
 
 from __future__ import annotations
@@ -9,66 +9,180 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from gateway.core.convoy import Convoy, Sink
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
-from gateway.edge.channel import Channel, Gone, Heard
-from gateway.edge.errands import Errands
-from gateway.edge.fanout import herald_of
-from gateway.edge.limits import Place
-from gateway.edge.papers import Papers
-from gateway.edge.ports import Sockets
-from gateway.edge.pump import NEVER, Pump
-from gateway.edge.stall import LOOK_S, Stall
-from gateway.edge.witness import Initiator, Witness
-from gateway.edge.work import Work, guarded
+from gateway.edge.channel import Channel, ChannelEvent, Disconnect, packed
+from gateway.edge.command_runner import CommandRunner
+from gateway.edge.connection_stats import ConnectionStats, Initiator, record_update_latency
+from gateway.edge.credentials import SessionCredentials
+from gateway.edge.limits import SocketSlot
+from gateway.edge.ports import SocketNode
+from gateway.edge.scheduler import NEVER, Schedulable, Scheduler, SocketTasks, guarded
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import ClientInfo, ControlFrame
 from gateway.protocol.websocket import Message, Violation
 from gateway.runtime.faults import log_fault
+from gateway.telemetry import Telemetry
+
+STALL_S: Final = 10.0
+"""A connection without write progress for this long is closed."""
+LOOK_S: Final = 1.0
+"""How often a blocked socket is checked for progress."""
+
+
+class WriteStall:
+    """Write progress of a blocked socket, until the kernel has taken everything.
+
+    Args:
+        unsent_bytes: What the kernel has not taken.
+        now: Monotonic seconds.
+    """
+
+    __slots__ = ("_is_late", "_progress_at", "_unsent_bytes")
+
+    def __init__(self, unsent_bytes: int, now: float) -> None:
+        self._is_late = False
+        self._unsent_bytes = unsent_bytes
+        self._progress_at = now
+
+    def is_over(self, unsent_bytes: int, now: float) -> bool:
+        """Record the bytes that wait now. Return whether there was no progress for too long."""
+        if unsent_bytes < self._unsent_bytes:
+            self._unsent_bytes, self._progress_at = unsent_bytes, now
+        return now - self._progress_at >= STALL_S
+
+    def was_due_first(self) -> bool:
+        """Record that something is due while the socket is blocked. Return whether it is the first time."""
+        is_first, self._is_late = not self._is_late, True
+        return is_first
+
+
+class TurnScheduler(Protocol):
+    """What a fan-out writer needs of :class:`gateway.edge.scheduler.Scheduler`."""
+
+    def at(self, served: Schedulable, when: float) -> None:
+        """Give *served* a turn at *when*."""
+        ...
+
+
+class FanoutWriter:
+    """Writer of the frames that all members of a fan-out group share.
+
+    Members may join and leave while it writes.
+
+    Args:
+        convoy: The group.
+        scheduler: Gives it turns.
+        telemetry: Counts frames.
+    """
+
+    __slots__ = ("_convoy", "_scheduler", "_telemetry", "far_tick", "is_ready", "near_tick")
+
+    def __init__(self, convoy: Convoy, scheduler: TurnScheduler, telemetry: Telemetry) -> None:
+        self.is_ready = False
+        self.near_tick = self.far_tick = NEVER
+        self._convoy = convoy
+        self._scheduler = scheduler
+        self._telemetry = telemetry
+
+    def turn(self, now: float) -> None:
+        """Write what is due, or ask for a turn when it will be."""
+        due_at = self._convoy.due_at(now)
+        if due_at is None or not self._convoy.members:
+            return
+        if due_at > now:
+            self._scheduler.at(self, due_at)
+            return
+        sinks = [
+            member.sink for member in self._convoy.members
+        ]  # members may leave while they are written to
+        names, since = self._convoy.waits
+        frames = self._convoy.take(now)
+        if frames:
+            data = packed(frames, self._convoy.codec)
+            self._count(
+                frames, len(sinks)
+            )  # before it is written: a member that leaves meanwhile gets it, too
+            self._write(data, sinks)
+            self._convoy.meet(now)
+            self._telemetry.updates.inc(names * len(sinks))
+            record_update_latency(self._telemetry, self._convoy.ledger, since, now, len(sinks))
+
+    def _write(self, data: bytes, sinks: list[Sink | None]) -> None:
+        for sink in sinks:
+            if sink is not None:
+                try:
+                    sink.channel.put(data)
+                except Exception as fault:  # noqa: BLE001 - a fault of one socket ends that socket only
+                    sink.fail(fault)
+
+    def _count(self, frames: list[bytes], phones: int) -> None:
+        size_bytes = sum(map(len, frames))
+        self._convoy.frames += len(frames)
+        self._convoy.frame_bytes += size_bytes
+        self._telemetry.frames.inc(len(frames) * phones)
+        self._telemetry.frame_bytes.inc(size_bytes * phones)
+
+    def fail(self, fault: Exception) -> None:
+        """Handle a failed turn: each member gets a full snapshot of its own, or fails alone."""
+        log_fault(_LOG, "shared_frame_failed", fault)
+        for member in list(self._convoy.members):
+            member.reset()
+            if member.sink is not None:
+                member.sink.wake()
+
+
+def fanout_writer_of(convoy: Convoy, scheduler: TurnScheduler, telemetry: Telemetry) -> FanoutWriter:
+    """Return the writer of *convoy*, the only one at any time."""
+    if not isinstance(convoy.herald, FanoutWriter):
+        convoy.herald = FanoutWriter(convoy, scheduler, telemetry)
+    return convoy.herald
+
 
 _GOING_AWAY: Final = 1001
-_UNKNOWN: Final = Health("down", "live", None)  # before anybody is known
+_UNKNOWN: Final = Health("down", "live", None)  # before a token is verified
 
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Staff(NamedTuple):
-    """Who serves all phones of a node.
+class SocketServices(NamedTuple):
+    """What all sockets of a node share.
 
-    *node* serves their sessions, *pump* gives them their turns, *errands* runs their commands; *admit*
-    raises SessionRefused for a program that is too old.
+    *node* serves sessions, *scheduler* gives turns, *commands* runs commands. *admit* raises SessionRefused
+    for a client program that is too old.
     """
 
-    node: Sockets
-    pump: Pump[PhoneSocket]
-    errands: Errands
+    node: SocketNode
+    scheduler: Scheduler[PhoneSocket]
+    commands: CommandRunner
     admit: Callable[[ClientInfo], None]
 
 
 class PhoneSocket:
-    """One phone's connection, for the node: see :class:`gateway.runtime.feed.Connection`.
+    """Socket of one phone: a :class:`gateway.runtime.feed.Connection` for the node.
 
-    Invariant: the node is told once that it is gone; what was asked to be executed is bounded by the
-    session's limit of commands in flight, and cancelled at the end.
+    Invariants: the node's `detach` is called once. Commands are bounded by the session's limit of commands in
+    flight, and cancelled at the end.
 
     Args:
-        session: What happens next.
-        channel: How messages cross.
-        staff: Who serves it.
-        papers: Whose session it is.
-        witness: Counts.
+        session: Decides what happens next.
+        channel: Carries messages.
+        services: Shared by all sockets of the node.
+        credentials: The phone's session.
+        stats: Counts.
     """
 
     __slots__ = (
+        "_credentials",
         "_ending",
         "_is_over",
-        "_papers",
-        "_place",
-        "_staff",
+        "_services",
+        "_slot",
         "_stall",
         "_work",
         "channel",
@@ -76,73 +190,80 @@ class PhoneSocket:
         "is_ready",
         "near_tick",
         "session",
-        "witness",
+        "stats",
     )
 
     def __init__(
-        self, session: Session, channel: Channel, staff: Staff, papers: Papers, witness: Witness
+        self,
+        session: Session,
+        channel: Channel,
+        services: SocketServices,
+        credentials: SessionCredentials,
+        stats: ConnectionStats,
     ) -> None:
         self.session = session
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
         self.channel = channel
-        self._staff = staff
-        self._papers = papers
-        self.witness = witness
-        self._ending: Close | Gone | None = None
+        self._services = services
+        self._credentials = credentials
+        self.stats = stats
+        self._ending: Close | Disconnect | None = None
         self._is_over = False
-        self._stall: Stall | None = None
-        self._work: Work | None = None
+        self._stall: WriteStall | None = None
+        self._work: SocketTasks | None = None
 
-    def begin(self, place: Place) -> None:
-        """Serve from now on; the pump gives the turns. *place* is given back at the end."""
-        self._place = place
-        place.on_taken(self._make_room)
-        self._staff.pump.sockets[self] = None
+    def begin(self, slot: SocketSlot) -> None:
+        """Serve from now on, in turns of the scheduler. *slot* is released at the end."""
+        self._slot = slot
+        slot.on_evicted(self._make_room)
+        self._services.scheduler.sockets[self] = None
         try:
             self.channel.listen(self)
-        except Exception as fault:  # noqa: BLE001 - the socket is served already: its end gives the place back
+        except Exception as fault:  # noqa: BLE001 - the socket is served already: its end releases the slot
             self.fail(fault)
         self.wake()
 
     def _make_room(self) -> None:
-        """End: a newer socket of the same caller takes the place, as this one has said no hello."""
+        """Close: a newer socket of the same caller needs the slot, and this one has sent no `hello`."""
         self.close(CloseCode.HELLO_TIMEOUT, "no hello, and others wait")
 
     # ---- Connection ----
 
     @property
     def device(self) -> Device:
-        """The phone, by its ticket."""
-        return self._papers.ticket.device
+        """The device in the phone's ticket."""
+        return self._credentials.ticket.device
 
     def wake(self) -> None:
-        """Note that something may be due, for the phone alone or all in step. Many notes are one."""
-        self._staff.pump.ready(self)
+        """Ask for a turn for the phone, and for its fan-out group. Several calls count as one."""
+        self._services.scheduler.ready(self)
         convoy = self.session.convoy
         if convoy is not None and convoy.dirty:
-            self._staff.pump.ready(herald_of(convoy, self._staff.pump, self.witness.telemetry))
+            self._services.scheduler.ready(
+                fanout_writer_of(convoy, self._services.scheduler, self.stats.telemetry)
+            )
 
     def learned(self, facts: SessionFacts) -> None:
-        """Take in what OSCC-E says of the session now; a moved end of life makes a fresh token."""
+        """Apply new facts of the session. A new expiry makes a new token."""
         self._run(self.session.learned(facts))
         self._refresh(facts)
 
     def notify(self) -> None:
-        """Show the phone the notices that are new to it; does nothing before it is served."""
+        """Send the notices that are new to the phone. Do nothing before the session is served."""
         if self.session.live is not None:
-            for notice in self._papers.unread():
+            for notice in self._credentials.unread_notices():
                 self.announce(notice)
 
     def renew(self) -> None:
-        """Give the phone a fresh token, now or once it is served: another key seals."""
+        """Send a token sealed by the new key, now or as soon as the session is served."""
         if self.session.live is None:
-            self._papers.outdate()
+            self._credentials.mark_stale()
         else:
-            self.announce(self._papers.renew())
+            self.announce(self._credentials.renew())
 
     def announce(self, notice: ControlFrame) -> None:
-        """Show the phone a notice, or another frame of the gateway's own; nothing before it is served."""
+        """Send a notice or another control frame. Do nothing before the session is served."""
         self._run(self.session.post(notice))
 
     def close(
@@ -153,50 +274,50 @@ class PhoneSocket:
         by: str | None = None,
         window_s: tuple[float, float] | None = None,
     ) -> None:
-        """End the connection: what is left, a `bye`, the close."""
+        """Close the connection after what is left and a `bye`."""
         self._run(self.session.close(code, reason, by=by, window_s=window_s))
 
-    # ---- what comes (Listener) ----
+    # ---- what arrives (ChannelListener) ----
 
-    def heard(self, event: Heard) -> None:
-        """Take in a message, a sign of life, or a breach of RFC 6455."""
+    def event_received(self, event: ChannelEvent) -> None:
+        """Handle a message, a ping or pong, or a violation of RFC 6455."""
         if isinstance(event, Violation):
             self._run(self.session.violated(event.code, event.reason))
             return
-        self._staff.node.touch(self)
+        self._services.node.touch(self)
         if not isinstance(event, Message):
             self.session.stirred()
             return
-        self.witness.heard()
+        self.stats.frame_received()
         if event.text is not self.channel.codec.text:
             self._run(self.session.wrong_type())
         else:
-            clock = self._staff.pump.clock
+            clock = self._services.scheduler.clock
             self._run(self.session.receive(event.data, clock.now(), clock.wall_ms()))
 
-    def lost(self, gone: Gone) -> None:
-        """Take in that there is nothing more."""
+    def disconnected(self, gone: Disconnect) -> None:
+        """Handle the end of the connection."""
         self._ending = self._ending or gone
         self.wake()
 
-    def filled(self) -> None:
-        """Take in that the kernel does not take all: what follows waits as names, for this phone alone."""
+    def write_blocked(self) -> None:
+        """Handle a full send buffer: updates wait as keys, for this phone alone."""
         if self._stall is None:
-            self._stall = Stall(self.channel.unsent_bytes, self._staff.pump.clock.now())
+            self._stall = WriteStall(self.channel.unsent_bytes, self._services.scheduler.clock.now())
             self.session.keep_apart(apart=True)
             self.wake()
 
-    def drained(self) -> None:
-        """Take in that the kernel has taken all."""
+    def write_unblocked(self) -> None:
+        """Handle an empty send buffer."""
         self._stall = None
         self.session.keep_apart(apart=False)
-        self.session.unsent(self._staff.pump.clock.now())
+        self.session.unsent(self._services.scheduler.clock.now())
         self.wake()
 
-    # ---- its turn (Served) ----
+    # ---- its turn (Schedulable) ----
 
     def turn(self, now: float) -> None:
-        """Do what is due, when the kernel takes it."""
+        """Do what is due, unless the send buffer is full."""
         if self._is_over:
             return
         self._carry_out(self.session.tick(now))
@@ -211,77 +332,77 @@ class PhoneSocket:
                 self.session.flushed(drained=True)
             due_at = self.session.due_at(now, self._health())
         if due_at is not None and self._stall is None:
-            self._staff.pump.at(self, due_at)
+            self._services.scheduler.at(self, due_at)
 
     def _write_all(self) -> bool:
-        """Write all that the session gives; tells whether that was anything."""
-        live = self.session.live  # before the last frames are taken, after which there is none
-        now, waited = self._staff.pump.clock.now(), None if live is None else live.outbox.waits
-        frames = self.session.take(now, self._staff.pump.clock.wall_ms(), self._health())
+        """Write all frames that are due. Return whether there were any."""
+        live = self.session.live  # taking the last frames ends it
+        now, waited = self._services.scheduler.clock.now(), None if live is None else live.outbox.waits
+        frames = self.session.take(now, self._services.scheduler.clock.wall_ms(), self._health())
         if frames:
             self.channel.write(frames)
-        self.witness.wrote(frames, now, waited, None if live is None else live.outbox)
+        self.stats.frames_written(frames, now, waited, None if live is None else live.outbox)
         return bool(frames)
 
-    def _look(self, stall: Stall, now: float) -> None:
-        """Look at a socket that is full; without any progress for long it is the end."""
+    def _look(self, stall: WriteStall, now: float) -> None:
+        """Check a blocked socket. Close it after too long without progress."""
         self.session.unsent(now)
         if stall.is_over(self.channel.unsent_bytes, now):
             self.close(CloseCode.SLOW, "no write progress")
         due_at = self.session.due_at(now, self._health())
         if due_at is not None and due_at <= now and stall.was_due_first():
             self.session.flushed(drained=False)
-        self._staff.pump.at(self, now + LOOK_S)
+        self._services.scheduler.at(self, now + LOOK_S)
 
     def _health(self) -> Health:
-        known = self._papers.known
-        return _UNKNOWN if known is None else self._staff.node.health(known.user)
+        known = self._credentials.verified
+        return _UNKNOWN if known is None else self._services.node.health(known.user)
 
     # ---- the end ----
 
     def abandon(self) -> None:
         """End at once: the process ends."""
-        with ExitStack() as steps:  # each is done, whatever another raises
+        with ExitStack() as steps:  # each step runs, whatever another raises
             steps.callback(self._left)
             steps.callback(self.channel.abort)
             if not self._is_over:
                 steps.callback(self._over)
-                self.witness.shipped(self.session.live)
+                self.stats.shared_frames_written(self.session.live)
 
     def fail(self, fault: Exception) -> None:
-        """End for a fault: one socket's ends one socket."""
+        """Close after a fault, which ends this socket only."""
         log_fault(_LOG, "socket_failed", fault)
         if self._ending is None:
             try:
                 self.close(CloseCode.INTERNAL, "internal")
-            except Exception as another:  # noqa: BLE001 - a session that cannot even close ends without a `bye`
+            except Exception as another:  # noqa: BLE001 - a session that cannot close ends without a `bye`
                 log_fault(_LOG, "socket_not_closed", another)
                 self._ending = Close(CloseCode.INTERNAL, "internal")
         self.wake()
 
     def rested(self) -> None:
-        """Let go of what ran for it: nothing does now."""
+        """Release the tasks: all have ended."""
         self._work = None
 
-    def _end(self, ending: Close | Gone) -> None:
-        """Write what is left, let everybody know, and close."""
-        with ExitStack() as steps:  # each is done, whatever another raises
+    def _end(self, ending: Close | Disconnect) -> None:
+        """Write what is left, release everything, and close."""
+        with ExitStack() as steps:  # each step runs, whatever another raises
             steps.callback(self._start_close, ending)
             steps.callback(self._over)
-            self.witness.shipped(self.session.live)
+            self.stats.shared_frames_written(self.session.live)
             if isinstance(ending, Close):
                 self._write_all()
 
-    def _start_close(self, ending: Close | Gone) -> None:
-        if self._staff.pump.start(guarded(self._close(ending), self)) is None:
+    def _start_close(self, ending: Close | Disconnect) -> None:
+        if self._services.scheduler.start(guarded(self._close(ending), self)) is None:
             self.abandon()
 
     def _over(self) -> None:
-        """Let go of everything but the connection; each step is done, whatever another raises."""
+        """Release everything but the connection; each step runs, whatever another raises."""
         self._is_over = True
         with ExitStack() as steps:
             steps.callback(self._count_end)
-            steps.callback(self._staff.node.detach, self)
+            steps.callback(self._services.node.detach, self)
             steps.callback(self.session.release)
             if self._work is not None:
                 steps.callback(self._work.cancel)
@@ -290,23 +411,23 @@ class PhoneSocket:
         ending = self._ending or Close(_GOING_AWAY)
         by: Initiator = "gateway" if isinstance(ending, Close) else ending.by
         reason = ending.reason if isinstance(ending, Close) else ""
-        self.witness.ended(by, ending.code, reason, self._staff.pump.clock.now())
+        self.stats.closed(by, ending.code, reason, self._services.scheduler.clock.now())
 
-    async def _close(self, ending: Close | Gone) -> None:
+    async def _close(self, ending: Close | Disconnect) -> None:
         try:
             await self.channel.close(ending.code, ending.reason if isinstance(ending, Close) else "")
         finally:
             self._left()
 
     def _left(self) -> None:
-        if self in self._staff.pump.sockets:  # an end may be cut short by another
-            del self._staff.pump.sockets[self]
-            self._place.leave()
+        if self in self._services.scheduler.sockets:  # two ends may overlap
+            del self._services.scheduler.sockets[self]
+            self._slot.release()
 
     # ---- effects ----
 
     def _run(self, effects: Effects) -> None:
-        """Carry out what the session asks for, after it was told something that may have made frames."""
+        """Carry out *effects* and ask for a turn, as the session may have new frames."""
         self._carry_out(effects)
         self.wake()
 
@@ -320,20 +441,20 @@ class PhoneSocket:
                 case Close():
                     self._ending = effect
                 case _:
-                    self.witness.noted(effect)
+                    self.stats.effect_received(effect)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        self._work = self._work or Work(self._staff.pump, self)
+        self._work = self._work or SocketTasks(self._services.scheduler, self)
         self._work.start(work)
 
     def _attach(self, attach: Attach) -> None:
         if attach.client is None:
-            self._staff.node.follow(self, attach.topics or ())
+            self._services.node.follow(self, attach.topics or ())
             return
         try:
-            ticket = self._papers.show(attach.token)
-            self._place = self._place.helloed()
-            self._staff.admit(attach.client)
+            ticket = self._credentials.verify(attach.token)
+            self._slot = self._slot.hello_accepted()
+            self._services.admit(attach.client)
         except SessionRefused as refused:
             self._refuse(refused)
             return
@@ -341,16 +462,16 @@ class PhoneSocket:
 
     async def _open(self, ticket: Ticket, topics: tuple[str, ...] | None, platform: str) -> None:
         try:
-            attached = await self._staff.node.attach(self, ticket, topics)
+            attached = await self._services.node.attach(self, ticket, topics)
         except SessionRefused as refused:
             self._refuse(refused)
             return
-        # no await between the node's answer and what the session makes of it: nothing is missed
-        now, wall_ms = self._staff.pump.clock.now(), self._staff.pump.clock.wall_ms()
+        # no await between the node's answer and its use by the session: no change is missed
+        now, wall_ms = self._services.scheduler.clock.now(), self._services.scheduler.clock.wall_ms()
         self._run(self.session.attached(ticket, attached.facts, attached.ledger, now, wall_ms))
-        if self.session.live is not None:  # else its end was decided while the node was asked
+        if self.session.live is not None:  # None: the session ended during the attach
             self.session.live.outbox.sink = self
-            self.witness.welcomed(ticket, platform, now)
+            self.stats.welcomed(ticket, platform, now)
         self.notify()
         self._refresh(attached.facts)
 
@@ -358,13 +479,13 @@ class PhoneSocket:
         self.close(refused.code, refused.reason, by=refused.by, window_s=refused.window_s)
 
     async def _invoke(self, invoke: Invoke) -> None:
-        errand = await self._staff.errands.run(self, invoke.call, self._papers, self.witness)
-        if errand.renewed is not None:
-            self.announce(errand.renewed)
-        self._run(self.session.settled(invoke.id, errand.outcome))
+        result = await self._services.commands.run(self, invoke.call, self._credentials, self.stats)
+        if result.renewed is not None:
+            self.announce(result.renewed)
+        self._run(self.session.settled(invoke.id, result.outcome))
 
     def _refresh(self, facts: SessionFacts) -> None:
-        """Give the phone a fresh token when its own says something old, or is sealed by an old key."""
+        """Send a new token when the phone's has an old expiry, or is sealed by an old key."""
         is_served = facts.end is None and self.session.live is not None
-        if is_served and (renewed := self._papers.refresh(facts.expires_at_ms)) is not None:
+        if is_served and (renewed := self._credentials.refresh(facts.expires_at_ms)) is not None:
             self.announce(renewed)

@@ -1,10 +1,9 @@
-"""How does a session travel in its phone's own hands?
+"""Session tokens: tickets encrypted with keys that only the nodes have.
 
-A token is a sealed box that any node opens and nobody else: AES-256-GCM under keys with ids,
-of which the first seals and all open. The gateway stores nothing of it.
+The cipher is AES-256-GCM under keys with ids; the first key seals, all open. The gateway stores no token.
 
-Text: base64url, unpadded, of ``version ‖ key id ‖ site ‖ nonce ‖ sealed ticket``, the two names
-with a byte of length in front. All before the nonce is authenticated with the purpose.
+Text: base64url, unpadded, of ``version ‖ key id ‖ site ‖ nonce ‖ sealed ticket``, each of the two names with
+a byte of length in front. Everything before the nonce is authenticated, together with the purpose.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from gateway.domain.model import Application, Device, SessionId, SessionSecret, 
 TOKEN_CHARS_MAX: Final = 4096
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
-"""NIST SP 800-38D §8.2: 96 random bits, good for 2^32 tokens of one key."""
+"""NIST SP 800-38D §8.2: 96 random bits, enough for 2^32 tokens of one key."""
 _VERSION: Final = b"\x01"
 _LABEL: Final = b"token"
 _PURPOSE: Final = b"oscc-gateway session"
 
 
-class Unopened(enum.StrEnum):
-    """Why a text opens to nothing."""
+class TokenFault(enum.StrEnum):
+    """Why a token does not open."""
 
     GARBAGE = "garbage"
     UNKNOWN_KEY = "unknown_key"
@@ -44,10 +43,10 @@ class Unopened(enum.StrEnum):
     EXPIRED = "expired"
 
 
-class Opened(NamedTuple):
-    """What a token says. *expired*: it is genuine, and good for a log-off at most.
+class OpenedToken(NamedTuple):
+    """Content of a token. *expired*: it is genuine, but allows a log-off at most.
 
-    *stale*: it was sealed by a key that is on its way out.
+    *stale*: it was sealed by an old key.
     """
 
     ticket: Ticket
@@ -61,14 +60,14 @@ class _Key(NamedTuple):
 
 
 class Tokens:
-    """Seals tickets and opens tokens.
+    """Sealing of tickets and opening of tokens.
 
-    Invariant: what opens was sealed here or by a node with one of the same keys, bit for bit.
+    Invariant: a token that opens was sealed, bit for bit, by a node with one of the same keys.
 
     Args:
-        keys: (id, 32 secret bytes). The first seals, all open.
+        keys: (id, 32 secret bytes). The first key seals, all open.
         sites: The sites whose tokens open.
-        nonce: Draws that many unpredictable bytes.
+        nonce: Returns that many unpredictable bytes.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Tokens:
         self.rekey(keys)
 
     def rekey(self, keys: Sequence[tuple[str, bytes]]) -> None:
-        """Seal and open by *keys* from now on; what others sealed is as if it never had been."""
+        """Use *keys* from now on. Tokens of other keys do not open."""
         derived = [_Key(name, AESGCM(_derive(secret))) for name, secret in keys]
         self._keys, self._first = {key.id: key for key in derived}, derived[0]
 
@@ -93,42 +92,42 @@ class Tokens:
         return base64.urlsafe_b64encode(head + nonce + sealed).rstrip(b"=").decode("ascii")
 
     def renew(self, ticket: Ticket, expires_at_ms: int, wall_ms: int) -> tuple[Ticket, str]:
-        """Return *ticket* with a new end of life, and its token."""
+        """Return *ticket* with a new expiry, and its token."""
         renewed = replace(ticket, issued_at_ms=wall_ms, expires_at_ms=expires_at_ms)
         return renewed, self.seal(renewed)
 
-    def open(self, text: str, wall_ms: int, *, grace_s: float = 0.0) -> Opened | Unopened:
-        """Return what *text* says, or why it says nothing.
+    def open(self, text: str, wall_ms: int, *, grace_s: float = 0.0) -> OpenedToken | TokenFault:
+        """Return the content of *text*, or why it does not open.
 
         Args:
-            text: Whatever somebody showed.
+            text: Any text.
             wall_ms: Now.
-            grace_s: How long after its end a token still opens, as expired.
+            grace_s: How long after its expiry a token still opens, as expired.
         """
         found = self._unseal(text)
-        if isinstance(found, Unopened):
+        if isinstance(found, TokenFault):
             return found
         ticket, key = found
         late_ms = wall_ms - ticket.expires_at_ms
         if late_ms >= 0 and late_ms >= grace_s * 1000:
-            return Unopened.EXPIRED
-        return Opened(ticket, expired=late_ms >= 0, stale=key is not self._first)
+            return TokenFault.EXPIRED
+        return OpenedToken(ticket, expired=late_ms >= 0, stale=key is not self._first)
 
-    def _unseal(self, text: str) -> tuple[Ticket, _Key] | Unopened:
+    def _unseal(self, text: str) -> tuple[Ticket, _Key] | TokenFault:
         raw = _decode(text)
         parsed = None if raw is None else _parse(raw)
         if parsed is None:
-            return Unopened.GARBAGE
+            return TokenFault.GARBAGE
         key_id, site, head, nonce, sealed = parsed
         key = self._keys.get(key_id)
         if key is None:
-            return Unopened.UNKNOWN_KEY
+            return TokenFault.UNKNOWN_KEY
         try:
             packed = key.cipher.decrypt(nonce, sealed, _PURPOSE + head)
         except InvalidTag:
-            return Unopened.FORGED
+            return TokenFault.FORGED
         if site not in self._sites:
-            return Unopened.FOREIGN_SITE
+            return TokenFault.FOREIGN_SITE
         return _unpack(packed, site), key
 
 
@@ -144,7 +143,7 @@ def _name(text: str) -> bytes:
 
 
 def _decode(text: str) -> bytes | None:
-    """Return the bytes of the one spelling that *text* may have; None when it has another."""
+    """Decode *text*; None unless it is the only valid spelling of its bytes."""
     if len(text) > TOKEN_CHARS_MAX or not text.isascii():
         return None
     try:
@@ -178,7 +177,7 @@ def _parse(raw: bytes) -> _Parsed | None:
 
 
 class _Sealed(msgspec.Struct, array_like=True, frozen=True):
-    """What is in the box. Any change is a new version of the token, but an optional field at the end."""
+    """Sealed content. Any change except an optional field at the end needs a new version of the token."""
 
     user: int
     display_name: str
@@ -218,12 +217,12 @@ def _pack(ticket: Ticket) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _user(site: str, key: int) -> UserId:
-    """Return one object for all phones of a user that come about the same time."""
+    """Return one shared object for phones of the same user that connect about the same time."""
     return UserId(site, key)
 
 
 def _unpack(packed: bytes, site: str) -> Ticket:
-    """Read what :func:`_pack` wrote; the seal has proven that it did."""
+    """Decode what :func:`_pack` wrote: the seal proves that it did."""
     sealed = _READER.decode(packed)
     return Ticket(
         user=_user(site, sealed.user),

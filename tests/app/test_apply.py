@@ -24,7 +24,7 @@ from gateway.core.linger import Linger
 from gateway.core.registry import RegistryLimits
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
-from gateway.edge.settings import DoorLimits
+from gateway.edge.settings import AdmissionLimits
 from gateway.protocol.bodies import SiteView
 from tests.app.samples import SMALLEST, loaded
 
@@ -78,7 +78,7 @@ def test_numbers_obey_their_site(tmp_path: Path) -> None:
 def test_defaults_are_those_of_the_rooms() -> None:
     limits = LimitsSection()
     assert session_limits(limits) == SessionLimits()
-    assert door_limits(limits) == DoorLimits()
+    assert door_limits(limits) == AdmissionLimits()
     assert registry_limits(limits).devices == RegistryLimits().devices
     assert linger(limits) == Linger()
 

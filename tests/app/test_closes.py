@@ -8,17 +8,17 @@ from gateway.app.admin import CLOSES_MAX, CLOSES_MS, CloseHistory
 from gateway.app.keys import SecretKey
 from gateway.app.logging import Pseudonyms
 from gateway.domain.model import Application, NodeId, UserId
-from gateway.edge.witness import Life
+from gateway.edge.connection_stats import ConnectionSummary
 from gateway.protocol.envelopes import Order
 
 PSEUDONYMS = Pseudonyms(SecretKey(bytes(32)))
 ANNA = UserId("main", 4711)
 
 
-def life(*, user: UserId | None = ANNA, reason: str = "no pong", code: int = 4109) -> Life:
+def life(*, user: UserId | None = ANNA, reason: str = "no pong", code: int = 4109) -> ConnectionSummary:
     application = None if user is None else Application.DASHBOARD
     address = ip_address("192.0.2.77")
-    return Life(user, application, "json", address, 1.5, "gateway", code, reason, 1, 2, 3, 0, 0)
+    return ConnectionSummary(user, application, "json", address, 1.5, "gateway", code, reason, 1, 2, 3, 0, 0)
 
 
 class Wall:

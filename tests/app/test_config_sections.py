@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gateway.app.config.errors import SETTINGS, Setting
 from gateway.app.config.settings import ClientSection, LimitsSection, LogSection, Settings
 from gateway.core.effects import SessionLimits
-from gateway.edge.settings import DoorLimits
+from gateway.edge.settings import AdmissionLimits
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.path)
@@ -38,7 +38,7 @@ def test_sections_are_those_of_the_page() -> None:
 
 
 def test_limits_are_those_of_what_they_limit() -> None:
-    limits, session, doors = LimitsSection(), SessionLimits(), DoorLimits()
+    limits, session, doors = LimitsSection(), SessionLimits(), AdmissionLimits()
     assert (limits.devices, limits.ping_s) == (session.devices, session.ping_s)
     assert (limits.connections, limits.unhelloed) == (doors.connections, doors.unhelloed)
 

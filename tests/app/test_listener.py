@@ -20,7 +20,7 @@ from gateway.app import listeners as listener_module
 from gateway.app.certificates import client_context
 from gateway.app.config.settings import ClientSection
 from gateway.app.listeners import CannotListen, listening, listening_in_thread
-from gateway.edge.callers import WAITING, Callers
+from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
 from tests.app.certificates import make
 
 
@@ -141,7 +141,7 @@ def test_who_is_silent_before_tls_is_counted_from_the_first_moment(
 
     async def main() -> None:
         app, (tls, trust) = _app(), _tls(tmp_path)
-        there = app[WAITING] = Callers(10, 3)
+        there = app[PENDING_CONNECTIONS] = PendingConnections(10, 3)
         async with listening("client", app, "127.0.0.1", 0, tls) as listener:
             silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(5)]
             async with asyncio.timeout(10):

@@ -16,7 +16,7 @@ import structlog
 from gateway.app.keys import SecretKey
 from gateway.app.logging import DenyByDefault, configure, log_session, set_level
 from gateway.domain.model import Application, UserId
-from gateway.edge.witness import Life
+from gateway.edge.connection_stats import ConnectionSummary
 
 KEY = SecretKey(bytes(32))
 CANARY = "canary"
@@ -157,7 +157,7 @@ def test_the_level_can_be_changed_at_any_time(stream: io.StringIO) -> None:
 
 def test_a_connection_leaves_one_line(stream: io.StringIO) -> None:
     log_session(
-        Life(
+        ConnectionSummary(
             user=UserId("main", 5),
             application=Application.DASHBOARD,
             codec="oscc.v1.json",

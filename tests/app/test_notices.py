@@ -107,7 +107,7 @@ def test_all_faults_of_all_files_are_told(tmp_path: Path) -> None:
 
 def test_an_id_names_one_notice(tmp_path: Path) -> None:
     path = write(tmp_path, NOTICE)
-    with pytest.raises(ConfigError, match="comes twice"):
+    with pytest.raises(ConfigError, match="have the same id"):
         read_notices([path, path])
 
 

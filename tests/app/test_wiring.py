@@ -266,9 +266,9 @@ async def test_ready_means_started_not_full_and_not_leaving() -> None:
         assert (made.started(), made.ready()) == ("starting", "starting")
         made.is_started = True
         assert (made.started(), made.ready()) == (None, None)
-        made.doors.sockets = 20_000
+        made.admission.sockets = 20_000
         assert made.ready() == "over capacity"
-        made.doors.sockets = 0
+        made.admission.sockets = 0
         made.node.is_cut_off = True
         assert made.ready() == "cut off from the other nodes"
         made.node.is_cut_off = False

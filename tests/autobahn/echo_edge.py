@@ -20,11 +20,11 @@ from gateway.app.listeners import listening
 from gateway.app.process import run_loop
 from gateway.core.effects import Close, Effects, Health, SessionLimits
 from gateway.core.session import Session
-from gateway.edge import routes_realtime
-from gateway.edge.channel import Heard
-from gateway.edge.pump import Pump
+from gateway.edge import handshake
+from gateway.edge.channel import ChannelEvent
+from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import make_app
-from gateway.edge.settings import DoorLimits, EdgeSettings
+from gateway.edge.settings import AdmissionLimits, EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import websocket
 from gateway.protocol.codec import JSON
@@ -55,11 +55,11 @@ class EchoSession(Session):
 class EchoSocket(PhoneSocket):
     """A socket that says what is said, in the type in which it was said."""
 
-    def heard(self, event: Heard) -> None:
+    def event_received(self, event: ChannelEvent) -> None:
         if isinstance(event, Message):
             self.channel.put(websocket.frame(websocket.TEXT if event.text else websocket.BINARY, event.data))
         elif isinstance(event, Violation):
-            super().heard(event)
+            super().event_received(event)
 
 
 @web.middleware
@@ -77,9 +77,9 @@ def application(message_bytes: int) -> web.Application:
         sites=(SITE,),
         insecure=True,
         session=SessionLimits(frame_bytes_in=message_bytes),
-        doors=DoorLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=1_000_000),
+        admission=AdmissionLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=1_000_000),
     )
-    parts = replace(house(settings).parts, clock=SystemClock(), pump=Pump(SystemClock()))
+    parts = replace(house(settings).parts, clock=SystemClock(), scheduler=Scheduler(SystemClock()))
     app = make_app(parts)
     app.cleanup_ctx.append(pumping(parts))
     app.middlewares.insert(0, offer_ours)
@@ -97,8 +97,8 @@ async def serve(app: web.Application) -> None:
 def main(limits: str = "wide limits", seeded: str = "none") -> None:
     """Serve with limits that let the cases pass or with our own; *seeded* names a bug that is to be found."""
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(routes_realtime, "Session", EchoSession))
-        stack.enter_context(mock.patch.object(routes_realtime, "PhoneSocket", EchoSocket))
+        stack.enter_context(mock.patch.object(handshake, "Session", EchoSession))
+        stack.enter_context(mock.patch.object(handshake, "PhoneSocket", EchoSocket))
         message_bytes = BYTES_IN_MAX
         if limits == "wide limits":
             message_bytes = MESSAGE_BYTES

@@ -14,8 +14,8 @@ import pytest
 
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.upstream import LoggedOff
-from gateway.edge.notices import Notice, Notices, NoticeText
-from gateway.edge.settings import DoorLimits, EdgeSettings
+from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.settings import AdmissionLimits, EdgeSettings
 from gateway.upstream.wire_errors import refusal
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, Gateway
@@ -37,11 +37,13 @@ LOG_ON = {
     "password": "secret",
     "device": {"id": "d1", "name": "one", "platform": "web", "app_version": "1.0"},
 }
-BINDING = Notices([Notice("n", 1, "privacy", 0, must_acknowledge=True, texts={"en": NoticeText("t", "s")})])
-SLOW_ADDRESS = replace(
-    SETTINGS, doors=DoorLimits(handshakes_burst_of_address=1, handshakes_per_s_of_address=0.03)
+BINDING = NoticesInForce(
+    [OperatorNotice("n", 1, "privacy", 0, must_acknowledge=True, texts={"en": NoticeText("t", "s")})]
 )
-SLOW_NODE = replace(SETTINGS, doors=DoorLimits(handshakes_burst=1, handshakes_per_s=0.03))
+SLOW_ADDRESS = replace(
+    SETTINGS, admission=AdmissionLimits(handshakes_burst_of_address=1, handshakes_per_s_of_address=0.03)
+)
+SLOW_NODE = replace(SETTINGS, admission=AdmissionLimits(handshakes_burst=1, handshakes_per_s=0.03))
 
 BAD_BODIES = {
     "with nothing": b"",
@@ -110,7 +112,7 @@ class Case:
     """What is asked for; by default the template, filled."""
     prepare: Prepare = nothing
     settings: EdgeSettings = SETTINGS
-    notices: Notices | None = None
+    notices: NoticesInForce | None = None
     takes_time: bool = False
 
     def __post_init__(self) -> None:
@@ -172,7 +174,7 @@ async def broken(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> bool:
         raise RuntimeError("SECRET")
 
-    patch.setattr("gateway.edge.visitors._is_preflight", fail)
+    patch.setattr("gateway.edge.request_context._is_preflight", fail)
 
 
 async def unconfirmed(gateway: Gateway, patch: pytest.MonkeyPatch) -> None:
@@ -238,7 +240,7 @@ def everywhere() -> Iterator[Case]:
 
 def too_often() -> Iterator[Case]:
     """Give what comes faster than one session, or one address, may ask."""
-    doors = DoorLimits(
+    doors = AdmissionLimits(
         requests_per_s_of_session=0.1,
         requests_burst_of_session=0,
         requests_per_s_of_address=0.1,
@@ -247,7 +249,12 @@ def too_often() -> Iterator[Case]:
     for of in BY_NAME:
         if of not in {"POST /v1/sessions", "GET /v1/realtime"}:
             yield bad(
-                of, "too often", 429, "rate_limited", settings=replace(SETTINGS, doors=doors), takes_time=True
+                of,
+                "too often",
+                429,
+                "rate_limited",
+                settings=replace(SETTINGS, admission=doors),
+                takes_time=True,
             )
 
 
@@ -272,7 +279,6 @@ def with_tokens() -> Iterator[Case]:
         if of != "DELETE /v1/session":
             for close in (CloseCode.LOGGED_OFF, CloseCode.SESSION_ENDED):
                 yield bad(of, f"ended by {close}", 401, "session_ended", token=True, prepare=ended(close))
-            yield bad(of, "too late", 401, "session_ended", token=True, prepare=later(LIFE_S))
     of = "DELETE /v1/session"
     yield bad(of, "after the end", 204, None, prepare=ended(CloseCode.LOGGED_OFF))
     yield bad(of, "late", 204, None, prepare=later(LIFE_S))
@@ -329,7 +335,7 @@ def sockets() -> Iterator[Case]:
         yield bad(of, f"with {header}: {value}", 400, "bad_request", {header: value})
     yield bad(of, "once too often", 429, "rate_limited", settings=SLOW_ADDRESS, prepare=knocked)
     yield bad(of, "in a crowd", 503, "over_capacity", settings=SLOW_NODE, prepare=knocked)
-    full = replace(SETTINGS, doors=DoorLimits(connections=1))
+    full = replace(SETTINGS, admission=AdmissionLimits(connections=1))
     yield bad(of, "at a full node", 503, "over_capacity", settings=full, prepare=occupied)
 
 

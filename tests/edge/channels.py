@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from gateway.edge.channel import Channel, Gone, Heard
+from gateway.edge.channel import Channel, ChannelEvent, Disconnect
 from gateway.edge.handshake import WIRES, accept, check_handshake
 from gateway.protocol.codec import codec_for
 from gateway.protocol.websocket import Message, Violation
@@ -73,12 +73,12 @@ class Ear:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._heard: asyncio.Queue[Message | Violation | Gone] = asyncio.Queue()
+        self._heard: asyncio.Queue[Message | Violation | Disconnect] = asyncio.Queue()
         self._drained = asyncio.Event()
         self.fills = 0
         channel.listen(self)
 
-    async def receive(self) -> Message | Violation | Gone:
+    async def receive(self) -> Message | Violation | Disconnect:
         """Return the next message, or why there is none."""
         return await self._heard.get()
 
@@ -88,21 +88,21 @@ class Ear:
             self._drained.clear()
             await self._drained.wait()
 
-    def heard(self, event: Heard) -> None:
+    def event_received(self, event: ChannelEvent) -> None:
         if isinstance(event, Message | Violation):
             self._heard.put_nowait(event)
 
     def fail(self, fault: Exception) -> None:
         raise fault
 
-    def lost(self, gone: Gone) -> None:
+    def disconnected(self, gone: Disconnect) -> None:
         self._heard.put_nowait(gone)
         self._drained.set()
 
-    def filled(self) -> None:
+    def write_blocked(self) -> None:
         self.fills += 1
 
-    def drained(self) -> None:
+    def write_unblocked(self) -> None:
         self._drained.set()
 
 
@@ -110,11 +110,11 @@ class Echo:
     """Says what is said, in the turn in which it is heard."""
 
     def __init__(self, channel: Channel) -> None:
-        self.over: asyncio.Future[Violation | Gone] = asyncio.get_running_loop().create_future()
+        self.over: asyncio.Future[Violation | Disconnect] = asyncio.get_running_loop().create_future()
         self._channel = channel
         channel.listen(self)
 
-    def heard(self, event: Heard) -> None:
+    def event_received(self, event: ChannelEvent) -> None:
         if isinstance(event, Message):
             self._channel.write([event.data])
         elif isinstance(event, Violation):
@@ -123,14 +123,14 @@ class Echo:
     def fail(self, fault: Exception) -> None:
         raise fault
 
-    def lost(self, gone: Gone) -> None:
+    def disconnected(self, gone: Disconnect) -> None:
         if not self.over.done():
             self.over.set_result(gone)
 
-    def filled(self) -> None:
+    def write_blocked(self) -> None:
         """Do nothing."""
 
-    def drained(self) -> None:
+    def write_unblocked(self) -> None:
         """Do nothing."""
 
 

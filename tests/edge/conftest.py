@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from gateway.edge.notices import Notices
+from gateway.edge.notices import NoticesInForce
 from gateway.edge.settings import EdgeSettings
 from tests.edge.channels import Serving, channels_served
 from tests.edge.visits import SETTINGS, Gateway, opened
@@ -18,7 +18,7 @@ class Open(Protocol):
     """Opens a gateway with settings of the test's own."""
 
     def __call__(
-        self, settings: EdgeSettings = SETTINGS, notices: Notices | None = None
+        self, settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None
     ) -> Awaitable[Gateway]:
         """Return the gateway."""
         ...
@@ -29,7 +29,9 @@ async def gateway_with() -> AsyncIterator[Open]:
     """Open gateways; all are closed when the test is over."""
     async with AsyncExitStack() as stack:
 
-        async def open_one(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> Gateway:
+        async def open_one(
+            settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None
+        ) -> Gateway:
             gateway = await opened(settings, notices)
             stack.push_async_callback(gateway.client.close)
             return gateway

@@ -13,7 +13,7 @@ from gateway.domain.audit import OperatorAct
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.admin import AdminParts, make_admin_app
-from gateway.edge.admin_export import Holdings
+from gateway.edge.export import NodeHoldings
 from gateway.protocol.admin_bodies import BundleView
 from gateway.protocol.envelopes import Order
 from gateway.runtime.orders import Page
@@ -116,6 +116,6 @@ def _teach(
 
     People(scene.node, named).teach()
     scene.node.orders.learn("closes", closes)
-    scene.node.orders.learn("export", Holdings(scene.node, named, closes_of).export)
+    scene.node.orders.learn("export", NodeHoldings(scene.node, named, closes_of).export)
     for act in ("drain", "log_level", "reload"):
         scene.node.orders.learn(act, do)

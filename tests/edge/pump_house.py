@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from gateway.edge.pump import NEVER, TICK_S, Pump
+from gateway.edge.scheduler import NEVER, TICK_S, Scheduler
 from tests.doubles.clock import ManualClock
 
 SLACK_S = 2e-6
@@ -45,7 +45,7 @@ class Turner:
 
     def abandon(self) -> None:
         self.abandoned += 1
-        self._house.pump.sockets.pop(self, None)
+        self._house.scheduler.sockets.pop(self, None)
 
 
 def is_in_time(turn: float, when: float, ticks: int = 1, *, late_s: float = 0.0) -> bool:
@@ -58,33 +58,33 @@ class House:
 
     def __init__(self) -> None:
         self.clock = BusyClock()
-        self.pump: Pump[Turner] = Pump(self.clock)
+        self.scheduler: Scheduler[Turner] = Scheduler(self.clock)
         self.order: list[str] = []
 
     def add(self, name: str = "a", does: Callable[[], object] | None = None) -> Turner:
         turner = Turner(self, name, does)
-        self.pump.sockets[turner] = None
+        self.scheduler.sockets[turner] = None
         return turner
 
     def ready(self, *turners: Turner) -> None:
         for turner in turners:
-            self.pump.ready(turner)
+            self.scheduler.ready(turner)
 
     def at(self, turner: Turner, in_s: float) -> float:
         """Ask for a turn so many seconds from now; returns when that is."""
         when = self.clock.now() + in_s
-        self.pump.at(turner, when)
+        self.scheduler.at(turner, when)
         return when
 
     @property
     def on_the_wheel(self) -> int:
-        assert sorted(self.pump._wheel) == sorted(self.pump._ticks)
-        return sum(map(len, self.pump._wheel.values()))
+        assert sorted(self.scheduler._wheel) == sorted(self.scheduler._ticks)
+        return sum(map(len, self.scheduler._wheel.values()))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(self.pump.run())
+            task = tasks.create_task(self.scheduler.run())
             await self.clock.settle()
             yield task
             task.cancel()

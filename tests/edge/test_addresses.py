@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.edge.addresses import (
-    NOWHERE,
+    NO_ADDRESS,
+    address_group,
     client_address,
     is_encrypted,
-    neighbourhood,
     parse_address,
 )
 
@@ -59,7 +59,7 @@ def test_the_client_is_the_last_that_no_trusted_proxy_has(
 
 
 def test_a_peer_without_an_address_is_nowhere() -> None:
-    assert client_address(None, ["198.51.100.7"], TRUSTED) == NOWHERE
+    assert client_address(None, ["198.51.100.7"], TRUSTED) == NO_ADDRESS
 
 
 @given(st.lists(st.text(max_size=30), max_size=50))
@@ -73,8 +73,8 @@ def test_nothing_that_a_proxy_passes_on_does_harm(forwarded: list[str]) -> None:
 
 
 def test_one_subscriber_is_limited_as_one() -> None:
-    assert neighbourhood(IPv4Address("192.0.2.1")) == IPv4Address("192.0.2.1")
-    assert neighbourhood(IPv6Address("2001:db8::1:2:3:4")) == IPv6Network("2001:db8::/64")
+    assert address_group(IPv4Address("192.0.2.1")) == IPv4Address("192.0.2.1")
+    assert address_group(IPv6Address("2001:db8::1:2:3:4")) == IPv6Network("2001:db8::/64")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge import gathering
-from gateway.edge.admin_desk import Desk
+from gateway.edge import export
+from gateway.edge.admin import ClusterOperations
 from gateway.protocol.admin_bodies import DoneBody, KeptOld, Unreached
 from gateway.protocol.envelopes import Order, Report
 from gateway.runtime.orders import ANSWER_S, Page
@@ -32,8 +32,8 @@ def says(at: Street, node: int, act: str, *records: dict[str, Any], more: bool =
     at.scenes[node].node.orders.learn(act, obey)
 
 
-def desk_of(at: Street) -> Desk:
-    return Desk(at.scenes[0].node, named, ACT_ID)
+def desk_of(at: Street) -> ClusterOperations:
+    return ClusterOperations(at.scenes[0].node, named, ACT_ID)
 
 
 async def test_of_two_who_list_the_same_session_the_one_with_its_link_is_right() -> None:
@@ -74,14 +74,14 @@ async def test_one_confirmation_is_enough() -> None:
 
 async def test_an_export_goes_on_until_a_node_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     async with operated(1) as at:
-        monkeypatch.setattr(gathering, "PAGE", 2)
+        monkeypatch.setattr(export, "PAGE", 2)
         await at.street.scenes[0].served()
         whole = await desk_of(at.street).export("main:1")
-        monkeypatch.setattr(gathering, "PAGE", 500)
+        monkeypatch.setattr(export, "PAGE", 500)
         assert whole == await desk_of(at.street).export("main:1")
         assert whole.complete
-        monkeypatch.setattr(gathering, "PAGE", 2)
-        monkeypatch.setattr(gathering, "PAGES_MAX", 2)
+        monkeypatch.setattr(export, "PAGE", 2)
+        monkeypatch.setattr(export, "PAGES_MAX", 2)
         part = await desk_of(at.street).export("main:1")
         assert not part.complete
         assert sum(len(entry.held) for entry in part.entries) == 4
@@ -114,7 +114,7 @@ async def test_what_no_node_does_is_an_error() -> None:
         with pytest.raises(GatewayError) as refused:
             await desk_of(at.street).everywhere("reload", "", "n1")
         assert refused.value.code is ErrorCode.BUS_DOWN
-        assert refused.value.message == "Nobody is there: n1 has ended, or has lost its Redis."
+        assert refused.value.message == "n1 does not answer: it has ended, or does not reach Redis."
         assert refused.value.details == {"unreached": [{"node": "n1", "reason": "not_heard"}]}
 
 
@@ -122,7 +122,9 @@ async def test_a_node_that_cannot_be_told_is_said_to_be_out_of_reach() -> None:
     async with operated(2) as at:
         at.street.trouble.take_away(0)
         await at.street.pass_time(5)
-        with pytest.raises(GatewayError, match=r"This node does not reach Redis, and so not n1\.") as refused:
+        with pytest.raises(
+            GatewayError, match=r"This node does not reach Redis, and so does not reach n1\."
+        ) as refused:
             await desk_of(at.street).drain("n1")
         assert refused.value.code is ErrorCode.BUS_DOWN
 
@@ -131,7 +133,7 @@ async def test_a_node_that_refuses_or_says_nothing_is_told_as_that(monkeypatch: 
     async with operated(2) as at:
         orders = at.street.scenes[1].node.orders
         monkeypatch.delitem(orders._known, "drain")
-        with pytest.raises(GatewayError, match=r"n1 does not do that\."):
+        with pytest.raises(GatewayError, match=r"n1 does not support this request\."):
             await desk_of(at.street).drain("n1")
         at.street.trouble.lose = lambda *told: isinstance(told[-1], Report)
         told: list[str] = []
@@ -145,4 +147,4 @@ async def test_a_node_that_refuses_or_says_nothing_is_told_as_that(monkeypatch: 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(ask())
             await at.street.pass_time(ANSWER_S + 1)
-        assert told == ["n1 did not say in time that it was done."]
+        assert told == ["n1 did not confirm in time. Check its state before you repeat the request."]

@@ -10,8 +10,8 @@ import pytest
 from gateway.domain.audit import OperatorAct, OrderAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
-from gateway.edge.admin_door import TRIES_BURST, TRIES_PER_S
-from gateway.edge.gathering import OwnData
+from gateway.edge.admin import TRIES_BURST, TRIES_PER_S
+from gateway.edge.export import OwnDataExport
 from gateway.protocol.envelopes import Order
 from gateway.runtime.orders import Page
 from tests.edge.operated import ACT_ID, BEARER, TOKEN, Operated, named, operated
@@ -184,7 +184,7 @@ async def test_each_node_writes_down_what_it_carried_out_for_an_operator_of_anot
 async def test_a_users_own_export_is_no_act_of_an_operator() -> None:
     async with operated(2) as at:
         phone = await at.street.scenes[0].served()
-        await OwnData(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+        await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
         assert not [each for each in at.street.scenes[1].audited if isinstance(each, OrderAct)]
         assert (await at.ask("GET", "/users/main:1/export"))[0] == 200
         assert [each.act for each in at.street.scenes[1].audited if isinstance(each, OrderAct)] == ["export"]

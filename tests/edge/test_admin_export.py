@@ -14,7 +14,7 @@ from gateway.core.ledger import Ledger
 from gateway.domain.commands import AcknowledgeNotice, Outcome, Status
 from gateway.domain.model import Application, NodeId, Scope, UserId
 from gateway.domain.resources import Agent
-from gateway.edge.admin_export import OF_OTHERS, Holdings, user_of
+from gateway.edge.export import OF_OTHERS, NodeHoldings, user_of
 from gateway.protocol.envelopes import Order
 from gateway.protocol.inventory import inventory
 from tests.edge.operated import LINE, named
@@ -45,7 +45,7 @@ def ledger(at: Scene, key: int) -> Ledger:
 
 async def held(at: Scene, subject: str, most: int = 1000) -> dict[str, list[dict[str, Any]]]:
     """Return what is exported, by category, however many pages it takes."""
-    holdings = Holdings(at.node, named, lambda user: [LINE] if user == LINE["user"] else [])
+    holdings = NodeHoldings(at.node, named, lambda user: [LINE] if user == LINE["user"] else [])
     found: dict[str, list[dict[str, Any]]] = {}
     after, more = "", True
     while more:
@@ -163,14 +163,14 @@ async def test_pages_leave_nothing_out(most: int) -> None:
 # ---- while pages are asked for, others come and go ----
 
 
-async def seen_by_three(at: Scene) -> Holdings:
+async def seen_by_three(at: Scene) -> NodeHoldings:
     """Have agent 7 seen by users 1, 2 and 3; the last of them has older news of him."""
     for key, login in ((2, "dora"), (3, "emil")):
         at.upstream.add_user(key, login, scope=Scope(agents=frozenset({7})))
     for login in ("anna", "dora", "emil"):
         await at.served(login)
     ledger(at, 3).record("agent:7", Element(Agent(display_name="Bertold")))
-    return Holdings(at.node, named, lambda _: [])
+    return NodeHoldings(at.node, named, lambda _: [])
 
 
 async def test_what_others_hold_alike_is_told_once() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Application, Ticket
-from gateway.edge.bearer import Bearer, judged, over_http, same_session, token_in
+from gateway.edge.credentials import BearerAuth, as_http_error, same_session, session_end_mapped, token_in
 from gateway.edge.token import Tokens
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import KEYS, nonces, ticket_of
@@ -21,7 +21,7 @@ class House:
         self.clock = ManualClock()
         self.tokens = Tokens(KEYS, ("main",), nonces())
         self.denied: SessionRefused | None = None
-        self.bearer = Bearer(self.tokens, lambda _: self.denied, self.clock, grace_s=24 * 3600)
+        self.bearer = BearerAuth(self.tokens, lambda _: self.denied, self.clock, grace_s=24 * 3600)
 
     def header(self, ticket: Ticket | None = None) -> list[str]:
         return [f"Bearer {self.tokens.seal(ticket or ticket_of(self.clock))}"]
@@ -33,7 +33,7 @@ def house() -> House:
 
 
 def test_a_living_session_is_admitted(house: House) -> None:
-    assert house.bearer.of_header(house.header()).ticket == ticket_of(house.clock)
+    assert house.bearer.from_header(house.header()).ticket == ticket_of(house.clock)
     assert house.bearer.for_log_off(house.header()).ticket == ticket_of(house.clock)
 
 
@@ -51,7 +51,7 @@ def test_a_living_session_is_admitted(house: House) -> None:
     ],
 )
 def test_whatever_is_no_token_is_unauthenticated(house: House, authorization: list[str]) -> None:
-    for admit in (house.bearer.of_header, house.bearer.for_log_off):
+    for admit in (house.bearer.from_header, house.bearer.for_log_off):
         with pytest.raises(GatewayError) as refused:
             admit(authorization)
         assert refused.value.code is ErrorCode.UNAUTHENTICATED
@@ -67,7 +67,7 @@ def test_an_expired_token_is_no_proof_as_this_nodes_clock_may_be_wrong(
 ) -> None:
     header = house.header(ticket_of(house.clock, application=application))
     house.clock.jump_wall(13 * HOUR_MS)
-    assert house.bearer.of_header(header).expired
+    assert house.bearer.from_header(header).expired
 
 
 def test_an_expired_session_may_be_logged_off_for_a_day(house: House) -> None:
@@ -83,7 +83,7 @@ def test_an_expired_session_may_be_logged_off_for_a_day(house: House) -> None:
 def test_a_denied_session_has_ended_and_may_be_logged_off(house: House) -> None:
     house.denied = SessionRefused(CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER, by="Eve")
     with pytest.raises(GatewayError) as refused:
-        house.bearer.of_header(house.header())
+        house.bearer.from_header(house.header())
     assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": "stop"})
     assert house.bearer.for_log_off(house.header()).ticket.session == "public-1"
 
@@ -97,7 +97,7 @@ def test_a_denied_session_has_ended_and_may_be_logged_off(house: House) -> None:
     ],
 )
 def test_http_says_what_a_close_would(code: CloseCode, verdict: str) -> None:
-    error = over_http(SessionRefused(code, "reason"))
+    error = as_http_error(SessionRefused(code, "reason"))
     assert (error.status, error.details) == (401, {"verdict": verdict})
 
 
@@ -110,7 +110,7 @@ def test_what_the_server_calls_ended_says_what_to_do(
 ) -> None:
     with (
         pytest.raises(GatewayError) as refused,
-        judged(ticket_of(house.clock, application=application)),
+        session_end_mapped(ticket_of(house.clock, application=application)),
     ):
         raise GatewayError(ErrorCode.SESSION_ENDED, "The session has ended.")
     assert (refused.value.code, refused.value.details) == (ErrorCode.SESSION_ENDED, {"verdict": verdict})
@@ -118,7 +118,7 @@ def test_what_the_server_calls_ended_says_what_to_do(
 
 def test_what_else_the_server_refuses_stays_as_it_is(house: House) -> None:
     missing = GatewayError(ErrorCode.NOT_FOUND, "There is no such session.")
-    with pytest.raises(GatewayError) as refused, judged(ticket_of(house.clock)):
+    with pytest.raises(GatewayError) as refused, session_end_mapped(ticket_of(house.clock)):
         raise missing
     assert refused.value is missing
 

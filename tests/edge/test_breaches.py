@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from gateway.edge.settings import DoorLimits
+from gateway.edge.settings import AdmissionLimits
 from gateway.protocol import websocket
 from tests.edge.conftest import Open
 from tests.edge.raw_phone import RawPhone
@@ -57,7 +57,7 @@ async def test_before_a_welcome_every_breach_is_4000(gateway: Gateway, data: byt
         assert await phone.end_of_both() == (4000, 4000)
     await gateway.clock.settle()
     assert gateway.lives[0].close_reason
-    assert gateway.doors.sockets == 0
+    assert gateway.admission.sockets == 0
 
 
 @EACH
@@ -125,12 +125,12 @@ async def test_a_phone_that_never_hangs_up_is_left_within_a_second(gateway: Gate
         phone.send(text('{"kind": "bye"}') + last)
         assert await phone.end() == [Heard(8, b"\x03\xe8")]
     await gateway.clock.settle()
-    assert gateway.doors.sockets == 0
+    assert gateway.admission.sockets == 0
 
 
 async def test_of_a_thousand_that_come_and_go_nothing_is_left(gateway_with: Open) -> None:
-    doors = DoorLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=10_000)
-    gateway = await gateway_with(replace(SETTINGS, doors=replace(doors, handshakes_burst=10_000)))
+    doors = AdmissionLimits(handshakes_per_s_of_address=1e6, handshakes_burst_of_address=10_000)
+    gateway = await gateway_with(replace(SETTINGS, admission=replace(doors, handshakes_burst=10_000)))
     async with await connect(gateway) as phone:  # what is made once is made
         await phone.served(gateway.token())
     await gateway.clock.settle()
@@ -144,7 +144,7 @@ async def test_of_a_thousand_that_come_and_go_nothing_is_left(gateway_with: Open
                     await phone.served(gateway.token())
                 phone.send(endings[(batch + number) % len(endings)])
     await gateway.clock.settle()
-    assert gateway.doors.sockets == 0
+    assert gateway.admission.sockets == 0
     assert tasks_and_files() == before
     assert len(gateway.lives) == 1001
     assert gateway.node.connections == []

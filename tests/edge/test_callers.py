@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.callers import BODY_S, Callers, body_of
+from gateway.edge.limits import PendingConnections
+from gateway.edge.request_context import BODY_S, read_body_in_time
 from tests.doubles.clock import ManualClock
 
 
@@ -28,10 +29,10 @@ class Line:
         self.cut = True
 
 
-def come(callers: Callers, *hosts: str | None) -> list[Line]:
+def come(callers: PendingConnections, *hosts: str | None) -> list[Line]:
     lines = [Line(host) for host in hosts]
     for line in lines:
-        callers.came(line, cast(asyncio.Transport, line))
+        callers.opened(line, cast(asyncio.Transport, line))
     return lines
 
 
@@ -40,32 +41,34 @@ def cut(lines: list[Line]) -> list[int]:
 
 
 def test_the_newcomer_of_a_crowded_address_is_refused() -> None:
-    callers = Callers(10, 2)
+    callers = PendingConnections(10, 2)
     assert cut(come(callers, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")) == [2]
     assert (len(callers), callers.dropped) == (3, 1)
 
 
 def test_a_subscriber_has_one_share_however_many_addresses_are_his() -> None:
-    lines = come(Callers(10, 2), "2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1")
+    lines = come(
+        PendingConnections(10, 2), "2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1"
+    )
     assert cut(lines) == [2]
 
 
 def test_who_waits_longest_goes_when_all_are_too_many() -> None:
-    callers = Callers(2, 2)
+    callers = PendingConnections(2, 2)
     lines = come(callers, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
     assert (cut(lines), len(callers)) == ([0, 1], 2)
 
 
 def test_a_trusted_proxy_and_a_socket_of_the_machine_have_no_share_of_their_own() -> None:
-    callers = Callers(10, 1, (ip_network("10.0.0.0/8"),))
+    callers = PendingConnections(10, 1, (ip_network("10.0.0.0/8"),))
     assert cut(come(callers, "10.0.0.1", "10.0.0.1", None, None)) == []
 
 
 def test_who_left_is_counted_no_more_and_only_once() -> None:
-    callers = Callers(10, 1)
+    callers = PendingConnections(10, 1)
     (first,) = come(callers, "192.0.2.1")
-    callers.left(first)
-    callers.left(first)
+    callers.closed(first)
+    callers.closed(first)
     assert cut(come(callers, "192.0.2.1")) == []
     assert (len(callers), callers._of.total()) == (1, 1)
 
@@ -86,12 +89,12 @@ class Whole:
 async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     clock = ManualClock()
     async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(_refused(body_of(cast(web.Request, Endless()), clock)))
+        reading = tasks.create_task(_refused(read_body_in_time(cast(web.Request, Endless()), clock)))
         await clock.advance(BODY_S - 0.1)
         assert not reading.done()
         await clock.advance(0.2)
     assert reading.result() is ErrorCode.BAD_REQUEST
-    assert await body_of(cast(web.Request, Whole()), clock) == b"{}"
+    assert await read_body_in_time(cast(web.Request, Whole()), clock) == b"{}"
 
 
 async def _refused(asked: Any) -> ErrorCode:  # noqa: ANN401 - a coroutine of anything

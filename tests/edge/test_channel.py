@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 
-from gateway.edge.channel import PONGS_MAX, Channel, Gone
+from gateway.edge.channel import PONGS_MAX, Channel, Disconnect
 from gateway.edge.handshake import NOTSENT_BYTES, UNACKNOWLEDGED_MS
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.protocol.websocket import Message, Violation
@@ -21,7 +21,7 @@ from tests.protocol.framing import Heard, closing, framed, text
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
 async def test_messages_cross_in_order_and_in_the_codecs_type(serving: Serving, codec: Codec) -> None:
-    received: list[Message | Violation | Gone] = []
+    received: list[Message | Violation | Disconnect] = []
 
     async def serve(channel: Channel) -> None:
         ear = Ear(channel)
@@ -42,9 +42,9 @@ async def test_messages_cross_in_order_and_in_the_codecs_type(serving: Serving, 
 
 async def ending(
     serving: Serving, leave: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[object]]
-) -> Violation | Gone:
+) -> Violation | Disconnect:
     """Return how a channel sees its client leave."""
-    seen: asyncio.Future[Message | Violation | Gone] = asyncio.get_running_loop().create_future()
+    seen: asyncio.Future[Message | Violation | Disconnect] = asyncio.get_running_loop().create_future()
 
     async def serve(channel: Channel) -> None:
         ear = Ear(channel)
@@ -61,7 +61,7 @@ async def ending(
 
 @pytest.mark.parametrize("code", [1000, 1001, 3456])
 async def test_a_client_that_closes_says_why(serving: Serving, code: int) -> None:
-    assert await ending(serving, lambda ws: ws.close(code=code)) == Gone("client", code)
+    assert await ending(serving, lambda ws: ws.close(code=code)) == Disconnect("client", code)
 
 
 async def test_a_broken_connection_says_nothing(serving: Serving) -> None:
@@ -70,7 +70,7 @@ async def test_a_broken_connection_says_nothing(serving: Serving) -> None:
         assert ws._conn.transport is not None
         ws._conn.transport.abort()
 
-    assert await ending(serving, abort) == Gone("network", 1006)
+    assert await ending(serving, abort) == Disconnect("network", 1006)
 
 
 async def test_a_message_too_large_is_never_taken_in(serving: Serving) -> None:
@@ -135,7 +135,7 @@ async def test_after_a_close_nothing_leaves(serving: Serving) -> None:
 
 
 async def test_a_phone_that_only_stops_sending_is_gone(serving: Serving) -> None:
-    seen: list[Message | Violation | Gone] = []
+    seen: list[Message | Violation | Disconnect] = []
 
     async def serve(channel: Channel) -> None:
         ear = Ear(channel)
@@ -146,7 +146,7 @@ async def test_a_phone_that_only_stops_sending_is_gone(serving: Serving) -> None
         phone.send(text("last words"))
         phone.writer.write_eof()
         assert await phone.end() == []
-    assert seen == [Message(b"last words", text=True), Gone("network", 1006)]
+    assert seen == [Message(b"last words", text=True), Disconnect("network", 1006)]
 
 
 async def test_a_fragment_that_came_with_the_message_before_it_is_not_forgotten(serving: Serving) -> None:

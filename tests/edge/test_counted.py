@@ -91,4 +91,4 @@ async def test_the_age_and_the_end_of_a_connection(gateway: Gateway) -> None:
 
 
 async def test_how_many_connections_there_may_be(gateway: Gateway) -> None:
-    assert gateway.sample("connections_limit") == gateway.parts.settings.doors.connections
+    assert gateway.sample("connections_limit") == gateway.parts.settings.admission.connections

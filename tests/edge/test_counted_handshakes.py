@@ -7,7 +7,7 @@ import pytest
 
 from docs._generate.metrics import VALUES
 from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.edge import routes_realtime
+from gateway.edge import handshake
 from gateway.protocol import frames
 from tests.edge.test_routes_realtime import knock
 from tests.edge.visits import Gateway
@@ -66,11 +66,11 @@ async def test_who_goes_during_the_handshake_has_left(
     async def gone(*_: object, **__: object) -> None:
         raise ConnectionResetError
 
-    monkeypatch.setattr(routes_realtime, "accept", gone)
+    monkeypatch.setattr(handshake, "accept", gone)
     with pytest.raises(aiohttp.ClientError):
         await gateway.connect()
     assert results(gateway) == {"left": 1}
-    assert gateway.doors.sockets == 0
+    assert gateway.admission.sockets == 0
 
 
 async def test_a_phone_that_is_there_when_the_process_ends_has_left(gateway: Gateway) -> None:

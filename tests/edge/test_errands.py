@@ -19,43 +19,43 @@ from gateway.domain.commands import (
 )
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Ticket
-from gateway.edge.addresses import NOWHERE
-from gateway.edge.bearer import Bearer
-from gateway.edge.errands import Errand, Errands
-from gateway.edge.notices import Notice, Notices, NoticeText
-from gateway.edge.numbers import Numbers, Policy
-from gateway.edge.papers import Desk as PapersDesk
-from gateway.edge.papers import Papers
-from gateway.edge.token import Opened
-from gateway.edge.vetting import Vetting
-from gateway.edge.witness import Book, Witness
+from gateway.edge.addresses import NO_ADDRESS
+from gateway.edge.command_runner import CommandPrechecks, CommandResult, CommandRunner
+from gateway.edge.connection_stats import ConnectionStats, StatsOutput
+from gateway.edge.credentials import BearerAuth, SessionCredentials
+from gateway.edge.credentials import CredentialServices as PapersDesk
+from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
+from gateway.edge.token import OpenedToken
 from gateway.protocol.codec import JSON
 from gateway.runtime.feed import Connection
 from tests.edge.visits import House, house, ticket_of
 
-NOTICES = Notices(
-    Notice(name, 2, "security", 0, True, {"en": NoticeText("Title", "Text")}) for name in ("a", "b")
+NOTICES = NoticesInForce(
+    OperatorNotice(name, 2, "security", 0, True, {"en": NoticeText("Title", "Text")}) for name in ("a", "b")
 )
 PHONE = cast(Connection, None)
 """The fake node looks at no phone."""
 
 
-class Desk:
+class CredentialServices:
     """Errands of a session that has acknowledged `b`, over a fake node."""
 
     def __init__(self) -> None:
         self.house: House = house()
         self.ticket: Ticket = replace(ticket_of(self.house.clock), notices=(("b", 2), ("gone", 1)))
-        bearer = Bearer(self.house.tokens, lambda _: None, self.house.clock, grace_s=60)
-        shown = Opened(self.ticket, expired=False, stale=False)
-        self.papers = Papers(PapersDesk(bearer, NOTICES, self.house.clock), shown, ())
-        self.papers.show(None)
-        self._witness = Witness(Book(self.house.parts.telemetry, lambda _: None), JSON, NOWHERE, 0.0)
-        vetting = Vetting(Numbers({"main": Policy("DE")}), NOTICES)
-        self._errands = Errands(self.house.node, vetting, self.house.clock)
+        bearer = BearerAuth(self.house.tokens, lambda _: None, self.house.clock, grace_s=60)
+        shown = OpenedToken(self.ticket, expired=False, stale=False)
+        self.credentials = SessionCredentials(PapersDesk(bearer, NOTICES, self.house.clock), shown, ())
+        self.credentials.verify(None)
+        self._stats = ConnectionStats(
+            StatsOutput(self.house.parts.telemetry, lambda _: None), JSON, NO_ADDRESS, 0.0
+        )
+        prechecks = CommandPrechecks(NumberPolicies({"main": NumberPolicy("DE")}), NOTICES)
+        self._commands = CommandRunner(self.house.node, prechecks, self.house.clock)
 
-    async def run(self, call: Call) -> Errand:
-        return await self._errands.run(PHONE, call, self.papers, self._witness)
+    async def run(self, call: Call) -> CommandResult:
+        return await self._commands.run(PHONE, call, self.credentials, self._stats)
 
     def counted(self, command: Command, status: Status) -> float | None:
         return self.house.sample("commands_total", kind=command.kind, status=status.value)
@@ -70,11 +70,11 @@ def call(command: Command) -> Call:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> CredentialServices:
+    return CredentialServices()
 
 
-async def test_the_nodes_outcome_is_the_outcome(desk: Desk) -> None:
+async def test_the_nodes_outcome_is_the_outcome(desk: CredentialServices) -> None:
     desk.house.node.outcome = Outcome(Status.PENDING, version=3)
     asked = call(SetRoutingState("work"))
     assert await desk.run(asked) == (desk.house.node.outcome, None)
@@ -82,17 +82,17 @@ async def test_the_nodes_outcome_is_the_outcome(desk: Desk) -> None:
     assert (desk.counted(asked.command, Status.PENDING), desk.in_flight) == (1, 0)
 
 
-async def test_what_is_vetted_goes_on(desk: Desk) -> None:
+async def test_what_is_vetted_goes_on(desk: CredentialServices) -> None:
     await desk.run(call(ChangeRemoteNumber("030 901820")))
     assert desk.house.node.calls == [call(ChangeRemoteNumber("+4930901820"))]
 
 
-async def test_what_is_refused_does_not_reach_the_node(desk: Desk) -> None:
+async def test_what_is_refused_does_not_reach_the_node(desk: CredentialServices) -> None:
     asked = call(AcknowledgeNotice("a", 1))
     outcome, renewed = await desk.run(asked)
     assert isinstance(outcome.error, GatewayError)
     assert (outcome.status, outcome.error.code) == (Status.REJECTED, ErrorCode.NOT_FOUND)
-    assert (renewed, desk.house.node.calls, desk.papers.ticket) == (None, [], desk.ticket)
+    assert (renewed, desk.house.node.calls, desk.credentials.ticket) == (None, [], desk.ticket)
     assert (desk.counted(asked.command, Status.REJECTED), desk.in_flight) == (1, 0)
 
 
@@ -100,24 +100,24 @@ async def test_what_is_refused_does_not_reach_the_node(desk: Desk) -> None:
     ("name", "notices"), [("a", (("a", 2), ("b", 2))), ("b", (("b", 2),))], ids=["new", "again"]
 )
 async def test_what_was_acknowledged_is_in_a_fresh_token(
-    desk: Desk, name: str, notices: tuple[tuple[str, int], ...]
+    desk: CredentialServices, name: str, notices: tuple[tuple[str, int], ...]
 ) -> None:
     outcome, renewed = await desk.run(call(AcknowledgeNotice(name, 2)))
     assert renewed is not None
     assert (outcome.status, renewed.expires_at_ms) == (Status.APPLIED, desk.ticket.expires_at_ms)
     opened = desk.house.tokens.open(renewed.token, desk.house.clock.wall_ms())
-    assert opened == Opened(replace(desk.ticket, notices=notices), expired=False, stale=False)
-    assert desk.papers.ticket.notices == notices
+    assert opened == OpenedToken(replace(desk.ticket, notices=notices), expired=False, stale=False)
+    assert desk.credentials.ticket.notices == notices
 
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.UNKNOWN])
-async def test_what_was_not_applied_changes_no_token(desk: Desk, status: Status) -> None:
+async def test_what_was_not_applied_changes_no_token(desk: CredentialServices, status: Status) -> None:
     desk.house.node.outcome = Outcome(status, GatewayError(ErrorCode.KEY_REUSED, "Used."))
     assert await desk.run(call(AcknowledgeNotice("a", 2))) == (desk.house.node.outcome, None)
-    assert desk.papers.ticket == desk.ticket
+    assert desk.credentials.ticket == desk.ticket
 
 
-async def test_what_nobody_waits_for_any_more_is_not_in_flight(desk: Desk) -> None:
+async def test_what_nobody_waits_for_any_more_is_not_in_flight(desk: CredentialServices) -> None:
     desk.house.node.gate.clear()
     asked = call(SetRoutingState("work"))
     async with asyncio.TaskGroup() as tasks:

@@ -12,9 +12,9 @@ from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.pace import Pace
 from gateway.core.view import view_of
-from gateway.edge import fanout
-from gateway.edge.fanout import Herald, herald_of
-from gateway.edge.pump import Served
+from gateway.edge import socket as edge_socket
+from gateway.edge.scheduler import Schedulable
+from gateway.edge.socket import FanoutWriter, fanout_writer_of
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.telemetry import Telemetry
 from tests.core.outbox_line import SCOPE, note, queue
@@ -72,7 +72,7 @@ class House:
         self.ledger.record("queue:2", queue(1))
         self.now = 100.0
         self.telemetry = Telemetry()
-        self.asked: list[tuple[Served, float]] = []
+        self.asked: list[tuple[Schedulable, float]] = []
         self._codec = codec
         self._frame_bytes = frame_bytes
         self.phones = [self.add(f"s{number}") for number in range(phones)]
@@ -85,7 +85,7 @@ class House:
         outbox.take(self.now)
         return Phone(outbox)
 
-    def at(self, served: Served, when: float) -> None:
+    def at(self, served: Schedulable, when: float) -> None:
         self.asked.append((served, when))
 
     @property
@@ -98,14 +98,14 @@ class House:
         return convoy
 
     @property
-    def herald(self) -> Herald:
-        return herald_of(self.convoy, self, self.telemetry)
+    def writer(self) -> FanoutWriter:
+        return fanout_writer_of(self.convoy, self, self.telemetry)
 
     def wait(self, waiting: int, number: int = 1) -> None:
         self.ledger.record(f"queue:{number}", queue(waiting))
 
     def turn(self) -> None:
-        self.herald.turn(self.now)
+        self.writer.turn(self.now)
 
     def sample(self, name: str) -> float | None:
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}")
@@ -145,7 +145,7 @@ def test_what_is_due_later_is_come_back_for() -> None:
     house.wait(6)
     house.now += 0.01
     house.turn()
-    assert house.asked == [(house.herald, house.now - 0.01 + house.convoy.interval_s)]
+    assert house.asked == [(house.writer, house.now - 0.01 + house.convoy.interval_s)]
     assert [len(phone.written) for phone in house.phones] == [1, 1, 1]
     house.now = house.asked[0][1]
     house.turn()
@@ -234,9 +234,9 @@ def test_convoys_that_unite_when_they_are_told_are_told_once() -> None:
     assert len(both) == 2
     house.wait(5)
     for convoy in both:
-        herald_of(convoy, house, house.telemetry).turn(house.now)
+        fanout_writer_of(convoy, house, house.telemetry).turn(house.now)
     for convoy in both:
-        herald_of(convoy, house, house.telemetry).turn(house.now)
+        fanout_writer_of(convoy, house, house.telemetry).turn(house.now)
     everybody = [*house.phones, *late]
     assert [len(phone.written) for phone in everybody] == [1] * 4
     assert {phone.outbox.convoy for phone in everybody} == {house.convoy}
@@ -250,7 +250,7 @@ def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now()
     for waiting in (5, 6, 7):
         house.wait(waiting)
         for convoy in house.convoys:
-            herald_of(convoy, house, house.telemetry).turn(house.now)
+            fanout_writer_of(convoy, house, house.telemetry).turn(house.now)
         alone.outbox.take(house.now)
         house.now += 1
     assert len(house.convoys) == 1, "all have met"
@@ -270,7 +270,7 @@ def figures(frame: dict[str, Any]) -> dict[str, int]:
 def test_a_fault_has_each_told_all_anew_and_alone_and_wakes_them() -> None:
     house = House()
     house.wait(5)
-    house.herald.fail(RuntimeError("x"))
+    house.writer.fail(RuntimeError("x"))
     assert [(phone.outbox.convoy, phone.woken) for phone in house.phones] == [(None, 1)] * 3
     for phone in house.phones:
         [changes] = decoded(phone.outbox.take(house.now))
@@ -280,7 +280,7 @@ def test_a_fault_has_each_told_all_anew_and_alone_and_wakes_them() -> None:
 def test_a_fault_parts_who_is_not_written_to_yet_too() -> None:
     house = House()
     house.phones[1].outbox.sink = None
-    house.herald.fail(RuntimeError("x"))
+    house.writer.fail(RuntimeError("x"))
     assert house.convoys == []
     assert [phone.woken for phone in house.phones] == [1, 0, 1]
 
@@ -293,12 +293,12 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(place)
 
-    herald = house.herald
+    writer = house.writer
     with monkeypatch.context() as patched:
-        patched.setattr(fanout if place == "packed" else convoys, place, broken)
+        patched.setattr(edge_socket if place == "packed" else convoys, place, broken)
         with pytest.raises(RuntimeError, match=place) as caught:
-            herald.turn(house.now)
-        herald.fail(caught.value)
+            writer.turn(house.now)
+        writer.fail(caught.value)
     for phone in house.phones:
         assert (phone.faults, phone.woken) == ([], 1)
         [changes] = decoded(phone.outbox.take(house.now + 1))
@@ -307,12 +307,12 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
 
 def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -> None:
     house = House(2)
-    convoy, herald = house.convoy, house.herald
+    convoy, writer = house.convoy, house.writer
     house.wait(5)
     for phone in house.phones:
         phone.outbox.post(note("x"), after_state=True)
     house.phones[0].outbox.take(house.now)
-    herald.turn(house.now)
+    writer.turn(house.now)
     house.phones[1].outbox.take(house.now)
     assert house.sample("frames_total") == 0
     assert house.phones[0].outbox.convoy is house.phones[1].outbox.convoy
@@ -324,12 +324,12 @@ def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -
 
 def test_a_convoy_has_one_herald_for_all_of_its_life() -> None:
     house = House()
-    first = herald_of(house.convoy, house, house.telemetry)
+    first = fanout_writer_of(house.convoy, house, house.telemetry)
     house.wait(5)
     house.turn()
-    assert herald_of(house.convoy, house, house.telemetry) is first
+    assert fanout_writer_of(house.convoy, house, house.telemetry) is first
 
 
 def test_each_convoy_has_its_own() -> None:
     one, other = House(), House()
-    assert one.herald is not other.herald
+    assert one.writer is not other.writer

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.domain.commands import SetAgentRoutingState
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.edge.channel import Gone
+from gateway.edge.channel import Disconnect
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK
@@ -84,7 +84,7 @@ def notice(summary: str) -> frames.NoticeFrame:
 
 
 def closes_by_itself(socket: PhoneSocket, gateway: Gateway) -> None:
-    socket.lost(Gone("client", 1000))
+    socket.disconnected(Disconnect("client", 1000))
 
 
 def breaks(socket: PhoneSocket, gateway: Gateway) -> None:
@@ -108,7 +108,7 @@ def is_posted(socket: PhoneSocket, gateway: Gateway) -> None:
 
 
 def says(socket: PhoneSocket, frame: frames.ClientFrame) -> None:
-    socket.heard(Message(JSON.encode(frame), text=True))
+    socket.event_received(Message(JSON.encode(frame), text=True))
 
 
 def follows(socket: PhoneSocket, gateway: Gateway) -> None:
@@ -138,7 +138,7 @@ def is_pinged(socket: PhoneSocket, gateway: Gateway) -> None:
 
 
 def stalls(socket: PhoneSocket, gateway: Gateway) -> None:
-    socket.filled()
+    socket.write_blocked()
 
 
 Act = Callable[[PhoneSocket, Gateway], None]
@@ -182,12 +182,12 @@ async def test_who_parts_is_told_too_and_goes_on(home: Home, act: Act) -> None:
     act(leaver, home.gateway)
     if act is stalls:
         await clock.advance(PACE_S)
-        leaver.drained()
+        leaver.write_unblocked()
     await clock.advance(5.0)
     await figure_in_any_form(phone, 2)
     home.change(3)
     await clock.advance(5.0)
-    assert leaver in home.gateway.parts.pump.sockets
+    assert leaver in home.gateway.parts.scheduler.sockets
     for each in home.phones:
         await figure_in_any_form(each, 3)
 
@@ -199,7 +199,7 @@ async def test_a_device_that_replaces_its_own_connection_takes_nothing_along(hom
     gateway.node.gate.clear()
     await gateway.hello(gateway.token(ticket_of(gateway.clock, session=f"s{home.first}")))
     await gateway.clock.settle()
-    [newcomer] = gateway.parts.pump.sockets.keys() - set(home.sockets)
+    [newcomer] = gateway.parts.scheduler.sockets.keys() - set(home.sockets)
     home.feed.connections[handle] = newcomer
     old.close(CloseCode.REPLACED, "replaced")
     home.change(2)

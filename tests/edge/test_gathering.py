@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.edge.admin_export import Holdings
-from gateway.edge.gathering import ASKED_BURST, OwnData, _shown
+from gateway.edge.export import ASKED_BURST, NodeHoldings, OwnDataExport, _shown
 from gateway.runtime.orders import Page
 from tests.doubles.clock import ManualClock
 from tests.edge.operated import named, operated
@@ -24,7 +23,7 @@ async def test_what_another_node_holds_is_told_by_the_one_that_was_asked() -> No
         phone = await at.street.scenes[1].served(device="d1")
         other = await at.street.scenes[0].served(device="d0")
         await at.street.pass_time(1)
-        told = await OwnData(at.street.scenes[0].node.orders, at.street.clock).of(other.ticket)
+        told = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(other.ticket)
         assert told.complete
         (token,) = (each for each in told.held["token"] if each["session_id"] == phone.ticket.session)
         assert token["node"] == "n1"
@@ -35,14 +34,14 @@ async def test_a_node_that_is_not_reached_is_said_to_be_missing() -> None:
     async with operated(2) as at:
         phone = await at.street.scenes[0].served()
         at.street.trouble.take_away(0)
-        told = await OwnData(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
+        told = await OwnDataExport(at.street.scenes[0].node.orders, at.street.clock).of(phone.ticket)
         assert not told.complete
 
 
 async def test_asking_others_is_rationed() -> None:
     async with operated(1) as at:
         phone = await at.street.scenes[0].served()
-        own = OwnData(at.street.scenes[0].node.orders, at.street.clock)
+        own = OwnDataExport(at.street.scenes[0].node.orders, at.street.clock)
         told = [await own.of(phone.ticket) for _ in range(ASKED_BURST + 1)]
         assert [each.complete for each in told] == [*[True] * ASKED_BURST, False]
         await at.street.pass_time(1)
@@ -79,13 +78,13 @@ async def test_a_record_of_somebody_else_cannot_come() -> None:
     async with operated(1) as at:
         phone = await at.street.scenes[0].served()
         node = at.street.scenes[0].node
-        holdings = Holdings(node, named, lambda _: [])
+        holdings = NodeHoldings(node, named, lambda _: [])
 
         async def note(order: object) -> Page:
             asked.append(getattr(order, "subject", ""))
             return await holdings.export(order)  # type: ignore[arg-type]  # an order, as it came
 
         node.orders.learn("export", note)
-        await OwnData(node.orders, at.street.clock).of(phone.ticket)
+        await OwnDataExport(node.orders, at.street.clock).of(phone.ticket)
         assert asked == [f"{phone.ticket.user.site}:{phone.ticket.user.key}"]
         assert phone.ticket.user == user(1)

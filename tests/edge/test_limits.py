@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
-from gateway.edge.limits import Doors, Place
-from gateway.edge.settings import DoorLimits
+from gateway.edge.limits import SocketAdmission, SocketSlot
+from gateway.edge.settings import AdmissionLimits
 
 HERE, THERE = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
-LIMITS = DoorLimits(
+LIMITS = AdmissionLimits(
     connections=5,
     unhelloed=4,
     unhelloed_per_address=2,
@@ -33,32 +33,32 @@ def refusal(error: pytest.ExceptionInfo[GatewayError]) -> tuple[ErrorCode, float
 
 
 def test_an_address_may_knock_at_its_rate() -> None:
-    doors = Doors(LIMITS)
+    doors = SocketAdmission(LIMITS)
     for _ in range(3):
-        doors.knock(HERE, 0.0)
+        doors.check_rate(HERE, 0.0)
     with pytest.raises(GatewayError) as refused:
-        doors.knock(HERE, 0.0)
+        doors.check_rate(HERE, 0.0)
     assert refusal(refused) == (ErrorCode.RATE_LIMITED, 1.0)
-    doors.knock(THERE, 0.0)
-    doors.knock(HERE, 1.0)
+    doors.check_rate(THERE, 0.0)
+    doors.check_rate(HERE, 1.0)
 
 
 def test_neighbours_on_ipv6_are_one() -> None:
-    doors = Doors(LIMITS)
+    doors = SocketAdmission(LIMITS)
     for last in range(3):
-        doors.knock(IPv6Address(f"2001:db8::{last}"), 0.0)
+        doors.check_rate(IPv6Address(f"2001:db8::{last}"), 0.0)
     with pytest.raises(GatewayError):
-        doors.knock(IPv6Address("2001:db8::ffff"), 0.0)
-    doors.knock(IPv6Address("2001:db8:0:1::"), 0.0)
+        doors.check_rate(IPv6Address("2001:db8::ffff"), 0.0)
+    doors.check_rate(IPv6Address("2001:db8:0:1::"), 0.0)
 
 
 def test_a_crowd_is_given_appointments_apart() -> None:
-    doors = Doors(LIMITS)
+    doors = SocketAdmission(LIMITS)
     waits: list[float] = []
     codes: set[ErrorCode] = set()
     for number in range(25):
         try:
-            doors.knock(IPv4Address(number + 1), 0.0)
+            doors.check_rate(IPv4Address(number + 1), 0.0)
         except GatewayError as error:
             codes.add(error.code)
             waits.append(round(error.retry_after_s or 0, 6))
@@ -67,100 +67,100 @@ def test_a_crowd_is_given_appointments_apart() -> None:
 
 
 def test_no_appointment_is_too_far_away() -> None:
-    doors = Doors(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
+    doors = SocketAdmission(replace(LIMITS, handshakes_per_s=0.1, handshakes_burst=1))
     waits: list[float | None] = []
     for number in range(12):
         try:
-            doors.knock(IPv4Address(number + 1), 0.0)
+            doors.check_rate(IPv4Address(number + 1), 0.0)
         except GatewayError as error:
             waits.append(error.retry_after_s)
     assert max(wait or 0 for wait in waits) == 60
 
 
 def test_remembered_addresses_are_bounded() -> None:
-    doors = Doors(replace(LIMITS, addresses=7, handshakes_burst=1000))
+    doors = SocketAdmission(replace(LIMITS, addresses=7, handshakes_burst=1000))
     for number in range(50):
-        doors.knock(IPv4Address(number + 1), 0.0)
+        doors.check_rate(IPv4Address(number + 1), 0.0)
     assert doors.remembered == 7
 
 
 def test_of_too_many_silent_sockets_of_an_address_the_oldest_goes() -> None:
-    doors = Doors(replace(LIMITS, connections=50))
+    doors = SocketAdmission(replace(LIMITS, connections=50))
     closed: list[str] = []
-    first, second = doors.enter(HERE), doors.enter(HERE)
-    first.on_taken(lambda: closed.append("first"))
-    second.on_taken(lambda: closed.append("second"))
-    doors.enter(HERE)
+    first, second = doors.open_slot(HERE), doors.open_slot(HERE)
+    first.on_evicted(lambda: closed.append("first"))
+    second.on_evicted(lambda: closed.append("second"))
+    doors.open_slot(HERE)
     assert (closed, doors.sockets, doors.unhelloed) == (["first"], 3, 2)
-    second.helloed()
-    fourth = doors.enter(HERE)
+    second.hello_accepted()
+    fourth = doors.open_slot(HERE)
     assert closed == ["first"], "who has said hello is silent no more"
-    doors.enter(HERE)
-    fourth.on_taken(lambda: closed.append("fourth"))
-    doors.enter(HERE)
+    doors.open_slot(HERE)
+    fourth.on_evicted(lambda: closed.append("fourth"))
+    doors.open_slot(HERE)
     assert closed == ["first", "fourth"]
-    first.leave()
+    first.release()
     assert (doors.sockets, doors.unhelloed) == (5, 2), (
         "first, whose socket is closed, has given its place back"
     )
 
 
 def test_a_place_that_was_taken_before_its_socket_was_served_closes_it_at_once() -> None:
-    doors = Doors(LIMITS)
+    doors = SocketAdmission(LIMITS)
     closed: list[str] = []
-    first = doors.enter(HERE)
+    first = doors.open_slot(HERE)
     for _ in range(2):
-        doors.enter(HERE)
-    first.on_taken(lambda: closed.append("first"))
+        doors.open_slot(HERE)
+    first.on_evicted(lambda: closed.append("first"))
     assert closed == ["first"]
 
 
 def test_who_shows_a_token_counts_for_the_user_and_not_for_the_address() -> None:
-    doors = Doors(LIMITS)
+    doors = SocketAdmission(LIMITS)
     ann, bob = UserId("main", 1), UserId("main", 2)
     for _ in range(3):
-        doors.knock(HERE, 0.0)
-        doors.knock(HERE, 0.0, ann)
+        doors.check_rate(HERE, 0.0)
+        doors.check_rate(HERE, 0.0, ann)
     for user in (None, ann):
         with pytest.raises(GatewayError) as refused:
-            doors.knock(HERE, 0.0, user)
+            doors.check_rate(HERE, 0.0, user)
         assert refusal(refused) == (ErrorCode.RATE_LIMITED, 1.0)
-    doors.knock(HERE, 0.0, bob)
+    doors.check_rate(HERE, 0.0, bob)
     closed: list[int] = []
     for number in range(2):
-        doors.enter(HERE).on_taken(partial(closed.append, number))
-    doors.enter(HERE, ann)
-    doors.enter(HERE, bob)
+        doors.open_slot(HERE).on_evicted(partial(closed.append, number))
+    doors.open_slot(HERE, ann)
+    doors.open_slot(HERE, bob)
     assert closed == []
 
 
 def test_sockets_without_a_hello_are_few_on_the_node() -> None:
-    doors = Doors(LIMITS)
+    doors = SocketAdmission(LIMITS)
     for address in (HERE, HERE, THERE, THERE):
-        doors.enter(address)
+        doors.open_slot(address)
     with pytest.raises(GatewayError) as refused:
-        doors.enter(IPv4Address("192.0.2.3"))
+        doors.open_slot(IPv4Address("192.0.2.3"))
     assert refusal(refused) == (ErrorCode.OVER_CAPACITY, None)
 
 
 def test_a_full_node_says_so() -> None:
-    doors = Doors(LIMITS)
+    doors = SocketAdmission(LIMITS)
     for number in range(5):
-        doors.enter(IPv4Address(number + 1)).helloed()
+        doors.open_slot(IPv4Address(number + 1)).hello_accepted()
     with pytest.raises(GatewayError) as refused:
-        doors.enter(HERE)
+        doors.open_slot(HERE)
     assert refusal(refused) == (ErrorCode.OVER_CAPACITY, None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 9)), max_size=40))
 def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int]]) -> None:
-    doors = Doors(LIMITS)
-    places: list[Place] = []
-    taken: list[Place] = []
+    doors = SocketAdmission(LIMITS)
+    places: list[SocketSlot] = []
+    taken: list[SocketSlot] = []
 
-    def enter(address: int) -> Place:
-        place = doors.enter(IPv4Address(address + 1))
-        place.on_taken(lambda: taken.append(place))
+    def enter(address: int) -> SocketSlot:
+        place = doors.open_slot(IPv4Address(address + 1))
+        place.on_evicted(lambda: taken.append(place))
         return place
 
     for act, address, chosen in acts:
@@ -172,12 +172,12 @@ def test_whatever_places_do_the_counts_are_theirs(acts: list[tuple[int, int, int
                 continue
         elif places:
             if act == 1:
-                places[which] = places[which].helloed()
+                places[which] = places[which].hello_accepted()
             else:
-                places.pop(which).leave()
+                places.pop(which).release()
         assert doors.sockets == len(places)
-        silent = [place for place in places if place is not doors.inside and place not in taken]
+        silent = [place for place in places if place is not doors.hello_slot and place not in taken]
         assert doors.unhelloed == len(silent)
     for place in places:
-        place.leave()
+        place.release()
     assert (doors.sockets, doors.unhelloed) == (0, 0)

@@ -10,22 +10,22 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application
 from gateway.edge.login import Login
-from gateway.edge.notices import Notice, Notices, NoticeText
+from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.settings import EdgeSettings
-from gateway.edge.token import Opened
+from gateway.edge.token import OpenedToken
 from gateway.protocol.bodies import DeviceBody, LogOnBody, NoticeReference, SessionCreated
 from tests.edge.fake_node import LIFE_MS
 from tests.edge.visits import SETTINGS, SITE, house
 
 BODY = LogOnBody("main", Application.DASHBOARD, "ann", "secret", DeviceBody("d1", "one", "ios", "2.0"))
 REMOTE = replace(BODY, application=Application.REMOTE_ASSISTANT, takeover=True)
-NOTICE = Notice("privacy", 2, "privacy", 0, True, {"en": NoticeText("Read", "this")})
+NOTICE = OperatorNotice("privacy", 2, "privacy", 0, True, {"en": NoticeText("Read", "this")})
 
 
 class Desk:
     """A log-on door and what is behind it."""
 
-    def __init__(self, settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> None:
+    def __init__(self, settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> None:
         self.house = house(settings, notices)
         self.clock, self.node, self.tokens = self.house.clock, self.house.node, self.house.tokens
         self.login = Login(self.house.parts)
@@ -54,7 +54,7 @@ async def test_credentials_become_a_token_that_says_who() -> None:
     created = await desk.login.log_on(BODY, "")
     assert isinstance(created, SessionCreated)
     opened = desk.tokens.open(created.token, desk.clock.wall_ms())
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, OpenedToken)
     ticket = opened.ticket
     assert (ticket.user, ticket.device.id, ticket.secret) == (("main", 7), "d1", "SECRET-SESSION")
     assert created.session.id == ticket.session == "public-1"
@@ -121,18 +121,18 @@ async def test_what_can_be_refused_here_never_shows_a_password_to_the_server(
     settings = replace(
         SETTINGS, sites=(replace(SITE, applications=(Application.DASHBOARD,)),), app_minimum={"ios": "1.0"}
     )
-    desk = Desk(settings, Notices([NOTICE]))
+    desk = Desk(settings, NoticesInForce([NOTICE]))
     assert (await desk.refused(body)).code is code
     assert desk.node.credentials == []
     assert desk.clock.waiting == 0
 
 
 async def test_accepted_notices_go_into_the_ticket() -> None:
-    desk = Desk(notices=Notices([NOTICE]))
+    desk = Desk(notices=NoticesInForce([NOTICE]))
     accepted = (NoticeReference("privacy", 2), NoticeReference("invented", 1))
     created = await desk.login.log_on(replace(BODY, accepted_notices=accepted), "")
     opened = desk.tokens.open(created.token, desk.clock.wall_ms())
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, OpenedToken)
     assert opened.ticket.notices == (("privacy", 2),)
 
 

@@ -14,9 +14,9 @@ from gateway.edge.notices import (
     ID_CHARS_MAX,
     MUST_ACKNOWLEDGE_MAX,
     NOTICES_MAX,
-    Notice,
-    Notices,
+    NoticesInForce,
     NoticeText,
+    OperatorNotice,
     best_language,
     languages,
 )
@@ -29,8 +29,8 @@ THEN = 1_700_000_000_000
 """When all notices of this page take effect."""
 
 
-def notice(name: str = "privacy", version: int = 1, *, binding: bool = True) -> Notice:
-    return Notice(name, version, "privacy", THEN, binding, TEXTS)
+def notice(name: str = "privacy", version: int = 1, *, binding: bool = True) -> OperatorNotice:
+    return OperatorNotice(name, version, "privacy", THEN, binding, TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_the_best_language_is_chosen(accepted: tuple[str, ...], tag: str) -> Non
 
 @given(st.text(max_size=200))
 def test_any_header_chooses_a_text(header: str) -> None:
-    assert Notices([notice()]).views(header)[0].title in {"Hello", "Hallo"}
+    assert NoticesInForce([notice()]).views(header)[0].title in {"Hello", "Hallo"}
 
 
 def test_a_notice_is_shown_whole() -> None:
-    (shown,) = Notices([notice()]).views("de")
+    (shown,) = NoticesInForce([notice()]).views("de")
     assert (shown.id, shown.version, shown.title, shown.link) == ("privacy", 1, "Hallo", "https://x.example")
     assert (shown.must_acknowledge, shown.effective_at_ms) == (True, THEN)
 
 
 def test_what_binds_must_be_accepted_in_its_version() -> None:
-    notices = Notices([notice("a", 2), notice("b"), notice("c", binding=False)])
+    notices = NoticesInForce([notice("a", 2), notice("b"), notice("c", binding=False)])
     with pytest.raises(GatewayError) as refused:
         notices.acknowledged([NoticeReference("a", 1), NoticeReference("b", 1)], "de", THEN)
     assert refused.value.code is ErrorCode.NOTICE_MUST_BE_ACKNOWLEDGED
@@ -92,7 +92,7 @@ def test_what_binds_must_be_accepted_in_its_version() -> None:
 
 
 def test_what_was_accepted_is_kept_and_nothing_else() -> None:
-    notices = Notices([notice("a", 2), notice("c", binding=False)])
+    notices = NoticesInForce([notice("a", 2), notice("c", binding=False)])
     accepted = [NoticeReference(name, version) for name, version in [("c", 1), ("a", 2), ("invented", 9)]]
     assert notices.acknowledged(accepted * 2, "", THEN) == (("a", 2), ("c", 1))
 
@@ -101,7 +101,7 @@ def test_what_was_accepted_is_kept_and_nothing_else() -> None:
 def test_what_takes_effect_later_binds_then_and_may_be_accepted_before(
     accepted: tuple[tuple[str, int], ...],
 ) -> None:
-    notices = Notices([notice(version=2)])
+    notices = NoticesInForce([notice(version=2)])
     said = [NoticeReference(*each) for each in accepted]
     assert notices.acknowledged(said, "", THEN - 1) == accepted
     if accepted:
@@ -112,12 +112,12 @@ def test_what_takes_effect_later_binds_then_and_may_be_accepted_before(
 
 
 def test_acknowledgements_are_kept_in_the_version_in_force() -> None:
-    notices = Notices([notice("a", 2), notice("b"), notice("c")])
+    notices = NoticesInForce([notice("a", 2), notice("b"), notice("c")])
     assert notices.kept([("gone", 1), ("c", 1), ("a", 1), ("b", 1), ("c", 1)]) == (("b", 1), ("c", 1))
 
 
 def test_an_edition_shows_first_what_must_be_acknowledged_and_tells_when_it_binds() -> None:
-    notices = Notices([notice("b", binding=False), notice("a", 2)])
+    notices = NoticesInForce([notice("b", binding=False), notice("a", 2)])
     early = notices.edition(THEN - 1)
     assert list(early) == [("a", 2, False), ("b", 1, False)]
     assert notices.edition(THEN - 1) is early
@@ -125,9 +125,9 @@ def test_an_edition_shows_first_what_must_be_acknowledged_and_tells_when_it_bind
 
 
 def test_an_edition_is_told_apart_from_the_one_before_it() -> None:
-    notices = Notices([notice()])
+    notices = NoticesInForce([notice()])
     before = notices.edition(THEN)
-    notices.replace(Notices([replace(notice(), texts={"en": NoticeText("Hi", "there")})]))
+    notices.replace(NoticesInForce([replace(notice(), texts={"en": NoticeText("Hi", "there")})]))
     after = notices.edition(THEN)
     assert after is not before
     assert [each.texts["en"].title for each in after.values()] == ["Hi"]
@@ -140,19 +140,19 @@ def test_an_edition_is_told_apart_from_the_one_before_it() -> None:
         [notice("x" * (ID_CHARS_MAX + 1))],
         [notice("")],
         [notice("häh")],
-        [Notice("a", 1, "security", 0, False, {})],
+        [OperatorNotice("a", 1, "security", 0, False, {})],
         [notice(f"n{number}") for number in range(MUST_ACKNOWLEDGE_MAX + 1)],
         [notice(f"n{number}", binding=False) for number in range(NOTICES_MAX + 1)],
     ],
 )
-def test_wrong_notices_are_refused(wrong: list[Notice]) -> None:
+def test_wrong_notices_are_refused(wrong: list[OperatorNotice]) -> None:
     with pytest.raises(ValueError, match="notice"):
-        Notices(wrong)
+        NoticesInForce(wrong)
 
 
 def test_others_come_into_force() -> None:
-    notices = Notices([notice("old")])
-    notices.replace(Notices([notice("new", 3)]))
+    notices = NoticesInForce([notice("old")])
+    notices.replace(NoticesInForce([notice("new", 3)]))
     assert [(each.id, each.version) for each in notices.views("")] == [("new", 3)]
 
 

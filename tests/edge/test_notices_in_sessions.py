@@ -9,8 +9,7 @@ import pytest
 
 from gateway.domain.commands import AcknowledgeNotice
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
-from gateway.edge.notices import NOTICES_MAX, Notice, Notices, NoticeText
-from gateway.edge.unread import Crier
+from gateway.edge.notices import NOTICES_MAX, NoticeBroadcast, NoticesInForce, NoticeText, OperatorNotice
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from tests.doubles.clock import ManualClock
@@ -19,8 +18,8 @@ from tests.edge.visits import HELLO, SETTINGS, Gateway, Phone, ticket_of
 
 START_MS = ManualClock().wall_ms()
 TEXTS = {"en": NoticeText("Read", "this"), "de": NoticeText("Lies", "das")}
-UPKEEP = Notice("upkeep", 1, "maintenance", START_MS, False, TEXTS)
-PRIVACY = Notice("privacy", 3, "privacy", START_MS + 60_000, True, TEXTS)
+UPKEEP = OperatorNotice("upkeep", 1, "maintenance", START_MS, False, TEXTS)
+PRIVACY = OperatorNotice("privacy", 3, "privacy", START_MS + 60_000, True, TEXTS)
 """Must be acknowledged, a minute from the start on."""
 LOG_ON = {
     "site": "main",
@@ -35,7 +34,7 @@ CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: cod
 @pytest.fixture
 async def gateway(gateway_with: Open) -> Gateway:
     """A gateway with two notices."""
-    return await gateway_with(notices=Notices([UPKEEP, PRIVACY]))
+    return await gateway_with(notices=NoticesInForce([UPKEEP, PRIVACY]))
 
 
 async def entered(
@@ -46,7 +45,7 @@ async def entered(
     return await gateway.hello(token or gateway.token(), codec, headers)
 
 
-async def acknowledge(gateway: Gateway, phone: Phone, notice: Notice, number: int = 1) -> list[Any]:
+async def acknowledge(gateway: Gateway, phone: Phone, notice: OperatorNotice, number: int = 1) -> list[Any]:
     """Acknowledge a notice; returns what is heard up to the result."""
     command = AcknowledgeNotice(notice.id, notice.version)
     key = f"00000000-0000-4000-8000-{number:012}"
@@ -67,7 +66,7 @@ async def test_notices_of_the_future_and_the_statement_are_shown_also_while_the_
     gateway_with: Open,
 ) -> None:
     settings = replace(SETTINGS, privacy_statement_url="https://example.org/privacy")
-    gateway = await gateway_with(settings, Notices([UPKEEP, PRIVACY]))
+    gateway = await gateway_with(settings, NoticesInForce([UPKEEP, PRIVACY]))
     gateway.node.error = GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, "down", retry_after_s=5)
     gateway.node.refusal = SessionRefused(CloseCode.INTERNAL, "upstream_unavailable")
     assert (await gateway.client.post("/v1/sessions", json=LOG_ON)).status == 503
@@ -97,7 +96,7 @@ async def test_what_was_accepted_at_the_log_on_is_not_shown_in_its_session(gatew
     phone = await entered(gateway, (await created.json())["token"])
     assert names(await phone.hear_all("ping")) == ["welcome", "changes", "upkeep", "ping"]
     gateway.clock.jump_wall(60_000)
-    await Crier(gateway.parts.notices, gateway.parts.phones, gateway.clock).cry()
+    await NoticeBroadcast(gateway.parts.notices, gateway.parts.phones, gateway.clock).send()
     assert names(await acknowledge(gateway, phone, UPKEEP)) == ["renewed", "result"], "nothing was due"
 
 
@@ -127,22 +126,22 @@ async def test_notices_come_before_a_token_that_is_fresh(gateway: Gateway) -> No
 
 async def test_as_many_notices_as_there_may_be_reach_a_phone(gateway_with: Open) -> None:
     all_ids = [f"n{number}" for number in range(NOTICES_MAX)]
-    gateway = await gateway_with(notices=Notices(replace(UPKEEP, id=each) for each in all_ids))
+    gateway = await gateway_with(notices=NoticesInForce(replace(UPKEEP, id=each) for each in all_ids))
     phone = await entered(gateway)
     assert names(await phone.hear_all("ping")) == ["welcome", "changes", *all_ids, "ping"]
 
 
 async def test_what_is_new_or_changed_reaches_every_phone_that_is_served(gateway: Gateway) -> None:
-    crier = Crier(gateway.parts.notices, gateway.parts.phones, gateway.clock)
-    await crier.cry()
+    broadcast = NoticeBroadcast(gateway.parts.notices, gateway.parts.phones, gateway.clock)
+    await broadcast.send()
     served = [await entered(gateway, language=language) for language in ("en", "de")]
     for phone in served:
         await phone.hear_all("ping")
     waiting = await gateway.connect()
     await gateway.clock.settle()
     more = replace(UPKEEP, id="more")
-    gateway.parts.notices.replace(Notices([more, UPKEEP, replace(PRIVACY, version=4)]))
-    await crier.cry()
+    gateway.parts.notices.replace(NoticesInForce([more, UPKEEP, replace(PRIVACY, version=4)]))
+    await broadcast.send()
     for phone, title in zip(served, ("Read", "Lies"), strict=True):
         heard = await phone.hear_all("notice") + await phone.hear_all("notice")
         assert [(each.id, each.version, each.title) for each in heard] == [
@@ -156,14 +155,14 @@ async def test_what_is_new_or_changed_reaches_every_phone_that_is_served(gateway
 async def test_what_comes_to_bind_is_shown_again_to_those_who_have_not_acknowledged_it(
     gateway: Gateway,
 ) -> None:
-    crier = Crier(gateway.parts.notices, gateway.parts.phones, gateway.clock)
-    await crier.cry()
+    broadcast = NoticeBroadcast(gateway.parts.notices, gateway.parts.phones, gateway.clock)
+    await broadcast.send()
     late, early = await entered(gateway), await entered(gateway)
     for phone in (late, early):
         await phone.hear_all("ping")
     await acknowledge(gateway, early, PRIVACY)
     gateway.clock.jump_wall(60_000)
-    await crier.cry()
+    await broadcast.send()
     again = await late.hear()
     assert isinstance(again, frames.NoticeFrame)
     assert (again.id, again.version) == ("privacy", 3)
@@ -206,7 +205,7 @@ async def test_what_was_acknowledged_stays_in_the_token_when_its_life_moves(gate
 
 
 @pytest.mark.parametrize("unknown", [replace(PRIVACY, version=2), replace(PRIVACY, id="other")])
-async def test_what_is_not_there_cannot_be_acknowledged(gateway: Gateway, unknown: Notice) -> None:
+async def test_what_is_not_there_cannot_be_acknowledged(gateway: Gateway, unknown: OperatorNotice) -> None:
     phone = await entered(gateway)
     await phone.hear_all("ping")
     (result,) = await acknowledge(gateway, phone, unknown)
@@ -219,8 +218,8 @@ async def test_a_changed_version_must_be_acknowledged_anew(gateway: Gateway) -> 
     await phone.hear_all("ping")
     await acknowledge(gateway, phone, PRIVACY)
     newer = replace(PRIVACY, version=4)
-    gateway.parts.notices.replace(Notices([newer]))
-    await Crier(gateway.parts.notices, gateway.parts.phones, gateway.clock).cry()
+    gateway.parts.notices.replace(NoticesInForce([newer]))
+    await NoticeBroadcast(gateway.parts.notices, gateway.parts.phones, gateway.clock).send()
     heard = await phone.hear()
     assert isinstance(heard, frames.NoticeFrame)
     assert heard.version == 4

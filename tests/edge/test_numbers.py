@@ -6,22 +6,22 @@ import pytest
 from phonenumbers import PhoneNumber, PhoneNumberType, example_number_for_type, format_number
 
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.numbers import CHARS_MAX, Numbers, Policy
+from gateway.edge.remote_numbers import CHARS_MAX, NumberPolicies, NumberPolicy
 
 BERLIN = "+49301234567"
 COUNTRIES = ("DE", "US", "IT", "RU", "GB", "GG", "AU", "BR", "SG", "AT", "CA")
-NUMBERS = Numbers(
+NUMBERS = NumberPolicies(
     {
-        **{country.lower(): Policy(country) for country in COUNTRIES},
-        "wide": Policy(
+        **{country.lower(): NumberPolicy(country) for country in COUNTRIES},
+        "wide": NumberPolicy(
             "DE",
             allow=("+4331", "+41", "+1", "+39", "+800", "+883", "+979"),
             deny=("+4930666", "+43316999"),
             own=("+4930777", "+43316888"),
         ),
-        "corporate": Policy("DE", allow=("+4158", "+43591")),
-        "barred": Policy("DE", allow=("+49",), deny=("+49",)),
-        "nowhere": Policy(None, allow=("+49",)),
+        "corporate": NumberPolicy("DE", allow=("+4158", "+43591")),
+        "barred": NumberPolicy("DE", allow=("+49",), deny=("+49",)),
+        "nowhere": NumberPolicy(None, allow=("+49",)),
     }
 )
 
@@ -320,7 +320,7 @@ SPECIAL_NUMBERS = [
 
 @pytest.mark.parametrize(("region", "number"), SPECIAL_NUMBERS)
 def test_no_allowed_country_opens_its_special_numbers(region: str, number: PhoneNumber) -> None:
-    everywhere = Numbers({"one": Policy(region, allow=(f"+{number.country_code}",))})
+    everywhere = NumberPolicies({"one": NumberPolicy(region, allow=(f"+{number.country_code}",))})
     with pytest.raises(GatewayError) as refused:
         everywhere.accept("one", format_number(number, 0))
     assert refused.value.code is ErrorCode.REMOTE_NUMBER_NOT_ALLOWED
@@ -336,5 +336,5 @@ def test_no_error_shows_a_number(text: str) -> None:
 
 
 def test_no_repr_shows_a_number() -> None:
-    policy = Policy("DE", own=(BERLIN,))
-    assert BERLIN not in f"{policy!r} {Numbers({'de': policy})!r}"
+    policy = NumberPolicy("DE", own=(BERLIN,))
+    assert BERLIN not in f"{policy!r} {NumberPolicies({'de': policy})!r}"

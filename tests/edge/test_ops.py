@@ -9,14 +9,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pytest_aiohttp.plugin import AiohttpClient
 
-from gateway.edge import ops
-from gateway.edge.ops import OpsParts, make_ops_app
+from gateway.edge import server as edge_server
+from gateway.edge.server import OpsParts, make_ops_app
 from gateway.telemetry import Families, Telemetry
 
 
 @pytest.fixture(autouse=True)
 def _once_a_second(_fresh_metrics: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ops, "FRESH_S", 1.0)
+    monkeypatch.setattr(edge_server, "FRESH_S", 1.0)
 
 
 class Node:

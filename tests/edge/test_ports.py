@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.edge.ports import Accounts, Sessions
+from gateway.edge.ports import AccountService, SessionNode
 from gateway.runtime.account import Account
 from gateway.runtime.node import Node
 from tests.doubles.clock import ManualClock
 from tests.edge.fake_node import FakeNode
 
 
-def as_sessions(node: Node | FakeNode) -> Sessions:
+def as_sessions(node: Node | FakeNode) -> SessionNode:
     """Let the type checker hold both to the port."""
     return node
 
 
-def as_accounts(account: Account | FakeNode) -> Accounts:
+def as_accounts(account: Account | FakeNode) -> AccountService:
     """Do the same for log-ons."""
     return account
 
@@ -23,6 +23,6 @@ def test_every_method_of_the_ports_is_there() -> None:
     double = FakeNode(ManualClock())
     assert as_sessions(double) is double
     assert as_accounts(double) is double
-    for port, real in ((Sessions, Node), (Accounts, Account)):
+    for port, real in ((SessionNode, Node), (AccountService, Account)):
         wanted = {name for name in dir(port) if not name.startswith("_")}
         assert wanted <= set(dir(real))

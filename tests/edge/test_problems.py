@@ -155,7 +155,11 @@ async def test_a_fault_of_ours_shows_no_stack_and_logs_no_text(
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         status, body = await get(aiohttp_client, RuntimeError("SECRET-VALUE"))
-    assert (status, body["code"], body["detail"]) == (500, "internal", "Something went wrong here.")
+    assert (status, body["code"], body["detail"]) == (
+        500,
+        "internal",
+        "Internal error of the gateway. Try again, or give the operator the time of the request.",
+    )
     (record,) = [one for one in caplog.records if one.getMessage() == "request_failed"]
     assert vars(record)["error"] == "RuntimeError"
     assert vars(record)["place"].startswith("tests/edge/test_problems.py:")

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from gateway.domain.resources import RESOURCES
-from gateway.edge.published import Published
+from gateway.edge.routes import PublishedDocuments
 from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES
 
-SCHEMAS = Published().schemas
+SCHEMAS = PublishedDocuments().schemas
 KINDS = sorted(
     {str(of.__dataclass_fields__["kind"].default) for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES)}
     | set(RESOURCES)
@@ -42,7 +42,7 @@ def test_bye_is_said_by_both_sides() -> None:
 
 
 def test_documents_are_made_once() -> None:
-    published = Published()
+    published = PublishedDocuments()
     assert published.openapi is published.openapi
     assert json.loads(published.openapi)["openapi"].startswith("3.1")
     assert json.loads(published.asyncapi)["asyncapi"].startswith("3.")

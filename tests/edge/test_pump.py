@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.edge.pump import FAR_TICKS, NEAR_S, NEVER, TICK_S
+from gateway.edge.scheduler import FAR_TICKS, NEAR_S, NEVER, TICK_S
 from tests.edge.pump_house import House, is_in_time
 
 
@@ -103,7 +103,7 @@ async def test_deadlines_of_many_sockets_share_ticks(house: House) -> None:
     async with house.running():
         for number, turner in enumerate(turners):
             house.at(turner, 20.001 + number / 1_000)
-        assert len(house.pump._wheel) == 1
+        assert len(house.scheduler._wheel) == 1
         await house.clock.advance(30)
     assert {len(turner.turns) for turner in turners} == {1}
 
@@ -156,7 +156,7 @@ async def test_many_whose_time_is_the_same_tick_have_their_turns_in_the_order_of
     async with house.running():
         for turner in reversed(turners):
             house.at(turner, 0.1)
-        assert len(house.pump._ticks) == 1
+        assert len(house.scheduler._ticks) == 1
         await house.clock.advance(0.2)
     assert house.order == [turner.name for turner in reversed(turners)]
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.edge.pump import SLICE_S
+from gateway.edge.scheduler import SLICE_S
 from tests.edge.pump_house import House
 
 
@@ -75,7 +75,7 @@ async def test_work_runs_beside_the_turns(house: House) -> None:
 
     one = house.add()
     async with house.running():
-        assert house.pump.start(work()) is not None
+        assert house.scheduler.start(work()) is not None
         house.ready(one)
         await house.clock.settle()
         assert (len(one.turns), done) == (1, [])
@@ -88,10 +88,10 @@ async def test_before_it_runs_and_after_its_end_nothing_is_started(house: House)
         raise AssertionError
 
     before, after = work(), work()
-    assert house.pump.start(before) is None
+    assert house.scheduler.start(before) is None
     async with house.running():
         pass
-    assert house.pump.start(after) is None
+    assert house.scheduler.start(after) is None
     for one in (before, after):
         assert inspect.getcoroutinestate(one) == inspect.CORO_CLOSED
 
@@ -106,10 +106,10 @@ async def test_at_its_end_work_is_cancelled_and_can_start_no_more(house: House) 
         try:
             await house.clock.sleep(100)
         finally:
-            told.append(f"ended, {house.pump.start(late())}")
+            told.append(f"ended, {house.scheduler.start(late())}")
 
     async with house.running():
-        house.pump.start(work())
+        house.scheduler.start(work())
         await house.clock.settle()
     assert told == ["ended, None"]
 
@@ -121,7 +121,7 @@ async def test_at_its_end_all_sockets_are_abandoned_once(house: House) -> None:
         house.at(turners[1], 10.0)
     assert task.cancelled()
     assert [turner.abandoned for turner in turners] == [1, 1, 1]
-    assert house.pump.sockets == {}
+    assert house.scheduler.sockets == {}
 
 
 async def test_a_pump_that_ends_between_two_slices_abandons_all_too(house: House) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.edge.renewal import AT_ONCE, renew_all
+from gateway.edge.credentials import TOKENS_PER_TURN, renew_tokens
 from tests.doubles.clock import ManualClock
 
 
@@ -22,7 +22,7 @@ class Phone:
 
 async def test_all_phones_are_renewed_in_slices() -> None:
     left: list[Phone] = []
-    phones = [Phone(left) for _ in range(AT_ONCE * 2 + 1)]
+    phones = [Phone(left) for _ in range(TOKENS_PER_TURN * 2 + 1)]
     left.extend(phones)
     clock, seen = ManualClock(), list[int]()
 
@@ -33,6 +33,6 @@ async def test_all_phones_are_renewed_in_slices() -> None:
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(other())
-        await renew_all(left, clock)
+        await renew_tokens(left, clock)
     assert {phone.renewals for phone in phones} == {1}
-    assert {AT_ONCE + 1, 1} & set(seen)
+    assert {TOKENS_PER_TURN + 1, 1} & set(seen)

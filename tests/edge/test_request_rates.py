@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.request_rates import PATIENCE_S, Paces
-from gateway.edge.settings import DoorLimits
+from gateway.edge.limits import WAIT_MAX_S, KeyedRates
+from gateway.edge.settings import AdmissionLimits
 from tests.edge.conftest import Open
 from tests.edge.test_routes_sessions import code_of
 from tests.edge.visits import SETTINGS, Gateway, bearer, ticket_of
 
 FEW = replace(
     SETTINGS,
-    doors=DoorLimits(
+    admission=AdmissionLimits(
         requests_per_s_of_session=2,
         requests_burst_of_session=3,
         requests_per_s_of_address=2,
@@ -55,7 +55,7 @@ async def test_requests_beyond_the_rate_wait_and_then_are_refused(gateway_with: 
     refused = [(after_s, answer) for after_s, answer in answers if answer.status == 429]
     assert len(refused) == 3
     for after_s, answer in refused:
-        assert PATIENCE_S <= after_s <= PATIENCE_S + 0.2, "whoever asks too much is answered late"
+        assert WAIT_MAX_S <= after_s <= WAIT_MAX_S + 0.2, "whoever asks too much is answered late"
         assert await code_of(answer) == (429, "rate_limited")
         assert answer.headers["Retry-After"] == "1"
 
@@ -79,8 +79,8 @@ async def test_a_token_that_does_not_open_pays_as_its_address(gateway_with: Open
 
 
 async def test_an_export_is_dear(gateway_with: Open) -> None:
-    doors = DoorLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
-    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    doors = AdmissionLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
+    gateway = await gateway_with(replace(SETTINGS, admission=doors))
     token = gateway.token()
     for _ in range(2):
         assert [answer.status for _, answer in await asked(gateway, "/v1/me/export", 1, token)] == [200]
@@ -92,8 +92,8 @@ async def test_an_export_is_dear(gateway_with: Open) -> None:
 async def test_what_the_server_is_asked_each_time_has_a_rate_of_its_session(
     gateway_with: Open, method: str, path: str
 ) -> None:
-    doors = DoorLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
-    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    doors = AdmissionLimits(requests_per_s_of_session=2, requests_burst_of_session=40)
+    gateway = await gateway_with(replace(SETTINGS, admission=doors))
     one, other = gateway.token(), gateway.token(ticket_of(gateway.clock, session="public-2", key=8))
     for _ in range(4):
         ((_, answer),) = await asked(gateway, path, 1, one, method)
@@ -111,7 +111,7 @@ async def test_log_ons_and_handshakes_have_rates_of_their_own(gateway_with: Open
 
 
 def test_a_flood_that_is_refused_makes_nobody_wait_longer() -> None:
-    paces: Paces[str] = Paces(2.0, 3.0, keys_max=10)
+    paces: KeyedRates[str] = KeyedRates(2.0, 3.0, keys_max=10)
     waits = [paces.wait_s("a", 0.0, 1) for _ in range(100)]
     assert waits[:5] == [0.0, 0.0, 0.0, 0.5, 1.0]
     assert set(waits[5:]) == {1.5}
@@ -119,16 +119,16 @@ def test_a_flood_that_is_refused_makes_nobody_wait_longer() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.sampled_from([1, 20])), max_size=60))
 def test_what_is_admitted_is_bounded(asks: list[tuple[float, int]]) -> None:
-    paces: Paces[str] = Paces(2.0, 30.0, keys_max=10)
+    paces: KeyedRates[str] = KeyedRates(2.0, 30.0, keys_max=10)
     now, admitted = 0.0, 0
     for after_s, price in asks:
         now += after_s
-        admitted += price if paces.wait_s("a", now, price) <= PATIENCE_S else 0
-    assert admitted <= 30 + 2 * (now + PATIENCE_S) + 1e-6
+        admitted += price if paces.wait_s("a", now, price) <= WAIT_MAX_S else 0
+    assert admitted <= 30 + 2 * (now + WAIT_MAX_S) + 1e-6
 
 
 def test_what_is_remembered_is_bounded_and_who_owes_nothing_goes_first() -> None:
-    paces: Paces[int] = Paces(1.0, 1.0, keys_max=3)
+    paces: KeyedRates[int] = KeyedRates(1.0, 1.0, keys_max=3)
     paces.wait_s(1, 0.0, 2)
     for key in range(2, 5):
         paces.wait_s(key, 0.0, 1)

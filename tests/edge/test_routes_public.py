@@ -8,16 +8,16 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.edge.notices import Notice, Notices, NoticeText
+from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from gateway.edge.settings import EdgeSettings
 from gateway.protocol import http_form
 from gateway.protocol.inventory import inventory
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
 
-NOTICES = Notices(
+NOTICES = NoticesInForce(
     [
-        Notice(
+        OperatorNotice(
             "privacy",
             1,
             "privacy",

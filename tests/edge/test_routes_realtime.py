@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from gateway.domain.errors import CloseCode, SessionRefused
-from gateway.edge import routes_realtime
-from gateway.edge.settings import DoorLimits
+from gateway.edge import handshake
+from gateway.edge.settings import AdmissionLimits
 from gateway.protocol import frames
 from gateway.protocol.codec import MSGPACK
 from tests.edge.conftest import Open
@@ -60,7 +60,7 @@ async def test_what_is_no_handshake_is_400(gateway: Gateway, headers: dict[str, 
     answer = await knock(gateway, **headers)
     assert await code_of(answer) == (400, "bad_request")
     assert answer.headers["Sec-WebSocket-Version"] == "13"
-    assert gateway.doors.sockets == 0
+    assert gateway.admission.sockets == 0
 
 
 async def test_a_bad_token_in_the_header_is_401(gateway: Gateway) -> None:
@@ -97,8 +97,8 @@ async def test_a_page_on_the_list_may_connect(gateway_with: Open) -> None:
 
 
 async def test_over_the_rate_of_an_address_it_is_429(gateway_with: Open) -> None:
-    doors = DoorLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
-    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    doors = AdmissionLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
+    gateway = await gateway_with(replace(SETTINGS, admission=doors))
     await gateway.connect()
     answer = await knock(gateway)
     assert await code_of(answer) == (429, "rate_limited")
@@ -107,8 +107,8 @@ async def test_over_the_rate_of_an_address_it_is_429(gateway_with: Open) -> None
 
 
 async def test_over_the_rate_of_the_node_it_is_503(gateway_with: Open) -> None:
-    doors = DoorLimits(handshakes_per_s=0.25, handshakes_burst=1)
-    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    doors = AdmissionLimits(handshakes_per_s=0.25, handshakes_burst=1)
+    gateway = await gateway_with(replace(SETTINGS, admission=doors))
     await gateway.connect()
     answer = await knock(gateway)
     assert await code_of(answer) == (503, "over_capacity")
@@ -116,7 +116,7 @@ async def test_over_the_rate_of_the_node_it_is_503(gateway_with: Open) -> None:
 
 
 async def test_silent_sockets_of_an_address_stop_none_of_its_neighbours(gateway_with: Open) -> None:
-    gateway = await gateway_with(replace(SETTINGS, doors=DoorLimits(unhelloed_per_address=3)))
+    gateway = await gateway_with(replace(SETTINGS, admission=AdmissionLimits(unhelloed_per_address=3)))
     silent = [await gateway.connect() for _ in range(3)]
     first = await gateway.hello(gateway.token())
     await first.hear_all("welcome")
@@ -131,12 +131,12 @@ async def test_silent_sockets_of_an_address_stop_none_of_its_neighbours(gateway_
     await second.hear_all("welcome")
     for phone in (*silent[1:], waiting):
         assert not phone.ws.closed
-    assert gateway.doors.sockets == 5
+    assert gateway.admission.sockets == 5
 
 
 async def test_a_token_in_the_header_counts_for_its_user_not_for_the_address(gateway_with: Open) -> None:
-    doors = DoorLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
-    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    doors = AdmissionLimits(handshakes_per_s_of_address=0.5, handshakes_burst_of_address=1)
+    gateway = await gateway_with(replace(SETTINGS, admission=doors))
     await gateway.connect()
     assert await code_of(await knock(gateway)) == (429, "rate_limited")
     assert await code_of(await knock(gateway, **bearer("nonsense"))) == (429, "rate_limited")
@@ -146,7 +146,7 @@ async def test_a_token_in_the_header_counts_for_its_user_not_for_the_address(gat
 
 
 async def test_a_full_node_is_503(gateway_with: Open) -> None:
-    gateway = await gateway_with(replace(SETTINGS, doors=DoorLimits(connections=1)))
+    gateway = await gateway_with(replace(SETTINGS, admission=AdmissionLimits(connections=1)))
     await gateway.served()
     answer = await knock(gateway)
     assert await code_of(answer) == (503, "over_capacity")
@@ -166,7 +166,7 @@ async def test_an_upgrade_wears_the_headers_of_every_answer(gateway: Gateway) ->
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError, OSError, ConnectionResetError])
-@pytest.mark.parametrize("step", ["accept", "Papers", "Session", "Witness"])
+@pytest.mark.parametrize("step", ["accept", "SessionCredentials", "Session", "ConnectionStats"])
 async def test_whatever_fails_at_an_upgrade_the_place_is_given_back(
     gateway: Gateway, step: str, fault: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,9 +174,9 @@ async def test_whatever_fails_at_an_upgrade_the_place_is_given_back(
         raise fault
 
     with monkeypatch.context() as patch:
-        patch.setattr(routes_realtime, step, fail)
+        patch.setattr(handshake, step, fail)
         with suppress(aiohttp.ClientError):
             await knock(gateway)
-    assert (gateway.doors.sockets, gateway.doors.unhelloed) == (0, 0)
+    assert (gateway.admission.sockets, gateway.admission.unhelloed) == (0, 0)
     assert gateway.sample("handshakes_total", result="left") == 1
     await gateway.served()

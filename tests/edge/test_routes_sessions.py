@@ -13,9 +13,9 @@ import pytest
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
 from gateway.domain.upstream import LoggedOff
-from gateway.edge.gathering import Elsewhere
-from gateway.edge.routes_sessions import SLICE_RECORDS
-from gateway.edge.settings import DoorLimits
+from gateway.edge.export import RemoteHoldings
+from gateway.edge.routes import SLICE_RECORDS
+from gateway.edge.settings import AdmissionLimits
 from gateway.protocol.inventory import inventory
 from tests.edge.conftest import Open
 from tests.edge.fake_node import LIFE_MS
@@ -130,8 +130,8 @@ async def test_a_trusted_proxy_may_pass_passwords_on(gateway_with: Open) -> None
 
 
 async def test_log_ons_come_at_a_rate(gateway_with: Open) -> None:
-    doors = DoorLimits(handshakes_burst_of_address=1, handshakes_per_s_of_address=0.1)
-    gateway = await gateway_with(replace(SETTINGS, doors=doors))
+    doors = AdmissionLimits(handshakes_burst_of_address=1, handshakes_per_s_of_address=0.1)
+    gateway = await gateway_with(replace(SETTINGS, admission=doors))
     assert (await gateway.client.post("/v1/sessions", json=LOG_ON)).status == 201
     answer = await gateway.client.post("/v1/sessions", json=LOG_ON)
     assert await code_of(answer) == (429, "rate_limited")
@@ -350,9 +350,9 @@ async def test_one_export_of_a_session_is_made_at_a_time(gateway_with: Open) -> 
     gateway = await gateway_with()
     gate = asyncio.Event()
 
-    async def elsewhere(_: Ticket) -> Elsewhere:
+    async def elsewhere(_: Ticket) -> RemoteHoldings:
         await gate.wait()
-        return Elsewhere({}, complete=True)
+        return RemoteHoldings({}, complete=True)
 
     object.__setattr__(gateway.parts, "elsewhere", elsewhere)
     mine, other = bearer(gateway.token()), ticket_of(gateway.clock, session="public-2", key=8)

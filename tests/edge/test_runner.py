@@ -18,8 +18,8 @@ from gateway.app import listeners as listener_module
 from gateway.app.certificates import client_context
 from gateway.app.config.settings import ClientSection
 from gateway.app.listeners import listening
-from gateway.edge import runner
-from gateway.edge.callers import WAITING, Callers
+from gateway.edge import server as edge_server
+from gateway.edge.limits import PENDING_CONNECTIONS, PendingConnections
 from tests.app.certificates import make
 from tests.security.doors import say, status
 
@@ -107,8 +107,8 @@ async def test_that_a_caller_has_left_is_no_fault(
 async def test_who_takes_a_long_answer_slowly_gets_all_of_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_tls: bool
 ) -> None:
-    monkeypatch.setattr(runner, "TAKE_S", 0.25)
-    monkeypatch.setattr(runner, "HEAD_S", 0.2)
+    monkeypatch.setattr(edge_server, "TAKE_S", 0.25)
+    monkeypatch.setattr(edge_server, "HEAD_S", 0.2)
     assert await _slowly_taken(tmp_path, is_tls=is_tls) > MUCH
 
 
@@ -116,7 +116,7 @@ async def test_no_longer_than_the_end_of_tls_may_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(listener_module, "TLS_SHUTDOWN_S", 0.5)
-    monkeypatch.setattr(runner, "HEAD_S", 0.2)
+    monkeypatch.setattr(edge_server, "HEAD_S", 0.2)
     assert await _slowly_taken(tmp_path, is_tls=True) < MUCH
 
 
@@ -129,10 +129,10 @@ async def test_no_longer_than_the_end_of_tls_may_take(
 async def test_who_takes_nothing_of_it_is_let_go(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, length: int, closes_after_s: float, is_tls: bool
 ) -> None:
-    monkeypatch.setattr(runner, "TAKE_S", 0.3)
-    monkeypatch.setattr(runner, "HEAD_S", closes_after_s)
+    monkeypatch.setattr(edge_server, "TAKE_S", 0.3)
+    monkeypatch.setattr(edge_server, "HEAD_S", closes_after_s)
     app = application()
-    there = app[WAITING] = Callers(10, 10)
+    there = app[PENDING_CONNECTIONS] = PendingConnections(10, 10)
     tls, trust = _tls(tmp_path) if is_tls else (None, None)
     async with listening("test", app, "127.0.0.1", 0, tls) as listener, asyncio.timeout(10):
         with await asyncio.to_thread(_ask, listener.port, length, trust):
@@ -141,7 +141,7 @@ async def test_who_takes_nothing_of_it_is_let_go(
 
 
 async def test_who_has_taken_all_may_take_his_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "TAKE_S", 0.1)
+    monkeypatch.setattr(edge_server, "TAKE_S", 0.1)
     async with listening("test", application(), "127.0.0.1", 0) as listener:
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         for _ in range(2):

@@ -74,7 +74,7 @@ async def test_whatever_a_phone_says_others_see_nothing_of_it(
         seen = await other.hear()
         assert isinstance(seen, frames.Changes)
         assert seen.patch == {"queue:2": {"contacts_waiting": 1}}
-        assert gateway.doors.sockets == 1
+        assert gateway.admission.sockets == 1
         assert (await gateway.client.get("/v1/about")).status == 200
     finally:
         await gateway.client.close()

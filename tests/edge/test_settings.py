@@ -20,7 +20,7 @@ def test_the_defaults_are_safe_and_the_protocols() -> None:
 
 
 def test_one_address_is_never_the_whole_node() -> None:
-    doors = EdgeSettings(version="1.0.0", sites=(SITE,)).doors
+    doors = EdgeSettings(version="1.0.0", sites=(SITE,)).admission
     assert doors.unhelloed_per_address < doors.unhelloed < doors.connections
     assert doors.handshakes_per_s_of_address < doors.handshakes_per_s
     assert doors.handshakes_burst_of_address < doors.handshakes_burst

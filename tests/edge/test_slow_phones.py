@@ -18,7 +18,7 @@ async def slow_phone(gateway: Gateway) -> SlowPhone:
 async def test_a_phone_that_takes_nothing_for_long_is_left(gateway: Gateway) -> None:
     async with await slow_phone(gateway):
         await gateway.clock.advance(8)
-        assert gateway.doors.sockets == 1
+        assert gateway.admission.sockets == 1
         await gateway.clock.advance(4)
         assert len(gateway.node.detached) == 1
         assert gateway.sample("closes_total", initiator="gateway", code="4108") == 1

@@ -12,8 +12,8 @@ from gateway.core.effects import Health
 from gateway.core.session import Session
 from gateway.domain.commands import Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason
-from gateway.edge.witness import Witness
-from gateway.edge.work import Work
+from gateway.edge.connection_stats import ConnectionStats
+from gateway.edge.scheduler import SocketTasks
 from gateway.protocol import frames
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from tests.edge.fake_node import FakeNode
@@ -75,20 +75,20 @@ async def test_many_changes_between_two_turns_are_one_frame(gateway: Gateway) ->
 async def test_without_a_hello_in_time_it_is_closed(gateway: Gateway) -> None:
     phone = await gateway.connect()
     await gateway.clock.advance(4.9)
-    assert gateway.doors.unhelloed == 1
+    assert gateway.admission.unhelloed == 1
     await gateway.clock.advance(0.2)
     bye, code = await phone.end()
     assert (code, bye and bye.code, bye and bye.reconnect) == (4110, 4110, "after")
     await gateway.clock.settle()
-    assert (gateway.doors.sockets, gateway.doors.unhelloed) == (0, 0)
+    assert (gateway.admission.sockets, gateway.admission.unhelloed) == (0, 0)
 
 
 async def test_a_hello_gives_the_place_of_the_unhelloed_back(gateway: Gateway) -> None:
     phone = await gateway.served()
-    assert (gateway.doors.sockets, gateway.doors.unhelloed) == (1, 0)
+    assert (gateway.admission.sockets, gateway.admission.unhelloed) == (1, 0)
     await phone.ws.close()
     await gateway.clock.settle()
-    assert gateway.doors.sockets == 0
+    assert gateway.admission.sockets == 0
 
 
 # ---- effects ----
@@ -212,7 +212,7 @@ async def test_whatever_ends_it_the_node_is_told_once(gateway: Gateway) -> None:
     await gateway.clock.settle()
     assert len(gateway.node.detached) == 3
     assert len(set(map(id, gateway.node.detached))) == 3
-    assert gateway.doors.sockets == 0
+    assert gateway.admission.sockets == 0
     assert gateway.sample("closes_total", initiator="client", code="1000") == 1
     assert gateway.sample("closes_total", initiator="network", code="1006") == 1
     assert gateway.sample("closes_total", initiator="gateway", code="4201") == 1
@@ -225,13 +225,13 @@ async def test_whatever_ends_it_the_node_is_told_once(gateway: Gateway) -> None:
 
 async def test_an_end_that_is_cut_short_gives_the_place_back_once(gateway: Gateway) -> None:
     await gateway.served()
-    [socket] = gateway.parts.pump.sockets
+    [socket] = gateway.parts.scheduler.sockets
     socket.close(CloseCode.DRAINING, "draining")
     while socket_tasks() == 0:  # noqa: ASYNC110 - until its end has begun, and no longer
         await asyncio.sleep(0)
     socket.abandon()
     await gateway.clock.settle()
-    assert (gateway.doors.sockets, gateway.parts.pump.sockets) == (0, {})
+    assert (gateway.admission.sockets, gateway.parts.scheduler.sockets) == (0, {})
 
 
 async def test_a_close_while_it_is_attached_ends_the_attach(gateway: Gateway) -> None:
@@ -264,18 +264,18 @@ async def test_a_fault_of_ours_closes_one_socket_and_is_logged_without_its_text(
     assert isinstance(await other.hear(), frames.Changes)
 
 
-@pytest.mark.parametrize("step", ["detach", "release", "shipped", "take", "cancel"])
+@pytest.mark.parametrize("step", ["detach", "release", "shared_frames_written", "take", "cancel"])
 async def test_whatever_fails_at_the_end_the_place_is_given_back_and_others_are_served(
     gateway: Gateway, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phone, other = await gateway.served(), await gateway.served()
-    socket, _ = gateway.parts.pump.sockets
-    failing = [Session, FakeNode, Witness, Work]
+    socket, _ = gateway.parts.scheduler.sockets
+    failing = [Session, FakeNode, ConnectionStats, SocketTasks]
     owner = next(each for each in failing if hasattr(each, step))
     usual = getattr(owner, step)
 
     def fail(self: object, *args: object) -> object:
-        if self is socket.session or self is socket.witness or socket in args or owner is Work:
+        if self is socket.session or self is socket.stats or socket in args or owner is SocketTasks:
             raise ZeroDivisionError
         return usual(self, *args)
 
@@ -291,8 +291,8 @@ async def test_whatever_fails_at_the_end_the_place_is_given_back_and_others_are_
         await gateway.clock.settle()
     gateway.node.gate.set()
     await gateway.clock.settle()
-    assert gateway.doors.sockets == 1
-    assert list(gateway.parts.pump.sockets) != [socket]
+    assert gateway.admission.sockets == 1
+    assert list(gateway.parts.scheduler.sockets) != [socket]
     await gateway.clock.advance(1)
     gateway.node.wait_for(6)
     assert isinstance(await other.hear(), frames.Changes)
@@ -302,7 +302,7 @@ async def test_a_session_that_cannot_even_close_ends_alone(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phone, other = await gateway.served(), await gateway.served()
-    socket, _ = gateway.parts.pump.sockets
+    socket, _ = gateway.parts.scheduler.sockets
 
     def fail(self: Session, *args: object, **kwargs: object) -> tuple[()]:
         raise ZeroDivisionError
@@ -312,7 +312,7 @@ async def test_a_session_that_cannot_even_close_ends_alone(
         socket.fail(RuntimeError())
         await phone.end()
         await gateway.clock.settle()
-    assert gateway.doors.sockets == 1
+    assert gateway.admission.sockets == 1
     await gateway.clock.advance(1)
     gateway.node.wait_for(6)
     assert isinstance(await other.hear(), frames.Changes)

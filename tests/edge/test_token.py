@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.edge.notices import ID_CHARS_MAX, NOTICES_MAX
-from gateway.edge.token import TOKEN_CHARS_MAX, Opened, Tokens, Unopened
+from gateway.edge.token import TOKEN_CHARS_MAX, OpenedToken, TokenFault, Tokens
 from tests.edge.visits import nonces
 
 NOW = 1_700_000_000_000
@@ -52,7 +52,7 @@ def tokens_of(*keys: tuple[str, bytes], sites: tuple[str, ...] = ("main", "north
 @given(TICKETS)
 def test_what_was_sealed_opens_to_the_same(ticket: Ticket) -> None:
     tokens = tokens_of(ONE)
-    assert tokens.open(tokens.seal(ticket), NOW) == Opened(ticket, expired=False, stale=False)
+    assert tokens.open(tokens.seal(ticket), NOW) == OpenedToken(ticket, expired=False, stale=False)
 
 
 @given(st.data())
@@ -61,7 +61,7 @@ def test_any_changed_character_opens_to_nothing(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.sampled_from(sorted(set("ABCDwxyz0189-_") - {token[at]})))
     opened = tokens_of(ONE).open(token[:at] + other + token[at + 1 :], NOW)
-    assert isinstance(opened, Unopened)
+    assert isinstance(opened, TokenFault)
 
 
 @given(st.data())
@@ -69,53 +69,53 @@ def test_any_flipped_bit_opens_to_nothing(data: st.DataObject) -> None:
     raw = bytearray(base64.urlsafe_b64decode(tokens_of(ONE).seal(TICKET) + "=="))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     forged = base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode()
-    assert isinstance(tokens_of(ONE).open(forged, NOW), Unopened)
+    assert isinstance(tokens_of(ONE).open(forged, NOW), TokenFault)
 
 
 @given(
     st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
 )
 def test_garbage_opens_to_nothing(text: str) -> None:
-    assert isinstance(tokens_of(ONE).open(text, NOW), Unopened)
+    assert isinstance(tokens_of(ONE).open(text, NOW), TokenFault)
 
 
 def test_a_token_has_one_spelling() -> None:
     token = tokens_of(ONE).seal(TICKET)
     for other in (token + "=", token + "==", " " + token, token + "\n", token.replace("-", "+")):
-        assert other == token or tokens_of(ONE).open(other, NOW) is Unopened.GARBAGE
-    assert tokens_of(ONE).open("A" * (TOKEN_CHARS_MAX + 1), NOW) is Unopened.GARBAGE
+        assert other == token or tokens_of(ONE).open(other, NOW) is TokenFault.GARBAGE
+    assert tokens_of(ONE).open("A" * (TOKEN_CHARS_MAX + 1), NOW) is TokenFault.GARBAGE
 
 
 def test_another_key_of_the_same_name_refuses() -> None:
     token = tokens_of(ONE).seal(TICKET)
-    assert tokens_of(("k1", b"\x09" * 32)).open(token, NOW) is Unopened.FORGED
+    assert tokens_of(("k1", b"\x09" * 32)).open(token, NOW) is TokenFault.FORGED
 
 
 def test_an_unknown_key_refuses() -> None:
-    assert tokens_of(TWO).open(tokens_of(ONE).seal(TICKET), NOW) is Unopened.UNKNOWN_KEY
+    assert tokens_of(TWO).open(tokens_of(ONE).seal(TICKET), NOW) is TokenFault.UNKNOWN_KEY
 
 
 def test_a_site_that_is_not_ours_refuses() -> None:
     token = tokens_of(ONE).seal(TICKET)
-    assert tokens_of(ONE, sites=("north",)).open(token, NOW) is Unopened.FOREIGN_SITE
+    assert tokens_of(ONE, sites=("north",)).open(token, NOW) is TokenFault.FOREIGN_SITE
 
 
 def test_the_site_cannot_be_exchanged() -> None:
     raw = base64.urlsafe_b64decode(tokens_of(ONE).seal(TICKET) + "==")
     moved = raw.replace(b"\x04main", b"\x05north", 1)
     token = base64.urlsafe_b64encode(moved).rstrip(b"=").decode()
-    assert tokens_of(ONE).open(token, NOW) is Unopened.FORGED
+    assert tokens_of(ONE).open(token, NOW) is TokenFault.FORGED
 
 
 def test_rotation_keeps_old_tokens_and_marks_them() -> None:
     token = tokens_of(ONE).seal(TICKET)
     rotated = tokens_of(TWO, ONE)
     opened = rotated.open(token, NOW)
-    assert opened == Opened(TICKET, expired=False, stale=True)
+    assert opened == OpenedToken(TICKET, expired=False, stale=True)
     ticket, renewed = rotated.renew(TICKET, NOW + 5000, NOW + 1)
     assert ticket == replace(TICKET, issued_at_ms=NOW + 1, expires_at_ms=NOW + 5000)
-    assert rotated.open(renewed, NOW) == Opened(ticket, expired=False, stale=False)
-    assert tokens_of(ONE).open(renewed, NOW) is Unopened.UNKNOWN_KEY
+    assert rotated.open(renewed, NOW) == OpenedToken(ticket, expired=False, stale=False)
+    assert tokens_of(ONE).open(renewed, NOW) is TokenFault.UNKNOWN_KEY
 
 
 def test_keys_rotate_while_tokens_live() -> None:
@@ -123,23 +123,23 @@ def test_keys_rotate_while_tokens_live() -> None:
     text = tokens.seal(TICKET)
     tokens.rekey([TWO, ONE])
     opened = tokens.open(text, NOW)
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, OpenedToken)
     assert opened.stale
     fresh = tokens.open(tokens.seal(TICKET), NOW)
-    assert isinstance(fresh, Opened)
+    assert isinstance(fresh, OpenedToken)
     assert not fresh.stale
     tokens.rekey([TWO])
-    assert tokens.open(text, NOW) is Unopened.UNKNOWN_KEY
+    assert tokens.open(text, NOW) is TokenFault.UNKNOWN_KEY
 
 
 def test_an_expired_token_opens_within_the_grace_only() -> None:
     tokens = tokens_of(ONE)
     token, end = tokens.seal(TICKET), TICKET.expires_at_ms
-    assert tokens.open(token, end - 1) == Opened(TICKET, expired=False, stale=False)
-    assert tokens.open(token, end) is Unopened.EXPIRED
-    assert tokens.open(token, end, grace_s=60) == Opened(TICKET, expired=True, stale=False)
-    assert tokens.open(token, end + 59_999, grace_s=60) == Opened(TICKET, expired=True, stale=False)
-    assert tokens.open(token, end + 60_000, grace_s=60) is Unopened.EXPIRED
+    assert tokens.open(token, end - 1) == OpenedToken(TICKET, expired=False, stale=False)
+    assert tokens.open(token, end) is TokenFault.EXPIRED
+    assert tokens.open(token, end, grace_s=60) == OpenedToken(TICKET, expired=True, stale=False)
+    assert tokens.open(token, end + 59_999, grace_s=60) == OpenedToken(TICKET, expired=True, stale=False)
+    assert tokens.open(token, end + 60_000, grace_s=60) is TokenFault.EXPIRED
 
 
 def test_no_two_tokens_are_alike_and_none_shows_what_is_in_it() -> None:
@@ -180,6 +180,6 @@ def test_a_short_key_is_refused() -> None:
 def test_all_phones_of_a_user_name_him_by_one_object() -> None:
     tokens = tokens_of(ONE)
     one, other = (tokens.open(tokens.seal(TICKET), NOW) for _ in range(2))
-    assert isinstance(one, Opened)
-    assert isinstance(other, Opened)
+    assert isinstance(one, OpenedToken)
+    assert isinstance(other, OpenedToken)
     assert one.ticket.user is other.ticket.user

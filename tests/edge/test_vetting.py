@@ -8,15 +8,15 @@ import pytest
 
 from gateway.domain.commands import AcknowledgeNotice, Call, ChangeRemoteNumber, Command, SetRoutingState
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.edge.notices import Notice, Notices, NoticeText
-from gateway.edge.numbers import Numbers, Policy
-from gateway.edge.vetting import Vetting
+from gateway.edge.command_runner import CommandPrechecks
+from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
+from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
 from tests.doubles.clock import ManualClock
 from tests.edge.visits import ticket_of
 
 TICKET = ticket_of(ManualClock())
-NOTICES = Notices(
-    Notice(name, 2, "security", 0, False, {"en": NoticeText("Title", "Text")}) for name in ("a", "b")
+NOTICES = NoticesInForce(
+    OperatorNotice(name, 2, "security", 0, False, {"en": NoticeText("Title", "Text")}) for name in ("a", "b")
 )
 
 
@@ -25,28 +25,28 @@ def call(command: Command) -> Call:
 
 
 @pytest.fixture
-def vetting() -> Vetting:
-    return Vetting(Numbers({"main": Policy("DE")}), NOTICES)
+def prechecks() -> CommandPrechecks:
+    return CommandPrechecks(NumberPolicies({"main": NumberPolicy("DE")}), NOTICES)
 
 
 @pytest.mark.parametrize("command", [SetRoutingState("work"), AcknowledgeNotice("a", 2)])
-def test_what_nothing_speaks_against_goes_on_as_it_is(vetting: Vetting, command: Command) -> None:
+def test_what_nothing_speaks_against_goes_on_as_it_is(prechecks: CommandPrechecks, command: Command) -> None:
     asked = call(command)
-    assert vetting.vet(asked, TICKET) is asked
+    assert prechecks.check(asked, TICKET) is asked
 
 
 @pytest.mark.parametrize(("name", "version"), [("a", 1), ("a", 3), ("c", 2), ("", 2)])
 def test_a_notice_that_is_not_there_in_this_version_is_not_found(
-    vetting: Vetting, name: str, version: int
+    prechecks: CommandPrechecks, name: str, version: int
 ) -> None:
     with pytest.raises(GatewayError) as refused:
-        vetting.vet(call(AcknowledgeNotice(name, version)), TICKET)
+        prechecks.check(call(AcknowledgeNotice(name, version)), TICKET)
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 
-def test_a_remote_number_goes_on_in_one_spelling(vetting: Vetting) -> None:
-    vetted = vetting.vet(call(ChangeRemoteNumber("030 901820")), TICKET)
-    assert vetted == call(ChangeRemoteNumber("+4930901820"))
+def test_a_remote_number_goes_on_in_one_spelling(prechecks: CommandPrechecks) -> None:
+    checked = prechecks.check(call(ChangeRemoteNumber("030 901820")), TICKET)
+    assert checked == call(ChangeRemoteNumber("+4930901820"))
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_remote_number_goes_on_in_one_spelling(vetting: Vetting) -> None:
     ],
 )
 def test_a_remote_number_that_is_not_allowed_does_not_go_on(
-    vetting: Vetting, number: str, code: ErrorCode
+    prechecks: CommandPrechecks, number: str, code: ErrorCode
 ) -> None:
     with pytest.raises(GatewayError) as refused:
-        vetting.vet(call(ChangeRemoteNumber(number)), TICKET)
+        prechecks.check(call(ChangeRemoteNumber(number)), TICKET)
     assert refused.value.code is code
 
 
-def test_acknowledgements_add_up_in_the_versions_that_are_there(vetting: Vetting) -> None:
+def test_acknowledgements_add_up_in_the_versions_that_are_there(prechecks: CommandPrechecks) -> None:
     ticket = replace(TICKET, notices=(("gone", 1), ("b", 2)))
-    assert vetting.acknowledged(AcknowledgeNotice("a", 2), ticket) == (("a", 2), ("b", 2))
-    assert vetting.acknowledged(AcknowledgeNotice("b", 2), ticket) == (("b", 2),)
+    assert prechecks.acknowledged(AcknowledgeNotice("a", 2), ticket) == (("a", 2), ("b", 2))
+    assert prechecks.acknowledged(AcknowledgeNotice("b", 2), ticket) == (("b", 2),)

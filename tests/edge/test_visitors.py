@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.edge.request_context import RequestContext
 from gateway.edge.settings import EdgeSettings
-from gateway.edge.visitors import Visitors
 from tests.edge.conftest import Open
 from tests.edge.visits import SETTINGS, Gateway
 
@@ -36,7 +36,7 @@ PROXIED = replace(SETTINGS, insecure=False, trusted_proxies=(ip_network("10.0.0.
     ],
 )
 def test_the_address_is_the_clients(peer: str, headers: dict[str, str], address: str) -> None:
-    assert Visitors(PROXIED).address(request_of(peer, **headers)) == ip_address(address)
+    assert RequestContext(PROXIED).address(request_of(peer, **headers)) == ip_address(address)
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,20 @@ def test_secrets_need_a_safe_way(
 ) -> None:
     code = None
     try:
-        Visitors(settings).check_way(request_of(peer, **headers))
+        RequestContext(settings).check_transport(request_of(peer, **headers))
     except GatewayError as refused:
         code = refused.code
     assert code is (None if may else ErrorCode.UNTRUSTED_TRANSPORT)
 
 
 def test_an_app_has_no_page() -> None:
-    assert Visitors(LISTED).page(request_of("192.0.2.1")) is None
+    assert RequestContext(LISTED).origin(request_of("192.0.2.1")) is None
 
 
 def test_a_page_is_named_by_its_origin() -> None:
-    assert Visitors(LISTED).page(request_of("192.0.2.1", Origin=PAGE)) == PAGE
+    assert RequestContext(LISTED).origin(request_of("192.0.2.1", Origin=PAGE)) == PAGE
     with pytest.raises(GatewayError) as refused:
-        Visitors(LISTED).page(request_of("192.0.2.1", Origin="https://evil.example"))
+        RequestContext(LISTED).origin(request_of("192.0.2.1", Origin="https://evil.example"))
     assert refused.value.code is ErrorCode.FORBIDDEN
 
 

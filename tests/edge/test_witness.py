@@ -13,7 +13,7 @@ from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope, UserId
-from gateway.edge.witness import Book, Initiator, Life, Witness
+from gateway.edge.connection_stats import ConnectionStats, ConnectionSummary, Initiator, StatsOutput
 from gateway.protocol.codec import JSON
 from gateway.telemetry import Telemetry
 from tests.core.outbox_line import queue
@@ -28,9 +28,9 @@ class Watched:
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
-        self.lives: list[Life] = []
-        book = Book(self.telemetry, self.lives.append)
-        self.witness = Witness(book, JSON, ip_address("192.0.2.1"), 10.0)
+        self.lives: list[ConnectionSummary] = []
+        output = StatsOutput(self.telemetry, self.lives.append)
+        self.stats = ConnectionStats(output, JSON, ip_address("192.0.2.1"), 10.0)
 
     def sample(self, name: str, **labels: str) -> float | None:
         return self.telemetry.registry.get_sample_value(f"oscc_gateway_{name}", labels)
@@ -57,7 +57,7 @@ def phone_of_three() -> Outbox:
 )
 def test_the_platform_is_one_of_four(platform: str, told: str) -> None:
     watched = Watched()
-    watched.witness.welcomed(ticket_of(ManualClock()), platform, 10.2)
+    watched.stats.welcomed(ticket_of(ManualClock()), platform, 10.2)
     assert watched.sample("connections", application="dashboard", platform=told, codec="json") == 1
 
 
@@ -72,25 +72,25 @@ def test_the_platform_is_one_of_four(platform: str, told: str) -> None:
 )
 def test_a_command_with_which_nothing_was_wrong_has_failed(error: ErrorCode, told: str) -> None:
     watched = Watched()
-    watched.witness.asked()
-    watched.witness.settled(CALL, Outcome(Status.REJECTED, GatewayError(error, "Why.")), 0.5)
+    watched.stats.command_started()
+    watched.stats.command_finished(CALL, Outcome(Status.REJECTED, GatewayError(error, "Why.")), 0.5)
     assert watched.sample("commands_total", kind="routing_state.set", status=told) == 1
 
 
 def test_a_served_phone_is_counted_in_and_out() -> None:
     watched = Watched()
     labels = {"application": "dashboard", "platform": "other", "codec": "json"}
-    watched.witness.welcomed(ticket_of(ManualClock()), "test", 10.2)
+    watched.stats.welcomed(ticket_of(ManualClock()), "test", 10.2)
     assert watched.sample("handshakes_total", result="ok") == 1
     assert watched.sample("connections", **labels) == 1
     assert watched.sample("handshake_seconds_sum") == pytest.approx(0.2)
-    watched.witness.ended("client", 1000, "", 11.0)
+    watched.stats.closed("client", 1000, "", 11.0)
     assert watched.sample("connections", **labels) == 0
 
 
 def test_one_that_was_never_served_is_not() -> None:
     watched = Watched()
-    watched.witness.ended("gateway", 4110, "no hello in time", 15.0)
+    watched.stats.closed("gateway", 4110, "no hello in time", 15.0)
     assert watched.sample("closes_total", initiator="gateway", code="4110") == 1
     assert watched.sample("handshakes_total", result="hello_timeout") == 1
     assert b"oscc_gateway_connections{" not in watched.telemetry.render()
@@ -114,36 +114,36 @@ def test_one_that_was_never_served_is_not() -> None:
 )
 def test_a_client_cannot_make_series(initiator: Initiator, code: int, label: str) -> None:
     watched = Watched()
-    watched.witness.ended(initiator, code, "", 10.0)
+    watched.stats.closed(initiator, code, "", 10.0)
     assert watched.sample("closes_total", initiator=initiator, code=label) == 1
     assert watched.lives[0].close_code == code
 
 
 def test_frames_and_commands_are_counted_and_left() -> None:
     watched = Watched()
-    witness = watched.witness
-    witness.welcomed(ticket_of(ManualClock()), "ios", 10.0)
-    witness.heard()
+    stats = watched.stats
+    stats.welcomed(ticket_of(ManualClock()), "ios", 10.0)
+    stats.frame_received()
     outbox = phone_of_three()
     for waiting in range(1, 6):
         outbox.ledger.record("queue:1", queue(waiting))
-    witness.wrote([b"12", b"345"], 10.5, outbox.waits, outbox)
+    stats.frames_written([b"12", b"345"], 10.5, outbox.waits, outbox)
     for waiting in range(6, 8):
         outbox.ledger.record("queue:1", queue(waiting))
-    witness.wrote([b"6"], 10.5, outbox.waits, outbox)
-    witness.wrote([], 10.5, outbox.waits, outbox)
-    witness.asked()
-    witness.asked()
-    witness.settled(CALL, Outcome(Status.APPLIED), 0.5)
-    witness.forgot()
-    witness.ended("network", 1006, "", 12.5)
+    stats.frames_written([b"6"], 10.5, outbox.waits, outbox)
+    stats.frames_written([], 10.5, outbox.waits, outbox)
+    stats.command_started()
+    stats.command_started()
+    stats.command_finished(CALL, Outcome(Status.APPLIED), 0.5)
+    stats.command_abandoned()
+    stats.closed("network", 1006, "", 12.5)
     samples = ("frames_total", "frame_bytes_total", "conflated_total", "commands_in_flight")
     assert [watched.sample(name) for name in samples] == [3, 6, 6, 0]
     assert watched.sample("connection_age_seconds_sum") == 2.5
     assert watched.sample("commands_total", kind="routing_state.set", status="applied") == 1
     assert watched.sample("command_seconds_sum", kind="routing_state.set") == 0.5
     assert watched.lives == [
-        Life(
+        ConnectionSummary(
             user=UserId("main", 7),
             application=Application.DASHBOARD,
             codec="json",
@@ -163,5 +163,5 @@ def test_frames_and_commands_are_counted_and_left() -> None:
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 def test_the_address_is_what_it_was(address: str) -> None:
-    book = Book(Telemetry(), lambda _: None)
-    assert Witness(book, JSON, ip_address(address), 10.0).address == ip_address(address)
+    output = StatsOutput(Telemetry(), lambda _: None)
+    assert ConnectionStats(output, JSON, ip_address(address), 10.0).address == ip_address(address)

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Coroutine
 
-from gateway.edge.work import Work
+from gateway.edge.scheduler import SocketTasks
 from tests.doubles.clock import ManualClock
 
 
@@ -34,7 +34,7 @@ class Desk:
         self.told: list[str] = []
         self.rests = 0
         self.gate = asyncio.Event()
-        self.work = Work(self.runner, self)
+        self.work = SocketTasks(self.runner, self)
 
     def fail(self, fault: Exception) -> None:
         self.faults.append(fault)

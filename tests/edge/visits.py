@@ -14,15 +14,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
-from gateway.edge.limits import Doors
-from gateway.edge.notices import Notices
-from gateway.edge.numbers import Numbers, Policy
+from gateway.edge.connection_stats import ConnectionSummary
+from gateway.edge.limits import SocketAdmission
+from gateway.edge.notices import NoticesInForce
 from gateway.edge.parts import EdgeParts
-from gateway.edge.pump import Pump
+from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
+from gateway.edge.scheduler import Scheduler
 from gateway.edge.server import make_app
 from gateway.edge.settings import EdgeSettings
 from gateway.edge.token import Tokens
-from gateway.edge.witness import Life
 from gateway.protocol import frames
 from gateway.protocol.bodies import SiteView
 from gateway.protocol.codec import JSON, Codec
@@ -172,7 +172,7 @@ class House:
     clock: ManualClock
     node: FakeNode
     parts: EdgeParts
-    lives: list[Life]
+    lives: list[ConnectionSummary]
 
     @property
     def tokens(self) -> Tokens:
@@ -180,9 +180,9 @@ class House:
         return self.parts.tokens
 
     @property
-    def doors(self) -> Doors:
+    def admission(self) -> SocketAdmission:
         """Counts who is in."""
-        return self.parts.doors
+        return self.parts.admission
 
     def token(self, ticket: Ticket | None = None) -> str:
         """Return the token of somebody who has logged on."""
@@ -227,24 +227,24 @@ class Server(TestServer):
         return await super()._make_runner(**kwargs | {"handler_cancellation": False, "access_log": None})
 
 
-def house(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> House:
+def house(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> House:
     """Return what an edge over a fake node is made of."""
     clock = ManualClock()
     node = FakeNode(clock)
-    lives: list[Life] = []
+    lives: list[ConnectionSummary] = []
     parts = EdgeParts(
         settings=settings,
         node=node,
         accounts=node,
         tokens=Tokens(KEYS, ("main",), nonces()),
-        notices=notices or Notices(),
-        numbers=Numbers({site.id: Policy("DE") for site in settings.sites}),
-        doors=Doors(settings.doors),
+        notices=notices or NoticesInForce(),
+        numbers=NumberPolicies({site.id: NumberPolicy("DE") for site in settings.sites}),
+        admission=SocketAdmission(settings.admission),
         clock=clock,
-        pump=Pump(clock),
+        scheduler=Scheduler(clock),
         jitter=lambda: 0.5,
         telemetry=Telemetry(),
-        note=lives.append,
+        on_close=lives.append,
     )
     return House(clock, node, parts, lives)
 
@@ -254,14 +254,14 @@ def pumping(parts: EdgeParts) -> Callable[[web.Application], AsyncIterator[None]
 
     async def life(_: web.Application) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(parts.pump.run())
+            running = tasks.create_task(parts.scheduler.run())
             yield
             running.cancel()
 
     return life
 
 
-async def opened(settings: EdgeSettings = SETTINGS, notices: Notices | None = None) -> Gateway:
+async def opened(settings: EdgeSettings = SETTINGS, notices: NoticesInForce | None = None) -> Gateway:
     """Open a gateway on a manual clock; its client must be closed in the end."""
     made = house(settings, notices)
     app = make_app(made.parts)

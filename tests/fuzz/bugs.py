@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Final
 from unittest import mock
 
-from gateway.edge import numbers, token
+from gateway.edge import remote_numbers, token
 from gateway.protocol import json_form, limits, msgpack_form, websocket
 from gateway.protocol.codec import JSON, MSGPACK, Codec
 from gateway.upstream import framing, wire
@@ -134,7 +134,7 @@ BUGS: Final[dict[str, dict[str, Plant]]] = {
     },
     "log_on": {
         "keys come twice": partial(mock.patch.object, json_form, "_READER", json.JSONDecoder()),
-        **_plants(doors, numbers, NUMBER_BUGS),
+        **_plants(doors, remote_numbers, NUMBER_BUGS),
     },
     "token": _plants(doors, token, TOKEN_BUGS),
     "link": _plants(doors, wire, LINK_BUGS),

@@ -20,8 +20,8 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.texts import VALUE_CHARS
 from gateway.domain.upstream import Reading
-from gateway.edge import numbers, token
-from gateway.edge.token import TOKEN_CHARS_MAX, Opened, Unopened
+from gateway.edge import remote_numbers, token
+from gateway.edge.token import TOKEN_CHARS_MAX, OpenedToken, TokenFault
 from gateway.protocol import http_form, json_form, wire_form
 from gateway.protocol.bodies import LOG_ON, LogOnBody
 from gateway.protocol.websocket import POLICY, TOO_BIG, Violation
@@ -87,7 +87,9 @@ def _compare(body: LogOnBody, value: dict[str, object]) -> None:
 
 
 def _number(text: str) -> None:
-    found = numbers.Numbers({"main": numbers.Policy("DE", deny=("+49171",), own=("+4989",))})
+    found = remote_numbers.NumberPolicies(
+        {"main": remote_numbers.NumberPolicy("DE", deny=("+49171",), own=("+4989",))}
+    )
     try:
         accepted = found.accept("main", text)
     except GatewayError as error:
@@ -120,17 +122,17 @@ _TICKET: Final = Ticket(
 )
 
 
-def genuine() -> dict[str, Opened | Unopened]:
+def genuine() -> dict[str, OpenedToken | TokenFault]:
     """Return tokens that a node has sealed, and what becomes of each."""
     over = dataclasses.replace(_TICKET, expires_at_ms=NOW_MS)
     there = dataclasses.replace(_TICKET, user=UserId("elsewhere", 7))
     return {
-        _tokens(_KEYS).seal(_TICKET): Opened(_TICKET, expired=False, stale=False),
-        _tokens(_KEYS[::-1]).seal(_TICKET): Opened(_TICKET, expired=False, stale=True),
-        _tokens(_KEYS).seal(over): Unopened.EXPIRED,
-        _tokens(_KEYS).seal(there): Unopened.FOREIGN_SITE,
-        _tokens([("k0", bytes(32))]).seal(_TICKET): Unopened.UNKNOWN_KEY,
-        _tokens([("k1", bytes(32))]).seal(_TICKET): Unopened.FORGED,
+        _tokens(_KEYS).seal(_TICKET): OpenedToken(_TICKET, expired=False, stale=False),
+        _tokens(_KEYS[::-1]).seal(_TICKET): OpenedToken(_TICKET, expired=False, stale=True),
+        _tokens(_KEYS).seal(over): TokenFault.EXPIRED,
+        _tokens(_KEYS).seal(there): TokenFault.FOREIGN_SITE,
+        _tokens([("k0", bytes(32))]).seal(_TICKET): TokenFault.UNKNOWN_KEY,
+        _tokens([("k1", bytes(32))]).seal(_TICKET): TokenFault.FORGED,
     }
 
 
@@ -154,19 +156,19 @@ def tokens(data: bytes) -> None:
     assert _opener(token).open(text, NOW_MS) == (_GENUINE[text] if text in _GENUINE else _judged(text))
 
 
-def _judged(text: str) -> Unopened:
+def _judged(text: str) -> TokenFault:
     """Return what is wrong with a token that nobody sealed, as its page says it is written."""
     if len(text) > TOKEN_CHARS_MAX or re.fullmatch(r"(?:[\w-]{4})*(?:[\w-]{2,3})?", text, re.ASCII) is None:
-        return Unopened.GARBAGE
+        return TokenFault.GARBAGE
     raw = base64.urlsafe_b64decode(text + "==")
     one_spelling = base64.urlsafe_b64encode(raw).decode().rstrip("=") == text
     names = re.match(rb"\x01(?s:(.)(.*))", raw) if one_spelling else None
     if names is None or len(names[2]) < names[1][0] + 1:
-        return Unopened.GARBAGE
+        return TokenFault.GARBAGE
     key, rest = names[2][: names[1][0]], names[2][names[1][0] :]
     if len(rest) - 1 - rest[0] <= 12:
-        return Unopened.GARBAGE
-    return Unopened.FORGED if key in {b"k1", b"k2"} else Unopened.UNKNOWN_KEY
+        return TokenFault.GARBAGE
+    return TokenFault.FORGED if key in {b"k1", b"k2"} else TokenFault.UNKNOWN_KEY
 
 
 # ---- messages of a link: what an OSCC-E Server may say ----

@@ -20,7 +20,13 @@ import atheris  # only `make fuzz` has it
 from tests.fuzz import corpus
 
 with atheris.instrument_imports(
-    include=["gateway.protocol", "gateway.upstream", "gateway.edge.numbers", "gateway.edge.token", "json"]
+    include=[
+        "gateway.protocol",
+        "gateway.upstream",
+        "gateway.edge.remote_numbers",
+        "gateway.edge.token",
+        "json",
+    ]
 ):
     from tests.fuzz.oracles import ORACLES, kinds_said
 from tests.fuzz.bugs import finders

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from gateway.app.config.sources import load
-from gateway.edge.token import Opened, Tokens
+from gateway.edge.token import OpenedToken, Tokens
 from tests.cluster.cluster import PASSWORD, Cluster, cluster
 from tests.cluster.spy import Spy
 from tests.doubles.servers import redis_server
@@ -109,7 +109,7 @@ def secret_in(token: str, configuration: Path) -> str:
     assert secrets is not None
     keys = [(key.id, key.key.raw) for key in secrets.sealing_keys]
     opened = Tokens(keys, ["main"], os.urandom).open(token, 0, grace_s=0.0)
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, OpenedToken)
     return opened.ticket.secret
 
 

@@ -89,7 +89,7 @@ PLACES: Final[dict[str, str]] = {
         "token": """
             core/few.py Few._held; core/registry.py Registry._people _places _lingering;
             core/roster.py Roster._members _devices _elsewhere _left _aliases _rescoped _changed;
-            edge/pump.py Pump.sockets _ready _wheel _ticks; edge/routes_sessions.py SessionRoutes._exporting;
+            edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
             runtime/admitting.py Admitting._waiting;
             runtime/asking.py Asking._unsure _tried _unheard _leaving _gained;
             runtime/feed.py Feed.connections; runtime/household.py Household.local;
@@ -99,8 +99,8 @@ PLACES: Final[dict[str, str]] = {
         """,
         "connection": """
             core/throttle.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
-            edge/callers.py Callers._there _of; app/listeners.py _Acceptor._listening _rests;
-            edge/limits.py Doors._silent _rate_of; edge/request_rates.py Paces._full_at;
+            edge/limits.py PendingConnections._open _of; app/listeners.py _Acceptor._listening _rests;
+            edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
             runtime/epoll_transport.py Wires._wires;
             upstream/client.py OsccServer._links_open
         """,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.properties.seeded import SeededBug
 
-PUMP = "edge/pump.py"
+PUMP = "edge/scheduler.py"
 
 
 def bug(name: str, old: str, new: str, *, quick: bool = False) -> SeededBug:

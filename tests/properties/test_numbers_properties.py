@@ -10,18 +10,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import GatewayError
-from gateway.edge.numbers import Numbers, Policy
+from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
 from tests.properties.seeded import SeededBug
 
 DENIED, OWN = "+4930666", "+493077"
 POLICIES = {
-    "DE": Policy("DE", deny=(DENIED,), own=(OWN,)),
-    "US": Policy("US"),
-    "IT": Policy("IT"),
-    "GB": Policy("GB"),
-    "wide": Policy("DE", allow=("+1", "+33", "+39", "+41", "+43", "+44", "+979"), deny=("+43",), own=(OWN,)),
+    "DE": NumberPolicy("DE", deny=(DENIED,), own=(OWN,)),
+    "US": NumberPolicy("US"),
+    "IT": NumberPolicy("IT"),
+    "GB": NumberPolicy("GB"),
+    "wide": NumberPolicy(
+        "DE", allow=("+1", "+33", "+39", "+41", "+43", "+44", "+979"), deny=("+43",), own=(OWN,)
+    ),
 }
-NUMBERS = Numbers(POLICIES)
+NUMBERS = NumberPolicies(POLICIES)
 
 
 def read(site: str, text: str) -> str:
@@ -206,7 +208,7 @@ def test_no_refusal_repeats_what_was_written(site: str, text: str) -> None:
         assert not any(each.isdigit() for each in "".join(told))
 
 
-FILE = "edge/numbers.py"
+FILE = "edge/remote_numbers.py"
 SEEDED = [
     SeededBug(
         "only our own digits are read",

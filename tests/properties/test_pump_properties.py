@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.edge.pump import NEVER, Pump
+from gateway.edge.scheduler import NEVER, Scheduler
 from tests.doubles.clock import ManualClock
 from tests.properties.pump_bugs import SEEDED
 
@@ -80,7 +80,7 @@ class Turner:
         self._house.turns.append((now, self.name))
         wakes, self.wakes = self.wakes, []
         for other in wakes:
-            self._house.pump.ready(self._house.turners[other])
+            self._house.scheduler.ready(self._house.turners[other])
         if self.raises:
             self.raises = False
             raise RuntimeError
@@ -98,7 +98,7 @@ class Turning(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.clock = ManualClock()
-        self.pump: Pump[Turner] = Pump(self.clock)
+        self.scheduler: Scheduler[Turner] = Scheduler(self.clock)
         self.turns: list[tuple[float, int]] = []
         self.turners = [Turner(self, name) for name in NAMES]
         self.asked: list[Asked] = []
@@ -108,8 +108,8 @@ class Turning(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         async def born() -> asyncio.Task[None]:
-            self.pump.sockets.update(dict.fromkeys(self.turners))
-            return asyncio.create_task(self.pump.run())  # noqa: TID251 - lives until teardown
+            self.scheduler.sockets.update(dict.fromkeys(self.turners))
+            return asyncio.create_task(self.scheduler.run())  # noqa: TID251 - lives until teardown
 
         self.life = self.runner.run(born())
         self.runner.run(self.clock.settle())
@@ -130,7 +130,7 @@ class Turning(RuleBasedStateMachine):
             self.turners[name].raises = name in bad
             self.faults[name] += name in bad
         for name in names:
-            self.pump.ready(self.turners[name])
+            self.scheduler.ready(self.turners[name])
         expected: list[tuple[float, int]] = []
         while queue:
             name = queue.pop(0)
@@ -143,7 +143,7 @@ class Turning(RuleBasedStateMachine):
         """Ask for times, one after the other, before the pump does anything; some come at once."""
         now = self.clock.now()
         for when in (now + span_s for span_s in spans_s):
-            self.pump.at(self.turners[name], when)
+            self.scheduler.at(self.turners[name], when)
             self._note(name, when, now)
         self._check(self._pass(0.0))
 
@@ -201,8 +201,8 @@ class Turning(RuleBasedStateMachine):
 
     @invariant()
     def the_wheel_holds_what_was_asked_and_nothing_else(self) -> None:
-        wheel = self.pump._wheel
-        assert sorted(wheel) == sorted(self.pump._ticks)
+        wheel = self.scheduler._wheel
+        assert sorted(wheel) == sorted(self.scheduler._ticks)
         names = {id(turner): turner.name for turner in self.turners}
         held = sorted((tick, names[id(served)]) for tick, waiting in wheel.items() for served in waiting)
         assert held == sorted({(one.tick, one.name) for one in self.asked})
@@ -211,7 +211,7 @@ class Turning(RuleBasedStateMachine):
         try:
             if hasattr(self, "life"):
                 self._check(self._pass(60.0))
-                assert not self.pump._wheel, "all times have come"
+                assert not self.scheduler._wheel, "all times have come"
                 self.life.cancel()
                 self.runner.run(self.clock.settle())
                 assert [turner.abandoned for turner in self.turners] == [1] * len(NAMES)

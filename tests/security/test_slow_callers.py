@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from gateway.edge import callers, runner
+from gateway.edge import request_context
+from gateway.edge import server as edge_server
 from tests.edge.raw_phone import RawPhone
 from tests.security.doors import node, say, status
 
@@ -19,9 +20,9 @@ DRIP = tuple(b"GET /v1/about HTTP/1.1\r\nX-A: b\r\n"[n : n + 1] for n in range(3
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "HEAD_S", 0.3)
-    monkeypatch.setattr(callers, "BODY_S", 0.3)
-    monkeypatch.setattr(runner, "TAKE_S", 0.3)
+    monkeypatch.setattr(edge_server, "HEAD_S", 0.3)
+    monkeypatch.setattr(request_context, "BODY_S", 0.3)
+    monkeypatch.setattr(edge_server, "TAKE_S", 0.3)
 
 
 @pytest.mark.parametrize("door", ["client", "ops", "admin"])

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gateway.edge import problems, routes_sessions
+from gateway.edge import problems, routes
 from gateway.protocol.http_form import JSON_TYPE
 from tests.security.doors import node, say, status
 
@@ -55,7 +55,7 @@ async def test_a_slow_reading_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         if getattr(request, "content_type", "") != JSON_TYPE:
             raise problems.UnsupportedMediaType
 
-    monkeypatch.setattr(routes_sessions, "check_json", read_as_mail)
+    monkeypatch.setattr(routes, "check_json", read_as_mail)
     async with node() as ports:
         took, _ = await cost_s(ports["client"], "POST /v1/sessions", "Content-Type", ";a=" * 2_600)
         _, told = await cost_s(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.edge.notices import Notice, Notices, NoticeText
+from gateway.edge.notices import NoticesInForce, NoticeText, OperatorNotice
 from tests.transcripts.handset import Handset
 from tests.transcripts.stage import AGENT, NUMBER, SUPERVISOR, Stage, stage
 
-TERMS = Notice(
+TERMS = OperatorNotice(
     "terms", 3, "privacy", 0, True, {"en": NoticeText("Privacy", "What we keep.", "https://x.example")}
 )
 
@@ -14,7 +14,7 @@ TERMS = Notice(
 async def notices() -> str:
     """Return the conversation."""
     title = "notices.acknowledge: a notice of the operator is read. OSCC-E is never asked."
-    async with stage(title, Notices([TERMS])) as at:
+    async with stage(title, NoticesInForce([TERMS])) as at:
         supervisor = await at.comes(SUPERVISOR, topics=[])
         tablet = await at.comes(SUPERVISOR, "tablet", topics=[])
         agent = await at.comes(AGENT, number=NUMBER, topics=[])

@@ -6,7 +6,7 @@ import json
 from typing import Final, Protocol
 
 from gateway.domain.model import Ticket
-from gateway.edge.channel import Gone, Listener
+from gateway.edge.channel import ChannelListener, Disconnect
 from gateway.protocol.codec import JSON
 from gateway.protocol.websocket import Message
 from tests.core.samples import CLIENT
@@ -52,26 +52,26 @@ class Line:
 
     def __init__(self, phone: Handset) -> None:
         self._phone = phone
-        self._listener: Listener | None = None
+        self._listener: ChannelListener | None = None
         self._early: list[Message] = []
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: ChannelListener) -> None:
         """Tell who listens from now on."""
         self._listener = listener
         for message in self._early:
-            listener.heard(message)
+            listener.event_received(message)
 
     def say(self, message: Message) -> None:
         """Bring what the phone says."""
         if self._listener is None:
             self._early.append(message)
         else:
-            self._listener.heard(message)
+            self._listener.event_received(message)
 
     def lose(self) -> None:
         """Break."""
         if self._listener is not None:
-            self._listener.lost(Gone("network", 1006))
+            self._listener.disconnected(Disconnect("network", 1006))
 
     def put(self, data: bytes) -> None:
         """Bring WebSocket messages to the phone."""

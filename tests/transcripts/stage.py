@@ -19,19 +19,17 @@ from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.model import Application, Device, NodeId, Ticket
 from gateway.domain.upstream import LogOn
 from gateway.edge import limits
-from gateway.edge.addresses import NOWHERE
-from gateway.edge.bearer import Bearer
+from gateway.edge.addresses import NO_ADDRESS
 from gateway.edge.channel import Channel
-from gateway.edge.errands import Errands
-from gateway.edge.notices import Notices
-from gateway.edge.numbers import Numbers, Policy
-from gateway.edge.papers import Desk, Papers
-from gateway.edge.pump import Pump
-from gateway.edge.settings import DoorLimits
-from gateway.edge.socket import PhoneSocket, Staff
+from gateway.edge.command_runner import CommandPrechecks, CommandRunner
+from gateway.edge.connection_stats import ConnectionStats, ConnectionSummary, StatsOutput
+from gateway.edge.credentials import BearerAuth, CredentialServices, SessionCredentials
+from gateway.edge.notices import NoticesInForce
+from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
+from gateway.edge.scheduler import Scheduler
+from gateway.edge.settings import AdmissionLimits
+from gateway.edge.socket import PhoneSocket, SocketServices
 from gateway.edge.token import Tokens
-from gateway.edge.vetting import Vetting
-from gateway.edge.witness import Book, Life, Witness
 from gateway.protocol.codec import JSON
 from gateway.runtime.node import Node
 from gateway.runtime.parts import NodeSettings, Site
@@ -81,7 +79,7 @@ class Stage:
     Invariant: the same acts make the same text.
     """
 
-    def __init__(self, title: str, notices: Notices, first_key: int) -> None:
+    def __init__(self, title: str, notices: NoticesInForce, first_key: int) -> None:
         self.transcript = Transcript(title, width=22)
         self.clock = ManualClock()
         self.server = Simulator(CENTRE, CentreClock(self.clock))
@@ -98,12 +96,12 @@ class Stage:
             lambda: 0.5,
             self._audit,
         )
-        self.vetting = Vetting(Numbers({"main": Policy("DE")}), notices)
+        self.prechecks = CommandPrechecks(NumberPolicies({"main": NumberPolicy("DE")}), notices)
         self.requests = 0
         """How many requests OSCC-E was sent, signs of life not counted."""
         self.is_slow = False
         """Whether requests wait for :meth:`answers`."""
-        self._bearer = Bearer(
+        self._bearer = BearerAuth(
             Tokens(KEYS, ("main",), nonces()), self.node.denied, self.clock, grace_s=86_400.0
         )
         self._telemetry = Telemetry()
@@ -111,7 +109,7 @@ class Stage:
         self._began = self.clock.now()
         self._is_hidden = self._are_links_hidden = False
         self._signs_of_life: set[tuple[str, int]] = set()
-        self.pump: Pump[PhoneSocket] = Pump(self.clock)
+        self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
 
     # ---- the journal ----
 
@@ -198,15 +196,15 @@ class Stage:
     async def connects(self, phone: Handset, **hello: object) -> None:
         """Open a connection, and say hello."""
         phone.hello(**hello)
-        errands = Errands(self.node, self.vetting, self.clock)
+        commands = CommandRunner(self.node, self.prechecks, self.clock)
         socket = PhoneSocket(
             Session(JSON, SessionLimits(), self.clock.now(), 0.5),
             cast("Channel", phone.line),
-            Staff(self.node, self.pump, errands, lambda _: None),
-            Papers(Desk(self._bearer, self.notices, self.clock), None, ("en",)),
-            Witness(Book(self._telemetry, _forget), JSON, NOWHERE, self.clock.now()),
+            SocketServices(self.node, self.scheduler, commands, lambda _: None),
+            SessionCredentials(CredentialServices(self._bearer, self.notices, self.clock), None, ("en",)),
+            ConnectionStats(StatsOutput(self._telemetry, _forget), JSON, NO_ADDRESS, self.clock.now()),
         )
-        socket.begin(limits.Doors(DoorLimits()).enter(NOWHERE))
+        socket.begin(limits.SocketAdmission(AdmissionLimits()).open_slot(NO_ADDRESS))
         await self.settle()
 
     # ---- the world ----
@@ -269,17 +267,19 @@ class Stage:
         return self.server.center.directory.agents[10_001]
 
 
-def _forget(_: Life) -> None:
+def _forget(_: ConnectionSummary) -> None:
     """Keep nothing of a connection that is over."""
 
 
 @asynccontextmanager
-async def stage(title: str, notices: Notices | None = None, *, first_key: int = 1) -> AsyncIterator[Stage]:
+async def stage(
+    title: str, notices: NoticesInForce | None = None, *, first_key: int = 1
+) -> AsyncIterator[Stage]:
     """Run a node before a server; all is over when the block is left. *first_key* names the first command."""
     with patch("gateway.simulator.server.secrets", Numbered()):
-        made = Stage(title, notices or Notices(), first_key)
+        made = Stage(title, notices or NoticesInForce(), first_key)
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(life) for life in (made.node.run(), made.pump.run())]
+            running = [tasks.create_task(life) for life in (made.node.run(), made.scheduler.run())]
             await made.settle()
             yield made
             for life in reversed(running):

@@ -31,7 +31,7 @@ from gateway.app.keys import SealingKey, SecretKey, parse_sealing_key, parse_sec
 from gateway.bus.connect import Address, parse_url
 from gateway.core.effects import SessionLimits
 from gateway.domain.model import Application
-from gateway.edge.settings import DoorLimits
+from gateway.edge.settings import AdmissionLimits
 
 MEMORY: Final = "memory://"
 SCHEMES: Final = ("memory", "redis", "rediss", "redis+sentinel", "rediss+sentinel")
@@ -235,7 +235,7 @@ BusUrl = Annotated[str, AfterValidator(bus_url), PlainSerializer(without_passwor
 
 
 _SESSION = SessionLimits()
-_DOORS = DoorLimits()
+_DOORS = AdmissionLimits()
 
 
 class Section(BaseModel):

@@ -1,9 +1,8 @@
-"""Which files make the web client, and how are they served?
+"""Web client: static files under `/app/`, with caching headers.
 
-All of them are read once, when the gateway starts; a request costs a look into a dictionary. A browser asks
-each time whether its copy is still the newest (`no-cache`), and an unchanged file is 304. The service worker
-carries a digest of all files, so that one changed file makes a new worker, which takes all files anew: a page
-never mixes modules of two versions.
+All files are read once, at start. A browser revalidates its copy on each request (`no-cache`); an unchanged
+file is answered with 304. The service worker contains a digest of all files, so a changed file makes a new
+worker, which fetches all files again: a page never mixes modules of two versions.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ _TYPES: Final = {
     ".svg": "image/svg+xml; charset=utf-8",
     ".webmanifest": "application/manifest+json; charset=utf-8",
 }
-"""What is served; whatever else lies in the folder is not."""
+"""Types of files that are served. Other files in the folder are not."""
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types oscc"
 )
-"""Nothing of anybody else, nothing inline, and no text that becomes markup."""
+"""Nothing from other origins, nothing inline, and no text that becomes markup."""
 
 _OFF: Final = (
     "accelerometer", "autoplay", "camera", "display-capture", "geolocation", "gyroscope", "hid",
@@ -57,7 +56,7 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One file as it is sent."""
+    """File as it is sent."""
 
     body: bytes
     content_type: str
@@ -65,27 +64,27 @@ class StaticFile:
 
 
 class WebClient:
-    """Serves the web client under ``/app/``.
+    """Routes of the web client under ``/app/``.
 
     Args:
-        texts: File name → bytes; without it what the package carries.
+        texts: File name → bytes; by default the files of the package.
     """
 
     def __init__(self, texts: Mapping[str, bytes] | None = None) -> None:
         self.files: Final = _prepared(_carried() if texts is None else texts)
-        """What is served, by name."""
+        """Served files, by name."""
 
     def routes(self) -> list[web.RouteDef]:
-        """Return them."""
+        """Return the routes."""
         return [
-            web.get("/", self.door),
-            web.get(ROOT.rstrip("/"), self.door),
+            web.get("/", self.redirect),
+            web.get(ROOT.rstrip("/"), self.redirect),
             web.get(ROOT, self.file),
             web.get(ROOT + "{name}", self.file),
         ]
 
-    async def door(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
-        """Send whoever comes to the house to the web client."""
+    async def redirect(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
+        """Redirect ``GET /`` to the web client."""
         return web.Response(status=302, headers={hdrs.LOCATION: ROOT})
 
     async def file(self, request: web.Request) -> web.Response:
@@ -114,7 +113,7 @@ def _carried() -> dict[str, bytes]:
 
 
 def _prepared(texts: Mapping[str, bytes]) -> dict[str, StaticFile]:
-    """Return *texts* as they are sent, those of a known type; the worker knows all and their digest."""
+    """Return the *texts* of known types as they are sent; the worker contains their digest."""
     served = {name: body for name, body in sorted(texts.items()) if _type(name) is not None}
     whole = hashlib.sha256()
     for name, body in served.items():

@@ -1,7 +1,7 @@
-"""To which telephone numbers may a site's calls be routed, and how is such a number written?
+"""Remote numbers: validation, normalization to E.164, and the policy of each site.
 
-Pure. libphonenumber knows how countries write their numbers; the operator's policy says which are wanted.
-No number leaves this module but by the return of :meth:`Numbers.accept`: no error or repr shows one.
+Pure. libphonenumber supplies the numbering plans; the operator's policy supplies what is allowed. A number
+leaves this module only as the return value of :meth:`NumberPolicies.accept`: no error or repr contains one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ CHARS_MAX: Final = 64
 _DIALLED: Final = re.compile(r"\+?[0-9]+")
 _E164: Final = re.compile(r"\+[0-9]{7,15}")
 _WRAPPING: Final = "\u200e\u202a\u202c\u202d\u2066\u2068\u2069"
-"""Left-to-right marks that phones put round a number when it is copied; inside one they are refused."""
+"""Left-to-right marks that phones put around a copied number. Inside a number they are refused."""
 _PLUSES: Final = "+\uff0b"
 _SEPARATORS: Final = "./()[]\u2212\uff0e\uff0f\uff08\uff09"
-"""Beside these, any space (Zs) and any hyphen or dash (Pd)."""
+"""Separators, in addition to any space (Zs) and any hyphen or dash (Pd)."""
 _OF_PERSONS: Final = frozenset(
     {
         PhoneNumberType.FIXED_LINE,
@@ -33,7 +33,7 @@ _OF_PERSONS: Final = frozenset(
         PhoneNumberType.VOIP,
     }
 )
-"""At which one person answers for the price of a call. Every other type is refused, a future one too."""
+"""Types at which a person answers, at the price of a normal call. All others are refused."""
 _SPECIAL: Final = re.compile(
     r"""
     # North America, in any area: 976 is premium rate, 950 reaches carriers, N11 are services, 555-1212 is
@@ -48,23 +48,23 @@ _SPECIAL: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""Services and prices of their own that libphonenumber takes for telephones of persons, in E.164."""
+"""Services and special prices that libphonenumber takes for ordinary telephones, in E.164."""
 _LOCAL_SERVICES: Final = {"DE": re.compile(r"11\d{1,4}|19\d{3}")}
-"""The same behind an area's prefix. Germany: 11x are services, 19xxx the uniform numbers of ambulances
+"""The same after an area code. Germany: 11x are services, 19xxx the uniform numbers of ambulances
 (19222), poison centres (19240) and others (BNetzA, Nummernplan Ortsnetzrufnummern)."""
 _PRIVATE_NETWORKS: Final = re.compile(r"\+435(?:0|17|7|9)\d+")
-"""Company-wide access numbers that libphonenumber takes for VoIP. Austria: (0)50, (0)517, (0)57 and (0)59
-are private networks, the police's 059 133 among them (RTR, KEM-V 2009)."""
+"""Company-wide access numbers that libphonenumber takes for VoIP numbers. Austria: (0)50, (0)517, (0)57 and
+(0)59 are private networks, the police's 059 133 among them (RTR, KEM-V 2009)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Policy:
-    """Which numbers one site allows. Prefixes are those of E.164, such as ``+4331``.
+class NumberPolicy:
+    """Numbers that one site allows. Prefixes are in E.164, such as ``+4331``.
 
-    *country*: whose numbers are allowed; None: nobody's, whatever else is said.
-    *allow*: prefixes that are allowed beside it; with more than a country code they also open
-    company-wide access numbers (such as ``+4158`` or ``+4359``), which belong to no one place.
-    *deny*, *own*: prefixes that never are, those of the contact centre itself among them.
+    *country*: the country whose numbers are allowed; None: no number at all is allowed.
+    *allow*: more allowed prefixes. One that is longer than a country code also allows company-wide access
+    numbers (such as ``+4158`` or ``+4359``), which belong to no area. *deny*, *own*: prefixes that are never
+    allowed; *own* are those of the contact centre.
     """
 
     country: str | None
@@ -73,7 +73,7 @@ class Policy:
     own: tuple[str, ...] = ()
 
     def admits(self, number: PhoneNumber, e164: str) -> bool:
-        """Tell whether calls may be routed to a valid number."""
+        """Return whether calls may be routed to *number*, which is valid."""
         if e164.startswith((*self.deny, *self.own)) or _is_emergency(number) or _is_service(number, e164):
             return False
         kind = phonenumbers.number_type(number)
@@ -83,26 +83,26 @@ class Policy:
         return kind in _OF_PERSONS and (is_home or e164.startswith(self.allow))
 
 
-_NOWHERE: Final = Policy(None)
+_NOWHERE: Final = NumberPolicy(None)
 
 
-class Numbers:
-    """The remote numbers of all sites.
+class NumberPolicies:
+    """Policies of remote numbers of all sites.
 
     Args:
-        policies: By the id of their site. A site that is not here allows none.
+        policies: By id of site. A site without a policy allows no number.
     """
 
-    def __init__(self, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, policies: Mapping[str, NumberPolicy]) -> None:
         self._policies: Final = dict(policies)
 
     def accept(self, site: str, text: str) -> str:
-        """Return the number that *text* spells, in E.164; what was returned once is returned again.
+        """Return the number in *text* in E.164. A returned number is accepted again, unchanged.
 
         Raises:
-            GatewayError: ``remote_number_missing``: nothing but space; ``remote_number_invalid``: not a
-                complete telephone number; ``remote_number_not_allowed``: an emergency or short number,
-                or one that the site's policy refuses, without telling why.
+            GatewayError: ``remote_number_missing``: *text* is empty or space; ``remote_number_invalid``: it
+                is not a complete telephone number; ``remote_number_not_allowed``: it is an emergency or short
+                number, or the site's policy refuses it. The error does not contain the reason.
         """
         policy = self._policies.get(site, _NOWHERE)
         if policy.country is None:
@@ -119,7 +119,7 @@ class Numbers:
 
 
 def _dialled(text: str) -> str:
-    """Return *text* as ASCII digits, with a plus before them or without."""
+    """Return *text* as ASCII digits, with or without a plus."""
     if len(text) > CHARS_MAX:
         raise _invalid()
     bare = text.strip().strip(_WRAPPING).strip()
@@ -132,7 +132,7 @@ def _dialled(text: str) -> str:
 
 
 def _plain(character: str) -> str:
-    """Return a digit or plus in ASCII, nothing for a separator, and whatever else as it is: no digit."""
+    """Return a digit or plus in ASCII, nothing for a separator, and any other character unchanged."""
     if character in _PLUSES:
         return "+"
     category = unicodedata.category(character)
@@ -142,15 +142,15 @@ def _plain(character: str) -> str:
 
 
 def _read(dialled: str, country: str) -> PhoneNumber:
-    """Return the number that *dialled* means in *country*; it need not be valid."""
+    """Parse *dialled* as a number in *country*. The result may be invalid."""
     number = _parsed(dialled, country)
     if dialled.startswith("00") and (number is None or not phonenumbers.is_valid_number(number)):
-        # everybody knows 00, also where another prefix leads abroad, such as 011 or 001
+        # 00 is common also where another prefix is used for calls abroad, such as 011 or 001
         number = _parsed(f"+{dialled[2:]}", country)
     if number is None:
         raise _invalid()
     if not _is_international(number) and dialled not in _national_spellings(number, country):
-        # without its area's prefix it could be another subscriber's, and a stranger would get the calls
+        # without the area code it could be the number of another subscriber, who would get the calls
         raise _invalid()
     return number
 
@@ -179,13 +179,13 @@ def _national_spellings(number: PhoneNumber, country: str) -> set[str]:
 
 
 def _is_emergency(number: PhoneNumber) -> bool:
-    """Tell whether a number is an area's prefix and an emergency number."""
+    """Return whether *number* is an area code and an emergency number."""
     region, local = _local(number)
     return region is not None and phonenumbers.is_emergency_number(local, region)
 
 
 def _is_service(number: PhoneNumber, e164: str) -> bool:
-    """Tell whether a number has a service or a price of its own that libphonenumber does not know."""
+    """Return whether *number* is a service, or has a price of its own, that libphonenumber does not know."""
     region, local = _local(number)
     services = None if region is None else _LOCAL_SERVICES.get(region)
     is_local_service = services is not None and services.fullmatch(local) is not None
@@ -193,7 +193,7 @@ def _is_service(number: PhoneNumber, e164: str) -> bool:
 
 
 def _local(number: PhoneNumber) -> tuple[str | None, str]:
-    """Return what stands behind the area's prefix, and the region; None where there is no area."""
+    """Return the region, and the part after the area code; None as region where there is no area."""
     area = phonenumbers.length_of_geographical_area_code(number)
     region = phonenumbers.region_code_for_number(number) if area > 0 else None
     return region, phonenumbers.national_significant_number(number)[area:]

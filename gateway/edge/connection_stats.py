@@ -1,4 +1,4 @@
-"""What is counted of one phone's connection, and what is left of it at its end?"""
+"""Statistics of one phone's connection, and the summary of a connection that has ended."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from gateway.telemetry import OTHER, Telemetry
 Initiator = Literal["gateway", "client", "network"]
 
 PEER_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011})
-"""What peers may say (RFC 6455 §7.4.1) and is told apart; a client chooses freely among thousands."""
+"""Close codes of peers that have a label of their own (RFC 6455 §7.4.1). Clients may send any other."""
 PLATFORMS: Final = ("android", "ios", "web", OTHER)
-"""What clients may call themselves and is told apart."""
+"""Platforms of clients that are a label of their own."""
 OK: Final = "ok"
-"""The result of a handshake that led to a welcome."""
+"""Result of a handshake that led to a welcome."""
 LEFT: Final = "left"
-"""The result of one whose phone, or the process, went before either a welcome or a refusal."""
+"""Result of a handshake that ended before a welcome or a refusal: the phone left, or the process ended."""
 REFUSED: Final = {code.value: code.name.lower() for code in CloseCode}
-"""Close code → the result of a handshake that it refused after the upgrade."""
+"""Close code → result of a handshake that was refused after the upgrade."""
 FAILED: Final = "failed"
-"""The status of a rejected command with which nothing was wrong."""
+"""Status of a command that was rejected for a fault of the system, not of the command."""
 _FAULTS: Final = frozenset(
     {
         ErrorCode.BUS_DOWN,
@@ -44,8 +44,10 @@ _FAULTS: Final = frozenset(
 )
 
 
-def wrote_news(telemetry: Telemetry, ledger: Ledger, since: float, now: float, phones: int = 1) -> None:
-    """Count what was written of *ledger*, to so many phones; *since*: see :attr:`Outbox.waits`."""
+def record_update_latency(
+    telemetry: Telemetry, ledger: Ledger, since: float, now: float, phones: int = 1
+) -> None:
+    """Record the latency and age of an update of *ledger*. *since*: see :attr:`Outbox.waits`."""
     if since < math.inf:
         hops, seconds = telemetry.event_latency_seconds.series, now - since
         hops["edge"].observe(seconds, phones)
@@ -56,11 +58,11 @@ def wrote_news(telemetry: Telemetry, ledger: Ledger, since: float, now: float, p
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """A connection that is over. It shows nothing of what the phone saw."""
+class ConnectionSummary:
+    """Summary of a closed connection. It contains nothing that the phone received."""
 
     user: UserId | None
-    """None: it was never served."""
+    """None: no session was served."""
     application: Application | None
     codec: str
     address: Address
@@ -75,41 +77,41 @@ class Life:
     commands: int
 
 
-class Book(NamedTuple):
-    """Where all connections of a node are counted; *note* is told what is left of each."""
+class StatsOutput(NamedTuple):
+    """Where connections are counted. *on_close* receives the summary of each."""
 
     telemetry: Telemetry
-    note: Callable[[Life], None]
+    on_close: Callable[[ConnectionSummary], None]
 
 
-class Witness:
-    """Sees one connection from its upgrade to its end.
+class ConnectionStats:
+    """Statistics of one connection, from its upgrade to its end.
 
-    Invariants: what was counted in is counted out at :meth:`ended`, once; its handshake is counted once, at
-    :meth:`welcomed` or, without that, at :meth:`ended`.
+    Invariants: what was counted in is counted out once, at :meth:`closed`. The handshake is counted once: at
+    :meth:`welcomed`, or else at :meth:`closed`.
 
     Args:
-        book: Where it is counted.
+        output: Where it is counted.
         codec: The agreed subprotocol.
-        address: The client's.
-        now: When the upgrade was; monotonic seconds, as below.
+        address: The client's address.
+        now: The time of the upgrade, in monotonic seconds, as below.
     """
 
     __slots__ = (
         "_address",
         "_began",
-        "_book",
         "_bytes_out",
         "_commands",
         "_conflated",
         "_connected",
         "_frames_in",
         "_frames_out",
+        "_output",
         "_user",
     )
 
-    def __init__(self, book: Book, codec: Codec, address: Address, now: float) -> None:
-        self._book = book
+    def __init__(self, output: StatsOutput, codec: Codec, address: Address, now: float) -> None:
+        self._output = output
         self._connected = _shared(("", OTHER, codec.name))
         self._address = address.packed
         self._began = now
@@ -118,38 +120,38 @@ class Witness:
 
     @property
     def telemetry(self) -> Telemetry:
-        """Where it is counted."""
-        return self._book.telemetry
+        """The metrics."""
+        return self._output.telemetry
 
     @property
     def address(self) -> Address:
-        """The client's."""
+        """The client's address."""
         return ip_address(self._address)
 
-    def heard(self) -> None:
-        """Note that a frame came."""
+    def frame_received(self) -> None:
+        """Count a received frame."""
         self._frames_in += 1
 
     def welcomed(self, ticket: Ticket, platform: str, now: float) -> None:
-        """Note that the session is served, to a client that says that it runs on *platform*."""
+        """Record that the session is served, to a client on *platform*."""
         self._user = ticket.user
-        told = platform.lower() if platform.lower() in PLATFORMS else OTHER
-        self._connected = _shared((ticket.application.value, told, self._connected[2]))
+        label = platform.lower() if platform.lower() in PLATFORMS else OTHER
+        self._connected = _shared((ticket.application.value, label, self._connected[2]))
         self.telemetry.handshakes[OK].inc()
         self.telemetry.handshake_seconds.observe(now - self._began)
         self.telemetry.connections[self._connected].inc()
 
-    def noted(self, effect: Resumed | Answered) -> None:
-        """Note what the session tells of itself."""
+    def effect_received(self, effect: Resumed | Answered) -> None:
+        """Record an effect that is only measured."""
         if isinstance(effect, Resumed):
             self.telemetry.resumes[effect.how].inc()
         else:
             self.telemetry.ping_rtt_seconds.observe(effect.seconds)
 
-    def wrote(
+    def frames_written(
         self, frames: list[bytes], now: float, waited: tuple[int, float] | None, outbox: Outbox | None
     ) -> None:
-        """Note that *frames* of *outbox* were written, where *waited* was waiting before."""
+        """Count *frames* of *outbox* that were written. *waited*: what was waiting before."""
         if frames:
             size_bytes = sum(map(len, frames))
             self._frames_out += len(frames)
@@ -159,43 +161,43 @@ class Witness:
             if waited is not None and outbox is not None:
                 names = waited[0] and waited[0] - outbox.dirty
                 self.telemetry.updates.inc(names)
-                wrote_news(self.telemetry, outbox.ledger, waited[1] if names else math.inf, now)
+                record_update_latency(self.telemetry, outbox.ledger, waited[1] if names else math.inf, now)
         if outbox is not None:
-            self._replaced(outbox.conflated)
+            self._count_conflated(outbox.conflated)
 
-    def shipped(self, live: Live | None) -> None:
-        """Note what a session was told that ends: its frames that left with those of others, too."""
+    def shared_frames_written(self, live: Live | None) -> None:
+        """Count the frames of a session that ends which were written by its fan-out group."""
         if live is not None:
             frames, size_bytes = live.outbox.shipped
             self._frames_out += frames
             self._bytes_out += size_bytes
-            self._replaced(live.outbox.conflated)
+            self._count_conflated(live.outbox.conflated)
 
-    def _replaced(self, conflated: int) -> None:
-        """Note how many values newer ones have replaced so far."""
+    def _count_conflated(self, conflated: int) -> None:
+        """Count values that were replaced by newer ones. *conflated* is the total so far."""
         if conflated != self._conflated:
             self.telemetry.conflated.inc(conflated - self._conflated)
             self._conflated = conflated
 
-    def asked(self) -> None:
-        """Note that a command waits for its result; :meth:`settled` or :meth:`forgot` follows."""
+    def command_started(self) -> None:
+        """Count a command in flight. :meth:`command_finished` or :meth:`command_abandoned` follows."""
         self._commands += 1
         self.telemetry.commands_in_flight.inc()
 
-    def settled(self, call: Call, outcome: Outcome, seconds: float) -> None:
-        """Note what became of a command."""
+    def command_finished(self, call: Call, outcome: Outcome, seconds: float) -> None:
+        """Record the result of a command."""
         self.telemetry.commands_in_flight.dec()
         self.telemetry.commands[call.command.kind, _status(outcome)].inc()
         self.telemetry.command_seconds[call.command.kind].observe(seconds)
 
-    def forgot(self) -> None:
-        """Note that nobody waits for a command's result any more."""
+    def command_abandoned(self) -> None:
+        """Record that nothing waits for the result of a command."""
         self.telemetry.commands_in_flight.dec()
 
-    def ended(self, initiator: Initiator, code: int, reason: str, now: float) -> None:
-        """Note the end. Called once."""
-        told = str(code) if initiator == "gateway" or code in PEER_CODES else OTHER
-        self.telemetry.closes[initiator, told].inc()
+    def closed(self, initiator: Initiator, code: int, reason: str, now: float) -> None:
+        """Record the end of the connection. Called once."""
+        label = str(code) if initiator == "gateway" or code in PEER_CODES else OTHER
+        self.telemetry.closes[initiator, label].inc()
         self.telemetry.connection_age_seconds.observe(now - self._began)
         if initiator == "gateway" and code == CloseCode.SLOW:
             self.telemetry.slow_closes.inc()
@@ -205,8 +207,8 @@ class Witness:
         else:
             application = Application(self._connected[0])
             self.telemetry.connections[self._connected].dec()
-        self._book.note(
-            Life(
+        self._output.on_close(
+            ConnectionSummary(
                 user=self._user,
                 application=application,
                 codec=self._connected[2],
@@ -234,5 +236,5 @@ _SHARED: Final[dict[tuple[str, str, str], tuple[str, str, str]]] = {}
 
 
 def _shared(labels: tuple[str, str, str]) -> tuple[str, str, str]:
-    """Return one tuple for all who have the same *labels*: a phone keeps no object of its own for them."""
+    """Return one shared tuple for equal *labels*, so that a phone stores none of its own."""
     return _SHARED.setdefault(labels, labels)

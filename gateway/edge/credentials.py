@@ -1,0 +1,286 @@
+"""Credentials: bearer tokens of requests, and the session credentials of one phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final, NamedTuple, Protocol
+
+from gateway.domain.errors import (
+    CloseCode,
+    EndReason,
+    ErrorCode,
+    GatewayError,
+    SessionRefused,
+    Verdict,
+    verdict,
+)
+from gateway.domain.model import Ticket, UserId
+from gateway.edge.notices import NoticeSet, NoticesInForce, unread_notices
+from gateway.edge.token import OpenedToken, TokenFault, Tokens
+from gateway.protocol.frames import NoticeFrame, Renewed, SessionView, UserView
+from gateway.runtime.ports import Clock
+from gateway.runtime.world import refusal
+
+TOKEN_INVALID: Final = "token_invalid"  # noqa: S105 - the name of a refusal
+
+
+class BearerAuth:
+    """Authentication by bearer tokens.
+
+    Args:
+        tokens: Opens tokens.
+        denied: Returns how a session ended, or None when that is not known.
+        clock: Decides whether a token has expired.
+        grace_s: How long an expired token still logs off.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        denied: Callable[[Ticket], SessionRefused | None],
+        clock: Clock,
+        *,
+        grace_s: float,
+    ) -> None:
+        self.tokens: Final = tokens
+        self._denied = denied
+        self._clock = clock
+        self._grace_s = grace_s
+
+    def open(self, token: str) -> OpenedToken:
+        """Return the content of *token*.
+
+        An expired token is no proof that its session has ended, as this node's clock may be wrong. OSCC-E
+        decides that, before anything is served.
+
+        Raises:
+            SessionRefused: 4001 when the token does not open, else how the session ended.
+        """
+        opened = self._open(token)
+        refused = self._denied(opened.ticket)
+        if refused is not None:
+            raise refused
+        return opened
+
+    def from_header(self, authorization: Sequence[str]) -> OpenedToken:
+        """Return the content of the token in the `Authorization` header.
+
+        Raises:
+            GatewayError: ``unauthenticated`` or ``session_ended``.
+        """
+        try:
+            return self.open(token_in(authorization))
+        except SessionRefused as refused:
+            raise as_http_error(refused) from None
+
+    def user_of(self, authorization: Sequence[str]) -> UserId | None:
+        """Return the user of the token in the `Authorization` header; None when no token opens.
+
+        The session may have ended: the result decides whose limits apply, not what the request may do.
+        """
+        ticket = self._ticket_in(authorization)
+        return None if ticket is None else ticket.user
+
+    def session_of(self, authorization: Sequence[str]) -> str | None:
+        """Return the session handle of the token in the header; None when no token opens."""
+        ticket = self._ticket_in(authorization)
+        return None if ticket is None else ticket.handle
+
+    def _ticket_in(self, authorization: Sequence[str]) -> Ticket | None:
+        try:
+            return self._open(token_in(authorization)).ticket if authorization else None
+        except (GatewayError, SessionRefused):
+            return None
+
+    def for_log_off(self, authorization: Sequence[str]) -> OpenedToken:
+        """Return the token for a log-off, which an ended or recently expired session allows, too.
+
+        Raises:
+            GatewayError: ``unauthenticated``.
+        """
+        try:
+            return self._open(token_in(authorization))
+        except SessionRefused as refused:
+            raise as_http_error(refused) from None
+
+    def _open(self, token: str) -> OpenedToken:
+        opened = self.tokens.open(token, self._clock.wall_ms(), grace_s=self._grace_s)
+        if isinstance(opened, TokenFault):
+            raise SessionRefused(CloseCode.TOKEN_INVALID, TOKEN_INVALID)
+        return opened
+
+
+def token_in(authorization: Sequence[str]) -> str:
+    """Return the token of an `Authorization: Bearer` header (RFC 6750 §2.1).
+
+    Raises:
+        GatewayError: ``unauthenticated``: there is no token, or more than one.
+    """
+    scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise GatewayError(
+            ErrorCode.UNAUTHENTICATED, "A token is missing. Send one in the Authorization header, as Bearer."
+        )
+    return token.strip()
+
+
+def same_session(one: Ticket, other: Ticket) -> bool:
+    """Return whether two tickets belong to the same session."""
+    return (one.user, one.session) == (other.user, other.session)
+
+
+def as_http_error(refused: SessionRefused) -> GatewayError:
+    """Return the HTTP error that corresponds to a close."""
+    if refused.code is CloseCode.TOKEN_INVALID:
+        return GatewayError(ErrorCode.UNAUTHENTICATED, "The token is not valid. Log on to get a new one.")
+    log_on = verdict(refused.code) is Verdict.LOG_ON
+    return GatewayError(
+        ErrorCode.SESSION_ENDED,
+        "The session has ended.",
+        verdict=Verdict.LOG_ON.value if log_on else Verdict.STOP.value,
+    )
+
+
+@contextmanager
+def session_end_mapped(ticket: Ticket) -> Iterator[None]:
+    """Add a verdict to a ``session_ended`` that OSCC-E answers inside the block.
+
+    Raises:
+        GatewayError: The error of the block. OSCC-E does not say why the session ended.
+    """
+    try:
+        yield
+    except GatewayError as error:
+        if error.code is not ErrorCode.SESSION_ENDED:
+            raise
+        raise as_http_error(refusal(ticket, EndReason.UNKNOWN, None)) from None
+
+
+def user_view(ticket: Ticket) -> UserView:
+    """Return the user of *ticket* as their phone sees them."""
+    return UserView(str(ticket.user.key), ticket.display_name)
+
+
+def session_view(ticket: Ticket) -> SessionView:
+    """Return the session of *ticket* as its phone sees it."""
+    return SessionView(ticket.session, ticket.application, ticket.expires_at_ms)
+
+
+_NOTHING: NoticeSet = {}
+
+
+class CredentialServices(NamedTuple):
+    """What the credentials of all phones share.
+
+    *bearer* opens and seals tokens. *notices* are in force. *clock* dates tokens, and decides which notices
+    bind.
+    """
+
+    bearer: BearerAuth
+    notices: NoticesInForce
+    clock: Clock
+
+
+class SessionCredentials:
+    """Credentials of one phone: the ticket of its newest token, and the notices it has seen.
+
+    Invariant: a notice is sent once, see :func:`gateway.edge.notices.unread_notices`. That costs one
+    reference to the set of notices that was sent last.
+
+    Args:
+        services: Shared by all phones.
+        shown: The content of the token in the header, if there was one.
+        languages: The phone's languages, best first.
+    """
+
+    __slots__ = ("_edition", "_is_stale", "_languages", "_services", "_shown", "verified")
+
+    def __init__(
+        self, services: CredentialServices, shown: OpenedToken | None, languages: Sequence[str]
+    ) -> None:
+        self._services = services
+        self._shown = shown
+        self._languages = languages
+        self._edition = _NOTHING
+        self._is_stale = False
+        self.verified: Ticket | None = None
+        """The ticket; None before :meth:`verify`."""
+
+    @property
+    def ticket(self) -> Ticket:
+        """The verified ticket. Call it only after :meth:`verify`."""
+        assert self.verified is not None  # noqa: S101 - nothing is served before a token is verified
+        return self.verified
+
+    def verify(self, token: str | None) -> Ticket:
+        """Return the ticket of *token*, or of the one in the header, which must be of one session.
+
+        Raises:
+            SessionRefused: The token does not open, or its session has ended.
+        """
+        opened = self._shown if token is None else self._services.bearer.open(token)
+        if opened is None or (
+            self._shown is not None and not same_session(self._shown.ticket, opened.ticket)
+        ):
+            raise SessionRefused(CloseCode.TOKEN_INVALID, TOKEN_INVALID)
+        self.verified, self._shown = opened.ticket, None
+        self._is_stale = self._is_stale or opened.stale
+        return opened.ticket
+
+    def unread_notices(self) -> list[NoticeFrame]:
+        """Return the notices that are new to the phone."""
+        shown, self._edition = self._edition, self._services.notices.edition(self._services.clock.wall_ms())
+        if self._edition is shown:
+            return []
+        return unread_notices(self._edition, shown, self.ticket.notices, self._languages)
+
+    def refresh(self, expires_at_ms: int) -> Renewed | None:
+        """Return a new token when the phone's has another expiry, or is sealed by an old key; else None."""
+        if not self._is_stale and expires_at_ms == self.ticket.expires_at_ms:
+            return None
+        return self._renew(self.ticket, expires_at_ms)
+
+    def renew(self) -> Renewed:
+        """Return a new token with the same content, sealed by the newest key."""
+        ticket = self.ticket
+        return self._renew(ticket, ticket.expires_at_ms)
+
+    def mark_stale(self) -> None:
+        """Mark the token as sealed by an old key: it is renewed as soon as the session is served."""
+        self._is_stale = True
+
+    def acknowledge(self, notices: tuple[tuple[str, int], ...]) -> Renewed:
+        """Return a new token in which *notices* are acknowledged."""
+        ticket = self.ticket
+        return self._renew(replace(ticket, notices=notices), ticket.expires_at_ms)
+
+    def _renew(self, ticket: Ticket, expires_at_ms: int) -> Renewed:
+        tokens, wall_ms = self._services.bearer.tokens, self._services.clock.wall_ms()
+        renewed, token = tokens.renew(ticket, expires_at_ms, wall_ms)
+        self.verified, self._is_stale = renewed, False
+        return Renewed(token, expires_at_ms)
+
+
+TOKENS_PER_TURN: Final = 100
+"""Phones per turn of the event loop: for each a token is sealed and a frame is made."""
+
+
+class TokenHolder(Protocol):
+    """A connection whose phone holds a token."""
+
+    def renew(self) -> None:
+        """Send a new token, now or as soon as the session is served."""
+        ...
+
+
+async def renew_tokens(phones: Collection[TokenHolder], clock: Clock) -> None:
+    """Renew the token of each of *phones*, while other tasks run in between.
+
+    A phone that connects meanwhile shows a token that an old key sealed, and gets a new one for that.
+    """
+    for number, phone in enumerate(list(phones), 1):
+        phone.renew()
+        if number % TOKENS_PER_TURN == 0:
+            await clock.sleep(0)

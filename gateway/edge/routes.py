@@ -1,0 +1,316 @@
+"""HTTP routes for clients: public documents, sessions and data export."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Final, TypeVar
+
+from aiohttp import hdrs, web
+
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import SessionId, Ticket
+from gateway.domain.resources import RESOURCES
+from gateway.domain.upstream import LoggedOff, SessionInfo
+from gateway.edge.addresses import address_group
+from gateway.edge.credentials import BearerAuth, session_end_mapped, session_view, user_view
+from gateway.edge.export import export
+from gateway.edge.login import Login
+from gateway.edge.notices import NoticesInForce
+from gateway.edge.parts import EdgeParts
+from gateway.edge.problems import answer, check_json
+from gateway.edge.request_context import RequestContext, accept_language, read_body_in_time
+from gateway.edge.settings import EdgeSettings
+from gateway.protocol import http_form, json_form
+from gateway.protocol.asyncapi import asyncapi
+from gateway.protocol.bodies import (
+    LOG_ON,
+    AboutBody,
+    DeviceView,
+    LogOffPending,
+    NoticesBody,
+    PrivacyView,
+    SessionBody,
+    SessionEntry,
+    SessionsBody,
+)
+from gateway.protocol.http_form import JSON_TYPE, SCHEMA_TYPE, read_body
+from gateway.protocol.inventory import inventory
+from gateway.protocol.openapi import openapi
+from gateway.protocol.schemas import CLIENT_FRAMES, GATEWAY_FRAMES, Schema, frame_schemas, ref
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_COMPONENT: Final = "#/components/schemas/"
+
+
+class PublishedDocuments:
+    """Documents about the gateway, as they are sent. Each is made once, at its first request."""
+
+    @cached_property
+    def openapi(self) -> bytes:
+        """The HTTP API as OpenAPI."""
+        return json_form.write(openapi())
+
+    @cached_property
+    def inventory(self) -> bytes:
+        """The inventory of personal data."""
+        return http_form.write_body(inventory())
+
+    @cached_property
+    def asyncapi(self) -> bytes:
+        """The WebSocket as AsyncAPI."""
+        return json_form.write(asyncapi())
+
+    @cached_property
+    def schemas(self) -> dict[str, bytes]:
+        """A JSON Schema for each kind of frame and of resource, complete in itself."""
+        components = frame_schemas()
+        return {
+            kind: json_form.write(_document(names, components)) for kind, names in _types_by_kind().items()
+        }
+
+
+def _types_by_kind() -> dict[str, list[str]]:
+    """Return the types of each kind. `bye` has two, as both sides send it."""
+    by_kind: dict[str, list[str]] = {key: [of.__name__] for key, of in RESOURCES.items()}
+    for of in (*CLIENT_FRAMES, *GATEWAY_FRAMES):
+        by_kind.setdefault(str(of.__dataclass_fields__["kind"].default), []).append(of.__name__)
+    return by_kind
+
+
+def _document(names: list[str], components: dict[str, Schema]) -> Schema:
+    needed = dict.fromkeys(names)
+    waiting = list(names)
+    while waiting:
+        for name in _references(components[waiting.pop()]):
+            if name not in needed:
+                needed[name] = None
+                waiting.append(name)
+    of = ref(names[0]) if len(names) == 1 else {"anyOf": [ref(name) for name in names]}
+    return {
+        "$schema": _DIALECT,
+        **of,
+        "components": {"schemas": {name: components[name] for name in needed}},
+    }
+
+
+def _references(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, inner in part.items():
+            if name == "$ref" and isinstance(inner, str):
+                yield inner.removeprefix(_COMPONENT)
+            else:
+                yield from _references(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _references(inner)
+
+
+T = TypeVar("T")
+
+
+class PublicRoutes:
+    """Routes that need neither a token nor the OSCC-E Server."""
+
+    def __init__(self, settings: EdgeSettings, notices: NoticesInForce, context: RequestContext) -> None:
+        self._settings: Final = settings
+        self._notices = notices
+        self._context = context
+        self._published: Final = PublishedDocuments()
+        self._about: Final = {
+            trusted: http_form.write_body(_about(settings, trusted)) for trusted in (True, False)
+        }
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/v1/about", self.about),
+            web.get("/v1/notices", self.notices),
+            web.get("/v1/privacy/inventory", self.inventory),
+            web.get("/v1/openapi.json", self.openapi),
+            web.get("/v1/asyncapi.json", self.asyncapi),
+            web.get("/v1/schemas/{kind}.json", self.schema),
+        ]
+
+    async def about(self, request: web.Request) -> web.Response:
+        """``GET /v1/about``."""
+        return _json(self._about[self._context.is_encrypted(request)])
+
+    async def notices(self, request: web.Request) -> web.Response:
+        """``GET /v1/notices``."""
+        response = answer(NoticesBody(self._notices.views(accept_language(request))))
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_LANGUAGE
+        return response
+
+    async def inventory(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
+        """``GET /v1/privacy/inventory``."""
+        return _json(await self._made("inventory", lambda: self._published.inventory))
+
+    async def openapi(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
+        """``GET /v1/openapi.json``."""
+        return web.Response(
+            body=await self._made("openapi", lambda: self._published.openapi), content_type=JSON_TYPE
+        )
+
+    async def asyncapi(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
+        """``GET /v1/asyncapi.json``."""
+        return web.Response(
+            body=await self._made("asyncapi", lambda: self._published.asyncapi), content_type=JSON_TYPE
+        )
+
+    async def schema(self, request: web.Request) -> web.Response:
+        """``GET /v1/schemas/<kind>.json``."""
+        schemas = await self._made("schemas", lambda: self._published.schemas)
+        schema = schemas.get(request.match_info["kind"])
+        if schema is None:
+            raise web.HTTPNotFound
+        return web.Response(body=schema, content_type=SCHEMA_TYPE)
+
+    async def _made(self, name: str, read: Callable[[], T]) -> T:
+        """Return a document. Making it takes up to 0.5 s, so that happens in another thread."""
+        return read() if name in vars(self._published) else await asyncio.to_thread(read)
+
+
+def _about(settings: EdgeSettings, trusted_transport: bool) -> AboutBody:
+    return AboutBody(
+        name=settings.name,
+        version=settings.version,
+        sites=settings.sites,
+        trusted_transport=trusted_transport,
+        privacy=PrivacyView(settings.privacy_contact, settings.privacy_statement_url),
+        capabilities=settings.capabilities,
+    )
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type=JSON_TYPE, charset="utf-8")
+
+
+EXPORT_AGAIN_S: Final = 5.0
+"""Time after which to retry while another export of the same session is made."""
+SLICE_S: Final = 0.002
+SLICE_RECORDS: Final = 100
+"""Other tasks run after this time, or this many records, of an export."""
+
+
+class SessionRoutes:
+    """Routes about sessions. They carry a password or a token, so they need encryption."""
+
+    def __init__(self, parts: EdgeParts, login: Login, bearer: BearerAuth, context: RequestContext) -> None:
+        self._parts = parts
+        self._login = login
+        self._bearer = bearer
+        self._context = context
+        self._exporting: set[str] = set()
+        """Handles of the sessions whose export is being made."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        private = self._context.encrypted_only
+        return [
+            web.post("/v1/sessions", private(self.log_on)),
+            web.get("/v1/session", private(self.session)),
+            web.delete("/v1/session", private(self.log_off)),
+            web.get("/v1/sessions", private(self.sessions)),
+            web.delete("/v1/sessions/{id}", private(self.end)),
+            web.get("/v1/me/export", private(self.export)),
+        ]
+
+    async def log_on(self, request: web.Request) -> web.Response:
+        """``POST /v1/sessions``."""
+        address = self._context.address(request)
+        self._parts.admission.check_rate(address, self._parts.clock.now())
+        check_json(request)
+        body = read_body(await read_body_in_time(request, self._parts.clock), LOG_ON)
+        created = await self._login.log_on(body, accept_language(request), str(address_group(address)))
+        if request.transport is None or request.transport.is_closing():
+            # nobody will receive the token: the remote number must not stay routed
+            await self._parts.accounts.log_off(self._bearer.for_log_off([f"Bearer {created.token}"]).ticket)
+        return answer(created, status=201)
+
+    async def session(self, request: web.Request) -> web.Response:
+        """``GET /v1/session``."""
+        ticket = self._ticket(request)
+        return answer(SessionBody(session_view(ticket), user_view(ticket)))
+
+    async def log_off(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/session``."""
+        opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
+        return _ended(await self._parts.accounts.log_off(opened.ticket))
+
+    async def sessions(self, request: web.Request) -> web.Response:
+        """``GET /v1/sessions``."""
+        ticket = self._ticket(request)
+        with session_end_mapped(ticket):
+            found = await self._parts.accounts.sessions(ticket)
+        return answer(SessionsBody(tuple(_entry(info, ticket) for info in found)))
+
+    async def end(self, request: web.Request) -> web.Response:
+        """``DELETE /v1/sessions/{id}``."""
+        session = SessionId(request.match_info["id"])
+        opened = self._bearer.for_log_off(request.headers.getall(hdrs.AUTHORIZATION, []))
+        # the own session may be ended whenever it may be logged off
+        ticket = opened.ticket if session == opened.ticket.session else self._ticket(request)
+        with session_end_mapped(ticket):
+            return _ended(await self._parts.accounts.end(ticket, session))
+
+    async def export(self, request: web.Request) -> web.Response:
+        """``GET /v1/me/export``."""
+        opened = self._bearer.from_header(request.headers.getall(hdrs.AUTHORIZATION, []))
+        ticket = opened.ticket
+        if ticket.handle in self._exporting:
+            raise GatewayError(
+                ErrorCode.RATE_LIMITED,
+                "An export of this session is in progress. Try again when it has ended.",
+                retry_after_s=EXPORT_AGAIN_S,
+            )
+        self._exporting.add(ticket.handle)
+        try:
+            if opened.expired:  # OSCC-E decides whether its session has ended
+                with session_end_mapped(ticket):
+                    await self._parts.accounts.sessions(ticket)
+            body = await self._exported(ticket, str(self._context.address(request)))
+        finally:
+            self._exporting.remove(ticket.handle)
+        return web.Response(body=body, content_type=JSON_TYPE, charset="utf-8")
+
+    async def _exported(self, ticket: Ticket, address: str) -> bytes:
+        """Return the body of an export. It is made in slices, between which other tasks run."""
+        elsewhere, complete = await self._parts.elsewhere(ticket)
+        clock, body = self._parts.clock, bytearray()
+        pieces = export(
+            ticket,
+            self._parts.node.seen_by(ticket),
+            address=address,
+            at_ms=clock.wall_ms(),
+            elsewhere=elsewhere,
+            complete=complete,
+        )
+        began = clock.now()
+        for number, piece in enumerate(pieces, 1):
+            body += piece
+            if number % SLICE_RECORDS == 0 or clock.now() - began > SLICE_S:
+                await clock.sleep(0)
+                began = clock.now()
+        return bytes(body)
+
+    def _ticket(self, request: web.Request) -> Ticket:
+        return self._bearer.from_header(request.headers.getall(hdrs.AUTHORIZATION, [])).ticket
+
+
+def _ended(told: LoggedOff) -> web.Response:
+    if told.routing == "after_contact":
+        return answer(LogOffPending(told.routed_until_ms), status=202)
+    return web.Response(status=204)
+
+
+def _entry(info: SessionInfo, asking: Ticket) -> SessionEntry:
+    return SessionEntry(
+        id=info.session,
+        application=info.application,
+        device=DeviceView(info.device.id, info.device.name),
+        since_ms=info.since_ms,
+        attached=info.attached,
+        current=info.session == asking.session,
+    )

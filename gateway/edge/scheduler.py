@@ -1,0 +1,260 @@
+"""Scheduler of socket turns: one task serves all sockets of a node.
+
+It serves the sockets that are ready, one after the other, and those whose time has come. A connection has
+neither a task nor a timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Final, Generic, Protocol, TypeVar
+
+from gateway.runtime.faults import log_fault
+from gateway.runtime.ports import Clock
+
+TICK_S: Final = 0.005
+"""Length of a tick of the timer wheel. Times are rounded up: no turn is early, and a pace is late by at most
+one tick and one turn of the event loop."""
+NEAR_S: Final = 1.0
+"""A time further away is a deadline, a nearer one a pace. Each socket waits for at most one of each kind."""
+FAR_TICKS: Final = 20
+"""Deadlines are rounded up to a multiple of this number of ticks (0.1 s), so that many sockets share one."""
+SLICE_S: Final = 0.002
+"""Other tasks run after this much work: a message to 10,000 phones takes about 40 ms."""
+NEVER: Final = 1 << 62
+"""A tick that is never reached."""
+_WAIT_MIN_S: Final = 0.001
+"""Shortest wait. Event loops wake up to 1 ms early; a shorter wait would make them spin."""
+_ROUNDING: Final = 1e-6
+
+
+class Schedulable(Protocol):
+    """An object that the scheduler gives turns."""
+
+    is_ready: bool
+    near_tick: int
+    far_tick: int
+
+    def turn(self, now: float) -> None:
+        """Do what is due at *now*. Called at least once after :meth:`Scheduler.ready`. Never blocks."""
+        ...
+
+    def fail(self, fault: Exception) -> None:
+        """Handle the exception that ended its turn."""
+        ...
+
+
+class SchedulableSocket(Schedulable, Protocol):
+    """A socket, as the scheduler sees it."""
+
+    def abandon(self) -> None:
+        """End at once, because the process ends."""
+        ...
+
+
+_LOG: Final = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=SchedulableSocket)
+
+
+class Scheduler(Generic[S]):
+    """Scheduler of the sockets of a node.
+
+    Invariants: a socket that is ready has its turn before anything that becomes ready later. A socket that
+    asks for a time has a turn at most one tick, and one turn of the event loop, after it.
+
+    Args:
+        clock: The source of time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.sockets: Final[dict[S, None]] = {}
+        """The open sockets, with and without a `hello`."""
+        self.clock: Final = clock
+        self._ready: list[Schedulable] = []
+        self._wheel: dict[int, dict[Schedulable, None]] = {}
+        self._ticks: list[int] = []
+        self._wake = asyncio.Event()
+        self._planned = NEVER
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # ---- for sockets ----
+
+    def ready(self, served: Schedulable) -> None:
+        """Give *served* a turn soon. Several calls before the turn count as one."""
+        if not served.is_ready:
+            served.is_ready = True
+            self._ready.append(served)
+            self._wake.set()
+
+    def at(self, served: Schedulable, when: float) -> None:
+        """Give *served* a turn at *when*. It may have earlier turns, too, in which nothing is due."""
+        tick = math.ceil(when / TICK_S - _ROUNDING)
+        if when - self.clock.now() < NEAR_S:
+            before, served.near_tick = served.near_tick, min(tick, served.near_tick)
+        else:
+            tick = -(-tick // FAR_TICKS) * FAR_TICKS
+            before, served.far_tick = served.far_tick, min(tick, served.far_tick)
+        if tick < before:
+            self._move(served, before, tick)
+
+    def _move(self, served: Schedulable, before: int, tick: int) -> None:
+        """Move *served* from the tick *before* to *tick*."""
+        if before not in {NEVER, served.near_tick, served.far_tick}:
+            del self._wheel[before][served]
+        waiting = self._wheel.get(tick)
+        if waiting is not None:
+            waiting[served] = None
+            return
+        self._wheel[tick] = {served: None}
+        heapq.heappush(self._ticks, tick)
+        if tick < self._planned:
+            self._wake.set()
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
+        """Run *work*, which must not raise. Return None, and run nothing, when the scheduler has ended."""
+        if self._tasks is not None:
+            with suppress(RuntimeError):  # asyncio.TaskGroup.create_task: its life is ending
+                return self._tasks.create_task(work)
+        work.close()
+        return None
+
+    # ---- life ----
+
+    async def run(self) -> None:
+        """Give turns until cancelled, then end all sockets at once."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                while True:
+                    await self._rest()
+                    self._call(self.clock.now())
+                    await self._serve()
+        finally:
+            self._tasks = None
+            for socket in list(self.sockets):
+                self._abandon(socket)
+
+    def _abandon(self, socket: S) -> None:
+        try:
+            socket.abandon()
+        except Exception as fault:  # noqa: BLE001 - the other sockets must end, too
+            log_fault(_LOG, "socket_not_ended", fault)
+
+    async def _rest(self) -> None:
+        """Let other tasks run, then wait until something is ready or due."""
+        await self.clock.sleep(0)
+        self._wake.clear()
+        if self._ready:
+            return
+        self._planned = self._ticks[0] if self._ticks else NEVER
+        if self._planned == NEVER:
+            await self._wake.wait()
+        else:
+            wait_s = self._planned * TICK_S - self.clock.now()
+            if wait_s > 0:
+                await self._wait(wait_s)
+        self._planned = NEVER
+        self._wake.clear()
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with self.clock.timeout(max(seconds, _WAIT_MIN_S)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _call(self, now: float) -> None:
+        """Mark as ready what is due at *now*."""
+        while self._ticks and self._ticks[0] * TICK_S <= now + _ROUNDING:
+            tick = heapq.heappop(self._ticks)
+            for served in self._wheel.pop(tick):
+                if served.near_tick == tick:
+                    served.near_tick = NEVER
+                if served.far_tick == tick:
+                    served.far_tick = NEVER
+                self.ready(served)
+
+    async def _serve(self) -> None:
+        """Give a turn to all that are ready now, in slices."""
+        batch, self._ready = self._ready, []
+        now = began = self.clock.now()
+        for served in batch:
+            served.is_ready = False
+            try:
+                served.turn(now)
+            except Exception as fault:  # noqa: BLE001 - the outermost handler: a fault of one socket ends that socket only
+                served.fail(fault)
+            now = self.clock.now()
+            if now - began > SLICE_S:
+                await self.clock.sleep(0)
+                now = began = self.clock.now()
+
+
+class TaskStarter(Protocol):
+    """An object that starts tasks: see :class:`Scheduler`."""
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
+        """Run *work*, which does not raise. Return None when nothing can be started."""
+        ...
+
+
+class TaskOwner(Protocol):
+    """The owner of tasks."""
+
+    def fail(self, fault: Exception) -> None:
+        """Handle the exception that ended a task."""
+        ...
+
+    def rested(self) -> None:
+        """Handle the end of the last task."""
+        ...
+
+
+class SocketTasks:
+    """Tasks of one phone: the attach, and commands.
+
+    Args:
+        runner: Starts the tasks.
+        owner: Called with a fault, which ends this phone only.
+    """
+
+    __slots__ = ("_owner", "_runner", "_tasks")
+
+    def __init__(self, runner: TaskStarter, owner: TaskOwner) -> None:
+        self._runner = runner
+        self._owner = owner
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run *work* until its end, or until :meth:`cancel`."""
+        task = self._runner.start(guarded(work, self._owner))
+        if task is None:
+            work.close()
+            return
+        self._tasks = (*self._tasks, task)
+        task.add_done_callback(self._done)
+        task.add_done_callback(lambda _: work.close())  # it may be cancelled before its first step
+
+    def cancel(self) -> None:
+        """Cancel all tasks."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks = tuple(each for each in self._tasks if each is not task)
+        if not self._tasks:
+            self._owner.rested()
+
+
+async def guarded(work: Coroutine[None, None, None], owner: TaskOwner) -> None:
+    """Run *work*. An exception is passed to *owner*, so that it ends nothing else."""
+    try:
+        await work
+    except Exception as fault:  # noqa: BLE001 - the outermost handler before the shared task group
+        owner.fail(fault)
