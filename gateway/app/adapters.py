@@ -130,7 +130,7 @@ def linger(limits: LimitsSection) -> Linger:
     return Linger(limits.linger_s, limits.linger_remote_assistant_s)
 
 
-# ---- buses ----
+# ---- bus ----
 
 
 @asynccontextmanager

@@ -138,7 +138,7 @@ class CloseHistory:
         return {"id": self._id(kept), "node": self._node, "at_ms": kept[0], **values}
 
 
-# ---- bundle ----
+# ---- support bundle ----
 
 
 BUNDLE_FORMAT: Final = 1
@@ -235,7 +235,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-# ---- bundle writing ----
+# ---- writing a bundle ----
 
 
 PREVIEW_KEEP_S: Final = 600.0
@@ -333,7 +333,7 @@ def _write_new_file(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-# ---- admin ----
+# ---- operations ----
 
 
 _DONE: Final = Page()
@@ -394,7 +394,7 @@ class AdminOperations:
         return _DONE
 
     async def reload(self, order: Order) -> Page:  # noqa: ARG002 - an order's signature
-        """Read anew what may change; return the sealing keys in force, and what stays old."""
+        """Reload what may change; return the sealing keys in force, and what stays old."""
         kept: tuple[str, ...] = ()
         try:
             await self.read_anew()
@@ -405,7 +405,7 @@ class AdminOperations:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str | None]:
-        """Serve operators while the block lasts, if they have a token; gives the address.
+        """Serve operators while the block lasts, if they have a token; yields the address.
 
         Raises:
             CannotListen: The address is not to be had.

@@ -110,7 +110,7 @@ def host_names(certificate: x509.Certificate) -> list[str]:
 
 
 def covers(certificate: x509.Certificate, host: str) -> bool:
-    """Tell whether browsers take *certificate* for *host*, a name or an address.
+    """Return whether browsers take *certificate* for *host*, a name or an address.
 
     A wildcard stands for the whole first label and for no more (RFC 9525 §6.3), and not right above the
     last one.
@@ -213,7 +213,7 @@ def _day(at_s: float) -> str:
     return f"{dt.datetime.fromtimestamp(at_s, dt.UTC):%Y-%m-%d}"
 
 
-# ---- tls ----
+# ---- TLS contexts ----
 
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -331,7 +331,7 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-# ---- certificate watch ----
+# ---- reload of the certificate ----
 
 
 WARN_EVERY_MS: Final = 86_400_000

@@ -143,7 +143,7 @@ def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[Farewell
 
 
 def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
-    """Tell whether all users are others', or waiting serves nobody: whom others serve is asked for."""
+    """Return whether all users are others', or waiting serves nobody: whom others serve is asked for."""
     owners = [home.owner for home in node.households.values() if home.owner is not None]
     if not owners or now >= at_last:
         return True

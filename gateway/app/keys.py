@@ -156,7 +156,7 @@ class Keyring:
         self._holders.append(holder)
 
     def replace(self, keys: Sequence[SealingKey]) -> bool:
-        """Put *keys* in force everywhere; tells whether another one seals now."""
+        """Put *keys* in force everywhere; returns whether another one seals now."""
         before, self._keys = self._keys, tuple(keys)
         if self._keys != before:
             for holder in self._holders:

@@ -271,7 +271,7 @@ _OWNER_ONLY = 0o177
 
 @asynccontextmanager
 async def admin_listening(admin: AdminSection, app: web.Application) -> AsyncIterator[str]:
-    """Serve *app* where *admin* says, while the block lasts; gives the address.
+    """Serve *app* where *admin* says, while the block lasts; yields the address.
 
     Raises:
         CannotListen: The address is not to be had.
@@ -322,7 +322,7 @@ def _inode(path: Path) -> int:
     return path.lstat().st_ino
 
 
-# ---- aside ----
+# ---- side thread ----
 
 
 LOOP_ANSWER_S: Final = 5.0

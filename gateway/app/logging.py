@@ -78,7 +78,7 @@ class RepetitionFilter(logging.Filter):
         self._lock: Final = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether *record* is written."""
+        """Return whether *record* is written."""
         if record.name in self._whole:
             return True
         with self._lock:
@@ -148,7 +148,7 @@ def _write_suppressed(over: list[tuple[LineKind, int]]) -> None:
         logging.getLogger(_SUPPRESSED_LOGGER).log(kind.level, "lines_suppressed", extra=extra)
 
 
-# ---- log fields ----
+# ---- listed fields ----
 
 
 TEXT_CHARACTERS: Final = 200
@@ -347,7 +347,7 @@ _COUNTS: Final = (
 )
 _SECONDS: Final = ("lasted_s", "offset_s", "window_s")
 
-# ---- logging ----
+# ---- JSON lines ----
 
 
 Level = Literal["debug", "info", "warning", "error"]

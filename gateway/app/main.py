@@ -24,7 +24,7 @@ INTERRUPTED: Final = 130
 _ABOUT: Final = "Realtime gateway between an OSCC-E Server and thin mobile clients."
 _EXAMPLES: Final = """\
 examples:
-  oscc-gateway demo                                  look at it: a simulated contact centre, live
+  oscc-gateway demo                                  show a simulated contact centre, live
   oscc-gateway keys >> gateway.toml                  make the secrets
   oscc-gateway check-config --config gateway.toml    is it right, and are the sites there?
   oscc-gateway serve --config gateway.toml           run a node; Ctrl-C or SIGTERM ends it
@@ -35,7 +35,7 @@ examples:
 
 COMMANDS: Final = {
     "serve": Command(
-        "run one node until SIGTERM or Ctrl-C; its phones are told when to come back",
+        "run one node until SIGTERM or Ctrl-C; at its end, phones get a time to come back",
         serve.add_serve_arguments,
         serve.run_serve,
         "oscc-gateway serve --config gateway.toml\n"
@@ -76,7 +76,7 @@ COMMANDS: Final = {
         "  oscc-gateway check-config --schema > gateway.schema.json",
     ),
     "doctor": Command(
-        "look whether this machine is fit for a node: files, queues of the kernel, clock, Redis",
+        "check that this machine is fit for a node: file limit, kernel queues, clock, Redis, proxy",
         doctor.add_doctor_arguments,
         doctor.run_doctor,
         "oscc-gateway doctor --config gateway.toml",

@@ -86,7 +86,7 @@ class CountingTally(Tally):
         self._telemetry = telemetry
 
     def took_over(self, kind: Takeover) -> None:
-        """See :class:`Tally`, as all below."""
+        """Implement :class:`Tally`."""
         self._telemetry.takeovers[kind].inc()
         reason = MOVE_REASONS.get(kind)
         if reason is not None:
@@ -153,7 +153,7 @@ class CountingTally(Tally):
         self._telemetry.budget_wait_seconds[URGENCY_NAMES[urgency]].observe(seconds)
 
 
-# ---- beginning ----
+# ---- startup series ----
 
 
 LINK_REFUSALS: Final = ("session_unknown", "stale", "version_unsupported")
@@ -189,7 +189,7 @@ def _create(family: Family[M], *values: Iterable[str]) -> None:
         family[labels if len(labels) > 1 else labels[0]]  # which makes it, at 0
 
 
-# ---- census ----
+# ---- gauges of a node ----
 
 
 LINK_STATES: Final = ("live", "stale", "down")
@@ -376,7 +376,7 @@ def measure_shared(pools: Iterable[PartPool], telemetry: Telemetry) -> None:
     telemetry.pool_hit_ratio.set(shared / (shared + parsed) if shared else 0.0)
 
 
-# ---- vitals ----
+# ---- gauges of the process ----
 
 
 LOOP_CHECK_S: Final = 0.5
@@ -423,7 +423,7 @@ class ProcessMetrics:
         telemetry.fds["limit"].set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-# ---- counted authority ----
+# ---- log-ons and log-offs ----
 
 
 ANSWERED: Final = "answered"
@@ -501,7 +501,7 @@ class CountedAuthority:
         self._reach.note()
 
 
-# ---- counted upstream ----
+# ---- links ----
 
 
 _LINK_LOG: Final = structlog.get_logger("gateway.link")

@@ -147,7 +147,7 @@ def _ms(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
 
 
-# ---- notices watch ----
+# ---- reload ----
 
 
 _LOG: Final = structlog.get_logger("gateway.app")

@@ -42,7 +42,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-# ---- living ----
+# ---- background tasks ----
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def background_tasks(*lives: Coroutine[None, None, None]) -> AsyncIterator
         raise own
 
 
-# ---- stopping ----
+# ---- stop request ----
 
 
 _LOG: Final = logging.getLogger("gateway.app")
@@ -226,7 +226,7 @@ def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
     return int(told_us) / _US
 
 
-# ---- collecting ----
+# ---- garbage collection ----
 
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
@@ -319,7 +319,7 @@ def tuned_gc(clock: Clock, paused: Callable[[float], None]) -> Iterator[None]:
         gc.unfreeze()
 
 
-# ---- undumped ----
+# ---- core dumps ----
 
 
 _PR_SET_DUMPABLE: Final = 4
@@ -327,7 +327,7 @@ _NOT_DUMPABLE: Final = 0
 
 
 def disable_core_dumps() -> bool:
-    """Have no core dump written of this process; tells whether the kernel knows how to refuse it wholly."""
+    """Have no core dump written of this process; returns whether the kernel knows how to refuse it wholly."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     if sys.platform != "linux":

@@ -105,13 +105,13 @@ AfterReload = Callable[[], Coroutine[None, None, None]]
 def reload_on_hangup(
     reloading: Reloader, cry: AfterReload, supervisor: SystemdNotifier | None, *, is_any: bool
 ) -> Iterator[AfterReload]:
-    """Let SIGHUP have the files read anew, while the block lasts; gives what follows each reading.
+    """Let SIGHUP have the files reloaded, while the block lasts; gives what follows each reading.
 
     Args:
         reloading: Reads them.
         cry: Follows each reading.
         supervisor: Hears of reloads, when it is there.
-        is_any: Without anything to read anew a hang-up ends the process, as it ends what runs in a terminal.
+        is_any: Without anything to reload a hang-up ends the process, as it ends what runs in a terminal.
     """
     if supervisor is not None and supervisor.is_there:
         with supervisor.reloads(reloading.ask):
@@ -121,7 +121,7 @@ def reload_on_hangup(
             yield cry
 
 
-# ---- keys watch ----
+# ---- sealing keys ----
 
 
 ReadSecrets = Callable[[], SecretsSection | None]
@@ -187,7 +187,7 @@ def _removed(before: tuple[str, ...], keyring: Keyring) -> str:
     return ", ".join(each for each in before if each not in keyring.ids) or "none"
 
 
-# ---- authorities watch ----
+# ---- authorities of sites ----
 
 
 class TrustStore(Protocol):

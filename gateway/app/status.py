@@ -189,7 +189,7 @@ def _bus_advices(seen: ServerFacts) -> Iterator[str]:
         )
 
 
-# ---- looking ----
+# ---- checks at the start and while running ----
 
 
 BUS_RETRY_S: Final = 5.0

@@ -388,7 +388,7 @@ def _bus(
 
 
 def _may_change(settings: Settings) -> bool:
-    """Tell whether there is anything to read anew while the node lives."""
+    """Return whether there is anything to reload while the node lives."""
     files = settings.notices.files, settings.client.certificate, *(site.ca_file for site in settings.sites)
     return any(files) or settings.secrets is not None
 

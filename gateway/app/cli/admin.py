@@ -105,7 +105,7 @@ def _refusal(problem: AdminAnswer) -> str:
     return f"{problem.get('detail', 'It was refused.')} [{problem.get('code', 'unknown')}]{where}{again}"
 
 
-# ---- cli bundle ----
+# ---- support-bundle ----
 
 
 _PATH: Final = "/support-bundle"
@@ -167,7 +167,7 @@ BUNDLE_COMMAND: Final = Command(
     "  oscc-gateway support-bundle --config gateway.toml --write",
 )
 
-# ---- cli admin ----
+# ---- commands of the admin listener ----
 
 
 LIMIT_MAX: Final = 1_000_000
@@ -350,9 +350,11 @@ def _command(
 
 def _paging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--limit", type=_count, default=PAGE, metavar="N", help=f"so many at most; by default {PAGE}"
+        "--limit", type=_count, default=PAGE, metavar="N", help=f"at most N; by default {PAGE}"
     )
-    parser.add_argument("--after", metavar="NEXT", help="go on after this: what is told where there are more")
+    parser.add_argument(
+        "--after", metavar="NEXT", help="continue after this value, which is printed when there are more"
+    )
 
 
 def _count(text: str) -> int:
@@ -402,7 +404,7 @@ ADMIN_COMMANDS: Final = {
         _user,
     ),
     "export": _command(
-        "print all that the gateway holds about a user, for whoever asks for his data",
+        "print everything that the gateway holds about a user, for a request of that person",
         _about("GET", "/users/{id}/export"),
         _export,
         "oscc-gateway export main:4711 --config gateway.toml > export.json",
@@ -430,7 +432,7 @@ ADMIN_COMMANDS: Final = {
         _level,
     ),
     "reload": _command(
-        "read certificates, authorities of sites, keys and notices anew, by default on all nodes",
+        "reload certificates, authorities of sites, keys and notices, by default on all nodes",
         _post_options("/reload", "node"),
         _reloaded,
         "oscc-gateway reload --config gateway.toml",
@@ -536,7 +538,7 @@ def duplicate_names(nodes: Sequence[NodeRecord]) -> Iterator[str]:
 
 
 def keys_differ(nodes: Sequence[NodeRecord]) -> bool:
-    """Tell whether live nodes have different sealing keys, or another one of them seals."""
+    """Return whether live nodes have different sealing keys, or another one of them seals."""
     return len({node.sealing_keys for node in nodes if node.sealing_keys}) > 1
 
 

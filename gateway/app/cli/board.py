@@ -231,7 +231,7 @@ def _spaced(word: str) -> str:
     return word.replace("_", " ")
 
 
-# ---- board ----
+# ---- drawing ----
 
 
 Row = TypeVar("Row", AgentRow, QueueRow)

@@ -155,7 +155,7 @@ async def _handshake(site: SiteSection, context: ssl.SSLContext, clock: Clock) -
     return _Handshake()
 
 
-# ---- check ----
+# ---- command ----
 
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,7 +28,7 @@ def _shown(cell: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in cell)
 
 
-# ---- cli options ----
+# ---- shared options ----
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

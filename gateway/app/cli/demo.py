@@ -160,7 +160,7 @@ def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Add
     )
 
 
-# ---- demo asterisk ----
+# ---- Asterisk ----
 
 
 PASSWORD: Final = "demo"  # noqa: S105 - of a demonstration that listens on this machine only

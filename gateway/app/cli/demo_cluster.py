@@ -131,7 +131,7 @@ class LoadBalancer:
 
 @asynccontextmanager
 async def open_balancer(door: LoadBalancer, port: int) -> AsyncIterator[int]:
-    """Have *door* listen while the block lasts; gives its port, which is any free one for 0.
+    """Have *door* listen while the block lasts; yields its port, which is any free one for 0.
 
     Raises:
         CannotListen: The port is taken.
@@ -166,7 +166,7 @@ async def _abort(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-# ---- demo crew ----
+# ---- processes ----
 
 
 VERBS: Final = ("kill", "stop", "start")
@@ -318,7 +318,7 @@ def _process_text(child: ChildProcess, state: str) -> str:
     return f"{child.name} {_MARKS[seen]} {f'pid {child.pid}' if seen == READY else seen}"
 
 
-# ---- demo control ----
+# ---- control socket ----
 
 
 LINE_BYTES: Final = 200
@@ -408,7 +408,7 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
     return word == "done", sentence
 
 
-# ---- demo cluster ----
+# ---- command ----
 
 
 NODES: Final = ("n1", "n2", "n3")

@@ -73,7 +73,7 @@ def run_keys(args: argparse.Namespace) -> int:
     return 0
 
 
-# ---- cli person ----
+# ---- person ----
 
 
 PERSON_PASSWORD_VARIABLE: Final = "OSCC_GATEWAY_PERSON_PASSWORD"  # noqa: S105 - the name of a variable

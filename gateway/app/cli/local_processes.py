@@ -100,7 +100,7 @@ def _die_with_parent() -> tuple[str, ...]:
     return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 
-# ---- redis program ----
+# ---- Redis ----
 
 
 ON_PATH: Final = ("valkey-server", "redis-server")

@@ -92,7 +92,7 @@ async def _serve(
             supervisor.stopping()
 
 
-# ---- simulating ----
+# ---- simulate ----
 
 
 def run_simulate(args: argparse.Namespace) -> int:

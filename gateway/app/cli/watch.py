@@ -158,7 +158,7 @@ def _lines(text: str) -> int:
     return lines
 
 
-# ---- watch view ----
+# ---- state of the board ----
 
 
 WORSE: Final = frozenset({"attention", "action"})
@@ -273,7 +273,7 @@ def _event_text(event: NoticeShown | Refused | Renewed | LogOffPending) -> str |
             assert_never(event)
 
 
-# ---- watch log on ----
+# ---- log on and off ----
 
 
 BUSY: Final = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.OVER_CAPACITY})
@@ -392,7 +392,7 @@ async def _cancel_when(event: asyncio.Event, task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
-# ---- watch ----
+# ---- command ----
 
 
 SOON_S: Final = 0.1

@@ -124,7 +124,7 @@ def hint(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near}?" if near is not None else ""
 
 
-# ---- config faults ----
+# ---- sentences ----
 
 
 _SECTIONS: Final = tuple(name for name, _ in sections())
@@ -281,7 +281,7 @@ def _shown_value(found: ErrorDetails) -> str:
     return ""
 
 
-# ---- config rules ----
+# ---- rules between settings ----
 
 
 ADMIN_TOKEN_CHARACTERS: Final = 16

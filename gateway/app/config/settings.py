@@ -81,7 +81,7 @@ def without_password(url: str) -> str:
     return _SENTINELS_WHO.sub(rf"\1{HIDDEN}", _WHO.sub(f"{HIDDEN}@", url))
 
 
-# ---- config types ----
+# ---- types of values ----
 
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -231,7 +231,7 @@ Country = Annotated[str, AfterValidator(_country)]
 NodeName = Annotated[str, AfterValidator(_node_name)]
 BusUrl = Annotated[str, AfterValidator(bus_url), PlainSerializer(without_password)]
 
-# ---- config sections ----
+# ---- sections ----
 
 
 _SESSION = SessionLimits()

@@ -59,7 +59,7 @@ def readable_fault(name: str, path: Path) -> str:
     return f"{name}: {path} can be read by every user of this machine: `chmod o-rwx` it."
 
 
-# ---- config sources ----
+# ---- file and environment ----
 
 
 FILE_BYTES: Final = 1024 * 1024
@@ -237,7 +237,7 @@ def _site(place: int, name: str, sources: Sources) -> object:
     return sites[place]
 
 
-# ---- config ----
+# ---- load ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,7 @@ def generate_secrets() -> SecretsSection:
     return SecretsSection(sealing_keys=(new_sealing_key(),), pseudonym_key=new_secret_key())
 
 
-# ---- config shown ----
+# ---- print ----
 
 
 HEADINGS: Final = ("| key | value | default | why |", "|---|---|---|---|")
