@@ -20,7 +20,7 @@ from gateway.app.metrics import (
     UNAVAILABLE,
     URGENCY_NAMES,
 )
-from gateway.bus.sealing import Unopened
+from gateway.bus.sealing import DropReason
 from gateway.core.effects import Resumption
 from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode
@@ -42,7 +42,7 @@ _ERRORS: Final = sorted(ErrorCode)
 _APPLICATIONS: Final = tuple(Application)
 VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "bus_gaps.detector": get_args(Detector),
-    "bus_unopened.reason": tuple(Unopened),
+    "bus_unopened.reason": tuple(DropReason),
     "bus_refused.reason": tuple(sorted(ENTRY_REFUSALS | WRITE_REFUSALS)),
     "budget_wait_seconds.class": tuple(URGENCY_NAMES.values()),
     "build_info.loop": (ANY,),

@@ -18,7 +18,7 @@ import structlog
 
 from gateway.app.status import SiteReach
 from gateway.bus.pubsub import RedisBus
-from gateway.bus.sealing import Unopened
+from gateway.bus.sealing import DropReason
 from gateway.bus.stores import RedisLeases
 from gateway.core.bus_state import BusState
 from gateway.core.convoy import Convoy
@@ -181,7 +181,7 @@ def create_startup_series(telemetry: Telemetry) -> None:
     _create(telemetry.ownership_moves, (*get_args(Gift), *MOVE_REASONS.values()))
     _create(telemetry.bus_gaps, get_args(Detector))
     _create(telemetry.resyncs, get_args(Resync))
-    telemetry.bus_unopened.values = dict.fromkeys(map(str, Unopened), 0)
+    telemetry.bus_unopened.values = dict.fromkeys(map(str, DropReason), 0)
 
 
 def _create(family: Family[M], *values: Iterable[str]) -> None:
@@ -355,7 +355,7 @@ def measure_clock_offset(leases: Leases, telemetry: Telemetry) -> None:
 def measure_dropped(bus: Bus, telemetry: Telemetry) -> None:
     """Note what of the bus was dropped, by reason; in one process nothing is."""
     if isinstance(bus, RedisBus):
-        telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in Unopened}
+        telemetry.bus_unopened.values = {why.value: bus.seals.dropped[why] for why in DropReason}
 
 
 def measure_turns(turns: Iterable[Turns], telemetry: Telemetry) -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from gateway.app.config.settings import BusSection, redis_url, without_password
 from gateway.bus.backend import OLDEST, ServerFacts, inspect
-from gateway.bus.connect import Unreachable, parse_url
+from gateway.bus.connect import RedisUnreachable, parse_url
 from gateway.core.bus_state import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
@@ -138,7 +138,7 @@ async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
         return BusReport()
     try:
         seen = await inspect(parse_url(url), clock)
-    except Unreachable as error:
+    except RedisUnreachable as error:
         return BusReport(faults=(f"The Redis at {without_password(bus.url)} cannot be used: {error}.",))
     return report_on(seen)
 

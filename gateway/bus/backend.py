@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Self
 from redis.asyncio import Connection
 from redis.exceptions import RedisError
 
-from gateway.bus.connect import Address, Connector, Endpoint, Reply, Unreachable, Word, code, parse_url
+from gateway.bus.connect import Address, Connector, Endpoint, RedisUnreachable, Reply, Word, code, parse_url
 from gateway.bus.keys import TRIAL_WRITE, BusKeys, KeyNames, Lifetimes, Refusals
 from gateway.bus.pubsub import RedisBus
 from gateway.bus.redis import RedisClient, RedisLimits
@@ -143,7 +143,7 @@ class RedisBackend:
             await self._clock.sleep(_SENTINELS_ASKED_S)
             try:
                 primary = await self._connector.primary()
-            except Unreachable:
+            except RedisUnreachable:
                 continue
             for client in self.clients.values():
                 client.leave_unless(primary)
@@ -177,12 +177,12 @@ async def inspect(address: Address, clock: Clock) -> ServerFacts:
     """Ask the server at *address* for its version and settings, on one connection; bounded in time.
 
     Raises:
-        Unreachable: It cannot be used. Its text says why.
+        RedisUnreachable: It cannot be used. Its text says why.
     """
     try:
         connector = Connector(address, clock, "oscc-gateway-survey")
     except OSError as error:
-        raise Unreachable(f"the file of trusted certificates cannot be read: {error.strerror}") from None
+        raise RedisUnreachable(f"the file of trusted certificates cannot be read: {error.strerror}") from None
     asked_ms = clock.wall_ms()
     connection, endpoint, replies = await connector.open(_QUESTIONS)
     await connection.disconnect(nowait=True)

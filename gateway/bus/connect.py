@@ -172,7 +172,7 @@ def _db(text: str) -> int:
 # ---- connections ----
 
 
-class Unreachable(Exception):  # noqa: N818 - a state of the server, not a mistake
+class RedisUnreachable(Exception):  # noqa: N818 - a state of the server, not a mistake
     """No connection came about. Its text says why, in words that quote nobody.
 
     *word*: the first word of the refusal, or ``TLS``; None: the server refused nothing.
@@ -239,11 +239,11 @@ class Connector:
         """Connect to the server, log in, and send the commands *first*.
 
         Raises:
-            Unreachable: It did not come about.
+            RedisUnreachable: It did not come about.
         """
         try:
             return await self._open(first)
-        except Unreachable as error:
+        except RedisUnreachable as error:
             if error.word is None:
                 self.refusals.clear()
             else:
@@ -263,14 +263,16 @@ class Connector:
         except AuthenticationError as error:
             said = code(error)
             word = said if said in ENTRY_REFUSALS else "WRONGPASS"  # a server without passwords says ERR
-            raise Unreachable(f"it refused AUTH: {said}", word) from None
+            raise RedisUnreachable(f"it refused AUTH: {said}", word) from None
         except RedisError as error:
             if is_refusal(error):
-                raise Unreachable(f"it refused to let this node in: {code(error)}", code(error)) from None
+                raise RedisUnreachable(
+                    f"it refused to let this node in: {code(error)}", code(error)
+                ) from None
             is_tls = isinstance(_beneath(error), ssl.SSLError)
-            raise Unreachable(reason(error), "TLS" if is_tls else None) from None
+            raise RedisUnreachable(reason(error), "TLS" if is_tls else None) from None
         except TimeoutError as error:
-            raise Unreachable(reason(error)) from None
+            raise RedisUnreachable(reason(error)) from None
 
     async def primary(self) -> Endpoint:
         """Return the server: the one of the address, or the one that the sentinels elect.
@@ -278,7 +280,7 @@ class Connector:
         All sentinels are asked each time: one that is cut off may still name a former primary.
 
         Raises:
-            Unreachable: No sentinel names one.
+            RedisUnreachable: No sentinel names one.
         """
         if self._address.service is None:
             return self._address.endpoints[0]
@@ -289,7 +291,7 @@ class Connector:
             ]
         votes = [vote for poll in polls if (vote := poll.result()) is not None]
         if not votes:
-            raise Unreachable("no sentinel knows the primary")
+            raise RedisUnreachable("no sentinel knows the primary")
         self._elected = _winner(votes, self._elected)
         return self._elected
 
@@ -373,10 +375,10 @@ async def _replies(connection: Connection, commands: Sequence[Sequence[Word]]) -
 def _check(pong: Reply, role: Reply) -> None:
     # a server whose disk fails refuses PING as it refuses writes, and carries messages all the same
     if isinstance(pong, RedisError) and code(pong) not in WRITE_REFUSALS:
-        raise Unreachable(f"it refused PING: {code(pong)}", code(pong))
+        raise RedisUnreachable(f"it refused PING: {code(pong)}", code(pong))
     match role:
         case [b"slave", *_]:
-            raise Unreachable("it is a replica", "READONLY")
+            raise RedisUnreachable("it is a replica", "READONLY")
 
 
 # ---- commands, replies, errors ----

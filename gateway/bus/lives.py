@@ -1,4 +1,4 @@
-"""Which message of the bus is new: what keeps recorded ones from having an effect.
+"""Replay protection of the bus: recorded messages have no effect.
 
 Each message seals its sender's *life* (drawn at the start of a process), a number that counts up over all
 channels, and the sender's steady clock. A life is believed once it has answered a challenge of this very
@@ -22,13 +22,13 @@ AGE_S: Final = 30.0
 LIFE_BYTES: Final = 8
 NONCE_BYTES: Final = 16
 CHALLENGE_S: Final = 60.0
-"""How often all lives are challenged again: clocks drift, by less than a second in a day of these."""
+"""How often all lives are challenged again, since clocks drift."""
 FORGOTTEN_S: Final = 300.0
-"""A life that has answered no challenge for so long is forgotten; it may prove itself again."""
+"""A life that answered no challenge for so long is removed; it may prove itself again."""
 AGAIN_S: Final = 0.25
-"""Between two challenges while somebody speaks who is not known."""
+"""Between two challenges while messages of an unknown life arrive."""
 ANSWERED_S: Final = 5.0
-"""How long a challenge may be answered."""
+"""The time in which a challenge may be answered."""
 HELD_S: Final = 5.0
 """How long a message waits for its life to prove itself; then it is dropped."""
 HELD_MAX: Final = 1_000
@@ -36,15 +36,15 @@ HELD_MAX: Final = 1_000
 HELD_BYTES_MAX: Final = 4 * 1024 * 1024
 """The same in bytes."""
 LIVES_MAX: Final = 1_024
-"""Lives that are known; beyond it the one that proved itself longest ago is forgotten."""
+"""Known lives; beyond it the one that proved itself longest ago is removed."""
 ANSWERS_MAX: Final = 64
-"""Challenges of others to be answered; beyond it the oldest is left, who asks again."""
+"""Challenges of other lives to be answered; beyond it the oldest is dropped, and is sent again."""
 _HEAD: Final = struct.Struct(f">{LIFE_BYTES}sQQ")
 HEAD_BYTES: Final = _HEAD.size
 
 
 class Head(NamedTuple):
-    """What stands before each message. *sent_s*: by the sender's own steady clock."""
+    """The head of each message. *sent_s*: by the sender's own steady clock."""
 
     life: bytes
     number: int
@@ -52,22 +52,22 @@ class Head(NamedTuple):
 
 
 class Greeting(NamedTuple):
-    """What lives say to each other: a challenge (empty: none), and the challenges that it answers."""
+    """A challenge (empty: none), and the challenges of other lives that it answers."""
 
     nonce: bytes
     answers: tuple[bytes, ...] = ()
 
 
 class Freshness(enum.Enum):
-    """What becomes of a message."""
+    """The verdict on a message."""
 
     NEW = enum.auto()
     REPEATED = enum.auto()
-    """Its number was passed already: recorded and sent again, or out of order."""
+    """Its number is not above the last one: recorded and sent again, or out of order."""
     LATE = enum.auto()
     """It was sent too long ago: held back, or recorded before this process began."""
     UNPROVEN = enum.auto()
-    """Of a life that has proved nothing yet: it may wait, see :meth:`Lives.hold`."""
+    """Its life has not proved itself yet: it may wait, see :meth:`Lives.hold`."""
 
 
 class WaitingMessage(NamedTuple):
@@ -99,7 +99,7 @@ class _Known(NamedTuple):
 
 
 class Lives:
-    """The lives that this process hears, and its own. Pure: told the time, asks for nothing.
+    """The lives of the senders that this process receives from, and its own. Pure.
 
     Invariants: of each life numbers that are :attr:`Freshness.NEW` only grow; nothing is new that was sent
     before this process began, or that its sender's life has not vouched for by an answer to a challenge
@@ -126,7 +126,7 @@ class Lives:
         self._held: deque[WaitingMessage] = deque()
         self._held_bytes = 0
         self._is_wanted = True
-        """Whether somebody is to be challenged."""
+        """Whether a challenge is due."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -137,14 +137,14 @@ class Lives:
         return len(self._held)
 
     def stamp(self, now: float) -> bytes:
-        """Return what stands before the next message of this process."""
+        """Return the head of the next message of this process."""
         self._number += 1
         return _HEAD.pack(self.own, self._number, max(0, round(now * 1e6)))
 
     # ---- messages ----
 
     def judge(self, head: Head, now: float) -> Freshness:
-        """Tell what becomes of a message that came at *now*; a new one counts as passed."""
+        """Return the verdict on a message that came at *now*, and store the number of a new one."""
         passed = self._passed.get(head.life)
         if passed is None:
             self._is_wanted = True
@@ -160,12 +160,12 @@ class Lives:
         return Freshness.NEW
 
     def age_s(self, head: Head, now: float) -> float:
-        """Return for how long a message was under way at least, whatever the wall clocks say."""
+        """Return how long a message was under way at least, independent of wall clocks."""
         known = self._known.get(head.life)
         return max(0.0, now - (head.sent_s if known is None else known.latest(head.sent_s)))
 
     def hold(self, held: WaitingMessage) -> int:
-        """Let a message wait; returns how many others were dropped for it."""
+        """Let a message wait. Returns how many others were dropped for it."""
         self._held.append(held)
         self._held_bytes += len(held.body)
         dropped = 0
@@ -175,7 +175,7 @@ class Lives:
         return dropped
 
     def expire(self, now: float) -> int:
-        """Forget what is over; returns how many messages waited in vain."""
+        """Remove what has expired. Returns how many waiting messages were dropped."""
         dropped = 0
         while self._held and now - self._held[0].came_at >= HELD_S:
             self._held_bytes -= len(self._held.popleft().body)
@@ -188,7 +188,7 @@ class Lives:
     # ---- greetings ----
 
     def due_at(self, now: float) -> float:
-        """Return when :meth:`greeting` has something to say, if nothing comes before."""
+        """Return when the next :meth:`greeting` is due, if nothing is received before."""
         if self._answers or self._asked_at is None:
             return now
         if self._is_wanted or self._held:
@@ -196,7 +196,7 @@ class Lives:
         return self._asked_at + CHALLENGE_S
 
     def greeting(self, now: float) -> Greeting:
-        """Return what is to be said now."""
+        """Return the greeting to be published now."""
         nonce = b""
         if self._asked_at is None or now >= self._asked_at + AGAIN_S:
             nonce = self._draw(NONCE_BYTES)
@@ -207,13 +207,13 @@ class Lives:
         return Greeting(nonce, answers)
 
     def unheard(self) -> None:
-        """Note that the last greeting was not published."""
+        """Record that the last greeting was not published."""
         self._is_wanted = True
 
     def greeted(self, head: Head, said: Greeting, now: float) -> tuple[Freshness, list[WaitingMessage]]:
-        """Take in a greeting; returns what became of it, and the messages that need wait no longer.
+        """Process a greeting. Returns the verdict on it, and the waiting messages that it releases.
 
-        Of a life that is not known a challenge is answered all the same: that proves nothing to this process.
+        A challenge of an unknown life is answered as well: that proves nothing to this process.
         """
         if head.life == self.own:
             return self.judge(head, now), []
@@ -231,7 +231,7 @@ class Lives:
         return Freshness.NEW, self._prove(head, _Known(asked_at, now, head.sent_s))
 
     def _prove(self, head: Head, known: _Known) -> list[WaitingMessage]:
-        """Believe a life from now on, and what it sent since this process began."""
+        """Accept a life from now on, and return its waiting messages sent since this process started."""
         is_new = self._known.pop(head.life, None) is None
         self._known[head.life] = known
         while len(self._known) > LIVES_MAX:

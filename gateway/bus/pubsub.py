@@ -16,7 +16,7 @@ from gateway.bus.connect import Connector, Reply, Word, code
 from gateway.bus.keys import LIVES, UNEXPECTED, KeyNames, bus_down
 from gateway.bus.lives import Freshness, Head, Lives, WaitingMessage, opened, read, written
 from gateway.bus.redis import Pipeline, RedisClient, RedisLimits
-from gateway.bus.sealing import Seals, Unopened
+from gateway.bus.sealing import DropReason, Seals
 from gateway.domain.errors import GatewayError
 from gateway.protocol.envelope_codec import BadEnvelope, decode, encode
 from gateway.protocol.envelopes import Channel, Envelope, aged
@@ -38,8 +38,8 @@ SLOW_S: Final = 0.02
 _SUBSCRIBE: Final = b"SUBSCRIBE"
 _UNSUBSCRIBE: Final = b"UNSUBSCRIBE"
 _DROPPED: Final = {
-    Freshness.REPEATED: Unopened.REPEATED,
-    Freshness.LATE: Unopened.LATE,
+    Freshness.REPEATED: DropReason.REPEATED,
+    Freshness.LATE: DropReason.LATE,
 }
 
 Handler = Callable[[bytes], None]
@@ -318,7 +318,7 @@ class RedisBus:
             return None
         found = opened(plain)
         if found is None:
-            self.seals.drop(Unopened.UNREADABLE)
+            self.seals.drop(DropReason.UNREADABLE)
         return found
 
     def _receive(self, name: bytes, sealed: bytes) -> None:
@@ -333,7 +333,7 @@ class RedisBus:
             return
         self._heard_life.set()
         if verdict is Freshness.UNPROVEN:
-            self.seals.drop(Unopened.UNPROVEN, self.lives.hold(WaitingMessage(head, now, name, body)))
+            self.seals.drop(DropReason.UNPROVEN, self.lives.hold(WaitingMessage(head, now, name, body)))
         else:
             self.seals.drop(_DROPPED[verdict])
 
@@ -344,7 +344,7 @@ class RedisBus:
         try:
             envelope = decode(body)
         except BadEnvelope:
-            self.seals.drop(Unopened.UNREADABLE)
+            self.seals.drop(DropReason.UNREADABLE)
             return
         self.received += 1
         receive(envelope if age_s < SLOW_S else aged(envelope, round(age_s * 1000)))
@@ -356,7 +356,7 @@ class RedisBus:
         await self.subscriber.subscribe(LIVES, self._receive_greeting)
         while True:
             now = self._clock.now()
-            self.seals.drop(Unopened.UNPROVEN, self.lives.expire(now))
+            self.seals.drop(DropReason.UNPROVEN, self.lives.expire(now))
             if (due_at := self.lives.due_at(now)) <= now:
                 await self._clock.sleep(await self._send_greeting(now))
                 continue
@@ -381,7 +381,7 @@ class RedisBus:
         head, body = found
         said = read(body)
         if said is None:
-            self.seals.drop(Unopened.UNREADABLE)
+            self.seals.drop(DropReason.UNREADABLE)
             return
         now = self._clock.now()
         verdict, released = self.lives.greeted(head, said, now)

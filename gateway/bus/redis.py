@@ -21,8 +21,8 @@ from gateway.bus.connect import (
     Connector,
     Endpoint,
     OpenConnection,
+    RedisUnreachable,
     Reply,
-    Unreachable,
     Word,
     code,
     is_refusal,
@@ -362,7 +362,7 @@ class RedisClient:
             try:
                 found = await self._connector.open(self._first())
                 self._adapt(self._clock.now() - since)
-            except Unreachable as error:
+            except RedisUnreachable as error:
                 self._lose(str(error))
                 self._is_down = True
                 self._refuse_queue(str(error))

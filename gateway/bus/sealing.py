@@ -1,4 +1,4 @@
-"""How do envelopes travel so that who sees Redis reads nothing, and who may write there tells nothing?
+"""Sealed envelopes: a reader of Redis learns nothing from them, and a writer cannot make one.
 
 AES-256-GCM under keys with ids, of which the first seals and all open, so that keys rotate while nodes
 run. Bytes: ``length of id ‖ key id ‖ nonce ‖ sealed``; the channel's name is authenticated with it, so
@@ -29,29 +29,29 @@ _AT_REST: Final = b"value of "
 """Before a key's name: what was sealed for a key opens on no channel, and the other way round."""
 
 
-class Unopened(enum.StrEnum):
-    """Why what came on a channel was dropped."""
+class DropReason(enum.StrEnum):
+    """Why a received message or a value was dropped."""
 
     GARBAGE = "garbage"
     UNKNOWN_KEY = "unknown_key"
     FORGED = "forged"
-    """Damaged, sealed by somebody else under an id of ours, or moved here from another channel."""
+    """Damaged, sealed with another key under a known id, or moved here from another channel."""
     UNREADABLE = "unreadable"
-    """Genuine, but no envelope that this version knows."""
+    """Genuine, but no envelope of this version."""
     REPEATED = "repeated"
-    """Genuine, and heard before, or out of order: somebody recorded it."""
+    """Genuine, and received before, or out of order: it was recorded and sent again."""
     LATE = "late"
-    """Genuine, and sent too long ago: it was held back, or this process was."""
+    """Genuine, and sent too long ago: the message or this process was held up."""
     UNPROVEN = "unproven"
-    """Genuine, but its sender did not prove in time that it lives: recorded before this process began."""
+    """Genuine, but its sender did not prove in time that it runs: recorded before this process started."""
 
 
 class Seals:
     """Seals what a node publishes and opens what it receives.
 
     Invariants: what opens was sealed for this channel by a node with one of the same keys, bit for
-    bit; no nonce comes twice. Nonces count up behind a random field of 64 bits, which is drawn anew at
-    start and whenever the 32 bits of the counter are used up (NIST SP 800-38D §8.2.1): wholly random
+    bit; no nonce is used twice. Nonces count up behind a random field of 64 bits, which is drawn at the
+    start and again whenever the 32 bits of the counter are used up (NIST SP 800-38D §8.2.1): wholly random
     ones would use a key up in a day of 50,000 messages a second (§8.3), and cost more to draw.
 
     Args:
@@ -68,11 +68,11 @@ class Seals:
         self.rekey(keys)
         self._fixed = draw(_FIXED_BYTES)
         self._count = 0
-        self.dropped: Final[Counter[Unopened]] = Counter()
-        """How much did not open, since the start; whoever reads envelopes adds what he cannot read."""
+        self.dropped: Final[Counter[DropReason]] = Counter()
+        """What was dropped since the start, by reason; readers of envelopes add what they cannot decode."""
 
     def rekey(self, keys: Sequence[tuple[str, bytes]]) -> None:
-        """Seal and open by *keys* from now on, as those of the start.
+        """Use *keys* instead of the present ones from now on.
 
         Raises:
             ValueError: As at the start; the keys in force stay.
@@ -106,26 +106,26 @@ class Seals:
     def open_value(self, key: bytes, sealed: bytes) -> bytes | None:
         """Return what was sealed as the value of *key*; None, counted, when nothing like that was.
 
-        An older value of the same key opens as well: who seals puts in what makes it out of date.
+        An older value of the same key opens as well: the plain text must hold what makes it out of date.
         """
         return self.open(_AT_REST + key, sealed)
 
-    def drop(self, why: Unopened, times: int = 1) -> None:
-        """Count what is dropped."""
+    def drop(self, why: DropReason, times: int = 1) -> None:
+        """Count dropped messages."""
         if times:
             self.dropped[why] += times
 
-    def _open(self, channel: bytes, sealed: bytes) -> bytes | Unopened:
+    def _open(self, channel: bytes, sealed: bytes) -> bytes | DropReason:
         at = 1 + sealed[0] if sealed else 0
         if not at or len(sealed) < at + _NONCE_BYTES + _TAG_BYTES:
-            return Unopened.GARBAGE
+            return DropReason.GARBAGE
         cipher = self._ciphers.get(sealed[:at])
         if cipher is None:
-            return Unopened.UNKNOWN_KEY
+            return DropReason.UNKNOWN_KEY
         try:
             return cipher.decrypt(sealed[at : at + _NONCE_BYTES], sealed[at + _NONCE_BYTES :], channel)
         except InvalidTag:
-            return Unopened.FORGED
+            return DropReason.FORGED
 
     def __repr__(self) -> str:
         return f"Seals({len(self._ciphers)} keys)"

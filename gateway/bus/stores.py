@@ -11,7 +11,7 @@ import msgspec
 from gateway.bus.connect import Reply
 from gateway.bus.keys import LOG_OFFS, NODES, UNEXPECTED, KeyNames, bus_down
 from gateway.bus.redis import RedisClient, Script
-from gateway.bus.sealing import Seals, Unopened
+from gateway.bus.sealing import DropReason, Seals
 from gateway.core.lease import TTL_S
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
@@ -290,7 +290,7 @@ class RedisStore:
         try:
             return _LOG_OFF.decode(plain)
         except msgspec.MsgspecError:
-            self._seals.drop(Unopened.UNREADABLE)
+            self._seals.drop(DropReason.UNREADABLE)
             return None
 
     async def _get(self, key: bytes) -> bytes | None:
@@ -309,7 +309,7 @@ class RedisStore:
         try:
             known = _COUNTER.decode(plain)
         except msgspec.MsgspecError:
-            self._seals.drop(Unopened.UNREADABLE)
+            self._seals.drop(DropReason.UNREADABLE)
             return None
         return known if self._clock.wall_ms() < known.until_ms + SKEW_MS else None
 

@@ -1,7 +1,6 @@
-"""What does the runtime need from the outside world, and what may it rely on?
+"""The ports of the runtime, with their contracts in prose.
 
-Its ports with their contracts in prose. Every adapter passes the contract suite of its
-port in ``tests/contracts``.
+Every adapter passes the contract suite of its port in ``tests/contracts``.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 
 NODE_TTL_S: Final = 10.0
 ENTRY_REFUSALS: Final = frozenset({"NOAUTH", "NOPERM", "TLS", "WRONGPASS"})
-"""With what a Redis refuses a node: its first word, or TLS."""
+"""How a Redis refuses a node: the first word of its reply, or TLS."""
 WRITE_REFUSALS: Final = frozenset({"MISCONF", "NOREPLICAS", "OOM", "READONLY"})
-"""With what a Redis refuses writes alone: it goes on carrying messages."""
+"""How a Redis refuses writes alone: it still carries messages."""
 
 
 class Clock(Protocol):
@@ -44,7 +43,7 @@ class Clock(Protocol):
 
 
 class NotSentError(GatewayError):
-    """``bus_down``, and what was asked has not left this node: nobody will answer it."""
+    """``bus_down``, and the request has not left this node: no answer can come."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.BUS_DOWN, message)
@@ -81,12 +80,12 @@ class Bus(Protocol):
         ...
 
     def watch(self, doubted: Callable[[], None]) -> None:
-        """Call *doubted* whenever messages may have been lost unseen, as when a connection was renewed."""
+        """Call *doubted* whenever messages may have been lost unnoticed, as after a reconnect."""
         ...
 
 
 class Grant(NamedTuple):
-    """Who speaks for a user."""
+    """The owner of a user: its node, its holder id, and its token."""
 
     node: NodeId
     holder: str
@@ -94,7 +93,7 @@ class Grant(NamedTuple):
 
 
 class Leases(Protocol):
-    """Who owns a user. Tokens only grow, per user, also over forgetful stores.
+    """The owners of users. The tokens of a user only grow, also when the store loses its data.
 
     Every method raises :class:`GatewayError` ``bus_down`` when no answer came: what was asked may
     or may not have happened.
@@ -103,7 +102,7 @@ class Leases(Protocol):
     async def acquire(
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
     ) -> Grant:
-        """Ask to own *user*. The answer's holder tells who does: compare it with one's own.
+        """Request to own *user*. Returns the owner: compare its holder with the one requested.
 
         Granted when nobody holds, or the present token equals *expected* (a planned or early
         take-over), or *holder* has it already and asks anew. A granted token is above *floor* and above
@@ -124,7 +123,7 @@ class Leases(Protocol):
         ...
 
     async def read(self, user: UserId) -> Grant | None:
-        """Tell who owns *user* now."""
+        """Return the present owner of *user*."""
         ...
 
 
@@ -191,11 +190,11 @@ class SharedStore(Protocol):
         ...
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
-        """Note that a session ended."""
+        """Store that a session ended."""
         ...
 
     async def denied(self, handle: str) -> EndReason | None:
-        """Tell why a session ended, if that was noted."""
+        """Return why a session ended, if that is stored."""
         ...
 
     async def count(self, name: str, ttl_s: float) -> int:
@@ -207,7 +206,7 @@ class SharedStore(Protocol):
         ...
 
     async def forget(self, name: str) -> None:
-        """Take *name*'s counter away."""
+        """Remove *name*'s counter."""
         ...
 
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from gateway.bus.backend import RedisBackend
-from gateway.bus.connect import Endpoint, Unreachable
+from gateway.bus.connect import Endpoint, RedisUnreachable
 from gateway.bus.keys import BusKeys
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
@@ -271,7 +271,7 @@ async def test_a_split_network_s_old_primary_is_left_though_it_answers() -> None
 
     async def tell() -> Endpoint:
         if primary[0] is None:
-            raise Unreachable("no sentinel knows the primary")
+            raise RedisUnreachable("no sentinel knows the primary")
         return Endpoint(primary[0], 1)
 
     site._connector.primary = tell  # type: ignore[method-assign]  # the sentinels' word, without their servers

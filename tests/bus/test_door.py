@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bus.connect import OPEN_S, Connector, Endpoint, OpenConnection, Unreachable, parse_url
+from gateway.bus.connect import OPEN_S, Connector, Endpoint, OpenConnection, RedisUnreachable, parse_url
 from gateway.runtime.clock import SystemClock
 from tests.app import certificates
 from tests.bus.peer import Peer, Words, door, usual
@@ -25,7 +25,7 @@ async def opened(peer: Peer, url: str = "redis://h", *greetings: tuple[str, ...]
 
 
 async def refused(peer: Peer, url: str = "redis://h") -> str:
-    with pytest.raises(Unreachable) as raised:
+    with pytest.raises(RedisUnreachable) as raised:
         await door(peer, ManualClock(), url).open()
     assert peer.open == 0
     return str(raised.value)
@@ -107,7 +107,7 @@ async def test_a_server_that_does_not_answer_is_given_up(is_silent: bool) -> Non
     async def try_it() -> None:
         try:
             await door(peer, clock).open()
-        except Unreachable as error:
+        except RedisUnreachable as error:
             told.append(str(error))
 
     async with asyncio.TaskGroup() as tasks:
@@ -283,7 +283,7 @@ async def test_tls_is_verified(tls: tuple[str, ...]) -> None:
         greeted = await Connector(parse_url(trusting), SystemClock()).open()
         assert greeted.endpoint == Endpoint("127.0.0.1", port)
         await greeted.connection.disconnect(nowait=True)
-        with pytest.raises(Unreachable, match="its certificate is not trusted"):
+        with pytest.raises(RedisUnreachable, match="its certificate is not trusted"):
             await Connector(parse_url(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 
@@ -294,7 +294,7 @@ async def test_a_listener_without_tls_is_told_from_one_that_nobody_trusts() -> N
 
     port = free_port()
     async with await asyncio.start_server(answer, "127.0.0.1", port):
-        with pytest.raises(Unreachable, match=r"^TLS failed: [A-Z_]+$"):
+        with pytest.raises(RedisUnreachable, match=r"^TLS failed: [A-Z_]+$"):
             await Connector(parse_url(f"rediss://127.0.0.1:{port}"), SystemClock()).open()
 
 

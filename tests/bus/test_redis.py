@@ -11,7 +11,7 @@ import pytest
 
 from gateway.bus.keys import KeyNames
 from gateway.bus.pubsub import RedisBus
-from gateway.bus.sealing import Seals, Unopened
+from gateway.bus.sealing import DropReason, Seals
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Inbox, Probe
@@ -75,7 +75,7 @@ async def test_what_cannot_be_opened_or_read_is_counted_and_the_next_is_told() -
         await clock.settle()
         assert received == [Probe(7)]
         assert bus.received == 1
-        assert bus.seals.dropped == {Unopened.GARBAGE: 1, Unopened.UNREADABLE: 2, Unopened.FORGED: 1}
+        assert bus.seals.dropped == {DropReason.GARBAGE: 1, DropReason.UNREADABLE: 2, DropReason.FORGED: 1}
 
 
 class Publishing(Peer):

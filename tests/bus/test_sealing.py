@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bus.sealing import Seals, Unopened
+from gateway.bus.sealing import DropReason, Seals
 
 K1, K2, K3 = ("k1", b"1" * 32), ("k2", b"2" * 32), ("k1", b"3" * 32)
 
@@ -34,7 +34,7 @@ def test_the_first_key_seals_and_all_open() -> None:
     assert new.open(b"c", old.seal(b"c", b"x")) == b"x"
     assert new.seal(b"c", b"x").startswith(b"\x02k2")
     assert old.open(b"c", new.seal(b"c", b"x")) is None
-    assert old.dropped == {Unopened.UNKNOWN_KEY: 1}
+    assert old.dropped == {DropReason.UNKNOWN_KEY: 1}
 
 
 def test_keys_rotate_while_nodes_run_and_no_nonce_comes_again() -> None:
@@ -59,7 +59,7 @@ def test_another_channel_another_key_or_a_changed_bit_open_nothing() -> None:
     assert seals.open(b"c", sealer(K3).seal(b"c", b"x")) is None
     for at in range(3, len(sealed)):
         assert seals.open(b"c", sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]) is None
-    assert seals.dropped == {Unopened.FORGED: 2 + len(sealed) - 3}
+    assert seals.dropped == {DropReason.FORGED: 2 + len(sealed) - 3}
 
 
 @given(data=st.binary(max_size=60))
@@ -75,7 +75,7 @@ def test_what_is_too_short_is_garbage() -> None:
     sealed = seals.seal(b"c", b"")
     for end in range(len(sealed)):
         assert seals.open(b"c", sealed[:end]) is None
-    assert seals.dropped == {Unopened.GARBAGE: len(sealed)}
+    assert seals.dropped == {DropReason.GARBAGE: len(sealed)}
 
 
 def test_no_nonce_comes_twice_also_when_the_counter_is_used_up() -> None:

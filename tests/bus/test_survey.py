@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from gateway.bus.backend import ServerFacts, inspect
-from gateway.bus.connect import Endpoint, Unreachable, parse_url
+from gateway.bus.connect import Endpoint, RedisUnreachable, parse_url
 from gateway.runtime.clock import SystemClock
 from tests.doubles.servers import Engine, free_port, redis_server
 
@@ -74,10 +74,12 @@ def test_old_versions_are_known(engine: str | None, version: tuple[int, ...], is
 
 
 async def test_one_that_is_not_there_or_lets_nobody_in_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match="it refused the connection"):
+    with pytest.raises(RedisUnreachable, match="it refused the connection"):
         await inspect(parse_url(f"redis://127.0.0.1:{free_port()}"), CLOCK)
     async with redis_server("--requirepass", "secret") as server:
-        with pytest.raises(Unreachable, match="it refused AUTH: WRONGPASS"):
+        with pytest.raises(RedisUnreachable, match="it refused AUTH: WRONGPASS"):
             await inspect(parse_url(f"redis://:wrong@127.0.0.1:{server.port}"), CLOCK)
-    with pytest.raises(Unreachable, match="the file of trusted certificates cannot be read: No such file"):
+    with pytest.raises(
+        RedisUnreachable, match="the file of trusted certificates cannot be read: No such file"
+    ):
         await inspect(parse_url(f"rediss://h?ca_file={tmp_path}/none.pem"), CLOCK)

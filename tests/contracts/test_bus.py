@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.bus.keys import TRIAL, BusKeys
-from gateway.bus.sealing import Unopened
+from gateway.bus.sealing import DropReason
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelope_codec import encode
@@ -280,7 +280,7 @@ async def test_what_was_moved_to_another_channel_does_not_arrive(networked: tupl
     await network.server.command("PUBLISH", network.names.channel(B), network.sealed(A, envelope(1)))
     await site.arrive()
     assert inbox.envelopes == []
-    assert network.nodes[1].seals.dropped == {Unopened.FORGED: 1}
+    assert network.nodes[1].seals.dropped == {DropReason.FORGED: 1}
 
 
 async def test_strangers_are_not_heard_and_older_keys_are(networked: tuple[BusSite, Network]) -> None:
@@ -292,14 +292,14 @@ async def test_strangers_are_not_heard_and_older_keys_are(networked: tuple[BusSi
     stranger = BusKeys((("k7", KEYS.sealing[0][1]),), KEYS.pseudonym)
     dropped = network.nodes[1].seals.dropped
     for number, (keys, why) in enumerate(
-        [(older, None), (impostor, Unopened.FORGED), (stranger, Unopened.UNKNOWN_KEY)]
+        [(older, None), (impostor, DropReason.FORGED), (stranger, DropReason.UNKNOWN_KEY)]
     ):
 
-        async def is_judged(why: Unopened | None = why) -> bool:
+        async def is_judged(why: DropReason | None = why) -> bool:
             return bool(inbox.envelopes) if why is None else dropped[why] >= 2  # a greeting, too
 
         async with node(network.url, keys) as other:
             assert await other.bus.publish(A, envelope(number)) == 1
             await until(is_judged, f"nothing became of {number}: {dropped}")
     assert inbox.envelopes == [envelope(0)]
-    assert set(dropped) >= {Unopened.FORGED, Unopened.UNKNOWN_KEY}
+    assert set(dropped) >= {DropReason.FORGED, DropReason.UNKNOWN_KEY}
