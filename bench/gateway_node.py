@@ -174,5 +174,6 @@ async def reach() -> Reach:
 
 def read_reach(schema: Mapping[str, Any]) -> Reach:
     """Read the bounds of settings from their JSON Schema."""
-    limits = schema["$defs"]["Limits"]["properties"]
+    place = str(schema["properties"]["limits"]["$ref"]).rpartition("/")[2]
+    limits = schema["$defs"][place]["properties"]
     return Reach(int(limits["devices"]["maximum"]), "pace_min_s" in limits)

@@ -44,7 +44,11 @@ def test_with_a_certificate_it_speaks_tls() -> None:
 
 def test_how_far_it_goes_is_what_its_schema_says() -> None:
     limits = {"devices": {"maximum": 20_000}, "pace_min_s": {}}
-    assert read_reach({"$defs": {"Limits": {"properties": limits}}}) == Reach(20_000, has_pace=True)
+    schema = {
+        "properties": {"limits": {"$ref": "#/$defs/Some"}},
+        "$defs": {"Some": {"properties": limits}},
+    }
+    assert read_reach(schema) == Reach(20_000, has_pace=True)
     assert read_reach(json.loads(config_sources.json_schema())).devices >= 20
 
 
