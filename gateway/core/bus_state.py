@@ -1,6 +1,7 @@
-"""Does the bus carry messages, and for how long has it, or has it not?
+"""Does the bus carry messages and take writes, and for how long has it, or has it not?
 
-A pure machine, fed by a probe that a node publishes to its own inbox. *now* is monotonic seconds.
+Pure machines; the one of messages is fed by a probe that a node publishes to its own inbox. *now* is
+monotonic seconds.
 """
 
 from __future__ import annotations
@@ -177,3 +178,33 @@ class BusMachine:
             return False
         self.state = target
         return True
+
+
+REFUSED_S: Final = DOWN_S
+"""After how long of refused writes the store of leases counts as away, though messages pass."""
+
+
+class StoreWrites:
+    """Whether the store of leases takes writes: out of memory or without replicas it refuses them all.
+
+    Invariant: either writes are refused, or they are taken, since the last look that found a change.
+    """
+
+    def __init__(self) -> None:
+        self._refused_since: float | None = None
+        self._taken_since = -math.inf
+
+    def look(self, now: float, *, refused: bool) -> None:
+        """Take in whether writes are refused now; call at least once a second."""
+        if not refused and self._refused_since is not None:
+            self._refused_since, self._taken_since = None, now
+        elif refused and self._refused_since is None:
+            self._refused_since = now
+
+    def is_away(self, now: float) -> bool:
+        """Tell whether writes have been refused for :data:`REFUSED_S`."""
+        return self._refused_since is not None and now - self._refused_since >= REFUSED_S
+
+    def taken_for(self, now: float) -> float:
+        """Return for how long writes have not been refused, s; 0 while they are."""
+        return 0.0 if self._refused_since is not None else now - self._taken_since

@@ -32,6 +32,7 @@ from gateway.protocol.envelopes import (
     Lingering,
     Offer,
     Order,
+    Owned,
     Probe,
     Publication,
     Publications,
@@ -39,6 +40,7 @@ from gateway.protocol.envelopes import (
     Report,
     SessionFacts,
     SessionOver,
+    Sought,
     Update,
     Value,
 )
@@ -230,6 +232,8 @@ _Plain = (
     | Report
     | Here
     | Leaving
+    | Sought
+    | Owned
     | Probe
 )
 _AS_THEY_ARE: Final[dict[str, msgspec.msgpack.Decoder[_Plain]]] = {

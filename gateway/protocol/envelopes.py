@@ -312,6 +312,24 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
+class Sought:
+    """A node asks all who owns *user*, as the store of leases takes no writes: the owner answers *node*."""
+
+    user: UserId
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A node owns *user* under *token*, which the store of leases may not hold as it takes no writes."""
+
+    user: UserId
+    node: NodeId
+    holder: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """A node asks itself whether the bus works."""
 
@@ -337,6 +355,8 @@ Envelope = (
     | Report
     | Here
     | Leaving
+    | Sought
+    | Owned
     | Probe
 )
 

@@ -9,6 +9,7 @@ import asyncio
 import math
 from typing import Final, Protocol
 
+from gateway.core.bus_state import BusState
 from gateway.core.lease import LeaseState
 from gateway.core.link import LinkMachine
 from gateway.core.roster import Member, Roster
@@ -16,7 +17,8 @@ from gateway.core.throttle import Urgency
 from gateway.core.turnstile import Place
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
-from gateway.domain.upstream import About, LinkClosed
+from gateway.domain.upstream import About, Feature, LinkClosed
+from gateway.protocol.envelopes import Control, Owned, Sought
 from gateway.runtime.leasing import Answer, Leasing
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
@@ -24,6 +26,8 @@ from gateway.runtime.world import World
 
 _STORE_AGAIN_S: Final = 1.0
 """After how long a store that gave no answer is asked again."""
+_ANSWER_S: Final = 1.0
+"""Within which time a node answers that owns the user, when all are asked."""
 _LOG_ON_MS: Final = 60_000
 """For how long after a log-on its person is taken to wait for the link."""
 _TURN_S: Final = 0.001
@@ -118,6 +122,8 @@ class Dialling:
         self._was_replaced = False
         """Whether the link was replaced, and the store has not said since whose the lease is."""
         self._contested_at = self._gives_way_until = -math.inf
+        self._others: dict[int, Grant] = {}
+        """Who says to own the user with the highest token, since that was asked last; one at most."""
         self._looked_at = 0.0
         self._news = asyncio.Event()
         self._server: str | None = None
@@ -156,10 +162,10 @@ class Dialling:
         """Return True when the lease allows a dial; False when it is over."""
         lease = self.leasing.lease
         while not self._served.is_over and not lease.may_dial:
-            if self._start.assumed and self._assume():
+            if self._start.assumed and self._is_bus_down and self._assume():
                 break
             answer = await self._ask()
-            if answer == "unanswered" and not self._assume():
+            if answer == "unanswered" and not await self._go_without():
                 await self._pause(_STORE_AGAIN_S)
             else:
                 self._heed(answer)
@@ -193,19 +199,32 @@ class Dialling:
         Who was replaced while the bus was away does not outbid whoever did it: he has the user, though the
         store does not know it yet.
         """
-        machine, now = self._world.exchange.machine, self._world.clock.now()
-        if self.leasing.lease.state is not LeaseState.HELD or self.leasing.lease.may_dial:
+        world, now = self._world, self._world.clock.now()
+        machine = world.exchange.machine
+        if not self._is_replaced:
             self._is_cut_off = False
-        elif machine.state == "down" and not self._is_cut_off:
+        elif self._is_bus_down:
+            self._cut_off()
+        registered_s = min(machine.is_healthy_for(now), world.writes.taken_for(now))
+        return not self._is_cut_off or registered_s >= _REGISTERS_S
+
+    @property
+    def _is_bus_down(self) -> bool:
+        return self._world.exchange.machine.state is BusState.DOWN
+
+    @property
+    def _is_replaced(self) -> bool:
+        """Whether the lease is held, and another's link took the place of this node's."""
+        return self.leasing.lease.state is LeaseState.HELD and not self.leasing.lease.may_dial
+
+    def _cut_off(self) -> None:
+        if not self._is_cut_off:
             self._is_cut_off = True
             self._served.cut_off()
-        return not self._is_cut_off or machine.is_healthy_for(now) >= _REGISTERS_S
 
     def _assume(self) -> bool:
-        """Take the user without the store, when it is away; whoever was replaced does not come back so."""
-        world = self._world
-        is_away = world.exchange.machine.state == "down"
-        if not is_away or self.leasing.lease.assume(world.clock.wall_ms() * 1000) is None:
+        """Take the user without the store, which is away; whoever was replaced does not come back so."""
+        if self.leasing.lease.assume(self._world.clock.wall_ms() * 1000) is None:
             return False
         self._start = self._start._replace(kind="assumed")
         return True
@@ -235,6 +254,54 @@ class Dialling:
         while self.gives_way and not self._served.is_over:
             await self._pause(self._gives_way_until - self._world.clock.now())
         self._served.stop()
+
+    # ---- the store takes no writes, but messages pass ----
+
+    async def _go_without(self) -> bool:
+        """Take or yield the user without the store; False: the store is to be asked again."""
+        world = self._world
+        if self._is_bus_down:
+            return self._assume()
+        if not world.refuses_writes():
+            return False
+        is_given = self._start.history is not None and world.clock.now() <= self._start.by
+        if not is_given and await self._is_owned():
+            return True
+        if not world.writes.is_away(world.clock.now()) or not await self._fences():
+            return False
+        if self._is_replaced:  # by somebody who is not reached from here
+            self._cut_off()
+        elif not self._served.is_over and self._assume():
+            owned = Owned(self._user, world.node, world.holder, self.leasing.lease.epoch)
+            world.exchange.send(Control(), owned)
+            return True
+        return False
+
+    async def _is_owned(self) -> bool:
+        """Ask all nodes who owns the user; whoever says so lives, and keeps him."""
+        clock, lease = self._world.clock, self.leasing.lease
+        self._others.clear()
+        self._world.exchange.send(Control(), Sought(self._user, self._world.node))
+        until = clock.now() + _ANSWER_S
+        while not self._others and not self._served.is_over and clock.now() < until:
+            await self._pause(until - clock.now())
+        token = max(self._others, default=0)
+        if not token or (lease.is_ours and token <= lease.epoch):
+            return False
+        self._served.owned_elsewhere(self._others[token])
+        return True
+
+    def owned(self, grant: Grant) -> None:
+        """Note that another node owns the user, as it says itself."""
+        if grant.token > max(self._others, default=0):
+            self._others = {grant.token: grant}
+            self.look()
+
+    async def _fences(self) -> bool:
+        try:
+            return Feature.LINK_FENCING in (await self._world.upstream.about()).features
+        except GatewayError:
+            return False
 
     # ---- the lease is another's, the link is still ours ----
 

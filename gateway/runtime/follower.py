@@ -246,6 +246,14 @@ class Follower:
         self.machine.not_mine(now)
         self._news.set()
 
+    def owned(self, grant: Grant) -> None:
+        """Note that a node owns the user, as it says itself; the highest token counts."""
+        now = self._world.clock.now()
+        if grant.token > self._grant.token and grant.token >= self.machine.floor:
+            self.machine.seen(grant.token, now)
+            self.turn_to(grant, now)
+            self.look()
+
     def seen(self, epoch: int) -> None:
         """Note that the owner speaks in *epoch*: what the replica holds of an earlier one shows nothing."""
         self.machine.seen(epoch, self._world.clock.now())

@@ -147,7 +147,9 @@ class Household:
             call = replace(call, waited=True)
             left_s = until - self._world.clock.now()
             if left_s <= 0 or self.is_over:
-                return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)
+                for_bus = self._world.refuses_writes()
+                code = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
+                return not_begun(call, code, _NOBODY)
             try:
                 async with self._world.clock.timeout(min(_AGAIN_S, left_s)):
                     await self._turn(role)

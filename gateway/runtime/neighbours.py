@@ -26,11 +26,13 @@ from gateway.protocol.envelopes import (
     Leaving,
     Offer,
     Order,
+    Owned,
     Publication,
     Publications,
     Refusal,
     Replaced,
     SessionOver,
+    Sought,
 )
 from gateway.runtime.exchange import Exchange
 from gateway.runtime.faults import log_fault
@@ -39,7 +41,7 @@ from gateway.runtime.follower import Follower
 from gateway.runtime.household import Household
 from gateway.runtime.orders import Orders
 from gateway.runtime.owner import Owner
-from gateway.runtime.ports import Clock
+from gateway.runtime.ports import Clock, Grant
 from gateway.runtime.replica import Shared
 from gateway.runtime.role import RoleOverError
 from gateway.runtime.spawn import spawn
@@ -104,7 +106,7 @@ class Neighbours:
 
     # ---- Listener ----
 
-    def heard(self, envelope: Envelope) -> None:  # noqa: C901 - the exhaustive match over what nodes say
+    def heard(self, envelope: Envelope) -> None:  # noqa: C901, PLR0912 - the exhaustive match over what nodes say
         """Take in what was said to this node, or to all."""
         match envelope:
             case Asks():
@@ -129,6 +131,8 @@ class Neighbours:
                 self._home.fleet.heard(envelope)
             case Leaving():
                 self._leaving(envelope.node)
+            case Sought() | Owned():
+                self._owner_word(envelope)
             case _:
                 return  # an answer that the exchange matched, or one that came too late
 
@@ -228,6 +232,17 @@ class Neighbours:
         if owner is not None:
             owner.sharing.hurry()  # the state that a command caused is told before its result
         self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
+
+    def _owner_word(self, said: Sought | Owned) -> None:
+        """Tell who owns a user, or learn it, while the store of leases takes no writes."""
+        if isinstance(said, Owned):
+            household = self._home.households.get(said.user)
+            if household is not None and said.holder != self._holder:
+                household.role.owned(Grant(said.node, said.holder, said.token))
+            return
+        owner = self._owner(said.user)
+        if owner is not None and said.node != self._node:
+            self._exchange.send(Inbox(said.node), Owned(said.user, self._node, self._holder, owner.token))
 
     def _given(self, told: Given) -> None:
         household = self._home.households.get(told.user)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
-from gateway.core.bus_state import BusState
+from gateway.core.bus_state import BusState, StoreWrites
 from gateway.core.compose import Composer
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
@@ -95,6 +95,7 @@ class Node:
         """Whether others live that this node does not reach."""
         self._settings = settings
         self._cluster = cluster
+        self._writes = StoreWrites()
         self._audit = audit
         self._jitter = jitter
         self._turnstiles = {name: Turnstile(settings.budget(site)) for name, site in sites.items()}
@@ -332,7 +333,8 @@ class Node:
         now = self.clock.now()
         followed = {home.follower.owner.node for home in self._households if home.follower is not None}
         self.exchange.tick(now, followed)
-        if self.exchange.machine.state is BusState.LIVE:
+        self._writes.look(now, refused=self._refuses_writes())
+        if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_cut_off = False
         for turnstile in self._turnstiles.values():
             turnstile.slow(now, is_slowed=self.is_overloaded())
@@ -344,6 +346,9 @@ class Node:
 
     def _living(self) -> Collection[str]:
         return [node.holder for node in self.fleet.nodes if not self.fleet.is_leaving(node.holder)]
+
+    def _refuses_writes(self) -> bool:
+        return bool(self.bus_refusals & WRITE_REFUSALS)
 
     def _cut_off(self) -> None:
         self.is_cut_off = True
@@ -366,7 +371,8 @@ class Node:
             is_draining=lambda: self.is_draining,
             is_leaving=self.fleet.is_leaving,
             cut_off=self._cut_off,
-            refuses_writes=lambda: bool(self.bus_refusals & WRITE_REFUSALS),
+            refuses_writes=self._refuses_writes,
+            writes=self._writes,
             devices=settings.limits.devices,
             linger=settings.linger,
             tally=self._tally,

@@ -357,6 +357,10 @@ class Owner:
         if since.adopt:
             self._giving.asked(node, since.adopt, self._tasks)
 
+    def owned(self, grant: Grant) -> None:
+        """Note that another node owns the user, as it says itself; that counts while no link is open."""
+        self._dialling.owned(grant)
+
     def tick(self, now: float) -> None:
         """Do what is due by time: signs of life, renewals of the lease and of sessions, lingers."""
         if self._tasks is None:
@@ -382,10 +386,14 @@ class Owner:
             self.let_go(member.handle)
 
     async def renew(self) -> bool:
-        """Ask to extend the lease, if it is still held; tells whether that was granted."""
+        """Ask to extend the lease, if it is still held; tells whether that was granted.
+
+        A store that takes no writes grants nobody anything: whoever took the user has replaced the link.
+        """
         answer = await self._dialling.leasing.renew()
         self._dialling.look()
-        return answer == "ours"
+        is_alone = self._linked is not None and self._linked.fenced and self._world.refuses_writes()
+        return answer == "ours" or (answer == "unanswered" and is_alone)
 
     async def _renew_lease(self) -> None:
         await self.renew()

@@ -9,6 +9,7 @@ from gateway.domain.commands import Call, History, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
 from gateway.domain.model import Ticket
 from gateway.protocol.envelopes import Lingering, SessionFacts
+from gateway.runtime.ports import Grant
 from gateway.runtime.tally import Takeover
 
 RECONNECT_WINDOW_S: Final = (1.0, 10.0)
@@ -75,6 +76,10 @@ class Role(Protocol):
 
         None: nothing, since the role is over or is about to be.
         """
+        ...
+
+    def owned(self, grant: Grant) -> None:
+        """Note that another node owns the user, as it says itself: the store of leases takes no writes."""
         ...
 
     def tick(self, now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.core.bus_state import StoreWrites
 from gateway.core.linger import Linger
 from gateway.core.live import LOG_ON_WINDOW_S
 from gateway.core.quota import Quota
@@ -45,6 +46,8 @@ class World:
     """Told when others live and this node does not reach them."""
     refuses_writes: Callable[[], bool] = lambda: False
     """Tells whether the store of leases is there and takes no writes."""
+    writes: StoreWrites = field(default_factory=StoreWrites)
+    """For how long it has taken none."""
     devices: int = 5
     """Phones of one user at a time, on all nodes."""
     linger: Linger = field(default_factory=Linger)

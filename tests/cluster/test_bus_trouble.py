@@ -22,6 +22,9 @@ SIZE = size(Size(20, 2, agents=60, queues=10, fault_s=8.0), Size(200, 2, agents=
 CONVERGED_WITHIN_S = 10.0
 RENEWED_S = 6.0
 """Each lease is renewed within this time."""
+REFUSED_S = 9.0
+"""A trial write every 3 s finds that writes are refused, and 5 s later users are taken without the store."""
+TAKEN_WITHIN_S = 10.0
 LIE_MAX_S = 5.5
 """A node holds the bus for down after 5 s; until then, and never later, an old view may be shown as live."""
 ALONE_S = 15.0
@@ -102,6 +105,38 @@ async def roaming_meanwhile(play: Stage, redis: Server) -> None:
     # whose link another node has replaced meanwhile is sent there; nobody else is sent anywhere
     assert figures.breaks.keys() <= {"owned elsewhere"}
     figures.keep()
+
+
+@pytest.mark.parametrize(
+    ("setting", "bad", "good"),
+    [("min-replicas-to-write", 9, 0), ("maxmemory", 1, 0)],
+    ids=["NOREPLICAS", "OOM"],
+)
+async def test_while_redis_takes_no_writes_users_of_a_killed_owner_and_newcomers_are_served(
+    tmp_path: Path, setting: str, bad: int, good: int
+) -> None:
+    async with (
+        redis_server("--maxmemory-policy", "noeviction") as redis,
+        stage(tmp_path, SIZE, redis) as play,
+    ):
+        dead = play.cluster.nodes[await play.cluster.busiest()]
+        since = await play.crowd.anew()
+        await redis.command("CONFIG", "SET", setting, bad)
+        await asyncio.sleep(REFUSED_S)
+        play.crowd.bustle(command_s=SIZE.fault_s / 2)
+        over = play.now
+        await dead.kill9()
+        converge_s = await play.crowd.fresh(over, within_s=30)
+        await play.crowd.rest()
+        await redis.command("CONFIG", "SET", setting, good)
+        await asyncio.sleep(RENEWED_S)
+        word = "NOREPLICAS" if "replicas" in setting else "OOM"
+        fault = f"Redis refuses writes ({word}), an owner is killed"
+        figures = await play.end(fault, 3, since, 20, converge_s=converge_s)
+        assert converge_s <= TAKEN_WITHIN_S
+        assert (figures.links_max, figures.twice, figures.without_link) == (1, 0, 0), figures
+        assert figures.executed > 0
+        figures.keep()
 
 
 async def test_fail_overs_mislead_nobody_also_when_the_old_primary_stays_writable(tmp_path: Path) -> None:

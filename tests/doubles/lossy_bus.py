@@ -20,7 +20,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 from gateway.runtime.parts import Cluster
-from gateway.runtime.ports import Clock, Grant, KeptLogOff, NotSentError
+from gateway.runtime.ports import WRITE_REFUSALS, Clock, Grant, KeptLogOff, NotSentError
 
 T = TypeVar("T")
 Receive = Callable[[Envelope], None]
@@ -62,7 +62,7 @@ class Trouble:
         self.unanswered: Callable[[int], bool] | None = None
         """Tells whether a question of a node is answered into the void: what was asked has happened."""
         self.refused: frozenset[str] = frozenset()
-        """With what words Redis refuses what nodes ask; a test lets it refuse, too."""
+        """With what words Redis refuses what nodes ask; with one of ``WRITE_REFUSALS`` it takes no writes."""
         self.said: Callable[[int, Channel, Envelope], None] | None = None
         """Is told everything that the bus accepts, and of whom."""
         self.sides: dict[int, int] = {}
@@ -260,6 +260,14 @@ class _Door:
     async def _ask(self, act: Callable[[Store], Awaitable[T]]) -> T:
         return await self._trouble.ask(self._node, lambda: act(self._trouble.store(self._node)))
 
+    async def _write(self, act: Callable[[Store], Awaitable[T]]) -> T:
+        async def taken(store: Store) -> T:
+            if words := self._trouble.refused & WRITE_REFUSALS:
+                raise GatewayError(ErrorCode.BUS_DOWN, min(words))
+            return await act(store)
+
+        return await self._ask(taken)
+
 
 class LossyLeases(_Door):
     """One node's door to the leases. See :class:`gateway.runtime.ports.Leases`."""
@@ -268,17 +276,17 @@ class LossyLeases(_Door):
         self, user: UserId, node: NodeId, holder: str, *, floor: int, expected: int | None = None
     ) -> Grant:
         """Ask to own a user."""
-        return await self._ask(
+        return await self._write(
             lambda store: store.leases.acquire(user, node, holder, floor=floor, expected=expected)
         )
 
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
         """Extend."""
-        return await self._ask(lambda store: store.leases.renew(user, node, holder, token))
+        return await self._write(lambda store: store.leases.renew(user, node, holder, token))
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
         """Give up."""
-        await self._ask(lambda store: store.leases.release(user, holder, token))
+        await self._write(lambda store: store.leases.release(user, holder, token))
 
     async def read(self, user: UserId) -> Grant | None:
         """Tell who owns a user."""
@@ -290,11 +298,11 @@ class LossyRoll(_Door):
 
     async def announce(self, record: NodeRecord) -> None:
         """Say that one lives."""
-        await self._ask(lambda store: store.registry.announce(record))
+        await self._write(lambda store: store.registry.announce(record))
 
     async def leave(self, holder: str) -> None:
         """Say that one is gone."""
-        await self._ask(lambda store: store.registry.leave(holder))
+        await self._write(lambda store: store.registry.leave(holder))
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
         """Return who lives."""
@@ -306,7 +314,7 @@ class LossyShelf(_Door):
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """Note that a session ended."""
-        await self._ask(lambda store: store.shared.deny(handle, reason, ttl_s))
+        await self._write(lambda store: store.shared.deny(handle, reason, ttl_s))
 
     async def denied(self, handle: str) -> EndReason | None:
         """Tell why a session ended."""
@@ -314,7 +322,7 @@ class LossyShelf(_Door):
 
     async def count(self, name: str, ttl_s: float) -> int:
         """Count."""
-        return await self._ask(lambda store: store.shared.count(name, ttl_s))
+        return await self._write(lambda store: store.shared.count(name, ttl_s))
 
     async def counted(self, name: str) -> int:
         """Return a counter."""
@@ -322,13 +330,13 @@ class LossyShelf(_Door):
 
     async def forget(self, name: str) -> None:
         """Take a counter away."""
-        await self._ask(lambda store: store.shared.forget(name))
+        await self._write(lambda store: store.shared.forget(name))
 
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
         """Keep a log-off."""
-        return await self._ask(lambda store: store.shared.keep_log_off(kept, ttl_s))
+        return await self._write(lambda store: store.shared.keep_log_off(kept, ttl_s))
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
         """Return all."""
@@ -336,7 +344,7 @@ class LossyShelf(_Door):
 
     async def drop_log_off(self, handle: str) -> None:
         """Keep one no longer."""
-        await self._ask(lambda store: store.shared.drop_log_off(handle))
+        await self._write(lambda store: store.shared.drop_log_off(handle))
 
 
 def _down() -> GatewayError:

@@ -126,7 +126,8 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
             bus/lives.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/keys.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
-            core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put
+            core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put;
+            runtime/dialling.py Dialling._others
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
-from tests.doubles.lossy_bus import LossyLeases
+from gateway.domain.errors import CloseCode
 from tests.runtime.followed import (
     TRUSTED_S,
     followed,
@@ -30,21 +29,6 @@ async def test_without_the_bus_the_owners_phones_stay_live_and_command_as_long_a
         assert waiting(near) == 9
         assert near.result("1") == {"status": "applied"}
         assert len(at.openings) == 1
-
-
-async def test_who_comes_while_redis_takes_no_writes_is_told_that_it_is_the_bus(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def refused(*_: object, **__: object) -> None:
-        raise GatewayError(ErrorCode.BUS_DOWN, "OOM")
-
-    monkeypatch.setattr(LossyLeases, "acquire", refused)
-    async with street() as at:
-        at.trouble.refused = frozenset({"OOM"})
-        phone = await at.scenes[0].served()
-        await at.pass_time(12)
-        assert phone.closed is not None
-        assert (phone.closed.code, phone.closed.reason) == (CloseCode.INTERNAL, "bus_down")
 
 
 async def test_without_the_bus_other_phones_are_stale_and_cannot_command() -> None:
@@ -123,33 +107,6 @@ async def test_who_was_replaced_without_the_bus_is_cut_off_until_it_is_back() ->
         assert at.owners() == [1]
         assert not is_cut_off(at, 0)
         assert len(at.openings) == 2
-
-
-async def test_where_the_store_takes_no_writes_who_is_served_stays_so_and_others_are_when_it_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def refused(*_: object, **__: object) -> None:
-        raise GatewayError(ErrorCode.BUS_DOWN, "NOREPLICAS Not enough good replicas to write.")
-
-    async with street() as at:
-        near, far = await followed(at)
-        with monkeypatch.context() as patch:
-            for write in ("acquire", "renew", "release"):
-                patch.setattr(LossyLeases, write, refused)
-            await at.pass_time(120)
-            newcomer = await at.scenes[0].served("bert")
-            await at.pass_time(12)
-            assert newcomer.closed is not None
-            assert newcomer.closed.code is CloseCode.INTERNAL
-            for phone in (near, far):
-                phone.command("1", "1")
-            await at.pass_time(1)
-            assert [(phone.closed, phone.health) for phone in (near, far)] == [(None, "live")] * 2
-            assert near.result("1") == far.result("1") == {"status": "applied"}
-        again = await at.scenes[0].again(newcomer)
-        await at.pass_time(2)
-        assert (again.closed, again.health) == (None, "live")
-        assert [one.key for one in at.openings] == [1, 7], "no link was opened anew"
 
 
 @pytest.mark.parametrize("first", [0, 1])

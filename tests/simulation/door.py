@@ -114,6 +114,22 @@ class Door:
 
     # ---- one question ----
 
+    def refusals(self) -> frozenset[str]:
+        """Return what the server refuses: a node tries a write now and then."""
+        server = self._server
+        if not self._connection or server is None or server.refuses is None:
+            return frozenset()
+        return frozenset({server.refuses})
+
+    async def _write(self, act: Callable[[Server], T], *, script: bool = False) -> T:
+        def taken(server: Server) -> T | GatewayError:
+            return act(server) if server.refuses is None else bus_down()
+
+        answer = await self._ask(taken, script=script)
+        if isinstance(answer, GatewayError):
+            raise answer
+        return answer
+
     async def _ask(self, act: Callable[[Server], T], *, script: bool = False) -> T:
         if self.is_dead or not self._connection:
             raise bus_down()
@@ -191,15 +207,15 @@ class Door:
     ) -> Grant:
         """See :meth:`gateway.runtime.ports.Leases.acquire`."""
         wanted = Grant(node, holder, 0)
-        return await self._ask(lambda server: server.acquire(user, wanted, floor, expected), script=True)
+        return await self._write(lambda server: server.acquire(user, wanted, floor, expected), script=True)
 
     async def renew(self, user: UserId, node: NodeId, holder: str, token: int) -> bool:
         """See :meth:`gateway.runtime.ports.Leases.renew`."""
-        return await self._ask(lambda server: server.renew(user, Grant(node, holder, token)), script=True)
+        return await self._write(lambda server: server.renew(user, Grant(node, holder, token)), script=True)
 
     async def release(self, user: UserId, holder: str, token: int) -> None:
         """See :meth:`gateway.runtime.ports.Leases.release`."""
-        await self._ask(lambda server: server.release(user, holder, token), script=True)
+        await self._write(lambda server: server.release(user, holder, token), script=True)
 
     async def read(self, user: UserId) -> Grant | None:
         """See :meth:`gateway.runtime.ports.Leases.read`."""
@@ -209,11 +225,11 @@ class Door:
 
     async def announce(self, record: NodeRecord) -> None:
         """See :meth:`gateway.runtime.ports.NodeRegistry.announce`."""
-        await self._ask(lambda server: server.announce(record))
+        await self._write(lambda server: server.announce(record))
 
     async def leave(self, holder: str) -> None:
         """See :meth:`gateway.runtime.ports.NodeRegistry.leave`."""
-        await self._ask(lambda server: server.left(holder))
+        await self._write(lambda server: server.left(holder))
 
     async def nodes(self) -> tuple[NodeRecord, ...]:
         """See :meth:`gateway.runtime.ports.NodeRegistry.nodes`."""
@@ -223,7 +239,7 @@ class Door:
 
     async def deny(self, handle: str, reason: EndReason, ttl_s: float) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.deny`."""
-        await self._ask(lambda server: server.deny(handle, reason))
+        await self._write(lambda server: server.deny(handle, reason))
 
     async def denied(self, handle: str) -> EndReason | None:
         """See :meth:`gateway.runtime.ports.SharedStore.denied`."""
@@ -231,7 +247,7 @@ class Door:
 
     async def count(self, name: str, ttl_s: float) -> int:
         """See :meth:`gateway.runtime.ports.SharedStore.count`."""
-        return await self._ask(lambda server: server.count(name))
+        return await self._write(lambda server: server.count(name))
 
     async def counted(self, name: str) -> int:
         """See :meth:`gateway.runtime.ports.SharedStore.counted`."""
@@ -239,13 +255,13 @@ class Door:
 
     async def forget(self, name: str) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.forget`."""
-        await self._ask(lambda server: server.forget_count(name))
+        await self._write(lambda server: server.forget_count(name))
 
     outlives_node: Final = True
 
     async def keep_log_off(self, kept: KeptLogOff, ttl_s: float) -> bool:
         """See :meth:`gateway.runtime.ports.SharedStore.keep_log_off`."""
-        return await self._ask(lambda server: server.keep_log_off(kept), script=True)
+        return await self._write(lambda server: server.keep_log_off(kept), script=True)
 
     async def log_offs(self) -> tuple[KeptLogOff, ...]:
         """See :meth:`gateway.runtime.ports.SharedStore.log_offs`."""
@@ -253,4 +269,4 @@ class Door:
 
     async def drop_log_off(self, handle: str) -> None:
         """See :meth:`gateway.runtime.ports.SharedStore.drop_log_off`."""
-        await self._ask(lambda server: server.drop_log_off(handle))
+        await self._write(lambda server: server.drop_log_off(handle))

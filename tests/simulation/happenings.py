@@ -123,6 +123,17 @@ class Happenings:
         server.is_frozen = True
         self._world.fault("redis", tenths, server.thaw)
 
+    def refuse(self, tenths: int) -> None:
+        """Let Redis take no writes, as one out of memory or without replicas; messages pass."""
+        self._world.mend("redis")
+        server = self._world.server
+        server.refuses = "NOREPLICAS"
+
+        def take() -> None:
+            server.refuses = None
+
+        self._world.fault("redis", tenths, take)
+
     def redis_down(self, tenths: int) -> None:
         """End Redis; another with nothing in it starts later."""
         self._lose_redis()

@@ -56,7 +56,7 @@ class Process:
         self.node = Node(
             NodeSettings(self.name, self.holder),
             {"main": Site(self.site, self.site)},
-            Cluster(self.bus, self.bus, self.bus, self.bus),
+            Cluster(self.bus, self.bus, self.bus, self.bus, self.bus.refusals),
             clock,
             dice.random,
             self.acts.append,
