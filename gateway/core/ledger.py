@@ -94,6 +94,8 @@ class Ledger:
         """When whoever writes it was last told anything of the user; monotonic seconds, set by him."""
         self.under_way_s = 0.0
         """For how long that had been known to the user's owner then; 0 at the owner himself."""
+        self.ahead_ms = 0
+        """How far the wall clock of the values' instants, the owner's, is ahead of this node's."""
         self.meeting: dict[Hashable, object] = {}
         """Where readers that know all find others that do; empty as soon as there is more to know."""
         self.firsts: dict[Hashable, object] = {}

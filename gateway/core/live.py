@@ -91,7 +91,7 @@ class Live:
             self.outbox.view,
             self._limits.told(),
             resumed=resumed,
-            server_time_ms=wall_ms,
+            server_time_ms=self._server_ms(wall_ms),
             ping_s=hello.ping_s or self._limits.ping_s,
             pace_s=self.outbox.pace.every_s,
         )
@@ -235,7 +235,7 @@ class Live:
     def _command(self, frame: frames.CommandFrame, wall_ms: int) -> Effects:
         try:
             ahead_s = self._limits.command_ahead_s
-            check_deadline(frame.expires_at_ms, wall_ms, ahead_s=ahead_s, retry=frame.retry)
+            check_deadline(frame.expires_at_ms, self._server_ms(wall_ms), ahead_s=ahead_s, retry=frame.retry)
             check_command(frame.command, self.facts, Declared(self.outbox.ledger, self.facts.handle))
         except GatewayError as error:
             return self._result(frame.id, Outcome(Status.REJECTED, error))
@@ -253,7 +253,7 @@ class Live:
             command=frame.command,
             stream_epoch=int(epoch) if epoch.isascii() and epoch.isdecimal() else None,
             retry=frame.retry,
-            deadline_ms=frame.expires_at_ms,
+            deadline_ms=frame.expires_at_ms - self.outbox.ledger.ahead_ms,
         )
 
     def _result(self, frame_id: str, outcome: Outcome) -> Effects:
@@ -262,12 +262,17 @@ class Live:
     def _is_news(self, health: Health) -> bool:
         return self._told_upstream != health.upstream or self._told_bus != health.bus
 
+    def _server_ms(self, wall_ms: int) -> int:
+        """Return an instant of this node's clock by that of the values' instants, which the phone goes by."""
+        return wall_ms + self.outbox.ledger.ahead_ms
+
     def _ping(self, nonce: str, now: float, wall_ms: int, health: Health) -> PingMaker:
         def make(after: int, upto: int) -> bytes:
-            as_of_ms, (_, since) = health.as_of_ms, self.outbox.waits
+            server_ms, (_, since) = self._server_ms(wall_ms), self.outbox.waits
+            as_of_ms = None if health.as_of_ms is None else self._server_ms(health.as_of_ms)
             if as_of_ms is not None and math.isfinite(since):  # what the phone shows is older than that
                 age_s = now - since + self.outbox.ledger.under_way_s
-                as_of_ms = min(as_of_ms, wall_ms - round(age_s * 1000))
+                as_of_ms = min(as_of_ms, server_ms - round(age_s * 1000))
             return self.outbox.codec.encode(
                 frames.Ping(
                     after=after,
@@ -276,7 +281,7 @@ class Live:
                     as_of_ms=as_of_ms,
                     upstream=health.upstream,
                     bus=health.bus,
-                    server_time_ms=wall_ms,
+                    server_time_ms=server_ms,
                 )
             )
 

@@ -93,6 +93,7 @@ class Owner:
         self._history_by = -math.inf
         """Until when the history of the owner who gave may come."""
         feed.outlet = self.sharing
+        feed.ledger.ahead_ms = 0
         for ticket, since_s in start.lingering:
             self.roster.linger(ticket, world.clock.now() - since_s)
         for one in local:

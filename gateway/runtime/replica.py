@@ -10,6 +10,9 @@ from gateway.core.newest import Update
 from gateway.core.view import FACTS_PREFIX
 from gateway.protocol.envelopes import Publication, Value
 
+AHEAD_MS: Final = 1_000
+"""Wall clocks of two nodes that differ by less are taken for equal: how long a message was under way is not
+known more closely, and what phones take for the time must not jump with each."""
 PLAUSIBLE_S: Final = 1.0
 """Wall clocks of two nodes by which a message was under way for longer are taken for different ones."""
 
@@ -23,6 +26,7 @@ def arrived(told: Publication, ledger: Ledger, now: float, wall_ms: int) -> floa
     Returns:
         For how long news was under way, by the wall clocks of both nodes; None: it is no news of the link's.
     """
+    _compare_clocks(told, ledger, wall_ms)
     if told.as_of_ms is None or told.reset:
         ledger.came_at, ledger.under_way_s = now, 0.0
         return None
@@ -32,6 +36,18 @@ def arrived(told: Publication, ledger: Ledger, now: float, wall_ms: int) -> floa
         return None
     ledger.came_at, ledger.under_way_s = now, age_s
     return age_s
+
+
+def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
+    """Note in *ledger* how far the owner's wall clock is ahead, by which the values have their instants.
+
+    What it was when this was sent, and the way since, is the sum of instant and age.
+    """
+    if told.as_of_ms is None or told.age_ms is None:
+        return
+    ahead_ms = told.as_of_ms + told.age_ms - wall_ms
+    if abs(ahead_ms - ledger.ahead_ms) >= AHEAD_MS:
+        ledger.ahead_ms = ahead_ms if abs(ahead_ms) >= AHEAD_MS else 0
 
 
 def as_of_ms(told: Publication, wall_ms: int) -> int | None:

@@ -408,3 +408,33 @@ def test_a_slow_flush_slows_down() -> None:
     phone.take()
     phone.ledger.record("queue:1", Element(Queue(contacts_waiting=3)))
     assert phone.live.due_at(phone.now, LIVE) == phone.now + 0.25
+
+
+# ---- an owner whose wall clock differs ----
+
+
+@pytest.mark.parametrize("ahead_ms", [30_000, -30_000])
+def test_a_phone_goes_by_the_clock_of_the_values_it_is_shown(ahead_ms: int) -> None:
+    phone = Phone()
+    phone.ledger.ahead_ms = ahead_ms
+    phone.live.welcome(phone.ticket, frames.Hello(CLIENT), WALL_MS)
+    told = phone.take(Health("live", "live", WALL_MS - 2_000))
+    (welcome,) = [each for each in told if each["kind"] == "welcome"][1:]
+    assert welcome["server_time_ms"] == WALL_MS + ahead_ms
+    phone.live.heard()
+    phone.now += 60
+    (ping,) = [each for each in phone.take(Health("down", "live", WALL_MS - 2_000)) if each["kind"] == "ping"]
+    assert ping["server_time_ms"] == WALL_MS + ahead_ms
+    assert ping["server_time_ms"] - ping["as_of_ms"] == 2_000, "an age is an age"
+
+
+@pytest.mark.parametrize("ahead_ms", [30_000, -30_000])
+def test_a_deadline_of_such_a_phone_is_one_of_this_nodes_clock_inside(ahead_ms: int) -> None:
+    phone = served()
+    phone.ledger.ahead_ms = ahead_ms
+    (effect,) = phone.command(expires_at_ms=WALL_MS + ahead_ms + 5_000)
+    assert isinstance(effect, Invoke)
+    assert effect.call.deadline_ms == WALL_MS + 5_000
+    phone.command("c2", expires_at_ms=WALL_MS + ahead_ms - 1)
+    (result,) = [each for each in phone.take() if each["kind"] == "result"]
+    assert result["outcome"]["error"]["code"] == "expired"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.core.element import Element
@@ -10,7 +12,7 @@ from gateway.core.newest import Update as Held
 from gateway.domain.model import UserId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import Publication, Update
-from gateway.runtime.replica import Shared, as_of_ms, delta, is_of_sessions
+from gateway.runtime.replica import Shared, arrived, as_of_ms, delta, is_of_sessions
 
 KEY = "queue:1"
 
@@ -82,3 +84,19 @@ def test_an_age_is_told_whatever_the_clock_of_the_sender_says(
     there_ms = here_ms + round(ahead_s * 1000) - 200
     publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=age_ms)
     assert as_of_ms(publication, here_ms) == here_ms - round(is_told_as_s * 1000)
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "noted_ms"), [(0, 0), (500, 0), (-200, 0), (30_000, 30_000), (-30_000, -30_000)]
+)
+@pytest.mark.parametrize("reset", [False, True])
+def test_an_owners_clock_that_is_a_second_off_is_noted(ahead_ms: int, noted_ms: int, *, reset: bool) -> None:
+    ledger, sent_ms = Ledger(), 1_700_000_000_000
+    publication = replace(told(reset=reset), as_of_ms=sent_ms + ahead_ms - 4_000, age_ms=4_000)
+    arrived(publication, ledger, 1.0, sent_ms)
+    assert ledger.ahead_ms == noted_ms
+    late = replace(publication, age_ms=4_700)
+    arrived(late, ledger, 2.0, sent_ms + 1_400)
+    assert ledger.ahead_ms == noted_ms, "what phones take for the time does not jump with each message"
+    arrived(replace(publication, as_of_ms=sent_ms - 4_000), ledger, 3.0, sent_ms)
+    assert ledger.ahead_ms == 0, "the clock was set"
