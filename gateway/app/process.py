@@ -236,7 +236,7 @@ objects that live long: with Python's own numbers a storm of them is looked thro
 
 GC_EVERY_S: Final = 20.0
 """How often all objects are looked through, at most."""
-GC_SHARE: Final = 0.001
+GC_SHARE: Final = 0.003
 """Which part of the time that may take: the more phones there are, the more seldom it is done."""
 GC_IDLE_S: Final = 0.001
 """A turn of the loop that takes no longer finds it idle."""

@@ -6,6 +6,7 @@ it leads to and leaves that with where it started from; all others only follow.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,8 @@ NEWS_PARTS_MOST: Final = 10_000
 """Parts of readings whose news are kept: each reaches all links before so many others come."""
 PASTS_MOST: Final = 4
 """Pasts that are kept of one reading: links that came lately differ from the others for a while."""
+STEPS_S: Final = 30.0
+"""How long the first steps of a link are kept at least, for the next one."""
 FIRST_STEPS_MOST: Final = 8_192
 """A new link tells of an object in some four steps, which are kept for the next: of 1,600 objects 6,400."""
 
@@ -168,11 +171,31 @@ class Tellings:
         self._first_steps: deque[Told] = deque(maxlen=FIRST_STEPS_MOST)
         self._news: dict[tuple[tuple[Part, ...], int], list[News]] = {}
         self._news_parts = 0
+        self._old_news: tuple[tuple[tuple[Part, ...], int], ...] = ()
+        """Those that were there at the last turn."""
+        self._old_steps = 0
+        self._turned_at = -math.inf
         self.late = 0
         """How many elements were older than what was known already, and ignored."""
 
     def __len__(self) -> int:
         return len(self._told)
+
+    def turn(self, now: float) -> None:
+        """Forget what is too old; called by time, lest the last news stay when nothing comes.
+
+        News that were there at the last turn go: a reading reaches all links sooner. First steps go between
+        one and two times :data:`STEPS_S` after they were taken.
+        """
+        for at in self._old_news:
+            if self._news.pop(at, None) is not None:
+                self._news_parts -= len(at[0])
+        self._old_news = tuple(self._news)
+        if now - self._turned_at >= STEPS_S:
+            self._turned_at = now
+            for _ in range(min(self._old_steps, len(self._first_steps))):
+                self._first_steps.popleft()
+            self._old_steps = len(self._first_steps)
 
     def nothing(self, address: Address) -> Told:
         """Return that nothing is told of a resource."""

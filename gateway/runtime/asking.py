@@ -164,9 +164,12 @@ class Asking:
 
     def tick(self, now: float) -> None:
         """Do without what is late, and put questions again whose time has come."""
-        self._queries.tick(now)
-        self._look_for_gained(now)
-        self.settle()
+        if self._queries.awaits:
+            self._queries.tick(now)
+        if self._gained:
+            self._look_for_gained(now)
+        if not self.settled:
+            self.settle()
         if now >= self._again_at:
             self._again_at = math.inf
             self.ask_refused_again()

@@ -100,6 +100,11 @@ class Queries:
         else:
             self._down.discard(change.function)
 
+    @property
+    def awaits(self) -> bool:
+        """Whether anything that was asked has not been told yet: then :meth:`tick` has something to do."""
+        return bool(self._asked_at)
+
     def tick(self, now: float) -> None:
         """Do without what is late."""
         for listen, since in list(self._asked_at.items()):

@@ -82,7 +82,7 @@ class Sharing:
 
         While the bus does not work nobody can ask, and nobody is gone for it.
         """
-        if self._exchange.machine.is_healthy_for(now) < INTEREST_S:
+        if not self._asked_at or self._exchange.machine.is_healthy_for(now) < INTEREST_S:
             return []
         gone = [node for node, at in self._asked_at.items() if now - at > INTEREST_S]
         for node in gone:

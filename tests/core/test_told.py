@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from gateway.core import told as told_module
-from gateway.core.told import News, Tellings, Told
+from gateway.core.told import STEPS_S, News, Tellings, Told
 from gateway.domain.model import Kind
 from gateway.domain.resources import Agent, RoutingState
 from gateway.domain.upstream import Part, Reading, Source
@@ -127,3 +127,17 @@ def test_the_oldest_news_go_when_there_are_many_parts(monkeypatch: pytest.Monkey
     assert tellings.news(reading(*parts[:2], time_ms=0)) is not kept[0]
     big = tellings.news(reading(*parts, parts[0]))
     assert tellings.news(reading(*parts, parts[0])) is big
+
+
+def test_news_and_first_steps_go_by_time_though_nothing_comes() -> None:
+    tellings, part_of_all = Tellings(), available()
+    news = tellings.news(reading(part_of_all))
+    tellings.nothing(AGENT)
+    tellings.turn(0.0)
+    assert tellings.news(reading(part_of_all)) is news
+    tellings.turn(2.0)
+    assert tellings.news(reading(part_of_all)) is not news
+    tellings.turn(STEPS_S - 1)
+    assert len(tellings) == 1, "the next link takes the same first steps"
+    tellings.turn(STEPS_S)
+    assert len(tellings) == 0
