@@ -391,7 +391,10 @@ class Owner:
 
         A store that takes no writes grants nobody anything: whoever took the user has replaced the link.
         """
+        was_ours = self.lease.is_ours
         answer = await self._dialling.leasing.renew()
+        if was_ours and answer == "refused":
+            self.pulse.doubted(self._linked)
         self._dialling.look()
         is_alone = self._linked is not None and self._linked.fenced and self._world.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)

@@ -33,9 +33,19 @@ class Pulse:
         self.is_taking_over = is_taking_over
         self._blind_since = world.clock.now() if is_taking_over else None
         self._as_of_ms = feed.health.as_of_ms
+        self._is_doubted = False
+        """Whether another node was granted the lease, and the link has brought nothing since."""
+
+    def doubted(self, linked: Linked | None) -> None:
+        """Note that another node was granted the lease: the link may be replaced, and its end lost."""
+        if linked is not None:
+            self._is_doubted = True
+            linked.keep_alive()
+            self.say()
 
     def heard(self) -> None:
         """Note that a message came."""
+        self._is_doubted = False
         self._machine.heard(self._world.clock.now())
         self._date()
         self.say()
@@ -66,6 +76,7 @@ class Pulse:
 
     def unreached(self) -> None:
         """Note that there is no link now."""
+        self._is_doubted = False
         self.is_taking_over = False
         self.say()
 
@@ -93,7 +104,7 @@ class Pulse:
 
     @property
     def _is_old(self) -> bool:
-        return self._mirror.is_blind or self._mirror.is_partial
+        return self._mirror.is_blind or self._mirror.is_partial or self._is_doubted
 
     def say(self) -> None:
         """Tell phones and other nodes."""

@@ -6,6 +6,7 @@ from gateway.core.effects import Health
 from gateway.core.link import LinkMachine
 from gateway.core.roster import Roster
 from gateway.domain.link_requests import KeepAlive, Listen
+from gateway.domain.model import NodeId
 from gateway.domain.resources import FunctionState
 from gateway.runtime.feed import Feed
 from gateway.runtime.mirror import Mirror
@@ -158,3 +159,20 @@ async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh() -> None
         as_of_ms = at.owner().feed.health.as_of_ms
         assert as_of_ms is not None
         assert as_of_ms > silent_since_ms + 20_000
+
+
+async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_something() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(2)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        token = at.owner().epoch
+        await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0, expected=token)
+        await at.pass_time(7)
+        assert at.owner().lease.lost
+        assert phone.health == "stale", "the link may have been replaced"
+        link.unmute()
+        await at.pass_time(2)
+        assert phone.health == "live", "the link is still this node's"
