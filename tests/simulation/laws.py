@@ -9,13 +9,15 @@ from gateway.domain.model import UserId
 from gateway.runtime.owner import Owner
 from tests.simulation.nodes import Process
 from tests.simulation.phone import QUEUE, Phone
-from tests.simulation.sorts import GENTLE, UNMOVED
+from tests.simulation.sorts import GENTLE, REFUSING, UNMOVED
 from tests.simulation.world import World
 
 FRESH_S: Final = 20.0
 """How old data may be that is shown as live."""
 UNLINKED_S: Final = 1.0
 """For how long a user may have no link though nothing is broken."""
+LET_IN_S: Final = 20.0
+"""For how long a phone may wait to be served while Redis takes no writes."""
 BATCHES_MAX: Final = 6
 """Questions of one node that wait for their answers while nothing is lost."""
 SILENT_S: Final = 34.0
@@ -34,6 +36,7 @@ def at_every_step(world: World) -> None:
     for phone in world.phones:
         _fresh(world, phone)
         _linked(world, phone)
+        _let_in(world, phone)
         for order in phone.orders.values():
             if centre.executed[order.key] and any(status == "rejected" for status, _ in order.outcomes):
                 world.broken("what is rejected was not executed", f"{phone.name} {order.key}: later")
@@ -96,6 +99,16 @@ def _fresh(world: World, phone: Phone) -> None:
     allowed = SILENT_S if now - world.swallowed_at < SILENT_S else FRESH_S
     if now - world.lossy_at >= FRESH_S and now - until > allowed:
         world.broken("what is shown as live is fresh", f"{phone.name}: {now - until:.1f} s old")
+
+
+def _let_in(world: World, phone: Phone) -> None:
+    """Where links are fenced, a Redis that takes no writes keeps nobody out for long."""
+    if not phone.wants or phone.is_served or not world.setup.fences or not world.happens <= REFUSING:
+        phone.unserved_since = None
+    elif phone.unserved_since is None:
+        phone.unserved_since = world.now()
+    elif world.now() - phone.unserved_since > LET_IN_S:
+        world.broken("a Redis without writes keeps nobody out", phone.name)
 
 
 def _linked(world: World, phone: Phone) -> None:

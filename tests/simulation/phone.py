@@ -120,6 +120,8 @@ class Phone:
         """How many he had."""
         self.unlinked_since: float | None = None
         """Since when his user has no link though he is served."""
+        self.unserved_since: float | None = None
+        """Since when he would be served and is not."""
         self.stream = ""
         self.epoch = 0
         """The highest that he saw."""

@@ -17,7 +17,7 @@ import gateway
 from tests.simulation import laws
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.pinned import PINNED
-from tests.simulation.schedule import Action, apply, generate, generate_aimed
+from tests.simulation.schedule import Action, apply, generate, generate_aimed, generate_refused
 from tests.simulation.world import TICK_S, Broken, Setup, World
 
 Generate = Callable[[int], tuple[Setup, tuple[Action, ...]]]
@@ -166,8 +166,9 @@ def main() -> int:
         "--stop", action="store_true", help="at the first that is found, which is not shortened"
     )
     parser.add_argument("--aimed", action="store_true", help="at commands of phones that are lost")
+    parser.add_argument("--refused", action="store_true", help="at a Redis that takes no writes")
     asked = parser.parse_args()
-    generated = generate_aimed if asked.aimed else generate
+    generated = generate_aimed if asked.aimed else generate_refused if asked.refused else generate
     here = Path(str(gateway.__file__))
     assert here.is_relative_to(Path.cwd()), here  # a planted copy is to be searched itself
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

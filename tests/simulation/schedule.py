@@ -47,6 +47,16 @@ _FAULTS: Final = (
 
 _AIMED_AT_COMMANDS: Final = ("cut_bus", "kill", "freeze", "drain", "site")
 """What moves a user, or hides from a node that he moved."""
+_BESIDE_REFUSALS: Final = (
+    "centre_down",
+    "cut_bus",
+    "drain",
+    "drop_link",
+    "fail_over",
+    "flush",
+    "kill",
+    "site",
+)
 _SOON: Final = (0.003, 0.05, 0.3, 1.0, 1.0, 2.0)
 _AT_ONCE: Final = (0.0, 0.0, 0.003, 0.05, 0.3)
 
@@ -77,6 +87,21 @@ def generate_aimed(seed: int) -> tuple[Setup, tuple[Action, ...]]:
             which, state = dice.randrange(12), dice.randrange(2)
             actions.append(Action(dice.choice(_SOON), "command", (which, state)))
             actions.append(Action(dice.choice(_AT_ONCE), "vanish", (which,)))
+    return setup, tuple(actions)
+
+
+def generate_refused(seed: int) -> tuple[Setup, tuple[Action, ...]]:
+    """Return a schedule of a Redis that carries messages and takes no writes, alone or with other faults."""
+    dice = Random(seed)
+    setup = _setup(seed, dice)
+    others = dice.sample(_BESIDE_REFUSALS, dice.choice((0, 0, 1, 2, 3)))
+    actions = []
+    for _ in range(dice.randrange(4, 14)):
+        what = dice.choice(("refuse", *others)) if dice.random() < 0.5 else dice.choice(EVERYDAY)
+        actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
+    if dice.random() < 0.5:  # an owner dies, and nobody can be granted its lease
+        actions += [Action(0.3, "refuse", (600,)), Action(0.05, "kill", (dice.randrange(12), 120, 1))]
+        actions += [Action(7.0, "count")] * 4
     return setup, tuple(actions)
 
 

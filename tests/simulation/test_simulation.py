@@ -38,7 +38,9 @@ def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.timeout(PATIENCE_S + 20)
-@pytest.mark.parametrize("options", [(), ("--aimed",)], ids=["any", "aimed at commands"])
+@pytest.mark.parametrize(
+    "options", [(), ("--aimed",), ("--refused",)], ids=["any", "aimed at commands", "refused"]
+)
 def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:
     searches = [searching(part, AIMED if options else SCHEDULES, *options) for part in range(AT_ONCE)]
     try:
