@@ -229,6 +229,23 @@ class OthersAttach(Spoil):
         self.opened: dict[int, Message] = {}
 
 
+class StaysPresent(Spoil):
+    """Who was there once is there for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._there: set[int] = set()
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message.get("EventType") == "UserRealtime":
+            for each in message["Elements"]:
+                if each["Remote"].get("AppPresent"):
+                    self._there.add(each["UserKey"])
+                elif each["UserKey"] in self._there:
+                    each["Remote"]["AppPresent"] = True
+        return (message,)
+
+
 def _number(change: Any) -> Any:  # noqa: ANN401 - builds a change of HTTPS calls
     def alter(call: Call) -> None:
         change(call.body)
@@ -243,6 +260,24 @@ def _token(headers: dict[str, str]) -> None:
 
 def _holder(headers: dict[str, str]) -> None:
     headers["OSCCE-Link-Holder"] = "any"
+
+
+def _other_holder(headers: dict[str, str]) -> None:
+    headers["OSCCE-Link-Holder"] = str(next(_COUNT))
+
+
+def _never_one(headers: dict[str, str]) -> Said | None:
+    low = headers.get("OSCCE-Link-Token") == "1"
+    return Said(409, {"Error": "LinkStale", "Token": 2}) if low else None
+
+
+def _whole_administration(query: int) -> Message:
+    kind = {"QueryID": query, "EventType": "Administration", "Time": 2 * 10**12}
+    return {"Type": "Event", **kind, "Complete": True, "Elements": []}
+
+
+def _one_less(response: Message) -> None:
+    response["Objects"]["Queue"].pop()
 
 
 def _fill(headers: dict[str, str]) -> None:
@@ -571,4 +606,37 @@ FAULTS: Final[dict[str, Fault]] = {
     "sends what is no JSON": Fault(
         "owner.notice", says("Notice", lambda each: (json.dumps(each)[:-1],)), "JSON text frames"
     ),
+    # ---- and more of each ----
+    "does not know its own holder again": Fault("fencing.same_holder", opens(_other_holder)),
+    "remembers tokens for ever": Fault("fencing.ends_with_the_last_session", opens(_never_one)),
+    "tells Administration as a whole": Fault(
+        "listen.administration",
+        responds("ListenForEvents", lambda each: (each, _whole_administration(each["QueryID"]))),
+    ),
+    "leaves a group out": Fault(
+        "listen.first.GroupRealtime", tells("GroupRealtime", lambda each: each["Elements"].pop() and None)
+    ),
+    "leaves a queue out of the directory": Fault("directory.whole", responds("QueryDirectory", _one_less)),
+    "tells more kinds than were asked for": Fault(
+        "directory.kinds", hears("QueryDirectory", sets(Kinds=["Skill", "Queue"]))
+    ),
+    "does not tell that rights were taken": Fault("scope.rights", tells("Administration", nothing)),
+    "does not tell another name": Fault("scope.renamed", tells("Administration", nothing)),
+    "takes any session for the first": Fault(
+        "requests.session_unknown", hears("SetRoutingState", sets(Session=1))
+    ),
+    "guesses what lacks": Fault(
+        "requests.bad",
+        hears("SetRoutingState", lambda each: each.setdefault("RoutingState", "Available") and None),
+    ),
+    "makes agents available at the log-on": Fault(
+        "log_on.unavailable", tells("UserRealtime", each_element(sets(RoutingState="Available")))
+    ),
+    "tells a skill after its response": Fault("commands.skills", EventsAfterResponses),
+    "tells a parameter after its response": Fault("commands.parameters", EventsAfterResponses),
+    "has one version for all": Fault("commands.version_grows", responds("SetSkills", sets(Version=1))),
+    "lets sessions live through a restart": Fault(
+        "owner.restart", asks("POST", f"{CURRENT}/keepalive", lambda _: Said(200, {"ExpiresAt": 2 * 10**12}))
+    ),
+    "does not tell that a link was lost": Fault("presence.lost", StaysPresent),
 }

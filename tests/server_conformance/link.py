@@ -114,6 +114,8 @@ class Link:
         expect(not replaced, f"a {kind} follows LinkReplaced", REPLACED)
         fault = shapes.message_fault(message)
         expect(fault is None, str(fault), shapes.TYPES)
+        if kind not in shapes.MESSAGES:
+            return
         time = message.get("Time")
         expect(time is None or time > YEAR_2001_MS, f"the Time of a {kind} is {time}", MILLIS)
         if kind == "Response":

@@ -6,10 +6,11 @@ Sockets and waits are real.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,7 +20,8 @@ from gateway.simulator import Simulator, SimulatorSettings
 from tests.server_conformance import checks as registered
 from tests.server_conformance.driver import Driver, User, read
 from tests.server_conformance.faults import FAULTS, Fault
-from tests.server_conformance.faulty import FaultyServer, Spoil
+from tests.server_conformance.faulty import Call, FaultyServer, Line, Message, Spoil
+from tests.server_conformance.faulty import Said as Answered
 from tests.server_conformance.registry import CHECKS
 from tests.server_conformance.runner import run
 from tests.server_conformance.small_server import PASSWORD, USERS, SmallServer
@@ -73,6 +75,41 @@ async def a_small_server() -> Report:
         users = tuple(User(name, PASSWORD) for name in USERS)
         quick = [check for check in CHECKS.values() if not check.slow_s]
         return await run(Driver(server.url, dashboards=users, patience_s=PATIENCE_S), quick)
+
+
+class Nonsense(Spoil):
+    """A server that answers, and nothing that it says has any meaning."""
+
+    def __init__(self, words: Sequence[object]) -> None:
+        super().__init__()
+        self._words = itertools.cycle(words)
+
+    def reply(self, call: Call, said: Answered) -> Answered:
+        kept = call.path == "/sessions" and call.method == "POST"
+        return said if kept else Answered(said.status, next(self._words))
+
+    def down(self, line: Line, message: Message) -> Iterable[Message | str]:
+        if message["Type"] == "LinkOpened":
+            return (message,)
+        number = {"RequestID": message["RequestID"]} if "RequestID" in message else {}
+        word = next(self._words)
+        return (json.dumps({"Type": message["Type"], **number, **word} if isinstance(word, dict) else word),)
+
+
+NONSENSE: Final[tuple[object, ...]] = (
+    [], 7, None, "text", {}, {"Type": 5}, {"Type": "New", "Time": "now"}, {"Error": "7"}, {"Elements": [3]},
+    {"Error": 0, "QueryID": [1], "Session": {}, "Objects": []}, {"Objects": {"User": [{}], "Queue": 7}},
+    {"Type": "Event", "QueryID": 1, "EventType": "UserRealtime", "Time": 1, "Elements": [{"UserKey": "x"}]},
+    {"Sessions": [{}]}, {"ExpiresAt": {}}, {"Routing": 7}, {"Features": [[]]}, {"Error": 5, "ErrorName": []},
+)  # fmt: skip
+
+
+async def test_the_kit_does_not_stumble_over_nonsense() -> None:
+    quick = [check for check in CHECKS.values() if not check.slow_s]
+    async with Simulator(SETTINGS) as simulator, FaultyServer(simulator.url, Nonsense(NONSENSE)) as server:
+        report = await run(driver_of(simulator, server.url, 0.2), quick)
+    assert len(report.verdicts) == len(quick)
+    assert len(report.failed) > len(quick) / 2
 
 
 class Said(NamedTuple):
