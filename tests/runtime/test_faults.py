@@ -23,7 +23,7 @@ def _fail(text: str) -> Exception:
 class Broken(Budget):
     """A budget that fails deep inside the gateway."""
 
-    def wait_s(self, now: float, urgency: object = None) -> float:
+    def log_on_wait_s(self, now: float) -> float:
         raise ValueError("secret-0815")
 
 
@@ -59,8 +59,11 @@ def test_all_frames_inside_the_gateway_are_shown_and_the_innermost_wherever_it_i
         "tests/runtime/test_faults.py",
         "gateway/core/turnstile.py",
     ]
-    assert [part.rpartition(":")[2] for part in shown] == ["wait_s", "log_on_wait_s"]
-    assert shown[0] == f"tests/runtime/test_faults.py:{Broken.wait_s.__code__.co_firstlineno + 1}:wait_s"
+    assert [part.rpartition(":")[2] for part in shown] == ["log_on_wait_s", "log_on_wait_s"]
+    assert (
+        shown[0]
+        == f"tests/runtime/test_faults.py:{Broken.log_on_wait_s.__code__.co_firstlineno + 1}:log_on_wait_s"
+    )
 
 
 def test_a_fault_is_logged_by_type_and_frames_never_by_its_text(caplog: pytest.LogCaptureFixture) -> None:

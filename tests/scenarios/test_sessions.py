@@ -311,7 +311,7 @@ async def renewed(phone: Handset) -> None:
     await phone.until(lambda: bool(phone.of_kind("renewed")))
 
 
-async def test_a_longer_life_is_pushed_and_both_tokens_open_until_the_old_one_expires() -> None:
+async def test_a_longer_life_is_pushed_and_both_tokens_open_while_the_session_lives() -> None:
     async with office() as at:
         phone = await at.served("supervisor1", "desk")
         old = phone.token
@@ -323,11 +323,13 @@ async def test_a_longer_life_is_pushed_and_both_tokens_open_until_the_old_one_ex
         assert told(await phone.over()) == (4004, "replaced", None)
         await renewed(again)
 
+        # the old token has expired, which is no proof: OSCC-E has prolonged the session
         at.time.wall_ahead_ms += 2 * HOUR_MS
-        assert verdict(await phone.ask(token=old)) == LOG_ON
-        assert told(await phone.twin(old).refused()) == (4300, "expired", None)
-        assert [(await phone.ask(token=token)).status for token in (phone.token, again.token)] == [200, 200]
+        tokens = old, phone.token, again.token
+        assert [(await phone.ask(token=token)).status for token in tokens] == [200, 200, 200]
         await again.caught_up()
+        assert (await phone.ask("DELETE", token=again.token)).status == 204
+        assert (await phone.ask(token=old)).status == 401
 
 
 async def test_new_keys_log_nobody_off() -> None:
