@@ -48,14 +48,6 @@ BUGS: Final = [
         "without a fault every outcome is known",
     ),
     SeededBug(
-        "a command without an answer is sent once more",
-        "runtime/sending.py",
-        "(TimeoutError, GatewayError):\n            return _unknown(ErrorCode.UPSTREAM_TIMEOUT)\n",
-        "(TimeoutError, GatewayError):\n            return None\n",
-        "what is rejected was not executed",
-        quick=True,
-    ),
-    SeededBug(
         "a new owner takes commands of before for its own",
         "core/calls.py",
         "            self._epoch = self._since = epoch\n",
