@@ -60,14 +60,14 @@ SEEDED = [
     bug("a fault is nobody's", "                served.fail(fault)\n", "                pass\n"),
     bug(
         "a fault ends all",
-        "except Exception as fault:  # noqa: BLE001 - the last line: one",
-        "except ValueError as fault:  # one",
+        "except Exception as fault:  # noqa: BLE001 - the outermost handler: a fault of one",
+        "except ValueError as fault:  # a fault of one",
     ),
     bug("at the end sockets are left open", "            socket.abandon()\n", "            pass\n"),
     bug(
         "at the end a fault of one leaves others open",
-        "except Exception as fault:  # noqa: BLE001 - the others",
-        "except ValueError as fault:  # the others",
+        "except Exception as fault:  # noqa: BLE001 - the other sockets",
+        "except ValueError as fault:  # the other sockets",
     ),
     bug("it sleeps for half a tick at least", "_WAIT_MIN_S: Final = 0.001", "_WAIT_MIN_S: Final = 0.0025"),
 ]
