@@ -332,7 +332,12 @@ async def shown(house: House, trusts: ssl.SSLContext) -> x509.Certificate:
     return found
 
 
+PAGE_S = 1.1
+"""A page of metrics is kept for 1 s."""
+
+
 async def metric(http: aiohttp.ClientSession, house: House, name: str) -> float:
+    await asyncio.sleep(PAGE_S)
     async with http.get(f"{house.ops}/metrics") as response:
         lines = (await response.text()).splitlines()
     return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"oscc_gateway_{name} "))
