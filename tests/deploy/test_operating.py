@@ -147,7 +147,7 @@ def ask(way: Way, folder: Path, *words: str) -> Said:
 async def lives(way: Way, folder: Path) -> bool:
     """Tell whether the command for it names the one node, which has reached its Redis."""
     told = ask(way, folder, "nodes")
-    is_named = told.code == 0 and told.text.count(" live\n") == 1
+    is_named = told.code == 0 and told.text.count(" live ") == 1
     return is_named and ask(way, folder, "sessions").code == 0
 
 

@@ -71,7 +71,10 @@ FRAME_BUGS: Final = {
     "a message begins within another": ("is (self._parts is None):", "and self._parts is None:"),
     "lengths longer than need be": ("if size < (_LONG if len(told) == 2 else 1 << 16):", "if size < 0:"),
     "the size of fragments is not added": ("elif size + self._parts_bytes >", "elif size >"),
-    "a byte is read ahead": ("if stop > end:", "if stop > end + 1:"),
+    "a byte is read ahead": (
+        "            if stop > end:\n                self._needed",
+        "            if stop > end + 1:\n                self._needed",
+    ),
     "something follows a close": ("        self._end()  # §5.5.1: nothing follows a close\n", ""),
     "texts are any bytes": ("return payload.decode()", 'return payload.decode(errors="replace")'),
     "pongs are pings": ("if opcode == PING:", "if opcode >= PING:"),
