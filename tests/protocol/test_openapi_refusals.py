@@ -78,5 +78,5 @@ def test_what_http_refuses_keeps_its_status_under_our_code() -> None:
 
 
 def test_every_operation_may_be_forbidden_to_a_page_fail_or_not_meet_an_expectation() -> None:
-    assert list(refusals()) == ["403", "417", "500"]
-    assert list(refusals(ErrorCode.BUSY, statuses=(413,))) == ["403", "413", "417", "500", "503"]
+    assert list(refusals()) == ["403", "417", "429", "500"]
+    assert list(refusals(ErrorCode.BUSY, statuses=(413,))) == ["403", "413", "417", "429", "500", "503"]
