@@ -22,6 +22,9 @@ pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
 SIZE: Final = Size(users=6, phones=2, agents=20, queues=4, fault_s=0, nodes=2)
 LIMITS: Final = {"drain_notice_s": 3, "drain_s": 5, "log_ons_per_s": 4.0}
 EMPTY: Final = {
+    # there is none before the first fault, and no reason while Redis refuses nothing
+    'sum by (part) (increase(oscc_gateway_faults_total{instance=~".*"}[10m]))',
+    'max by (instance, reason) (oscc_gateway_bus_refused{instance=~".*"}) > 0',
     'oscc_gateway_drain_state{instance=~".*"} == 1',
     'max by (instance) (time() - oscc_gateway_drain_began_timestamp_seconds{instance=~".*"})',
     'ALERTS{alertname=~"OsccGateway.*", alertstate="firing"}',
