@@ -15,6 +15,7 @@ from tests.deploy.programs import ROOT
 FILE: Final = ROOT / "helm" / "oscc-gateway" / "values.schema.json"
 TAKEN: Final = (
     "Application",
+    "AsteriskSection",
     "BusSection",
     "ClientSection",
     "LimitsSection",

@@ -12,6 +12,7 @@ from tests.deploy.helm_schema import FILE, fresh
 from tests.deploy.manifests import CHART, rendered
 
 SCHEMA: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
+REFERENCE = "#/$defs/"
 UNKNOWN_TO_VALUES = {"global"}
 """Helm gives it to every chart."""
 
@@ -98,3 +99,16 @@ def test_every_value_is_used() -> None:
     texts = "".join(path.read_text("utf-8") for path in CHART.rglob("templates/**/*.*"))
     for key in yaml.safe_load((CHART / "values.yaml").read_text("utf-8")):
         assert f".Values.{key}" in texts, f"{key} does nothing"
+
+
+def references(node: object) -> set[str]:
+    """Return the names of all definitions that a part of a schema refers to."""
+    if isinstance(node, dict):
+        own = {str(node["$ref"])} if "$ref" in node else set()
+        return own.union(*(references(value) for value in node.values()))
+    return set().union(*map(references, node)) if isinstance(node, list) else set()
+
+
+def test_every_definition_that_is_referred_to_is_there() -> None:
+    assert references(SCHEMA) <= {REFERENCE + name for name in SCHEMA["$defs"]}
+    assert references(SCHEMA)

@@ -24,6 +24,7 @@ WORDS: Final = {
     *("slo", "what", "runbook_url", "maxmemory"),
     *VALUES["handshakes.result"],
     "bus_refuses",
+    "server_time_ms",
     "dns",
     "timeout",
     "tls",
