@@ -43,7 +43,7 @@ class Sitting:
 
 
 def sittings(scenario: str, cases: Iterable[Case]) -> list[Sitting]:
-    """Return the cases of a scenario in sittings: neighbours that name the same one share it."""
+    """Return the cases of a scenario in sittings: cluster receiver that name the same one share it."""
     turns = itertools.count()
     found = itertools.groupby(cases, key=lambda case: case.sitting or next(turns))
     return [Sitting(scenario, tuple(together)) for _, together in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.core.compose import Composer
-from gateway.core.roster import Member, Roster
+from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import About
@@ -24,8 +24,8 @@ class Supervisor:
     def __init__(self, user: int, link: Link, clock: Clock, composer: Composer) -> None:
         self.clock = clock
         self.feed = Feed(UserId("main", user))
-        self.roster = Roster()
-        self.mirror = Mirror(self.feed, self.roster, composer, clock)
+        self.user_sessions = UserSessions()
+        self.mirror = Mirror(self.feed, self.user_sessions, composer, clock)
         self.live = asyncio.Event()
         self.messages = 0
         ticket = Ticket(
@@ -40,7 +40,7 @@ class Supervisor:
             expires_at_ms=2**50,
             idle_timeout_s=0,
         )
-        member = self.roster.join(ticket, TOPICS)
+        member = self.user_sessions.join(ticket, TOPICS)
         self.pulse = self
         self.linked = Linked(link, member, ABOUT, self)
 

@@ -18,7 +18,7 @@ from gateway.core import bus_state, follower, lease, peers
 from gateway.core.bus_state import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
-from gateway.runtime import fleet, giving, ports, seeking, sharing
+from gateway.runtime import cluster_membership, handover, owner_discovery, ports, sharing
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -112,17 +112,17 @@ def times_table() -> Iterable[str]:
     spans = (
         (lease.TTL_S, "a lease that is not renewed"),
         (ports.NODE_TTL_S, "a node that does not say that it lives"),
-        (fleet.SAY_S, "between two such sayings"),
+        (cluster_membership.SAY_S, "between two such sayings"),
         (bus_state.PROBE_S, "between two probes that a node sends to itself through the bus"),
         (bus_state.ROUND_TRIP_S, "until a probe has failed: `degraded`"),
         (bus_state.DOWN_S, "until a bus from which nothing comes back is `down`"),
         (follower.ASK_S, "between two questions of a follower, in any case"),
         (sharing.INTEREST_S, "for which an owner publishes to who asked"),
         (peers.UNANSWERED_S, "until an owner that answers nothing is deaf, and taken from"),
-        (seeking.EXPIRY_S, "until the same on an OSCC-E Server without link fencing"),
-        (giving.ALONE_S, "after which an owner without a phone of the user gives him on request"),
-        (giving.IN_FLIGHT_S, "that commands in flight have when a user is given"),
-        (giving.UNLINKED_S, "after which an owner without a link gives"),
+        (owner_discovery.EXPIRY_S, "until the same on an OSCC-E Server without link fencing"),
+        (handover.ALONE_S, "after which an owner without a phone of the user gives him on request"),
+        (handover.IN_FLIGHT_S, "that commands in flight have when a user is given"),
+        (handover.UNLINKED_S, "after which an owner without a link gives"),
         (drain.BYE_S, "that a phone has to hear its `bye`"),
         (
             drain.HAND_OVER_S,

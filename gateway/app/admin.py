@@ -41,9 +41,9 @@ from gateway.edge.export import NodeHoldings
 from gateway.protocol.admin_bodies import BundleView
 from gateway.protocol.envelopes import NodeRecord, Order, Record
 from gateway.protocol.schemas import API_VERSION
+from gateway.runtime.admin_rpc import Page
+from gateway.runtime.admin_users import AdminUsers
 from gateway.runtime.node import Node
-from gateway.runtime.orders import Page
-from gateway.runtime.people import People
 from gateway.runtime.ports import Clock
 
 CLOSES_MAX: Final = 10_000
@@ -359,7 +359,7 @@ class AdminOperations:
 
     def teach(self) -> None:
         """Have the node carry out what operators ask, here or by way of another node."""
-        People(self.node, self.pseudonyms.of).teach()
+        AdminUsers(self.node, self.pseudonyms.of).teach()
         holdings = NodeHoldings(self.node, self.pseudonyms.of, self.closes.of)
         for act in (
             self.closes.closes,
@@ -432,7 +432,7 @@ class AdminOperations:
 
     def _nodes(self) -> tuple[NodeRecord, ...]:
         own = self.node.record()
-        return (own, *(each for each in self.node.fleet.nodes if each.holder != own.holder))
+        return (own, *(each for each in self.node.cluster_membership.nodes if each.holder != own.holder))
 
 
 def _address_fields(host: str, address: str) -> dict[str, str | int | None]:

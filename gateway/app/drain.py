@@ -11,7 +11,7 @@ import structlog
 
 from gateway.app.config.settings import LimitsSection
 from gateway.app.process import StopRequest
-from gateway.core.farewell import Farewell, Moving, farewells
+from gateway.core.drain_schedule import DrainSchedule, Moving, farewells
 from gateway.domain.errors import CloseCode
 from gateway.runtime.log_off import LogOffs
 from gateway.runtime.node import Node
@@ -53,7 +53,7 @@ class Departure(NamedTuple):
 
 
 def drain_limit_s(limits: LimitsSection) -> float:
-    """Return how long a farewell may take: whoever stops the process gives it so much.
+    """Return how long a drain schedule may take: whoever stops the process gives it so much.
 
     It takes longer when the others' part of the budget of log-ons is too small for so many users.
     """
@@ -71,22 +71,22 @@ async def drain_node(
     """
     node, asked_at = parting.node, clock.now()
     telemetry.drain_began_timestamp_seconds.set(clock.wall_ms() / 1000)
-    if node.fleet.others:
+    if node.cluster_membership.others:
         await _pause(limits.drain_notice_s, stopping, clock)
     node.drain()
     await parting.refuse()
     phones = list(parting.phones)
     parting.shuffle(phones)
     plan = drain_plan(node, len(phones), limits)
-    last_s = max((farewell.at_s + farewell.window_s[1] for farewell in plan), default=0.0)
+    last_s = max((drain_schedule.at_s + drain_schedule.window_s[1] for drain_schedule in plan), default=0.0)
     _LOG.info("drain_started", connections=len(phones), window_s=round(last_s, 1))
     began = clock.now()
-    given_by = began + last_s + HAND_OVER_S if node.fleet.others else began
+    given_by = began + last_s + HAND_OVER_S if node.cluster_membership.others else began
     at_last = max(given_by, began + limits.drain_s + HAND_OVER_S)
     telemetry.drain_planned_seconds.set(max(given_by, began + BYE_S) - asked_at)
-    for phone, farewell in zip(phones, plan, strict=True):
-        await _pause(began + farewell.at_s - clock.now(), stopping, clock)
-        phone.close(CloseCode.DRAINING, "draining", window_s=farewell.window_s)
+    for phone, drain_schedule in zip(phones, plan, strict=True):
+        await _pause(began + drain_schedule.at_s - clock.now(), stopping, clock)
+        phone.close(CloseCode.DRAINING, "draining", window_s=drain_schedule.window_s)
     heard_by = clock.now() + BYE_S
     while not stopping.hurried.is_set():
         now = clock.now()
@@ -128,12 +128,12 @@ async def handing_over_log_offs(log_offs: LogOffs) -> AsyncIterator[None]:
         raise LogOffsLost(lost)
 
 
-def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[Farewell, ...]:
+def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[DrainSchedule, ...]:
     """Return when each of so many phones is sent away, and when it comes back."""
-    others = node.fleet.others
+    others = node.cluster_membership.others
     # each node takes its part of a site's budget, this one, too, until it is gone
-    others_per_s = limits.log_ons_per_s * len(others) / max(1, len(node.fleet.nodes))
-    users = Counter(home.feed.user.site for home in node.households.values() if home.owner is not None)
+    others_per_s = limits.log_ons_per_s * len(others) / max(1, len(node.cluster_membership.nodes))
+    users = Counter(home.feed.user.site for home in node.user_states.values() if home.owner is not None)
     return farewells(
         phones,
         accepts_per_s=[other.accepts_per_s for other in others],
@@ -144,12 +144,12 @@ def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[Farewell
 
 def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
     """Return whether all users are others', or waiting serves nobody: whom others serve is asked for."""
-    owners = [home.owner for home in node.households.values() if home.owner is not None]
+    owners = [home.owner for home in node.user_states.values() if home.owner is not None]
     if not owners or now >= at_last:
         return True
-    others = {other.node for other in node.fleet.others}
+    others = {other.node for other in node.cluster_membership.others}
     return now >= by and not any(
-        member.present and member.node in others for owner in owners for member in owner.roster
+        member.present and member.node in others for owner in owners for member in owner.user_sessions
     )
 
 

@@ -21,8 +21,8 @@ from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
 from gateway.bus.stores import RedisLeases
 from gateway.core.bus_state import BusState
-from gateway.core.convoy import Convoy
 from gateway.core.effects import Resumption
+from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.throttle import Urgency
@@ -237,14 +237,14 @@ def measure_users(node: Node, telemetry: Telemetry) -> None:
     links: Counter[str] = Counter()
     sessions: Counter[Application] = Counter()
     silence_s, now = 0.0, node.clock.now()
-    for household in node.households.values():
-        links[household.feed.health.upstream] += 1
-        owner = household.owner
+    for user_state in node.user_states.values():
+        links[user_state.feed.health.upstream] += 1
+        owner = user_state.owner
         if owner is None:
             continue
-        sessions.update(member.ticket.application for member in owner.roster if member.on_link)
-        silence_s = max(silence_s, _silence_s(owner, household.feed.ledger, now))
-    telemetry.users.set(len(node.households))
+        sessions.update(member.ticket.application for member in owner.user_sessions if member.on_link)
+        silence_s = max(silence_s, _silence_s(owner, user_state.feed.ledger, now))
+    telemetry.users.set(len(node.user_states))
     telemetry.upstream_silence_seconds.set(silence_s)
     telemetry.log_offs_pending.set(node.account.log_offs_pending)
     for state in LINK_STATES:
@@ -264,11 +264,11 @@ def _silence_s(owner: Owner, ledger: Ledger, now: float) -> float:
 
 
 def measure_phones(node: Node, telemetry: Telemetry) -> None:
-    """Note how phones of *node* fare: one look at each convoy, and at each phone that goes alone."""
+    """Note how phones of *node* fare: one look at each fanout group, and at each phone that goes alone."""
     phones = fresh = dirty = rungs = 0
     by = node.clock.now() - FRESH_S
-    for household in node.households.values():
-        feed = household.feed
+    for user_state in node.user_states.values():
+        feed = user_state.feed
         shown = _served_by(feed.ledger, by)
         phones, dirty, rungs = phones + shown.phones, dirty + shown.dirty, rungs + shown.rungs
         if feed.health.upstream == "live" and feed.health.bus == "live":
@@ -285,7 +285,7 @@ def _served_by(ledger: Ledger, by: float) -> ServedPhones:
         if isinstance(reader, Outbox):
             size = 1
             rungs += reader.pace.level
-        elif isinstance(reader, Convoy):
+        elif isinstance(reader, FanoutGroup):
             size = len(reader.members)
         else:
             continue
@@ -299,10 +299,10 @@ def _served_by(ledger: Ledger, by: float) -> ServedPhones:
 def measure_functions(node: Node, sites: Iterable[str], telemetry: Telemetry) -> None:
     """Note what one live link of each of *sites* says of its functions; without any nobody reaches it."""
     told: dict[str, Functions | None] = {}
-    for user, household in node.households.items():
-        if household.owner is None or told.get(user.site) is not None:
+    for user, user_state in node.user_states.items():
+        if user_state.owner is None or told.get(user.site) is not None:
             continue
-        element = household.feed.ledger.get(SITE) if household.owner.link is not None else None
+        element = user_state.feed.ledger.get(SITE) if user_state.owner.link is not None else None
         value = None if element is None else element.value
         told[user.site] = value.functions if isinstance(value, Site) else None
     for site in sites:
@@ -323,12 +323,12 @@ def measure_owned(node: Node, telemetry: Telemetry) -> None:
     """Note for whom *node* speaks, and how the others are reached."""
     held = alone = 0
     margin_s, now = math.inf, node.clock.now()
-    for household in node.households.values():
-        owner = household.owner
+    for user_state in node.user_states.values():
+        owner = user_state.owner
         if owner is None or not owner.lease.is_ours:
             continue
         held += 1
-        alone += not household.feed.connections
+        alone += not user_state.feed.connections
         margin_s = min(margin_s, owner.lease.left_s(now))
     telemetry.leases_held.set(held)
     telemetry.owners_without_local_device.set(alone)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.core.element import Element
-from gateway.core.newest import Newest, Update
+from gateway.core.versioned_map import Update, VersionedMap
 from gateway.core.view import FACTS_PREFIX, ME_PREFIX
 from gateway.domain.model import Position
 
@@ -102,8 +102,8 @@ class Ledger:
         """What phones that see the same are told first of all, for as long: made once for all of them."""
         self.confidant: Callable[[str, Element | None], None] | None = None
         """Told instead of all readers when what is one session's own changes, as they would be."""
-        self._shared = Newest(tombstones)
-        self._own = Newest(tombstones)
+        self._shared = VersionedMap(tombstones)
+        self._own = VersionedMap(tombstones)
         self._has_news = False
         self._own_news: dict[str, None] = {}
 
@@ -249,7 +249,7 @@ class Ledger:
             floor = max(floor, self._own.floor)
         return seen.epoch == self.position.epoch and floor <= seen.seq <= self.position.seq
 
-    def _of(self, key: str) -> Newest:
+    def _of(self, key: str) -> VersionedMap:
         return self._own if is_own(key) else self._shared
 
     def _forget_gone(self, floor: int) -> None:

@@ -89,7 +89,7 @@ class LinkMachine:
             self._due_at, self._pause_s = now + self._pause_s, 0.0
         return max(now, self._due_at)
 
-    def dialling(self) -> bool:
+    def link_dialer(self) -> bool:
         """Note that it is being dialled. False: it must not be."""
         return self._move("dial")
 

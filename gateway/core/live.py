@@ -10,13 +10,13 @@ import math
 from typing import Final
 
 from gateway.core.admission import check_command, check_deadline
-from gateway.core.answers import outcome_view, topics_of, welcome_frame
 from gateway.core.declared import Declared
 from gateway.core.effects import Answered, Attach, Close, Effects, Health, Invoke, Resumed, SessionLimits
 from gateway.core.heartbeat import Heartbeat
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox, PingMaker
 from gateway.core.pace import Pace
+from gateway.core.responses import outcome_view, topics_of, welcome_frame
 from gateway.core.view import View, view_of
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, close_for, tenths

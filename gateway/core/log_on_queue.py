@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from gateway.core.turnstile import Turnstile
+from gateway.core.admission_queue import AdmissionQueue
 
 WAIT_S: Final = 2.0
 """As many log-ons wait for their turn as the rate admits within it; others are given appointments."""
@@ -177,15 +177,15 @@ class LogOnQueue:
     used least recently; beyond *appointments_max* the oldest appointment loses its precedence.
 
     Args:
-        turnstile: The queue of the site's links, which has the budget.
+        admission queue: The queue of the site's links, which has the budget.
         addresses_max: Addresses remembered.
         appointments_max: Appointments remembered.
     """
 
     def __init__(
-        self, turnstile: Turnstile, *, addresses_max: int = 10_000, appointments_max: int = 10_000
+        self, admission_queue: AdmissionQueue, *, addresses_max: int = 10_000, appointments_max: int = 10_000
     ) -> None:
-        self._turnstile: Final = turnstile
+        self._admission_queue: Final = admission_queue
         self._addresses_max: Final = addresses_max
         self._appointments_max: Final = appointments_max
         self._waiting: list[LogOnPlace] = []
@@ -247,7 +247,7 @@ class LogOnQueue:
         """Go through if it is the place's turn and the budget allows it; then :meth:`judged` must follow."""
         if place.refused_s is not None or self._first(now) is not place:
             return False
-        if not self._turnstile.admit_log_on(now):
+        if not self._admission_queue.admit_log_on(now):
             return False
         self._waiting.remove(place)
         self._appointments.pop(place.client, None)
@@ -257,7 +257,7 @@ class LogOnQueue:
 
     def wait_s(self, place: LogOnPlace, now: float) -> float:
         """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
-        return self._turnstile.log_on_wait_s(now) if self._first(now) is place else math.inf
+        return self._admission_queue.log_on_wait_s(now) if self._first(now) is place else math.inf
 
     def give_up(self, place: LogOnPlace, now: float) -> None:
         """Have a place that waited for too long refused, unless it was already."""
@@ -283,12 +283,12 @@ class LogOnQueue:
         elif result == "wrong":
             record.failed.add(now)
             self._refuse_all(record, now)
-        self._turnstile.log_on_done()
+        self._admission_queue.log_on_done()
         self._wake_first(now)
 
     @property
     def _places(self) -> int:
-        return max(2, math.ceil(self._turnstile.log_ons_per_s * WAIT_S))
+        return max(2, math.ceil(self._admission_queue.log_ons_per_s * WAIT_S))
 
     def _first(self, now: float) -> LogOnPlace | None:
         return min(self._waiting, key=lambda each: each.rank(now), default=None)
@@ -324,9 +324,9 @@ class LogOnQueue:
         known = self._appointment(place.client, now)
         if known is not None and now < known.at:
             return known.at - now
-        record, per_s = place.record, self._turnstile.log_ons_per_s
+        record, per_s = place.record, self._admission_queue.log_ons_per_s
         is_booked = not limited_s and record.may_book(now, is_due=place.is_due)
-        earliest = now + (limited_s or self._turnstile.log_on_wait_s(now) + len(self._waiting) / per_s)
+        earliest = now + (limited_s or self._admission_queue.log_on_wait_s(now) + len(self._waiting) / per_s)
         step_s = 1 / SHARE_PER_S if limited_s else _SLACK / per_s
         at = max(earliest, (self._booked_until if is_booked else record.next_at) + step_s)
         if at > now + APPOINTMENT_MAX_S:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, Waiting, first_of, news_of, waiting
-from gateway.core.convoy import Convoy, Member, Sink, place_of
 from gateway.core.element import Element
+from gateway.core.fanout_group import FanoutGroup, Member, Sink, place_of
 from gateway.core.ledger import Ledger
 from gateway.core.pace import Pace
 from gateway.core.view import View
@@ -67,7 +67,7 @@ class Outbox(Member):
         "_told_epoch",
         "_told_view",
         "codec",
-        "convoy",
+        "fanout_group",
         "ledger",
         "pace",
         "sink",
@@ -84,7 +84,7 @@ class Outbox(Member):
         self._frame_bytes = frame_bytes
         self.sink: Sink | None = None
         self._control: deque[_Waiting] | None = None
-        self.convoy: Convoy | None = None
+        self.fanout_group: FanoutGroup | None = None
         """Those in step with whom its state leaves; None while it goes alone."""
         self._apart = False
         self._dirty: dict[str, Base] | None = None
@@ -114,25 +114,27 @@ class Outbox(Member):
         """How many keys wait."""
         if self._reset:
             return sum(self.view.sees(key) for key, _ in self.ledger.seen_by(self.view.me))
-        return len(self._dirty or ()) if self.convoy is None else self.convoy.dirty
+        return len(self._dirty or ()) if self.fanout_group is None else self.fanout_group.dirty
 
     @property
     def waits(self) -> tuple[int, float]:
         """How many keys wait, a whole state aside, and when the oldest news came; infinity: none is."""
-        if (convoy := self.convoy) is not None:
-            return convoy.waits
+        if (fanout_group := self.fanout_group) is not None:
+            return fanout_group.waits
         return len(self._dirty or ()), self._dirty.since if isinstance(self._dirty, Waiting) else math.inf
 
     @property
     def conflated(self) -> int:
         """How many values newer ones have replaced so far."""
-        return self._conflated + (0 if self.convoy is None else self.convoy.conflated)
+        return self._conflated + (0 if self.fanout_group is None else self.fanout_group.conflated)
 
     @property
     def shipped(self) -> tuple[int, int]:
         """How many frames, of how many bytes, left with those of others."""
-        convoy = self.convoy
-        frames, size_bytes = (0, 0) if convoy is None else (convoy.frames, convoy.frame_bytes)
+        fanout_group = self.fanout_group
+        frames, size_bytes = (
+            (0, 0) if fanout_group is None else (fanout_group.frames, fanout_group.frame_bytes)
+        )
         return self._shipped_frames + frames, self._shipped_bytes + size_bytes
 
     # ---- what is told to it ----
@@ -212,13 +214,13 @@ class Outbox(Member):
 
     def part(self) -> None:
         """Go alone from here; does nothing when it does."""
-        convoy = self.convoy
-        if convoy is not None:
+        fanout_group = self.fanout_group
+        if fanout_group is not None:
             self._shipped_frames, self._shipped_bytes = self.shipped
-            self._conflated, self.convoy = self.conflated, None
-            self._dirty = convoy.leave(self)
-            self._seq = convoy.seq
-            self.pace.sent(convoy.sent_at)
+            self._conflated, self.fanout_group = self.conflated, None
+            self._dirty = fanout_group.leave(self)
+            self._seq = fanout_group.seq
+            self.pace.sent(fanout_group.sent_at)
             self.ledger.readers[self] = None
 
     def keep_apart(self, *, apart: bool) -> None:
@@ -233,29 +235,31 @@ class Outbox(Member):
         """Return the key of what is told to this session alone, when anything waits."""
         return self.view.me if self._control or self._ping or self._has_state() else None
 
-    def ride(self, convoy: Convoy) -> None:
-        """Go on in *convoy*, which is where this is."""
+    def ride(self, fanout_group: FanoutGroup) -> None:
+        """Go on in *fanout group*, which is where this is."""
         self.part()
         del self.ledger.readers[self]
-        self.convoy = convoy
-        self._conflated -= convoy.conflated
-        self._shipped_frames -= convoy.frames
-        self._shipped_bytes -= convoy.frame_bytes
-        convoy.join(self, self.pace.sent_at)
+        self.fanout_group = fanout_group
+        self._conflated -= fanout_group.conflated
+        self._shipped_frames -= fanout_group.frames
+        self._shipped_bytes -= fanout_group.frame_bytes
+        fanout_group.join(self, self.pace.sent_at)
 
     def _meet(self, now: float) -> None:
         """Join those who know exactly as much and may be told at the same time, if there are any."""
         if (place := self.place(now)) is None:
             return
         found = self.ledger.meeting.get(place)
-        if isinstance(found, Convoy) and found.has_room:
+        if isinstance(found, FanoutGroup) and found.has_room:
             self.ride(found)
         elif isinstance(found, Outbox) and found is not self and found.place(now) == place:
             every_s, size_bytes = self.pace.interval_s, self._frame_bytes
-            convoy = Convoy(self.ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes)
-            found.ride(convoy)
-            self.ride(convoy)
-            self.ledger.meeting[place] = convoy
+            fanout_group = FanoutGroup(
+                self.ledger, self.view, self.codec, interval_s=every_s, frame_bytes=size_bytes
+            )
+            found.ride(fanout_group)
+            self.ride(fanout_group)
+            self.ledger.meeting[place] = fanout_group
         else:
             self.ledger.meeting[place] = self
 
@@ -275,9 +279,9 @@ class Outbox(Member):
     def due_at(self, now: float) -> float | None:
         """Return when there is something to send: *now* or earlier, later, or None when nothing waits.
 
-        What waits for all in step is theirs: :meth:`Convoy.due_at`.
+        What waits for all in step is theirs: :meth:`FanoutGroup.due_at`.
         """
-        if self.convoy is not None:
+        if self.fanout_group is not None:
             return None
         if self._control or self._ping or self._owed:
             return now

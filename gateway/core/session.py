@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 from typing import Final, TypeGuard, assert_never
 
-from gateway.core.convoy import Convoy
-from gateway.core.discipline import ANY_TIME, Record, Ruling, full_after
 from gateway.core.effects import Attach, Close, Effects, Health, SessionLimits
+from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.live import Live
+from gateway.core.rate_violations import ANY_TIME, Record, Ruling, full_after
 from gateway.core.view import facts_key
 from gateway.domain.commands import Outcome
 from gateway.domain.errors import CloseCode, ErrorCode, advice, is_final
@@ -195,9 +195,9 @@ class Session:
     # ---- what it gives ----
 
     @property
-    def convoy(self) -> Convoy | None:
+    def fanout_group(self) -> FanoutGroup | None:
         """Those in step with whom its state leaves."""
-        return None if self.live is None else self.live.outbox.convoy
+        return None if self.live is None else self.live.outbox.fanout_group
 
     def due_at(self, now: float, health: Health) -> float | None:
         """Return when :meth:`tick` or :meth:`take` has something to do: *now* or later; None: never."""

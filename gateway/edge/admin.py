@@ -48,9 +48,9 @@ from gateway.protocol.bodies import ExportEntry
 from gateway.protocol.envelopes import Order, Record
 from gateway.protocol.http_form import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.protocol.inventory import inventory
+from gateway.runtime.admin_rpc import ANSWER_S, NOT_IN_FORCE, Told
+from gateway.runtime.admin_users import ENDED_WITHIN_S
 from gateway.runtime.node import Node
-from gateway.runtime.orders import ANSWER_S, NOT_IN_FORCE, Told
-from gateway.runtime.people import ENDED_WITHIN_S
 from gateway.runtime.ports import Clock
 
 TRIES_PER_S: Final = 1.0
@@ -237,7 +237,7 @@ class ClusterOperations:
     def nodes(self) -> NodesBody:
         """Return the live nodes, as this one knows them."""
         own = self._node.record()
-        others = [each for each in self._node.fleet.nodes if each.holder != own.holder]
+        others = [each for each in self._node.cluster_membership.nodes if each.holder != own.holder]
         views = [
             NodeView(
                 each.node,

@@ -26,11 +26,11 @@ from gateway.edge.socket import PhoneSocket
 from gateway.protocol import json_form, wire_form
 from gateway.protocol.envelopes import Order, SessionFacts
 from gateway.protocol.inventory import InventoryEntry, inventory
-from gateway.runtime.household import Household
+from gateway.runtime.admin_rpc import AdminRpc, Page, Told
+from gateway.runtime.admin_users import tickets_of
 from gateway.runtime.node import Node
-from gateway.runtime.orders import Orders, Page, Told
-from gateway.runtime.people import tickets_of
 from gateway.runtime.ports import Clock
+from gateway.runtime.user_state import UserState
 
 Record = dict[str, Any]
 """Plain members, as in JSON."""
@@ -151,7 +151,7 @@ class RemoteHoldings(NamedTuple):
     complete: bool
 
 
-async def gather_holdings(orders: Orders, user: UserId, act_id: str = "") -> list[Told]:
+async def gather_holdings(orders: AdminRpc, user: UserId, act_id: str = "") -> list[Told]:
     """Return what each live node holds about *user*, or why it did not answer, as one page per node.
 
     *act_id* is that of the operator who asks; empty: the user asks.
@@ -161,7 +161,7 @@ async def gather_holdings(orders: Orders, user: UserId, act_id: str = "") -> lis
     return [*(each.result() for each in asking), *orders.unknown]
 
 
-async def _all_of(orders: Orders, node: NodeId, user: UserId, act_id: str) -> Told:
+async def _all_of(orders: AdminRpc, node: NodeId, user: UserId, act_id: str) -> Told:
     records: list[Record] = []
     answers = Told(node, Page(more=True))
     for _ in range(PAGES_MAX):
@@ -182,7 +182,7 @@ class OwnDataExport:
         clock: The source of time, for the rate.
     """
 
-    def __init__(self, orders: Orders, clock: Clock) -> None:
+    def __init__(self, orders: AdminRpc, clock: Clock) -> None:
         self._orders = orders
         self._clock = clock
         self._rate = TokenBucket(ASKED_PER_S, ASKED_BURST)
@@ -260,7 +260,7 @@ class NodeHoldings:
         return Page(records, more=len(chosen) > order.most)
 
     def _held(self, user: UserId, after: str) -> Iterator[HeldRecord]:
-        home = self._node.households.get(user)
+        home = self._node.user_states.get(user)
         if home is not None:
             for ticket in tickets_of(home):
                 yield from self._of_session(ticket, home)
@@ -271,7 +271,7 @@ class NodeHoldings:
         yield from self._of_others(user, after)
         yield from self._remembered(user)
 
-    def _of_session(self, ticket: Ticket, home: Household) -> Iterator[HeldRecord]:
+    def _of_session(self, ticket: Ticket, home: UserState) -> Iterator[HeldRecord]:
         mirror: dict[str, Resource] = {}
         element = home.feed.ledger.get(me_key(ticket.handle))
         if element is not None and not isinstance(element.value, SessionFacts):
@@ -297,7 +297,7 @@ class NodeHoldings:
                     yield held
 
     def _seen_by_others(self, user: UserId, key: str) -> Iterator[tuple[int, Resource]]:
-        for other, home in self._node.households.items():
+        for other, home in self._node.user_states.items():
             element = home.feed.ledger.get(key) if other.site == user.site and other != user else None
             if element is not None and not isinstance(element.value, SessionFacts):
                 yield other.key, element.value
@@ -307,10 +307,10 @@ class NodeHoldings:
             if ticket.user == user:
                 yield HeldRecord(f"{_PENDING}|{ticket.handle}", _PENDING, partial(_pending, ticket))
         yield from self._number_changes(user)
-        for handle, end in self._node.endings.denied.of(user):
+        for handle, end in self._node.session_revocations.denied.of(user):
             ended = {"session_handle": handle, "reason": end.reason.value}
             yield HeldRecord(f"ended_sessions|{handle}", "ended_sessions", partial(dict, ended))
-        calls = self._node.recall.of(user)
+        calls = self._node.command_history.of(user)
         outcomes = [] if calls is None else [(key, one.status.value) for key, one in calls.remembered]
         outcomes += [] if calls is None else [(key, "in_flight") for key in calls.in_flight]
         for key, outcome in outcomes:
@@ -350,7 +350,7 @@ for _entry in inventory().entries:
         _ENTRIES[_kind].append((_entry.category, [path.split(".") for path in _entry.fields]))
 
 
-def _held_in_mirror(home: Household, own: str) -> Iterator[HeldRecord]:
+def _held_in_mirror(home: UserState, own: str) -> Iterator[HeldRecord]:
     """Yield what is held for the user. Other agents are only counted, as they are not the user's data."""
     others = 0
     for key, element in home.feed.ledger.items():

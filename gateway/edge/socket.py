@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.convoy import Convoy, Sink
 from gateway.core.effects import Attach, Close, Effects, Health, Invoke
+from gateway.core.fanout_group import FanoutGroup, Sink
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
@@ -76,42 +76,42 @@ class FanoutWriter:
     Members may join and leave while it writes.
 
     Args:
-        convoy: The group.
+        fanout group: The group.
         scheduler: Gives it turns.
         telemetry: Counts frames.
     """
 
-    __slots__ = ("_convoy", "_scheduler", "_telemetry", "far_tick", "is_ready", "near_tick")
+    __slots__ = ("_fanout_group", "_scheduler", "_telemetry", "far_tick", "is_ready", "near_tick")
 
-    def __init__(self, convoy: Convoy, scheduler: TurnScheduler, telemetry: Telemetry) -> None:
+    def __init__(self, fanout_group: FanoutGroup, scheduler: TurnScheduler, telemetry: Telemetry) -> None:
         self.is_ready = False
         self.near_tick = self.far_tick = NEVER
-        self._convoy = convoy
+        self._fanout_group = fanout_group
         self._scheduler = scheduler
         self._telemetry = telemetry
 
     def turn(self, now: float) -> None:
         """Write what is due, or ask for a turn when it will be."""
-        due_at = self._convoy.due_at(now)
-        if due_at is None or not self._convoy.members:
+        due_at = self._fanout_group.due_at(now)
+        if due_at is None or not self._fanout_group.members:
             return
         if due_at > now:
             self._scheduler.at(self, due_at)
             return
         sinks = [
-            member.sink for member in self._convoy.members
+            member.sink for member in self._fanout_group.members
         ]  # members may leave while they are written to
-        names, since = self._convoy.waits
-        frames = self._convoy.take(now)
+        names, since = self._fanout_group.waits
+        frames = self._fanout_group.take(now)
         if frames:
-            data = packed(frames, self._convoy.codec)
+            data = packed(frames, self._fanout_group.codec)
             self._count(
                 frames, len(sinks)
             )  # before it is written: a member that leaves meanwhile gets it, too
             self._write(data, sinks)
-            self._convoy.meet(now)
+            self._fanout_group.meet(now)
             self._telemetry.updates.inc(names * len(sinks))
-            record_update_latency(self._telemetry, self._convoy.ledger, since, now, len(sinks))
+            record_update_latency(self._telemetry, self._fanout_group.ledger, since, now, len(sinks))
 
     def _write(self, data: bytes, sinks: list[Sink | None]) -> None:
         for sink in sinks:
@@ -123,25 +123,27 @@ class FanoutWriter:
 
     def _count(self, frames: list[bytes], phones: int) -> None:
         size_bytes = sum(map(len, frames))
-        self._convoy.frames += len(frames)
-        self._convoy.frame_bytes += size_bytes
+        self._fanout_group.frames += len(frames)
+        self._fanout_group.frame_bytes += size_bytes
         self._telemetry.frames.inc(len(frames) * phones)
         self._telemetry.frame_bytes.inc(size_bytes * phones)
 
     def fail(self, fault: Exception) -> None:
         """Handle a failed turn: each member gets a full snapshot of its own, or fails alone."""
         log_fault(_LOG, "shared_frame_failed", fault)
-        for member in list(self._convoy.members):
+        for member in list(self._fanout_group.members):
             member.reset()
             if member.sink is not None:
                 member.sink.wake()
 
 
-def fanout_writer_of(convoy: Convoy, scheduler: TurnScheduler, telemetry: Telemetry) -> FanoutWriter:
-    """Return the writer of *convoy*, the only one at any time."""
-    if not isinstance(convoy.herald, FanoutWriter):
-        convoy.herald = FanoutWriter(convoy, scheduler, telemetry)
-    return convoy.herald
+def fanout_writer_of(
+    fanout_group: FanoutGroup, scheduler: TurnScheduler, telemetry: Telemetry
+) -> FanoutWriter:
+    """Return the writer of *fanout group*, the only one at any time."""
+    if not isinstance(fanout_group.herald, FanoutWriter):
+        fanout_group.herald = FanoutWriter(fanout_group, scheduler, telemetry)
+    return fanout_group.herald
 
 
 _GOING_AWAY: Final = 1001
@@ -238,10 +240,10 @@ class PhoneSocket:
     def wake(self) -> None:
         """Ask for a turn for the phone, and for its fan-out group. Several calls count as one."""
         self._services.scheduler.ready(self)
-        convoy = self.session.convoy
-        if convoy is not None and convoy.dirty:
+        fanout_group = self.session.fanout_group
+        if fanout_group is not None and fanout_group.dirty:
             self._services.scheduler.ready(
-                fanout_writer_of(convoy, self._services.scheduler, self.stats.telemetry)
+                fanout_writer_of(fanout_group, self._services.scheduler, self.stats.telemetry)
             )
 
     def learned(self, facts: SessionFacts) -> None:

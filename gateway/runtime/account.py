@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
+from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.quota import Quota
-from gateway.core.turnstile import Turnstile
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -40,7 +40,7 @@ class Account:
     def __init__(
         self,
         sites: Mapping[str, SiteAuthority],
-        turnstiles: Mapping[str, Turnstile],
+        turnstiles: Mapping[str, AdmissionQueue],
         clock: Clock,
         users: Users,
         shared: SharedStore,

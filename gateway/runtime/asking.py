@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.interest import wanted
-from gateway.core.roster import Member, Roster
 from gateway.core.told import Address
+from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import (
     AttachSession,
@@ -49,7 +49,7 @@ class Asker(Protocol):
     """For whom it is asked."""
 
     clock: Clock
-    roster: Roster
+    user_sessions: UserSessions
     mirror: Mirror
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
@@ -68,7 +68,7 @@ class Asker(Protocol):
 class Asking:
     """The questions of one link.
 
-    Invariants: one round at a time; once :attr:`settled`, each session of the roster that OSCC-E
+    Invariants: one round at a time; once :attr:`settled`, each session of the user sessions that OSCC-E
     accepts is on the link, presence is who is there, what is listened to is what is followed,
     and all of it was told once, or is done without until it is. A round waits for no answer longer
     than :data:`gateway.runtime.questions.ROUND_S`; one that comes later counts, too.
@@ -83,7 +83,7 @@ class Asking:
         self.settled = False
         self._link = link
         self._asker = asker
-        self._roster = asker.roster
+        self._user_sessions = asker.user_sessions
         self._mirror = asker.mirror
         self._tasks = tasks
         self._needed = False
@@ -135,7 +135,7 @@ class Asking:
 
     def rescoped(self, before: Scope) -> None:
         """Note that the union of the scopes is not *before* any more: what came into it is told soon."""
-        after = self._roster.scope
+        after = self._user_sessions.scope
         self._gained |= {(kind, each) for kind in Kind for each in after.of(kind) - before.of(kind)}
         self._gained_at = self._asker.clock.now()
         self.need()
@@ -145,7 +145,7 @@ class Asking:
         if not self._gained or now - self._gained_at < TOLD_OF_S:
             return
         gained, self._gained = self._gained, set()
-        if any(number in self._roster.scope.of(kind) for kind, number in self._mirror.unknown(gained)):
+        if any(number in self._user_sessions.scope.of(kind) for kind, number in self._mirror.unknown(gained)):
             self.directory_changed()
 
     def listen_anew(self) -> None:
@@ -207,7 +207,7 @@ class Asking:
             if not self._directory_known:
                 await self._query_directory()
             await self._say_presence()
-            await self._queries.listen(wanted(self._roster.followings))
+            await self._queries.listen(wanted(self._user_sessions.followings))
             if self._needed and not self._mirror.live and self._mirror.is_empty:
                 await self._first_readings()
         self._asking = False
@@ -235,7 +235,7 @@ class Asking:
 
         Listening to it has no first event. It is asked for before anything else.
         """
-        self._unsure = {member.handle: member for member in self._roster}
+        self._unsure = {member.handle: member for member in self._user_sessions}
         self._directory_known = False
 
     async def _attach(self) -> None:
@@ -247,11 +247,13 @@ class Asking:
                 return  # whoever came meanwhile waits no longer for the first readings than the others
 
     def _to_attach(self) -> list[Member]:
-        for member in self._roster.take_changed():
+        for member in self._user_sessions.take_changed():
             self._unheard[member.handle] = member
             if not member.on_link:
                 self._unsure[member.handle] = member
-        gone = [each.handle for each in self._unsure.values() if self._roster.get(each.handle) is not each]
+        gone = [
+            each.handle for each in self._unsure.values() if self._user_sessions.get(each.handle) is not each
+        ]
         for handle in gone:
             del self._unsure[handle]
         return list(self._unsure.values())
@@ -278,21 +280,21 @@ class Asking:
     def _take_attached(self, member: Member, answer: LinkAnswer | GatewayError) -> None:
         if isinstance(answer, GatewayError):
             if answer.code in _ENDED:
-                self._asker.ended(member, member.end_at(self._roster.server), None)
+                self._asker.ended(member, member.end_at(self._user_sessions.server), None)
             else:
                 self._ask_later()
         if not isinstance(answer, Attached):
             return
-        if self._roster.get(member.handle) is not member:
+        if self._user_sessions.get(member.handle) is not member:
             self._leaving.append(answer.alias)
             self._needed = True
             return
-        before, own_agents = self._roster.scope, self._roster.own_agents
-        self._roster.accepted(member.handle, answer)
+        before, own_agents = self._user_sessions.scope, self._user_sessions.own_agents
+        self._user_sessions.accepted(member.handle, answer)
         self._unsure.pop(member.handle, None)
-        self._directory_known = self._directory_known and self._roster.scope == before
+        self._directory_known = self._directory_known and self._user_sessions.scope == before
         self._mirror.narrowed()
-        if self._roster.own_agents == own_agents:
+        if self._user_sessions.own_agents == own_agents:
             self._mirror.show_session(member)
         else:  # with the agent comes a number, which all sessions are shown
             self._mirror.show_sessions()
@@ -321,7 +323,7 @@ class Asking:
 
     async def _tell_present(self, member: Member) -> None:
         present, attached = member.present, member.attached
-        if attached is None or not member.on_link or self._roster.get(member.handle) is not member:
+        if attached is None or not member.on_link or self._user_sessions.get(member.handle) is not member:
             return
         try:
             await self._link.request(Presence(attached.alias, present))

@@ -30,14 +30,14 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.runtime.feed import Feed
+from gateway.runtime.owner_discovery import OwnerDiscovery
 from gateway.runtime.ports import Grant
-from gateway.runtime.presenting import Presenting
+from gateway.runtime.remote_attach import RemoteAttach
+from gateway.runtime.remote_commands import RemoteCommands
 from gateway.runtime.replica import Shared, arrived, as_of_ms, delta, is_of_sessions
 from gateway.runtime.role import Local, RoleOverError, Start, patience_s
-from gateway.runtime.seeking import Seeking
-from gateway.runtime.sending import Sending
 from gateway.runtime.spawn import spawn, weakly
-from gateway.runtime.wishing import Wishing
+from gateway.runtime.takeover import Takeover
 from gateway.runtime.world import World
 
 _AGAIN_S: Final = 0.5
@@ -67,16 +67,16 @@ class Follower:
         self._local = local
         # a replica of a higher epoch takes in nothing of the owner's until the lease is read to be right
         self.machine = Follow(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
-        self._presenting = Presenting(me, world, local)
+        self._remote_attach = RemoteAttach(me, world, local)
         self._news = asyncio.Event()
         self._changed: asyncio.Event | None = None
         """Set and let go with the next change; there while somebody waits for it."""
         self._rests_until = math.inf
-        self._sending = Sending(feed.user, world, weakly(self.not_mine))
+        self._sending = RemoteCommands(feed.user, world, weakly(self.not_mine))
         self._tasks: asyncio.TaskGroup | None = None
         self._is_over = False
-        self._seeking = Seeking(me, world)
-        self._wishing = Wishing(me, world)
+        self._owner_discovery = OwnerDiscovery(me, world)
+        self._takeover = Takeover(me, world)
         self._upstream = feed.health.upstream
         feed.outlet = None
 
@@ -91,7 +91,7 @@ class Follower:
         self._grant = grant
         if is_other:
             self._world.tally.resynced("epoch")
-            self._presenting.turned(self._tasks)
+            self._remote_attach.turned(self._tasks)
         if self.machine.read(grant.token, now):
             self.feed.ledger.disown()
 
@@ -109,7 +109,7 @@ class Follower:
             if self._world.exchange.machine.state is BusState.DOWN:
                 self.end(Start(assumed=True, floor=self.machine.floor))
                 continue
-            if await self._presenting.ask(ticket, topics):
+            if await self._remote_attach.ask(ticket, topics):
                 return await self._shown(ticket.handle)
             await self._world.clock.sleep(_AGAIN_S)
 
@@ -131,11 +131,11 @@ class Follower:
         """Have the owner listen to what the session follows now."""
         local = self._local.get(handle)
         if local is not None:
-            self._presenting.follow(local._replace(topics=topics), self._tasks)
+            self._remote_attach.follow(local._replace(topics=topics), self._tasks)
 
     def leave(self, handle: str) -> None:
         """Tell the owner that the session's phone left this node."""
-        self._presenting.left(handle)
+        self._remote_attach.left(handle)
 
     def let_go(self, handle: str) -> None:
         """The owner knows when a session ends."""
@@ -148,10 +148,10 @@ class Follower:
     async def execute(self, call: Call) -> Outcome | None:
         """Have the owner execute a command; None when he has not begun it."""
         local, left_s = self._local.get(call.session), patience_s(call, self._world.clock.wall_ms())
-        if local is not None and left_s > 0 and not self._presenting.is_accepted(call.session):
+        if local is not None and left_s > 0 and not self._remote_attach.is_accepted(call.session):
             call = replace(call, waited=True)
             with suppress(SessionRefused):  # then the owner refuses the command, too
-                await self._presenting.ask(local.ticket, local.topics, left_s)
+                await self._remote_attach.ask(local.ticket, local.topics, left_s)
         return None if self._is_over else await self._sending.send(self._grant.node, call, self._tasks)
 
     # ---- what the owner tells ----
@@ -224,7 +224,7 @@ class Follower:
                 connection.learned(facts)
 
     async def _take(self, offer: Offer) -> None:
-        start = await self._wishing.taking(offer)
+        start = await self._takeover.taking(offer)
         if start is not None:
             self.end(start)
 
@@ -232,7 +232,7 @@ class Follower:
 
     def answered(self) -> None:
         """Note that the owner answered."""
-        self._seeking.denied_since = None
+        self._owner_discovery.denied_since = None
         was_unsure = self.machine.is_unsure
         self.machine.answered(self._world.clock.now())
         if was_unsure and not self.machine.is_unsure:
@@ -242,7 +242,7 @@ class Follower:
     def not_mine(self, holder: str | None = None) -> None:
         """Note that who was asked denies to be the owner; *holder*: which life of the node does."""
         now = self._world.clock.now()
-        self._seeking.denied(now, holder)
+        self._owner_discovery.denied(now, holder)
         self.machine.not_mine(now)
         self._news.set()
 
@@ -285,7 +285,7 @@ class Follower:
         """Follow no more, and have this node own the user if *start* is given."""
         if not self._is_over:
             self._is_over, self.start = True, start
-            self._wishing.drop()
+            self._takeover.drop()
             self._news.set()
             self._change()
 
@@ -296,33 +296,33 @@ class Follower:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await exchange.follow(user, self.receive)
-                self._presenting.turned(tasks)
+                self._remote_attach.turned(tasks)
                 while not self._is_over:
                     await self._turn()
                 self._sending.give_up()
                 self._tasks = None
         finally:
             self._tasks, self._is_over = None, True
-            self._wishing.drop()
+            self._takeover.drop()
             self._change()
             await exchange.unfollow(user)
 
     async def _turn(self) -> None:
         now = self._world.clock.now()
-        if self._wishing.step(now):
+        if self._takeover.step(now):
             self.machine.doubt(now)  # a wish is told with a question
         match self.machine.need(now):
             case "ask":
                 self.machine.asked(now)
                 epoch, seq = self.feed.ledger.position
                 phones = tuple(self._local)
-                since = Since(self.feed.user, epoch, seq, self._wishing.number(now), phones, together=True)
+                since = Since(self.feed.user, epoch, seq, self._takeover.number(now), phones, together=True)
                 self._world.exchange.want(self._grant.node, since, self)
             case "read_lease":
                 self.machine.reading(now)
-                await self._seeking.find()
+                await self._owner_discovery.find()
             case "nothing":
-                await self._pause(now, min(self.machine.due_at, self._wishing.due_at(now)))
+                await self._pause(now, min(self.machine.due_at, self._takeover.due_at(now)))
 
     async def _pause(self, now: float, until: float) -> None:
         self._news.clear()
@@ -335,9 +335,9 @@ class Follower:
         """Look whether the owner lives, and whether each session is known to him."""
         self._say(self.feed.health.as_of_ms)
         self._tell_sessions()
-        self._seeking.tick(now, self._tasks)
-        self._presenting.tick(now, self._tasks)
-        if self._wishing.is_open(now):
+        self._owner_discovery.tick(now, self._tasks)
+        self._remote_attach.tick(now, self._tasks)
+        if self._takeover.is_open(now):
             self.look()
 
     def _say(self, as_of_ms: int | None) -> None:

@@ -1,7 +1,7 @@
 """What does an open link tell, and what does it change?
 
 One :class:`Linked` lives as long as one link. It reads, folds what it reads into the mirror and
-the roster, and says when something is to be asked.
+the user sessions, and says when something is to be asked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import math
 from typing import Final, Protocol, assert_never
 
-from gateway.core.roster import Member, Roster
+from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.link_requests import KeepAlive
 from gateway.domain.resources import FunctionState
@@ -57,7 +57,7 @@ class Keeper(Protocol):
         ...
 
     clock: Clock
-    roster: Roster
+    user_sessions: UserSessions
     mirror: Mirror
     feed: Feed
 
@@ -113,7 +113,7 @@ class Linked:
         self._opener = opener
         self._about = about
         self._keeper = keeper
-        self._roster = keeper.roster
+        self._user_sessions = keeper.user_sessions
         self._mirror = keeper.mirror
         self._tasks: asyncio.TaskGroup | None = None
         self._asking: Asking | None = None
@@ -247,10 +247,10 @@ class Linked:
     def _opened(self, event: Opened, tasks: asyncio.TaskGroup) -> None:
         self._keeper.agreed(event.keep_alive_s)
         self._mirror.begin(self._about, event.time_ms, event.last_end)
-        self._roster.server = event.server
+        self._user_sessions.server = event.server
         self._asking = Asking(self.link, self._keeper, tasks)
-        if self._roster.get(self._opener.handle) is self._opener:
-            self._roster.accepted(self._opener.handle, event.attached)
+        if self._user_sessions.get(self._opener.handle) is self._opener:
+            self._user_sessions.accepted(self._opener.handle, event.attached)
             self._mirror.narrowed()
             self._mirror.show_sessions()
         else:
@@ -301,12 +301,12 @@ class Linked:
     def _process_session(self, event: ScopeChanged | SessionEnded | LinkReplaced, asking: Asking) -> None:
         match event:
             case ScopeChanged():
-                before = self._roster.scope
-                if self._roster.rescoped(event.alias, event.rights, event.scope) is not None:
+                before = self._user_sessions.scope
+                if self._user_sessions.rescoped(event.alias, event.rights, event.scope) is not None:
                     self._mirror.rescoped(before)
                     asking.rescoped(before)
             case SessionEnded():
-                member = self._roster.by_alias(event.alias)
+                member = self._user_sessions.by_alias(event.alias)
                 if member is not None:
                     self._keeper.ended(member, event.reason, event.by)
             case LinkReplaced():

@@ -17,8 +17,8 @@ from gateway.core.compose import OFFSET_STEP_MS, Composer
 from gateway.core.early import Early
 from gateway.core.element import Element
 from gateway.core.interest import wanted_by
-from gateway.core.roster import Member, Roster
 from gateway.core.told import Address, News, Told
+from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.catalogue import Reasons, RoutingParameters, Skills
 from gateway.domain.link_requests import Directory, Listen
 from gateway.domain.model import (
@@ -90,7 +90,7 @@ class Mirror:
 
     Args:
         feed: Where it is recorded.
-        roster: The user's sessions.
+        user sessions: The user's sessions.
         composer: Shares elements between the users of the node.
         clock: Dates what is read.
         shown: Told of each session that OSCC-E accepted, once that is recorded.
@@ -99,7 +99,7 @@ class Mirror:
     def __init__(
         self,
         feed: Feed,
-        roster: Roster,
+        user_sessions: UserSessions,
         composer: Composer,
         clock: Clock,
         shown: Callable[[str], None] = lambda _: None,
@@ -111,7 +111,7 @@ class Mirror:
         self.has_snapshot = False
         """Whether some link ever has."""
         self._feed = feed
-        self._roster = roster
+        self._user_sessions = user_sessions
         self._composer = composer
         self._clock = clock
         self._about: About | None = None
@@ -171,19 +171,19 @@ class Mirror:
 
     def synced(self) -> None:
         """Note that every question asked so far is answered."""
-        self._synced_to = (self._roster.scope, self._roster.own_agents)
+        self._synced_to = (self._user_sessions.scope, self._user_sessions.own_agents)
 
     def has_read(self, member: Member) -> bool:
         """Tell whether all that a session on the link follows was read, whatever is asked for others now.
 
         Of an assistant that is never sure: the server tells his number when the session is accepted.
         """
-        following, synced = self._roster.following(member), self._synced_to
+        following, synced = self._user_sessions.following(member), self._synced_to
         if following is None or synced is None or not self.live:
             return False
         if following.application is Application.REMOTE_ASSISTANT:
             return False
-        if self._roster.scope is not synced[0] or self._roster.own_agents != synced[1]:
+        if self._user_sessions.scope is not synced[0] or self._user_sessions.own_agents != synced[1]:
             return False
         return self.assembly.has_told(wanted_by(following))
 
@@ -230,9 +230,9 @@ class Mirror:
 
     def rescoped(self, before: Scope) -> None:
         """Take in that what the sessions may see is not *before* any more; whole sets follow."""
-        self.assembly.gained(self._roster.scope.agents - before.agents)
+        self.assembly.gained(self._user_sessions.scope.agents - before.agents)
         self.narrowed()
-        for member in self._roster.take_rescoped():
+        for member in self._user_sessions.take_rescoped():
             self.show_session(member)
 
     def narrowed(self) -> None:
@@ -241,8 +241,8 @@ class Mirror:
         Of a session that OSCC-E has not accepted in this epoch nobody knows what it may see:
         then it waits for the next link, which tells whole sets.
         """
-        scope = self._roster.scope
-        if scope is self._narrowed_to or not self._roster.are_all_accepted:
+        scope = self._user_sessions.scope
+        if scope is self._narrowed_to or not self._user_sessions.are_all_accepted:
             return
         self._narrowed_to = scope
         for kind, number in self._shown():
@@ -251,7 +251,7 @@ class Mirror:
 
     def prune(self) -> None:
         """Forget what no session may see: nobody is being accepted just now, so nobody will need it."""
-        self.assembly.keep(self._roster.scope)
+        self.assembly.keep(self._user_sessions.scope)
         self.narrowed()
 
     # ---- what is shown ----
@@ -260,8 +260,8 @@ class Mirror:
         """Record the present value of each resource that a session may see."""
         if not self.live:
             return
-        ledger, scope = self._feed.ledger, self._roster.scope
-        own = self._roster.own_agents
+        ledger, scope = self._feed.ledger, self._user_sessions.scope
+        own = self._user_sessions.own_agents
         owns = False
         for address in addresses:
             kind, number = address
@@ -275,10 +275,10 @@ class Mirror:
 
     def _show_news(self, news: News, kind: Kind) -> None:
         """Record what resources of one kind have become, as :meth:`show` does."""
-        if not (news.is_plain and news.numbers <= self._roster.scope.of(kind)):
+        if not (news.is_plain and news.numbers <= self._user_sessions.scope.of(kind)):
             self.show([told.address for told in news.changed])
             return
-        ledger, own = self._feed.ledger, self._roster.own_agents
+        ledger, own = self._feed.ledger, self._user_sessions.own_agents
         befores = ledger.held(news.keys)
         elements = self._composer.elements_of(news, befores, self.offset_ms)
         ledger.record_all(news.keys, elements)
@@ -299,7 +299,7 @@ class Mirror:
     def show_sessions(self) -> None:
         """Record what each accepted session sees of itself; its rights, scope and end hold at once."""
         self._number = self._remote_number()
-        for member in self._roster:
+        for member in self._user_sessions:
             self.show_session(member)
 
     def show_session(self, member: Member) -> None:
@@ -353,7 +353,7 @@ class Mirror:
 
     def _remote_number(self) -> str | None:
         """Return the user's number, whichever of his sessions the server told whose agent it is."""
-        for agent in self._roster.own_agents:
+        for agent in self._user_sessions.own_agents:
             part = self.assembly.part((Kind.AGENT, agent), Source.REALTIME)
             if part is not None and part.remote_number is not None:
                 return part.remote_number

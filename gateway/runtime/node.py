@@ -1,6 +1,6 @@
 """Who is on this node, and who serves each of them?
 
-One :class:`Household` for each user with a phone here, or whose linger has not ended: his mirror
+One :class:`UserState` for each user with a phone here, or whose linger has not ended: his mirror
 and what this node is to him. The node takes phones in, lets them go, and brings their commands to
 whoever owns the user.
 """
@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
+from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.bus_state import BusState, StoreWrites
+from gateway.core.command_history import CommandHistory
 from gateway.core.compose import Composer
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
 from gateway.core.quota import Quota
-from gateway.core.recall import Recall
 from gateway.core.registry import Refused, Registry, Seat
-from gateway.core.turnstile import Turnstile
 from gateway.core.view import within
 from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.commands import Call, Outcome, Status
@@ -29,18 +29,18 @@ from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
 from gateway.runtime.account import Account
-from gateway.runtime.endings import Endings
-from gateway.runtime.exchange import Exchange
+from gateway.runtime.admin_rpc import AdminRpc
+from gateway.runtime.cluster_membership import ClusterMembership
+from gateway.runtime.cluster_receiver import ClusterReceiver
+from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.feed import Connection
-from gateway.runtime.fleet import Fleet
-from gateway.runtime.household import Household
-from gateway.runtime.households import Households
 from gateway.runtime.log_off import LogOffs, Others
-from gateway.runtime.neighbours import Neighbours
-from gateway.runtime.orders import Orders
 from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import WRITE_REFUSALS, Clock
+from gateway.runtime.session_revocations import SessionRevocations
 from gateway.runtime.tally import Tally
+from gateway.runtime.user_state import UserState
+from gateway.runtime.user_states import UserStates
 from gateway.runtime.world import World, refusal
 
 TICK_S: Final = 1.0
@@ -61,7 +61,7 @@ class Attachment(NamedTuple):
 class Node:
     """All users of one node.
 
-    Invariant: a user has one household here at most, and so one owner and one link.
+    Invariant: a user has one user state here at most, and so one owner and one link.
 
     Args:
         settings: What it is.
@@ -98,35 +98,39 @@ class Node:
         self._writes = StoreWrites()
         self._audit = audit
         self._jitter = jitter
-        self._turnstiles = {name: Turnstile(settings.budget(site)) for name, site in sites.items()}
+        self._turnstiles = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         others = Others(cluster.shared, settings.holder, self._living)
         self.log_offs = LogOffs(sites, clock, self, others, self._tally)
         self.account = Account(
             sites, self._turnstiles, clock, self, cluster.shared, self.log_offs, self.number_changes
         )
-        self.fleet = Fleet(
+        self.cluster_membership = ClusterMembership(
             cluster.registry, self.exchange, clock, self.record, tuple(self._turnstiles.values()), self._tally
         )
-        self.orders = Orders(settings.node, settings.holder, self.exchange, self.fleet, clock, audit)
-        self.endings = Endings(clock, self.exchange, cluster.shared, self._tally)
-        self._neighbours = Neighbours(settings.node, settings.holder, self, self.exchange, self._tally)
+        self.orders = AdminRpc(
+            settings.node, settings.holder, self.exchange, self.cluster_membership, clock, audit
+        )
+        self.session_revocations = SessionRevocations(clock, self.exchange, cluster.shared, self._tally)
+        self._cluster_receiver = ClusterReceiver(
+            settings.node, settings.holder, self, self.exchange, self._tally
+        )
         self._worlds = {name: self._world(name, site) for name, site in sites.items()}
         self._registry: Registry[Connection] = Registry(settings.limits, settings.linger)
-        self._households = Households(self.composer)
+        self._user_states = UserStates(self.composer)
         self._tickets: dict[Connection, Ticket] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def record(self) -> NodeRecord:
         """Return what this node says of itself."""
-        links = sum(home.owner is not None and home.owner.link is not None for home in self._households)
+        links = sum(home.owner is not None and home.owner.link is not None for home in self._user_states)
         return NodeRecord(
             self._settings.node,
             self._settings.holder,
             self._settings.version,
             self.connections,
             links,
-            self.is_draining or self.fleet.has_given_notice,
+            self.is_draining or self.cluster_membership.has_given_notice,
             0.0 if self.is_draining else self._settings.accepts_per_s,
             " ".join(self._settings.key_names()),
         )
@@ -147,21 +151,21 @@ class Node:
         return self.orders.has_joined
 
     @property
-    def households(self) -> Mapping[UserId, Household]:
+    def user_states(self) -> Mapping[UserId, UserState]:
         """The users of this node."""
-        return self._households.present
+        return self._user_states.present
 
     @property
-    def recall(self) -> Recall[UserId, asyncio.Future[Outcome]]:
+    def command_history(self) -> CommandHistory[UserId, asyncio.Future[Outcome]]:
         """The commands that are known of users, also after they were let go."""
-        return self._households.recall
+        return self._user_states.command_history
 
     @property
     def sizes(self) -> Mapping[str, int]:
         """How much is remembered, by what it is."""
         return {
-            "households": len(self._households),
-            "endings": len(self.endings),
+            "households": len(self._user_states),
+            "endings": len(self.session_revocations),
             **self.account.log_ons.sizes,
             **self.exchange.sizes,
         }
@@ -177,25 +181,29 @@ class Node:
             SessionRefused: How the connection is to be closed.
         """
         # asked again after the wait: who logged off meanwhile had no connection here that could be closed
-        ended = self.denied(ticket) or await self.endings.known_elsewhere(ticket) or self.denied(ticket)
+        ended = (
+            self.denied(ticket)
+            or await self.session_revocations.known_elsewhere(ticket)
+            or self.denied(ticket)
+        )
         if ended is not None:
             raise ended
         seat = Seat(ticket.user, ticket.handle, ticket.application, ticket.device.id)
         is_judged_first = self._registry.unseats(seat, self.clock.now())
         if not is_judged_first:
             self._take_in(connection, seat)
-        household = self._household(ticket.user)
+        user_state = self._user_state(ticket.user)
         self._tickets[connection] = ticket
-        before = household.feed.connections.get(ticket.handle)
-        household.feed.connections[ticket.handle] = connection
+        before = user_state.feed.connections.get(ticket.handle)
+        user_state.feed.connections[ticket.handle] = connection
         if before is not None:  # it may wait for its seat, too
             before.close(CloseCode.REPLACED, "replaced")
         wanted = topics if topics is not None else DEFAULT_TOPICS[ticket.application]
-        facts = await household.attach(ticket, wanted)
+        facts = await user_state.attach(ticket, wanted)
         if is_judged_first and self._tickets.get(connection) is ticket:
             self._take_in(connection, seat)
-        self._tally.attached(len(household.feed.connections))
-        return Attachment(facts, household.feed.ledger)
+        self._tally.attached(len(user_state.feed.connections))
+        return Attachment(facts, user_state.feed.ledger)
 
     def _take_in(self, connection: Connection, seat: Seat) -> None:
         """Give the connection a seat; who makes way is closed."""
@@ -209,8 +217,8 @@ class Node:
         """Have other topics listened to."""
         found = self._of(connection)
         if found is not None:
-            household, ticket = found
-            household.follow(ticket.handle, topics)
+            user_state, ticket = found
+            user_state.follow(ticket.handle, topics)
 
     async def invoke(self, connection: Connection, call: Call) -> Outcome:
         """Have a command executed at the user's owner. Never raises."""
@@ -224,12 +232,12 @@ class Node:
         """Note that a connection is gone, attached or not; a successor of its session is not touched."""
         self._registry.remove(connection, self.clock.now())
         ticket = self._tickets.pop(connection, None)
-        household = None if ticket is None else self._households.get(ticket.user)
-        if ticket is None or household is None:
+        user_state = None if ticket is None else self._user_states.get(ticket.user)
+        if ticket is None or user_state is None:
             return
-        if household.feed.connections.get(ticket.handle) is connection:
-            del household.feed.connections[ticket.handle]
-            household.leave(ticket.handle)
+        if user_state.feed.connections.get(ticket.handle) is connection:
+            del user_state.feed.connections[ticket.handle]
+            user_state.leave(ticket.handle)
 
     def touch(self, connection: Connection) -> None:
         """Note that a frame came."""
@@ -237,14 +245,14 @@ class Node:
 
     def health(self, user: UserId) -> Health:
         """Return how old the user's data may be."""
-        household = self._households.get(user)
-        return _UNKNOWN if household is None else household.feed.health
+        user_state = self._user_states.get(user)
+        return _UNKNOWN if user_state is None else user_state.feed.health
 
     # ---- sessions ----
 
     def denied(self, ticket: Ticket) -> SessionRefused | None:
         """Return how the session ended, if that is known here; its log-off may be pending."""
-        known = self.endings.known(ticket)
+        known = self.session_revocations.known(ticket)
         if known is None and self.log_offs.is_pending(ticket):
             return refusal(ticket, EndReason.LOGGED_OFF, "self")
         return known
@@ -252,7 +260,7 @@ class Node:
     def logged_on(self, logged_on: LoggedOn, began_ms: int) -> None:
         """Note that a user logged on: what was said of his ended sessions is over."""
         user, number = logged_on.user.id, logged_on.remote_number
-        self.endings.logged_on(user, logged_on.session, began_ms)
+        self.session_revocations.logged_on(user, logged_on.session, began_ms)
         if number is not None:
             self._audit(NumberAct(user, logged_on.session, "log_on", masked(number), Status.APPLIED))
 
@@ -265,36 +273,36 @@ class Node:
         """Refuse the tokens of a session that ended, on all nodes."""
         if self.denied(ticket) is None:
             self._tally.session_ended(reason)
-        self.endings.tell(ticket, reason, by)
+        self.session_revocations.tell(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
 
     def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
         """Take in that a session ended, as another node says."""
-        self.endings.note(ticket, reason, by)
+        self.session_revocations.note(ticket, reason, by)
         self._registry.ended(ticket.user, ticket.handle)
         self._see_off(ticket, reason, by)
 
     def _see_off(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
-        household = self._households.get(ticket.user)
-        if household is None:
+        user_state = self._user_states.get(ticket.user)
+        if user_state is None:
             return
-        connection = household.feed.connections.get(ticket.handle)
+        connection = user_state.feed.connections.get(ticket.handle)
         if connection is not None:
             told = refusal(ticket, reason, by)
             connection.close(told.code, told.reason, by=told.by, window_s=told.window_s)
-        household.let_go(ticket.handle)
+        user_state.let_go(ticket.handle)
 
     def seen_by(self, ticket: Ticket) -> dict[str, Resource]:
         """Return what the session sees of the mirror; empty when it is not attached here.
 
         Ids of groups and queues outside its scope are left out.
         """
-        household = self._households.get(ticket.user)
-        connection = None if household is None else household.feed.connections.get(ticket.handle)
+        user_state = self._user_states.get(ticket.user)
+        connection = None if user_state is None else user_state.feed.connections.get(ticket.handle)
         live = None if connection is None else connection.session.live
-        if household is None or live is None:
+        if user_state is None or live is None:
             return {}
-        held = [(key, element.value) for key, element in household.feed.ledger.items()]
+        held = [(key, element.value) for key, element in user_state.feed.ledger.items()]
         view, scope = live.outbox.view, live.facts.scope
         return {
             view.wire_key(key): within(value, scope)
@@ -308,9 +316,9 @@ class Node:
         """Serve until cancelled; then every owner has released its lease and closed its link."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._neighbours.run())
-                tasks.create_task(self.fleet.run())
-                tasks.create_task(self.endings.run())
+                tasks.create_task(self._cluster_receiver.run())
+                tasks.create_task(self.cluster_membership.run())
+                tasks.create_task(self.session_revocations.run())
                 await self._serve()
         finally:
             self._tasks = None
@@ -331,21 +339,25 @@ class Node:
 
     async def _tick(self) -> None:
         now = self.clock.now()
-        followed = {home.follower.owner.node for home in self._households if home.follower is not None}
+        followed = {home.follower.owner.node for home in self._user_states if home.follower is not None}
         self.exchange.tick(now, followed)
         self._writes.look(now, refused=self._refuses_writes())
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_cut_off = False
-        for turnstile in self._turnstiles.values():
-            turnstile.slow(now, is_slowed=self.is_overloaded())
-        await self._households.tick(self.clock)
+        for admission_queue in self._turnstiles.values():
+            admission_queue.slow(now, is_slowed=self.is_overloaded())
+        await self._user_states.tick(self.clock)
         for user in self._registry.due(now):
-            gone = self._households.get(user)
+            gone = self._user_states.get(user)
             if gone is not None and not gone.is_kept:
                 gone.stop()
 
     def _living(self) -> Collection[str]:
-        return [node.holder for node in self.fleet.nodes if not self.fleet.is_leaving(node.holder)]
+        return [
+            node.holder
+            for node in self.cluster_membership.nodes
+            if not self.cluster_membership.is_leaving(node.holder)
+        ]
 
     def _refuses_writes(self) -> bool:
         return bool(self.bus_refusals & WRITE_REFUSALS)
@@ -364,12 +376,12 @@ class Node:
             clock=self.clock,
             jitter=self._jitter,
             session_ended=self.session_ended,
-            turnstile=self._turnstiles[name],
+            admission_queue=self._turnstiles[name],
             number_changes=self.number_changes,
             audit=self._audit,
             exchange=self.exchange,
             is_draining=lambda: self.is_draining,
-            is_leaving=self.fleet.is_leaving,
+            is_leaving=self.cluster_membership.is_leaving,
             cut_off=self._cut_off,
             refuses_writes=self._refuses_writes,
             writes=self._writes,
@@ -378,8 +390,8 @@ class Node:
             tally=self._tally,
         )
 
-    def _household(self, user: UserId) -> Household:
-        present = self._households.served(user)
+    def _user_state(self, user: UserId) -> UserState:
+        present = self._user_states.served(user)
         if present is not None:
             return present
         if self._tasks is None or self.is_draining:
@@ -387,9 +399,9 @@ class Node:
         world = self._worlds.get(user.site)
         if world is None:
             raise SessionRefused(CloseCode.TOKEN_INVALID, "site_unknown")
-        return self._households.begin(user, world, self._tasks)
+        return self._user_states.begin(user, world, self._tasks)
 
-    def _of(self, connection: Connection) -> tuple[Household, Ticket] | None:
+    def _of(self, connection: Connection) -> tuple[UserState, Ticket] | None:
         ticket = self._tickets.get(connection)
-        household = None if ticket is None else self._households.get(ticket.user)
-        return None if ticket is None or household is None else (household, ticket)
+        user_state = None if ticket is None else self._user_states.get(ticket.user)
+        return None if ticket is None or user_state is None else (user_state, ticket)

@@ -15,23 +15,23 @@ from weakref import proxy
 from gateway.core.calls import Calls
 from gateway.core.compose import Composer
 from gateway.core.link import LinkMachine
-from gateway.core.roster import Member, Roster
+from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.commands import Call, History, Outcome
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused
 from gateway.domain.model import NodeId, Ticket
 from gateway.domain.upstream import About, Feature
 from gateway.protocol.envelopes import SessionFacts, Since
-from gateway.runtime.admitting import Admitting
-from gateway.runtime.dialling import Dialling
-from gateway.runtime.execution import Execution
+from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.feed import Feed
-from gateway.runtime.giving import Giving
+from gateway.runtime.handover import Handover
+from gateway.runtime.link_dialer import LinkDialer
+from gateway.runtime.link_health import Pulse
 from gateway.runtime.linked import Linked
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Grant, Link
-from gateway.runtime.pulse import Pulse
-from gateway.runtime.renewing import Renewing
 from gateway.runtime.role import RECONNECT_WINDOW_S, Local, Start
+from gateway.runtime.session_admission import SessionAdmission
+from gateway.runtime.session_renewal import SessionRenewal
 from gateway.runtime.sharing import Sharing
 from gateway.runtime.spawn import spawn
 from gateway.runtime.world import World
@@ -70,10 +70,10 @@ class Owner:
         me: Owner = proxy(self)  # whoever is gone leaves memory at once: no collaborator keeps its owner
         self.clock = world.clock
         self.feed = feed
-        self.roster = Roster()
-        self.admitting = Admitting(me, world)
-        self.mirror = Mirror(feed, self.roster, composer, world.clock, self.admitting.look)
-        self.execution = Execution(feed.user, me, calls, world.number_changes, world.audit)
+        self.user_sessions = UserSessions()
+        self.session_admission = SessionAdmission(me, world)
+        self.mirror = Mirror(feed, self.user_sessions, composer, world.clock, self.session_admission.look)
+        self.execution = CommandExecution(feed.user, me, calls, world.number_changes, world.audit)
         self.sharing = Sharing(feed, world.exchange)
         self.epoch = 0
         self.owned_by: Grant | None = None
@@ -81,11 +81,11 @@ class Owner:
         self._world = world
         self._start = start
         self._machine = LinkMachine()
-        self._dialling = Dialling(feed.user, world, self._machine, me, start)
-        self.lease = self._dialling.leasing.lease
+        self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
+        self.lease = self._link_dialer.lease_keeper.lease
         self.pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
-        self._giving = Giving(me, world)
-        self._renewing = Renewing(me, world)
+        self._handover = Handover(me, world)
+        self._renewing = SessionRenewal(me, world)
         self._linked: Linked | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped = False
@@ -95,9 +95,9 @@ class Owner:
         feed.outlet = self.sharing
         feed.ledger.ahead_ms = 0
         for ticket, since_s in start.lingering:
-            self.roster.linger(ticket, world.clock.now() - since_s)
+            self.user_sessions.linger(ticket, world.clock.now() - since_s)
         for one in local:
-            self.roster.join(one.ticket, one.topics)
+            self.user_sessions.join(one.ticket, one.topics)
 
     # ---- sessions ----
 
@@ -118,27 +118,27 @@ class Owner:
             SessionRefused: It has ended, or nobody can tell in time.
             RoleOverError: Another node has the user by now.
         """
-        if self._dialling.gives_way:
+        if self._link_dialer.gives_way:
             raise SessionRefused(CloseCode.REBALANCE, "owned elsewhere", window_s=RECONNECT_WINDOW_S)
-        return await self.admitting.attach(ticket, topics, node)
+        return await self.session_admission.attach(ticket, topics, node)
 
     def follow(self, handle: str, topics: tuple[str, ...]) -> None:
         """Listen to what the session follows now."""
-        if (member := self.roster.get(handle)) is not None:
-            self.roster.follow(member, topics)
+        if (member := self.user_sessions.get(handle)) is not None:
+            self.user_sessions.follow(member, topics)
             self.look()
 
     def leave(self, handle: str, node: NodeId | None = None) -> None:
         """Note that the session's phone left *node*; the session stays attached for a while."""
-        self.roster.leave(handle, self.clock.now(), node)
-        surplus = self.roster.surplus()
+        self.user_sessions.leave(handle, self.clock.now(), node)
+        surplus = self.user_sessions.surplus()
         if surplus is not None:
             self.let_go(surplus.handle)
         self.look()
 
     def let_go(self, handle: str) -> None:
         """Speak for a session no longer; at OSCC-E it lives on or has ended."""
-        member = self.roster.remove(handle)
+        member = self.user_sessions.remove(handle)
         if member is None:
             return
         if self._linked is not None:
@@ -165,12 +165,12 @@ class Owner:
             self.answered()
 
     def _gone(self, member: Member) -> None:
-        """Forget what only a session that has left the roster could see."""
+        """Forget what only a session that has left the user sessions could see."""
         self.feed.forget(member.handle)
-        if len(self.roster):
+        if len(self.user_sessions):
             self.mirror.narrowed()
         self.feed.flush()
-        self.admitting.look(None if self.is_over else member.handle)
+        self.session_admission.look(None if self.is_over else member.handle)
         self.look()
 
     def look(self) -> None:
@@ -179,7 +179,7 @@ class Owner:
             self._linked.close()
         elif self._linked is not None:
             self._linked.need()
-        self._dialling.look()
+        self._link_dialer.look()
 
     # ---- what the link tells (Keeper, Served) ----
 
@@ -204,7 +204,7 @@ class Owner:
 
     def answered(self) -> None:
         """Let whoever waits in :meth:`attach` look again."""
-        self.admitting.look()
+        self.session_admission.look()
 
     @property
     def is_settled(self) -> bool:
@@ -213,9 +213,9 @@ class Owner:
 
     def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
         """Take out a session that OSCC-E ended or refused, and tell its phone."""
-        if self.roster.get(member.handle) is not member:
+        if self.user_sessions.get(member.handle) is not member:
             return
-        self.roster.remove(member.handle)
+        self.user_sessions.remove(member.handle)
         member.end = (reason, by)
         self._world.session_ended(replace(member.ticket, expires_at_ms=member.expires_at_ms), reason, by)
         self.feed.learn(member.facts(reason, by), None)
@@ -225,7 +225,7 @@ class Owner:
         """Write under a new lease: OSCC-E must accept each session again; phones keep what they show."""
         self.epoch = epoch
         self._began_at = self.clock.now()
-        self.roster.forget_acceptances()
+        self.user_sessions.forget_acceptances()
         self._history_by = -math.inf
         if self._start.history is not None:
             self.execution.adopt_quota(self._start.history)
@@ -243,7 +243,7 @@ class Owner:
             await linked.run()
         finally:
             self._linked = None
-            self.roster.unlinked(replaced=linked.replaced_by is not None)
+            self.user_sessions.unlinked(replaced=linked.replaced_by is not None)
             self.mirror.live = False
         return linked.replaced_by
 
@@ -251,7 +251,7 @@ class Owner:
         """Note that there is no link now."""
         self.pulse.unreached()
         if self._linked is None:
-            self._giving.unreached()
+            self._handover.unreached()
         self.answered()
 
     def owned_elsewhere(self, grant: Grant) -> None:
@@ -276,7 +276,7 @@ class Owner:
 
     def replaced(self, token: int) -> None:
         """Note that the link with *token* took the place of this owner's."""
-        self._giving.replaced(token)
+        self._handover.replaced(token)
 
     # ---- what executing needs (Line) ----
 
@@ -307,7 +307,7 @@ class Owner:
 
     def doubted(self, handle: str) -> None:
         """Note that the server says that it does not know a session."""
-        member = self.roster.get(handle)
+        member = self.user_sessions.get(handle)
         if member is not None:
             spawn(self._tasks, self._renewing.doubt(member))
 
@@ -321,7 +321,7 @@ class Owner:
     @property
     def is_over(self) -> bool:
         """Whether no session is left to speak for, or the user was let go."""
-        return self._stopped or not len(self.roster)
+        return self._stopped or not len(self.user_sessions)
 
     async def run(self) -> None:
         """Own the user until no session is left, :meth:`stop`, or another node has him."""
@@ -330,11 +330,11 @@ class Owner:
                 self._tasks = tasks
                 self.sharing.run_in(tasks)
                 try:
-                    await self._dialling.run()
+                    await self._link_dialer.run()
                 finally:
                     self._tasks = None
                     self.sharing.run_in(None)
-                    self._giving.over()
+                    self._handover.over()
                     self._renewing.stop()
         finally:
             self._stopped = True
@@ -342,7 +342,7 @@ class Owner:
                 self.feed.outlet = None
             self.execution.end()
             self.answered()
-            await self._dialling.leasing.release()
+            await self._link_dialer.lease_keeper.release()
 
     def stop(self) -> None:
         """Let the user go."""
@@ -353,14 +353,14 @@ class Owner:
     def asked(self, node: NodeId, since: Since) -> None:
         """Note that another node follows, whose phones are there, and whether it would speak for the user."""
         self.sharing.interested(node, self.clock.now())
-        if self.roster.seen(node, since.phones, self.clock.now()):
+        if self.user_sessions.seen(node, since.phones, self.clock.now()):
             self.look()
         if since.adopt:
-            self._giving.asked(node, since.adopt, self._tasks)
+            self._handover.asked(node, since.adopt, self._tasks)
 
     def owned(self, grant: Grant) -> None:
         """Note that another node owns the user, as it says itself; that counts while no link is open."""
-        self._dialling.owned(grant)
+        self._link_dialer.owned(grant)
 
     def tick(self, now: float) -> None:
         """Do what is due by time: signs of life, renewals of the lease and of sessions, lingers."""
@@ -368,22 +368,22 @@ class Owner:
             return
         self.pulse.tend(self._linked, now)
         due_at = self.lease.due_at
-        if due_at is not None and due_at <= now and self._dialling.may_ask():
+        if due_at is not None and due_at <= now and self._link_dialer.may_ask():
             spawn(self._tasks, self._renew_lease())
-        if self._linked is not None and self._dialling.is_outbid(now):
-            spawn(self._tasks, self._dialling.reconsider())
+        if self._linked is not None and self._link_dialer.is_outbid(now):
+            spawn(self._tasks, self._link_dialer.reconsider())
         self._renewing.tick(now, self._tasks)
-        self._giving.tick(now)
+        self._handover.tick(now)
         self._see_who_left(now)
         self.pulse.say()
 
     def _see_who_left(self, now: float) -> None:
         if now - self._began_at > STRANGERS_S:
-            self.feed.keep({member.handle for member in self.roster})
+            self.feed.keep({member.handle for member in self.user_sessions})
             self._began_at = math.inf
-        for member in (member for node in self.sharing.silent(now) for member in self.roster.at(node)):
+        for member in (member for node in self.sharing.silent(now) for member in self.user_sessions.at(node)):
             self.leave(member.handle, member.node)
-        for member in self.roster.lingered(now, self._world.linger):
+        for member in self.user_sessions.lingered(now, self._world.linger):
             self.let_go(member.handle)
 
     async def renew(self) -> bool:
@@ -392,10 +392,10 @@ class Owner:
         A store that takes no writes grants nobody anything: whoever took the user has replaced the link.
         """
         was_ours = self.lease.is_ours
-        answer = await self._dialling.leasing.renew()
+        answer = await self._link_dialer.lease_keeper.renew()
         if was_ours and answer == "refused":
             self.pulse.doubted(self._linked)
-        self._dialling.look()
+        self._link_dialer.look()
         is_alone = self._linked is not None and self._linked.fenced and self._world.refuses_writes()
         return answer == "ours" or (answer == "unanswered" and is_alone)
 

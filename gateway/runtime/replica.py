@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, is_own
-from gateway.core.newest import Update
+from gateway.core.versioned_map import Update
 from gateway.core.view import FACTS_PREFIX
 from gateway.protocol.envelopes import Publication, Value
 

@@ -32,9 +32,8 @@ class Start(NamedTuple):
     *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
     *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave, good
     when the lease is granted *by* that time; later the owner may have gone on.
-    *kind*: of another owner's user; None of nobody's, or one's own. *entered*: it was the user's turn at
-    the site's turnstile already; whoever begins this way gives the place back when the link is open, or will
-    not be opened.
+    *kind*: of another owner's user; None of nobody's, or one's own. *entered*: the user already has a place in
+    the site's admission queue. The place is given back when the link is open, or will not be opened.
     """
 
     expected: int | None = None
@@ -48,7 +47,7 @@ class Start(NamedTuple):
 
 
 class Role(Protocol):
-    """What a household does for its phones."""
+    """What a user state does for its phones."""
 
     async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
         """Return when OSCC-E has accepted the session in this epoch and the mirror shows what it follows.

@@ -17,7 +17,7 @@ from gateway.domain.model import NodeId, Position
 from gateway.protocol.envelopes import Announcement, Events, Publication, Since, Update
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.bundles import Share
-from gateway.runtime.exchange import Exchange
+from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.feed import Feed
 
 INTEREST_S: Final = 25.0

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.bus_state import StoreWrites
 from gateway.core.linger import Linger
 from gateway.core.live import LOG_ON_WINDOW_S
 from gateway.core.quota import Quota
-from gateway.core.turnstile import Turnstile
 from gateway.domain.audit import NumberAct
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
 from gateway.domain.model import Application, NodeId, Ticket, UserId
-from gateway.runtime.exchange import Exchange
+from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.ports import Authority, Clock, Leases, Upstream
 from gateway.runtime.tally import Tally
 
@@ -32,7 +32,7 @@ class World:
     jitter: Callable[[], float]
     session_ended: Callable[[Ticket, EndReason, str | None], None]
     """Told of each session that OSCC-E ended or refused; the ticket tells until when it would have lived."""
-    turnstile: Turnstile
+    admission_queue: AdmissionQueue
     """The queue before the site's budget of log-ons and links."""
     number_changes: Quota[UserId]
     """How often users may change their remote number."""

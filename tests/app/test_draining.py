@@ -53,11 +53,11 @@ class Leaver:
         self.telemetry = Telemetry()
         self.happened: list[tuple[str, float]] = []
         self.mixed: list[DrainablePhone] = []
-        self.fleet = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
+        self.cluster_membership = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
         feed = SimpleNamespace(user=UserId("main", 1))
         self.member = SimpleNamespace(present=True, node=None)
-        owner = SimpleNamespace(roster=[self.member])
-        self.households = {n: SimpleNamespace(owner=owner, feed=feed) for n in range(users)}
+        owner = SimpleNamespace(user_sessions=[self.member])
+        self.user_states = {n: SimpleNamespace(owner=owner, feed=feed) for n in range(users)}
 
     def drain(self) -> None:
         self.happened.append(("drains", self.clock.now() - self.began))
@@ -131,7 +131,7 @@ async def test_phones_leave_no_faster_than_the_budget_of_log_ons_allows() -> Non
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(node.run())
         await node.clock.advance(16)
-        node.households.clear()
+        node.user_states.clear()
         await node.clock.advance(1)
         assert running.done()
     # 20 users at 4 links a second
@@ -144,7 +144,7 @@ async def test_phones_leave_no_faster_than_the_others_part_of_the_budget_allows(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run())
         await node.clock.advance(15)
-        node.households.clear()
+        node.user_states.clear()
         await node.clock.advance(1)
     # the other takes one half of 4 links a second, until this node is gone
     assert node.told == [(10 + n / 2, 10 + n / 2) for n in range(8)]
@@ -156,7 +156,7 @@ async def test_a_node_whose_users_are_others_is_gone() -> None:
         tasks.create_task(node.run())
         await node.clock.advance(11)
         assert node.gone_after is None
-        node.households[0].owner = None
+        node.user_states[0].owner = None
         await node.clock.advance(0.1)
         assert node.gone_after == pytest.approx(11, abs=0.1)
 

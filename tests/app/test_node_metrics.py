@@ -147,10 +147,10 @@ async def test_the_longest_silence_is_told() -> None:
         phone = await made.phone("anna")
         phone.hello()
         await made.clock.advance(1)
-        (household,) = made.node.households.values()
-        assert household.owner is not None
-        assert household.owner.link is not None
-        silent_s = made.clock.now() - household.owner.link.heard_at
+        (user_state,) = made.node.user_states.values()
+        assert user_state.owner is not None
+        assert user_state.owner.link is not None
+        silent_s = made.clock.now() - user_state.owner.link.heard_at
         measure_users(made.node, telemetry)
         assert _values(telemetry)["upstream_silence_seconds"] == silent_s
         phone.leave()

@@ -98,7 +98,7 @@ async def test_a_node_that_is_drained_and_then_stopped_goes_on_draining(tmp_path
             line = json.loads(await asyncio.to_thread(node.until, '"listening"'))
             places[line["listener"]] = f"http://127.0.0.1:{line['port']}"
         async with aiohttp.ClientSession() as http:
-            # one that never reads its end holds the farewell up for some seconds
+            # one that never reads its end holds the drain schedule up for some seconds
             ws = await http.ws_connect(f"{places['client']}/v1/realtime", protocols=["oscc.v1.json"])
             bearer = {"Authorization": f"Bearer {TOKEN}"}
             async with http.post(f"{places['admin']}/drain", headers=bearer) as answer:

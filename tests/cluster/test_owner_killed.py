@@ -53,12 +53,12 @@ async def killed_with_commands_in_flight(play: Stage) -> None:
     node = play.cluster.nodes[await play.cluster.busiest()]
     since = await play.crowd.anew()
     await play.cluster.centre.fault("Delay", Seconds=HELD_S)
-    giving = [asyncio.ensure_future(_give(play, number)) for number in range(len(play.crowd.phones))]
+    handover = [asyncio.ensure_future(_give(play, number)) for number in range(len(play.crowd.phones))]
     await asyncio.sleep(1)  # the commands have reached OSCC-E, which holds its answers back
     over = play.now
     await node.kill9()
     await play.cluster.centre.fault("Delay", Seconds=0)
-    outcomes = await asyncio.wait_for(asyncio.gather(*giving), 20)
+    outcomes = await asyncio.wait_for(asyncio.gather(*handover), 20)
     converge_s = await play.crowd.fresh(over, within_s=30)
     figures = await play.end("kill -9 with commands in flight", 2, since, 15, converge_s=converge_s)
     assert {outcome.status for outcome in outcomes} <= ALLOWED

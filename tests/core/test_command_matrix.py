@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.core.admission import check_command
-from gateway.core.answers import error_members
+from gateway.core.responses import error_members
 from gateway.domain.catalogue import (
     Reason,
     Reasons,

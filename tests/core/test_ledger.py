@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.element import Element
 from gateway.core.ledger import Delta, Ledger, Receipt
-from gateway.core.newest import Update
+from gateway.core.versioned_map import Update
 from gateway.domain.model import Position
 from gateway.domain.resources import Queue
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.log_on_queue import (
     FAILED,
     PATIENCE_S,
@@ -21,14 +22,13 @@ from gateway.core.log_on_queue import (
     LogOnQueue,
 )
 from gateway.core.throttle import Budget, Urgency
-from gateway.core.turnstile import Turnstile
 
 
 def queue(
     per_s: float = 20.0, *, addresses_max: int = 10_000, appointments_max: int = 10_000, in_flight: int = 32
 ) -> LogOnQueue:
-    turnstile = Turnstile(Budget(rate_per_s=per_s, burst=per_s, in_flight_max=in_flight))
-    return LogOnQueue(turnstile, addresses_max=addresses_max, appointments_max=appointments_max)
+    admission_queue = AdmissionQueue(Budget(rate_per_s=per_s, burst=per_s, in_flight_max=in_flight))
+    return LogOnQueue(admission_queue, addresses_max=addresses_max, appointments_max=appointments_max)
 
 
 def join(line: LogOnQueue, name: str, address: str = "a", now: float = 0.0, **how: bool) -> LogOnPlace:
@@ -113,12 +113,12 @@ def test_whoever_becomes_the_first_is_woken() -> None:
 
 
 def test_log_ons_leave_the_links_of_those_who_logged_on_their_turn() -> None:
-    turnstile = Turnstile(Budget(rate_per_s=20.0, burst=20.0))
-    line = LogOnQueue(turnstile)
-    waiting = turnstile.join(Urgency.PERSON, lambda: None)
+    admission_queue = AdmissionQueue(Budget(rate_per_s=20.0, burst=20.0))
+    line = LogOnQueue(admission_queue)
+    waiting = admission_queue.join(Urgency.PERSON, lambda: None)
     place = join(line, "ann")
     assert not line.enter(place, 0.0)
-    assert turnstile.enter(waiting, 0.0)
+    assert admission_queue.enter(waiting, 0.0)
     assert line.enter(place, 0.0)
 
 
@@ -240,7 +240,7 @@ class Crowd:
     """Log-ons at one site: each takes OSCC-E *takes_s*, and a link after it."""
 
     line: LogOnQueue
-    turnstile: Turnstile
+    admission_queue: AdmissionQueue
     takes_s: float = 0.1
     now: float = 0.0
     links_at: list[float] = field(default_factory=list)
@@ -265,17 +265,17 @@ class Crowd:
         """Have a link opened: a user waits for it."""
 
         def begin() -> None:
-            place = self.turnstile.join(urgency, lambda: self.at(self.now, enter))
+            place = self.admission_queue.join(urgency, lambda: self.at(self.now, enter))
 
             def enter() -> None:
                 if place.gone:
                     return
-                if self.turnstile.enter(place, self.now):
+                if self.admission_queue.enter(place, self.now):
                     self.links_at.append(self.now)
                     if urgency is Urgency.REOPENING:
                         self.lost_at.append(self.now)
-                    self.at(self.now + 0.05, self.turnstile.done)
-                elif (wait_s := self.turnstile.wait_s(place, self.now)) < math.inf:
+                    self.at(self.now + 0.05, self.admission_queue.done)
+                elif (wait_s := self.admission_queue.wait_s(place, self.now)) < math.inf:
                     self.at(self.now + max(wait_s, 0.001), enter)
 
             enter()
@@ -322,8 +322,8 @@ class Crowd:
 
 
 def crowd(per_s: float = 20.0) -> Crowd:
-    turnstile = Turnstile(Budget(rate_per_s=per_s, burst=per_s))
-    return Crowd(LogOnQueue(turnstile), turnstile)
+    admission_queue = AdmissionQueue(Budget(rate_per_s=per_s, burst=per_s))
+    return Crowd(LogOnQueue(admission_queue), admission_queue)
 
 
 @pytest.mark.parametrize("addresses", [1, 2, 7, 300])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.convoy import Convoy
+from gateway.core.fanout_group import FanoutGroup
 from gateway.domain.model import UserId
 from gateway.edge.socket import PhoneSocket
 from gateway.protocol import frames
@@ -56,18 +56,18 @@ class Home:
         await self.gateway.clock.advance(1)
         for phone in self.phones:
             await figure(phone, 100)
-        assert {socket.session.convoy for socket in self.sockets} == {self.convoy}
+        assert {socket.session.fanout_group for socket in self.sockets} == {self.fanout_group}
 
     @property
-    def convoy(self) -> Convoy:
+    def fanout_group(self) -> FanoutGroup:
         """The one in which all sail who do not go alone."""
-        [convoy] = [reader for reader in self.feed.ledger.readers if isinstance(reader, Convoy)]
-        return convoy
+        [fanout_group] = [reader for reader in self.feed.ledger.readers if isinstance(reader, FanoutGroup)]
+        return fanout_group
 
     @property
     def first(self) -> int:
         """Which device the node wakes when something waits for all."""
-        me = next(iter(self.convoy.members)).view.me
+        me = next(iter(self.fanout_group.members)).view.me
         return [f"me:{handle}" for handle in self.feed.connections].index(me)
 
     def waits_for_all_but(self, leaver: PhoneSocket) -> int:

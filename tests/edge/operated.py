@@ -16,8 +16,8 @@ from gateway.edge.admin import AdminParts, make_admin_app
 from gateway.edge.export import NodeHoldings
 from gateway.protocol.admin_bodies import BundleView
 from gateway.protocol.envelopes import Order
-from gateway.runtime.orders import Page
-from gateway.runtime.people import People
+from gateway.runtime.admin_rpc import Page
+from gateway.runtime.admin_users import AdminUsers
 from tests.runtime.scene import Scene
 from tests.runtime.street import Street, street
 
@@ -114,7 +114,7 @@ def _teach(
     def closes_of(user: str) -> list[dict[str, Any]]:
         return [line for line in lines.get(number, []) if line["user"] == user]
 
-    People(scene.node, named).teach()
+    AdminUsers(scene.node, named).teach()
     scene.node.orders.learn("closes", closes)
     scene.node.orders.learn("export", NodeHoldings(scene.node, named, closes_of).export)
     for act in ("drain", "log_level", "reload"):

@@ -38,7 +38,7 @@ def order(after: str, most: int) -> Order:
 
 
 def ledger(at: Scene, key: int) -> Ledger:
-    home = at.node.households.get(user(key))
+    home = at.node.user_states.get(user(key))
     assert home is not None
     return home.feed.ledger
 
@@ -66,7 +66,7 @@ async def test_every_category_that_can_be_held_is_held_and_named_in_the_inventor
         phone = await at.served("bert", ASSISTANT, number="+4930123456")
         over = await at.served("bert", device="d2")
         await at.node.account.log_off(over.ticket)
-        calls = at.node.recall.of(user(7))
+        calls = at.node.command_history.of(user(7))
         assert calls is not None
         command = fingerprint(AcknowledgeNotice("n", 1))
         for key in ("k1", "k2"):
@@ -138,7 +138,7 @@ async def test_a_log_off_that_nobody_confirmed_is_still_held() -> None:
         at.upstream.unreachable = True
         await at.node.account.log_off(phone.ticket)
         await at.clock.settle()
-        assert user(7) not in at.node.households
+        assert user(7) not in at.node.user_states
         found = await held(at, "main:7")
         assert found["pending_log_offs"] == [
             {

@@ -135,14 +135,22 @@ async def test_of_a_thousand_that_come_and_go_nothing_is_left(gateway_with: Open
         await phone.served(gateway.token())
     await gateway.clock.settle()
     before = tasks_and_files()
-    endings = [b"", closing(1000), framed(3), text("{"), text('{"kind": "bye"}'), framed(9) * 50, b"\x81"]
+    session_revocations = [
+        b"",
+        closing(1000),
+        framed(3),
+        text("{"),
+        text('{"kind": "bye"}'),
+        framed(9) * 50,
+        b"\x81",
+    ]
     for batch in range(50):
         async with AsyncExitStack() as phones:
             for number in range(20):
                 phone = await phones.enter_async_context(await connect(gateway))
                 if number % 2:
                     await phone.served(gateway.token())
-                phone.send(endings[(batch + number) % len(endings)])
+                phone.send(session_revocations[(batch + number) % len(session_revocations)])
     await gateway.clock.settle()
     assert gateway.admission.sockets == 0
     assert tasks_and_files() == before

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core import convoy as convoys
-from gateway.core.convoy import Convoy
+from gateway.core import fanout_group as fanout_groups
+from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.pace import Pace
@@ -89,17 +89,17 @@ class House:
         self.asked.append((served, when))
 
     @property
-    def convoys(self) -> list[Convoy]:
-        return [reader for reader in self.ledger.readers if isinstance(reader, Convoy)]
+    def fanout_groups(self) -> list[FanoutGroup]:
+        return [reader for reader in self.ledger.readers if isinstance(reader, FanoutGroup)]
 
     @property
-    def convoy(self) -> Convoy:
-        [convoy] = self.convoys
-        return convoy
+    def fanout_group(self) -> FanoutGroup:
+        [fanout_group] = self.fanout_groups
+        return fanout_group
 
     @property
     def writer(self) -> FanoutWriter:
-        return fanout_writer_of(self.convoy, self, self.telemetry)
+        return fanout_writer_of(self.fanout_group, self, self.telemetry)
 
     def wait(self, waiting: int, number: int = 1) -> None:
         self.ledger.record(f"queue:{number}", queue(waiting))
@@ -145,7 +145,7 @@ def test_what_is_due_later_is_come_back_for() -> None:
     house.wait(6)
     house.now += 0.01
     house.turn()
-    assert house.asked == [(house.writer, house.now - 0.01 + house.convoy.interval_s)]
+    assert house.asked == [(house.writer, house.now - 0.01 + house.fanout_group.interval_s)]
     assert [len(phone.written) for phone in house.phones] == [1, 1, 1]
     house.now = house.asked[0][1]
     house.turn()
@@ -203,7 +203,7 @@ def test_a_phone_that_cannot_be_written_to_fails_alone() -> None:
     house.turn()
     assert [phone.faults for phone in house.phones] == [[], [fault], []]
     assert [len(phone.written) for phone in house.phones] == [1, 0, 1]
-    assert house.phones[0].outbox.convoy is house.convoy
+    assert house.phones[0].outbox.fanout_group is house.fanout_group
 
 
 def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
@@ -212,7 +212,7 @@ def test_who_parts_while_others_are_written_to_is_written_to_once() -> None:
     house.wait(5)
     house.turn()
     parted = house.phones[2]
-    assert parted.outbox.convoy is None
+    assert parted.outbox.fanout_group is None
     assert parted.outbox.shipped == parted.size
     assert [frame["patch"] for frame in parted.told] == [{"queue:1": {"contacts_waiting": 5}}]
     assert [frame["kind"] for frame in decoded(parted.outbox.take(house.now))] == ["error"]
@@ -230,16 +230,16 @@ def test_convoys_that_unite_when_they_are_told_are_told_once() -> None:
     house = House(2)
     late = [house.add(f"t{number}") for number in range(2)]
     house.now += 1
-    both = house.convoys
+    both = house.fanout_groups
     assert len(both) == 2
     house.wait(5)
-    for convoy in both:
-        fanout_writer_of(convoy, house, house.telemetry).turn(house.now)
-    for convoy in both:
-        fanout_writer_of(convoy, house, house.telemetry).turn(house.now)
+    for fanout_group in both:
+        fanout_writer_of(fanout_group, house, house.telemetry).turn(house.now)
+    for fanout_group in both:
+        fanout_writer_of(fanout_group, house, house.telemetry).turn(house.now)
     everybody = [*house.phones, *late]
     assert [len(phone.written) for phone in everybody] == [1] * 4
-    assert {phone.outbox.convoy for phone in everybody} == {house.convoy}
+    assert {phone.outbox.fanout_group for phone in everybody} == {house.fanout_group}
 
 
 def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now() -> None:
@@ -249,11 +249,11 @@ def test_each_phone_is_credited_with_what_was_written_to_it_wherever_it_is_now()
     house.now += 1
     for waiting in (5, 6, 7):
         house.wait(waiting)
-        for convoy in house.convoys:
-            fanout_writer_of(convoy, house, house.telemetry).turn(house.now)
+        for fanout_group in house.fanout_groups:
+            fanout_writer_of(fanout_group, house, house.telemetry).turn(house.now)
         alone.outbox.take(house.now)
         house.now += 1
-    assert len(house.convoys) == 1, "all have met"
+    assert len(house.fanout_groups) == 1, "all have met"
     for phone in (*house.phones, *late):
         assert phone.outbox.shipped == phone.size
 
@@ -271,7 +271,7 @@ def test_a_fault_has_each_told_all_anew_and_alone_and_wakes_them() -> None:
     house = House()
     house.wait(5)
     house.writer.fail(RuntimeError("x"))
-    assert [(phone.outbox.convoy, phone.woken) for phone in house.phones] == [(None, 1)] * 3
+    assert [(phone.outbox.fanout_group, phone.woken) for phone in house.phones] == [(None, 1)] * 3
     for phone in house.phones:
         [changes] = decoded(phone.outbox.take(house.now))
         assert figures(changes) == {"queue:1": 5, "queue:2": 1}
@@ -281,7 +281,7 @@ def test_a_fault_parts_who_is_not_written_to_yet_too() -> None:
     house = House()
     house.phones[1].outbox.sink = None
     house.writer.fail(RuntimeError("x"))
-    assert house.convoys == []
+    assert house.fanout_groups == []
     assert [phone.woken for phone in house.phones] == [1, 0, 1]
 
 
@@ -295,7 +295,7 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
 
     writer = house.writer
     with monkeypatch.context() as patched:
-        patched.setattr(edge_socket if place == "packed" else convoys, place, broken)
+        patched.setattr(edge_socket if place == "packed" else fanout_groups, place, broken)
         with pytest.raises(RuntimeError, match=place) as caught:
             writer.turn(house.now)
         writer.fail(caught.value)
@@ -307,7 +307,7 @@ def test_a_fault_whatever_it_is_in_loses_nothing(place: str, monkeypatch: pytest
 
 def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -> None:
     house = House(2)
-    convoy, writer = house.convoy, house.writer
+    fanout_group, writer = house.fanout_group, house.writer
     house.wait(5)
     for phone in house.phones:
         phone.outbox.post(note("x"), after_state=True)
@@ -315,8 +315,8 @@ def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -
     writer.turn(house.now)
     house.phones[1].outbox.take(house.now)
     assert house.sample("frames_total") == 0
-    assert house.phones[0].outbox.convoy is house.phones[1].outbox.convoy
-    assert house.phones[0].outbox.convoy not in {None, convoy}
+    assert house.phones[0].outbox.fanout_group is house.phones[1].outbox.fanout_group
+    assert house.phones[0].outbox.fanout_group not in {None, fanout_group}
 
 
 # ---- who brings it ----
@@ -324,10 +324,10 @@ def test_a_convoy_that_all_have_left_is_told_nothing_and_takes_nobodys_place() -
 
 def test_a_convoy_has_one_herald_for_all_of_its_life() -> None:
     house = House()
-    first = fanout_writer_of(house.convoy, house, house.telemetry)
+    first = fanout_writer_of(house.fanout_group, house, house.telemetry)
     house.wait(5)
     house.turn()
-    assert fanout_writer_of(house.convoy, house, house.telemetry) is first
+    assert fanout_writer_of(house.fanout_group, house, house.telemetry) is first
 
 
 def test_each_convoy_has_its_own() -> None:

@@ -46,8 +46,8 @@ async def story(home: Home, phones: int) -> list[list[frames.Changes]]:
 
 async def test_devices_that_are_in_step_are_in_one_convoy(home: Home) -> None:
     await home.fill(5)
-    assert len(home.convoy.members) == 5
-    assert list(home.feed.ledger.readers) == [home.convoy]
+    assert len(home.fanout_group.members) == 5
+    assert list(home.feed.ledger.readers) == [home.fanout_group]
 
 
 async def test_each_codec_has_a_convoy_of_its_own(home: Home) -> None:
@@ -55,7 +55,7 @@ async def test_each_codec_has_a_convoy_of_its_own(home: Home) -> None:
         await home.come({"json": JSON, "msgpack": MSGPACK}[codec])
     await home.gateway.clock.advance(1)
     home.change(7)
-    assert len({socket.session.convoy for socket in home.sockets}) == 2
+    assert len({socket.session.fanout_group for socket in home.sockets}) == 2
     for phone in home.phones:
         await figure(phone, 7)
 
@@ -69,11 +69,11 @@ async def test_each_device_is_told_what_it_would_be_told_alone(gateway_with: Ope
 
 async def test_who_is_woken_for_all_is_told_with_all(home: Home) -> None:
     await home.fill(3)
-    convoy, members = home.convoy, list(home.convoy.members)
+    fanout_group, members = home.fanout_group, list(home.fanout_group.members)
     home.change(1)
     await home.gateway.clock.settle()
-    assert home.convoy is convoy
-    assert list(convoy.members) == members, "who parts and comes back is the last"
+    assert home.fanout_group is fanout_group
+    assert list(fanout_group.members) == members, "who parts and comes back is the last"
 
 
 # ---- one leaves between a change and when it is told ----
@@ -162,7 +162,7 @@ async def test_who_leaves_takes_nothing_along(home: Home, act: Act, after: int, 
     home.change(2)
     if moment == "while the pace lets it wait":
         await clock.advance(PACE_S / 4)
-        assert home.convoy.dirty
+        assert home.fanout_group.dirty
     if moment != "before it":
         act(leaver, home.gateway)
     await clock.advance(PACE_S)
@@ -219,7 +219,7 @@ async def test_a_device_that_stalls_is_conflated_alone_and_comes_back(home: Home
         await clock.advance(1)
         home.change(1)
         await clock.advance(1)
-        assert len(home.convoy.members) == 3
+        assert len(home.fanout_group.members) == 3
         await slow.read_until(b'"contacts_waiting":1}')
         for phone in home.phones:
             await figure(phone, 1)
@@ -228,8 +228,8 @@ async def test_a_device_that_stalls_is_conflated_alone_and_comes_back(home: Home
         for waiting in range(2, 12):
             home.change(waiting)
             await clock.advance(PACE_S)
-            assert stalled.session.convoy is None
-        assert len(home.convoy.members) == 2
+            assert stalled.session.fanout_group is None
+        assert len(home.fanout_group.members) == 2
         assert stalled.session.live is not None
         assert stalled.session.live.outbox.dirty == 1
         for phone in home.phones:
@@ -242,5 +242,5 @@ async def test_a_device_that_stalls_is_conflated_alone_and_comes_back(home: Home
             home.change(waiting)
             await clock.advance(1)
             await slow.read_until(b'"contacts_waiting":%d' % waiting)
-        assert stalled.session.convoy is home.convoy
-        assert len(home.convoy.members) == 3
+        assert stalled.session.fanout_group is home.fanout_group
+        assert len(home.fanout_group.members) == 3

@@ -69,16 +69,16 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryChannels.receivers;
             bus/redis.py Pipeline._pending; bus/redis.py RedisClient._queue;
             core/assembly.py Assembly._told _read_ms _newest_ms _queries _realtime _missing _unread;
-            core/bag.py Bag._held;
-            core/compose.py Composer._shown; core/convoy.py Convoy._dirty _members;
+            core/ref_counter.py RefCounter._held;
+            core/compose.py Composer._shown; core/fanout_group.py FanoutGroup._dirty _members;
             core/element.py Element._fragments;
-            core/newest.py Newest.elements gone _seqs;
+            core/versioned_map.py VersionedMap.elements gone _seqs;
             core/ledger.py Ledger.readers meeting firsts _own_news; core/outbox.py Outbox._control _dirty;
             core/told.py News.befores elements; core/told.py Tellings._told _first_steps _news;
             core/early.py Early._kept;
             runtime/queries.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
             runtime/questions.py Questions._under_way;
-            runtime/mirror.py Mirror._mes; runtime/sending.py Sending._under_way;
+            runtime/mirror.py Mirror._mes; runtime/remote_commands.py RemoteCommands._under_way;
             runtime/sharing.py Sharing._asked_at _together _changed; runtime/bundles.py Bundles._sources;
             upstream/framing.py Frames._held _parts;
             upstream/link.py OsccLink._pending _given_up _strays _ready _own_agents;
@@ -88,14 +88,15 @@ PLACES: Final[dict[str, str]] = {
         """,
         "token": """
             core/few.py Few._held; core/registry.py Registry._people _places _lingering;
-            core/roster.py Roster._members _devices _elsewhere _left _aliases _rescoped _changed;
+            core/user_sessions.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
-            runtime/admitting.py Admitting._waiting;
+            runtime/session_admission.py SessionAdmission._waiting;
             runtime/asking.py Asking._unsure _tried _unheard _leaving _gained;
-            runtime/feed.py Feed.connections; runtime/household.py Household.local;
-            core/turnstile.py Turnstile._queue;
-            runtime/households.py Households._households; runtime/node.py Node._tickets;
-            runtime/presenting.py Presenting._accepted _again_at; runtime/renewing.py Renewing._under_way
+            runtime/feed.py Feed.connections; runtime/user_state.py UserState.local;
+            core/admission_queue.py AdmissionQueue._queue;
+            runtime/user_states.py UserStates._user_states; runtime/node.py Node._tickets;
+            runtime/remote_attach.py RemoteAttach._accepted _again_at;
+            runtime/session_renewal.py SessionRenewal._under_way
         """,
         "connection": """
             core/throttle.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
@@ -109,14 +110,18 @@ PLACES: Final[dict[str, str]] = {
             runtime/log_on.py LogOns._names
         """,
         "ended_sessions": "core/denylist.py Denylist._entries",
-        "command_outcomes": "core/calls.py Calls._in_flight _settled; core/recall.py Recall._present _absent",
+        "command_outcomes": """
+            core/calls.py Calls._in_flight _settled;
+            core/command_history.py CommandHistory._present _absent
+        """,
         "pending_log_offs": """
             runtime/log_off.py LogOffs._pending _under_way _answered _rates;
             runtime/account.py Account._listing _ending
         """,
         "remembered_ids": """
-            core/interest.py wanted_by; core/roster.py _in_order; core/standing.py _same; core/view.py _sight;
-            domain/model.py handle_of; edge/token.py _user; runtime/household.py _same
+            core/interest.py wanted_by; core/user_sessions.py _in_order;
+            core/scope_union.py _same; core/view.py _sight;
+            domain/model.py handle_of; edge/token.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
             core/quota.py Quota._taken; runtime/node.py Node.number_changes; runtime/log_on.py LogOns._numbers
@@ -126,8 +131,8 @@ PLACES: Final[dict[str, str]] = {
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
             bus/lives.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/keys.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
-            core/peers.py Peers._peers; runtime/exchange.py Exchange._waiting _batches _put;
-            runtime/dialling.py Dialling._others
+            core/peers.py Peers._peers; runtime/cluster_transport.py Exchange._waiting _batches _put;
+            runtime/link_dialer.py LinkDialer._others
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
@@ -138,10 +143,10 @@ PLACES: Final[dict[str, str]] = {
             bus/backend.py RedisBackend._running;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses; bus/keys.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
-            core/discipline.py Record._errors; core/heartbeat.py _rhythm;
-            edge/token.py Tokens._keys; runtime/fleet.py Fleet._known _heard_at;
+            core/rate_violations.py Record._errors; core/heartbeat.py _rhythm;
+            edge/token.py Tokens._keys; runtime/cluster_membership.py ClusterMembership._known _heard_at;
             runtime/log_off.py LogOffs._repeats;
-            runtime/orders.py Orders._known; upstream/wire.py LinkReader._routing
+            runtime/admin_rpc.py AdminRpc._known; upstream/wire.py LinkReader._routing
         """,
     }.items()
     for group in " ".join(listed.split()).split("; ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 OUTBOX, LEDGER, ELEMENT, VIEW = "core/outbox.py", "core/ledger.py", "core/element.py", "core/view.py"
-CHANGES, CONVOY, NEWEST = "core/changes.py", "core/convoy.py", "core/newest.py"
+CHANGES, CONVOY, NEWEST = "core/changes.py", "core/fanout_group.py", "core/versioned_map.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -92,7 +92,7 @@ SEEDED = [
     bug(
         "who parts thinks that he was told less",
         OUTBOX,
-        "            self._seq = convoy.seq\n",
+        "            self._seq = fanout_group.seq\n",
         "",
     ),
     bug(
@@ -109,7 +109,7 @@ SEEDED = [
         "if is_own or",
     ),
     bug(
-        "a convoy sails into a new epoch",
+        "a fanout_group sails into a new epoch",
         CONVOY,
         "        for member in list(self._members):\n            member.part()\n",
         "        pass\n",

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import event
 from hypothesis import strategies as st
 
-from gateway.core.convoy import Writer
+from gateway.core.fanout_group import Writer
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
 from gateway.core.pace import Pace
@@ -105,7 +105,7 @@ class Line:
 
     @property
     def channel(self) -> Writer:
-        """Never asked for: who takes from the convoy puts its frames on the wires."""
+        """Never asked for: who takes from the fanout group puts its frames on the wires."""
         raise NotImplementedError
 
     def wake(self) -> None:
@@ -140,19 +140,19 @@ class Line:
     def take(self, now: float) -> None:
         """Have what is due leave, for all who are in step when nothing is this phone's own."""
         self.hears_of_changes()
-        convoy = self.outbox.convoy
-        due_at = None if convoy is None else convoy.due_at(now)
-        if convoy is None or due_at is None or due_at > now:
+        fanout_group = self.outbox.fanout_group
+        due_at = None if fanout_group is None else fanout_group.due_at(now)
+        if fanout_group is None or due_at is None or due_at > now:
             self.put(self.outbox.take(now))
             return
-        event(f"a convoy of {len(convoy.members)}")
-        members = [member.sink for member in convoy.members]
-        taken = convoy.take(now)
+        event(f"a convoy of {len(fanout_group.members)}")
+        members = [member.sink for member in fanout_group.members]
+        taken = fanout_group.take(now)
         for line in members:
             assert isinstance(line, Line)
             line.put(taken)
         if taken:
-            convoy.meet(now)
+            fanout_group.meet(now)
 
     def close(self) -> None:
         """Serve the phone no more."""
@@ -161,7 +161,7 @@ class Line:
 
     def hears_of_changes(self) -> None:
         """Assert that it reads the mirror, alone or with those in step."""
-        reader = self.outbox.convoy or self.outbox
+        reader = self.outbox.fanout_group or self.outbox
         assert reader in self.ledger.readers, "it is told of no change"
 
     def put(self, taken: list[bytes]) -> None:

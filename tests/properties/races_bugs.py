@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 LIVE, SESSION, ERRORS = "core/live.py", "core/session.py", "domain/errors.py"
-CALLS, ROSTER = "core/calls.py", "core/roster.py"
+CALLS, ROSTER = "core/calls.py", "core/user_sessions.py"
 NODE, ACCOUNT, OWNER = "runtime/node.py", "runtime/account.py", "runtime/owner.py"
-ASKING, LINKED, ENDINGS = "runtime/asking.py", "runtime/linked.py", "runtime/endings.py"
+ASKING, LINKED, ENDINGS = "runtime/asking.py", "runtime/linked.py", "runtime/session_revocations.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:
@@ -89,8 +89,8 @@ SEEDED = [
     bug(
         "a connection that is gone takes its successor along",
         NODE,
-        "if household.feed.connections.get(ticket.handle) is connection:",
-        "if ticket.handle in household.feed.connections:",
+        "if user_state.feed.connections.get(ticket.handle) is connection:",
+        "if ticket.handle in user_state.feed.connections:",
     ),
     bug(
         "a hello that waits for its seat outlives a later one",
@@ -107,7 +107,7 @@ SEEDED = [
     bug(
         "what an end took out of sight stays out of sight",
         ASKING,
-        "self._directory_known and self._roster.scope == before",
+        "self._directory_known and self._user_sessions.scope == before",
         "self._directory_known",
     ),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 SESSION, LIVE, OUTBOX = "core/session.py", "core/live.py", "core/outbox.py"
-DISCIPLINE, HEARTBEAT, VIEW = "core/discipline.py", "core/heartbeat.py", "core/view.py"
+DISCIPLINE, HEARTBEAT, VIEW = "core/rate_violations.py", "core/heartbeat.py", "core/view.py"
 ERRORS = "domain/errors.py"
 KILLER = "TestConnections"
 MAY = "(facts.scope, facts.rights) != (self.facts.scope, self.facts.rights)"

@@ -6,7 +6,7 @@ from tests.properties.seeded import SeededBug
 
 RULES, CENTRE = "simulator/routing.py", "simulator/contact_center.py"
 COMPOSE, STEADY, AGENTS = "core/compose.py", "domain/steady.py", "upstream/wire_agents.py"
-COMMANDS, EXECUTION = "upstream/wire_commands.py", "runtime/execution.py"
+COMMANDS, EXECUTION = "upstream/wire_commands.py", "runtime/command_execution.py"
 
 
 def bug(name: str, file: str, old: str, new: str, *, quick: bool = False) -> SeededBug:

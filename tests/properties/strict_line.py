@@ -110,15 +110,15 @@ def check_shown(line: StrictLine) -> None:
 
 def check_mirrors(at: Scene) -> None:
     """Hold what a node keeps to what its users' sessions may see."""
-    for of, household in at.node.households.items():
-        scopes, owner = at.upstream.people[of].scopes, household.owner
+    for of, user_state in at.node.user_states.items():
+        scopes, owner = at.upstream.people[of].scopes, user_state.owner
         assert owner is not None
-        seen = [scopes[member.ticket.application] for member in owner.roster]
+        seen = [scopes[member.ticket.application] for member in owner.user_sessions]
         union = {(kind, number) for scope in seen for kind in Kind for number in scope.of(kind)}
-        kept = {parsed for key, _ in household.feed.ledger.items() if (parsed := parse_key(key))}
+        kept = {parsed for key, _ in user_state.feed.ledger.items() if (parsed := parse_key(key))}
         assert kept <= union, "the mirror keeps what no session may see"
         assert owner.mirror.assembly.addresses() <= union
-        assert len(at.upstream.wires[of].sessions) == len(owner.roster)
+        assert len(at.upstream.wires[of].sessions) == len(owner.user_sessions)
 
 
 def watch_links(upstream: FakeUpstream, links: list[tuple[UserId, FakeLink]]) -> None:

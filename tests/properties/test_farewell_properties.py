@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.farewell import Farewell, Moving, farewells
+from gateway.core.drain_schedule import DrainSchedule, Moving, farewells
 from tests.properties.seeded import SeededBug
 
 EPS = 1e-6
@@ -19,7 +19,7 @@ CHOICES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=
 """Where each phone chooses to return within its window."""
 
 
-def returns(told: tuple[Farewell, ...], choices: list[float]) -> list[float]:
+def returns(told: tuple[DrainSchedule, ...], choices: list[float]) -> list[float]:
     """Return when each phone is back, s from the beginning."""
     chosen = zip(told, choices, strict=True)
     return [one.at_s + low + at * (high - low) for one, at in chosen for low, high in [one.window_s]]
@@ -79,7 +79,7 @@ def test_all_are_told_in_order_steadily_and_within_the_grace(
         assert told[-1].at_s + told[-1].window_s[0] >= grace_s * (len(told) - 1) / len(told) - EPS
 
 
-FAREWELL = "core/farewell.py"
+FAREWELL = "core/drain_schedule.py"
 SEEDED = [
     SeededBug(
         "all phones return at once",

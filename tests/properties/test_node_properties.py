@@ -333,7 +333,7 @@ SETTLED = "self.has_snapshot = True\n        self.show("
 NAMED, SHOWN = "self.assembly.addresses())", "self._shown() | "
 END = "self._keeper.ended(member, event.reason, event.by)"
 SEEDED = [
-    SeededBug("a command is sent twice", "runtime/execution.py", SENT, SENT_TWICE, T, quick=True),
+    SeededBug("a command is sent twice", "runtime/command_execution.py", SENT, SENT_TWICE, T, quick=True),
     SeededBug("a function up again is not asked again", LINKED, "asking.ask_refused_again()", "pass", T),
     SeededBug("a wider scope leaves the directory as it is", ASKING, KNOWN + SCOPED, KNOWN, T),
     SeededBug(

@@ -1,4 +1,4 @@
-"""No schedule lets anybody overtake at the turnstile, or do more than his quota."""
+"""No schedule lets anybody overtake at the admission queue, or do more than his quota."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.core.admission_queue import AdmissionQueue, Place
 from gateway.core.quota import Quota
 from gateway.core.throttle import Budget, Urgency
-from gateway.core.turnstile import Place, Turnstile
 from tests.properties.seeded import SeededBug
 
 RATE, BURST, IN_FLIGHT = 2.0, 4.0, 6
@@ -22,7 +22,7 @@ class Queueing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = Turnstile(Budget(rate_per_s=RATE, burst=BURST, in_flight_max=IN_FLIGHT))
+        self.gate = AdmissionQueue(Budget(rate_per_s=RATE, burst=BURST, in_flight_max=IN_FLIGHT))
         self.now = 0.0
         self.waiting: list[tuple[Urgency, int, Place]] = []
         self.joined = 0
@@ -139,7 +139,7 @@ def test_no_key_does_more_than_its_quota_and_none_waits_longer_than_needed(
 SEEDED = [
     SeededBug(
         "a place is entered out of turn",
-        "core/turnstile.py",
+        "core/admission_queue.py",
         "if self._head() is not place or not self._budget.admit(now, place.urgency):",
         "if not self._budget.admit(now, place.urgency):",
         "TestQueueing",
@@ -147,35 +147,35 @@ SEEDED = [
     ),
     SeededBug(
         "the last who came is the first",
-        "core/turnstile.py",
+        "core/admission_queue.py",
         "Place(urgency, next(self._numbers), wake)",
         "Place(urgency, -next(self._numbers), wake)",
         "TestQueueing",
     ),
     SeededBug(
         "urgency does not count",
-        "core/turnstile.py",
+        "core/admission_queue.py",
         "    urgency: Urgency\n    number: int\n",
         "    urgency: Urgency = field(compare=False)\n    number: int\n",
         "TestQueueing",
     ),
     SeededBug(
         "who left goes on blocking",
-        "core/turnstile.py",
+        "core/admission_queue.py",
         "        while self._queue and self._queue[0].gone:\n            heapq.heappop(self._queue)\n",
         "",
         "TestQueueing",
     ),
     SeededBug(
         "whoever becomes the first sleeps on",
-        "core/turnstile.py",
+        "core/admission_queue.py",
         "        if was_first:\n            self._wake_first()\n",
         "",
         "TestQueueing",
     ),
     SeededBug(
         "log-ons overtake those who wait for their link",
-        "core/turnstile.py",
+        "core/admission_queue.py",
         "if not (is_free and self._budget.admit_log_on(now)):",
         "if not self._budget.admit_log_on(now):",
         "TestQueueing",

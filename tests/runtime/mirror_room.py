@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.compose import Composer
-from gateway.core.roster import Roster
+from gateway.core.user_sessions import UserSessions
 from gateway.core.view import me_key
 from gateway.domain.link_requests import Directory, Listen
 from gateway.domain.model import (
@@ -40,13 +40,13 @@ class Room:
     def __init__(self, application: Application = Application.DASHBOARD, own: int | None = None) -> None:
         self.clock = ManualClock()
         self.feed = Feed(UserId("main", 1))
-        self.roster = Roster()
+        self.user_sessions = UserSessions()
         self.composer = Composer()
-        self.mirror = Mirror(self.feed, self.roster, self.composer, self.clock)
+        self.mirror = Mirror(self.feed, self.user_sessions, self.composer, self.clock)
         secret, session, device = SessionSecret("x"), SessionId("s"), Device("d", "Phone")
         user = UserId("main", 1)
         self.ticket = Ticket(user, "Anna", application, secret, session, device, (), 0, 9_000, 0)
-        self.roster.join(self.ticket, ("agents", "queues"))
+        self.user_sessions.join(self.ticket, ("agents", "queues"))
         self.begin()
         self.own = own
         self.accept(Scope(frozenset({7, 8}), frozenset({5})))
@@ -64,7 +64,7 @@ class Room:
     def accept(self, scope: Scope) -> None:
         application = self.ticket.application
         attached = Attached(1, self.ticket.session, application, frozenset(), scope, self.own)
-        self.roster.accepted(self.ticket.handle, attached)
+        self.user_sessions.accepted(self.ticket.handle, attached)
 
     def learn(self) -> None:
         """Tell a directory and whole sets."""

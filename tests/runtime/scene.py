@@ -287,7 +287,7 @@ class Scene:
 
     def owner(self, key: int = 1) -> Owner:
         """Give the owner of a user."""
-        owner = self.node.households[user(key)].owner
+        owner = self.node.user_states[user(key)].owner
         assert owner is not None
         return owner
 

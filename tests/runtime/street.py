@@ -12,8 +12,8 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Channel, Envelope
-from gateway.runtime.household import Household
 from gateway.runtime.parts import NodeSettings, Site
+from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
 from tests.doubles.fake_upstream import FakeUpstream
@@ -113,13 +113,13 @@ class Street:
                     line.tick()
             await self.clock.settle()
 
-    def home(self, at: int, key: int = 1) -> Household:
-        """Give a user's household on a node."""
-        return self.scenes[at].node.households[user(key)]
+    def home(self, at: int, key: int = 1) -> UserState:
+        """Give a user's user state on a node."""
+        return self.scenes[at].node.user_states[user(key)]
 
     def owners(self, key: int = 1) -> list[int]:
         """Return which nodes take themselves for the owner of a user."""
-        homes = [scene.node.households.get(user(key)) for scene in self.scenes]
+        homes = [scene.node.user_states.get(user(key)) for scene in self.scenes]
         return [at for at, home in enumerate(homes) if home is not None and home.owner is not None]
 
     def holder(self, key: int = 1) -> int | None:

@@ -223,7 +223,7 @@ async def test_a_confirmed_log_off_closes_the_phone_and_refuses_its_token() -> N
         again = await at.again(phone)
         assert again.closed is not None
         assert again.closed.code == CloseCode.LOGGED_OFF
-        assert not at.node.households
+        assert not at.node.user_states
 
 
 async def test_an_unconfirmed_log_off_is_pending_and_retried_until_it_is_confirmed() -> None:
@@ -343,7 +343,7 @@ async def test_sessions_are_listed_and_another_one_ended() -> None:
         with pytest.raises(GatewayError) as unknown:
             await at.node.account.end(phone.ticket, SessionId("none"))
         assert unknown.value.code is ErrorCode.NOT_FOUND
-        assert user(1) in at.node.households
+        assert user(1) in at.node.user_states
 
 
 async def test_a_list_that_is_under_way_serves_all_who_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

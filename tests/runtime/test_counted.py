@@ -48,7 +48,7 @@ async def test_what_is_published_takes_its_time_until_who_follows_has_it() -> No
         times_now, seconds_now = hop(scene_, "bus")
         assert times_now == times + 1
         assert seconds_now - seconds == pytest.approx(0.5, abs=0.3)
-        ledger = scene_.node.households[user(1)].feed.ledger
+        ledger = scene_.node.user_states[user(1)].feed.ledger
         assert ledger.under_way_s == pytest.approx(seconds_now - seconds)
         assert hop(at.scenes[0], "bus") == (0, 0)
 

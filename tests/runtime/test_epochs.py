@@ -32,7 +32,9 @@ async def test_every_session_is_attached_again_when_another_owner_begins() -> No
             (f"n{node}", phone.ticket.handle) for node, phone in enumerate(phones) if node != owner
         }
         members = {
-            member.handle: member.on_link for member in at.scenes[owner].owner().roster if member.present
+            member.handle: member.on_link
+            for member in at.scenes[owner].owner().user_sessions
+            if member.present
         }
         assert members == {phone.ticket.handle: True for phone in phones}
         for number, phone in enumerate(phones):
@@ -115,7 +117,7 @@ async def test_offers_that_nobody_wished_for_are_not_taken() -> None:
         owner.execution.resume()
         follows = follower(at)
         await at.pass_time(12)
-        wish, node = follows._wishing._number, at.scenes[0].node.exchange.node
+        wish, node = follows._takeover._number, at.scenes[0].node.exchange.node
         assert wish > 0
         for adopt, token in ((wish, owner.epoch - 1), (wish - 1, owner.epoch), (0, owner.epoch)):
             follows.receive(Offer(user(1), node, adopt, token, history))
@@ -135,17 +137,17 @@ async def test_a_wish_that_is_too_old_is_not_fulfilled() -> None:
         history = await owner.execution.give(0.0)
         owner.execution.resume()
         follows = follower(at)
-        while at.clock.now() - follows._wishing._wished_at <= 6.0:
+        while at.clock.now() - follows._takeover._wished_at <= 6.0:
             await at.pass_time(0.25)
         offer = Offer(
-            user(1), at.scenes[0].node.exchange.node, follows._wishing._number, owner.epoch, history
+            user(1), at.scenes[0].node.exchange.node, follows._takeover._number, owner.epoch, history
         )
         follows.receive(offer)
         await at.clock.settle()
         assert at.home(1).role is follows
-        while at.clock.now() - follows._wishing._wished_at > 1.0:
+        while at.clock.now() - follows._takeover._wished_at > 1.0:
             await at.pass_time(0.25)
-        follows.receive(replace(offer, adopt=follows._wishing._number))
+        follows.receive(replace(offer, adopt=follows._takeover._number))
         await at.pass_time(1)
         assert at.owners() == [1]
 

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.throttle import Budget
-from gateway.core.turnstile import Turnstile
 from gateway.runtime.faults import FRAMES_MAX, first_of, frames, log_fault
 
 LOG = logging.getLogger("gateway.test")
@@ -29,7 +29,7 @@ class Broken(Budget):
 
 def _inside() -> Exception:
     try:
-        Turnstile(Broken()).log_on_wait_s(0.0)
+        AdmissionQueue(Broken()).log_on_wait_s(0.0)
     except ValueError as fault:
         return fault
     raise AssertionError
@@ -57,7 +57,7 @@ def test_all_frames_inside_the_gateway_are_shown_and_the_innermost_wherever_it_i
     shown = (frames(_inside()) or "").split(" < ")
     assert [part.rpartition(":")[0].rpartition(":")[0] for part in shown] == [
         "tests/runtime/test_faults.py",
-        "gateway/core/turnstile.py",
+        "gateway/core/admission_queue.py",
     ]
     assert [part.rpartition(":")[2] for part in shown] == ["log_on_wait_s", "log_on_wait_s"]
     assert (

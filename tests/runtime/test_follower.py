@@ -69,12 +69,12 @@ async def test_a_phone_that_leaves_is_missed_at_the_owner() -> None:
     async with street() as at:
         _, far = await followed(at)
         owner = at.scenes[0].owner()
-        assert [member.handle for member in owner.roster.at(at.scenes[1].node.exchange.node)] == [
+        assert [member.handle for member in owner.user_sessions.at(at.scenes[1].node.exchange.node)] == [
             far.ticket.handle
         ]
         far.bye()
         await at.clock.settle()
-        member = owner.roster.get(far.ticket.handle)
+        member = owner.user_sessions.get(far.ticket.handle)
         assert member is not None
         assert not member.present
 
@@ -205,7 +205,7 @@ async def test_a_session_that_the_owner_does_not_know_any_more_is_presented_agai
         _, far = await followed(at)
         at.scenes[0].owner().let_go(far.ticket.handle)
         await at.pass_time(6)
-        member = at.scenes[0].owner().roster.get(far.ticket.handle)
+        member = at.scenes[0].owner().user_sessions.get(far.ticket.handle)
         assert member is not None
         assert member.on_link
         assert far.closed is None
@@ -285,9 +285,9 @@ async def test_a_user_without_a_phone_here_is_followed_for_a_while() -> None:
         _, far = await followed(at)
         far.bye()
         await at.pass_time(25)
-        assert user(1) in at.scenes[1].node.households
+        assert user(1) in at.scenes[1].node.user_states
         await at.pass_time(8)
-        assert user(1) not in at.scenes[1].node.households
+        assert user(1) not in at.scenes[1].node.user_states
         assert at.owners() == [0]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.core.linger import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
-from gateway.runtime.household import UNFOLLOW_S
 from gateway.runtime.parts import NodeSettings
+from gateway.runtime.user_state import UNFOLLOW_S
 from tests.runtime.scene import PhoneLine, Scene, scene
 from tests.runtime.street import street
 
@@ -39,17 +39,17 @@ class Traces:
     """What a node holds of one user, by weak references, which hold nothing."""
 
     def __init__(self, at: Scene, user: UserId) -> None:
-        household = at.node.households[user]
+        user_state = at.node.user_states[user]
         owner = at.owner(user.key)
         link = owner._linked
         assert link is not None
         held = {
-            "household": household,
-            "feed": household.feed,
-            "ledger": household.feed.ledger,
+            "household": user_state,
+            "feed": user_state.feed,
+            "ledger": user_state.feed.ledger,
             "owner": owner,
             "mirror": owner.mirror,
-            "roster": owner.roster,
+            "roster": owner.user_sessions,
             "sharing": owner.sharing,
             "execution": owner.execution,
             "link": link,
@@ -153,12 +153,12 @@ async def test_who_was_followed_from_another_node_is_gone_there_and_then_at_the_
         phone = await here.served()
         other = await there.served(device="d2")
         await at.pass_time(2)
-        household = there.node.households[phone.ticket.user]
-        follower = household.follower
+        user_state = there.node.user_states[phone.ticket.user]
+        follower = user_state.follower
         assert follower is not None
-        followed = [ref(each) for each in (household, household.feed, household.feed.ledger, follower)]
+        followed = [ref(each) for each in (user_state, user_state.feed, user_state.feed.ledger, follower)]
         traces = Traces(here, phone.ticket.user)
-        del household, follower
+        del user_state, follower
         leave(there, other)
         await at.pass_time(UNFOLLOW_S + 5)
         assert [each() for each in followed] == [None] * 4

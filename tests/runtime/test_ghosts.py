@@ -29,7 +29,7 @@ async def remote_assistant(at: Street, node: int = 1) -> PhoneLine:
 
 def is_present(at: Street, phone: PhoneLine) -> bool | None:
     """Tell whether the owner takes a phone for there; None: he speaks for its session no more."""
-    member = at.scenes[0].owner(AGENT).roster.get(phone.ticket.handle)
+    member = at.scenes[0].owner(AGENT).user_sessions.get(phone.ticket.handle)
     return None if member is None else member.present
 
 
@@ -148,7 +148,7 @@ async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner(
             await at.pass_time(15)
         (owner,) = at.owners()
         assert len({one.node for one in at.openings}) > 1
-        member = at.scenes[owner].owner().roster.get(near.ticket.handle)
+        member = at.scenes[owner].owner().user_sessions.get(near.ticket.handle)
         assert member is not None
         assert member.left_at is not None
         assert abs(member.left_at - left_at) < 1.0
@@ -157,15 +157,15 @@ async def test_how_long_ago_a_phone_left_goes_with_its_user_from_owner_to_owner(
 async def test_a_user_let_go_while_the_store_is_away_comes_back_under_a_token_of_his_own() -> None:
     async with street() as at:
         near, far = await followed(at)
-        household = at.home(0)
+        user_state = at.home(0)
         at.trouble.take_away(0)
         near.leave()
-        household.stop()
+        user_state.stop()
         await at.clock.settle()
         at.trouble.give_back(0)
         again = await at.scenes[0].again(near)
         await at.pass_time(2)
-        assert at.home(0) is not household
+        assert at.home(0) is not user_state
         tokens = [one.token for one in at.openings]
         assert len(tokens) == len(set(tokens)) == 2
         assert again.stream != near.stream

@@ -7,9 +7,9 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Attach, Envelope, Given, Offer
-from gateway.runtime.giving import REST_S, UNLINKED_S, WISHES
+from gateway.runtime.handover import REST_S, UNLINKED_S, WISHES
 from gateway.runtime.ports import Grant
-from gateway.runtime.wishing import WISH_S
+from gateway.runtime.takeover import WISH_S
 from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
@@ -61,7 +61,7 @@ async def test_an_offer_that_comes_when_its_giver_went_on_is_not_taken() -> None
                 await at.clock.settle()
         at.trouble.lose = None
         for late in [one for one in at.heard(Offer) if isinstance(one, Offer)]:
-            at.scenes[1].node._neighbours.heard(late)
+            at.scenes[1].node._cluster_receiver.heard(late)
         await at.pass_time(1)
         assert at.owners() == [0]
         again = await sent_again(at, near, stream)
@@ -293,7 +293,7 @@ async def test_a_command_is_told_its_end_by_its_deadline_though_nobody_answers_f
         at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
         follower = at.home(1).follower
         assert follower is not None
-        follower._presenting._accepted.clear()
+        follower._remote_attach._accepted.clear()
         far.command("1", "1", expires_at_ms=at.clock.wall_ms() + 500)
         await at.pass_time(0.75)
         told = far.result("1")

@@ -181,7 +181,7 @@ async def test_the_end_of_the_last_session_gives_everything_up() -> None:
         at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.EXPIRED)
         await at.clock.settle()
         assert phone.closed is not None
-        assert not at.node.households
+        assert not at.node.user_states
         assert await at.leases.read(user(1)) is None
         assert at.upstream.link(user(1)) is None
 
@@ -304,7 +304,7 @@ async def test_a_stream_of_readings_is_noted_as_heard_now_and_then_and_all_shown
     async with scene() as at:
         phone = await at.served()
         at.upstream.put(Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Support")))
-        owner = next(iter(at.node.households.values())).owner
+        owner = next(iter(at.node.user_states.values())).owner
         assert owner is not None
         told: list[float] = []
         was_heard = owner.pulse.heard

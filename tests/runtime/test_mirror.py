@@ -75,7 +75,7 @@ def test_nothing_outside_the_union_of_scopes_is_shown_or_kept() -> None:
     room = Room()
     room.learn()
     room.mirror.settle()
-    before = room.roster.scope
+    before = room.user_sessions.scope
     room.accept(Scope(agents=frozenset({8})))
     room.mirror.rescoped(before)
     assert room.resources == {"agent:8"}
@@ -89,7 +89,7 @@ def test_while_a_session_is_not_accepted_nothing_is_taken_away() -> None:
     room = Room()
     room.learn()
     room.mirror.settle()
-    room.roster.forget_acceptances()
+    room.user_sessions.forget_acceptances()
     room.mirror.narrowed()
     assert room.resources == {"agent:7", "agent:8", "queue:5"}
 
@@ -118,9 +118,9 @@ def test_the_number_is_whole_in_the_remote_assistant_and_masked_elsewhere() -> N
 def test_the_number_is_told_to_a_session_of_which_the_server_does_not_say_whose_agent_it_is() -> None:
     room = Room(Application.DASHBOARD)
     other = replace(room.ticket, application=REMOTE, session=SessionId("other"))
-    room.roster.join(other, ())
+    room.user_sessions.join(other, ())
     attached = Attached(2, other.session, REMOTE, frozenset(), Scope(agents=frozenset({7})), 7)
-    room.roster.accepted(other.handle, attached)
+    room.user_sessions.accepted(other.handle, attached)
     room.learn()
     room.mirror.settle()
     assert (room.me.agent, room.me.remote_number) == (None, "*********567")
@@ -241,7 +241,7 @@ def test_what_the_directory_does_not_know_is_not_shown() -> None:
 
 def test_links_of_one_node_show_the_same_element() -> None:
     rooms = [Room(), Room()]
-    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].roster, rooms[0].composer, rooms[1].clock)
+    rooms[1].mirror = Mirror(rooms[1].feed, rooms[1].user_sessions, rooms[0].composer, rooms[1].clock)
     rooms[1].begin()
     known = Part(Kind.QUEUE, 5, Source.DIRECTORY, Queue(name="Billing"))
     at_ms = rooms[0].clock.wall_ms()
@@ -261,9 +261,9 @@ def test_links_of_one_node_show_the_same_element() -> None:
 
 def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() -> None:
     room = Room()
-    member = room.roster.get(room.ticket.handle)
+    member = room.user_sessions.get(room.ticket.handle)
     assert member is not None
-    following = room.roster.following(member)
+    following = room.user_sessions.following(member)
     assert following is not None
     room.learn()
     for query, listen in enumerate(wanted_by(following) - {ALL_AGENTS, ALL_QUEUES}, start=10):
@@ -274,9 +274,9 @@ def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() ->
     assert room.mirror.has_read(member)
     room.mirror.assembly.listening(20, Listen(Kind.GROUP, Source.REALTIME, None))
     assert room.mirror.has_read(member)
-    room.roster.follow(member, ("groups",))
+    room.user_sessions.follow(member, ("groups",))
     assert not room.mirror.has_read(member)
-    room.roster.follow(member, ("agents",))
+    room.user_sessions.follow(member, ("agents",))
     assert room.mirror.has_read(member)
     room.accept(Scope(frozenset({7, 8, 9}), frozenset({5})))
     assert not room.mirror.has_read(member), "what has come into scope is unread"
@@ -288,9 +288,9 @@ def test_a_session_is_read_when_what_it_follows_was_whatever_others_ask_now() ->
 
 def test_what_an_assistant_follows_is_not_known_to_be_read_before_all_is() -> None:
     room = Room(REMOTE, own=7)
-    member = room.roster.get(room.ticket.handle)
+    member = room.user_sessions.get(room.ticket.handle)
     assert member is not None
-    following = room.roster.following(member)
+    following = room.user_sessions.following(member)
     assert following is not None
     room.learn()
     for query, listen in enumerate(wanted_by(following) - {ALL_AGENTS, ALL_QUEUES}, start=10):
@@ -303,9 +303,9 @@ def test_what_an_assistant_follows_is_not_known_to_be_read_before_all_is() -> No
 def test_sessions_that_see_the_same_of_their_user_share_it() -> None:
     room = Room()
     other = replace(room.ticket, session=SessionId("t"), device=Device("e", "Phone"))
-    room.roster.join(other, ("agents",))
+    room.user_sessions.join(other, ("agents",))
     scope = Scope(frozenset({7, 8}), frozenset({5}))
-    room.roster.accepted(
+    room.user_sessions.accepted(
         other.handle, Attached(2, other.session, other.application, frozenset(), scope, None)
     )
     room.learn()

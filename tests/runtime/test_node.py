@@ -134,7 +134,7 @@ async def test_a_full_node_refuses() -> None:
     async with scene(settings) as at:
         await at.served()
         assert _code(await at.served("bert", ASSISTANT, number="1234")) == CloseCode.OVER_CAPACITY
-        assert set(at.node.households) == {user(1)}
+        assert set(at.node.user_states) == {user(1)}
 
 
 async def test_a_site_that_is_gone_is_refused() -> None:
@@ -145,7 +145,7 @@ async def test_a_site_that_is_gone_is_refused() -> None:
         foreign.hello()
         await at.clock.settle()
         assert _code(foreign) == CloseCode.TOKEN_INVALID
-        assert not at.node.households
+        assert not at.node.user_states
 
 
 # ---- ends ----
@@ -221,7 +221,7 @@ async def test_a_connection_that_is_not_here_changes_nothing() -> None:
         at.node.follow(phone, ("agents",))
         at.node.touch(phone)
         at.node.detach(phone)
-        assert not at.node.households
+        assert not at.node.user_states
 
 
 async def test_after_its_life_a_node_takes_nobody() -> None:

@@ -13,9 +13,9 @@ from gateway.domain.link_requests import AttachSession, DetachSession, Listen, Q
 from gateway.domain.model import Application, Kind, NodeId, SessionSecret, UserId
 from gateway.domain.resources import FunctionState, Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.admitting import ATTACH_S
 from gateway.runtime.parts import NodeSettings
 from gateway.runtime.role import RECONNECT_WINDOW_S
+from gateway.runtime.session_admission import ATTACH_S
 from tests.doubles.fake_link import FakeLink
 from tests.runtime.scene import Scene, scene, user
 
@@ -116,7 +116,7 @@ async def test_a_phone_that_leaves_while_it_waits_leaves_nothing_behind() -> Non
         phone.leave()
         at.upstream.unreachable = False
         await at.pass_time(100)
-        assert not at.node.households
+        assert not at.node.user_states
         assert at.upstream.link(user(1)) is None
 
 
@@ -142,7 +142,7 @@ async def test_the_link_lingers_and_then_everything_is_given_up() -> None:
             await at.pass_time(seconds)
             states.append(link.open)
         assert states == [True, False]
-        assert not at.node.households
+        assert not at.node.user_states
         assert await at.leases.read(user(1)) is None
         assert phone.ticket.secret in at.upstream.live, "the session itself lives on"
 
@@ -164,7 +164,7 @@ async def test_one_session_that_lingered_is_detached_while_others_live() -> None
         gone.leave()
         await at.pass_time(7)
         assert len(at.asked(DetachSession)) == 1
-        assert gone.ticket.handle not in at.owner().roster
+        assert gone.ticket.handle not in at.owner().user_sessions
         assert (phone.closed, phone.health) == (None, "live")
         again = await at.again(gone)
         assert again.of_kind("welcome")
@@ -188,7 +188,7 @@ async def test_a_link_that_opens_after_everybody_left_is_closed(monkeypatch: pyt
         at.owner().stop()
         await at.clock.advance(10)
         assert [link.open for link in opened] == [False]
-        assert not at.node.households
+        assert not at.node.user_states
 
 
 async def test_a_link_that_was_opened_by_a_session_that_left_meanwhile_serves_the_others(
@@ -242,7 +242,7 @@ async def test_without_a_link_no_session_is_on_it() -> None:
         await at.served()
         _down(at)
         await at.clock.settle()
-        assert [member.on_link for member in at.owner().roster] == [False]
+        assert [member.on_link for member in at.owner().user_sessions] == [False]
         assert at.owner().link is None
 
 
@@ -255,7 +255,7 @@ async def test_a_new_epoch_has_every_session_accepted_again() -> None:
         at.upstream.drop(user(1))
         await at.pass_time(2)
         assert len({request.secret for request in at.asked(AttachSession)}) == 2
-        assert all(member.on_link for member in at.owner().roster)
+        assert all(member.on_link for member in at.owner().user_sessions)
 
 
 # ---- faults ----
@@ -286,7 +286,7 @@ async def test_a_fault_of_one_owner_is_his_alone_and_says_nothing_secret(
         assert waiting.closed is not None
         assert waiting.closed.code == CloseCode.INTERNAL
         assert other.closed is None
-        assert user(1) not in at.node.households
+        assert user(1) not in at.node.user_states
         assert "secret" not in caplog.text
         assert "Traceback" not in caplog.text
         (record,) = [one for one in caplog.records if one.getMessage() == "user_failed"]

@@ -216,7 +216,7 @@ async def test_a_command_that_is_sent_again_after_its_user_was_let_go_keeps_its_
         stream = phone.stream
         phone.bye()
         await at.pass_time(100)
-        assert user(1) not in at.node.households
+        assert user(1) not in at.node.user_states
         phone = await at.again(phone)
         phone.command("1", "1", retry=True, stream=stream)
         await at.clock.settle()

@@ -55,7 +55,7 @@ async def _gone(at: Scene) -> None:
     await at.pass_time(2 * RETRY_S)
     assert (at.upstream.live, at.upstream.routing) == ({}, {})
     assert at.node.account.log_offs_pending == 0
-    assert dict(at.node.households) == {}
+    assert dict(at.node.user_states) == {}
 
 
 # ---- log-off ----

@@ -24,7 +24,7 @@ from gateway.protocol.envelopes import (
     Since,
 )
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.exchange import Exchange
+from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.feed import Feed
 from gateway.runtime.replica import delta
 from gateway.runtime.sharing import Sharing

@@ -7,8 +7,8 @@ import inspect
 from gateway.core.throttle import Urgency
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Channel, Envelope, Publication, Publications
-from gateway.runtime.giving import ALONE_S, UNLINKED_S
-from gateway.runtime.seeking import EXPIRY_S, HEALTHY_S
+from gateway.runtime.handover import ALONE_S, UNLINKED_S
+from gateway.runtime.owner_discovery import EXPIRY_S, HEALTHY_S
 from gateway.runtime.tally import Tally
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
@@ -235,7 +235,7 @@ async def test_what_an_earlier_owner_still_says_is_dropped_and_counted() -> None
         follower = 3 - owner
         assert counted(at, "resyncs_total", reason="epoch")[follower] == 1
         before = counted(at, "stale_epoch_dropped_total")[follower]
-        at.scenes[follower].node.households[user(1)].follower.receive(said[-1])  # type: ignore[union-attr]  # it is no owner
+        at.scenes[follower].node.user_states[user(1)].follower.receive(said[-1])  # type: ignore[union-attr]  # it is no owner
         assert counted(at, "stale_epoch_dropped_total")[follower] == before + 1
 
 

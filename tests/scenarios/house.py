@@ -149,7 +149,7 @@ class House:
             }
         )
         stopping = StopRequest()
-        stopping.hurried.set()  # or its farewell would wait for a time that nobody lets pass
+        stopping.hurried.set()  # or its drain schedule would wait for a time that nobody lets pass
         with suppress(LogOffsLost):  # this node is alone
             async with wiring.serving(settings, self.secrets, self.clock, stopping) as addresses:
                 up.set_result(addresses)

@@ -42,7 +42,7 @@ BUGS: Final = [
     # ---- what might be ----
     SeededBug(
         "who gives does not wait for what is in flight",
-        "runtime/execution.py",
+        "runtime/command_execution.py",
         "                while self._calls.in_flight:\n",
         "                while False:\n",
         "without a fault every outcome is known",
@@ -70,14 +70,14 @@ BUGS: Final = [
     ),
     SeededBug(
         "somebody's silence is taken for his whatever the bus is worth",
-        "runtime/seeking.py",
+        "runtime/owner_discovery.py",
         "elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:",
         "else:",
         "trouble of Redis costs no link",
     ),
     SeededBug(
         "a log-off is told to nobody",
-        "runtime/endings.py",
+        "runtime/session_revocations.py",
         "        self._exchange.send(Control(), SessionOver(ticket, reason, by))\n        left_s =",
         "        return\n        left_s =",
         "who logged off is not served",
@@ -98,21 +98,21 @@ BUGS: Final = [
     ),
     SeededBug(
         "who followed is followed for ever",
-        "runtime/household.py",
+        "runtime/user_state.py",
         "        elif now - self._empty_since >= UNFOLLOW_S:\n            self.stop()\n",
         "",
         "nobody is followed for nothing",
     ),
     SeededBug(
         "a deaf owner keeps his user",
-        "runtime/seeking.py",
+        "runtime/owner_discovery.py",
         "            spawn(tasks, self._take())\n",
         "            pass\n",
         "all is well in the end",
     ),
     SeededBug(
         "a drained node gives nobody",
-        "runtime/giving.py",
+        "runtime/handover.py",
         '        if self._world.is_draining():\n            return "drain"\n',
         "",
         "without a fault there is a link",

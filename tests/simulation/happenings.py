@@ -94,7 +94,7 @@ class Happenings:
         """Stop when the users are given, and not before *seconds*."""
         await asyncio.sleep(seconds)
         for _ in range(round(_GRACE_S / TICK_S)):
-            if process.is_alive and process.node.households:
+            if process.is_alive and process.node.user_states:
                 await asyncio.sleep(TICK_S)
         if process.is_alive:
             self._world.trouble()

@@ -77,11 +77,11 @@ def _bounded(world: World, process: Process) -> None:
         user: {
             each.name
             for each in world.processes
-            if (home := each.node.households.get(user)) is not None and home.follower is not None
+            if (home := each.node.user_states.get(user)) is not None and home.follower is not None
         }
-        for user in process.node.households
+        for user in process.node.user_states
     }
-    for user, home in process.node.households.items():
+    for user, home in process.node.user_states.items():
         if home.owner is None and not home.feed.connections:
             world.broken("nobody is followed for nothing", f"{user.key} at {process.holder}")
         if home.owner is not None and home.owner.sharing._asked_at.keys() - following[user]:
@@ -160,7 +160,7 @@ def _served(world: World, phone: Phone) -> list[str]:
 def _owned(world: World, user: UserId, alive: list[Process]) -> list[str]:
     owners: list[tuple[Process, Owner]] = []
     for process in alive:
-        home = process.node.households.get(user)
+        home = process.node.user_states.get(user)
         if home is not None and home.owner is not None:
             owners.append((process, home.owner))
     if len(owners) != 1:

@@ -132,11 +132,11 @@ class World:
         process = next((each for each in self.processes if phone.line in each.lines), None)
         if not self.setup.fences or process is None or phone.ticket is None:
             return False
-        home = process.node.households.get(phone.ticket.user)
+        home = process.node.user_states.get(phone.ticket.user)
         if home is not None and home.follower is not None:
             by = home.follower.owner.holder
             process = next((each for each in self.processes if each.holder == by and each.is_alive), process)
-            home = process.node.households.get(phone.ticket.user)
+            home = process.node.user_states.get(phone.ticket.user)
         owner = None if home is None else home.owner
         is_linked = owner is not None and owner.link is not None and process.site.swallowed is None
         return owner is None or is_linked or owner.lease.is_overtaken

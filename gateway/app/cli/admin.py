@@ -34,8 +34,8 @@ from gateway.app.status import check_bus
 from gateway.domain.errors import GatewayError
 from gateway.protocol.admin_openapi import PAGE, PAGE_MAX
 from gateway.protocol.envelopes import NodeRecord
+from gateway.runtime.admin_rpc import EVERY_OTHER
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.orders import EVERY_OTHER
 from gateway.runtime.ports import Clock, NodeRegistry
 
 ADMIN_TIMEOUT_S: Final = 30.0

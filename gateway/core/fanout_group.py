@@ -1,0 +1,262 @@
+"""What is told to many phones of one user at once, because they know exactly as much?"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Collection, Hashable
+from typing import Final, Protocol
+
+from gateway.core.changes import Base, Cursor, Held, Waiting, changes_of, frames_of, waiting
+from gateway.core.element import Element
+from gateway.core.ledger import Ledger
+from gateway.core.view import ME_PREFIX, View
+from gateway.protocol.codec import Codec
+
+SIZE: Final = 256
+"""More phones are more fanout groups: what one of them is told holds the loop for about a millisecond."""
+TURN_S: Final = 0.005
+"""Who was told within this time is told together the next time, at the later one's."""
+
+
+class Writer(Protocol):
+    """Where what is for one phone is written."""
+
+    def put(self, data: bytes) -> None:
+        """Send *data*, which is whole WebSocket frames. Never blocks."""
+        ...
+
+
+class Sink(Protocol):
+    """Whoever serves one phone."""
+
+    @property
+    def channel(self) -> Writer:
+        """Where it is written."""
+        ...
+
+    def wake(self) -> None:
+        """Note that something may be due."""
+        ...
+
+    def fail(self, fault: Exception) -> None:
+        """Take in that it could not be written to."""
+        ...
+
+
+class Member(abc.ABC):
+    """The outbox of one phone, as a fanout group sees it."""
+
+    __slots__ = ()
+
+    sink: Sink | None
+    view: View
+    """What its phone may see."""
+
+    @abc.abstractmethod
+    def place(self, now: float) -> Hashable | None:
+        """Return where it meets those who know as much; None while something is its own."""
+
+    @abc.abstractmethod
+    def part(self) -> None:
+        """Leave the fanout group that it is in, and go on alone from where that is."""
+
+    @abc.abstractmethod
+    def ride(self, fanout_group: FanoutGroup) -> None:
+        """Go on in *fanout group*, which is where it is."""
+
+    @abc.abstractmethod
+    def reset(self) -> None:
+        """Send everything again, alone."""
+
+    @abc.abstractmethod
+    def mark(self, key: str, before: Element | None) -> None:
+        """Note that *key* changed."""
+
+
+def place_of(
+    view: View, codec: Codec, *, seq: int, interval_s: float, sent_at: float, frame_bytes: int, now: float
+) -> Hashable:
+    """Return where those meet who know all: who is at an equal place can be told the same frames.
+
+    Of those that may be told at once it does not matter since when.
+    """
+    turn = None if now - sent_at >= interval_s else int(sent_at / TURN_S)
+    return (view.shared, codec.name, frame_bytes, interval_s, seq, turn)
+
+
+class FanoutGroup:
+    """Reads the ledger for phones that see the same, hold the same and may be told at the same time.
+
+    One set of dirty names and one frame for all of them: what a phone costs is one write. Whatever
+    concerns one phone alone parts it from the others before it happens.
+
+    Invariants: each member's phone was told all up to :attr:`seq`, in this epoch, and nothing of
+    its own waits; the shared keys of their views are equal, and so are their codecs and paces.
+
+    Args:
+        ledger: The mirror it reads until its last member has left.
+        view: What each of them sees, but for what is one's own.
+        codec: How frames are written.
+        interval_s: The least time between two of them.
+        frame_bytes: The most that one may have.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_dirty",
+        "_frame_bytes",
+        "_members",
+        "_view",
+        "conflated",
+        "frame_bytes",
+        "frames",
+        "herald",
+        "interval_s",
+        "ledger",
+        "sent_at",
+        "seq",
+        "since",
+    )
+
+    def __init__(
+        self, ledger: Ledger, view: View, codec: Codec, *, interval_s: float, frame_bytes: int
+    ) -> None:
+        self.seq = ledger.shared_seq
+        self.sent_at = -math.inf
+        self.since = math.inf
+        """When the oldest of what waits came to this node; infinity while nothing does."""
+        self.interval_s = interval_s
+        self.conflated = self.frames = self.frame_bytes = 0
+        """What each phone has been told that was in it from the first: values replaced, frames, bytes."""
+        self.herald: object | None = None
+        """Whoever brings what is due to the phones; it lives as long as this does."""
+        self.ledger = ledger
+        self._view = view
+        self._codec = codec
+        self._frame_bytes = frame_bytes
+        self._dirty: dict[str, Base] = {}
+        self._members: dict[Member, None] = {}
+        ledger.readers[self] = None
+
+    # ---- members ----
+
+    @property
+    def members(self) -> Collection[Member]:
+        """The outboxes of its phones."""
+        return self._members.keys()
+
+    @property
+    def codec(self) -> Codec:
+        """How its frames are written."""
+        return self._codec
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another may join, now that nothing waits: at a place where one meets nothing does."""
+        return len(self._members) < SIZE and self in self.ledger.readers
+
+    def join(self, member: Member, sent_at: float) -> None:
+        """Take in who knows exactly as much, and was told something last at *sent_at*."""
+        self._members[member] = None
+        self.sent_at = max(self.sent_at, sent_at)
+
+    def leave(self, member: Member) -> Waiting | None:
+        """Let one go; returns what waits for it."""
+        del self._members[member]
+        if not self._members:
+            del self.ledger.readers[self]
+        if not self._dirty:
+            return None
+        left = waiting(self.since)
+        left.update(self._dirty)
+        return left
+
+    # ---- Reader ----
+
+    def waiting(self) -> str | None:
+        """Return the key of a member's own: waking it wakes all. None: nothing waits."""
+        return next(iter(self._members)).view.me if self._dirty else None
+
+    def mark(self, key: str, before: Element | None) -> None:
+        """Note that *key* changed in the ledger, which held *before*."""
+        if key in self._dirty:
+            self.conflated += 1
+        elif key in self._view.shared:
+            if not self._dirty:
+                self.since = self.ledger.came_at
+            self._dirty[key] = Held.NOTHING if before is None else before
+        elif key.startswith(ME_PREFIX):
+            handle = key.removeprefix(ME_PREFIX)
+            for member in [member for member in self._members if member.view.handle == handle]:
+                member.part()
+                member.mark(key, before)
+
+    def epoch_began(self) -> None:
+        """Part all: each is to be told the name of its new stream."""
+        for member in list(self._members):
+            member.part()
+
+    # ---- what it gives ----
+
+    @property
+    def dirty(self) -> int:
+        """How many keys wait."""
+        return len(self._dirty)
+
+    @property
+    def waits(self) -> tuple[int, float]:
+        """How many keys wait, and when the oldest news among them came."""
+        return len(self._dirty), self.since
+
+    def due_at(self, now: float) -> float | None:
+        """Return when there is something to send: *now* or later, or None when nothing waits."""
+        return max(now, self.sent_at + self.interval_s) if self._dirty else None
+
+    def take(self, now: float) -> list[bytes]:
+        """Remove and return the frames that leave now for every member, in order."""
+        changes = changes_of(self._dirty, self.ledger, self._view, self._codec)
+        if not changes:
+            self._clear()
+            return []
+        head = Cursor("", self.ledger.shared_seq)
+        frames = frames_of(
+            changes,
+            self._codec,
+            cursor=Cursor("", self.seq),
+            head=head,
+            reset=False,
+            frame_bytes=self._frame_bytes,
+        )
+        written = list(frames)
+        self._clear()
+        self.seq, self.sent_at = head.seq, now
+        return written
+
+    def _clear(self) -> None:
+        self._dirty.clear()
+        self.since = math.inf
+
+    def meet(self, now: float) -> None:
+        """Unite with those who know as much now, once what was taken is written and counted."""
+        place = place_of(
+            self._view,
+            self._codec,
+            seq=self.seq,
+            interval_s=self.interval_s,
+            sent_at=self.sent_at,
+            frame_bytes=self._frame_bytes,
+            now=now,
+        )
+        found = self.ledger.meeting.get(place)
+        if (
+            isinstance(found, FanoutGroup)
+            and found.has_room
+            and len(found.members) + len(self._members) <= SIZE
+        ):
+            for member in list(self._members):
+                member.ride(found)
+            return
+        self.ledger.meeting[place] = self
+        if isinstance(found, Member) and found.place(now) == place and self.has_room:
+            found.ride(self)

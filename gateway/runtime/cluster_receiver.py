@@ -1,0 +1,265 @@
+"""What do other nodes say to this one, and what are they answered?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final, Protocol, TypeVar
+
+from gateway.domain.errors import CloseCode, EndReason, SessionRefused
+from gateway.domain.model import NodeId, Ticket, UserId
+from gateway.protocol.envelopes import (
+    Announcement,
+    Asked,
+    Asks,
+    Attach,
+    AttachAnswer,
+    CallAnswer,
+    CallRequest,
+    Detach,
+    Envelope,
+    Given,
+    Here,
+    Inbox,
+    Leaving,
+    Offer,
+    Order,
+    Owned,
+    Publication,
+    Publications,
+    Refusal,
+    Replaced,
+    SessionOver,
+    Sought,
+)
+from gateway.runtime.admin_rpc import AdminRpc
+from gateway.runtime.cluster_membership import ClusterMembership
+from gateway.runtime.cluster_transport import Exchange
+from gateway.runtime.faults import log_fault
+from gateway.runtime.follower import Follower
+from gateway.runtime.owner import Owner
+from gateway.runtime.ports import Clock, Grant
+from gateway.runtime.replica import Shared
+from gateway.runtime.role import RoleOverError
+from gateway.runtime.spawn import spawn
+from gateway.runtime.tally import Tally
+from gateway.runtime.user_state import UserState
+
+RESYNC_S: Final = 2.0
+"""Over how long followers ask again when the bus is back."""
+_LOG: Final = logging.getLogger(__name__)
+M = TypeVar("M", bound=Envelope)
+
+
+class Home(Protocol):
+    """The node."""
+
+    clock: Clock
+    cluster_membership: ClusterMembership
+    orders: AdminRpc
+
+    @property
+    def user_states(self) -> Mapping[UserId, UserState]:
+        """The users of this node."""
+        ...
+
+    def denied(self, ticket: Ticket) -> SessionRefused | None:
+        """Return how the session ended, when that is known here."""
+        ...
+
+    def session_over(self, ticket: Ticket, reason: EndReason, by: str | None) -> None:
+        """Take in that a session ended, as another node says."""
+        ...
+
+
+class ClusterReceiver:
+    """This node's ear for the others.
+
+    Invariant: a fault over one user's message ends what that one asked for, and nothing else.
+
+    Args:
+        node: Its name.
+        holder: Its life.
+        home: The node itself.
+        exchange: Its voice.
+        tally: Is told what is worth counting.
+    """
+
+    def __init__(self, node: NodeId, holder: str, home: Home, exchange: Exchange, tally: Tally) -> None:
+        self._node = node
+        self._holder = holder
+        self._home = home
+        self._exchange = exchange
+        self._tally = tally
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await self._exchange.run(self)
+            finally:
+                self._tasks = None
+
+    # ---- Listener ----
+
+    def heard(self, envelope: Envelope) -> None:  # noqa: C901, PLR0912 - the exhaustive match over what nodes say
+        """Take in what was said to this node, or to all."""
+        match envelope:
+            case Asks():
+                self._asks(envelope)
+            case Attach():
+                spawn(self._tasks, self._carry_out(self._attach, envelope))
+            case CallRequest():
+                spawn(self._tasks, self._carry_out(self._call, envelope))
+            case Detach():
+                owner = self._owner(envelope.user)
+                if owner is not None:
+                    owner.leave(envelope.handle, envelope.node)
+            case Publications() | Publication() | Offer() | Announcement() | Given():
+                self._told(envelope)
+            case Replaced():
+                self._replaced(envelope)
+            case SessionOver():
+                self._home.session_over(envelope.ticket, envelope.reason, envelope.by)
+            case Order():
+                spawn(self._tasks, self._carry_out(self._home.orders.carry_out, envelope))
+            case Here():
+                self._home.cluster_membership.heard(envelope)
+            case Leaving():
+                self._leaving(envelope.node)
+            case Sought() | Owned():
+                self._owner_word(envelope)
+            case _:
+                return  # an answer that the exchange matched, or one that came too late
+
+    def _told(self, envelope: Publications | Publication | Offer | Announcement | Given) -> None:
+        """Tell followers what is theirs, with one element for a value that several of them share."""
+        if isinstance(envelope, Given):
+            self._given(envelope)
+            return
+        if not isinstance(envelope, Publications):
+            follower = self._follower(envelope.user)
+            if follower is not None:
+                follower.receive(envelope)
+            return
+        made: Shared = {}
+        for publication in envelope.told:
+            follower = self._follower(publication.user)
+            if follower is not None:
+                self._read(follower, publication, made)
+
+    def _read(self, follower: Follower, told: Publication, made: Shared) -> None:
+        try:
+            follower.read(told, made)
+        except Exception as fault:  # noqa: BLE001 - one user's fault must not keep others from what is theirs
+            log_fault(_LOG, "publication_failed", fault)
+
+    def _follower(self, user: UserId) -> Follower | None:
+        user_state = self._home.user_states.get(user)
+        return None if user_state is None else user_state.follower
+
+    async def _carry_out(self, work: Callable[[M], Awaitable[None]], asked: M) -> None:
+        try:
+            await work(asked)
+        except Exception as fault:  # noqa: BLE001 - whoever asked hears nothing, and asks again or gives up
+            log_fault(_LOG, "node_request_failed", fault)
+
+    def recovered(self, recovery: int) -> None:
+        """Have everything asked for again that may have been lost."""
+        spawn(self._tasks, self._resync(recovery))
+
+    async def _resync(self, recovery: int) -> None:
+        followers = [home.follower for home in self._home.user_states.values() if home.follower is not None]
+        pause_s = RESYNC_S / len(followers) if followers else 0.0
+        for follower in followers:
+            follower.unsure()
+            self._tally.resynced("bus")
+            await self._home.clock.sleep(pause_s)
+        self._exchange.machine.resynced(recovery)
+
+    # ---- to the owner ----
+
+    def _owner(self, user: UserId) -> Owner | None:
+        """Return the user's owner, if that is this node."""
+        user_state = self._home.user_states.get(user)
+        owner = None if user_state is None else user_state.owner
+        return owner if owner is not None and owner.token else None
+
+    def _asks(self, asked: Asks) -> None:
+        not_mine = []
+        for since in asked.asks:
+            owner = self._owner(since.user)
+            if owner is None or asked.node == self._node:
+                not_mine.append(since.user)
+                continue
+            owner.sharing.reads(asked.node, together=since.together)
+            owner.asked(asked.node, since)
+            self._exchange.send(Inbox(asked.node), owner.sharing.answer(since))
+        self._exchange.send(Inbox(asked.node), Asked(self._node, self._holder, asked.number, tuple(not_mine)))
+
+    async def _attach(self, asked: Attach) -> None:
+        owner, refused, moved = self._owner(asked.ticket.user), None, False
+        epoch: int | None = None
+        try:
+            if owner is None or asked.node == self._node:
+                moved = True
+            else:
+                await self._attach_at(owner, asked)
+                epoch = owner.epoch
+        except SessionRefused as why:
+            refused = Refusal(why.code, why.reason, why.by, why.window_s)
+        except RoleOverError:
+            moved = True
+        self._exchange.send(Inbox(asked.node), AttachAnswer(asked.request, refused, moved, epoch))
+
+    async def _attach_at(self, owner: Owner, asked: Attach) -> None:
+        ended = self._home.denied(asked.ticket)
+        if ended is not None:
+            raise ended
+        owner.sharing.interested(asked.node, self._home.clock.now())
+        await owner.attach(asked.ticket, asked.topics, asked.node)
+
+    async def _call(self, asked: CallRequest) -> None:
+        owner = self._owner(asked.user)
+        call = asked.call
+        if asked.left_ms is not None:  # the deadline by this node's clock
+            call = replace(call, deadline_ms=self._home.clock.wall_ms() + asked.left_ms)
+        outcome = None if owner is None or asked.node == self._node else await owner.execute(call, asked.node)
+        if owner is not None:
+            owner.sharing.hurry()  # the state that a command caused is told before its result
+        self._exchange.send(Inbox(asked.node), CallAnswer(asked.request, outcome))
+
+    def _owner_word(self, said: Sought | Owned) -> None:
+        """Tell who owns a user, or learn it, while the store of leases takes no writes."""
+        if isinstance(said, Owned):
+            user_state = self._home.user_states.get(said.user)
+            if user_state is not None and said.holder != self._holder:
+                user_state.role.owned(Grant(said.node, said.holder, said.token))
+            return
+        owner = self._owner(said.user)
+        if owner is not None and said.node != self._node:
+            self._exchange.send(Inbox(said.node), Owned(said.user, self._node, self._holder, owner.token))
+
+    def _given(self, told: Given) -> None:
+        user_state = self._home.user_states.get(told.user)
+        if user_state is not None and user_state.owner is not None:
+            user_state.owner.given(told.token, told.history)
+
+    # ---- to phones here ----
+
+    def _replaced(self, told: Replaced) -> None:
+        user_state = self._home.user_states.get(told.user)
+        connection = None if user_state is None else user_state.feed.connections.get(told.handle)
+        if connection is not None:
+            connection.close(CloseCode.REPLACED, "replaced")
+
+    def _leaving(self, node: NodeId) -> None:
+        self._home.cluster_membership.leaving(node)
+        for user_state in self._home.user_states.values():
+            follower = user_state.follower
+            if follower is not None and follower.owner.node == node:
+                follower.look()

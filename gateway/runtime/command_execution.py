@@ -1,0 +1,407 @@
+"""What becomes of one user's commands at his owner?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final, Literal, Protocol
+
+from gateway.core.calls import Began, Calls, Foreign, New, Pending, answer, fingerprint
+from gateway.core.quota import Quota
+from gateway.core.user_sessions import UserSessions
+from gateway.domain.audit import NumberAct
+from gateway.domain.commands import (
+    RULES,
+    AcknowledgeNotice,
+    Call,
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    History,
+    Outcome,
+    Status,
+)
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute, Executed
+from gateway.domain.model import NodeId, UserId
+from gateway.domain.privacy import masked
+from gateway.domain.upstream import Attached, Feature, LinkClosed
+from gateway.runtime.link_health import Pulse
+from gateway.runtime.ports import Clock, Link
+from gateway.runtime.role import not_begun, patience_s
+from gateway.runtime.session_admission import SessionAdmission
+from gateway.runtime.spawn import spawn
+
+TAKEN_OVER_S: Final = 3.0
+"""How long a command waits for the link of a user who comes from another node."""
+_MAY_HAVE_RUN: Final = "It may have been executed: look, then ask again with a new key."
+_STATUS: Final[dict[Literal["applied", "pending", "unchanged"], Status]] = {
+    "applied": Status.APPLIED,
+    "pending": Status.PENDING,
+    "unchanged": Status.UNCHANGED,
+}
+
+
+class Line(Protocol):
+    """What executing needs of the owner."""
+
+    clock: Clock
+    user_sessions: UserSessions
+    epoch: int
+    """Of the open link, while there is one."""
+    session_admission: SessionAdmission
+    pulse: Pulse
+
+    @property
+    def expects_history(self) -> bool:
+        """Whether the owner who gave the user may still send what it knows of commands."""
+        ...
+
+    @property
+    def link(self) -> Link | None:
+        """The open link."""
+        ...
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the server at the end of the open link can do."""
+        ...
+
+    @property
+    def offset_ms(self) -> int:
+        """Gateway clock minus server clock."""
+        ...
+
+    def doubted(self, handle: str) -> None:
+        """Note that the server says that it does not know a session."""
+        ...
+
+    @property
+    def may_act(self) -> bool:
+        """Whether a command sent now is executed only if this node still speaks for the user."""
+        ...
+
+
+class CommandExecution:
+    """The commands of one user.
+
+    Invariants: a command is sent upstream at most once; whoever asks for it, then or later, is told
+    the same outcome; commands leave in the order in which they came, and at most as many are under
+    way as the limits of :class:`Calls` say. A command runs to its end also when the phone that
+    asked is gone.
+
+    Whether a command may be sent is decided when the link is open, with the epoch of that link, and it is
+    sent on that link or not at all. Only a command that comes straight from the phone, over the node where
+    the phone is now, counts as sent for the first time; any other is judged like one that is sent again.
+
+    Args:
+        user: Whose.
+        line: The owner.
+        calls: What is known of the user's commands.
+        number_changes: How often the remote number may be changed.
+        audit: Told of each change of the remote number that was asked of OSCC-E.
+    """
+
+    def __init__(
+        self,
+        user: UserId,
+        line: Line,
+        calls: Calls[asyncio.Future[Outcome]],
+        number_changes: Quota[UserId],
+        audit: Callable[[NumberAct], None],
+    ) -> None:
+        self._user = user
+        self._line = line
+        self._number_changes = number_changes
+        self._audit = audit
+        self._calls = calls
+        self._is_closed = False
+        self._askers = 0
+        self._settled = asyncio.Event()
+        self._order = asyncio.Lock()
+        """Held by the first of the commands that wait, so that they leave in the order in which they came."""
+
+    @property
+    def _begins(self) -> bool:
+        """Whether commands are begun here."""
+        return not self._is_closed
+
+    @property
+    def in_flight(self) -> int:
+        """How many commands have no outcome yet."""
+        return len(self._calls.in_flight)
+
+    async def execute(
+        self, call: Call, tasks: asyncio.TaskGroup | None, node: NodeId | None = None
+    ) -> Outcome | None:
+        """Execute *call*, or join the execution under way; *tasks* is where it may outlive its asker.
+
+        None: it was not begun, since the user is being given to another node.
+
+        Args:
+            call: What is asked.
+            tasks: Where it runs.
+            node: The node over which it came; None is this one.
+        """
+        if self._is_closed:
+            return None
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        now, body_hash = self._line.clock.now(), fingerprint(call.command)
+        began = self._calls.find(call.key, body_hash, future, now)
+        if began is None:
+            call = await self._its_turn(call, node)
+            if not self._begins:
+                return None
+            refused = self._unjudged(call)
+            if refused is not None:
+                return refused
+            began = self._begin(call, body_hash, future, tasks)
+        match began:
+            case New() | Pending():
+                pass
+            case Foreign() if not call.retry:
+                return _NOT_SENT
+            case _:
+                return answer(began)
+        self._askers += 1
+        try:
+            return await future
+        finally:
+            self._askers -= 1
+            self._settled.set()
+            self._calls.leave(future)
+
+    async def _its_turn(self, call: Call, node: NodeId | None) -> Call:
+        """Return *call* when it may be decided on, marked if it waited or came by a way of before.
+
+        Its phone has been on another node since when the owner knows the phone elsewhere: it may have sent
+        the command again from there, so that what comes now is late.
+        """
+        line, member = self._line, self._line.user_sessions.get(call.session)
+        if member is None or member.node != node:
+            call = replace(call, waited=True)
+        if not self._order.locked() and not self._must_wait(call):
+            return call
+        call = replace(call, waited=True)
+        within_s = min(TAKEN_OVER_S, patience_s(call, line.clock.wall_ms()))
+        with suppress(TimeoutError):
+            async with line.clock.timeout(max(0.0, within_s)), self._order:
+                while self._must_wait(call):
+                    await line.session_admission.change(call.session)
+        return call
+
+    def _must_wait(self, call: Call) -> bool:
+        """Tell whether the link, or the history of who gave, is still to come."""
+        line, member = self._line, self._line.user_sessions.get(call.session)
+        if self._is_closed:
+            return False
+        if line.pulse.is_taking_over and (member is None or not member.on_link):
+            return True
+        return (call.retry or call.waited) and line.expects_history
+
+    def _unjudged(self, call: Call) -> Outcome | None:
+        """Return what is told of a command that cannot be judged, as another may own the user; else None."""
+        line = self._line
+        is_first = not call.retry and not call.waited
+        if (
+            is_first
+            or isinstance(call.command, AcknowledgeNotice)
+            or (line.link is not None and line.may_act)
+        ):
+            return None
+        return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
+
+    def _begin(
+        self, call: Call, body_hash: bytes, future: asyncio.Future[Outcome], tasks: asyncio.TaskGroup | None
+    ) -> Began:
+        """Decide whether *call* is sent, and have it sent on the link that is open now."""
+        line = self._line
+        began = self._calls.begin(
+            call.key,
+            body_hash,
+            future,
+            line.clock.now(),
+            session=call.session,
+            retry=call.retry or call.waited,
+            stream_epoch=call.stream_epoch,
+            epoch=line.epoch,
+        )
+        if isinstance(began, New) and not spawn(tasks, self._run(call, line.link)):
+            self._tell(call.key, _NOT_REACHED)
+        return began
+
+    async def give(self, within_s: float) -> History:
+        """Begin nothing more, and return what the next owner must know.
+
+        What has no outcome in time is unknown. Whoever asked has been told when this returns: what he is
+        told on another node leaves before the offer, which ends his waiting there.
+        """
+        self._close()
+        with suppress(TimeoutError):
+            async with self._line.clock.timeout(within_s):
+                while self._calls.in_flight:
+                    self._settled.clear()
+                    await self._settled.wait()
+        for key in self._calls.in_flight:
+            self._tell(key, _unknown())
+        while self._askers:
+            self._settled.clear()
+            await self._settled.wait()
+        return self.history()
+
+    def history(self) -> History:
+        """Return what the next owner must know; after :meth:`give`, before :meth:`resume`."""
+        now = self._line.clock.now()
+        changed = tuple(now - at for at in self._number_changes.taken(self._user, now))
+        return self._calls.history(now, epoch=self._line.epoch)._replace(numbers_changed=changed)
+
+    def adopt(self, history: History) -> None:
+        """Take over from an owner whose link was replaced by the one that is open here."""
+        self._calls.adopt(history, self._line.epoch, self._line.clock.now())
+        self.adopt_quota(history)
+
+    def adopt_quota(self, history: History) -> None:
+        """Let changes of the remote number count that were made elsewhere."""
+        now = self._line.clock.now()
+        self._number_changes.adopt(self._user, (now - ago_s for ago_s in history.numbers_changed), now)
+
+    def end(self) -> None:
+        """Begin nothing more; what has no outcome by now is unknown."""
+        self._close()
+        for key in self._calls.in_flight:
+            self._tell(key, _unknown())
+
+    def resume(self) -> None:
+        """Begin commands again: the user was not taken."""
+        self._is_closed = False
+
+    def _close(self) -> None:
+        """Begin nothing more; what waits is asked of the next owner."""
+        self._is_closed = True
+        self._line.session_admission.look()
+
+    async def _run(self, call: Call, link: Link | None) -> None:
+        outcome = _unknown()
+        try:
+            outcome = await self._decide(call, link)
+        finally:
+            self._tell(call.key, outcome)
+        if outcome is _SESSION_OVER:
+            self._line.doubted(call.session)
+
+    def _tell(self, key: str, outcome: Outcome) -> None:
+        self._settled.set()
+        for waiter in self._calls.settle(key, outcome, self._line.clock.now()):
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+    async def _decide(self, call: Call, link: Link | None) -> Outcome:
+        """Refuse the command, or have OSCC-E execute it: on *link*, for which it was judged."""
+        if isinstance(call.command, AcknowledgeNotice):
+            return Outcome(Status.APPLIED)
+        line, member = self._line, self._line.user_sessions.get(call.session)
+        if link is None or line.link is not link:
+            return _NOT_REACHED
+        if member is None or member.attached is None or not member.on_link:
+            return _NOT_REACHED
+        if not line.may_act:
+            return _IN_DOUBT
+        feature = RULES[type(call.command)].feature
+        if feature is not None and feature not in line.features:
+            return _UNSUPPORTED
+        if isinstance(call.command, ChangeRemoteNumber):
+            return await self._change_number(call, call.command, member.attached, link)
+        return await self._ask(call, member.attached.alias, link)
+
+    async def _change_number(
+        self, call: Call, command: ChangeRemoteNumber, attached: Attached, link: Link
+    ) -> Outcome:
+        """Have the number changed; only what was applied, or may have been, counts."""
+        at = self._line.clock.now()
+        wait_s = self._number_changes.take(self._user, at)
+        if wait_s > 0:
+            return _too_often(wait_s)
+        outcome = _unknown()
+        try:
+            outcome = await self._ask(call, attached.alias, link)
+        finally:
+            if outcome.status not in {Status.APPLIED, Status.UNKNOWN}:
+                self._number_changes.give_back(self._user, at)
+            result = outcome.status.value if outcome.error is None else outcome.error.code.value
+            self._audit(NumberAct(self._user, attached.session, "change", masked(command.number), result))
+        return outcome
+
+    async def _ask(self, call: Call, alias: int, link: Link) -> Outcome:
+        line = self._line
+        left_s = (call.deadline_ms - line.clock.wall_ms()) / 1000
+        if left_s <= 0:
+            return _TOO_LATE
+        offset_ms = line.offset_ms
+        command = _in_server_time(call.command, offset_ms)
+        request = Execute(alias, command, call.key, call.deadline_ms - offset_ms)
+        try:
+            async with line.clock.timeout(left_s):
+                executed = await link.request(request)
+        except (TimeoutError, LinkClosed):
+            return _unknown()
+        except GatewayError as error:
+            return _refused(_in_gateway_time(error, offset_ms))
+        if not isinstance(executed, Executed):
+            return _unknown()
+        return Outcome(_STATUS[executed.state], version=executed.version)
+
+
+def _in_server_time(command: Command, offset_ms: int) -> Command:
+    if isinstance(command, ExtendPostProcessing):
+        return replace(command, until_ms=command.until_ms - offset_ms)
+    return command
+
+
+def _in_gateway_time(error: GatewayError, offset_ms: int) -> GatewayError:
+    until_ms = error.details.get("until_ms")
+    if isinstance(until_ms, int):
+        error.details["until_ms"] = until_ms + offset_ms
+    return error
+
+
+def _refused(error: GatewayError) -> Outcome:
+    """Return what is told of a command that OSCC-E refused or did not answer.
+
+    A session that has ended cannot be asked by: whoever still asks what became of its command has another.
+    """
+    match error.code:
+        case ErrorCode.UPSTREAM_TIMEOUT:
+            return Outcome(Status.UNKNOWN, error)
+        case ErrorCode.SESSION_ENDED:
+            return _SESSION_OVER
+        case _:
+            return Outcome(Status.REJECTED, error)
+
+
+def _unknown() -> Outcome:
+    return Outcome(Status.UNKNOWN, GatewayError(ErrorCode.UPSTREAM_TIMEOUT, _MAY_HAVE_RUN))
+
+
+def _rejected(code: ErrorCode, message: str) -> Outcome:
+    return Outcome(Status.REJECTED, GatewayError(code, message))
+
+
+def _too_often(wait_s: float) -> Outcome:
+    message = "The remote number was changed too often within the last hour."
+    return Outcome(Status.REJECTED, GatewayError(ErrorCode.RATE_LIMITED, message, retry_after_s=wait_s))
+
+
+_UNREACHED_TEXT: Final = "The contact centre is not reached right now."
+_NOT_SENT: Final = _rejected(
+    ErrorCode.UPSTREAM_UNAVAILABLE,
+    "The command was not executed: the user's link moved meanwhile. Try again.",
+)
+_NOT_REACHED: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, _UNREACHED_TEXT)
+_SESSION_OVER: Final = _rejected(ErrorCode.UPSTREAM_UNAVAILABLE, "The session is not served any more.")
+_IN_DOUBT: Final = _rejected(ErrorCode.BUS_DOWN, "It is not certain right now who speaks for the user.")
+_UNSUPPORTED: Final = _rejected(
+    ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre of this site does not offer this."
+)
+_TOO_LATE: Final = _rejected(ErrorCode.EXPIRED, "The command arrived after its deadline.")

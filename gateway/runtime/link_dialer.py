@@ -1,0 +1,433 @@
+"""When is a user's link opened, by which session, and under which token?
+
+The loop of an owner's life: hold the lease, wait until a dial is due, dial, serve, again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final, Protocol
+
+from gateway.core.admission_queue import Place
+from gateway.core.bus_state import BusState
+from gateway.core.lease import LeaseState
+from gateway.core.link import LinkMachine
+from gateway.core.throttle import Urgency
+from gateway.core.user_sessions import Member, UserSessions
+from gateway.domain.errors import EndReason, GatewayError
+from gateway.domain.model import UserId
+from gateway.domain.upstream import About, Feature, LinkClosed
+from gateway.protocol.envelopes import Control, Owned, Sought
+from gateway.runtime.lease_keeper import Answer, LeaseKeeper
+from gateway.runtime.ports import Grant, Link
+from gateway.runtime.role import Start
+from gateway.runtime.world import World
+
+_STORE_AGAIN_S: Final = 1.0
+"""After how long a store that gave no answer is asked again."""
+_ANSWER_S: Final = 1.0
+"""Within which time a node answers that owns the user, when all are asked."""
+_LOG_ON_MS: Final = 60_000
+"""For how long after a log-on its person is taken to wait for the link."""
+_TURN_S: Final = 0.001
+_IDLE_S: Final = 3600.0
+"""Longest wait without news: only a bound."""
+_LOOK_AGAIN_S: Final = 5.0
+_REGISTERS_S: Final = 5.0
+"""How long the bus must have worked again until whoever took the user meanwhile has said so in the store."""
+_CONTEST_S: Final = 60.0
+"""Who is replaced twice within this time, while the store grants it the lease, is up against a node of
+another store: both would replace each other again and again."""
+GIVES_WAY_S: Final = 60.0
+"""For how long who lost such a contest opens no link and serves no phone of the user."""
+_YIELD_S: Final = 20.0
+"""After how long without the lease an open link is given up that the winner has not replaced."""
+
+
+class Served(Protocol):
+    """Whose link it is."""
+
+    user_sessions: UserSessions
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no link is needed any more."""
+        ...
+
+    def epoch_began(self, epoch: int) -> None:
+        """Note that a new lease was granted: what follows is written under *epoch*."""
+        ...
+
+    async def serve(self, link: Link, opener: Member, about: About) -> int | None:
+        """Serve an open link until it is gone; returns the token of the link that replaced it, if one did."""
+        ...
+
+    def ended(self, member: Member, reason: EndReason, by: str | None) -> None:
+        """Take out a session that OSCC-E refused."""
+        ...
+
+    def redial(self) -> None:
+        """Close the link, to open one under another lease."""
+        ...
+
+    def unreached(self) -> None:
+        """Note that a dial failed, or the link is gone."""
+        ...
+
+    def owned_elsewhere(self, grant: Grant) -> None:
+        """Note that another node has the user."""
+        ...
+
+    def cut_off(self) -> None:
+        """Note that others live and have the user, and this node does not reach them."""
+        ...
+
+    def send_on(self) -> None:
+        """Send the phones here to another node, which has the user."""
+        ...
+
+    def stop(self) -> None:
+        """End."""
+        ...
+
+
+class LinkDialer:
+    """One user's link, again and again.
+
+    Invariants: one link at a time, opened only under a lease that was granted, and after a kick
+    only when a renewal sent after it was granted too; the lease is given up in the end.
+
+    Args:
+        user: Whose link.
+        world: The outside.
+        machine: Knows when a dial is due.
+        served: Who serves the link.
+        start: How the ownership begins.
+    """
+
+    def __init__(
+        self, user: UserId, world: World, machine: LinkMachine, served: Served, start: Start
+    ) -> None:
+        self.lease_keeper = LeaseKeeper(user, world)
+        self.lease_keeper.lease.seen(start.floor)
+        self._user = user
+        self._world = world
+        self._machine = machine
+        self._served = served
+        self._start = start
+        self._outbid_since: float | None = None
+        self._is_cut_off = False
+        """Whether the link was replaced, and the bus was away since."""
+        self._was_replaced = False
+        """Whether the link was replaced, and the store has not said since whose the lease is."""
+        self._contested_at = self._gives_way_until = -math.inf
+        self._others: dict[int, Grant] = {}
+        """Who says to own the user with the highest token, since that was asked last; one at most."""
+        self._looked_at = 0.0
+        self._news = asyncio.Event()
+        self._server: str | None = None
+        """The server's instance that was dialled last, when it is told."""
+        self._epoch = 0
+        self._place: Place | None = None
+        self._is_entered = start.entered
+        """Whether it is this user's turn at the admission queue: to be given back there."""
+        self._queued_at = 0.0
+        self._was_open = False
+        """Whether this node has had the user's link before."""
+
+    def look(self) -> None:
+        """Note that somebody came or left, or that the life is over."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep a link open until none is needed any more, or another node has the user."""
+        try:
+            while await self._hold():
+                if self.gives_way:
+                    await self._give_way()
+                elif not self._is_due():
+                    await self._pause(self._due_in_s())
+                elif self._may_enter():
+                    await self._dial()
+                else:
+                    await self._pause(self._queue_s())
+        finally:
+            if self._place is not None:
+                self._world.admission_queue.withdraw(self._place)
+            if self._is_entered:
+                self._world.admission_queue.done()
+
+    async def _hold(self) -> bool:
+        """Return True when the lease allows a dial; False when it is over."""
+        lease = self.lease_keeper.lease
+        while not self._served.is_over and not lease.may_dial:
+            if self._start.assumed and self._is_bus_down and self._assume():
+                break
+            answer = await self._ask()
+            if answer == "unanswered" and not await self._go_without():
+                await self._pause(_STORE_AGAIN_S)
+            else:
+                self._heed(answer)
+        if self._served.is_over:
+            return False
+        if lease.epoch != self._epoch:
+            self._epoch = lease.epoch
+            self._served.epoch_began(lease.epoch)
+            if self._start.kind is not None:
+                self._world.tally.took_over(self._start.kind)
+        self._start = Start()
+        return True
+
+    def _heed(self, answer: Answer) -> None:
+        """Take in what the store says."""
+        if answer == "ours" and self._was_replaced:
+            self._contested()
+        elif answer == "refused" and not self.lease_keeper.lease.lost and self.lease_keeper.other is not None:
+            # a refused renewal is followed by an acquire: that tells who has the user
+            self._served.owned_elsewhere(self.lease_keeper.other)
+
+    async def _ask(self) -> Answer:
+        if not self.may_ask():
+            return "unanswered"
+        is_late = self._world.clock.now() > self._start.by
+        return await self.lease_keeper.ask(expected=None if is_late else self._start.expected)
+
+    def may_ask(self) -> bool:
+        """Tell whether the lease may be asked for now.
+
+        Who was replaced while the bus was away does not outbid whoever did it: he has the user, though the
+        store does not know it yet.
+        """
+        world, now = self._world, self._world.clock.now()
+        machine = world.exchange.machine
+        if not self._is_replaced:
+            self._is_cut_off = False
+        elif self._is_bus_down:
+            self._cut_off()
+        registered_s = min(machine.is_healthy_for(now), world.writes.taken_for(now))
+        return not self._is_cut_off or registered_s >= _REGISTERS_S
+
+    @property
+    def _is_bus_down(self) -> bool:
+        return self._world.exchange.machine.state is BusState.DOWN
+
+    @property
+    def _is_replaced(self) -> bool:
+        """Whether the lease is held, and another's link took the place of this node's."""
+        return self.lease_keeper.lease.state is LeaseState.HELD and not self.lease_keeper.lease.may_dial
+
+    def _cut_off(self) -> None:
+        if not self._is_cut_off:
+            self._is_cut_off = True
+            self._served.cut_off()
+
+    def _assume(self) -> bool:
+        """Take the user without the store, which is away; whoever was replaced does not come back so."""
+        if self.lease_keeper.lease.assume(self._world.clock.wall_ms() * 1000) is None:
+            return False
+        self._start = self._start._replace(kind="assumed")
+        return True
+
+    # ---- the lease is ours, the link is another's: there are two stores ----
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether another node has the user by another store, so that no phone is served here.
+
+        Who is replaced for the second time is the one: the other node holds the link then.
+        """
+        return self._world.clock.now() < self._gives_way_until
+
+    def _contested(self) -> None:
+        """Note that the store grants the lease, though another link replaced this node's."""
+        now = self._world.clock.now()
+        self._was_replaced = False
+        if now - self._contested_at <= _CONTEST_S:
+            self._gives_way_until = now + GIVES_WAY_S
+            self._world.tally.saw_two_owners()
+            self._served.send_on()
+        self._contested_at = now
+
+    async def _give_way(self) -> None:
+        """Wait, then end: who comes later is served as if for the first time."""
+        while self.gives_way and not self._served.is_over:
+            await self._pause(self._gives_way_until - self._world.clock.now())
+        self._served.stop()
+
+    # ---- the store takes no writes, but messages pass ----
+
+    async def _go_without(self) -> bool:
+        """Take or yield the user without the store; False: the store is to be asked again."""
+        world = self._world
+        if self._is_bus_down:
+            return self._assume()
+        if not world.refuses_writes():
+            return False
+        is_given = self._start.history is not None and world.clock.now() <= self._start.by
+        if not is_given and await self._is_owned():
+            return True
+        if not world.writes.is_away(world.clock.now()) or not await self._fences():
+            return False
+        if self._is_replaced:  # by somebody who is not reached from here
+            self._cut_off()
+        elif not self._served.is_over and self._assume():
+            owned = Owned(self._user, world.node, world.holder, self.lease_keeper.lease.epoch)
+            world.exchange.send(Control(), owned)
+            return True
+        return False
+
+    async def _is_owned(self) -> bool:
+        """Ask all nodes who owns the user; whoever says so lives, and keeps him."""
+        clock, lease = self._world.clock, self.lease_keeper.lease
+        self._others.clear()
+        self._world.exchange.send(Control(), Sought(self._user, self._world.node))
+        until = clock.now() + _ANSWER_S
+        while not self._others and not self._served.is_over and clock.now() < until:
+            await self._pause(until - clock.now())
+        token = max(self._others, default=0)
+        if not token or (lease.is_ours and token <= lease.epoch):
+            return False
+        self._served.owned_elsewhere(self._others[token])
+        return True
+
+    def owned(self, grant: Grant) -> None:
+        """Note that another node owns the user, as it says itself."""
+        if grant.token > max(self._others, default=0):
+            self._others = {grant.token: grant}
+            self.look()
+
+    async def _fences(self) -> bool:
+        try:
+            return Feature.LINK_FENCING in (await self._world.upstream.about()).features
+        except GatewayError:
+            return False
+
+    # ---- the lease is another's, the link is still ours ----
+
+    def is_outbid(self, now: float) -> bool:
+        """Tell whether, beside an open link, the lease is to be looked at that another was granted."""
+        if self.lease_keeper.lease.state is not LeaseState.FREE:
+            self._outbid_since = None
+            return False
+        self._outbid_since = now if self._outbid_since is None else self._outbid_since
+        if now - self._looked_at < _LOOK_AGAIN_S:
+            return False
+        self._looked_at = now
+        return True
+
+    async def reconsider(self) -> None:
+        """Look who has the lease: nobody, then dial anew under another; somebody for long, then yield."""
+        try:
+            grant = await self.lease_keeper.read()
+        except GatewayError:
+            return
+        since = self._outbid_since
+        if since is None or self._served.is_over:
+            return
+        if grant is None:
+            self._served.redial()
+        elif self._world.clock.now() - since > _YIELD_S:
+            self._world.tally.saw_two_owners()
+            self._served.owned_elsewhere(grant)
+
+    def _may_enter(self) -> bool:
+        """Tell whether it is this user's turn at the site; else :meth:`look` is called when it may be."""
+        if self._is_entered:
+            return True
+        admission_queue, now = self._world.admission_queue, self._world.clock.now()
+        if self._place is None:
+            self._place, self._queued_at = admission_queue.join(self._urgency(), self.look), now
+        if not admission_queue.enter(self._place, now):
+            return False
+        self._world.tally.waited(self._place.urgency, now - self._queued_at)
+        self._place, self._is_entered = None, True
+        return True
+
+    def _urgency(self) -> Urgency:
+        """Tell why the link is needed: somebody has just logged on, or came from elsewhere, or lost it."""
+        if self._was_open:
+            return Urgency.REOPENING
+        since_ms = self._world.clock.wall_ms() - _LOG_ON_MS
+        is_fresh = any(member.ticket.issued_at_ms > since_ms for member in self._served.user_sessions)
+        return Urgency.PERSON if is_fresh else Urgency.ROAMING
+
+    def _queue_s(self) -> float:
+        """Return the delay before the admission queue is asked again: at least 1 ms, so that nothing spins."""
+        if self._place is None:
+            return 0.0
+        wait_s = self._world.admission_queue.wait_s(self._place, self._world.clock.now())
+        return min(max(wait_s, _TURN_S), _IDLE_S)
+
+    def _is_due(self) -> bool:
+        return self._due_in_s() <= 0
+
+    def _due_in_s(self) -> float:
+        now = self._world.clock.now()
+        due_at = self._machine.dial_at(now)
+        return _IDLE_S if due_at is None else due_at - now
+
+    async def _pause(self, seconds: float) -> None:
+        """Return at news, or after *seconds*."""
+        self._news.clear()
+        try:
+            async with self._world.clock.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _dial(self) -> None:
+        opener = next(iter(self._served.user_sessions), None)
+        if opener is None or not self._machine.link_dialer():
+            return
+        try:
+            about, link = await self._open(opener)
+        except GatewayError as error:
+            self._fail(error.retry_after_s)
+        except LinkClosed as closed:
+            await self._not_opened(opener, closed)
+        else:
+            await self._opened(link, opener, about)
+        self._served.unreached()
+
+    async def _open(self, opener: Member) -> tuple[About, Link]:
+        """Open the link; the place at the admission queue is taken, and given back when this returns."""
+        world = self._world
+        try:
+            about = await world.upstream.about()
+            self._server = about.server
+            link = await world.upstream.open(
+                self._user, opener.ticket.secret, token=self._epoch, holder=world.holder
+            )
+        finally:
+            self._is_entered = False
+            world.admission_queue.done()
+        self._was_open = True
+        return about, link
+
+    async def _opened(self, link: Link, opener: Member, about: About) -> None:
+        if self._served.is_over:
+            await link.close()
+            return
+        self._machine.opened(self._world.clock.now())
+        replaced_by = await self._served.serve(link, opener, about)
+        if replaced_by is None:
+            self._fail()
+        else:
+            self._was_replaced = True
+            self._machine.kicked(self._world.clock.now(), self._world.jitter())
+            self.lease_keeper.lease.kicked(replaced_by)
+
+    async def _not_opened(self, opener: Member, closed: LinkClosed) -> None:
+        match closed.reason:
+            case "session_unknown":
+                self._machine.refused()
+                self._served.ended(opener, opener.end_at(self._server), None)
+            case "stale":
+                self._machine.refused()
+                await self.lease_keeper.outbid(closed.token or 0)
+            case _:
+                self._fail(closed.retry_after_s)
+
+    def _fail(self, told_s: float | None = None) -> None:
+        self._machine.failed(self._world.clock.now(), self._world.jitter(), told_s)

@@ -1,0 +1,224 @@
+"""One user on this node: who are his phones, and what is the node to him?
+
+First the node tries to own the user. When another node has him it follows, until it is to own him
+after all. Phones keep what they show through every change of role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+from gateway.core.calls import Calls
+from gateway.core.compose import Composer
+from gateway.domain.commands import Call, Outcome
+from gateway.domain.errors import ErrorCode, SessionRefused
+from gateway.domain.model import Ticket, UserId
+from gateway.protocol.envelopes import SessionFacts
+from gateway.runtime.feed import Feed
+from gateway.runtime.follower import Follower
+from gateway.runtime.owner import Owner
+from gateway.runtime.ports import Grant
+from gateway.runtime.role import Local, RoleOverError, Start, not_begun, not_reached, patience_s
+from gateway.runtime.session_admission import ATTACH_S
+from gateway.runtime.world import World
+
+UNFOLLOW_S: Final = 30.0
+"""For how long a user without a phone here is still followed: phones come back."""
+_SLACK_S: Final = 1.0
+_AGAIN_S: Final = 0.5
+_NOBODY: Final = "Nobody speaks for the user right now."
+
+
+@lru_cache(maxsize=256)
+def _same(topics: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one object for equal topics: most phones follow the same."""
+    return topics
+
+
+class UserState:
+    """One user on this node.
+
+    Invariant: one role at a time; the next begins when the last has given up link and lease.
+
+    Args:
+        user: Who.
+        world: The outside.
+        composer: Shares elements between the users of the node.
+        calls: What is known of his commands.
+    """
+
+    def __init__(
+        self, user: UserId, world: World, composer: Composer, calls: Calls[asyncio.Future[Outcome]]
+    ) -> None:
+        self.feed = Feed(user)
+        self.local: dict[str, Local] = {}
+        """The sessions with a phone here, served or about to be."""
+        self.over = asyncio.Event()
+        """Set when link and lease are given up: only then may the next user state begin."""
+        self._world = world
+        self._composer = composer
+        self._calls = calls
+        self._is_stopped = False
+        self._turned = asyncio.Event()
+        self._empty_since: float | None = None
+        self.role: Owner | Follower = self._own(Start())
+
+    @property
+    def owner(self) -> Owner | None:
+        """The role, if it is the owner's."""
+        return self.role if isinstance(self.role, Owner) else None
+
+    @property
+    def follower(self) -> Follower | None:
+        """The role, if it is a follower's."""
+        return self.role if isinstance(self.role, Follower) else None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether sessions of the user, here or on other nodes, are still spoken for by this one."""
+        return self.owner is not None and not self.owner.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the user is not served here any more: whoever comes needs another user state."""
+        return self._is_stopped or (self.role.is_over and self._following is None)
+
+    # ---- phones ----
+
+    async def attach(self, ticket: Ticket, topics: tuple[str, ...]) -> SessionFacts:
+        """Return when OSCC-E has accepted the session in this epoch; bounded in time.
+
+        Raises:
+            SessionRefused: It has ended, or nobody can tell in time.
+        """
+        topics = _same(topics)
+        self.local[ticket.handle] = Local(ticket, topics)
+        until = self._world.clock.now() + ATTACH_S + _SLACK_S
+        try:
+            if isinstance(self.role, Owner):  # that is bounded by itself, in less
+                with suppress(RoleOverError):
+                    return await self.role.attach(ticket, topics)
+            async with self._world.clock.timeout(until - self._world.clock.now()):
+                while True:
+                    role = self.role
+                    try:
+                        return await role.attach(ticket, topics)
+                    except RoleOverError:
+                        await self._turn(role)
+        except TimeoutError:
+            raise not_reached(for_bus=self._world.refuses_writes()) from None
+        except SessionRefused:
+            self.leave(ticket.handle)
+            raise
+
+    def follow(self, handle: str, topics: tuple[str, ...]) -> None:
+        """Listen to what the session follows now."""
+        local = self.local.get(handle)
+        if local is not None:
+            self.local[handle] = Local(local.ticket, topics)
+            self.role.follow(handle, topics)
+
+    def leave(self, handle: str) -> None:
+        """Note that the session's phone left this node."""
+        if self.local.pop(handle, None) is not None:
+            self.role.leave(handle)
+
+    def let_go(self, handle: str) -> None:
+        """Speak for a session no longer: it is over."""
+        self.local.pop(handle, None)
+        self.role.let_go(handle)
+
+    async def execute(self, call: Call) -> Outcome:
+        """Have a command executed at most once by whoever owns the user; bounded by its deadline.
+
+        One that is sent again is asked about for a while also after that. One that had to wait for another
+        owner is marked: its phone may have sent it again from elsewhere.
+        """
+        until = self._world.clock.now() + patience_s(call, self._world.clock.wall_ms())
+        while True:
+            role = self.role
+            outcome = await role.execute(call)
+            if outcome is not None:
+                return outcome
+            call = replace(call, waited=True)
+            left_s = until - self._world.clock.now()
+            if left_s <= 0 or self.is_over:
+                for_bus = self._world.refuses_writes()
+                code = ErrorCode.BUS_DOWN if for_bus else ErrorCode.UPSTREAM_UNAVAILABLE
+                return not_begun(call, code, _NOBODY)
+            try:
+                async with self._world.clock.timeout(min(_AGAIN_S, left_s)):
+                    await self._turn(role)
+            except TimeoutError:
+                continue
+            except SessionRefused:  # the user was let go meanwhile
+                return not_begun(call, ErrorCode.UPSTREAM_UNAVAILABLE, _NOBODY)
+
+    async def _turn(self, role: Owner | Follower) -> None:
+        """Return when *role* is not played any more.
+
+        Raises:
+            SessionRefused: No other will be played.
+        """
+        while self.role is role:
+            if self.over.is_set():
+                raise not_reached(for_bus=self._world.refuses_writes())
+            await self._turned.wait()
+
+    # ---- life ----
+
+    async def run(self) -> None:
+        """Serve the user until he is not needed here any more."""
+        try:
+            while True:
+                await self.role.run()
+                match None if self._is_stopped else self._following:
+                    case None:
+                        return
+                    case Start() as start:
+                        self.role = self._own(start)
+                    case Grant() as grant:
+                        self.role = Follower(self.feed, self._world, grant, self.local)
+                self._wake()
+        finally:
+            self._is_stopped = True
+            self.feed.ledger.meeting.clear()
+            if isinstance(self.role, Follower) and self.role.start is not None and self.role.start.entered:
+                self._world.admission_queue.done()  # no owner begins who would
+            self.over.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
+
+    @property
+    def _following(self) -> Start | Grant | None:
+        """How this node is to own the user after the role that is over, or whom it is to follow."""
+        role = self.role
+        if isinstance(role, Follower):
+            return role.start
+        return role.owned_by if self.local or self.feed.connections else None
+
+    def _own(self, start: Start) -> Owner:
+        local = tuple(self.local.values())
+        return Owner(self.feed, self._world, self._composer, self._calls, start, local)
+
+    def stop(self) -> None:
+        """Let the user go."""
+        self._is_stopped = True
+        self.role.stop()
+
+    def tick(self, now: float) -> None:
+        """Do what is due by time."""
+        self.role.tick(now)
+        if self.local or isinstance(self.role, Owner):
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = now
+        elif now - self._empty_since >= UNFOLLOW_S:
+            self.stop()

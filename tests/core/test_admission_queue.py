@@ -1,0 +1,177 @@
+"""Whose turn is it to open a link at a site?"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from gateway.core.admission_queue import AdmissionQueue
+from gateway.core.throttle import Budget, Urgency
+
+
+def admission_queue(*, per_s: float = 1.0, burst: float = 4.0, in_flight: int = 100) -> AdmissionQueue:
+    return AdmissionQueue(Budget(rate_per_s=per_s, burst=burst, in_flight_max=in_flight))
+
+
+def test_while_nobody_waits_whoever_comes_goes_through() -> None:
+    gate = admission_queue()
+    place = gate.join(Urgency.PERSON, lambda: None)
+    assert gate.enter(place, 0.0)
+    assert len(gate) == 0
+
+
+def test_nobody_overtakes_who_came_before_or_is_more_urgent() -> None:
+    gate = admission_queue()
+    late = gate.join(Urgency.REOPENING, lambda: None)
+    first = gate.join(Urgency.PERSON, lambda: None)
+    second = gate.join(Urgency.PERSON, lambda: None)
+    assert not gate.enter(late, 0.0)
+    assert not gate.enter(second, 0.0)
+    assert gate.enter(first, 0.0)
+    assert gate.enter(second, 0.0)
+    assert not gate.enter(late, 0.0), "half of the budget is left to people"
+    assert gate.enter(late, 1.0)
+
+
+def test_who_left_holds_nobody_up() -> None:
+    gate = admission_queue()
+    gone, next_ = (gate.join(Urgency.PERSON, lambda: None) for _ in range(2))
+    gate.withdraw(gone)
+    assert len(gate) == 1
+    assert gate.enter(next_, 0.0)
+    assert not gate.enter(gone, 0.0)
+
+
+def test_whoever_becomes_the_first_is_woken() -> None:
+    gate, woken = admission_queue(), list[int]()
+    places = [gate.join(Urgency.PERSON, partial(woken.append, number)) for number in range(4)]
+    gate.withdraw(places[1])
+    assert woken == []
+    assert gate.enter(places[0], 0.0)
+    assert woken == [2]
+    gate.withdraw(places[2])
+    assert woken == [2, 3]
+    gate.done()
+    assert woken == [2, 3, 3]
+
+
+def test_the_first_is_told_how_long_to_wait_and_the_others_are_woken() -> None:
+    gate = admission_queue()
+    for _ in range(4):
+        assert gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0)
+    first, second = (gate.join(Urgency.PERSON, lambda: None) for _ in range(2))
+    assert (gate.wait_s(first, 0.5), gate.wait_s(second, 0.5)) == (0.5, math.inf)
+
+
+def test_log_ons_wait_for_those_who_logged_on_already_and_not_for_those_who_make_room() -> None:
+    gate = admission_queue(burst=20)
+    gate.join(Urgency.GIVING, lambda: None)
+    assert gate.admit_log_on(0.0)
+    waiting = gate.join(Urgency.PERSON, lambda: None)
+    assert not gate.admit_log_on(0.0)
+    assert gate.enter(waiting, 0.0)
+    assert gate.admit_log_on(0.0)
+    assert gate.admit_log_on(0.0)
+
+
+def test_log_ons_and_links_that_were_lost_take_turns() -> None:
+    gate = admission_queue(per_s=20.0, burst=20.0)
+    lost = [gate.join(Urgency.REOPENING, lambda: None) for _ in range(3)]
+    assert gate.admit_log_on(0.0)
+    person = gate.join(Urgency.PERSON, lambda: None)
+    assert gate.enter(person, 0.0)
+    assert not gate.admit_log_on(0.0), "its own link was no turn of the others"
+    assert gate.enter(lost[0], 0.0)
+    assert gate.admit_log_on(0.0)
+    assert not gate.admit_log_on(0.0)
+    for place in lost[1:]:
+        gate.withdraw(place)
+    assert gate.admit_log_on(0.0)
+    assert gate.admit_log_on(0.0)
+
+
+def test_links_that_find_no_place_hold_no_log_on_up() -> None:
+    gate = admission_queue(per_s=100.0, burst=100.0, in_flight=4)
+    lost = [gate.join(Urgency.REOPENING, lambda: None) for _ in range(3)]
+    assert [gate.enter(place, 0.0) for place in lost] == [True, True, False]
+    assert gate.admit_log_on(0.0)
+    assert gate.admit_log_on(0.0)
+
+
+def test_places_are_given_back() -> None:
+    gate = admission_queue(in_flight=1)
+    assert gate.admit_log_on(0.0)
+    assert not gate.admit_log_on(0.0)
+    assert gate.log_on_wait_s(0.0) == 1.0
+    gate.log_on_done()
+    assert gate.admit_log_on(0.0)
+
+
+def test_where_there_is_one_place_links_that_wait_come_before_log_ons() -> None:
+    gate, woken = admission_queue(in_flight=1), list[str]()
+    assert gate.admit_log_on(0.0)
+    lost = gate.join(Urgency.REOPENING, lambda: woken.append("lost"))
+    assert not gate.enter(lost, 0.0)
+    gate.log_on_done()
+    assert woken == ["lost"]
+    assert not gate.admit_log_on(0.0)
+    assert gate.enter(lost, 0.0)
+    gate.done()
+    assert gate.admit_log_on(0.0)
+
+
+def test_a_site_is_shared_by_the_nodes_that_live_and_whoever_waits_looks_again() -> None:
+    woken: list[str] = []
+    gate = admission_queue(per_s=4.0, burst=4.0, in_flight=8)
+    gate.share(4, 0.0)
+    first, second = (gate.join(Urgency.PERSON, partial(woken.append, name)) for name in "ab")
+    assert gate.enter(first, 0.0), "each node may begin one"
+    assert not gate.enter(second, 0.9)
+    assert gate.enter(second, 1.0)
+    third = gate.join(Urgency.PERSON, partial(woken.append, "c"))
+    assert not gate.enter(third, 100.0), "two of eight places are this node's"
+    woken.clear()
+    gate.share(1, 100.0)
+    assert woken == ["c"]
+    assert gate.enter(third, 100.0)
+
+
+def test_whether_somebody_would_enter_is_told_without_taking_anything() -> None:
+    gate = admission_queue(per_s=1.0, burst=2.0)
+    assert [gate.would_admit(0.0, Urgency.PERSON) for _ in range(5)] == [True] * 5
+    for _ in range(2):
+        assert gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0)
+    assert not gate.would_admit(0.5, Urgency.PERSON)
+    assert gate.would_admit(1.0, Urgency.PERSON)
+    waiting = gate.join(Urgency.GIVING, lambda: None)
+    assert not gate.would_admit(9.0, Urgency.PERSON), "somebody waits"
+    gate.withdraw(waiting)
+    assert gate.would_admit(9.0, Urgency.PERSON)
+
+
+def test_while_the_node_is_overloaded_newcomers_wait_ten_times_as_long() -> None:
+    gate = admission_queue(per_s=10.0, burst=10.0)
+    gate.slow(0.0, is_slowed=True)
+    entered_at: list[float] = []
+    for tick in range(50):
+        now = tick / 10
+        place = gate.join(Urgency.PERSON, lambda: None)
+        if gate.enter(place, now):
+            entered_at.append(now)
+        gate.withdraw(place)
+    assert len(entered_at) == 1 + 4
+    gate.slow(5.0, is_slowed=False)
+    gate.share(1, 5.0)
+    gate.slow(5.0, is_slowed=False)
+    later = 0
+    for tick in range(10):
+        later += gate.enter(gate.join(Urgency.PERSON, lambda: None), 6.0 + tick / 10)
+    assert later == 10
+
+
+def test_an_overloaded_node_shares_the_slower_rate_with_others_and_keeps_it() -> None:
+    gate = admission_queue(per_s=40.0, burst=40.0)
+    gate.slow(0.0, is_slowed=True)
+    gate.share(2, 0.0)
+    entered = [gate.enter(gate.join(Urgency.PERSON, lambda: None), 0.0) for _ in range(4)]
+    assert entered == [True, True, False, False]

@@ -1,0 +1,255 @@
+"""What is told to many phones of one user at once, because they know exactly as much?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from gateway.core import fanout_group as fanout_groups
+from gateway.core.element import Element
+from gateway.core.fanout_group import SIZE, TURN_S, FanoutGroup
+from gateway.core.ledger import Ledger
+from gateway.core.outbox import Outbox
+from gateway.core.pace import LADDER_S, Pace
+from gateway.core.view import View, me_key, view_of
+from gateway.domain.resources import Me
+from gateway.protocol.codec import JSON
+from gateway.protocol.frames import ErrorFrame
+from tests.core.outbox_line import SCOPE, ping, queue
+from tests.core.samples import decoded
+
+
+class House:
+    """A mirror with a queue, and phones that read it."""
+
+    def __init__(self, phones: int, *, every_s: float = 0.0) -> None:
+        self.ledger = Ledger(1)
+        self.ledger.record("queue:1", queue(1))
+        self.now = 100.0
+        self.outboxes = [self.add(f"s{number}", every_s=every_s) for number in range(phones)]
+
+    def add(self, handle: str, *, every_s: float = 0.0) -> Outbox:
+        outbox = Outbox(self.ledger, self.view(handle), JSON, Pace(every_s))
+        outbox.begin(None)
+        outbox.take(self.now)
+        return outbox
+
+    def view(self, handle: str) -> View:
+        return view_of(handle, SCOPE, ("queues",))
+
+    def wait(self, waiting: int) -> None:
+        self.ledger.record("queue:1", queue(waiting))
+
+    @property
+    def fanout_groups(self) -> list[FanoutGroup]:
+        return [reader for reader in self.ledger.readers if isinstance(reader, FanoutGroup)]
+
+
+def only(house: House) -> FanoutGroup:
+    [fanout_group] = house.fanout_groups
+    return fanout_group
+
+
+def tell(fanout_group: FanoutGroup, now: float) -> None:
+    """Have what is due leave, as who brings it does: those who know as much now unite behind it."""
+    assert fanout_group.take(now)
+    fanout_group.meet(now)
+
+
+def test_phones_told_in_the_same_turn_are_one_reader() -> None:
+    house = House(3)
+    assert len(only(house).members) == 3
+    assert len(house.ledger.readers) == 1
+
+
+def test_one_frame_is_for_all_and_moves_all() -> None:
+    house = House(3)
+    house.wait(5)
+    house.now += 1
+    [frame] = decoded(only(house).take(house.now))
+    assert frame == {
+        "kind": "changes",
+        "after": 1,
+        "upto": 2,
+        "patch": {"queue:1": {"contacts_waiting": 5}},
+    }
+    house.outboxes[1].ping(ping)
+    assert decoded(house.outboxes[1].take(house.now)) == [{"kind": "ping", "after": 2, "upto": 2}]
+
+
+def test_what_concerns_one_phone_parts_it_with_what_waits() -> None:
+    house = House(3)
+    house.wait(5)
+    house.outboxes[0].post(ErrorFrame("busy", "later"), after_state=True)
+    assert len(only(house).members) == 2
+    kinds = [frame["kind"] for frame in decoded(house.outboxes[0].take(house.now))]
+    assert kinds == ["changes", "error"]
+
+
+def test_when_the_oldest_that_waits_came_is_known_and_goes_along_with_who_parts() -> None:
+    house = House(3)
+    fanout_group = only(house)
+    assert fanout_group.since == math.inf
+    for came_at in (110.0, 120.0):
+        house.ledger.came_at = came_at
+        house.wait(int(came_at))
+        assert {fanout_group.since, *(outbox.waits[1] for outbox in house.outboxes)} == {110.0}
+    house.outboxes[0].post(ErrorFrame("busy", "x"))
+    assert (house.outboxes[0].fanout_group, house.outboxes[0].waits[1]) == (None, 110.0)
+    tell(fanout_group, 130.0)
+    assert fanout_group.since == math.inf
+
+
+def test_who_has_parted_is_in_step_again_when_all_are_told() -> None:
+    house = House(3)
+    house.outboxes[0].post(ErrorFrame("busy", "later"))
+    house.outboxes[0].take(house.now)
+    assert len(only(house).members) == 3
+
+
+@pytest.mark.parametrize("first", ["convoy", "phone"])
+def test_who_has_parted_is_in_step_again_after_the_next_change(first: str) -> None:
+    house = House(3)
+    house.now += 1
+    house.wait(5)
+    house.outboxes[0].post(ErrorFrame("busy", "later"))
+    if first == "phone":
+        house.outboxes[0].take(house.now)
+    tell(only(house), house.now)
+    if first == "convoy":
+        house.outboxes[0].take(house.now)
+    assert len(only(house).members) == 3
+
+
+ITS_OWN: dict[str, Callable[[Outbox], object]] = {
+    "all anew": Outbox.reset,
+    "a frame": lambda outbox: outbox.post(ErrorFrame("busy", "again")),
+    "a ping": lambda outbox: outbox.ping(ping),
+    "another view": lambda outbox: outbox.look(view_of("s0", SCOPE, ("queue:1",))),
+    "a full socket": lambda outbox: outbox.keep_apart(apart=True),
+    "its end": Outbox.close,
+}
+
+
+@pytest.mark.parametrize("its_own", ITS_OWN.values(), ids=ITS_OWN)
+def test_who_was_told_before_the_others_and_has_something_of_its_own_since_is_not_taken_along(
+    its_own: Callable[[Outbox], object],
+) -> None:
+    house = House(3)
+    house.now += 1
+    house.wait(5)
+    house.outboxes[0].post(ErrorFrame("busy", "later"))
+    house.outboxes[0].take(house.now)
+    its_own(house.outboxes[0])
+    tell(only(house), house.now)
+    assert house.outboxes[0].fanout_group is None
+    assert list(only(house).members) == house.outboxes[1:]
+
+
+def test_two_convoys_that_know_the_same_unite() -> None:
+    house = House(2)
+    house.now += 1
+    late = [house.add("t0"), house.add("t1")]
+    assert len(house.fanout_groups) == 2
+    house.now += 1
+    house.wait(5)
+    for fanout_group in house.fanout_groups:
+        tell(fanout_group, house.now)
+    assert len(only(house).members) == 4
+    assert {outbox.fanout_group for outbox in (*house.outboxes, *late)} == {only(house)}
+
+
+def test_me_parts_whose_it_is() -> None:
+    house = House(3)
+    house.ledger.record(me_key("s1"), Element(Me(agent="7")))
+    assert house.outboxes[1].fanout_group is None
+    assert house.outboxes[1].dirty == 1
+    assert only(house).dirty == 0
+
+
+def test_a_new_epoch_parts_all() -> None:
+    house = House(3)
+    house.ledger.rebase(2)
+    assert not house.fanout_groups
+    assert all(outbox.waiting() == outbox.view.me for outbox in house.outboxes)
+
+
+def test_a_convoy_is_bounded() -> None:
+    house = House(SIZE + 2)
+    assert sorted(len(fanout_group.members) for fanout_group in house.fanout_groups) == [2, SIZE]
+
+
+def test_a_convoy_without_phones_reads_no_more() -> None:
+    house = House(2)
+    for outbox in house.outboxes:
+        outbox.close()
+    assert not house.ledger.readers
+
+
+def test_it_is_due_when_its_pace_allows() -> None:
+    house = House(2, every_s=2.0)
+    fanout_group = only(house)
+    assert (fanout_group.due_at(house.now), fanout_group.waiting()) == (None, None)
+    house.wait(5)
+    assert fanout_group.due_at(house.now + 0.5) == house.now + 2
+    assert fanout_group.due_at(house.now + 3) == house.now + 3
+    assert fanout_group.waiting() == me_key("s0")
+
+
+def test_those_told_within_a_turn_are_told_together_when_the_last_may_be() -> None:
+    house = House(1)
+    house.now += TURN_S / 2
+    house.add("late")
+    house.wait(5)
+    assert only(house).due_at(house.now) == house.now + LADDER_S[0]
+
+
+def test_while_it_is_written_and_counted_everybody_is_where_he_was() -> None:
+    house = House(2)
+    house.now += 1
+    house.add("t0")
+    house.add("t1")
+    house.now += 1
+    house.wait(5)
+    before = [list(fanout_group.members) for fanout_group in house.fanout_groups]
+    for fanout_group in house.fanout_groups:
+        fanout_group.take(house.now)
+    assert [list(fanout_group.members) for fanout_group in house.fanout_groups] == before
+
+
+@pytest.mark.parametrize("place", ["changes_of", "frames_of"])
+def test_what_no_frames_could_be_made_of_still_waits(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(2)
+    house.wait(5)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fanout_groups, place, broken)
+        with pytest.raises(RuntimeError, match=place):
+            only(house).take(house.now + 1)
+    assert (only(house).dirty, only(house).seq) == (1, 1)
+    [frame] = decoded(only(house).take(house.now + 1))
+    assert frame["patch"] == {"queue:1": {"contacts_waiting": 5}}
+
+
+def test_a_change_that_was_undone_is_not_told() -> None:
+    house = House(2)
+    house.wait(5)
+    house.wait(1)
+    fanout_group = only(house)
+    assert fanout_group.take(house.now + 1) == []
+    assert house.outboxes[0].conflated == 1
+
+
+def test_who_is_kept_apart_goes_alone_until_he_is_not() -> None:
+    house = House(2)
+    house.outboxes[0].keep_apart(apart=True)
+    house.outboxes[0].take(house.now)
+    assert house.outboxes[0].fanout_group is None
+    house.outboxes[0].keep_apart(apart=False)
+    house.outboxes[0].take(house.now)
+    assert house.outboxes[0].fanout_group is house.outboxes[1].fanout_group is not None

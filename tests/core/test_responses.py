@@ -1,0 +1,75 @@
+"""Are facts and outcomes told as the protocol's page says?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.core.effects import SessionLimits
+from gateway.core.responses import error_members, outcome_view, topics_of, welcome_frame
+from gateway.core.view import view_of
+from gateway.domain.commands import Outcome, Status
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import Application, Right
+from gateway.protocol.frames import GrantedTopics, OutcomeView, RefusedTopic, SessionView, UserView
+from tests.core.samples import SCOPE, WALL_MS, facts_of, ticket_of
+
+TICKET = ticket_of()
+
+
+def test_topics_are_refused_for_one_reason_whatever_the_reason() -> None:
+    view = view_of("h", SCOPE, ("agents", "queue:1", "queue:9", "nonsense"))
+    assert topics_of(view) == GrantedTopics(
+        ("agents", "queue:1"), (RefusedTopic("queue:9", "not_found"), RefusedTopic("nonsense", "not_found"))
+    )
+
+
+def test_an_outcome_without_an_error_has_none() -> None:
+    assert outcome_view(Outcome(Status.APPLIED, version=3)) == OutcomeView("applied", None, 3)
+
+
+def test_an_error_is_told_with_its_details() -> None:
+    error = GatewayError(ErrorCode.RATE_LIMITED, "Too fast.", retry_after_s=1.41, limit=3)
+    told = {"code": "rate_limited", "message": "Too fast.", "limit": 3, "retry_after_s": 1.5}
+    assert error_members(error) == told
+    assert outcome_view(Outcome(Status.REJECTED, error)) == OutcomeView("rejected", told, None)
+
+
+def test_an_error_that_knows_no_time_tells_none() -> None:
+    assert error_members(GatewayError(ErrorCode.BUSY, "Later.")) == {"code": "busy", "message": "Later."}
+
+
+def test_a_welcome_says_who_one_is_and_what_one_may() -> None:
+    limits = replace(SessionLimits(), frames_burst=7)
+    facts = replace(facts_of(TICKET, rights=(Right.SKILLS_WRITE,)), expires_at_ms=99)
+    welcome = welcome_frame(
+        TICKET,
+        facts,
+        view_of(facts.handle, SCOPE, ("agents", "queue:9")),
+        limits.told(),
+        resumed=True,
+        server_time_ms=WALL_MS,
+        ping_s=20.0,
+        pace_s=1.0,
+    )
+    assert welcome.session == SessionView("s1", Application.DASHBOARD, 99)
+    assert welcome.user == UserView("7", "Ann Archer")
+    assert (welcome.rights, welcome.application) == ((Right.SKILLS_WRITE,), Application.DASHBOARD)
+    assert welcome.topics.granted == ("agents",)
+    assert (welcome.resumed, welcome.server_time_ms) == (True, WALL_MS)
+    assert (welcome.ping_s, welcome.pace_s, welcome.limits.frames_burst) == (20.0, 1.0, 7)
+
+
+def test_no_secret_is_in_a_welcome() -> None:
+    facts = facts_of(TICKET)
+    welcome = welcome_frame(
+        TICKET,
+        facts,
+        view_of(facts.handle, SCOPE, ()),
+        SessionLimits().told(),
+        resumed=False,
+        server_time_ms=0,
+        ping_s=1.0,
+        pace_s=0.0,
+    )
+    assert "secret of" not in repr(welcome)
+    assert facts.handle not in repr(welcome)

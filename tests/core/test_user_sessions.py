@@ -1,0 +1,273 @@
+"""Does an owner know its sessions, which of them are here, and which must be renewed?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.interest import Following
+from gateway.core.linger import Linger
+from gateway.core.user_sessions import SESSIONS_MAX, UserSessions
+from gateway.domain.errors import EndReason
+from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket
+from tests.core.samples import SCOPE, WALL_MS, ticket_of
+from tests.core.user_session_sets import LIFE_MS, ONE, TWO, attached, full
+
+
+def test_a_session_joins_once_and_comes_back() -> None:
+    user_sessions = UserSessions()
+    member = user_sessions.join(ONE, ("agents",))
+    assert (member.handle, member.present, member.on_link, member.attached) == (ONE.handle, True, False, None)
+    user_sessions.leave(ONE.handle, 50.0)
+    assert (member.present, member.left_at) == (False, 50.0)
+    assert user_sessions.join(ONE, ("queues",)) is member
+    assert (member.topics, member.present, member.left_at) == (("queues",), True, None)
+    assert (len(user_sessions), ONE.handle in user_sessions, TWO.handle in user_sessions) == (1, True, False)
+    assert user_sessions.get(ONE.handle) is member
+
+
+def test_leaving_twice_is_leaving_the_first_time() -> None:
+    user_sessions = UserSessions()
+    member = user_sessions.join(ONE, ())
+    user_sessions.leave(ONE.handle, 50.0)
+    user_sessions.leave(ONE.handle, 60.0)
+    user_sessions.leave("unknown", 60.0)
+    assert member.left_at == 50.0
+
+
+def test_a_session_that_was_taken_out_is_not_there() -> None:
+    user_sessions = full()
+    member = user_sessions.remove(ONE.handle)
+    assert member is not None
+    assert [one.handle for one in user_sessions] == [TWO.handle]
+    assert user_sessions.remove(ONE.handle) is None
+
+
+def test_the_roster_may_change_while_it_is_walked() -> None:
+    user_sessions = full()
+    for member in user_sessions:
+        user_sessions.remove(member.handle)
+    assert len(user_sessions) == 0
+
+
+# ---- what OSCC-E says ----
+
+
+def test_facts_are_what_was_accepted() -> None:
+    user_sessions = full()
+    member = user_sessions.get(TWO.handle)
+    assert member is not None
+    facts = member.facts(EndReason.TAKEN_OVER, "another phone")
+    assert (facts.handle, facts.application) == (TWO.handle, Application.REMOTE_ASSISTANT)
+    assert facts.rights == (Right.OWN_ROUTING_STATE, Right.SKILLS_WRITE)
+    assert (facts.scope, facts.expires_at_ms) == (SCOPE, TWO.expires_at_ms)
+    assert (facts.end, facts.end_by) == (EndReason.TAKEN_OVER, "another phone")
+
+
+def test_nobody_may_or_sees_anything_before_he_was_accepted() -> None:
+    facts = UserSessions().join(ONE, ()).facts()
+    assert (facts.rights, facts.scope, facts.end) == ((), Scope(), None)
+
+
+def test_an_alias_names_a_session_on_the_present_link_only() -> None:
+    user_sessions = full()
+    found = user_sessions.by_alias(2)
+    assert found is not None
+    assert found.handle == TWO.handle
+    assert user_sessions.by_alias(3) is None
+    user_sessions.unlinked()
+    assert user_sessions.by_alias(2) is None
+    assert found.attached is not None
+
+
+def test_rights_and_scope_change_in_place() -> None:
+    user_sessions = full()
+    member = user_sessions.rescoped(1, frozenset(), Scope(agents=frozenset({6})))
+    assert member is user_sessions.get(ONE.handle)
+    assert member is not None
+    assert (member.facts().rights, member.facts().scope) == ((), Scope(agents=frozenset({6})))
+    assert user_sessions.rescoped(9, frozenset(), Scope()) is None
+
+
+def test_unknown_sessions_are_accepted_by_nobody() -> None:
+    user_sessions = UserSessions()
+    user_sessions.accepted(ONE.handle, attached(ONE, 1))
+    assert len(user_sessions) == 0
+
+
+def test_a_new_epoch_accepts_anew() -> None:
+    user_sessions = full()
+    user_sessions.forget_acceptances()
+    assert [member.attached for member in user_sessions] == [None, None]
+    assert user_sessions.scope == Scope()
+
+
+def test_a_link_that_is_gone_leaves_what_was_accepted_unless_a_higher_epoch_replaced_it() -> None:
+    user_sessions = full()
+    user_sessions.unlinked()
+    assert None not in [member.attached for member in user_sessions]
+    user_sessions.unlinked(replaced=True)
+    assert [member.attached for member in user_sessions] == [None, None]
+    assert user_sessions.scope == Scope()
+
+
+def test_the_scope_is_the_union_of_those_accepted() -> None:
+    user_sessions = full()
+    user_sessions.rescoped(
+        1, frozenset(), Scope(frozenset({1}), frozenset({2}), frozenset({3}), frozenset({4}))
+    )
+    user_sessions.rescoped(2, frozenset(), Scope(agents=frozenset({9})))
+    user_sessions.join(ticket_of(session="s3"), ())
+    assert user_sessions.scope == Scope(frozenset({1, 9}), frozenset({2}), frozenset({3}), frozenset({4}))
+
+
+def test_those_on_the_link_are_followed() -> None:
+    user_sessions = full()
+    user_sessions.join(ticket_of(session="s3"), ("queues",))
+    assert user_sessions.followings == [
+        Following(Application.DASHBOARD, SCOPE, None, ("agents",)),
+        Following(Application.REMOTE_ASSISTANT, SCOPE, 5, ("agents",)),
+    ]
+    user_sessions.unlinked()
+    assert user_sessions.followings == []
+
+
+# ---- who is let go, who is renewed ----
+
+
+def test_beyond_the_most_the_one_that_left_first_is_surplus() -> None:
+    user_sessions = UserSessions()
+    tickets = [ticket_of(session=f"s{number}") for number in range(SESSIONS_MAX + 1)]
+    for ticket in tickets:
+        user_sessions.join(ticket, ())
+    assert user_sessions.surplus() is None
+    user_sessions.leave(tickets[5].handle, 20.0)
+    user_sessions.leave(tickets[3].handle, 30.0)
+    surplus = user_sessions.surplus()
+    assert surplus is not None
+    assert surplus.handle == tickets[5].handle
+    user_sessions.remove(surplus.handle)
+    assert user_sessions.surplus() is None
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "soon"), [(LIFE_MS, False), (12_000_001, False), (12_000_000, True), (0, True)]
+)
+def test_a_session_with_a_third_of_its_life_left_is_renewed(left_ms: int, soon: bool) -> None:
+    user_sessions = UserSessions()
+    member = user_sessions.join(ONE, ())
+    wall_ms = WALL_MS + LIFE_MS - left_ms
+    assert user_sessions.expiring(0.0, wall_ms) == ([member] if soon else [])
+
+
+def test_a_session_without_a_phone_is_left_to_end() -> None:
+    user_sessions = UserSessions()
+    user_sessions.join(ONE, ())
+    user_sessions.leave(ONE.handle, 0.0)
+    assert user_sessions.expiring(0.0, WALL_MS + LIFE_MS) == []
+
+
+def test_a_renewal_that_failed_waits() -> None:
+    user_sessions = UserSessions()
+    member = user_sessions.join(ONE, ())
+    member.renew_after = 100.0
+    assert user_sessions.expiring(99.0, WALL_MS + LIFE_MS) == []
+    assert user_sessions.expiring(100.0, WALL_MS + LIFE_MS) == [member]
+
+
+# ---- on many nodes ----
+
+HERE, NEAR, FAR = None, NodeId("near"), NodeId("far")
+
+
+def on_device(number: int, session: str | None = None) -> Ticket:
+    """Return the ticket of a session on a device."""
+    ticket = ticket_of(session=session or f"session {number}")
+    return replace(ticket, device=Device(f"device {number}", "Phone"))
+
+
+def test_a_phone_that_moved_is_not_missed_where_it_was() -> None:
+    user_sessions = UserSessions()
+    member = user_sessions.join(ONE, (), NEAR)
+    user_sessions.join(ONE, (), FAR)
+    user_sessions.leave(ONE.handle, 50.0, NEAR)
+    user_sessions.leave(ONE.handle, 51.0)
+    assert (member.present, member.node) == (True, FAR)
+    user_sessions.leave(ONE.handle, 52.0, FAR)
+    assert (member.present, member.left_at) == (False, 52.0)
+
+
+def test_at_a_node_are_those_whose_phone_is_there_now() -> None:
+    user_sessions = UserSessions()
+    user_sessions.join(ONE, (), NEAR)
+    two = user_sessions.join(TWO, (), FAR)
+    assert user_sessions.at(FAR) == [two]
+    user_sessions.leave(TWO.handle, 50.0, FAR)
+    assert user_sessions.at(FAR) == []
+
+
+def test_rivals_are_the_other_sessions_of_one_application_on_one_device() -> None:
+    user_sessions = UserSessions()
+    first = user_sessions.join(on_device(1, "first"), (), NEAR)
+    user_sessions.join(on_device(2, "elsewhere"), ())
+    assistant = replace(ticket_of(Application.REMOTE_ASSISTANT, "other"), device=Device("device 1", "Phone"))
+    user_sessions.join(assistant, ())
+    assert user_sessions.rivals(on_device(1, "next")) == [first]
+    assert user_sessions.rivals(on_device(1, "first")) == []
+    user_sessions.leave(first.handle, 50.0, NEAR)
+    assert user_sessions.rivals(on_device(1, "next")) == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "node", "crowded"),
+    [
+        ([HERE] * 5, HERE, False),
+        ([HERE] * 5, NEAR, True),
+        ([HERE, HERE, NEAR, NEAR, FAR], HERE, True),
+        ([HERE, HERE, NEAR, NEAR], FAR, False),
+    ],
+    ids=["this node's own seats decide", "a sixth elsewhere", "a sixth here", "a fifth"],
+)
+def test_the_most_devices_count_on_all_nodes(
+    nodes: list[NodeId | None], node: NodeId | None, crowded: bool
+) -> None:
+    user_sessions = UserSessions()
+    for number, place in enumerate(nodes):
+        user_sessions.join(on_device(number), (), place)
+    assert user_sessions.is_crowded(on_device(9), node, 5) is crowded
+
+
+def test_whoever_is_there_already_or_makes_way_does_not_count() -> None:
+    user_sessions = UserSessions()
+    for number in range(5):
+        user_sessions.join(on_device(number), (), NEAR)
+    assert not user_sessions.is_crowded(on_device(3), FAR, 5), "it moves"
+    assert not user_sessions.is_crowded(on_device(3, "anew"), FAR, 5), "the same device has logged on anew"
+    user_sessions.leave(on_device(4).handle, 50.0, NEAR)
+    assert not user_sessions.is_crowded(on_device(9), FAR, 5), "one of them has left"
+
+
+def test_what_another_node_says_of_its_phones_is_so_and_is_told_once() -> None:
+    user_sessions = UserSessions()
+    here, near = user_sessions.join(ONE, ()), user_sessions.join(TWO, (), NEAR)
+    assert not user_sessions.seen(NEAR, (TWO.handle,), 50.0)
+    assert user_sessions.seen(NEAR, (), 51.0)
+    assert (near.present, near.left_at) == (False, 51.0)
+    assert not user_sessions.seen(NEAR, (), 52.0)
+    assert user_sessions.seen(NEAR, (TWO.handle, "unknown"), 53.0)
+    assert (near.present, near.left_at) == (True, None)
+    assert not user_sessions.seen(FAR, (TWO.handle,), 54.0), "it is not there"
+    assert here.present, "of others it says nothing"
+
+
+def test_a_session_whose_phone_left_elsewhere_lingers_from_then() -> None:
+    user_sessions = UserSessions()
+    user_sessions.linger(ONE, 40.0)
+    member = user_sessions.get(ONE.handle)
+    assert member is not None
+    assert (member.present, member.left_at) == (False, 40.0)
+    assert user_sessions.lingered(129.0, Linger()) == []
+    assert user_sessions.lingered(130.0, Linger()) == [member]
+    user_sessions.join(ONE, ("agents",))
+    assert (member.present, member.left_at) == (True, None)

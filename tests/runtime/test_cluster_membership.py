@@ -1,0 +1,305 @@
+"""Which nodes live, and what is this node's part?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.core.admission_queue import AdmissionQueue
+from gateway.core.throttle import Budget, Urgency
+from gateway.domain.errors import ErrorCode, GatewayError
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import Envelope, Here, NodeRecord
+from gateway.runtime.cluster_membership import READ_S, SAY_S, ClusterMembership
+from gateway.runtime.cluster_transport import Exchange
+from gateway.runtime.ports import NODE_TTL_S
+from tests.doubles.clock import ManualClock
+from tests.doubles.lossy_bus import LossyRoll, Trouble
+from tests.runtime.street import street
+
+
+class Member:
+    """One node's part of the cluster membership; *connections* and *draining* are what it says of itself."""
+
+    def __init__(self, clock: ManualClock, trouble: Trouble, number: int) -> None:
+        self.admission_queue = AdmissionQueue(Budget(rate_per_s=12.0, burst=12.0, in_flight_max=120))
+        self.connections = 0
+        self.draining = False
+        self.keys = "k1/00000001"
+        self._number = number
+        cluster = trouble.cluster(number)
+        self.exchange = Exchange(NodeId(f"n{number}"), cluster.bus, clock, 0)
+        self.cluster_membership = ClusterMembership(
+            cluster.registry, self.exchange, clock, self.record, (self.admission_queue,)
+        )
+
+    def record(self) -> NodeRecord:
+        name = f"n{self._number}"
+        return NodeRecord(
+            NodeId(name), f"{name}-1", "v", self.connections, 0, self.draining, 100.0, self.keys
+        )
+
+    async def run(self) -> None:
+        """Live, and hear who else does."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.exchange.run(self))
+            tasks.create_task(self.cluster_membership.run())
+
+    def heard(self, envelope: Envelope) -> None:
+        if isinstance(envelope, Here):
+            self.cluster_membership.heard(envelope)
+
+    def recovered(self, recovery: int) -> None:
+        self.exchange.machine.resynced(recovery)
+
+    def log_ons(self, now: float) -> int:
+        """Return how many users who have logged on it lets through at once."""
+        places = [self.admission_queue.join(Urgency.PERSON, lambda: None) for _ in range(20)]
+        entered = sum(self.admission_queue.enter(place, now) for place in places)
+        for place in places:
+            self.admission_queue.withdraw(place)
+        return entered
+
+
+class Fleets:
+    def __init__(self, nodes: int) -> None:
+        self.clock = ManualClock()
+        self.trouble = Trouble(self.clock)
+        self.members = [Member(self.clock, self.trouble, number) for number in range(nodes)]
+        self.running: list[asyncio.Task[None]] = []
+
+    def known(self, number: int) -> list[str]:
+        return [record.node for record in self.members[number].cluster_membership.nodes]
+
+
+@asynccontextmanager
+async def fleets(nodes: int) -> AsyncIterator[Fleets]:
+    made = Fleets(nodes)
+    async with asyncio.TaskGroup() as tasks:
+        for member in made.members:
+            made.running.append(tasks.create_task(member.run()))
+            await made.clock.settle()
+        yield made
+        for each in made.running:
+            each.cancel()
+
+
+async def test_every_node_knows_who_lives_within_three_seconds() -> None:
+    async with fleets(3) as at:
+        await at.clock.advance(SAY_S)
+        assert [at.known(number) for number in range(3)] == [["n0", "n1", "n2"]] * 3
+        assert [record.node for record in at.members[1].cluster_membership.others] == ["n0", "n2"]
+
+
+async def test_nodes_share_the_log_ons_of_a_site() -> None:
+    async with fleets(3) as at:
+        await at.clock.advance(3 * SAY_S)
+        assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
+
+
+async def test_where_the_store_takes_no_writes_nodes_are_known_by_what_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refused(*_: object) -> None:
+        raise GatewayError(ErrorCode.BUS_DOWN, "NOREPLICAS Not enough good replicas to write.")
+
+    monkeypatch.setattr(LossyRoll, "announce", refused)
+    async with fleets(3) as at:
+        await at.clock.advance(NODE_TTL_S + SAY_S)
+        assert [member.log_ons(at.clock.now()) for member in at.members] == [4, 4, 4]
+        at.trouble.kill(2)
+        at.running[2].cancel()
+        await at.clock.advance(NODE_TTL_S + SAY_S)
+        assert [at.known(number) for number in range(2)] == [["n0", "n1"]] * 2
+        assert [at.members[number].log_ons(at.clock.now()) for number in range(2)] == [6, 6]
+
+
+async def test_a_node_alone_takes_all() -> None:
+    async with fleets(1) as at:
+        assert at.members[0].log_ons(at.clock.now()) == 12
+
+
+async def test_a_node_that_begins_beside_others_takes_none_before_they_know_of_it() -> None:
+    async with fleets(2) as at:
+        assert at.members[1].log_ons(at.clock.now()) == 0
+        await at.clock.advance(SAY_S)
+        assert at.members[1].log_ons(at.clock.now()) == 0
+        await at.clock.advance(1)
+        assert at.members[1].log_ons(at.clock.now()) == 6
+
+
+async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_through() -> None:
+    async with fleets(2) as at:
+        assert [member.cluster_membership.may_serve for member in at.members] == [True, False]
+        began = at.clock.now()
+        while not at.members[1].cluster_membership.may_serve:
+            await at.clock.advance(0.25)
+        assert at.clock.now() - began <= 2 * SAY_S
+        assert at.members[1].log_ons(at.clock.now()) > 0
+
+
+async def test_a_node_that_leaves_says_so_and_its_part_goes_to_the_others() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.running[1].cancel()
+        await at.clock.settle()
+        assert [record.node for record in await at.trouble.store(0).registry.nodes()] == ["n0"]
+        await at.clock.advance(NODE_TTL_S + SAY_S)
+        assert at.known(0) == ["n0"]
+        await at.clock.advance(2)
+        assert at.members[0].log_ons(at.clock.now()) == 12
+
+
+async def test_a_node_that_says_nothing_is_gone_after_a_while() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.kill(1)
+        await at.clock.advance(SAY_S)
+        assert at.known(0) == ["n0", "n1"]
+        await at.clock.advance(NODE_TTL_S)
+        assert at.known(0) == ["n0"]
+
+
+async def test_while_the_store_does_not_answer_what_was_known_last_counts() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.take_away()
+        await at.clock.advance(10 * NODE_TTL_S)
+        assert at.known(0) == ["n0", "n1"]
+        assert at.members[0].log_ons(at.clock.now()) == 6
+
+
+async def test_while_nobody_can_be_heard_nobody_is_gone() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.lose = lambda *told: told[0] >= 0
+        await at.clock.advance(4 * NODE_TTL_S)
+        assert at.known(0) == ["n0", "n1"]
+        at.trouble.lose = lambda *told: told[0] == 1
+        await at.clock.advance(NODE_TTL_S + 2 * SAY_S)
+        assert at.known(0) == ["n0"]
+
+
+async def test_a_node_leaves_also_when_the_store_does_not_answer() -> None:
+    async with fleets(2) as at:
+        at.trouble.take_away(1)
+        at.running[1].cancel()
+        await at.clock.settle()
+        assert at.running[1].cancelled()
+
+
+async def test_others_that_drain_take_no_phones() -> None:
+    async with fleets(3) as at:
+        at.members[2].draining = True
+        await at.clock.advance(2 * SAY_S)
+        assert [record.node for record in at.members[0].cluster_membership.others] == ["n1"]
+        assert at.known(0) == ["n0", "n1", "n2"]
+
+
+async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_leave() -> None:
+    async with street() as at:
+        await at.pass_time(SAY_S)
+        near, far = (scene.node for scene in at.scenes)
+        await near.cluster_membership.give_notice()
+        await at.clock.settle()
+        assert (near.record().draining, near.is_draining) == (True, False)
+        assert [(each.node, each.draining) for each in await far._cluster.registry.nodes()] == [
+            ("n0", True),
+            ("n1", False),
+        ]
+        assert [(each.node, each.draining) for each in far.cluster_membership.nodes] == [
+            ("n0", True),
+            ("n1", False),
+        ]
+        assert far.cluster_membership.others == ()
+        await at.pass_time(2 * SAY_S)
+        assert not far.cluster_membership.is_leaving(near.record().holder)
+        near.drain()
+        await at.clock.settle()
+        assert far.cluster_membership.is_leaving(near.record().holder)
+        await at.pass_time(2 * SAY_S)
+        assert far.cluster_membership.is_leaving(near.record().holder)
+        assert [each.accepts_per_s for each in far.cluster_membership.nodes] == [0.0, 100.0]
+
+
+async def test_notice_is_given_also_when_the_store_does_not_answer() -> None:
+    async with fleets(2) as at:
+        await at.clock.advance(SAY_S)
+        at.trouble.take_away(1)
+        await at.members[1].cluster_membership.give_notice()
+        assert at.members[1].cluster_membership.has_given_notice
+
+
+async def test_what_a_node_says_of_itself_is_what_it_is_now() -> None:
+    async with street() as at:
+        await at.scenes[0].served()
+        await at.scenes[1].served(device="d2")
+        at.scenes[1].node.drain()
+        await at.pass_time(2 * SAY_S)
+        near, far = at.scenes[0].node.cluster_membership.nodes
+        assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)
+        assert (far.node, far.connections, far.links, far.draining) == ("n1", 1, 0, True)
+
+
+async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with fleets(2) as at:
+        with monkeypatch.context() as broken:
+            broken.setattr(LossyRoll, "announce", fail)
+            await at.clock.advance(SAY_S)
+        assert [one.getMessage() for one in caplog.records] == ["fleet_failed"] * 2
+        assert "gateway/runtime/cluster_membership.py:" in vars(caplog.records[0])["place"]
+        await at.clock.advance(NODE_TTL_S)
+        assert at.known(0) == at.known(1) == ["n0", "n1"]
+
+
+async def test_another_life_of_the_same_name_is_a_namesake_once_it_is_heard() -> None:
+    async with fleets(1) as at:
+        cluster_membership, own = at.members[0].cluster_membership, at.members[0].record()
+        found = []
+        for heard in (False, True, False):
+            await at.clock.advance(NODE_TTL_S)
+            if heard:
+                cluster_membership.heard(Here(own._replace(holder="n0-2")))
+            found.append(cluster_membership.has_namesake)
+        assert found == [False, True, False]
+
+
+async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_away() -> None:
+    clock = ManualClock()
+    trouble = Trouble(clock)
+    member = Member(clock, trouble, 0)
+    await trouble.store(0).registry.announce(member.record()._replace(holder="n0-0"))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(member.run())
+        await clock.settle()
+        trouble.take_away()
+        await clock.advance(6 * NODE_TTL_S)
+        assert {node.holder for node in member.cluster_membership.nodes} >= {"n0-0"}, (
+            "without the bus nobody is forgotten"
+        )
+        assert not member.cluster_membership.has_namesake
+        running.cancel()
+
+
+async def test_the_keys_of_others_are_known_as_they_are_heard_or_else_as_the_roll_has_them() -> None:
+    n1, n2 = NodeId("n1"), NodeId("n2")
+    async with fleets(3) as at:
+        first, second, third = at.members
+        await at.clock.advance(SAY_S)
+        assert first.cluster_membership.sealing_keys_of_others == {n1: "k1/00000001", n2: "k1/00000001"}
+        second.keys = "k2/00000002 k1/00000001"
+        await at.clock.advance(SAY_S)
+        assert first.cluster_membership.sealing_keys_of_others[n1] == second.keys
+        at.trouble.lose = lambda _, to, __, envelope: to == 2 and isinstance(envelope, Here)
+        first.keys = second.keys
+        await at.clock.advance(READ_S + SAY_S)
+        assert third.cluster_membership.sealing_keys_of_others == {NodeId("n0"): first.keys, n1: second.keys}
+        assert third.cluster_membership.sealing_keys == "k1/00000001"

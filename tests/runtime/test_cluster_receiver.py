@@ -1,0 +1,375 @@
+"""What do other nodes say to this one, and what are they answered?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NoReturn, TypeVar
+
+import pytest
+
+from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
+from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.link_requests import Execute
+from gateway.domain.model import NodeId
+from gateway.domain.resources import Queue
+from gateway.protocol.envelopes import (
+    Asked,
+    Asks,
+    Attach,
+    AttachAnswer,
+    CallAnswer,
+    CallRequest,
+    Control,
+    Detach,
+    Envelope,
+    Inbox,
+    Leaving,
+    Publication,
+    Publications,
+    Refusal,
+    Replaced,
+    SessionOver,
+    Since,
+    Update,
+)
+from gateway.runtime.owner import Owner
+from tests.runtime.scene import PhoneLine, user
+from tests.runtime.street import Street, street
+
+T = TypeVar("T", bound=Envelope)
+STRANGER = NodeId("stranger")
+
+
+class Stranger:
+    """A node of which nothing is there but its voice and its ear."""
+
+    def __init__(self, at: Street) -> None:
+        self.at = at
+        self.heard: list[Envelope] = []
+        self.door = at.trouble.cluster(9).bus
+
+    async def say(self, envelope: Envelope, to: int = 0) -> list[Envelope]:
+        """Say something to a node; returns what it answers at once."""
+        await self.door.subscribe(Inbox(STRANGER), self.heard.append)
+        self.heard.clear()
+        await self.door.publish(Inbox(NodeId(f"n{to}")), envelope)
+        await self.at.clock.settle()
+        return list(self.heard)
+
+
+def only(kind: type[T], told: list[Envelope]) -> T:
+    (found,) = (one for one in told if isinstance(one, kind))
+    return found
+
+
+async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    return near, far
+
+
+def call(at: Street, phone: PhoneLine) -> Call:
+    deadline_ms = at.clock.wall_ms() + 5_000
+    return Call("key", phone.ticket.handle, AcknowledgeNotice("n", 1), None, False, deadline_ms)
+
+
+# ---- to the owner ----
+
+
+async def test_whoever_asks_the_owner_is_told_what_he_is_missing_and_then_that_this_was_all() -> None:
+    async with street() as at:
+        await followed(at)
+        asks = Asks(STRANGER, 5, (Since(user(1), 0, 0), Since(user(7), 0, 0)))
+        told = await Stranger(at).say(asks)
+        assert [type(one) for one in told] == [Publication, Asked]
+        publication = only(Publication, told)
+        assert publication.reset
+        assert publication.updates
+        assert only(Asked, told) == Asked(NodeId("n0"), "n0-1", 5, (user(7),))
+
+
+async def test_a_follower_is_not_the_owner() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        stranger = Stranger(at)
+        assert await stranger.say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)), to=1) == [
+            Asked(NodeId("n1"), "n1-1", 5, (user(1),))
+        ]
+        assert await stranger.say(Attach(STRANGER, 6, far.ticket, ()), to=1) == [AttachAnswer(6, moved=True)]
+        assert await stranger.say(CallRequest(user(1), STRANGER, 7, call(at, far)), to=1) == [
+            CallAnswer(7, None)
+        ]
+
+
+async def test_a_node_that_knows_nothing_of_a_user_is_not_the_owner() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        stranger = Stranger(at)
+        at.home(1).stop()
+        await at.pass_time(1)
+        assert user(1) not in at.scenes[1].node.user_states
+        assert await stranger.say(Attach(STRANGER, 6, far.ticket, ()), to=1) == [AttachAnswer(6, moved=True)]
+        assert await stranger.say(Detach(user(1), far.ticket.handle, STRANGER), to=1) == []
+        assert await stranger.say(Replaced(user(1), far.ticket.handle), to=1) == []
+
+
+async def test_an_owner_who_has_no_epoch_yet_is_none() -> None:
+    async with street() as at:
+        at.trouble.take_away(0)
+        phone = await at.scenes[0].phone("anna")
+        phone.hello()
+        await at.clock.settle()
+        assert at.owners() == [0]
+        at.trouble.give_back(0)
+        told = await Stranger(at).say(Asks(STRANGER, 5, (Since(user(1), 0, 0),)))
+        assert told == [Asked(NodeId("n0"), "n0-1", 5, (user(1),))]
+
+
+async def test_a_node_does_not_follow_itself() -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        at.said.clear()
+        here = NodeId("n0")
+        stranger = Stranger(at)
+        await stranger.say(Asks(here, 5, (Since(user(1), 0, 0),)))
+        await stranger.say(Attach(here, 6, near.ticket, ()))
+        await stranger.say(CallRequest(user(1), here, 7, call(at, near)))
+        assert Asked(here, "n0-1", 5, (user(1),)) in at.heard(Asked)
+        assert at.heard(AttachAnswer) == [AttachAnswer(6, moved=True)]
+        assert at.heard(CallAnswer) == [CallAnswer(7, None)]
+        assert near.closed is None
+
+
+async def test_a_session_that_is_presented_is_accepted_and_its_node_published_to() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        other = await at.scenes[0].phone("anna", device="d2")
+        await at.pass_time(1)
+        told = await Stranger(at).say(Attach(STRANGER, 6, other.ticket, ("agents",)))
+        assert told == [AttachAnswer(6, epoch=at.scenes[0].owner().epoch)]
+        member = at.scenes[0].owner().user_sessions.get(other.ticket.handle)
+        assert member is not None
+        assert (member.node, member.topics, member.on_link) == (STRANGER, ("agents",), True)
+        assert STRANGER in at.scenes[0].owner().sharing._asked_at
+        assert near.closed is None
+
+
+async def test_a_session_that_ended_is_refused_without_asking_anybody() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.scenes[0].node.session_revocations.note(far.ticket, EndReason.BLOCKED, "somebody")
+        requests = len(at.upstream.requests)
+        told = await Stranger(at).say(Attach(STRANGER, 6, far.ticket, ()))
+        assert told == [AttachAnswer(6, Refusal(CloseCode.ACCOUNT_BLOCKED, EndReason.BLOCKED, "somebody"))]
+        assert len(at.upstream.requests) == requests
+
+
+async def test_a_session_of_an_owner_who_ends_while_it_waits_is_to_be_presented_to_the_next() -> None:
+    async with street() as at:
+        await followed(at)
+        fresh = await at.scenes[1].phone("anna", device="d3")
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        stranger = Stranger(at)
+        assert await stranger.say(Attach(STRANGER, 6, fresh.ticket, ())) == []
+        grant = await at.trouble.store(0).leases.read(user(1))
+        assert grant is not None
+        at.scenes[0].owner().owned_elsewhere(grant)
+        await at.clock.settle()
+        assert AttachAnswer(6, moved=True) in stranger.heard
+
+
+async def test_a_command_of_another_node_is_executed_and_answered() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        stranger = Stranger(at)
+        await stranger.say(Attach(STRANGER, 6, far.ticket, ()))
+        told = await stranger.say(CallRequest(user(1), STRANGER, 7, call(at, far)))
+        assert told == [CallAnswer(7, Outcome(Status.APPLIED))]
+
+
+async def test_a_command_of_a_node_whose_clock_is_wrong_has_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Call] = []
+
+    async def execute(_: Owner, asked: Call, node: NodeId) -> Outcome:
+        begun.append(asked)
+        return Outcome(Status.APPLIED)
+
+    monkeypatch.setattr(Owner, "execute", execute)
+    async with street() as at:
+        _, far = await followed(at)
+        late = dataclasses.replace(call(at, far), deadline_ms=at.clock.wall_ms() - 3_600_000)
+        await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late, left_ms=5_000))
+        assert [one.deadline_ms - at.clock.wall_ms() for one in begun] == [5_000]
+
+
+async def test_a_command_over_a_node_that_its_phone_has_left_counts_as_sent_again() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        late = dataclasses.replace(call(at, far), stream_epoch=17)
+        told = only(CallAnswer, await Stranger(at).say(CallRequest(user(1), STRANGER, 7, late)))
+        assert told.outcome is not None
+        assert told.outcome.status is Status.REJECTED
+        assert not at.scenes[0].asked(Execute)
+
+
+async def test_a_phone_that_left_a_node_where_it_is_not_has_not_left() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        member = at.scenes[0].owner().user_sessions.get(far.ticket.handle)
+        assert member is not None
+        stranger = Stranger(at)
+        await stranger.say(Detach(user(1), far.ticket.handle, STRANGER))
+        assert member.left_at is None
+        await stranger.say(Detach(user(1), far.ticket.handle, NodeId("n1")))
+        assert [member.left_at] == [at.clock.now()]
+
+
+# ---- to phones here ----
+
+
+async def test_a_phone_that_makes_way_is_closed_and_no_other() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        await Stranger(at).say(Replaced(user(1), far.ticket.handle), to=1)
+        assert far.closed is not None
+        assert (far.closed.code, far.closed.reason) == (CloseCode.REPLACED, "replaced")
+        assert near.closed is None
+        await Stranger(at).say(Replaced(user(1), far.ticket.handle), to=1)
+
+
+async def test_a_session_that_ended_elsewhere_is_told_its_phone() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        stranger = Stranger(at)
+        await stranger.door.publish(Control(), SessionOver(far.ticket, EndReason.LOGGED_OFF, "Tablet"))
+        await at.clock.settle()
+        assert far.closed is not None
+        assert (far.closed.code, far.closed.by) == (CloseCode.LOGGED_OFF, "Tablet")
+        assert near.closed is None
+        assert [scene.node.denied(far.ticket) is None for scene in at.scenes] == [False, False]
+
+
+async def test_whoever_follows_a_node_that_leaves_asks_it_at_once_and_nobody_else() -> None:
+    async with street(3) as at:
+        await followed(at)
+        bert = await at.scenes[2].served("bert", device="d7")
+        await at.scenes[1].served("bert", device="d8")
+        await at.pass_time(1)
+        at.said.clear()
+        stranger = Stranger(at)
+        await stranger.door.publish(Control(), Leaving(NodeId("n0")))
+        await at.pass_time(0.5)
+        asked = [since.user.key for told in at.heard(Asks) if isinstance(told, Asks) for since in told.asks]
+        assert asked == [1]
+        assert bert.closed is None
+
+
+async def test_what_concerns_nobody_here_is_ignored() -> None:
+    async with street() as at:
+        await followed(at)
+        stranger = Stranger(at)
+        publication = Publication(user(99), 1, 0, 1, False, (), "live", None)
+        assert await stranger.say(publication, to=1) == []
+        assert await stranger.say(AttachAnswer(123), to=1) == []
+
+
+# ---- the bus is back ----
+
+
+async def test_when_the_bus_is_back_everything_followed_is_asked_for_within_two_seconds_one_by_one() -> None:
+    async with street() as at:
+        for key in range(20, 24):
+            at.upstream.add_user(key, f"user {key}")
+        for key in range(20, 24):
+            await at.scenes[0].served(f"user {key}")
+            await at.scenes[1].served(f"user {key}", device="d2")
+        await at.pass_time(3)
+        at.said.clear()
+        at.trouble.renew(1)
+        asked: list[int] = []
+        for _ in range(9):
+            await at.pass_time(0.25)
+            asked.append(
+                sum(len(told.asks) for node, _, told in at.said if node == 1 and isinstance(told, Asks))
+            )
+        assert asked[0] == 1
+        assert asked[-1] >= 4
+        assert len(set(asked)) >= 4, "spread"
+        assert at.scenes[1].node.exchange.machine.health == "live"
+
+
+async def test_a_bus_without_anybody_who_follows_is_live_at_once() -> None:
+    async with street() as at:
+        await at.scenes[0].served()
+        at.trouble.renew(0)
+        await at.clock.settle()
+        assert at.scenes[0].node.exchange.machine.health == "live"
+
+
+# ---- faults ----
+
+
+async def test_a_fault_over_one_message_makes_the_node_deaf_for_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with street() as at:
+        await followed(at)
+        owner, stranger = at.home(0).owner, Stranger(at)
+        assert owner is not None
+        asks = Asks(STRANGER, 5, (Since(user(1), 0, 0),))
+        with monkeypatch.context() as patched:
+            patched.setattr(owner.sharing, "answer", broken)
+            assert await stranger.say(asks) == []
+        assert [record.getMessage() for record in caplog.records] == ["message_failed"]
+        assert only(Publication, await stranger.say(asks)).user == user(1)
+
+
+async def test_a_fault_over_one_user_keeps_no_other_from_what_is_told_with_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.upstream.add_user(8, "bert")
+        await at.scenes[0].served("bert")
+        await at.scenes[1].served("bert", device="d8")
+        await at.pass_time(1)
+        bert = next(home.follower for who, home in at.scenes[1].node.user_states.items() if who != user(1))
+        assert bert is not None
+        epoch, seq = at.home(1).feed.ledger.position
+        update = Update("queue:5", seq + 1, Queue(contacts_waiting=77))
+        mine = Publication(user(1), epoch, seq, seq + 1, False, (update,), "live", None)
+        with monkeypatch.context() as patched:
+            patched.setattr(bert, "read", broken)
+            others = [dataclasses.replace(mine, user=who) for who in (bert.feed.user, user(99))]
+            assert await Stranger(at).say(Publications((*others, mine)), to=1) == []
+        await at.pass_time(0.5)
+        assert far.shown["queue:5"]["contacts_waiting"] == 77
+        assert [record.getMessage() for record in caplog.records] == ["publication_failed"]
+
+
+async def test_a_fault_over_one_request_ends_that_request_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        owner, stranger = at.home(0).owner, Stranger(at)
+        assert owner is not None
+        request = CallRequest(user(1), STRANGER, 5, call(at, near))
+        await stranger.say(Attach(STRANGER, 6, near.ticket, ()))
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, "execute", broken_later)
+            assert await stranger.say(request) == []
+        assert [record.getMessage() for record in caplog.records] == ["node_request_failed"]
+        assert only(CallAnswer, await stranger.say(request)).outcome == Outcome(Status.APPLIED)
+
+
+def broken(_: object) -> NoReturn:
+    raise ZeroDivisionError("a value that must not be logged")
+
+
+async def broken_later(_: object) -> NoReturn:
+    raise ZeroDivisionError("a value that must not be logged")

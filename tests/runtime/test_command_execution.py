@@ -1,0 +1,334 @@
+"""What becomes of one user's commands at his owner?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.domain.commands import Call, ExtendPostProcessing, Outcome, SetAgentRoutingState, Status
+from gateway.domain.errors import EndReason, ErrorCode, GatewayError
+from gateway.domain.link_requests import Execute
+from gateway.domain.model import Application
+from gateway.domain.upstream import Feature
+from tests.runtime.scene import PhoneLine, Scene, scene, user
+
+
+def _code(phone: PhoneLine, identity: str) -> tuple[str, str | None]:
+    outcome = phone.result(identity)
+    assert outcome is not None
+    error = outcome.get("error")
+    return outcome["status"], None if error is None else error["code"]
+
+
+def _runs(at: Scene) -> int:
+    return len(at.asked(Execute))
+
+
+async def _mute(at: Scene) -> None:
+    link = at.upstream.link(user(1))
+    assert link is not None
+    link.mute()
+
+
+async def _unmute(at: Scene) -> None:
+    link = at.upstream.link(user(1))
+    assert link is not None
+    link.unmute()
+    await at.clock.settle()
+
+
+async def test_the_same_key_is_executed_once_and_told_the_same() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        for identity in ("1", "2"):
+            phone.command(identity, "1")
+            await at.clock.settle()
+        assert phone.result("1") == phone.result("2") == {"status": "applied"}
+        assert _runs(at) == 1
+
+
+async def test_the_same_key_while_it_runs_waits_for_the_one_outcome() -> None:
+    async with scene() as at:
+        first, second = await at.served(), await at.served(device="d2")
+        await _mute(at)
+        first.command("1", "1")
+        second.command("1", "1", retry=True)
+        await at.clock.settle()
+        assert first.result("1") is None
+        await _unmute(at)
+        assert first.result("1") == second.result("1") == {"status": "applied"}
+        assert _runs(at) == 1
+
+
+async def test_a_key_is_not_used_for_another_command() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.command("1", "1")
+        await at.clock.settle()
+        other = {"kind": "agent.routing_state.set", "agent_id": "8", "state": "work", "when": "now"}
+        phone.command("2", "1", command=other)
+        await at.clock.settle()
+        assert _code(phone, "2") == ("rejected", "key_reused")
+
+
+async def test_what_was_perhaps_sent_to_another_owner_is_unknown_and_not_executed() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.command("1", "1", stream="17.abc", retry=True)
+        await at.clock.settle()
+        assert _code(phone, "1") == ("unknown", "other_epoch")
+        assert _runs(at) == 0
+
+
+async def test_a_command_without_an_answer_by_its_deadline_is_unknown() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await _mute(at)
+        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 2_000)
+        await at.pass_time(1.9)
+        assert phone.result("1") is None
+        await at.pass_time(0.2)
+        assert _code(phone, "1") == ("unknown", "upstream_timeout")
+        await _unmute(at)
+        assert _code(phone, "1") == ("unknown", "upstream_timeout")
+
+
+async def test_a_command_is_waited_for_until_its_deadline_however_far_that_is() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await _mute(at)
+        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 20_000)
+        await at.pass_time(19)
+        assert phone.result("1") is None
+        await _unmute(at)
+        assert phone.result("1") == {"status": "applied"}
+
+
+async def test_a_user_who_is_let_go_waits_for_no_command() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await _mute(at)
+        phone.command("1", "1", expires_at_ms=at.clock.wall_ms() + 60_000)
+        await at.clock.settle()
+        at.owner().stop()
+        link = at.upstream.link(user(1))
+        await at.pass_time(2)
+        assert _code(phone, "1") == ("unknown", "upstream_timeout")
+        assert link is not None
+        assert not link.open
+
+
+async def test_a_link_lost_in_flight_leaves_the_command_unknown() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await _mute(at)
+        phone.command("1", "1")
+        await at.clock.settle()
+        at.upstream.drop(user(1))
+        await at.clock.settle()
+        assert _code(phone, "1") == ("unknown", "upstream_timeout")
+        await at.pass_time(3)
+        phone.command("2", "1", retry=True)
+        await at.clock.settle()
+        assert _code(phone, "2") == ("unknown", "upstream_timeout"), "known, and not sent again"
+        assert _runs(at) == 1
+
+
+async def test_without_a_link_a_command_is_refused() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.clock.settle()
+        phone.command("1", "1")
+        await at.clock.settle()
+        assert _code(phone, "1") == ("rejected", "upstream_unavailable")
+
+
+async def test_an_answer_of_oscc_e_is_told_as_it_is() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.refusals[Execute] = GatewayError(ErrorCode.REASON_REQUIRED, "say why")
+        phone.command("1", "1")
+        await at.clock.settle()
+        assert phone.result("1") == {
+            "status": "rejected",
+            "error": {"code": "reason_required", "message": "say why"},
+        }
+
+
+async def test_the_deadline_goes_with_the_command_in_the_servers_time() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        deadline_ms = at.clock.wall_ms() + 5_000
+        phone.command("1", "1", expires_at_ms=deadline_ms)
+        await at.clock.settle()
+        asked = at.asked(Execute)[0]
+        assert asked.not_after_ms == deadline_ms - at.owner().offset_ms
+        assert asked.key.endswith("1")
+
+
+async def test_too_many_commands_are_refused_and_the_others_go_on() -> None:
+    async with scene() as at:
+        phone, twin = await at.served(), await at.served(device="d2")
+        await _mute(at)
+        for number in range(9):
+            phone.command(str(number), str(number))
+        twin.command("1", "77")
+        await at.clock.settle()
+        assert _code(phone, "8")[0] == "rejected"
+        assert at.owner().execution.in_flight == 9
+        await _unmute(at)
+        assert all(phone.result(str(number)) is not None for number in range(9))
+        assert twin.result("1") is not None
+        assert at.owner().execution.in_flight == 0
+
+
+async def test_a_command_outlives_its_socket_and_another_device_learns_what_became_of_it() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        await _mute(at)
+        phone.command("1", "1")
+        await at.clock.settle()
+        phone.leave()
+        await at.clock.settle()
+        await _unmute(at)
+        other.command("1", "1", retry=True)
+        await at.clock.settle()
+        assert other.result("1") == {"status": "applied"}
+        assert _runs(at) == 1
+
+
+async def test_a_session_that_ends_while_its_command_runs_leaves_its_outcome() -> None:
+    async with scene() as at:
+        phone, other = await at.served(), await at.served(device="d2")
+        await _mute(at)
+        phone.command("1", "1")
+        await at.clock.settle()
+        at.upstream.end_session(at.upstream.session(phone.ticket.secret), EndReason.EXPIRED)
+        await _unmute(at)
+        other.command("2", "1", retry=True)
+        await at.clock.settle()
+        assert other.result("2") == {"status": "applied"}
+
+
+async def test_a_server_that_does_not_fence_links_is_commanded_under_the_lease_only() -> None:
+    async with scene() as at:
+        at.upstream.features = frozenset(Feature) - {Feature.LINK_FENCING}
+        phone = await at.served()
+        phone.command("1", "1")
+        await at.clock.settle()
+        assert _code(phone, "1") == ("applied", None)
+        lease = at.owner()._link_dialer.lease_keeper.lease
+        lease.ask(at.clock.now())
+        lease.refused()
+        phone.command("2", "2")
+        await at.clock.settle()
+        assert _code(phone, "2") == ("rejected", "bus_down")
+        assert _runs(at) == 1
+
+
+async def test_on_a_fenced_link_the_lease_does_not_matter() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        lease = at.owner()._link_dialer.lease_keeper.lease
+        lease.ask(at.clock.now())
+        lease.refused()
+        phone.command("1", "1")
+        await at.clock.settle()
+        assert _code(phone, "1") == ("applied", None)
+
+
+async def test_what_comes_too_late_is_not_sent() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        owner = at.owner()
+        command = SetAgentRoutingState("7", "work")
+        late_ms = at.clock.wall_ms()
+        call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=late_ms)
+        outcome = await owner.execute(call)
+        assert outcome is not None
+        assert outcome.error is not None
+        assert outcome.error.code is ErrorCode.EXPIRED
+        assert _runs(at) == 0
+
+
+async def test_an_owner_that_has_ended_executes_nothing() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        owner = at.owner()
+        owner.stop()
+        await at.clock.settle()
+        command = SetAgentRoutingState("7", "work")
+        deadline_ms = at.clock.wall_ms() + 5_000
+        call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
+        assert await owner.execute(call) is None, "the next owner is to be asked"
+        assert _runs(at) == 0
+
+
+async def test_a_command_that_was_cancelled_before_its_first_step_is_unknown_when_its_owner_ends() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        owner, deadline_ms = at.owner(), at.clock.wall_ms() + 5_000
+        command = SetAgentRoutingState("7", "work")
+        call = Call("k", phone.ticket.handle, command, owner.epoch, retry=False, deadline_ms=deadline_ms)
+        before = asyncio.all_tasks()
+        asking = at.tasks.create_task(owner.execute(call))
+        await asyncio.sleep(0)
+        (begun,) = asyncio.all_tasks() - before - {asking}
+        begun.cancel()
+        owner.stop()
+        await at.clock.settle()
+        told = asking.result() if asking.done() else asking.cancel()
+        assert isinstance(told, Outcome)
+        assert told.status is Status.UNKNOWN
+        assert _runs(at) == 0
+
+
+async def test_what_the_server_cannot_do_is_not_asked_of_it() -> None:
+    async with scene() as at:
+        at.upstream.features = frozenset(Feature) - {Feature.POST_PROCESSING_EXTEND}
+        phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
+        phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 5})
+        phone.command("2", "2", command={"kind": "post_processing.start"})
+        await at.clock.settle()
+        assert _code(phone, "1") == ("rejected", "unsupported_by_upstream")
+        assert _code(phone, "2") == ("applied", None)
+        assert _runs(at) == 1
+
+
+async def test_commands_leave_in_the_order_in_which_they_came() -> None:
+    async with scene() as at:
+        phone, twin = await at.served(), await at.served(device="d2")
+        for number in range(6):
+            (phone, twin)[number % 2].command(str(number), str(number))
+        await at.clock.settle()
+        assert [asked.key[-1] for asked in at.asked(Execute)] == list("012345")
+
+
+async def test_instants_of_a_command_are_told_in_the_servers_time_and_its_own_come_back_in_ours() -> None:
+    async with scene() as at:
+        phone = await at.served("bert", Application.REMOTE_ASSISTANT, number="+49301234567")
+        at.owner(7).mirror._server.offset_ms = 750
+        refusal = GatewayError(ErrorCode.LIMIT_REACHED, "no longer", until_ms=9_000)
+        at.upstream.refusals[Execute] = refusal
+        phone.command("1", "1", command={"kind": "post_processing.extend", "until_ms": 10_750})
+        await at.clock.settle()
+        assert at.asked(Execute)[0].command == ExtendPostProcessing(10_000)
+        outcome = phone.result("1")
+        assert outcome is not None
+        assert outcome["error"]["until_ms"] == 9_750
+
+
+async def test_an_acknowledgement_asks_nobody_and_is_remembered_by_its_key() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        await at.clock.settle()
+        wanted = {"kind": "notices.acknowledge", "notice_id": "terms", "version": 2}
+        phone.command("1", "1", command=wanted)
+        phone.command("2", "1", command=wanted | {"version": 3})
+        await at.clock.settle()
+        assert _code(phone, "1") == ("applied", None)
+        assert _code(phone, "2") == ("rejected", "key_reused")
+        assert _runs(at) == 0

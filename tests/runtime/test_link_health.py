@@ -1,0 +1,178 @@
+"""How fresh is what the owner's link tells, and what are phones told of that?"""
+
+from __future__ import annotations
+
+from gateway.core.effects import Health
+from gateway.core.link import LinkMachine
+from gateway.core.user_sessions import UserSessions
+from gateway.domain.link_requests import KeepAlive, Listen
+from gateway.domain.model import NodeId
+from gateway.domain.resources import FunctionState
+from gateway.runtime.feed import Feed
+from gateway.runtime.link_health import Pulse
+from gateway.runtime.mirror import Mirror
+from tests.doubles.fake_upstream import KEEP_ALIVE_S
+from tests.runtime.scene import Scene, scene, user
+from tests.runtime.street import street
+
+
+def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = None) -> Pulse:
+    """Return the pulse of an owner whose link is not opened yet."""
+    feed = Feed(user(1))
+    feed.health = known or feed.health
+    mirror = Mirror(feed, UserSessions(), at.node.composer, at.clock)
+    return Pulse(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
+
+
+async def test_a_link_is_live_while_it_speaks_and_old_when_it_is_silent() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(2)
+        assert phone.health == "live"
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        told_at_ms = at.owner().feed.health.as_of_ms
+        await at.pass_time(1.5 * KEEP_ALIVE_S + 2)
+        assert phone.health == "stale"
+        assert at.owner().feed.health.as_of_ms == told_at_ms
+
+
+async def test_a_silence_is_broken_and_a_link_that_says_nothing_is_dropped() -> None:
+    async with scene() as at:
+        await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        await at.pass_time(KEEP_ALIVE_S / 2 + 2)
+        assert len(at.asked(KeepAlive)) == 1
+        link.mute()
+        await at.pass_time(3 * KEEP_ALIVE_S)
+        assert not link.open
+
+
+async def test_after_a_long_silence_whole_sets_are_asked_for_again() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        listens = len(at.asked(Listen))
+        link.mute()
+        await at.pass_time(KEEP_ALIVE_S + 5)
+        link.unmute()
+        await at.pass_time(2)
+        assert len(at.asked(Listen)) > listens
+        assert phone.health == "live"
+
+
+async def test_a_server_without_realtime_data_tells_nothing_fresh() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(1)
+        at.upstream.set_function("realtime", FunctionState.DOWN)
+        await at.pass_time(1)
+        blind_ms = at.owner().feed.health.as_of_ms
+        assert phone.health == "stale"
+        await at.pass_time(KEEP_ALIVE_S)
+        assert at.owner().feed.health.as_of_ms == blind_ms
+        at.upstream.set_function("realtime", FunctionState.UP)
+        await at.pass_time(2)
+        assert phone.health == "live"
+
+
+async def test_what_another_owner_showed_is_stale_until_a_link_was_tried() -> None:
+    async with scene() as at:
+        known = Health("live", "live", 77)
+        taking = pulse(at, is_taking_over=True, known=known)
+        taking.say()
+        assert (taking._feed.health.upstream, taking._feed.health.as_of_ms) == ("stale", 77)
+        taking.unreached()
+        assert (taking._feed.health.upstream, taking._feed.health.as_of_ms) == ("down", 77)
+
+
+async def test_a_first_owner_knows_nothing_and_says_so() -> None:
+    async with scene() as at:
+        first = pulse(at)
+        first.say()
+        assert (first._feed.health.upstream, first._feed.health.as_of_ms) == ("down", None)
+
+
+async def test_the_owners_phones_are_told_how_the_bus_stands() -> None:
+    async with street() as at:
+        near = await at.scenes[0].served()
+        await at.pass_time(1)
+        assert near.of_kind("ping")[-1]["bus"] == "live"
+        at.trouble.take_away()
+        await at.pass_time(3)
+        assert near.of_kind("ping")[-1]["bus"] == "degraded"
+        await at.pass_time(6)
+        ping = near.of_kind("ping")[-1]
+        assert (ping["bus"], ping["upstream"]) == ("down", "live")
+
+
+async def test_without_a_link_nothing_is_tended() -> None:
+    async with scene() as at:
+        alone = pulse(at)
+        health = alone._feed.health
+        alone.tend(None, at.clock.now())
+        assert alone._feed.health is health
+
+
+async def test_data_is_as_old_as_it_is_until_a_new_link_has_told_it_again() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(2)
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        dropped_at_ms = at.clock.wall_ms()
+        await at.pass_time(25)
+        at.upstream.unreachable, at.upstream.slow = False, lambda asked: isinstance(asked, Listen)
+        await at.pass_time(31)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        at.upstream.set_function("routing", FunctionState.DEGRADED)
+        await at.pass_time(1)
+        told_ms = at.owner().feed.health.as_of_ms
+        assert told_ms is not None
+        assert told_ms <= dropped_at_ms
+        link.serve_held()
+        await at.pass_time(1)
+        assert phone.health == "live"
+        assert at.owner().feed.health.as_of_ms == at.clock.wall_ms() - 1000
+
+
+async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh() -> None:
+    async with scene() as at:
+        await at.served()
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        silent_since_ms = at.clock.wall_ms()
+        await at.pass_time(KEEP_ALIVE_S + 5)
+        link.holds = lambda asked: isinstance(asked, Listen)
+        link.unmute()
+        await at.pass_time(3)
+        as_of_ms = at.owner().feed.health.as_of_ms
+        assert as_of_ms is not None
+        assert as_of_ms <= silent_since_ms
+        link.serve_held()
+        await at.pass_time(1)
+        as_of_ms = at.owner().feed.health.as_of_ms
+        assert as_of_ms is not None
+        assert as_of_ms > silent_since_ms + 20_000
+
+
+async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_something() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(2)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        token = at.owner().epoch
+        await at.leases.acquire(user(1), NodeId("n2"), "n2-1", floor=0, expected=token)
+        await at.pass_time(7)
+        assert at.owner().lease.lost
+        assert phone.health == "stale", "the link may have been replaced"
+        link.unmute()
+        await at.pass_time(2)
+        assert phone.health == "live", "the link is still this node's"

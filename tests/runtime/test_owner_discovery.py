@@ -1,0 +1,330 @@
+"""Who owns a user that this node follows, and when may he be taken from his owner?"""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.domain.model import NodeId
+from gateway.domain.upstream import Feature
+from gateway.protocol.envelopes import Asked, Asks, CallRequest, Envelope, Probe
+from tests.runtime.scene import PhoneLine, user
+from tests.runtime.street import Street, street
+
+UNFENCED = frozenset(Feature) - {Feature.LINK_FENCING}
+HEALTHY_S, STUBBORN_S, EXPIRY_S = 5.0, 5.0, 20.0
+LOST_S = 6.0
+"""Until an answer that was lost is asked for again."""
+WORKS_S = 2.0
+"""Until the bus has carried a probe and everybody has been asked."""
+
+
+async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    """Give a phone at node 0, which owns the user, and one at node 1, whose bus is trusted."""
+    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+    await at.pass_time(HEALTHY_S + 2)
+    assert at.owners() == [0]
+    return near, far
+
+
+def loses(at: Street, sender: int, to: int) -> None:
+    """Let what one node says to another be lost."""
+    at.trouble.lose = lambda *told: told[:2] == (sender, to)
+
+
+async def owned_by_1_after(at: Street, most_s: float) -> float:
+    """Return after how long node 1 takes itself for the owner, s."""
+    began = at.clock.now()
+    while 1 not in at.owners():
+        assert at.clock.now() - began < most_s, "nobody took the user"
+        await at.pass_time(0.25)
+    return at.clock.now() - began
+
+
+# ---- an owner who is gone ----
+
+
+async def test_a_user_whose_owner_was_killed_is_taken_over_within_seconds() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.kill(0)
+        after_s = await owned_by_1_after(at, 5.0)
+        assert 1.0 <= after_s <= 4.0, "only whom nobody heard twice, a second apart, is gone"
+        await at.pass_time(0.5)
+        assert (far.closed, far.health) == (None, "live")
+        assert at.holder() == 1
+        far.command("1", "1")
+        await at.pass_time(0.5)
+        assert far.result("1") == {"status": "applied"}
+        assert len(at.openings) == 2
+
+
+async def test_a_phone_of_a_killed_node_comes_back_to_another() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        await at.kill(0)
+        back = await at.scenes[1].again(near, position=near.position)
+        await at.pass_time(5)
+        assert back.of_kind("welcome")
+        assert (back.closed, back.health) == (None, "live")
+        assert back.shown.keys() == far.shown.keys()
+
+
+async def test_what_was_under_way_at_a_killed_owner_is_unknown_and_is_not_executed_again() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        link.mute()
+        far.command("1", "1")
+        await at.clock.settle()
+        assert at.heard(CallRequest)
+        await at.kill(0)
+        await at.pass_time(5)
+        told = far.result("1")
+        assert told is not None
+        assert (told["status"], told["error"]["code"]) == ("unknown", "owner_lost")
+        far.command("2", "1", retry=True, stream=f"{at.openings[0].token}.x")
+        await at.pass_time(1)
+        told = far.result("2")
+        assert told is not None
+        assert told["status"] == "unknown"
+        assert len(at.heard(CallRequest)) == 1
+
+
+# ---- an owner who is deaf ----
+
+
+async def test_an_owner_who_hears_and_does_not_answer_is_deaf_after_three_seconds() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        loses(at, 0, 1)
+        after_s = await owned_by_1_after(at, 6.0)
+        assert 3.0 <= after_s <= 5.0
+        at.trouble.lose = None
+        await at.pass_time(WORKS_S)
+        assert at.owners() == [1], "OSCC-E told the deaf one who is the owner now"
+        assert [(one.node, one.instead_of) for one in at.openings] == [(0, None), (1, "n0-1")]
+        assert (near.closed, far.closed) == (None, None)
+        near.command("1", "1")
+        await at.pass_time(LOST_S)
+        assert near.result("1") == {"status": "applied"}, "once the answer that was lost is asked for again"
+
+
+async def test_nothing_of_a_deaf_owner_is_shown_as_fresh() -> None:
+    async with street(features=UNFENCED) as at:
+        near, far = await followed(at)
+        loses(at, 0, 1)
+        await at.pass_time(5)
+        assert (near.health, far.health) == ("live", "stale")
+        at.trouble.lose = None
+        await at.pass_time(WORKS_S)
+        assert far.health == "live"
+
+
+async def test_an_owner_who_answers_in_time_is_left_alone() -> None:
+    async with street() as at:
+        await followed(at)
+        loses(at, 0, 1)
+        await at.pass_time(2)
+        at.trouble.lose = None
+        await at.pass_time(30)
+        assert at.owners() == [0]
+        assert len(at.openings) == 1
+
+
+async def test_silence_is_not_taken_for_his_while_ones_own_bus_is_ill() -> None:
+    async with street() as at:
+        await followed(at)
+        at.trouble.take_away(1)
+        await at.pass_time(60)
+        assert at.owners() == [0]
+        assert len(at.openings) == 1
+
+
+async def test_the_bus_must_have_worked_for_a_while_before_silence_is_taken_for_his() -> None:
+    async with street() as at:
+        await followed(at)
+        at.trouble.take_away(1)
+        await at.pass_time(4)
+        loses(at, 0, 1)
+        at.trouble.give_back(1)
+        after_s = await owned_by_1_after(at, 10.0)
+        assert after_s >= HEALTHY_S
+
+
+async def test_without_fencing_a_deaf_owner_keeps_his_user_until_his_lease_would_have_run_out() -> None:
+    async with street(features=UNFENCED) as at:
+        await followed(at)
+        await at.kill(0)
+        after_s = await owned_by_1_after(at, EXPIRY_S + 6.0)
+        assert after_s >= EXPIRY_S
+
+
+async def test_without_fencing_a_deaf_owner_who_renews_keeps_his_user() -> None:
+    async with street(features=UNFENCED) as at:
+        near, _ = await followed(at)
+        loses(at, 0, 1)
+        await at.pass_time(3 * EXPIRY_S)
+        assert at.owners() == [0]
+        assert near.closed is None
+        assert len(at.openings) == 1
+
+
+async def test_nobody_is_taken_while_the_site_is_not_reached() -> None:
+    async with street() as at:
+        await followed(at)
+        await at.kill(0)
+        at.ways[1].shut()
+        await at.pass_time(10)
+        assert at.owners() == []
+        at.ways[1].reopen()
+        await owned_by_1_after(at, 3.0)
+
+
+# ---- whom the lease names ----
+
+
+async def test_the_lease_of_a_node_that_denies_to_be_the_owner_is_taken_from_it_after_a_while() -> None:
+    async with street() as at:
+        await at.pass_time(HEALTHY_S)
+        leases = at.trouble.store(0).leases
+        held = await leases.acquire(user(1), NodeId("n0"), "n0-1", floor=0)
+        phone = await at.scenes[1].phone("anna")
+        phone.hello()
+        for _ in range(int(STUBBORN_S * 4)):
+            await at.pass_time(0.25)
+            assert at.owners() == []
+        await leases.renew(user(1), NodeId("n0"), "n0-1", held.token)
+        await owned_by_1_after(at, 4.0)
+        assert at.openings[0].token > held.token
+        await at.pass_time(1)
+        assert phone.of_kind("welcome")
+
+
+async def test_the_lease_of_an_earlier_life_of_a_node_is_taken_at_once() -> None:
+    async with street() as at:
+        await at.pass_time(HEALTHY_S)
+        leases = at.trouble.store(0).leases
+        held = await leases.acquire(user(1), NodeId("n0"), "an earlier life", floor=0)
+        phone = await at.scenes[1].phone("anna")
+        phone.hello()
+        await owned_by_1_after(at, 2.0)
+        assert at.openings[0].token > held.token
+        await at.pass_time(1)
+        assert phone.of_kind("welcome")
+
+
+async def test_a_node_that_drains_takes_nobody() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.scenes[1].node.is_draining = True
+        await at.kill(0)
+        await at.pass_time(30)
+        assert at.owners() == []
+        assert far.closed is None
+
+
+async def test_a_lease_that_names_this_node_is_taken_up() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        leases, owner = at.trouble.store(0).leases, at.home(0).owner
+        assert owner is not None
+        mine = await leases.acquire(user(1), NodeId("n1"), "n1-1", floor=0, expected=owner.epoch)
+        at.home(0).stop()
+        await owned_by_1_after(at, 3.0)
+        await at.pass_time(1)
+        assert at.openings[-1].token > mine.token
+        assert far.health == "live"
+
+
+async def test_whoever_follows_is_led_to_the_owner_whom_the_lease_names() -> None:
+    async with street(3) as at:
+        phones = [await at.scenes[node].served(device=f"device {node}") for node in range(3)]
+        await at.pass_time(HEALTHY_S)
+        at.scenes[0].node.drain()
+        await at.pass_time(3)
+        (owner,) = at.owners()
+        other = 3 - owner
+        follower = at.home(other).follower
+        assert follower is not None
+        assert follower.owner.node == f"n{owner}"
+        phones[other].command("1", "1")
+        await at.pass_time(1)
+        assert phones[other].result("1") == {"status": "applied"}
+
+
+# ---- a store that forgets ----
+
+
+async def test_a_store_that_forgot_everything_costs_nothing() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.trouble.flush()
+        await at.pass_time(60)
+        assert at.owners() == [0]
+        assert len(at.openings) == 1
+        assert (near.closed, far.closed) == (None, None)
+        assert {told["upstream"] for told in far.of_kind("ping")} == {"live"}
+        grant = await at.trouble.store(0).leases.read(user(1))
+        assert grant is not None
+        assert (grant.holder, grant.token) == ("n0-1", at.openings[0].token)
+
+
+async def test_a_fail_over_to_a_replica_that_knew_less_costs_nothing() -> None:
+    async with street() as at:
+        before = at.trouble.copied()
+        await followed(at)
+        at.trouble.stores[0] = before
+        at.trouble.renew(0, 1)
+        await at.pass_time(60)
+        assert at.owners() == [0]
+        assert len(at.openings) == 1
+
+
+async def test_an_owner_who_answers_is_followed_also_when_no_lease_names_him() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.flush()
+        follower = at.home(1).follower
+        assert follower is not None
+        follower.not_mine()
+        follower._owner_discovery.denied_since = None
+        await follower._owner_discovery.find()
+        await at.pass_time(1)
+        assert at.owners() == [0]
+        assert far.health == "live"
+
+
+async def test_a_user_whom_nobody_owns_is_taken_at_once_from_who_denies_to() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        near.bye()
+        at.home(0).stop()
+        after_s = await owned_by_1_after(at, 3.0)
+        assert after_s <= 2.0
+        await at.pass_time(1)
+        assert (far.closed, far.health) == (None, "live")
+
+
+async def test_a_store_that_does_not_answer_is_asked_again() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        near.bye()
+        at.trouble.unanswered = lambda node: node == 1
+        at.home(0).stop()
+        await at.pass_time(2)
+        assert at.owners() == []
+        at.trouble.unanswered = None
+        await owned_by_1_after(at, 5.0)
+        await at.pass_time(1)
+        assert far.closed is None
+
+
+@pytest.mark.parametrize("kind", [Asks, Asked])
+async def test_owners_are_asked_for_a_sign_of_life_every_second(kind: type[Envelope]) -> None:
+    async with street() as at:
+        await followed(at)
+        at.said.clear()
+        await at.pass_time(10)
+        assert 10 <= len(at.heard(kind)) <= 12
+        assert len(at.heard(Probe)) >= 2 * 10

@@ -1,0 +1,192 @@
+"""How does a follower have its sessions accepted by a user's owner, and by the next one?"""
+
+from __future__ import annotations
+
+from gateway.domain.errors import CloseCode
+from gateway.protocol.envelopes import (
+    Attach,
+    AttachAnswer,
+    CallAnswer,
+    Inbox,
+    Publication,
+    Publications,
+    Refusal,
+)
+from gateway.runtime.follower import Follower
+from gateway.runtime.remote_attach import AGAIN_S, ANSWER_S, RemoteAttach
+from tests.runtime.scene import PhoneLine
+from tests.runtime.street import Street, street
+
+
+async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+    await at.pass_time(2)
+    return near, far
+
+
+def follower(at: Street) -> Follower:
+    found = at.home(1).follower
+    assert found is not None
+    return found
+
+
+def remote_attach(at: Street) -> RemoteAttach:
+    return follower(at)._remote_attach
+
+
+def presented(at: Street) -> int:
+    return len(at.heard(Attach))
+
+
+async def test_a_session_is_presented_once_while_its_owner_knows_it() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        assert remote_attach(at).is_accepted(far.ticket.handle)
+        at.said.clear()
+        await at.pass_time(60)
+        assert presented(at) == 0
+
+
+async def test_a_session_that_the_replica_has_lost_sight_of_is_presented_again() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.said.clear()
+        at.scenes[0].owner().let_go(far.ticket.handle)
+        await at.pass_time(3)
+        assert presented(at) >= 1
+        assert far.closed is None
+        assert at.scenes[0].owner().user_sessions.get(far.ticket.handle) is not None
+
+
+async def test_without_an_answer_a_session_is_presented_again_after_a_while() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.said.clear()
+        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        at.scenes[0].owner().let_go(far.ticket.handle)
+        await at.pass_time(ANSWER_S + AGAIN_S)
+        assert presented(at) == 1
+        at.trouble.lose = None
+        await at.pass_time(3)
+        assert presented(at) >= 2
+        assert remote_attach(at).is_accepted(far.ticket.handle)
+
+
+async def test_what_one_owner_accepted_is_presented_to_the_next() -> None:
+    async with street(3) as at:
+        _, far = await followed(at)
+        third = await at.scenes[2].served(device="d3")
+        await at.pass_time(1)
+        at.said.clear()
+        at.scenes[0].node.drain()
+        await at.pass_time(4)
+        (owner,) = at.owners()
+        phone = {1: far, 2: third}[3 - owner]
+        told = [
+            channel for _, channel, one in at.said if isinstance(one, Attach) and one.node == f"n{3 - owner}"
+        ]
+        assert set(told) == {Inbox(at.scenes[owner].node.exchange.node)}
+        member = at.scenes[owner].owner().user_sessions.get(phone.ticket.handle)
+        assert member is not None
+        assert member.on_link
+
+
+async def test_an_answer_of_the_last_owner_is_none_of_the_next() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        grant = follower(at).owner
+        follower(at)._grant = grant._replace(token=grant.token + 1)
+        assert not remote_attach(at).is_accepted(far.ticket.handle)
+
+
+async def test_a_session_that_is_refused_in_passing_closes_its_phone() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.upstream.live.pop(far.ticket.secret)
+        at.scenes[0].owner().let_go(far.ticket.handle)
+        await at.pass_time(3)
+        assert far.closed is not None
+        assert far.closed.code is CloseCode.SESSION_ENDED
+        assert near.closed is None
+
+
+async def test_an_owner_who_cannot_tell_closes_nobody() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
+        remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
+        await at.clock.settle()
+        number = at.heard(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
+        refused = AttachAnswer(number, Refusal(CloseCode.INTERNAL, "upstream_unavailable", None, (1.0, 10.0)))
+        await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), refused)
+        await at.clock.settle()
+        assert far.closed is None
+        assert not remote_attach(at).is_accepted(far.ticket.handle)
+
+
+async def test_a_refusal_for_a_reason_of_a_later_version_closes_nobody_and_harms_nobody() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        fresh = await at.scenes[1].phone("anna", device="d3")
+        fresh.hello()
+        remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
+        await at.clock.settle()
+        at.trouble.lose = None
+        for asked in at.heard(Attach)[-2:]:
+            newer = AttachAnswer(asked.request, Refusal(4299, "of_tomorrow", None, None))  # type: ignore[union-attr]  # an Attach has one
+            await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), newer)
+        await at.pass_time(1)
+        assert fresh.closed is not None
+        assert (fresh.closed.code, fresh.closed.reason) == (CloseCode.INTERNAL, "of_tomorrow")
+        assert (near.closed, far.closed) == (None, None)
+
+
+async def test_an_answer_that_makes_no_sense_is_none() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], Attach)
+        remote_attach(at).follow(at.home(1).local[far.ticket.handle], follower(at)._tasks)
+        await at.clock.settle()
+        number = at.heard(Attach)[-1].request  # type: ignore[union-attr]  # an Attach has one
+        await at.trouble.publish(0, Inbox(at.scenes[1].node.exchange.node), CallAnswer(number, None))
+        await at.clock.settle()
+        assert far.closed is None
+        assert not remote_attach(at).is_accepted(far.ticket.handle)
+
+
+async def test_of_a_session_that_left_nothing_is_remembered() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        far.leave()
+        await at.clock.settle()
+        assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
+
+
+async def test_nor_of_one_that_left_while_its_owner_was_asked() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], AttachAnswer)
+        at.scenes[0].owner().let_go(far.ticket.handle)
+        await at.pass_time(2)
+        assert far.ticket.handle in remote_attach(at)._again_at
+        far.leave()
+        await at.pass_time(ANSWER_S + 1)
+        assert remote_attach(at)._accepted == remote_attach(at)._again_at == {}
+
+
+async def test_who_is_accepted_in_a_later_epoch_is_not_served_from_a_replica_of_an_earlier_one() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        before = at.scenes[0].owner().epoch
+        at.trouble.lose = lambda *told: isinstance(told[-1], Publication | Publications)
+        await at.upstream.open(near.ticket.user, near.ticket.secret, token=before + 1, holder="rival")
+        await at.pass_time(12)
+        assert at.scenes[0].owner().epoch > before
+        again = await at.scenes[1].again(far, position=far.position)
+        await at.pass_time(2)
+        assert not again.of_kind("welcome"), "the replica is of the epoch before"
+        at.trouble.lose = None
+        await at.pass_time(4)
+        assert again.of_kind("welcome")
+        assert int(again.stream.partition(".")[0]) > before

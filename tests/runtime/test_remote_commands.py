@@ -1,0 +1,184 @@
+"""What becomes of a command that another node is to execute?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.domain.commands import AcknowledgeNotice, Call, Outcome, Status
+from gateway.domain.errors import ErrorCode
+from gateway.domain.model import NodeId
+from gateway.protocol.envelopes import AttachAnswer, CallAnswer, CallRequest, Envelope, Inbox
+from gateway.runtime.remote_commands import RemoteCommands
+from tests.runtime.scene import user
+from tests.runtime.street import Street, street
+
+THERE = NodeId("there")
+APPLIED = Outcome(Status.APPLIED)
+
+
+class Road:
+    """Node 0's way to a node that answers as a test says."""
+
+    def __init__(self, at: Street, tasks: asyncio.TaskGroup) -> None:
+        self.at = at
+        self.tasks = tasks
+        self.heard: list[CallRequest] = []
+        self.moved = 0
+        self.sending = RemoteCommands(user(1), at.scenes[0].node._worlds["main"], self._moved)
+
+    def _moved(self) -> None:
+        self.moved += 1
+
+    async def listen(self) -> None:
+        """Let somebody be there who hears."""
+        await self.at.trouble._doors[1].subscribe(Inbox(THERE), self._hear)
+
+    def _hear(self, envelope: Envelope) -> None:
+        assert isinstance(envelope, CallRequest)
+        self.heard.append(envelope)
+
+    async def answer(self, outcome: Outcome | None) -> None:
+        await self.say(CallAnswer(self.heard[-1].request, outcome))
+
+    async def say(self, envelope: Envelope) -> None:
+        await self.at.trouble._doors[1].publish(Inbox(NodeId("n0")), envelope)
+        await self.at.clock.settle()
+
+    def call(self, left_s: float = 5.0) -> Call:
+        deadline_ms = self.at.clock.wall_ms() + round(left_s * 1000)
+        command = AcknowledgeNotice("n", 1)
+        return Call("key", "session", command, None, False, deadline_ms)
+
+    async def begin(self, left_s: float = 5.0) -> asyncio.Task[Outcome | None]:
+        asking = self.tasks.create_task(self.sending.send(THERE, self.call(left_s), self.tasks))
+        await self.at.clock.settle()
+        return asking
+
+
+@asynccontextmanager
+async def road(*, listens: bool = True) -> AsyncIterator[Road]:
+    async with street() as at, asyncio.TaskGroup() as tasks:
+        made = Road(at, tasks)
+        if listens:
+            await made.listen()
+        yield made
+
+
+def fate(outcome: Outcome | None) -> tuple[Status, ErrorCode | None] | None:
+    if outcome is None:
+        return None
+    return outcome.status, None if outcome.error is None else outcome.error.code
+
+
+async def test_a_command_is_sent_once_and_its_outcome_told() -> None:
+    async with road() as at:
+        asking = await at.begin()
+        assert not asking.done()
+        await at.answer(APPLIED)
+        assert await asking == APPLIED
+        assert [(one.user, one.node, one.call.key) for one in at.heard] == [(user(1), "n0", "key")]
+        assert at.moved == 0
+
+
+async def test_a_command_that_nobody_heard_was_not_begun() -> None:
+    async with road(listens=False) as at:
+        assert await (await at.begin()) is None
+        assert at.moved == 0
+
+
+async def test_a_command_that_went_to_another_than_the_owner_was_not_begun() -> None:
+    async with road() as at:
+        asking = await at.begin()
+        await at.answer(None)
+        assert await asking is None
+        assert at.moved == 1
+
+
+async def test_a_command_without_an_answer_is_unknown_by_its_deadline() -> None:
+    async with road() as at:
+        asking = await at.begin(2.0)
+        await at.at.clock.advance(1.9)
+        assert not asking.done()
+        await at.at.clock.advance(0.2)
+        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+        assert len(at.heard) == 1
+
+
+async def test_a_command_whose_deadline_is_over_is_not_sent() -> None:
+    async with road() as at:
+        assert await (await at.begin(0.0)) is None
+        assert at.heard == []
+
+
+async def test_the_answer_to_a_command_that_a_slow_bus_may_have_taken_is_waited_for() -> None:
+    async with road() as at:
+        at.at.trouble.unanswered = lambda node: node == 0
+        asking = await at.begin(2.0)
+        await at.at.clock.advance(1.0)
+        assert len(at.heard) == 1
+        await at.answer(APPLIED)
+        assert await asking == APPLIED
+
+
+async def test_a_command_that_the_bus_may_have_taken_is_unknown_by_its_deadline() -> None:
+    async with road() as at:
+        at.at.trouble.unanswered = lambda node: node == 0
+        asking = await at.begin(2.0)
+        await at.at.clock.advance(1.9)
+        assert not asking.done()
+        await at.at.clock.advance(0.2)
+        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+        assert len(at.heard) == 1
+
+
+async def test_a_command_travels_with_the_time_that_is_left() -> None:
+    async with road() as at:
+        asking = await at.begin(2.0)
+        assert at.heard[-1].left_ms == 2_000
+        await at.answer(APPLIED)
+        await asking
+
+
+async def test_without_the_bus_a_command_is_refused() -> None:
+    async with road() as at:
+        at.at.trouble.take_away()
+        await at.at.clock.advance(8)
+        assert fate(await (await at.begin())) == (Status.REJECTED, ErrorCode.BUS_DOWN)
+        assert at.heard == []
+
+
+async def test_what_the_owner_did_not_answer_before_he_was_gone_nobody_knows() -> None:
+    async with road() as at:
+        first, second = await at.begin(), await at.begin()
+        at.sending.give_up()
+        await at.at.clock.settle()
+        for asking in (first, second):
+            assert fate(await asking) == (Status.UNKNOWN, ErrorCode.OWNER_LOST)
+        third = await at.begin()
+        await at.answer(APPLIED)
+        assert await third == APPLIED
+
+
+async def test_an_answer_that_makes_no_sense_tells_nothing() -> None:
+    async with road() as at:
+        asking = await at.begin()
+        await at.say(AttachAnswer(at.heard[-1].request))
+        assert fate(await asking) == (Status.UNKNOWN, ErrorCode.UPSTREAM_TIMEOUT)
+
+
+async def test_after_the_end_nothing_is_sent() -> None:
+    async with road() as at:
+        assert await at.sending.send(THERE, at.call(), None) is None
+        assert at.heard == []
+
+
+async def test_who_asked_and_is_cancelled_waits_no_more() -> None:
+    async with road() as at:
+        asking = await at.begin()
+        asking.cancel()
+        await at.at.clock.settle()
+        assert asking.cancelled()
+        assert at.sending._under_way == set()
+        assert at.at.scenes[0].node.exchange.sizes["questions"] == 0

@@ -1,0 +1,241 @@
+"""Which sessions have ended, and how do all nodes learn it at once?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.domain.errors import CloseCode, EndReason
+from gateway.domain.model import Application, UserId
+from gateway.protocol.envelopes import SessionOver
+from gateway.runtime.cluster_membership import SAY_S
+from gateway.runtime.log_off import LOOK_S, RETRY_S
+from gateway.runtime.ports import NODE_TTL_S
+from gateway.runtime.session_revocations import DENIED_BEYOND_MS
+from tests.runtime.rivals import Gate
+from tests.runtime.scene import PhoneLine, Scene, user
+from tests.runtime.street import Street, street
+
+
+async def followed(at: Street) -> tuple[PhoneLine, PhoneLine]:
+    near, far = await at.scenes[0].served(), await at.scenes[1].served(device="d2")
+    await at.pass_time(1)
+    return near, far
+
+
+async def refused(at: Street, phone: PhoneLine, scene: Scene) -> tuple[int, str] | None:
+    """Return how the session is refused at a node, at once; None when it is served."""
+    line = await scene.again(phone)
+    return None if line.closed is None else (line.closed.code, line.closed.reason)
+
+
+async def test_a_session_that_is_logged_off_anywhere_is_over_everywhere_at_once() -> None:
+    async with street(3) as at:
+        near, far = await followed(at)
+        await at.scenes[2].node.account.log_off(far.ticket)
+        await at.clock.settle()
+        assert far.closed is not None
+        assert (far.closed.code, far.closed.reason, far.closed.by) == (
+            CloseCode.LOGGED_OFF,
+            EndReason.LOGGED_OFF,
+            "self",
+        )
+        for scene in at.scenes:
+            assert await refused(at, far, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert near.closed is None
+
+
+@pytest.mark.parametrize("other", [UserId("main", 2), UserId("other", 1)])
+async def test_a_log_off_denies_nobody_elses_session_of_the_same_public_id(other: UserId) -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        await at.scenes[0].node.account.log_off(near.ticket)
+        await at.clock.settle()
+        elses = replace(near.ticket, user=other)
+        for scene in at.scenes:
+            assert scene.node.denied(near.ticket) is not None
+            assert scene.node.denied(elses) is None
+            assert await scene.node.session_revocations.known_elsewhere(near.ticket) is not None
+            assert await scene.node.session_revocations.known_elsewhere(elses) is None
+
+
+async def test_a_session_that_oscc_e_ended_is_over_everywhere_at_once() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.upstream.end_session(at.upstream.session(far.ticket.secret), EndReason.TAKEN_OVER)
+        await at.clock.settle()
+        assert far.closed is not None
+        assert (far.closed.code, far.closed.reason) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
+        told = [one for one in at.heard(SessionOver) if isinstance(one, SessionOver)]
+        assert [(one.ticket.handle, one.reason) for one in told] == [
+            (far.ticket.handle, EndReason.TAKEN_OVER)
+        ], "only who knew it first says it"
+        for scene in at.scenes:
+            assert await refused(at, far, scene) == (CloseCode.LOGGED_OFF, EndReason.TAKEN_OVER)
+        assert near.closed is None
+
+
+async def test_a_node_that_missed_it_looks_at_the_shelf() -> None:
+    async with street(3) as at:
+        _, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], SessionOver)
+        await at.scenes[0].node.account.log_off(far.ticket)
+        await at.clock.settle()
+        assert at.scenes[2].node.denied(far.ticket) is None
+        assert await refused(at, far, at.scenes[2]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert not at.scenes[2].node.user_states
+
+
+@pytest.mark.parametrize("of", [0, 1])
+async def test_whoever_logs_off_while_the_shelf_is_asked_is_not_served(
+    monkeypatch: pytest.MonkeyPatch, of: int
+) -> None:
+    async with street() as at:
+        phone, shared, gate = await at.scenes[0].phone("anna"), at.trouble.store(0).shared, Gate()
+        denied = shared.denied
+
+        async def slowly(handle: str) -> EndReason | None:
+            answer = await denied(handle)
+            await gate.passed()  # the answer is on its way
+            return answer
+
+        monkeypatch.setattr(shared, "denied", slowly)
+        gate.shut()
+        phone.hello()
+        await at.clock.settle()
+        assert gate.waiting == 1
+        at.upstream.unreachable = True  # OSCC-E does not know yet that the session is over
+        await at.scenes[of].node.account.log_off(phone.ticket)
+        await at.clock.settle()
+        at.upstream.unreachable = False
+        gate.open()
+        await at.clock.settle()
+        assert phone.closed is not None
+        assert (phone.closed.code, phone.closed.by) == (CloseCode.LOGGED_OFF, "self")
+        assert not at.scenes[0].node.user_states
+
+
+async def test_a_shelf_that_does_not_answer_denies_nobody() -> None:
+    async with street(3) as at:
+        near, far = await followed(at)
+        at.trouble.lose = lambda *told: isinstance(told[-1], SessionOver)
+        at.trouble.unanswered = lambda node: node >= 0
+        await at.scenes[0].node.account.log_off(far.ticket)
+        line = await at.scenes[2].again(near)
+        await at.clock.settle()
+        assert line.closed is None
+
+
+async def test_the_shelf_keeps_an_end_as_long_as_its_token_may_be_shown() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        await at.scenes[0].node.account.log_off(far.ticket)
+        await at.clock.settle()
+        shared = at.trouble.store(0).shared
+        life_s = (far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms()) / 1000
+        for running in at.running:
+            running.cancel()
+        await at.clock.advance(life_s - 1)
+        assert await shared.denied(far.ticket.handle) is EndReason.LOGGED_OFF
+        await at.clock.advance(1)
+        assert await shared.denied(far.ticket.handle) is None
+
+
+async def test_of_a_token_that_nobody_can_show_any_more_nothing_is_kept() -> None:
+    async with street() as at:
+        _, far = await followed(at)
+        shared, kept = at.trouble.store(0).shared, list[float]()
+
+        async def keep(handle: str, reason: EndReason, ttl_s: float) -> None:
+            kept.append(ttl_s)
+
+        shared.deny = keep  # type: ignore[method-assign]  # only to be told of it
+        at.clock.jump_wall(far.ticket.expires_at_ms + DENIED_BEYOND_MS - at.clock.wall_ms() - 1_000)
+        at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
+        await at.clock.settle()
+        assert kept == [1.0]
+        at.clock.jump_wall(1_000)
+        at.scenes[0].node.session_ended(far.ticket, EndReason.EXPIRED, None)
+        await at.clock.settle()
+        assert kept == [1.0]
+
+
+async def test_how_a_phone_is_sent_away_depends_on_its_application() -> None:
+    async with street() as at:
+        agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
+        await at.pass_time(1)
+        at.scenes[1].node.session_ended(agent.ticket, EndReason.UNKNOWN, None)
+        await at.clock.settle()
+        assert agent.closed is not None
+        assert agent.closed.code is CloseCode.LOGGED_OFF, "no number comes back by itself"
+
+
+async def test_a_log_on_clears_what_was_said_of_the_user_before() -> None:
+    async with street() as at:
+        near, _ = await followed(at)
+        at.scenes[0].node.session_ended(near.ticket, EndReason.EXPIRED, None)
+        assert at.scenes[0].node.denied(near.ticket) is not None
+        await at.pass_time(1)
+        await at.scenes[0].phone("anna", device="d3")
+        assert at.scenes[0].node.denied(near.ticket) is None
+        assert at.scenes[1].node.denied(near.ticket) is not None, "the other one keeps it: it may be true"
+
+
+async def test_the_log_off_of_a_session_that_nobody_serves_is_remembered_too() -> None:
+    async with street() as at:
+        phone = await at.scenes[0].phone("anna")
+        await at.scenes[0].node.account.log_off(phone.ticket)
+        await at.clock.settle()
+        assert user(1) not in at.scenes[1].node.user_states
+        assert await refused(at, phone, at.scenes[1]) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert len(at.scenes[1].node.session_revocations) == 1
+
+
+async def test_an_unforeseen_fault_over_one_end_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with street() as at:
+        near, far = await followed(at)
+        shared = at.trouble.store(0).shared
+        with monkeypatch.context() as broken:
+            broken.setattr(shared, "deny", fail)
+            await at.scenes[0].node.account.log_off(far.ticket)
+            await at.clock.settle()
+        assert "end_not_noted" in [one.getMessage() for one in caplog.records]
+        assert at.scenes[0].counted("faults_total", part="endings") == 1
+        await at.pass_time(2)
+        assert near.closed is None
+        await at.scenes[0].node.account.log_off(near.ticket)
+        await at.clock.settle()
+        assert await shared.denied(near.ticket.handle) is EndReason.LOGGED_OFF
+
+
+async def test_a_log_off_that_another_node_retries_is_never_served_again_where_the_user_logs_on() -> None:
+    async with street() as at:
+        near, far = await followed(at)
+        at.upstream.unreachable = True
+        await at.scenes[0].node.account.log_off(near.ticket)
+        at.upstream.unreachable = False
+        await at.clock.settle()
+        await at.scenes[1].served(device="d3")
+        for scene in at.scenes:
+            await at.pass_time(65)
+            assert await refused(at, near, scene) == (CloseCode.LOGGED_OFF, EndReason.LOGGED_OFF)
+        assert far.closed is None
+
+
+async def test_what_a_killed_node_had_not_confirmed_the_other_has_confirmed() -> None:
+    async with street() as at:
+        agent = await at.scenes[0].served("bert", Application.REMOTE_ASSISTANT, number="+49301111111")
+        at.upstream.unreachable = True
+        assert (await at.scenes[0].node.account.log_off(agent.ticket)).routing == "after_contact"
+        await at.kill(0)
+        at.upstream.unreachable = False
+        assert at.upstream.routing != {}
+        await at.pass_time(NODE_TTL_S + SAY_S + LOOK_S + RETRY_S)
+        assert at.upstream.routing == {}
+        assert await at.trouble.store(1).shared.log_offs() == ()

@@ -1,0 +1,173 @@
+"""Which users are on this node?"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from gateway.core.compose import Composer
+from gateway.domain.errors import CloseCode
+from gateway.domain.link_requests import Execute
+from gateway.domain.model import Kind, UserId
+from gateway.domain.resources import Queue
+from gateway.domain.upstream import Part, Source
+from gateway.runtime.user_state import UserState
+from gateway.runtime.user_states import SLICE_S, UserStates
+from tests.doubles.clock import ManualClock
+from tests.runtime.scene import scene, user
+from tests.runtime.street import street
+
+
+async def test_a_user_has_one_household_here_which_ends_with_him() -> None:
+    async with scene() as at:
+        homes = at.node._user_states
+        assert (len(homes), homes.get(user(1)), homes.served(user(1))) == (0, None, None)
+        phone, other = await at.served(), await at.served(device="d2")
+        (home,) = homes
+        assert homes.get(user(1)) is homes.served(user(1)) is home
+        assert dict(homes.present) == {user(1): home}
+        phone.bye()
+        other.bye()
+        await at.pass_time(95)
+        assert len(homes) == 0
+
+
+async def test_a_household_that_is_over_takes_no_phones_and_the_next_begins_after_it() -> None:
+    async with street(1) as at:
+        phone = await at.scenes[0].served()
+        homes, before = at.scenes[0].node._user_states, at.home(0)
+        link = at.upstream.link(user(1))
+        assert link is not None
+        close = link.close
+
+        async def close_slowly() -> None:
+            await at.clock.sleep(1)
+            await close()
+
+        link.close = close_slowly  # type: ignore[method-assign]  # a server that takes its time
+        before.stop()
+        assert homes.served(user(1)) is None
+        assert homes.get(user(1)) is before
+        back = await at.scenes[0].again(phone)
+        await at.pass_time(0.5)
+        assert len(at.openings) == 1
+        await at.pass_time(1.5)
+        assert at.home(0) is not before
+        assert before.over.is_set()
+        assert back.of_kind("welcome")
+        assert [one.instead_of for one in at.openings] == [None, None], "link and lease were given up before"
+        assert at.openings[1].token > at.openings[0].token
+
+
+async def test_what_is_known_of_commands_outlives_the_household() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.command("1", "1")
+        await at.clock.settle()
+        stream = phone.stream
+        phone.bye()
+        await at.pass_time(95)
+        assert len(at.node._user_states) == 0
+        again = await at.served()
+        again.command("2", "1", retry=True, stream=stream)
+        await at.clock.settle()
+        assert again.result("2") == {"status": "applied"}
+        assert len(at.asked(Execute)) == 1
+
+
+async def test_what_is_known_of_commands_is_forgotten_in_time() -> None:
+    async with scene() as at:
+        phone = await at.served()
+        phone.command("1", "1")
+        await at.clock.settle()
+        phone.bye()
+        await at.pass_time(95)
+        assert len(at.node._user_states.command_history) == 1
+        await at.pass_time(600)
+        assert len(at.node._user_states.command_history) == 0
+
+
+async def test_the_fault_of_one_user_ends_that_user_and_says_where(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene() as at:
+        anna, bert = await at.served("anna"), await at.served("bert")
+
+        def fail(self: object, now: float) -> object:
+            raise ZeroDivisionError
+
+        owner = at.owner(1)
+        monkeypatch.setattr(type(owner.mirror), "read", fail)
+        at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
+        await at.pass_time(1)
+        assert anna.closed is not None
+        assert anna.closed.code is CloseCode.INTERNAL
+        assert user(1) not in at.node.user_states
+        assert (bert.closed, user(7) in at.node.user_states) == (None, True)
+        (record,) = [one for one in caplog.records if one.getMessage() == "user_failed"]
+        shown = vars(record)
+        assert shown["error"] == "ZeroDivisionError"
+        assert shown["place"].startswith("tests/runtime/test_households.py:")
+        assert re.search(r" < gateway/runtime/linked\.py:\d+:\w+", shown["place"])
+        monkeypatch.undo()
+        back = await at.again(anna)
+        await at.pass_time(1)
+        assert back.of_kind("welcome")
+
+
+async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is_due_for_him(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene() as at:
+        await at.served("anna")
+        await at.served("bert")
+
+        def fail(now: float) -> object:
+            raise ZeroDivisionError
+
+        ticked: list[float] = []
+        anna, bert = at.node._user_states
+        monkeypatch.setattr(anna, "tick", fail)
+        monkeypatch.setattr(bert, "tick", ticked.append)
+        await at.pass_time(2)
+        assert len(ticked) == 2
+        here = [record for record in caplog.records if record.name == "gateway.runtime.user_states"]
+        assert {record.getMessage() for record in here} == {"user_tick_failed"}
+
+
+class Worked(ManualClock):
+    """A clock on which work takes time, and which counts how often others had a turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worked_s = 0.0
+        self.turns: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + self.worked_s
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds == 0
+        self.turns.append(self.worked_s)
+
+
+async def test_what_is_due_for_thousands_of_users_is_done_in_slices_of_two_milliseconds() -> None:
+    clock, homes, ticked = Worked(), UserStates(Composer()), list[int]()
+
+    def home(number: int) -> UserState:
+        def tick(_: float) -> None:
+            ticked.append(number)
+            clock.worked_s += 0.0001
+
+        return cast("UserState", SimpleNamespace(tick=tick))
+
+    homes._user_states.update({UserId("main", number): home(number) for number in range(3_000)})
+    await homes.tick(clock)
+    assert ticked == list(range(3_000))
+    slices = [after - before for before, after in pairwise([0.0, *clock.turns])]
+    assert len(slices) > 100
+    assert max(slices) <= SLICE_S + 0.0002
