@@ -357,11 +357,13 @@ class Telemetry:
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
         self.fds = self._gauges("fds", "File descriptors: the open ones, and the limit.", "kind")
-        self.drain_state = self._gauge("drain_state", "1 while the node says drain schedule to its phones.")
-        self.drain_limit_seconds = self._gauge("drain_limit_seconds", "How long a drain schedule may take.")
+        self.drain_state = self._gauge(
+            "drain_state", "1 while the node drains: it closes its connections step by step."
+        )
+        self.drain_limit_seconds = self._gauge("drain_limit_seconds", "How long a drain may take.")
         self.drain_planned_seconds = self._gauge("drain_planned_seconds", "How long it takes, once known.")
         self.drain_began_timestamp_seconds = self._gauge(
-            "drain_began_timestamp_seconds", "When the drain schedule began, since 1970. NaN before."
+            "drain_began_timestamp_seconds", "When the drain began, in seconds since 1970. NaN before."
         )
         self.drain_began_timestamp_seconds.set(math.nan)
         self.certificate_expiry_timestamp_seconds = self._gauge(

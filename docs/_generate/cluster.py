@@ -14,11 +14,11 @@ from gateway.app import drain, status
 from gateway.app.config.errors import SETTINGS
 from gateway.app.config.sources import HEADINGS, setting_row
 from gateway.bus import keys, stores
-from gateway.core import bus_state, follower, lease, peers
-from gateway.core.bus_state import BusMachine, BusState
+from gateway.core import bus_health, follower, lease
+from gateway.core.bus_health import BusMachine, BusState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Control, Events, Inbox, NodeRecord
-from gateway.runtime import cluster_membership, handover, owner_discovery, ports, sharing
+from gateway.runtime import cluster_membership, handover, ports, remote_owner, sharing
 
 PAGE = Path(__file__).parents[1] / "cluster.md"
 
@@ -102,7 +102,7 @@ def states_table() -> Iterable[str]:
     yield "|---|---|---|---|---|"
     machine = BusMachine(0.0)
     for state, (here, elsewhere) in PHONES.items():
-        ways = [f"`{a}`: {event}" for (a, event), to in bus_state.TRANSITIONS.items() if to is state]
+        ways = [f"`{a}`: {event}" for (a, event), to in bus_health.TRANSITIONS.items() if to is state]
         machine.state = state
         yield f"| `{state}` | {', '.join(ways)} | {here} | {elsewhere} | `{machine.health}` |"
 
@@ -113,13 +113,13 @@ def times_table() -> Iterable[str]:
         (lease.TTL_S, "a lease that is not renewed"),
         (ports.NODE_TTL_S, "a node that does not say that it lives"),
         (cluster_membership.SAY_S, "between two such sayings"),
-        (bus_state.PROBE_S, "between two probes that a node sends to itself through the bus"),
-        (bus_state.ROUND_TRIP_S, "until a probe has failed: `degraded`"),
-        (bus_state.DOWN_S, "until a bus from which nothing comes back is `down`"),
+        (bus_health.PROBE_S, "between two probes that a node sends to itself through the bus"),
+        (bus_health.ROUND_TRIP_S, "until a probe has failed: `degraded`"),
+        (bus_health.DOWN_S, "until a bus from which nothing comes back is `down`"),
         (follower.ASK_S, "between two questions of a follower, in any case"),
         (sharing.INTEREST_S, "for which an owner publishes to who asked"),
-        (peers.UNANSWERED_S, "until an owner that answers nothing is deaf, and taken from"),
-        (owner_discovery.EXPIRY_S, "until the same on an OSCC-E Server without link fencing"),
+        (bus_health.UNANSWERED_S, "until an owner that answers nothing is deaf, and taken from"),
+        (remote_owner.EXPIRY_S, "until the same on an OSCC-E Server without link fencing"),
         (handover.ALONE_S, "after which an owner without a phone of the user gives him on request"),
         (handover.IN_FLIGHT_S, "that commands in flight have when a user is given"),
         (handover.UNLINKED_S, "after which an owner without a link gives"),

@@ -23,7 +23,7 @@ from gateway.bus.backend import RedisBackend
 from gateway.bus.keys import BusKeys
 from gateway.bus.memory import MemoryBus, MemoryChannels, MemoryLeases, MemoryNodeRegistry, MemoryStore
 from gateway.core.effects import SessionLimits
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.core.registry import RegistryLimits
 from gateway.domain.model import NodeId
 from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy

@@ -432,7 +432,7 @@ class AdminOperations:
 
     def _nodes(self) -> tuple[NodeRecord, ...]:
         own = self.node.record()
-        return (own, *(each for each in self.node.cluster_membership.nodes if each.holder != own.holder))
+        return (own, *(each for each in self.node.membership.nodes if each.holder != own.holder))
 
 
 def _address_fields(host: str, address: str) -> dict[str, str | int | None]:

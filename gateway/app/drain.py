@@ -53,7 +53,7 @@ class Departure(NamedTuple):
 
 
 def drain_limit_s(limits: LimitsSection) -> float:
-    """Return how long a drain schedule may take: whoever stops the process gives it so much.
+    """Return how long a drain may take: what stops the process must wait that long.
 
     It takes longer when the others' part of the budget of log-ons is too small for so many users.
     """
@@ -71,7 +71,7 @@ async def drain_node(
     """
     node, asked_at = parting.node, clock.now()
     telemetry.drain_began_timestamp_seconds.set(clock.wall_ms() / 1000)
-    if node.cluster_membership.others:
+    if node.membership.others:
         await _pause(limits.drain_notice_s, stopping, clock)
     node.drain()
     await parting.refuse()
@@ -81,7 +81,7 @@ async def drain_node(
     last_s = max((drain_schedule.at_s + drain_schedule.window_s[1] for drain_schedule in plan), default=0.0)
     _LOG.info("drain_started", connections=len(phones), window_s=round(last_s, 1))
     began = clock.now()
-    given_by = began + last_s + HAND_OVER_S if node.cluster_membership.others else began
+    given_by = began + last_s + HAND_OVER_S if node.membership.others else began
     at_last = max(given_by, began + limits.drain_s + HAND_OVER_S)
     telemetry.drain_planned_seconds.set(max(given_by, began + BYE_S) - asked_at)
     for phone, drain_schedule in zip(phones, plan, strict=True):
@@ -130,9 +130,9 @@ async def handing_over_log_offs(log_offs: LogOffs) -> AsyncIterator[None]:
 
 def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[DrainSchedule, ...]:
     """Return when each of so many phones is sent away, and when it comes back."""
-    others = node.cluster_membership.others
+    others = node.membership.others
     # each node takes its part of a site's budget, this one, too, until it is gone
-    others_per_s = limits.log_ons_per_s * len(others) / max(1, len(node.cluster_membership.nodes))
+    others_per_s = limits.log_ons_per_s * len(others) / max(1, len(node.membership.nodes))
     users = Counter(home.feed.user.site for home in node.user_states.values() if home.owner is not None)
     return farewells(
         phones,
@@ -147,7 +147,7 @@ def _is_handed_over(node: Node, now: float, by: float, at_last: float) -> bool:
     owners = [home.owner for home in node.user_states.values() if home.owner is not None]
     if not owners or now >= at_last:
         return True
-    others = {other.node for other in node.cluster_membership.others}
+    others = {other.node for other in node.membership.others}
     return now >= by and not any(
         member.present and member.node in others for owner in owners for member in owner.user_sessions
     )

@@ -20,12 +20,12 @@ from gateway.app.status import SiteReach
 from gateway.bus.pubsub import RedisBus
 from gateway.bus.sealing import DropReason
 from gateway.bus.stores import RedisLeases
-from gateway.core.bus_state import BusState
+from gateway.core.bus_health import BusState
 from gateway.core.effects import Resumption
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.outbox import Outbox
-from gateway.core.throttle import Urgency
+from gateway.core.rate_limits import Urgency
 from gateway.domain.commands import Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.link_requests import Directory, LinkAnswer, LinkRequest

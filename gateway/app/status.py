@@ -10,7 +10,7 @@ import structlog
 from gateway.app.config.settings import BusSection, redis_url, without_password
 from gateway.bus.backend import OLDEST, ServerFacts, inspect
 from gateway.bus.connect import RedisUnreachable, parse_url
-from gateway.core.bus_state import BusState
+from gateway.core.bus_health import BusState
 from gateway.domain.errors import ErrorCode
 from gateway.domain.model import NodeId
 from gateway.domain.upstream import Trouble
@@ -231,13 +231,13 @@ async def log_clock_offset(offset_s: Callable[[], float | None], clock: Clock) -
         await clock.sleep(CLOCK_EVERY_S)
 
 
-async def look_at_keys(cluster_membership: ClusterMembership, clock: Clock) -> None:
+async def look_at_keys(membership: ClusterMembership, clock: Clock) -> None:
     """Log when another node's sealing keys begin to differ from this one's, and when they agree again."""
     before: set[NodeId] = set()
     told: set[NodeId] = set()
     while True:
         await clock.sleep(KEYS_LOOK_S)
-        own, others = cluster_membership.sealing_keys, cluster_membership.sealing_keys_of_others
+        own, others = membership.sealing_keys, membership.sealing_keys_of_others
         differ = {node for node, keys in others.items() if keys and keys != own}
         for node in sorted((differ & before) - told):
             _LOG.warning("sealing_keys_differ", node=node, sealing_keys=own, other_keys=others[node])
@@ -247,7 +247,7 @@ async def look_at_keys(cluster_membership: ClusterMembership, clock: Clock) -> N
         before = differ
 
 
-async def log_duplicate_name(cluster_membership: ClusterMembership, clock: Clock) -> None:
+async def log_duplicate_name(membership: ClusterMembership, clock: Clock) -> None:
     """Log whenever another live node turns out to have this one's name: each would get the other's messages.
 
     Only a node that is heard counts: while Redis is away, the record of this node's own former life is
@@ -256,7 +256,7 @@ async def log_duplicate_name(cluster_membership: ClusterMembership, clock: Clock
     was_there = False
     while True:
         await clock.sleep(DUPLICATE_NAME_EVERY_S)
-        is_there = cluster_membership.has_namesake
+        is_there = membership.has_namesake
         if is_there and not was_there:
-            _LOG.error("duplicate_node_name", node=cluster_membership.node)
+            _LOG.error("duplicate_node_name", node=membership.node)
         was_there = is_there

@@ -171,7 +171,7 @@ class Gateway:
 
     def ready(self) -> str | None:
         """Return why no phone should be sent here, or None."""
-        if self.node.cluster_membership.has_given_notice:
+        if self.node.membership.has_given_notice:
             return "draining"
         if self.node.is_cut_off:
             return "cut off from the other nodes"
@@ -186,7 +186,7 @@ class Gateway:
             return f"Redis refuses this node: {', '.join(refused)}"
         if self._requires_bus and not self.node.has_joined:
             return "has not reached Redis yet"
-        return None if self.node.cluster_membership.may_serve else "waits for its part of the log-ons"
+        return None if self.node.membership.may_serve else "waits for its part of the log-ons"
 
     def render(self) -> bytes:
         """Return all metrics as text."""
@@ -201,7 +201,7 @@ class Gateway:
         behind = [server for server in self._servers.values() if isinstance(server, OsccServer)]
         measure_turns({server.turns for server in behind}, self.telemetry)
         measure_shared((server.pool for server in behind), self.telemetry)
-        self.telemetry.drain_state.set(int(self.node.cluster_membership.has_given_notice))
+        self.telemetry.drain_state.set(int(self.node.membership.has_given_notice))
         self.telemetry.reload_failed["notices"].set(int(self.watch.is_stale))
         return self.telemetry.collect()
 
@@ -310,7 +310,7 @@ async def serving(
     *,
     reread: ReadSecrets | None = None,
 ) -> AsyncIterator[Addresses]:
-    """Live as one node while the block lasts; then say drain schedule, in a hurry when *stopping* is.
+    """Live as one node while the block lasts; then drain, at once when *stopping* is.
 
     A *supervisor* hears of reloads; *reread* reads the secrets again when there is one.
 
@@ -367,8 +367,8 @@ def _status_tasks(
 ) -> tuple[Coroutine[None, None, None], ...]:
     return (
         log_bus_faults(settings.bus, clock),
-        log_duplicate_name(made.node.cluster_membership, clock),
-        look_at_keys(made.node.cluster_membership, clock),
+        log_duplicate_name(made.node.membership, clock),
+        look_at_keys(made.node.membership, clock),
         log_clock_offset(partial(clock_offset_s, cluster.leases), clock),
     )
 
@@ -394,7 +394,7 @@ def _may_change(settings: Settings) -> bool:
 
 
 async def _drain(made: Gateway, client: BoundListener, limits: LimitsSection, stopping: StopRequest) -> None:
-    await made.node.cluster_membership.give_notice()
+    await made.node.membership.give_notice()
     parting = Departure(made.node, made.phones, lambda: made.admission.sockets, client.refuse, random.shuffle)
     await drain_node(parting, limits, stopping, made.node.clock, made.telemetry)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from gateway.core.compose import Parts
-from gateway.core.query import Query
+from gateway.core.link import Query
 from gateway.core.told import PASTS_MOST, Address, News, Tellings, Told
 from gateway.domain.link_requests import Listen
 from gateway.domain.model import Kind, Scope

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from gateway.core.admission_queue import AdmissionQueue
+from gateway.core.rate_limits import AdmissionQueue
 
 WAIT_S: Final = 2.0
 """As many log-ons wait for their turn as the rate admits within it; others are given appointments."""

@@ -10,8 +10,8 @@ from typing import Final
 
 from gateway.core.few import Few
 from gateway.core.interest import Following
-from gateway.core.linger import Linger
-from gateway.core.scope_union import ScopeUnion
+from gateway.core.link import Linger
+from gateway.core.view import ScopeUnion
 from gateway.domain.errors import EndReason
 from gateway.domain.model import NodeId, Right, Scope, Ticket
 from gateway.domain.upstream import Attached
@@ -48,7 +48,7 @@ class Member:
     server: str | None = None
     """The OSCC-E Server's instance that accepted it last, when it is told."""
     end: tuple[EndReason, str | None] = (EndReason.UNKNOWN, None)
-    """How it ended, once it is in the user sessions no more."""
+    """How it ended, once it has been removed."""
 
     @property
     def handle(self) -> str:

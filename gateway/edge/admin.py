@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 from aiohttp import hdrs, web
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.core.throttle import TokenBucket
+from gateway.core.rate_limits import TokenBucket
 from gateway.domain.audit import OperatorAct, UserHash
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
@@ -237,7 +237,7 @@ class ClusterOperations:
     def nodes(self) -> NodesBody:
         """Return the live nodes, as this one knows them."""
         own = self._node.record()
-        others = [each for each in self._node.cluster_membership.nodes if each.holder != own.holder]
+        others = [each for each in self._node.membership.nodes if each.holder != own.holder]
         views = [
             NodeView(
                 each.node,

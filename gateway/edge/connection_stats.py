@@ -10,8 +10,8 @@ from typing import Final, Literal, NamedTuple
 
 from gateway.core.effects import Answered, Resumed
 from gateway.core.ledger import Ledger
-from gateway.core.live import Live
 from gateway.core.outbox import Outbox
+from gateway.core.session import Live
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode
 from gateway.domain.model import Application, Ticket, UserId

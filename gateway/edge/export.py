@@ -16,7 +16,7 @@ from heapq import nsmallest
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from gateway.core.throttle import TokenBucket
+from gateway.core.rate_limits import TokenBucket
 from gateway.core.view import View, me_key
 from gateway.domain.model import ME, Kind, NodeId, Ticket, UserId, key_of
 from gateway.domain.privacy import masked

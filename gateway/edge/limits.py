@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from aiohttp import hdrs, web
 
-from gateway.core.throttle import Buckets, TokenBucket
+from gateway.core.rate_limits import Buckets, TokenBucket
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.edge.addresses import Address, Networks, address_group, is_trusted, parse_address

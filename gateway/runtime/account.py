@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
-from gateway.core.admission_queue import AdmissionQueue
-from gateway.core.quota import Quota
+from gateway.core.rate_limits import AdmissionQueue
+from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import SessionId, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
@@ -40,7 +40,7 @@ class Account:
     def __init__(
         self,
         sites: Mapping[str, SiteAuthority],
-        turnstiles: Mapping[str, AdmissionQueue],
+        queues: Mapping[str, AdmissionQueue],
         clock: Clock,
         users: Users,
         shared: SharedStore,
@@ -50,7 +50,7 @@ class Account:
         self._sites = sites
         self._clock = clock
         self._users = users
-        self.log_ons: Final = LogOns(turnstiles, clock, shared, number_changes)
+        self.log_ons: Final = LogOns(queues, clock, shared, number_changes)
         self.log_offs: Final = log_offs
         self._listing: dict[str, asyncio.Future[tuple[SessionInfo, ...]]] = {}
         self._ending: set[str] = set()

@@ -1,4 +1,4 @@
-"""How does what an operator asks of one node reach all, and what do they answer?"""
+"""Requests of operators to one node or to all nodes, and their answers."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ class AdminRpc:
         node: NodeId,
         holder: str,
         exchange: Exchange,
-        cluster_membership: ClusterMembership,
+        membership: ClusterMembership,
         clock: Clock,
         audit: Callable[[OrderAct], None],
     ) -> None:
         self.node: Final = node
         self._holder = holder
         self._exchange = exchange
-        self._cluster_membership = cluster_membership
+        self._membership = membership
         self._clock = clock
         self._audit = audit
         self._known: dict[str, Obey] = {}
@@ -88,15 +88,13 @@ class AdminRpc:
     @property
     def nodes(self) -> tuple[NodeId, ...]:
         """The nodes that live, this one first."""
-        others = dict.fromkeys(
-            each.node for each in self._cluster_membership.nodes if each.holder != self._holder
-        )
+        others = dict.fromkeys(each.node for each in self._membership.nodes if each.holder != self._holder)
         return (self.node, *(node for node in others if node != self.node))
 
     @property
     def has_joined(self) -> bool:
         """Whether this node has reached the others once, or found that it is alone."""
-        return self._exchange.machine.recovery > 0 and self._cluster_membership.has_begun
+        return self._exchange.machine.recovery > 0 and self._membership.has_begun
 
     @property
     def unknown(self) -> tuple[Told, ...]:

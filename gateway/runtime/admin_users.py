@@ -1,4 +1,4 @@
-"""Whose sessions does this node speak for, and how does an operator find and end them?"""
+"""The users and sessions of one node for operators: found by keyed hashes, and ended."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Asker(Protocol):
 class Asking:
     """The questions of one link.
 
-    Invariants: one round at a time; once :attr:`settled`, each session of the user sessions that OSCC-E
+    Invariants: one round at a time; once :attr:`settled`, each of the user's sessions that OSCC-E
     accepts is on the link, presence is who is there, what is listened to is what is followed,
     and all of it was told once, or is done without until it is. A round waits for no answer longer
     than :data:`gateway.runtime.questions.ROUND_S`; one that comes later counts, too.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from gateway.core.admission_queue import AdmissionQueue
+from gateway.core.rate_limits import AdmissionQueue
 from gateway.domain.errors import GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Control, Here, NodeRecord
@@ -38,7 +38,7 @@ class ClusterMembership:
         exchange: How they say it to each other.
         clock: Its time.
         record: Says what this node is now.
-        turnstiles: Whose budgets are shared.
+        queues: Whose budgets are shared.
         tally: Counts faults.
     """
 
@@ -48,7 +48,7 @@ class ClusterMembership:
         exchange: Exchange,
         clock: Clock,
         record: Callable[[], NodeRecord],
-        turnstiles: tuple[AdmissionQueue, ...],
+        queues: tuple[AdmissionQueue, ...],
         tally: Tally | None = None,
     ) -> None:
         self._tally = tally or Tally()
@@ -56,7 +56,7 @@ class ClusterMembership:
         self._exchange = exchange
         self._clock = clock
         self._record = record
-        self._turnstiles = turnstiles
+        self._queues = queues
         self.has_given_notice = False
         """Whether this node is to leave: no new phone should be sent here, those that come are served."""
         self.has_begun = False
@@ -194,7 +194,7 @@ class ClusterMembership:
 
     def _share(self) -> None:
         now, nodes = self._clock.now(), max(1, len(self._known))
-        for admission_queue in self._turnstiles:
+        for admission_queue in self._queues:
             if self.has_begun:
                 admission_queue.share(nodes, now)
             else:

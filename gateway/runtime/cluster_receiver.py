@@ -38,10 +38,9 @@ from gateway.runtime.admin_rpc import AdminRpc
 from gateway.runtime.cluster_membership import ClusterMembership
 from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.faults import log_fault
-from gateway.runtime.follower import Follower
+from gateway.runtime.follower import Follower, Shared
 from gateway.runtime.owner import Owner
 from gateway.runtime.ports import Clock, Grant
-from gateway.runtime.replica import Shared
 from gateway.runtime.role import RoleOverError
 from gateway.runtime.spawn import spawn
 from gateway.runtime.tally import Tally
@@ -57,7 +56,7 @@ class Home(Protocol):
     """The node."""
 
     clock: Clock
-    cluster_membership: ClusterMembership
+    membership: ClusterMembership
     orders: AdminRpc
 
     @property
@@ -128,7 +127,7 @@ class ClusterReceiver:
             case Order():
                 spawn(self._tasks, self._carry_out(self._home.orders.carry_out, envelope))
             case Here():
-                self._home.cluster_membership.heard(envelope)
+                self._home.membership.heard(envelope)
             case Leaving():
                 self._leaving(envelope.node)
             case Sought() | Owned():
@@ -258,7 +257,7 @@ class ClusterReceiver:
             connection.close(CloseCode.REPLACED, "replaced")
 
     def _leaving(self, node: NodeId) -> None:
-        self._home.cluster_membership.leaving(node)
+        self._home.membership.leaving(node)
         for user_state in self._home.user_states.values():
             follower = user_state.follower
             if follower is not None and follower.owner.node == node:

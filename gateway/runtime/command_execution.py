@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
-from gateway.core.calls import Began, Calls, Foreign, New, Pending, answer, fingerprint
-from gateway.core.quota import Quota
+from gateway.core.commands import Began, Calls, Foreign, New, Pending, answer, fingerprint
+from gateway.core.registry import Quota
 from gateway.core.user_sessions import UserSessions
 from gateway.domain.audit import NumberAct
 from gateway.domain.commands import (

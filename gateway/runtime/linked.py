@@ -1,7 +1,7 @@
 """What does an open link tell, and what does it change?
 
 One :class:`Linked` lives as long as one link. It reads, folds what it reads into the mirror and
-the user sessions, and says when something is to be asked.
+the user's sessions, and says when something is to be asked.
 """
 
 from __future__ import annotations

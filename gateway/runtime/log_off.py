@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.throttle import Buckets
+from gateway.core.rate_limits import Buckets
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Device, Ticket
 from gateway.domain.upstream import LoggedOff

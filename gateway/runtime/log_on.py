@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.log_on_queue import PATIENCE_S, Judged, LogOnPlace, LogOnQueue
-from gateway.core.quota import Quota
-from gateway.core.throttle import Buckets, LogOnGuard, name_hash
+from gateway.core.rate_limits import AdmissionQueue, Buckets, LogOnGuard, name_hash
+from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import LoggedOn, LogOn
@@ -78,7 +77,7 @@ class LogOns:
     answered: of those tried at once on several nodes, each lets through what it would alone.
 
     Args:
-        turnstiles: The queues of links, by site, which have the budgets.
+        queues: The queues of links, by site, which have the budgets.
         clock: Its time.
         shared: Counts for all nodes together.
         number_changes: How often users may change their remote numbers.
@@ -86,7 +85,7 @@ class LogOns:
 
     def __init__(
         self,
-        turnstiles: Mapping[str, AdmissionQueue],
+        queues: Mapping[str, AdmissionQueue],
         clock: Clock,
         shared: SharedStore,
         number_changes: Quota[UserId] | None = None,
@@ -94,7 +93,7 @@ class LogOns:
         self._clock = clock
         self._shared = shared
         self._guard = LogOnGuard()
-        self._queues = {site: LogOnQueue(admission_queue) for site, admission_queue in turnstiles.items()}
+        self._queues = {site: LogOnQueue(admission_queue) for site, admission_queue in queues.items()}
         self._names: Buckets[bytes] = Buckets(_NAME_PER_S, _NAME_BURST, keys_max=_NAMES_MAX)
         if number_changes is None:
             number_changes = Quota(most=NUMBERS - 1, window_s=NUMBERS_S)

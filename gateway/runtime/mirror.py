@@ -90,7 +90,7 @@ class Mirror:
 
     Args:
         feed: Where it is recorded.
-        user sessions: The user's sessions.
+        user_sessions: The user's sessions.
         composer: Shares elements between the users of the node.
         clock: Dates what is read.
         shown: Told of each session that OSCC-E accepted, once that is recorded.

@@ -11,14 +11,13 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
-from gateway.core.admission_queue import AdmissionQueue
-from gateway.core.bus_state import BusState, StoreWrites
-from gateway.core.command_history import CommandHistory
+from gateway.core.bus_health import BusState, StoreWrites
+from gateway.core.commands import CommandHistory
 from gateway.core.compose import Composer
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
-from gateway.core.quota import Quota
-from gateway.core.registry import Refused, Registry, Seat
+from gateway.core.rate_limits import AdmissionQueue
+from gateway.core.registry import Quota, Refused, Registry, Seat
 from gateway.core.view import within
 from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.commands import Call, Outcome, Status
@@ -39,8 +38,7 @@ from gateway.runtime.parts import Cluster, NodeSettings, Site
 from gateway.runtime.ports import WRITE_REFUSALS, Clock
 from gateway.runtime.session_revocations import SessionRevocations
 from gateway.runtime.tally import Tally
-from gateway.runtime.user_state import UserState
-from gateway.runtime.user_states import UserStates
+from gateway.runtime.user_state import UserState, UserStates
 from gateway.runtime.world import World, refusal
 
 TICK_S: Final = 1.0
@@ -76,6 +74,10 @@ class Node:
     is_overloaded: Callable[[], bool] = staticmethod(bool)
     """Whether more comes on links than the node keeps up with; set by what reads them."""
 
+    is_draining = False
+    is_cut_off = False
+    """Whether others live that this node does not reach."""
+
     def __init__(
         self,
         settings: NodeSettings,
@@ -90,27 +92,23 @@ class Node:
         self.composer = Composer()
         self._tally = tally or Tally()
         self.exchange = Exchange(settings.node, cluster.bus, clock, int(jitter() * _FIRST), self._tally)
-        self.is_draining = False
-        self.is_cut_off = False
-        """Whether others live that this node does not reach."""
         self._settings = settings
         self._cluster = cluster
         self._writes = StoreWrites()
         self._audit = audit
         self._jitter = jitter
-        self._turnstiles = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
+        self._queues = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
-        others = Others(cluster.shared, settings.holder, self._living)
-        self.log_offs = LogOffs(sites, clock, self, others, self._tally)
+        self.log_offs = LogOffs(
+            sites, clock, self, Others(cluster.shared, settings.holder, self._living), self._tally
+        )
         self.account = Account(
-            sites, self._turnstiles, clock, self, cluster.shared, self.log_offs, self.number_changes
+            sites, self._queues, clock, self, cluster.shared, self.log_offs, self.number_changes
         )
-        self.cluster_membership = ClusterMembership(
-            cluster.registry, self.exchange, clock, self.record, tuple(self._turnstiles.values()), self._tally
+        self.membership = ClusterMembership(
+            cluster.registry, self.exchange, clock, self.record, tuple(self._queues.values()), self._tally
         )
-        self.orders = AdminRpc(
-            settings.node, settings.holder, self.exchange, self.cluster_membership, clock, audit
-        )
+        self.orders = AdminRpc(settings.node, settings.holder, self.exchange, self.membership, clock, audit)
         self.session_revocations = SessionRevocations(clock, self.exchange, cluster.shared, self._tally)
         self._cluster_receiver = ClusterReceiver(
             settings.node, settings.holder, self, self.exchange, self._tally
@@ -130,7 +128,7 @@ class Node:
             self._settings.version,
             self.connections,
             links,
-            self.is_draining or self.cluster_membership.has_given_notice,
+            self.is_draining or self.membership.has_given_notice,
             0.0 if self.is_draining else self._settings.accepts_per_s,
             " ".join(self._settings.key_names()),
         )
@@ -317,7 +315,7 @@ class Node:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._cluster_receiver.run())
-                tasks.create_task(self.cluster_membership.run())
+                tasks.create_task(self.membership.run())
                 tasks.create_task(self.session_revocations.run())
                 await self._serve()
         finally:
@@ -344,7 +342,7 @@ class Node:
         self._writes.look(now, refused=self._refuses_writes())
         if self.exchange.machine.state is BusState.LIVE and not self._writes.is_away(now):
             self.is_cut_off = False
-        for admission_queue in self._turnstiles.values():
+        for admission_queue in self._queues.values():
             admission_queue.slow(now, is_slowed=self.is_overloaded())
         await self._user_states.tick(self.clock)
         for user in self._registry.due(now):
@@ -353,11 +351,7 @@ class Node:
                 gone.stop()
 
     def _living(self) -> Collection[str]:
-        return [
-            node.holder
-            for node in self.cluster_membership.nodes
-            if not self.cluster_membership.is_leaving(node.holder)
-        ]
+        return [node.holder for node in self.membership.nodes if not self.membership.is_leaving(node.holder)]
 
     def _refuses_writes(self) -> bool:
         return bool(self.bus_refusals & WRITE_REFUSALS)
@@ -376,12 +370,12 @@ class Node:
             clock=self.clock,
             jitter=self._jitter,
             session_ended=self.session_ended,
-            admission_queue=self._turnstiles[name],
+            admission_queue=self._queues[name],
             number_changes=self.number_changes,
             audit=self._audit,
             exchange=self.exchange,
             is_draining=lambda: self.is_draining,
-            is_leaving=self.cluster_membership.is_leaving,
+            is_leaving=self.membership.is_leaving,
             cut_off=self._cut_off,
             refuses_writes=self._refuses_writes,
             writes=self._writes,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 from weakref import proxy
 
-from gateway.core.calls import Calls
+from gateway.core.commands import Calls
 from gateway.core.compose import Composer
 from gateway.core.link import LinkMachine
 from gateway.core.user_sessions import Member, UserSessions
@@ -24,10 +24,10 @@ from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.feed import Feed
 from gateway.runtime.handover import Handover
-from gateway.runtime.link_dialer import LinkDialer
 from gateway.runtime.link_health import Pulse
 from gateway.runtime.linked import Linked
 from gateway.runtime.mirror import Mirror
+from gateway.runtime.ownership import LinkDialer
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import RECONNECT_WINDOW_S, Local, Start
 from gateway.runtime.session_admission import SessionAdmission
@@ -165,7 +165,7 @@ class Owner:
             self.answered()
 
     def _gone(self, member: Member) -> None:
-        """Forget what only a session that has left the user sessions could see."""
+        """Forget what only a removed session could see."""
         self.feed.forget(member.handle)
         if len(self.user_sessions):
             self.mirror.narrowed()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
+from gateway.core.rate_limits import LOG_ON_PART, Budget
 from gateway.core.registry import RegistryLimits
-from gateway.core.throttle import LOG_ON_PART, Budget
 from gateway.domain.model import NodeId
 from gateway.runtime.ports import Authority, Bus, Leases, NodeRegistry, SharedStore, Upstream
 

@@ -32,8 +32,8 @@ class Start(NamedTuple):
     *expected*: the lease may be taken from the holder of that token. *floor*: the highest token seen.
     *assumed*: the store is away, OSCC-E decides. *history*, *lingering*: from the owner who gave, good
     when the lease is granted *by* that time; later the owner may have gone on.
-    *kind*: of another owner's user; None of nobody's, or one's own. *entered*: the user already has a place in
-    the site's admission queue. The place is given back when the link is open, or will not be opened.
+    *kind*: of another owner's user; None of one that nobody owns, or one's own. *entered*: the user already
+    has a place in the site's admission queue. It is given back when the link is open, or will not be opened.
     """
 
     expected: int | None = None

@@ -16,8 +16,7 @@ from gateway.core.ledger import Delta
 from gateway.domain.model import NodeId, Position
 from gateway.protocol.envelopes import Announcement, Events, Publication, Since, Update
 from gateway.protocol.frames import NoticeFrame
-from gateway.runtime.bundles import Share
-from gateway.runtime.cluster_transport import Exchange
+from gateway.runtime.cluster_transport import Exchange, Share
 from gateway.runtime.feed import Feed
 
 INTEREST_S: Final = 25.0
@@ -114,7 +113,7 @@ class Sharing:
         self._exchange.bundles.hurry(self)
 
     def take(self) -> Share | None:
-        """See :meth:`gateway.runtime.bundles.Source.take`."""
+        """See :meth:`gateway.runtime.cluster_transport.Source.take`."""
         if not self._has_news():
             return None
         delta = self._feed.ledger.told(self._sent, self._changed)

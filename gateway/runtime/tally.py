@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gateway.core.throttle import Urgency
+from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import EndReason
 
 Takeover = Literal["planned", "early", "expired", "assumed"]

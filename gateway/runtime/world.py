@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.core.admission_queue import AdmissionQueue
-from gateway.core.bus_state import StoreWrites
-from gateway.core.linger import Linger
-from gateway.core.live import LOG_ON_WINDOW_S
-from gateway.core.quota import Quota
+from gateway.core.bus_health import StoreWrites
+from gateway.core.link import Linger
+from gateway.core.rate_limits import AdmissionQueue
+from gateway.core.registry import Quota
+from gateway.core.session import LOG_ON_WINDOW_S
 from gateway.domain.audit import NumberAct
 from gateway.domain.errors import CloseCode, EndReason, SessionRefused, close_for
 from gateway.domain.model import Application, NodeId, Ticket, UserId

@@ -20,7 +20,7 @@ from gateway.app.adapters import (
 )
 from gateway.app.config.settings import LimitsSection
 from gateway.core.effects import SessionLimits
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.core.registry import RegistryLimits
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application

@@ -53,7 +53,7 @@ class Leaver:
         self.telemetry = Telemetry()
         self.happened: list[tuple[str, float]] = []
         self.mixed: list[DrainablePhone] = []
-        self.cluster_membership = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
+        self.membership = SimpleNamespace(others=others, nodes=others if nodes is None else nodes)
         feed = SimpleNamespace(user=UserId("main", 1))
         self.member = SimpleNamespace(present=True, node=None)
         owner = SimpleNamespace(user_sessions=[self.member])

@@ -56,17 +56,17 @@ async def test_without_redis_there_is_nothing_to_say() -> None:
 
 
 async def test_a_node_with_the_same_name_is_told_once_while_it_is_there() -> None:
-    clock, cluster_membership = ManualClock(), SimpleNamespace(has_namesake=True, node=NodeId("n1"))
+    clock, membership = ManualClock(), SimpleNamespace(has_namesake=True, node=NodeId("n1"))
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            looking_ = tasks.create_task(log_duplicate_name(cluster_membership, clock))  # type: ignore[arg-type]  # stands in
+            looking_ = tasks.create_task(log_duplicate_name(membership, clock))  # type: ignore[arg-type]  # stands in
             await clock.advance(DUPLICATE_NAME_EVERY_S - 0.1)
             assert lines == []
             await clock.advance(3 * DUPLICATE_NAME_EVERY_S)
             assert [(line["log_level"], line["node"]) for line in lines] == [("error", "n1")]
-            cluster_membership.has_namesake = False
+            membership.has_namesake = False
             await clock.advance(DUPLICATE_NAME_EVERY_S)
-            cluster_membership.has_namesake = True
+            membership.has_namesake = True
             await clock.advance(DUPLICATE_NAME_EVERY_S)
             looking_.cancel()
     assert len(lines) == 2
@@ -89,17 +89,17 @@ async def test_a_clock_that_differs_is_told_once_and_when_it_agrees_again() -> N
 async def test_keys_that_stay_different_are_told_once_and_when_they_agree_again() -> None:
     n2, n3 = NodeId("n2"), NodeId("n3")
     clock, others = ManualClock(), {n2: "k1/00000001", n3: "k1/00000001"}
-    cluster_membership = SimpleNamespace(sealing_keys="k1/00000001", sealing_keys_of_others=others)
+    membership = SimpleNamespace(sealing_keys="k1/00000001", sealing_keys_of_others=others)
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(look_at_keys(cluster_membership, clock))  # type: ignore[arg-type]  # stands in
+            running = tasks.create_task(look_at_keys(membership, clock))  # type: ignore[arg-type]  # stands in
             await clock.advance(2.5 * KEYS_LOOK_S)
-            cluster_membership.sealing_keys = "k1/00000001 k2/00000002"
-            others[n2] = cluster_membership.sealing_keys
+            membership.sealing_keys = "k1/00000001 k2/00000002"
+            others[n2] = membership.sealing_keys
             await clock.advance(KEYS_LOOK_S)
             assert lines == [], "a reload of all nodes takes a moment"
             await clock.advance(3 * KEYS_LOOK_S)
-            others[n3] = cluster_membership.sealing_keys
+            others[n3] = membership.sealing_keys
             await clock.advance(2 * KEYS_LOOK_S)
             running.cancel()
     own = "k1/00000001 k2/00000002"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gateway.app.metrics import CountingTally
-from gateway.core.throttle import Urgency
+from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import EndReason
 from gateway.runtime.tally import Tally
 from gateway.telemetry import Telemetry

@@ -272,7 +272,7 @@ async def test_ready_means_started_not_full_and_not_leaving() -> None:
         made.node.is_cut_off = True
         assert made.ready() == "cut off from the other nodes"
         made.node.is_cut_off = False
-        await made.node.cluster_membership.give_notice()
+        await made.node.membership.give_notice()
         assert (made.started(), made.ready()) == (None, "draining")
         told = made.render()
         assert b"oscc_gateway_drain_state 1.0\n" in told

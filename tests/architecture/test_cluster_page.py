@@ -6,7 +6,7 @@ import pytest
 
 from docs._generate import cluster
 from gateway.bus.keys import KeyNames
-from gateway.core.bus_state import BusState
+from gateway.core.bus_health import BusState
 
 
 def test_a_table_is_written_between_its_marks_and_nothing_else_is_touched() -> None:

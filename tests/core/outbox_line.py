@@ -6,8 +6,7 @@ from typing import Any
 
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox
-from gateway.core.pace import Pace
+from gateway.core.outbox import Outbox, Pace
 from gateway.core.view import View, view_of
 from gateway.domain.model import Scope
 from gateway.domain.resources import Queue

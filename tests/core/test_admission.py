@@ -10,7 +10,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from gateway.core.admission import check_command, check_deadline
+from gateway.core.command_checks import check_command, check_deadline
 from gateway.domain.catalogue import (
     Reason,
     Reasons,
@@ -157,7 +157,7 @@ def test_whether_a_function_works_tells_nothing_of_what_is_out_of_scope() -> Non
     assert code_of(error) is ErrorCode.NOT_FOUND
 
 
-# ---- values: what core/choices.py refuses is asked of the right resource ----
+# ---- values: what core/command_checks.py refuses is asked of the right resource ----
 
 
 @pytest.mark.parametrize(

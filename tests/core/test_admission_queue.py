@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from gateway.core.admission_queue import AdmissionQueue
-from gateway.core.throttle import Budget, Urgency
+from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
 
 
 def admission_queue(*, per_s: float = 1.0, burst: float = 4.0, in_flight: int = 100) -> AdmissionQueue:

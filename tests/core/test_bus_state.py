@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.bus_state import TRANSITIONS, BusMachine, BusState
+from gateway.core.bus_health import TRANSITIONS, BusMachine, BusState
 
 
 def comes_back(bus: BusMachine, at: float, *, after: float = 0.25) -> None:

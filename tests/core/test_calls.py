@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.calls import (
+from gateway.core.commands import (
     Began,
     Busy,
     CallLimits,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from gateway.core.calls import fingerprint
+from gateway.core.commands import fingerprint
 from gateway.domain.catalogue import Parameter
 from gateway.domain.commands import (
     AcknowledgeNotice,

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.choices import check_reason, check_skills, check_wrap_up
-from gateway.core.declared import Declared
+from gateway.core.command_checks import Declared, check_reason, check_skills, check_wrap_up
 from gateway.domain.catalogue import (
     Reason,
     Reasons,

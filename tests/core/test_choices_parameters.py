@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.choices import check_parameters
+from gateway.core.command_checks import check_parameters
 from gateway.domain.catalogue import Parameter, RoutingParameter, RoutingParameters
 from gateway.domain.errors import Detail, ErrorCode
 from gateway.domain.model import ROUTING_PARAMETERS, Kind

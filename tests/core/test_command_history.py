@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.calls import Calls, Done, New
-from gateway.core.command_history import CommandHistory
+from gateway.core.commands import Calls, CommandHistory, Done, New
 from gateway.domain.commands import Outcome, Status
 
 APPLIED = Outcome(Status.APPLIED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.declared import Declared
+from gateway.core.command_checks import Declared
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.domain.catalogue import (

@@ -11,8 +11,7 @@ from gateway.core import fanout_group as fanout_groups
 from gateway.core.element import Element
 from gateway.core.fanout_group import SIZE, TURN_S, FanoutGroup
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox
-from gateway.core.pace import LADDER_S, Pace
+from gateway.core.outbox import LADDER_S, Outbox, Pace
 from gateway.core.view import View, me_key, view_of
 from gateway.domain.resources import Me
 from gateway.protocol.codec import JSON

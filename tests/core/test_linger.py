@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.domain.model import Application
 
 

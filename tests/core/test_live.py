@@ -10,7 +10,7 @@ import pytest
 from gateway.core.effects import Answered, Attach, Close, Effects, Health, Invoke, Resumed, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.live import Live
+from gateway.core.session import Live
 from gateway.domain.commands import Call, Outcome, SetAgentRoutingState, Status
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Scope

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.log_on_queue import (
     FAILED,
     PATIENCE_S,
@@ -21,7 +20,7 @@ from gateway.core.log_on_queue import (
     LogOnPlace,
     LogOnQueue,
 )
-from gateway.core.throttle import Budget, Urgency
+from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
 
 
 def queue(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.pace import LADDER_S, Pace
+from gateway.core.outbox import LADDER_S, Pace
 
 
 def slow(level: int, every_s: float = 0.0) -> Pace:

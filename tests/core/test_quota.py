@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.quota import Quota
+from gateway.core.registry import Quota
 
 
 def quota() -> Quota[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.effects import SessionLimits
-from gateway.core.rate_violations import ANY_TIME, Record, Ruling, full_after
+from gateway.core.rate_limits import ANY_TIME, Record, Ruling, full_after
 
 
 class Phone:

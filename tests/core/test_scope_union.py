@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.interest import Following
-from gateway.core.scope_union import ScopeUnion
+from gateway.core.view import ScopeUnion
 from gateway.domain.model import Application, Right, Scope, SessionId
 from gateway.domain.upstream import Attached
 

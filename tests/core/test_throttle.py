@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gateway.core.throttle import Buckets, Budget, LogOnGuard, TokenBucket, Urgency, name_hash
+from gateway.core.rate_limits import Buckets, Budget, LogOnGuard, TokenBucket, Urgency, name_hash
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.interest import Following
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.core.user_sessions import SESSIONS_MAX, UserSessions
 from gateway.domain.errors import EndReason
 from gateway.domain.model import Application, Device, NodeId, Right, Scope, Ticket

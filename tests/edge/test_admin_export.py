@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.calls import fingerprint
+from gateway.core.commands import fingerprint
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.domain.commands import AcknowledgeNotice, Outcome, Status

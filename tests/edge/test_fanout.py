@@ -9,8 +9,7 @@ import pytest
 from gateway.core import fanout_group as fanout_groups
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox
-from gateway.core.pace import Pace
+from gateway.core.outbox import Outbox, Pace
 from gateway.core.view import view_of
 from gateway.edge import socket as edge_socket
 from gateway.edge.scheduler import Schedulable

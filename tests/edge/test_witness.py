@@ -7,8 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox
-from gateway.core.pace import Pace
+from gateway.core.outbox import Outbox, Pace
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError

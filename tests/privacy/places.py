@@ -78,8 +78,9 @@ PLACES: Final[dict[str, str]] = {
             core/early.py Early._kept;
             runtime/queries.py Queries._queries _again _asked_at _unanswered _stopping _stopped _down;
             runtime/questions.py Questions._under_way;
-            runtime/mirror.py Mirror._mes; runtime/remote_commands.py RemoteCommands._under_way;
-            runtime/sharing.py Sharing._asked_at _together _changed; runtime/bundles.py Bundles._sources;
+            runtime/mirror.py Mirror._mes; runtime/remote_owner.py RemoteCommands._under_way;
+            runtime/sharing.py Sharing._asked_at _together _changed;
+            runtime/cluster_transport.py Bundles._sources;
             upstream/framing.py Frames._held _parts;
             upstream/link.py OsccLink._pending _given_up _strays _ready _own_agents;
             upstream/intake.py Unread._kept; upstream/socket.py LinkSocket._inbox;
@@ -93,26 +94,26 @@ PLACES: Final[dict[str, str]] = {
             runtime/session_admission.py SessionAdmission._waiting;
             runtime/asking.py Asking._unsure _tried _unheard _leaving _gained;
             runtime/feed.py Feed.connections; runtime/user_state.py UserState.local;
-            core/admission_queue.py AdmissionQueue._queue;
-            runtime/user_states.py UserStates._user_states; runtime/node.py Node._tickets;
-            runtime/remote_attach.py RemoteAttach._accepted _again_at;
+            core/rate_limits.py AdmissionQueue._queue;
+            runtime/user_state.py UserStates._user_states; runtime/node.py Node._tickets;
+            runtime/remote_owner.py RemoteAttach._accepted _again_at;
             runtime/session_renewal.py SessionRenewal._under_way
         """,
         "connection": """
-            core/throttle.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
+            core/rate_limits.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
             edge/limits.py PendingConnections._open _of; app/listeners.py _Acceptor._listening _rests;
             edge/limits.py SocketAdmission._silent _rate_of; edge/limits.py KeyedRates._full_at;
             runtime/epoll_transport.py Wires._wires;
             upstream/client.py OsccServer._links_open
         """,
         "failed_log_ons": """
-            core/throttle.py LogOnGuard._names; core/log_on_queue.py LogOnQueue._appointments _waiting;
+            core/rate_limits.py LogOnGuard._names; core/log_on_queue.py LogOnQueue._appointments _waiting;
             runtime/log_on.py LogOns._names
         """,
         "ended_sessions": "core/denylist.py Denylist._entries",
         "command_outcomes": """
-            core/calls.py Calls._in_flight _settled;
-            core/command_history.py CommandHistory._present _absent
+            core/commands.py Calls._in_flight _settled;
+            core/commands.py CommandHistory._present _absent
         """,
         "pending_log_offs": """
             runtime/log_off.py LogOffs._pending _under_way _answered _rates;
@@ -120,19 +121,20 @@ PLACES: Final[dict[str, str]] = {
         """,
         "remembered_ids": """
             core/interest.py wanted_by; core/user_sessions.py _in_order;
-            core/scope_union.py _same; core/view.py _sight;
+            core/view.py _same; core/view.py _sight;
             domain/model.py handle_of; edge/token.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
-            core/quota.py Quota._taken; runtime/node.py Node.number_changes; runtime/log_on.py LogOns._numbers
+            core/registry.py Quota._taken; runtime/node.py Node.number_changes;
+            runtime/log_on.py LogOns._numbers
         """,
         "session_log": "app/admin.py CloseHistory._ring",
         "places_in_the_cluster": """
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
             bus/lives.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/keys.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;
-            core/peers.py Peers._peers; runtime/cluster_transport.py Exchange._waiting _batches _put;
-            runtime/link_dialer.py LinkDialer._others
+            core/bus_health.py Peers._peers; runtime/cluster_transport.py Exchange._waiting _batches _put;
+            runtime/ownership.py LinkDialer._others
         """,
         NOBODY: """
             app/reload.py AuthoritiesReloader._faults _seen;
@@ -143,7 +145,7 @@ PLACES: Final[dict[str, str]] = {
             bus/backend.py RedisBackend._running;
             bus/pubsub.py Subscriber.doubts; bus/redis.py RedisClient.losses; bus/keys.py Refusals._said_at;
             bus/sealing.py Seals._ciphers dropped; runtime/turns.py Turns._due;
-            core/rate_violations.py Record._errors; core/heartbeat.py _rhythm;
+            core/rate_limits.py Record._errors; core/link.py _rhythm;
             edge/token.py Tokens._keys; runtime/cluster_membership.py ClusterMembership._known _heard_at;
             runtime/log_off.py LogOffs._repeats;
             runtime/admin_rpc.py AdminRpc._known; upstream/wire.py LinkReader._routing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.properties.seeded import SeededBug
 
-CHOICES = "core/choices.py"
+CHOICES = "core/command_checks.py"
 SEEDED = [
     SeededBug(
         "a skill named twice passes when it comes last again",

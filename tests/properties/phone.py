@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.core.fanout_group import Writer
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox
-from gateway.core.pace import Pace
+from gateway.core.outbox import Outbox, Pace
 from gateway.core.view import View, view_of
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site

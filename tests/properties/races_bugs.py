@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.properties.seeded import SeededBug
 
-LIVE, SESSION, ERRORS = "core/live.py", "core/session.py", "domain/errors.py"
-CALLS, ROSTER = "core/calls.py", "core/user_sessions.py"
+LIVE, SESSION, ERRORS = "core/session.py", "core/session.py", "domain/errors.py"
+CALLS, ROSTER = "core/commands.py", "core/user_sessions.py"
 NODE, ACCOUNT, OWNER = "runtime/node.py", "runtime/account.py", "runtime/owner.py"
 ASKING, LINKED, ENDINGS = "runtime/asking.py", "runtime/linked.py", "runtime/session_revocations.py"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.properties.seeded import SeededBug
 
-SESSION, LIVE, OUTBOX = "core/session.py", "core/live.py", "core/outbox.py"
-DISCIPLINE, HEARTBEAT, VIEW = "core/rate_violations.py", "core/heartbeat.py", "core/view.py"
+SESSION, LIVE, OUTBOX = "core/session.py", "core/session.py", "core/outbox.py"
+DISCIPLINE, HEARTBEAT, VIEW = "core/rate_limits.py", "core/link.py", "core/view.py"
 ERRORS = "domain/errors.py"
 KILLER = "TestConnections"
 MAY = "(facts.scope, facts.rights) != (self.facts.scope, self.facts.rights)"

@@ -7,7 +7,7 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.bus_state import BusMachine, BusState
+from gateway.core.bus_health import BusMachine, BusState
 from tests.properties.seeded import SeededBug
 
 REFUSED, LOST = -1.0, math.inf
@@ -173,7 +173,7 @@ class Probing(RuleBasedStateMachine):
 
 TestProbing = Probing.TestCase
 
-BUS = "core/bus_state.py"
+BUS = "core/bus_health.py"
 SEEDED = [
     SeededBug(
         "a connection that was renewed leaves the bus as healthy as it was",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.calls import Began, Busy, CallLimits, Calls, Done, Foreign, New, Pending, Reused
+from gateway.core.commands import Began, Busy, CallLimits, Calls, Done, Foreign, New, Pending, Reused
 from gateway.domain.commands import Outcome, Status
 from tests.properties.seeded import SeededBug
 
@@ -196,7 +196,7 @@ class Commands(RuleBasedStateMachine):
 
 TestCommands = Commands.TestCase
 
-CALLS = "core/calls.py"
+CALLS = "core/commands.py"
 SEEDED = [
     SeededBug(
         "a retry is executed whatever epoch it comes from",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.choices import check_parameters, check_reason, check_skills, check_wrap_up
+from gateway.core.command_checks import check_parameters, check_reason, check_skills, check_wrap_up
 from gateway.domain.catalogue import (
     Parameter,
     Reason,

@@ -11,7 +11,7 @@ import msgpack  # type: ignore[import-untyped]  # ships no types
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.core.calls import fingerprint
+from gateway.core.commands import fingerprint
 from gateway.domain.commands import Command, SetRoutingState
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.codec import JSON, MSGPACK, BadFrame
@@ -135,7 +135,7 @@ def test_unknown_members_say_nothing(command: Command, more: dict[str, object]) 
     assert [one and said(one) for one in read(frame)] == [said(command)] * 2
 
 
-EXACT, CALLS = "protocol/exact.py", "core/calls.py"
+EXACT, CALLS = "protocol/exact.py", "core/commands.py"
 SEEDED = [
     SeededBug(
         "nodes do not know the newest command",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core.calls import Calls, New
+from gateway.core.commands import Calls, New
 from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
 from gateway.domain.commands import Outcome, Status
@@ -273,7 +273,7 @@ SEEDED = [
     ),
     SeededBug(
         "a command of another epoch is executed",
-        "core/calls.py",
+        "core/commands.py",
         "return self._since <= stream_epoch <= self._epoch",
         "return True",
         "TestOwnership",

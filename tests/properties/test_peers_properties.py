@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core.peers import Peers
+from gateway.core.bus_health import Peers
 from gateway.domain.model import NodeId
 from tests.properties.seeded import SeededBug
 
@@ -120,7 +120,7 @@ class Listening(RuleBasedStateMachine):
 
 TestListening = Listening.TestCase
 
-PEERS = "core/peers.py"
+PEERS = "core/bus_health.py"
 SEEDED = [
     SeededBug(
         "one question that nobody received is enough",

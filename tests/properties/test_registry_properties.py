@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.core.registry import Added, Refused, Registry, RegistryLimits, Removed, Seat
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId

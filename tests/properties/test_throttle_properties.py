@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.throttle import Buckets, Budget, LogOnGuard, TokenBucket, Urgency
+from gateway.core.rate_limits import Buckets, Budget, LogOnGuard, TokenBucket, Urgency
 from tests.properties.seeded import SeededBug
 
 EPS = 1e-5
@@ -198,7 +198,7 @@ class Asking(RuleBasedStateMachine):
 
 TestAsking = Asking.TestCase
 
-THROTTLE = "core/throttle.py"
+THROTTLE = "core/rate_limits.py"
 SEEDED = [
     SeededBug(
         "a bucket fills beyond its burst",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.admission import check_command
-from gateway.core.declared import Declared
+from gateway.core.command_checks import Declared, check_command
 from gateway.core.interest import ALWAYS as LISTENED_ALWAYS
 from gateway.core.interest import Following, wanted
 from gateway.core.ledger import Ledger
@@ -178,7 +177,7 @@ SEEDED = [
     ),
     SeededBug(
         "any agent may be commanded",
-        "core/admission.py",
+        "core/command_checks.py",
         "if parsed is None or parsed[1] not in scope.of(kind):",
         "if parsed is None:",
         "test_a_command_for_anything_outside_the_scope_is_refused",

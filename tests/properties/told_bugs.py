@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.properties.seeded import SeededBug
 
 ASSEMBLY, COMPOSE, TOLD = "core/assembly.py", "core/compose.py", "core/told.py"
-QUERY = "core/query.py"
+QUERY = "core/link.py"
 KILLER = "test_a_link_among_others_says_what_it_would_say_alone"
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed

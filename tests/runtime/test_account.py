@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.throttle import name_hash
+from gateway.core.rate_limits import name_hash
 from gateway.domain.errors import CloseCode, EndReason, ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, NodeId, SessionId, SessionSecret
 from gateway.domain.upstream import LoggedOff, LogOn, SessionInfo

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.core.admission_queue import AdmissionQueue
-from gateway.core.throttle import Budget, Urgency
+from gateway.core.rate_limits import AdmissionQueue, Budget, Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Envelope, Here, NodeRecord
@@ -32,7 +31,7 @@ class Member:
         self._number = number
         cluster = trouble.cluster(number)
         self.exchange = Exchange(NodeId(f"n{number}"), cluster.bus, clock, 0)
-        self.cluster_membership = ClusterMembership(
+        self.membership = ClusterMembership(
             cluster.registry, self.exchange, clock, self.record, (self.admission_queue,)
         )
 
@@ -46,11 +45,11 @@ class Member:
         """Live, and hear who else does."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.exchange.run(self))
-            tasks.create_task(self.cluster_membership.run())
+            tasks.create_task(self.membership.run())
 
     def heard(self, envelope: Envelope) -> None:
         if isinstance(envelope, Here):
-            self.cluster_membership.heard(envelope)
+            self.membership.heard(envelope)
 
     def recovered(self, recovery: int) -> None:
         self.exchange.machine.resynced(recovery)
@@ -72,7 +71,7 @@ class Fleets:
         self.running: list[asyncio.Task[None]] = []
 
     def known(self, number: int) -> list[str]:
-        return [record.node for record in self.members[number].cluster_membership.nodes]
+        return [record.node for record in self.members[number].membership.nodes]
 
 
 @asynccontextmanager
@@ -91,7 +90,7 @@ async def test_every_node_knows_who_lives_within_three_seconds() -> None:
     async with fleets(3) as at:
         await at.clock.advance(SAY_S)
         assert [at.known(number) for number in range(3)] == [["n0", "n1", "n2"]] * 3
-        assert [record.node for record in at.members[1].cluster_membership.others] == ["n0", "n2"]
+        assert [record.node for record in at.members[1].membership.others] == ["n0", "n2"]
 
 
 async def test_nodes_share_the_log_ons_of_a_site() -> None:
@@ -133,9 +132,9 @@ async def test_a_node_that_begins_beside_others_takes_none_before_they_know_of_i
 
 async def test_a_node_that_begins_beside_others_may_serve_once_it_lets_log_ons_through() -> None:
     async with fleets(2) as at:
-        assert [member.cluster_membership.may_serve for member in at.members] == [True, False]
+        assert [member.membership.may_serve for member in at.members] == [True, False]
         began = at.clock.now()
-        while not at.members[1].cluster_membership.may_serve:
+        while not at.members[1].membership.may_serve:
             await at.clock.advance(0.25)
         assert at.clock.now() - began <= 2 * SAY_S
         assert at.members[1].log_ons(at.clock.now()) > 0
@@ -195,7 +194,7 @@ async def test_others_that_drain_take_no_phones() -> None:
     async with fleets(3) as at:
         at.members[2].draining = True
         await at.clock.advance(2 * SAY_S)
-        assert [record.node for record in at.members[0].cluster_membership.others] == ["n1"]
+        assert [record.node for record in at.members[0].membership.others] == ["n1"]
         assert at.known(0) == ["n0", "n1", "n2"]
 
 
@@ -203,34 +202,34 @@ async def test_a_node_that_gives_notice_says_so_at_once_and_has_not_begun_to_lea
     async with street() as at:
         await at.pass_time(SAY_S)
         near, far = (scene.node for scene in at.scenes)
-        await near.cluster_membership.give_notice()
+        await near.membership.give_notice()
         await at.clock.settle()
         assert (near.record().draining, near.is_draining) == (True, False)
         assert [(each.node, each.draining) for each in await far._cluster.registry.nodes()] == [
             ("n0", True),
             ("n1", False),
         ]
-        assert [(each.node, each.draining) for each in far.cluster_membership.nodes] == [
+        assert [(each.node, each.draining) for each in far.membership.nodes] == [
             ("n0", True),
             ("n1", False),
         ]
-        assert far.cluster_membership.others == ()
+        assert far.membership.others == ()
         await at.pass_time(2 * SAY_S)
-        assert not far.cluster_membership.is_leaving(near.record().holder)
+        assert not far.membership.is_leaving(near.record().holder)
         near.drain()
         await at.clock.settle()
-        assert far.cluster_membership.is_leaving(near.record().holder)
+        assert far.membership.is_leaving(near.record().holder)
         await at.pass_time(2 * SAY_S)
-        assert far.cluster_membership.is_leaving(near.record().holder)
-        assert [each.accepts_per_s for each in far.cluster_membership.nodes] == [0.0, 100.0]
+        assert far.membership.is_leaving(near.record().holder)
+        assert [each.accepts_per_s for each in far.membership.nodes] == [0.0, 100.0]
 
 
 async def test_notice_is_given_also_when_the_store_does_not_answer() -> None:
     async with fleets(2) as at:
         await at.clock.advance(SAY_S)
         at.trouble.take_away(1)
-        await at.members[1].cluster_membership.give_notice()
-        assert at.members[1].cluster_membership.has_given_notice
+        await at.members[1].membership.give_notice()
+        assert at.members[1].membership.has_given_notice
 
 
 async def test_what_a_node_says_of_itself_is_what_it_is_now() -> None:
@@ -239,7 +238,7 @@ async def test_what_a_node_says_of_itself_is_what_it_is_now() -> None:
         await at.scenes[1].served(device="d2")
         at.scenes[1].node.drain()
         await at.pass_time(2 * SAY_S)
-        near, far = at.scenes[0].node.cluster_membership.nodes
+        near, far = at.scenes[0].node.membership.nodes
         assert (near.node, near.connections, near.links, near.draining) == ("n0", 1, 1, False)
         assert (far.node, far.connections, far.links, far.draining) == ("n1", 1, 0, True)
 
@@ -262,13 +261,13 @@ async def test_an_unforeseen_fault_of_one_sign_of_life_does_not_end_the_node(
 
 async def test_another_life_of_the_same_name_is_a_namesake_once_it_is_heard() -> None:
     async with fleets(1) as at:
-        cluster_membership, own = at.members[0].cluster_membership, at.members[0].record()
+        membership, own = at.members[0].membership, at.members[0].record()
         found = []
         for heard in (False, True, False):
             await at.clock.advance(NODE_TTL_S)
             if heard:
-                cluster_membership.heard(Here(own._replace(holder="n0-2")))
-            found.append(cluster_membership.has_namesake)
+                membership.heard(Here(own._replace(holder="n0-2")))
+            found.append(membership.has_namesake)
         assert found == [False, True, False]
 
 
@@ -282,10 +281,10 @@ async def test_the_record_of_a_killed_life_is_no_namesake_though_the_store_goes_
         await clock.settle()
         trouble.take_away()
         await clock.advance(6 * NODE_TTL_S)
-        assert {node.holder for node in member.cluster_membership.nodes} >= {"n0-0"}, (
+        assert {node.holder for node in member.membership.nodes} >= {"n0-0"}, (
             "without the bus nobody is forgotten"
         )
-        assert not member.cluster_membership.has_namesake
+        assert not member.membership.has_namesake
         running.cancel()
 
 
@@ -294,12 +293,12 @@ async def test_the_keys_of_others_are_known_as_they_are_heard_or_else_as_the_rol
     async with fleets(3) as at:
         first, second, third = at.members
         await at.clock.advance(SAY_S)
-        assert first.cluster_membership.sealing_keys_of_others == {n1: "k1/00000001", n2: "k1/00000001"}
+        assert first.membership.sealing_keys_of_others == {n1: "k1/00000001", n2: "k1/00000001"}
         second.keys = "k2/00000002 k1/00000001"
         await at.clock.advance(SAY_S)
-        assert first.cluster_membership.sealing_keys_of_others[n1] == second.keys
+        assert first.membership.sealing_keys_of_others[n1] == second.keys
         at.trouble.lose = lambda _, to, __, envelope: to == 2 and isinstance(envelope, Here)
         first.keys = second.keys
         await at.clock.advance(READ_S + SAY_S)
-        assert third.cluster_membership.sealing_keys_of_others == {NodeId("n0"): first.keys, n1: second.keys}
-        assert third.cluster_membership.sealing_keys == "k1/00000001"
+        assert third.membership.sealing_keys_of_others == {NodeId("n0"): first.keys, n1: second.keys}
+        assert third.membership.sealing_keys == "k1/00000001"

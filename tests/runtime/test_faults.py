@@ -6,8 +6,7 @@ import logging
 
 import pytest
 
-from gateway.core.admission_queue import AdmissionQueue
-from gateway.core.throttle import Budget
+from gateway.core.rate_limits import AdmissionQueue, Budget
 from gateway.runtime.faults import FRAMES_MAX, first_of, frames, log_fault
 
 LOG = logging.getLogger("gateway.test")
@@ -57,7 +56,7 @@ def test_all_frames_inside_the_gateway_are_shown_and_the_innermost_wherever_it_i
     shown = (frames(_inside()) or "").split(" < ")
     assert [part.rpartition(":")[0].rpartition(":")[0] for part in shown] == [
         "tests/runtime/test_faults.py",
-        "gateway/core/admission_queue.py",
+        "gateway/core/rate_limits.py",
     ]
     assert [part.rpartition(":")[2] for part in shown] == ["log_on_wait_s", "log_on_wait_s"]
     assert (

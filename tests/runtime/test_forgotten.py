@@ -8,7 +8,7 @@ from weakref import ref
 
 import pytest
 
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.domain.model import NodeId, Ticket, UserId
 from gateway.runtime.parts import NodeSettings
 from gateway.runtime.user_state import UNFOLLOW_S

@@ -7,9 +7,8 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.link_requests import Execute
 from gateway.protocol.envelopes import Attach, Envelope, Given, Offer
-from gateway.runtime.handover import REST_S, UNLINKED_S, WISHES
+from gateway.runtime.handover import REST_S, UNLINKED_S, WISH_S, WISHES
 from gateway.runtime.ports import Grant
-from gateway.runtime.takeover import WISH_S
 from tests.runtime.followed import TRUSTED_S, followed
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
@@ -74,7 +73,7 @@ async def test_whoever_queues_at_the_turnstile_takes_no_user_whose_commands_went
     async with street() as at:
         near, _ = await followed(at)
         stream = near.stream
-        at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), queued_s)
+        at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), queued_s)
         at.scenes[0].node.drain()
         await at.pass_time(queued_s - 2)
         assert not at.heard(Offer), "who cannot dial does not wish"

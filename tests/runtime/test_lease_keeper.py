@@ -8,14 +8,13 @@ import pytest
 
 from gateway.bus.memory import MemoryBus, MemoryLeases
 from gateway.bus.memory import MemoryChannels as BusExchange
-from gateway.core.admission_queue import AdmissionQueue
 from gateway.core.lease import LeaseState
-from gateway.core.quota import Quota
-from gateway.core.throttle import Budget
+from gateway.core.rate_limits import AdmissionQueue, Budget
+from gateway.core.registry import Quota
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.runtime.cluster_transport import Exchange
-from gateway.runtime.lease_keeper import LeaseKeeper
+from gateway.runtime.ownership import LeaseKeeper
 from gateway.runtime.ports import Grant
 from gateway.runtime.world import World
 from tests.doubles.clock import ManualClock

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.core.linger import Linger
-from gateway.core.throttle import Urgency
+from gateway.core.link import Linger
+from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.model import Application, NodeId, Scope
 from gateway.domain.upstream import LinkClosed, LinkReplaced
@@ -275,7 +275,7 @@ async def test_who_has_just_logged_on_comes_before_who_only_comes_back() -> None
         old = (await at.phone("user20")).ticket
         await at.pass_time(61)
         fresh = await at.phone("user21")
-        admission_queue = at.node._turnstiles["main"]
+        admission_queue = at.node._queues["main"]
         assert admission_queue.enter(admission_queue.join(Urgency.PERSON, lambda: None), at.clock.now())
         back = PhoneLine(at, old)
         back.hello()

@@ -273,7 +273,7 @@ async def test_a_phone_that_left_while_it_was_judged_takes_no_seat() -> None:
 
 async def test_while_it_is_overloaded_a_node_lets_newcomers_in_slowly() -> None:
     async with scene() as at:
-        gate, is_overloaded = at.node._turnstiles["main"], True
+        gate, is_overloaded = at.node._queues["main"], True
         usual = gate.log_ons_per_s
         at.node.is_overloaded = lambda: is_overloaded
         await at.clock.advance(1.0)

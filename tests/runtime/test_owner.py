@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from gateway.core.linger import Linger
+from gateway.core.link import Linger
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError
 from gateway.domain.link_requests import AttachSession, DetachSession, Listen, QueryDirectory
 from gateway.domain.model import Application, Kind, NodeId, SessionSecret, UserId

@@ -13,7 +13,7 @@ from gateway.protocol.envelopes import (
     Refusal,
 )
 from gateway.runtime.follower import Follower
-from gateway.runtime.remote_attach import AGAIN_S, ANSWER_S, RemoteAttach
+from gateway.runtime.remote_owner import AGAIN_S, ANSWER_S, RemoteAttach
 from tests.runtime.scene import PhoneLine
 from tests.runtime.street import Street, street
 

@@ -12,7 +12,7 @@ from gateway.core.versioned_map import Update as Held
 from gateway.domain.model import UserId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import Publication, Update
-from gateway.runtime.replica import Shared, arrived, as_of_ms, delta, is_of_sessions
+from gateway.runtime.follower import Shared, arrived, as_of_ms, delta, is_of_sessions
 
 KEY = "queue:1"
 

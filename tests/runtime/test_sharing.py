@@ -26,7 +26,7 @@ from gateway.protocol.envelopes import (
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.feed import Feed
-from gateway.runtime.replica import delta
+from gateway.runtime.follower import delta
 from gateway.runtime.sharing import Sharing
 from tests.doubles.clock import ManualClock
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.bus_state import BusState
-from gateway.core.throttle import Urgency
+from gateway.core.bus_health import BusState
+from gateway.core.rate_limits import Urgency
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.envelopes import Asks, Here, Leaving, Offer
+from gateway.runtime.handover import AGAIN_S, TURN_S
 from gateway.runtime.ports import Grant
 from gateway.runtime.role import Start
-from gateway.runtime.takeover import AGAIN_S, TURN_S
 from tests.runtime.followed import followed, follower
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street
@@ -22,17 +22,17 @@ APPLIED = {"status": "applied"}
 def slow(at: Street, per_s: float) -> None:
     """Let each node open so many links a second, one after the other."""
     for scene in at.scenes:
-        budget = scene.node._turnstiles["main"]._budget
+        budget = scene.node._queues["main"]._budget
         budget._whole = (2 * per_s, 2.0, 32)
         budget.share(2, at.clock.now())
 
 
 def in_flight(at: Street) -> int:
-    return at.scenes[1].node._turnstiles["main"]._budget.in_flight
+    return at.scenes[1].node._queues["main"]._budget.in_flight
 
 
 def waiting(at: Street) -> int:
-    return len(at.scenes[1].node._turnstiles["main"])
+    return len(at.scenes[1].node._queues["main"])
 
 
 async def many(at: Street) -> list[PhoneLine]:
@@ -51,7 +51,7 @@ async def leave_unmet(at: Street, *, is_queued: bool) -> None:
     """Let node 0 leave, and node 1 wait for its turn, or have it and be offered nobody."""
     if is_queued:
         slow(at, 0.001)
-        at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), 60.0)
+        at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), 60.0)
     at.trouble.lose = lambda *told: isinstance(told[-1], Offer)
     at.scenes[0].node.drain()
     await at.pass_time(1)
@@ -185,7 +185,7 @@ async def test_a_phone_that_comes_while_its_owner_leaves_is_served_by_him_and_th
         near = await at.scenes[0].served()
         await at.pass_time(1)
         slow(at, 0.001)
-        at.scenes[1].node._turnstiles["main"]._budget._bucket.owe(at.clock.now(), 5.0)
+        at.scenes[1].node._queues["main"]._budget._bucket.owe(at.clock.now(), 5.0)
         at.scenes[0].node.drain()
         far = await at.scenes[1].again(near)
         await at.pass_time(1)
@@ -251,7 +251,7 @@ async def test_nobody_queues_who_could_tell_no_wish() -> None:
 async def test_nobody_has_a_turn_for_a_user_whose_owner_has_only_given_notice() -> None:
     async with street() as at:
         await followed(at)
-        await at.scenes[0].node.cluster_membership.give_notice()
+        await at.scenes[0].node.membership.give_notice()
         for _ in range(40):
             await at.pass_time(0.25)
             assert (waiting(at), in_flight(at), at.owners()) == (0, 0, [0])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 
-from gateway.core.throttle import Urgency
+from gateway.core.rate_limits import Urgency
 from gateway.domain.upstream import Feature
 from gateway.protocol.envelopes import Channel, Envelope, Publication, Publications
 from gateway.runtime.handover import ALONE_S, UNLINKED_S
-from gateway.runtime.owner_discovery import EXPIRY_S, HEALTHY_S
+from gateway.runtime.remote_owner import EXPIRY_S, HEALTHY_S
 from gateway.runtime.tally import Tally
 from tests.runtime.scene import PhoneLine, user
 from tests.runtime.street import Street, street

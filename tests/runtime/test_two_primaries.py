@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.domain.errors import CloseCode
-from gateway.runtime.link_dialer import GIVES_WAY_S
+from gateway.runtime.ownership import GIVES_WAY_S
 from tests.runtime.followed import followed
 from tests.runtime.street import street
 

@@ -15,8 +15,7 @@ from gateway.domain.link_requests import Execute
 from gateway.domain.model import Kind, UserId
 from gateway.domain.resources import Queue
 from gateway.domain.upstream import Part, Source
-from gateway.runtime.user_state import UserState
-from gateway.runtime.user_states import SLICE_S, UserStates
+from gateway.runtime.user_state import SLICE_S, UserState, UserStates
 from tests.doubles.clock import ManualClock
 from tests.runtime.scene import scene, user
 from tests.runtime.street import street
@@ -111,7 +110,7 @@ async def test_the_fault_of_one_user_ends_that_user_and_says_where(
         (record,) = [one for one in caplog.records if one.getMessage() == "user_failed"]
         shown = vars(record)
         assert shown["error"] == "ZeroDivisionError"
-        assert shown["place"].startswith("tests/runtime/test_households.py:")
+        assert shown["place"].startswith("tests/runtime/test_user_states.py:")
         assert re.search(r" < gateway/runtime/linked\.py:\d+:\w+", shown["place"])
         monkeypatch.undo()
         back = await at.again(anna)
@@ -135,7 +134,7 @@ async def test_a_fault_over_what_is_due_for_one_user_keeps_no_other_from_what_is
         monkeypatch.setattr(bert, "tick", ticked.append)
         await at.pass_time(2)
         assert len(ticked) == 2
-        here = [record for record in caplog.records if record.name == "gateway.runtime.user_states"]
+        here = [record for record in caplog.records if record.name == "gateway.runtime.user_state"]
         assert {record.getMessage() for record in here} == {"user_tick_failed"}
 
 

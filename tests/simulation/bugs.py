@@ -27,7 +27,7 @@ BUGS: Final = [
     ),
     SeededBug(
         "a connection that was renewed leaves the bus as healthy as it was",
-        "core/bus_state.py",
+        "core/bus_health.py",
         '        """\n        self._good_at = -math.inf\n',
         '        """\n',
         "trouble of Redis costs no link",
@@ -49,14 +49,14 @@ BUGS: Final = [
     ),
     SeededBug(
         "a new owner takes commands of before for its own",
-        "core/calls.py",
+        "core/commands.py",
         "            self._epoch = self._since = epoch\n",
         "            self._epoch = epoch\n",
         "commands are sent once",
     ),
     SeededBug(
         "a command that is sent again is executed whoever may have executed it",
-        "core/calls.py",
+        "core/commands.py",
         "if retry and not self._remembers(stream_epoch, now):",
         "if False:",
         "commands are sent once",
@@ -70,7 +70,7 @@ BUGS: Final = [
     ),
     SeededBug(
         "somebody's silence is taken for his whatever the bus is worth",
-        "runtime/owner_discovery.py",
+        "runtime/remote_owner.py",
         "elif exchange.machine.is_healthy_for(now) >= HEALTHY_S:",
         "else:",
         "trouble of Redis costs no link",
@@ -105,7 +105,7 @@ BUGS: Final = [
     ),
     SeededBug(
         "a deaf owner keeps his user",
-        "runtime/owner_discovery.py",
+        "runtime/remote_owner.py",
         "            spawn(tasks, self._take())\n",
         "            pass\n",
         "all is well in the end",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.core.bus_state import BusState
+from gateway.core.bus_health import BusState
 from gateway.domain.model import UserId
 from gateway.runtime.owner import Owner
 from tests.simulation.nodes import Process

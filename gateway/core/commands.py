@@ -1,13 +1,15 @@
-"""Which commands of one user are in flight or done, and what becomes of one that comes again?
+"""Commands of one user: in flight, done, repeated, and the history kept after the user left.
 
-"Lifecycle" in docs/protocol.md: the same key with the same body gets the same outcome and is
-never executed twice. A command whose fate cannot be known is not executed; it is ``unknown``.
+"Lifecycle" in docs/protocol.md: the same key with the same body has the same outcome and is never executed
+twice. A command whose fate cannot be known is not executed; its outcome is ``unknown``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -15,7 +17,58 @@ from gateway.domain.commands import Command, History, Outcome, Remembered, Statu
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.wire_form import plain
 
+KeyT = TypeVar("KeyT", bound=Hashable)
 WaiterT = TypeVar("WaiterT")
+_ABSENT_MAX: Final = 10_000
+
+
+class CommandHistory(Generic[KeyT, WaiterT]):
+    """The commands of the users of one node, by user.
+
+    Invariant: while a user is present, and until his outcomes are forgotten, he has one :class:`Calls`.
+    Bounded: of those who are absent the one who left first is forgotten; then a retry is ``unknown``.
+    """
+
+    def __init__(self, *, absent_max: int = _ABSENT_MAX) -> None:
+        self._absent_max = absent_max
+        self._present: dict[KeyT, Calls[WaiterT]] = {}
+        self._absent: OrderedDict[KeyT, Calls[WaiterT]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._present) + len(self._absent)
+
+    @property
+    def users(self) -> tuple[KeyT, ...]:
+        """Those of whom commands are known, or may be."""
+        return (*self._present, *self._absent)
+
+    def of(self, user: KeyT) -> Calls[WaiterT] | None:
+        """Return the user's commands, if any are known."""
+        return self._present[user] if user in self._present else self._absent.get(user)
+
+    def came(self, user: KeyT) -> Calls[WaiterT]:
+        """Return the user's commands; he is present from now on."""
+        if user not in self._present:
+            self._present[user] = self._absent.pop(user) if user in self._absent else Calls()
+        return self._present[user]
+
+    def left(self, user: KeyT) -> None:
+        """Note that nobody speaks for the user here any more."""
+        calls = self._present.pop(user, None)
+        if calls is None or not len(calls):
+            return
+        self._absent[user] = calls
+        if len(self._absent) > self._absent_max:
+            self._absent.popitem(last=False)
+
+    def expire(self, now: float) -> None:
+        """Forget those whose outcomes were all kept long enough."""
+        for user, calls in list(self._absent.items()):
+            calls.expire(now)
+            if not len(calls):
+                del self._absent[user]
+
+
 """Whoever waits for an outcome, as the caller names him."""
 
 

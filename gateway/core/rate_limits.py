@@ -1,20 +1,21 @@
-"""How often may something be done, and who must wait?
+"""Rate limits: token buckets, the guard before a password, a site's shared budget, the admission queue.
 
-Token buckets; many of them by key; the guard before a log-on's password; the budget of log-ons
-that the nodes of a site share. Pure: ``now`` is monotonic seconds.
+Pure. *now* is monotonic seconds.
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
+import heapq
 import math
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from gateway.core.effects import SessionLimits
 from gateway.domain.texts import normalised
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -417,3 +418,200 @@ class Budget:
         """Return how much must stay; never so much that the class could not ever begin."""
         burst = self._bucket.burst
         return min(burst * _KEPT_FREE[urgency], burst - 1.0)
+
+
+ANY_TIME: Final = -math.inf
+_TELL_EVERY_S: Final = 1.0
+_COUNTED_BYTES: Final = 1024
+_ROUNDING_S: Final = 1e-6
+
+
+class Ruling(enum.Enum):
+    """What becomes of a frame that is not served."""
+
+    DROP = enum.auto()
+    DROP_AND_TELL = enum.auto()
+    CLOSE = enum.auto()
+
+
+def full_after(full_at: float, now: float, limits: SessionLimits, size_bytes: int = 0) -> float | None:
+    """Return when a whole burst may come again after one more frame; None: that one is too many.
+
+    It is all that is kept of the rate: a bucket's level and its time in one number. A frame counts once,
+    and once more for each whole KiB, so never more than ``frames_burst + frames_per_s * t`` frames are
+    served in any t seconds, and about as many KiB.
+
+    Args:
+        full_at: When that was before it; :data:`ANY_TIME` for who has sent nothing.
+        now: When it came.
+        limits: What a connection may take; the rate is above 0.
+        size_bytes: The size of the frame. However large, it counts no more than a whole burst.
+    """
+    frames = min(1 + size_bytes // _COUNTED_BYTES, limits.frames_burst)
+    after = max(full_at, now) + frames / limits.frames_per_s
+    return after if after - now <= limits.frames_burst / limits.frames_per_s + _ROUNDING_S else None
+
+
+class Record:
+    """What one phone has done wrong; most have none.
+
+    Frames over the rate are dropped and told of at most once a second; after ``dropped_max`` of
+    them the connection is closed. The ``errors_per_s``-th bad frame within a second closes too.
+    """
+
+    __slots__ = ("_dropped", "_errors", "_told_at")
+
+    def __init__(self) -> None:
+        self._dropped = 0
+        self._told_at = ANY_TIME
+        self._errors: deque[float] = deque()
+
+    def too_many(self, now: float, limits: SessionLimits) -> Ruling:
+        """Count a frame over the rate."""
+        self._dropped += 1
+        if self._dropped > limits.dropped_max:
+            return Ruling.CLOSE
+        if now - self._told_at < _TELL_EVERY_S:
+            return Ruling.DROP
+        self._told_at = now
+        return Ruling.DROP_AND_TELL
+
+    def error(self, now: float, limits: SessionLimits) -> Ruling:
+        """Count one bad frame."""
+        self._errors.append(now)
+        if len(self._errors) > limits.errors_per_s:
+            self._errors.popleft()
+        if len(self._errors) == limits.errors_per_s and now - self._errors[0] < 1.0:
+            return Ruling.CLOSE
+        return Ruling.DROP_AND_TELL
+
+
+@dataclass(order=True, slots=True)
+class Place:
+    """A place in the queue: the most urgent first, then who came first."""
+
+    urgency: Urgency
+    number: int
+    wake: Callable[[], None] = field(compare=False)
+    gone: bool = field(default=False, compare=False)
+
+
+class AdmissionQueue:
+    """The queue before a site's budget. Pure: ``now`` is monotonic seconds.
+
+    Whoever joined asks :meth:`enter` at once, whenever it is woken, and after :meth:`wait_s`. Log-ons
+    have a queue and a part of the budget of their own (:mod:`gateway.core.log_on_queue`), and wait
+    for those who logged on already and wait for their link.
+
+    Invariants: nobody overtakes a place that is more urgent or came before; whoever is first has
+    been woken since it is; whoever entered gives its place back with :meth:`done`; the queue is as
+    long as there are users without a link.
+
+    Args:
+        budget: The site's.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget: Final = budget
+        self._queue: list[Place] = []
+        self._numbers = count()
+        self._log_ons_in_row = 0
+        """Log-ons admitted while links wait, since the last that was lost or roams."""
+
+    def __len__(self) -> int:
+        return sum(not place.gone for place in self._queue)
+
+    def join(self, urgency: Urgency, wake: Callable[[], None]) -> Place:
+        """Take a place; *wake* is called when its turn may have come: it must not call back."""
+        place = Place(urgency, next(self._numbers), wake)
+        heapq.heappush(self._queue, place)
+        return place
+
+    def enter(self, place: Place, now: float) -> bool:
+        """Go through if it is the place's turn and the budget allows it."""
+        if self._head() is not place or not self._budget.admit(now, place.urgency):
+            return False
+        self.withdraw(place)
+        if place.urgency is not Urgency.PERSON:
+            self._log_ons_in_row = 0
+        return True
+
+    def would_admit(self, now: float, urgency: Urgency) -> bool:
+        """Tell whether somebody would enter at once."""
+        return self._head() is None and self._budget.wait_s(now, urgency) == 0
+
+    def withdraw(self, place: Place) -> None:
+        """Leave the queue."""
+        was_first = self._head() is place
+        place.gone = True
+        if was_first:
+            self._wake_first()
+
+    def admit_log_on(self, now: float) -> bool:
+        """Admit a log-on, unless a user who has logged on waits for the link.
+
+        Beside links that were lost or roam it takes turns: each log-on that succeeds needs a link
+        itself, which comes before theirs. Where there is a single place, every link that waits comes
+        first: it would never meet a free one.
+        """
+        head = self._head()
+        is_free = self._leaves_room(head)
+        if not (is_free and self._budget.admit_log_on(now)):
+            return False
+        self._log_ons_in_row = 0 if head is None else self._log_ons_in_row + 1
+        return True
+
+    def _leaves_room(self, head: Place | None) -> bool:
+        """Tell whether the link that waits first leaves a log-on its turn."""
+        if head is None:
+            return True
+        if head.urgency is Urgency.PERSON or self._budget.has_one_place:
+            return False
+        is_in_turn = head.urgency <= Urgency.REOPENING and self._budget.has_place(head.urgency)
+        return not (is_in_turn and self._log_ons_in_row)
+
+    def wait_s(self, place: Place, now: float) -> float:
+        """Return when to ask again, s; inf for a place that is not the first, which will be woken."""
+        return self._budget.wait_s(now, place.urgency) if self._head() is place else math.inf
+
+    def log_on_wait_s(self, now: float) -> float:
+        """Return when a log-on that was refused may be tried again, s."""
+        return self._budget.log_on_wait_s(now)
+
+    @property
+    def log_ons_per_s(self) -> float:
+        """This node's rate of log-ons."""
+        return self._budget.log_ons_per_s
+
+    def begin_beside(self, nodes: int, now: float, unknown_s: float) -> None:
+        """Begin beside others, which know of this node after *unknown_s*."""
+        self._budget.begin_beside(nodes, now, unknown_s)
+
+    def share(self, nodes: int, now: float) -> None:
+        """Take this node's part of the site's budget: one of *nodes* that live."""
+        self._budget.share(nodes, now)
+        self._wake_first()
+
+    def slow(self, now: float, *, is_slowed: bool) -> None:
+        """Note whether the node is overloaded: then newcomers are let in slowly."""
+        self._budget.slow(now, is_slowed=is_slowed)
+
+    def done(self) -> None:
+        """Give back what was entered: the link is open, or it failed."""
+        self._budget.done()
+        self._wake_first()
+
+    def log_on_done(self) -> None:
+        """Give back what a log-on was admitted to: it was answered, or failed."""
+        self._budget.log_on_done()
+        self._wake_first()
+
+    def _wake_first(self) -> None:
+        head = self._head()
+        if head is not None:
+            head.wake()
+
+    def _head(self) -> Place | None:
+        while self._queue and self._queue[0].gone:
+            heapq.heappop(self._queue)
+        return self._queue[0] if self._queue else None

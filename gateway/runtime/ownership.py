@@ -1,28 +1,152 @@
-"""When is a user's link opened, by which session, and under which token?
+"""Ownership of one user: hold the lease, dial the link when it is due, serve, dial again.
 
-The loop of an owner's life: hold the lease, wait until a dial is due, dial, serve, again.
+:mod:`gateway.core.lease` decides what an answer of the lease store means; requests are made here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
-from gateway.core.admission_queue import Place
-from gateway.core.bus_state import BusState
-from gateway.core.lease import LeaseState
+from gateway.core.bus_health import BusState
+from gateway.core.lease import Acquire, Lease, LeaseState, Renew
 from gateway.core.link import LinkMachine
-from gateway.core.throttle import Urgency
+from gateway.core.rate_limits import Place, Urgency
 from gateway.core.user_sessions import Member, UserSessions
 from gateway.domain.errors import EndReason, GatewayError
 from gateway.domain.model import UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Control, Owned, Sought
-from gateway.runtime.lease_keeper import Answer, LeaseKeeper
 from gateway.runtime.ports import Grant, Link
 from gateway.runtime.role import Start
 from gateway.runtime.world import World
+
+Answer = Literal["ours", "refused", "unanswered"]
+
+RENEW_S: Final = 5.0
+"""The longest time between two renewals."""
+_SPREAD: Final = 0.2
+"""By which part of it jitter shortens that time."""
+
+
+class LeaseKeeper:
+    """One user's lease in the store.
+
+    Invariant: one question at a time; every question ends in an answer or in none, also when
+    whoever asked is cancelled.
+
+    Args:
+        user: Whose lease.
+        world: The outside.
+    """
+
+    def __init__(self, user: UserId, world: World) -> None:
+        # after an outage all ask at once; so they drift apart again
+        self.lease = Lease(renew_s=RENEW_S * (1.0 - _SPREAD * world.jitter()))
+        self.other: Grant | None = None
+        """Who had the user when this node was last refused."""
+        self._user = user
+        self._world = world
+        self._asking = asyncio.Lock()
+        self._good_epoch = 0
+        """The epoch of the last answer by which the lease was held."""
+
+    async def ask(self, *, expected: int | None = None) -> Answer:
+        """Ask for the lease, or to extend the one that is held; waits for a question under way first.
+
+        Args:
+            expected: Take it from the holder of that token.
+        """
+        async with self._asking:
+            return await self._ask(expected)
+
+    async def renew(self) -> Answer:
+        """Ask to extend the lease, as :meth:`ask`; what is not held any more is not asked for anew.
+
+        A lease beside a link of an earlier token serves nobody: other nodes go by the lease's token,
+        and all that this link says is of the earlier one.
+        """
+        async with self._asking:
+            return await self._ask(None) if self.lease.is_ours else "refused"
+
+    async def read(self) -> Grant | None:
+        """Return who has the user, as the store knows it.
+
+        Raises:
+            GatewayError: ``bus_down``.
+        """
+        return await self._world.leases.read(self._user)
+
+    async def outbid(self, token: int) -> None:
+        """Give the lease up, since OSCC-E has seen *token*: the next one is above it."""
+        if self.lease.outbid(token):
+            await self._release(self.lease.epoch)
+
+    async def release(self) -> None:
+        """Give it up."""
+        if self.lease.release():
+            await self._release(self.lease.epoch)
+
+    async def _ask(self, expected: int | None) -> Answer:
+        now = self._world.clock.now()
+        question = self.lease.ask(now, expected=expected)
+        try:
+            match question:
+                case Acquire():
+                    return await self._acquire(question)
+                case Renew():
+                    self._note_lapse(question.token, now)
+                    return await self._renew(question)
+                case None:
+                    return "unanswered"
+        except GatewayError:
+            self.lease.unanswered(self._world.clock.now())
+            return "unanswered"
+        except asyncio.CancelledError:
+            self.lease.unanswered(self._world.clock.now())
+            raise
+
+    async def _acquire(self, question: Acquire) -> Answer:
+        world = self._world
+        grant = await world.leases.acquire(
+            self._user, world.node, world.holder, floor=question.floor, expected=question.expected
+        )
+        if grant.holder != world.holder:
+            self.other = grant
+            self.lease.refused(grant.token)
+            return "refused"
+        if self.lease.granted(grant.token):
+            self._good_epoch = grant.token
+            return "ours"
+        await self._release(grant.token)
+        return "unanswered"
+
+    async def _renew(self, question: Renew) -> Answer:
+        world, is_doubted = self._world, not self.lease.may_dial
+        if not await world.leases.renew(self._user, world.node, world.holder, question.token):
+            self.lease.refused()
+            return "refused"
+        if self.lease.renewed():
+            self._good_epoch = question.token
+            if is_doubted and self.lease.may_dial:  # the lease is ours, and the link another's
+                world.tally.saw_two_owners()
+            return "ours"
+        await self._release(question.token)
+        return "unanswered"
+
+    def _note_lapse(self, token: int, now: float) -> None:
+        if self._good_epoch == token and not self.lease.holds(now):
+            self._good_epoch = 0
+            self._world.tally.fenced_itself()
+
+    async def _release(self, token: int) -> None:
+        """Release in the store; when it does not answer, the lease runs out by itself."""
+        try:
+            await self._world.leases.release(self._user, self._world.holder, token)
+        except GatewayError:
+            return
+
 
 _STORE_AGAIN_S: Final = 1.0
 """After how long a store that gave no answer is asked again."""
@@ -353,7 +477,7 @@ class LinkDialer:
         return Urgency.PERSON if is_fresh else Urgency.ROAMING
 
     def _queue_s(self) -> float:
-        """Return the delay before the admission queue is asked again: at least 1 ms, so that nothing spins."""
+        """Return the delay until the admission queue is asked again: at least 1 ms, so that nothing spins."""
         if self._place is None:
             return 0.0
         wait_s = self._world.admission_queue.wait_s(self._place, self._world.clock.now())

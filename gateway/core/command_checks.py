@@ -1,21 +1,143 @@
-"""Are the values of a command among those that OSCC-E declared?
+"""Checks of a command before it is sent: rights of the session, values that OSCC-E declared.
 
-Skills with their levels, reasons with their kinds, routing parameters with their types and
-bounds; steps are a hint for editors, and not checked. What depends on more than one resource
-(cycles, contradictions) only OSCC-E can judge.
+Skills with their levels, reasons with their kinds, routing parameters with their types and bounds.
+Steps are a hint for editors and are not checked. Only OSCC-E can judge what depends on more than one
+resource (cycles, contradictions).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Final
 
-from gateway.core.declared import Declared
-from gateway.domain.catalogue import Parameter, Reason, ReasonKind, RoutingParameter, Scalar
-from gateway.domain.commands import SetAgentRoutingState, SetRoutingState, SetSkills
+from gateway.core.ledger import Ledger
+from gateway.core.view import me_key
+from gateway.domain.catalogue import (
+    Parameter,
+    Reason,
+    ReasonKind,
+    Reasons,
+    RoutingParameter,
+    RoutingParameters,
+    Scalar,
+    Skill,
+    Skills,
+)
+from gateway.domain.commands import (
+    RULES,
+    AcknowledgeNotice,
+    ChangeRemoteNumber,
+    Command,
+    ExtendPostProcessing,
+    FinishPostProcessing,
+    SetAgentRoutingState,
+    SetAutoPostProcessing,
+    SetGroupParameters,
+    SetQueueParameters,
+    SetRoutingState,
+    SetSkills,
+    StartPostProcessing,
+)
 from gateway.domain.errors import ErrorCode, GatewayError
-from gateway.domain.model import Kind, Scope, parse_key
-from gateway.domain.resources import Agent
+from gateway.domain.model import REASONS, ROUTING_PARAMETERS, SITE, SKILLS, Kind, Scope, key_of, parse_key
+from gateway.domain.resources import Agent, FunctionState, Group, Me, Queue, Resource, Site
+from gateway.domain.upstream import FunctionName
+from gateway.protocol.envelopes import SessionFacts
+
+
+def check_command(command: Command, facts: SessionFacts, declared: Declared) -> None:
+    """Refuse what the session may not do, then what OSCC-E's functions or catalogues do not allow.
+
+    What is out of scope is answered like what does not exist, so that nobody learns which ids are
+    in use. What OSCC-E has not declared yet is left to OSCC-E, as is what depends on present states.
+
+    Raises:
+        GatewayError: ``forbidden``, ``not_found``, ``wrong_resource_kind``, ``function_unavailable``,
+            or what :mod:`gateway.core.command_checks` refuses.
+    """
+    rule = RULES[type(command)]
+    if rule.application not in {None, facts.application} or not (
+        rule.right is None or rule.right in facts.rights
+    ):
+        raise GatewayError(ErrorCode.FORBIDDEN, "This session may not do that.")
+    resource = _resource(command, facts.scope)
+    for function in rule.functions:
+        if declared.is_down(function):
+            raise GatewayError(
+                ErrorCode.FUNCTION_UNAVAILABLE,
+                "A function of the contact centre is not available.",
+                function=function,
+            )
+    _check_values(command, resource, facts.scope, declared)
+
+
+def check_deadline(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool) -> None:
+    """Refuse a command that is late already, or that would live too long.
+
+    One that comes again may be late: only its owner knows whether it was executed in time.
+
+    Raises:
+        GatewayError: ``expired`` or ``bad_request``.
+    """
+    if expires_at_ms <= wall_ms and not retry:
+        raise GatewayError(ErrorCode.EXPIRED, "The command arrived after its deadline.")
+    if expires_at_ms > wall_ms + ahead_s * 1000:
+        raise GatewayError(ErrorCode.BAD_REQUEST, f"A deadline may be at most {ahead_s:.0f} s ahead.")
+
+
+def _resource(command: Command, scope: Scope) -> str | None:
+    """Return the key of what the command is about; None: the session's own agent, or nothing."""
+    match command:
+        case SetSkills() | SetAgentRoutingState():
+            return _key(Kind.AGENT, command.agent_id, scope)
+        case SetQueueParameters():
+            return _key(Kind.QUEUE, command.queue_id, scope)
+        case SetGroupParameters():
+            return _key(Kind.GROUP, command.group_id, scope)
+        case _:
+            return None
+
+
+def _check_values(command: Command, resource: str | None, scope: Scope, declared: Declared) -> None:
+    match command:
+        case SetSkills():
+            check_skills(command, declared)
+        case SetQueueParameters():
+            check_parameters(command.changes, Kind.QUEUE, declared.parameters_of(resource), scope, declared)
+        case SetGroupParameters():
+            check_parameters(command.changes, Kind.GROUP, declared.parameters_of(resource), scope, declared)
+        case SetAgentRoutingState():
+            check_reason(command, declared.agent(resource), declared)
+        case SetRoutingState():
+            check_reason(command, declared.agent(declared.own_agent), declared)
+        case FinishPostProcessing():
+            check_wrap_up(command.wrap_up_reason_ids, declared)
+        case (
+            StartPostProcessing()
+            | ExtendPostProcessing()
+            | SetAutoPostProcessing()
+            | ChangeRemoteNumber()
+            | AcknowledgeNotice()
+        ):
+            pass
+
+
+def _key(kind: Kind, identity: str, scope: Scope) -> str:
+    other = parse_key(identity)
+    if other is not None and other[0] is not kind:
+        raise _wrong_kind(kind)
+    parsed = parse_key(f"{kind}:{identity}")
+    if parsed is None or parsed[1] not in scope.of(kind):
+        if parsed is not None and any(parsed[1] in scope.of(each) for each in Kind):
+            raise _wrong_kind(kind)
+        raise GatewayError(ErrorCode.NOT_FOUND, f"There is no such {kind}.")
+    return key_of(kind, parsed[1])
+
+
+def _wrong_kind(kind: Kind) -> GatewayError:
+    return GatewayError(ErrorCode.WRONG_RESOURCE_KIND, f"An id of the kind {kind} is needed.")
+
 
 _REASON_KINDS: Final[Mapping[str, ReasonKind]] = {"unavailable": "unavailable", "work": "work"}
 """Routing state → the kind of its reasons; the other states have none."""
@@ -220,3 +342,65 @@ def _is_outside(value: float | None, low: float | None, high: float | None) -> b
 
 def _refusal(code: ErrorCode, message: str, parameter: str) -> GatewayError:
     return GatewayError(code, message, parameter=parameter)
+
+
+class Declared:
+    """Catalogues, functions and present values, as a user's mirror has them at this moment.
+
+    None means: not told yet, so nothing can be said against a command by it.
+
+    Args:
+        ledger: The user's mirror.
+        handle: The session that asks.
+    """
+
+    def __init__(self, ledger: Ledger, handle: str) -> None:
+        self._ledger = ledger
+        self._handle = handle
+
+    @property
+    def skills(self) -> Mapping[str, Skill] | None:
+        """The skills by id."""
+        found = self._value(SKILLS)
+        return {each.skill_id: each for each in found.skills} if isinstance(found, Skills) else None
+
+    @property
+    def reasons(self) -> Mapping[str, Reason] | None:
+        """The reasons of all kinds by id."""
+        found = self._value(REASONS)
+        return {each.reason_id: each for each in found.reasons} if isinstance(found, Reasons) else None
+
+    def parameters(self, kind: Kind) -> Mapping[str, RoutingParameter] | None:
+        """Return the routing parameters of resources of *kind* by name."""
+        found = self._value(ROUTING_PARAMETERS)
+        if not isinstance(found, RoutingParameters):
+            return None
+        return {each.name: each for each in found.parameters if each.applies_to == kind}
+
+    def is_down(self, name: FunctionName) -> bool:
+        """Tell whether a function of OSCC-E is known to be down."""
+        site = self._value(SITE)
+        if not isinstance(site, Site) or site.functions is None:
+            return False
+        return bool(asdict(site.functions)[name] is FunctionState.DOWN)
+
+    @property
+    def own_agent(self) -> str | None:
+        """The key of the session's own agent."""
+        me = self._value(me_key(self._handle))
+        return key_of(Kind.AGENT, int(me.agent)) if isinstance(me, Me) and me.agent is not None else None
+
+    def agent(self, key: str | None) -> Agent | None:
+        """Return an agent as he is now."""
+        found = None if key is None else self._value(key)
+        return found if isinstance(found, Agent) else None
+
+    def parameters_of(self, key: str | None) -> Mapping[str, Parameter]:
+        """Return the present routing parameters of a queue or group."""
+        found = None if key is None else self._value(key)
+        return (found.routing_parameters or {}) if isinstance(found, Queue | Group) else {}
+
+    def _value(self, key: str) -> Resource | None:
+        element = self._ledger.get(key)
+        value = None if element is None else element.value
+        return value if isinstance(value, Resource) else None
