@@ -1,4 +1,4 @@
-"""Which tables of docs/cluster.md tell what the code says? Writes them between their marks.
+"""Write the tables of docs/cluster.md from the code, between their marks.
 
 Without arguments it writes the page; with ``--check`` it writes nothing and fails when a table is stale.
 """
@@ -39,32 +39,32 @@ SHOWN_SETTINGS = (
 )
 _DOWN_ELSEWHERE = (
     "connected, their data marked stale; commands are answered `bus_down`. "
-    "The node in hand opens a link for who has none"
+    "The phone's own node opens a link for a user without one"
 )
 PHONES = {
     BusState.LIVE: ("live", "live"),
     BusState.DEGRADED: ("live", "live; the next ping says `bus: degraded`"),
-    BusState.DOWN: ("live, and commanding, for as long as it lasts", _DOWN_ELSEWHERE),
+    BusState.DOWN: ("live, and commands work, however long it lasts", _DOWN_ELSEWHERE),
     BusState.RECOVERING: (
         "live",
-        "subscribed again; what may be missing is asked for, with jitter; what is not answered is stale",
+        "subscribed again; missing data is requested, with jitter; data without an answer is stale",
     ),
 }
-"""State → what phones on the owner's node have, what phones elsewhere."""
+"""State → data on phones of the owner's node, data on other phones."""
 
 
 def names_table() -> Iterable[str]:
-    """Return what Redis holds: name, kind, content and life of each thing."""
+    """Return what Redis holds: name, kind, content and lifetime of each key and channel."""
     made = keys.KeyNames(bytes(32))
     user = made.user(UserId("<site>", 1))
     held = (
-        (user.own, "hash", "who owns the user: node, holder, token (the epoch)", _span(lease.TTL_S)),
-        (user.tok, "string", "the last token granted: no later one is lower", _span(stores.FLOOR_TTL_S)),
+        (user.own, "hash", "the owner of the user: node, holder, token (the epoch)", _span(lease.TTL_S)),
+        (user.tok, "string", "the last granted token: later ones are higher", _span(stores.FLOOR_TTL_S)),
         (made.node("<holder>"), "hash", _record(), _span(ports.NODE_TTL_S)),
-        (keys.TRIAL, "string", "a trial whether Redis takes writes; says nothing", "1 s"),
-        (made.denied("x"), "string", "why a session ended, sealed", "the token's life and a day"),
-        (made.throttled("x"), "string", "how many log-ons failed, best effort, sealed", "minutes"),
-        (keys.LOG_OFFS, "sorted set", "which log-offs wait for OSCC-E", "as the longest of them"),
+        (keys.TRIAL, "string", "a test whether Redis accepts writes; no content", "1 s"),
+        (made.denied("x"), "string", "the reason why a session ended, sealed", "the token's life and a day"),
+        (made.throttled("x"), "string", "number of failed log-ons, best effort, sealed", "minutes"),
+        (keys.LOG_OFFS, "sorted set", "log-offs that wait for OSCC-E", "as long as the longest of them"),
         (
             made.log_off("x")[1],
             "string",
@@ -74,31 +74,31 @@ def names_table() -> Iterable[str]:
         (
             made.channel(Events(UserId("<site>", 1))),
             "channel",
-            "owner → followers: what changed, sealed",
+            "owner → followers: changes, sealed",
             "–",
         ),
         (
             made.channel(Inbox(NodeId("<node>"))),
             "channel",
-            "to one node: what changed, questions, answers, calls, outcomes, offers, its own probe; sealed",
+            "to one node: changes, questions, answers, calls, outcomes, offers, its own probe; sealed",
             "–",
         ),
-        (made.channel(Control()), "channel", "to all nodes: a node leaves, a session ended; sealed", "–"),
+        (made.channel(Control()), "channel", "to all nodes: a node drains, a session ended; sealed", "–"),
         (
             keys.LIVES,
             "channel",
-            "challenges by which nodes prove that they live, and their answers; sealed",
+            "challenges by which nodes prove that they are running, and the answers; sealed",
             "–",
         ),
     )
-    yield from ("| name | kind | content | lives |", "|---|---|---|---|")
+    yield from ("| name | kind | content | lifetime |", "|---|---|---|---|")
     for name, kind, content, life in held:
         yield f"| `{_readable(name)}` | {kind} | {content} | {life} |"
 
 
 def states_table() -> Iterable[str]:
     """Return what each state of the bus means for phones."""
-    yield "| state | comes from | phones on the owner's node | phones elsewhere | told as |"
+    yield "| state | comes from | phones on the owner's node | phones on other nodes | sent as |"
     yield "|---|---|---|---|---|"
     machine = BusMachine(0.0)
     for state, (here, elsewhere) in PHONES.items():
@@ -108,30 +108,30 @@ def states_table() -> Iterable[str]:
 
 
 def times_table() -> Iterable[str]:
-    """Return the spans that decide when a cluster notices what."""
+    """Return the time limits of a cluster."""
     spans = (
-        (lease.TTL_S, "a lease that is not renewed"),
-        (ports.NODE_TTL_S, "a node that does not say that it lives"),
-        (cluster_membership.SAY_S, "between two such sayings"),
+        (lease.TTL_S, "a lease expires without a renewal"),
+        (ports.NODE_TTL_S, "a node's record expires without a renewal"),
+        (cluster_membership.SAY_S, "between two renewals of that record"),
         (bus_health.PROBE_S, "between two probes that a node sends to itself through the bus"),
-        (bus_health.ROUND_TRIP_S, "until a probe has failed: `degraded`"),
-        (bus_health.DOWN_S, "until a bus from which nothing comes back is `down`"),
-        (follower.ASK_S, "between two questions of a follower, in any case"),
-        (sharing.INTEREST_S, "for which an owner publishes to who asked"),
-        (bus_health.UNANSWERED_S, "until an owner that answers nothing is deaf, and taken from"),
-        (remote_owner.EXPIRY_S, "until the same on an OSCC-E Server without link fencing"),
-        (handover.ALONE_S, "after which an owner without a phone of the user gives him on request"),
-        (handover.IN_FLIGHT_S, "that commands in flight have when a user is given"),
-        (handover.UNLINKED_S, "after which an owner without a link gives"),
-        (drain.BYE_S, "that a phone has to hear its `bye`"),
+        (bus_health.ROUND_TRIP_S, "an unanswered probe makes the bus `degraded`"),
+        (bus_health.DOWN_S, "a bus that delivers no probe is `down`"),
+        (follower.ASK_S, "a follower asks its owner at least this often"),
+        (sharing.INTEREST_S, "an owner publishes to a node after its last question"),
+        (bus_health.UNANSWERED_S, "an owner without an answer loses its users"),
+        (remote_owner.EXPIRY_S, "the same on an OSCC-E Server without link fencing"),
+        (handover.ALONE_S, "an owner without a phone of the user hands the user over on request"),
+        (handover.IN_FLIGHT_S, "commands in flight may take so long in a hand-over"),
+        (handover.UNLINKED_S, "an owner without a link hands the user over"),
+        (drain.BYE_S, "a phone may take so long to receive its `bye`"),
         (
             drain.HAND_OVER_S,
-            "after the last phone's return, for its user to be given, if nobody waits for a turn",
+            "a user is handed over after their last phone moved, if nobody waits for the budget",
         ),
-        (drain.RESTART_S, "within which phones come back where no other node lives"),
-        (status.DUPLICATE_NAME_EVERY_S, "after its start a node looks for another of its name"),
+        (drain.RESTART_S, "phones of a single node come back within this time"),
+        (status.DUPLICATE_NAME_EVERY_S, "a node looks again for another node of its name"),
     )
-    yield from ("| span | of what |", "|---|---|")
+    yield from ("| time | what happens |", "|---|---|")
     for seconds, what in spans:
         yield f"| {_span(seconds)} | {what} |"
 

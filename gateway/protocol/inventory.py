@@ -85,18 +85,18 @@ def _part(hint: object) -> tuple[type[Any] | None, bool]:
 _SERVER: Final = "the OSCC-E Server, over the user's own link"
 _PURPOSES: Final = {
     "agent": "show supervisors and agents whom contacts can be routed to, and let them change it",
-    "queue": "show how queues stand",
-    "group": "show how groups stand",
+    "queue": "show the state of queues",
+    "group": "show the state of groups",
     "aggregate": "show figures over several queues",
     "site": "show which functions of the OSCC-E Server work",
-    "me": "show the user who he is to the system and what he may do",
+    "me": "show users their own account and rights",
     "catalogue:skills": "name skills",
     "catalogue:reasons": "name reasons of routing states",
     "catalogue:routing_parameters": "name routing parameters and their bounds",
 }
 _MEMORY: Final = "memory of the nodes that serve the user; sealed between nodes; on no disk, in no log"
 _WHILE_LINKED: Final = (
-    "while the user's link is open: at most 90 s after his last device left, 15 min for a Remote Assistant"
+    "while the user's link is open: at most 90 s after their last device left, 15 min for a Remote Assistant"
 )
 _IN_SCOPE: Final = "the user's own sessions, within the scope that the OSCC-E Server grants"
 
@@ -153,17 +153,18 @@ _BESIDE_THE_MIRROR: Final = (
         source="the user, at log-on",
         held_in=_MEMORY,
         held_for="until the log-off is confirmed or the session ends",
-        seen_by="the OSCC-E Server; the user's Remote Assistant, in his other sessions masked to 3 digits",
+        seen_by="the OSCC-E Server; the user's Remote Assistant; the user's other sessions, "
+        "masked to 3 digits",
     ),
     InventoryEntry(
         category="device",
         privacy=Privacy.PERSONAL,
         fields=("device.id", "device.name", "device.platform", "device.app_version"),
-        purpose="tell the user's sessions apart, keep one socket a device, refuse apps that are too old",
+        purpose="distinguish the user's sessions, keep one socket per device, refuse apps that are too old",
         source="the phone, at log-on",
         held_in="the token; memory of the node that serves the phone; the OSCC-E Server's list of sessions",
         held_for="the life of the session",
-        seen_by="the user, in the list of his sessions",
+        seen_by="the user, in the list of their sessions",
     ),
     InventoryEntry(
         category="connection",
@@ -172,7 +173,7 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="limit connections and log-ons for each address",
         source="the network",
         held_in="memory of the node; keyed hashes in Redis; truncated in logs",
-        held_for="minutes; in logs as long as their operator keeps them",
+        held_for="minutes; in logs as long as the operator keeps them",
         seen_by="operators, truncated; whole in an export of the user's data",
     ),
     InventoryEntry(
@@ -182,7 +183,7 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="stop the guessing of passwords before the account is locked",
         source="failed log-ons",
         held_in="keyed hashes in memory and Redis, with a count",
-        held_for="minutes; a name that failed several times within minutes, a day",
+        held_for="minutes; one day for a name that failed several times within minutes",
         seen_by="nobody: hashes only",
     ),
     InventoryEntry(
@@ -209,11 +210,11 @@ _BESIDE_THE_MIRROR: Final = (
         category="command_outcomes",
         privacy=Privacy.REALTIME,
         fields=("key", "outcome"),
-        purpose="carry out no command twice",
+        purpose="prevent that a command is carried out twice",
         source="the user's commands",
-        held_in="memory of the node that has the link, with a hash of the command's body",
+        held_in="memory of the node with the link, with a hash of the command's body",
         held_for="10 min",
-        seen_by="the session that asked",
+        seen_by="the session that sent the command",
     ),
     InventoryEntry(
         category="session_log",
@@ -221,19 +222,20 @@ _BESIDE_THE_MIRROR: Final = (
         fields=("user_hash", "application", "close_code", "statistics"),
         purpose="operate the gateway and find faults",
         source="the gateway",
-        held_in="one log line at the end of each connection, the user as a keyed hash, without content; "
+        held_in="one log line at the end of each connection, with a keyed hash of the user, without content; "
         "the last 10,000 of them in memory of the node",
-        held_for="as long as the operator keeps logs; in memory until the node ends, at most until the first "
-        "end of a connection or question for them after 24 h",
+        held_for="as long as the operator keeps logs; in memory 24 h, removed at the next "
+        "end of a connection or request for them, at most until the node ends",
         seen_by="operators",
     ),
     InventoryEntry(
         category="audit_log",
         privacy=Privacy.PERSONAL,
         fields=("user_hash", "session_hash", "act", "masked_number", "result"),
-        purpose="answer for changes of remote numbers and for what operators did",
+        purpose="account for changes of remote numbers and for acts of operators",
         source="the gateway",
-        held_in="one numbered log line for each act, the user as a keyed hash, a number by its last 3 digits",
+        held_in="one numbered log line for each act, with a keyed hash of the user and the last "
+        "3 digits of a number",
         held_for="as long as the operator keeps logs",
         seen_by="operators",
     ),
@@ -241,29 +243,30 @@ _BESIDE_THE_MIRROR: Final = (
         category="pending_log_offs",
         privacy=Privacy.CREDENTIAL,
         fields=("site", "user_id", "session_secret", "session_id"),
-        purpose="have every log-off confirmed, so that no number outlives it",
+        purpose="confirm every log-off, so that no number stays routed after it",
         source="log-offs that the OSCC-E Server did not confirm",
         held_in="memory of the node that retries it; sealed in Redis, without any name",
-        held_for="until it is confirmed, at most the life of the session; that it was, for 20 min, as a hash",
-        seen_by="nobody; operators see how many",
+        held_for="until it is confirmed, at most the life of the session; its confirmation for 20 "
+        "min, as a hash",
+        seen_by="nobody; operators see the count",
     ),
     InventoryEntry(
         category="remembered_ids",
         privacy=Privacy.PERSONAL,
         fields=("site", "user_id", "session_id", "scope"),
-        purpose="hold equal ids and views once, however many phones name them",
+        purpose="store equal ids and views once, however many phones use them",
         source="tokens, and the OSCC-E Server's answers",
-        held_in="memory of the node, without anything that they name",
-        held_for="until so many others came that they are forgotten, at most until the node ends",
+        held_in="memory of the node, without names",
+        held_for="until newer ones replace them, at most until the node ends",
         seen_by="nobody",
     ),
     InventoryEntry(
         category="number_changes",
         privacy=Privacy.PERSONAL,
         fields=("user_id", "changed_at"),
-        purpose="let a remote number be changed three times an hour at most",
+        purpose="limit changes of a remote number to three an hour",
         source="the user's commands",
-        held_in="memory of the node that has the link; of log-ons, keyed hashes in memory and Redis; "
+        held_in="memory of the node with the link; for log-ons, keyed hashes in memory and Redis; "
         "the number itself is not kept here",
         held_for="1 h",
         seen_by="nobody",
@@ -275,18 +278,19 @@ _BESIDE_THE_MIRROR: Final = (
         purpose="keep exactly one link per user, and find the node that has it",
         source="the gateway",
         held_in="keyed hashes as names in Redis; memory of the nodes",
-        held_for="seconds to minutes: each has an end of its own in Redis; in memory while it is used",
+        held_for="seconds to minutes: each expires in Redis by itself; in memory while it is used",
         seen_by="nobody: hashes only",
     ),
     InventoryEntry(
         category="support_bundle",
         privacy=Privacy.PERSONAL,
         fields=("user_hash", "application", "close_code", "statistics"),
-        purpose="find a fault together with whoever supports the gateway",
+        purpose="find a fault together with a supporter of the gateway",
         source="the operator's command",
-        held_in="a file that an operator asked for and saw before; of people it holds what session_log holds",
-        held_for="the time that stands in it; whoever has it deletes it",
-        seen_by="whom the operator gives it to",
+        held_in="a file that an operator requested and saw before; about people it has the "
+        "content of session_log",
+        held_for="until its holder deletes it; the date of expiry stands in it",
+        seen_by="the recipients that the operator chooses",
     ),
     InventoryEntry(
         category="traces",
@@ -296,10 +300,11 @@ _BESIDE_THE_MIRROR: Final = (
             "oscc.link", "error.type",
         ),
         purpose="see where log-ons, commands and takeovers lose time",
-        source="the gateway, only with the extra otel and tracing.endpoint; of a log-on a phone may name it",
-        held_in="memory of the node, then the collector that the operator named; "
-        "no user, session, device, name, number or address with it",
+        source="the gateway, only with the extra otel and tracing.endpoint; for a log-on the "
+        "phone may choose the trace_id",
+        held_in="memory of the node, then the collector that the operator chose; "
+        "without user, session, device, name, number or address",
         held_for="seconds; as long as the collector's operator keeps it",
-        seen_by="operators of the collector; the OSCC-E Server, of a log-on, the trace_id",
+        seen_by="operators of the collector; for a log-on the OSCC-E Server gets the trace_id",
     ),
 )  # fmt: skip

@@ -53,9 +53,9 @@ def abandoned_rate(counters: Counters) -> float | None:
     return round(100 * counters.abandoned / finished, 1) if finished else None
 
 
-def average_wait_s(counters: Counters) -> float:
-    """Return the mean wait of answered contacts in seconds."""
-    return round(counters.wait_total_ms / counters.answered / 1000, 1) if counters.answered else 0.0
+def average_wait_s(counters: Counters) -> float | None:
+    """Return the mean wait of answered contacts in seconds; None while none was answered."""
+    return round(counters.wait_total_ms / counters.answered / 1000, 1) if counters.answered else None
 
 
 def midnight_before(now_ms: int, zone: str) -> int:

@@ -7,9 +7,10 @@ const MARKS = {
   applied: 'ok',
   came: 'ok',
   unchanged: 'ok',
-  rejected: 'unavailable',
-  dropped: 'unavailable',
-  replaced: 'unavailable',
+  rejected: 'close',
+  dropped: 'close',
+  undone: 'close',
+  replaced: 'close',
   unknown: 'unknown',
 };
 

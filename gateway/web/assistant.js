@@ -11,20 +11,37 @@ import {
   stateOf,
   tick,
   timer,
+  unsureNote,
   withReason,
 } from './states.js';
 import {able, attribute, button, fill, h, icon, NONE, put, say, shown, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'routing_state.set';
+const CALLS_NEED = ['voice', 'routing', 'remote_agent'];
 
 export function view(live, shell) {
   return new Assistant(live, shell).element;
 }
 
+/** What keeps calls from ringing, in words; null when nothing does. */
+function noCall(live) {
+  const functions = live.get('site')?.functions ?? {};
+  const down = CALLS_NEED.filter((name) => functions[name] === 'down');
+  return down.length ? t('no.call', down.map((name) => t(`function.${name}`)).join(', ')) : null;
+}
+
+const cross = (label, act, off = false) =>
+  h(
+    'button',
+    {type: 'button', class: 'chip-x', 'aria-label': label, 'aria-disabled': off && 'true', onclick: act},
+    icon('close'),
+  );
+
 class Assistant {
   constructor(live, shell) {
     Object.assign(this, {live, shell});
+    shell.leaveAfter = () => this.leaveAfter();
     this.post = new PostProcessing(live);
     this.mine = new Mine(live, shell);
     this.build();
@@ -50,6 +67,7 @@ class Assistant {
     this.reason = h('p', {class: 'hero-reason'});
     this.time = h('div', {class: 'hero-time'});
     this.next = h('div', {class: 'hero-next'});
+    this.unsure = h('div', {class: 'card', hidden: true});
     this.dockTitle = h('h2', {class: 'small-title dock-title', id: 'dock-title'});
     this.buttons = STATES.map((state) =>
       h(
@@ -67,14 +85,16 @@ class Assistant {
       this.reasons,
     );
     this.start = button(t('post.start'), () => this.post.start(), 'small');
+    // as high as what stands in it by turns: nothing below moves when it does
+    this.area = h('div', {class: 'area'}, this.post.element, this.reasonsPart, this.start);
     this.hero = h(
       'section',
       {class: 'hero data', 'aria-label': t('my.state')},
       this.mark,
       h('div', {class: 'hero-text'}, this.name, this.reason),
       this.time,
+      this.post.bar,
       this.next,
-      this.post.element,
     );
     this.element = h(
       'div',
@@ -84,8 +104,8 @@ class Assistant {
         'div',
         {class: 'assist-main'},
         this.hero,
-        this.reasonsPart,
-        this.start,
+        this.unsure,
+        this.area,
         h(
           'section',
           {class: 'dock', 'aria-labelledby': 'dock-title'},
@@ -104,20 +124,31 @@ class Assistant {
   }
 
   draw() {
-    const {live, key, agent} = this;
+    const {live, key, agent, shell} = this;
+    if (shell.leavesAfter && !live.frozen && live.whole && agent.handling?.length === 0) return shell.leave();
     const state = stateOf(agent);
     const contact = contactOf(agent);
     const own = live.reason(agent.reason_id);
+    const until = agent.post_processing?.ends_at_ms ?? null;
     attribute(this.hero, 'data-state', state.name);
     fill(this.mark, state.name, () => [stateIcon(state.name)]);
     put(this.name, live.whole ? state.text : NONE);
     put(this.reason, contact ? this.contactText(contact, agent, own) : (own ?? ''));
-    shown(this.reason, this.reason.textContent !== '');
-    const until = agent.post_processing?.ends_at_ms ?? null;
     fill(this.time, [state.since, until], () =>
-      until ? [h('time', {'data-until': until}), h('small', {}, t('post.left'))] : [timer(state.since)],
+      until
+        ? [
+            h('small', {}, t('post.left.before')),
+            h('time', {'data-until': until}),
+            h('small', {}, t('post.left.after')),
+          ]
+        : [timer(state.since)],
     );
     this.drawNext(agent, key);
+    const act = live.unsure(key);
+    shown(this.unsure, act !== null);
+    fill(this.unsure, [act?.at, state.text], () => [
+      unsureNote(live, key, null, (wished, reason) => this.ask(wished, reason)),
+    ]);
     this.drawDock(agent, key);
     this.drawReasons(agent, key);
     this.post.draw(key, agent);
@@ -144,10 +175,22 @@ class Assistant {
   }
 
   drawNext(agent, key) {
-    const {live} = this;
+    const {live, shell} = this;
     const asked = live.asked(key);
-    const pending = pendingText(live, key, agent, 'self');
-    fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen], () => [
+    const leaving = shell.leavesAfter;
+    const pending = leaving ? null : pendingText(live, key, agent, 'self');
+    const silent = live.whole && noCall(live);
+    fill(this.next, [pending, agent.pending_by, asked?.what, live.frozen, leaving, silent], () => [
+      silent && h('p', {class: 'chip next big-chip no-call'}, icon('attention'), h('span', {}, silent)),
+      leaving &&
+        !asked &&
+        h(
+          'p',
+          {class: 'chip next big-chip'},
+          icon('off'),
+          h('span', {}, t('leaving.after')),
+          cross(t('leaving.after.cancel'), () => this.stay(agent)),
+        ),
       pending &&
         !asked &&
         h(
@@ -162,17 +205,7 @@ class Assistant {
               ? ` (${tOr(`by.${agent.pending_by}`, agent.pending_by)})`
               : '',
           ),
-          h(
-            'button',
-            {
-              type: 'button',
-              class: 'chip-x',
-              'aria-label': t('pending.cancel'),
-              'aria-disabled': live.frozen && 'true',
-              onclick: () => this.ask(agent.routing_state, null),
-            },
-            icon('unavailable'),
-          ),
+          cross(t('pending.cancel'), () => this.ask(agent.routing_state, null), live.frozen),
         ),
       asked &&
         h(
@@ -226,6 +259,24 @@ class Assistant {
         ),
       ),
     );
+  }
+
+  // ---- the way out, after the contact ----
+
+  /** Log off once the contact is over; until then the gateway is asked to send no further one. */
+  leaveAfter() {
+    const {agent, live, shell} = this;
+    shell.leavesAfter = true;
+    const calm = agent.routing_state !== 'unavailable' && !live.needsReason('unavailable');
+    if (calm && allowed(live, agent, COMMAND, 'unavailable')) this.ask('unavailable', null);
+    this.draw();
+  }
+
+  /** Stay after all; what was asked for on the way out is taken back. */
+  stay(agent) {
+    this.shell.leavesAfter = false;
+    if (agent.pending_routing_state === 'unavailable') this.ask(agent.routing_state, null);
+    this.draw();
   }
 
   tap(state) {

@@ -36,7 +36,7 @@ export function dialog({title, body, actions = [], onclose}) {
       h(
         'button',
         {type: 'button', class: 'quiet square', onclick: close, 'aria-label': t('close')},
-        icon('unavailable'),
+        icon('close'),
       ),
     ),
     h('div', {class: 'body'}, body),

@@ -43,5 +43,6 @@ export const isOver = (code) => [4001, 4005, 4008].includes(code) || Math.floor(
 export function whyEnded(told, by) {
   const reason = NOT_UNDERSTOOD.includes(told) ? 'protocol_error' : told;
   const why = tOr(`ended.${reason}`, tOr(`error.${reason}`, t('ended.other', reason ?? '')));
-  return by && by !== 'self' && by !== 'system' ? `${why} ${t('ended.by', by)}` : why;
+  if (!by || by === 'self' || by === 'system') return why;
+  return `${why} ${reason === 'taken_over' ? t('ended.on', by) : t('ended.by', by)}`;
 }

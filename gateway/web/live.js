@@ -2,7 +2,8 @@
 import {framed} from './ui.js';
 
 const FRAMES_APART_MS = 120;
-const RESUME_MS = 2500;
+const GRACE_MS = 2500;
+const LINKED = new Set(['live', 'stale', 'down']);
 const KEEP_ACTS = 100;
 
 /**
@@ -22,9 +23,10 @@ export class Live {
     this.tickers = new Set();
     this.acts = [];
     this.mode = 'connecting';
-    this.since = performance.now();
+    this.brokenAt = null;
     this.whole = false;
     this.heardMs = null;
+    this.shownMs = null;
     this.tell = framed(() => this.flush(), FRAMES_APART_MS);
     connection.addEventListener('changes', ({detail}) => {
       this.heardMs = connection.serverTimeMs();
@@ -35,11 +37,32 @@ export class Live {
       this.everything();
     });
     connection.addEventListener('link', () => this.look());
-    this.timer = setInterval(() => this.second(), 1000);
+    this.turn = () => this.turned();
+    document.addEventListener('visibilitychange', this.turn);
+    this.tickWhileSeen();
   }
 
   end() {
     clearInterval(this.timer);
+    document.removeEventListener('visibilitychange', this.turn);
+  }
+
+  /** Nothing moves while nobody looks. */
+  tickWhileSeen() {
+    clearInterval(this.timer);
+    if (!document.hidden) this.timer = setInterval(() => this.second(), 1000);
+  }
+
+  /** The page was hidden, or is seen again: a connection that has to come back gets its time from now. */
+  turned() {
+    this.tickWhileSeen();
+    if (this.brokenAt !== null) this.breaks();
+    this.look();
+  }
+
+  breaks() {
+    this.brokenAt = performance.now();
+    setTimeout(() => this.look(), GRACE_MS + 20);
   }
 
   get = (key) => this.connection.mirror.get(key);
@@ -82,20 +105,26 @@ export class Live {
     for (const call of this.tickers) call();
   }
 
-  /** Live, or since when not: `connecting`, `live`, `stale` and `down` (OSCC-E), `lost` (the gateway). */
+  /**
+   * `connecting` (for the first time), `live`, `stale` and `down` (OSCC-E), `updating` (just interrupted, as by
+   * every return to the page), `lost` (the gateway).
+   */
   look() {
-    const {state} = this.connection.link;
-    const link = {waiting: 'lost', background: 'connecting', gone: 'lost'}[state] ?? state;
-    if (state !== this.state) {
-      this.state = state;
-      this.since = performance.now();
-    }
-    const resuming = this.whole && link === 'connecting';
-    const mode = resuming ? (performance.now() - this.since < RESUME_MS ? this.mode : 'lost') : link;
+    const {state, quiet} = this.connection.link;
+    if (LINKED.has(state) && !quiet) this.brokenAt = null;
+    else if (this.brokenAt === null) this.breaks();
+    const mode = this.modeOf(state, quiet);
     if (mode !== this.mode) {
       this.mode = mode;
       this.everything();
     }
+  }
+
+  modeOf(state, quiet) {
+    if (LINKED.has(state) && !quiet) return state;
+    if (state === 'gone') return 'lost';
+    if (!this.whole) return state === 'waiting' ? 'lost' : 'connecting';
+    return document.hidden || performance.now() - this.brokenAt < GRACE_MS ? 'updating' : 'lost';
   }
 
   get frozen() {
@@ -108,9 +137,14 @@ export class Live {
     // while OSCC-E is silent, what the gateway sends is what it had heard before
     return upstream === 'live' ? Math.max(asOfMs, this.heardMs ?? 0) : asOfMs;
   }
-  /** The gateway's clock; when data has stopped, the instant of the data; null before there is any. */
+  /**
+   * The gateway's clock; when data has stopped, the instant of the data, and while that may be for a moment
+   * only, what was shown last; null before there is any.
+   */
   now() {
-    return this.frozen ? this.asOf : this.connection.serverTimeMs();
+    if (this.mode === 'updating') return this.shownMs;
+    if (this.frozen) return this.asOf;
+    return (this.shownMs = this.connection.serverTimeMs());
   }
   /** How old the data is, ms. */
   age() {
@@ -176,8 +210,10 @@ export class Live {
       : null;
   }
 
-  /** Follow up what was pending: it came about, or something else did. */
+  /** Follow up what was pending or not answered: it came about, or something else did. */
   follow() {
+    if (!this.frozen) this.acts.filter(({outcome, wants}) => outcome?.status === 'unknown' && wants)
+      .forEach((act) => this.resolve(act));
     for (const act of this.acts) {
       if (act.outcome?.status !== 'pending' || act.after || !act.wants) continue;
       const agent = this.get(act.key);
@@ -186,5 +222,22 @@ export class Live {
         agent.routing_state === act.wants ? 'came' : agent.pending_routing_state ? 'replaced' : 'dropped';
       this.touch('acts');
     }
+  }
+
+  /** No answer came: the state that is now says whether it was done. It may still be for a moment. */
+  resolve(act) {
+    const agent = this.get(act.key);
+    const done = agent && [agent.routing_state, agent.pending_routing_state].includes(act.wants);
+    const after = done ? 'came' : 'undone';
+    if (!agent || act.after === after || act.after === 'came' || act !== this.last(act.key)) return;
+    act.after = after;
+    this.touch('acts');
+    this.touch(act.key);
+  }
+
+  /** What was asked of a resource last, if it was not answered and not done. */
+  unsure(key) {
+    const act = this.last(key);
+    return act?.after === 'undone' && !act.seen ? act : null;
   }
 }

@@ -63,8 +63,8 @@ export class Mine {
       ),
       this.autoPart,
       h('section', {class: 'card'}, h('h2', {}, t('agent.today')), this.facts, this.media),
-      h('section', {class: 'card'}, h('h2', {}, t('tab.activity')), this.acts),
       button(t('log.off'), () => shell.logOff(), 'wide'),
+      h('section', {class: 'card'}, h('h2', {}, t('tab.activity')), this.acts),
     );
   }
 

@@ -8,6 +8,7 @@ import {
   h,
   language,
   LANGUAGES,
+  minute,
   num,
   refusal,
   spaced,
@@ -103,7 +104,7 @@ export function settings(shell) {
         h(
           'span',
           {class: 'muted'},
-          ` · ${t(`app.${session.application}`)} · ${t('until', day(session.expiresAtMs))}`,
+          ` · ${t(`app.${session.application}`)} · ${t('until', minute(session.expiresAtMs))}`,
         ),
       ),
       choiceRows({kept, dress: doors.dress, again}, () => opened.close()),

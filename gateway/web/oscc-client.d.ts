@@ -74,6 +74,11 @@ export type Link = {
   /** As last told. */
   upstream: 'live' | 'stale' | 'down' | null;
   bus: 'live' | 'degraded' | 'down' | null;
+  /**
+   * Nothing came though an answer is due: 3 s after a ping should have, or 1 s after the gateway was asked
+   * whether it is there since a result was 2.5 s late. What the mirror holds may be old.
+   */
+  quiet: boolean;
   /** The close code that ended the last connection, and why (waiting, gone). */
   code: number | null;
   reason: string | null;

@@ -12,6 +12,9 @@ const ANSWER_MS = 15_000;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const GRACE_MS = 10_000;
 const PROBE_MS = 3_000;
+const LATE_MS = 2_500;
+const UNANSWERED_MS = 1_000;
+const QUIET_MS = 3_000;
 const RESYNC_MS = 5_000;
 const HURRY_MS = 2_000;
 const STABLE_MS = 30_000;
@@ -575,7 +578,7 @@ export class Connection extends EventTarget {
     this.#wishes = {...options};
     this.#codec = CODECS[options.codec ?? 'json'] ?? fail('codec');
     this.#link = {state: 'connecting', sinceMs: this.#env.wall(), asOfMs: null, upstream: null, bus: null,
-      ...NO_ENDING};
+      quiet: false, ...NO_ENDING};
     /** @type {any} */
     this.welcome = null;
     /** @type {Promise<void>} */
@@ -657,6 +660,7 @@ export class Connection extends EventTarget {
       this.#commands.set(id, {frame, settle, step: {id, key, kind, args, phase: 'sent', outcome: null}});
       this.#step(id, 'sent');
       this.#send(frame);
+      this.#awaits(this.#live);
     });
   }
 
@@ -718,6 +722,7 @@ export class Connection extends EventTarget {
     }
     const live = this.#live = {socket, open: false, welcome: null, inSync: false,
       hello: this.#wishes, beganAt: now, overAt: now + ANSWER_MS, probeBy: Infinity, resyncAt: now,
+      lateAt: Infinity, quietAt: Infinity,
       silenceMs: (this.#wishes.pingS ?? 25) * 1000 + GRACE_MS};
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#opened(live);
@@ -748,8 +753,12 @@ export class Connection extends EventTarget {
 
   /** @param {any} live @param {string|ArrayBuffer} data */
   #heard(live, data) {
+    const now = this.#env.now();
     live.probeBy = Infinity;
-    live.overAt = this.#env.now() + live.silenceMs;
+    live.overAt = now + live.silenceMs;
+    live.lateAt = this.#commands.size ? now + LATE_MS : Infinity;
+    live.quietAt = live.welcome ? live.overAt - GRACE_MS + QUIET_MS : Infinity;
+    if (this.#link.quiet) this.#show(this.#link.state, {quiet: false});
     let frame;
     try {
       frame = checked(this.#codec.decode(data));
@@ -758,6 +767,26 @@ export class Connection extends EventTarget {
       return;
     }
     this.#receive(live, frame);
+  }
+
+  /** An answer is awaited: when nothing comes, the gateway is asked whether it is there. @param {any} live */
+  #awaits(live) {
+    live.lateAt = Math.min(live.lateAt, this.#env.now() + LATE_MS);
+    this.#arm();
+  }
+
+  /** Nothing came that should have. @param {any} live @param {number} now */
+  #doubt(live, now) {
+    if (now >= live.lateAt) {
+      live.lateAt = Infinity;
+      live.probeBy = Math.min(live.probeBy, now + PROBE_MS);
+      live.quietAt = Math.min(live.quietAt, now + UNANSWERED_MS);
+    } else {
+      live.quietAt = Infinity;
+      this.#show(this.#link.state, {quiet: true});
+      if (live.probeBy < Infinity) return;
+    }
+    this.#send({kind: 'pong'});
   }
 
   /** @param {any} live @param {number} code */
@@ -816,6 +845,7 @@ export class Connection extends EventTarget {
     this.welcome = live.welcome = welcome;
     live.silenceMs = welcome.ping_s * 1000 + GRACE_MS;
     live.overAt = this.#env.now() + live.silenceMs;
+    live.quietAt = live.overAt - GRACE_MS + QUIET_MS;
     this.#arm();
     this.#time.reset();
     this.#time.heard(welcome.server_time_ms, this.#env.now());
@@ -828,6 +858,7 @@ export class Connection extends EventTarget {
     for (const [id, {frame}] of [...this.#commands]) {
       this.#step(id, 'repeated');
       this.#send({...frame, retry: true});
+      this.#awaits(live);
     }
   }
 
@@ -941,6 +972,8 @@ export class Connection extends EventTarget {
     const now = this.#env.now(), live = this.#live;
     if (live && now >= Math.min(live.overAt, live.probeBy)) {
       this.#drop({code: 1006, reason: live.open ? 'silent' : 'unreachable'});
+    } else if (live && now >= Math.min(live.lateAt, live.quietAt)) {
+      this.#doubt(live, now);
     } else if (live && this.#state.lost && now >= live.resyncAt) {
       live.resyncAt = now + RESYNC_MS;
       this.#send({kind: 'resync'});
@@ -954,7 +987,8 @@ export class Connection extends EventTarget {
     if (this.#timer !== null) this.#env.clearTimeout(this.#timer);
     this.#timer = null;
     const live = this.#live, resyncAt = live && this.#state.lost ? live.resyncAt : Infinity;
-    const at = live ? Math.min(live.overAt, live.probeBy, resyncAt) : this.#next?.at ?? Infinity;
+    const at = live ? Math.min(live.overAt, live.probeBy, live.lateAt, live.quietAt, resyncAt)
+      : this.#next?.at ?? Infinity;
     if (at === Infinity) return;
     this.#timer = this.#env.setTimeout(() => this.#wake(), Math.max(0, at - this.#env.now()));
   }
@@ -965,6 +999,7 @@ export class Connection extends EventTarget {
   #show(state, news = {}) {
     const before = this.#link, ending = ['waiting', 'gone'].includes(state) ? {} : NO_ENDING;
     const link = {...before, ...ending, ...news, state};
+    if (!this.#live) link.quiet = false;
     if (this.#live?.inSync) link.state = link.upstream === null ? 'live' : link.upstream;
     link.sinceMs = link.state === before.state ? before.sinceMs : this.#env.wall();
     if (same(link, before)) return;

@@ -8,20 +8,19 @@ export class PostProcessing {
   constructor(live) {
     this.live = live;
     this.chosen = new Set();
-    this.bar = h('i');
+    this.filled = h('i');
+    this.bar = h('div', {class: 'bar', 'aria-hidden': 'true'}, this.filled);
     this.then = h('p', {class: 'post-then', hidden: true});
     this.wrapUp = h('div', {class: 'chips', role: 'group', 'aria-label': t('post.wrapup')});
     this.hint = h('p', {class: 'post-hint', hidden: true, role: 'alert'});
-    this.done = button(t('post.done'), () => this.finish(), 'on-hero strong');
-    this.more = button(t('post.more'), () => this.extend(), 'on-hero');
+    this.done = button(t('post.done'), () => this.finish(), 'primary');
+    this.more = button(t('post.more'), () => this.extend());
     this.element = h(
       'div',
       {class: 'post', hidden: true},
-      h('div', {class: 'bar', 'aria-hidden': 'true'}, this.bar),
-      this.then,
-      this.wrapUp,
-      this.hint,
       h('div', {class: 'post-acts'}, this.done, this.more),
+      h('div', {class: 'post-words'}, this.then, this.hint),
+      this.wrapUp,
     );
   }
 
@@ -30,6 +29,7 @@ export class PostProcessing {
     this.key = key;
     this.now = agent.post_processing ?? null;
     shown(this.element, this.now !== null);
+    attribute(this.bar, 'data-runs', this.now !== null);
     if (!this.now) {
       this.chosen.clear();
       shown(this.hint, false);
@@ -81,7 +81,7 @@ export class PostProcessing {
       from == null || until == null || at === null
         ? 1
         : Math.max(0, Math.min(1, (until - at) / (until - from)));
-    this.bar.style.transform = `scaleX(${left.toFixed(3)})`;
+    this.filled.style.transform = `scaleX(${left.toFixed(3)})`;
     attribute(this.element, 'data-short', until != null && at !== null && until - at < 10_000);
   }
 
@@ -104,12 +104,12 @@ export class PostProcessing {
     const args = wrapUp.length ? {wrap_up_reason_ids: wrapUp} : {};
     const outcome = await this.live.ask('post_processing.finish', args, {
       key: this.key,
-      what: t('post.done'),
+      what: t('post.finished'),
     });
     if (outcome.error?.code === 'wrap_up_reason_required') {
       this.hint.textContent = refusal(outcome.error);
       shown(this.hint, true);
-    } else tellOutcome(outcome, t('post.done'));
+    } else tellOutcome(outcome, t('post.finished'));
   }
 
   async ask(kind, args, what) {

@@ -1,6 +1,7 @@
 /** What about one agent: state, contacts, skills, and what may be asked for? */
 import {outcomeText} from './acts.js';
 import {fact} from './place.js';
+import {dialog} from './dialog.js';
 import {Skills} from './skills.js';
 import {
   allowed,
@@ -12,11 +13,13 @@ import {
   stateOf,
   tick,
   timer,
+  unsureNote,
   withReason,
 } from './states.js';
 import {button, clock, fill, h, icon, NONE, num, put, shown, span, t, tOr} from './ui.js';
 
-const STATES = ['available', 'unavailable', 'work', 'logged_off'];
+const STATES = ['available', 'unavailable', 'work'];
+const COMMAND = 'agent.routing_state.set';
 
 export class Sheet {
   constructor(live, go) {
@@ -26,9 +29,11 @@ export class Sheet {
     this.state = h('div', {class: 'agent-state'});
     this.acts = h('div', {class: 'acts', role: 'group', 'aria-label': t('agent.ask')});
     this.last = h('p', {class: 'last muted'});
+    this.unsure = h('div', {});
     this.contacts = h('ul', {class: 'contacts'});
     this.skills = new Skills(live);
     this.facts = h('dl', {class: 'facts'});
+    this.off = h('section', {class: 'part way-out', hidden: true});
     this.element = h(
       'article',
       {class: 'page'},
@@ -37,8 +42,10 @@ export class Sheet {
       this.contacts,
       this.acts,
       this.last,
+      this.unsure,
       this.skills.element,
       h('section', {class: 'part'}, h('h3', {}, t('agent.today')), this.facts),
+      this.off,
     );
   }
 
@@ -157,58 +164,97 @@ export class Sheet {
             [contact && this.about(contact), t('agent.routing', routing)].filter(Boolean).join(' · '),
           ),
         agent.post_processing?.ends_at_ms &&
-          h('p', {}, t('post.left'), ' ', h('time', {'data-until': agent.post_processing.ends_at_ms})),
-        pending &&
           h(
             'p',
-            {class: 'chip next'},
-            icon('next'),
-            [pending, t('after.contact'), agent.pending_by && tOr(`by.${agent.pending_by}`, agent.pending_by)]
-              .filter(Boolean)
-              .join(' · '),
+            {},
+            `${t('post.left.before')} `,
+            h('time', {'data-until': agent.post_processing.ends_at_ms}),
+            ` ${t('post.left.after')}`,
           ),
-        asked && h('p', {class: 'chip next', 'data-asked': true}, icon('wait'), t('asked', asked.what)),
+        h(
+          'p',
+          {class: 'chip next', 'data-asked': asked !== null, 'data-empty': !pending && !asked},
+          icon(asked ? 'wait' : 'next'),
+          asked
+            ? t('asked', asked.what)
+            : [pending, t('after.contact'), agent.pending_by && tOr(`by.${agent.pending_by}`, agent.pending_by)]
+                .filter(Boolean)
+                .join(' · '),
+        ),
         agent.app_absent_since_ms &&
           h('p', {class: 'chip warn'}, icon('down'), t('absent.long'), ' ', timer(agent.app_absent_since_ms)),
       ],
     );
   }
 
+  /** Each state has its place, whether it may be set now or not. */
   drawActs(agent) {
     const {live, key} = this;
-    const offered = STATES.filter((state) => allowed(live, agent, 'agent.routing_state.set', state));
+    const offered = STATES.filter((state) => allowed(live, agent, COMMAND, state));
     const busy = live.asked(key) !== null;
-    const canWrite = live.may('agent.routing_state.set', 'routing_state_write');
-    fill(this.acts, [offered, busy, agent.display_name, live.frozen], () => [
-      ...offered.map((state) => {
-        const reasons = live.reasons(state);
-        const ask = button([stateIcon(state), t(`set.${state}`)], () => this.ask(state), '', {
-          'aria-disabled': busy && 'true',
-        });
-        if (!reasons.length || live.needsReason(state)) return ask;
-        return h(
-          'span',
-          {class: 'split'},
-          ask,
-          h(
-            'button',
-            {
-              type: 'button',
-              class: 'button',
-              'aria-disabled': busy && 'true',
-              'aria-label': t('reason.for', t(`state.${state}`)),
-              onclick: () => this.withReason(state),
-            },
-            '…',
-          ),
-        );
-      }),
-      !offered.length && canWrite
-        ? h('p', {class: 'muted'}, t(live.frozen ? 'acts.frozen' : 'acts.none'))
-        : null,
-    ]);
+    const canWrite = live.may(COMMAND, 'routing_state_write');
+    const catalogue = STATES.map((state) => [live.reasons(state).length > 0, live.needsReason(state)]);
+    fill(this.acts, [offered, busy, agent.display_name, canWrite, catalogue], () =>
+      canWrite ? STATES.map((state, place) => this.setter(state, offered, busy, catalogue[place])) : [],
+    );
     const last = live.last(key);
-    put(this.last, last ? `${t('agent.last')}: ${last.what} · ${outcomeText(last)}` : '');
+    const nothing = canWrite && !offered.length ? t(live.frozen ? 'acts.frozen' : 'acts.none') : '';
+    put(this.last, nothing || (last ? `${t('agent.last')}: ${last.what} · ${outcomeText(last)}` : ''));
+    fill(this.unsure, [live.unsure(key)?.at, stateOf(agent).text], () => [
+      unsureNote(live, key, agent.display_name ?? NONE, (state, reason) => this.ask(state, reason)),
+    ]);
+    const off = canWrite && agent.routing_state !== 'logged_off';
+    shown(this.off, off);
+    const may = allowed(live, agent, COMMAND, 'logged_off') && !busy;
+    fill(this.off, [off, may], () =>
+      button([stateIcon('logged_off'), t('set.logged_off')], () => this.logOff(), '', {
+        'aria-disabled': !may && 'true',
+      }),
+    );
+  }
+
+  setter(state, offered, busy, [hasReasons, isNeeded]) {
+    const off = (busy || !offered.includes(state)) && 'true';
+    const ask = button([stateIcon(state), t(`set.${state}`)], () => this.ask(state), '', {
+      'aria-disabled': off,
+    });
+    if (!hasReasons || isNeeded) return ask;
+    return h(
+      'span',
+      {class: 'split'},
+      ask,
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'button',
+          'aria-disabled': off,
+          'aria-label': t('reason.for', t(`state.${state}`)),
+          onclick: () => this.withReason(state),
+        },
+        '…',
+      ),
+    );
+  }
+
+  /** Nobody is logged off by one tap. */
+  logOff() {
+    const {agent} = this;
+    const name = agent.display_name ?? NONE;
+    dialog({
+      title: t('log.off.agent', name),
+      body: h('p', {}, t(agent.handling?.length ? 'log.off.agent.after' : 'log.off.agent.now', name)),
+      actions: [
+        {label: t('cancel')},
+        {
+          label: t('set.logged_off'),
+          kind: 'primary',
+          run: () => {
+            this.ask('logged_off');
+          },
+        },
+      ],
+    });
   }
 
   ask(state, reason) {

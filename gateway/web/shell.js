@@ -4,8 +4,8 @@ import {Live} from './live.js';
 import {connect} from './oscc-client.js';
 import {dialog} from './dialog.js';
 import {
-  attribute, button, clock, fill, h, icon, put, refusal, reicon, say, settingsButton, shown, t, toast,
-  turnTo,
+  attribute, button, clock, fill, h, icon, put, refusal, reicon, say, settingsButton, shown, spaced, t, toast,
+  tOr, turnTo,
 } from './ui.js';
 
 const PING_S = 15;
@@ -16,7 +16,10 @@ const MODES = {
   down: ['down', 'bad'],
   lost: ['down', 'bad'],
   connecting: ['stale', ''],
+  updating: ['stale', ''],
 };
+/** An age that says nothing is not said. */
+const AGE_SHOWN_MS = 5000;
 
 /** Show the session's application until it ends. */
 export async function open(session, gateway, doors) {
@@ -45,6 +48,7 @@ export class Shell {
     Object.assign(this, {app: doors.app, session, gateway, doors, live, connection: live.connection});
     this.notices = new Map();
     this.leaving = false;
+    this.wishesToLeave = doors.kept.session?.leavesAfter === true;
     this.stop = new AbortController();
     this.build();
     this.listen();
@@ -66,33 +70,51 @@ export class Shell {
       icon('notice'),
       (this.count = h('b', {class: 'badge'})),
     );
-    const strip = h(
-      'header',
-      {class: 'strip'},
-      h('div', {class: 'health', 'data-health': ''}, this.mark, this.health, this.age),
-      h(
-        'p',
-        {class: 'where'},
-        h('strong', {}, t(`app.${session.application}`)),
-        h('span', {class: 'muted'}, ` · ${site}`),
-      ),
-      this.bell,
-      settingsButton(() => this.settings()),
-    );
     this.lost = h(
       'div',
-      {class: 'banner bad', hidden: true},
+      {class: 'banner over bad', hidden: true},
       icon('down'),
       (this.lostText = h('p', {})),
       button(t('try.now'), () => this.connection.foreground(), 'small'),
     );
-    this.old = h('div', {class: 'banner warn', hidden: true}, icon('stale'), (this.oldText = h('p', {})));
+    this.old = h(
+      'div',
+      {class: 'banner over warn', hidden: true},
+      icon('stale'),
+      (this.oldText = h('p', {})),
+    );
+    // what comes and goes with the connection lies over the strip: the page stays where it is
+    const strip = h(
+      'header',
+      {class: 'strip'},
+      h(
+        'div',
+        {class: 'standing'},
+        h('div', {class: 'health', 'data-health': ''}, this.mark, this.health, this.age),
+        h(
+          'p',
+          {class: 'where'},
+          h('strong', {}, t(`app.${session.application}`)),
+          (this.site = h('span', {class: 'muted'}, ` · ${site}`)),
+        ),
+        this.lost,
+        this.old,
+      ),
+      this.bell,
+      settingsButton(() => this.settings()),
+    );
     this.must = h(
       'div',
       {class: 'banner info', hidden: true},
       icon('notice'),
       (this.mustText = h('p', {})),
       button(t('notice.open'), () => this.readNotices(), 'small'),
+    );
+    this.parts = h(
+      'div',
+      {class: 'banner caution', hidden: true, role: 'status'},
+      icon('attention'),
+      (this.partsText = h('p', {})),
     );
     this.place = h(
       'main',
@@ -107,8 +129,7 @@ export class Shell {
       h(
         'section',
         {class: 'banners', 'aria-label': t('messages')},
-        this.lost,
-        this.old,
+        this.parts,
         this.must,
         doors.offer(),
       ),
@@ -166,6 +187,7 @@ export class Shell {
     live.each(() => this.look());
     live.read((changed) => {
       if (!changed || changed.has('me')) this.person();
+      if (!changed || changed.has('site')) this.functions();
       if (!changed) this.look();
     });
   }
@@ -183,13 +205,27 @@ export class Shell {
       toast(`${t('last.end', clock(end.at_ms))} ${whyEnded(end.reason, end.by)}`);
   }
 
+  /** Say which functions of the contact centre are down, or do only part of their work. */
+  functions() {
+    const functions = Object.entries(this.live.get('site')?.functions ?? {});
+    const names = (state) =>
+      functions.filter(([, is]) => is === state).map(([name]) => tOr(`function.${name}`, spaced(name)));
+    const texts = ['down', 'degraded']
+      .map((state) => [state, names(state).join(', ')])
+      .filter(([, list]) => list)
+      .map(([state, list]) => t(`functions.${state}`, list));
+    put(this.partsText, texts.join(' '));
+    shown(this.parts, texts.length > 0);
+  }
+
   /** Say how the connection is. */
   look() {
     const {live, connection} = this;
     live.look();
     const [mark, kind] = MODES[live.mode];
     const spoken = t(`mode.${live.mode}`);
-    if (this.told !== live.mode) {
+    // an interruption that may pass in a moment is seen, and not spoken
+    if (this.told !== live.mode && live.mode !== 'updating') {
       if (this.told) this.tell(spoken);
       this.told = live.mode;
     }
@@ -197,15 +233,15 @@ export class Shell {
     attribute(this.mark.parentElement, 'data-health', kind);
     attribute(this.frame, 'data-frozen', live.frozen && live.whole ? live.mode : null);
     put(this.health, spoken);
-    put(
-      this.age,
-      live.asOf === null
-        ? ''
-        : live.frozen
-          ? t('as.of', clock(live.asOf))
-          : t('age', Math.round(live.age() / 1000)),
-    );
+    put(this.age, this.ageText());
     this.banners(connection.link);
+  }
+
+  ageText() {
+    const {live} = this;
+    if (live.asOf === null) return '';
+    if (live.frozen) return t('as.of', clock(live.asOf));
+    return live.age() < AGE_SHOWN_MS ? '' : t('age', Math.round(live.age() / 1000));
   }
 
   /** Say it; above a dialog, which hides the banners, show it, too. */
@@ -214,24 +250,24 @@ export class Shell {
     else say(spoken);
   }
 
-  banners({state, retryAtMs, minS, maxS, bus}) {
+  banners({retryAtMs, bus}) {
     const {mode, asOf} = this.live;
-    shown(this.lost, mode === 'lost' && state !== 'background');
+    shown(this.lost, mode === 'lost');
     const left = retryAtMs === null ? null : Math.max(0, Math.ceil((retryAtMs - Date.now()) / 1000));
-    const advised = maxS ? t('lost.window', Math.round(minS ?? 0), Math.round(maxS)) : '';
-    if (!this.lost.hidden)
+    if (mode === 'lost')
       put(
         this.lostText,
         [
-          t(navigator.onLine ? 'lost.text' : 'offline.title'),
+          navigator.onLine ? t('lost.text') : t('offline.title'),
+          asOf === null ? '' : `${t('data.as.of', clock(asOf))}.`,
           left ? t('lost.again', left) : t('lost.trying'),
-          advised,
-        ].join(' '),
+        ]
+          .filter(Boolean)
+          .join(' '),
       );
     const degraded = mode === 'live' && bus && bus !== 'live';
     shown(this.old, mode === 'stale' || mode === 'down' || degraded);
-    if (!this.old.hidden)
-      put(this.oldText, degraded ? t('bus.degraded') : `${t(`old.${mode}`)} ${t('as.of', clock(asOf))}.`);
+    if (!this.old.hidden) put(this.oldText, degraded ? t('bus.degraded') : t(`old.${mode}`, clock(asOf)));
   }
 
   // ---- notices ----
@@ -285,24 +321,42 @@ export class Shell {
     (await import('./more.js')).settings(this);
   }
 
-  async logOff() {
-    const assistant = this.session.application === 'remote_assistant';
+  logOff() {
+    const {live} = this;
+    const busy = live.whole && (live.get(`agent:${live.me.agent}`)?.handling ?? []).length > 0;
+    const after = busy && !live.frozen && this.leaveAfter;
     dialog({
       title: t('log.off.ask'),
-      body: h('p', {}, t(`log.off.${assistant ? 'remote_assistant' : 'dashboard'}`)),
+      body: h('p', {}, t(after ? 'log.off.after' : `log.off.${this.session.application}`)),
       actions: [
         {label: t('cancel')},
         {
-          label: t('log.off'),
+          label: t(after ? 'log.off.after.do' : 'log.off'),
           kind: 'primary',
           run: () => {
-            this.leaving = true;
-            this.end();
-            leave(this.session, this.doors, this.connection);
+            if (after) this.leaveAfter();
+            else this.leave();
           },
         },
       ],
     });
+  }
+
+  leave() {
+    if (this.leaving) return;
+    this.leaving = true;
+    this.end();
+    leave(this.session, this.doors, this.connection);
+  }
+
+  /** Whether the person is logged off when the contact is over: a wish that outlives the page. */
+  get leavesAfter() {
+    return this.wishesToLeave;
+  }
+  set leavesAfter(wish) {
+    this.wishesToLeave = wish;
+    const {kept} = this.doors;
+    if (kept.session) kept.keep({...kept.session, leavesAfter: wish});
   }
 
   /** The session or this connection to it is over. */

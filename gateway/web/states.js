@@ -1,6 +1,6 @@
 /** How does an agent's state look and sound, in a list, on a sheet and in the agent's own hands? */
 import {pick} from './dialog.js';
-import {h, icon, NONE, put, refusal, say, since, span, t, toast, tOr} from './ui.js';
+import {button, h, icon, minute, NONE, put, refusal, say, since, span, t, toast, tOr} from './ui.js';
 
 /** The state that counts most first. */
 const HANDLING = ['talking', 'consulting', 'holding', 'ringing', 'pending', 'post_processing', 'unknown'];
@@ -101,9 +101,39 @@ export const pickReason = (live, state) =>
 export function tellOutcome(outcome, what) {
   if (outcome.status === 'rejected') toast(`${what}: ${refusal(outcome.error)}`, 'bad');
   else if (outcome.status === 'unknown') toast(`${what}: ${t('outcome.unknown.long')}`, 'bad');
-  else if (outcome.status === 'unchanged') toast(`${what}: ${t('outcome.unchanged')}`);
+  else if (outcome.status === 'unchanged') toast(t('outcome.unchanged.long', what));
   else say(`${what}: ${t(`outcome.${outcome.status}`)}`);
   return outcome;
+}
+
+/**
+ * What is said when no answer came and the state is not the one asked for, with the way to ask again.
+ * @param {string|null} who null: the person that looks
+ */
+export function unsureNote(live, key, who, again) {
+  const act = live.unsure(key);
+  if (!act) return null;
+  const agent = live.get(key) ?? {};
+  const is = [stateOf(agent).text, minute(act.at)];
+  const seen = () => {
+    act.seen = true;
+    live.touch(key);
+    live.touch('acts');
+  };
+  return h(
+    'div',
+    {class: 'unsure', role: 'alert'},
+    h('p', {}, who === null ? t('unsure.me', ...is) : t('unsure.other', who, ...is)),
+    button(t(`set.${act.wants}`), () => {
+      seen();
+      again(act.wants, act.args.reason_id);
+    }, 'small'),
+    h(
+      'button',
+      {type: 'button', class: 'quiet square', 'aria-label': t('close'), onclick: seen},
+      icon('close'),
+    ),
+  );
 }
 
 /** A small figure with its icon: never colour alone. */

@@ -8,6 +8,7 @@ const SAID_MS = 5000;
 let texts = {};
 let numbers = new Intl.NumberFormat('en');
 let instants = new Intl.DateTimeFormat('en');
+let minutes = instants;
 let days = instants;
 export let language = 'en';
 
@@ -30,6 +31,7 @@ export async function speak(wished) {
     second: '2-digit',
     hourCycle: 'h23',
   });
+  minutes = new Intl.DateTimeFormat(locale, {hour: '2-digit', minute: '2-digit', hourCycle: 'h23'});
   days = new Intl.DateTimeFormat(locale, {dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23'});
   document.documentElement.lang = wished;
 }
@@ -52,6 +54,7 @@ export const whole = (value) =>
   value === null || value === undefined ? NONE : numbers.format(Math.round(value));
 export const pct = (value) => (value === null || value === undefined ? NONE : `${whole(value)} %`);
 export const clock = (ms) => (ms === null || ms === undefined ? NONE : instants.format(ms));
+export const minute = (ms) => (ms === null || ms === undefined ? NONE : minutes.format(ms));
 export const day = (ms) => (ms === null || ms === undefined ? NONE : days.format(ms));
 
 /** A duration as 1:05 or 2:01:05. @param {number|null|undefined} ms */

@@ -18,7 +18,7 @@ Message = dict[str, Any]
 Test = Callable[[Message], bool]
 
 FIRST: Final = Sentence("Messages", '**Server first**: `{"Type":"LinkOpened"')
-FRAMES: Final = Sentence("Conventions", "JSON text frames of at most 8 MiB, UTF-8.")
+FRAMES: Final = Sentence("Conventions", "Messages are JSON in text frames of at most 8 MiB, UTF-8.")
 MILLIS: Final = Sentence(
     "Conventions",
     "Times (`Time`, `…At`, `Since`) are milliseconds since 1970 UTC; `TimeIn…` and `…WaitTime` are seconds",

@@ -34,7 +34,7 @@ def test_what_nobody_has_counted_is_unknown() -> None:
     empty = Counters(0)
     assert counters.service_level(0, 0, 0) is None
     assert counters.abandoned_rate(empty) is None
-    assert counters.average_wait_s(empty) == 0.0
+    assert counters.average_wait_s(empty) is None
 
 
 def test_counting() -> None:

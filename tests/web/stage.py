@@ -27,6 +27,7 @@ from gateway.runtime.clock import SystemClock
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.acts import Acts
 from gateway.simulator.model import Agent, AutoPostProcessing, Json
+from tests.web.road import Road, road
 
 __all__ = [
     "ASSISTANT",
@@ -63,6 +64,8 @@ class Stage:
     def __init__(self, simulator: Simulator, browser: Browser, notices: Path | None) -> None:
         self.simulator, self.browser = simulator, browser
         self.base = ""
+        """What pages open: the gateway itself, or a road to it."""
+        self.address = ""
         self.faults: list[str] = []
         """What pages complained about: errors, and what their policy refused."""
         self.requested: list[str] = []
@@ -80,7 +83,8 @@ class Stage:
         self._stop = asyncio.Event()
         up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._life = self.tasks.create_task(self._live(up))
-        self.base = await up
+        self.address = await up
+        self.base = self.base or self.address
 
     async def stop(self) -> None:
         """Stop it in a hurry."""
@@ -90,7 +94,7 @@ class Stage:
 
     async def _live(self, up: asyncio.Future[str]) -> None:
         settings = {
-            "client": {"port": int(self.base.rpartition(":")[2] or 0), "insecure": True},
+            "client": {"port": int(self.address.rpartition(":")[2] or 0), "insecure": True},
             "ops": {"port": 0},
             "admin": {"port": 0},
             "notices": {"files": [str(self._notices)] if self._notices else []},
@@ -140,6 +144,18 @@ class Stage:
             for queue in self.simulator.center.directory.queues.values()
             if queue.skill_key in skills
         )
+
+    # ---- the network ----
+
+    @asynccontextmanager
+    async def far(self, rtt_s: float) -> AsyncIterator[Road]:
+        """Have pages that are opened from now on reach the gateway by a road of *rtt_s*."""
+        async with road(int(self.address.rpartition(":")[2]), rtt_s) as (way, address):
+            self.base = address
+            try:
+                yield way
+            finally:
+                self.base = self.address
 
     # ---- the browser ----
 

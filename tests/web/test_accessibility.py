@@ -130,7 +130,7 @@ async def test_assistant(scheme: str, language: str) -> None:
         await page.locator(".set[data-state=unavailable]").click()
         await expect(page.locator(".hero-next .chip-x")).to_be_visible()
         assert await faults(page) == []
-        await page.locator(".assist > .button, .assist-main > .button").click()
+        await page.locator(".area > .button").click()
         await expect(page.locator(".act-list li")).not_to_have_count(0)
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".hero")).to_have_attribute("data-state", "post")

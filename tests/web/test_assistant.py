@@ -49,7 +49,7 @@ async def test_post_processing_counts_down_is_extended_and_ends() -> None:
         await stage.live(page, ASSISTANT, "agent1")
         key = stage.talk("agent1")
         await page.get_by_role("button", name="Post-processing after this contact").click()
-        await expect(page.locator(".act-list")).to_contain_text("comes after the contact")
+        await expect(page.locator(".act-list")).to_contain_text("takes effect after this contact")
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".hero-name")).to_have_text("Post-processing")
         await expect(page.locator(".hero-time")).to_contain_text("0:29", timeout=5000)
@@ -113,12 +113,12 @@ async def test_log_off_is_confirmed() -> None:
         assert await page.evaluate("sessionStorage.getItem('oscc.session')") is None
 
 
-async def test_log_off_during_a_contact_says_until_when_calls_may_come() -> None:
+async def test_a_log_off_that_is_not_confirmed_says_until_when_calls_may_come() -> None:
     async with opened(warm_up_s=0) as stage, stage.page() as page:
         await stage.live(page, ASSISTANT, "agent1")
-        key = stage.talk("agent1")
-        await expect(page.locator(".hero-name")).to_have_text("Talking")
         await page.get_by_role("button", name="Log off").click()
+        key = stage.talk("agent1")  # it comes while the person is asked
+        await expect(page.locator(".hero-name")).to_have_text("Talking")
         await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
         await expect(page.locator("h1")).to_have_text("Log-off is not confirmed yet")
         await expect(page.locator("main")).to_contain_text("Calls may still reach you until")

@@ -69,7 +69,8 @@ async def test_a_state_is_asked_for_with_its_reason() -> None:
         await page.locator(".acts").get_by_role("button", name="Unavailable", exact=True).click()
         await expect(page.locator(".agent-state .now")).to_contain_text("Unavailable")
         assert stage.agent("agent3").state == "Unavailable"
-        await page.locator(".acts").get_by_role("button", name="Log off").click()
+        await page.locator(".way-out").get_by_role("button", name="Log off").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Log off").click()
         await expect(page.locator(".agent-state .now")).to_contain_text("Logged off")
 
 
@@ -79,13 +80,13 @@ async def test_what_is_pending_is_followed_up() -> None:
         key = stage.talk("agent4")
         await sheet_of(page, stage, "agent4")
         await expect(page.locator(".agent-state .now")).to_contain_text("Talking")
-        await page.get_by_role("button", name="Reason: Unavailable").click()
+        await page.get_by_role("button", name="Reason for “Unavailable”").click()
         await page.get_by_role("dialog").get_by_role("button", name="Lunch").click()
         await expect(page.locator(".agent-state .chip")).to_contain_text("Unavailable – Lunch")
-        await expect(page.locator(".last")).to_contain_text("comes after the contact")
+        await expect(page.locator(".last")).to_contain_text("takes effect after this contact")
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".agent-state .now")).to_contain_text("Unavailable – Lunch")
-        await expect(page.locator(".last")).to_contain_text("came about")
+        await expect(page.locator(".last")).to_contain_text("took effect")
 
 
 async def test_skills_are_changed_by_a_diff() -> None:
@@ -157,7 +158,7 @@ async def test_a_teams_parameters_are_changed_on_its_page() -> None:
     async with opened() as stage, stage.page(**WIDE) as page:
         await stage.live(page, DASHBOARD, "supervisor1")
         await page.get_by_label("Team or queue").select_option(index=1)
-        await page.locator(".agents").get_by_role("button", name="Details").click()
+        await page.locator(".agents").get_by_role("button", name="Team page").click()
         await page.locator(".detail summary").click()
         await page.locator(".detail").get_by_role("button", name="Edit").click()
         await page.get_by_role("dialog").get_by_label("Maximum calls waiting").fill("7")

@@ -116,7 +116,7 @@ async def test_what_was_asked_with_the_keyboard_keeps_its_place_and_is_heard() -
         await page.keyboard.press("Enter")
         await expect(page.locator(".last")).to_contain_text("done")
         await expect(page.locator("#say")).to_contain_text("Available: done")
-        await expect(page.locator(".acts button:focus")).to_have_text("Unavailable")  # in its place
+        await expect(page.locator(".acts button:focus")).to_have_text("Available")  # in its place, and off
         work = page.locator(".acts").get_by_role("button", name="Work")
         await work.focus()
         await page.keyboard.press("Enter")
@@ -137,7 +137,7 @@ async def test_an_agent_who_cancels_is_not_sent_to_the_top() -> None:
         await unavailable.focus()
         await page.keyboard.press("Enter")
         await page.locator(".chip-x").focus()
-        await expect(page.locator("#say")).to_contain_text("comes after the contact")
+        await expect(page.locator("#say")).to_contain_text("takes effect after this contact")
         await page.keyboard.press("Enter")
         await expect(page.locator(".chip-x")).to_have_count(0)
         await page.wait_for_timeout(100)

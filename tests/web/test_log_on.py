@@ -70,7 +70,7 @@ async def test_notices_and_privacy_stand_before_the_log_on(notice: Path) -> None
         await expect(page.locator(".unsafe")).to_contain_text("not encrypted")
         statement = page.get_by_role("link", name="Privacy statement")
         assert await statement.get_attribute("href") == "https://example.org/privacy"
-        await page.get_by_role("button", name="Which data is handled").click()
+        await page.get_by_role("button", name="How data is used").click()
         await expect(page.get_by_role("dialog")).to_contain_text("routing_state")
         await page.keyboard.press("Escape")
         await page.locator(".notices input").check()

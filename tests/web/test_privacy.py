@@ -140,7 +140,7 @@ async def test_what_is_held_about_me_is_shown_and_not_kept() -> None:
     async with opened() as stage, stage.page() as page:
         await stage.live(page, ASSISTANT, "agent1")
         await page.get_by_role("button", name="Settings").click()
-        await page.get_by_role("button", name="What is held about me").click()
+        await page.get_by_role("button", name="My data").click()
         await expect(page.locator(".export")).to_contain_text("agent")
         await page.keyboard.press("Escape")
         await page.get_by_role("button", name="My sessions").click()

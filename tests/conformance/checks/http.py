@@ -95,7 +95,7 @@ async def bearer(stage: Stage) -> None:
         expect(asked.headers.get("authorization") == "Bearer token-1", f"{path} has no token")
 
 
-@check("http.session_ended", "the session is over; `{verdict: stop\\|log_on}` tells what next")
+@check("http.session_ended", "the session is over; `{verdict: stop\\|log_on}` says what to do next")
 async def session_ended(stage: Stage) -> None:
     """The verdict of an ended session is told with the code."""
     await stage.start()

@@ -173,7 +173,7 @@ async def duplicate(stage: Stage) -> None:
     await stage.holds("the reset came", queue__2={"name": "Two"})
 
 
-@check("mirror.patch_of_nothing", "it comes only to a reader that holds the value before it")
+@check("mirror.patch_of_nothing", "A `patch` is sent only to a reader that holds the value before it.")
 async def patch_of_nothing(stage: Stage) -> None:
     """A patch of what is not held shows that something was lost: nothing is made of it."""
     phone = await stage.live()

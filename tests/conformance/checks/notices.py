@@ -24,7 +24,7 @@ async def shown(stage: Stage) -> None:
 
 @check(
     "notices.acknowledged",
-    "`notices.acknowledge` works for every notice that is there: `renewed` brings the token",
+    "`notices.acknowledge` works for every notice that exists: `renewed` brings the token",
 )
 async def acknowledged(stage: Stage) -> None:
     """The command goes out; the fresh token that comes before its result is used from then on."""

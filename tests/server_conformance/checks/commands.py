@@ -12,7 +12,7 @@ from tests.server_conformance.stage import Stage, logged_off, own_agent, session
 from tests.server_conformance.verdicts import Skipped, expect
 
 _EFFECT: Final = "**The event that carries a request's effect\nprecedes its response.**"
-_UNCHANGED: Final = "The present state asked for with nothing pending → `Unchanged`, and no event."
+_UNCHANGED: Final = "A request for the present state with nothing pending → `Unchanged`, and no event."
 _CHANGE: Final = "`available`, `unavailable` and `work` change into each other by request"
 _REASON: Final = "a state needs a reason when any reason lists it"
 _OWN: Final = "Remote:{LoggedOn,AppPresent?,AppAbsentSince?,RemoteNumber? (own)}"

@@ -16,7 +16,7 @@ _HOOKS: Final = ("give_contact", "end_contact")
 _PENDING: Final = (
     "While a contact is handled, a request for X leaves the state and makes X pending (`Pending`)."
 )
-_CLEARS: Final = "A later Y replaces it. The present state asked for clears\nit (`Applied`)."
+_CLEARS: Final = "A later Y replaces it. A request for the present state clears it (`Applied`)."
 _LOG_OFF: Final = "during a contact `LoggedOff` becomes pending (`AfterContact`) or is refused (`Now`)."
 _EMPTIES: Final = "When handling empties:"
 _ROUTED: Final = "`RoutedUntil` is the latest instant, whatever the contact does."

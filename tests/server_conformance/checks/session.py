@@ -10,7 +10,9 @@ from tests.server_conformance.stage import Stage
 from tests.server_conformance.verdicts import Skipped, expect
 
 _LIST: Final = '`{"Sessions": [{"ID", "Application", "Device", "Since", "Attached"}]}`: the user\'s own'
-_UNKNOWN: Final = "With the header `OSCCE-Session: <SessionID>`; 401 `SessionUnknown` when the session ended."
+_UNKNOWN: Final = (
+    "These routes need the header `OSCCE-Session: <SessionID>`; 401 `SessionUnknown` when the session ended."
+)
 _DATE_S: Final = 5.0
 """So far may a server's two clocks be apart; `Date` has whole seconds."""
 
@@ -81,7 +83,7 @@ async def end_other(stage: Stage) -> None:
 @check(
     "session.date",
     "A session",
-    "The instants of an answer are the server's; its header `Date` tells how far that clock is",
+    "The instants of an answer are by the server's clock. The gateway takes the difference",
     dashboards=1,
 )
 async def date(stage: Stage) -> None:
