@@ -120,6 +120,10 @@ validate: $(HELM) ## hold deploy/ and helm/ to the programs that read them; thos
 	[ -x $(VENV)/helm/helm4 ] || lacking+=" helm"; \
 	if [ -n "$$lacking" ]; then echo "not validated here, as the machine lacks them:$$lacking"; fi
 
+.PHONY: kind
+kind: ## the chart in a cluster of kind: installed, tested, rolled; needs docker, kind, kubectl, helm; KUBERNETES=v1.34.0
+	@KUBERNETES="$(KUBERNETES)" tests/deploy/kind/try.sh
+
 .PHONY: house
 house: $(DEV) ## how readable the tree is: files, names, cycles, and the files that an event and a command pass
 	@$(BIN)/python -m tests.architecture.house
@@ -132,7 +136,7 @@ format: $(DEV) ## format the code and fix what ruff can fix
 transcripts: $(DEV) ## write the recorded conversations of the tests anew; then read the diff
 	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
 
-diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md and privacy.md, the chart's schema
+diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md and privacy.md, the chart's schema and README
 	$(BIN)/python docs/_generate/diagrams.py
 	$(BIN)/python docs/_generate/rooms.py
 	$(BIN)/python docs/_generate/cluster.py
@@ -140,6 +144,7 @@ diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md
 	$(BIN)/python -m docs._generate.privacy
 	$(BIN)/python docs/_generate/link.py
 	$(BIN)/python -m tests.deploy.helm_schema
+	$(BIN)/python -m tests.deploy.helm_readme
 
 .PHONY: sbom
 sbom: $(DEV) ## the software bill of materials of what an installed gateway consists of; writes build/sbom.cdx.json

@@ -25,6 +25,10 @@ PAGE = Path(__file__).parents[1] / "cluster.md"
 SHOWN_SETTINGS = (
     "node.name",
     "bus.url",
+    "bus.user",
+    "bus.password",
+    "bus.sentinel_user",
+    "bus.sentinel_password",
     "bus.ca_file",
     "bus.required_at_start",
     "secrets.sealing_keys",

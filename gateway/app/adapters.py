@@ -158,7 +158,7 @@ async def open_bus(
     Raises:
         ConfigError: The file of the authority cannot be used.
     """
-    url = redis_url(bus.url, bus.ca_file)
+    url = redis_url(bus)
     if url is None:
         yield Cluster(
             MemoryBus(MemoryChannels()), MemoryLeases(clock), MemoryNodeRegistry(clock), MemoryStore(clock)

@@ -133,7 +133,7 @@ class BusReport(NamedTuple):
 
 async def check_bus(bus: BusSection, clock: Clock) -> BusReport:
     """Look at the bus's Redis, if there is one; bounded in time."""
-    url = redis_url(bus.url, bus.ca_file)
+    url = redis_url(bus)
     if url is None:
         return BusReport()
     try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.app.config.settings import MEMORY, bus_address, bus_url, redis_url, without_password
+from gateway.app.config.settings import MEMORY, BusSection, bus_address, bus_url, redis_url, without_password
 
 GOOD = (
     MEMORY,
@@ -58,15 +56,46 @@ def test_near_misses_are_named(text: str, near: str) -> None:
         bus_url(text)
 
 
+def url_of(**given: object) -> str | None:
+    return redis_url(BusSection.model_validate(given))
+
+
 def test_a_file_of_the_authority_is_added() -> None:
-    url = redis_url("rediss://h?db=1", Path("/etc/a b&c.pem"))
+    url = url_of(url="rediss://h?db=1", ca_file="/etc/a b&c.pem")
     assert url is not None
     found = bus_address(url)
     assert found is not None
     assert (found.ca_file, found.db, found.tls) == ("/etc/a b&c.pem", 1, True)
-    assert redis_url("rediss://h", Path("/ca.pem")) == "rediss://h?ca_file=/ca.pem"
-    assert redis_url("rediss://h", None) == "rediss://h"
-    assert redis_url(MEMORY, None) is None
+    assert url_of(url="rediss://h") == "rediss://h"
+    assert url_of(url=MEMORY) is None
+
+
+AWKWARD = "p@ss/w:o?r#d%40 ü"
+
+
+def test_users_and_passwords_beside_the_address_need_no_encoding() -> None:
+    url = url_of(
+        url="rediss+sentinel://a:1,b:2/m?db=3",
+        user="gate way",
+        password=AWKWARD,
+        sentinel_user="s&x",
+        sentinel_password=AWKWARD[::-1],
+        ca_file="/ca.pem",
+    )
+    assert url is not None
+    found = bus_address(url)
+    assert found is not None
+    assert (found.credentials.user, found.credentials.password) == ("gate way", AWKWARD)
+    told = found.sentinel_credentials
+    assert (told.user, told.password) == ("s&x", AWKWARD[::-1])
+    assert (found.endpoints, found.service, found.db) == ((("a", 1), ("b", 2)), "m", 3)
+    assert found.ca_file == "/ca.pem"
+
+
+def test_a_password_alone_is_that_of_the_default_user() -> None:
+    found = bus_address(url_of(url="redis://h", password="x") or MEMORY)
+    assert found is not None
+    assert (found.credentials.user, found.credentials.password) == (None, "x")
 
 
 def test_passwords_are_hidden() -> None:

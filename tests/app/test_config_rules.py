@@ -58,6 +58,26 @@ def test_what_fits_together_is_accepted(sections: dict[str, object]) -> None:
             {"bus": {"url": "rediss://h?ca_file=a", "ca_file": "ca.pem"}, "secrets": SECRETS},
             "bus.ca_file and the ca_file of bus.url are both set: ",
         ),
+        ({"bus": {"password": "x"}}, "bus.password is set, but bus.url is memory://"),
+        (
+            {"bus": {"url": "redis://h", "user": "u"}, "secrets": SECRETS},
+            "bus.user is set without bus.password.",
+        ),
+        (
+            {"bus": {"url": "redis://:y@h", "password": "x"}, "secrets": SECRETS},
+            "bus.password is set, and bus.url has a password, too: keep one.",
+        ),
+        (
+            {"bus": {"url": "redis://h", "sentinel_password": "x"}, "secrets": SECRETS},
+            "bus.sentinel_password is set, but bus.url is not redis+sentinel:// ",
+        ),
+        (
+            {
+                "bus": {"url": "redis+sentinel://h/m?sentinel_password=y", "sentinel_password": "x"},
+                "secrets": SECRETS,
+            },
+            "bus.sentinel_password is set, and bus.url has a log-in of the Sentinels, too: ",
+        ),
         (
             {"secrets": {**SECRETS, "sealing_keys": [f"k1:{KEY}", f"k1:{OTHER_KEY}"]}},
             "2 keys of secrets.sealing_keys have the id k1: ",

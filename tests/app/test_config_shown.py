@@ -24,6 +24,12 @@ def test_the_effective_settings_are_toml_and_hide_secrets(tmp_path: Path) -> Non
     assert values["limits"]["devices"] == 5
 
 
+def test_every_text_that_is_never_shown_counts_as_a_secret() -> None:
+    hidden = {setting.path for setting in SETTINGS if "SecretStr" in str(setting.field.annotation)}
+    assert hidden >= {"admin.token", "bus.password", "bus.sentinel_password"}
+    assert hidden <= {setting.path for setting in SETTINGS if setting.secret}
+
+
 def test_the_effective_settings_say_where_each_came_from(tmp_path: Path) -> None:
     shown = effective_toml(
         loaded(tmp_path, OSCC_GATEWAY__OPS__PORT="1", OSCC_GATEWAY__SITES__0__COUNTRY="AT")

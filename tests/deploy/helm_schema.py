@@ -25,7 +25,10 @@ TAKEN: Final = (
     "SiteSection",
     "TracingSection",
 )
-CHART_SETS: Final = {"BusSection": {"url"}, "ClientSection": {"host", "port", "certificate", "key"}}
+CHART_SETS: Final = {
+    "BusSection": {"url", "user", "password", "sentinel_user", "sentinel_password"},
+    "ClientSection": {"host", "port", "certificate", "key"},
+}
 """Settings that the chart itself gives."""
 SAID_ELSEWHERE: Final = {"title", "default"}
 

@@ -19,17 +19,24 @@ from tests.deploy.helm_programs import helm
 from tests.deploy.programs import ROOT, Said, ask
 
 CHART: Final = ROOT / "helm" / "oscc-gateway"
-VALUES: Final = tuple(sorted(path.stem for path in (CHART / "ci").glob("*.yaml")))
+ENDING: Final = "-values.yaml"
+"""Of the files of ``ci``, by which chart-testing (``ct``) finds them."""
+VALUES: Final = tuple(sorted(path.name.removesuffix(ENDING) for path in (CHART / "ci").glob(f"*{ENDING}")))
 VERSIONS: Final = ("1.30", "1.37")
 """The oldest Kubernetes that the chart takes, and a new one."""
 
 Document = dict[str, Any]
 
 
+def values_file(name: str) -> Path:
+    """Return a file of ``ci``."""
+    return CHART / "ci" / f"{name}{ENDING}"
+
+
 @functools.cache
 def rendered(major: str, values: str | Path, *more: str) -> Said:
     """Return what Helm renders from a file of ``ci``, or another one."""
-    file = values if isinstance(values, Path) else CHART / "ci" / f"{values}.yaml"
+    file = values if isinstance(values, Path) else values_file(values)
     return ask(helm(major), "template", "demo", CHART, "--namespace", "voice", "--values", file, *more)
 
 
@@ -61,6 +68,7 @@ class Metadata(Strict):
     """Of any object."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
+    namespace: str | None = None
     labels: Labels
     annotations: Labels = {}
 
@@ -85,6 +93,22 @@ class Timeouts(Strict):
     backendRequest: Span | None = None  # noqa: N815 - Kubernetes' name
 
 
+class HeaderFilter(Strict):
+    """Of an HTTPRoute."""
+
+    set: list[dict[str, str]] = []
+    add: list[dict[str, str]] = []
+    remove: list[str] = []
+
+
+class Filter(Strict):
+    """Of an HTTPRoute; of its kinds the one that suits a WebSocket."""
+
+    type: Literal["RequestHeaderModifier", "ResponseHeaderModifier"]
+    requestHeaderModifier: HeaderFilter | None = None  # noqa: N815 - Kubernetes' name
+    responseHeaderModifier: HeaderFilter | None = None  # noqa: N815 - Kubernetes' name
+
+
 class Backend(Strict):
     """Of an HTTPRoute; without a kind it is a Service."""
 
@@ -96,6 +120,7 @@ class RouteRule(Strict):
     """Of an HTTPRoute."""
 
     matches: list[Match]
+    filters: list[Filter] = []
     timeouts: Timeouts | None = None
     backendRefs: list[Backend]  # noqa: N815 - Kubernetes' name
 
@@ -128,8 +153,11 @@ class HttpRoute(Strict):
 class Relabeling(Strict):
     """Of a ServiceMonitor."""
 
-    targetLabel: str  # noqa: N815 - Kubernetes' name
-    replacement: str
+    targetLabel: str | None = None  # noqa: N815 - Kubernetes' name
+    sourceLabels: list[str] = []  # noqa: N815 - Kubernetes' name
+    regex: str | None = None
+    action: Literal["replace", "keep", "drop", "labeldrop", "labelkeep", "labelmap"] = "replace"
+    replacement: str | None = None
 
 
 class Endpoint(Strict):
@@ -138,7 +166,9 @@ class Endpoint(Strict):
     port: str
     path: str
     interval: Span
+    scrapeTimeout: Span | None = None  # noqa: N815 - Kubernetes' name
     relabelings: list[Relabeling]
+    metricRelabelings: list[Relabeling] = []  # noqa: N815 - Kubernetes' name
 
 
 class Selector(Strict):
@@ -147,9 +177,16 @@ class Selector(Strict):
     matchLabels: Labels  # noqa: N815 - Kubernetes' name
 
 
+class Namespaces(Strict):
+    """Of a ServiceMonitor."""
+
+    matchNames: Annotated[list[str], Field(min_length=1)]  # noqa: N815 - Kubernetes' name
+
+
 class MonitorSpec(Strict):
     """Of a ServiceMonitor."""
 
+    namespaceSelector: Namespaces  # noqa: N815 - Kubernetes' name
     selector: Selector
     endpoints: list[Endpoint]
 
@@ -216,31 +253,59 @@ def judge(document: Document, version: str) -> None:
         kubernetes_validate.validate(document, version, strict=True)
 
 
+UNASKED: Final = {"configMap", "secret", "projected", "emptyDir", "csi", "downwardAPI", "ephemeral"}
+"""Volumes that the Pod Security Standard *restricted* allows, but for claims of disks."""
+
+
 def restricted_faults(pod: Document) -> Iterator[str]:
     """Report what the Pod Security Standard *restricted* forbids, and what we forbid beside it."""
     security = pod.get("securityContext", {})
-    if not (security.get("runAsNonRoot") is True and security.get("runAsUser", 0) > 0):
+    if not (security.get("runAsNonRoot") is True and security.get("runAsUser", 1) > 0):
         yield "may be root"
-    if security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+    if security.get("seccompProfile", {}).get("type") not in {"RuntimeDefault", "Localhost"}:
         yield "may call the whole kernel"
     if any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")):
         yield "shares the host's namespaces"
+    if security.get("sysctls") or security.get("windowsOptions", {}).get("hostProcess"):
+        yield "changes the host"
     if pod.get("automountServiceAccountToken") is not False:
         yield "has a token of the cluster"
     kinds = {next(kind for kind in volume if kind != "name") for volume in pod.get("volumes", [])}
-    if not kinds <= {"configMap", "secret", "projected", "emptyDir"}:
+    if not kinds <= UNASKED:
         yield f"mounts {kinds}"
-    for container in pod["containers"]:
+    for container in (*pod.get("initContainers", []), *pod["containers"]):
         yield from _container_faults(container)
 
 
 def _container_faults(container: Document) -> Iterator[str]:
     own, name = container.get("securityContext", {}), container["name"]
-    if own.get("allowPrivilegeEscalation") is not False:
+    if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
         yield f"{name} may gain privileges"
     if own.get("capabilities") != {"drop": ["ALL"]}:
         yield f"{name} has capabilities"
+    if own.get("runAsUser", 1) == 0 or own.get("runAsNonRoot") is False:
+        yield f"{name} may be root"
+    if own.get("procMount", "Default") != "Default" or any(
+        "hostPort" in port for port in container.get("ports", [])
+    ):
+        yield f"{name} reaches the host"
     if own.get("readOnlyRootFilesystem") is not True:
         yield f"{name} may write its root"
     if "memory" not in container.get("resources", {}).get("limits", {}):
         yield f"{name} may take all memory"
+
+
+def openshift_faults(pod: Document) -> Iterator[str]:
+    """Report what OpenShift's *restricted-v2* refuses, beside what *restricted* forbids.
+
+    Users and groups come from the range of the namespace: one that a pod names itself is outside of it.
+    """
+    containers = (*pod.get("initContainers", []), *pod["containers"])
+    named = [("pod", pod.get("securityContext", {}))]
+    named += [(container["name"], container.get("securityContext", {})) for container in containers]
+    for name, security in named:
+        for key in ("runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "seLinuxOptions"):
+            if key in security:
+                yield f"{name} names its own {key}"
+        if security.get("seccompProfile", {"type": "RuntimeDefault"}) != {"type": "RuntimeDefault"}:
+            yield f"{name} names another profile of system calls"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from tests.deploy.manifests import (
     of,
     rendered,
     restricted_faults,
+    values_file,
 )
 from tests.deploy.programs import DEPLOY, ask, machine
 
@@ -44,7 +47,7 @@ def pods(found: list[Document]) -> Iterator[Document]:
 @BOTH
 @EACH
 def test_helm_finds_no_fault(values: str, major: str) -> None:
-    said = ask(helm(major), "lint", "--strict", "--quiet", "--values", CHART / "ci" / f"{values}.yaml", CHART)
+    said = ask(helm(major), "lint", "--strict", "--quiet", "--values", values_file(values), CHART)
     assert (said.code, said.text.strip()) == (0, "")
 
 
@@ -102,7 +105,8 @@ def gateway_toml(found: list[Document], folder: Path) -> Settings:
     environ = {}
     for variable in container["env"]:
         value = variable.get("value", "demo-oscc-gateway-5d4c8f7b9-x2x4z")
-        environ[variable["name"]] = value.replace("/run/secrets/gateway", str(folder))
+        value = value.replace("/run/secrets/gateway", str(folder)).replace("/run/secrets/redis", str(folder))
+        environ[variable["name"]] = value
     return load(folder / "gateway.toml", environ).settings
 
 
@@ -112,7 +116,7 @@ def test_the_gateway_takes_its_settings(values: str, tmp_path: Path) -> None:
     assert (settings.client.port, settings.ops.port) == (8080, 9090)
     assert settings.node.name == "demo-oscc-gateway-5d4c8f7b9-x2x4z"
     assert settings.secrets is not None
-    given = yaml.safe_load((CHART / "ci" / f"{values}.yaml").read_text("utf-8"))
+    given = yaml.safe_load((values_file(values)).read_text("utf-8"))
     assert [site.display_name for site in settings.sites] == [one["display_name"] for one in given["sites"]]
     for name, value in given["settings"].get("limits", {}).items():
         assert getattr(settings.limits, name) == value
@@ -128,15 +132,53 @@ def test_files_are_where_the_settings_look(tmp_path: Path) -> None:
     assert str(settings.client.certificate) == "/run/secrets/tls/tls.crt"
     assert volumes[mounts["/run/authorities"]]["configMap"]["name"] == "authorities"
     assert str(settings.sites[0].ca_file) == "/run/authorities/main.pem"
-    sources = volumes[mounts["/etc/oscc-gateway"]]["projected"]["sources"]
-    assert sources[1]["configMap"]["items"] == [{"key": "upkeep.toml", "path": "notices/upkeep.toml"}]
-    assert settings.notices.files == (tmp_path / "notices",)
+    assert volumes[mounts["/etc/oscc-gateway"]]["configMap"]["name"] == "demo-oscc-gateway"
+    assert volumes[mounts["/run/notices"]] == {
+        "name": "notices",
+        "configMap": {"name": "demo-oscc-gateway-notices"},
+    }
+    assert settings.notices.files == (Path("/run/notices"),)
     assert set(of("Secret", found)["stringData"]) == {
         "sealing_keys",
         "pseudonym_key",
         "bus_url",
         "admin_token",
     }
+
+
+def test_redis_may_come_from_secrets_of_its_own(tmp_path: Path) -> None:
+    given = {
+        "redis.url": "rediss+sentinel://a:26379\\,b:26379/m?db=2",
+        "redis.user": "gate",
+        "redis.password.existingSecret": "redis",
+        "redis.sentinelUser": "watcher",
+        "redis.sentinelPassword.existingSecret": "sentinels",
+        "redis.sentinelPassword.key": "pw",
+        "redis.ca.existingSecret": "redis-ca",
+    }
+    found = documents("4", "least", "--set", ",".join(f"{key}={value}" for key, value in given.items()))
+    pod = of("Deployment", found)["spec"]["template"]["spec"]
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert {
+        (item["path"], source["secret"]["name"], item["key"])
+        for source in volumes["redis"]["projected"]["sources"]
+        for item in source["secret"]["items"]
+    } == {
+        ("password", "redis", "redis-password"),
+        ("sentinel_password", "sentinels", "pw"),
+        ("ca.crt", "redis-ca", "ca.crt"),
+    }
+    (tmp_path / "password").write_text("p@ss", "utf-8")
+    (tmp_path / "sentinel_password").write_text("s/ss", "utf-8")
+    bus = gateway_toml(found, tmp_path).bus
+    assert (bus.url, bus.user, bus.sentinel_user) == (
+        "rediss+sentinel://a:26379,b:26379/m?db=2",
+        "gate",
+        "watcher",
+    )
+    assert bus.password is not None
+    assert bus.password.get_secret_value() == "p@ss"
+    assert str(bus.ca_file) == "/run/secrets/redis/ca.crt"
 
 
 @EACH
@@ -186,9 +228,50 @@ def test_one_pod_comes_before_one_goes() -> None:
         "type": "RollingUpdate",
         "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
     }
-    assert (spec["minReadySeconds"], spec["replicas"]) == (30, 3)
+    assert spec["replicas"] == 3
     assert of("PodDisruptionBudget", documents("4", "least"))["spec"]["maxUnavailable"] == 1
     assert "replicas" not in of("Deployment", documents("4", "autoscaling"))["spec"]
+
+
+@EACH
+def test_no_two_pods_drain_at_the_same_time(values: str, tmp_path: Path) -> None:
+    found = documents("4", values)
+    spec, limits = of("Deployment", found)["spec"], gateway_toml(found, tmp_path).limits
+    pre_stop = spec["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["minReadySeconds"] >= pre_stop + limits.drain_notice_s + limits.drain_s
+    # what takes longer than progressDeadlineSeconds is called a failure
+    assert spec["progressDeadlineSeconds"] >= spec["minReadySeconds"] + 600
+
+
+def test_a_shorter_readiness_may_be_asked_for() -> None:
+    found = documents("4", "least", "--set", "minReadySeconds=0,strategy.type=Recreate")
+    spec = of("Deployment", found)["spec"]
+    assert (spec["minReadySeconds"], spec["strategy"]) == (0, {"type": "Recreate"})
+
+
+def test_scaling_down_waits_for_the_drain_before() -> None:
+    def period(*more: str) -> int:
+        behaviour = of("HorizontalPodAutoscaler", documents("4", "autoscaling", *more))["spec"]["behavior"]
+        seconds: int = behaviour["scaleDown"]["policies"][0]["periodSeconds"]
+        return seconds
+
+    assert period() == 600
+    assert period("--set", "settings.limits.drain_s=1000") == 1015
+
+
+def test_another_version_of_the_chart_replaces_no_pod(tmp_path: Path) -> None:
+    copy_of = tmp_path / "oscc-gateway"
+    shutil.copytree(CHART, copy_of)
+    text = (copy_of / "Chart.yaml").read_text("utf-8")
+    (copy_of / "Chart.yaml").write_text(re.sub(r"(?m)^version: .*$", "version: 99.0.0", text), "utf-8")
+
+    def template(chart: Path) -> Document:
+        said = ask(helm("4"), "template", "demo", chart, "--values", values_file("ingress-tls"))
+        found = [one for one in yaml.safe_load_all(said.text) if one]
+        pod: Document = of("Deployment", found)["spec"]["template"]
+        return pod
+
+    assert template(copy_of) == template(CHART)
 
 
 def checksums(*more: str, values: str = "ingress-tls") -> dict[str, str]:
@@ -202,6 +285,9 @@ def test_pods_are_replaced_when_their_settings_change_and_not_for_notices() -> N
     before = checksums()
     assert before.keys() == {"checksum/config", "checksum/secret"}
     assert checksums("--set", "notices.upkeep\\.toml=other") == before
+    pod = of("Deployment", documents("4", "ingress-tls"))["spec"]["template"]
+    for notices in ("notices.second\\.toml=new", "notices=null"):
+        assert of("Deployment", documents("4", "ingress-tls", "--set", notices))["spec"]["template"] == pod
     assert checksums("--set", "replicaCount=5") == before
     assert checksums("--set", "settings.log.level=debug")["checksum/config"] != before["checksum/config"]
     assert checksums("--set", "secrets.adminToken=other")["checksum/secret"] != before["checksum/secret"]
@@ -212,6 +298,17 @@ def test_one_node_only_lives_without_redis(major: str) -> None:
     alone = ("--set", "secrets.busUrl=memory://,replicaCount=")
     assert "serves one node" in rendered(major, "ingress-tls", alone[0], f"{alone[1]}2").text
     assert rendered(major, "ingress-tls", alone[0], f"{alone[1]}1").code == 0
+
+
+@BOTH
+def test_a_gateway_without_sites_is_refused_at_the_install_and_not_by_lint(major: str) -> None:
+    given = ("template", "demo", CHART, "--set", "settings.client.insecure=true")
+    said = ask(helm(major), *given)
+    assert said.code != 0
+    assert "sites is empty" in said.text
+    linted = ask(helm(major), "lint", "--strict", CHART)
+    assert linted.code == 0
+    assert "0 chart(s) failed" in linted.text
 
 
 @BOTH
@@ -227,6 +324,12 @@ def test_tls_must_end_somewhere(major: str) -> None:
     [
         ("autoscaling", "autoscaling.minReplicas=13", "minReplicas is 13, and maxReplicas is 12"),
         ("ingress-tls", "settings.client.insecure=true", "take one of them away"),
+        ("ingress-tls", "redis.url=redis://redis:6379", "redis.url and secrets.busUrl are both set"),
+        ("least", "redis.user=gateway", "redis.url is missing"),
+        ("least", "service.loadBalancerClass=internal", "service.type is ClusterIP"),
+        ("least", "service.nodePort=30080", "service.type is ClusterIP"),
+        ("least", "extraEnv[0].name=OSCC_GATEWAY__LIMITS__DRAIN_S", "set it under settings.limits"),
+        ("least", "extraEnv[0].name=OSCC_GATEWAY__CLIENT__PORT", "the chart's own listeners"),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: str, given: str, told: str, major: str) -> None:
@@ -238,7 +341,7 @@ def test_what_contradicts_itself_is_refused(values: str, given: str, told: str, 
 @BOTH
 @pytest.mark.parametrize("name", ["1st", "v1.2"])
 def test_a_release_that_no_service_can_be_called_after_is_refused(name: str, major: str) -> None:
-    command = (helm(major), "template", name, CHART, "--values", CHART / "ci" / "least.yaml")
+    command = (helm(major), "template", name, CHART, "--values", values_file("least"))
     said = ask(*command)
     assert said.code != 0
     assert f"No Service can be called {name}-oscc-gateway" in said.text
@@ -307,7 +410,7 @@ def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "told"), [("least", "create secret generic"), ("ingress-tls", "https://")])
 def test_notes_tell_what_is_next(given: str, told: str) -> None:
-    file = CHART / "ci" / f"{given}.yaml"
+    file = values_file(given)
     said = ask(helm("4"), "install", "demo", CHART, "--dry-run=client", "--values", file)
     assert said.code == 0
     notes = said.text.partition("\nNOTES:\n")[2]

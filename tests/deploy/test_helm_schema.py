@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.deploy import helm_readme
+from tests.deploy.helm_readme import PAGE, comments
 from tests.deploy.helm_schema import FILE, fresh
-from tests.deploy.manifests import CHART, rendered
+from tests.deploy.manifests import (
+    CHART,
+    ENDING,
+    VERSIONS,
+    documents,
+    judge,
+    rendered,
+    restricted_faults,
+    values_file,
+)
+from tests.deploy.programs import ask, machine
 
 SCHEMA: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
 REFERENCE = "#/$defs/"
-UNKNOWN_TO_VALUES = {"global"}
-"""Helm gives it to every chart."""
+SECURITY = ("podSecurityContext.", "securityContext.")
+PROBES = ("startupProbe.", "livenessProbe.", "readinessProbe.", "dnsConfig.")
+"""Of these the schema names more than the values give."""
 
 REFUSED = {
     "replicaCount=0": "replicaCount",
@@ -50,6 +65,20 @@ REFUSED = {
     "httpRoute.timeouts.request=never": "request",
     "networkPolicy.redis.ports[0]=0": "ports",
     "monitoring.serviceMonitor.interval=often": "interval",
+    "global.imageRegistry=https://registry.example": "imageRegistry",
+    "redis.url=redis://:secret@redis:6379": "url",
+    "redis.password.key=": "key",
+    "strategy.type=Never": "type",
+    "strategy.rollingUpdate.maxsurge=1": "maxsurge",
+    "livenessProbe.successThreshold=2": "successThreshold",
+    "readinessProbe.httpGet.path=/": "httpGet",
+    "openshift=perhaps": "openshift",
+    "dnsPolicy=None of them": "dnsPolicy",
+    "service.ipFamilies[0]=IPv5": "ipFamilies",
+    "service.externalTrafficPolicy=Near": "externalTrafficPolicy",
+    "ingress.paths[0].path=app": "path",
+    "networkPolicy.dnsPorts[0]=0": "dnsPorts",
+    "extraEnv[0].value=x": "name",
 }
 ALSO_BY_HELM_3 = ("replicaCount=0", "sites=null", "settings.limits.drian_s=60", "ingress.enabled=true")
 """One of each means of the schema: the two Helms have different validators."""
@@ -88,8 +117,8 @@ def _given(values: dict[str, Any], path: str = "") -> set[str]:
 
 def test_it_names_each_value_and_no_other() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
-    named, given = _keys(SCHEMA) - UNKNOWN_TO_VALUES, _given(values)
-    free = ("resources.", "settings.", "ingress.annotations.", "monitoring.dashboard.labels.")
+    named, given = _keys(SCHEMA), _given(values)
+    free = ("resources.", "settings.", "monitoring.dashboard.labels.", *SECURITY, *PROBES)
     assert {key for key in named if not key.startswith(free)} == {
         key for key in given if not key.startswith(free)
     }
@@ -98,7 +127,7 @@ def test_it_names_each_value_and_no_other() -> None:
 def test_every_value_is_used() -> None:
     texts = "".join(path.read_text("utf-8") for path in CHART.rglob("templates/**/*.*"))
     for key in yaml.safe_load((CHART / "values.yaml").read_text("utf-8")):
-        assert f".Values.{key}" in texts, f"{key} does nothing"
+        assert f".Values.{key}" in texts or f'"{key}"' in texts, f"{key} does nothing"
 
 
 def references(node: object) -> set[str]:
@@ -112,3 +141,70 @@ def references(node: object) -> set[str]:
 def test_every_definition_that_is_referred_to_is_there() -> None:
     assert references(SCHEMA) <= {REFERENCE + name for name in SCHEMA["$defs"]}
     assert references(SCHEMA)
+
+
+# ---- the chart's README, and what chart-testing asks for ----
+
+
+def test_its_table_of_values_is_fresh() -> None:
+    assert PAGE.read_text("utf-8") == helm_readme.fresh(), "write it again: make diagrams"
+    for path in _given(yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))):
+        if not path.endswith(("labels.grafana_dashboard",)):
+            assert f"`{path}" in PAGE.read_text("utf-8"), path
+
+
+def test_a_comment_belongs_to_the_value_under_it() -> None:
+    text = "# no\na: 1\n# -- of b\n# and more\nb:\n  # -- of c\n  c: 1\n\nd: 2\n"
+    assert comments(text) == {"b": "of b and more", "b.c": "of c"}
+
+
+EXAMPLES = re.findall(r"```yaml\n# values\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("place", range(len(EXAMPLES)))
+def test_each_example_of_the_page_renders(place: int, tmp_path: Path) -> None:
+    least, example = (
+        yaml.safe_load(text) for text in (values_file("least").read_text("utf-8"), EXAMPLES[place])
+    )
+    file = tmp_path / "values.yaml"
+    file.write_text(json.dumps(least | example), "utf-8")
+    for document in documents("4", file):
+        judge(document, VERSIONS[0])
+
+
+def test_the_page_has_two_controllers_and_a_route() -> None:
+    said = [yaml.safe_load(text) for text in EXAMPLES]
+    assert {one["ingress"]["className"] for one in said if "ingress" in one} == {"haproxy", "traefik"}
+    assert any("httpRoute" in one for one in said)
+
+
+def test_chart_testing_finds_the_files_of_values() -> None:
+    assert {path.name.endswith(ENDING) for path in (CHART / "ci").iterdir()} == {True}
+    config = yaml.safe_load((CHART.parent / "ct.yaml").read_text("utf-8"))
+    assert config["chart-dirs"] == ["helm"]
+
+
+# ---- the job that needs a cluster ----
+
+KIND = Path(__file__).parent / "kind"
+
+
+def test_what_the_job_kind_installs_is_taken() -> None:
+    found = documents("4", KIND / "values.yaml")
+    around = [one for one in yaml.safe_load_all((KIND / "around.yaml").read_text("utf-8")) if one]
+    for document in (*found, *around):
+        judge(document, VERSIONS[0])
+    for one in (*found, *around):
+        if one["kind"] == "Deployment":
+            assert restricted_for_admission(one["spec"]["template"]["spec"]) == []
+    assert {one["metadata"]["name"] for one in around} == {"valkey", "simulator"}
+
+
+def restricted_for_admission(pod: dict[str, Any]) -> list[str]:
+    """Return what the standard itself forbids, without what we forbid beside it."""
+    ours = ("has a token of the cluster", "may write its root", "may take all memory")
+    return [fault for fault in restricted_faults(pod) if not fault.endswith(ours)]
+
+
+def test_its_script_is_sound() -> None:
+    assert ask(machine("shellcheck"), KIND / "try.sh").text == ""

@@ -84,7 +84,10 @@ def in_kubernetes(folder: Path, ports: dict[str, str]) -> Way:
     (folder / "state").chmod(0o2777)
     (text,) = [one["data"]["gateway.toml"] for one in found if "gateway.toml" in one.get("data", {})]
     environ = {one["name"]: one.get("value", "demo-oscc-gateway-x2x4z") for one in container["env"]}
-    return in_a_container(folder, text, environ, ports)
+    # the empty ConfigMap of notices
+    assert "/run/notices" in {one["mountPath"] for one in container["volumeMounts"]}
+    (folder / "notices").mkdir()
+    return in_a_container(folder, text.replace("/run/notices", str(folder / "notices")), environ, ports)
 
 
 def in_a_container(folder: Path, text: str, environ: dict[str, str], ports: dict[str, str]) -> Way:

@@ -21,6 +21,7 @@ from gateway.app.config.settings import (
     LOOPBACK,
     MEMORY,
     AdminSection,
+    BusSection,
     ClientSection,
     OpsSection,
     Settings,
@@ -28,6 +29,7 @@ from gateway.app.config.settings import (
     bus_address,
     socket_path,
 )
+from gateway.bus.connect import Address, RedisCredentials
 from gateway.domain.model import Application
 
 PREFIX: Final = "OSCC_GATEWAY"
@@ -60,6 +62,8 @@ class Setting(NamedTuple):
         """Whether its value is never shown."""
         return self.section == "secrets" or (self.section, self.key) in {
             ("admin", "token"),
+            ("bus", "password"),
+            ("bus", "sentinel_password"),
             (SITES, "asterisk.secret"),
         }
 
@@ -324,11 +328,30 @@ def _bus_faults(settings: Settings) -> Iterator[str]:
         yield "bus.ca_file is set, but bus.url is not rediss:// or rediss+sentinel://."
     elif bus.ca_file is not None and where is not None and where.ca_file is not None:
         yield "bus.ca_file and the ca_file of bus.url are both set: keep one."
+    yield from _bus_login_faults(bus, where)
     if bus.url != MEMORY and settings.secrets is None:
         yield (
             "[secrets] is missing: only a single node on memory:// makes its own; "
             "make them once with `oscc-gateway keys` and give them to all nodes."
         )
+
+
+def _bus_login_faults(bus: BusSection, where: Address | None) -> Iterator[str]:
+    """Yield what contradicts itself between bus.url and the users and passwords beside it."""
+    logins = (("", bus.user, bus.password), ("sentinel_", bus.sentinel_user, bus.sentinel_password))
+    for start, user, password in logins:
+        if user is not None and password is None:
+            yield f"bus.{start}user is set without bus.{start}password."
+        if password is not None and where is None:
+            yield f"bus.{start}password is set, but bus.url is memory://, which takes none."
+    if where is None:
+        return
+    if bus.password is not None and where.credentials != RedisCredentials():
+        yield "bus.password is set, and bus.url has a password, too: keep one."
+    if bus.sentinel_password is not None and where.service is None:
+        yield "bus.sentinel_password is set, but bus.url is not redis+sentinel:// or rediss+sentinel://."
+    elif bus.sentinel_password is not None and where.sentinel_credentials != RedisCredentials():
+        yield "bus.sentinel_password is set, and bus.url has a log-in of the Sentinels, too: keep one."
 
 
 def _listener_faults(settings: Settings) -> Iterator[str]:

@@ -69,11 +69,23 @@ def bus_address(url: str) -> Address | None:
     return None if url == MEMORY else parse_url(url)
 
 
-def redis_url(url: str, ca_file: Path | None) -> str | None:
-    """Return *url* with the file of the authority to trust behind it; None for ``memory://``."""
-    if url == MEMORY or ca_file is None:
-        return None if url == MEMORY else url
-    return f"{url}{'&' if '?' in url else '?'}ca_file={quote(str(ca_file), safe='/')}"
+def redis_url(bus: BusSection) -> str | None:
+    """Return the address of Redis with the log-ins and the authority of *bus*; None for ``memory://``."""
+    if bus.url == MEMORY:
+        return None
+    url = bus.url
+    if bus.password is not None:
+        scheme, _, rest = url.partition("://")
+        url = f"{scheme}://{_quoted(bus.user or '')}:{_quoted(bus.password.get_secret_value())}@{rest}"
+    options = {"sentinel_user": bus.sentinel_user, "ca_file": bus.ca_file and str(bus.ca_file)}
+    if bus.sentinel_password is not None:
+        options["sentinel_password"] = bus.sentinel_password.get_secret_value()
+    added = "&".join(f"{name}={_quoted(value)}" for name, value in options.items() if value)
+    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 def without_password(url: str) -> str:
@@ -325,6 +337,20 @@ class BusSection(Section):
         "`redis+sentinel://user:password@host,host,host/service?sentinel_password=…` behind Sentinels "
         "(`rediss+sentinel://` over TLS). In users and passwords all but letters and digits is "
         "percent-encoded.",
+    )
+    user: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        None, description="The user of Redis, beside `password`; none: its default user."
+    )
+    password: Password | None = Field(
+        None,
+        description="The password of Redis as it is, without percent-encoding, where `url` has none: "
+        "`redis://host:6379`. So it may come from a Secret of its own.",
+    )
+    sentinel_user: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        None, description="The user of the Sentinels, beside `sentinel_password`; none: their default user."
+    )
+    sentinel_password: Password | None = Field(
+        None, description="The password of the Sentinels as it is, where `url` has none."
     )
     ca_file: File | None = Field(
         None,

@@ -28,13 +28,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "oscc-gateway.selector" . }}
+{{- with omit .Values.commonLabels "helm.sh/chart" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Of pods: nothing that another version of the chart would change, which would replace all pods. */ -}}
+{{- define "oscc-gateway.podLabels" -}}
+{{- toYaml (merge (include "oscc-gateway.selector" . | fromYaml) .Values.podLabels .Values.commonLabels) }}
 {{- end }}
 
 {{- define "oscc-gateway.image" -}}
+{{- $registry := .Values.global.imageRegistry | default .Values.image.registry | trimSuffix "/" -}}
+{{- with $registry }}{{ . }}/{{ end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{- define "oscc-gateway.pullSecrets" -}}
+{{- with concat (.Values.global.imagePullSecrets | default list) .Values.imagePullSecrets | uniq -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -50,18 +67,41 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* How long a pod drains after it was told to end. */ -}}
+{{- define "oscc-gateway.drain" -}}
+{{- $limits := .Values.settings.limits }}
+{{- addf .Values.drain.preStopSeconds $limits.drain_notice_s $limits.drain_s | ceil | int64 }}
+{{- end }}
+
 {{- /* What a pod may take to end: preStop + drain + margin. */ -}}
 {{- define "oscc-gateway.grace" -}}
-{{- $limits := .Values.settings.limits }}
-{{- $drain := addf $limits.drain_notice_s $limits.drain_s }}
-{{- $least := addf .Values.drain.preStopSeconds $drain .Values.drain.marginSeconds | ceil | int64 }}
+{{- $least := add (include "oscc-gateway.drain" . | int64) .Values.drain.marginSeconds | int64 }}
 {{- $given := .Values.drain.terminationGracePeriodSeconds }}
 {{- if kindIs "invalid" $given -}}
 {{ $least }}
 {{- else if lt (int64 $given) $least -}}
-{{ fail (printf "drain.terminationGracePeriodSeconds is %d, but preStop, drain and margin take %d s: nodes would be killed in the middle of their farewell." (int64 $given) $least) }}
+{{ fail (printf "drain.terminationGracePeriodSeconds is %d, but preStop, drain and margin take %d s: nodes would be killed in the middle of their drain." (int64 $given) $least) }}
 {{- else -}}
 {{ int64 $given }}
+{{- end }}
+{{- end }}
+
+{{- define "oscc-gateway.minReady" -}}
+{{- if kindIs "invalid" .Values.minReadySeconds -}}
+{{ include "oscc-gateway.drain" . }}
+{{- else -}}
+{{ .Values.minReadySeconds }}
+{{- end }}
+{{- end }}
+
+{{- /* Fails where a variable would change what the chart computes with. */ -}}
+{{- define "oscc-gateway.checkEnv" -}}
+{{- range .Values.extraEnv }}
+{{- if has (upper .name) (list "OSCC_GATEWAY__LIMITS__DRAIN_S" "OSCC_GATEWAY__LIMITS__DRAIN_NOTICE_S") }}
+{{- fail (printf "extraEnv has %s: set it under settings.limits, from which the chart computes how long pods take to end." .name) }}
+{{- else if has (upper .name) (list "OSCC_GATEWAY__CLIENT__HOST" "OSCC_GATEWAY__CLIENT__PORT" "OSCC_GATEWAY__OPS__HOST" "OSCC_GATEWAY__OPS__PORT") }}
+{{- fail (printf "extraEnv has %s, but probes and Services go to the chart's own listeners." .name) }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -87,7 +127,48 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{- /* Of [bus], what redis gives. */ -}}
+{{- define "oscc-gateway.bus" -}}
+{{- $redis := .Values.redis }}
+{{- if $redis.url }}
+{{- if and (not .Values.secrets.existingSecret) .Values.secrets.busUrl }}
+{{- fail "redis.url and secrets.busUrl are both set: keep one." }}
+{{- else if and $redis.ca.existingSecret (dig "bus" "ca_file" "" .Values.settings) }}
+{{- fail "redis.ca.existingSecret and settings.bus.ca_file are both set: keep one." }}
+{{- end }}
+url: {{ $redis.url | quote }}
+{{- with $redis.user }}
+user: {{ . | quote }}
+{{- end }}
+{{- with $redis.sentinelUser }}
+sentinel_user: {{ . | quote }}
+{{- end }}
+{{- if $redis.ca.existingSecret }}
+ca_file: /run/secrets/redis/ca.crt
+{{- end }}
+{{- else if or $redis.user $redis.password.existingSecret $redis.sentinelUser $redis.sentinelPassword.existingSecret $redis.ca.existingSecret }}
+{{- fail "redis.url is missing: users, passwords and authority under redis belong to it." }}
+{{- end }}
+{{- end }}
+
+{{- /* Passwords and authority of Redis, each a key of a Secret. */ -}}
+{{- define "oscc-gateway.redisFiles" -}}
+{{- if .Values.redis.url }}
+{{- range $name, $from := dict "password" .Values.redis.password "sentinel_password" .Values.redis.sentinelPassword "ca.crt" .Values.redis.ca }}
+{{- if $from.existingSecret }}
+- secret:
+    name: {{ $from.existingSecret }}
+    items:
+      - {key: {{ $from.key | quote }}, path: {{ $name }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "oscc-gateway.config" -}}
+{{- if not .Values.sites }}
+{{- fail "sites is empty: name at least one OSCC-E Server (id, url, display_name, country)." }}
+{{- end }}
 {{- $settings := deepCopy .Values.settings }}
 {{- $client := merge (dict "host" "0.0.0.0" "port" 8080) (get $settings "client" | default dict) }}
 {{- if .Values.tls.existingSecret }}
@@ -96,15 +177,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- $client = merge (dict "certificate" "/run/secrets/tls/tls.crt" "key" "/run/secrets/tls/tls.key") $client }}
 {{- else if not (or $client.trusted_proxies $client.insecure) }}
-{{- fail "How does TLS end? Set tls.existingSecret, or settings.client.trusted_proxies to the networks of whoever ends it." }}
+{{- fail "How does TLS end? Set tls.existingSecret, or settings.client.trusted_proxies to the networks of the proxies that end it." }}
 {{- end }}
 {{- $_ := set $settings "client" $client }}
 {{- $_ := set $settings "ops" (dict "host" "0.0.0.0" "port" 9090) }}
 {{- if .Values.admin.enabled }}
 {{- $_ := set $settings "admin" (dict "bundle_folder" "/var/lib/oscc-gateway/bundles") }}
 {{- end }}
-{{- if .Values.notices }}
-{{- $_ := set $settings "notices" (dict "files" (list "notices")) }}
+{{- $_ := set $settings "notices" (dict "files" (list "/run/notices")) }}
+{{- with include "oscc-gateway.bus" . | fromYaml }}
+{{- $_ := set $settings "bus" (merge . (get $settings "bus" | default dict)) }}
 {{- end }}
 {{- range $section := keys $settings | sortAlpha }}
 [{{ $section }}]
@@ -131,21 +213,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $ports | uniq | sortAlpha | join " " }}
 {{- end }}
 
-{{- define "oscc-gateway.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end }}
-
+{{- /* Of pods. OpenShift gives user and groups itself, out of the namespace's range, and refuses others. */ -}}
 {{- define "oscc-gateway.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- $context := .Values.podSecurityContext }}
+{{- $openshift := .Values.openshift }}
+{{- if or (eq (toString $openshift) "true") (and (eq (toString $openshift) "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1")) }}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" "fsGroupChangePolicy" }}
+{{- end }}
+{{- toYaml $context }}
 {{- end }}
 
 {{- define "oscc-gateway.testLabels" -}}

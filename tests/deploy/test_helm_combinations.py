@@ -1,0 +1,455 @@
+"""Do the chart's values fit together? Each pair of choices is rendered and held to a cluster's rules."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+import yaml
+
+from tests.deploy.manifests import (
+    Document,
+    documents,
+    judge,
+    of,
+    openshift_faults,
+    rendered,
+    restricted_faults,
+)
+
+VERSIONS: Final = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.37")
+"""Of Kubernetes: the oldest that the chart takes, those after it, and a new one. Each pair of a choice and a
+version is tried, too."""
+RESTRICTED: Final = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+HELPER: Final = {
+    "image": "helper:1",
+    "securityContext": RESTRICTED,
+    "resources": {"limits": {"memory": "64Mi"}},
+}
+ELSEWHERE: Final = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}}]
+SEALING_KEY: Final = f"k1:{'A' * 43}="
+
+
+class Choice(NamedTuple):
+    """Values that belong together, and what must be found in the manifests because of them."""
+
+    values: Mapping[str, Any]
+    seen: tuple[str, ...] = ()
+
+
+NONE: Final = Choice({})
+FACTORS: Final[Mapping[str, Sequence[Choice]]] = {
+    "tls": (
+        Choice({"settings": {"client": {"trusted_proxies": ["10.0.0.0/28"]}}}, ("10.0.0.0/28",)),
+        Choice({"tls": {"existingSecret": "gateway-tls"}}, ("secretName: gateway-tls",)),
+        Choice({"settings": {"client": {"insecure": True, "trusted_proxies": []}}}, ("insecure = true",)),
+    ),
+    "secrets": (
+        NONE,
+        Choice(
+            {
+                "secrets": {
+                    "existingSecret": "",
+                    "sealingKeys": SEALING_KEY,
+                    "pseudonymKey": f"{'A' * 43}=",
+                    "busUrl": "redis://redis",
+                    "adminToken": "t" * 16,
+                }
+            },
+            ("kind: Secret\n",),
+        ),
+        Choice(
+            {
+                "redis": {
+                    "url": "redis+sentinel://a,b/m?db=1",
+                    "user": "gate",
+                    "password": {"existingSecret": "redis", "key": "pw"},
+                    "sentinelUser": "watcher",
+                    "sentinelPassword": {"existingSecret": "sentinels", "key": "pw"},
+                }
+            },
+            ("BUS__PASSWORD_FILE", "BUS__SENTINEL_PASSWORD_FILE", "key: pw", 'sentinel_user = "watcher"'),
+        ),
+        Choice(
+            {
+                "redis": {
+                    "url": "rediss://redis:6380",
+                    "ca": {"existingSecret": "redis-ca", "key": "root.pem"},
+                }
+            },
+            ("root.pem", 'ca_file = "/run/secrets/redis/ca.crt"'),
+        ),
+    ),
+    "image": (
+        NONE,
+        Choice(
+            {"image": {"registry": "registry.example:5000/team", "tag": "rc"}},
+            ("registry.example:5000/team/oscc-gateway:rc",),
+        ),
+        Choice(
+            {
+                "global": {"imageRegistry": "mirror.example", "imagePullSecrets": [{"name": "all"}]},
+                "image": {"registry": "registry.example", "digest": f"sha256:{'0' * 64}"},
+                "imagePullSecrets": [{"name": "own"}],
+            },
+            ("mirror.example/oscc-gateway@sha256:0", "name: all", "name: own"),
+        ),
+    ),
+    "openshift": (
+        NONE,
+        Choice({"openshift": True}),
+        Choice(
+            {"podSecurityContext": {"fsGroupChangePolicy": "Always", "supplementalGroups": [7]}}, ("Always",)
+        ),
+    ),
+    "labels": (
+        NONE,
+        Choice(
+            {
+                "commonLabels": {"team": "voice", "app.kubernetes.io/part-of": "phones"},
+                "podLabels": {"tier": "edge"},
+                "deploymentAnnotations": {"own/deployment": "1"},
+                "podAnnotations": {"own/pod": "1"},
+            },
+            ("team: voice", "part-of: phones", "tier: edge", "own/deployment", "own/pod"),
+        ),
+    ),
+    "environment": (
+        NONE,
+        Choice(
+            {
+                "extraEnv": [{"name": "OSCC_GATEWAY__LOG__LEVEL", "value": "debug"}],
+                "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+            },
+            ("OSCC_GATEWAY__LOG__LEVEL", "secretRef"),
+        ),
+    ),
+    "beside": (
+        NONE,
+        Choice(
+            {
+                "extraVolumes": [{"name": "own", "emptyDir": {}}],
+                "extraVolumeMounts": [{"name": "own", "mountPath": "/own"}],
+                "initContainers": [
+                    {"name": "first", **HELPER},
+                    {"name": "tunnel", "restartPolicy": "Always", **HELPER},
+                ],
+                "sidecars": [{"name": "beside", **HELPER}],
+            },
+            ("mountPath: /own", "name: first", "name: tunnel", "name: beside"),
+        ),
+    ),
+    "names": (
+        NONE,
+        Choice(
+            {
+                "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["oscce.example"]}],
+                "dnsPolicy": "None",
+                "dnsConfig": {"nameservers": ["192.0.2.53"], "options": [{"name": "ndots", "value": "1"}]},
+            },
+            ("hostAliases", "ndots", "dnsPolicy: None"),
+        ),
+    ),
+    "scheduling": (
+        NONE,
+        Choice(
+            {
+                "runtimeClassName": "gvisor",
+                "schedulerName": "own-scheduler",
+                "priorityClassName": "high",
+                "nodeSelector": {"role": "gateway"},
+                "tolerations": [{"key": "role", "operator": "Exists"}],
+                "topologySpread": {"whenUnsatisfiable": "DoNotSchedule"},
+            },
+            ("runtimeClassName: gvisor", "schedulerName: own-scheduler", "priorityClassName: high"),
+        ),
+    ),
+    "pace": (
+        NONE,
+        Choice({"strategy": {"type": "Recreate"}, "revisionHistoryLimit": 1}, ("type: Recreate",)),
+        Choice(
+            {"strategy": {"rollingUpdate": {"maxSurge": "25%"}}, "settings": {"limits": {"drain_s": 1000}}},
+            ("maxSurge: 25%", "minReadySeconds: 1015"),
+        ),
+        Choice({"minReadySeconds": 1, "drain": {"preStopSeconds": 9}}, ("minReadySeconds: 1\n",)),
+    ),
+    "probes": (
+        NONE,
+        Choice(
+            {
+                "startupProbe": {"failureThreshold": 300},
+                "livenessProbe": {"timeoutSeconds": 9, "terminationGracePeriodSeconds": 40},
+                "readinessProbe": {"initialDelaySeconds": 7},
+            },
+            ("failureThreshold: 300", "timeoutSeconds: 9", "initialDelaySeconds: 7"),
+        ),
+    ),
+    "service": (
+        NONE,
+        Choice(
+            {
+                "service": {
+                    "type": "LoadBalancer",
+                    "externalTrafficPolicy": "Local",
+                    "loadBalancerClass": "example.com/internal",
+                    "loadBalancerSourceRanges": ["192.0.2.0/24"],
+                    "allocateLoadBalancerNodePorts": False,
+                    "labels": {"own": "service"},
+                }
+            },
+            ("externalTrafficPolicy: Local", "example.com/internal", "192.0.2.0/24", "own: service"),
+        ),
+        Choice(
+            {
+                "service": {
+                    "type": "NodePort",
+                    "nodePort": 30443,
+                    "internalTrafficPolicy": "Local",
+                    "ipFamilyPolicy": "PreferDualStack",
+                    "ipFamilies": ["IPv6", "IPv4"],
+                }
+            },
+            ("nodePort: 30443", "internalTrafficPolicy: Local", "PreferDualStack", "- IPv6"),
+        ),
+    ),
+    "entry": (
+        NONE,
+        Choice(
+            {
+                "ingress": {
+                    "enabled": True,
+                    "labels": {"own": "ingress"},
+                    "hosts": ["gateway.example", "*.gateway.example"],
+                    "paths": [{"path": "/v1", "pathType": "Prefix"}, {"path": "/app", "pathType": "Prefix"}],
+                }
+            },
+            ("own: ingress", 'path: "/v1"', 'path: "/app"'),
+        ),
+        Choice(
+            {
+                "ingress": {"enabled": True, "hosts": ["gateway.example"]},
+                "httpRoute": {
+                    "enabled": True,
+                    "labels": {"own": "route"},
+                    "parentRefs": [{"name": "public"}],
+                    "paths": [
+                        {"type": "Exact", "value": "/v1/about"},
+                        {"type": "PathPrefix", "value": "/v1"},
+                    ],
+                    "filters": [
+                        {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-own"]}}
+                    ],
+                },
+            },
+            ("kind: HTTPRoute", "kind: Ingress", "own: route", "x-own", "/v1/about"),
+        ),
+    ),
+    "network": (
+        NONE,
+        Choice({"networkPolicy": {"enabled": False}}),
+        Choice(
+            {
+                "networkPolicy": {
+                    "dnsTo": [],
+                    "dnsPorts": [5353],
+                    "clientsFrom": ELSEWHERE,
+                    "extraIngress": [{"from": ELSEWHERE, "ports": [{"port": 9090, "protocol": "TCP"}]}],
+                    "extraEgress": [{"to": ELSEWHERE, "ports": [{"port": 1234, "protocol": "TCP"}]}],
+                }
+            },
+            ("port: 1234", "port: 5353"),
+        ),
+    ),
+    "monitoring": (
+        NONE,
+        Choice(
+            {
+                "monitoring": {
+                    "serviceMonitor": {
+                        "enabled": True,
+                        "namespace": "monitoring",
+                        "scrapeTimeout": "5s",
+                        "annotations": {"own": "monitor"},
+                        "relabelings": [{"targetLabel": "cluster", "replacement": "north"}],
+                        "metricRelabelings": [
+                            {"sourceLabels": ["__name__"], "regex": "python_.*", "action": "drop"}
+                        ],
+                    },
+                    "prometheusRule": {
+                        "enabled": True,
+                        "namespace": "rules",
+                        "annotations": {"own": "rules"},
+                    },
+                    "dashboard": {"enabled": True, "namespace": "grafana"},
+                }
+            },
+            (
+                "namespace: monitoring",
+                "scrapeTimeout: 5s",
+                "python_.*",
+                "namespace: rules",
+                "namespace: grafana",
+            ),
+        ),
+    ),
+    "more": (
+        NONE,
+        Choice(
+            {
+                "extraObjects": [
+                    {
+                        "apiVersion": "v1",
+                        "kind": "ConfigMap",
+                        "metadata": {"name": "{{ .Release.Name }}-own", "labels": {}},
+                    },
+                    'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "written-{{ .Release.Name }}"}\n',
+                ]
+            },
+            ("name: 'demo-own'", "written-demo"),
+        ),
+        Choice({"autoscaling": {"enabled": True}, "admin": {"enabled": True}}, ("HorizontalPodAutoscaler",)),
+        Choice(
+            {
+                "notices": {"a.toml": 'id = "a"\n'},
+                "authorities": {"existingConfigMap": "authorities"},
+                "serviceAccount": {"create": False, "name": "own-account"},
+                "podDisruptionBudget": {"maxUnavailable": "25%"},
+            },
+            ("a.toml", "/run/authorities", "serviceAccountName: own-account"),
+        ),
+    ),
+}
+SITE: Final = {"id": "main", "url": "https://oscce.example", "display_name": "Main", "country": "DE"}
+
+Row = tuple[int, ...]
+
+
+def pairwise(sizes: Sequence[int]) -> list[Row]:
+    """Return few rows of choices in which each pair of choices of two factors stands together somewhere."""
+    wanted = {
+        (one, first, two, second)
+        for one, two in itertools.combinations(range(len(sizes)), 2)
+        for first in range(sizes[one])
+        for second in range(sizes[two])
+    }
+    rows = list[Row]()
+    while wanted:
+        one, first, two, second = min(wanted)
+        row = {one: first, two: second}
+        for place in range(len(sizes)):
+            if place not in row:
+                row[place] = max(range(sizes[place]), key=lambda choice: _gain(wanted, row, place, choice))
+        rows.append(tuple(row[place] for place in range(len(sizes))))
+        wanted -= set(_pairs(rows[-1]))
+    return rows
+
+
+def _gain(wanted: set[tuple[int, int, int, int]], row: Mapping[int, int], place: int, choice: int) -> int:
+    return sum(
+        ((other, chosen, place, choice) if other < place else (place, choice, other, chosen)) in wanted
+        for other, chosen in row.items()
+    )
+
+
+def _pairs(row: Row) -> Iterator[tuple[int, int, int, int]]:
+    for one, two in itertools.combinations(range(len(row)), 2):
+        yield one, row[one], two, row[two]
+
+
+def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two trees of values as one."""
+    found = dict(base)
+    for key, value in more.items():
+        old = found.get(key)
+        found[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return found
+
+
+SIZES: Final = (*(len(choices) for choices in FACTORS.values()), len(VERSIONS))
+ROWS: Final = pairwise(SIZES)
+
+
+def test_each_pair_of_choices_is_tried() -> None:
+    pairs = {pair for row in ROWS for pair in _pairs(row)}
+    assert len(pairs) == sum(one * two for one, two in itertools.combinations(SIZES, 2))
+    assert len(ROWS) < 50
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: "".join(map(str, row)))
+def test_any_two_values_fit_together(row: Row, tmp_path: Path) -> None:
+    *places, version = row
+    chosen = [choices[place] for place, choices in zip(places, FACTORS.values(), strict=True)]
+    values: dict[str, Any] = {"sites": [SITE]}
+    for choice in chosen:
+        values = merged(values, choice.values)
+    file = tmp_path / "values.yaml"
+    file.write_text(json.dumps(values), "utf-8")
+    found = documents("4", file)
+    assert documents("3", file) == found
+    text = written(found, file)
+    for choice in chosen:
+        for seen in choice.seen:
+            assert seen in text, f"{seen!r} is nowhere, though {choice.values} were given"
+    for document in found:
+        judge(document, VERSIONS[version])
+    hold_pods(found, is_openshift=values.get("openshift") is True)
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in found]
+    assert len(set(names)) == len(names)
+
+
+def written(found: Sequence[Document], file: Path) -> str:
+    """Return the manifests as Helm wrote them, and as they are written plainly."""
+    return rendered("4", file).text + yaml.safe_dump_all(found)
+
+
+def hold_pods(found: Sequence[Document], *, is_openshift: bool) -> None:
+    """Hold the pods to what admission checks, and to what they themselves name."""
+    template = of("Deployment", list(found))["spec"]["template"]
+    for pod in (template["spec"], of("Pod", list(found))["spec"]):
+        assert list(restricted_faults(pod)) == []
+        if is_openshift and "supplementalGroups" not in pod["securityContext"]:
+            assert list(openshift_faults(pod)) == []
+        volumes = [volume["name"] for volume in pod.get("volumes", [])]
+        containers = [*pod.get("initContainers", []), *pod["containers"]]
+        assert len(set(volumes)) == len(volumes)
+        for container in containers:
+            mounts = container.get("volumeMounts", [])
+            assert {mount["name"] for mount in mounts} <= set(volumes)
+            assert len({mount["mountPath"] for mount in mounts}) == len(mounts)
+            names = [variable["name"] for variable in container.get("env", [])]
+            assert len(set(names)) == len(names)
+    selector = of("Deployment", list(found))["spec"]["selector"]["matchLabels"].items()
+    assert selector <= template["metadata"]["labels"].items()
+    assert not {"helm.sh/chart", "app.kubernetes.io/version"} & template["metadata"]["labels"].keys()
+
+
+# ---- OpenShift ----
+
+
+@pytest.mark.parametrize(
+    "given", [("--api-versions", "security.openshift.io/v1"), ("--set", "openshift=true")]
+)
+def test_openshift_gives_users_and_groups_itself(given: tuple[str, ...]) -> None:
+    for values in ("least", "ingress-tls"):
+        found = documents("4", values, *given)
+        for pod in (of("Deployment", found)["spec"]["template"]["spec"], of("Pod", found)["spec"]):
+            assert [*restricted_faults(pod), *openshift_faults(pod)] == []
+
+
+def test_elsewhere_and_where_it_is_refused_the_user_is_the_images() -> None:
+    for given in ((), ("--api-versions", "security.openshift.io/v1", "--set", "openshift=false")):
+        pod = of("Deployment", documents("4", "least", *given))["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsUser"] == 10001
+        assert list(openshift_faults(pod)) != []
+    other = documents("4", "least", "--set", "podSecurityContext.runAsUser=null,podSecurityContext.fsGroup=7")
+    security = of("Deployment", other)["spec"]["template"]["spec"]["securityContext"]
+    assert "runAsUser" not in security
+    assert security["fsGroup"] == 7
