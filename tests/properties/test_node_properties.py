@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from hypothesis import settings
@@ -35,7 +36,7 @@ from tests.properties.strict_line import (
     watch_links,
 )
 from tests.properties.test_convergence import Phone
-from tests.runtime.scene import Scene, scene, user
+from tests.runtime.scene import PhoneLine, Scene, scene, user
 
 Made = TypeVar("Made")
 QUEUES = (5, 6)
@@ -290,10 +291,20 @@ class Life(RuleBasedStateMachine):
         login, device = PHONES[index]
         remote = login == "bert"
         application = Application.REMOTE_ASSISTANT if remote else Application.DASHBOARD
-        try:
-            first = await self.at.phone(login, application, device=device, number="1234" if remote else None)
-        except GatewayError:
-            return  # OSCC-E is not reached, or the agent is logged on elsewhere
+        arriving: list[PhoneLine] = []
+
+        async def arrive() -> None:
+            number = "1234" if remote else None
+            with suppress(GatewayError):  # OSCC-E is not reached, or the agent is logged on elsewhere
+                arriving.append(await self.at.phone(login, application, device=device, number=number))
+
+        task = self.at.tasks.create_task(arrive())
+        await self.at.clock.settle()
+        while not task.done():  # log-ons of one address that come too fast wait for their turn
+            await self.at.pass_time(0.5)
+        if not arriving:
+            return
+        (first,) = arriving
         self.at.lines.remove(first)
         line = self.lines[index] = StrictLine(self.at, first.ticket, Phone(), self.history)
         line.hello()
