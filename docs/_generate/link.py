@@ -263,7 +263,7 @@ NAMES: Final[Mapping[type[Element], str]] = {
     DONE: "CommandAnswer",
     Attach: "AttachSession",
     Detach: "DetachSession",
-    wire_errors.Refusal: "ErrorDetails",
+    wire_errors.WireRefusal: "ErrorDetails",
 }
 _STATES: Final = tuple(wire_names.ROUTING_STATES)
 WORDS: Final[Mapping[str, Iterable[str]]] = {
@@ -430,7 +430,7 @@ def schema() -> Schema:
     elements = {name: made.ref(of) for name, of in ELEMENTS.items()}
     answers = {method: None if of is None else made.ref(of) for method, of in ANSWERS.items()}
     made.ref(LogOn)
-    made.ref(wire_errors.Refusal)
+    made.ref(wire_errors.WireRefusal)
     bodies, definitions = _bodies()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -29,7 +29,7 @@ from gateway.domain.model import NodeId
 from gateway.edge.remote_numbers import NumberPolicies, NumberPolicy
 from gateway.edge.settings import AdmissionLimits, EdgeSettings
 from gateway.protocol.bodies import SiteView
-from gateway.runtime.parts import Cluster, Site
+from gateway.runtime.parts import Cluster, SiteParts
 from gateway.runtime.ports import Clock
 from gateway.runtime.turns import Turns
 from gateway.telemetry import Telemetry
@@ -257,10 +257,10 @@ def measured_sites(
     telemetry: Telemetry,
     tracing: Tracing,
     reaches: Mapping[str, SiteReach],
-) -> Mapping[str, Site]:
+) -> Mapping[str, SiteParts]:
     """Return the sites of *servers*: counted, traced, and each noted in *reaches*, all by the site's id."""
     return {
-        site: Site(
+        site: SiteParts(
             tracing.upstream(CountedUpstream(server, telemetry, reaches[site])),
             CountedAuthority(server, site, telemetry, reaches[site]),
             LINKS_PER_S if isinstance(server, AsteriskServer) else None,

@@ -76,7 +76,7 @@ from gateway.edge.settings import EdgeSettings
 from gateway.edge.socket import PhoneSocket
 from gateway.edge.token import Tokens
 from gateway.runtime.node import Node
-from gateway.runtime.parts import Cluster, NodeSettings, Site
+from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from gateway.runtime.ports import ENTRY_REFUSALS, Clock
 from gateway.runtime.tally import Tally
 from gateway.runtime.turns import REST_S, Turns
@@ -273,7 +273,7 @@ class Gateway:
 
 
 def _audited(
-    own: NodeSettings, sites: Mapping[str, Site], cluster: Cluster, clock: Clock, tally: Tally
+    own: NodeSettings, sites: Mapping[str, SiteParts], cluster: Cluster, clock: Clock, tally: Tally
 ) -> tuple[Node, AuditTrail]:
     """Return the node, and where what somebody may have to answer for is written down."""
     trail = AuditTrail(audit_writer(own.node, own.holder))

@@ -35,7 +35,7 @@ class NotOpened(Exception):  # noqa: N818 - names what happened
         self.ending = ending
 
 
-class Connection:
+class ClientConnection:
     """An open WebSocket.
 
     Invariant: frames leave and arrive whole and in order; what breaks is no exception but the end
@@ -54,7 +54,7 @@ class Connection:
     @classmethod
     async def open(
         cls, session: aiohttp.ClientSession, address: str, codec: Codec, clock: Clock
-    ) -> Connection:
+    ) -> ClientConnection:
         """Return a connection to the gateway at *address*.
 
         Raises:

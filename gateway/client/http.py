@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """An answer that is no error."""
 
     status: int
@@ -70,7 +70,7 @@ class Api:
         token: str | None = None,
         body: bytes | None = None,
         language: str | None = None,
-    ) -> Answer:
+    ) -> HttpReply:
         """Ask and return the answer.
 
         Raises:
@@ -144,10 +144,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _answer(status: int, text: bytes, retry_after_s: float | None) -> Answer:
+def _answer(status: int, text: bytes, retry_after_s: float | None) -> HttpReply:
     body = _object(text)
     if 200 <= status < 300 and body is not None:
-        return Answer(status, body)
+        return HttpReply(status, body)
     if status >= 400 and body is not None and "code" in body:
         raise error_of(body, status, retry_after_s=retry_after_s)
     if status in {429, 502, 503, 504}:

@@ -13,7 +13,7 @@ import aiohttp
 
 from gateway.client import events
 from gateway.client.clock import Clock
-from gateway.client.connection import Connection, NotOpened
+from gateway.client.connection import ClientConnection, NotOpened
 from gateway.client.dialogue import Dialogue, Hooks, Memory, Wishes
 from gateway.client.reconnect import Ending, LogOnAgain, Reconnect, Stop, Window
 from gateway.domain.errors import ERRORS, CloseCode, ErrorCode, GatewayError
@@ -73,7 +73,7 @@ class Realtime:
         self._access = access
         self._reconnect = Reconnect()
         self._mode = _Mode.ON
-        self._live: tuple[Connection, Dialogue] | None = None
+        self._live: tuple[ClientConnection, Dialogue] | None = None
         self._task: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
         self._nudged = asyncio.Event()
@@ -146,7 +146,7 @@ class Realtime:
     # ---- what it gives ----
 
     @property
-    def served(self) -> Connection | None:
+    def served(self) -> ClientConnection | None:
         """The connection on which a gateway serves frames now."""
         if self._live is None:
             return None
@@ -179,7 +179,7 @@ class Realtime:
         """Run one connection; returns how it ended and how many seconds it was up."""
         means = self._means
         try:
-            connection = await Connection.open(means.http, means.address, means.codec, self._clock)
+            connection = await ClientConnection.open(means.http, means.address, means.codec, self._clock)
         except NotOpened as not_opened:
             return not_opened.ending, 0.0
         began = self._clock.now()
@@ -198,7 +198,7 @@ class Realtime:
             await connection.close()
         return dialogue.ending(connection.close_code), self._clock.now() - began
 
-    async def _read(self, connection: Connection, dialogue: Dialogue) -> None:
+    async def _read(self, connection: ClientConnection, dialogue: Dialogue) -> None:
         async for frame in connection.frames():
             now, due_at = self._clock.now(), dialogue.due_at
             dialogue.heard(now)
@@ -208,7 +208,9 @@ class Realtime:
             for answer in answers:
                 await connection.send(answer)
 
-    async def _watch(self, connection: Connection, dialogue: Dialogue, reading: asyncio.Task[None]) -> None:
+    async def _watch(
+        self, connection: ClientConnection, dialogue: Dialogue, reading: asyncio.Task[None]
+    ) -> None:
         """End the reading when the gateway is silent or the application wants something else."""
         while not dialogue.given_up(now := self._clock.now()):
             if not self._is(_Mode.ON):

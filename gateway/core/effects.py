@@ -14,7 +14,7 @@ removed since is not remembered, or all anew because its stream is another one."
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Attach:
+class AttachSession:
     """Have the session accepted and its topics listened to. *client* None: as before, with other topics."""
 
     token: str | None
@@ -55,7 +55,7 @@ class Answered:
     seconds: float
 
 
-Effect = Attach | Invoke | Close | Resumed | Answered
+Effect = AttachSession | Invoke | Close | Resumed | Answered
 Effects = tuple[Effect, ...]
 
 

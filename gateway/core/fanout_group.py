@@ -44,7 +44,7 @@ class Sink(Protocol):
         ...
 
 
-class Member(abc.ABC):
+class GroupMember(abc.ABC):
     """The outbox of one phone, as a fanout group sees it."""
 
     __slots__ = ()
@@ -136,13 +136,13 @@ class FanoutGroup:
         self._codec = codec
         self._frame_bytes = frame_bytes
         self._dirty: dict[str, Base] = {}
-        self._members: dict[Member, None] = {}
+        self._members: dict[GroupMember, None] = {}
         ledger.readers[self] = None
 
     # ---- members ----
 
     @property
-    def members(self) -> Collection[Member]:
+    def members(self) -> Collection[GroupMember]:
         """The outboxes of its phones."""
         return self._members.keys()
 
@@ -156,12 +156,12 @@ class FanoutGroup:
         """Whether another may join, now that nothing waits: at a place where one meets nothing does."""
         return len(self._members) < SIZE and self in self.ledger.readers
 
-    def join(self, member: Member, sent_at: float) -> None:
+    def join(self, member: GroupMember, sent_at: float) -> None:
         """Take in who knows exactly as much, and was told something last at *sent_at*."""
         self._members[member] = None
         self.sent_at = max(self.sent_at, sent_at)
 
-    def leave(self, member: Member) -> Waiting | None:
+    def leave(self, member: GroupMember) -> Waiting | None:
         """Let one go; returns what waits for it."""
         del self._members[member]
         if not self._members:
@@ -258,5 +258,5 @@ class FanoutGroup:
                 member.ride(found)
             return
         self.ledger.meeting[place] = self
-        if isinstance(found, Member) and found.place(now) == place and self.has_room:
+        if isinstance(found, GroupMember) and found.place(now) == place and self.has_room:
             found.ride(self)

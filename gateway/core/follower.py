@@ -54,7 +54,7 @@ GAP_S: Final = 3.0
 Need = Literal["ask", "read_lease", "nothing"]
 
 
-class Follow:
+class FollowMachine:
     """One user as a node sees him whose owner is another node.
 
     Invariants: questions are at least 0.25 s apart, unless another owner was found; while they are not

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.changes import FRAME_BYTES_MAX, Base, Cursor, Held, Waiting, first_of, news_of, waiting
 from gateway.core.element import Element
-from gateway.core.fanout_group import FanoutGroup, Member, Sink, place_of
+from gateway.core.fanout_group import FanoutGroup, GroupMember, Sink, place_of
 from gateway.core.ledger import Ledger
 from gateway.core.view import View
 from gateway.domain.model import Position
@@ -25,7 +25,7 @@ _GOOD_FLUSHES_DOWN: Final = 3
 _NEVER: Final = -math.inf
 
 
-class Pace:
+class PaceLadder:
     """At most one state frame in an interval that grows while the phone is slow.
 
     The first change after a quiet interval leaves at once. A flush that finds the socket not
@@ -88,7 +88,7 @@ class _WaitingPing(NamedTuple):
 CONTROL_MAX: Final = 64
 
 
-class Outbox(Member):
+class Outbox(GroupMember):
     """All that one phone is still to be told.
 
     Invariants: at most one entry per key of its view; a frame never holds a key outside the
@@ -125,7 +125,13 @@ class Outbox(Member):
     )
 
     def __init__(
-        self, ledger: Ledger, view: View, codec: Codec, pace: Pace, *, frame_bytes: int = FRAME_BYTES_MAX
+        self,
+        ledger: Ledger,
+        view: View,
+        codec: Codec,
+        pace: PaceLadder,
+        *,
+        frame_bytes: int = FRAME_BYTES_MAX,
     ) -> None:
         self.ledger: Final = ledger
         self.view = view

@@ -116,7 +116,7 @@ class Added(Generic[ConnectionT]):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotAdmitted:
     """The connection is not taken in: close it with *code*."""
 
     code: CloseCode
@@ -216,7 +216,7 @@ class Registry(Generic[ConnectionT]):
         leaving = self._making_way(person, seat, now)
         return any(self._places[other].session != seat.session for other in leaving)
 
-    def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | Refused:
+    def add(self, connection: ConnectionT, seat: Seat, now: float) -> Added[ConnectionT] | NotAdmitted:
         """Take in a connection whose token was opened; who makes way is taken out.
 
         A refusal changes nothing. A connection that is here already keeps its seat: Added,
@@ -230,9 +230,9 @@ class Registry(Generic[ConnectionT]):
             person = _Person()
         replaced = self._making_way(person, seat, now)
         if len(person.sessions) - len(replaced) >= self._limits.devices:
-            return Refused(CloseCode.TOO_MANY_DEVICES)
+            return NotAdmitted(CloseCode.TOO_MANY_DEVICES)
         if len(self._places) - len(replaced) >= self._limits.connections:
-            return Refused(CloseCode.OVER_CAPACITY)
+            return NotAdmitted(CloseCode.OVER_CAPACITY)
         for other in replaced:
             self._unseat(person, other)
         self._seat(person, connection, seat, now)

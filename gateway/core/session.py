@@ -10,11 +10,20 @@ import math
 from typing import Final, TypeGuard, assert_never
 
 from gateway.core.command_checks import Declared, check_command, check_deadline
-from gateway.core.effects import Answered, Attach, Close, Effects, Health, Invoke, Resumed, SessionLimits
+from gateway.core.effects import (
+    Answered,
+    AttachSession,
+    Close,
+    Effects,
+    Health,
+    Invoke,
+    Resumed,
+    SessionLimits,
+)
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
 from gateway.core.link import Heartbeat
-from gateway.core.outbox import Outbox, Pace, PingMaker
+from gateway.core.outbox import Outbox, PaceLadder, PingMaker
 from gateway.core.rate_limits import ANY_TIME, Record, Ruling, full_after
 from gateway.core.responses import outcome_view, topics_of, welcome_frame
 from gateway.core.view import View, facts_key, view_of
@@ -72,7 +81,7 @@ class Live:
         self._limits = limits
         topics = hello.topics if hello.topics is not None else DEFAULT_TOPICS[facts.application]
         view = view_of(facts.handle, facts.scope, topics, facts.rights)
-        pace = Pace(hello.pace_s or 0.0, limits.pace_min_s)
+        pace = PaceLadder(hello.pace_s or 0.0, limits.pace_min_s)
         self.outbox = Outbox(ledger, view, codec, pace, frame_bytes=limits.frame_bytes_out)
         ping_s = hello.ping_s or limits.ping_s
         self._heartbeat = Heartbeat(now, every_s=ping_s, pong_s=limits.pong_s, jitter=jitter)
@@ -206,7 +215,7 @@ class Live:
             message = "Topics are changed too often: each change sends again what comes into view."
             return self.post(frames.ErrorFrame(ErrorCode.RATE_LIMITED, message, frame.id, tenths(wait_s)))
         self.outbox.look(view)
-        return (*self.post(frames.Followed(frame.id, topics_of(view))), Attach(None, view.granted))
+        return (*self.post(frames.Followed(frame.id, topics_of(view))), AttachSession(None, view.granted))
 
     def _pay_for(self, view: View, now: float) -> float:
         """Count what *view* makes to be sent again, in resets; return how long to wait if that is too much.
@@ -508,7 +517,7 @@ class Session:
         if self._greeting is None or not self._move("hello"):
             return (Close(CloseCode.PROTOCOL_ERROR, "two hellos"),)
         self._greeting.hello = hello
-        return (Attach(hello.token, hello.topics, hello.client),)
+        return (AttachSession(hello.token, hello.topics, hello.client),)
 
     def _on_pong(self, pong: frames.Pong, now: float) -> Effects:
         return () if self.live is None else self.live.pong(pong.nonce, now)

@@ -48,7 +48,7 @@ from gateway.protocol.bodies import ExportEntry
 from gateway.protocol.envelopes import Order, Record
 from gateway.protocol.http_form import BODY_BYTES_MAX, JSON_TYPE, read_body
 from gateway.protocol.inventory import inventory
-from gateway.runtime.admin_rpc import ANSWER_S, NOT_IN_FORCE, Told
+from gateway.runtime.admin_rpc import ANSWER_S, NOT_IN_FORCE, NodeAnswer
 from gateway.runtime.admin_users import ENDED_WITHIN_S
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
@@ -336,7 +336,7 @@ class ClusterOperations:
         most: int = 0,
         nodes: Iterable[NodeId] | None = None,
         within_s: float = ANSWER_S,
-    ) -> list[Told]:
+    ) -> list[NodeAnswer]:
         orders = self._node.orders
         order = Order(orders.node, 0, act, subject, after, most, self._act_id)
         if nodes is None:
@@ -359,7 +359,7 @@ class ClusterOperations:
         unreached = _unreached(answers)
         raise _not_reached(unreached) if unreached else _not_found("user")
 
-    def _ended(self, answers: list[Told], what: str) -> EndedBody:
+    def _ended(self, answers: list[NodeAnswer], what: str) -> EndedBody:
         found, unreached = _read(_ENDED, answers)
         if not found:
             raise _not_reached(unreached) if unreached else _not_found(what)
@@ -371,7 +371,9 @@ class ClusterOperations:
         return EndedBody(tuple(ended.values()), unreached)
 
 
-def _read(adapter: TypeAdapter[tuple[R, ...]], answers: list[Told]) -> tuple[list[R], tuple[Unreached, ...]]:
+def _read(
+    adapter: TypeAdapter[tuple[R, ...]], answers: list[NodeAnswer]
+) -> tuple[list[R], tuple[Unreached, ...]]:
     """Return the records of all nodes, and the nodes that were not reached or whose records are invalid."""
     found: list[R] = []
     strange: list[Unreached] = []
@@ -383,21 +385,21 @@ def _read(adapter: TypeAdapter[tuple[R, ...]], answers: list[Told]) -> tuple[lis
     return found, (*_unreached(answers), *strange)
 
 
-def _kept(answers: Told) -> tuple[str, ...]:
+def _kept(answers: NodeAnswer) -> tuple[str, ...]:
     """Return which settings a node kept at a reload."""
     return tuple(str(record["kept"]) for record in answers.page.records if "kept" in record)
 
 
-def _keys(answers: Told) -> tuple[str, ...]:
+def _keys(answers: NodeAnswer) -> tuple[str, ...]:
     """Return the sealing keys that a node said it has."""
     return tuple(str(name) for record in answers.page.records for name in record.get("sealing_keys", ()))
 
 
-def _unreached(answers: Iterable[Told]) -> tuple[Unreached, ...]:
+def _unreached(answers: Iterable[NodeAnswer]) -> tuple[Unreached, ...]:
     return tuple(Unreached(each.node, each.trouble) for each in answers if each.trouble is not None)
 
 
-def _why(answers: Told) -> str:
+def _why(answers: NodeAnswer) -> str:
     """Return why the named node has not done the act."""
     match answers.trouble:
         case "not_heard":

@@ -12,7 +12,15 @@ from typing import Final, Literal, NamedTuple, Protocol, assert_never
 
 from gateway.protocol import websocket
 from gateway.protocol.codec import Codec
-from gateway.protocol.websocket import CloseReceived, Event, Message, Parser, Ping, PongFrame, Violation
+from gateway.protocol.websocket import (
+    CloseReceived,
+    Event,
+    Message,
+    Parser,
+    PongFrame,
+    Violation,
+    WebSocketPing,
+)
 
 CLOSE_S: Final = 1.0
 """Time for the peer to answer a close, and to read what was written before it."""
@@ -33,7 +41,7 @@ class Disconnect(NamedTuple):
     code: int
 
 
-ChannelEvent = Message | Ping | PongFrame | Violation
+ChannelEvent = Message | WebSocketPing | PongFrame | Violation
 """Events for the listener of a channel. The channel answers pings itself."""
 
 
@@ -249,7 +257,7 @@ class Channel(asyncio.Protocol):
             case Message() | Violation():
                 self._flush_pongs()
                 self._hear(event, listener)
-            case Ping(payload=payload):
+            case WebSocketPing(payload=payload):
                 self._pongs = (*self._pongs, payload)[-PONGS_MAX:]
                 self._hear(event, listener)
             case PongFrame():

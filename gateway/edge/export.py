@@ -26,7 +26,7 @@ from gateway.edge.socket import PhoneSocket
 from gateway.protocol import json_form, wire_form
 from gateway.protocol.envelopes import Order, SessionFacts
 from gateway.protocol.inventory import InventoryEntry, inventory
-from gateway.runtime.admin_rpc import AdminRpc, Page, Told
+from gateway.runtime.admin_rpc import AdminRpc, NodeAnswer, Page
 from gateway.runtime.admin_users import tickets_of
 from gateway.runtime.node import Node
 from gateway.runtime.ports import Clock
@@ -151,7 +151,7 @@ class RemoteHoldings(NamedTuple):
     complete: bool
 
 
-async def gather_holdings(orders: AdminRpc, user: UserId, act_id: str = "") -> list[Told]:
+async def gather_holdings(orders: AdminRpc, user: UserId, act_id: str = "") -> list[NodeAnswer]:
     """Return what each live node holds about *user*, or why it did not answer, as one page per node.
 
     *act_id* is that of the operator who asks; empty: the user asks.
@@ -161,9 +161,9 @@ async def gather_holdings(orders: AdminRpc, user: UserId, act_id: str = "") -> l
     return [*(each.result() for each in asking), *orders.unknown]
 
 
-async def _all_of(orders: AdminRpc, node: NodeId, user: UserId, act_id: str) -> Told:
+async def _all_of(orders: AdminRpc, node: NodeId, user: UserId, act_id: str) -> NodeAnswer:
     records: list[Record] = []
-    answers = Told(node, Page(more=True))
+    answers = NodeAnswer(node, Page(more=True))
     for _ in range(PAGES_MAX):
         after = records[-1]["name"] if records else ""
         order = Order(orders.node, 0, "export", f"{user.site}:{user.key}", after, PAGE, act_id)

@@ -1,6 +1,6 @@
 """Ports of the edge: what it needs from its node.
 
-Implemented by :class:`gateway.runtime.node.Node` and :class:`gateway.runtime.account.Account`.
+Implemented by :class:`gateway.runtime.node.Node` and :class:`gateway.runtime.account.Accounts`.
 """
 
 from __future__ import annotations

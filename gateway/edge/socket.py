@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
 
-from gateway.core.effects import Attach, Close, Effects, Health, Invoke
+from gateway.core.effects import AttachSession, Close, Effects, Health, Invoke
 from gateway.core.fanout_group import FanoutGroup, Sink
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
@@ -436,7 +436,7 @@ class PhoneSocket:
     def _carry_out(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
-                case Attach():
+                case AttachSession():
                     self._attach(effect)
                 case Invoke():
                     self._start(self._invoke(effect))
@@ -449,7 +449,7 @@ class PhoneSocket:
         self._work = self._work or SocketTasks(self._services.scheduler, self)
         self._work.start(work)
 
-    def _attach(self, attach: Attach) -> None:
+    def _attach(self, attach: AttachSession) -> None:
         if attach.client is None:
             self._services.node.follow(self, attach.topics or ())
             return

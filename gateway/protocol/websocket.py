@@ -48,7 +48,7 @@ class Message(NamedTuple):
     text: bool
 
 
-class Ping(NamedTuple):
+class WebSocketPing(NamedTuple):
     """Is answered with a pong of the same payload (§5.5.2)."""
 
     payload: bytes
@@ -74,7 +74,7 @@ class Violation(NamedTuple):
     reason: str
 
 
-Event: TypeAlias = Message | Ping | PongFrame | CloseReceived | Violation
+Event: TypeAlias = Message | WebSocketPing | PongFrame | CloseReceived | Violation
 
 
 class Breach(Exception):  # noqa: N818 - names what happened
@@ -250,7 +250,7 @@ class Parser:
 
     def _control(self, opcode: int, payload: bytes) -> Event:
         if opcode == PING:
-            return Ping(payload)
+            return WebSocketPing(payload)
         if opcode == PONG:
             return PongFrame(payload)
         event = _close_of(payload)

@@ -29,7 +29,7 @@ class Users(Protocol):
         ...
 
 
-class Account:
+class Accounts:
     """Sessions of all sites: begun, listed and ended.
 
     Invariant: of one session at most one log-off, one listing and one end of another are under way.

@@ -37,7 +37,7 @@ class Page(NamedTuple):
     more: bool = False
 
 
-class Told(NamedTuple):
+class NodeAnswer(NamedTuple):
     """What one node answered; *trouble*: why it did not."""
 
     node: NodeId
@@ -97,9 +97,9 @@ class AdminRpc:
         return self._exchange.machine.recovery > 0 and self._membership.has_begun
 
     @property
-    def unknown(self) -> tuple[Told, ...]:
+    def unknown(self) -> tuple[NodeAnswer, ...]:
         """What stands for the nodes that this one has not heard of, as it has never reached the bus."""
-        return () if self.has_joined else (Told(EVERY_OTHER, Page(), "bus_down"),)
+        return () if self.has_joined else (NodeAnswer(EVERY_OTHER, Page(), "bus_down"),)
 
     async def carry_out(self, order: Order) -> None:
         """Carry out what another node asks, write down what an operator is behind, and answer."""
@@ -111,7 +111,9 @@ class AdminRpc:
                 self._audit(_act_of(order, report))
         self._exchange.send(Inbox(order.node), report)
 
-    async def ask(self, order: Order, nodes: Iterable[NodeId], within_s: float = ANSWER_S) -> list[Told]:
+    async def ask(
+        self, order: Order, nodes: Iterable[NodeId], within_s: float = ANSWER_S
+    ) -> list[NodeAnswer]:
         """Have *order* carried out by *nodes*, all at once; returns what each answered, in their order.
 
         Args:
@@ -122,7 +124,7 @@ class AdminRpc:
         Raises:
             GatewayError: This node itself refuses.
         """
-        told: dict[NodeId, Told] = {}
+        told: dict[NodeId, NodeAnswer] = {}
         wanted = tuple(dict.fromkeys(nodes))
 
         async def hear(node: NodeId) -> None:
@@ -135,14 +137,14 @@ class AdminRpc:
                     tasks.create_task(hear(node))
             if self.node in wanted:
                 try:
-                    told[self.node] = Told(self.node, await self._obey(order))
+                    told[self.node] = NodeAnswer(self.node, await self._obey(order))
                 except GatewayError as error:  # the others are asked all the same
                     refused = error
         if refused is not None:
             raise refused
         return [told[node] for node in wanted]
 
-    async def ask_all(self, order: Order, within_s: float = ANSWER_S) -> list[Told]:
+    async def ask_all(self, order: Order, within_s: float = ANSWER_S) -> list[NodeAnswer]:
         """Have *order* carried out by all nodes that live; :data:`EVERY_OTHER` for those never heard of.
 
         Raises:
@@ -150,21 +152,21 @@ class AdminRpc:
         """
         return [*await self.ask(order, self.nodes, within_s), *self.unknown]
 
-    async def _put(self, node: NodeId, order: Order, within_s: float) -> Told:
+    async def _put(self, node: NodeId, order: Order, within_s: float) -> NodeAnswer:
         def question(number: int) -> Order:
             return replace(order, node=self.node, request=number)
 
         try:
             answer = await self._exchange.ask(node, question, within_s)
         except NotHeardError:
-            return Told(node, Page(), "not_heard")
+            return NodeAnswer(node, Page(), "not_heard")
         except TimeoutError:
-            return Told(node, Page(), "no_answer")
+            return NodeAnswer(node, Page(), "no_answer")
         except GatewayError:
-            return Told(node, Page(), "bus_down")
+            return NodeAnswer(node, Page(), "bus_down")
         if not isinstance(answer, Report) or answer.refused is not None:
-            return Told(node, Page(), "refused")
-        return Told(node, Page(answer.records, answer.more))
+            return NodeAnswer(node, Page(), "refused")
+        return NodeAnswer(node, Page(answer.records, answer.more))
 
     async def _obeyed(self, order: Order) -> Report:
         try:

@@ -45,7 +45,7 @@ TOLD_OF_S: Final = 1.0
 _ENDED: Final = frozenset({ErrorCode.SESSION_ENDED, ErrorCode.FORBIDDEN})
 
 
-class Asker(Protocol):
+class AskingOwner(Protocol):
     """For whom it is asked."""
 
     clock: Clock
@@ -79,7 +79,7 @@ class Asking:
         tasks: Where rounds run: the link's life.
     """
 
-    def __init__(self, link: Link, asker: Asker, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, link: Link, asker: AskingOwner, tasks: asyncio.TaskGroup) -> None:
         self.settled = False
         self._link = link
         self._asker = asker

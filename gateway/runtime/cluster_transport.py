@@ -50,7 +50,7 @@ class Share(NamedTuple):
     nodes: tuple[NodeId, ...] | None
 
 
-class Source(Protocol):
+class BundleSource(Protocol):
     """An owner with something to publish. Told apart by identity."""
 
     def __hash__(self) -> int:
@@ -74,7 +74,7 @@ class Bundles:
 
     def __init__(self, deliver: Callable[[Channel, Envelope], Awaitable[int]]) -> None:
         self._deliver = deliver
-        self._sources: dict[Source, None] = {}
+        self._sources: dict[BundleSource, None] = {}
         self._under_way = 0
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -87,13 +87,13 @@ class Bundles:
         if tasks is None:
             self._sources.clear()
 
-    def add(self, source: Source) -> None:
+    def add(self, source: BundleSource) -> None:
         """Take from *source* in the next round."""
         if self._tasks is not None:
             self._sources[source] = None
             self._plan()
 
-    def hurry(self, source: Source) -> None:
+    def hurry(self, source: BundleSource) -> None:
         """Take from *source* now: what is sent next must not overtake it."""
         share = source.take() if self._tasks is not None else None
         if share is not None:

@@ -28,7 +28,7 @@ from gateway.domain.link_requests import Execute, Executed
 from gateway.domain.model import NodeId, UserId
 from gateway.domain.privacy import masked
 from gateway.domain.upstream import Attached, Feature, LinkClosed
-from gateway.runtime.link_health import Pulse
+from gateway.runtime.link_health import LinkHealth
 from gateway.runtime.ports import Clock, Link
 from gateway.runtime.role import not_begun, patience_s
 from gateway.runtime.session_admission import SessionAdmission
@@ -52,7 +52,7 @@ class Line(Protocol):
     epoch: int
     """Of the open link, while there is one."""
     session_admission: SessionAdmission
-    pulse: Pulse
+    pulse: LinkHealth
 
     @property
     def expects_history(self) -> bool:

@@ -16,7 +16,7 @@ from weakref import proxy
 from gateway.core.bus_health import BusState
 from gateway.core.effects import Health
 from gateway.core.element import Element
-from gateway.core.follower import Follow, FollowState
+from gateway.core.follower import FollowMachine, FollowState
 from gateway.core.ledger import Delta, Ledger, Receipt, is_own
 from gateway.core.versioned_map import Update
 from gateway.core.view import FACTS_PREFIX
@@ -150,7 +150,7 @@ class Follower:
         self._grant = grant
         self._local = local
         # a replica of a higher epoch takes in nothing of the owner's until the lease is read to be right
-        self.machine = Follow(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
+        self.machine = FollowMachine(max(grant.token, feed.ledger.position.epoch), now, world.jitter())
         self._remote_attach = RemoteAttach(me, world, local)
         self._news = asyncio.Event()
         self._changed: asyncio.Event | None = None

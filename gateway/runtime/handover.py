@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from gateway.core.bus_health import BusState
-from gateway.core.follower import Follow
+from gateway.core.follower import FollowMachine
 from gateway.core.rate_limits import Place, Urgency
 from gateway.core.user_sessions import UserSessions
 from gateway.domain.commands import History
@@ -44,7 +44,7 @@ class TakingFollower(Protocol):
     """Who follows."""
 
     feed: Feed
-    machine: Follow
+    machine: FollowMachine
 
     @property
     def owner(self) -> Grant:

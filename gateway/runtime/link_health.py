@@ -12,7 +12,7 @@ from gateway.runtime.mirror import Mirror
 from gateway.runtime.world import World
 
 
-class Pulse:
+class LinkHealth:
     """One owner's link, by its signs of life.
 
     Args:

@@ -17,7 +17,7 @@ from gateway.core.compose import Composer
 from gateway.core.effects import Health
 from gateway.core.ledger import Ledger
 from gateway.core.rate_limits import AdmissionQueue
-from gateway.core.registry import Quota, Refused, Registry, Seat
+from gateway.core.registry import NotAdmitted, Quota, Registry, Seat
 from gateway.core.view import within
 from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.commands import Call, Outcome, Status
@@ -27,14 +27,14 @@ from gateway.domain.privacy import masked
 from gateway.domain.resources import Resource
 from gateway.domain.upstream import LoggedOn
 from gateway.protocol.envelopes import Control, Leaving, NodeRecord, SessionFacts
-from gateway.runtime.account import Account
+from gateway.runtime.account import Accounts
 from gateway.runtime.admin_rpc import AdminRpc
 from gateway.runtime.cluster_membership import ClusterMembership
 from gateway.runtime.cluster_receiver import ClusterReceiver
 from gateway.runtime.cluster_transport import Exchange
 from gateway.runtime.feed import Connection
 from gateway.runtime.log_off import LogOffs, Others
-from gateway.runtime.parts import Cluster, NodeSettings, Site
+from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from gateway.runtime.ports import WRITE_REFUSALS, Clock
 from gateway.runtime.session_revocations import SessionRevocations
 from gateway.runtime.tally import Tally
@@ -81,7 +81,7 @@ class Node:
     def __init__(
         self,
         settings: NodeSettings,
-        sites: Mapping[str, Site],
+        sites: Mapping[str, SiteParts],
         cluster: Cluster,
         clock: Clock,
         jitter: Callable[[], float],
@@ -102,7 +102,7 @@ class Node:
         self.log_offs = LogOffs(
             sites, clock, self, Others(cluster.shared, settings.holder, self._living), self._tally
         )
-        self.account = Account(
+        self.account = Accounts(
             sites, self._queues, clock, self, cluster.shared, self.log_offs, self.number_changes
         )
         self.membership = ClusterMembership(
@@ -206,7 +206,7 @@ class Node:
     def _take_in(self, connection: Connection, seat: Seat) -> None:
         """Give the connection a seat; who makes way is closed."""
         added = self._registry.add(connection, seat, self.clock.now())
-        if isinstance(added, Refused):
+        if isinstance(added, NotAdmitted):
             raise SessionRefused(added.code, added.code.name.lower())
         for other in added.replaced:
             other.close(CloseCode.REPLACED, "replaced")
@@ -359,7 +359,7 @@ class Node:
     def _cut_off(self) -> None:
         self.is_cut_off = True
 
-    def _world(self, name: str, site: Site) -> World:
+    def _world(self, name: str, site: SiteParts) -> World:
         settings = self._settings
         return World(
             node=settings.node,

@@ -24,7 +24,7 @@ from gateway.protocol.envelopes import SessionFacts, Since
 from gateway.runtime.command_execution import CommandExecution
 from gateway.runtime.feed import Feed
 from gateway.runtime.handover import Handover
-from gateway.runtime.link_health import Pulse
+from gateway.runtime.link_health import LinkHealth
 from gateway.runtime.linked import Linked
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ownership import LinkDialer
@@ -83,7 +83,7 @@ class Owner:
         self._machine = LinkMachine()
         self._link_dialer = LinkDialer(feed.user, world, self._machine, me, start)
         self.lease = self._link_dialer.lease_keeper.lease
-        self.pulse = Pulse(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
+        self.pulse = LinkHealth(feed, self.mirror, self._machine, world, is_taking_over=start != _PLAIN)
         self._handover = Handover(me, world)
         self._renewing = SessionRenewal(me, world)
         self._linked: Linked | None = None

@@ -24,7 +24,7 @@ class Cluster(NamedTuple):
     """Returns what the server of these refuses now: words of ``ENTRY_REFUSALS`` and ``WRITE_REFUSALS``."""
 
 
-class Site(NamedTuple):
+class SiteParts(NamedTuple):
     """One organisation's contact centre."""
 
     upstream: Upstream
@@ -51,7 +51,7 @@ class NodeSettings:
     key_names: Callable[[], tuple[str, ...]] = tuple
     """Returns what may be shown of the sealing keys in force, the one that seals first."""
 
-    def budget(self, site: Site) -> Budget:
+    def budget(self, site: SiteParts) -> Budget:
         """Return a site's budget. Log-ons have half of the general rate, also where links may be more."""
         rate_per_s = site.links_per_s or self.log_ons_per_s
         return Budget(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from gateway.core.bus_health import BusState
-from gateway.core.follower import Follow
+from gateway.core.follower import FollowMachine
 from gateway.core.lease import TTL_S
 from gateway.domain.commands import Call, Outcome, Status
 from gateway.domain.errors import CloseCode, ErrorCode, GatewayError, SessionRefused
@@ -38,7 +38,7 @@ class DiscoveringFollower(Protocol):
     """Who follows."""
 
     feed: Feed
-    machine: Follow
+    machine: FollowMachine
 
     @property
     def owner(self) -> Grant:

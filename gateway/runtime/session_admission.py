@@ -10,7 +10,7 @@ from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import NodeId, Ticket
 from gateway.protocol.envelopes import Inbox, Replaced, SessionFacts
 from gateway.runtime.feed import Feed
-from gateway.runtime.link_health import Pulse
+from gateway.runtime.link_health import LinkHealth
 from gateway.runtime.mirror import Mirror
 from gateway.runtime.ports import Clock, Grant, Link
 from gateway.runtime.role import RoleOverError, not_reached
@@ -22,7 +22,7 @@ TURNS: Final = 3
 """So often it waits as long, while OSCC-E accepts those before it: thousands may come at once."""
 
 
-class Speaker(Protocol):
+class AdmittingOwner(Protocol):
     """Who speaks for the user."""
 
     clock: Clock
@@ -30,7 +30,7 @@ class Speaker(Protocol):
     user_sessions: UserSessions
     mirror: Mirror
     owned_by: Grant | None
-    pulse: Pulse
+    pulse: LinkHealth
 
     @property
     def link(self) -> Link | None:
@@ -65,7 +65,7 @@ class SessionAdmission:
         world: The outside.
     """
 
-    def __init__(self, speaker: Speaker, world: World) -> None:
+    def __init__(self, speaker: AdmittingOwner, world: World) -> None:
         self._speaker = speaker
         self._world = world
         self._waiting: dict[str, asyncio.Event] = {}

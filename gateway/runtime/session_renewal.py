@@ -22,7 +22,7 @@ _TELLS_S: Final = 0.5
 """Within which time the link tells how a session ended that is denied to be known."""
 
 
-class Speaker(Protocol):
+class RenewingOwner(Protocol):
     """Who speaks for the sessions."""
 
     clock: Clock
@@ -46,7 +46,7 @@ class SessionRenewal:
         world: The outside.
     """
 
-    def __init__(self, speaker: Speaker, world: World) -> None:
+    def __init__(self, speaker: RenewingOwner, world: World) -> None:
         self._speaker = speaker
         self._world = world
         self._under_way: dict[str, asyncio.Task[None] | None] = {}

@@ -113,7 +113,7 @@ class Sharing:
         self._exchange.bundles.hurry(self)
 
     def take(self) -> Share | None:
-        """See :meth:`gateway.runtime.cluster_transport.Source.take`."""
+        """See :meth:`gateway.runtime.cluster_transport.BundleSource.take`."""
         if not self._has_news():
             return None
         delta = self._feed.ledger.told(self._sent, self._changed)

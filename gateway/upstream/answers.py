@@ -23,7 +23,7 @@ BODY_BYTES: Final = 2**20
 SUCCESSES: Final = frozenset({200, 201, 204})
 
 
-class Refused(UnreachedError):  # noqa: N818 - names what happened
+class RefusedAnswer(UnreachedError):  # noqa: N818 - names what happened
     """The server answered with anything but success."""
 
     def __init__(self, status: int, answer: Answer, retry_after_s: float | None) -> None:
@@ -93,7 +93,7 @@ async def answer_of(
     answer = Answer(await _body(response), offset)
     if response.status not in successes:
         told = response.headers.get(hdrs.RETRY_AFTER)
-        raise Refused(response.status, answer, retry_after_s(told, offset, received_ms))
+        raise RefusedAnswer(response.status, answer, retry_after_s(told, offset, received_ms))
     return answer
 
 

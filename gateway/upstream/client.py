@@ -34,7 +34,7 @@ from gateway.domain.upstream import (
 from gateway.runtime.ports import Clock
 from gateway.runtime.turns import Turns
 from gateway.upstream import wire_http
-from gateway.upstream.answers import Refused, answer_of, unreached
+from gateway.upstream.answers import RefusedAnswer, answer_of, unreached
 from gateway.upstream.link import OsccLink, Terms
 from gateway.upstream.socket import LinkSocket
 from gateway.upstream.upgrade import upgrade
@@ -222,7 +222,7 @@ class OsccServer:
             raise missing
         try:
             answer = await self._send("DELETE", "sessions/" + quote(session, safe=""), secret)
-        except Refused as refused:
+        except RefusedAnswer as refused:
             # another user's session is none, and does not become known this way
             others = refused.status in {403, 404}
             raise (missing if others else refused.meaning(of_session=True)) from refused
@@ -259,7 +259,7 @@ class OsccServer:
         """
         try:
             return await self._send(method, path, secret, body=body)
-        except Refused as refused:
+        except RefusedAnswer as refused:
             raise refused.meaning(of_session=secret is not None) from refused
 
     async def _send(
@@ -305,7 +305,7 @@ class OsccServer:
                     message_bytes=MESSAGE_BYTES,
                     turns=self.turns,
                 )
-        except Refused as refused:
+        except RefusedAnswer as refused:
             raise refused.closed() from refused
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self._forget()

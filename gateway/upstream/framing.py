@@ -22,9 +22,9 @@ from gateway.protocol.websocket import (
     TEXT,
     TOO_BIG,
     Breach,
-    Ping,
     PongFrame,
     Violation,
+    WebSocketPing,
     check_control,
     head,
     unmask,
@@ -50,7 +50,7 @@ class Closed(NamedTuple):
 
 Skim: TypeAlias = Callable[[bytes, list[int], list[int]], list[str] | None]
 """Returns which of the texts that begin and end there have to be read, in order; None: all have."""
-Heard: TypeAlias = str | Ping | PongFrame | Closed | Violation
+Heard: TypeAlias = str | WebSocketPing | PongFrame | Closed | Violation
 """What came: a text message, or something about the connection."""
 
 
@@ -166,7 +166,7 @@ class Frames:
 
     def _control(self, opcode: int, payload: bytes) -> Heard:
         if opcode == PING:
-            return Ping(payload)
+            return WebSocketPing(payload)
         if opcode == PONG:
             return PongFrame(payload)
         self._end()  # §5.5.1: nothing follows a close

@@ -33,7 +33,7 @@ from gateway.domain.upstream import (
     SessionEnded,
     Source,
 )
-from gateway.protocol.websocket import Ping, PongFrame, Violation
+from gateway.protocol.websocket import PongFrame, Violation, WebSocketPing
 from gateway.runtime.ports import Clock
 from gateway.upstream.framing import Heard
 from gateway.upstream.server_clock import ServerClock, SetBackError
@@ -171,7 +171,7 @@ class OsccLink:
                 except WireError as fault:
                     self._ready.clear()
                     code = NORMAL if isinstance(fault, SetBackError) else PROTOCOL_ERROR
-            case Ping() | PongFrame():
+            case WebSocketPing() | PongFrame():
                 return None
             case Violation():
                 code = said.code

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from gateway.protocol.websocket import PONG, TEXT, Ping
+from gateway.protocol.websocket import PONG, TEXT, WebSocketPing
 from gateway.runtime.epoll_transport import READ_BYTES, Wire
 from gateway.runtime.turns import Turns
 from gateway.upstream.framing import MASK_BYTES, Closed, Frames, Heard, masked, masked_close
@@ -245,7 +245,7 @@ class LinkSocket(asyncio.Protocol):
         """Let what came wait for the reader, who is woken."""
         self._inbox.append(said)
         self._waiting_chars += _chars(said)
-        if type(said) is Ping:
+        if type(said) is WebSocketPing:
             self._answer(said)
         self._arrived()
 
@@ -261,7 +261,7 @@ class LinkSocket(asyncio.Protocol):
             self._transport.resume_reading()
         self._is_resting = False
 
-    def _answer(self, ping: Ping) -> None:
+    def _answer(self, ping: WebSocketPing) -> None:
         """Answer a ping (§5.5.2), unless what was sent before waits: then the server knows that it does."""
         if not (self._is_full or self._transport.is_closing()):
             self._transport.write(masked(PONG, ping.payload, _mask()))

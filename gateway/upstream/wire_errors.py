@@ -130,7 +130,7 @@ class WireError(Exception):
     """A message cannot be read. Its text holds no value of the message."""
 
 
-class Refusal(Element):
+class WireRefusal(Element):
     """The details that may stand beside an error's name."""
 
     min: int | float | None = None
@@ -145,7 +145,7 @@ class Refusal(Element):
     skill_key: int | None = None
 
 
-_decode_details: Final = msgspec.json.Decoder(Refusal).decode
+_decode_details: Final = msgspec.json.Decoder(WireRefusal).decode
 
 
 def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
@@ -163,7 +163,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
     try:
         details = _decode_details(body)
     except UNREADABLE:
-        details = Refusal()
+        details = WireRefusal()
     told: dict[str, Detail] = {
         "min": _number(details.min),
         "max": _number(details.max),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
-from gateway.client.connection import Connection, NotOpened
+from gateway.client.connection import ClientConnection, NotOpened
 from gateway.client.reconnect import Window
 from gateway.domain.commands import SetQueueParameters
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -25,7 +25,7 @@ CHANGES = frames.Changes(0, 3, stream="1.a", reset=True, put={"queue:1": {"name"
 class Line:
     """A connection with both of its ends."""
 
-    def __init__(self, connection: Connection, phone: Phone) -> None:
+    def __init__(self, connection: ClientConnection, phone: Phone) -> None:
         self.connection = connection
         self.phone = phone
 
@@ -34,10 +34,10 @@ class Line:
 async def line(
     http: aiohttp.ClientSession, gateway: ScriptedGateway, codec: Codec, clock: ManualClock
 ) -> Line:
-    return Line(await Connection.open(http, gateway.address, codec, clock), await gateway.phone())
+    return Line(await ClientConnection.open(http, gateway.address, codec, clock), await gateway.phone())
 
 
-async def _all(connection: Connection) -> list[frames.GatewayFrame | None]:
+async def _all(connection: ClientConnection) -> list[frames.GatewayFrame | None]:
     async with asyncio.timeout(5):
         return [frame async for frame in connection.frames()]
 
@@ -119,7 +119,7 @@ async def test_a_refused_upgrade_says_why(
     headers = {} if window is None else {"Retry-After": "7"}
     gateway.answer("GET", "/v1/realtime", status, b"", headers)
     with pytest.raises(NotOpened) as refused:
-        await Connection.open(http, gateway.address, JSON, clock)
+        await ClientConnection.open(http, gateway.address, JSON, clock)
     assert (refused.value.ending.code, refused.value.ending.window) == (code, window)
 
 
@@ -127,7 +127,7 @@ async def test_nobody_there_is_no_connection(http: aiohttp.ClientSession, clock:
     async with ScriptedGateway() as gone:
         address = gone.address
     with pytest.raises(NotOpened) as refused:
-        await Connection.open(http, address, JSON, clock)
+        await ClientConnection.open(http, address, JSON, clock)
     assert refused.value.ending.code == 1006
 
 
@@ -136,7 +136,7 @@ async def test_a_redirect_is_not_followed(
 ) -> None:
     gateway.answer("GET", "/v1/realtime", 302, b"", {"Location": "/elsewhere"})
     with pytest.raises(NotOpened):
-        await Connection.open(http, gateway.address, JSON, clock)
+        await ClientConnection.open(http, gateway.address, JSON, clock)
     assert gateway.count("GET", "/elsewhere") == 0
 
 
@@ -145,7 +145,7 @@ async def test_a_server_without_the_subprotocol_is_no_gateway(
 ) -> None:
     gateway.protocols = ()
     with pytest.raises(NotOpened) as refused:
-        await Connection.open(http, gateway.address, JSON, clock)
+        await ClientConnection.open(http, gateway.address, JSON, clock)
     assert refused.value.ending.code == 4000
 
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.client.http import ANSWER_S, Answer, Api, retry_after_of
+from gateway.client.http import ANSWER_S, Api, HttpReply, retry_after_of
 from gateway.client.refusal import Unreachable
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.protocol.http_form import problem_members
@@ -21,7 +21,7 @@ from tests.doubles.scripted_gateway import ScriptedGateway
 async def test_the_token_travels_in_the_header_only(api: Api, gateway: ScriptedGateway) -> None:
     gateway.answer("POST", "/v1/x", 201, {"a": 1})
     answer = await api.ask("POST", "/v1/x", token="secret", body=b'{"b":2}', language="de")
-    assert answer == Answer(201, {"a": 1})
+    assert answer == HttpReply(201, {"a": 1})
     (asked,) = gateway.asked
     assert asked.body == {"b": 2}
     assert asked.headers["Authorization"] == "Bearer secret"
@@ -32,7 +32,7 @@ async def test_the_token_travels_in_the_header_only(api: Api, gateway: ScriptedG
 
 async def test_no_content_is_an_answer(api: Api, gateway: ScriptedGateway) -> None:
     gateway.answer("DELETE", "/v1/x", 204)
-    assert await api.ask("DELETE", "/v1/x") == Answer(204, {})
+    assert await api.ask("DELETE", "/v1/x") == HttpReply(204, {})
 
 
 async def test_problem_details_become_the_error(api: Api, gateway: ScriptedGateway) -> None:
@@ -148,9 +148,9 @@ class _Shape:
 
 
 def test_a_body_is_read_by_its_shape() -> None:
-    assert Answer(200, {"a": 1, "of_tomorrow": 2}).read(TypeAdapter(_Shape)) == _Shape(1)
+    assert HttpReply(200, {"a": 1, "of_tomorrow": 2}).read(TypeAdapter(_Shape)) == _Shape(1)
     with pytest.raises(Unreachable):
-        Answer(200, {"a": "x"}).read(TypeAdapter(_Shape))
+        HttpReply(200, {"a": "x"}).read(TypeAdapter(_Shape))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox, Pace
+from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import View, view_of
 from gateway.domain.model import Scope
 from gateway.domain.resources import Queue
@@ -38,7 +38,7 @@ class Line:
         self.ledger = Ledger(1)
         self.ledger.record("queue:1", queue(1))
         self.ledger.record("queue:2", queue(2))
-        self.pace = Pace()
+        self.pace = PaceLadder()
         self.outbox = Outbox(self.ledger, view, JSON, self.pace, frame_bytes=frame_bytes)
         self.now = 100.0
 

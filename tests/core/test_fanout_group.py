@@ -11,7 +11,7 @@ from gateway.core import fanout_group as fanout_groups
 from gateway.core.element import Element
 from gateway.core.fanout_group import SIZE, TURN_S, FanoutGroup
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import LADDER_S, Outbox, Pace
+from gateway.core.outbox import LADDER_S, Outbox, PaceLadder
 from gateway.core.view import View, me_key, view_of
 from gateway.domain.resources import Me
 from gateway.protocol.codec import JSON
@@ -30,7 +30,7 @@ class House:
         self.outboxes = [self.add(f"s{number}", every_s=every_s) for number in range(phones)]
 
     def add(self, handle: str, *, every_s: float = 0.0) -> Outbox:
-        outbox = Outbox(self.ledger, self.view(handle), JSON, Pace(every_s))
+        outbox = Outbox(self.ledger, self.view(handle), JSON, PaceLadder(every_s))
         outbox.begin(None)
         outbox.take(self.now)
         return outbox

@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core.follower import LOWER_S, TRANSITIONS, Follow, FollowState
+from gateway.core.follower import LOWER_S, TRANSITIONS, FollowMachine, FollowState
 from gateway.core.ledger import Receipt
 
 EPOCH = 70
 
 
-def answer(follow: Follow, now: float) -> None:
+def answer(follow: FollowMachine, now: float) -> None:
     """Let the owner tell that there is nothing new, and that this is his answer."""
     follow.published(EPOCH, Receipt.STALE, now)
     follow.answered(now)
 
 
-EVENTS: dict[str, Callable[[Follow], object]] = {
+EVENTS: dict[str, Callable[[FollowMachine], object]] = {
     "ask": lambda follow: follow.asked(100.0),
     "answered": lambda follow: answer(follow, 100.0),
     "gap": lambda follow: follow.published(EPOCH, Receipt.GAP, 100.0),
@@ -34,21 +34,21 @@ ROADS: dict[FollowState, tuple[str, ...]] = {
 }
 
 
-def led(state: FollowState) -> Follow:
-    follow = Follow(EPOCH, 0.0)
+def led(state: FollowState) -> FollowMachine:
+    follow = FollowMachine(EPOCH, 0.0)
     for event in ROADS[state]:
         EVENTS[event](follow)
     return follow
 
 
-def following(at: float = 0.0, jitter: float = 0.0) -> Follow:
-    follow = Follow(EPOCH, at, jitter)
+def following(at: float = 0.0, jitter: float = 0.0) -> FollowMachine:
+    follow = FollowMachine(EPOCH, at, jitter)
     follow.asked(at)
     answer(follow, at)
     return follow
 
 
-def asked_at(follow: Follow, until: float) -> list[float]:
+def asked_at(follow: FollowMachine, until: float) -> list[float]:
     """Ask whenever that is needed, and tell when it was."""
     times = []
     while follow.due_at <= until:
@@ -59,7 +59,7 @@ def asked_at(follow: Follow, until: float) -> list[float]:
     return times
 
 
-def due_at(follow: Follow) -> float:
+def due_at(follow: FollowMachine) -> float:
     return follow.due_at
 
 
@@ -76,11 +76,11 @@ def test_the_table_is_what_happens_and_the_illegal_changes_nothing(state: Follow
 
 
 def test_it_asks_at_once_when_it_begins() -> None:
-    assert asked_at(Follow(EPOCH, 50.0), 50.0) == [50.0]
+    assert asked_at(FollowMachine(EPOCH, 50.0), 50.0) == [50.0]
 
 
 def test_without_an_answer_it_asks_again_ever_more_slowly() -> None:
-    assert asked_at(Follow(EPOCH, 0.0), 8.0) == [0.0, 0.25, 0.75, 1.75, 3.75, 5.75, 7.75]
+    assert asked_at(FollowMachine(EPOCH, 0.0), 8.0) == [0.0, 0.25, 0.75, 1.75, 3.75, 5.75, 7.75]
 
 
 @pytest.mark.parametrize(("jitter", "after_s"), [(0.0, 10.0), (0.5, 8.75), (1.0, 7.5)])
@@ -92,7 +92,7 @@ def test_once_answered_it_asks_every_10_s_less_jitter(jitter: float, after_s: fl
 
 
 def test_an_answer_ends_the_growth() -> None:
-    follow = Follow(EPOCH, 0.0)
+    follow = FollowMachine(EPOCH, 0.0)
     asked_at(follow, 3.75)
     answer(follow, 3.875)
     follow.doubt(3.9375)
@@ -119,7 +119,7 @@ def test_what_leaves_no_gap_needs_nothing(receipt: Receipt) -> None:
 
 
 def test_the_answer_that_is_still_to_come_covers_a_gap_of_before_it() -> None:
-    follow = Follow(EPOCH, 0.0)
+    follow = FollowMachine(EPOCH, 0.0)
     follow.asked(0.0)
     follow.published(EPOCH, Receipt.GAP, 0.0625)
     follow.published(EPOCH, Receipt.APPLIED, 0.125)
@@ -129,7 +129,7 @@ def test_the_answer_that_is_still_to_come_covers_a_gap_of_before_it() -> None:
 
 @pytest.mark.parametrize("told", [(), (Receipt.GAP,)], ids=["did not come", "does not fit"])
 def test_it_is_no_answer_when_what_belongs_to_it(told: tuple[Receipt, ...]) -> None:
-    follow = Follow(EPOCH, 0.0)
+    follow = FollowMachine(EPOCH, 0.0)
     follow.published(EPOCH, Receipt.APPLIED, 0.0)
     follow.asked(0.0)
     for receipt in told:
@@ -140,7 +140,7 @@ def test_it_is_no_answer_when_what_belongs_to_it(told: tuple[Receipt, ...]) -> N
 
 
 def test_after_a_doubt_only_a_question_of_after_it_counts() -> None:
-    follow = Follow(EPOCH, 0.0)
+    follow = FollowMachine(EPOCH, 0.0)
     follow.asked(0.0)
     follow.doubt(0.0625)
     answer(follow, 0.125)
@@ -149,7 +149,7 @@ def test_after_a_doubt_only_a_question_of_after_it_counts() -> None:
 
 
 def test_doubts_do_not_hasten_a_node_that_does_not_answer() -> None:
-    follow = Follow(EPOCH, 0.0)
+    follow = FollowMachine(EPOCH, 0.0)
     asked_at(follow, 3.75)
     follow.doubt(4.0)
     assert due_at(follow) == 5.75
@@ -166,7 +166,7 @@ def test_whoever_is_not_the_owner_makes_the_lease_be_read_at_once() -> None:
 
 
 def test_the_same_owner_is_asked_again_with_growing_pauses() -> None:
-    follow, now, times = Follow(EPOCH, 0.0), 0.0, []
+    follow, now, times = FollowMachine(EPOCH, 0.0), 0.0, []
     for _ in range(5):
         follow.asked(now)
         times.append(now)
@@ -178,7 +178,7 @@ def test_the_same_owner_is_asked_again_with_growing_pauses() -> None:
 
 
 def test_another_owner_is_asked_at_once() -> None:
-    follow = Follow(EPOCH, 0.0)
+    follow = FollowMachine(EPOCH, 0.0)
     asked_at(follow, 3.75)
     follow.not_mine(3.875)
     follow.reading(3.875)
@@ -263,7 +263,7 @@ def test_a_lease_that_says_what_was_known_makes_five_seconds_begin_anew() -> Non
 
 
 def test_an_answer_of_a_lower_epoch_answers_nothing() -> None:
-    follow = Follow(EPOCH, 0.0)
+    follow = FollowMachine(EPOCH, 0.0)
     follow.asked(0.0)
     follow.published(EPOCH - 1, Receipt.STALE, 0.125)
     follow.answered(0.125)
@@ -272,7 +272,7 @@ def test_an_answer_of_a_lower_epoch_answers_nothing() -> None:
 
 
 def test_before_the_first_word_of_the_owner_nothing_is_live() -> None:
-    assert Follow(EPOCH, 0.0).health(0.0, "live") == "stale"
+    assert FollowMachine(EPOCH, 0.0).health(0.0, "live") == "stale"
 
 
 def test_what_is_not_heard_of_for_15_s_is_stale() -> None:
@@ -314,7 +314,7 @@ def test_whoever_is_out_of_hearing_is_not_live_before_he_answers() -> None:
 def test_when_the_time_of_lower_epochs_is_over_the_lease_is_read_however_it_is_rounded() -> None:
     """Who is told to ask then is told so for ever: asking does not move that time."""
     for at in (n / 7 + 1_000.0 for n in range(1, 2_000)):
-        follow = Follow(7, at)
+        follow = FollowMachine(7, at)
         follow.asked(at)
         follow.published(7, Receipt.STALE, at)
         follow.answered(at)

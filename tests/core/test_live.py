@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from gateway.core.effects import Answered, Attach, Close, Effects, Health, Invoke, Resumed, SessionLimits
+from gateway.core.effects import (
+    Answered,
+    AttachSession,
+    Close,
+    Effects,
+    Health,
+    Invoke,
+    Resumed,
+    SessionLimits,
+)
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.session import Live
@@ -121,7 +130,7 @@ def test_a_phone_resumes_where_it_was() -> None:
 def test_follow_is_answered_before_what_it_changes() -> None:
     phone = served()
     effects = phone.serve(frames.Follow("f1", ("agents", "queue:9")))
-    assert effects == (Attach(None, ("agents",)),)
+    assert effects == (AttachSession(None, ("agents",)),)
     followed, changes = phone.take()
     assert followed == {
         "kind": "followed",
@@ -169,7 +178,7 @@ def test_a_refused_change_of_topics_says_when_and_changes_nothing() -> None:
     assert phone.serve(frames.Follow("less", ())) != (), "nothing has to be sent for less"
     phone.take()
     phone.now += error["retry_after_s"]
-    assert phone.serve(frames.Follow("again", ("queues",))) == (Attach(None, ("queues",)),)
+    assert phone.serve(frames.Follow("again", ("queues",))) == (AttachSession(None, ("queues",)),)
 
 
 def test_a_phone_may_change_its_pace() -> None:

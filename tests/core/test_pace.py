@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.outbox import LADDER_S, Pace
+from gateway.core.outbox import LADDER_S, PaceLadder
 
 
-def slow(level: int, every_s: float = 0.0) -> Pace:
-    pace = Pace(every_s)
+def slow(level: int, every_s: float = 0.0) -> PaceLadder:
+    pace = PaceLadder(every_s)
     for _ in range(level):
         pace.flushed(drained=False)
     return pace
 
 
 def test_the_first_change_leaves_at_once() -> None:
-    assert Pace(5.0).due_at(100.0) == 100.0
+    assert PaceLadder(5.0).due_at(100.0) == 100.0
 
 
 def test_the_next_waits_for_the_interval_and_a_quiet_one_has_waited() -> None:
-    pace = Pace()
+    pace = PaceLadder()
     pace.sent(100.0)
     assert pace.due_at(100.01) == 100.05
     assert pace.due_at(103.0) == 103.0
@@ -45,7 +45,7 @@ def test_three_good_flushes_in_a_row_descend_one_rung() -> None:
 
 
 def test_the_ground_is_the_lowest() -> None:
-    pace = Pace()
+    pace = PaceLadder()
     for _ in range(9):
         pace.flushed(drained=True)
     assert pace.level == 0
@@ -59,7 +59,7 @@ def test_never_faster_than_the_phone_asked_nor_than_it_can(
 
 
 def test_a_phone_may_change_its_mind() -> None:
-    pace = Pace(60.0)
+    pace = PaceLadder(60.0)
     pace.sent(100.0)
     pace.every_s = 0.0
     assert pace.due_at(100.0) == 100.05

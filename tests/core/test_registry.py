@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.registry import Added, Refused, Registry, RegistryLimits, Removed, Seat
+from gateway.core.registry import Added, NotAdmitted, Registry, RegistryLimits, Removed, Seat
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId
 
@@ -110,14 +110,14 @@ def test_adding_what_is_here_changes_nothing() -> None:
 
 def test_a_user_has_so_many_devices() -> None:
     registry = full()
-    assert registry.add("c", seat("s"), 600.0) == Refused(CloseCode.TOO_MANY_DEVICES)
+    assert registry.add("c", seat("s"), 600.0) == NotAdmitted(CloseCode.TOO_MANY_DEVICES)
     assert registry.connections(ANN) == ("c0", "c1")
 
 
 def test_a_silent_device_makes_way_for_a_newcomer() -> None:
     registry = full()
     registry.touch("c0", 2.0)
-    assert registry.add("c", seat("s"), 601.0) == Refused(CloseCode.TOO_MANY_DEVICES)
+    assert registry.add("c", seat("s"), 601.0) == NotAdmitted(CloseCode.TOO_MANY_DEVICES)
     assert registry.add("c", seat("s"), 601.5) == Added(False, ("c1",))
 
 
@@ -137,7 +137,7 @@ def test_touching_what_is_not_here_changes_nothing() -> None:
 def test_a_node_has_so_many_connections() -> None:
     registry = Registry[str](RegistryLimits(connections=1))
     registry.add("a", seat("s"), 0.0)
-    assert registry.add("b", seat("s2", user=BOB), 0.0) == Refused(CloseCode.OVER_CAPACITY)
+    assert registry.add("b", seat("s2", user=BOB), 0.0) == NotAdmitted(CloseCode.OVER_CAPACITY)
     assert set(registry) == {ANN}
     assert registry.add("c", seat("s"), 0.0) == Added(False, ("a",))
 
@@ -208,6 +208,6 @@ def test_silent_devices_make_way_in_the_order_of_their_silence_unless_they_spoke
     assert registry.add("n1", seat("t1"), 702.0) == Added(False, ("c2",))
     registry.remove("c3", 703.0)
     registry.add("n2", seat("t2"), 703.0)
-    assert registry.add("n3", seat("t3"), 704.0) == Refused(CloseCode.TOO_MANY_DEVICES)
+    assert registry.add("n3", seat("t3"), 704.0) == NotAdmitted(CloseCode.TOO_MANY_DEVICES)
     assert registry.add("n3", seat("t3"), 1301.0) == Added(False, ("n0",))
     assert registry.connections(ANN) == ("c1", "n1", "n2", "n3")

@@ -9,7 +9,7 @@ import pytest
 from gateway.core import fanout_group as fanout_groups
 from gateway.core.fanout_group import FanoutGroup
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox, Pace
+from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of
 from gateway.edge import socket as edge_socket
 from gateway.edge.scheduler import Schedulable
@@ -79,7 +79,7 @@ class House:
 
     def add(self, handle: str) -> Phone:
         view = view_of(handle, SCOPE, ("queues",))
-        outbox = Outbox(self.ledger, view, self._codec, Pace(), frame_bytes=self._frame_bytes)
+        outbox = Outbox(self.ledger, view, self._codec, PaceLadder(), frame_bytes=self._frame_bytes)
         outbox.begin(None)
         outbox.take(self.now)
         return Phone(outbox)

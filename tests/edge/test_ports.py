@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.edge.ports import AccountService, SessionNode
-from gateway.runtime.account import Account
+from gateway.runtime.account import Accounts
 from gateway.runtime.node import Node
 from tests.doubles.clock import ManualClock
 from tests.edge.fake_node import FakeNode
@@ -14,7 +14,7 @@ def as_sessions(node: Node | FakeNode) -> SessionNode:
     return node
 
 
-def as_accounts(account: Account | FakeNode) -> AccountService:
+def as_accounts(account: Accounts | FakeNode) -> AccountService:
     """Do the same for log-ons."""
     return account
 
@@ -23,6 +23,6 @@ def test_every_method_of_the_ports_is_there() -> None:
     double = FakeNode(ManualClock())
     assert as_sessions(double) is double
     assert as_accounts(double) is double
-    for port, real in ((SessionNode, Node), (AccountService, Account)):
+    for port, real in ((SessionNode, Node), (AccountService, Accounts)):
         wanted = {name for name in dir(port) if not name.startswith("_")}
         assert wanted <= set(dir(real))

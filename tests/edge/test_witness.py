@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox, Pace
+from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import view_of
 from gateway.domain.commands import Call, Outcome, SetRoutingState, Status
 from gateway.domain.errors import ErrorCode, GatewayError
@@ -37,7 +37,7 @@ class Watched:
 
 def phone_of_three() -> Outbox:
     """Return what one phone is told, of which nothing waits."""
-    outbox = Outbox(Ledger(1), view_of("h", Scope(queues=frozenset({1})), ("queues",)), JSON, Pace())
+    outbox = Outbox(Ledger(1), view_of("h", Scope(queues=frozenset({1})), ("queues",)), JSON, PaceLadder())
     outbox.begin(None)
     outbox.take(0.0)
     return outbox

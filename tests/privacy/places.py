@@ -117,7 +117,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "pending_log_offs": """
             runtime/log_off.py LogOffs._pending _under_way _answered _rates;
-            runtime/account.py Account._listing _ending
+            runtime/account.py Accounts._listing _ending
         """,
         "remembered_ids": """
             core/interest.py wanted_by; core/user_sessions.py _in_order;

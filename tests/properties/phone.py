@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.core.fanout_group import Writer
 from gateway.core.ledger import Ledger
-from gateway.core.outbox import Outbox, Pace
+from gateway.core.outbox import Outbox, PaceLadder
 from gateway.core.view import View, view_of
 from gateway.domain.model import Kind, Scope, key_of
 from gateway.domain.resources import Agent, Queue, Resource, RoutingState, Site
@@ -98,7 +98,9 @@ class Line:
     def __init__(self, ledger: Ledger, scope: Scope, topics: tuple[str, ...], codec: Codec) -> None:
         self.ledger, self.codec, self.scope, self.topics = ledger, codec, scope, topics
         self.allowed = _seen_in(view_of("h", scope, topics))
-        self.outbox = Outbox(ledger, view_of("h", scope, topics), codec, Pace(), frame_bytes=FRAME_BYTES)
+        self.outbox = Outbox(
+            ledger, view_of("h", scope, topics), codec, PaceLadder(), frame_bytes=FRAME_BYTES
+        )
         self.outbox.sink = self
         self.wire: list[bytes] = []
 

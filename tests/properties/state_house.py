@@ -19,7 +19,7 @@ from gateway.domain.model import Application, NodeId, Ticket
 from gateway.protocol.codec import JSON
 from gateway.protocol.frames import Changes, Ping
 from gateway.runtime.node import Node
-from gateway.runtime.parts import NodeSettings, Site
+from gateway.runtime.parts import NodeSettings, SiteParts
 from gateway.runtime.ports import Authority, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from tests.doubles.alone import alone
@@ -103,7 +103,7 @@ class House(Scene):
         self.audited: list[NumberAct | OrderAct] = []
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
-            {"main": Site(cast("Upstream", self.doors), cast("Authority", self.doors))},
+            {"main": SiteParts(cast("Upstream", self.doors), cast("Authority", self.doors))},
             alone(self.clock, self.leases),
             self.clock,
             lambda: 0.5,

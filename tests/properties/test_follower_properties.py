@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gateway.core.follower import Follow, Need
+from gateway.core.follower import FollowMachine, Need
 from gateway.core.ledger import Receipt
 from tests.properties.follower_bugs import FOLLOWER_BUGS
 
@@ -20,7 +20,7 @@ class Following(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.follow = Follow(EPOCH, 0.0)
+        self.follow = FollowMachine(EPOCH, 0.0)
         self.every_s = 10.0
         self.answers = self.reads = True
         self.floor = EPOCH
@@ -45,7 +45,7 @@ class Following(RuleBasedStateMachine):
 
     @initialize(jitter=st.sampled_from([0.0, 0.5, 0.875]))
     def begins(self, jitter: float) -> None:
-        self.follow = Follow(EPOCH, 0.0, jitter)
+        self.follow = FollowMachine(EPOCH, 0.0, jitter)
         self.every_s = 10.0 - 2.5 * jitter
 
     # ---- the world ----

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.core.link import Linger
-from gateway.core.registry import Added, Refused, Registry, RegistryLimits, Removed, Seat
+from gateway.core.registry import Added, NotAdmitted, Registry, RegistryLimits, Removed, Seat
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, UserId
 from tests.properties.seeded import SeededBug
@@ -82,9 +82,9 @@ class Node(RuleBasedStateMachine):
             same = [silent]
         answer = self.registry.add(self.count, seat, self.now)
         if len(mine) - len(same) == LIMITS.devices:
-            assert answer == Refused(CloseCode.TOO_MANY_DEVICES)
+            assert answer == NotAdmitted(CloseCode.TOO_MANY_DEVICES)
         elif len(self.here) - len(same) == LIMITS.connections:
-            assert answer == Refused(CloseCode.OVER_CAPACITY)
+            assert answer == NotAdmitted(CloseCode.OVER_CAPACITY)
         else:
             first = not mine and seat.user not in self.left
             assert isinstance(answer, Added)

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.core.effects import Answered, Attach, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import Answered, AttachSession, Effects, Health, Invoke, SessionLimits
 from gateway.core.element import Element
 from gateway.core.ledger import Ledger
 from gateway.core.session import Session, State
@@ -66,7 +66,7 @@ class Connections(RuleBasedStateMachine):
         position = frames.StreamPosition(*self.phone.position) if resume and self.phone.position else None
         served, effects = self.send(frames.Hello(events.CLIENT, "sealed", topics, position))
         if served:
-            assert effects == (Attach("sealed", topics, events.CLIENT),)
+            assert effects == (AttachSession("sealed", topics, events.CLIENT),)
             self.topics = DEFAULT_TOPICS[Application.DASHBOARD] if topics is None else topics
 
     @live
@@ -75,7 +75,7 @@ class Connections(RuleBasedStateMachine):
         def check(effects: Effects) -> None:
             self.topics = topics
             self.onlooker.queued(effects)
-            assert codes(effects) or [type(effect) for effect in effects] == [Attach]
+            assert codes(effects) or [type(effect) for effect in effects] == [AttachSession]
 
         self.serve(frames.Follow("f", topics), check)
         if scope is not None:

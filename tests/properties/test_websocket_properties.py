@@ -12,9 +12,9 @@ from gateway.protocol.websocket import (
     Event,
     Message,
     Parser,
-    Ping,
     PongFrame,
     Violation,
+    WebSocketPing,
     unmask,
 )
 from tests.properties.seeded import SeededBug
@@ -40,7 +40,7 @@ def messages(draw: st.DrawFn) -> tuple[list[Event], bytes]:
     for number, (start, end) in enumerate(pairwise(cuts)):
         if number and (control := draw(st.none() | controls)) is not None:
             opcode, payload = control
-            events.append(Ping(payload) if opcode == 9 else PongFrame(payload))
+            events.append(WebSocketPing(payload) if opcode == 9 else PongFrame(payload))
             stream += framed(opcode, payload, mask=draw(masks))
         opcode = 0 if number else 2 - is_text
         stream += framed(opcode, data[start:end], fin=number == len(cuts) - 2, mask=draw(masks))

@@ -15,9 +15,9 @@ from gateway.protocol.websocket import (
     Event,
     Message,
     Parser,
-    Ping,
     PongFrame,
     Violation,
+    WebSocketPing,
 )
 from tests.protocol.framing import MASK, Heard, closing, framed, heard, text
 
@@ -52,7 +52,7 @@ def test_messages_of_every_length_are_read(opcode: int, size: int) -> None:
 def test_the_examples_of_the_rfc() -> None:
     hello = bytes.fromhex("818537fa213d7f9f4d5158")
     assert read(hello) == [Message(b"Hello", text=True)]
-    assert read(bytes.fromhex("898537fa213d7f9f4d5158")) == [Ping(b"Hello")]
+    assert read(bytes.fromhex("898537fa213d7f9f4d5158")) == [WebSocketPing(b"Hello")]
     assert websocket.frame(1, b"Hello") == bytes.fromhex("810548656c6c6f")
     assert hello == text("Hello")
 
@@ -66,7 +66,7 @@ def test_fragments_are_one_message() -> None:
 def test_control_frames_stand_between_fragments() -> None:
     stream = framed(1, b"a", fin=False) + framed(9, b"1") + framed(0, b"b", fin=False) + framed(10, b"2")
     assert read(stream + framed(0, b"c") + text("next")) == [
-        Ping(b"1"),
+        WebSocketPing(b"1"),
         PongFrame(b"2"),
         Message(b"abc", text=True),
         Message(b"next", text=True),
@@ -97,7 +97,7 @@ def test_fragments_out_of_place_are_a_breach(stream: bytes) -> None:
 def test_what_stood_before_a_breach_was_said() -> None:
     assert read(text("a") + framed(9) + framed(3) + text("b")) == [
         Message(b"a", text=True),
-        Ping(b""),
+        WebSocketPing(b""),
         Violation(1002, "the opcode is reserved"),
     ]
 
@@ -130,7 +130,7 @@ def test_control_frames_are_short_and_whole(opcode: int) -> None:
 
 def test_a_ping_of_the_full_size_is_read() -> None:
     assert read(framed(9, b"\xfe" * 125), framed(10, b"\xfe" * 125)) == [
-        Ping(b"\xfe" * 125),
+        WebSocketPing(b"\xfe" * 125),
         PongFrame(b"\xfe" * 125),
     ]
 
@@ -238,7 +238,7 @@ def test_text_fails_at_its_first_wrong_byte_or_at_the_end_of_a_surrogate(bad: by
     assert [event for at in range(head + most) for event in parser.feed(frame[at : at + 1])] == []
     assert list(parser.feed(frame[head + most : head + most + 1])) == [FAILED]
     parser = Parser(LIMIT)  # 6.4.1, 6.4.2: between fragments
-    assert list(parser.feed(framed(1, said[:most], fin=False) + framed(9))) == [Ping(b"")]
+    assert list(parser.feed(framed(1, said[:most], fin=False) + framed(9))) == [WebSocketPing(b"")]
     assert list(parser.feed(framed(0, said[most:], fin=False))) == [FAILED]
     assert parser.is_over
 
@@ -249,7 +249,7 @@ def test_what_is_judged_ahead_is_not_judged_again() -> None:
     for step in range(1, 12):
         pieces = (stream[at : at + step] for at in range(0, len(stream), step))
         assert read(*pieces) == [
-            Ping(b"\xff"),
+            WebSocketPing(b"\xff"),
             Message(KAPPA, text=True),
             Message(b"\xff" * 9, text=False),
             Message("κ".encode(), text=True),

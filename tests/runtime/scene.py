@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gateway.app.metrics import CountingTally
 from gateway.bus.memory import MemoryLeases
-from gateway.core.effects import Attach, Close, Effects, Health, Invoke, SessionLimits
+from gateway.core.effects import AttachSession, Close, Effects, Health, Invoke, SessionLimits
 from gateway.core.session import Session
 from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode, SessionRefused
@@ -22,7 +22,7 @@ from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Node
 from gateway.runtime.owner import Owner
-from gateway.runtime.parts import Cluster, NodeSettings, Site
+from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from gateway.telemetry import Telemetry
 from tests.doubles.alone import alone
 from tests.doubles.clock import ManualClock
@@ -111,9 +111,9 @@ class PhoneLine:
     def run(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
-                case Attach(token=None):
+                case AttachSession(token=None):
                     self.scene.node.follow(self, effect.topics or ())
-                case Attach():
+                case AttachSession():
                     self.scene.tasks.create_task(self._attach(effect.topics))
                 case Invoke():
                     self.scene.tasks.create_task(self._invoke(effect))
@@ -202,7 +202,7 @@ class Scene:
     def __init__(
         self,
         settings: NodeSettings,
-        outside: tuple[ManualClock, FakeUpstream, Site] | None = None,
+        outside: tuple[ManualClock, FakeUpstream, SiteParts] | None = None,
         cluster: Cluster | None = None,
     ) -> None:
         self.clock = ManualClock() if outside is None else outside[0]
@@ -213,7 +213,7 @@ class Scene:
         self.telemetry = Telemetry()
         self.node = Node(
             settings,
-            {"main": Site(self.upstream, self.upstream) if outside is None else outside[2]},
+            {"main": SiteParts(self.upstream, self.upstream) if outside is None else outside[2]},
             cluster or alone(self.clock, self.leases),
             self.clock,
             lambda: 0.5,

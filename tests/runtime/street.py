@@ -12,7 +12,7 @@ from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId, SessionSecret, UserId
 from gateway.domain.upstream import About, Feature, LinkClosed
 from gateway.protocol.envelopes import Channel, Envelope
-from gateway.runtime.parts import NodeSettings, Site
+from gateway.runtime.parts import NodeSettings, SiteParts
 from gateway.runtime.user_state import UserState
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_link import FakeLink
@@ -141,7 +141,7 @@ async def street(
     scenes = [
         Scene(
             NodeSettings(NodeId(f"n{at}"), f"n{at}-1", linger=linger or Linger(), log_ons_per_s=200.0),
-            (clock, upstream, Site(ways[at], upstream)),
+            (clock, upstream, SiteParts(ways[at], upstream)),
             trouble.cluster(at),
         )
         for at in range(nodes)

@@ -7,7 +7,7 @@ import pytest
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import NodeId
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_rpc import ANSWER_S, Page, Told
+from gateway.runtime.admin_rpc import ANSWER_S, NodeAnswer, Page
 from tests.runtime.street import Street, street
 
 N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")
@@ -32,7 +32,7 @@ def teach(at: Street) -> list[tuple[int, Order]]:
     return asked
 
 
-async def answers(at: Street, order: Order, *, within_s: float = ANSWER_S, by: int = 0) -> list[Told]:
+async def answers(at: Street, order: Order, *, within_s: float = ANSWER_S, by: int = 0) -> list[NodeAnswer]:
     orders = at.scenes[by].node.orders
     asking = at.scenes[by].tasks.create_task(orders.ask(order, orders.nodes, within_s))
     await at.clock.advance(within_s + 1)
@@ -45,9 +45,9 @@ async def test_every_node_is_asked_and_answers() -> None:
         assert at.scenes[1].node.orders.nodes == (N1, N0, N2)
         told = await answers(at, asks())
         assert told == [
-            Told(N0, Page(({"at": 0},))),
-            Told(N1, Page(({"at": 1},), more=True)),
-            Told(N2, Page(({"at": 2},))),
+            NodeAnswer(N0, Page(({"at": 0},))),
+            NodeAnswer(N1, Page(({"at": 1},), more=True)),
+            NodeAnswer(N2, Page(({"at": 2},))),
         ]
         (order,) = [order for number, order in asked if number == 2]
         assert (order.node, order.act, order.after, order.most) == (N0, "name", "after", 3)
@@ -58,7 +58,7 @@ async def test_one_may_be_asked_alone_and_only_once() -> None:
         asked = teach(at)
         asking = at.scenes[0].tasks.create_task(at.scenes[0].node.orders.ask(asks(), [N2, N2]))
         await at.clock.settle()
-        assert await asking == [Told(N2, Page(({"at": 2},)))]
+        assert await asking == [NodeAnswer(N2, Page(({"at": 2},)))]
         assert len(asked) == 1
 
 

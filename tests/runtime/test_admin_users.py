@@ -8,7 +8,7 @@ from gateway.domain.errors import CloseCode
 from gateway.domain.model import Application, NodeId, UserId
 from gateway.domain.upstream import LoggedOff
 from gateway.protocol.envelopes import Order
-from gateway.runtime.admin_rpc import Page, Told
+from gateway.runtime.admin_rpc import NodeAnswer, Page
 from gateway.runtime.admin_users import BY, CONFIRM_S, ENDED_WITHIN_S, AdminUsers
 from tests.runtime.scene import PhoneLine, Scene, scene, user
 from tests.runtime.street import Street, street
@@ -31,7 +31,7 @@ def people_of(at: Scene) -> AdminUsers:
     return made
 
 
-async def everywhere(at: Street, asked: Order, by: int = 0) -> list[Told]:
+async def everywhere(at: Street, asked: Order, by: int = 0) -> list[NodeAnswer]:
     for each in at.scenes:
         people_of(each)
     orders = at.scenes[by].node.orders

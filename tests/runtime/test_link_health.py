@@ -9,19 +9,19 @@ from gateway.domain.link_requests import KeepAlive, Listen
 from gateway.domain.model import NodeId
 from gateway.domain.resources import FunctionState
 from gateway.runtime.feed import Feed
-from gateway.runtime.link_health import Pulse
+from gateway.runtime.link_health import LinkHealth
 from gateway.runtime.mirror import Mirror
 from tests.doubles.fake_upstream import KEEP_ALIVE_S
 from tests.runtime.scene import Scene, scene, user
 from tests.runtime.street import street
 
 
-def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = None) -> Pulse:
+def pulse(at: Scene, *, is_taking_over: bool = False, known: Health | None = None) -> LinkHealth:
     """Return the pulse of an owner whose link is not opened yet."""
     feed = Feed(user(1))
     feed.health = known or feed.health
     mirror = Mirror(feed, UserSessions(), at.node.composer, at.clock)
-    return Pulse(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
+    return LinkHealth(feed, mirror, LinkMachine(), at.node._worlds["main"], is_taking_over=is_taking_over)
 
 
 async def test_a_link_is_live_while_it_speaks_and_old_when_it_is_silent() -> None:

@@ -13,7 +13,7 @@ from gateway.bus.memory import MemoryStore
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, Device, SessionId, SessionSecret, Ticket, UserId
 from gateway.domain.upstream import LoggedOff, LoggedOn, LogOn, SessionInfo
-from gateway.runtime.account import Account
+from gateway.runtime.account import Accounts
 from gateway.runtime.log_off import (
     LOOK_S,
     REPEATS_AT_ONCE,
@@ -120,15 +120,15 @@ def account_of(
     living: Collection[str] = ("h1",),
     tally: Tally | None = None,
     users: Nobody | None = None,
-) -> Account:
+) -> Accounts:
     shared = MemoryStore(clock) if shared is None else shared
     users = users or Nobody()
     log_offs = LogOffs(doors, clock, users, Others(shared, holder, lambda: living), tally or Tally())
-    return Account(doors, {}, clock, users, shared, log_offs)
+    return Accounts(doors, {}, clock, users, shared, log_offs)
 
 
 @asynccontextmanager
-async def running(account: Account) -> AsyncIterator[Account]:
+async def running(account: Accounts) -> AsyncIterator[Accounts]:
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(account.run())
         yield account
@@ -136,7 +136,7 @@ async def running(account: Account) -> AsyncIterator[Account]:
 
 
 @asynccontextmanager
-async def retrying(clock: ManualClock, doors: Mapping[str, Door]) -> AsyncIterator[Account]:
+async def retrying(clock: ManualClock, doors: Mapping[str, Door]) -> AsyncIterator[Accounts]:
     async with running(account_of(clock, doors)) as account:
         yield account
 
@@ -283,7 +283,7 @@ async def test_a_log_off_whose_first_asker_leaves_is_answered_to_the_others() ->
 # ---- other nodes ----
 
 
-async def two(clock: ManualClock, door: Door, living: list[str]) -> tuple[MemoryStore, Account, Account]:
+async def two(clock: ManualClock, door: Door, living: list[str]) -> tuple[MemoryStore, Accounts, Accounts]:
     shared = MemoryStore(clock, outlives_node=True)
     one, other = (
         account_of(clock, {"main": door}, shared=shared, holder=holder, living=living)

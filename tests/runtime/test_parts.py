@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gateway.domain.model import NodeId
-from gateway.runtime.parts import NodeSettings, Site
+from gateway.runtime.parts import NodeSettings, SiteParts
 from tests.doubles.clock import ManualClock
 from tests.doubles.fake_upstream import FakeUpstream
 
-SITE = Site(FakeUpstream(ManualClock()), FakeUpstream(ManualClock()))
+SITE = SiteParts(FakeUpstream(ManualClock()), FakeUpstream(ManualClock()))
 
 
 def test_a_site_is_asked_for_as_many_log_ons_as_is_said_and_no_more_at_a_time() -> None:

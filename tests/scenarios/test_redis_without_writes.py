@@ -12,7 +12,7 @@ import pytest
 from gateway.core.lease import TTL_S
 from gateway.domain.model import NodeId
 from gateway.runtime.clock import SystemClock
-from gateway.runtime.parts import Cluster, NodeSettings, Site
+from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from tests.bus.test_refusals import Trouble, full, node, without_replicas
 from tests.contracts.buses import connected
 from tests.doubles.clock import ManualClock
@@ -41,7 +41,7 @@ async def nodes(server: Server, count: int) -> AsyncIterator[tuple[FakeUpstream,
         scenes = [
             Scene(
                 NodeSettings(NodeId(f"n{at}"), f"n{at}-1", log_ons_per_s=200.0),
-                (cast(ManualClock, clock), upstream, Site(upstream, upstream)),
+                (cast(ManualClock, clock), upstream, SiteParts(upstream, upstream)),
                 Cluster(site.bus, site.leases, site.registry, site.shared, site.refusals),
             )
             for at, site in enumerate(sites)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from gateway.core.effects import Attach, Close, Effects, Invoke, SessionLimits
+from gateway.core.effects import AttachSession, Close, Effects, Invoke, SessionLimits
 from gateway.core.session import Session
 from gateway.domain.errors import CloseCode, SessionRefused
 from gateway.domain.model import Device, Ticket
@@ -144,9 +144,9 @@ class Line:
     def _run(self, effects: Effects) -> None:
         for effect in effects:
             match effect:
-                case Attach(token=None):
+                case AttachSession(token=None):
                     self._node.follow(self, effect.topics or ())
-                case Attach():
+                case AttachSession():
                     self._start(self._attach(effect.topics))
                 case Invoke():
                     self._start(self._invoke(effect))

@@ -14,7 +14,7 @@ from gateway.domain.audit import NumberAct, OrderAct
 from gateway.domain.errors import CloseCode
 from gateway.domain.model import NodeId
 from gateway.runtime.node import Node
-from gateway.runtime.parts import Cluster, NodeSettings, Site
+from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from tests.simulation.centre import SimCentre, SiteDoor
 from tests.simulation.door import Door
 from tests.simulation.line import Line
@@ -55,7 +55,7 @@ class Process:
         self.acts: list[NumberAct | OrderAct] = []
         self.node = Node(
             NodeSettings(self.name, self.holder),
-            {"main": Site(self.site, self.site)},
+            {"main": SiteParts(self.site, self.site)},
             Cluster(self.bus, self.bus, self.bus, self.bus, self.bus.refusals),
             clock,
             dice.random,

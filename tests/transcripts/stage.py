@@ -32,7 +32,7 @@ from gateway.edge.socket import PhoneSocket, SocketServices
 from gateway.edge.token import Tokens
 from gateway.protocol.codec import JSON
 from gateway.runtime.node import Node
-from gateway.runtime.parts import NodeSettings, Site
+from gateway.runtime.parts import NodeSettings, SiteParts
 from gateway.runtime.ports import Authority, Upstream
 from gateway.simulator import Simulator, SimulatorSettings
 from gateway.simulator.model import Agent
@@ -90,7 +90,7 @@ class Stage:
         self.notices = notices
         self.node = Node(
             NodeSettings(NodeId("n1"), "n1-1"),
-            {"main": Site(cast("Upstream", self.doors), cast("Authority", self.doors))},
+            {"main": SiteParts(cast("Upstream", self.doors), cast("Authority", self.doors))},
             alone(self.clock),
             self.clock,
             lambda: 0.5,

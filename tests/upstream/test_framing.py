@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.protocol import websocket
-from gateway.protocol.websocket import FRAMES_BETWEEN_MAX, Message, Parser, Ping, PongFrame, Violation
+from gateway.protocol.websocket import (
+    FRAMES_BETWEEN_MAX,
+    Message,
+    Parser,
+    PongFrame,
+    Violation,
+    WebSocketPing,
+)
 from gateway.upstream.framing import Closed, Frames, Heard, masked, masked_close
 
 LIMIT = 70_000
@@ -52,12 +59,12 @@ def test_the_example_of_the_rfc() -> None:
 
 def test_fragments_are_one_message_and_control_frames_come_between() -> None:
     said = frame(0x01, "κό".encode()[:3]) + frame(0x89, b"p") + frame(0x00, "κό".encode()[3:])
-    assert read(said + frame(0x80, b"!") + text(b"next")) == [Ping(b"p"), "κό!", "next"]
+    assert read(said + frame(0x80, b"!") + text(b"next")) == [WebSocketPing(b"p"), "κό!", "next"]
 
 
 def test_control_frames_are_told() -> None:
     said = frame(0x89, b"one") + frame(0x8A, b"two") + frame(0x88, b"\x03\xe8")
-    assert read(said + text(b"nobody hears it")) == [Ping(b"one"), PongFrame(b"two"), Closed()]
+    assert read(said + text(b"nobody hears it")) == [WebSocketPing(b"one"), PongFrame(b"two"), Closed()]
 
 
 @pytest.mark.parametrize(

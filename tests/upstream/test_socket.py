@@ -9,7 +9,15 @@ from typing import cast
 import pytest
 
 from gateway.protocol import websocket
-from gateway.protocol.websocket import CloseReceived, Event, Message, Parser, Ping, PongFrame, Violation
+from gateway.protocol.websocket import (
+    CloseReceived,
+    Event,
+    Message,
+    Parser,
+    PongFrame,
+    Violation,
+    WebSocketPing,
+)
 from gateway.runtime.clock import SystemClock
 from gateway.runtime.turns import Turns
 from gateway.upstream.framing import Closed
@@ -262,7 +270,7 @@ async def test_a_link_that_floods_is_read_on_in_its_next_turn(line: Line) -> Non
 async def test_a_ping_is_answered_and_told(line: Line) -> None:
     line.socket.data_received(websocket.frame(websocket.PING, b"are you there"))
     assert line.sent() == [PongFrame(b"are you there")]
-    assert await line.socket.receive() == Ping(b"are you there")
+    assert await line.socket.receive() == WebSocketPing(b"are you there")
 
 
 async def test_a_server_that_takes_nothing_is_sent_no_pongs(line: Line) -> None:
