@@ -184,198 +184,222 @@ class Telemetry:
         self.connections = self._gauges(
             "connections", "Phones connected.", "application", "platform", "codec"
         )
-        self.users = self._gauge("users", "Users with a phone here, or whose link lingers.")
+        self.users = self._gauge(
+            "users", "Users with a phone on this node, or with a link that stays open after their last phone."
+        )
         self.unhelloed_connections = self._gauge(
-            "unhelloed_connections", "Sockets that have shown no valid token yet."
+            "unhelloed_connections", "Sockets without a valid token so far."
         )
-        self.handshakes = self._counters("handshakes", "Handshakes, by what became of them.", "result")
-        self.handshake_seconds = self._histogram("handshake_seconds", "From upgrade to welcome.")
+        self.handshakes = self._counters("handshakes", "Handshakes, by result.", "result")
+        self.handshake_seconds = self._histogram("handshake_seconds", "Time from upgrade to welcome.")
         self.closes = self._counters("closes", "Connections that ended.", "initiator", "code")
-        self.slow_closes = self._counter("slow_closes", "Phones closed since they took nothing for long.")
-        self.connection_age_seconds = self._histogram(
-            "connection_age_seconds", "How old a connection was at its end.", buckets=AGE_BUCKETS_S
+        self.slow_closes = self._counter(
+            "slow_closes", "Phones closed because they accepted no data for 10 s."
         )
-        self.connections_limit = self._gauge("connections_limit", "Connections that the node takes at most.")
+        self.connection_age_seconds = self._histogram(
+            "connection_age_seconds", "Age of connections at their end.", buckets=AGE_BUCKETS_S
+        )
+        self.connections_limit = self._gauge(
+            "connections_limit", "Maximum number of connections of the node."
+        )
         self.fresh_connections = self._gauge(
             "fresh_connections",
-            "Phones that see what is: link and bus are live, and nothing has waited for them for 2 s.",
+            "Phones with current data: link and bus are live, and nothing has waited for them for 2 s.",
         )
         self.served_connections = self._gauge("served_connections", "Phones served, fresh or not.")
         self.devices_per_user = self._histogram(
             "devices_per_user",
-            "Phones of its user on this node, when one comes.",
+            "Phones of the same user on this node, counted when one connects.",
             buckets=(1, 2, 3, 4, 5, 10, 100),
         )
-        self.resumes = self._counters("resumes", "Phones' positions, by what they were worth.", "result")
-        self.ping_rtt_seconds = self._histogram("ping_rtt_seconds", "From a ping to the phone's answer.")
+        self.resumes = self._counters("resumes", "Resumes of phones, by result.", "result")
+        self.ping_rtt_seconds = self._histogram("ping_rtt_seconds", "Time from a ping to the phone's answer.")
 
     def _measure_traffic(self) -> None:
         self.frames = self._sum("frames", "Frames written to phones.")
         self.frame_bytes = self._sum("frame_bytes", "Bytes of frames written to phones.")
-        self.updates = self._sum("updates", "Values told to phones since their first state.")
-        self.conflated = self._sum("conflated", "Values that a newer one replaced before they left.")
+        self.updates = self._sum("updates", "Values sent to phones after their first state.")
+        self.conflated = self._sum("conflated", "Values that a newer one replaced before they were sent.")
         self.event_latency_seconds = self._spreads(
             "event_latency_seconds",
-            "How long news was under way, by which part of it; the oldest of a frame counts, for each phone.",
+            "Latency of changes, by part of the way; the oldest change of a frame counts, for each phone.",
             LATENCY_BUCKETS_S,
             "hop",
             *HOPS,
         )
         self.state_age_seconds = self._spreads(
-            "state_age_seconds", "At each write: since the user's link was heard last.", WAIT_BUCKETS_S
+            "state_age_seconds",
+            "Time since the last message of the user's link, at each write.",
+            WAIT_BUCKETS_S,
         )
-        self.dirty_keys = self._gauge("dirty_keys", "Names that wait to be told, of all phones together.")
-        self.pace_level = self._gauge("pace_level", "Rungs of the pace ladder that phones stand above 0.")
-        self.commands = self._counters("commands", "Commands, by what became of them.", "kind", "status")
+        self.dirty_keys = self._gauge("dirty_keys", "Keys that wait to be sent, all phones together.")
+        self.pace_level = self._gauge(
+            "pace_level", "Steps of the pace ladder above the lowest, all phones together."
+        )
+        self.commands = self._counters("commands", "Commands, by kind and outcome.", "kind", "status")
         self.command_seconds = self._histograms(
-            "command_seconds", "From a command's arrival to its result.", "kind"
+            "command_seconds", "Time from a command's arrival to its result.", "kind"
         )
-        self.commands_in_flight = self._gauge("commands_in_flight", "Commands that await their result.")
+        self.commands_in_flight = self._gauge("commands_in_flight", "Commands in progress.")
 
     def _measure_upstream(self) -> None:
         self.links = self._gauges("links", "Links to OSCC-E Servers.", "state")
-        self.link_opens = self._counters("link_opens", "Attempts to open a link, by their end.", "result")
-        self.link_replaced = self._counter("link_replaced", "Links that a newer one took the place of.")
+        self.link_opens = self._counters("link_opens", "Attempts to open a link, by result.", "result")
+        self.link_replaced = self._counter("link_replaced", "Links that were replaced by a newer one.")
         self.link_refused = self._counters(
-            "link_refused", "Links that an OSCC-E Server answered and refused.", "reason"
+            "link_refused", "Links that an OSCC-E Server refused, by reason.", "reason"
         )
         self.budget_wait_seconds = self._histograms(
             "budget_wait_seconds",
-            "How long a link waited for its turn at the site.",
+            "Time that a link waited for the site's rate limit.",
             "class",
             buckets=WAIT_BUCKETS_S,
         )
-        self.log_ons = self._counters("log_ons", "Log-ons, by what became of them.", "application", "result")
-        self.site_log_ons = self._counters("site_log_ons", "Log-ons asked of sites.", "site", "result")
-        self.site_log_offs = self._counters("site_log_offs", "Log-offs told to sites.", "site", "result")
-        self.log_on_seconds = self._histogram("log_on_seconds", "From a log-on's arrival to its answer.")
-        self.log_offs_pending = self._gauge(
-            "log_offs_pending", "Log-offs that no OSCC-E Server has confirmed."
+        self.log_ons = self._counters(
+            "log_ons", "Log-ons, by application and result.", "application", "result"
         )
+        self.site_log_ons = self._counters(
+            "site_log_ons", "Log-ons sent to sites, by result.", "site", "result"
+        )
+        self.site_log_offs = self._counters(
+            "site_log_offs", "Log-offs sent to sites, by result.", "site", "result"
+        )
+        self.log_on_seconds = self._histogram("log_on_seconds", "Time from a log-on's arrival to its answer.")
+        self.log_offs_pending = self._gauge("log_offs_pending", "Log-offs not confirmed by an OSCC-E Server.")
         self.sessions_attached = self._gauges(
-            "sessions_attached", "Sessions that OSCC-E Servers have accepted on a link.", "application"
+            "sessions_attached", "Sessions that are attached to a link.", "application"
         )
         self.session_ends = self._counters(
-            "session_ends", "Sessions that ended. One node counts each.", "reason"
+            "session_ends", "Ended sessions, by reason. One node counts each.", "reason"
         )
         self.site_function_up = self._gauges(
             "site_function_up",
-            "A site's functions, as live links say: 1 up, 0.5 degraded, 0 down or no link, NaN unknown.",
+            "Functions of a site, by its live links: 1 up, 0.5 degraded, 0 down or no link, NaN unknown.",
             *("site", "function"),
             most=SITE_CHILDREN_MAX,
         )
 
     def _measure_intake(self) -> None:
-        self.late_elements = self._sum("late_elements", "Elements older than what was known; ignored.")
+        self.late_elements = self._sum(
+            "late_elements", "Elements that were older than the known ones, and ignored."
+        )
         self.upstream_skipped = self._sum(
-            "upstream_skipped", "Readings that newer ones replaced before anybody was shown them."
+            "upstream_skipped", "Readings that newer ones replaced before they were processed."
         )
         self.overloaded = self._gauge(
-            "overloaded", "1 while more comes from OSCC-E Servers than this node keeps up with, else 0."
+            "overloaded", "1 while OSCC-E Servers send more than this node can process, else 0."
         )
-        self.upstream_events = self._counters("upstream_events", "Events of links.", "type")
+        self.upstream_events = self._counters("upstream_events", "Events received on links, by type.", "type")
         self.upstream_silence_seconds = self._gauge(
-            "upstream_silence_seconds", "Since the link that is silent longest was heard."
+            "upstream_silence_seconds", "Longest time since the last message of a link."
         )
         self.pool_hit_ratio = self._gauge(
-            "pool_hit_ratio", "Elements that were known already, of all that came. 0 to 1."
+            "pool_hit_ratio", "Share of received elements that were known already. 0 to 1."
         )
 
     def _measure_upstream_faults(self) -> None:
         self.upstream_failures = self._counters(
-            "upstream_failures", "Requests that no OSCC-E Server answered as one does, by why.", "cause"
+            "upstream_failures", "Requests without a valid answer of an OSCC-E Server, by cause.", "cause"
         )
         self.upstream_figures_dropped = self._sum(
             "upstream_figures_dropped",
-            "Figures of OSCC-E Servers that are beyond all bounds; shown as unknown.",
+            "Figures of OSCC-E Servers beyond their bounds, shown as unknown.",
         )
 
     def _measure_ownership(self) -> None:
-        self.leases_held = self._gauge("leases_held", "Users that this node speaks for.")
+        self.leases_held = self._gauge("leases_held", "Users that this node owns.")
         self.lease_renew_seconds = self._histogram(
-            "lease_renew_seconds", "From a lease's renewal to its answer."
+            "lease_renew_seconds", "Time from a lease's renewal to its answer."
         )
         self.lease_margin_seconds = self._gauge(
-            "lease_margin_seconds", "Until the lease that ends first allows no command. NaN without any."
+            "lease_margin_seconds", "Time until the first lease forbids commands. NaN without leases."
         )
-        self.self_fences = self._counter("self_fences", "Leases that ran out as no renewal was answered.")
-        self.takeovers = self._counters("takeovers", "Users that this node took over, by how.", "kind")
+        self.self_fences = self._counter(
+            "self_fences", "Leases that expired because no renewal was answered."
+        )
+        self.takeovers = self._counters("takeovers", "Users that this node took over, by kind.", "kind")
         self.takeover_blind_seconds = self._histogram(
             "takeover_blind_seconds",
-            "From taking a user over until all that his phones follow was read anew.",
+            "Time from the take-over of a user until all data that their phones follow was read again.",
             buckets=WAIT_BUCKETS_S,
         )
         self.ownership_moves = self._counters(
             "ownership_moves",
-            "Users that went from one node to another, by why. One node counts each.",
+            "Users that moved from one node to another, by reason. One node counts each.",
             "reason",
         )
         self.owners_without_local_device = self._gauge(
-            "owners_without_local_device", "Users that this node speaks for without a phone of theirs."
+            "owners_without_local_device", "Users that this node owns without a phone of theirs on it."
         )
         self.stale_epoch_dropped = self._counter(
-            "stale_epoch_dropped", "Messages of an earlier owner that were not taken in."
+            "stale_epoch_dropped", "Messages of an earlier owner that were dropped."
         )
         self.dual_owner_observed = self._counter(
             "dual_owner_observed", "Users whose lease and link named different owners for too long."
         )
 
     def _measure_bus(self) -> None:
-        self.bus_state = self._gauge("bus_state", "The bus: 0 live, 1 recovering, 2 degraded, 3 down.")
+        self.bus_state = self._gauge(
+            "bus_state", "State of the bus: 0 live, 1 recovering, 2 degraded, 3 down."
+        )
         self.bus_refused = self._gauges(
             "bus_refused",
-            "1 while the Redis of the bus refuses this node, or what it writes, with that word.",
+            "1 while the Redis of the bus refuses this node, or its writes, with that word.",
             "reason",
         )
-        self.bus_probe_seconds = self._histogram("bus_probe_seconds", "How long a probe of the bus took.")
+        self.bus_probe_seconds = self._histogram(
+            "bus_probe_seconds", "Round trip of a probe through the bus."
+        )
         self.bus_gaps = self._counters(
-            "bus_gaps", "How often messages were lost, or may have been, by what noticed it.", "detector"
+            "bus_gaps", "Detected or suspected losses of messages, by detector.", "detector"
         )
         self.resyncs = self._counters(
-            "resyncs", "How often all that may be missing of a user was asked for, by why.", "reason"
+            "resyncs", "Requests for the missing data of a user, by reason.", "reason"
         )
-        self.bus_publish = self._counter("bus_publish", "Messages that the bus took.")
+        self.bus_publish = self._counter("bus_publish", "Messages published on the bus.")
         self.bus_unopened = self._counts(
             "bus_unopened",
-            "Messages and values in Redis that this node dropped: sealed by another key or by nobody "
-            "(garbage, unknown_key, forged), not to be read (unreadable), or recorded and sent again "
+            "Messages and values in Redis that this node dropped: sealed with another key or not at all "
+            "(garbage, unknown_key, forged), not readable (unreadable), or recorded and sent again "
             "(repeated, late, unproven).",
             "reason",
         )
         self.clock_offset_seconds = self._gauge(
-            "clock_offset_seconds", "How far Redis' clock is ahead of this node's. NaN before any answer."
+            "clock_offset_seconds",
+            "Time by which Redis' clock is ahead of this node's. NaN before the first answer.",
         )
         self.clock_offset_seconds.set(math.nan)
-        self.registry_size = self._gauges("registry_size", "How much is remembered, by what it is.", "name")
+        self.registry_size = self._gauges("registry_size", "Number of remembered items, by kind.", "name")
 
     def _measure_process(self) -> None:
-        self.loop_lag_seconds = self._histogram("loop_lag_seconds", "How late the event loop wakes up.")
+        self.loop_lag_seconds = self._histogram("loop_lag_seconds", "Delay of the event loop.")
         self.gc_pause_seconds = self._histogram(
-            "gc_pause_seconds", "How long the process stood still to look for garbage in cycles."
+            "gc_pause_seconds", "Pauses of the process for garbage collection."
         )
-        self.faults = self._counters("faults", "Unforeseen faults of background work, which goes on.", "part")
+        self.faults = self._counters(
+            "faults", "Unexpected faults of background work, which continues.", "part"
+        )
         self.tasks = self._gauge("tasks", "Tasks of the event loop.")
         self.rss_bytes = self._gauge("rss_bytes", "Resident memory.")
-        self.fds = self._gauges("fds", "File descriptors: the open ones, and the limit.", "kind")
-        self.drain_state = self._gauge(
-            "drain_state", "1 while the node drains: it closes its connections step by step."
+        self.fds = self._gauges("fds", "File descriptors: open ones and limit.", "kind")
+        self.drain_state = self._gauge("drain_state", "1 while the node drains.")
+        self.drain_limit_seconds = self._gauge("drain_limit_seconds", "Limit of the duration of a drain.")
+        self.drain_planned_seconds = self._gauge(
+            "drain_planned_seconds", "Planned duration of the drain, once known."
         )
-        self.drain_limit_seconds = self._gauge("drain_limit_seconds", "How long a drain may take.")
-        self.drain_planned_seconds = self._gauge("drain_planned_seconds", "How long it takes, once known.")
         self.drain_began_timestamp_seconds = self._gauge(
-            "drain_began_timestamp_seconds", "When the drain began, in seconds since 1970. NaN before."
+            "drain_began_timestamp_seconds", "Start of the drain, since 1970. NaN before."
         )
         self.drain_began_timestamp_seconds.set(math.nan)
         self.certificate_expiry_timestamp_seconds = self._gauge(
             "certificate_expiry_timestamp_seconds",
-            "When the client listener's certificate expires, since 1970.",
+            "Expiry of the client listener's certificate, since 1970.",
         )
         # without a certificate there is no end of it to be warned of: no comparison with NaN is true
         self.certificate_expiry_timestamp_seconds.set(math.nan)
         self.reload_failed = self._gauges(
             "reload_failed",
-            "1 while files say something that cannot be put in force: authorities, certificate, keys or "
-            "notices.",
+            "1 while changed files cannot be used: authorities, certificate, keys or notices.",
             "what",
         )
         self.build_info = self._gauges("build_info", "Always 1.", "version", "loop", "python")

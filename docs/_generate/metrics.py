@@ -87,17 +87,21 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "upstream_events.type": tuple(EVENTS.values()),
 }
 """Metric and label → the values that the label may have there."""
-_LOG_ONS: Final = f"`{ANSWERED}`, also: no; `{UNAVAILABLE}`: no answer, or one that meets everybody"
+_LOG_ONS: Final = (
+    f"`{ANSWERED}`, refusals included; `{UNAVAILABLE}`: no answer, or one that concerns all users"
+)
 _HANDSHAKES: Final = (
     f"`{OK}`: welcomed; an [error code](protocol.md#error-codes): refused before the upgrade; "
-    f"the name of a [close code](protocol.md#close-codes): after it; `{LEFT}`: gone before either"
+    f"the name of a [close code](protocol.md#close-codes): after it; `{LEFT}`: closed before either"
 )
-_LOG_OFFS: Final = f"`{ANSWERED}`, also: after the contact; `{UNAVAILABLE}`: no answer, or refused"
+_LOG_OFFS: Final = (
+    f"`{ANSWERED}`, also when it follows after the contact; `{UNAVAILABLE}`: no answer, or refused"
+)
 _SAID: Final[Mapping[str, str]] = {
     "build_info.loop": "the event loop's package",
     "build_info.python": "Python's version",
     "build_info.version": "the gateway's version",
-    "closes.code": "a [close code](protocol.md#close-codes), what RFC 6455 lets a peer say, or `other`",
+    "closes.code": "a [close code](protocol.md#close-codes), a code of RFC 6455, or `other`",
     "handshakes.result": _HANDSHAKES,
     "log_ons.result": "`ok`, or an [error code](protocol.md#error-codes)",
     "site_function_up.site": "a site's id, as configured",
@@ -111,12 +115,12 @@ _HEAD: Final = f"""\
 # Metrics
 
 Written by `make diagrams` from the code; do not edit. `/metrics` on the ops listener shows them;
-[operations](operations.md) says when to worry, the [runbook](runbook.md) what to do then.
+[operations](operations.md) lists normal values, the [runbook](runbook.md) says what to do about alerts.
 
-All have the prefix `{PREFIX}_` and base units. A label's values are from a small closed set, which no
-client can add to; none names a person.
+All metrics have the prefix `{PREFIX}_` and base units. The values of a label are a small closed set that
+clients cannot extend. No value names a person.
 
-| metric | type | labels | what it tells |
+| metric | type | labels | meaning |
 |---|---|---|---|"""
 
 

@@ -24,9 +24,9 @@ INTERRUPTED: Final = 130
 _ABOUT: Final = "Realtime gateway between an OSCC-E Server and thin mobile clients."
 _EXAMPLES: Final = """\
 examples:
-  oscc-gateway demo                                  show a simulated contact centre, live
-  oscc-gateway keys >> gateway.toml                  make the secrets
-  oscc-gateway check-config --config gateway.toml    is it right, and are the sites there?
+  oscc-gateway demo                                  show a simulated contact centre live
+  oscc-gateway keys >> gateway.toml                  create the secrets
+  oscc-gateway check-config --config gateway.toml    check the settings and the sites
   oscc-gateway serve --config gateway.toml           run a node; Ctrl-C or SIGTERM ends it
 
 `oscc-gateway COMMAND --help` explains a command.
@@ -35,66 +35,66 @@ examples:
 
 COMMANDS: Final = {
     "serve": Command(
-        "run one node until SIGTERM or Ctrl-C; at its end, phones get a time to come back",
+        "run one node until SIGTERM or Ctrl-C, then send its phones to other nodes",
         serve.add_serve_arguments,
         serve.run_serve,
         "oscc-gateway serve --config gateway.toml\n"
         "  OSCC_GATEWAY__LOG__LEVEL=debug oscc-gateway serve --config gateway.toml",
     ),
     "demo": Command(
-        "show a simulated contact centre through a gateway, live on a board in this terminal",
+        "run a simulated contact centre and a gateway, and show a live board in this terminal",
         demo.add_demo_arguments,
         demo.run_demo,
         "oscc-gateway demo\n  oscc-gateway demo --asterisk\n  oscc-gateway demo --port 0 --no-board --for 60",
     ),
     "demo-cluster": Command(
-        "show three nodes, their Redis and a live board, and let you kill one of them while you watch",
+        "run three nodes and their Redis with a live board; stop and start them from another terminal",
         demo_cluster.add_demo_cluster_arguments,
         demo_cluster.run_demo_cluster,
         "oscc-gateway demo-cluster\n  oscc-gateway demo-cluster kill n1\n"
         "  oscc-gateway demo-cluster start n1",
     ),
     "simulate": Command(
-        "run a simulated OSCC-E Server, to develop against",
+        "run a simulated OSCC-E Server for development",
         add_simulate_arguments,
         serve.run_simulate,
         "oscc-gateway simulate --port 8443 --tls\n"
         "  oscc-gateway simulate --agents 1500 --queues 100 --events-per-s 500",
     ),
     "watch": Command(
-        "show a contact centre live on a board in this terminal, as a supervisor",
+        "log on as a supervisor and show a live board in this terminal",
         watch.add_watch_arguments,
         watch.run_watch,
         "oscc-gateway watch https://gateway.example --user anna\n"
         "  OSCC_GATEWAY_WATCH_PASSWORD=… oscc-gateway watch https://gateway.example --user anna --once",
     ),
     "check-config": Command(
-        "show the settings in effect without their secrets, and try what they point to",
+        "show the effective settings without their secrets, and test the files and servers that they name",
         check.add_check_arguments,
         check.run_check,
         "oscc-gateway check-config --config gateway.toml\n"
         "  oscc-gateway check-config --schema > gateway.schema.json",
     ),
     "doctor": Command(
-        "check that this machine is fit for a node: file limit, kernel queues, clock, Redis, proxy",
+        "check this machine for a node: file limit, kernel queues, clock, Redis, proxy",
         doctor.add_doctor_arguments,
         doctor.run_doctor,
         "oscc-gateway doctor --config gateway.toml",
     ),
     "nodes": Command(
-        "list the nodes of a gateway that live",
+        "list the live nodes of a gateway",
         admin.add_nodes_arguments,
         admin.run_nodes,
         "oscc-gateway nodes --config gateway.toml\n  oscc-gateway nodes --config gateway.toml --json",
     ),
     "keys": Command(
-        "make the secrets of a gateway, or rotate its sealing key",
+        "create the secrets of a gateway, or rotate its sealing key",
         keys.add_keys_arguments,
         keys.run_keys,
         "oscc-gateway keys >> gateway.toml\n  oscc-gateway keys --rotate gateway.toml",
     ),
     "person": Command(
-        "make an entry of the file of people of a site that is an Asterisk",
+        "create an entry for the people file of an Asterisk site",
         keys.add_person_arguments,
         keys.run_person,
         "oscc-gateway person ana --name Ana --agent --queue sales >> people.toml\n"

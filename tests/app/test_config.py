@@ -72,7 +72,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     assert list(caught.value.faults) == [
         "OSCC_GATEWAY__OPS__HOTS: there is no such setting; did you mean OSCC_GATEWAY__OPS__HOST?",
         "client.prot: there is no such setting; did you mean client.port?",
-        "sites[0].id is missing: how clients name the site; part of every token, so it never changes.",
+        "sites[0].id is missing: the site's id in requests of clients. Never change it: all tokens have it.",
         "OSCC_GATEWAY__LOG__LEVEL is loud, but must be 'debug', 'info', 'warning' or 'error'.",
     ]
 

@@ -114,15 +114,15 @@ _PATH: Final = "/support-bundle"
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
-    parser.add_argument("--purpose", metavar="TEXT", help="what it is for; stands in the bundle")
+    parser.add_argument("--purpose", metavar="TEXT", help="the purpose, which is written into the bundle")
     parser.add_argument(
         "--write",
         action="store_true",
-        help="write what was shown to admin.bundle_folder without asking; otherwise it is asked, "
-        "and without a terminal it is shown only",
+        help="write the bundle to admin.bundle_folder without asking; without this option the command "
+        "asks, and without a terminal it only shows the bundle",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print JSON alone, with the file's path at the end"
+        "--json", action="store_true", help="print only JSON, with the file's path at the end"
     )
 
 
@@ -160,7 +160,7 @@ def _is_confirmed(size_bytes: int) -> bool:
 
 
 BUNDLE_COMMAND: Final = Command(
-    "show a support bundle, and write it to the configured folder if told so; it is never sent",
+    "show a support bundle and write it to the configured folder after confirmation; it is never sent",
     add_bundle_arguments,
     run_bundle,
     "oscc-gateway support-bundle --config gateway.toml --purpose case-4711\n"
@@ -341,7 +341,7 @@ def _command(
 ) -> Command:
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_config(parser)
-        parser.add_argument("--json", action="store_true", help="print what the listener answers, as JSON")
+        parser.add_argument("--json", action="store_true", help="print the answer of the listener as JSON")
         if add is not None:
             add(parser)
 
@@ -350,10 +350,12 @@ def _command(
 
 def _paging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--limit", type=_count, default=PAGE, metavar="N", help=f"at most N; by default {PAGE}"
+        "--limit", type=_count, default=PAGE, metavar="N", help=f"show at most N; default {PAGE}"
     )
     parser.add_argument(
-        "--after", metavar="NEXT", help="continue after this value, which is printed when there are more"
+        "--after",
+        metavar="NEXT",
+        help="continue after this value, which the command prints when there are more",
     )
 
 
@@ -365,32 +367,36 @@ def _count(text: str) -> int:
 
 
 def _session(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="SESSION", help="its id, as `sessions` lists it")
+    parser.add_argument("id", metavar="SESSION", help="the id of the session, from `sessions`")
 
 
 def _user(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="USER", help="a hash, as `sessions` and logs have it, or site:key")
+    parser.add_argument(
+        "id", metavar="USER", help="the hash of the user, from `sessions` or logs, or site:key"
+    )
 
 
 def _node(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--node", metavar="NAME", help="which node")
+    parser.add_argument("--node", metavar="NAME", help="the node's name, from `nodes`")
 
 
 def _level(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("level", choices=("debug", "info", "warning", "error"), help="the least level")
+    parser.add_argument(
+        "level", choices=("debug", "info", "warning", "error"), help="the lowest level to log"
+    )
     _node(parser)
 
 
 ADMIN_COMMANDS: Final = {
     "sessions": _command(
-        "list the sessions that OSCC-E has accepted, of all nodes",
+        "list the sessions that OSCC-E has accepted, on all nodes",
         _paged("/sessions", "sessions"),
         _sessions,
         "oscc-gateway sessions --config gateway.toml --limit 1000",
         _paging,
     ),
     "end-session": _command(
-        "end a session, wherever its phone is",
+        "end a session, on any node",
         _about("DELETE", "/sessions/{id}"),
         _ended,
         "oscc-gateway end-session sgKnu1RFfVKDi --config gateway.toml",
@@ -404,7 +410,7 @@ ADMIN_COMMANDS: Final = {
         _user,
     ),
     "export": _command(
-        "print everything that the gateway holds about a user, for a request of that person",
+        "print all data that the gateway holds about a user, to answer that person's request",
         _about("GET", "/users/{id}/export"),
         _export,
         "oscc-gateway export main:4711 --config gateway.toml > export.json",
@@ -418,21 +424,21 @@ ADMIN_COMMANDS: Final = {
         _node,
     ),
     "closes": _command(
-        "list the last connections that ended, and why",
+        "list the last connections that ended, with the reason",
         _paged("/closes", "closes"),
         _closes,
         "oscc-gateway closes --config gateway.toml --limit 20",
         _paging,
     ),
     "log-level": _command(
-        "change the least level that is logged, by default on all nodes",
+        "set the lowest level that is logged, by default on all nodes",
         _post_options("/log-level", "level", "node"),
         _done,
         "oscc-gateway log-level debug --config gateway.toml --node gw-2",
         _level,
     ),
     "reload": _command(
-        "reload certificates, authorities of sites, keys and notices, by default on all nodes",
+        "read certificates, authorities of sites, keys and notices again, by default on all nodes",
         _post_options("/reload", "node"),
         _reloaded,
         "oscc-gateway reload --config gateway.toml",

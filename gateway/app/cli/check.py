@@ -166,16 +166,12 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="what phones call the node, a name or address: the certificate must be for it; may be repeated",
+        help="a name or address by which phones reach the node: check the certificate for it; repeatable",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--schema", action="store_true", help="print the JSON Schema of the file, check nothing"
-    )
-    what.add_argument(
-        "--reference", action="store_true", help="print the page of all settings, check nothing"
-    )
-    what.add_argument("--offline", action="store_true", help="check all but Redis and the sites")
+    what.add_argument("--schema", action="store_true", help="print the JSON Schema of the file and exit")
+    what.add_argument("--reference", action="store_true", help="print the page of all settings and exit")
+    what.add_argument("--offline", action="store_true", help="check everything except Redis and the sites")
 
 
 def run_check(args: argparse.Namespace) -> int:

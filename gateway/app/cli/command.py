@@ -38,5 +38,5 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "-c",
         type=Path,
         metavar="FILE",
-        help="the TOML file; OSCC_GATEWAY__SECTION__KEY variables win over it",
+        help="the TOML file; OSCC_GATEWAY__SECTION__KEY variables override it",
     )

@@ -73,11 +73,13 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_common_arguments(parser: argparse.ArgumentParser, door: str) -> None:
     """Add the options of every demonstration; *door* is what people connect to."""
-    parser.add_argument("--port", type=int, default=8080, help=f"of {door} (8080); 0: any free one")
-    parser.add_argument("--agents", type=int, default=200, metavar="N", help="default 200")
-    parser.add_argument("--queues", type=int, default=20, metavar="N", help="default 20")
+    parser.add_argument(
+        "--port", type=int, default=8080, help=f"port of {door}; 0: any free one; default 8080"
+    )
+    parser.add_argument("--agents", type=int, default=200, metavar="N", help="number of agents; default 200")
+    parser.add_argument("--queues", type=int, default=20, metavar="N", help="number of queues; default 20")
     add_lines(parser)
-    parser.add_argument("--no-board", action="store_true", help="show no board, only run")
+    parser.add_argument("--no-board", action="store_true", help="run without a board")
     parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="end after S seconds")
 
 
@@ -199,11 +201,13 @@ def add_asterisk_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="URL",
-        help="over an Asterisk instead of an OSCC-E Server: a small simulated one, or ami://host:5038; "
-        f"then with --people and the secret in {SECRET_VARIABLE}",
+        help="use an Asterisk instead of an OSCC-E Server: a small simulated one, or with ami://host:5038, "
+        f"--people and the secret in {SECRET_VARIABLE} a real one",
     )
-    parser.add_argument("--people", type=Path, metavar="FILE", help="who may log on at a real Asterisk")
-    parser.add_argument("--ami-user", default="oscc-gateway", metavar="NAME", help="default oscc-gateway")
+    parser.add_argument("--people", type=Path, metavar="FILE", help="the people file of a real Asterisk")
+    parser.add_argument(
+        "--ami-user", default="oscc-gateway", metavar="NAME", help="AMI account; default oscc-gateway"
+    )
 
 
 async def run_asterisk_demo(args: argparse.Namespace, secrets: SecretsSection) -> int:

@@ -476,8 +476,8 @@ class DemoCluster(NamedTuple):
 
 def add_demo_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("verb", nargs="?", choices=VERBS, help="do this to a process of the running demo")
-    parser.add_argument("name", nargs="?", help=f"which: {', '.join(NODES)} or redis")
+    parser.add_argument("verb", nargs="?", choices=VERBS, help="act on a process of the running demo")
+    parser.add_argument("name", nargs="?", help=f"the process: {', '.join(NODES)} or redis")
     add_common_arguments(parser, "the front door")
 
 

@@ -70,8 +70,8 @@ def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="the address that phones use: while the node is stopped, doctor listens in its place, holds a "
-        "quiet WebSocket through the proxy and reports whether it stays open; may be repeated",
+        help="test the proxy at the address that phones use: with the node stopped, listen in its place, "
+        "hold a quiet WebSocket through the proxy, and report whether it stays open; repeatable",
     )
     parser.add_argument(
         "--hold",

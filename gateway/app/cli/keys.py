@@ -39,9 +39,9 @@ def add_keys_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lines",
         choices=("add", "lead"),
-        help="with --rotate, print the lines of the file sealing_keys instead: first `add`, with a new key "
-        "at the end; when all nodes have that, `lead`, with the newest key at the head. Write them to "
-        "another file and rename it: `>` empties the file itself before it is read",
+        help="with --rotate, print the lines of the file sealing_keys instead: `add` puts a new key at the "
+        "end; `lead` puts the newest key first, after all nodes have it. Write the output to another file "
+        "and rename that: `>` would empty the file before it is read",
     )
 
 
@@ -82,18 +82,26 @@ PASSWORD_CHARS: Final = 8
 
 def add_person_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("login", help="what the person logs on with: 1 to 32 of a-z, 0-9, _ . -")
-    parser.add_argument("--name", required=True, help="what others see")
+    parser.add_argument("login", help="the user name: 1 to 32 of a-z, 0-9, _ . -")
+    parser.add_argument("--name", required=True, help="the name that others see")
     parser.add_argument("--supervisor", action="store_true", help="may use the Dashboard")
     parser.add_argument("--agent", action="store_true", help="may use the Remote Assistant")
     parser.add_argument(
-        "--interface", action="append", default=[], metavar="NAME", help="a telephone at the desk"
+        "--interface",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a telephone at the desk, as `queue show` prints it",
     )
     parser.add_argument(
-        "--queue", action="append", default=[], metavar="NAME", help="joined as a remote agent"
+        "--queue",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a queue that the person joins as a remote agent",
     )
     parser.add_argument("--sees", action="append", default=[], metavar="NAME", help="a queue, or * for all")
-    parser.add_argument("--penalty", type=int, default=0, help="in these queues; default 0")
+    parser.add_argument("--penalty", type=int, default=0, help="penalty in these queues; default 0")
 
 
 def run_person(args: argparse.Namespace) -> int:

@@ -88,16 +88,21 @@ def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", metavar="URL", help="the gateway, for example https://gateway.example")
     parser.add_argument("--user", required=True, metavar="NAME", help="the supervisor's user name")
     parser.add_argument("--site", metavar="ID", help="the site; needed when the gateway has several")
-    parser.add_argument("--takeover", action="store_true", help="end the session that is open elsewhere")
+    parser.add_argument("--takeover", action="store_true", help="replace a session that is open elsewhere")
     parser.add_argument(
         "--accept-notices", action="store_true", help="accept the notices that must be acknowledged"
     )
     span = parser.add_mutually_exclusive_group()
     span.add_argument("--once", action="store_true", help="print one frame and log off")
-    span.add_argument("--for", dest="for_s", type=_seconds, metavar="S", help="end after so many seconds")
+    span.add_argument("--for", dest="for_s", type=_seconds, metavar="S", help="end after S seconds")
     parser.add_argument("--refresh", type=_seconds, default=1.0, metavar="S", help="seconds between frames")
     add_lines(parser)
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="trust these authorities instead")
+    parser.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="certificate authorities to trust instead of the system's",
+    )
 
 
 def add_lines(parser: argparse.ArgumentParser) -> None:

@@ -260,29 +260,30 @@ class ClientSection(Section):
     """The listener for phones."""
 
     host: Host = Field(
-        "127.0.0.1", description="The address to listen on; others reach it only when told so."
+        "127.0.0.1", description="The address to listen on. By default other machines cannot reach it."
     )
     port: Port = Field(8080, description="The port to listen on; 0 takes any free one.")
     certificate: File | None = Field(
-        None, description="PEM file of the certificate and its chain; with it the listener speaks TLS."
+        None, description="PEM file of the certificate and its chain. With it the listener uses TLS."
     )
     key: File | None = Field(None, description="PEM file of its private key, without a password.")
     insecure: bool = Field(
         False,
-        description="Allow clear text without a trusted proxy, to try things out: passwords and tokens "
-        "travel readable. `GET /v1/about` tells clients.",
+        description="Allow clear text without a trusted proxy, for tests: passwords and tokens travel "
+        "readable. `GET /v1/about` shows it to clients.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         max_length=64,
-        description="Networks of the proxies that end TLS: their `X-Forwarded-For` is believed, and clear "
-        "text is taken from them unless their `X-Forwarded-Proto` says anything but `https` or `wss`; "
-        "who says nothing vouches for TLS. Name proxies only, not a network where others are, too.",
+        description="Networks of the proxies that end TLS. Their `X-Forwarded-For` is trusted. Clear text is "
+        "accepted from them when their `X-Forwarded-Proto` is `https`, `wss` or absent. List proxies only, "
+        "not a network with other machines.",
     )
     origins: tuple[Origin, ...] = Field(
         (),
         max_length=64,
-        description="Web origins whose pages may connect, as browsers send them; none: the same host only.",
+        description="Web origins whose pages may connect, as browsers send them. Default: the same "
+        "host only.",
     )
     app_minimum: tuple[AppMinimum, ...] = Field(
         (), max_length=16, description="Oldest app that may log on, per platform, as in `android=1.2.0`."
@@ -292,7 +293,7 @@ class ClientSection(Section):
 class OpsSection(Section):
     """The listener for health and metrics. It holds no personal data and asks for no password."""
 
-    host: Host = Field("127.0.0.1", description="The address to listen on; keep it inside.")
+    host: Host = Field("127.0.0.1", description="The address to listen on. Keep it in the internal network.")
     port: Port = Field(9090, description="The port to listen on; 0 takes any free one.")
 
 
@@ -302,41 +303,41 @@ class AdminSection(Section):
     host: Host = Field(
         "127.0.0.1",
         description="The address to listen on, on the loopback interface only; or `unix:/run/…/admin.sock`, "
-        "a socket that this node's own user alone may open.",
+        "a socket that only the node's own user may open.",
     )
     port: Port = Field(9091, description="The port to listen on; 0 takes any free one. A socket has none.")
     token: Password | None = Field(
         None,
-        description="The bearer token of operators, of 16 characters at least; without it the listener stays "
+        description="The bearer token of operators, at least 16 characters. Without it the listener stays "
         "closed.",
     )
     bundle_folder: File | None = Field(
         None,
-        description="The folder that support bundles are written to when an operator asks; none: they can be "
-        "previewed only.",
+        description="The folder for support bundles of operators. Without it they can only be previewed.",
     )
 
 
 class NodeSection(Section):
-    """Which node of the gateway this process is."""
+    """The identity of this node."""
 
     name: NodeName | None = Field(
         None,
-        description="How other nodes, logs and `oscc-gateway nodes` call it; no two live nodes may share it. "
-        "None: the host's name and the client listener's port, or a random word where that is 0.",
+        description="The node's name for other nodes, logs and `oscc-gateway nodes`; no two live "
+        "nodes may share "
+        "it. Default: the host's name and the client listener's port, or a random word where that is 0.",
     )
 
 
 class BusSection(Section):
-    """How the nodes of one gateway reach each other. All of them name the same."""
+    """How the nodes of one gateway reach each other. It is the same on all of them."""
 
     url: BusUrl = Field(
         MEMORY,
-        description="`memory://`: one node, nothing leaves the process. Nodes that share a Redis name it: "
+        description="`memory://`: one node, nothing leaves the process. Nodes that share a Redis: "
         "`redis://user:password@host:6379`, `rediss://…` over TLS, or "
         "`redis+sentinel://user:password@host,host,host/service?sentinel_password=…` behind Sentinels "
-        "(`rediss+sentinel://` over TLS). In users and passwords all but letters and digits is "
-        "percent-encoded.",
+        "(`rediss+sentinel://` over TLS). In users and passwords, percent-encode everything but letters and "
+        "digits.",
     )
     user: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         None, description="The user of Redis, beside `password`; none: its default user."
@@ -355,13 +356,13 @@ class BusSection(Section):
     ca_file: File | None = Field(
         None,
         description="PEM file of the authority behind Redis' certificate, for `rediss://` and "
-        "`rediss+sentinel://`; none: the system's.",
+        "`rediss+sentinel://`. Default: the system's authorities.",
     )
     required_at_start: bool = Field(
         True,
-        description="Whether a node is ready (`/readyz`) only once it has reached its Redis: one whose "
-        "address or password is wrong takes no phone from the others. A node that was ready stays so while "
-        "its Redis is away.",
+        description="Whether a node is ready (`/readyz`) only after it has reached its Redis: a node with a "
+        "wrong address or password gets no phones. A node that was ready stays ready while its "
+        "Redis is away.",
     )
 
 
@@ -371,232 +372,251 @@ class SecretsSection(Section):
     sealing_keys: tuple[SealingKeyText, ...] = Field(
         min_length=1,
         max_length=8,
-        description="Keys of session tokens and of what nodes tell each other, each an id, a colon and 32 "
-        "bytes in base64. The first seals, all open: so a new one can be put first while old tokens "
-        "still live.",
+        description="Keys of session tokens and of messages between nodes, each an id, a colon and 32 bytes "
+        "in base64. The first key seals, all keys open: so a new key can be put first while old tokens are "
+        "still valid.",
     )
     pseudonym_key: SecretKeyText = Field(
-        description="32 bytes in base64: names users by keyed hashes in Redis and logs. Never rotated, "
-        "so that hashes stay comparable."
+        description="32 bytes in base64: key of the hashes that stand for users in Redis and logs. Never "
+        "rotate it, so that hashes stay comparable."
     )
 
 
 class RemoteNumbersSection(Section):
-    """Which telephone numbers a site's calls may be routed to. Emergency and dear ones never are."""
+    """Telephone numbers that a site routes calls to; never emergency or premium-rate numbers."""
 
     allow: tuple[NumberPrefix, ...] = Field(
         (),
         max_length=256,
-        description="Prefixes in E.164, such as `+4331`, of numbers that are allowed beside the country's.",
+        description="Prefixes in E.164, such as `+4331`, of numbers that are allowed beside those of "
+        "the country.",
     )
     deny: tuple[NumberPrefix, ...] = Field(
-        (), max_length=256, description="Prefixes of numbers that are refused, whatever else allows them."
+        (),
+        max_length=256,
+        description="Prefixes of numbers that are refused, even if they are allowed elsewhere.",
     )
     own: tuple[NumberPrefix, ...] = Field(
         (),
         max_length=256,
-        description="Numbers of the contact centre itself, or their prefixes: a call must not come back.",
+        description="Numbers of the contact centre itself, or their prefixes: a call must not come "
+        "back to it.",
     )
 
 
 class AsteriskSection(Section):
-    """What makes a site an Asterisk; its `url` is `ami://host:5038`, or `amis://host:5039` with TLS."""
+    """A site that is an Asterisk; its `url` is `ami://host:5038`, or `amis://host:5039` with TLS."""
 
     user: str = Field(min_length=1, max_length=128, description="The AMI account of manager.conf.")
     secret: Password = Field(description="The account's secret.")
     people_file: File = Field(
-        description="TOML file of who may log on, read again when it changes; `oscc-gateway person` makes "
-        "an entry."
+        description="TOML file of the people who may log on, read again when it changes; "
+        "`oscc-gateway person` "
+        "makes an entry."
     )
     remote_context: str = Field(
         "oscc-remote",
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
         description="The context of the dialplan that rings remote agents.",
     )
-    begin_reason: Reason = Field("Logged on", description="The reason with which agents begin, paused.")
+    begin_reason: Reason = Field("Logged on", description="The reason of the pause in which agents start.")
     unavailable_reasons: tuple[Reason, ...] = Field(
-        (), max_length=100, description="Reasons to be unavailable that phones offer, beside those met."
+        (),
+        max_length=100,
+        description="Reasons to be unavailable that phones offer, beside those found in Asterisk.",
     )
     work_reasons: tuple[Reason, ...] = Field(
-        (), max_length=100, description="Reasons that mean work; without one the state is not offered."
+        (), max_length=100, description="Reasons that mean work. Without one the state is not offered."
     )
     wrap_up_s: WrapUpTimes = Field(
         default_factory=dict,
         max_length=1_000,
-        description="Queue and seconds: the `wrapuptime` of queues.conf, which AMI does not tell; remote "
+        description="Queue and seconds: the `wrapuptime` of queues.conf, which AMI does not report; remote "
         "agents join with it.",
     )
     wrap_up: Literal["fixed", "rejoin"] = Field(
         "fixed",
-        description="Whether agents may change their own wrap-up time; `rejoin` takes them out of their "
-        "queues and in again, so their figures and their place in `rrmemory` begin again.",
+        description="Whether agents may change their own wrap-up time: `rejoin` removes them from their "
+        "queues and adds them again, which resets their figures and their place in `rrmemory`.",
     )
     shared_last_call: bool = Field(
-        True, description="Whether queues.conf has `shared_lastcall = yes`: else agents' counts are unknown."
+        True,
+        description="Whether queues.conf has `shared_lastcall = yes`. Without it agents' counts are unknown.",
     )
     penalty_max: int = Field(10, ge=1, le=100, description="The penalty that is level 0.")
     look_s: float = Field(
         30.0,
         ge=5,
         le=600,
-        description="Seconds between whole readings: a reload of queues.conf is told by nothing else.",
+        description="Seconds between full readings: nothing else shows a reload of queues.conf.",
     )
-    figures_s: float = Field(5.0, ge=1, le=60, description="Seconds between readings of queues' figures.")
+    figures_s: float = Field(5.0, ge=1, le=60, description="Seconds between readings of the queues' figures.")
     idle_timeout_s: int = Field(
         900,
         ge=60,
         le=3600,
         description="Seconds without a device after which a Remote Assistant is logged off.",
     )
-    session_s: int = Field(28_800, ge=3600, le=86_400, description="Life of a session, seconds.")
+    session_s: int = Field(28_800, ge=3600, le=86_400, description="Lifetime of a session, seconds.")
 
 
 class SiteSection(Section):
-    """A contact centre that phones may log on to. Clients name its id, never an address."""
+    """A contact centre that phones may log on to. Clients send its id, never an address."""
 
-    id: SiteName = Field(description="How clients name the site; part of every token, so it never changes.")
+    id: SiteName = Field(
+        description="The site's id in requests of clients. Never change it: all tokens have it."
+    )
     url: SiteUrl = Field(
         description="Address of the OSCC-E Server's local web server, or of an Asterisk's manager interface."
     )
     ca_file: File | None = Field(
         None,
-        description="PEM file of the authority behind the site's certificate, read anew when it changes; "
-        "none: the system's.",
+        description="PEM file of the authority behind the site's certificate, read again when it changes. "
+        "Default: the system's authorities.",
     )
     insecure: bool = Field(
         False,
-        description="Allow clear text to a server that is not on this machine: passwords travel readable.",
+        description="Allow clear text to a server on another machine: passwords travel readable.",
     )
     display_name: str = Field(
-        min_length=1, max_length=64, description="What people see when they choose a site."
+        min_length=1, max_length=64, description="The name that people see when they choose a site."
     )
     country: Country | None = Field(
         None,
-        description="The country whose remote numbers are allowed; the Remote Assistant needs it.",
+        description="The country whose remote numbers are allowed. The Remote Assistant needs it.",
     )
     applications: tuple[Application, ...] = Field(
         (Application.DASHBOARD, Application.REMOTE_ASSISTANT),
         min_length=1,
         max_length=2,
-        description="Which of the two apps may log on here.",
+        description="The apps that may log on here.",
     )
     remote_numbers: RemoteNumbersSection = RemoteNumbersSection()
-    asterisk: AsteriskSection | None = Field(None, description="Set: the site is an Asterisk.")
+    asterisk: AsteriskSection | None = Field(None, description="If set, the site is an Asterisk.")
 
 
 class LimitsSection(Section):
-    """How much is taken on. Every bound has a policy: what is refused is told, with when to come back."""
+    """Limits of the load. What exceeds a limit is refused, with the time to try again."""
 
     connections: int = Field(
-        _DOORS.connections, ge=1, le=1_000_000, description="WebSockets on this node; more are answered 503."
+        _DOORS.connections, ge=1, le=1_000_000, description="WebSockets on this node. More are answered 503."
     )
     unhelloed: int = Field(
-        _DOORS.unhelloed, ge=1, le=1_000_000, description="Of them, those that have not shown a token yet."
+        _DOORS.unhelloed, ge=1, le=1_000_000, description="WebSockets without a valid token so far."
     )
     unhelloed_per_address: int = Field(
         _DOORS.unhelloed_per_address,
         ge=1,
         le=1_000_000,
-        description="The same of one address, or of one user whose token the upgrade shows; beyond it the "
+        description="The same for one address, or for one user whose token is in the upgrade. Beyond it the "
         "oldest of them is closed.",
     )
     handshakes_per_s: float = Field(
         _DOORS.handshakes_per_s,
         gt=0,
         le=100_000,
-        description="Upgrades and log-ons of this node, on average: what it bears after another node's end.",
+        description="Upgrades and log-ons per second of this node, on average: its load after "
+        "another node has ended.",
     )
     handshakes_burst: int = Field(
-        _DOORS.handshakes_burst, ge=1, le=1_000_000, description="The same at once."
+        _DOORS.handshakes_burst, ge=1, le=1_000_000, description="Burst of the same."
     )
     handshakes_per_s_of_address: float = Field(
         _DOORS.handshakes_per_s_of_address,
         gt=0,
         le=100_000,
-        description="The same of one address, or of one user whose token the upgrade shows; an office may "
-        "come back behind one.",
+        description="The same for one address, or for one user whose token is in the upgrade. A whole office "
+        "may reconnect from one address.",
     )
     handshakes_burst_of_address: int = Field(
-        _DOORS.handshakes_burst_of_address, ge=1, le=1_000_000, description="The same of one address at once."
+        _DOORS.handshakes_burst_of_address,
+        ge=1,
+        le=1_000_000,
+        description="Burst of the same for one address.",
     )
     requests_per_s_of_session: float = Field(
         _DOORS.requests_per_s_of_session,
         gt=0,
         le=100_000,
-        description="HTTP requests that show the token of one session, on average; an export counts as 20, "
-        "a list of sessions or the end of another one as 10. "
-        "Beyond it a request waits up to 1 s, then it is answered 429.",
+        description="HTTP requests per second with the token of one session, on average. An export counts as "
+        "20, a list of sessions or the end of another session as 10. Beyond it a request waits up to 1 s, "
+        "then it is answered 429.",
     )
     requests_burst_of_session: int = Field(
-        _DOORS.requests_burst_of_session, ge=20, le=1_000_000, description="The same at once."
+        _DOORS.requests_burst_of_session, ge=20, le=1_000_000, description="Burst of the same."
     )
     requests_per_s_of_address: float = Field(
         _DOORS.requests_per_s_of_address,
         gt=0,
         le=100_000,
-        description="HTTP requests of one address that show no token, but for log-ons and upgrades, on "
-        "average; an office may load the web client behind one.",
+        description="HTTP requests per second of one address without a token, on average; log-ons and "
+        "upgrades do not count. A whole office may load the web client from one address.",
     )
     requests_burst_of_address: int = Field(
-        _DOORS.requests_burst_of_address, ge=1, le=1_000_000, description="The same at once."
+        _DOORS.requests_burst_of_address, ge=1, le=1_000_000, description="Burst of the same."
     )
     log_ons_per_s: float = Field(
         20,
         gt=0,
         le=10_000,
-        description="Log-ons and links that a site's OSCC-E Server is asked for, on average and at once, by "
-        "all nodes together: live nodes share it equally. Log-ons use at most half of it.",
+        description="Log-ons and links per second at a site's OSCC-E Server, of all nodes together, "
+        "on average "
+        "and as a burst. Live nodes share it equally. Log-ons use at most half of it.",
     )
     log_ons_in_flight: int = Field(
-        32, ge=1, le=1_000, description="The same that may await their answer, of all nodes together."
+        32, ge=1, le=1_000, description="Log-ons and links that wait for their answer, of all nodes together."
     )
-    devices: int = Field(_SESSION.devices, ge=1, le=20_000, description="Phones of one user at a time.")
+    devices: int = Field(_SESSION.devices, ge=1, le=20_000, description="Connected phones of one user.")
     ping_s: float = Field(
-        _SESSION.ping_s, ge=10, le=55, description="Pause between pings where a phone chooses none."
+        _SESSION.ping_s, ge=10, le=55, description="Time between pings, unless a phone chooses another."
     )
     pace_min_s: float = Field(
         _SESSION.pace_min_s,
         ge=0,
         le=5,
-        description="The least time between two frames of state for a phone that keeps up; the first change "
-        "after it leaves at once. 0: each turn of the loop.",
+        description="Minimum time between two frames of state for a phone that keeps up. The first change "
+        "after that time leaves at once. 0: each turn of the loop.",
     )
     frames_per_s: float = Field(
         _SESSION.frames_per_s,
         ge=1,
         le=1_000,
-        description="Frames a phone may send, on average; each whole KiB of a frame counts as one more.",
+        description="Frames per second that a phone may send, on average. Each whole KiB of a frame "
+        "counts as one more.",
     )
-    frames_burst: int = Field(
-        _SESSION.frames_burst, ge=1, le=10_000, description="Frames a phone may send at once."
-    )
+    frames_burst: int = Field(_SESSION.frames_burst, ge=1, le=10_000, description="Burst of the same.")
     commands_in_flight: int = Field(
-        _SESSION.commands_in_flight, ge=1, le=100, description="Commands of a phone that await results."
+        _SESSION.commands_in_flight, ge=1, le=100, description="Commands of a phone in progress."
     )
     linger_s: float = Field(
-        90, ge=0, le=3_600, description="How long a user's link outlives the last phone: phones blink."
+        90,
+        ge=0,
+        le=3_600,
+        description="Time that a user's link stays open after their last phone: phones lose their "
+        "connection briefly.",
     )
     linger_remote_assistant_s: float = Field(
         900,
         ge=0,
         le=3_600,
-        description="The same while a Remote Assistant is logged on: the phone that rings is usually "
-        "the one with the app.",
+        description="The same while a Remote Assistant is logged on: the phone that rings is usually the one "
+        "with the app.",
     )
     drain_notice_s: float = Field(
         10,
         ge=0,
         le=120,
-        description="On SIGTERM, where other nodes live: for how long the node only says that it is not "
-        "ready, so that load balancers look elsewhere first.",
+        description="On SIGTERM, where other nodes live: time for which the node is only unready, so "
+        "that load "
+        "balancers stop sending phones first.",
     )
     drain_s: float = Field(
         60,
         ge=0,
         le=3_600,
-        description="After that: within how long all phones are sent away. A user moves no faster than "
-        "the other nodes' part of `log_ons_per_s` allows, so a node should own no more users than that times "
-        "this. Where no other node lives, phones come back within 10 s at most.",
+        description="After that: time within which all phones are sent away. A user moves no faster than the "
+        "other nodes' share of `log_ons_per_s` allows, so a node should own no more users than that share "
+        "times this. Phones of a single node come back within at most 10 s.",
     )
 
 
@@ -604,18 +624,18 @@ class NoticesSection(Section):
     """Messages shown before log-on and inside the system."""
 
     files: tuple[File, ...] = Field(
-        (), max_length=100, description="One TOML file per notice, or a folder whose *.toml files are read."
+        (), max_length=100, description="TOML files, one per notice, or folders with such *.toml files."
     )
 
 
 class PrivacySection(Section):
-    """What people are told about the handling of their data."""
+    """Information for people about the handling of their data."""
 
     contact: Annotated[str, Field(max_length=200)] = Field(
-        "", description="Whom people ask about their data; shown by `GET /v1/about`."
+        "", description="Contact for questions about personal data; shown by `GET /v1/about`."
     )
     statement_url: PageUrl | None = Field(
-        None, description="Where the privacy statement can be read; shown by `GET /v1/about`."
+        None, description="Address of the privacy statement; shown by `GET /v1/about`."
     )
 
 
@@ -623,7 +643,7 @@ class LogSection(Section):
     """JSON lines on standard output."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least level that is written. No level shows personal or realtime data."
+        "info", description="The lowest level that is logged. No level shows personal or realtime data."
     )
 
 
@@ -632,16 +652,19 @@ class TracingSection(Section):
 
     endpoint: SiteUrl | None = Field(
         None,
-        description="Where a collector takes OTLP over HTTP, as in `https://otel.example/v1/traces`; none: "
-        "nothing is traced. No trace tells who did it.",
+        description="Address of a collector for OTLP over HTTP, such as `https://otel.example/v1/traces`. "
+        "Without it nothing is traced. A trace does not identify anybody.",
     )
     sampled: float = Field(
-        0.1, ge=0, le=1, description="The share of traces that are kept, also of those that a phone began."
+        0.1,
+        ge=0,
+        le=1,
+        description="The share of traces that are kept, including those that a phone started.",
     )
 
 
 class Settings(Section):
-    """Everything that can be set."""
+    """All settings."""
 
     client: ClientSection = ClientSection()
     ops: OpsSection = OpsSection()

@@ -281,20 +281,20 @@ HEADINGS: Final = ("| key | value | default | why |", "|---|---|---|---|")
 _PREFACE: Final = """\
 # Configuration
 
-Written by `oscc-gateway check-config --reference` from the settings themselves; a test keeps it fresh.
+`oscc-gateway check-config --reference` writes this page from the settings; a test compares both.
 
-- One TOML file, `oscc-gateway serve --config gateway.toml`, and environment variables, which win over it.
-  [Operations](operations.md) has the smallest file.
+- One TOML file, `oscc-gateway serve --config gateway.toml`, and environment variables, which override it.
+  [Operations](operations.md) has the smallest configuration.
 - A variable is named `OSCC_GATEWAY__SECTION__KEY`; for the first site `OSCC_GATEWAY__SITES__0__KEY`.
   The dot of a key becomes two underscores: `OSCC_GATEWAY__SITES__0__REMOTE_NUMBERS__ALLOW`.
-  Lists are words between blanks or commas. An empty variable counts as not set.
+  In a list, blanks or commas separate the words. An empty variable counts as not set.
 - Secrets may also come from files: `OSCC_GATEWAY__ADMIN__TOKEN_FILE` is a path. They are never shown.
   Such a file, and `client.key`, must not be readable by every user of the machine; its group may read it.
-- A secret that still is the documentation's `…` counts as not set.
-- Relative paths count from the folder of the configuration file.
+- A secret with the documentation's placeholder `…` counts as not set.
+- Relative paths start at the folder of the configuration file.
 - Unknown keys and misspelt variables are refused, with the nearest name that exists.
-- `oscc-gateway check-config --config gateway.toml` shows the settings in effect and tries what they point to;
-  `--schema` prints their JSON Schema.
+- `oscc-gateway check-config --config gateway.toml` shows the effective settings and tests the files and
+  servers that they name; `--schema` prints their JSON Schema.
 """
 
 
