@@ -101,6 +101,11 @@ def parse_url(url: str) -> Address:
     scheme, _, suffix = split.scheme.partition("+")
     if scheme not in {"redis", "rediss"} or suffix not in {"", "sentinel"}:
         raise ValueError(f"a bus URL begins with {_FORMS}")
+    if "@" in split.path or split.fragment or ("@" in split.query and "@" not in split.netloc):
+        raise ValueError(
+            "in the user and the password of a bus URL / is written %2F, # is %23, ? is %3F and @ is %40; or "
+            "the password is given as bus.password, where it stands as it is"
+        )
     options = _options(split, _BY_SENTINEL if suffix else _DIRECT)
     tls = scheme == "rediss"
     if "ca_file" in options and not tls:
@@ -142,7 +147,10 @@ def _credentials_and_hosts(netloc: str) -> tuple[RedisCredentials, str]:
         return RedisCredentials(), hosts
     user, colon, password = secret.partition(":")
     if not colon:
-        raise ValueError("a bus URL has user:password, or :password, in front of its @")
+        raise ValueError(
+            "a bus URL has user:password, or :password, in front of its last @; inside of them @ is written "
+            "%40, or the password is given as bus.password"
+        )
     return RedisCredentials(unquote(user) or None, unquote(password)), hosts
 
 

@@ -12,6 +12,7 @@ from gateway.app.cli.check import (
     describe_certificate,
     file_faults,
     setting_advices,
+    strange_hosts,
     uncovered_hosts,
 )
 from gateway.app.config.sources import json_schema, reference_page
@@ -43,6 +44,20 @@ async def test_a_site_that_does_not_is_a_fault(tmp_path: Path) -> None:
     settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", "http://127.0.0.1:1")).settings
     (fault,) = await check_sites(settings, SystemClock())
     assert fault == "Site main at http://127.0.0.1:1: The OSCC-E Server does not answer."
+
+
+def test_an_address_that_is_not_of_this_machine_is_a_fault(tmp_path: Path) -> None:
+    def faults(host: str) -> list[str]:
+        text = SMALLEST.replace('host = "127.0.0.1"', f'host = "{host}"', 1)
+        return list(strange_hosts(loaded(tmp_path, text).settings))
+
+    for host in ("127.0.0.1", "0.0.0.0", "localhost"):
+        assert faults(host) == []
+    # TEST-NET-1 is nobody's address
+    (fault,) = faults("192.0.2.7")
+    assert fault.startswith("client.host 192.0.2.7 is no address of this machine")
+    (fault,) = faults("nowhere.invalid")
+    assert fault.startswith("client.host nowhere.invalid cannot be resolved")
 
 
 def test_files_are_tried(tmp_path: Path) -> None:

@@ -107,3 +107,25 @@ def test_passwords_are_hidden() -> None:
 @given(st.text(min_size=1))
 def test_whatever_stands_before_the_host_is_hidden(password: str) -> None:
     assert without_password(f"redis://u:{password}@h/0") == "redis://********@h/0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis://p@ss@h:6379",
+        "redis://p@ss:6379",
+        "redis://:p@ss/w@h:6379",
+        "redis://:pa#ss@h",
+        "redis://:pa?ss@h",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_named_with_its_remedy(text: str) -> None:
+    with pytest.raises(ValueError, match=r"%40.*bus\.password") as told:
+        bus_url(text)
+    assert "ss" not in str(told.value).replace("password", "").replace("passed", "")
+
+
+@pytest.mark.parametrize("text", ["redis-cluster://h:6379", "redis+cluster://a,b"])
+def test_a_cluster_of_redis_is_named_as_what_it_is(text: str) -> None:
+    with pytest.raises(ValueError, match="names a Redis Cluster, which is not supported"):
+        bus_url(text)

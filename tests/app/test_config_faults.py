@@ -58,11 +58,26 @@ def section(name: str, **values: object) -> dict[str, object]:
             "client.trusted_proxies (value 2) must be an address or a network such as 10.0.0.0/8.",
         ),
         (
+            section("client", trusted_proxies=["10.0.0.5/24"]),
+            (
+                "client.trusted_proxies (value 1) must be the network 10.0.0.0/24 or the address 10.0.0.5, "
+                "not both in one."
+            ),
+        ),
+        (
             {"sites": [{**SITE, "country": "de"}]},
             "sites[0].country must be a country of two capital letters such as DE; did you mean DE?",
         ),
         (
             {"sites": [{**SITE, "country": "XX"}]},
+            "sites[0].country must be a country of ISO 3166 with telephones such as DE: XX is none.",
+        ),
+        (
+            {"sites": [{**SITE, "country": "UK"}]},
+            "sites[0].country must be a country of two capital letters such as DE; did you mean GB?",
+        ),
+        (
+            {"sites": [{**SITE, "country": "Germany"}]},
             "sites[0].country must be a country of two capital letters such as DE.",
         ),
         ({"sites": [{**SITE, "remote_numbers": 5}]}, "sites[0].remote_numbers must be a table."),

@@ -24,6 +24,8 @@ def test_secrets_are_known_as_such() -> None:
     secret = [setting.path for setting in SETTINGS if setting.secret]
     assert secret == [
         "admin.token",
+        "bus.password",
+        "bus.sentinel_password",
         "secrets.sealing_keys",
         "secrets.pseudonym_key",
         "sites[<n>].asterisk.secret",
@@ -32,6 +34,8 @@ def test_secrets_are_known_as_such() -> None:
     assert from_file == [
         "admin.token",
         "bus.url",
+        "bus.password",
+        "bus.sentinel_password",
         "secrets.sealing_keys",
         "secrets.pseudonym_key",
         "sites[<n>].asterisk.secret",

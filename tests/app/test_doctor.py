@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from gateway.app.cli import doctor
-from gateway.app.cli.doctor import MachineLimits, machine_advices, machine_faults, this_machine
+from gateway.app.cli.doctor import MachineLimits, RunningNode, machine_advices, machine_faults, this_machine
 from gateway.app.cli.local_processes import free_port
 from gateway.app.listeners import BACKLOG, listening
 from gateway.app.main import main
@@ -33,7 +34,34 @@ def test_each_phone_needs_a_file_and_its_user_one_more(tmp_path: Path) -> None:
     settings = loaded(tmp_path, SMALL).settings
     assert list(machine_faults(FIT._replace(files=2_200), settings)) == []
     (fault,) = machine_faults(FIT._replace(files=2_199), settings)
-    assert fault.startswith("This process may open 2199 files, but limits.connections = 1000 needs 2200 ")
+    assert fault.startswith("This shell may open 2199 files, but limits.connections = 1000 needs 2200 ")
+
+
+def test_a_node_that_runs_is_judged_by_its_own_limit(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, SMALL).settings
+    fit, small = RunningNode(7, 2_200), RunningNode(8, 1_024)
+    shell = FIT._replace(files=1_024)
+    assert list(machine_faults(shell._replace(nodes=(fit,)), settings)) == []
+    (fault,) = machine_faults(FIT._replace(nodes=(fit, small)), settings)
+    assert fault.startswith("The node with process id 8 may open 1024 files, but ")
+    assert "LimitNOFILE of its unit" in fault
+    (alone,) = machine_faults(shell, settings)
+    assert "A service has a limit of its own" in alone
+
+
+def process(proc: Path, pid: int, words: str, files: str) -> None:
+    (proc / str(pid)).mkdir()
+    (proc / str(pid) / "cmdline").write_bytes(words.replace(" ", "\0").encode())
+    (proc / str(pid) / "limits").write_text(f"Max processes 1 1 x\nMax open files  1024  {files}  files\n")
+
+
+def test_nodes_that_run_here_are_found(tmp_path: Path) -> None:
+    process(tmp_path, 3, "/usr/bin/python /opt/bin/oscc-gateway serve --config gateway.toml", "131072")
+    process(tmp_path, 40, "/opt/bin/oscc-gateway serve", "unlimited")
+    process(tmp_path, 5, "/opt/bin/oscc-gateway watch https://serve.example", "5")
+    process(tmp_path, 6, "/usr/bin/other serve", "5")
+    (tmp_path / "7").mkdir()
+    assert list(doctor.running_nodes(tmp_path)) == [(3, 131_072), (40, sys.maxsize)]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +98,8 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_fit_machine_ends_well(fit: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--config", str(write(tmp_path, SECRET))]) == 0
     shown = capsys.readouterr()
-    assert shown.out == f"files: 1000000\nsomaxconn: {BACKLOG}, tcp_max_syn_backlog: {BACKLOG}\nclock: kept\n"
+    queues = f"somaxconn: {BACKLOG}, tcp_max_syn_backlog: {BACKLOG}"
+    assert shown.out == f"files: 1000000 (of this shell)\n{queues}\nclock: kept\n"
     assert shown.err == ""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import signal
 import socket
 import urllib.request
@@ -10,6 +12,7 @@ import urllib.request
 import pytest
 
 from gateway.app.main import main
+from gateway.simulator.options import add_arguments
 from tests.app.processes import running
 
 
@@ -34,3 +37,15 @@ def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == (
         f"oscc-gateway: The simulator cannot have 127.0.0.1 port {port}: address already in use.\n"
     )
+
+
+def test_its_help_shows_each_default(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser(prog="simulate")
+    add_arguments(parser)
+    shown = " ".join(parser.format_help().split())
+    for name, value in vars(parser.parse_args([])).items():
+        if value not in (None, False):
+            assert re.search(
+                rf"--{name.replace('_', '-')} \S+ [^-].*?default {re.escape(str(value))}", shown
+            ), name
+    assert "default: as many as its agents make" in shown

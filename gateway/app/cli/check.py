@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
+import errno
 import os
+import socket
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
@@ -171,7 +173,11 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--schema", action="store_true", help="print the JSON Schema of the file and exit")
     what.add_argument("--reference", action="store_true", help="print the page of all settings and exit")
-    what.add_argument("--offline", action="store_true", help="check everything except Redis and the sites")
+    what.add_argument(
+        "--offline",
+        action="store_true",
+        help="check everything except Redis, the sites and the addresses to listen on",
+    )
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -191,6 +197,8 @@ def run_check(args: argparse.Namespace) -> int:
         *file_faults(configuration.settings, clock.wall_ms()),
         *uncovered_hosts(configuration.settings, args.host),
     ]
+    if not args.offline:
+        faults += strange_hosts(configuration.settings)
     if not faults and not args.offline:
         faults += asyncio.run(check_reachable(configuration.settings, clock))
     for fault in faults:
@@ -213,6 +221,30 @@ def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
             site_context(place, site)
         except ConfigError as error:
             yield from error.faults
+
+
+def strange_hosts(settings: Settings) -> Iterator[str]:
+    """Yield a sentence per listener whose address is not of this machine."""
+    for name, host in (("client.host", settings.client.host), ("ops.host", settings.ops.host)):
+        try:
+            found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError:
+            yield f"{name} {host} cannot be resolved: give an address of this machine, or 0.0.0.0 for all."
+            continue
+        if not any(_is_of_this_machine(family, address) for family, _, _, _, address in found):
+            yield (
+                f"{name} {host} is no address of this machine: a node here could not listen on it. Give one "
+                "of its addresses, or 0.0.0.0 for all; --offline leaves this check out."
+            )
+
+
+def _is_of_this_machine(family: int, address: tuple[object, ...]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def client_file_faults(settings: Settings) -> Sequence[str]:

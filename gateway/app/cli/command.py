@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+PROGRAM: Final = "oscc-gateway"
 
 
 class Command(NamedTuple):
@@ -15,6 +20,17 @@ class Command(NamedTuple):
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     examples: str
+
+
+def program_name() -> str:
+    """Return what to type for this program here: its name where the shell finds it, else its path."""
+    own = Path(sys.argv[0])
+    if shutil.which(PROGRAM) is not None or own.name != PROGRAM:
+        return PROGRAM
+    path = os.path.relpath(own)
+    if path.startswith(".."):
+        return str(own.absolute())
+    return path if os.sep in path else f"./{path}"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

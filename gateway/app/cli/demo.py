@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from pydantic import SecretStr
 
 from gateway.app import logging, process, wiring
+from gateway.app.cli.command import program_name
 from gateway.app.cli.watch import WatchError, WatchOptions, add_lines, watch
 from gateway.app.config.errors import ConfigError
 from gateway.app.config.settings import (
@@ -53,7 +54,7 @@ Log on with password {password}:
 
 In another terminal:
   OSCC_GATEWAY_WATCH_PASSWORD={password} \\
-    oscc-gateway watch {client} --user supervisor2
+    {program} watch {client} --user supervisor2
   curl {client}/v1/about
   curl {client}/v1/sessions -H 'Content-Type: application/json' \\
     -d '{{"site": "{site}", "application": "remote_assistant",
@@ -150,6 +151,7 @@ def board_options(
 def introduction(center: SimulatorSettings, upstream: str, addresses: wiring.Addresses) -> str:
     """Return what a person who starts it wants to know."""
     return _INTRODUCTION.format(
+        program=program_name(),
         agents=center.agents,
         queues=center.queues,
         users=center.users,

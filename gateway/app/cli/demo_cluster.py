@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from gateway.app import logging, process
+from gateway.app.cli.command import program_name
 from gateway.app.cli.demo import BOARD_USER, PLAIN_REFRESH_S, SITE, add_common_arguments
 from gateway.app.cli.local_processes import (
     ChildProcess,
@@ -401,7 +402,7 @@ async def ask_demo(path: Path, verb: str, name: str) -> tuple[bool, str]:
             writer.close()
     except (OSError, TimeoutError):
         raise NoDemoRunning(
-            "No demonstration of many nodes runs here: start it with `oscc-gateway demo-cluster` in another "
+            "No demonstration of many nodes runs here: start it with `make demo-cluster` in another "
             "terminal (when it has a --port, say the same)."
         ) from None
     word, _, sentence = answer.strip().partition(" ")
@@ -433,9 +434,9 @@ In another terminal, while you watch:
   {cli} start n1     bring it back
   {cli} stop n2      it sends its phones elsewhere
   {cli} kill redis   phones stay live
-  oscc-gateway nodes --config {folder}/gateway.toml
+  {program} nodes --config {folder}/gateway.toml
   OSCC_GATEWAY_WATCH_PASSWORD={password} \\
-    oscc-gateway watch {door} --user supervisor2
+    {program} watch {door} --user supervisor2
 
 Ctrl-C ends it.
 """
@@ -612,6 +613,7 @@ def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program:
     """Return what a person who starts it wants to know."""
     crew = stage.crew
     return _CLUSTER_INTRODUCTION.format(
+        program=program_name(),
         agents=center.agents,
         queues=center.queues,
         users=center.users,
@@ -633,4 +635,4 @@ def cluster_introduction(center: SimulatorSettings, stage: DemoCluster, program:
 
 
 def _cli_text(stage: DemoCluster) -> str:
-    return "oscc-gateway demo-cluster" + ("" if stage.port == 8080 else f" --port {stage.port}")
+    return f"{program_name()} demo-cluster" + ("" if stage.port == 8080 else f" --port {stage.port}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import resource
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from aiohttp import web
 
 from gateway.app.certificates import client_context
 from gateway.app.cli.check import client_file_faults, listener_certificate_problems
-from gateway.app.cli.command import add_config
+from gateway.app.cli.command import PROGRAM, add_config
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import load
 from gateway.app.listeners import BACKLOG, CannotListen, listening
@@ -51,15 +52,24 @@ _SYNCHRONISED: Final = (
 )
 
 
+class RunningNode(NamedTuple):
+    """A process of ``serve`` on this machine, and how many files its service lets it open."""
+
+    pid: int
+    files: int
+
+
 class MachineLimits(NamedTuple):
     """What the kernel says; None where it says nothing."""
 
     files: int
-    """How many this process may open, once it has asked for all it may have."""
+    """How many this process may open, once it has asked for all it may have: as many as its shell."""
     somaxconn: int | None
     syn_backlog: int | None
     is_time_kept: bool
     """Whether a service is seen that keeps the clock right."""
+    nodes: tuple[RunningNode, ...] = ()
+    """Nodes that run here, as far as this user may look at them."""
 
 
 def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,11 +128,21 @@ def run_doctor(args: argparse.Namespace) -> int:
 def machine_faults(machine: MachineLimits, settings: Settings) -> Iterator[str]:
     """Yield what a node on *machine* would run into."""
     needed = settings.limits.connections * 2 + SPARE_FILES
-    if machine.files < needed:
+    asks = (
+        f"but limits.connections = {settings.limits.connections} needs {needed} (a phone and its user's link "
+        "each take one)"
+    )
+    for node in machine.nodes:
+        if node.files < needed:
+            yield (
+                f"The node with process id {node.pid} may open {node.files} files, {asks}: raise LimitNOFILE "
+                "of its unit, or ulimits of its container, or take fewer connections."
+            )
+    if not machine.nodes and machine.files < needed:
         yield (
-            f"This process may open {machine.files} files, but limits.connections = "
-            f"{settings.limits.connections} needs {needed} (a phone and its user's link each take one): "
-            "raise LimitNOFILE or ulimit -n, or take fewer connections."
+            f"This shell may open {machine.files} files, {asks}: raise ulimit -n, or take fewer connections. "
+            "A service has a limit of its own (LimitNOFILE of its unit): run doctor while the node runs to "
+            "see it."
         )
 
 
@@ -147,11 +167,30 @@ def this_machine() -> MachineLimits:
         _number(_PROC / "net/core/somaxconn"),
         _number(_PROC / "net/ipv4/tcp_max_syn_backlog"),
         any(path.exists() for path in _SYNCHRONISED),
+        tuple(running_nodes(Path("/proc"))),
     )
 
 
+def running_nodes(proc: Path) -> Iterator[RunningNode]:
+    """Yield the nodes among the processes of *proc* that this user may look at."""
+    for folder in sorted(proc.glob("[0-9]*")):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"serve" not in words or not any(word.endswith(PROGRAM.encode()) for word in words):
+                continue
+            limits = (folder / "limits").read_text("ascii")
+        except OSError:
+            continue
+        found = re.search(r"(?m)^Max open files +\S+ +(\S+)", limits)
+        if found is not None:
+            files = sys.maxsize if found[1] == "unlimited" else int(found[1])
+            yield RunningNode(int(folder.name), files)
+
+
 def _machine_lines(machine: MachineLimits) -> Iterator[str]:
-    yield f"files: {machine.files}"
+    yield f"files: {machine.files} (of this shell)"
+    for node in machine.nodes:
+        yield f"files: {node.files} (of the node with process id {node.pid})"
     yield f"somaxconn: {machine.somaxconn}, tcp_max_syn_backlog: {machine.syn_backlog}"
     yield f"clock: {'kept' if machine.is_time_kept else 'not known to be kept'}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import quote, urlsplit
@@ -49,6 +49,11 @@ def bus_url(text: str) -> str:
             the address, which may hold a password.
     """
     scheme, separator, rest = text.partition("://")
+    if "cluster" in scheme:
+        raise ValueError(
+            "names a Redis Cluster, which is not supported: give one Redis (redis:// or rediss://), or one "
+            "behind Sentinels (redis+sentinel://)"
+        )
     if not separator or scheme not in SCHEMES:
         near = difflib.get_close_matches(scheme, SCHEMES, n=1)
         hint = f"; did you mean {near[0]}://?" if near else ""
@@ -102,6 +107,8 @@ _NODE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SITE_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _NUMBER_PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}")
 _APP_MINIMUM: Final = re.compile(r"[a-z]{1,32}=\d{1,6}(\.\d{1,6}){0,3}")
+_TWO_CAPITALS: Final = re.compile(r"[A-Z]{2}")
+_MISTAKEN_COUNTRIES: Final = {"UK": "GB", "EN": "GB", "GER": "DE", "AUT": "AT", "SUI": "CH", "USA": "US"}
 _SECRET: Final = {"type": "string", "writeOnly": True}
 _SOCKET: Final = "unix:"
 
@@ -139,7 +146,12 @@ def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(value))
     except ValueError:
+        pass
+    try:
+        meant = ip_interface(str(value))
+    except ValueError:
         raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+    raise ValueError(f"must be the network {meant.network} or the address {meant.ip}, not both in one")
 
 
 def _origin(text: str) -> str:
@@ -174,8 +186,11 @@ def _page_url(text: str) -> str:
 
 def _country(text: str) -> str:
     if text not in phonenumbers.SUPPORTED_REGIONS:
-        near = difflib.get_close_matches(text.upper(), phonenumbers.SUPPORTED_REGIONS, n=1, cutoff=0.9)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        letters = _MISTAKEN_COUNTRIES.get(text.upper(), text.upper())
+        known = letters in phonenumbers.SUPPORTED_REGIONS
+        hint = f"; did you mean {letters}?" if known else ""
+        if _TWO_CAPITALS.fullmatch(text) and not known:
+            raise ValueError(f"must be a country of ISO 3166 with telephones such as DE: {text} is none")
         raise ValueError(f"must be a country of two capital letters such as DE{hint}")
     return text
 
