@@ -46,6 +46,6 @@ def test_its_help_shows_each_default(capsys: pytest.CaptureFixture[str]) -> None
     for name, value in vars(parser.parse_args([])).items():
         if value not in (None, False):
             assert re.search(
-                rf"--{name.replace('_', '-')} \S+ [^-].*?default {re.escape(str(value))}", shown
+                rf"--{name.replace('_', '-')} \S+ [^-].*?default: {re.escape(str(value))}", shown
             ), name
     assert "default: as many as its agents make" in shown
