@@ -73,6 +73,6 @@ def test_the_python_example_runs(address: str, tmp_path: Path) -> None:
 def test_the_page_names_all_that_a_driver_is_asked_for() -> None:
     acts = DRIVER.read_text("utf-8").split("const acts = {")[1].split("\n};")[0]
     asked = set(re.findall(r"^  (?:async )?(\w+)[(:]", acts, re.MULTILINE))
-    rows = TEXT.split("| `do` |")[1].split("What the client tells")[0].splitlines()[2:]
-    named = {name for row in rows if row for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    rows = TEXT.split("| `do` |")[1].split("\n\n")[0].splitlines()[2:]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert named == asked - {"about", "export"}

@@ -105,8 +105,11 @@ async def test_of_two_states_the_last_wins(monkeypatch: pytest.MonkeyPatch, held
         await house.clock.advance(TURN_S)
         wanted = "Available" if held == "request" else "Work"
         assert house.agent().state == wanted
-        shows = [phone.shown[f"agent:{number}"]["routing_state"] for phone in (*phones, agent)]
-        assert shows == [wanted.lower()] * 3
+
+        def shows() -> list[object]:
+            return [phone.shown[f"agent:{number}"]["routing_state"] for phone in (*phones, agent)]
+
+        await quiet(house, lambda: shows() == [wanted.lower()] * 3)
         assert await agent.log_off() == (204, None)
 
 
@@ -139,9 +142,12 @@ async def test_what_is_pending_is_what_was_asked_last_and_by_whom(
         winner = first if held == "request" else second
         by = "supervisor" if winner is supervisor else "self"
         wanted = wishes[winner]["state"]
-        for phone in (supervisor, agent):
+
+        def pending(phone: Rival) -> tuple[object, object]:
             shown = phone.shown[f"agent:{me.key}"]
-            assert (shown["pending_routing_state"], shown["pending_by"]) == (wanted, by)
+            return shown["pending_routing_state"], shown["pending_by"]
+
+        await quiet(house, lambda: pending(supervisor) == pending(agent) == (wanted, by))
         house.simulator.center.drop(contact)
         await quiet(house, lambda: agent.shown[f"agent:{me.key}"]["routing_state"] == wanted)
         assert "pending_by" not in agent.shown[f"agent:{me.key}"]

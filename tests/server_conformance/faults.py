@@ -604,7 +604,7 @@ FAULTS: Final[dict[str, Fault]] = {
         "owner.function", says("ManagerStateChanged", lambda each: () if each["State"] == "Down" else None)
     ),
     "sends what is no JSON": Fault(
-        "owner.notice", says("Notice", lambda each: (json.dumps(each)[:-1],)), "JSON text frames"
+        "owner.notice", says("Notice", lambda each: (json.dumps(each)[:-1],)), "JSON in text frames"
     ),
     # ---- and more of each ----
     "does not know its own holder again": Fault("fencing.same_holder", opens(_other_holder)),
