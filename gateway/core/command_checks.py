@@ -72,18 +72,23 @@ def check_command(command: Command, facts: SessionFacts, declared: Declared) -> 
     _check_values(command, resource, facts.scope, declared)
 
 
-def check_deadline(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool) -> None:
-    """Refuse a command that is late already, or that would live too long.
+def deadline_ms(expires_at_ms: int, wall_ms: int, *, ahead_s: float, retry: bool) -> int:
+    """Return the deadline of a command; refuse one that is late already, or that would live too long.
 
-    One that comes again may be late: only its owner knows whether it was executed in time.
+    One that comes again is refused for neither: it may have been executed in time, which only its owner
+    knows. Where it would live too long it was given by the clock of another node, and counts as late.
 
     Raises:
         GatewayError: ``expired`` or ``bad_request``.
     """
-    if expires_at_ms <= wall_ms and not retry:
-        raise GatewayError(ErrorCode.EXPIRED, "The command arrived after its deadline.")
-    if expires_at_ms > wall_ms + ahead_s * 1000:
+    is_too_far = expires_at_ms > wall_ms + ahead_s * 1000
+    if retry:
+        return wall_ms if is_too_far else expires_at_ms
+    if is_too_far:
         raise GatewayError(ErrorCode.BAD_REQUEST, f"A deadline may be at most {ahead_s:.0f} s ahead.")
+    if expires_at_ms <= wall_ms:
+        raise GatewayError(ErrorCode.EXPIRED, "The command arrived after its deadline.")
+    return expires_at_ms
 
 
 def _resource(command: Command, scope: Scope) -> str | None:

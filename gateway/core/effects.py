@@ -61,11 +61,11 @@ Effects = tuple[Effect, ...]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How old a user's data may be. *as_of_ms* is None before the first snapshot."""
+    """How old a user's data may be. *as_of*: when it was read last, by the steady clock; None: never."""
 
     upstream: frames.Health
     bus: frames.BusHealth
-    as_of_ms: int | None
+    as_of: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import enum
 import math
 from typing import Final, TypeGuard, assert_never
 
-from gateway.core.command_checks import Declared, check_command, check_deadline
+from gateway.core.command_checks import Declared, check_command, deadline_ms
 from gateway.core.effects import (
     Answered,
     AttachSession,
@@ -242,9 +242,9 @@ class Live:
         return ()
 
     def _command(self, frame: frames.CommandFrame, wall_ms: int) -> Effects:
+        now_ms, ahead_s = self._server_ms(wall_ms), self._limits.command_ahead_s
         try:
-            ahead_s = self._limits.command_ahead_s
-            check_deadline(frame.expires_at_ms, self._server_ms(wall_ms), ahead_s=ahead_s, retry=frame.retry)
+            until_ms = deadline_ms(frame.expires_at_ms, now_ms, ahead_s=ahead_s, retry=frame.retry)
             check_command(frame.command, self.facts, Declared(self.outbox.ledger, self.facts.handle))
         except GatewayError as error:
             return self._result(frame.id, Outcome(Status.REJECTED, error))
@@ -252,9 +252,9 @@ class Live:
             busy = GatewayError(ErrorCode.OVERLOADED, "Too many commands wait for their result.")
             return self._result(frame.id, Outcome(Status.REJECTED, busy))
         self._in_flight = (*self._in_flight, frame.id)
-        return (Invoke(frame.id, self._call(frame)),)
+        return (Invoke(frame.id, self._call(frame, until_ms)),)
 
-    def _call(self, frame: frames.CommandFrame) -> Call:
+    def _call(self, frame: frames.CommandFrame, until_ms: int) -> Call:
         epoch = frame.stream.partition(".")[0]
         return Call(
             key=frame.key.lower(),
@@ -262,7 +262,7 @@ class Live:
             command=frame.command,
             stream_epoch=int(epoch) if epoch.isascii() and epoch.isdecimal() else None,
             retry=frame.retry,
-            deadline_ms=frame.expires_at_ms - self.outbox.ledger.ahead_ms,
+            deadline_ms=until_ms - self.outbox.ledger.ahead_ms,
         )
 
     def _result(self, frame_id: str, outcome: Outcome) -> Effects:
@@ -278,16 +278,15 @@ class Live:
     def _ping(self, nonce: str, now: float, wall_ms: int, health: Health) -> PingMaker:
         def make(after: int, upto: int) -> bytes:
             server_ms, (_, since) = self._server_ms(wall_ms), self.outbox.waits
-            as_of_ms = None if health.as_of_ms is None else self._server_ms(health.as_of_ms)
-            if as_of_ms is not None and math.isfinite(since):  # what the phone shows is older than that
-                age_s = now - since + self.outbox.ledger.under_way_s
-                as_of_ms = min(as_of_ms, server_ms - round(age_s * 1000))
+            as_of = health.as_of
+            if as_of is not None and math.isfinite(since):  # what the phone shows is older than that
+                as_of = min(as_of, since - self.outbox.ledger.under_way_s)
             return self.outbox.codec.encode(
                 frames.Ping(
                     after=after,
                     upto=upto,
                     nonce=nonce,
-                    as_of_ms=as_of_ms,
+                    as_of_ms=None if as_of is None else server_ms - max(0, round((now - as_of) * 1000)),
                     upstream=health.upstream,
                     bus=health.bus,
                     server_time_ms=server_ms,

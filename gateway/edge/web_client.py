@@ -1,14 +1,16 @@
 """Web client: static files under `/app/`, with caching headers.
 
-All files are read once, at start. A browser revalidates its copy on each request (`no-cache`); an unchanged
-file is answered with 304. The service worker contains a digest of all files, so a changed file makes a new
-worker, which fetches all files again: a page never mixes modules of two versions.
+All files are read and compressed once, at start. A browser revalidates its copy on each request (`no-
+cache`); an unchanged file is answered with 304. The service worker contains a digest of all files, so a
+changed file makes a new worker, which fetches all files again: a page never mixes modules of two versions.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -42,6 +44,8 @@ _OFF: Final = (
     "magnetometer", "microphone", "midi", "payment", "serial", "usb",
 )  # fmt: skip
 
+_ZERO: Final = re.compile(r"q\s*=\s*0(\.0*)?")
+
 _HEADERS: Final = {
     hdrs.CACHE_CONTROL: "no-cache",
     "Content-Security-Policy": POLICY,
@@ -51,6 +55,7 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
+    hdrs.VARY: hdrs.ACCEPT_ENCODING,
 }
 
 
@@ -61,6 +66,8 @@ class StaticFile:
     body: bytes
     content_type: str
     etag: str
+    packed: bytes | None
+    """The body as gzip, where that is smaller."""
 
 
 class WebClient:
@@ -96,15 +103,29 @@ class WebClient:
         headers = dict(_HEADERS)
         if name == WORKER:
             headers["Service-Worker-Allowed"] = ROOT
+        packed = found.packed if _takes_gzip(request) else None
+        etag = found.etag if packed is None else f"{found.etag}-gzip"
         known = request.if_none_match or ()
-        fresh = any(tag.value in {found.etag, "*"} for tag in known)
-        response = web.Response(status=304, headers=headers) if fresh else _whole(found, headers)
-        response.etag = ETag(found.etag)
+        fresh = any(tag.value in {etag, "*"} for tag in known)
+        response = web.Response(status=304, headers=headers) if fresh else _whole(found, packed, headers)
+        response.etag = ETag(etag)
         return response
 
 
-def _whole(found: StaticFile, headers: dict[str, str]) -> web.Response:
-    return web.Response(body=found.body, headers=headers | {hdrs.CONTENT_TYPE: found.content_type})
+def _takes_gzip(request: web.Request) -> bool:
+    """Return whether ``Accept-Encoding`` names gzip with a weight above 0."""
+    for offer in ",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])).lower().split(","):
+        coding, _, weight = (part.strip() for part in offer.partition(";"))
+        if coding == "gzip":
+            return not _ZERO.fullmatch(weight)
+    return False
+
+
+def _whole(found: StaticFile, packed: bytes | None, headers: dict[str, str]) -> web.Response:
+    headers[hdrs.CONTENT_TYPE] = found.content_type
+    if packed is None:
+        return web.Response(body=found.body, headers=headers)
+    return web.Response(body=packed, headers=headers | {hdrs.CONTENT_ENCODING: "gzip"})
 
 
 def _carried() -> dict[str, bytes]:
@@ -126,7 +147,9 @@ def _prepared(texts: Mapping[str, bytes]) -> dict[str, StaticFile]:
 
 
 def _static(body: bytes, content_type: str) -> StaticFile:
-    return StaticFile(body, content_type, hashlib.sha256(body).hexdigest()[:16])
+    packed = gzip.compress(body, compresslevel=9, mtime=0)
+    smaller = packed if len(packed) < len(body) else None
+    return StaticFile(body, content_type, hashlib.sha256(body).hexdigest()[:16], smaller)
 
 
 def _type(name: str) -> str | None:

@@ -80,11 +80,11 @@ def _compare_clocks(told: Publication, ledger: Ledger, wall_ms: int) -> None:
         ledger.ahead_ms = ahead_ms if abs(ahead_ms) >= AHEAD_MS else 0
 
 
-def as_of_ms(told: Publication, wall_ms: int) -> int | None:
-    """Return when what was told was true, by this node's wall clock: never later than now."""
+def as_of(told: Publication, now: float, wall_ms: int) -> float | None:
+    """Return when what was told was true, by this node's steady clock: never later than *now*."""
     if told.as_of_ms is None:
         return None
-    return wall_ms - round(_age_s(told, told.as_of_ms, wall_ms) * 1000)
+    return now - _age_s(told, told.as_of_ms, wall_ms)
 
 
 def _age_s(told: Publication, as_of_ms: int, wall_ms: int) -> float:
@@ -278,7 +278,7 @@ class Follower:
             self._tell_sessions()
         self._upstream = told.upstream
         # what does not fit says nothing of how fresh that is which is held
-        self._say(self.feed.health.as_of_ms if receipt is Receipt.GAP else as_of_ms(told, wall_ms))
+        self._say(self.feed.health.as_of if receipt is Receipt.GAP else as_of(told, now, wall_ms))
         self.feed.flush()
         self._change()
         self._look()
@@ -320,7 +320,7 @@ class Follower:
         was_unsure = self.machine.is_unsure
         self.machine.answered(self._world.clock.now())
         if was_unsure and not self.machine.is_unsure:
-            self._say(self.feed.health.as_of_ms)
+            self._say(self.feed.health.as_of)
         self._look()
 
     def not_mine(self, holder: str | None = None) -> None:
@@ -417,14 +417,14 @@ class Follower:
 
     def tick(self, now: float) -> None:
         """Look whether the owner lives, and whether each session is known to him."""
-        self._say(self.feed.health.as_of_ms)
+        self._say(self.feed.health.as_of)
         self._tell_sessions()
         self._owner_discovery.tick(now, self._tasks)
         self._remote_attach.tick(now, self._tasks)
         if self._takeover.is_open(now):
             self.look()
 
-    def _say(self, as_of_ms: int | None) -> None:
+    def _say(self, as_of: float | None) -> None:
         now, bus = self._world.clock.now(), self._world.exchange.machine.health
         if bus == "down" or self._grant.node in self._world.exchange.peers.deaf(now):
             self.machine.unsure(now)
@@ -433,4 +433,4 @@ class Follower:
         # what is held of an epoch before is not what the owner calls live
         if upstream == "live" and self.feed.ledger.position.epoch < self.machine.floor:
             upstream = "stale"
-        self.feed.say(Health(upstream, bus, as_of_ms))
+        self.feed.say(Health(upstream, bus, as_of))

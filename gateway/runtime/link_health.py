@@ -32,7 +32,7 @@ class LinkHealth:
         self._world = world
         self.is_taking_over = is_taking_over
         self._blind_since = world.clock.now() if is_taking_over else None
-        self._as_of_ms = feed.health.as_of_ms
+        self._as_of = feed.health.as_of
         self._is_doubted = False
         """Whether another node was granted the lease, and the link has brought nothing since."""
 
@@ -96,11 +96,11 @@ class LinkHealth:
 
     def _date(self) -> None:
         """Move the age of the data if all that is shown was read on this link since its last silence."""
-        mirror, clock, came_at = self._mirror, self._world.clock, self._feed.ledger.came_at
+        mirror, came_at = self._mirror, self._feed.ledger.came_at
         is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_old
-        is_first = mirror.has_snapshot and self._as_of_ms is None
+        is_first = mirror.has_snapshot and self._as_of is None
         if (is_read or is_first) and came_at > -math.inf:
-            self._as_of_ms = clock.wall_ms() - round((clock.now() - came_at) * 1000)
+            self._as_of = came_at
 
     @property
     def _is_old(self) -> bool:
@@ -111,6 +111,6 @@ class LinkHealth:
         upstream = self._machine.health(self._world.clock.now())
         if (upstream == "live" and self._is_old) or (upstream == "down" and self.is_taking_over):
             upstream = "stale"
-        is_known = self._mirror.has_snapshot or self._feed.health.as_of_ms is not None
+        is_known = self._mirror.has_snapshot or self._feed.health.as_of is not None
         bus = self._world.exchange.machine.health
-        self._feed.say(Health(upstream, bus, self._as_of_ms if is_known else None))
+        self._feed.say(Health(upstream, bus, self._as_of if is_known else None))

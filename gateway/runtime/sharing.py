@@ -170,8 +170,8 @@ class Sharing:
             Update(key, seq, None if element is None else element.value)
             for key, seq, element in delta.updates
         )
-        as_of_ms = self._as_of_ms()
-        age_ms = None if as_of_ms is None else max(0, self._exchange.clock.wall_ms() - as_of_ms)
+        age_ms = self._age_ms()
+        as_of_ms = None if age_ms is None else self._exchange.clock.wall_ms() - age_ms
         return Publication(
             self._feed.user,
             delta.epoch,
@@ -185,10 +185,12 @@ class Sharing:
             age_ms,
         )
 
-    def _as_of_ms(self) -> int | None:
-        """Return when the link was heard last: to the millisecond, while phones are told it less exactly."""
-        health, clock, came_at = self._feed.health, self._exchange.clock, self._feed.ledger.came_at
-        told_ms = health.as_of_ms
-        if told_ms is None or health.upstream != "live" or came_at == -math.inf:
-            return told_ms
-        return max(told_ms, clock.wall_ms() - round((clock.now() - came_at) * 1000))
+    def _age_ms(self) -> int | None:
+        """Return since when the link is silent: to the millisecond, while phones are told it less exactly."""
+        health, came_at = self._feed.health, self._feed.ledger.came_at
+        as_of = health.as_of
+        if as_of is None:
+            return None
+        if health.upstream == "live" and came_at > -math.inf:
+            as_of = max(as_of, came_at)
+        return max(0, round((self._exchange.clock.now() - as_of) * 1000))

@@ -47,6 +47,9 @@ export function agentRow(live, go, isSelected = () => false) {
   return {element: h('div', {role: 'listitem'}, act), show, tick};
 }
 
+/** Whether a name has changed that many rows may show: of a reason, say. @param {Set<string>} changed */
+export const namesChanged = (changed) => [...changed].some((key) => key.startsWith('catalogue:'));
+
 /** Worst or most interesting first: in contact longest, then who is free longest, then the others. */
 export function inOrder(entries) {
   const ranked = entries.map(([key, agent]) => {
@@ -60,7 +63,7 @@ export function inOrder(entries) {
 export class Agents {
   constructor(live, go) {
     Object.assign(this, {live, go, state: '', text: '', within: ''});
-    this.counts = count([]);
+    this.counts = null;
     this.search = h('input', {
       type: 'search',
       placeholder: t('agents.search'),
@@ -93,7 +96,7 @@ export class Agents {
       t('agents.open'),
     );
     this.chips = new Map(['', ...SHOWN].map((name) => [name, this.chip(name)]));
-    this.total = h('span', {class: 'muted'});
+    this.total = h('span', {class: 'muted'}, NONE);
     const scroller = h('div', {class: 'scroll'});
     this.rows = new Rows(scroller, {
       height: 56,
@@ -159,7 +162,8 @@ export class Agents {
       this.rows.refreshAll();
       return;
     }
-    this.rows.refresh(changed);
+    if (namesChanged(changed)) this.rows.refreshAll();
+    else this.rows.refresh(changed);
   }
 
   second() {
@@ -177,12 +181,13 @@ export class Agents {
   }
 
   count() {
+    const known = this.live.knows('agents');
     const within = this.entries().map(([, agent]) => agent);
     const counts = count(within);
-    if (!this.within) this.counts = counts;
-    else this.counts = count(this.live.of('agent').map(([, agent]) => agent));
+    if (!known) this.counts = null;
+    else this.counts = this.within ? count(this.live.of('agent').map(([, agent]) => agent)) : counts;
     for (const [name, {element, number}] of this.chips) {
-      put(number, name ? whole(counts[name]) : whole(within.length));
+      put(number, known ? whole(name ? counts[name] : within.length) : NONE);
       shown(element, !name || counts[name] > 0 || name === this.state);
     }
   }
@@ -197,8 +202,9 @@ export class Agents {
           (agent.extension ?? '').startsWith(text)),
     );
     this.rows.order(inOrder(found));
-    put(this.total, t('agents.n', found.length));
-    shown(this.empty, found.length === 0 && this.live.whole);
+    const known = this.live.knows('agents');
+    put(this.total, known ? t('agents.n', whole(found.length)) : NONE);
+    shown(this.empty, found.length === 0 && known);
   }
 
   places() {

@@ -45,10 +45,10 @@ class Assistant {
     this.post = new PostProcessing(live);
     this.mine = new Mine(live, shell);
     this.build();
-    live.read((changed) => {
+    live.read(() => {
       live.follow();
       this.draw();
-      this.mine.draw(changed);
+      this.mine.draw();
     });
     live.each(() => this.second());
     this.draw();
@@ -86,7 +86,7 @@ class Assistant {
     );
     this.start = button(t('post.start'), () => this.post.start(), 'small');
     // as high as what stands in it by turns: nothing below moves when it does
-    this.area = h('div', {class: 'area'}, this.post.element, this.reasonsPart, this.start);
+    this.area = h('div', {class: 'area'}, this.post.element, this.start, this.reasonsPart);
     this.hero = h(
       'section',
       {class: 'hero data', 'aria-label': t('my.state')},

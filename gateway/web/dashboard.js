@@ -5,6 +5,7 @@ import {NAMES, share} from './levels.js';
 import {Place} from './place.js';
 import {Queues} from './queues.js';
 import {Sheet} from './sheet.js';
+import {isNarrow, TOPICS} from './shell.js';
 import {attribute, h, icon, pct, put, reicon, shown, since, t, whole} from './ui.js';
 
 const TABS = [
@@ -47,6 +48,7 @@ class Dashboard {
       {signal: shell.stop.signal},
     );
     if (history.state?.oscc) this.at = history.state.oscc;
+    addEventListener('resize', () => this.want(), {signal: shell.stop.signal});
     this.draw();
   }
 
@@ -115,8 +117,14 @@ class Dashboard {
     else (kind === 'queue' ? queues : agents).rows.focus(key);
   }
 
+  /** Agents are followed once they are looked at. */
+  want() {
+    if (this.at.tab === 'agents' || this.at.detail || !isNarrow()) this.live.want(TOPICS);
+  }
+
   draw() {
     const {tab, detail} = this.at;
+    this.want();
     attribute(this.element, 'data-tab', tab);
     attribute(this.element, 'data-detail', detail?.kind ?? null);
     this.tabs.forEach((each, place) =>
@@ -173,8 +181,9 @@ class Dashboard {
     figures.longest.show(oldest === Infinity ? null : since(oldest, live.now()), worst.wait);
     figures.share.show(inTime === null ? null : pct(inTime), this.shareHeld);
     put(figures.share.hint, t('kpi.share.hint', shell.choices.target));
-    figures.available.show(whole(this.agents.counts.available));
-    figures.contact.show(whole(this.agents.counts.contact + this.agents.counts.ringing));
+    const {counts} = this.agents;
+    figures.available.show(counts && whole(counts.available));
+    figures.contact.show(counts && whole(counts.contact + counts.ringing));
     figures.abandoned.show(pct(weighted(queues, 'abandoned_rate_pct')));
   }
 }

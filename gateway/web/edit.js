@@ -1,6 +1,6 @@
 /** How is a configuration changed without surprise? Edit, see the difference, confirm. */
 import {dialog} from './dialog.js';
-import {able, button, h, icon, NONE, num, refusal, t, toast} from './ui.js';
+import {able, attribute, button, h, icon, NONE, num, refusal, t, toast} from './ui.js';
 
 /**
  * @typedef {{id: string, label: string, before: any,
@@ -8,7 +8,7 @@ import {able, button, h, icon, NONE, num, refusal, t, toast} from './ui.js';
  *   a value is plain data; undefined: not there
  * @typedef {{key: string, title: string, what: string, kind: string, items: () => Item[],
  *   extra?: (add: (item: Item) => void) => HTMLElement, text: (value: any, id: string) => string,
- *   now: (id: string) => any, args: (changes: Map<string, any>) => object}} Spec
+ *   now: (id: string) => any, of?: (details: object) => string|undefined, args: (changes: Map<string, any>) => object}} Spec
  */
 
 /** Open the editor. @param {import('./live.js').Live} live @param {Spec} spec */
@@ -33,10 +33,10 @@ class Editor {
     this.dialog = dialog({title: spec.title, body: this.body});
   }
 
-  row({label, control}) {
+  row({id, label, control}) {
     return h(
       'div',
-      {class: 'edit-row'},
+      {class: 'edit-row', 'data-id': id},
       h('span', {class: 'edit-label'}, label, control.hint && h('small', {class: 'muted'}, control.hint)),
       control.element,
     );
@@ -50,7 +50,14 @@ class Editor {
     (this.body.querySelector(':scope > [tabindex]') ?? element.querySelector('h2')).focus();
   }
 
-  form(problem = '') {
+  /** @param {string} [problem] @param {string|null} [of] the id of the value that was refused */
+  form(problem = '', of = null) {
+    for (const row of this.list.children) {
+      const refused = problem !== '' && row.dataset.id === of;
+      row.classList.toggle('refused', refused);
+      for (const input of row.querySelectorAll('input, select'))
+        attribute(input, 'aria-invalid', refused && 'true');
+    }
     const add = (item) => {
       this.items.push(item);
       this.list.append(this.row(item));
@@ -64,6 +71,7 @@ class Editor {
       button(t('cancel'), this.dialog.close),
       button(t('edit.review'), () => this.review(), 'primary'),
     );
+    if (of !== null) this.list.querySelector('.refused')?.scrollIntoView({block: 'center'});
   }
 
   problem = (text) =>
@@ -141,7 +149,7 @@ class Editor {
       this.dialog.close();
       toast(`${spec.what}: ${t(`outcome.${status}`)}`, 'done');
     } else if (error?.code === 'version_conflict') this.conflict(changes);
-    else if (status === 'rejected') this.form(refusal(error));
+    else if (status === 'rejected') this.form(refusal(error), spec.of?.(error.details ?? {}) ?? null);
     else {
       this.dialog.close();
       toast(`${spec.what}: ${t('outcome.unknown.long')}`, 'bad');

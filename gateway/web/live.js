@@ -14,14 +14,18 @@ export class Live {
   /**
    * @param {import('./oscc-client.js').Connection} connection
    * @param {string[]|null} capabilities of the gateway; null: not known, the gateway will say
+   * @param {string[]} topics that are asked for from the start
    */
-  constructor(connection, capabilities) {
+  constructor(connection, capabilities, topics = []) {
     this.connection = connection;
     this.capabilities = capabilities && new Set(capabilities);
     this.changed = new Set();
     this.readers = new Set();
     this.tickers = new Set();
     this.acts = [];
+    this.topics = null;
+    this.wanted = new Set(topics);
+    this.coming = null;
     this.mode = 'connecting';
     this.brokenAt = null;
     this.whole = false;
@@ -31,15 +35,24 @@ export class Live {
     connection.addEventListener('changes', ({detail}) => {
       this.heardMs = connection.serverTimeMs();
       for (const {key} of detail) this.touch(key);
+      this.arrive();
     });
     connection.addEventListener('sync', () => {
       this.whole = true;
+      this.topics ??= new Set(connection.welcome?.topics?.granted ?? []);
+      if (this.coming) this.coming.stream ??= connection.position?.stream ?? null;
       this.everything();
     });
     connection.addEventListener('link', () => this.look());
     this.turn = () => this.turned();
     document.addEventListener('visibilitychange', this.turn);
     this.tickWhileSeen();
+  }
+
+  /** @param {string[]|null} capabilities of the gateway; null: not known, the gateway will say */
+  capable(capabilities) {
+    this.capabilities = capabilities && new Set(capabilities);
+    this.everything();
   }
 
   end() {
@@ -72,6 +85,31 @@ export class Live {
     return this.get('me') ?? {};
   }
 
+  /** Whether all of a kind is known that the session may see; what is not known is never 0. */
+  knows(topic) {
+    return this.whole && this.topics !== null && this.topics.has(topic);
+  }
+
+  /** Follow these from now on: at first only what is shown is asked for. @param {string[]} topics */
+  async want(topics) {
+    const {connection} = this;
+    if (topics.every((topic) => this.wanted.has(topic))) return;
+    this.wanted = new Set(topics);
+    // they are known once the stream that has them has begun
+    this.coming = {stream: connection.position?.stream ?? null, granted: null};
+    const {granted} = await connection.follow(topics).catch(() => ({granted: null}));
+    this.coming.granted = granted;
+    this.arrive();
+  }
+
+  arrive() {
+    const {coming, connection} = this;
+    if (!coming?.granted || !this.whole || connection.position?.stream === coming.stream) return;
+    this.coming = null;
+    this.topics = new Set(coming.granted);
+    this.everything();
+  }
+
   /** Call with the set of changed keys; null: look at everything. @returns {() => void} ends it */
   read(call) {
     this.readers.add(call);
@@ -102,6 +140,7 @@ export class Live {
 
   second() {
     this.look();
+    this.arrive();
     for (const call of this.tickers) call();
   }
 

@@ -13,11 +13,21 @@ import {
 export async function logOnPage(doors, told = null, quietly = false) {
   document.title = `${t('log.on')} · OSCC`;
   if (!quietly)
-    doors.app.replaceChildren(h('main', {class: 'boot'}, h('p', {class: 'muted'}, t('connecting'))));
+    doors.app.replaceChildren(
+      h(
+        'main',
+        {class: 'logon'},
+        h('header', {class: 'brand'}, icon('brand', 'brand-mark'), h('div', {}, h('h1', {}, t('log.on')))),
+        h('p', {class: 'muted', role: 'status'}, t('connecting')),
+      ),
+    );
   const answers = await Promise.allSettled([about({locale: language}), notices({locale: language})]);
   if (answers[0].status === 'rejected') return doors.unreachable(told);
   new LogOnForm(doors, answers[0].value, answers[1].value ?? [], told).show();
 }
+
+/** Whether nobody is let in without having accepted it: one that comes into force later may be read later. */
+const isDue = ({must_acknowledge: must, effective_at_ms: from}) => must && !(from > Date.now());
 
 class LogOnForm {
   constructor(doors, gateway, noticeList, told) {
@@ -229,7 +239,7 @@ class LogOnForm {
                 else this.accepted.delete(notice.id);
               },
             }),
-            h('span', {}, t(notice.must_acknowledge ? 'notice.accept.must' : 'notice.accept')),
+            h('span', {}, t(isDue(notice) ? 'notice.accept.must' : 'notice.accept')),
           ),
         ),
       ),

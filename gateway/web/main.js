@@ -144,6 +144,18 @@ const kept = {
 function dress() {
   const {theme} = kept.choices;
   document.documentElement.dataset.theme = theme;
+  const dark = theme === 'dark' || (theme === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches);
+  document.querySelector('meta[name=theme-color]').content = dark ? '#161c25' : '#ffffff';
+}
+
+/** What the keyboard covers: sheets stand above it. */
+function keyboard() {
+  const {visualViewport: seen} = globalThis;
+  const look = () => {
+    const covered = Math.max(0, Math.round(innerHeight - seen.height - seen.offsetTop));
+    document.documentElement.style.setProperty('--keyboard', `${seen.scale > 1.01 ? 0 : covered}px`);
+  };
+  for (const name of ['resize', 'scroll']) seen?.addEventListener(name, look);
 }
 
 /** Nobody answers: say so once, and try again and again. */
@@ -278,6 +290,8 @@ async function work(session, gateway) {
 
 async function start() {
   dress();
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', dress);
+  keyboard();
   await speak(preferred(kept.choices.language));
   const known = await mine();
   if (!known) await logOnPage(doors);
@@ -306,7 +320,9 @@ async function resume(known) {
   const session = adopt(known);
   session.user ??= known.user ?? null;
   if (known.leaving) return (await import('./leave.js')).leave(session, doors);
-  const gateway = await about({locale: language}).catch(() => ({sites: [], capabilities: null, privacy: {}}));
+  // the page is there before the gateway has answered
+  const gateway = {sites: [], capabilities: null, privacy: {}};
+  gateway.whole = about({locale: language}).then((found) => Object.assign(gateway, found), () => {});
   return work(session, gateway);
 }
 

@@ -14,6 +14,7 @@ import {
   icon,
   NONE,
   num,
+  phone,
   put,
   refusal,
   shown,
@@ -72,12 +73,11 @@ export class Mine {
     return `agent:${this.live.me.agent}`;
   }
 
-  draw(changed) {
+  draw() {
     const {live} = this;
     const agent = live.get(this.key) ?? {};
-    if (!changed || [...changed].some((key) => key.startsWith('queue:') || key === this.key))
-      this.drawQueues(agent);
-    put(this.number, live.me.remote_number ?? NONE);
+    this.drawQueues(agent);
+    put(this.number, phone(live.me.remote_number));
     shown(this.change, live.may('remote_number.change'));
     able(this.change, !live.frozen && (agent.allowed_actions ?? []).includes('change_remote_number'));
     this.drawAuto(agent);
@@ -242,7 +242,7 @@ export class Mine {
     dialog({
       title: t('number.change'),
       body: [
-        h('p', {}, t('number.now'), ' ', h('strong', {}, live.me.remote_number ?? NONE)),
+        h('p', {}, t('number.now'), ' ', h('strong', {}, phone(live.me.remote_number))),
         h('div', {class: 'field'}, h('label', {for: 'new-number'}, t('field.number')), input),
         h('div', {class: 'chips'}, recent),
         problem,
@@ -274,6 +274,7 @@ export class Mine {
                 ),
               );
               shown(problem, true);
+              input.setAttribute('aria-invalid', 'true');
               input.focus();
               return false;
             }

@@ -1,5 +1,5 @@
 /** What about one queue, or one team: its figures, its people, its routing parameters? */
-import {agentRow, inOrder} from './agents.js';
+import {agentRow, inOrder, namesChanged} from './agents.js';
 import {choiceControl, edit, numberControl, switchControl, textControl} from './edit.js';
 import {NAMES} from './levels.js';
 import {sparkline} from './queues.js';
@@ -110,18 +110,20 @@ export class Place {
   }
 
   read(changed) {
-    if (!changed || changed.has(this.key) || changed.has('me')) this.draw();
+    this.draw();
     if (!changed) this.second();
+    else if (namesChanged(changed)) this.rows?.refreshAll();
     else this.rows?.refresh(changed);
   }
 
   second() {
     tick(this.element, this.live.now());
     const agents = this.agents();
-    put(this.people, t('agents.of.n', agents.length));
+    const known = this.live.knows('agents');
+    put(this.people, t('agents.of.n', known ? whole(agents.length) : NONE));
     this.rows?.order(inOrder(agents));
     this.rows?.tick();
-    if (this.kind === 'group') this.drawStates(count(agents.map(([, agent]) => agent)));
+    if (this.kind === 'group') this.drawStates(known ? count(agents.map(([, agent]) => agent)) : {});
     this.drawLevel();
   }
 
@@ -132,10 +134,11 @@ export class Place {
     if (!value) return;
     if (this.kind === 'queue') this.drawQueue(value);
     else this.drawGroup(value);
-    const entries = Object.entries(value.routing_parameters ?? {});
-    fill(this.parameters, [entries, this.live.of('queue').length], () =>
-      entries.map(([name, each]) => fact(spaced(name), this.text(each, name))),
-    );
+    const entries = Object.entries(value.routing_parameters ?? {}).map(([name, each]) => [
+      spaced(name),
+      this.text(each, name),
+    ]);
+    fill(this.parameters, entries, () => entries.map((each) => fact(...each)));
     shown(
       this.edit,
       this.live.may(`${this.kind}.routing_parameters.set`, 'routing_parameters_write') && entries.length > 0,
@@ -253,6 +256,7 @@ export class Place {
         })),
       text: (value, parameter) => this.text(value, parameter),
       now: (parameter) => values()[parameter],
+      of: ({parameter}) => parameter,
       args: (changes) => ({[`${kind}_id`]: id, changes: Object.fromEntries(changes)}),
     });
   }

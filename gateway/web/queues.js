@@ -25,6 +25,11 @@ export function sparkline() {
   return {svg, set: (d) => attribute(path, 'd', d)};
 }
 
+/** How high a tile is: see work.css, where it has fewer or more lines. */
+const LARGE = '(max-width: 17rem)';
+const ON_ITS_SIDE = '(max-height: 480px) and (orientation: landscape)';
+const heightOf = () => (matchMedia(LARGE).matches ? 176 : matchMedia(ON_ITS_SIDE).matches ? 96 : 124);
+
 export class Queues {
   constructor(live, shell, go) {
     Object.assign(this, {live, shell, go});
@@ -39,11 +44,10 @@ export class Queues {
         this.sort();
       },
     });
-    this.total = h('span', {class: 'muted'});
+    this.total = h('span', {class: 'muted'}, NONE);
     const scroller = h('div', {class: 'scroll'});
     this.rows = new Rows(scroller, {
-      // see work.css: with large text on a small phone a tile has one line more
-      height: matchMedia('(max-width: 17rem)').matches ? 176 : 124,
+      height: heightOf,
       width: 300,
       gap: 8,
       label: t('tab.queues'),
@@ -139,7 +143,8 @@ export class Queues {
     this.rows.order(ranked.map(([[key]]) => key));
     shown(this.empty, entries.length === 0 && live.whole);
     const bad = entries.filter(([key]) => this.judged.get(key)?.level === ACTION).length;
-    put(this.total, bad ? t('queues.bad', bad, entries.length) : t('queues.n', entries.length));
+    const all = live.whole ? whole(entries.length) : NONE;
+    put(this.total, bad ? t('queues.bad', bad, all) : t('queues.n', all));
   }
 
   tile() {

@@ -15,13 +15,15 @@ const within = (element, scroller) => {
 export class Rows {
   /**
    * @param {HTMLElement} scroller
-   * @param {{height: number, width?: number, gap?: number, label: string,
+   * @param {{height: number|(() => number), width?: number, gap?: number, label: string,
    *   make: () => {element: HTMLElement, show: (key: string) => void, tick?: () => void}}} options
    */
   constructor(scroller, {height, width = Infinity, gap = 0, label, make}) {
     // as high as their text is large
     const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
-    Object.assign(this, {scroller, height: height * scale, width: width * scale, gap, make});
+    const high = typeof height === 'function' ? height : () => height;
+    Object.assign(this, {scroller, high: () => high() * scale, width: width * scale, gap, make});
+    this.height = this.high();
     this.element = h('div', {class: 'rows', role: 'list', 'aria-label': label});
     this.keys = [];
     this.used = new Map();
@@ -82,7 +84,8 @@ export class Rows {
   }
 
   layout() {
-    const {element, scroller, height, gap, keys} = this;
+    const height = (this.height = this.high());
+    const {element, scroller, gap, keys} = this;
     const wide = element.clientWidth;
     const columns = Math.max(1, Math.floor((wide + gap) / (this.width + gap)) || 1);
     const lines = Math.ceil(keys.length / columns);
@@ -165,11 +168,10 @@ export class Rows {
       element.at = at;
       element.style.transform = at;
     }
-    const wide = `${step - this.gap}px`;
-    if (element.wide !== wide) {
-      element.wide = wide;
-      element.style.width = wide;
-      element.style.height = `${this.height}px`;
+    const size = `${step - this.gap}px ${this.height}px`;
+    if (element.size !== size) {
+      element.size = size;
+      [element.style.width, element.style.height] = size.split(' ');
     }
   }
 }

@@ -16,7 +16,7 @@ import {
   unsureNote,
   withReason,
 } from './states.js';
-import {button, clock, fill, h, icon, NONE, num, put, shown, span, t, tOr} from './ui.js';
+import {button, byName, clock, fill, h, icon, NONE, num, put, shown, span, t, tOr} from './ui.js';
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'agent.routing_state.set';
@@ -61,8 +61,8 @@ export class Sheet {
     this.read(null);
   }
 
-  read(changed) {
-    if (!changed || changed.has(this.key) || changed.has('me')) this.draw();
+  read() {
+    this.draw();
     tick(this.element, this.live.now());
   }
 
@@ -82,7 +82,7 @@ export class Sheet {
     );
     this.drawState(agent, key);
     const several = (agent.handling ?? []).length > 1 ? agent.handling : [];
-    fill(this.contacts, several, () =>
+    fill(this.contacts, [several, several.map((contact) => this.about(contact))], () =>
       several.map((contact) =>
         h(
           'li',
@@ -101,20 +101,19 @@ export class Sheet {
     );
     this.drawActs(agent);
     this.skills.draw(this.id, agent);
+    const queues = (agent.queue_ids ?? [])
+      .map((id) => live.get(`queue:${id}`)?.name)
+      .filter(Boolean)
+      .sort(byName)
+      .join(', ');
     fill(
       this.facts,
-      [agent.handled_today, agent.talk_s_today, agent.day_start_ms, agent.queue_ids, agent.app_present],
+      [agent.handled_today, agent.talk_s_today, agent.day_start_ms, queues],
       () => [
         fact(t('agent.handled'), num(agent.handled_today)),
         fact(t('agent.talk'), agent.talk_s_today == null ? NONE : span(agent.talk_s_today * 1000)),
         fact(t('agent.since'), clock(agent.day_start_ms)),
-        fact(
-          t('agent.queues'),
-          (agent.queue_ids ?? [])
-            .map((id) => live.get(`queue:${id}`)?.name)
-            .filter(Boolean)
-            .join(', ') || NONE,
-        ),
+        fact(t('agent.queues'), queues || NONE),
       ],
     );
   }
@@ -142,7 +141,7 @@ export class Sheet {
         state,
         reason,
         routing,
-        contact,
+        contact && this.about(contact),
         pending,
         agent.pending_by,
         asked?.what,

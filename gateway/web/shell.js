@@ -9,6 +9,10 @@ import {
 } from './ui.js';
 
 const PING_S = 15;
+/** What is seen at first on a phone; the agents of a contact centre are most of its bytes. */
+const FIRST = ['queues', 'groups', 'aggregates'];
+export const TOPICS = [...FIRST, 'agents'];
+export const isNarrow = () => matchMedia('(max-width: 759px)').matches;
 const PARTS = {dashboard: () => import('./dashboard.js'), remote_assistant: () => import('./assistant.js')};
 const MODES = {
   live: ['live', 'ok'],
@@ -24,11 +28,13 @@ const AGE_SHOWN_MS = 5000;
 /** Show the session's application until it ends. */
 export async function open(session, gateway, doors) {
   const part = PARTS[session.application]();
+  const topics = session.application === 'dashboard' ? (isNarrow() ? FIRST : TOPICS) : undefined;
   const connection = connect(session, {
     pingS: PING_S,
+    topics,
     client: {app: 'oscc-web', version: gateway.version ?? '1', platform: 'web'},
   });
-  const live = new Live(connection, gateway.capabilities);
+  const live = new Live(connection, gateway.capabilities, topics);
   const shell = new Shell(session, gateway, doors, live);
   const [{view}] = await Promise.all([part, styled()]);
   shell.show(view(live, shell));
@@ -60,7 +66,6 @@ export class Shell {
 
   build() {
     const {session, gateway, doors} = this;
-    const site = gateway.sites.find(({id}) => id === session.site)?.display_name ?? session.site;
     this.mark = icon('stale');
     this.health = h('span', {class: 'health-text'});
     this.age = h('span', {class: 'muted age'});
@@ -95,7 +100,7 @@ export class Shell {
           'p',
           {class: 'where'},
           h('strong', {}, t(`app.${session.application}`)),
-          (this.site = h('span', {class: 'muted'}, ` · ${site}`)),
+          (this.site = h('span', {class: 'muted'})),
         ),
         this.lost,
         this.old,
@@ -137,6 +142,18 @@ export class Shell {
     );
     this.app.replaceChildren(this.frame);
     scrollTo(0, 0);
+    this.named();
+    gateway.whole?.then(() => {
+      this.live.capable(gateway.capabilities);
+      this.named();
+    });
+  }
+
+  /** Say where this is; on a slow network the page is there before that is known. */
+  named() {
+    const {session, gateway} = this;
+    const site = gateway.sites.find(({id}) => id === session.site)?.display_name ?? session.site;
+    put(this.site, ` · ${site}`);
     document.title = `${t(`app.${session.application}`)} · ${site}`;
   }
 

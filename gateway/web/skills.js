@@ -17,10 +17,10 @@ export class Skills {
   draw(id, agent) {
     const {live} = this;
     this.id = id;
-    fill(this.list, [agent.skills, live.catalogue('skills').length], () => {
-      const known = (agent.skills ?? [])
-        .map((skill) => [live.skill(skill.skill_id), skill])
-        .sort((a, b) => byName(a[0], b[0]));
+    const known = (agent.skills ?? [])
+      .map((skill) => [live.skill(skill.skill_id), skill])
+      .sort((a, b) => byName(a[0], b[0]));
+    fill(this.list, known, () => {
       return known.length
         ? known.map(([name, skill]) =>
             h(
@@ -110,6 +110,7 @@ export class Skills {
               .filter(Boolean)
               .join(', '),
       now: (skill) => held().get(skill),
+      of: ({skill_id: skill}) => skill,
       args: (changes) => ({
         agent_id: id,
         mode: 'patch',
@@ -164,6 +165,7 @@ export class Skills {
 
 function meter(level) {
   const bar = h('i');
-  bar.style.transform = `scaleX(${Math.max(0, Math.min(1, (level ?? 0) / 100))})`;
+  if (level == null) return h('span', {});
+  bar.style.transform = `scaleX(${Math.max(0, Math.min(1, level / 100))})`;
   return h('span', {class: 'meter', 'aria-hidden': 'true'}, bar);
 }

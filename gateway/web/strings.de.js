@@ -256,7 +256,7 @@ export default {
   'edit.review.text': 'Bitte prüfen Sie, was sich ändert.',
   'edit.nothing': 'Es wurde nichts geändert.',
   'edit.back': 'Zurück',
-  'edit.apply': (n) => s(n, '1 Änderung anwenden', `${n} Änderungen anwenden`),
+  'edit.apply': (n) => s(n, 'Anwenden', `${n} Änderungen anwenden`),
   'edit.what': 'Was',
   'edit.before': 'Vorher',
   'edit.after': 'Nachher',

@@ -256,7 +256,7 @@ export default {
   'edit.review.text': 'Please check what will change.',
   'edit.nothing': 'Nothing has been changed.',
   'edit.back': 'Back',
-  'edit.apply': (n) => s(n, 'Apply 1 change', `Apply ${n} changes`),
+  'edit.apply': (n) => s(n, 'Apply', `Apply ${n} changes`),
   'edit.what': 'What',
   'edit.before': 'Before',
   'edit.after': 'After',

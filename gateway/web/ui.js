@@ -57,6 +57,11 @@ export const clock = (ms) => (ms === null || ms === undefined ? NONE : instants.
 export const minute = (ms) => (ms === null || ms === undefined ? NONE : minutes.format(ms));
 export const day = (ms) => (ms === null || ms === undefined ? NONE : days.format(ms));
 
+/** A telephone number in groups, to be read and compared. @param {string|null|undefined} number */
+export const phone = (number) =>
+  number ? number.replace(/^(\+\d\d|\d{3})?(\d+)$/, (_, head = '', rest) =>
+    [head, ...(rest.match(/\d{3}(?!\d$)|\d+/g) ?? [])].filter(Boolean).join(' ')) : NONE;
+
 /** A duration as 1:05 or 2:01:05. @param {number|null|undefined} ms */
 export function span(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return NONE;

@@ -30,7 +30,8 @@ ANN = UserId("main", 7)
 WALL_MS = 1_700_000_000_000
 KEY = "0b7b0a3e-6a1c-4c1e-9a52-3f0f3c0a7f10"
 SCOPE = Scope(agents=frozenset({5, 6}), queues=frozenset({1, 2}), groups=frozenset({3}))
-LIVE = Health("live", "live", WALL_MS)
+NOW = 100.0
+LIVE = Health("live", "live", NOW)
 CLIENT = {"app": "test", "version": "1", "platform": "none"}
 
 

@@ -30,7 +30,7 @@ from gateway.runtime.feed import Connection
 from gateway.runtime.ports import Clock
 
 LIFE_MS = 3_600_000
-LIVE = Health("live", "live", 1_700_000_000_000)
+LIVE = Health("live", "live", 0.0)
 
 
 class Attachment(NamedTuple):

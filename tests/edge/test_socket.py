@@ -145,11 +145,11 @@ async def test_a_phone_that_leaves_takes_its_waiting_commands_along(gateway: Gat
 
 async def test_a_change_of_health_is_told_at_once(gateway: Gateway) -> None:
     phone = await gateway.served()
-    gateway.node.told = Health("stale", "live", 5)
+    gateway.node.told = Health("stale", "live", gateway.clock.now() - 5)
     gateway.node.connections[0].wake()
     ping = await phone.hear()
     assert isinstance(ping, frames.Ping)
-    assert (ping.upstream, ping.as_of_ms) == ("stale", 5)
+    assert (ping.upstream, ping.as_of_ms) == ("stale", gateway.clock.wall_ms() - 5_000)
 
 
 # ---- the end ----

@@ -50,6 +50,36 @@ async def test_what_is_no_part_of_the_client_is_not_there(gateway: Gateway, name
     assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize(
+    ("offer", "packed"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("gzip; q=0.000", False), ("br", False)],
+)
+async def test_files_are_sent_compressed_to_who_takes_that(
+    gateway: Gateway, offer: str, packed: bool
+) -> None:
+    file = WebClient().files["oscc-client.js"]
+    answer = await gateway.client.get("/app/oscc-client.js", headers={"Accept-Encoding": offer})
+    assert await answer.read() == file.body  # the test's client opens it
+    assert (answer.headers.get("Content-Encoding") == "gzip") is packed
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    length = int(answer.headers["Content-Length"])
+    assert length < len(file.body) * 0.4 if packed else length == len(file.body)
+    again = await gateway.client.get(
+        "/app/oscc-client.js", headers={"Accept-Encoding": offer, "If-None-Match": answer.headers["ETag"]}
+    )
+    assert again.status == 304
+    other = "identity" if packed else "gzip"
+    fresh = await gateway.client.get(
+        "/app/oscc-client.js", headers={"Accept-Encoding": other, "If-None-Match": answer.headers["ETag"]}
+    )
+    assert fresh.status == 200
+
+
+def test_texts_are_sent_in_less_than_two_fifths_of_their_length() -> None:
+    texts = [file for name, file in WebClient().files.items() if name.endswith((".js", ".css", ".html"))]
+    assert sum(len(file.packed or file.body) for file in texts) < 0.4 * sum(len(file.body) for file in texts)
+
+
 async def test_a_copy_that_is_the_newest_is_not_sent_again(gateway: Gateway) -> None:
     tag = (await gateway.client.get("/app/app.css")).headers["ETag"]
     for known in (tag, f'"older", {tag}', "*"):
@@ -62,7 +92,7 @@ async def test_a_copy_that_is_the_newest_is_not_sent_again(gateway: Gateway) -> 
 
 async def test_head_tells_the_length_only(gateway: Gateway) -> None:
     answer = await gateway.client.head("/app/main.js")
-    length = len(WebClient().files["main.js"].body)
+    length = len(WebClient().files["main.js"].packed or b"")
     assert (answer.status, answer.headers["Content-Length"], await answer.read()) == (200, str(length), b"")
 
 

@@ -185,8 +185,10 @@ class Onlooker:
 
     def _pinged(self, ping: Ping, now: float, health: Health) -> None:
         assert (ping.upstream, ping.bus) == (health.upstream, health.bus)
-        assert (ping.as_of_ms is None) is (health.as_of_ms is None)
-        assert (ping.as_of_ms or 0) <= (health.as_of_ms or 0), "data is said to be newer than it is"
+        assert (ping.as_of_ms is None) is (health.as_of is None)
+        if ping.as_of_ms is not None and health.as_of is not None:
+            age_ms = ping.server_time_ms - ping.as_of_ms
+            assert age_ms >= max(0, round((now - health.as_of) * 1000)), "data is said to be newer than it is"
         self.told, self.pinged_at = health, now
         if self.asked_at is None:
             self.asked_at = now

@@ -17,7 +17,7 @@ from tests.properties.phone import TOPICS
 CLIENT = frames.ClientInfo("test", "1", "none")
 TICKET = ticket_of()
 RIGHTS = st.sampled_from([(), (Right.ROUTING_STATE_WRITE,), tuple(Right)])
-ALL_IS_WELL = Health("live", "live", 1)
+ALL_IS_WELL = Health("live", "live", 1.0)
 HEALTHS = st.sampled_from(
     [ALL_IS_WELL, Health("live", "live", 2), Health("down", "live", 2), Health("live", "down", 1)]
 )

@@ -40,10 +40,10 @@ async def test_a_change_of_health_wakes_everybody_and_the_same_health_nobody() -
         phones = [await at.served(device=device) for device in ("d1", "d2")]
         feed = at.owner().feed
         woken = [phone.woken for phone in phones]
-        feed.say(dataclasses.replace(feed.health, as_of_ms=1))
+        feed.say(dataclasses.replace(feed.health, as_of=1))
         assert [phone.woken for phone in phones] == woken
-        assert feed.health.as_of_ms == 1
-        feed.say(Health("stale", "live", 2))
+        assert feed.health.as_of == 1
+        feed.say(Health("stale", "live", 2.0))
         assert [phone.woken for phone in phones] == [count + 1 for count in woken]
         assert [phone.health for phone in phones] == ["stale", "stale"]
 
@@ -115,11 +115,11 @@ def test_other_nodes_are_told_of_changes_of_health_and_of_notices() -> None:
     feed.outlet = outlet
     feed.flush()
     assert outlet.flushed == 1
-    feed.say(Health("live", "live", 5))
+    feed.say(Health("live", "live", 5.0))
     assert outlet.flushed == 2
-    feed.say(Health("live", "live", 6))
+    feed.say(Health("live", "live", 6.0))
     assert outlet.flushed == 2, "it is as fresh as before"
-    feed.say(Health("live", "degraded", 6))
+    feed.say(Health("live", "degraded", 6.0))
     assert outlet.flushed == 3
     notice = NoticeFrame("n", 1, "maintenance", "Tonight", "An update", None, 0, False)
     feed.announce(notice)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.core.effects import Health
 from gateway.core.link import LinkMachine
 from gateway.core.user_sessions import UserSessions
@@ -32,10 +34,10 @@ async def test_a_link_is_live_while_it_speaks_and_old_when_it_is_silent() -> Non
         link = at.upstream.link(user(1))
         assert link is not None
         link.mute()
-        told_at_ms = at.owner().feed.health.as_of_ms
+        told_at = at.owner().feed.health.as_of
         await at.pass_time(1.5 * KEEP_ALIVE_S + 2)
         assert phone.health == "stale"
-        assert at.owner().feed.health.as_of_ms == told_at_ms
+        assert at.owner().feed.health.as_of == told_at
 
 
 async def test_a_silence_is_broken_and_a_link_that_says_nothing_is_dropped() -> None:
@@ -70,10 +72,10 @@ async def test_a_server_without_realtime_data_tells_nothing_fresh() -> None:
         await at.pass_time(1)
         at.upstream.set_function("realtime", FunctionState.DOWN)
         await at.pass_time(1)
-        blind_ms = at.owner().feed.health.as_of_ms
+        blind_at = at.owner().feed.health.as_of
         assert phone.health == "stale"
         await at.pass_time(KEEP_ALIVE_S)
-        assert at.owner().feed.health.as_of_ms == blind_ms
+        assert at.owner().feed.health.as_of == blind_at
         at.upstream.set_function("realtime", FunctionState.UP)
         await at.pass_time(2)
         assert phone.health == "live"
@@ -81,19 +83,19 @@ async def test_a_server_without_realtime_data_tells_nothing_fresh() -> None:
 
 async def test_what_another_owner_showed_is_stale_until_a_link_was_tried() -> None:
     async with scene() as at:
-        known = Health("live", "live", 77)
+        known = Health("live", "live", 77.0)
         taking = pulse(at, is_taking_over=True, known=known)
         taking.say()
-        assert (taking._feed.health.upstream, taking._feed.health.as_of_ms) == ("stale", 77)
+        assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("stale", 77)
         taking.unreached()
-        assert (taking._feed.health.upstream, taking._feed.health.as_of_ms) == ("down", 77)
+        assert (taking._feed.health.upstream, taking._feed.health.as_of) == ("down", 77)
 
 
 async def test_a_first_owner_knows_nothing_and_says_so() -> None:
     async with scene() as at:
         first = pulse(at)
         first.say()
-        assert (first._feed.health.upstream, first._feed.health.as_of_ms) == ("down", None)
+        assert (first._feed.health.upstream, first._feed.health.as_of) == ("down", None)
 
 
 async def test_the_owners_phones_are_told_how_the_bus_stands() -> None:
@@ -123,7 +125,7 @@ async def test_data_is_as_old_as_it_is_until_a_new_link_has_told_it_again() -> N
         await at.pass_time(2)
         at.upstream.unreachable = True
         at.upstream.drop(user(1))
-        dropped_at_ms = at.clock.wall_ms()
+        dropped_at = at.clock.now()
         await at.pass_time(25)
         at.upstream.unreachable, at.upstream.slow = False, lambda asked: isinstance(asked, Listen)
         await at.pass_time(31)
@@ -131,13 +133,13 @@ async def test_data_is_as_old_as_it_is_until_a_new_link_has_told_it_again() -> N
         assert link is not None
         at.upstream.set_function("routing", FunctionState.DEGRADED)
         await at.pass_time(1)
-        told_ms = at.owner().feed.health.as_of_ms
-        assert told_ms is not None
-        assert told_ms <= dropped_at_ms
+        told_at = at.owner().feed.health.as_of
+        assert told_at is not None
+        assert told_at <= dropped_at
         link.serve_held()
         await at.pass_time(1)
         assert phone.health == "live"
-        assert at.owner().feed.health.as_of_ms == at.clock.wall_ms() - 1000
+        assert at.owner().feed.health.as_of == at.clock.now() - 1
 
 
 async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh() -> None:
@@ -146,19 +148,19 @@ async def test_the_first_byte_after_a_long_silence_makes_nothing_fresh() -> None
         link = at.upstream.link(user(1))
         assert link is not None
         link.mute()
-        silent_since_ms = at.clock.wall_ms()
+        silent_since = at.clock.now()
         await at.pass_time(KEEP_ALIVE_S + 5)
         link.holds = lambda asked: isinstance(asked, Listen)
         link.unmute()
         await at.pass_time(3)
-        as_of_ms = at.owner().feed.health.as_of_ms
-        assert as_of_ms is not None
-        assert as_of_ms <= silent_since_ms
+        as_of = at.owner().feed.health.as_of
+        assert as_of is not None
+        assert as_of <= silent_since
         link.serve_held()
         await at.pass_time(1)
-        as_of_ms = at.owner().feed.health.as_of_ms
-        assert as_of_ms is not None
-        assert as_of_ms > silent_since_ms + 20_000
+        as_of = at.owner().feed.health.as_of
+        assert as_of is not None
+        assert as_of > silent_since + 20
 
 
 async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_something() -> None:
@@ -176,3 +178,17 @@ async def test_an_owner_whose_renewal_is_refused_is_stale_until_its_link_brings_
         link.unmute()
         await at.pass_time(2)
         assert phone.health == "live", "the link is still this node's"
+
+
+@pytest.mark.parametrize("by_ms", [-3_600_000, -30_000, 3_600_000])
+async def test_a_wall_clock_that_is_set_makes_no_data_older_or_newer(by_ms: int) -> None:
+    async with scene() as at:
+        phone = await at.served()
+        await at.pass_time(2)
+        at.upstream.unreachable = True
+        at.upstream.drop(user(1))
+        at.clock.jump_wall(by_ms)
+        await at.pass_time(30)
+        ping = phone.of_kind("ping")[-1]
+        assert ping["upstream"] == "down"
+        assert 0 <= ping["server_time_ms"] - ping["as_of_ms"] <= 33_000

@@ -212,7 +212,7 @@ async def test_what_is_exported_names_no_group_or_queue_outside_the_scope() -> N
 async def test_health_of_nobody_is_down() -> None:
     async with scene() as at:
         health = at.node.health(user(9))
-        assert (health.upstream, health.bus, health.as_of_ms) == ("down", "live", None)
+        assert (health.upstream, health.bus, health.as_of) == ("down", "live", None)
 
 
 async def test_a_connection_that_is_not_here_changes_nothing() -> None:

@@ -99,9 +99,9 @@ async def test_as_of_is_the_receipt_of_the_last_message() -> None:
         await at.clock.advance(3)
         at.upstream.put(Part(Kind.QUEUE, 5, Source.REALTIME, Queue(contacts_waiting=9)))
         await at.clock.settle()
-        heard_ms = at.clock.wall_ms()
+        heard_ms, heard_at = at.clock.wall_ms(), at.clock.now()
         await at.clock.advance(2)
-        assert at.node.health(user(1)).as_of_ms == heard_ms
+        assert at.node.health(user(1)).as_of == heard_at
         _down(at)
         await at.clock.settle()
         assert phone.of_kind("ping")[-1]["as_of_ms"] == heard_ms

@@ -12,7 +12,7 @@ from gateway.core.versioned_map import Update as Held
 from gateway.domain.model import UserId
 from gateway.domain.resources import Queue
 from gateway.protocol.envelopes import Publication, Update
-from gateway.runtime.follower import Shared, arrived, as_of_ms, delta, is_of_sessions
+from gateway.runtime.follower import Shared, arrived, as_of, delta, is_of_sessions
 
 KEY = "queue:1"
 
@@ -83,7 +83,7 @@ def test_an_age_is_told_whatever_the_clock_of_the_sender_says(
     here_ms = 1_700_000_000_000
     there_ms = here_ms + round(ahead_s * 1000) - 200
     publication = Publication(UserId("main", 1), 1, 0, 9, False, (), "live", there_ms - 300, age_ms=age_ms)
-    assert as_of_ms(publication, here_ms) == here_ms - round(is_told_as_s * 1000)
+    assert as_of(publication, 50.0, here_ms) == pytest.approx(50.0 - is_told_as_s)
 
 
 @pytest.mark.parametrize(

@@ -201,15 +201,16 @@ async def test_data_that_grows_old_is_told_though_nothing_changed() -> None:
         await at.wait_for(1)
         at.bus.go_on()
         await at.clock.settle()
-        at.feed.say(Health("stale", "live", 5))
+        heard_ms = at.clock.wall_ms()
+        at.feed.say(Health("stale", "live", at.clock.now()))
         await at.clock.settle()
         assert [(told.upto, told.upstream, told.as_of_ms) for told in at.published] == [
             (1, "down", None),
-            (1, "stale", 5),
+            (1, "stale", heard_ms),
         ]
         at.bus.go_on()
         await at.clock.settle()
-        at.feed.say(Health("stale", "live", 6))
+        at.feed.say(Health("stale", "live", at.clock.now()))
         await at.clock.settle()
         assert len(at.published) == 2
 
@@ -220,7 +221,7 @@ async def test_nothing_of_a_new_epoch_is_read_before_everything_is_there() -> No
         await at.wait_for(1)
         at.bus.go_on()
         await at.clock.settle()
-        at.feed.health = Health("live", "live", 9)
+        at.feed.health = Health("live", "live", 9.0)
         at.feed.ledger.rebase(EPOCH + 1)
         at.sharing.darken()
         await at.clock.settle()

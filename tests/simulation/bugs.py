@@ -1,6 +1,7 @@
 """Which bugs of a cluster must its simulation find?
 
 Their killer is the law that they break first, as a rule. Those that were there, and are mended, come first.
+The last are found among schedules of nodes that stop and of clocks that are set.
 """
 
 from __future__ import annotations
@@ -124,5 +125,39 @@ BUGS: Final = [
         "        if not is_open:\n            return None\n",
         "        if True:\n            return None\n",
         "who logged off has no session",
+    ),
+]
+
+STALLED: Final = [
+    # ---- what was there ----
+    SeededBug(
+        "a command that comes again is refused by a node whose clock is behind",
+        "core/command_checks.py",
+        "    if retry:\n        return wall_ms if is_too_far else expires_at_ms\n",
+        "",
+        "what is rejected was not executed",
+        quick=True,
+    ),
+    SeededBug(
+        "with its first word a new link makes new what an older one told",
+        "runtime/link_health.py",
+        "is_read = mirror.live and self._machine.state is LinkState.LIVE and not self._is_old",
+        "is_read = True",
+        "what is shown was true as of the instant that is told",
+    ),
+    # ---- what might be ----
+    SeededBug(
+        "how old data is depends on the wall clocks of two nodes",
+        "runtime/follower.py",
+        "    return seen_s if age_s <= seen_s <= age_s + PLAUSIBLE_S else max(0.0, age_s)\n",
+        "    return (wall_ms - as_of_ms) / 1000\n",
+        "what is shown was true as of the instant that is told",
+    ),
+    SeededBug(
+        "a deadline crosses from node to node as an instant",
+        "runtime/cluster_receiver.py",
+        "        if asked.left_ms is not None:  # the deadline by this node's clock\n",
+        "        if False:\n",
+        "commands run before their deadline",
     ),
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Final, TypeVar
 
@@ -33,6 +34,7 @@ from gateway.runtime.ports import Clock
 from tests.doubles.fake_link import FakeLink, Told
 from tests.doubles.fake_people import Wire
 from tests.doubles.fake_upstream import FakeUpstream
+from tests.simulation.loop import OUTSIDE, NodeClock
 
 T = TypeVar("T")
 SCOPE: Final = Scope(agents=frozenset({7}), queues=frozenset({5}))
@@ -57,6 +59,7 @@ class SimCentre(FakeUpstream):
         self.sent: Counter[str] = Counter()
         """How often each command was sent here, by its key."""
         self.executed: Counter[str] = Counter()
+        self.executed_at: dict[str, float] = {}
         self.opens: Counter[UserId] = Counter()
         """How many links each user ever had."""
         self.admitted: set[int] = set()
@@ -117,6 +120,7 @@ class SimCentre(FakeUpstream):
         self.sent[request.key] += 1
         answer = super()._execute(wire, request)
         self.executed[request.key] += 1
+        self.executed_at[request.key] = self.clock.now()
         return answer
 
 
@@ -126,9 +130,10 @@ class SiteDoor:
     Args:
         centre: Where they lead.
         dice: Decides how long they take.
+        clock: The node's: instants that cross the door are by its wall clock, as at the real adapter.
     """
 
-    def __init__(self, centre: SimCentre, dice: Random) -> None:
+    def __init__(self, centre: SimCentre, dice: Random, clock: NodeClock) -> None:
         self.is_dead = False
         self.is_shut = False
         """Connections are refused, and those that were open are gone."""
@@ -141,6 +146,7 @@ class SiteDoor:
         """Until it is set, everything on the links is on its way."""
         self._held: list[Callable[[], None]] = []
         self.links: list[SimLink] = []
+        self.clock = clock
         self._centre = centre
         self._dice = dice
 
@@ -254,7 +260,7 @@ class SiteDoor:
         await self._enter()
         answer = await self._centre.log_on(credentials)
         await self._come_back()
-        return answer
+        return replace(answer, expires_at_ms=answer.expires_at_ms + self._ahead_ms())
 
     async def log_off(self, secret: SessionSecret) -> LoggedOff:
         """See :meth:`gateway.runtime.ports.Authority.log_off`."""
@@ -276,7 +282,10 @@ class SiteDoor:
     async def keep_alive(self, secret: SessionSecret) -> int:
         """See :meth:`gateway.runtime.ports.Authority.keep_alive`."""
         await self._enter()
-        return await self._centre.keep_alive(secret)
+        return await self._centre.keep_alive(secret) + self._ahead_ms()
+
+    def _ahead_ms(self) -> int:
+        return self.clock.wall_ms() - self._centre.clock.wall_ms()
 
 
 class SimLink:
@@ -296,7 +305,7 @@ class SimLink:
     @property
     def heard_at(self) -> float:
         """See :attr:`gateway.runtime.ports.Link.heard_at`."""
-        return self.inner.heard_at
+        return self._door.clock.at(self.inner.heard_at)
 
     @property
     def speaks(self) -> bool:
@@ -318,7 +327,7 @@ class SimLink:
         answer: asyncio.Future[Told] = loop.create_future()
         self._on_the_way[answer] = None
         due = self._asked_until = max(loop.time() + self._door.leg_s(), self._asked_until)
-        loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer))
+        loop.call_at(due, self._door.when_open, lambda: self._arrive(request, answer), context=OUTSIDE)
         try:
             # whoever asks for a command knows its deadline
             async with asyncio.timeout(None if isinstance(request, Execute) else REQUEST_S):

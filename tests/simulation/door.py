@@ -15,6 +15,7 @@ from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
 from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
 from gateway.runtime.ports import Grant, KeptLogOff
+from tests.simulation.loop import OUTSIDE, Host
 from tests.simulation.store import Server, Weather
 
 T = TypeVar("T")
@@ -38,9 +39,10 @@ class Door:
         loop: Its time.
         server: The Redis to which it connects.
         weather: How messages fare.
+        host: Where the node runs.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, weather: Weather) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, weather: Weather, host: Host) -> None:
         self.is_dead = False
         """The node's process was killed: nothing it does reaches anybody."""
         self.is_cut = False
@@ -50,6 +52,7 @@ class Door:
         self._loop = loop
         self._server: Server | None = server
         self._weather = weather
+        self._host = host
         self._connection = 1
         """Number of the present connections; 0 when there are none."""
         self._connections = 1
@@ -98,7 +101,8 @@ class Door:
 
     def _reconnect_later(self) -> None:
         if not self.is_dead:
-            self._loop.call_later(self._weather.dice.choice(AGAIN_S), self._reconnect)
+            again_s = self._weather.dice.choice(AGAIN_S)
+            self._loop.call_later(again_s, self._reconnect, context=self._host.context)
 
     def _reconnect(self) -> None:
         if self.is_dead or self._connection:
@@ -139,7 +143,7 @@ class Door:
             due = self._script_until = max(due, self._script_until)
         else:
             due = self._asked_until = max(due, self._asked_until)
-        self._loop.call_at(due, self._arrive, self._connection, act, future)
+        self._loop.call_at(due, self._arrive, self._connection, act, future, context=OUTSIDE)
         self._open[future] = None
         try:
             async with asyncio.timeout(DEADLINE_S):
@@ -157,7 +161,9 @@ class Door:
             server.backlog.append(lambda: self._arrive(connection, act, future))
             return
         answer = act(server)
-        self._loop.call_later(self._weather.leg_s(), self._answer, connection, answer, future)
+        self._loop.call_later(
+            self._weather.leg_s(), self._answer, connection, answer, future, context=OUTSIDE
+        )
 
     def _answer(self, connection: int, answer: T, future: asyncio.Future[T]) -> None:
         if connection == self._connection and not future.done():
@@ -193,7 +199,8 @@ class Door:
         """Let a message come, in the order of the connection."""
         for _ in range(self._weather.copies()):
             due = self._heard_until = max(self._loop.time() + self._weather.leg_s(), self._heard_until)
-            self._loop.call_at(due, self._hear, self._connection, channel, envelope)
+            heard = self._connection, channel, envelope
+            self._loop.call_at(due, self._hear, *heard, context=self._host.context)
 
     def _hear(self, connection: int, channel: Channel, envelope: Envelope) -> None:
         receive = self.channels.get(channel)

@@ -101,6 +101,18 @@ class Happenings:
             await process.stop()
             self._world.start_anew(process, 1.0)
 
+    def pause(self, which: int, tenths: int) -> None:
+        """Let a node do nothing for a while, as after SIGSTOP, and go on with all that was due meanwhile."""
+        process = self._process_at(which)
+        if process.is_alive:
+            self._world.mend(f"pause {process.name}")
+            process.host.stop()
+            self._world.fault(f"pause {process.name}", tenths, process.host.go_on)
+
+    def set_clock(self, which: int, ahead: int) -> None:
+        """Set the wall clock of a node's machine, back or forward by so many seconds."""
+        self._process_at(which).clock.ahead_s += ahead
+
     # ---- Redis ----
 
     def flush(self) -> None:

@@ -8,10 +8,12 @@ from gateway.core.bus_health import BusState
 from gateway.domain.model import UserId
 from gateway.runtime.owner import Owner
 from tests.simulation.nodes import Process
-from tests.simulation.phone import QUEUE, Phone
+from tests.simulation.phone import DEADLINE_MS, QUEUE, Order, Phone
 from tests.simulation.sorts import GENTLE, REFUSING, UNMOVED
 from tests.simulation.world import World
 
+LATE_S: Final = 1.0
+"""How late after its deadline a command may run: clocks of nodes that differ by less are taken for equal."""
 FRESH_S: Final = 20.0
 """How old data may be that is shown as live."""
 UNLINKED_S: Final = 1.0
@@ -38,8 +40,18 @@ def at_every_step(world: World) -> None:
         _linked(world, phone)
         _let_in(world, phone)
         for order in phone.orders.values():
-            if centre.executed[order.key] and any(status == "rejected" for status, _ in order.outcomes):
-                world.broken("what is rejected was not executed", f"{phone.name} {order.key}: later")
+            _executed(world, phone, order)
+
+
+def _executed(world: World, phone: Phone, order: Order) -> None:
+    at = world.centre.executed_at.get(order.key)
+    if at is None:
+        return
+    late_s = at - order.given_at - DEADLINE_MS / 1000
+    if late_s > LATE_S:
+        world.broken("commands run before their deadline", f"{phone.name} {order.key}: {late_s:.1f} s late")
+    if any(status == "rejected" for status, _ in order.outcomes):
+        world.broken("what is rejected was not executed", f"{phone.name} {order.key}: later")
 
 
 def in_the_end(world: World) -> None:

@@ -18,7 +18,7 @@ from gateway.protocol.codec import JSON
 from gateway.protocol.envelopes import SessionFacts
 from gateway.protocol.frames import NoticeFrame
 from gateway.runtime.node import Node
-from gateway.runtime.ports import Clock
+from tests.simulation.loop import Host, NodeClock
 
 LIMITS = SessionLimits()
 Frame = dict[str, Any]
@@ -42,6 +42,7 @@ class Line:
     Args:
         node: Where.
         clock: The node's.
+        host: Where the node runs: while it is stopped, what the phone sends waits.
         tasks: Where what it asks runs.
         ticket: Whose.
         far: The phone.
@@ -49,7 +50,14 @@ class Line:
     """
 
     def __init__(
-        self, node: Node, clock: Clock, tasks: asyncio.TaskGroup, ticket: Ticket, far: Far, jitter: float
+        self,
+        node: Node,
+        clock: NodeClock,
+        host: Host,
+        tasks: asyncio.TaskGroup,
+        ticket: Ticket,
+        far: Far,
+        jitter: float,
     ) -> None:
         self.ticket = ticket
         self.session = Session(JSON, LIMITS, clock.now(), jitter)
@@ -59,6 +67,7 @@ class Line:
         """Whether the phone is still there: else nothing that is sent arrives, and nobody answers."""
         self._node = node
         self._clock = clock
+        self._host = host
         self._tasks = tasks
         self._far = far
         self._work: dict[asyncio.Task[None], None] = {}
@@ -101,15 +110,17 @@ class Line:
 
     def send(self, **frame: object) -> None:
         """Let the phone send a frame."""
+        self._host.enter(self._receive, json.dumps(frame).encode())
+
+    def _receive(self, data: bytes) -> None:
         if not self.is_gone:
             self._node.touch(self)
-            data = json.dumps(frame).encode()
             self._run(self.session.receive(data, self._clock.now(), self._clock.wall_ms()))
 
     def hang_up(self) -> None:
         """Let the node see that the phone closed the connection."""
         self.is_heard = False
-        self._leave()
+        self._host.enter(self._leave)
 
     def cut(self) -> None:
         """Let the node be gone."""
@@ -128,7 +139,8 @@ class Line:
     def _leave(self) -> None:
         if not self.is_gone:
             self._end()
-            asyncio.get_running_loop().call_soon(self._node.detach, self)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._node.detach, self, context=self._host.context)
 
     def _end(self) -> None:
         self.is_gone = True
@@ -137,7 +149,7 @@ class Line:
             task.cancel()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = self._tasks.create_task(work)
+        task = self._tasks.create_task(work, context=self._host.context.copy())
         self._work[task] = None
         task.add_done_callback(lambda done: self._work.pop(done, None))
 

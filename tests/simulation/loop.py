@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from asyncio.base_events import BaseEventLoop
-from collections.abc import Coroutine, Generator
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, TypeVar
+from contextvars import Context, ContextVar
+from operator import attrgetter
+from typing import Any, Final, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 TURNS_MAX: Final = 20_000
 """Turns of the loop in one instant after which something is busy for ever."""
@@ -45,6 +50,72 @@ class StuckError(Exception):
     """Nobody waits for anything that will come, or somebody is busy for ever."""
 
 
+_HOST: Final[ContextVar[Host | None]] = ContextVar("host", default=None)
+_CONTEXT: Final = attrgetter("_context")
+OUTSIDE: Final = Context()
+"""Where everything runs that is no node's: the network, Redis, OSCC-E and the people."""
+
+
+class Host:
+    """Where one process runs. While it is stopped, as by SIGSTOP, whatever is due in it waits in order.
+
+    What is called in :attr:`context` runs there, and so does everything that it starts.
+
+    Args:
+        loop: Whose callbacks.
+    """
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.is_stopped = False
+        self.went_on_at = -math.inf
+        self.stopped_s = 0.0
+        """For how long it was stopped last."""
+        self.context = Context()
+        self.context.run(_HOST.set, self)
+        self.waiting: deque[asyncio.Handle] = deque()
+        self._stopped_at = -math.inf
+        self._loop = loop
+
+    def stop(self) -> None:
+        """Do nothing until :meth:`go_on`."""
+        self.is_stopped = True
+        self._stopped_at = self._loop.time()
+
+    def go_on(self) -> None:
+        """Continue with what was due meanwhile."""
+        if not self.is_stopped:
+            return
+        self.is_stopped = False
+        self.went_on_at = self._loop.time()
+        self.stopped_s = self.went_on_at - self._stopped_at
+        self._loop.ready.extend(self.waiting)
+        self.waiting.clear()
+
+    def enter(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call *act* there: at once, or when the process goes on."""
+        if self.is_stopped:
+            self._loop.call_soon(lambda: act(*args, **kwargs), context=self.context)
+        else:
+            self.context.copy().run(act, *args, **kwargs)
+
+
+class _Ready(deque[asyncio.Handle]):
+    """What is to be called; what belongs to a stopped process is put aside."""
+
+    def popleft(self) -> asyncio.Handle:
+        """Return the next one."""
+        handle = super().popleft()
+        host: Host | None = _CONTEXT(handle).get(_HOST)
+        if host is None or not host.is_stopped:
+            return handle
+        host.waiting.append(handle)
+        return asyncio.Handle(_nothing, (), asyncio.get_running_loop())
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class _Selector:
     """Waits by moving the loop's time."""
 
@@ -73,6 +144,8 @@ class VirtualLoop(BaseEventLoop):
         self._end = now + 3600.0
         self._turns = 0
         self._selector = _Selector(self)
+        self.ready = _Ready()
+        vars(self)["_ready"] = self.ready
         self._clock_resolution = 1e-9
         self.set_task_factory(_task)
 
@@ -88,7 +161,7 @@ class VirtualLoop(BaseEventLoop):
         """Move to the next instant for which somebody waits."""
         if timeout == 0:
             self._turns += 1
-            if self._turns > TURNS_MAX or len(vars(self)["_ready"]) > READY_MAX:
+            if self._turns > TURNS_MAX or len(self.ready) > READY_MAX:
                 raise StuckError("the loop never came to rest")
             return
         self._turns = 0
@@ -109,7 +182,7 @@ def _task(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> _Task[Any]
 
 
 class VirtualClock:
-    """The Clock port on the running loop's time.
+    """The Clock port on the loop's time: the true one, and OSCC-E's.
 
     Args:
         loop: Whose time.
@@ -135,3 +208,44 @@ class VirtualClock:
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
         return asyncio.timeout(seconds)
+
+
+class NodeClock:
+    """The clocks of one node's machine: set wrongly, and going at a rate of their own.
+
+    Args:
+        real: The true time.
+        zero: What the steady clock said at the loop's 0: no two machines started together.
+        rate: How fast both go; 1 is right.
+        ahead_s: How far the wall clock is ahead.
+    """
+
+    def __init__(
+        self, real: VirtualClock, *, zero: float = 0.0, rate: float = 1.0, ahead_s: float = 0.0
+    ) -> None:
+        self.ahead_s = ahead_s
+        self._real = real
+        self._zero = zero
+        self._rate = rate
+        self._began_at = real.now()
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self.at(self._real.now())
+
+    def at(self, real: float) -> float:
+        """Return what the steady clock says at an instant of the true one."""
+        return self._zero + real * self._rate
+
+    def wall_ms(self) -> int:
+        """Return ms since 1970 UTC, as this machine believes."""
+        drifted_s = (self._real.now() - self._began_at) * (self._rate - 1.0)
+        return self._real.wall_ms() + round((self.ahead_s + drifted_s) * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds* of the steady clock."""
+        await asyncio.sleep(seconds / self._rate)
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Bound the block: :class:`TimeoutError` when *seconds* passed inside it."""
+        return asyncio.timeout(seconds / self._rate)

@@ -1,7 +1,8 @@
 """How does a node of the simulation begin, and how does it end?
 
 A killed node vanishes: nothing it still does reaches anybody, its connections end, and no lease is
-given up. A stopped one ends as a process does that was told to.
+given up. A stopped one ends as a process does that was told to. A paused one does nothing for a while, as
+after SIGSTOP: its timers are late then, and its messages queued.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.runtime.parts import Cluster, NodeSettings, SiteParts
 from tests.simulation.centre import SimCentre, SiteDoor
 from tests.simulation.door import Door
 from tests.simulation.line import Line
-from tests.simulation.loop import VirtualClock
+from tests.simulation.loop import Host, NodeClock, VirtualLoop
 from tests.simulation.store import Server, Weather
 
 
@@ -28,7 +29,7 @@ class Process:
     Args:
         name: The node.
         life: Which life of it.
-        clock: Its time.
+        clock: Its machine's.
         server: Its Redis.
         weather: How it is reached.
         centre: Its OSCC-E Server.
@@ -39,8 +40,8 @@ class Process:
         self,
         name: str,
         life: int,
-        clock: VirtualClock,
-        loop: asyncio.AbstractEventLoop,
+        clock: NodeClock,
+        loop: VirtualLoop,
         server: Server,
         weather: Weather,
         centre: SimCentre,
@@ -48,8 +49,10 @@ class Process:
     ) -> None:
         self.name = NodeId(name)
         self.holder = f"{name}-{life}"
-        self.bus = Door(loop, server, weather)
-        self.site = SiteDoor(centre, dice)
+        self.clock = clock
+        self.host = Host(loop)
+        self.bus = Door(loop, server, weather, self.host)
+        self.site = SiteDoor(centre, dice, clock)
         self.is_alive = True
         self.lines: list[Line] = []
         self.acts: list[NumberAct | OrderAct] = []
@@ -66,11 +69,12 @@ class Process:
     @property
     def is_ready(self) -> bool:
         """Whether the load balancer sends phones here."""
-        return self.is_alive and not self.node.is_draining and not self.node.is_cut_off
+        is_well = self.is_alive and not self.host.is_stopped
+        return is_well and not self.node.is_draining and not self.node.is_cut_off
 
     def begin(self, tasks: asyncio.TaskGroup, failed: Callable[[Exception], None]) -> None:
         """Start it."""
-        self._task = tasks.create_task(self._run(failed))
+        self._task = tasks.create_task(self._run(failed), context=self.host.context.copy())
 
     async def _run(self, failed: Callable[[Exception], None]) -> None:
         try:
@@ -86,11 +90,15 @@ class Process:
         self.site.kill(silently=silently)
         for line in self.lines:
             line.cut()
+        self.host.go_on()
         if self._task is not None:
             self._task.cancel()
 
     def drain(self) -> None:
         """Take nobody any more, and send away who is here."""
+        self.host.enter(self._drain)
+
+    def _drain(self) -> None:
         self.node.drain()
         for line in list(self.lines):
             line.close(CloseCode.DRAINING, "draining", window_s=(0.0, 1.0))
@@ -107,5 +115,6 @@ class Process:
     def tick(self) -> None:
         """Let its connections look at the time."""
         self.lines = [line for line in self.lines if not line.is_gone]
-        for line in self.lines:
-            line.tick()
+        if not self.host.is_stopped:
+            for line in self.lines:
+                self.host.enter(line.tick)

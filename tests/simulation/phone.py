@@ -24,6 +24,8 @@ QUEUE: Final = "queue:5"
 DEADLINE_MS: Final = 10_000
 SEEN_OFF_S: Final = 0.25
 """Within which time a node sees off who has logged off."""
+TOGETHER_S: Final = 0.3
+"""Within which time a ping and the state that it speaks of arrive: state leaves 20 times a second."""
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0)
 _RETRIES: Final = 0.7
 
@@ -36,6 +38,8 @@ class Order:
     state: str
     stream: str
     deadline_ms: int
+    """By the gateway's clock."""
+    given_at: float
     frames: dict[str, int] = field(default_factory=dict)
     """How many results each of its frames got."""
     outcomes: list[tuple[str, str]] = field(default_factory=list)
@@ -88,6 +92,10 @@ class Place(Protocol):
         """Note a result."""
         ...
 
+    def dated(self, phone: Phone, as_of: float) -> None:
+        """Note until when at least what a phone shows was true, as it was told: an instant of :meth:`now`."""
+        ...
+
     def broken(self, law: str, what: str) -> None:
         """Note that a law was broken."""
         ...
@@ -125,6 +133,10 @@ class Phone:
         self.stream = ""
         self.epoch = 0
         """The highest that he saw."""
+        self._dated: float | None = None
+        """As of when the last ping said that what is shown was true, as an instant of the place."""
+        self.ahead_ms = 0
+        """How far the gateway's clock is ahead, as it said last: deadlines are by that clock."""
         self._place = place
         self._device = device
         self._seq = 0
@@ -222,7 +234,8 @@ class Phone:
             return
         self._numbers += 1
         key = f"00000000-0000-4000-8000-{crc32(self.name.encode()) % 10**6:06d}{self._numbers:06d}"
-        order = Order(key, state, self.stream, self._place.wall_ms() + DEADLINE_MS)
+        given_ms = self._place.wall_ms() + self.ahead_ms
+        order = Order(key, state, self.stream, given_ms + DEADLINE_MS, self._place.now())
         self.orders[key] = order
         self._send(order, retry=False)
 
@@ -258,6 +271,7 @@ class Phone:
         match frame["kind"]:
             case "welcome":
                 self.is_served = True
+                self.ahead_ms = frame["server_time_ms"] - self._place.wall_ms()
                 for order in list(self.orders.values()):
                     if not order.is_answered and self._place.dice.random() < _RETRIES:
                         self._place.later(0, partial(self._send, order, retry=True))
@@ -266,9 +280,25 @@ class Phone:
             case "ping":
                 self.upstream, self.bus = frame["upstream"], frame["bus"]
                 self._seq = frame["upto"]
+                self._date(frame)
                 self._place.later(0, lambda: self._pong(line, frame["nonce"]))
             case "result":
                 self._result(frame)
+
+    def _date(self, ping: Frame) -> None:
+        self.ahead_ms = ping["server_time_ms"] - self._place.wall_ms()
+        if ping["as_of_ms"] is None:
+            return
+        age_ms = ping["server_time_ms"] - ping["as_of_ms"]
+        if age_ms < 0:
+            self._place.broken("no data is of the future", f"{self.name}: {-age_ms / 1000:.3f} s")
+        self._dated = as_of = self._place.now() - age_ms / 1000
+        self._place.later(TOGETHER_S, partial(self._check_date, as_of))
+
+    def _check_date(self, as_of: float) -> None:
+        """Judge what was told of the age, unless it was told anew: the state follows at the phone's pace."""
+        if as_of == self._dated and self.is_served:
+            self._place.dated(self, as_of)
 
     def _pong(self, line: Line, nonce: str) -> None:
         if line.is_heard:
@@ -332,4 +362,5 @@ class Phone:
         line, self.line = self.line, None
         self.is_served = False
         self.upstream = self.bus = "down"
+        self._dated = None
         return line

@@ -151,4 +151,28 @@ PINNED: Final = (
             Action(0.003, "vanish", (4,)),
         ),
     ),
+    # An age was kept as an instant of the wall clock: it changed when somebody set that clock.
+    Pinned(
+        "a wall clock that is set makes no data newer than now",
+        Setup(seed=137, nodes=2, supervisors=1, devices=3, skewed=True),
+        (
+            Action(0.003, "set_clock", (9, -30)),
+            Action(2.0, "drop_link", (2,)),
+        ),
+    ),
+    # A node whose clock is behind took the deadline for too far ahead, and called rejected what was executed.
+    Pinned(
+        "a command that comes again is not refused for the clock of another node",
+        Setup(seed=52, nodes=3, supervisors=1, devices=3, patient=True, skewed=True),
+        (
+            Action(0.05, "vanish", (1,)),
+            Action(2.0, "command", (1, 1)),
+            Action(0.003, "vanish", (1,)),
+            Action(2.0, "kill", (8, 120, 1)),
+            Action(0.3, "vanish", (3,)),
+            Action(0.0, "vanish", (8,)),
+            Action(4.0, "kill", (9, 10, 1)),
+            Action(0.0, "vanish", (2,)),
+        ),
+    ),
 )

@@ -17,10 +17,22 @@ import gateway
 from tests.simulation import laws
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.pinned import PINNED
-from tests.simulation.schedule import Action, apply, generate, generate_aimed, generate_refused
+from tests.simulation.schedule import (
+    Action,
+    apply,
+    generate,
+    generate_aimed,
+    generate_refused,
+    generate_stalled,
+)
 from tests.simulation.world import TICK_S, Broken, Setup, World
 
 Generate = Callable[[int], tuple[Setup, tuple[Action, ...]]]
+_SORTS: Final[dict[str, Generate]] = {
+    "aimed": generate_aimed,
+    "refused": generate_refused,
+    "stalled": generate_stalled,
+}
 BUSY_S: Final = 90.0
 """Real seconds for a seed and its shortening: whoever never gives way to the loop is shown by then."""
 FOUND: Final = 3
@@ -167,8 +179,9 @@ def main() -> int:
     )
     parser.add_argument("--aimed", action="store_true", help="at commands of phones that are lost")
     parser.add_argument("--refused", action="store_true", help="at a Redis that takes no writes")
+    parser.add_argument("--stalled", action="store_true", help="at nodes that stop, and at wrong clocks")
     asked = parser.parse_args()
-    generated = generate_aimed if asked.aimed else generate_refused if asked.refused else generate
+    generated = next((of for name, of in _SORTS.items() if getattr(asked, name)), generate)
     here = Path(str(gateway.__file__))
     assert here.is_relative_to(Path.cwd()), here  # a planted copy is to be searched itself
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

@@ -6,6 +6,7 @@ A schedule is a list of plain values, so that it can be printed, shortened and p
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from random import Random
 from typing import Final, NamedTuple
 
@@ -42,6 +43,8 @@ _FAULTS: Final = (
     "restart_centre",
     "centre_down",
     "site",
+    "pause",
+    "set_clock",
 )
 
 
@@ -57,6 +60,7 @@ _BESIDE_REFUSALS: Final = (
     "kill",
     "site",
 )
+_BESIDE_STALLS: Final = ("centre_down", "cut_bus", "drain", "fail_over", "kill", "log_off_for", "site")
 _SOON: Final = (0.003, 0.05, 0.3, 1.0, 1.0, 2.0)
 _AT_ONCE: Final = (0.0, 0.0, 0.003, 0.05, 0.3)
 
@@ -105,6 +109,19 @@ def generate_refused(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     return setup, tuple(actions)
 
 
+def generate_stalled(seed: int) -> tuple[Setup, tuple[Action, ...]]:
+    """Return a schedule of nodes that stop for a while, and of clocks that are set, alone or not."""
+    dice = Random(seed)
+    setup = replace(_setup(seed, dice), skewed=dice.random() < 0.7)
+    faults = [*dice.choice((("pause",), ("set_clock",), ("pause", "set_clock")))]
+    faults += dice.sample(_BESIDE_STALLS, dice.choice((0, 0, 1, 2)))
+    actions = []
+    for _ in range(dice.randrange(4, 16)):
+        what = dice.choice(faults) if dice.random() < 0.5 else dice.choice(EVERYDAY)
+        actions.append(Action(dice.choice(_PAUSES), what, _args(what, dice)))
+    return setup, tuple(actions)
+
+
 def _setup(seed: int, dice: Random) -> Setup:
     return Setup(
         seed,
@@ -114,6 +131,7 @@ def _setup(seed: int, dice: Random) -> Setup:
         assistant=dice.random() < 0.2,
         fences=dice.random() < 0.85,
         patient=dice.random() < 0.1,
+        skewed=dice.random() < 0.3,
     )
 
 
@@ -139,6 +157,7 @@ def _args(what: str, dice: Random) -> tuple[int, ...]:
         "seconds": dice.choice((-300, -8, 8, 30)),
         "mask": dice.randrange(1, 15),
         "kind": dice.randrange(1, 8),
+        "ahead": dice.choice((-3600, -30, -8, -2, 2, 8, 30, 3600, 46_800)),
     }
     names = tuple(inspect.signature(getattr(Happenings, what)).parameters)[1:]
     return tuple(drawn[name] for name in names)

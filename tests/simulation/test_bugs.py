@@ -16,7 +16,7 @@ import pytest
 
 from tests.properties import seeded
 from tests.properties.seeded import SeededBug
-from tests.simulation.bugs import BUGS
+from tests.simulation.bugs import BUGS, STALLED
 from tests.simulation.run import FOUND
 
 DEEP: Final = os.environ.get("HYPOTHESIS_PROFILE", "fast") == "deep"
@@ -26,10 +26,10 @@ WITHIN: Final = 3_000
 GIVE_UP_S: Final = 600.0
 
 
-def search(tree: Path, schedules: int) -> subprocess.CompletedProcess[str]:
+def search(tree: Path, schedules: int, *options: str) -> subprocess.CompletedProcess[str]:
     """Search a copy until something is found."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.simulation.run", "0", str(schedules), "--stop"],
+        [sys.executable, "-m", "tests.simulation.run", "0", str(schedules), "--stop", *options],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -40,12 +40,12 @@ def search(tree: Path, schedules: int) -> subprocess.CompletedProcess[str]:
 
 
 def test_bugs_are_named_once() -> None:
-    names = [bug.name for bug in BUGS]
+    names = [bug.name for bug in (*BUGS, *STALLED)]
     assert len(names) >= 12
     assert sorted(set(names)) == sorted(names)
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", [*BUGS, *STALLED], ids=lambda bug: bug.name)
 def test_every_bug_fits_its_place(bug: SeededBug) -> None:
     assert seeded.occurrences(bug) == 1
     assert bug.old != bug.new
@@ -53,11 +53,14 @@ def test_every_bug_fits_its_place(bug: SeededBug) -> None:
 
 @pytest.mark.seeded
 @pytest.mark.timeout(GIVE_UP_S + 20)
-@pytest.mark.parametrize("bug", [bug for bug in BUGS if DEEP or bug.quick], ids=lambda bug: bug.name)
+@pytest.mark.parametrize(
+    "bug", [bug for bug in (*BUGS, *STALLED) if DEEP or bug.quick], ids=lambda bug: bug.name
+)
 def test_the_simulation_finds_the_bug(bug: SeededBug, tmp_path: Path) -> None:
     seeded.copy(tmp_path)
     seeded.plant(bug, tmp_path)
-    found = search(tmp_path, QUICK if bug.quick else WITHIN)
+    options = ["--stalled"] if bug in STALLED else []
+    found = search(tmp_path, QUICK if bug.quick else WITHIN, *options)
     assert found.returncode == FOUND, f"{bug.name} survives:\n{found.stdout}\n{found.stderr}"
 
 

@@ -22,7 +22,7 @@ AIMED: Final = int(os.environ.get("SIMULATION_AIMED", "60"))
 """How many schedules are aimed at commands of phones that are lost."""
 FIRST: Final = int(os.environ.get("SIMULATION_SEED", "0"))
 AT_ONCE: Final = 2
-PATIENCE_S: Final = max(100.0, max(SCHEDULES, AIMED) * 0.5)
+PATIENCE_S: Final = max(400.0, max(SCHEDULES, AIMED) * 0.5)
 
 
 def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
@@ -39,7 +39,9 @@ def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
 
 @pytest.mark.timeout(PATIENCE_S + 20)
 @pytest.mark.parametrize(
-    "options", [(), ("--aimed",), ("--refused",)], ids=["any", "aimed at commands", "refused"]
+    "options",
+    [(), ("--aimed",), ("--refused",), ("--stalled",)],
+    ids=["any", "aimed at commands", "refused", "stalled"],
 )
 def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:
     searches = [searching(part, AIMED if options else SCHEDULES, *options) for part in range(AT_ONCE)]

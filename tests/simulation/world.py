@@ -7,22 +7,29 @@ import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from gateway.domain.errors import ErrorCode, GatewayError
 from gateway.domain.model import Application, SessionSecret, Ticket
 from gateway.domain.upstream import LogOn
 from tests.simulation.centre import LOGINS, SimCentre
 from tests.simulation.line import Far, Line
-from tests.simulation.loop import VirtualClock, VirtualLoop
+from tests.simulation.loop import OUTSIDE, NodeClock, VirtualClock, VirtualLoop
 from tests.simulation.nodes import Process
-from tests.simulation.phone import Order, Phone
+from tests.simulation.phone import QUEUE, Order, Phone
 from tests.simulation.sorts import GENTLE
 from tests.simulation.store import Server, Weather
 
+T = TypeVar("T")
 TICK_S: Final = 0.5
 _BUS: Final = ("redis", "cut", "storm")
 """How the names of faults begin that concern the bus."""
+DATED_S: Final = 1.0
+"""How much earlier than the instant that is told what is shown may have ceased to be true."""
+_RATES: Final = (1.0, 1.0, 1.0005, 0.9995, 1.005, 0.995)
+"""NTP corrects 500 ppm (RFC 5905); a virtual machine's clock is worse."""
+_SET: Final = (0.0, 0.0, 0.3, -0.3, 2.0, -2.0, 30.0, -30.0, 3600.0, -3600.0)
+"""How far a wall clock is ahead that nobody has set right, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +44,12 @@ class Setup:
     fences: bool = True
     patient: bool = False
     """Whether it is watched for long after all is well."""
+    skewed: bool = False
+    """Whether each node has clocks of its own: set wrongly, going too fast or too slowly."""
 
 
 class LogOff(NamedTuple):
-    """When somebody logged off, and where."""
+    """When somebody asked to be logged off, and where; known when that is answered."""
 
     at: float
     holder: str
@@ -90,6 +99,8 @@ class World:
         self._loop = loop
         self._tasks = tasks
         self._lives = 0
+        self._clocks: dict[str, NodeClock] = {}
+        self._clock_dice = Random(setup.seed + 2)
         self._is_over = False
         self._faults: dict[str, Callable[[], None]] = {}
         self.processes = [self._process(f"n{at}") for at in range(setup.nodes)]
@@ -152,11 +163,11 @@ class World:
     def later(self, seconds: float, act: Callable[[], object]) -> None:
         """Do something after a while, if the world still is."""
         if not self._is_over:
-            self._loop.call_later(seconds, act)
+            self._loop.call_later(seconds, act, context=OUTSIDE)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something go on beside."""
-        self._tasks.create_task(work)
+        self._tasks.create_task(work, context=OUTSIDE.copy())
 
     def dial(self, ticket: Ticket, far: Phone) -> Line | None:
         """Return a connection to some node that takes phones."""
@@ -168,7 +179,8 @@ class World:
 
     def connect(self, process: Process, ticket: Ticket, far: Far) -> Line:
         """Return a connection to a node."""
-        line = Line(process.node, self.clock, self._tasks, ticket, far, self.dice.random())
+        jitter = self.dice.random()
+        line = Line(process.node, process.clock, process.host, self._tasks, ticket, far, jitter)
         process.lines.append(line)
         return line
 
@@ -178,7 +190,7 @@ class World:
         if process is None:
             return None
         try:
-            told = await process.node.account.log_on("main", credentials)
+            told = await self._at(process, process.node.account.log_on("main", credentials))
         except GatewayError as error:
             if error.code not in {ErrorCode.UPSTREAM_UNAVAILABLE, ErrorCode.RATE_LIMITED}:
                 self.broken("log-ons succeed", f"{credentials.user_name}: {error.code}")
@@ -193,7 +205,7 @@ class World:
             session=told.session,
             device=credentials.device,
             notices=(),
-            issued_at_ms=self.clock.wall_ms(),
+            issued_at_ms=process.clock.wall_ms(),
             expires_at_ms=told.expires_at_ms,
             idle_timeout_s=told.idle_timeout_s,
         )
@@ -202,8 +214,13 @@ class World:
         """Log off at some node."""
         process = self.any()
         if process is not None:
-            self.logged_off[ticket.handle] = LogOff(self.now(), process.holder, ticket.secret)
-            await process.node.account.log_off(ticket)
+            asked = LogOff(self.now(), process.holder, ticket.secret)
+            await self._at(process, process.node.account.log_off(ticket))
+            self.logged_off[ticket.handle] = asked
+
+    async def _at(self, process: Process, asked: Coroutine[Any, Any, T]) -> T:
+        """Return what a node answers: it works on that as long as it is not stopped."""
+        return await self._loop.create_task(asked, context=process.host.context.copy())
 
     def told(self, phone: Phone, order: Order, frame_id: str, status: str, code: str) -> None:
         """Note a result."""
@@ -219,6 +236,21 @@ class World:
             self.broken("without a fault every outcome is known", f"{phone.name} {order.key} {code}")
         if status == "rejected" and executed:
             self.broken("what is rejected was not executed", f"{phone.name} {order.key} {code}")
+
+    def dated(self, phone: Phone, as_of: float) -> None:
+        """Hold what a phone was told of the age of its data to the truth."""
+        value = phone.shown.get(QUEUE, {}).get("contacts_waiting")
+        until = self.centre.waited_until.get(value) if isinstance(value, int) else None
+        if until is not None and until < as_of - DATED_S - self._unread_s(as_of):
+            what = (
+                f"{phone.name}: {value} until {until - self.began_at:.3f}, as of {as_of - self.began_at:.3f}"
+            )
+            self.broken("what is shown was true as of the instant that is told", what)
+
+    def _unread_s(self, as_of: float) -> float:
+        """Return how long ago that may have come which was read at *as_of*, by a node that had stopped."""
+        hosts = [process.host for process in self.processes]
+        return max(host.stopped_s if 0 <= as_of - host.went_on_at < TICK_S else 0.0 for host in hosts)
 
     def broken(self, law: str, what: str) -> None:
         """Note that a law was broken."""
@@ -238,11 +270,11 @@ class World:
     def tick(self) -> None:
         """Let time be looked at."""
         now = self.now()
-        if any(name.startswith(_BUS) for name in self._faults):
+        if any(name.startswith((*_BUS, "pause")) for name in self._faults):
             self.trouble()
         if "storm" in self._faults:
             self.lossy_at = now
-        if any(process.site.swallowed is not None for process in self.processes):
+        if any(each.site.swallowed is not None or each.host.is_stopped for each in self.processes):
             self.swallowed_at = now
         for process in self.processes:
             if process.is_alive:
@@ -277,9 +309,19 @@ class World:
 
     def _process(self, name: str) -> Process:
         self._lives += 1
+        if name not in self._clocks:
+            self._clocks[name] = self._machine_clock()
+        clock = self._clocks[name]
         return Process(
-            name, self._lives, self.clock, self._loop, self.server, self.weather, self.centre, self.dice
+            name, self._lives, clock, self._loop, self.server, self.weather, self.centre, self.dice
         )
+
+    def _machine_clock(self) -> NodeClock:
+        if not self.setup.skewed:
+            return NodeClock(self.clock)
+        dice = self._clock_dice
+        zero = dice.choice((0.0, 10_000.0, 5_000_000.0))
+        return NodeClock(self.clock, zero=zero, rate=dice.choice(_RATES), ahead_s=dice.choice(_SET))
 
     def start_anew(self, process: Process, seconds: float) -> None:
         """Start a node that ended once more, after a while."""

@@ -171,6 +171,18 @@ class Stage:
             await context.close()
 
     @asynccontextmanager
+    async def large(self, percent: int) -> AsyncIterator[None]:
+        """Have pages that are opened from now on in a browser whose text is so large."""
+        usual = self.browser
+        size = f"--blink-settings=defaultFontSize={16 * percent // 100}"
+        self.browser = await usual.browser_type.launch(executable_path=CHROMIUM, args=["--no-sandbox", size])
+        try:
+            yield
+        finally:
+            await self.browser.close()
+            self.browser = usual
+
+    @asynccontextmanager
     async def lasting(self, folder: Path) -> AsyncIterator[BrowserContext]:
         """Open a browser whose storage is in *folder*, also after it was closed."""
         context = await self.browser.browser_type.launch_persistent_context(

@@ -261,3 +261,253 @@ async def test_log_off_in_a_contact_waits_in_the_app_and_can_be_taken_back() -> 
         await wish()
         stage.act("EndContact", UserKey=key)
         await expect(page.locator(".told")).to_contain_text("Confirmed", timeout=20_000)
+
+
+async def test_filters_of_states_are_all_reached_on_a_desk() -> None:
+    async with far(DASHBOARD, "supervisor1", 0.0, **WIDE) as (_, page, _way):
+        chips = page.locator(".filters .chips")
+        boxes = [await each.bounding_box() for each in await chips.locator(".chip:visible").all()]
+        whole = await chips.bounding_box()
+        assert whole is not None
+        assert len(boxes) > 3
+        assert all(box and box["x"] + box["width"] <= whole["x"] + whole["width"] + 1 for box in boxes)
+
+
+WHOLE = """([pane, row]) => {
+  const box = document.querySelector(pane).getBoundingClientRect();
+  const tops = [...document.querySelectorAll(row)].map((each) => each.getBoundingClientRect())
+    .filter(({top, bottom}) => top >= box.top - 1 && bottom <= Math.min(box.bottom, innerHeight) + 1)
+    .map(({top}) => Math.round(top));
+  return new Set(tops).size;
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (667, 375)])
+async def test_two_rows_are_seen_on_a_phone_on_its_side(width: int, height: int) -> None:
+    size = {"width": width, "height": height}
+    async with far(DASHBOARD, "supervisor1", 0.0, viewport=size) as (_, page, _way):
+        assert await page.evaluate(WHOLE, [".queues .scroll", ".tile"]) >= 2
+        await page.locator(".tabs button").nth(1).click()
+        await expect(page.locator(".agents .agent").first).to_be_visible()
+        assert await page.evaluate(WHOLE, [".agents .scroll", ".agents .agent"]) >= 2
+        await page.set_viewport_size({"width": height, "height": width})  # turned, and back
+        await page.set_viewport_size(size)
+        await page.wait_for_timeout(200)
+        assert await page.evaluate(WHOLE, [".agents .scroll", ".agents .agent"]) >= 2
+
+
+async def test_a_cold_start_on_a_hanging_network_draws_the_page_at_once() -> None:
+    async with (
+        opened(warm_up_s=0) as stage,
+        stage.far(0.0) as way,
+        stage.context(service_workers="allow") as context,
+    ):
+        page = stage.watched(await context.new_page())
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.wait_for_function("() => navigator.serviceWorker.controller")
+        way.silence()
+        await page.reload(wait_until="commit")
+        await expect(page.locator(".strip .where")).to_contain_text("Dashboard", timeout=3000)
+        await expect(page.locator(".health-text")).to_have_text("Connecting")
+        await expect(page.locator(".kpi dd").first).to_be_visible(timeout=3000)
+        # what is not known is not called 0
+        figures = await page.locator(".kpi dd").all_inner_texts()
+        assert {text.strip() for text in figures} == {"–"}
+        assert await page.locator(".pane-head .muted").all_text_contents() == ["–", "–"]
+        way.restore()
+        await expect(page.locator(".health-text")).to_have_text("Live", timeout=20_000)
+        await expect(page.locator(".strip .where")).to_have_text("Dashboard · Berlin")
+
+
+async def test_a_message_covers_no_figure() -> None:
+    async with far(DASHBOARD, "supervisor1") as (stage, page, _):
+        agent = stage.agent("agent3")
+        stage.act("SetRoutingState", UserKey=agent.key, RoutingState="Available", By="System")
+        await sheet(page, stage, "agent3")
+        await expect(page.locator(".agent-state .now")).to_contain_text("Available")
+        stage.simulator.faults.set_function("LocalRouting", "Down")
+        await page.locator(".acts").get_by_role("button", name="Unavailable", exact=True).tap()
+        toast = page.locator(".toast.bad")
+        await expect(toast).to_be_visible()
+        box, strip = await toast.bounding_box(), await page.locator(".strip").bounding_box()
+        assert box is not None
+        assert strip is not None
+        assert box["y"] + box["height"] <= strip["y"] + strip["height"] + 1
+
+
+async def test_the_keyboard_hides_no_button_of_a_sheet() -> None:
+    async with far(ASSISTANT, "agent1", 0.0) as (_, page, _way):
+        await page.get_by_role("button", name="Change number").click()
+        await page.evaluate(
+            "() => { Object.defineProperty(visualViewport, 'height', {get: () => innerHeight - 320});"
+            " visualViewport.dispatchEvent(new Event('resize')); }"
+        )
+        send = page.get_by_role("dialog").get_by_role("button", name="Change number")
+        box = await send.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 844 - 320
+
+
+async def test_a_new_name_reaches_what_is_open() -> None:
+    async with far(DASHBOARD, "supervisor1", 0.0, **WIDE) as (stage, page, _):
+        await sheet(page, stage, "agent1")
+        agent = stage.agent("agent1")
+        queue = stage.queue_of(agent)
+        stage.act("Rename", Key=queue, Name="Brand new queue")
+        await expect(page.locator(".detail .facts")).to_contain_text("Brand new queue")
+        skill = stage.simulator.center.directory.queues[queue].skill_key
+        stage.act("Rename", Key=skill, Name="Brand new skill")
+        await expect(page.locator(".detail .skills")).to_contain_text("Brand new skill")
+        stage.talk("agent1")
+        await expect(page.locator(".agent-state")).to_contain_text("Brand new queue")
+        stage.act("Rename", Key=queue, Name="Newer queue")
+        await expect(page.locator(".agent-state")).to_contain_text("Newer queue")
+
+
+async def test_a_refused_value_marks_its_field() -> None:
+    async with far(DASHBOARD, "supervisor1", 0.0) as (_, page, _way):
+        await page.locator(".tile").first.click()
+        await page.locator(".detail summary").click()
+        await page.locator(".detail").get_by_role("button", name="Edit").click()
+        dialog = page.get_by_role("dialog")
+        field = dialog.get_by_label("Attention contacts")
+        await field.fill("400")
+        await dialog.get_by_role("button", name="Review").click()
+        await dialog.get_by_role("button", name="Apply").click()
+        await expect(dialog.get_by_role("alert")).to_contain_text("contradict each other")
+        await expect(field).to_have_attribute("aria-invalid", "true")
+        assert await dialog.locator("[aria-invalid]").count() == 1
+
+
+async def test_nothing_ticks_while_nobody_looks() -> None:
+    async with far(DASHBOARD, "supervisor1", 0.0) as (_, page, _way):
+        await page.evaluate(HIDE, True)
+        await page.wait_for_timeout(200)
+        await page.evaluate(
+            "() => { globalThis.changes = 0;"
+            " new MutationObserver((all) => { changes += all.length; })"
+            ".observe(document.body, {subtree: true, childList: true, attributes: true}); }"
+        )
+        await page.wait_for_timeout(2500)
+        assert await page.evaluate("changes") == 0
+        assert await page.evaluate("document.querySelector('meta[name=theme-color]').content") == "#ffffff"
+
+
+async def test_a_phone_asks_for_agents_when_they_are_looked_at() -> None:
+    async with far(DASHBOARD, "supervisor1", 0.0, {"agents": 500, "queues": 20}) as (_, page, way):
+        before = way.received
+        await expect(page.locator(".kpi dd").nth(3)).to_have_text("–")
+        await page.locator(".tabs button").nth(1).click()
+        await expect(page.locator(".agents .pane-head .muted")).to_have_text("500")
+        await expect(page.locator(".kpi dd").nth(3)).not_to_have_text("–")
+        assert way.received - before > 100_000
+
+
+CROWDED = """() => {
+  const faults = [];
+  const texts = [];
+  const clip = (node, box) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement) {
+      const style = getComputedStyle(up);
+      if (style.overflowX === 'visible' && style.overflowY === 'visible') continue;
+      const outer = up.getBoundingClientRect();
+      box = {left: Math.max(box.left, outer.left), right: Math.min(box.right, outer.right),
+        top: Math.max(box.top, outer.top), bottom: Math.min(box.bottom, outer.bottom)};
+    }
+    return box;
+  };
+  const scrolls = (node) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement)
+      if (['auto', 'scroll'].includes(getComputedStyle(up).overflowX) && up.scrollWidth > up.clientWidth)
+        return true;
+    return false;
+  };
+  const shortens = (node) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement)
+      if (getComputedStyle(up).textOverflow === 'ellipsis') return true;
+    return false;
+  };
+  const layer = (node) => node.closest('dialog, #toasts, .dock, .banner.over, .step-foot')?.className ?? '';
+  const open = document.querySelector('dialog[open]');
+  const walker = document.createTreeWalker(open ?? document.getElementById('app'), NodeFilter.SHOW_TEXT);
+  for (let text; (text = walker.nextNode());) {
+    const node = text.parentElement;
+    if (!text.textContent.trim() || node.closest('.sr, .skip, option, select') || !node.checkVisibility(
+      {visibilityProperty: true, opacityProperty: true})) continue;
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    for (const raw of range.getClientRects()) {
+      const name = `"${text.textContent.trim().slice(0, 40)}" in .${node.className || node.tagName}`;
+      const box = clip(node, raw);
+      if (box.right - box.left < 2 || box.bottom - box.top < 2) {
+        continue;
+      }
+      if ((box.right > innerWidth + 1 || box.left < -1) && !scrolls(node)) faults.push(`${name} leaves`);
+      const cut = raw.right - box.right > 2 && !shortens(node) && !scrolls(node);
+      if (cut) faults.push(`${name} is cut by ${Math.round(raw.right - box.right)} px`);
+      texts.push({name, node, box, layer: layer(node)});
+    }
+  }
+  for (const [place, a] of texts.entries())
+    for (const b of texts.slice(place + 1)) {
+      if (a.node === b.node || a.layer !== b.layer) continue;
+      const wide = Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left);
+      const high = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
+      const small = Math.min(a.box.bottom - a.box.top, b.box.bottom - b.box.top);
+      if (wide > 2 && high > small * 0.35) faults.push(`${a.name} and ${b.name} overprint`);
+    }
+  if (document.documentElement.scrollWidth > innerWidth + 1) faults.push('the page scrolls sideways');
+  return [...new Set(faults)];
+}"""
+WIDTHS = (320, 360, 390)
+
+
+async def crowded(page: Page, where: str) -> list[str]:
+    """Return what overprints or leaves the screen, at each width."""
+    found: list[str] = []
+    for width in WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 844})
+        await page.wait_for_timeout(150)
+        found += [f"{where} at {width}: {each}" for each in await page.evaluate(CROWDED)]
+    return found
+
+
+@pytest.mark.parametrize("language", ["en-GB", "de-DE"])
+@pytest.mark.parametrize("percent", [100, 150, 200])
+async def test_nothing_overprints_or_leaves_the_screen(percent: int, language: str) -> None:
+    async with opened(warm_up_s=0) as stage, stage.large(percent):
+        found: list[str] = []
+        async with stage.page(locale=language) as page:
+            await stage.live(page, ASSISTANT, "agent1")
+            found += await crowded(page, "an assistant")
+            key = stage.talk("agent1")
+            await expect(page.locator(".hero")).to_have_attribute("data-state", "contact")
+            await page.locator(".area > .button").click()
+            await expect(page.locator(".act-list time")).to_have_count(1)
+            await expect(page.locator(".act-list")).not_to_contain_text("…")
+            found += await crowded(page, "a contact")
+            stage.act("EndContact", UserKey=key)
+            await expect(page.locator(".hero")).to_have_attribute("data-state", "post")
+            found += await crowded(page, "post-processing")
+        stage.send_away()
+        for _ in range(12):
+            stage.act("Arrive", QueueKey=next(iter(stage.simulator.center.directory.queues)))
+        async with stage.page(locale=language) as page:
+            await page.goto(f"{stage.base}/app/")
+            await expect(page.locator("#in-user")).to_be_visible()
+            found += await crowded(page, "log-on")
+            await stage.live(page, DASHBOARD, "supervisor1")
+            found += await crowded(page, "queues")
+            await page.locator(".tile").first.click()
+            await page.locator(".detail summary").click()
+            found += await crowded(page, "a queue")
+            await page.locator(".back").click()
+            await page.locator(".tabs button").nth(1).click()
+            await expect(page.locator(".agents .agent").first).to_be_visible()
+            found += await crowded(page, "agents")
+            await page.locator(".agents .agent").first.click()
+            found += await crowded(page, "an agent")
+            await page.locator(".strip .square").last.click()
+            found += await crowded(page, "settings")
+        print(*found, sep="\n")  # shown when there are any
+        assert not found

@@ -12,7 +12,7 @@ from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Response, expect, 
 
 pytestmark = pytest.mark.scenario
 
-FIRST_VIEW_BYTES, FIRST_VIEW_REQUESTS = 150_000, 10
+FIRST_VIEW_BYTES, FIRST_VIEW_REQUESTS = 50_000, 10
 KEPT = {"oscc.session", "oscc.login", "oscc.choices", "oscc.device"}
 HELD = """async () => {
   const caches_held = {};

@@ -42,7 +42,7 @@ async def pair(stage: Stage, context: BrowserContext) -> tuple[Page, Page]:
     await board.click("button[type=submit]")
     await expect(board.locator(".health-text")).to_have_text("Live")
     await stage.live(hand, ASSISTANT, "agent1")
-    await expect(hand.locator(".number")).to_have_text("+49301234567")
+    await expect(hand.locator(".number")).to_have_text("+49 301 234 567")
     return board, hand
 
 
