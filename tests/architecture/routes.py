@@ -2,18 +2,23 @@
 
 A whole node, a simulated contact centre and a phone live in this process; ``sys.setprofile`` notes
 each call into a module of the product (not the simulator, not the SDK) while one thing happens.
+
+``python -m tests.architecture.routes`` writes the routes into docs/architecture.md.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
 import gateway
+from docs._generate.cluster import filled
 from tests.scenarios.office import AT_ONCE_S, Handset, Office, office
 
 PRODUCT: Final = f"{Path(gateway.__file__).parent}/"
@@ -29,6 +34,8 @@ class Route(NamedTuple):
     files: int
     moves: int
     goal: str
+    path: tuple[str, ...]
+    """The files, each where it is entered first."""
 
 
 class Recorder:
@@ -102,4 +109,29 @@ async def _command(phone: Handset, trial: int) -> Recorder:
 
 def _shortest(name: str, trials: list[Recorder], goal: str) -> Route:
     best = min(trials, key=lambda one: (one.files, one.moves))
-    return Route(name, best.files, best.moves, goal)
+    return Route(name, best.files, best.moves, goal, tuple(dict.fromkeys(best.calls)))
+
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "architecture.md"
+
+
+def table(routes: Iterable[Route]) -> Iterator[str]:
+    """Yield the lines that show the routes: floor by floor, each file where it is entered first."""
+    for route in routes:
+        name = route.name[0].upper() + route.name[1:]
+        yield f"**{name}**: {route.files} files, {route.moves} moves between files."
+        yield ""
+        for floor, paths in groupby(route.path, key=lambda path: path.removesuffix(".py").split("/")[0]):
+            names = [path.removesuffix(".py").removeprefix(f"{floor}/") for path in paths]
+            yield f"1. `{floor}`: {', '.join(names)}" if names != [floor] else f"1. `{floor}`"
+        yield ""
+
+
+def main() -> None:
+    """Measure the routes and write them into the page of the architecture."""
+    routes = asyncio.run(measured())
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), {"routes": lambda: table(routes)}), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -125,6 +126,17 @@ def test_decisions_are_complete_and_numbered() -> None:
 
 def test_links_lead_somewhere() -> None:
     _none(rules.dead_links(_texts(".md"), TRACKED))
+
+
+def test_the_measured_routes_name_modules_that_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    routes = page.partition("<!-- routes: begin -->")[2].partition("<!-- routes: end -->")[0]
+    steps = re.findall(r"^1\. `(\w+)`(?:: (.+))?$", routes, re.MULTILINE)
+    named = {f"{floor}/{name}" if name else floor for floor, all_ in steps for name in all_.split(", ")}
+    assert len(named) > 20
+    assert {f"gateway/{name}.py" for name in named} - set(SOURCE) == set(), (
+        "python -m tests.architecture.routes"
+    )
 
 
 def test_make_help_shows_every_target() -> None:
