@@ -243,11 +243,11 @@ class Telemetry:
         self.commands_in_flight = self._gauge("commands_in_flight", "Commands in progress.")
 
     def _measure_upstream(self) -> None:
-        self.links = self._gauges("links", "Links to OSCC-E Servers.", "state")
+        self.links = self._gauges("links", "Links to contact centres.", "state")
         self.link_opens = self._counters("link_opens", "Attempts to open a link, by result.", "result")
         self.link_replaced = self._counter("link_replaced", "Links that were replaced by a newer one.")
         self.link_refused = self._counters(
-            "link_refused", "Links that an OSCC-E Server refused, by reason.", "reason"
+            "link_refused", "Links that a contact centre refused, by reason.", "reason"
         )
         self.budget_wait_seconds = self._histograms(
             "budget_wait_seconds",
@@ -265,7 +265,7 @@ class Telemetry:
             "site_log_offs", "Log-offs sent to sites, by result.", "site", "result"
         )
         self.log_on_seconds = self._histogram("log_on_seconds", "Time from a log-on's arrival to its answer.")
-        self.log_offs_pending = self._gauge("log_offs_pending", "Log-offs not confirmed by an OSCC-E Server.")
+        self.log_offs_pending = self._gauge("log_offs_pending", "Log-offs not confirmed by a contact centre.")
         self.sessions_attached = self._gauges(
             "sessions_attached", "Sessions that are attached to a link.", "application"
         )
@@ -287,9 +287,15 @@ class Telemetry:
             "upstream_skipped", "Readings that newer ones replaced before they were processed."
         )
         self.overloaded = self._gauge(
-            "overloaded", "1 while OSCC-E Servers send more than this node can process, else 0."
+            "overloaded", "1 while contact centres send more than this node can process, else 0."
         )
         self.upstream_events = self._counters("upstream_events", "Events received on links, by type.", "type")
+        self.asterisk_waiting = self._gauges(
+            "asterisk_waiting",
+            "Waiting at a site that is an Asterisk: actions for their answers (at most 256), and events of "
+            "the link with the most (at most 10,000).",
+            *("site", "what"),
+        )
         self.upstream_silence_seconds = self._gauge(
             "upstream_silence_seconds", "Longest time since the last message of a link."
         )
@@ -299,11 +305,11 @@ class Telemetry:
 
     def _measure_upstream_faults(self) -> None:
         self.upstream_failures = self._counters(
-            "upstream_failures", "Requests without a valid answer of an OSCC-E Server, by cause.", "cause"
+            "upstream_failures", "Requests without a valid answer of a contact centre, by cause.", "cause"
         )
         self.upstream_figures_dropped = self._sum(
             "upstream_figures_dropped",
-            "Figures of OSCC-E Servers beyond their bounds, shown as unknown.",
+            "Figures of contact centres beyond their bounds, shown as unknown.",
         )
 
     def _measure_ownership(self) -> None:

@@ -52,6 +52,8 @@ VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "closes.initiator": get_args(Initiator),
     "command_seconds.kind": tuple(COMMANDS),
     "commands.kind": tuple(COMMANDS),
+    "asterisk_waiting.site": (ANY,),
+    "asterisk_waiting.what": ("actions", "events"),
     "commands.status": (*Status, FAILED),
     "connections.application": _APPLICATIONS,
     "connections.codec": (JSON.name, MSGPACK.name),

@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -252,18 +253,40 @@ def asterisk_settings(
     )
 
 
+def rates(settings: Settings) -> Mapping[str, float | None]:
+    """Return the rate of log-ons of each site; None: the general one."""
+    return {site.id: site.log_ons_per_s for site in settings.sites}
+
+
 def measured_sites(
     servers: Mapping[str, SiteServer],
     telemetry: Telemetry,
     tracing: Tracing,
     reaches: Mapping[str, SiteReach],
+    log_ons_per_s: Mapping[str, float | None],
 ) -> Mapping[str, SiteParts]:
-    """Return the sites of *servers*: counted, traced, and each noted in *reaches*, all by the site's id."""
+    """Return the sites of *servers*: counted, traced, and each noted in *reaches*, all by the site's id.
+
+    *log_ons_per_s*: of sites that have a rate of their own.
+    """
+    for site, server in servers.items():
+        if isinstance(server, AsteriskServer):
+            telemetry.asterisk_waiting[site, "actions"].set_function(partial(_actions, server))
+            telemetry.asterisk_waiting[site, "events"].set_function(partial(_events, server))
     return {
         site: SiteParts(
             tracing.upstream(CountedUpstream(server, telemetry, reaches[site])),
             CountedAuthority(server, site, telemetry, reaches[site]),
             LINKS_PER_S if isinstance(server, AsteriskServer) else None,
+            log_ons_per_s.get(site),
         )
         for site, server in servers.items()
     }
+
+
+def _actions(server: AsteriskServer) -> int:
+    return server.monitor.under_way
+
+
+def _events(server: AsteriskServer) -> int:
+    return server.monitor.publisher.waiting

@@ -132,12 +132,14 @@ def drain_plan(node: Node, phones: int, limits: LimitsSection) -> tuple[DrainSch
     """Return when each of so many phones is sent away, and when it comes back."""
     others = node.membership.others
     # each node takes its part of a site's budget, this one, too, until it is gone
-    others_per_s = limits.log_ons_per_s * len(others) / max(1, len(node.membership.nodes))
+    part = len(others) / max(1, len(node.membership.nodes))
     users = Counter(home.feed.user.site for home in node.user_states.values() if home.owner is not None)
     return farewells(
         phones,
         accepts_per_s=[other.accepts_per_s for other in others],
-        moving=[Moving(count, others_per_s) for count in users.values()] if others else [],
+        moving=[Moving(count, part * node.links_per_s[site]) for site, count in users.items()]
+        if others
+        else [],
         grace_s=limits.drain_s if others else min(limits.drain_s, RESTART_S),
     )
 

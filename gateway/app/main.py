@@ -21,7 +21,7 @@ UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
 """As shells say it: 128 and the number of SIGINT."""
 
-_ABOUT: Final = "Realtime gateway between an OSCC-E Server and thin mobile clients."
+_ABOUT: Final = "Realtime gateway between a contact centre and thin mobile clients."
 _EXAMPLES: Final = """\
 examples:
   oscc-gateway demo                                  show a simulated contact centre live

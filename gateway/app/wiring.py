@@ -26,6 +26,7 @@ from gateway.app.adapters import (
     numbers,
     open_bus,
     open_server,
+    rates,
     registry_limits,
 )
 from gateway.app.admin import AdminOperations, CloseHistory
@@ -138,7 +139,7 @@ class Gateway:
         self.watch: Final = NoticesReloader(settings.notices.files, clock)
         self.certificate: Final = CertificateReloader(settings.client, clock, telemetry)
         self.surroundings: Final = StatusLog(servers)
-        sites = measured_sites(servers, telemetry, beside.tracing, self.surroundings.reaches)
+        sites = measured_sites(servers, telemetry, beside.tracing, self.surroundings.reaches, rates(settings))
         ring = beside.keyring or Keyring(secrets.sealing_keys)
         own = _node_settings(settings, ring)
         self.node, self.trail = _audited(own, sites, cluster, clock, beside.tracing.tally(telemetry))

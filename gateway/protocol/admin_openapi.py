@@ -101,7 +101,9 @@ def _reading() -> dict[str, Schema]:
         "/openapi.json": {"get": _operation("getOpenapi", "This document", {"200": document})},
         "/sessions": {
             "parameters": _PAGED,
-            "get": _operation("listSessions", "The sessions that OSCC-E has accepted, of all nodes", listed),
+            "get": _operation(
+                "listSessions", "The sessions that contact centres have accepted, of all nodes", listed
+            ),
         },
         "/closes": {
             "parameters": _PAGED,

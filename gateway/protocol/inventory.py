@@ -82,13 +82,13 @@ def _part(hint: object) -> tuple[type[Any] | None, bool]:
     return None, False
 
 
-_SERVER: Final = "the OSCC-E Server, over the user's own link"
+_SERVER: Final = "the contact centre, over the user's own link"
 _PURPOSES: Final = {
     "agent": "show supervisors and agents whom contacts can be routed to, and let them change it",
     "queue": "show the state of queues",
     "group": "show the state of groups",
     "aggregate": "show figures over several queues",
-    "site": "show which functions of the OSCC-E Server work",
+    "site": "show which functions of the contact centre work",
     "me": "show users their own account and rights",
     "catalogue:skills": "name skills",
     "catalogue:reasons": "name reasons of routing states",
@@ -98,7 +98,7 @@ _MEMORY: Final = "memory of the nodes that serve the user; sealed between nodes;
 _WHILE_LINKED: Final = (
     "while the user's link is open: at most 90 s after their last device left, 15 min for a Remote Assistant"
 )
-_IN_SCOPE: Final = "the user's own sessions, within the scope that the OSCC-E Server grants"
+_IN_SCOPE: Final = "the user's own sessions, within the scope that the contact centre grants"
 
 
 def _of_resource(name: str, of: type[Resource]) -> Iterator[InventoryEntry]:
@@ -125,11 +125,11 @@ _BESIDE_THE_MIRROR: Final = (
         category="log_on",
         privacy=Privacy.CREDENTIAL,
         fields=("site", "application", "user_name", "password"),
-        purpose="log on to the OSCC-E Server",
+        purpose="log on to the contact centre",
         source="the user, at log-on",
         held_in="memory of the node that serves the request",
         held_for="one request",
-        seen_by="the OSCC-E Server",
+        seen_by="the contact centre",
     ),
     InventoryEntry(
         category="token",
@@ -140,9 +140,9 @@ _BESIDE_THE_MIRROR: Final = (
             "expires_at_ms",
         ),
         purpose="let the phone come back without a log-on",
-        source="the OSCC-E Server's answer to the log-on",
+        source="the contact centre's answer to the log-on",
         held_in="the phone, sealed; memory of the nodes that serve the session",
-        held_for="the life of the session at the OSCC-E Server; at the phone until log-off",
+        held_for="the life of the session at the contact centre; at the phone until log-off",
         seen_by="nobody: only nodes can open it",
     ),
     InventoryEntry(
@@ -153,7 +153,7 @@ _BESIDE_THE_MIRROR: Final = (
         source="the user, at log-on",
         held_in=_MEMORY,
         held_for="until the log-off is confirmed or the session ends",
-        seen_by="the OSCC-E Server; the user's Remote Assistant; the user's other sessions, "
+        seen_by="the contact centre; the user's Remote Assistant; the user's other sessions, "
         "masked to 3 digits",
     ),
     InventoryEntry(
@@ -162,7 +162,7 @@ _BESIDE_THE_MIRROR: Final = (
         fields=("device.id", "device.name", "device.platform", "device.app_version"),
         purpose="distinguish the user's sessions, keep one socket per device, refuse apps that are too old",
         source="the phone, at log-on",
-        held_in="the token; memory of the node that serves the phone; the OSCC-E Server's list of sessions",
+        held_in="the token; memory of the node that serves the phone; the contact centre's list of sessions",
         held_for="the life of the session",
         seen_by="the user, in the list of their sessions",
     ),
@@ -201,7 +201,7 @@ _BESIDE_THE_MIRROR: Final = (
         privacy=Privacy.PERSONAL,
         fields=("session_id", "reason"),
         purpose="refuse the tokens of sessions that have ended",
-        source="the user, a supervisor, or the OSCC-E Server",
+        source="the user, a supervisor, or the contact centre",
         held_in="keyed hashes in memory and Redis, with the reason",
         held_for="until the token would have expired",
         seen_by="nobody: hashes only",
@@ -244,7 +244,7 @@ _BESIDE_THE_MIRROR: Final = (
         privacy=Privacy.CREDENTIAL,
         fields=("site", "user_id", "session_secret", "session_id"),
         purpose="confirm every log-off, so that no number stays routed after it",
-        source="log-offs that the OSCC-E Server did not confirm",
+        source="log-offs that the contact centre did not confirm",
         held_in="memory of the node that retries it; sealed in Redis, without any name",
         held_for="until it is confirmed, at most the life of the session; its confirmation for 20 "
         "min, as a hash",
@@ -255,7 +255,7 @@ _BESIDE_THE_MIRROR: Final = (
         privacy=Privacy.PERSONAL,
         fields=("site", "user_id", "session_id", "scope"),
         purpose="store equal ids and views once, however many phones use them",
-        source="tokens, and the OSCC-E Server's answers",
+        source="tokens, and the contact centre's answers",
         held_in="memory of the node, without names",
         held_for="until newer ones replace them, at most until the node ends",
         seen_by="nobody",
@@ -282,6 +282,31 @@ _BESIDE_THE_MIRROR: Final = (
         seen_by="nobody: hashes only",
     ),
     InventoryEntry(
+        category="asterisk_database",
+        privacy=Privacy.PERSONAL,
+        fields=(
+            "login", "session_hash", "session_id", "application", "device.id", "device.name", "since_ms",
+            "expires_at_ms", "remote_number", "routed_until",
+        ),
+        purpose="at a site that is an Asterisk: keep sessions over restarts, and route calls to a Remote "
+        "Assistant",
+        source="the user, at log-on",
+        held_in="the database of the Asterisk (AstDB), on its disk: the families oscc-session, oscc-number "
+        "and oscc-until; memory of the nodes",
+        held_for="until log-off, the idle timeout or the end of the session's life",
+        seen_by="administrators of the Asterisk; AMI accounts with write=system",
+    ),
+    InventoryEntry(
+        category="people_file",
+        privacy=Privacy.CREDENTIAL,
+        fields=("login", "name", "password_hash", "interfaces", "queues", "sees"),
+        purpose="at a site that is an Asterisk: decide who may log on, and what each person may see",
+        source="the administrator of the gateway",
+        held_in="the file that sites.asterisk.people_file names; memory of the nodes",
+        held_for="until the administrator removes the person",
+        seen_by="administrators of the gateway's machines",
+    ),
+    InventoryEntry(
         category="support_bundle",
         privacy=Privacy.PERSONAL,
         fields=("user_hash", "application", "close_code", "statistics"),
@@ -305,6 +330,6 @@ _BESIDE_THE_MIRROR: Final = (
         held_in="memory of the node, then the collector that the operator chose; "
         "without user, session, device, name, number or address",
         held_for="seconds; as long as the collector's operator keeps it",
-        seen_by="operators of the collector; for a log-on the OSCC-E Server gets the trace_id",
+        seen_by="operators of the collector; for a log-on the contact centre gets the trace_id",
     ),
 )  # fmt: skip

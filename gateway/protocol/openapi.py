@@ -118,7 +118,7 @@ def _open_paths() -> dict[str, Schema]:
         "/v1/notices": {
             "get": _operation(
                 "getNotices",
-                "Notices for the log-on page; answers also when the OSCC-E Server is down",
+                "Notices for the log-on page; answers also when the contact centre is down",
                 {"200": _answer("Notices in the best language", bodies.NoticesBody)},
                 parameters=[language],
             )
@@ -139,7 +139,7 @@ def _session_paths() -> dict[str, Schema]:
         "202": _answer(pending, bodies.LogOffPending),
         "204": {"description": "Confirmed: nothing is routed to the remote number any more"},
     }
-    listed = {"200": _answer("My sessions, as the OSCC-E Server knows them", bodies.SessionsBody)}
+    listed = {"200": _answer("My sessions, as the contact centre knows them", bodies.SessionsBody)}
     me = {"200": _answer("Who I am, until when", bodies.SessionBody)}
     held = {"200": _answer("One entry for each category of the inventory", bodies.ExportBody)}
     return {

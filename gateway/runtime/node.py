@@ -95,9 +95,9 @@ class Node:
         self._settings = settings
         self._cluster = cluster
         self._writes = StoreWrites()
-        self._audit = audit
-        self._jitter = jitter
+        self._audit, self._jitter = audit, jitter
         self._queues = {name: AdmissionQueue(settings.budget(site)) for name, site in sites.items()}
+        self.links_per_s: Final = {name: settings.links_per_s(site) for name, site in sites.items()}
         self.number_changes: Quota[UserId] = Quota(most=NUMBER_CHANGES, window_s=3600.0)
         self.log_offs = LogOffs(
             sites, clock, self, Others(cluster.shared, settings.holder, self._living), self._tally

@@ -30,7 +30,9 @@ class SiteParts(NamedTuple):
     upstream: Upstream
     authority: Authority
     links_per_s: float | None = None
-    """Log-ons and links that it is asked for; None: as many as any site."""
+    """Log-ons and links that it is asked for; None: as many as log-ons."""
+    log_ons_per_s: float | None = None
+    """What *links_per_s* is without a number of its own, and twice the log-ons; None: as any site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,16 @@ class NodeSettings:
     key_names: Callable[[], tuple[str, ...]] = tuple
     """Returns what may be shown of the sealing keys in force, the one that seals first."""
 
+    def links_per_s(self, site: SiteParts) -> float:
+        """Return how many log-ons and links a site is asked for, by all nodes together."""
+        return site.links_per_s or site.log_ons_per_s or self.log_ons_per_s
+
     def budget(self, site: SiteParts) -> Budget:
-        """Return a site's budget. Log-ons have half of the general rate, also where links may be more."""
-        rate_per_s = site.links_per_s or self.log_ons_per_s
+        """Return a site's budget. Log-ons have half of its rate of log-ons, also where links may be more."""
+        rate_per_s = self.links_per_s(site)
         return Budget(
             rate_per_s=rate_per_s,
             burst=rate_per_s,
             in_flight_max=self.log_ons_in_flight,
-            log_ons_max_per_s=LOG_ON_PART * self.log_ons_per_s,
+            log_ons_max_per_s=LOG_ON_PART * (site.log_ons_per_s or self.log_ons_per_s),
         )

@@ -210,7 +210,7 @@ class OsccLink:
             if isinstance(request, Listen):
                 _keep(self._given_up, number)
             raise GatewayError(
-                ErrorCode.UPSTREAM_UNAVAILABLE, "The OSCC-E Server did not answer in time."
+                ErrorCode.UPSTREAM_UNAVAILABLE, "The contact centre did not answer in time."
             ) from None
         except OSError:
             raise LinkClosed("lost") from None

@@ -57,8 +57,8 @@ NAMES: Final[dict[int, str]] = {
 """Code in a response → name, for a server that tells the code alone."""
 
 _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
-    "BadRequest": (ErrorCode.BAD_REQUEST, "The OSCC-E Server did not understand the request."),
-    "MethodUnknown": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server does not offer this."),
+    "BadRequest": (ErrorCode.BAD_REQUEST, "The contact centre did not understand the request."),
+    "MethodUnknown": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
     "SessionUnknown": (ErrorCode.SESSION_ENDED, "The session has ended."),
     "Forbidden": (ErrorCode.FORBIDDEN, "You are not allowed to do this."),
     "NotFound": (ErrorCode.NOT_FOUND, "There is no such object."),
@@ -96,8 +96,8 @@ _MEANINGS: Final[dict[str, tuple[ErrorCode, str]]] = {
         ErrorCode.FUNCTION_UNAVAILABLE,
         "A function of the contact centre is not available.",
     ),
-    "Busy": (ErrorCode.BUSY, "The OSCC-E Server is busy."),
-    "Unsupported": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The OSCC-E Server does not offer this."),
+    "Busy": (ErrorCode.BUSY, "The contact centre is busy."),
+    "Unsupported": (ErrorCode.UNSUPPORTED_BY_UPSTREAM, "The contact centre does not offer this."),
     "Expired": (ErrorCode.EXPIRED, "The command came too late."),
     "InvalidCredentials": (ErrorCode.INVALID_CREDENTIALS, "User name or password is wrong."),
     "AccountBlocked": (ErrorCode.ACCOUNT_BLOCKED, "The account is blocked."),
@@ -187,7 +187,7 @@ def refusal(name: str, body: str | bytes, offset_ms: int = 0) -> GatewayError:
 def rejected(name: str) -> GatewayError:
     """Return what an error *name* means that has no meaning to clients."""
     return GatewayError(
-        ErrorCode.UPSTREAM_REJECTED, "The OSCC-E Server refused it.", upstream_code=_printable(name)
+        ErrorCode.UPSTREAM_REJECTED, "The contact centre refused it.", upstream_code=_printable(name)
     )
 
 

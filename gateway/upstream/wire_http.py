@@ -120,7 +120,7 @@ def about(body: bytes) -> About:
     extensions, center = _version(told.extensions_version), _version(told.contact_center_version)
     if told.protocol != PROTOCOL or extensions < OLDEST_EXTENSIONS or center < OLDEST_CONTACT_CENTER:
         raise GatewayError(
-            ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "The version of the OSCC-E Server is not supported."
+            ErrorCode.UPSTREAM_VERSION_UNSUPPORTED, "The version of the contact centre is not supported."
         )
     features = frozenset(FEATURES[name] for name in told.features if name in FEATURES)
     server = instance(told.server_instance)
@@ -265,7 +265,7 @@ class _Stale(msgspec.Struct, rename="pascal"):
 
 def unavailable(retry_after_s: float | None = None) -> GatewayError:
     """Tell that no answer came that could be used."""
-    message = "The OSCC-E Server does not answer."
+    message = "The contact centre does not answer."
     return GatewayError(ErrorCode.UPSTREAM_UNAVAILABLE, message, retry_after_s=retry_after_s)
 
 

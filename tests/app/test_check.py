@@ -15,6 +15,7 @@ from gateway.app.cli.check import (
     strange_hosts,
     uncovered_hosts,
 )
+from gateway.app.config.errors import ConfigError
 from gateway.app.config.sources import json_schema, reference_page
 from gateway.app.main import main
 from gateway.runtime.clock import SystemClock
@@ -43,7 +44,7 @@ async def test_sites_that_answer_are_told(tmp_path: Path, capsys: pytest.Capture
 async def test_a_site_that_does_not_is_a_fault(tmp_path: Path) -> None:
     settings = loaded(tmp_path, SMALLEST.replace("https://oscce.example", "http://127.0.0.1:1")).settings
     (fault,) = await check_sites(settings, SystemClock())
-    assert fault == "Site main at http://127.0.0.1:1: The OSCC-E Server does not answer."
+    assert fault == "Site main at http://127.0.0.1:1: The contact centre does not answer."
 
 
 def test_an_address_that_is_not_of_this_machine_is_a_fault(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_a_silent_site_is_a_fault_of_the_command(tmp_path: Path, capsys: pytest.
     path = write(tmp_path, QUIET.replace("https://oscce.example", "http://127.0.0.1:1"))
     assert main(["check-config", "--config", str(path)]) == 1
     assert capsys.readouterr().err == (
-        "fault: Site main at http://127.0.0.1:1: The OSCC-E Server does not answer.\n"
+        "fault: Site main at http://127.0.0.1:1: The contact centre does not answer.\n"
     )
 
 
@@ -216,3 +217,45 @@ def test_schema_and_reference_need_no_configuration(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == json_schema()
     assert main(["check-config", "--reference"]) == 0
     assert capsys.readouterr().out == reference_page()
+
+
+ASTERISK = SECRET.replace("https://oscce.example", "ami://127.0.0.1:1").replace(
+    'country = "DE"',
+    'country = "DE"\n[sites.asterisk]\nuser = "oscc"\nsecret = "SAID"\npeople_file = "people.toml"',
+)
+
+
+def test_an_asterisk_of_several_nodes_is_advised(tmp_path: Path) -> None:
+    people = tmp_path / "people.toml"
+    people.write_text("people = []\n", "utf-8")
+    people.chmod(0o600)
+    alone = ASTERISK.replace('"people.toml"', f'"{people}"')
+    many = alone.replace("memory://", "redis://127.0.0.1:6379")
+    assert not [text for text in setting_advices(loaded(tmp_path, alone).settings, 0) if "Asterisk" in text]
+    (told,) = [text for text in setting_advices(loaded(tmp_path, many).settings, 0) if "Asterisk" in text]
+    assert told.startswith("Site main is an Asterisk, which fences no links: with several nodes the lease")
+
+
+def test_a_file_of_people_that_others_may_read_is_advised(tmp_path: Path) -> None:
+    people = tmp_path / "people.toml"
+    people.write_text("people = []\n", "utf-8")
+    people.chmod(0o644)
+    settings = loaded(tmp_path, ASTERISK.replace('"people.toml"', f'"{people}"')).settings
+    assert list(file_faults(settings, 0)) == []
+    assert [text for text in setting_advices(settings, 0) if text.endswith(": chmod 600.")]
+
+
+def test_a_file_of_people_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, ASTERISK.replace('"people.toml"', f'"{tmp_path / "none.toml"}"')).settings
+    (fault,) = file_faults(settings, 0)
+    assert fault.startswith("Site main: the file of people ")
+
+
+def test_the_secret_of_the_documentation_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, ASTERISK.replace("SAID", "…"))
+    assert list(refused.value.faults) == ["sites[0].asterisk.secret is missing: the account's secret."]
+    variable = {"OSCC_GATEWAY__SITES__0__ASTERISK__SECRET": "told"}
+    site = loaded(tmp_path, ASTERISK.replace("SAID", "…"), **variable).settings.sites[0]
+    assert site.asterisk is not None
+    assert site.asterisk.secret.get_secret_value() == "told"

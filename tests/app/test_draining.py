@@ -57,6 +57,7 @@ class Leaver:
         feed = SimpleNamespace(user=UserId("main", 1))
         self.member = SimpleNamespace(present=True, node=None)
         owner = SimpleNamespace(user_sessions=[self.member])
+        self.links_per_s = {"main": 4.0}
         self.user_states = {n: SimpleNamespace(owner=owner, feed=feed) for n in range(users)}
 
     def drain(self) -> None:
@@ -179,6 +180,7 @@ async def test_whoever_has_a_phone_elsewhere_is_waited_for_while_there_is_time(
 ) -> None:
     node = Leaver(phones=1, users=2, others=(OTHER,))
     node.member.node, node.member.present = node_of_phone, present
+    node.links_per_s["main"] = 20.0
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(node.run(LimitsSection(drain_s=30.0)))
         await node.clock.advance(60)

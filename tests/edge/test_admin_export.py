@@ -26,6 +26,8 @@ NEVER_HELD = {
     "failed_log_ons",  # as hashes of names that nobody keeps
     "known_devices",  # likewise
     "audit_log",  # by the log's keeper
+    "asterisk_database",  # by the Asterisk
+    "people_file",  # by the administrator
     "support_bundle",  # by whoever has the file
     "traces",  # of nobody by name
     "remembered_ids",  # of nobody in particular

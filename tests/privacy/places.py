@@ -81,6 +81,13 @@ PLACES: Final[dict[str, str]] = {
             runtime/mirror.py Mirror._mes; runtime/remote_owner.py RemoteCommands._under_way;
             runtime/sharing.py Sharing._asked_at _together _changed;
             runtime/cluster_transport.py Bundles._sources;
+            upstream/asterisk/connection.py AmiConnection._pending;
+            upstream/asterisk/link.py AsteriskLink._inbox _pending by_kind queries;
+            upstream/asterisk/publisher.py Publisher._agents _due _planned _names _own;
+            upstream/asterisk/state.py Pass._callers _members _names;
+            upstream/asterisk/state.py Queues._passes changed_interfaces changed_queues contacts memberships;
+            upstream/asterisk/state.py Queues.queues refresh unknown;
+            upstream/asterisk/view.py AsteriskView._learned facts interfaces parts;
             upstream/framing.py Frames._held _parts;
             upstream/link.py OsccLink._pending _given_up _strays _ready _own_agents;
             upstream/intake.py Unread._kept; upstream/socket.py LinkSocket._inbox;
@@ -88,6 +95,8 @@ PLACES: Final[dict[str, str]] = {
             upstream/wire_pool.py PartPool._lasting _newest _sets
         """,
         "token": """
+            upstream/asterisk/link.py AsteriskLink.attached;
+            upstream/asterisk/publisher.py Publisher.links _scopes;
             core/few.py Few._held; core/registry.py Registry._people _places _lingering;
             core/user_sessions.py UserSessions._members _devices _elsewhere _left _aliases _rescoped _changed;
             edge/scheduler.py Scheduler.sockets _ready _wheel _ticks; edge/routes.py SessionRoutes._exporting;
@@ -99,6 +108,11 @@ PLACES: Final[dict[str, str]] = {
             runtime/remote_owner.py RemoteAttach._accepted _again_at;
             runtime/session_renewal.py SessionRenewal._under_way
         """,
+        "asterisk_database": """
+            upstream/asterisk/accounts.py AsteriskAccounts._numbers _present _until_s;
+            upstream/asterisk/sessions.py AsteriskSessions._by_key _of
+        """,
+        "people_file": "upstream/asterisk/people.py PeopleFile.by_interface by_login by_number",
         "connection": """
             core/rate_limits.py Buckets._buckets; core/log_on_queue.py LogOnQueue._addresses;
             edge/limits.py PendingConnections._open _of; app/listeners.py _Acceptor._listening _rests;
@@ -112,6 +126,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "ended_sessions": "core/denylist.py Denylist._entries",
         "command_outcomes": """
+            upstream/asterisk/server.py AsteriskServer._answers;
             core/commands.py Calls._in_flight _settled;
             core/commands.py CommandHistory._present _absent
         """,
@@ -122,6 +137,7 @@ PLACES: Final[dict[str, str]] = {
         "remembered_ids": """
             core/interest.py wanted_by; core/user_sessions.py _in_order;
             core/view.py _same; core/view.py _sight;
+            upstream/asterisk/keys.py number_of;
             domain/model.py handle_of; edge/token.py _user; runtime/user_state.py _same
         """,
         "number_changes": """
@@ -130,6 +146,7 @@ PLACES: Final[dict[str, str]] = {
         """,
         "session_log": "app/admin.py CloseHistory._ring",
         "places_in_the_cluster": """
+            upstream/asterisk/server.py AsteriskServer._tokens;
             bus/memory.py MemoryLeases._leases _floors; bus/memory.py _Expiring._values _ends;
             bus/lives.py Lives._answers _asked _known _passed; bus/pubsub.py RedisBus._receivers;
             bus/keys.py KeyNames._users; bus/pubsub.py Subscriber._subscriptions _changes _watchers;

@@ -23,7 +23,6 @@ TEXTS = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
     for room in ROOMS
     for path in (ROOT / room).rglob("*.py")
-    if "asterisk" not in path.parts
 }
 
 

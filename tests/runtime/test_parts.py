@@ -26,3 +26,11 @@ def test_every_site_has_its_own_budget() -> None:
     assert one.admit(0.0)
     assert other.admit(0.0)
     assert not one.admit(0.0)
+
+
+def test_a_site_may_have_a_rate_of_its_own() -> None:
+    settings = NodeSettings(NodeId("n"), "n-1", log_ons_per_s=5.0)
+    assert settings.links_per_s(SITE._replace(log_ons_per_s=2.0)) == 2.0
+    assert settings.links_per_s(SITE._replace(links_per_s=500.0, log_ons_per_s=2.0)) == 500.0
+    budget = settings.budget(SITE._replace(log_ons_per_s=2.0))
+    assert [budget.admit(0.0) for _ in range(3)] == [True, True, False]

@@ -389,7 +389,7 @@ def _level(parser: argparse.ArgumentParser) -> None:
 
 ADMIN_COMMANDS: Final = {
     "sessions": _command(
-        "list the sessions that OSCC-E has accepted, on all nodes",
+        "list the sessions that contact centres have accepted, on all nodes",
         _paged("/sessions", "sessions"),
         _sessions,
         "oscc-gateway sessions --config gateway.toml --limit 1000",

@@ -34,7 +34,7 @@ from gateway.app.certificates import (
 from gateway.app.cli.command import add_config
 from gateway.app.config import sources as config_sources
 from gateway.app.config.errors import ConfigError
-from gateway.app.config.settings import AsteriskSection, Settings, SiteSection
+from gateway.app.config.settings import MEMORY, AsteriskSection, Settings, SiteSection
 from gateway.app.config.sources import load
 from gateway.app.notices import read_notices
 from gateway.app.status import check_bus
@@ -216,6 +216,7 @@ def file_faults(settings: Settings, wall_ms: int) -> Iterator[str]:
     yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if flaw.is_fault)
     if settings.admin.bundle_folder is not None:
         yield from folder_faults(settings.admin.bundle_folder)
+    yield from people_faults(settings)
     for place, site in enumerate(settings.sites):
         try:
             site_context(place, site)
@@ -326,4 +327,37 @@ def setting_advices(settings: Settings, wall_ms: int) -> Iterator[str]:
             "privacy.contact, privacy.statement_url and notices.files are empty: nobody is told what is done "
             "with his data, nor whom to ask."
         )
+    yield from asterisk_advices(settings)
     yield from (flaw.text for flaw in listener_certificate_problems(settings, wall_ms) if not flaw.is_fault)
+
+
+def asterisk_advices(settings: Settings) -> Iterator[str]:
+    """Yield what is worth a thought of sites that are an Asterisk."""
+    for site in settings.sites:
+        if site.asterisk is None:
+            continue
+        if settings.bus.url != MEMORY:
+            yield (
+                f"Site {site.id} is an Asterisk, which fences no links: with several nodes the lease in "
+                "Redis alone decides which of them acts for a user (docs/asterisk.md, Log-on and sessions)."
+            )
+        try:
+            mode = site.asterisk.people_file.stat().st_mode
+        except OSError:
+            continue  # that it cannot be read is a fault
+        if mode & 0o077:
+            yield (
+                f"Site {site.id}: others on this machine may read the file of people "
+                f"{site.asterisk.people_file}: chmod 600."
+            )
+
+
+def people_faults(settings: Settings) -> Iterator[str]:
+    """Yield a sentence per file of people that cannot be used."""
+    for site in settings.sites:
+        if site.asterisk is None:
+            continue
+        try:
+            read_people(site.asterisk.people_file, site.asterisk.remote_context)
+        except PeopleError as error:
+            yield f"Site {site.id}: the file of people {site.asterisk.people_file} {error}."

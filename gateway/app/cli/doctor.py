@@ -21,7 +21,12 @@ import aiohttp
 from aiohttp import web
 
 from gateway.app.certificates import client_context
-from gateway.app.cli.check import client_file_faults, listener_certificate_problems
+from gateway.app.cli.check import (
+    asterisk_advices,
+    client_file_faults,
+    listener_certificate_problems,
+    people_faults,
+)
 from gateway.app.cli.command import PROGRAM, add_config
 from gateway.app.config.settings import Settings
 from gateway.app.config.sources import load
@@ -115,9 +120,10 @@ def run_doctor(args: argparse.Namespace) -> int:
     advices = [problem.text for problem in certificate if not problem.is_fault]
     if settings.client.trusted_proxies and not args.through:
         advices.append(_PROXY_ADVICE)
+    advices += asterisk_advices(settings)
     for advice in (*machine_advices(machine), *bus.advices, *advices):
         sys.stderr.write(f"advice: {advice}\n")
-    found = [*machine_faults(machine, settings), *bus.faults]
+    found = [*machine_faults(machine, settings), *bus.faults, *people_faults(settings)]
     found += [one.fault for one in held if one.fault is not None]
     found += [*(problem.text for problem in certificate if problem.is_fault), *client_file_faults(settings)]
     for fault in found:

@@ -27,7 +27,7 @@ from gateway.simulator.server import introduction
 UNCONFIRMED: Final = 3
 """Exit code: the node has ended in order, but nobody retries some log-offs."""
 _UNCONFIRMED_TEXT: Final = (
-    "The OSCC-E Server has not confirmed {count} log-off(s), and no other node will ask it again. "
+    "The contact centre has not confirmed {count} log-off(s), and no other node will ask it again. "
     "Calls may reach the remote numbers of those people until their sessions end by themselves."
 )
 _LOG: Final = structlog.get_logger("gateway.app")

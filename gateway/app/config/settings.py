@@ -507,6 +507,13 @@ class SiteSection(Section):
         description="The apps that may log on here.",
     )
     remote_numbers: RemoteNumbersSection = RemoteNumbersSection()
+    log_ons_per_s: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="Log-ons and links per second at this site, instead of `limits.log_ons_per_s`. An "
+        "Asterisk is not asked for links, so there it limits log-ons.",
+    )
     asterisk: AsteriskSection | None = Field(None, description="If set, the site is an Asterisk.")
 
 
@@ -574,9 +581,8 @@ class LimitsSection(Section):
         20,
         gt=0,
         le=10_000,
-        description="Log-ons and links per second at a site's OSCC-E Server, of all nodes together, "
-        "on average "
-        "and as a burst. Live nodes share it equally. Log-ons use at most half of it.",
+        description="Log-ons and links per second at a site, of all nodes together, on average and as a "
+        "burst. Live nodes share it equally. Log-ons use at most half of it.",
     )
     log_ons_in_flight: int = Field(
         32, ge=1, le=1_000, description="Log-ons and links that wait for their answer, of all nodes together."

@@ -126,9 +126,16 @@ def _drop_placeholders(values: Table) -> None:
     What everybody can read in the documentation must not count as a secret.
     """
     for setting in SETTINGS:
-        table = values.get(setting.section)
-        if setting.secret and isinstance(table, dict) and _is_placeholder(table.get(setting.key)):
-            del table[setting.key]
+        if not setting.secret:
+            continue
+        *tables, key = setting.key.split(".")
+        found = values.get(setting.section)
+        for table in found if isinstance(found, list) else [found]:
+            held = table
+            for name in tables:
+                held = held.get(name) if isinstance(held, dict) else None
+            if isinstance(held, dict) and _is_placeholder(held.get(key)):
+                del held[key]
     if values.get("secrets") == {}:
         del values["secrets"]
 

@@ -78,9 +78,16 @@ class Publisher:
         """Agent → its realtime part as its own link carries it."""
         self._due: list[tuple[int, int]] = []
         """When a post-processing ends → of which agent, as a heap."""
+        self._planned: dict[int, int] = {}
+        """Agent → its newest entry of the heap."""
         self._numbers = _FIRST_OWN
 
     # ---- changes ----
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait on the link with the most."""
+        return max((link.waiting for link in self.links.values()), default=0)
 
     @property
     def has_more(self) -> bool:
@@ -131,12 +138,15 @@ class Publisher:
     def due(self, now_ms: int) -> None:
         """Have agents composed again whose post-processing is over, and their queues."""
         while self._due and self._due[0][0] <= now_ms:
-            agent = heapq.heappop(self._due)[1]
+            ends_ms, agent = heapq.heappop(self._due)
+            if self._planned.get(agent) == ends_ms:
+                del self._planned[agent]
             self.touch((agent,), (one.queue for one in self._view.memberships(agent)))
 
     def _plan(self, agent: int, now_ms: int) -> None:
         ends_ms = self._view.wrap_up_ends(self._view.memberships(agent), now_ms)
-        if ends_ms is not None and (ends_ms, agent) not in self._due[:AT_ONCE]:
+        if ends_ms is not None and self._planned.get(agent) != ends_ms:
+            self._planned[agent] = ends_ms
             heapq.heappush(self._due, (ends_ms, agent))
 
     def _collect(self, now_ms: int) -> None:
