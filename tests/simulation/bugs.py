@@ -1,7 +1,8 @@
 """Which bugs of a cluster must its simulation find?
 
 Their killer is the law that they break first, as a rule. Those that were there, and are mended, come first.
-The last are found among schedules of nodes that stop and of clocks that are set.
+Those of :data:`STALLED` are found among schedules of nodes that stop and of clocks that are set, those
+of :data:`ORPHANED` among schedules of nodes that die.
 """
 
 from __future__ import annotations
@@ -120,6 +121,14 @@ BUGS: Final = [
         quick=True,
     ),
     SeededBug(
+        "a node remembers whose each connection was",
+        "runtime/node.py",
+        "ticket = self._tickets.pop(connection, None)",
+        "ticket = self._tickets.get(connection, None)",
+        "memory is back at its baseline",
+        quick=True,
+    ),
+    SeededBug(
         "a log-off that got no answer is not tried again",
         "runtime/log_off.py",
         "        if not is_open:\n            return None\n",
@@ -159,5 +168,16 @@ STALLED: Final = [
         "        if asked.left_ms is not None:  # the deadline by this node's clock\n",
         "        if False:\n",
         "commands run before their deadline",
+    ),
+]
+
+ORPHANED: Final = [
+    SeededBug(
+        "who was at a node that died is present for ever",
+        "runtime/owner.py",
+        "            self.leave(member.handle, member.node)\n        for member in self.user_sessions.l",
+        "            pass\n        for member in self.user_sessions.l",
+        "sessions of a dead node are served or end",
+        quick=True,
     ),
 ]

@@ -39,8 +39,8 @@ from tests.simulation.loop import OUTSIDE, NodeClock
 T = TypeVar("T")
 SCOPE: Final = Scope(agents=frozenset({7}), queues=frozenset({5}))
 REQUEST_S: Final = 5.0
-LOGINS: Final = ("anna", "carl", "dora")
-"""Supervisors: users 1, 2, 3. Agent 7 is bert."""
+LOGINS: Final = ("anna", "carl", "dora", "emil", "fay", "gus")
+"""Supervisors: users 1 to 6. Agent 7 is bert."""
 _LEGS: Final = (0.0, 0.001, 0.002)
 _SLOW: Final = (0.005, 0.05, 0.3, 1.0)
 
@@ -169,6 +169,10 @@ class SiteDoor:
         for link in links:
             link.inner.finish("lost", discard=True)
 
+    def forget_closed(self) -> None:
+        """Hold closed links no longer: what was not read of them holds whom it was for."""
+        self.links = [link for link in self.links if link.inner.open]
+
     def swallow(self) -> None:
         """Let nothing pass on the links, without a word."""
         if self.swallowed is None:
@@ -242,7 +246,7 @@ class SiteDoor:
         except GatewayError:
             raise LinkClosed("unavailable") from None
         link = SimLink(await self._centre.open(user, secret, token=token, holder=holder), self)
-        self.links = [each for each in self.links if each.inner.open]
+        self.forget_closed()
         self.links.append(link)
         try:
             await self._reach()

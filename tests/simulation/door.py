@@ -11,9 +11,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from gateway.bus.pubsub import SLOW_S
 from gateway.domain.errors import EndReason, ErrorCode, GatewayError
 from gateway.domain.model import NodeId, UserId
-from gateway.protocol.envelopes import Channel, Envelope, NodeRecord
+from gateway.protocol.envelopes import Channel, Envelope, NodeRecord, aged
 from gateway.runtime.ports import Grant, KeptLogOff
 from tests.simulation.loop import OUTSIDE, Host
 from tests.simulation.store import Server, Weather
@@ -189,23 +190,25 @@ class Door:
 
     async def publish(self, channel: Channel, envelope: Envelope) -> int:
         """See :meth:`gateway.runtime.ports.Bus.publish`."""
-        return await self._ask(lambda server: server.publish(channel, envelope))
+        sent_at = self._loop.time()
+        return await self._ask(lambda server: server.publish(channel, envelope, sent_at))
 
     def watch(self, doubted: Callable[[], None]) -> None:
         """See :meth:`gateway.runtime.ports.Bus.watch`."""
         self._doubted = doubted
 
-    def deliver(self, channel: Channel, envelope: Envelope) -> None:
+    def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
         """Let a message come, in the order of the connection."""
         for _ in range(self._weather.copies()):
             due = self._heard_until = max(self._loop.time() + self._weather.leg_s(), self._heard_until)
-            heard = self._connection, channel, envelope
+            heard = self._connection, channel, envelope, sent_at
             self._loop.call_at(due, self._hear, *heard, context=self._host.context)
 
-    def _hear(self, connection: int, channel: Channel, envelope: Envelope) -> None:
+    def _hear(self, connection: int, channel: Channel, envelope: Envelope, sent_at: float) -> None:
         receive = self.channels.get(channel)
         if connection == self._connection and receive is not None:
-            receive(envelope)
+            age_s = self._loop.time() - sent_at
+            receive(envelope if age_s < SLOW_S else aged(envelope, round(age_s * 1000)))
 
     # ---- Leases ----
 

@@ -52,6 +52,12 @@ class Happenings:
         phone.leave()
         self._world.later(tenths / 10, phone.come)
 
+    def abandon(self, which: int) -> None:
+        """Let a phone lose its network for good."""
+        phone = self._phone(which)
+        phone.wants = False
+        phone.vanish()
+
     def log_off_for(self, which: int, tenths: int) -> None:
         """Let somebody log off, and on again later."""
         phone = self._phone(which)
@@ -79,6 +85,7 @@ class Happenings:
         process = self._process_at(which)
         if sum(each.is_alive for each in self._world.processes) > 1 and process.is_alive:
             self._world.trouble()
+            self._world.buried(process)
             process.kill(silently=bool(silently))
             if tenths < FOR_EVER:
                 self._world.start_anew(process, tenths / 10)

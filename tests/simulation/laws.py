@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
 from typing import Final
 
 from gateway.core.bus_health import BusState
-from gateway.domain.model import UserId
+from gateway.domain.model import SessionSecret, UserId
 from gateway.runtime.owner import Owner
 from tests.simulation.nodes import Process
 from tests.simulation.phone import DEADLINE_MS, QUEUE, Order, Phone
@@ -20,6 +22,29 @@ UNLINKED_S: Final = 1.0
 """For how long a user may have no link though nothing is broken."""
 LET_IN_S: Final = 20.0
 """For how long a phone may wait to be served while Redis takes no writes."""
+ORPHANED_S: Final = 45.0
+"""For how long a session of a dead node may be neither served nor over, while nothing else happens."""
+GONE_S: Final = 100.0
+"""After which time nothing is held of a user who has logged off."""
+OF_A_USER: Final = frozenset(
+    {
+        "Feed",
+        "Follower",
+        "LinkMachine",
+        "Ledger",
+        "Lease",
+        "Member",
+        "Mirror",
+        "Outbox",
+        "Owner",
+        "Session",
+        "Sharing",
+        "Ticket",
+        "UserSessions",
+        "UserState",
+    }
+)
+"""Names of the gateway's classes whose objects exist for the sake of a user."""
 BATCHES_MAX: Final = 6
 """Questions of one node that wait for their answers while nothing is lost."""
 SILENT_S: Final = 34.0
@@ -35,12 +60,33 @@ def at_every_step(world: World) -> None:
     for key, times in centre.sent.items():
         if times > 1:
             world.broken("commands are sent once", f"{key}: {times}")
+    _orphaned(world)
     for phone in world.phones:
         _fresh(world, phone)
         _linked(world, phone)
         _let_in(world, phone)
         for order in phone.orders.values():
             _executed(world, phone, order)
+
+
+def _orphaned(world: World) -> None:
+    """Another node serves the sessions of a dead one, or they end; who stays away is absent at OSCC-E."""
+    for handle, (phone, ticket, died_at) in list(world.orphans.items()):
+        is_absent = not phone.wants and not _is_present(world, ticket.user, ticket.secret)
+        if phone.ticket is not ticket or phone.is_served or is_absent:
+            del world.orphans[handle]
+        elif world.now() - max(died_at, world.changed_at) > ORPHANED_S:
+            world.broken("sessions of a dead node are served or end", f"{phone.name} {handle}")
+
+
+def _is_present(world: World, user: UserId, secret: SessionSecret) -> bool:
+    """Tell whether a session is present at OSCC-E by the link of a node that lives.
+
+    Of a host that is gone without a word OSCC-E has the link until it misses its signs of life.
+    """
+    session, wire = world.centre.live.get(secret), world.centre.wires.get(user)
+    alive = {process.holder for process in world.processes if process.is_alive}
+    return session is not None and session.present and wire is not None and wire.link.holder in alive
 
 
 def _executed(world: World, phone: Phone, order: Order) -> None:
@@ -80,7 +126,7 @@ def _unmoved(world: World) -> None:
 def _absent(world: World) -> None:
     here = {phone.ticket.secret for phone in world.phones if phone.is_served and phone.ticket is not None}
     for session in world.centre.live.values():
-        if session.present and session.secret not in here:
+        if session.secret not in here and _is_present(world, session.person.id, session.secret):
             world.broken("who left is absent at OSCC-E", str(session.id))
 
 
@@ -198,3 +244,17 @@ def _tidy(process: Process) -> list[str]:
     if process.node.account.log_offs_pending:
         missing.append(f"{process.holder} has log-offs pending")
     return missing
+
+
+def when_all_are_gone(world: World) -> None:
+    """Look whether nodes that have lived on hold anything of users who have logged off."""
+    for process in world.processes:
+        process.site.forget_closed()
+    gc.collect()
+    held = Counter(
+        type(each).__name__
+        for each in gc.get_objects()
+        if type(each).__name__ in OF_A_USER and type(each).__module__.startswith("gateway.")
+    )
+    if held:
+        world.broken("memory is back at its baseline", str(dict(held)))

@@ -22,6 +22,7 @@ from tests.simulation.schedule import (
     apply,
     generate,
     generate_aimed,
+    generate_orphaned,
     generate_refused,
     generate_stalled,
 )
@@ -32,6 +33,7 @@ _SORTS: Final[dict[str, Generate]] = {
     "aimed": generate_aimed,
     "refused": generate_refused,
     "stalled": generate_stalled,
+    "orphaned": generate_orphaned,
 }
 BUSY_S: Final = 90.0
 """Real seconds for a seed and its shortening: whoever never gives way to the loop is shown by then."""
@@ -46,6 +48,9 @@ SETTLED_S: Final = 6.0
 """Until when everybody has logged on and is served: nodes share the budget of the site."""
 PATIENT_S: Final = 65.0
 """How long in a life that is watched for long."""
+
+UNSEEN_S: Final = 40.0
+"""Until when a node sees that a phone is gone which said nothing: a ping, and the time to answer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,8 @@ async def _become_quiet(world: World, heard: _Heard) -> None:
     world.calm()
     world.note("calm")
     began, well_since = world.now(), None
-    still_s = PATIENT_S if world.setup.patient else STILL_S
+    unseen_s = UNSEEN_S if "abandon" in world.happens else 0.0
+    still_s = PATIENT_S + unseen_s if world.setup.patient else STILL_S
     missing: list[str] = []
     while world.now() - began < QUIET_S + still_s:
         await _pass(world, heard, TICK_S)
@@ -135,8 +141,21 @@ async def _become_quiet(world: World, heard: _Heard) -> None:
             well_since = world.now()
         elif world.now() - well_since >= still_s:
             laws.in_the_end(world)
+            await _leave(world, heard)
             return
     world.broken("all is well in the end", "; ".join(missing))
+
+
+async def _leave(world: World, heard: _Heard) -> None:
+    """In a life that is watched for long and in which no node has ended: let everybody log off, and look."""
+    are_alive = all(process.is_alive for process in world.processes)
+    has_ended = world.lives > world.setup.nodes or not are_alive
+    if not world.setup.patient or has_ended or world.broken_laws:
+        return
+    for phone in world.phones:
+        phone.log_off()
+    await _pass(world, heard, laws.GONE_S)
+    laws.when_all_are_gone(world)
 
 
 def shrink(setup: Setup, actions: tuple[Action, ...], law: str) -> tuple[Action, ...]:
@@ -180,6 +199,7 @@ def main() -> int:
     parser.add_argument("--aimed", action="store_true", help="at commands of phones that are lost")
     parser.add_argument("--refused", action="store_true", help="at a Redis that takes no writes")
     parser.add_argument("--stalled", action="store_true", help="at nodes that stop, and at wrong clocks")
+    parser.add_argument("--orphaned", action="store_true", help="at sessions of nodes that die")
     asked = parser.parse_args()
     generated = next((of for name, of in _SORTS.items() if getattr(asked, name)), generate)
     here = Path(str(gateway.__file__))

@@ -122,12 +122,27 @@ def generate_stalled(seed: int) -> tuple[Setup, tuple[Action, ...]]:
     return setup, tuple(actions)
 
 
+def generate_orphaned(seed: int) -> tuple[Setup, tuple[Action, ...]]:
+    """Return a schedule of nodes that are killed while their phones go, some for good."""
+    dice = Random(seed)
+    setup = replace(_setup(seed, dice), patient=dice.random() < 0.5)
+    actions = []
+    for _ in range(dice.randrange(1, 4)):
+        kill = Action(dice.choice(_PAUSES), "kill", _args("kill", dice))
+        left = [dice.choice(("abandon", "vanish", "leave", "count")) for _ in range(dice.randrange(4))]
+        beside = [Action(dice.choice(_AT_ONCE), what, _args(what, dice)) for what in left]
+        at = dice.randrange(len(beside) + 1)
+        actions += [*beside[:at], kill, *beside[at:]]
+    return setup, tuple(actions)
+
+
 def _setup(seed: int, dice: Random) -> Setup:
+    supervisors = dice.choice((1, 1, 1, 1, 2, 2, 6))
     return Setup(
         seed,
         nodes=dice.choice((2, 2, 3, 3, 4)),
-        supervisors=dice.choice((1, 1, 1, 2)),
-        devices=dice.choice((1, 2, 2, 3)),
+        supervisors=supervisors,
+        devices=dice.choice((1, 2, 2, 3) if supervisors < 6 else (1, 1, 2)),
         assistant=dice.random() < 0.2,
         fences=dice.random() < 0.85,
         patient=dice.random() < 0.1,
@@ -166,4 +181,6 @@ def _args(what: str, dice: Random) -> tuple[int, ...]:
 def apply(world: World, action: Action) -> None:
     """Let it happen."""
     world.note(f"{action.what} {action.args}")
+    if action.what not in {"count", "command"}:
+        world.changed_at = world.now()
     getattr(Happenings(world), action.what)(*action.args)

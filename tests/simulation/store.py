@@ -26,8 +26,8 @@ _SLOW: Final = (0.001, 0.01, 0.05, 0.15, 0.4)
 class Subscriber(Protocol):
     """A connection that listens."""
 
-    def deliver(self, channel: Channel, envelope: Envelope) -> None:
-        """Take what was published on its way."""
+    def deliver(self, channel: Channel, envelope: Envelope, sent_at: float) -> None:
+        """Take what was published at *sent_at* on its way."""
         ...
 
 
@@ -162,11 +162,11 @@ class Server:
 
     # ---- messages ----
 
-    def publish(self, channel: Channel, envelope: Envelope) -> int:
+    def publish(self, channel: Channel, envelope: Envelope, sent_at: float) -> int:
         """Send to all who listen; returns how many."""
         listening = list(self.subscribers.get(channel, ()))
         for each in listening:
-            each.deliver(channel, envelope)
+            each.deliver(channel, envelope, sent_at)
         return len(listening)
 
     def subscribe(self, channel: Channel, who: Subscriber) -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from tests.properties import seeded
 from tests.properties.seeded import SeededBug
-from tests.simulation.bugs import BUGS, STALLED
+from tests.simulation.bugs import BUGS, ORPHANED, STALLED
 from tests.simulation.run import FOUND
 
+ALL: Final = [*BUGS, *STALLED, *ORPHANED]
 DEEP: Final = os.environ.get("HYPOTHESIS_PROFILE", "fast") == "deep"
 QUICK: Final = 150
 """Within how many schedules a bug is found that ``make seeded`` plants."""
@@ -40,12 +41,12 @@ def search(tree: Path, schedules: int, *options: str) -> subprocess.CompletedPro
 
 
 def test_bugs_are_named_once() -> None:
-    names = [bug.name for bug in (*BUGS, *STALLED)]
+    names = [bug.name for bug in ALL]
     assert len(names) >= 12
     assert sorted(set(names)) == sorted(names)
 
 
-@pytest.mark.parametrize("bug", [*BUGS, *STALLED], ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", ALL, ids=lambda bug: bug.name)
 def test_every_bug_fits_its_place(bug: SeededBug) -> None:
     assert seeded.occurrences(bug) == 1
     assert bug.old != bug.new
@@ -53,13 +54,11 @@ def test_every_bug_fits_its_place(bug: SeededBug) -> None:
 
 @pytest.mark.seeded
 @pytest.mark.timeout(GIVE_UP_S + 20)
-@pytest.mark.parametrize(
-    "bug", [bug for bug in (*BUGS, *STALLED) if DEEP or bug.quick], ids=lambda bug: bug.name
-)
+@pytest.mark.parametrize("bug", [bug for bug in ALL if DEEP or bug.quick], ids=lambda bug: bug.name)
 def test_the_simulation_finds_the_bug(bug: SeededBug, tmp_path: Path) -> None:
     seeded.copy(tmp_path)
     seeded.plant(bug, tmp_path)
-    options = ["--stalled"] if bug in STALLED else []
+    options = ["--stalled"] if bug in STALLED else ["--orphaned"] if bug in ORPHANED else []
     found = search(tmp_path, QUICK if bug.quick else WITHIN, *options)
     assert found.returncode == FOUND, f"{bug.name} survives:\n{found.stdout}\n{found.stderr}"
 

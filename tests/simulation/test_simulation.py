@@ -40,8 +40,8 @@ def searching(part: int, many: int, *options: str) -> subprocess.Popen[str]:
 @pytest.mark.timeout(PATIENCE_S + 20)
 @pytest.mark.parametrize(
     "options",
-    [(), ("--aimed",), ("--refused",), ("--stalled",)],
-    ids=["any", "aimed at commands", "refused", "stalled"],
+    [(), ("--aimed",), ("--refused",), ("--stalled",), ("--orphaned",)],
+    ids=["any", "aimed at commands", "refused", "stalled", "orphaned"],
 )
 def test_no_schedule_breaks_a_law(options: tuple[str, ...]) -> None:
     searches = [searching(part, AIMED if options else SCHEDULES, *options) for part in range(AT_ONCE)]

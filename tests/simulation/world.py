@@ -56,6 +56,14 @@ class LogOff(NamedTuple):
     secret: SessionSecret
 
 
+class Orphan(NamedTuple):
+    """A session whose phone was served by a node when that died."""
+
+    phone: Phone
+    ticket: Ticket
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """A law that did not hold."""
@@ -95,6 +103,10 @@ class World:
         self.swallowed_at = -math.inf
         self.logged_off: dict[str, LogOff] = {}
         """By the handles of the sessions."""
+        self.orphans: dict[str, Orphan] = {}
+        """By the handles of the sessions."""
+        self.changed_at = -math.inf
+        """When anything but everyday things happened last, or was still broken."""
         self.began_at = loop.time()
         self._loop = loop
         self._tasks = tasks
@@ -270,6 +282,8 @@ class World:
     def tick(self) -> None:
         """Let time be looked at."""
         now = self.now()
+        if self._faults:
+            self.changed_at = now
         if any(name.startswith((*_BUS, "pause")) for name in self._faults):
             self.trouble()
         if "storm" in self._faults:
@@ -300,6 +314,17 @@ class World:
         before = self._faults.get(name)
         if before is not None:
             before()
+
+    def buried(self, process: Process) -> None:
+        """Note whom a node served that dies now."""
+        for phone in self.phones:
+            if phone.line in process.lines and phone.is_served and phone.ticket is not None:
+                self.orphans[phone.ticket.handle] = Orphan(phone, phone.ticket, self.now())
+
+    @property
+    def lives(self) -> int:
+        """How many lives of nodes have begun."""
+        return self._lives
 
     def trouble(self) -> None:
         """Note that messages, or what Redis holds, may be lost."""
