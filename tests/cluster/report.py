@@ -10,18 +10,19 @@ from pathlib import Path
 from tests.cluster.figures import Figures, kept
 
 HEAD = """\
-# What clusters outlived
+# Clusters under failures
 
 Written by `make chaos-report` from the scenarios of `tests/cluster`, at the size *{size}*: three nodes as
 processes, a real Redis, a simulated OSCC-E Server, phones on the SDK. Every figure was measured; a scenario
-that fails leaves none.
+that fails has none.
 
-- *converge*: from the fault (or the end of one that lasts) until the last phone saw what is newer.
-- *blind*: the age of the oldest view that any phone had. *lie*: of the oldest that was shown as live.
+- *converge*: from the fault (or the end of one that lasts) until the last phone saw newer data.
+- *blind*: the age of the oldest view on any phone. *lie*: the age of the oldest view that was shown as live.
 - *lost*: differences between phones and the truth at quiescence. *twice*: commands executed twice.
-- *links*: of one user at once, at most, as OSCC-E counted them. It lets the higher token replace a link at
-  once, so two owners would show as kicks. *gap*: the longest time between two links. *kicks*: of one user.
-- *broken*: connections that phones lost other than by their own roaming.
+- *links*: most links of one user at once, as OSCC-E counted them. It lets the higher token replace a link at
+  once, so two owners would show as kicks. *gap*: the longest time between two links.
+  *kicks*: replaced links of one user.
+- *broken*: connections that phones lost, except by their own roaming.
 - *log-ons*: in the busiest second, against the budget per second (one second's worth more may come at once).
 - *routed*: remote numbers left in OSCC-E's routing table.
 
