@@ -1,4 +1,4 @@
-"""What is measured? Every metric with its name, unit and labels, and no logic.
+"""All metrics: name, unit and labels.
 
 Names have the prefix ``oscc_gateway_``, base units, and labels from small closed sets. A label
 never holds a user, a session, an address or anything that a client may choose freely.

@@ -1,7 +1,7 @@
-"""What of log-ons, commands and takeovers stands in a trace?
+"""Spans of log-ons, commands and takeovers, without personal data.
 
-Who did it is never told: attributes are words from closed sets. Of the W3C trace context only
-``traceparent`` is taken and handed on: ``tracestate`` and ``baggage`` hold whatever somebody wrote there.
+A span never identifies a person: attributes are words from closed sets. Of the W3C trace context only
+``traceparent`` is accepted and passed on: ``tracestate`` and ``baggage`` may contain anything.
 """
 
 from __future__ import annotations

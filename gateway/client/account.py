@@ -1,4 +1,4 @@
-"""How does a person log on and off, and what may he ask about the gateway and himself?"""
+"""Log-on, log-off and the account's requests over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a program log on to a gateway, see the contact centre live, and act in it?"""
+"""The client: log on to a gateway, hold a live mirror, send commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the client need of time, and where does it get it?"""
+"""Clock of the client: the time functions that it needs, injectable."""
 
 from __future__ import annotations
 

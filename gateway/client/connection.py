@@ -1,4 +1,4 @@
-"""How do frames get onto one WebSocket and off it?"""
+"""One WebSocket connection: send and receive frames."""
 
 from __future__ import annotations
 

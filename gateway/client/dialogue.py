@@ -1,7 +1,7 @@
-"""What does a client say on one connection, and what does it take from what it hears?
+"""Dialogue on one connection: frames that the client sends, and how it processes those it receives.
 
-Pure: told frames and the time, it answers with frames to send. What outlives a connection (mirror,
-requests, the gateway's time, what is wished for) is lent to it.
+Pure: it gets frames and the time, and returns frames to send. Objects that outlive a connection (mirror,
+requests, the gateway's time, wishes) are lent to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What does an application learn besides the changes of the mirror?"""
+"""Events for applications, besides the changes of the mirror."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is the gateway's HTTP API asked?"""
+"""Requests to the gateway's HTTP API."""
 
 from __future__ import annotations
 

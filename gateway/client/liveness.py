@@ -1,4 +1,4 @@
-"""Is the gateway still there?"""
+"""Liveness: detect that the gateway is gone."""
 
 from __future__ import annotations
 

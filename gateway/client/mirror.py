@@ -1,4 +1,4 @@
-"""What does this client hold of the contact centre, and does the next frame continue it?"""
+"""Mirror: the client's copy of the contact centre, and whether a frame continues it."""
 
 from __future__ import annotations
 

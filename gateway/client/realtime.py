@@ -1,4 +1,4 @@
-"""How is one person's mirror kept in sync, over however many connections that takes?"""
+"""Realtime: keep one user's mirror in sync over successive connections."""
 
 from __future__ import annotations
 

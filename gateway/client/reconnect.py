@@ -1,4 +1,4 @@
-"""When does a client come back after its connection ended, if ever?
+"""Reconnect policy: when, if at all, to connect again after a close.
 
 The page's rules: the range of the close code gives the verdict; advised windows and
 ``Retry-After`` win over the back-off, which is full jitter (AWS Architecture Blog,

@@ -1,4 +1,4 @@
-"""Which error is meant by what a gateway says, and by its silence?"""
+"""Refusals: map a gateway's answer, or its silence, to an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests wait for their answer, and which are sent again after a lost connection?"""
+"""Requests that wait for their answer, and which of them are sent again after a lost connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What time is it at the gateway?"""
+"""Server time: estimate the gateway's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does one user's link say his resources are, right now?
+"""Assembly: the present parts of a user's resources, from one link.
 
 Folds the readings of one link, in whatever order they come, into the newest parts of each
 resource, and tells which resources may have changed. Rules: a complete reading is the whole

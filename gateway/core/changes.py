@@ -1,4 +1,4 @@
-"""How does what happened to some keys become frames?"""
+"""Split changes of keys into frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sessions are known to have ended, so that their tokens are refused at once?
+"""Denylist: ended sessions whose tokens are refused.
 
 A fast path only: OSCC-E accepts or refuses each session when it is attached.
 """

@@ -1,4 +1,4 @@
-"""When is each phone of a draining node sent away, and when is it asked to come back?"""
+"""Drain schedule: when each phone is sent away, and when it may come back."""
 
 from __future__ import annotations
 

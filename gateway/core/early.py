@@ -1,4 +1,4 @@
-"""What was read of queries before it was said which they are?
+"""Readings of a query that came before its response.
 
 A server answers a question for events before the first event. One that does not loses nothing.
 """

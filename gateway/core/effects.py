@@ -1,4 +1,4 @@
-"""What may a client connection ask of whoever runs it, and what is it told of the world?"""
+"""Effects that a client connection requests, and the health that it is given."""
 
 from __future__ import annotations
 

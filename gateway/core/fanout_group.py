@@ -1,4 +1,4 @@
-"""What is told to many phones of one user at once, because they know exactly as much?"""
+"""Fan-out group: readers at the same position share one encoded frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values are under each key, when under most keys there is one?"""
+"""Map with usually one value per key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When does a follower ask a user's owner for what it is missing, and when who the owner is?
+"""Follower: when to ask the owner for missing changes, and the store for the owner.
 
 A pure machine. *now* is monotonic seconds.
 """

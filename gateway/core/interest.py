@@ -1,4 +1,4 @@
-"""What must be listened to upstream, so that every session sees what it follows and nothing else is asked?"""
+"""Interest: the upstream subscriptions that the sessions need."""
 
 from __future__ import annotations
 

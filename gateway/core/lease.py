@@ -1,4 +1,4 @@
-"""May this node speak for a user?
+"""Lease: whether this node may act for a user.
 
 The lease store grants tokens that only grow; a token is the epoch under which its holder writes
 and the number that OSCC-E sees on the link. Pure: *now* is monotonic seconds of this node.

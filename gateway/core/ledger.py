@@ -1,4 +1,4 @@
-"""What is the newest value of each of a user's keys, and what is a reader missing?
+"""Ledger: the newest value of each key of a user, and the changes since a position.
 
 A compacted log: the owner records into it, every other node keeps a replica and asks again
 when it finds a gap. One query, :meth:`Ledger.since`, answers first snapshot, resume and

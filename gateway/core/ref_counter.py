@@ -1,4 +1,4 @@
-"""Which different values do many hold, and is anything of that new?"""
+"""Reference counter: distinct values with many holders."""
 
 from __future__ import annotations
 

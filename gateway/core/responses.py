@@ -1,4 +1,4 @@
-"""How are a session's facts and outcomes told to its phone?"""
+"""Frames for a session's facts and outcomes."""
 
 from __future__ import annotations
 

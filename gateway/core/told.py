@@ -1,7 +1,7 @@
-"""What has a link told of one resource, as one object for all links that have told the same?
+"""Values that links sent of a resource, as one object for equal links.
 
-Three hundred links tell the same change of the same resource. Whoever meets it first works out what
-it leads to and leaves that with where it started from; all others only follow.
+Three hundred links send the same change of the same resource. The first computes its effect and stores it
+with the state before it; the others reuse it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which sessions of a user does the owner speak for, and which of them has a phone?"""
+"""Sessions of a user at the owner, and which of them have a phone."""
 
 from __future__ import annotations
 

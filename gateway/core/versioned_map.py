@@ -1,4 +1,4 @@
-"""Which is the newest element of each of some keys, and which keys are gone?"""
+"""Versioned map: the newest element of each key, and removed keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written down of acts that somebody may have to answer for?"""
+"""Audit records of acts of users and operators."""
 
 from __future__ import annotations
 

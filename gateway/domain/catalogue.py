@@ -1,4 +1,4 @@
-"""What may be chosen from at a contact centre: skills, reasons, routing parameters?
+"""Catalogues of a contact centre: skills, reasons, routing parameters.
 
 Catalogues are resources like the others: immutable values whose fields carry a privacy class.
 """

@@ -1,4 +1,4 @@
-"""What may users ask to be done, who may ask it, and what can become of it?"""
+"""Commands of users, their applications and rights, and their outcomes."""
 
 from __future__ import annotations
 

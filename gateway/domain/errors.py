@@ -1,4 +1,4 @@
-"""Which errors and close codes exist, and what does each one mean for whoever meets it?
+"""All error and close codes, and what a client does about each.
 
 Every code that leaves the gateway stands here once; HTTP status, retry verdict and
 close-code range are read from here by the edge, the schemas, the documentation tests

@@ -1,4 +1,4 @@
-"""What does a gateway ask of an OSCC-E Server on a user's link, and what is answered?
+"""Requests of a gateway on a user's link, and their answers.
 
 The requests of :meth:`gateway.runtime.ports.Link.request`, whatever the wire. What the server
 tells unasked is in :mod:`gateway.domain.upstream`.

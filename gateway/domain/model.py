@@ -1,4 +1,4 @@
-"""Which things exist, how are they named, and who may see what?
+"""Identities, positions, states and scopes.
 
 Identities, sessions, scopes and positions. The resources that phones see are in
 :mod:`gateway.domain.resources`.

@@ -1,4 +1,4 @@
-"""How may a field be handled, and how does it say so?
+"""Privacy classes of fields.
 
 Every field of a value that travels carries its class, from which the data inventory and the
 log rules are derived; a field without one fails the build.

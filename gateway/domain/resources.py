@@ -1,4 +1,4 @@
-"""What do phones see of a contact centre, and which fields of it are personal or realtime?
+"""Resources that phones see, with the privacy class of each field.
 
 Each resource is an immutable value; every field carries its class of :mod:`gateway.domain.privacy`.
 Units: ``*_ms`` instants in ms since 1970 UTC (gateway time), ``*_s`` seconds, ``*_pct`` 0..100.

@@ -1,4 +1,4 @@
-"""When is an instant that moved still the same?
+"""Steady instants: a small difference is not a change.
 
 Readings carry whole seconds since something began, so what began once seems to have begun a little
 earlier or later each time: that is no change.

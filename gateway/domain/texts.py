@@ -1,4 +1,4 @@
-"""May what somebody else wrote be shown to people as it is?
+"""Clean texts of others before they are shown.
 
 Names, reasons and titles come from the OSCC-E Server, from phones and from files. A control character breaks
 lines and terminals; an override or isolate of the bidirectional algorithm makes text read as what it is not

@@ -1,4 +1,4 @@
-"""What does an OSCC-E Server tell a gateway, at log-on and on a user's link, whatever the wire?
+"""Messages of an OSCC-E Server, independent of its wire.
 
 The vocabulary of the ports in :mod:`gateway.runtime.ports`, with :mod:`gateway.domain.link_requests`
 for what the gateway asks. An adapter maps its wire's names to these types; nobody above it knows the wire.

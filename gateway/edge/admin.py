@@ -420,7 +420,7 @@ def _not_reached(unreached: tuple[Unreached, ...], sentence: str = _ELSEWHERE) -
 
 
 def _not_found(what: str) -> GatewayError:
-    return GatewayError(ErrorCode.NOT_FOUND, f"No node knows that {what}.")
+    return GatewayError(ErrorCode.NOT_FOUND, f"No node has that {what}.")
 
 
 B = TypeVar("B")

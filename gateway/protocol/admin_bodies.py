@@ -1,4 +1,4 @@
-"""What travels in the bodies of the operators' API?
+"""Bodies of the admin API.
 
 One immutable type per body. What an operator sends is checked strictly, unknown members too: a misspelt
 wish must not be carried out as another one.

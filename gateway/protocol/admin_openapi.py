@@ -1,4 +1,4 @@
-"""What does the operators' API offer, as an OpenAPI 3.1 document?"""
+"""The admin API as an OpenAPI 3.1 document."""
 
 from __future__ import annotations
 

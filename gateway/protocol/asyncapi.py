@@ -1,4 +1,4 @@
-"""What travels on the WebSocket, as an AsyncAPI 3.0 document?"""
+"""The WebSocket as an AsyncAPI 3.0 document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels in the bodies of the HTTP API?
+"""Bodies of the HTTP API.
 
 One immutable type per body. What a client sends is checked strictly and its unknown members are
 ignored. :mod:`gateway.protocol.http_form` reads and writes them.

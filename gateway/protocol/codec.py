@@ -1,4 +1,4 @@
-"""Which bytes stand for a frame, and which frame do bytes stand for?
+"""Codec of frames: bytes to frames and back.
 
 Two codecs say the same in two encodings: whatever one reads or refuses, the other does too.
 State is written in fragments, each made once and spliced into the frames of all its readers.

@@ -1,4 +1,4 @@
-"""Which bytes stand for an envelope, and which envelope do bytes stand for?
+"""Codec of envelopes: bytes to envelopes and back.
 
 Typed both ways: what is read has the types of what was written, or nothing is read at all.
 Missing fields take their defaults and unknown ones are ignored, so that nodes of neighbouring

@@ -1,4 +1,4 @@
-"""What travels between two nodes?
+"""Envelopes: messages between two nodes.
 
 Whole values only; patches exist on the last hop alone. Adapters seal envelopes; nothing here is
 readable outside a node's memory.

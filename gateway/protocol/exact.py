@@ -1,4 +1,4 @@
-"""Does a value say what was sent, or did reading it change it?
+"""Exact values: detect a value that reading has converted.
 
 Commands are types of the domain, which knows no validator and so cannot ask for strictness field
 by field: pydantic would read ``"5"``, ``5.0`` and ``True`` as 5.

@@ -1,4 +1,4 @@
-"""What travels between a phone and the gateway?
+"""Frames: messages between a phone and the gateway.
 
 One immutable type per frame kind. Client frames are validated strictly (unknown fields are
 ignored); gateway frames are what clients read. `changes` and `ping` are framed from fragments

@@ -1,4 +1,4 @@
-"""How are HTTP bodies read and written, errors among them?"""
+"""Read and write HTTP bodies, errors included."""
 
 from __future__ import annotations
 

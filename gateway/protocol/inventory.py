@@ -1,4 +1,4 @@
-"""Which personal data does the gateway handle, why, where, how long, and who sees it?
+"""Data inventory: personal data, purpose, place, retention and recipients.
 
 The part about resources is made from the privacy class of every field, so that it cannot fall
 behind them; the rest is what the gateway handles beside the mirror.

@@ -1,4 +1,4 @@
-"""How are frames written and read as JSON?"""
+"""Read and write frames as JSON."""
 
 from __future__ import annotations
 

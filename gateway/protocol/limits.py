@@ -1,4 +1,4 @@
-"""Which bytes are no frame, whatever they were meant to say?
+"""Limits of frames: size, depth and numbers.
 
 One set of rules for both encodings, so that what is refused in one is refused in the other:
 size, depth, integers that not every client can hold (RFC 8259 §6), NaN and infinities, lone

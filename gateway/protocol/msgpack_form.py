@@ -1,4 +1,4 @@
-"""How are frames written and read as msgpack?"""
+"""Read and write frames as msgpack."""
 
 from __future__ import annotations
 

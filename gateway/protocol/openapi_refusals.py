@@ -1,4 +1,4 @@
-"""Which refusals does the HTTP API tell, as a part of its OpenAPI document?"""
+"""Refusals of the HTTP API, for its OpenAPI document."""
 
 from __future__ import annotations
 

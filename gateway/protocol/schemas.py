@@ -1,4 +1,4 @@
-"""What are frames, resources and bodies as JSON Schemas (draft 2020-12)?
+"""Frames, resources and bodies as JSON Schemas (draft 2020-12).
 
 Made from the types, so that what is published is what is checked. Resources say of each field
 how it may be handled (`x-privacy`).

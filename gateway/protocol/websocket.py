@@ -1,4 +1,4 @@
-"""How does the server's end of a WebSocket read and write frames (RFC 6455)?"""
+"""WebSocket frames of the server side (RFC 6455)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which plain mapping stands for a value on the wire?
+"""Plain mappings of values for the wire.
 
 Dataclasses become mappings, tuples lists, enumerations their values. A field is left out when
 its value and its default are both None, or both False: an absent field means its default. A

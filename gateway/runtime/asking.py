@@ -1,7 +1,7 @@
-"""What must be asked on a link, so that it carries what the user's sessions need and nothing else?
+"""Keep a link's subscriptions equal to what the user's sessions need.
 
-Whoever changes what is wanted only says so; one round of questions after another makes what
-OSCC-E was asked equal to what is wanted, so no two changes ever cross.
+A change of the wanted subscriptions only sets a flag. Rounds of requests make the present ones equal to the
+wanted ones, so no two changes ever cross.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What time is it really? The one place where the gateway reads it, and waits for it."""
+"""Clock of the system.
+
+The one place where the gateway reads it, and waits for it.
+"""
 
 from __future__ import annotations
 

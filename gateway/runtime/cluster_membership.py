@@ -1,4 +1,4 @@
-"""Which nodes live, and what is this node's part?
+"""Cluster membership: live nodes, and this node's share.
 
 Every node announces itself every 3 s, to the other nodes and to the registry, and takes its part of each
 site's log-on budget: one of as many as live. The registry is read at the start and at intervals; while

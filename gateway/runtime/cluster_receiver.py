@@ -1,4 +1,4 @@
-"""What do other nodes say to this one, and what are they answered?"""
+"""Cluster receiver: process messages of other nodes, and answer them."""
 
 from __future__ import annotations
 

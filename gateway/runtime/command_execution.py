@@ -1,4 +1,4 @@
-"""What becomes of one user's commands at his owner?"""
+"""Execution of one user's commands at the owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where do one user's changes go on this node?
+"""Feed: distribute one user's changes on this node.
 
 The user's mirror and the connections that read it. Whoever changes the mirror calls
 :meth:`Feed.flush` once afterwards, in the same turn, and the connections with news are woken.

@@ -1,4 +1,4 @@
-"""How fresh is what the owner's link tells, and what are phones told of that?"""
+"""Link health: freshness of the owner's link, as phones see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does an open link tell, and what does it change?
+"""An open link: process its events and apply their effects.
 
 One :class:`Linked` lives as long as one link. It reads, folds what it reads into the mirror and
 the user's sessions, and says when something is to be asked.

@@ -1,4 +1,4 @@
-"""How does what a link tells become the user's mirror?
+"""Mirror: apply what a link sends to the user's ledger.
 
 Synchronous: each event is folded into the assembly and recorded in the ledger in one turn.
 Until the first answers of a new link are all there, the mirror keeps what it has; what no

@@ -1,4 +1,4 @@
-"""Who is on this node, and who serves each of them?
+"""Node: the users of this process, and the role of each.
 
 One :class:`UserState` for each user with a phone here, or whose linger has not ended: his mirror
 and what this node is to him. The node takes phones in, lets them go, and brings their commands to

@@ -1,4 +1,4 @@
-"""Who speaks for one user at his OSCC-E Server?
+"""Owner: the node's side of one user at the OSCC-E Server.
 
 The owner has OSCC-E accept each session of the user, whichever node its phone is on, keeps the one
 link open while a session needs it, and has commands executed at most once.

@@ -1,4 +1,4 @@
-"""Of what is a node made, and how much does it take?"""
+"""Parts and limits of a node."""
 
 from __future__ import annotations
 

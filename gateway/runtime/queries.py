@@ -1,4 +1,4 @@
-"""What does a link listen to, and what is to be asked so that it is what is wanted?"""
+"""Queries of a link: present subscriptions, and the requests to reach the wanted ones."""
 
 from __future__ import annotations
 

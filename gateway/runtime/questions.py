@@ -1,4 +1,4 @@
-"""What has been asked on a link and not been answered yet?"""
+"""Requests on a link that wait for their response."""
 
 from __future__ import annotations
 

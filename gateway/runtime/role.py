@@ -1,4 +1,4 @@
-"""What is a node to one of its users: the owner, or somebody who follows the owner?"""
+"""Role of a node for one of its users: owner or follower."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When is a session served, and who makes way for it?"""
+"""Session admission: when a session is served, and which one it replaces."""
 
 from __future__ import annotations
 

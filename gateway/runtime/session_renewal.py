@@ -1,4 +1,4 @@
-"""How do sessions live on at OSCC-E while their phones are there?"""
+"""Session renewal: keep sessions alive at OSCC-E while their phones are connected."""
 
 from __future__ import annotations
 

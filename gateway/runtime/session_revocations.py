@@ -1,4 +1,4 @@
-"""Which sessions have ended, and how do all nodes learn it at once?
+"""Session revocations: ended sessions, announced to all nodes.
 
 A fast path only: OSCC-E accepts or refuses each session when it is attached.
 """

@@ -1,4 +1,4 @@
-"""Who else reads what the owner of a user writes, and what are they sent?
+"""Sharing: send an owner's changes to the nodes that follow.
 
 The bus is one more reader of the feed: while another node has asked within 25 s, what changes is
 published, together with what changes for other users. One publication is under way at a time; what changes

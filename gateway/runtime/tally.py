@@ -1,7 +1,6 @@
-"""What happens between the nodes of a cluster that is worth counting?
+"""Events of a cluster that are counted.
 
-Whoever lives through a thing says so once, in words of what happened; what is made of it is no
-matter of the runtime.
+Code reports an event once, by name. Its effect on metrics is not the runtime's concern.
 """
 
 from __future__ import annotations

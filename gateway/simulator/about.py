@@ -1,4 +1,7 @@
-"""Which server does the simulator say it is? It may change its mind (a fault)."""
+"""Version and features that the simulator reports.
+
+A fault may change them.
+"""
 
 from __future__ import annotations
 

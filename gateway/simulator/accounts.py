@@ -1,4 +1,4 @@
-"""Who may log on, as what, with which rights and scope, and how often may one try?"""
+"""Accounts: who may log on, with which rights and scope, and the lock-out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can a test let happen by ``POST /simulator/v1/act``, and how is it asked for?"""
+"""Acts that a test can trigger with ``POST /simulator/v1/act``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What does an administrator change while everybody works: objects, scopes, rights, accounts?
+"""Administration at runtime: objects, scopes, rights, accounts.
 
-Every change is told at once on the links that may see it.
+Every change is sent at once on the links that may see it.
 """
 
 from __future__ import annotations

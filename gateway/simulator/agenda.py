@@ -1,4 +1,4 @@
-"""What happens next, and when?"""
+"""Agenda: scheduled events in order of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which elements changed since they were last read?"""
+"""Elements that changed since they were last read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What time is it in the contact centre, and how is it waited for?
+"""Clock of the contact centre: real, scaled or manual.
 
 Two times: the centre's (``now_ms``), which may run fast or by hand, and the transport's
 (``transport_s``, ``sleep``), in which silence, intervals and freezes of links are measured.

@@ -1,4 +1,4 @@
-"""What may a session do to the contact centre, and what comes of it?
+"""Commands of sessions, and their effect on the contact centre.
 
 Each command checks in this order: right, object (unknown and out of scope are told alike), kind,
 version, values; then the effect. State is answered as ``Applied``, ``Pending`` or ``Unchanged``.

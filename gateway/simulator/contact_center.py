@@ -1,4 +1,6 @@
-"""What happens to agents and contacts, whoever causes it? The pure model.
+"""The contact centre: everything that happens to agents and contacts.
+
+The pure model.
 
 No I/O, no clock, no chance: :mod:`life` and :mod:`commands` cause, this room knows what follows
 and notes in :attr:`ContactCenter.changes` which elements are to be read anew.

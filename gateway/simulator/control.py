@@ -1,4 +1,6 @@
-"""How do tests and demos look behind the scenes? JSON over HTTP under ``/simulator/v1/``, loopback only.
+"""Control port for tests and demonstrations.
+
+JSON over HTTP under ``/simulator/v1/``, loopback only.
 
 - ``GET routing``: user name → number, for each agent whose calls leave the house.
 - ``GET truth``: ``Time``; every element by event type as it would be sent; ``Own``: remote agents as

@@ -1,4 +1,4 @@
-"""How are a day's statistics counted, and when does a day begin?"""
+"""Daily statistics, and the start of a day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which objects exist, who belongs to which, and how do they look in the directory?
+"""Directory: objects and their memberships.
 
 Invariant: keys are unique over all kinds; the maps between agents, queues, groups and
 aggregates follow from the objects and are rebuilt by :meth:`Directory.relate`.

@@ -1,4 +1,4 @@
-"""How does each element of each event type look at one instant?"""
+"""Elements of each event type at one instant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which errors does the server know, and by which code does the link name them?"""
+"""Errors of the server, and their codes on the link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What goes wrong, and when? Faults that are in force until taken back, and one-time ones."""
+"""Faults, and when they occur.
+
+Some stay in force until they are removed, others occur once.
+"""
 
 from __future__ import annotations
 

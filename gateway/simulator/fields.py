@@ -1,4 +1,7 @@
-"""Is a field of a message there, and of the right type? Whatever is not is a ``BadRequest``."""
+"""Fields of messages: presence and type.
+
+A missing or wrong field is a ``BadRequest``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was answered first to a request that comes again?"""
+"""First responses, returned for repeated requests."""
 
 from __future__ import annotations
 

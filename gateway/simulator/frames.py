@@ -1,4 +1,7 @@
-"""How do messages become bytes? JSON texts, and RFC 6455 frames that many links can share."""
+"""Encode messages.
+
+JSON texts, and RFC 6455 frames that many links can share.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which functions of the server are up, and what needs which?"""
+"""Functions of the server: which are up, and what needs them."""
 
 from __future__ import annotations
 

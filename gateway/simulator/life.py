@@ -1,4 +1,6 @@
-"""What happens in a contact centre by itself? Chance, from a seeded generator.
+"""Life of the contact centre: contacts that arrive, wait, are handled and end.
+
+Random, from a seeded generator.
 
 Poisson arrivals, exponential talks and patience, desks that open and close, breaks.
 """

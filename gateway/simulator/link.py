@@ -1,4 +1,4 @@
-"""What belongs to one link, and how does it send?"""
+"""One link: its state, and how it sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a WebSocket become a link, and its messages requests?"""
+"""WebSocket of a link: upgrade it, and read its requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which link speaks for a user? One at a time, and the token decides (LinkFencing)."""
+"""Links of users, and their fencing.
+
+One at a time, and the token decides (LinkFencing).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which things does a contact centre consist of?
+"""Objects of a contact centre.
 
 Data only; the rules stand in :mod:`routing`, :mod:`contact_center` and their neighbours.
 Instants are ms of the centre's clock. What never changes is frozen.

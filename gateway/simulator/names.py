@@ -1,4 +1,7 @@
-"""What are people, queues, groups and reasons called? Lists, so that a demo looks like a contact centre."""
+"""Names of people, queues, groups and reasons.
+
+Lists, so that a demo looks like a contact centre.
+"""
 
 from __future__ import annotations
 

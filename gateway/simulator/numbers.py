@@ -1,4 +1,4 @@
-"""Which remote numbers may calls be routed to, and how are they written?"""
+"""Remote numbers: which are allowed, and their form."""
 
 from __future__ import annotations
 

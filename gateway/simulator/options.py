@@ -1,4 +1,4 @@
-"""Which command line options choose the settings?"""
+"""Command-line options of the simulator."""
 
 from __future__ import annotations
 

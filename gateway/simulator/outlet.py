@@ -1,4 +1,4 @@
-"""How do frames leave through one socket, and what if it is slow, frozen or to be troubled?"""
+"""Outgoing frames of one socket, also when it is slow, frozen or disturbed."""
 
 from __future__ import annotations
 

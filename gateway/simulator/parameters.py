@@ -1,4 +1,4 @@
-"""Which routing parameters do queues and groups have, and which changes to them are allowed?"""
+"""Routing parameters of queues and groups, and the rules for changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who works in a contact centre of the wished size? The same seed makes the same people."""
+"""Population: people, queues and groups of a contact centre of a given size.
+
+The same seed makes the same people.
+"""
 
 from __future__ import annotations
 

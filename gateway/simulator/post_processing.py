@@ -1,4 +1,4 @@
-"""What may be asked of post-processing?
+"""Rules of post-processing.
 
 It can be started during a contact (it follows then) or up to 60 s after one, be extended up to
 300 s after its beginning, be finished at any time, and follow each contact by itself.

@@ -1,4 +1,7 @@
-"""What time is it in the contact centre, what is planned, and what has changed? No rules of contacts."""
+"""Clock, agenda and changes of one contact centre.
+
+It has no rules of contacts.
+"""
 
 from __future__ import annotations
 

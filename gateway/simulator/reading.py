@@ -1,4 +1,4 @@
-"""What were the values at one instant, as bytes that all links share?"""
+"""Readings: values at one instant, as bytes shared by all links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is answered to each request on a link?"""
+"""Requests on a link, and their responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which routing state is an agent in, and what becomes of what is asked?
+"""Routing states of agents, and requests to change them.
 
 ECMA-269 agent states:
 

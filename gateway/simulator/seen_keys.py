@@ -1,4 +1,6 @@
-"""Did a request come more than once, and was it carried out more than once? By its ``RequestKey``, for tests.
+"""Request keys: whether a request was repeated, or executed twice.
+
+For tests.
 
 Counted beside what the server itself remembers of first responses, and across its restarts.
 """

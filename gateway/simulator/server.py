@@ -1,4 +1,4 @@
-"""How does the simulator live: its listeners, its turns, and how is it started?"""
+"""The simulator: listeners, event loop and start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a session, and what is left of it when it is over?"""
+"""Session, and what remains of it after its end."""
 
 from __future__ import annotations
 

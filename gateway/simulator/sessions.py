@@ -1,4 +1,4 @@
-"""Which sessions live, and when and how do they end?
+"""Sessions: start, keep-alive and end.
 
 A session is known by a secret and by a public id. An ended one is remembered for 24 h, so that
 a log-off can be repeated until it is confirmed.

@@ -1,4 +1,4 @@
-"""Which contact centre is simulated, by which policies?"""
+"""Settings of the simulated contact centre."""
 
 from __future__ import annotations
 

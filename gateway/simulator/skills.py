@@ -1,4 +1,4 @@
-"""Which changes to an agent's skills are allowed?"""
+"""Rules for changes of an agent's skills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which events does one link get? Its sessions, the union of their scopes, and its queries. Pure."""
+"""Subscriptions of one link.
+
+Its sessions, the union of their scopes, and its queries. Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Which message goes to which link, and in which order? The server without its sockets.
+"""Distribution of messages to links, in order.
+
+The server without its sockets.
 
 Everything here happens at once, without waiting: between deciding and sending nothing can come.
 """

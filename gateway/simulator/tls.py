@@ -1,4 +1,7 @@
-"""Which certificate does the simulator show? Its own, made at start, signed by itself."""
+"""Certificate of the simulator.
+
+Made at the start, self-signed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is true now, in the words of the link? For tests that compare it with what a gateway believes."""
+"""Present state, in the form of the link, for comparisons.
+
+For tests that compare it with what a gateway shows.
+"""
 
 from __future__ import annotations
 

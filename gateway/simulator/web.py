@@ -1,4 +1,4 @@
-"""What is answered to each HTTPS request of the page?"""
+"""HTTPS routes of the reference link."""
 
 from __future__ import annotations
 

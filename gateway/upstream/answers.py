@@ -1,4 +1,4 @@
-"""What came back through one of the server's HTTPS doors?"""
+"""Read answers of the server's HTTPS routes."""
 
 from __future__ import annotations
 

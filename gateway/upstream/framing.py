@@ -1,4 +1,4 @@
-"""How does the client's end of a link's WebSocket read and write frames (RFC 6455)?
+"""WebSocket frames of the client side of a link (RFC 6455).
 
 What is common to both ends stands in :mod:`gateway.protocol.websocket`. Here frames come unmasked and
 leave masked, and whatever is no text is a breach: a link carries nothing else.

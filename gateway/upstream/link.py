@@ -1,4 +1,4 @@
-"""How does one user's link to an OSCC-E Server carry events, requests and answers?"""
+"""One user's link to an OSCC-E Server: events, requests and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Was the server's clock set back while a link lives?
+"""Server clock: detect that it was set back while a link is open.
 
 Elements are ordered by the server's time, on each link for itself. After a step back all that is told is
 older than what is held, and would be ignored until the clock has caught up; a new link starts afresh.

@@ -1,4 +1,4 @@
-"""What does the server say on a link?
+"""Messages of the server on a link.
 
 Together with the other ``wire_*`` modules this is the only code that knows the server's names.
 Pure: bytes and the time in, events and answers out; whatever cannot be read is a

@@ -1,4 +1,4 @@
-"""What does the server tell of an agent?"""
+"""Map the server's elements of agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a command written for the server, and what does its answer mean?"""
+"""Write commands for the server, and read their answers."""
 
 from __future__ import annotations
 

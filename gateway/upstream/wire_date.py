@@ -1,7 +1,4 @@
-"""How far is the server's clock from the gateway's, and when may it be asked again?
-
-`Date` and `Retry-After` of an answer tell.
-"""
+"""Clock offset and Retry-After of HTTPS answers."""
 
 from __future__ import annotations
 

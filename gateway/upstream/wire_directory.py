@@ -1,4 +1,4 @@
-"""Which objects and catalogues are there, and which of them changed?"""
+"""Map the directory: objects, catalogues and their changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is an element of each event type read?"""
+"""Decode the elements of each event type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does it mean when the server refuses something, or cannot be understood?
+"""Map refusals and unreadable answers of the server to errors.
 
 Each error name of the page, with the code and sentence that clients get for it. Every name that is
 not on the page is ``upstream_rejected`` with the name.

@@ -1,6 +1,6 @@
-"""Which figures of a server can be true, and can be told to phones?
+"""Bounds of the server's figures: an impossible one is unknown.
 
-What cannot be is unknown: None.
+None stands for unknown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What do the server's HTTPS doors say, and how are they asked?
+"""Bodies of the server's HTTPS routes.
 
 Bodies are checked by pydantic; whatever is wrong with one is told without its values.
 Instants are read in the server's clock and told in the gateway's.

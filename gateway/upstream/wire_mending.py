@@ -1,8 +1,8 @@
-"""What did a server mean that writes JSON otherwise than most do?
+"""Read unusual but valid JSON of a server.
 
-JSON knows one kind of number (RFC 8259 §6), so 10.0 and 1E2 are integers; and it lets a text hold half of a
-character (§8.2), which no encoding can carry. Whoever reads JSON into types takes neither. What cannot be
-read is written anew and read once more; what can be read costs nothing.
+JSON has one kind of number (RFC 8259 §6), so 10.0 and 1E2 are integers; and a text may contain half of a
+character (§8.2), which no encoding can carry. Typed decoders accept neither. A message that cannot be read
+is rewritten and read once more; one that can be read costs nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which words does the server use, and which are the domain's for the same things?
+"""Names of the server, and the domain's names for the same things.
 
 Tables both ways, and the numbers that may stand on the wire. An unknown word becomes
 ``unknown`` where the domain has such a value.

@@ -1,4 +1,4 @@
-"""What does the server announce to the people who use it?"""
+"""Map notices of the server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Has this node read these very bytes already?
+"""Pool of messages that this node has decoded, keyed by their bytes.
 
-Law of sharing: by bytes, never by label. Whoever gets a shared part has received its bytes himself, or
-others that differ by instants that jitter: sharing shows nobody anything else that his link did not deliver.
+Sharing is by bytes, never by name. A link gets a shared part only if it received the same bytes, or bytes
+that differ by instants within their jitter: nobody is shown what their own link did not deliver.
 """
 
 from __future__ import annotations

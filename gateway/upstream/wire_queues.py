@@ -1,4 +1,4 @@
-"""What does the server tell of a queue, a group or an aggregate?"""
+"""Map the server's elements of queues, groups and aggregates."""
 
 from __future__ import annotations
 

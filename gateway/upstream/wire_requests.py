@@ -1,4 +1,4 @@
-"""How is the server asked, and what does its answer mean?"""
+"""Write requests to the server, and read their responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may a session see and do?"""
+"""Map a session's scope and rights."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def test_acts_are_done_and_told(
         assert await command(at, tmp_path, "end-session", session["id"]) == 0
         assert capsys.readouterr().out.splitlines()[1].split()[-1] == "ended"
         assert await command(at, tmp_path, "end-user", session["user"]) == 1
-        assert capsys.readouterr().err == "oscc-gateway: No node knows that user. [not_found]\n"
+        assert capsys.readouterr().err == "oscc-gateway: No node has that user. [not_found]\n"
         assert await command(at, tmp_path, "drain", "--node", "nowhere") == 1
         assert await command(at, tmp_path, "drain") == 0
         assert at.stopping.asked.is_set()
