@@ -1,5 +1,5 @@
 /** What have I asked for, and what became of it? While this page lives; nothing of it is kept. */
-import {clock, fill, h, icon, refusal, t} from './ui.js';
+import {button, clock, fill, h, icon, refusal, t, toast} from './ui.js';
 
 const MARKS = {
   sent: 'wait',
@@ -41,7 +41,7 @@ export class Acts {
     const {acts} = this.live;
     fill(
       this.list,
-      acts.map((act) => [act.at, act.what, standing(act)]),
+      acts.map((act) => [act.at, act.what, standing(act), this.live.canUndo(act)]),
       () =>
         acts.length ? acts.map((act) => this.line(act)) : h('li', {class: 'muted empty'}, t('acts.empty')),
     );
@@ -60,6 +60,7 @@ export class Acts {
       'span',
       {class: 'a-main'},
       h('span', {class: 'a-name'}, act.what),
+      (act.changes ?? []).map((each) => h('span', {class: 'a-line'}, t('change.line', ...each))),
       h('span', {class: 'a-line'}, outcomeText(act)),
     );
     const parts = [
@@ -77,6 +78,15 @@ export class Acts {
             parts,
           )
         : h('div', {class: 'agent'}, parts),
+      this.live.canUndo(act)
+        ? button(t('undo'), () => this.undo(act), 'small', {'aria-label': t('undo.what', act.what)})
+        : null,
     );
+  }
+
+  async undo(act) {
+    const {status, error} = await this.live.undo(act);
+    if (status === 'applied') toast(t('undo.done', act.what), 'done');
+    else toast(`${t('undo.what', act.what)}: ${error ? refusal(error) : t(`outcome.${status}`)}`, 'bad');
   }
 }

@@ -61,8 +61,9 @@ export function inOrder(entries) {
 }
 
 export class Agents {
-  constructor(live, go) {
-    Object.assign(this, {live, go, state: '', text: '', within: ''});
+  constructor(live, go, shell) {
+    const {state = '', within = ''} = shell.choices.filters ?? {};
+    Object.assign(this, {live, go, shell, state, text: '', within});
     this.counts = null;
     this.search = h('input', {
       type: 'search',
@@ -77,6 +78,7 @@ export class Agents {
       'aria-label': t('agents.where'),
       onchange: () => {
         this.within = this.where.value;
+        this.keep();
         this.places();
         this.count();
         this.sort();
@@ -132,6 +134,7 @@ export class Agents {
         class: 'chip',
         onclick: () => {
           this.state = this.state === name ? '' : name;
+          this.keep();
           this.marks();
           this.sort();
         },
@@ -141,6 +144,12 @@ export class Agents {
       number,
     );
     return {element, number};
+  }
+
+  /** Filters outlive a reload; they are ids and names of states. What is typed is a person's name: it does not. */
+  keep() {
+    const {state, within} = this;
+    this.shell.choose({filters: {state, within}});
   }
 
   marks() {
@@ -175,9 +184,14 @@ export class Agents {
   /** Those of the chosen team or queue. */
   entries() {
     const [kind, id] = this.within.split(':');
-    const field = kind === 'group' ? 'group_ids' : 'queue_ids';
     const all = this.live.of('agent');
-    return this.within ? all.filter(([, agent]) => (agent[field] ?? []).includes(id)) : all;
+    const has = {
+      '': () => true,
+      group: (agent) => (agent.group_ids ?? []).includes(id),
+      queue: (agent) => (agent.queue_ids ?? []).includes(id),
+      skill: (agent) => (agent.skills ?? []).some((each) => each.skill_id === id && each.active !== false),
+    }[kind];
+    return all.filter(([, agent]) => has(agent));
   }
 
   count() {
@@ -214,13 +228,21 @@ export class Agents {
         .map(([key, {name}]) => [key, name ?? NONE])
         .sort((a, b) => byName(a[1], b[1]));
     const [groups, queues] = [named('group'), named('queue')];
+    const skills = this.live
+      .catalogue('skills')
+      .map(({skill_id: id, name}) => [`skill:${id}`, name])
+      .sort((a, b) => byName(a[1], b[1]));
     const options = (list) => list.map(([value, name]) => h('option', {value}, name));
-    fill(this.where, [groups, queues], () => [
+    fill(this.where, [groups, queues, skills], () => [
       h('option', {value: ''}, t('agents.everywhere')),
       h('optgroup', {label: t('groups')}, options(groups)),
       h('optgroup', {label: t('tab.queues')}, options(queues)),
+      h('optgroup', {label: t('skills')}, options(skills)),
     ]);
+    // a filter of what is not there any more is no filter
+    const there = ['', ...[groups, queues, skills].flat().map(([value]) => value)];
+    if (this.live.whole && !there.includes(this.within)) this.within = '';
     this.where.value = this.within;
-    shown(this.team, this.within !== '');
+    shown(this.team, this.within !== '' && !this.within.startsWith('skill:'));
   }
 }

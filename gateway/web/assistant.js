@@ -18,6 +18,9 @@ import {able, attribute, button, fill, h, icon, NONE, put, say, shown, t, tOr} f
 
 const STATES = ['available', 'unavailable', 'work'];
 const COMMAND = 'routing_state.set';
+/** A state that comes so soon after one's own command is not another's doing. */
+const OWN_MS = 30_000;
+const SOON_MS = 10_000;
 const CALLS_NEED = ['voice', 'routing', 'remote_agent'];
 
 export function view(live, shell) {
@@ -120,6 +123,7 @@ class Assistant {
   second() {
     tick(this.element, this.live.now());
     this.post.second();
+    this.warn();
     this.mine.second();
   }
 
@@ -160,10 +164,36 @@ class Assistant {
     able(this.start, !live.frozen && live.asked(key) === null);
     put(this.start, t(contact ? 'post.start.then' : 'post.start'));
     tick(this.element, live.now());
+    if (live.whole && !live.frozen) this.heed(agent);
     const spoken = withReason(state.text, this.reason.textContent);
     if (live.whole && this.spoken !== spoken) {
       if (this.spoken) say(spoken);
       this.spoken = spoken;
+    }
+  }
+
+  /** What the person should not miss: a contact that rang in vain, a state that others have set. */
+  heed(agent) {
+    const {live, shell, heeded: before} = this;
+    const rings = (agent.handling ?? []).filter(({state}) => state === 'ringing').map((each) => each.contact_id);
+    const there = new Set((agent.handling ?? []).map((each) => each.contact_id));
+    this.heeded = {agent: this.key, rings, state: agent.routing_state, pending: agent.pending_routing_state};
+    if (before?.agent !== this.key) return;
+    if (before.rings.some((id) => !there.has(id))) shell.alerts.agent(t('alert.vain'));
+    const mine = live.acts.some((act) => act.key === this.key && act.wants === agent.routing_state &&
+      Date.now() - act.at < OWN_MS);
+    if (before.state !== agent.routing_state && before.pending !== agent.routing_state && !mine)
+      shell.alerts.agent(t('alert.state', t(`state.${agent.routing_state}`)));
+  }
+
+  /** Once, when post-processing is about to end. */
+  warn() {
+    const {live, agent, shell} = this;
+    const until = agent.post_processing?.ends_at_ms ?? null;
+    const left = until === null || live.frozen ? Infinity : until - live.now();
+    if (left > 0 && left <= SOON_MS && this.warned !== until) {
+      this.warned = until;
+      shell.alerts.agent(t('alert.post'));
     }
   }
 

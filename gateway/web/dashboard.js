@@ -27,11 +27,11 @@ class Dashboard {
     this.shareHeld = 0;
     const go = (detail) => this.go({detail});
     this.queues = new Queues(live, shell, go);
-    this.agents = new Agents(live, go);
+    this.agents = new Agents(live, go, shell);
     this.acts = new Acts(live, go);
     this.pages = {
-      queue: new Place(live, 'queue', this.queues, go),
-      group: new Place(live, 'group', this.queues, go),
+      queue: new Place(live, 'queue', this.queues, go, shell),
+      group: new Place(live, 'group', this.queues, go, shell),
       agent: new Sheet(live, go),
     };
     this.build();
@@ -162,6 +162,7 @@ class Dashboard {
     this.agents.second();
     this.page?.second();
     this.sum();
+    if (this.live.whole) this.shell.alerts.count(this.queues.critical());
   }
 
   /** The figures over all that the session sees; an agent counts once, in however many queues. */

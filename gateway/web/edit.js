@@ -139,10 +139,15 @@ class Editor {
       return;
     }
     able(pressed, false);
+    const texts = [...changes].map(([id, value]) => [
+      this.item(id).label,
+      ...[this.item(id).before, value].map((each) => (each === undefined ? NONE : spec.text(each, id))),
+    ]);
+    const before = new Map([...changes.keys()].map((id) => [id, this.item(id).before ?? null]));
     const {status, error} = await live.ask(
       spec.kind,
       {...spec.args(changes), if_version: version},
-      {key: spec.key, what: spec.what},
+      {key: spec.key, what: spec.what, changes: texts, back: {args: spec.args(before), what: spec.what}},
     );
     able(pressed, true);
     if (status === 'applied' || status === 'unchanged') {

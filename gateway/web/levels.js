@@ -37,23 +37,37 @@ export class Levels {
     this.held = new Map();
   }
 
-  /** Judge a queue now. @returns {{level: number, share: number, wait: number}} */
-  judge(key, queue, now, target) {
-    const before = this.held.get(key) ?? {level: OK, share: OK, wait: OK, since: -Infinity};
+  /**
+   * Judge a queue now: it has one level, and one figure that caused it.
+   * @param {number|null} [limit] the person's own longest wait, in seconds; null: of the service level
+   * @returns {{level: number, wait: number, cause: 'wait'|'waiting'|'share'|null, bound: number|null,
+   *   rank: number}} `rank`: how many times its threshold the longest wait is, in halves, which keeps it calm
+   */
+  judge(key, queue, now, target, limit = null) {
+    const before = this.held.get(key) ?? {level: OK, share: OK, wait: OK, cause: null, since: -Infinity};
     const waits =
       queue.oldest_since_ms == null || now === null || !queue.contacts_waiting
         ? null
         : (now - queue.oldest_since_ms) / 1000;
     const due = queue.service_level_threshold_s;
-    const wait = due
-      ? step(before.wait, waits, [due * WAIT_ATTENTION, due * WAIT_ACTION], WAIT_MARGIN_S)
-      : OK;
+    const bounds = limit ? [limit / 2, limit] : due ? [due * WAIT_ATTENTION, due * WAIT_ACTION] : null;
+    const wait = bounds ? step(before.wait, waits, bounds, WAIT_MARGIN_S) : OK;
     const told = Math.max(NAMES.indexOf(queue.level), OK);
-    const worst = Math.max(wait, told);
+    const inTime = share(before.share, queue.service_level_pct, target);
+    // a share of the past is nothing to act on at once
+    const worst = Math.max(wait, told, Math.min(inTime, ATTENTION));
+    const cause = worst === OK ? null : wait === worst ? 'wait' : told === worst ? 'waiting' : 'share';
     const held = worst < before.level && now !== null && now - before.since < HOLD_MS;
     const level = held ? before.level : worst;
     const since = worst >= before.level && now !== null ? now : before.since;
-    const judged = {level, wait, share: share(before.share, queue.service_level_pct, target), since};
+    const why = held ? before.cause : cause;
+    const bound = {
+      wait: bounds?.[level === ACTION ? 1 : 0] ?? null,
+      waiting: queue.routing_parameters?.[level === ACTION ? 'ActionContacts' : 'AttentionContacts'] ?? null,
+      share: target,
+    }[why];
+    const rank = bounds && waits !== null ? Math.round((waits / bounds[1]) * 2) / 2 : 0;
+    const judged = {level, wait, share: inTime, cause: why, bound: bound ?? null, rank, since};
     this.held.set(key, judged);
     return judged;
   }

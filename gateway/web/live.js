@@ -60,10 +60,16 @@ export class Live {
     document.removeEventListener('visibilitychange', this.turn);
   }
 
+  /** Whether nobody sees the page, and nobody wants to be alerted by it. */
+  get unseen() {
+    return document.hidden && !this.staysOn();
+  }
+  staysOn = () => false;
+
   /** Nothing moves while nobody looks. */
   tickWhileSeen() {
     clearInterval(this.timer);
-    if (!document.hidden) this.timer = setInterval(() => this.second(), 1000);
+    if (!this.unseen) this.timer = setInterval(() => this.second(), 1000);
   }
 
   /** The page was hidden, or is seen again: a connection that has to come back gets its time from now. */
@@ -163,7 +169,7 @@ export class Live {
     if (LINKED.has(state) && !quiet) return state;
     if (state === 'gone') return 'lost';
     if (!this.whole) return state === 'waiting' ? 'lost' : 'connecting';
-    return document.hidden || performance.now() - this.brokenAt < GRACE_MS ? 'updating' : 'lost';
+    return this.unseen || performance.now() - this.brokenAt < GRACE_MS ? 'updating' : 'lost';
   }
 
   get frozen() {
@@ -219,10 +225,12 @@ export class Live {
   /**
    * Ask for something, and remember what became of it while this page lives.
    * @param {string} kind @param {object} args
-   * @param {{key: string, what: string, wants?: string|null}} about the resource, the wish, the state
+   * @param {{key: string, what: string, wants?: string|null, changes?: [string, string, string][]|null,
+   *   back?: {args: object, what: string}|null}} about the resource, the wish, the state; what changes, from
+   *   what to what, and how that is taken back
    */
-  async ask(kind, args, {key, what, wants = null}) {
-    const act = {kind, args, key, what, wants, at: Date.now(), outcome: null, after: null};
+  async ask(kind, args, {key, what, wants = null, changes = null, back = null}) {
+    const act = {kind, args, key, what, wants, changes, back, at: Date.now(), outcome: null, after: null};
     this.acts.unshift(act);
     this.acts.length = Math.min(this.acts.length, KEEP_ACTS);
     this.touch(key);
@@ -231,6 +239,21 @@ export class Live {
     this.touch(key);
     this.touch('acts');
     return act.outcome;
+  }
+
+  /** Whether something that was changed can be taken back. */
+  canUndo = (act) =>
+    Boolean(act.back) && !act.undone && !this.frozen && act.outcome?.status === 'applied' && act.outcome.version != null;
+
+  /** Take a change back, unless somebody has changed the same since. @returns {Promise<any>} the outcome */
+  async undo(act) {
+    act.undone = true;
+    const changes = act.changes.map(([label, before, now]) => [label, now, before]);
+    const args = {...act.back.args, if_version: act.outcome.version};
+    const outcome = await this.ask(act.kind, args, {key: act.key, what: act.what, changes});
+    if (outcome.status !== 'applied') act.undone = false;
+    this.touch('acts');
+    return outcome;
   }
 
   /** What is asked of a resource and not answered yet. */

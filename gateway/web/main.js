@@ -49,7 +49,15 @@ const kept = {
     return kept.read(name, sessionStorage) ?? kept.read(name);
   },
   get choices() {
-    return {theme: 'auto', language: null, target: 80, application: null, ...kept.both('choices')};
+    return {
+      theme: 'auto',
+      language: null,
+      target: 80,
+      application: null,
+      pins: [],
+      limits: {},
+      ...kept.both('choices'),
+    };
   },
   choose(change) {
     kept.write('choices', {...kept.choices, ...change}, sessionStorage, localStorage);

@@ -1,6 +1,8 @@
 /** What may a person choose, look up and end? */
 import {GatewayError, privacyInventory} from './oscc-client.js';
+import {alertRows} from './alerts.js';
 import {dialog} from './dialog.js';
+import {isNarrow} from './shell.js';
 import {
   button,
   day,
@@ -108,6 +110,7 @@ export function settings(shell) {
         ),
       ),
       choiceRows({kept, dress: doors.dress, again}, () => opened.close()),
+      alertRows(shell, session.application === 'dashboard' && !isNarrow()),
       session.application === 'dashboard'
         ? row(t('target'), h('span', {class: 'with-unit'}, target, '%'))
         : null,

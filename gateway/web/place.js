@@ -2,8 +2,8 @@
 import {agentRow, inOrder, namesChanged} from './agents.js';
 import {choiceControl, edit, numberControl, switchControl, textControl} from './edit.js';
 import {NAMES} from './levels.js';
-import {sparkline} from './queues.js';
-import {count, stateIcon, tick, timer} from './states.js';
+import {sparkline, why} from './queues.js';
+import {allowed, askState, count, ICONS, stateIcon, stateOf, tick, timer, withReason} from './states.js';
 import {Rows} from './rows.js';
 import {
   able,
@@ -33,13 +33,50 @@ const OF_QUEUE = [
   ['work', 'agents_work'],
 ];
 
+const SET = 'agent.routing_state.set';
+const ASKED = ['unavailable', 'work'];
+const HELP = ['available', 'post', 'unavailable', 'work'];
+const HELPERS_SHOWN = 6;
+
+/** Who could help, the likeliest first. */
+const helpers = (agents) =>
+  agents
+    .map((entry) => [entry, stateOf(entry[1])])
+    .filter(([, {name}]) => HELP.includes(name))
+    .sort(([, a], [, b]) => HELP.indexOf(a.name) - HELP.indexOf(b.name) || (a.since ?? 0) - (b.since ?? 0))
+    .slice(0, HELPERS_SHOWN)
+    .map(([entry]) => entry);
+
 /** The page of a queue or a group. */
 export class Place {
   /** @param {'queue'|'group'} kind @param {import('./queues.js').Queues} queues how queues stand */
-  constructor(live, kind, queues, go) {
-    Object.assign(this, {live, kind, queues, go, id: null, wish: null});
+  constructor(live, kind, queues, go, shell) {
+    Object.assign(this, {live, kind, queues, go, shell, id: null, wish: null, only: ''});
     this.title = h('h2', {tabindex: '-1'});
     this.level = h('span', {class: 'chip level', hidden: true});
+    this.why = h('p', {class: 'why'});
+    this.pin = h(
+      'button',
+      {type: 'button', class: 'quiet square pin-button', onclick: () => this.turnPin()},
+      icon('pin'),
+    );
+    this.help = h('ul', {class: 'helpers'});
+    this.helpPart = h('section', {class: 'help', hidden: true}, h('h3', {}, t('help')), this.help);
+    this.limit = h('input', {
+      type: 'number',
+      id: 'own-limit',
+      min: 5,
+      max: 3600,
+      step: 5,
+      inputmode: 'numeric',
+      onchange: () => this.setLimit(),
+    });
+    this.limitPart = h(
+      'div',
+      {class: 'setting'},
+      h('label', {for: 'own-limit'}, t('limit.own'), h('small', {class: 'muted'}, t('limit.own.hint'))),
+      h('span', {class: 'with-unit'}, this.limit, 's'),
+    );
     this.figures = h('dl', {class: 'figures'});
     this.states = h('ul', {class: 'states'});
     this.spark = sparkline();
@@ -50,13 +87,16 @@ export class Place {
     this.element = h(
       'article',
       {class: 'page'},
-      h('header', {class: 'page-head'}, this.title, this.level),
+      h('header', {class: 'page-head'}, this.title, this.level, this.pin),
+      kind === 'queue' ? this.why : null,
+      kind === 'queue' ? this.helpPart : null,
       this.figures,
       kind === 'queue'
         ? h('figure', {class: 'spark-big'}, this.spark.svg, h('figcaption', {class: 'muted'}, t('spark')))
         : null,
       this.states,
       this.more,
+      kind === 'queue' ? this.limitPart : null,
       h(
         'details',
         {class: 'part'},
@@ -72,8 +112,38 @@ export class Place {
     return `${this.kind}:${this.id}`;
   }
 
+  /** What is pinned stands first; its id is kept, and nothing else of it. */
+  turnPin() {
+    const {pins} = this.shell.choices;
+    const {key} = this;
+    this.shell.choose({pins: pins.includes(key) ? pins.filter((each) => each !== key) : [...pins, key]});
+    this.drawPin();
+    this.queues.sort();
+    this.queues.rows.refreshAll();
+  }
+
+  drawPin() {
+    const on = this.shell.choices.pins.includes(this.key);
+    attribute(this.pin, 'aria-pressed', String(on));
+    attribute(this.pin, 'aria-label', t(on ? 'pin.off' : 'pin.on'));
+  }
+
+  /** One's own longest wait for this queue; empty: that of the service level. */
+  setLimit() {
+    if (!this.limit.validity.valid) return;
+    const limits = {...this.shell.choices.limits};
+    if (this.limit.value) limits[this.id] = Number(this.limit.value);
+    else delete limits[this.id];
+    this.shell.choose({limits});
+    this.queues.second();
+    this.drawLevel();
+  }
+
   open(id) {
     this.id = id;
+    this.only = '';
+    this.limit.value = this.shell.choices.limits[id] ?? '';
+    this.drawPin();
     this.close();
     this.read(null);
     requestAnimationFrame(() => this.list());
@@ -121,7 +191,9 @@ export class Place {
     const agents = this.agents();
     const known = this.live.knows('agents');
     put(this.people, t('agents.of.n', known ? whole(agents.length) : NONE));
-    this.rows?.order(inOrder(agents));
+    const {only} = this;
+    this.rows?.order(inOrder(only ? agents.filter(([, agent]) => stateOf(agent).name === only) : agents));
+    if (this.kind === 'queue') this.drawHelp(agents);
     this.rows?.tick();
     if (this.kind === 'group') this.drawStates(known ? count(agents.map(([, agent]) => agent)) : {});
     this.drawLevel();
@@ -153,6 +225,9 @@ export class Place {
     shown(this.level, judged?.level > 0);
     fill(this.level, name, () => [icon(name ?? 'ok'), t(`level.${name}`)]);
     attribute(this.level, 'data-level', name);
+    const queue = this.live.get(this.key);
+    put(this.why, queue && judged ? why(queue, judged, this.live.now()) : '');
+    shown(this.why, this.why.textContent !== '');
     this.spark.set(this.queues.history.path(this.key, this.live.get(this.key)?.contacts_waiting));
   }
 
@@ -209,11 +284,79 @@ export class Place {
     ]);
   }
 
+  /** How many are in each state; a tap lists only those. */
   drawStates(counts) {
-    fill(this.states, counts, () =>
+    fill(this.states, [counts, this.only], () =>
       OF_QUEUE.map(([name]) =>
-        h('li', {}, stateIcon(name), h('b', {}, whole(counts[name])), h('span', {}, t(`state.${name}`))),
+        h(
+          'li',
+          {},
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'state-count',
+              'aria-pressed': String(this.only === name),
+              onclick: () => {
+                this.only = this.only === name ? '' : name;
+                this.draw();
+                this.second();
+              },
+            },
+            stateIcon(name),
+            h('b', {}, whole(counts[name])),
+            h('span', {}, t(`state.${name}`)),
+          ),
+        ),
       ),
+    );
+  }
+
+  /** Who could take contacts of a queue that needs somebody: free, soon free, then those who might be. */
+  drawHelp(agents) {
+    const {live} = this;
+    const needed = (this.queues.judged.get(this.key)?.level ?? 0) > 0;
+    const found = needed ? helpers(agents) : [];
+    shown(this.helpPart, needed && live.knows('agents'));
+    const rows = found.map(([key, agent]) => ({
+      key,
+      name: agent.display_name ?? NONE,
+      state: stateOf(agent),
+      reason: live.reason(agent.reason_id),
+      until: agent.post_processing?.ends_at_ms ?? null,
+      may: ASKED.includes(agent.routing_state) && !agent.handling?.length && allowed(live, agent, SET, 'available'),
+      asked: live.asked(key)?.what ?? null,
+    }));
+    fill(this.help, rows, () =>
+      rows.length ? rows.map((row) => this.helper(row)) : h('li', {class: 'muted'}, t('help.none')),
+    );
+    tick(this.help, live.now());
+  }
+
+  helper({key, name, state, reason, until, may, asked}) {
+    const id = key.slice(6);
+    return h(
+      'li',
+      {},
+      h(
+        'button',
+        {type: 'button', class: 'agent', 'data-state': state.name, onclick: () => this.go({kind: 'agent', id})},
+        icon(ICONS[state.name] ?? 'unknown', 'state'),
+        h(
+          'span',
+          {class: 'a-main'},
+          h('span', {class: 'a-name'}, name),
+          h('span', {class: 'a-line'}, asked ? t('asked', asked) : withReason(state.text, reason)),
+        ),
+        until
+          ? h('span', {class: 'a-time'}, t('post.left.before'), ' ', h('time', {'data-until': until}))
+          : timer(state.since, 'a-time'),
+      ),
+      may && !asked
+        ? button(t('set.available'), () =>
+            askState(this.live, {command: SET, args: {agent_id: id}, key, state: 'available', who: name}),
+          'small', {'aria-label': t('help.set', name)})
+        : null,
     );
   }
 

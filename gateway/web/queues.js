@@ -1,7 +1,7 @@
 /** Which queue needs somebody now? Tiles, worst first. */
 import {ACTION, History, Levels, NAMES} from './levels.js';
 import {Rows} from './rows.js';
-import {attribute, byName, fill, h, icon, NONE, pct, put, reicon, shown, since, t, tOr, whole} from './ui.js';
+import {attribute, byName, fill, h, icon, NONE, pct, put, reicon, shown, since, span, t, tOr, whole} from './ui.js';
 
 const STATES = [
   ['available', 'available'],
@@ -30,17 +30,41 @@ const LARGE = '(max-width: 17rem)';
 const ON_ITS_SIDE = '(max-height: 480px) and (orientation: landscape)';
 const heightOf = () => (matchMedia(LARGE).matches ? 176 : matchMedia(ON_ITS_SIDE).matches ? 96 : 124);
 
+/** Why a queue has its level, in one line: the figure, its limit, and who is free. */
+export function why(queue, judged, now) {
+  if (!judged?.cause) return '';
+  const {cause, bound} = judged;
+  const waited = since(queue.oldest_since_ms, now);
+  const figure = {
+    wait: () => t('why.wait', waited, bound === null ? NONE : span(bound * 1000)),
+    waiting: () => (bound === null ? t('why.waiting.plain', whole(queue.contacts_waiting))
+      : t('why.waiting', whole(queue.contacts_waiting), whole(bound))),
+    share: () => t('why.share', pct(queue.service_level_pct), pct(bound)),
+  }[cause]();
+  return `${figure} · ${t('why.free', whole(queue.agents_available))}`;
+}
+
 export class Queues {
   constructor(live, shell, go) {
-    Object.assign(this, {live, shell, go});
+    Object.assign(this, {live, shell, go, text: ''});
     this.levels = new Levels();
     this.history = new History();
     this.judged = new Map();
-    this.aggregate = '';
+    this.aggregate = shell.choices.aggregate ?? '';
+    this.search = h('input', {
+      type: 'search',
+      placeholder: t('queues.search'),
+      'aria-label': t('queues.search'),
+      oninput: () => {
+        this.text = this.search.value.trim().toLowerCase();
+        this.sort();
+      },
+    });
     this.choice = h('select', {
       'aria-label': t('queues.which'),
       onchange: () => {
         this.aggregate = this.choice.value;
+        shell.choose({aggregate: this.aggregate});
         this.sort();
       },
     });
@@ -58,7 +82,7 @@ export class Queues {
     this.element = h(
       'section',
       {class: 'pane queues data', 'aria-label': t('tab.queues')},
-      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.queues')), this.total, this.choice),
+      h('header', {class: 'pane-head'}, h('h2', {}, t('tab.queues')), this.total, this.search, this.choice),
       scroller,
     );
   }
@@ -92,12 +116,28 @@ export class Queues {
 
   judge(key) {
     const queue = this.live.get(key);
-    if (queue)
-      this.judged.set(key, this.levels.judge(key, queue, this.live.now(), this.shell.choices.target));
-    else {
+    if (queue) {
+      const {target, limits} = this.shell.choices;
+      const before = this.judged.get(key);
+      const judged = this.levels.judge(key, queue, this.live.now(), target, limits?.[key.slice(6)]);
+      this.judged.set(key, judged);
+      if (before && judged.level > before.level && !this.live.frozen) this.rose(key, queue, judged);
+    } else {
       this.judged.delete(key);
       this.levels.forget(key);
     }
+  }
+
+  /** A queue has got worse. */
+  rose(key, queue, judged) {
+    const text = t('alert.queue', queue.name ?? NONE, t(`level.${NAMES[judged.level]}`));
+    const line = why(queue, judged, this.live.now());
+    this.shell.alerts.queue(judged.level === ACTION, `${text}, ${line}`);
+  }
+
+  /** How many queues need somebody at once. */
+  critical() {
+    return [...this.judged.values()].filter(({level}) => level === ACTION).length;
   }
 
   second() {
@@ -129,16 +169,22 @@ export class Queues {
   sort() {
     const {live, aggregate} = this;
     const only = aggregate && new Set(live.get(aggregate)?.queue_ids ?? []);
-    const entries = live.of('queue').filter(([key]) => !only || only.has(key.slice(6)));
+    const {text} = this;
+    const entries = live
+      .of('queue')
+      .filter(([key]) => !only || only.has(key.slice(6)))
+      .filter(([, {name}]) => !text || (name ?? '').toLowerCase().includes(text));
+    const pins = new Set(this.shell.choices.pins);
     const rank = ([key, queue]) => [
+      pins.has(key) ? 1 : 0,
       this.judged.get(key)?.level ?? 0,
+      this.judged.get(key)?.rank ?? 0,
       queue.contacts_waiting ?? -1,
-      -(queue.service_level_pct ?? 101),
     ];
     const ranked = entries.map((entry) => [entry, rank(entry)]);
     ranked.sort(
       ([a, x], [b, y]) =>
-        y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || byName(a[1].name ?? '', b[1].name ?? ''),
+        y[0] - x[0] || y[1] - x[1] || y[2] - x[2] || y[3] - x[3] || byName(a[1].name ?? '', b[1].name ?? ''),
     );
     this.rows.order(ranked.map(([[key]]) => key));
     shown(this.empty, entries.length === 0 && live.whole);
@@ -157,13 +203,14 @@ export class Queues {
         h('span', {class: `q-${name}`}),
       ]),
     );
-    const shareMark = icon('attention', 'mark small');
+    const reason = h('span', {class: 'q-why'});
+    const pin = icon('pin', 'pin');
     const counts = STATES.map(([, name]) => h('span', {class: 'count'}, icon(name, `s-${name}`), h('span')));
     const spark = sparkline();
     const act = h(
       'button',
       {type: 'button', class: 'tile', onclick: () => this.go({kind: 'queue', id: key.slice(6)})},
-      h('span', {class: 'tile-head'}, mark, parts.name, parts.media),
+      h('span', {class: 'tile-head'}, mark, parts.name, pin, parts.media),
       h(
         'span',
         {class: 'tile-figures'},
@@ -172,23 +219,29 @@ export class Queues {
         h(
           'span',
           {class: 'big share'},
-          h('span', {class: 'with-mark'}, shareMark, parts.share),
+          parts.share,
           h('small', {}, parts.target),
         ),
         spark.svg,
       ),
-      h('span', {class: 'tile-foot'}, counts),
+      h('span', {class: 'tile-foot'}, counts, reason),
     );
-    const ticked = () => put(parts.longest, since(live.get(key)?.oldest_since_ms, live.now()));
+    const ticked = () => {
+      const queue = live.get(key) ?? {};
+      put(parts.longest, since(queue.oldest_since_ms, live.now()));
+      put(reason, why(queue, this.judged.get(key), live.now()));
+    };
     const show = (next) => {
       key = next;
       const queue = live.get(key) ?? {};
-      const judged = this.judged.get(key) ?? {level: 0, share: 0};
+      const judged = this.judged.get(key) ?? {level: 0, cause: null};
       attribute(act, 'data-level', NAMES[judged.level]);
       attribute(act, 'aria-pressed', String(key === this.selected));
       reicon(mark, NAMES[judged.level]);
-      attribute(shareMark.parentElement, 'data-level', judged.share ? NAMES[judged.share] : null);
-      reicon(shareMark, NAMES[judged.share]);
+      attribute(act, 'data-cause', judged.cause);
+      for (const each of counts) shown(each, judged.cause === null);
+      shown(reason, judged.cause !== null);
+      pin.toggleAttribute('hidden', !this.shell.choices.pins.includes(key));
       put(parts.name, queue.name ?? NONE);
       put(parts.media, tOr(`media.${queue.media}`, queue.media ?? ''));
       put(parts.waiting, whole(queue.contacts_waiting));
@@ -215,8 +268,8 @@ export class Queues {
       queue.name,
       t(`level.${NAMES[judged.level]}`),
       `${whole(queue.contacts_waiting)} ${t('q.waiting')}`,
+      `${t('q.longest')} ${since(queue.oldest_since_ms, this.live.now())}`,
       `${t('q.share')} ${pct(queue.service_level_pct)}`,
-      judged.share ? t(`level.${NAMES[judged.share]}`) : null,
       agents,
     ]
       .filter(Boolean)

@@ -1,4 +1,5 @@
 /** What stands around both applications: how the connection is, notices, settings, the way out. */
+import {Alerts} from './alerts.js';
 import {isOver, leave, whyEnded} from './leave.js';
 import {Live} from './live.js';
 import {connect} from './oscc-client.js';
@@ -56,12 +57,21 @@ export class Shell {
     this.leaving = false;
     this.wishesToLeave = doors.kept.session?.leavesAfter === true;
     this.stop = new AbortController();
+    this.alerts = new Alerts(this);
+    live.staysOn = () => this.stays;
     this.build();
     this.listen();
   }
 
   get choices() {
     return this.doors.kept.choices;
+  }
+  choose(change) {
+    this.doors.kept.choose(change);
+  }
+  /** Whether this page stays connected while nobody sees it: on a desk, for who wants to be alerted. */
+  get stays() {
+    return this.choices.stay === true && !isNarrow();
   }
 
   build() {
@@ -154,7 +164,8 @@ export class Shell {
     const {session, gateway} = this;
     const site = gateway.sites.find(({id}) => id === session.site)?.display_name ?? session.site;
     put(this.site, ` · ${site}`);
-    document.title = `${t(`app.${session.application}`)} · ${site}`;
+    this.titled = `${t(`app.${session.application}`)} · ${site}`;
+    this.alerts.title();
   }
 
   /** To the content, without a step in the history: going back would leave what is open in it. */
@@ -188,7 +199,10 @@ export class Shell {
     connection.addEventListener('refused', ({detail}) => toast(refusal(detail), 'bad'), {signal});
     document.addEventListener(
       'visibilitychange',
-      () => (document.hidden ? connection.background() : connection.foreground()),
+      () => {
+        if (!document.hidden) connection.foreground();
+        else if (!this.stays) connection.background();
+      },
       {signal},
     );
     addEventListener('pagehide', () => connection.background(), {signal});

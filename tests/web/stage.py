@@ -17,7 +17,15 @@ import pytest
 
 pytest.importorskip("playwright", reason="the group `web` is not installed: make web")
 
-from playwright.async_api import Browser, BrowserContext, Page, Response, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Response,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from gateway.app import wiring
 from gateway.app.config.settings import Settings
@@ -40,6 +48,7 @@ __all__ = [
     "Page",
     "Response",
     "Stage",
+    "ViewportSize",
     "expect",
     "opened",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.web.road import Road
-from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Stage, expect, opened
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Stage, ViewportSize, expect, opened
 
 pytestmark = pytest.mark.scenario
 
@@ -284,7 +284,7 @@ WHOLE = """([pane, row]) => {
 
 @pytest.mark.parametrize(("width", "height"), [(844, 390), (667, 375)])
 async def test_two_rows_are_seen_on_a_phone_on_its_side(width: int, height: int) -> None:
-    size = {"width": width, "height": height}
+    size: ViewportSize = {"width": width, "height": height}
     async with far(DASHBOARD, "supervisor1", 0.0, viewport=size) as (_, page, _way):
         assert await page.evaluate(WHOLE, [".queues .scroll", ".tile"]) >= 2
         await page.locator(".tabs button").nth(1).click()

@@ -1,0 +1,99 @@
+/** Who is told that something needs them, and how? Only while a page lives: no push service is spoken to. */
+import {h, say, t, toast} from './ui.js';
+
+const BUZZ = {act: [200, 100, 200], note: [120]};
+const TONE_HZ = {act: 880, note: 660};
+const TONE_S = 0.25;
+const APART_MS = 5000;
+
+export class Alerts {
+  /** @param {import('./shell.js').Shell} shell */
+  constructor(shell) {
+    this.shell = shell;
+    this.critical = 0;
+    this.last = -Infinity;
+  }
+
+  /** A queue has got worse. @param {boolean} act whether it needs somebody at once */
+  queue(act, text) {
+    say(text);
+    if (act) this.raise('act', text);
+  }
+
+  /** Something happened to the agent, or will in a moment. */
+  agent(text) {
+    toast(text);
+    this.raise('note', text);
+  }
+
+  /** Several at once are one alert. */
+  raise(kind, text) {
+    const now = performance.now();
+    const {choices} = this.shell;
+    if (document.hidden) this.notify(text);
+    if (now - this.last < APART_MS) return;
+    this.last = now;
+    navigator.vibrate?.(BUZZ[kind]);
+    if (choices.tone) tone(TONE_HZ[kind]);
+  }
+
+  /** On a desk, from a page that stays connected. It names a queue and figures, never a person. */
+  notify(text) {
+    if (!this.shell.stays || globalThis.Notification?.permission !== 'granted') return;
+    const note = new Notification(this.shell.titled, {body: text, tag: 'oscc', icon: 'icon-192.png'});
+    note.addEventListener('click', () => {
+      focus();
+      note.close();
+    });
+  }
+
+  /** How many queues need somebody: in the title, and on the icon of an installed app. */
+  count(critical) {
+    if (critical === this.critical) return;
+    this.critical = critical;
+    this.title();
+    if (critical) navigator.setAppBadge?.(critical).catch(() => {});
+    else navigator.clearAppBadge?.().catch(() => {});
+  }
+
+  title() {
+    const {critical, shell} = this;
+    document.title = critical ? `(${critical}) ${shell.titled}` : shell.titled;
+  }
+}
+
+/** A short tone. Browsers let a page sound once it was touched. */
+export function tone(hz = TONE_HZ.note) {
+  const context = new AudioContext();
+  const [source, volume] = [context.createOscillator(), context.createGain()];
+  source.frequency.value = hz;
+  volume.gain.setValueAtTime(0.2, context.currentTime);
+  volume.gain.exponentialRampToValueAtTime(0.001, context.currentTime + TONE_S);
+  source.connect(volume).connect(context.destination);
+  source.start();
+  source.stop(context.currentTime + TONE_S);
+  source.addEventListener('ended', () => context.close());
+}
+
+/** What a person may choose. @param {import('./shell.js').Shell} shell @param {boolean} desk */
+export function alertRows(shell, desk) {
+  const box = (name, changed) => {
+    const input = h('input', {
+      type: 'checkbox',
+      name,
+      checked: shell.choices[name] === true,
+      onchange: () => {
+        shell.choose({[name]: input.checked});
+        changed(input.checked);
+      },
+    });
+    return h(
+      'label',
+      {class: 'check'},
+      input,
+      h('span', {}, t(`alert.${name}`), h('small', {}, t(`alert.${name}.hint`))),
+    );
+  };
+  const stay = (on) => on && globalThis.Notification?.requestPermission();
+  return [box('tone', (on) => on && tone()), desk ? box('stay', stay) : null];
+}

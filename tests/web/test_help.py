@@ -1,0 +1,211 @@
+"""Why is a queue red, who can help, what did I change, and who is told of what?"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.web.stage import ASSISTANT, DASHBOARD, DESK, Page, Stage, expect, opened
+
+pytestmark = pytest.mark.scenario
+
+WIDE: dict[str, Any] = {**DESK, "is_mobile": False, "has_touch": False}
+
+
+def tile(stage: Stage, queue: int) -> str:
+    name = stage.simulator.center.directory.queues[queue].name
+    return f'.tile:has(.q-name:text-is("{name}"))'
+
+
+async def test_a_red_queue_says_why_and_who_could_help() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        agent = stage.agent("agent1")
+        queue = stage.queue_of(agent)
+        stage.send_away()
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=queue)
+        there = page.locator(tile(stage, queue))
+        await expect(there).to_have_attribute("data-level", "action")
+        await expect(there).to_have_attribute("data-cause", "waiting")
+        await expect(there.locator(".q-why")).to_have_text("8 waiting, limit 8 · 0 available")
+        assert "longest" in (await there.get_attribute("aria-label") or "")
+        await there.click()
+        await expect(page.locator(".why")).to_have_text("8 waiting, limit 8 · 0 available")
+        help_ = page.locator(".help")
+        await expect(help_.locator("h3")).to_have_text("Could help")
+        name = f"{agent.first_name} {agent.last_name}"
+        row = help_.locator("li").filter(has=page.locator(f'.a-name:text-is("{name}")'))
+        await expect(row).to_contain_text("Unavailable")
+        await row.get_by_role("button", name=f"Set {name} to Available").click()
+        # a waiting contact comes at once
+        await expect(row).to_have_count(0)
+        assert agent.handling or agent.contacts
+
+
+async def test_those_who_are_free_stand_first_and_counts_are_filters() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        queue = stage.queue_of(stage.agent("agent1"))
+        stage.send_away()
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=queue)
+        await page.locator(tile(stage, queue)).click()
+        rows = page.locator(".helpers .agent")
+        await expect(rows.first).to_have_attribute("data-state", "unavailable")
+        states = page.locator(".states").get_by_role("button", name="Unavailable")
+        await states.click()
+        await expect(states).to_have_attribute("aria-pressed", "true")
+        listed = page.locator(".detail .rows .agent")
+        found = await listed.evaluate_all("rows => rows.map((row) => row.dataset.state)")
+        assert set(found) == {"unavailable"}
+
+
+async def test_what_is_pinned_searched_and_filtered_survives_a_reload() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        last = await page.locator(".tile .q-name").last.inner_text()
+        await page.locator(".tile").last.click()
+        await page.get_by_role("button", name="Pin", exact=True).click()
+        await expect(page.locator(".tile .q-name").first).to_have_text(last)
+        await page.locator(".filters .chip").filter(has_text="Unavailable").click()
+        await page.get_by_label("Team or queue").select_option(index=1)
+        where = await page.get_by_label("Team or queue").input_value()
+        await page.get_by_label("Name or extension").fill("Somebody")
+        kept = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        assert last not in kept  # ids only
+        assert "Somebody" not in kept
+        await page.reload()
+        await expect(page.locator(".health-text")).to_have_text("Live")
+        await expect(page.locator(".tile .q-name").first).to_have_text(last)
+        await expect(page.locator(".filters .chip[aria-pressed=true]")).to_contain_text("Unavailable")
+        assert await page.get_by_label("Team or queue").input_value() == where
+        await page.get_by_label("Queue", exact=True).fill(last[:4].lower())
+        await expect(page.locator(".tile .q-name").first).to_contain_text(last[:4])
+        await expect(page.locator(".tile")).to_have_count(1)
+
+
+async def edited(page: Page, stage: Stage, value: str) -> None:
+    """Change a routing parameter of the first queue."""
+    await page.locator(".tile").first.click()
+    await page.locator(".detail summary").click()
+    await page.locator(".detail").get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Attention contacts").fill(value)
+    await dialog.get_by_role("button", name="Review").click()
+    await dialog.get_by_role("button", name="Apply").click()
+    await expect(dialog).to_be_hidden()
+    await page.locator(".back").click()
+
+
+async def test_a_change_is_listed_and_taken_back() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await edited(page, stage, "4")
+        acts = page.locator(".activity li")
+        await expect(acts.first).to_contain_text("Attention contacts: 3 → 4")
+        queues = stage.simulator.center.directory.queues.values()
+        changed = next(queue for queue in queues if queue.parameters["AttentionContacts"] == 4)
+        await acts.first.get_by_role("button", name=re.compile("^Undo")).click()
+        await expect(page.locator(".activity li")).to_have_count(2)
+        await expect(acts.first).to_contain_text("Attention contacts: 4 → 3")
+        await expect(page.locator(".toast").last).to_contain_text("Taken back")
+        assert changed.parameters["AttentionContacts"] == 3
+        await expect(page.get_by_role("button", name=re.compile("^Undo"))).to_have_count(0)
+
+
+async def test_what_somebody_else_has_changed_since_is_not_taken_back() -> None:
+    async with opened(users=2, warm_up_s=0) as stage, stage.page(**WIDE) as page, stage.page(**WIDE) as other:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await edited(page, stage, "4")
+        await stage.live(other, DASHBOARD, "supervisor2")
+        await edited(other, stage, "5")
+        await page.get_by_role("button", name=re.compile("^Undo")).click()
+        await expect(page.locator(".toast.bad")).to_contain_text("Somebody else changed it meanwhile.")
+
+
+async def test_a_queue_that_gets_critical_is_spoken_felt_and_counted_in_the_title() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await page.add_init_script(
+            "globalThis.buzzed = []; navigator.vibrate = (how) => buzzed.push(how);"
+            "globalThis.told = []; addEventListener('DOMContentLoaded', () => new MutationObserver((all) =>"
+            " all.forEach(({addedNodes}) => addedNodes.forEach((each) => told.push(each.textContent))))"
+            ".observe(document.getElementById('say'), {childList: true}))"
+        )
+        await stage.live(page, DASHBOARD, "supervisor1")
+        queue = next(iter(stage.simulator.center.directory.queues.values()))
+        stage.send_away()
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=queue.key)
+        await expect(page).to_have_title("(1) Dashboard · Berlin")
+        told = await page.evaluate("told")
+        assert f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available" in told
+        assert await page.evaluate("buzzed.length") == 1
+
+
+async def test_ones_own_limit_of_a_queue_is_kept_as_its_id_and_a_number() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await stage.live(page, DASHBOARD, "supervisor1")
+        key, queue = next(iter(stage.simulator.center.directory.queues.items()))
+        await page.locator(tile(stage, key)).click()
+        await page.get_by_label("Alert me at a wait of").fill("5")
+        await page.keyboard.press("Enter")
+        stage.send_away()
+        stage.act("Arrive", QueueKey=key)
+        there = page.locator(tile(stage, key))
+        await expect(there).to_have_attribute("data-level", "action", timeout=15_000)
+        await expect(there.locator(".q-why")).to_have_text(
+            re.compile(r"longest 0:\d\d, limit 0:05 · 0 available")
+        )
+        kept = await page.evaluate("localStorage.getItem('oscc.choices')")
+        assert '"limits":{"' in kept
+        assert queue.name not in kept
+
+
+async def test_on_a_desk_one_may_be_alerted_by_a_page_that_is_hidden() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page(**WIDE) as page:
+        await page.add_init_script(
+            "globalThis.notes = []; globalThis.Notification = class extends EventTarget {"
+            " constructor(title, {body}) { super(); notes.push([title, body]); }"
+            " static permission = 'granted';"
+            " static requestPermission() { return Promise.resolve('granted'); } }"
+        )
+        await stage.live(page, DASHBOARD, "supervisor1")
+        await page.get_by_role("button", name="Settings").click()
+        await page.get_by_role("dialog").get_by_text("Alert me while this window is hidden").click()
+        await page.keyboard.press("Escape")
+        await page.evaluate(
+            "() => { Object.defineProperty(document, 'hidden', {configurable: true, get: () => true});"
+            " document.dispatchEvent(new Event('visibilitychange')); }"
+        )
+        queue = next(iter(stage.simulator.center.directory.queues.values()))
+        stage.send_away()
+        for _ in range(8):
+            stage.act("Arrive", QueueKey=queue.key)
+        await page.wait_for_function("() => notes.length === 1", timeout=10_000)
+        [[title, body]] = await page.evaluate("notes")
+        assert title == "Dashboard · Berlin"
+        assert body == f"{queue.name}: Act now, 8 waiting, limit 8 · 0 available"
+        await expect(page.locator(".health-text")).to_have_text("Live")
+
+
+async def test_an_agent_is_told_what_others_did_and_what_ends() -> None:
+    async with opened(warm_up_s=0) as stage, stage.page() as page:
+        await stage.live(page, ASSISTANT, "agent1")
+        agent = stage.agent()
+        await page.locator(".set[data-state=available]").click()
+        await expect(page.locator(".hero-name")).to_have_text("Available")
+        await page.wait_for_timeout(300)
+        assert await page.locator(".toast").count() == 0  # one's own doing
+        stage.act("SetRoutingState", UserKey=agent.key, RoutingState="Unavailable", By="Supervisor")
+        await expect(page.locator(".toast").last).to_contain_text("Your state was changed: Unavailable")
+        key = stage.talk("agent1")
+        await expect(page.locator(".hero-name")).to_have_text("Talking")
+        await page.get_by_role("button", name="Post-processing after this contact").click()
+        await expect(page.locator(".act-list")).to_contain_text("takes effect after this contact")
+        stage.act("EndContact", UserKey=key)
+        await expect(page.locator(".toast").last).to_contain_text(
+            "Post-processing ends in 10 s", timeout=25_000
+        )
