@@ -1,4 +1,4 @@
-# One door to everything a person does here. `make` alone says what there is.
+# Every task of a developer. `make` alone lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ SCENARIO_SIZE ?= full
 FUZZ_S ?= 60
 FUZZED ?= websocket json msgpack log_on token link server
 
-# The stamps carry the hash of what they installed: a changed lock installs anew, a touched file does not.
+# The stamps carry the hash of the locks: a changed lock installs again, a touched file does not.
 LOCK_HASH := $(shell cat pyproject.toml requirements/*.txt | sha256sum | cut -c1-16)
 RUNTIME := $(VENV)/.runtime-$(LOCK_HASH)
 DEV := $(VENV)/.dev-$(LOCK_HASH)
@@ -24,52 +24,52 @@ COMPILE = $(BIN)/python -m uv pip compile pyproject.toml --quiet --universal --p
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: help
-help: ## what there is
+help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo demo-cluster run simulate
-demo: $(RUNTIME) ## a simulated contact centre of 200 agents, live on a board in this terminal
+demo: $(RUNTIME) ## run a simulated contact centre of 200 agents, with a live board in this terminal
 	@$(BIN)/oscc-gateway demo $(ARGS)
 
-demo-cluster: $(DEV) ## three nodes and their Redis, live; kill one while you watch
+demo-cluster: $(DEV) ## run three nodes and their Redis with a live board; kill one while you watch
 	@$(BIN)/oscc-gateway demo-cluster $(ARGS)
 
-run: $(RUNTIME) ## one gateway node; CONFIG=gateway.toml
+run: $(RUNTIME) ## run one gateway node; CONFIG=gateway.toml
 	@$(BIN)/oscc-gateway serve --config $(CONFIG) $(ARGS)
 
-simulate: $(RUNTIME) ## a simulated OSCC-E Server; ARGS="--agents 1500 --queues 100"
+simulate: $(RUNTIME) ## run a simulated OSCC-E Server; ARGS="--agents 1500 --queues 100"
 	@$(BIN)/oscc-gateway simulate $(ARGS)
 
 .PHONY: test seeded properties scenarios
-test: $(DEV) ## all tests but the scenarios and most seeded bugs, on all cores (4 minutes on two)
+test: $(DEV) ## run all tests except scenarios and most seeded bugs, on all cores (4 minutes on two)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist=worksteal -m "not scenario and not seeded" $(PYTEST_ARGS)
 
-seeded: $(DEV) ## plant a bug or two for each property, which must find it; all of them are in properties
+seeded: $(DEV) ## plant a bug or two for each property, which must find it; `make properties` has all bugs
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist=worksteal -m seeded \
 		tests/properties tests/simulation $(PYTEST_ARGS)
 
-properties: $(DEV) ## the state machines and simulated clusters, searched deeply (minutes)
+properties: $(DEV) ## search the state machines and simulated clusters deeply (minutes)
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/properties tests/simulation \
 		-n auto --dist=worksteal --timeout=3600 $(PYTEST_ARGS)
 
 .PHONY: model
-model: ## every order of takes, gives and faults of two nodes, by Spin: a command runs at most once; minutes, 2 GB
+model: ## check with Spin that a command runs at most once, in every order of hand-overs and faults of two nodes; minutes, 2 GB
 	@mkdir -p build/model && cd build/model && spin -a $(CURDIR)/tests/model/ownership.pml && \
 		gcc -w -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m400000 -w27
 
 .PHONY: simulate-cluster
-simulate-cluster: $(DEV) ## random failures of a simulated cluster; SCHEDULES=20000 SEED=0
+simulate-cluster: $(DEV) ## run random failures of a simulated cluster; SCHEDULES=20000 SEED=0
 	SIMULATION_SCHEDULES=$(or $(SCHEDULES),20000) SIMULATION_SEED=$(or $(SEED),0) \
 		$(BIN)/python -m pytest tests/simulation -k schedule --timeout=36000 $(PYTEST_ARGS)
 
-scenarios: $(DEV) ## whole gateways living through failures; SCENARIO_SIZE=light|full
+scenarios: $(DEV) ## run whole gateways under failures; SCENARIO_SIZE=light|full
 	SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario --timeout=1800 $(PYTEST_ARGS)
 
 .PHONY: autobahn fuzz fuzz-keep
-autobahn: $(DEV) ## RFC 6455: the cases of the Autobahn test suite against the edge; also part of scenarios
+autobahn: $(DEV) ## run the Autobahn test suite (RFC 6455) against the edge; also part of scenarios
 	$(BIN)/python -m pytest -m scenario tests/autobahn $(PYTEST_ARGS)
 
-fuzz: $(DEV) ## search for bytes that upset what reads them; FUZZ_S=60 seconds each, FUZZED="token link"; x86-64
+fuzz: $(DEV) ## search for inputs that break the parsers; FUZZ_S=60 seconds each, FUZZED="token link"; x86-64
 	@$(PIP) install --require-hashes --no-deps -r requirements/fuzz.txt
 	for name in $(FUZZED); do \
 		$(BIN)/python -m tests.fuzz.hunt $$name build/fuzz $(FUZZ_S) 2>&1 | grep -v "INFO: Instrumenting"; done
@@ -78,28 +78,28 @@ fuzz-keep: $(DEV) ## add what `make fuzz` found to the corpus that `make test` r
 	for name in $(FUZZED); do $(BIN)/python -m tests.fuzz.hunt $$name build/fuzz --keep; done
 
 .PHONY: conformance
-conformance: $(DEV) ## hold clients against the protocol: both SDKs, and faulty ones that must be caught
+conformance: $(DEV) ## test clients against the protocol: both SDKs, and faulty ones that must be caught
 	$(BIN)/python -m pytest -m scenario tests/conformance $(PYTEST_ARGS)
 
 .PHONY: server-kit
-server-kit: $(DEV) ## hold a server against the reference link: SERVER=https://… ARGS="--driver my-server.toml"
+server-kit: $(DEV) ## test a server against the reference link: SERVER=https://… ARGS="--driver my-server.toml"
 	@$(BIN)/python -m tests.server_conformance $(if $(SERVER),--server $(SERVER)) $(ARGS)
 
 .PHONY: chaos-report
-chaos-report: $(DEV) ## cluster scenarios on a real Redis; writes docs/chaos-report.md
+chaos-report: $(DEV) ## run cluster scenarios on a real Redis; writes docs/chaos-report.md
 	rm -rf build/chaos
 	CHAOS_FIGURES=build/chaos SCENARIO_SIZE=$(SCENARIO_SIZE) $(BIN)/python -m pytest -m scenario tests/cluster \
 		--timeout=1800 $(PYTEST_ARGS)
 	$(BIN)/python -m tests.cluster.report build/chaos $(SCENARIO_SIZE) > docs/chaos-report.md
 
 .PHONY: asterisk
-asterisk: $(DEV) ## hold the adapter to a real Asterisk: ASTERISK=host:port, ASTERISK_USER, ASTERISK_SECRET in the environment
+asterisk: $(DEV) ## test the adapter with a real Asterisk: ASTERISK=host:port, ASTERISK_USER, ASTERISK_SECRET in the environment
 	@[ -n "$$ASTERISK" ] && [ -n "$$ASTERISK_SECRET" ] || { echo "set ASTERISK=host:port and ASTERISK_SECRET"; exit 2; }
 	$(BIN)/python -m pytest tests/contracts/test_upstream.py tests/contracts/test_upstream_link.py \
 		tests/asterisk/test_live.py -k live $(PYTEST_ARGS)
 
 .PHONY: check format validate
-check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh docs, deployment
+check: $(DEV) ## run the checks of CI: format, lint, types, floors, architecture, generated docs, deployment
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -113,7 +113,7 @@ check: $(DEV) ## what CI asks: format, lint, types, floors, architecture, fresh 
 	$(BIN)/python -m pytest -q tests/architecture
 	@$(MAKE) validate
 
-validate: $(HELM) ## hold deploy/ and helm/ to the programs that read them; those that the machine lacks are left out
+validate: $(HELM) ## check deploy/ and helm/ with the programs that read them; programs that the machine lacks are skipped
 	$(BIN)/python -m pytest -q -n 2 tests/deploy -m "not scenario" --ignore tests/deploy/test_redis.py $(PYTEST_ARGS)
 	@lacking=""; for one in amtool haproxy nginx promtool shellcheck systemd-analyze; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$$one" >/dev/null || lacking+=" $$one"; done; \
@@ -121,11 +121,11 @@ validate: $(HELM) ## hold deploy/ and helm/ to the programs that read them; thos
 	if [ -n "$$lacking" ]; then echo "not validated here, as the machine lacks them:$$lacking"; fi
 
 .PHONY: kind
-kind: ## the chart in a cluster of kind: installed, tested, rolled; needs docker, kind, kubectl, helm; KUBERNETES=v1.34.0
+kind: ## install, test and roll the chart in a cluster of kind; needs docker, kind, kubectl, helm; KUBERNETES=v1.34.0
 	@KUBERNETES="$(KUBERNETES)" tests/deploy/kind/try.sh
 
 .PHONY: house
-house: $(DEV) ## how readable the tree is: files, names, cycles, and the files that an event and a command pass
+house: $(DEV) ## measure the readability: files, names, cycles, and the files that an event and a command pass
 	@$(BIN)/python -m tests.architecture.house
 
 format: $(DEV) ## format the code and fix what ruff can fix
@@ -133,10 +133,10 @@ format: $(DEV) ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 
 .PHONY: transcripts diagrams
-transcripts: $(DEV) ## write the recorded conversations of the tests anew; then read the diff
+transcripts: $(DEV) ## record the conversations of the tests again; then read the diff
 	TRANSCRIPTS=rewrite $(BIN)/python -m pytest -q -k transcript $(PYTEST_ARGS)
 
-diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md and privacy.md, the chart's schema and README
+diagrams: $(DEV) ## generate docs/diagrams, docs/rooms.md, tables of docs/cluster.md and privacy.md, the chart's schema and README
 	$(BIN)/python docs/_generate/diagrams.py
 	$(BIN)/python docs/_generate/rooms.py
 	$(BIN)/python docs/_generate/cluster.py
@@ -147,13 +147,13 @@ diagrams: $(DEV) ## draw docs/diagrams, docs/rooms.md, tables of docs/cluster.md
 	$(BIN)/python -m tests.deploy.helm_readme
 
 .PHONY: sbom
-sbom: $(DEV) ## the software bill of materials of what an installed gateway consists of; writes build/sbom.cdx.json
+sbom: $(DEV) ## write the software bill of materials of an installed gateway to build/sbom.cdx.json
 	@$(BIN)/python -m docs._generate.sbom build/sbom.cdx.json
 
 .PHONY: venv lock clean
-venv: $(DEV) ## .venv with everything that development needs, from the hashed locks
+venv: $(DEV) ## make .venv with everything for development, from the hashed locks
 
-lock: $(DEV) ## write requirements/*.txt anew from pyproject.toml
+lock: $(DEV) ## write requirements/*.txt from pyproject.toml
 	$(COMPILE) --upgrade --group dev --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(COMPILE) --extra otel --constraint requirements/dev.txt --output-file requirements/otel.txt
@@ -198,12 +198,12 @@ $(BENCH): $(DEV)
 	@$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@rm -f $(VENV)/.bench-* && touch $@
 
-bench: $(BENCH) ## how fast and how small, beside others (40 minutes); ARGS="fan-out idle --quick --peers none"
+bench: $(BENCH) ## measure speed and memory beside other servers (40 minutes); ARGS="fan-out idle --quick --peers none"
 	@# what could not be had is reported with the rest
 	@$(BIN)/python -m bench $(ARGS); code=$$?; \
 	$(if $(findstring --quick,$(ARGS)),,[ $$code -gt 1 ] || $(BIN)/python -m bench report || code=$$?;) exit $$code
 
-bench-report: $(BENCH) ## write docs/benchmarks.md from what was measured last
+bench-report: $(BENCH) ## write docs/benchmarks.md from the last measurement
 	$(BIN)/python -m bench report
 
 .PHONY: web screenshots
@@ -212,8 +212,8 @@ $(WEB): $(DEV)
 	@$(PIP) install --require-hashes --no-deps -r requirements/web.txt
 	@rm -f $(VENV)/.web-* && touch $@
 
-web: $(WEB) ## the web client in a Chromium of this machine (CHROMIUM=path); also part of scenarios
+web: $(WEB) ## test the web client in a Chromium of this machine (CHROMIUM=path); also part of scenarios
 	$(BIN)/python -m pytest -m scenario tests/web $(PYTEST_ARGS)
 
-screenshots: $(WEB) ## take docs/screenshots anew; then look at them
+screenshots: $(WEB) ## take docs/screenshots again; then look at them
 	$(BIN)/python -m tests.web.screens docs/screenshots

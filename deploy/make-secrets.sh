@@ -1,14 +1,14 @@
 #!/bin/sh
-# Makes the secrets of a gateway as files, one value in each, as `*_FILE` settings want them.
+# Makes the secrets of a gateway as files with one value each, for `*_FILE` settings.
 #
 #   deploy/make-secrets.sh FOLDER                         # one node, on the memory bus
 #   deploy/make-secrets.sh FOLDER redis://redis.example:6379   # nodes that share a Redis
 #
-# The keys come from `oscc-gateway keys`; say where that is with OSCC_GATEWAY:
+# The keys come from `oscc-gateway keys`; set the command with OSCC_GATEWAY:
 #   OSCC_GATEWAY="docker run --rm oscc-gateway" deploy/make-secrets.sh deploy/compose/secrets redis://valkey:6379
 #
-# The folder is its owner's alone. The files in it can be read by whoever they are handed to, as containers
-# run under other numbers than their owner's. What is there is never overwritten: nobody could log on any more.
+# Only the owner may open the folder. The files in it are readable for all, because containers run under other
+# user ids. Existing files are never overwritten: with new keys every session would end.
 set -eu
 
 folder=${1:?usage: make-secrets.sh FOLDER [redis://HOST:PORT]}

@@ -78,9 +78,10 @@ def canaries(figures: Iterable[Figures]) -> Iterator[str]:
             looked["logs" if where.startswith("log ") else where] += count
     yield "## Canaries"
     yield ""
-    yield "Passwords, user names, names of people, queues and phones, session tokens in force at the end, and"
-    yield "where the Remote Assistant is used remote numbers, were looked for in what a Redis tells (its slow"
-    yield "log keeps the first bytes of a command only) and in what nodes write. None was found in:"
+    yield "The scenarios searched for passwords, user names, names of people, queues and phones, session"
+    yield "tokens in force at the end, and remote numbers where the Remote Assistant is used. They searched"
+    yield "the content and traffic of Redis (its slow log keeps the first bytes of a command only) and the"
+    yield "logs of nodes. None was found in:"
     yield ""
     for where, count in sorted(looked.items()):
         yield f"- {where}: {count:,} bytes"
