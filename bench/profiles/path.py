@@ -1,0 +1,380 @@
+"""What does one update cost from a link's bytes to a phone's frame, where users share nothing?
+
+Many users, each with a link, resources and one phone of their own: the shape that counts. Everything of the
+gateway between the link's transport and the phone's descriptor is real, both ends are doubles. It counts the
+CPU time of the thread and the Python calls, which another job on the machine does not change.
+Run with ``python -m bench.profiles.path --help``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import statistics
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any, Final, cast
+
+from bench.profiles.supervisor import Supervisor
+from gateway.app.process import run_loop
+from gateway.core.compose import Composer
+from gateway.core.effects import Health, SessionLimits
+from gateway.core.session import Session
+from gateway.domain.model import UserId
+from gateway.edge.channel import Channel
+from gateway.edge.command_runner import CommandRunner
+from gateway.edge.connection_stats import ConnectionStats, StatsOutput
+from gateway.edge.credentials import SessionCredentials
+from gateway.edge.ports import SocketNode
+from gateway.edge.scheduler import Scheduler
+from gateway.edge.socket import PhoneSocket, SocketServices
+from gateway.protocol import websocket
+from gateway.protocol.codec import JSON
+from gateway.runtime.clock import SystemClock
+from gateway.runtime.turns import Turns
+from gateway.telemetry import Telemetry
+from gateway.upstream.framing import MASK_BYTES
+from gateway.upstream.link import OsccLink, Terms
+from gateway.upstream.socket import LinkSocket
+from gateway.upstream.wire_pool import PartPool
+
+SETTLING: Final = 3
+"""Rounds before it is measured; a round is one update of every user."""
+PAD: Final = "x" * 256
+_MESSAGE_BYTES: Final = 4 * 2**20
+
+
+class _Transport(asyncio.Transport):
+    """A connection in memory: what is written goes to *written*."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+        self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
+        return self if name == "socket" else default
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+class _Server(_Transport):
+    """The server's end of one user's link: answers requests, and makes events."""
+
+    def __init__(self, user: int, queues: int) -> None:
+        super().__init__(-1)
+        self.keys = [user * queues + each for each in range(1, queues + 1)]
+        self.query = 0
+        self.link: LinkSocket
+        self._user = user
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take a masked frame of the link, and answer it soon."""
+        if data[0] & 0x0F != websocket.TEXT:  # a close, as all ends
+            asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
+            return
+        start = 2 if data[1] & 0x7F < 126 else 4
+        mask, text = bytes(data[start : start + MASK_BYTES]), bytes(data[start + MASK_BYTES :])
+        request = json.loads(websocket.unmask(text, mask))
+        for answer in self._answer(request):
+            asyncio.get_running_loop().call_soon(self.tell, answer)
+
+    def tell(self, text: str) -> None:
+        """Send a message to the link."""
+        self.link.data_received(_framed(text))
+
+    def opened(self) -> str:
+        """Return what a link says first."""
+        person = {"Key": self._user, "ID": f"s{self._user}", "FirstName": "Ada", "LastName": "L."}
+        opened = {"Type": "LinkOpened", "LinkID": "1", "Time": _now_ms(), "KeepAlive": 20, "User": person}
+        return _text(opened | {"Session": self._session()})
+
+    def _session(self) -> dict[str, Any]:
+        scope = {"Users": [], "Queues": self.keys, "Groups": [], "Aggregates": []}
+        one = {"Session": 1, "ID": f"s-{self._user}", "Application": "Dashboard", "Rights": []}
+        return one | {"Scope": scope}
+
+    def _answer(self, request: dict[str, Any]) -> Iterator[str]:
+        said = {"Type": "Response", "RequestID": request["RequestID"], "Error": 0}
+        match request["Method"]:
+            case "AttachSession":
+                yield _text(said | self._session())
+            case "QueryDirectory":
+                named = [{"Key": key, "Name": f"Queue {key}", "Media": "Voice"} for key in self.keys]
+                yield _text(said | {"Objects": {"Queue": named}})
+            case "ListenForEvents":
+                query, event_type = request["RequestID"], request["EventType"]
+                yield _text(said | {"QueryID": query})
+                if event_type == "QueueRealtime":
+                    self.query = query
+                if event_type != "Administration":
+                    yield self._whole(query, event_type)
+            case _:
+                yield _text(said)
+
+    def _whole(self, query: int, event_type: str) -> str:
+        elements: list[dict[str, Any]] = []
+        if event_type == "QueueRealtime":
+            elements = [_queue(key, 0) for key in self.keys]
+        elif event_type == "QueueCumulative":
+            elements = [{"QueueKey": key, "WindowStart": 0, "Received": 7} for key in self.keys]
+        event = {"Type": "Event", "QueryID": query, "EventType": event_type, "Time": _now_ms()}
+        return _text(event | {"Complete": True, "Elements": elements})
+
+    def update(self, number: int) -> bytes:
+        """Return one event of one queue, as it comes on the wire."""
+        element = _queue(self.keys[number % len(self.keys)], number)
+        event = {"Type": "Event", "QueryID": self.query, "EventType": "QueueRealtime", "Time": _now_ms()}
+        return _framed(_text(event | {"Complete": False, "Elements": [element]}))
+
+
+def _queue(key: int, number: int) -> dict[str, Any]:
+    return {
+        "QueueKey": key,
+        "Contacts": number % 50,
+        "OldestContactWaitTime": None,
+        "ServiceLevel": 87.5,
+        "ServiceLevelThreshold": 20,
+        "ServiceLevelFormula": f"S:{number},K:{key},{PAD}"[:256],
+        "AbandonedRate": 2.5,
+        "EstimatedWaitTime": 30,
+        "LoggedOnUsers": 40,
+        "AvailableUsers": 11,
+        "HandlingUsers": 21,
+        "PostProcessingUsers": 3,
+        "UnavailableUsers": 4,
+        "WorkUsers": 1,
+        "Level": "Ok",
+    }
+
+
+def _framed(text: str) -> bytes:
+    payload = text.encode()
+    return websocket.head(websocket.TEXT, len(payload)) + payload
+
+
+def _text(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class _Node:
+    """What a phone's socket asks of its node, of users that are all here."""
+
+    def __init__(self) -> None:
+        self.users: dict[UserId, Supervisor] = {}
+
+    def health(self, user: UserId) -> Health:
+        """Return how old the user's data may be."""
+        return self.users[user].feed.health
+
+    def touch(self, _: PhoneSocket) -> None:
+        """Note that a frame came."""
+
+    def detach(self, _: PhoneSocket) -> None:
+        """Note that the phone left."""
+
+
+class House:
+    """All users of a node: links, mirrors and phones."""
+
+    def __init__(self, users: int, queues: int) -> None:
+        self.telemetry = Telemetry()
+        self.clock = SystemClock()
+        self.turns = Turns(self.clock)
+        self.scheduler: Scheduler[PhoneSocket] = Scheduler(self.clock)
+        self.servers = [_Server(user, queues) for user in range(1, users + 1)]
+        self._node = _Node()
+        self._pool, self._composer = PartPool(), Composer()
+        self._null = os.open(os.devnull, os.O_WRONLY)
+        self._numbers = count(1)
+
+    async def open(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Open each user's link and phone."""
+        running = [tasks.create_task(self.scheduler.run())]
+        for user, server in enumerate(self.servers, 1):
+            terms = Terms(
+                UserId("main", user),
+                self._pool,
+                self.clock,
+                keys=False,
+                open_s=60.0,
+                request_s=60.0,
+                patience_s=60.0,
+                close_s=1.0,
+                left=lambda: None,
+            )
+            server.link = LinkSocket(server, _MESSAGE_BYTES, lambda _: None, self.turns)
+            one = Supervisor(user, OsccLink(server.link, terms), self.clock, self._composer)
+            running.append(tasks.create_task(one.linked.run()))
+            server.tell(server.opened())
+            await one.live.wait()
+            self._node.users[one.feed.user] = one
+            self._phone(one)
+        await asyncio.sleep(0.1)
+        return running
+
+    def _phone(self, one: Supervisor) -> None:
+        (member,) = one.user_sessions
+        ticket = member.ticket
+        session = Session(JSON, SessionLimits(pace_min_s=0.0), self.clock.now(), 0.5)
+        channel = Channel(_Transport(self._null), JSON, message_bytes=16 * 1024)
+        credentials = SimpleNamespace(verified=ticket, ticket=ticket)
+        stats = ConnectionStats(
+            StatsOutput(self.telemetry, lambda _: None),
+            JSON,
+            cast("Any", SimpleNamespace(packed=bytes(4))),
+            self.clock.now(),
+        )
+        services = SocketServices(
+            cast("SocketNode", self._node), self.scheduler, cast("CommandRunner", None), lambda _: None
+        )
+        socket = PhoneSocket(session, channel, services, cast("SessionCredentials", credentials), stats)
+        channel.begin()
+        socket.begin(cast("Any", SimpleNamespace(on_evicted=lambda _: None, release=lambda: None)))
+        hello = {"kind": "hello", "token": "t", "topics": ["queues"]}
+        hello |= {"client": {"app": "bench", "platform": "web", "version": "1"}}
+        now, wall_ms = self.clock.now(), self.clock.wall_ms()
+        session.receive(_text(hello).encode(), now, wall_ms)
+        session.attached(ticket, member.facts(), one.feed.ledger, now, wall_ms)
+        if session.live is None:
+            raise RuntimeError(f"no phone is served: {session.state}")
+        session.live.outbox.sink = socket
+        one.feed.connections[member.handle] = socket
+        socket.wake()
+
+    def round(self) -> list[tuple[LinkSocket, bytes]]:
+        """Return one update of each user, as it comes on the wire."""
+        number = next(self._numbers)
+        return [(server.link, server.update(number)) for server in self.servers]
+
+    async def pass_on(self, updates: list[tuple[LinkSocket, bytes]], at_once: int) -> float:
+        """Have *updates* come, *at_once* in a turn of the loop; returns the thread's CPU seconds."""
+        sent, before = 0, self.telemetry.updates.value
+        began = time.thread_time()
+        for index in range(0, len(updates), at_once):
+            some = updates[index : index + at_once]
+            for link, data in some:
+                link.data_received(data)
+            sent += len(some)
+            while self.telemetry.updates.value - before < sent:
+                await asyncio.sleep(0)
+        return time.thread_time() - began
+
+
+def _rss() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
+
+
+async def _calls(house: House, at_once: int, rounds: int) -> Counter[str]:
+    """Return how often each function of the gateway was called in some rounds."""
+    updates = [house.round() for _ in range(rounds)]
+    calls: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and "/gateway/" in frame.f_code.co_filename:
+            where = frame.f_code.co_filename.rpartition("/gateway/")[2]
+            calls[f"{where}:{frame.f_code.co_qualname}"] += 1
+
+    sys.setprofile(note)
+    try:
+        for some in updates:
+            await house.pass_on(some, at_once)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Run it and print what was measured."""
+    gc.set_threshold(50_000, 20, 100)
+    house = House(options.users, options.queues)
+    gc.collect()
+    before = _rss()
+    if options.trace:
+        tracemalloc.start(1)
+    async with asyncio.TaskGroup() as tasks:
+        running = await house.open(tasks)
+        gc.collect()
+        idle = _rss()
+        if options.trace:
+            _show_memory(options.users)
+            tracemalloc.stop()
+        for _ in range(SETTLING):
+            await house.pass_on(house.round(), options.at_once)
+        took = []
+        for _ in range(options.rounds):
+            updates = house.round()
+            took.append(await house.pass_on(updates, options.at_once))
+        loaded = _rss()
+        calls = await _calls(house, options.at_once, 2)
+        each = [seconds / options.users * 1e6 for seconds in took]
+        per_update = calls.total() / options.users / 2
+        print(
+            f"CPU {min(each):.1f} µs best, {statistics.median(each):.1f} median; {per_update:.0f} calls each; "
+            f"RSS per user {(idle - before) / options.users / 1024:.1f} KB, "
+            f"{(loaded - before) / options.users / 1024:.1f} after load"
+        )
+        for name, times in calls.most_common(options.show):
+            print(f"{times / options.users / 2:8.2f}  {name}")
+        for task in running:
+            task.cancel()
+
+
+def _show_memory(users: int) -> None:
+    """Print which files hold the most, per user."""
+    for held in tracemalloc.take_snapshot().statistics("filename")[:25]:
+        print(f"{held.size / users / 1024:9.2f} KB {held.count / users:9.1f} blocks  {held.traceback[0].filename}")
+
+
+def main() -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=200)
+    parser.add_argument("--queues", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=40, help="updates of each user that are measured")
+    parser.add_argument("--at-once", type=int, default=8, help="updates that come in one turn of the loop")
+    parser.add_argument("--show", type=int, default=0, help="how many functions to list by calls")
+    parser.add_argument("--trace", action="store_true", help="show which files hold memory; slow")
+    with suppress(asyncio.CancelledError):
+        run_loop(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
